@@ -1,0 +1,62 @@
+# cloudbeds-auth: `make demo` shows the whole journey, `make test` proves it; both set themselves up.
+# Everything lives in .venv beside this file; delete that folder to start afresh.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/dev.txt
+STAMP := $(VENV)/.lock-hash
+WORKERS ?= auto
+TESTS ?= tests
+
+# The first interpreter that is new enough and can make virtual environments.
+define FIND_PYTHON
+for p in $$PYTHON python3.11 python3.12 python3.13 python3.14 python3; do \
+  "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; exit 0; }; \
+done; \
+echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
+endef
+
+.PHONY: help venv demo test lint types contract docs lock check clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Rebuilt when the lock's content (not its date) or the interpreter changes; an interrupted build leaves no stamp.
+venv: ## make .venv from the hash-pinned lock
+	@python=$$($(FIND_PYTHON)) || exit 1; \
+	want=$$("$$python" -c 'import hashlib, sys; print(hashlib.sha256(b"".join(open(f, "rb").read() for f in sys.argv[1:])).hexdigest(), sys.version.split()[0])' $(LOCK) pyproject.toml) || exit 1; \
+	if [ "$$(cat $(STAMP) 2>/dev/null)" != "$$want" ] || ! $(BIN)/python -c 'import cloudbeds_auth' 2>/dev/null; then \
+	  echo "setting up $(VENV) with $$python (once, about a minute)"; \
+	  rm -rf $(VENV) && "$$python" -m venv $(VENV) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK) && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+	  echo "$$want" > $(STAMP); \
+	fi
+
+demo: venv ## the whole journey against the simulator, step by step
+	@$(BIN)/cloudbeds-auth demo
+
+test: venv ## every test, the import contract included
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+lint: venv ## ruff: rules and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: venv ## mypy, strict
+	@$(BIN)/mypy
+
+contract: venv ## who may import whom
+	@$(BIN)/lint-imports --no-cache
+
+docs: venv ## the documentation site, warnings are errors
+	@$(BIN)/mkdocs build --strict --quiet --site-dir site
+
+check: lint types contract test docs ## all of the above
+
+lock: ## pin every dependency with hashes and without addresses (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet --extra dev -o $(LOCK) pyproject.toml
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .hypothesis .import_linter_cache

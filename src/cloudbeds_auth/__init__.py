@@ -1,0 +1,1 @@
+"""cloudbeds-auth."""

@@ -1,0 +1,6 @@
+"""What may happen: pure rules, no clock, no dice, no network, no disk.
+
+Reading order: `secret` (what may never be printed), `nouns` (what there is), `lifecycle` (the table of states),
+`answers` and `refusals` (what the vendor said), `refresh` (what to do about it), `heal` (a 401 on a call),
+`pairs` (the picture of a history), `callers` (who may do what).
+"""

@@ -1,0 +1,143 @@
+"""What an answer of the token endpoint means (ROTATION rule 11): classified, never guessed.
+
+Only a well-formed JSON answer with a client-error status that names the refresh token (or the code) is a refusal of
+it; one that names the client is a refusal of the client; a well-formed pair is a pair. Everything else is ambiguous:
+the server may have acted, and every refresh token is kept.
+
+The vendor's words differ from RFC 6749's: a dead refresh token is `invalid_request` + "The refresh token is invalid.",
+a spent code and an unknown client are `server_error` with status 401 (CLOUDBEDS section 2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from cloudbeds_auth.core.nouns import CredentialKind, Pair
+from cloudbeds_auth.core.parsing import JsonObject, Unreadable, read_object, text_of
+from cloudbeds_auth.core.secret import Secret
+
+DEFAULT_LIFETIME = 3600.0  # seconds; when `expires_in` is missing or absurd (CLOUDBEDS section 11, row 6)
+SHORTEST_LIFETIME = 60.0  # seconds; less would refresh without end
+LONGEST_LIFETIME = 366 * 86400.0  # seconds
+LONGEST_TOKEN = 16 * 1024  # characters
+API_KEY_PREFIX = "cbat_"
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A pair was issued; nobody uses it before it is committed."""
+
+    pair: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The refresh token (or code) that was sent is definitively refused."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedClient:
+    """The app's own id or secret is refused; no hotel is at fault."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The request never left: no connection, no name, no TLS. The server cannot have acted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """The server may or may not have acted."""
+
+    reason: str
+    retry_after: float | None = None
+
+
+Answer = Issued | Refused | RefusedClient | NotSent | Ambiguous
+
+_REASONS = ("message", "error_description", "hint", "detail")
+_TRANSIENT = frozenset({408, 425, 429})
+
+
+def classify(status: int, content_type: str, body: bytes, *, sent: str) -> Answer:
+    """What a complete answer means. `sent` is `refresh token` or `authorization code`: what the request presented."""
+    try:
+        answer = read_object(content_type, body)
+    except Unreadable as why:
+        return Ambiguous(f"HTTP {status}: {why}")
+    if 200 <= status < 300:
+        return _pair(answer)
+    if 400 <= status < 500 and status not in _TRANSIENT:
+        return _refusal(status, answer, sent)
+    return Ambiguous(f"HTTP {status}")
+
+
+def _refusal(status: int, answer: JsonObject, sent: str) -> Answer:
+    error = answer.get("error")
+    words = text_of(answer, *_REASONS)
+    if error in {"invalid_client", "unauthorized_client"} or ("entity not found" in words and "client" in words):
+        return RefusedClient(f"HTTP {status}: the client id or secret is refused")
+    # `server_error` is the vendor's word for a spent code, but never for a dead refresh token.
+    trusted = error != "server_error" or sent == "authorization code"
+    if error == "invalid_grant" or (trusted and sent in words):
+        return Refused(f"HTTP {status}: the {sent} is refused")
+    return Ambiguous(f"HTTP {status}: an error that names neither the {sent} nor the client")
+
+
+def _pair(answer: JsonObject) -> Answer:
+    access, refresh = answer.get("access_token"), answer.get("refresh_token")
+    if not _usable(access) or not (refresh is None or _usable(refresh)):
+        return Ambiguous("a token in the answer is missing, of a wrong type, or no printable ASCII")
+    kind = answer.get("token_type", "Bearer")
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        return Ambiguous("the answer's token type is not Bearer")
+    lifetime = _lifetime(answer.get("expires_in"))
+    if lifetime is None:
+        return Ambiguous("the answer's expires_in is no number")
+    scope = answer.get("scope")
+    is_key = access.startswith(API_KEY_PREFIX)
+    pair = Pair(
+        access=Secret(access),
+        refresh=Secret(refresh) if _usable(refresh) and not is_key else None,
+        lifetime=lifetime,
+        property_ids=_property_ids(answer.get("resources")),
+        scopes=tuple(scope.split()) if isinstance(scope, str) else None,
+        kind=CredentialKind.API_KEY if is_key else CredentialKind.OAUTH,
+    )
+    return Issued(pair)
+
+
+def _usable(token: Any) -> TypeGuard[str]:
+    """Whether a token may go into a header: printable ASCII without spaces (RFC 6750 section 2.1), of a sane length."""
+    return isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and all("!" <= letter <= "~" for letter in token)
+
+
+def _lifetime(value: Any) -> float | None:
+    """`expires_in` in seconds: a number or digits in a string, defaulted when absent or not positive, clamped."""
+    if value is None or isinstance(value, bool):
+        return DEFAULT_LIFETIME
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.strip().isdigit() and len(value) < 20 else -1
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    if value <= 0:
+        return DEFAULT_LIFETIME
+    return float(min(max(value, SHORTEST_LIFETIME), LONGEST_LIFETIME))
+
+
+def _property_ids(resources: Any) -> tuple[str, ...]:
+    """The property ids among `resources`, which the vendor shows as a list, as an object, or not at all."""
+    if isinstance(resources, dict):
+        resources = [{"type": "property", "id": resources.get("propertyID", resources.get("id"))}]
+    if not isinstance(resources, list):
+        return ()
+    found = [entry.get("id") for entry in resources if isinstance(entry, dict) and entry.get("type") == "property"]
+    return tuple(dict.fromkeys(str(value) for value in found if isinstance(value, str | int) and str(value)))

@@ -1,0 +1,124 @@
+"""The lifecycle of a grant, as one table: state and event give the next state.
+
+Anything that is not in the table raises `IllegalMove`, naming both, and changes nothing. The store calls `move` for
+every write that means something; the documentation draws its picture from `TABLE`.
+
+`stale`, `client_refused` and `read_only` are never stored: they are how a stored state *looks* at a moment, because a
+clock ran on, the app's circuit is open, or the database is a copy (`seen`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """The states of the public contract; what people read is in `LABELS`."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    REFRESHING = "refreshing"
+    IN_DOUBT = "in_doubt"
+    BACKING_OFF = "backing_off"
+    REAUTHORIZATION_REQUIRED = "reauthorization_required"
+    CLIENT_REFUSED = "client_refused"
+    PARKED = "parked"
+    DISCONNECTED = "disconnected"
+    SUPERSEDED = "superseded"
+    READ_ONLY = "read_only"
+
+
+LABELS = {
+    State.FRESH: "healthy",
+    State.STALE: "healthy",
+    State.REFRESHING: "healthy",
+    State.IN_DOUBT: "healthy, recovering",
+    State.BACKING_OFF: "healthy, recovering",
+    State.REAUTHORIZATION_REQUIRED: "reconnect needed",
+    State.CLIENT_REFUSED: "our credentials are refused",
+    State.PARKED: "waiting to be claimed",
+    State.DISCONNECTED: "disconnected",
+    State.SUPERSEDED: "replaced",
+    State.READ_ONLY: "copy of another installation",
+}
+
+
+class Event(StrEnum):
+    """What can happen to a grant; the same words are the kinds of its history."""
+
+    INTENT_WRITTEN = "intent_written"
+    PAIR_COMMITTED = "pair_committed"
+    TOKEN_REFUSED = "token_refused"
+    ANSWER_LOST = "answer_lost"
+    NOTHING_SENT = "nothing_sent"
+    CLIENT_REFUSED = "client_refused"
+    PASS_REFUSED = "pass_refused"
+    REAUTHORIZATION_REQUIRED = "reauthorization_required"
+    PROVED = "proved"
+    PROMOTED = "promoted"
+    SUPERSEDED = "superseded"
+    DISCONNECTED = "disconnected"
+
+
+class IllegalMove(Exception):
+    """An event that the table does not allow in this state: a bug of ours, never a hotel's fault."""
+
+    def __init__(self, state: State, event: Event) -> None:
+        super().__init__(f"a grant that is {state.value} cannot have {event.value}")
+        self.state = state
+        self.event = event
+
+
+S, E = State, Event
+_RECOVERING = (S.FRESH, S.IN_DOUBT, S.BACKING_OFF, S.REAUTHORIZATION_REQUIRED)
+
+TABLE: dict[tuple[State, Event], State] = {
+    # An attempt begins from any living state; `reauthorization_required` only when an operator asks for it.
+    **{(state, E.INTENT_WRITTEN): S.REFRESHING for state in (*_RECOVERING, S.REFRESHING)},
+    # How an attempt ends.
+    (S.REFRESHING, E.TOKEN_REFUSED): S.REFRESHING,
+    (S.REFRESHING, E.ANSWER_LOST): S.IN_DOUBT,
+    (S.REFRESHING, E.NOTHING_SENT): S.BACKING_OFF,
+    (S.REFRESHING, E.CLIENT_REFUSED): S.BACKING_OFF,
+    # A pair may arrive late: after the mark, after a paused process lost its lease, after a new grant took over.
+    **{(state, E.PAIR_COMMITTED): S.FRESH for state in (*_RECOVERING, S.REFRESHING)},
+    (S.SUPERSEDED, E.PAIR_COMMITTED): S.SUPERSEDED,
+    # A whole pass refused, counted once; the second time, late enough, it is the last word (rule 12). `/userinfo`
+    # may name a dead grant without anything having been sent, so this can begin in any living state.
+    **{(state, E.PASS_REFUSED): S.BACKING_OFF for state in (S.FRESH, S.IN_DOUBT, S.BACKING_OFF, S.REFRESHING)},
+    **{(state, E.REAUTHORIZATION_REQUIRED): S.REAUTHORIZATION_REQUIRED for state in (*_RECOVERING, S.REFRESHING)},
+    # The access token was seen to work: whatever was in doubt is settled. An attempt that runs goes on running.
+    **{(state, E.PROVED): S.FRESH for state in _RECOVERING},
+    (S.REFRESHING, E.PROVED): S.REFRESHING,
+    (S.SUPERSEDED, E.PROVED): S.SUPERSEDED,
+    # A candidate that worked becomes the connection's grant.
+    **{(state, E.PROMOTED): S.FRESH for state in _RECOVERING},
+    (S.REFRESHING, E.PROMOTED): S.REFRESHING,
+    # Leaving.
+    **{(state, E.SUPERSEDED): S.SUPERSEDED for state in (*_RECOVERING, S.REFRESHING, S.SUPERSEDED)},
+    **{
+        (state, E.DISCONNECTED): S.DISCONNECTED
+        for state in (*_RECOVERING, S.REFRESHING, S.SUPERSEDED, S.DISCONNECTED, S.PARKED)
+    },
+}
+
+
+def move(state: State, event: Event) -> State:
+    """The state after `event`; raises IllegalMove when the table has no such row."""
+    try:
+        return TABLE[state, event]
+    except KeyError:
+        raise IllegalMove(state, event) from None
+
+
+def seen(stored: State, *, stale: bool, circuit_open: bool, read_only: bool) -> State:
+    """How a stored state looks now. A dead or gone connection looks the same whatever else is wrong."""
+    if stored in {S.DISCONNECTED, S.SUPERSEDED, S.PARKED, S.REAUTHORIZATION_REQUIRED}:
+        return stored
+    if read_only:
+        return S.READ_ONLY
+    if circuit_open:
+        return S.CLIENT_REFUSED
+    if stored is S.FRESH and stale:
+        return S.STALE
+    return stored

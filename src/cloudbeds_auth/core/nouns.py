@@ -1,0 +1,203 @@
+"""What there is: the nouns that every layer shares, as frozen data.
+
+Durations are seconds. A row read from the store tells *durations* ("held back for 3 s more"), measured by the store's
+own clock, wherever two machines or two boots could disagree about a moment; moments (`…_at`) are unix seconds and are
+for people and for history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.secret import Secret
+
+
+class CredentialKind(StrEnum):
+    """What the vendor handed out: an OAuth pair, or an API key that is never refreshed."""
+
+    OAUTH = "oauth"
+    API_KEY = "api_key"
+
+
+class Role(StrEnum):
+    """What a grant is to its connection: the one in use, a newer one not yet proven, or a former one."""
+
+    ACTIVE = "active"
+    CANDIDATE = "candidate"
+    SUPERSEDED = "superseded"
+    DISCONNECTED = "disconnected"
+
+
+def moment(seconds: float) -> datetime:
+    """Unix seconds as an aware UTC datetime."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An access token that has been committed to the store and may therefore be used (ROTATION rule 1).
+
+    `expires_at` is when the vendor said it ends; `generation` names it towards
+    `access_token(rejected=…)` when an endpoint answered 401.
+    """
+
+    value: Secret
+    expires_at: datetime
+    generation: int
+    token_type: str = "Bearer"
+
+    def reveal(self) -> str:
+        """The token itself, for an `Authorization` header."""
+        return self.value.reveal()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What one token answer carried (RFC 6749 section 5.1); `refresh` is None when the answer named none.
+
+    `lifetime` is `expires_in` in seconds, defaulted and clamped by `core.answers`.
+    """
+
+    access: Secret
+    refresh: Secret | None
+    lifetime: float
+    property_ids: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = None
+    kind: CredentialKind = CredentialKind.OAUTH
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """One refresh token of a grant at its place in the list; the last place is the child, the others are kept."""
+
+    position: int
+    value: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a write must still find true: nobody committed since (`generation`), nobody took the lease (`epoch`)."""
+
+    grant_id: str
+    generation: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """The person who approved, as `/userinfo` names them."""
+
+    id: str
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One approval by one hotel user, as a coordinator reads it; see ROTATION section 3.
+
+    `valid_for`: seconds the access token still has; `held_back`: seconds until the next attempt is allowed;
+    `intent_age`: seconds since an attempt was begun whose outcome is unknown (None: none pending);
+    `refused_ago`: seconds since a whole pass was first refused.
+    """
+
+    id: str
+    connection_id: str
+    app: str
+    kind: CredentialKind
+    role: Role
+    state: State
+    generation: int
+    access: Secret
+    expires_at: float
+    lifetime: float
+    valid_for: float
+    stale_in: float
+    tokens: tuple[StoredToken, ...]
+    proven: bool = False
+    intent: int | None = None
+    intent_age: float | None = None
+    held_back: float = 0.0
+    lease_left: float = 0.0
+    attempts: int = 0
+    refusals: int = 0
+    refused_ago: float | None = None
+    reauth: str | None = None
+    latched: bool = False
+
+    @property
+    def kept(self) -> tuple[StoredToken, ...]:
+        """The older refresh tokens that may still be the only living ones, oldest first."""
+        return self.tokens[:-1]
+
+    def token(self) -> AccessToken:
+        """The stored access token as callers get it."""
+        return AccessToken(self.access, moment(self.expires_at), self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One registration at Cloudbeds. `secrets`: the current one first, then one still valid during a reset."""
+
+    id: str
+    client_id: str
+    secrets: tuple[Secret, ...]
+    redirect_uri: str
+    scopes: tuple[str, ...] = ()
+    level: str = "partner"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One hotel's connection as people and programs see it; its id survives every reconnect."""
+
+    id: str
+    app: str
+    reference: str | None
+    state: State
+    credential: str
+    property_ids: tuple[str, ...]
+    authorizing_user: User | None
+    scopes: tuple[str, ...]
+    generation: int | None
+    connected_at: datetime | None
+    expires_at: datetime | None
+    refreshed_at: datetime | None
+    used_at: datetime | None
+    problem: str | None = None
+    next_step: str | None = None
+    connect_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An authorization that was begun: send the hotel to `url`; `state` comes back with the code."""
+
+    url: str
+    state: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A one-time link to hand to a hotel."""
+
+    token: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a connection's history, append-only."""
+
+    sequence: int
+    at: datetime
+    kind: str
+    actor: str
+    grant_id: str | None
+    generation: int | None
+    data: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,137 @@
+"""When to refresh, with which token, and how long to wait: the decisions of ROTATION section 3, without any effect.
+
+`decide` looks at a row under the lease and says the one next thing; `vault.refresh` does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from cloudbeds_auth.core.nouns import CredentialKind, Grant, Role, StoredToken
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every duration of the protocol, in seconds; what matters is their order: `deadline` < `lease`, `wait` > `deadline`.
+
+    `Timing.of(deadline)` scales all of them from the one number that an operator may set.
+    """
+
+    connect: float = 5.0
+    deadline: float = 20.0
+    lease: float = 30.0
+    renew: float = 10.0
+    poll: float = 0.25
+    backoff_first: float = 1.0
+    backoff_cap: float = 60.0
+    unresolved: float = 600.0
+    wait: float = 25.0
+    refusal_interval: float = 60.0
+
+    @classmethod
+    def of(cls, deadline: float) -> Timing:
+        """The protocol's durations in proportion to a token exchange of at most `deadline` seconds."""
+        unit = deadline / 20.0
+        return cls(
+            connect=5.0 * unit,
+            deadline=deadline,
+            lease=30.0 * unit,
+            renew=10.0 * unit,
+            poll=min(0.25, 0.25 * unit),
+            backoff_first=1.0 * unit,
+            backoff_cap=60.0 * unit,
+            unresolved=600.0 * unit,
+            wait=25.0 * unit,
+            refusal_interval=max(60.0 * unit, 50.0 * unit),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Why a refresh is wanted: what the asker last saw, what it was refused with, who it is.
+
+    `seen` and `rejected` are generations. `operator` may try again after `reauthorization_required`.
+    `patient`: a waiting caller; the background asks impatiently and gives up at the first obstacle.
+    """
+
+    grant_id: str
+    seen: int
+    rejected: int | None = None
+    operator: bool = False
+    patient: bool = True
+
+
+class Next(Enum):
+    """The one next thing for whoever holds the lease."""
+
+    GONE = "the grant was disconnected"
+    RESTART = "the grant was superseded: ask the connection's active one"
+    RETURN = "somebody else did it already"
+    KEY_RETURN = "an API key that nobody rejected is not refreshable"
+    KEY_PROBE = "an API key that was rejected is asked about"
+    LATCHED = "moved to an API key: never refreshed again"
+    MARKED = "a person has to act"
+    HELD_BACK = "too soon after the last attempt"
+    PROBE = "prove before spending"
+    SEND = "send the child, then the kept ones"
+
+
+def decide(row: Grant | None, ask: Ask, timing: Timing) -> Next:
+    """The first of the algorithm's conditions that holds, in its order."""
+    if row is None or row.role is Role.DISCONNECTED:
+        return Next.GONE
+    if row.role is Role.SUPERSEDED:
+        return Next.RESTART
+    if row.generation != reference(ask) and row.valid_for > 0:
+        return Next.RETURN
+    if row.kind is CredentialKind.API_KEY:
+        return Next.KEY_RETURN if ask.rejected is None else Next.KEY_PROBE
+    if row.latched:
+        return Next.LATCHED
+    if row.reauth and not ask.operator:
+        return Next.MARKED
+    if row.held_back > 0:
+        return Next.HELD_BACK
+    if row.valid_for > 0 and (row.kept or ask.rejected is not None or unresolved(row, timing)):
+        return Next.PROBE
+    return Next.SEND
+
+
+def reference(ask: Ask) -> int:
+    """The generation that the asker wants replaced."""
+    return ask.seen if ask.rejected is None else ask.rejected
+
+
+def unresolved(row: Grant, timing: Timing) -> bool:
+    """Whether an attempt is pending whose outcome is unknown and recent enough to matter."""
+    return row.intent_age is not None and row.intent_age < timing.unresolved
+
+
+def servable(row: Grant, rejected: int | None) -> bool:
+    """SERVE: the stored access token is unexpired and nobody named it as rejected."""
+    return row.valid_for > 0 and row.generation != rejected
+
+
+def candidates(tokens: Sequence[StoredToken]) -> list[StoredToken]:
+    """The order of sending (rule 4): the child, then the kept ones newest to oldest, equal values once."""
+    order: list[StoredToken] = []
+    for token in reversed(tokens):
+        if all(token.value != earlier.value for earlier in order):
+            order.append(token)
+    return order
+
+
+def backoff(attempts: int, timing: Timing, dice: float) -> float:
+    """Seconds to hold back after the `attempts`-th failure in a row: exponential with full jitter, `dice` in [0, 1)."""
+    ceiling = min(timing.backoff_cap, timing.backoff_first * 2.0 ** min(attempts, 30))
+    return ceiling * dice
+
+
+STALE_AT = 0.9  # of the lifetime (rule 10)
+
+
+def stale_after(lifetime: float, dice: float) -> float:
+    """Seconds after which a new token is refreshed behind its users: about nine tenths, spread by a twentieth."""
+    return lifetime * (STALE_AT + (dice - 0.5) * 0.05)

@@ -1,0 +1,45 @@
+"""A value that may be used but never shown: `.reveal()` is the one word to search for."""
+
+from __future__ import annotations
+
+import hmac
+from typing import NoReturn, final
+
+
+@final
+class Secret:
+    """Holds a token, key or client secret; every way of showing it by accident gives `***`.
+
+    Comparison takes the same time whatever differs. Pickling and copying to disk are refused (TypeError).
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself; only for the wire, the sealer and whoever asked for it by name."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    __hash__ = None  # type: ignore[assignment]  # a hash table would compare in variable time
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is never pickled")

@@ -1,0 +1,34 @@
+"""How secrets rest: sealed, bound to the place they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from cloudbeds_auth.core.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sealed value belongs; it opens nowhere else (a moved, swapped or rolled-back row fails)."""
+
+    table: str
+    row: str
+    position: int
+    generation: int
+
+
+class SealBroken(Exception):
+    """A sealed value does not open: wrong key, altered bytes, or another row's value."""
+
+
+class Sealer(Protocol):
+    """Production: `store.sealing.AesGcmSealer`."""
+
+    def seal(self, secret: Secret, place: Place) -> bytes:
+        """The sealed bytes, different on every call."""
+        ...
+
+    def open(self, sealed: bytes, place: Place) -> Secret:
+        """The value; raises SealBroken."""
+        ...

@@ -1,0 +1,286 @@
+"""What rests, and the fences around it. Every method is one transaction: committed and synced when it returns.
+
+Production: `store.sql`. A method raises `errors.StoreUnavailable` when the database cannot do it now; then nothing, or
+(for a commit whose answer was lost) everything, was written. Methods with a `Fence` write only where the grant's
+generation and lease epoch are still the fence's; they say so in what they return and change nothing otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, User
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """The refresh lease is ours under `epoch`."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Somebody else holds the lease for another `left` seconds."""
+
+    left: float
+
+
+class Written(Enum):
+    """What became of a fenced write."""
+
+    DONE = "written"
+    GENERATION_MOVED = "somebody committed since"
+    EPOCH_MOVED = "only the lease was taken by somebody else"
+    GONE = "the grant was disconnected or superseded"
+
+
+class Attempt(Enum):
+    """How one sending ended without a pair; see `settle`."""
+
+    REFUSED = "the token was refused"
+    CLIENT_REFUSED = "the client was refused"
+    UNSENT = "nothing was sent"
+    LOST = "no usable answer"
+
+
+class Counted(Enum):
+    """What a refused pass meant."""
+
+    FIRST = "counted; asked again later"
+    EARLY = "too soon after the first to count"
+    MARKED = "reauthorization required"
+    CANDIDATE = "a newer grant waits to be proven"
+    MOVED = "the fence moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A spent state: what was begun with it. `earlier` is the connection it already led to."""
+
+    id: str
+    app: str
+    reference: str | None
+    return_to: str | None
+    connection_id: str | None
+    earlier: str | None = None
+
+
+class Spending(Enum):
+    """Why a state was not spent."""
+
+    UNKNOWN = "never issued, or another browser's"
+    EXPIRED = "older than its lifetime"
+    SPENT = "used before, with another code"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAuthorization:
+    """A state about to be issued; only hashes rest. `browser` is None for flows without one (Python, command line)."""
+
+    id: str
+    app: str
+    state_hash: str
+    browser_hash: str | None
+    reference: str | None
+    return_to: str | None
+    connection_id: str | None
+    link_hash: str | None
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewLink:
+    """A one-time link about to be issued; only its hash rests."""
+
+    hash: str
+    app: str
+    reference: str | None
+    return_to: str | None
+    connection_id: str | None
+    lifetime: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls that one generation carried within one stretch of time; written behind, never one row a call.
+
+    `first` and `last` are unix seconds; `refused` counts answers 401; `methods` counts by method and path.
+    """
+
+    grant_id: str
+    generation: int
+    first: float
+    last: float
+    count: int
+    refused: int
+    methods: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of connections and the cursor of the next one."""
+
+    connections: tuple[Connection, ...]
+    next: str | None
+
+
+class GrantStore(Protocol):
+    """What `vault.refresh` needs: leases, intents, commits, proofs (ROTATION section 3)."""
+
+    async def grant(self, grant_id: str) -> Grant | None:
+        """The row, with durations measured by the store's clock; None when it is gone."""
+        ...
+
+    async def take_lease(self, grant_id: str, owner: str, seconds: float) -> Leased | Busy | None:
+        """Take the lease if it is free, ended, or its owner is known dead; the epoch grows. None: no such grant."""
+        ...
+
+    async def renew_lease(self, grant_id: str, epoch: int, seconds: float) -> bool:
+        """Hold the lease for another `seconds`; False when somebody else took it."""
+        ...
+
+    async def release_lease(self, grant_id: str, epoch: int) -> None:
+        """Give the lease back; nothing happens when it is not ours any more."""
+        ...
+
+    async def write_intent(self, fence: Fence, position: int, *, lease: float, hold: float) -> bool:
+        """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved."""
+        ...
+
+    async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
+        """Record how a sending ended. REFUSED clears intent and hold; LOST keeps the intent; False: the fence moved."""
+        ...
+
+    async def commit_pair(self, fence: Fence, position: int, pair: Pair, *, stale_after: float) -> Written:
+        """Make `pair` the next generation: tokens up to `position`, then the new one. Repeating it is harmless."""
+        ...
+
+    async def confirm(self, grant_id: str, generation: int) -> bool:
+        """The generation was seen to work: forget its kept tokens, clear marks. Needs no lease."""
+        ...
+
+    async def count_refusal(self, fence: Fence, reason: str, *, interval: float) -> Counted:
+        """A whole pass was refused: count it; the second, `interval` later, marks the grant (rule 12)."""
+        ...
+
+    async def record_calls(self, calls: Sequence[Calls]) -> None:
+        """Add aggregated calls to the history."""
+        ...
+
+
+class CircuitStore(Protocol):
+    """Which client secrets the vendor refuses, by app and fingerprint of the secret (F35, F36)."""
+
+    async def open_circuits(self, app: str) -> Mapping[str, float]:
+        """Fingerprint to seconds until one trial is allowed again (0: now)."""
+        ...
+
+    async def open_circuit(self, app: str, fingerprint: str, *, trial_after: float) -> None:
+        """The vendor refused this secret; also claims a trial: nobody else tries before `trial_after` seconds."""
+        ...
+
+    async def close_circuit(self, app: str, fingerprint: str) -> None:
+        """The vendor accepted this secret."""
+        ...
+
+
+class AuthorizationStore(Protocol):
+    """States, links and candidates: how a grant comes in (rule 13)."""
+
+    async def add_link(self, link: NewLink) -> None:
+        """Remember a one-time link."""
+        ...
+
+    async def link(self, link_hash: str) -> NewLink | None:
+        """The link if it is known, unexpired and has not led to a connection yet."""
+        ...
+
+    async def add_authorization(self, new: NewAuthorization) -> None:
+        """Remember a state; old ones are swept out."""
+        ...
+
+    async def spend_state(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization | Spending:
+        """Spend a state once, atomically. Spent with the same code from the same browser: the earlier authorization."""
+        ...
+
+    async def add_candidate(
+        self, authorization_id: str, connection_id: str, grant_id: str, pair: Pair, *, stale_after: float
+    ) -> str:
+        """Store a new grant as a candidate; the id of its connection: the authorization's own, else the one connection
+        of this app that covers one of its properties, else `connection_id`, made now.
+        """
+        ...
+
+    async def candidate(self, connection_id: str) -> Grant | None:
+        """The newest grant that waits to be proven."""
+        ...
+
+    async def promote(
+        self, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
+    ) -> bool:
+        """The candidate worked: make it the connection's grant, the old one superseded. False: a newer one came first.
+        `property_ids` are those learnt besides the grant's own.
+        """
+        ...
+
+    async def drop_candidate(self, grant_id: str, reason: str) -> None:
+        """The candidate is of no use: superseded; the connection keeps what it had."""
+        ...
+
+
+class ConnectionStore(Protocol):
+    """What people see."""
+
+    async def resolve(self, connection_or_property: str) -> Sequence[str]:
+        """The ids of current connections under a connection id or covering a property id."""
+        ...
+
+    async def current_grant(self, connection_id: str) -> Grant | None:
+        """The connection's active grant, else its newest candidate, else a disconnected one; None: unknown."""
+        ...
+
+    async def connection(self, connection_id: str) -> Connection | None:
+        """One connection."""
+        ...
+
+    async def connections(
+        self,
+        *,
+        state: str | None = None,
+        reference: str | None = None,
+        property_id: str | None = None,
+        app: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """Connections, newest first, filtered."""
+        ...
+
+    async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+        """History, newest first, before `cursor`."""
+        ...
+
+    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
+        """Forget every token of the connection and mark it. False: unknown."""
+        ...
+
+
+class Store(GrantStore, CircuitStore, AuthorizationStore, ConnectionStore, Protocol):
+    """All of it, and its life."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this is a copy of another installation's database."""
+        ...
+
+    async def check(self) -> None:
+        """Whether the database can be written and the keys open the canary; raises StoreUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what runs and close."""
+        ...

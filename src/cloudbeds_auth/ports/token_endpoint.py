@@ -1,0 +1,23 @@
+"""What the token endpoint is asked (RFC 6749 sections 4.1.3 and 6)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cloudbeds_auth.core.answers import Answer
+from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.secret import Secret
+
+
+class TokenEndpoint(Protocol):
+    """Production: `wire.token_endpoint`. Every call is one request on a connection of its own, never retried by itself,
+    finished or aborted (its socket closed) before the call returns, and within the timing's `deadline`.
+    """
+
+    async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
+        """`grant_type=authorization_code`."""
+        ...
+
+    async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
+        """`grant_type=refresh_token`."""
+        ...
