@@ -1,1 +1,113 @@
-"""cloudbeds-auth."""
+"""cloudbeds-auth keeps hotels connected to Cloudbeds: tokens exchanged, sealed, refreshed, and never lost.
+
+    from cloudbeds_auth import TokenVault            # for asyncio
+    from cloudbeds_auth.sync import TokenVault       # the same, blocking
+
+Reading order, the journey of a token: `core` (what may happen), `ports` (what the rules need from the world), `vault`
+(the protocol), `store` (where the pair rests), `wire` (how it leaves), `compose` (drivers picked), `facade` (one object
+for all of it), `sync` (the same, blocking), `app` (the service), `cli` (the command line).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Link
+    from cloudbeds_auth.core.secret import Secret
+    from cloudbeds_auth.errors import (
+        AmbiguousProperty,
+        AuthorizationDenied,
+        AuthorizationExpired,
+        BodyNotReplayable,
+        ClientRefused,
+        ConfigurationError,
+        ConnectionDisconnected,
+        ConnectionUnusable,
+        Diagnosis,
+        Error,
+        Forbidden,
+        ForeignOrigin,
+        InvalidRequest,
+        InvalidReturnTo,
+        NotRefreshable,
+        OutcomeUnknown,
+        RateLimited,
+        ReauthorizationRequired,
+        RefreshInDoubt,
+        RefreshPending,
+        StateMismatch,
+        StoreReadOnly,
+        StoreUnavailable,
+        TokenEndpointUnavailable,
+        TryAgain,
+        Unauthenticated,
+        Unclaimed,
+        UnknownConnection,
+        UpstreamError,
+        UpstreamFailed,
+    )
+    from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.settings import Settings
+
+_WHERE = {
+    "cloudbeds_auth.facade": ("TokenVault",),
+    "cloudbeds_auth.settings": ("Settings",),
+    "cloudbeds_auth.core.secret": ("Secret",),
+    "cloudbeds_auth.core.nouns": ("AccessToken", "Begun", "Connection", "Event", "Link"),
+}
+
+__all__ = [
+    "AccessToken",
+    "AmbiguousProperty",
+    "AuthorizationDenied",
+    "AuthorizationExpired",
+    "Begun",
+    "BodyNotReplayable",
+    "ClientRefused",
+    "ConfigurationError",
+    "Connection",
+    "ConnectionDisconnected",
+    "ConnectionUnusable",
+    "Diagnosis",
+    "Error",
+    "Event",
+    "Forbidden",
+    "ForeignOrigin",
+    "InvalidRequest",
+    "InvalidReturnTo",
+    "Link",
+    "NotRefreshable",
+    "OutcomeUnknown",
+    "RateLimited",
+    "ReauthorizationRequired",
+    "RefreshInDoubt",
+    "RefreshPending",
+    "Secret",
+    "Settings",
+    "StateMismatch",
+    "StoreReadOnly",
+    "StoreUnavailable",
+    "TokenEndpointUnavailable",
+    "TokenVault",
+    "TryAgain",
+    "Unauthenticated",
+    "Unclaimed",
+    "UnknownConnection",
+    "UpstreamError",
+    "UpstreamFailed",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Public names are imported when they are first used: a short command pays only for what it needs."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    where = next((module for module, names in _WHERE.items() if name in names), "cloudbeds_auth.errors")
+    return getattr(import_module(where), name)
+
+
+def __dir__() -> list[str]:
+    """What is public."""
+    return sorted(__all__)

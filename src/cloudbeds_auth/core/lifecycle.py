@@ -86,6 +86,7 @@ TABLE: dict[tuple[State, Event], State] = {
     # A whole pass refused, counted once; the second time, late enough, it is the last word (rule 12). `/userinfo`
     # may name a dead grant without anything having been sent, so this can begin in any living state.
     **{(state, E.PASS_REFUSED): S.BACKING_OFF for state in (S.FRESH, S.IN_DOUBT, S.BACKING_OFF, S.REFRESHING)},
+    (S.REAUTHORIZATION_REQUIRED, E.PASS_REFUSED): S.REAUTHORIZATION_REQUIRED,
     **{(state, E.REAUTHORIZATION_REQUIRED): S.REAUTHORIZATION_REQUIRED for state in (*_RECOVERING, S.REFRESHING)},
     # The access token was seen to work: whatever was in doubt is settled. An attempt that runs goes on running.
     **{(state, E.PROVED): S.FRESH for state in _RECOVERING},

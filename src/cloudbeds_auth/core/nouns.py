@@ -49,6 +49,7 @@ class AccessToken:
     expires_at: datetime
     generation: int
     token_type: str = "Bearer"
+    grant_id: str = field(default="", repr=False)
 
     def reveal(self) -> str:
         """The token itself, for an `Authorization` header."""
@@ -118,6 +119,7 @@ class Grant:
     valid_for: float
     stale_in: float
     tokens: tuple[StoredToken, ...]
+    property_ids: tuple[str, ...] = ()
     proven: bool = False
     intent: int | None = None
     intent_age: float | None = None
@@ -136,7 +138,7 @@ class Grant:
 
     def token(self) -> AccessToken:
         """The stored access token as callers get it."""
-        return AccessToken(self.access, moment(self.expires_at), self.generation)
+        return AccessToken(self.access, moment(self.expires_at), self.generation, grant_id=self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,14 @@ class Begun:
     url: str
     state: str
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An authorization that led to a connection, and where the browser wanted to go afterwards."""
+
+    connection: Connection
+    return_to: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from cloudbeds_auth.core.nouns import CredentialKind, Grant, Role, StoredToken
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Every duration of the protocol, in seconds; what matters is their order: `deadline` < `lease`, `wait` > `deadline`.
+    """Every duration of the protocol, in seconds; what matters is their order: `deadline` < `lease` and < `wait`.
 
     `Timing.of(deadline)` scales all of them from the one number that an operator may set.
     """

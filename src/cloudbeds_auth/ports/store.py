@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, User
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +156,8 @@ class GrantStore(Protocol):
         """Record how a sending ended. REFUSED clears intent and hold; LOST keeps the intent; False: the fence moved."""
         ...
 
-    async def commit_pair(self, fence: Fence, position: int, pair: Pair, *, stale_after: float) -> Written:
-        """Make `pair` the next generation: tokens up to `position`, then the new one. Repeating it is harmless."""
+    async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
+        """Make `pair` the next generation: tokens up to `sent`, then the new one. Repeating it is harmless."""
         ...
 
     async def confirm(self, grant_id: str, generation: int) -> bool:
@@ -250,7 +251,7 @@ class ConnectionStore(Protocol):
     async def connections(
         self,
         *,
-        state: str | None = None,
+        states: Sequence[State] | None = None,
         reference: str | None = None,
         property_id: str | None = None,
         app: str | None = None,

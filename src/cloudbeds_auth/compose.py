@@ -1,0 +1,157 @@
+"""Picks the drivers and puts the vault together: the only place that knows both the rules and the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloudbeds_auth import system
+from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.observe import LogObserver, Telling
+from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.store import keys
+from cloudbeds_auth.store.sealing import AesGcmSealer
+from cloudbeds_auth.store.sql.sqlite import SqliteDriver
+from cloudbeds_auth.store.sql.store import SqlStore
+from cloudbeds_auth.store.sql.transactions import Instant
+from cloudbeds_auth.vault.access import Access
+from cloudbeds_auth.vault.authorize import Authorizer
+from cloudbeds_auth.vault.calls import CallRecorder
+from cloudbeds_auth.vault.candidates import Candidates
+from cloudbeds_auth.vault.circuit import Circuits
+from cloudbeds_auth.vault.disconnect import Disconnecter
+from cloudbeds_auth.vault.look import Look
+from cloudbeds_auth.vault.refresh import Refresher
+from cloudbeds_auth.vault.world import World
+from cloudbeds_auth.wire import policy
+from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
+from cloudbeds_auth.wire.vendor import HttpVendor
+
+if TYPE_CHECKING:
+    import httpx2
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The vault's parts, wired; `admin_token_file` is None when the settings name the token."""
+
+    settings: Settings
+    world: World
+    access: Access
+    refresher: Refresher
+    candidates: Candidates
+    authorizer: Authorizer
+    calls: CallRecorder
+    disconnecter: Disconnecter
+    look: Look
+    admin_token: Secret
+    admin_token_file: Path | None
+    token_endpoint: HttpTokenEndpoint
+    vendor: HttpVendor
+
+    async def drain(self) -> None:
+        """Let what runs finish and commit: exchanges, refreshes, counted calls."""
+        await self.authorizer.drain()
+        await self.access.drain()
+        await self.refresher.flights.drain()
+        await self.calls.flush(everything=True)
+
+    async def close(self) -> None:
+        """Close every socket and the database; `drain` first."""
+        await self.token_endpoint.aclose()
+        await self.vendor.aclose()
+        await self.world.store.close()
+
+
+async def build(settings: Settings, observers: Sequence[Observer] = ()) -> Engine:
+    """Open the database, check the keys, and wire the vault. Raises ConfigurationError; nothing is sent."""
+    store = await open_store(settings)
+    admin_token, admin_token_file = keys.ensure_admin_token(settings)
+    timing = Timing.of(settings.token_timeout)
+    api = f"{settings.base_url}/api/{settings.api_version}"
+    token_endpoint = HttpTokenEndpoint(f"{api}/access_token", timing)
+    vendor = HttpVendor(settings.base_url, settings.api_version, settings.authorize_url, timing)
+    entropy = system.SystemEntropy()
+    app = settings.app()
+    world = World(
+        clock=system.SystemClock(),
+        entropy=entropy,
+        store=store,
+        token_endpoint=token_endpoint,
+        vendor=vendor,
+        observer=Telling(LogObserver(), *observers),
+        timing=timing,
+        apps={app.id: app},
+        owner=system.lease_owner(entropy),
+    )
+    return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
+
+
+def _wire(
+    settings: Settings,
+    world: World,
+    token_endpoint: HttpTokenEndpoint,
+    vendor: HttpVendor,
+    admin_token: Secret,
+    admin_token_file: Path | None,
+) -> Engine:
+    access = Access(world)
+    circuits = Circuits(world)
+    refresher = Refresher(world, circuits, access.forget)
+    candidates = Candidates(world, refresher)
+    access.attach(refresher, candidates)
+    return Engine(
+        settings=settings,
+        world=world,
+        access=access,
+        refresher=refresher,
+        candidates=candidates,
+        authorizer=Authorizer(world, circuits, candidates),
+        calls=CallRecorder(world),
+        disconnecter=Disconnecter(world, access),
+        look=Look(world, circuits),
+        admin_token=admin_token,
+        admin_token_file=admin_token_file,
+        token_endpoint=token_endpoint,
+        vendor=vendor,
+    )
+
+
+async def open_store(settings: Settings) -> SqlStore:
+    """The database of the settings, open and checked; raises ConfigurationError."""
+    path = settings.database_path
+    if not path.parent.exists():
+        system.private_folder(path.parent)
+    network = system.network_file_system(path.parent)
+    if network is not None and not settings.allow_network_fs:
+        raise ConfigurationError(
+            f"{path} is on a network file system ({network}), where SQLite's locks cannot be trusted",
+            next_step="move it to a local disk, or set CLOUDBEDS_AUTH_ALLOW_NETWORK_FS=true at your own risk",
+        )
+    has_rows = path.exists() and path.stat().st_size > 0
+    sealer = AesGcmSealer(keys.load_keys(settings, database_has_rows=has_rows))
+    driver = SqliteDriver(path, _host_clock())
+    await driver.open()
+    store = SqlStore(driver, sealer, system.is_dead)
+    try:
+        await store.open()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+def _host_clock() -> Callable[[], Instant]:
+    """The clock of this host, under the name of this boot."""
+    clock, boot = system.SystemClock(), system.boot_id()
+    return lambda: Instant(clock.wall(), clock.steady(), boot)
+
+
+def http_client(timing: Timing) -> httpx2.AsyncClient:
+    """A pooled client for protected calls of our own, under the one policy."""
+    return policy.client(timing, None, keep_alive=20)

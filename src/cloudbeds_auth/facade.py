@@ -1,0 +1,249 @@
+"""`TokenVault`: the whole library in one object, for asyncio. `cloudbeds_auth.sync` is the same for blocking code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudbeds_auth.background import Background
+from cloudbeds_auth.compose import Engine, build, http_client
+from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
+from cloudbeds_auth.core.refresh import Ask
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import UnknownConnection
+from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports.entropy import Entropy
+from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.settings import Settings, load_from_environment
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from cloudbeds_auth.wire.auth import CloudbedsAuth
+
+
+class TokenVault:
+    """Hotels' tokens: exchanged, sealed, refreshed, lent out.
+
+        async with TokenVault.open() as vault:
+            token = await vault.access_token(connection_id)
+
+    Every method raises subclasses of `cloudbeds_auth.Error` only; `diagnosis()` on them says what to do.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._background = Background(engine)
+        self._http: httpx2.AsyncClient | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, settings: Settings | None = None, *, observers: Sequence[Observer] = ()
+    ) -> AsyncIterator[TokenVault]:
+        """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
+
+        On leaving, a running refresh finishes and commits before the database closes.
+        """
+        vault = cls(await build(settings or load_from_environment(), observers))
+        vault._background.start()
+        try:
+            yield vault
+        finally:
+            await vault.aclose()
+
+    async def aclose(self) -> None:
+        """Let what runs finish and commit, then close."""
+        await self._background.stop()
+        await self._engine.drain()
+        if self._http is not None:
+            await self._http.aclose()
+        await self._engine.close()
+
+    # --- what it was opened with
+
+    @property
+    def settings(self) -> Settings:
+        """The settings."""
+        return self._engine.settings
+
+    @property
+    def base_url(self) -> str:
+        """Scheme and host of the vendor: the only origin that `auth` serves."""
+        return self._engine.settings.base_url
+
+    @property
+    def admin_token(self) -> Secret:
+        """The service's admin token."""
+        return self._engine.admin_token
+
+    @property
+    def admin_token_file(self) -> Path | None:
+        """Where the admin token rests; None when the settings name it."""
+        return self._engine.admin_token_file
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that everything here goes by."""
+        return self._engine.world.clock
+
+    @property
+    def entropy(self) -> Entropy:
+        """The dice that everything here is drawn from."""
+        return self._engine.world.entropy
+
+    @property
+    def observer(self) -> Observer:
+        """Where happenings are told."""
+        return self._engine.world.observer
+
+    # --- connecting
+
+    async def begin_authorization(
+        self,
+        *,
+        reference: str | None = None,
+        return_to: str | None = None,
+        app: str = "default",
+        connection_id: str | None = None,
+        browser: str | None = None,
+    ) -> Begun:
+        """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
+
+        `reference` is your own name for the hotel; `browser` an unguessable value that the same browser brings back.
+        """
+        return await self._engine.authorizer.begin(
+            app=app, reference=reference, return_to=return_to, connection_id=connection_id, browser=browser
+        )
+
+    async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
+        """Exchange the code that came back (RFC 6749 section 4.1.3), once; the connection it led to.
+
+        Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable.
+        """
+        return (await self.finish(code=code, state=state, browser=browser)).connection
+
+    async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
+        """As `finish_authorization`, telling also where the browser wanted to go."""
+        finished = await self._engine.authorizer.finish(code=code, state=state, browser=browser)
+        return Finished(await self.connection(finished.connection.id), finished.return_to)
+
+    async def deny(self, *, state: str, browser: str | None = None) -> str | None:
+        """The hotel said no: the state is spent; where the browser wanted to go."""
+        return await self._engine.authorizer.deny(state=state, browser=browser)
+
+    async def create_link(
+        self,
+        *,
+        app: str = "default",
+        reference: str | None = None,
+        return_to: str | None = None,
+        connection_id: str | None = None,
+        expires_in: float = 7 * 86400.0,
+    ) -> Link:
+        """A link for a hotel, good for one connection and `expires_in` seconds; its address is
+        `{public URL}/connect/{token}`.
+        """
+        return await self._engine.authorizer.create_link(
+            app=app, reference=reference, return_to=return_to, connection_id=connection_id, expires_in=expires_in
+        )
+
+    async def begin_from_link(self, token: str, browser: str) -> Begun:
+        """Begin what the link was made for; raises AuthorizationExpired."""
+        return await self._engine.authorizer.begin_from_link(token, browser)
+
+    # --- using
+
+    async def access_token(
+        self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+    ) -> AccessToken:
+        """A token with `min_valid` seconds left (at most half its lifetime); waits for a refresh where one is needed.
+
+        `rejected` names the token (or its generation) that an endpoint answered 401 to. The same generation back means
+        that it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,
+        ConnectionDisconnected, ClientRefused, and TryAgain's when a later call heals.
+        """
+        return await self._engine.access.access_token(connection_id, min_valid, rejected)
+
+    def cached(self, connection_id: str, min_valid: float = 60.0) -> AccessToken | None:
+        """The token in this process's memory, if it is fresh: no waiting, from any thread."""
+        return self._engine.access.cached(connection_id, min_valid)
+
+    def auth(self, connection_id: str) -> CloudbedsAuth:
+        """`auth=` for `httpx2.AsyncClient`, and for `httpx2.Client` in another thread than this vault's.
+
+        The credential is added for `base_url`'s origin only; anything else raises ForeignOrigin before it is sent.
+        """
+        from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender, blocking
+
+        async def fetch(rejected: AccessToken | None) -> AccessToken:
+            return await self.access_token(connection_id, rejected=rejected)
+
+        lender = Lender(fetch, blocking(self._loop, fetch), self.note_call)
+        return CloudbedsAuth(self.base_url, lender, replay_limit=self.settings.replay_limit)
+
+    async def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
+        """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`."""
+        if self._http is None:
+            self._http = http_client(self._engine.world.timing)
+        url = f"{self.base_url}/{path.lstrip('/')}"
+        return await self._http.request(method, url, auth=self.auth(connection_id), **parts)
+
+    def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
+        """Count a call that went out with this token, for the connection's history. May be called from any thread."""
+        self._loop.call_soon_threadsafe(self._engine.calls.note, token, method, path, status)
+
+    # --- looking
+
+    async def resolve(self, connection_or_property: str) -> str:
+        """The id of the connection with this id, or covering this property id."""
+        return await self._engine.look.resolve(connection_or_property)
+
+    async def connection(self, connection_id: str) -> Connection:
+        """One connection; raises UnknownConnection."""
+        return await self._engine.look.connection(connection_id)
+
+    async def connections(
+        self,
+        *,
+        state: str | None = None,
+        reference: str | None = None,
+        property_id: str | None = None,
+        app: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """One page of connections, newest first; `.next` is the cursor of the next page."""
+        return await self._engine.look.connections(
+            state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit
+        )
+
+    async def events(self, connection_id: str, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+        """The connection's history, newest first, before the event numbered `cursor`."""
+        return await self._engine.look.events(connection_id, cursor=cursor, limit=limit)
+
+    # --- operating
+
+    async def refresh(self, connection_id: str) -> Connection:
+        """Refresh now, as an operator may: also where reauthorization is required."""
+        store = self._engine.world.store
+        await self._engine.candidates.resume(connection_id)
+        row = await store.current_grant(connection_id)
+        if row is None:
+            raise UnknownConnection(connection_id=connection_id)
+        await self._engine.refresher.refresh(Ask(row.id, seen=row.generation, operator=True))
+        return await self.connection(connection_id)
+
+    async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
+        """Tell the vendor, then forget the tokens; `forget` insists where the vendor cannot be told."""
+        await self._engine.disconnecter.disconnect(connection_id, forget=forget, actor="operator")
+        return await self.connection(connection_id)
+
+    async def check(self) -> None:
+        """Whether the database can be written and the keys open it; raises StoreUnavailable."""
+        await self._engine.world.store.check()

@@ -1,0 +1,187 @@
+"""The transactions of coming in: links, states, candidates, and the move of the pointer (rule 13)."""
+
+from __future__ import annotations
+
+import json
+
+from cloudbeds_auth.core.lifecycle import Event, State, move
+from cloudbeds_auth.core.nouns import Grant, Pair, Role, User
+from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, listed, locked, token_place
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+
+REMEMBERED = 86400.0  # seconds that an expired state or link is still told from an unknown one
+
+
+def add_link(now: Instant, link: NewLink) -> Transaction[None]:
+    """Remember a link by its hash, and forget the long expired ones."""
+    yield from query("sweep_links", before=now.wall - REMEMBERED)
+    yield from query(
+        "add_link", hash=link.hash, app=link.app, reference=link.reference, return_to=link.return_to,
+        connection_id=link.connection_id, expires_at=now.wall + link.lifetime,
+    )  # fmt: skip
+
+
+def read_link(now: Instant, link_hash: str) -> Transaction[NewLink | None]:
+    """The link while it may still lead to a connection."""
+    row = yield from query_one("link", hash=link_hash, now=now.wall)
+    if row is None:
+        return None
+    return NewLink(
+        row["hash"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["expires_at"] - now.wall
+    )
+
+
+def add_authorization(now: Instant, new: NewAuthorization) -> Transaction[None]:
+    """Remember a state by its hash, and forget the long expired ones."""
+    yield from query("sweep_authorizations", before=now.wall - REMEMBERED)
+    yield from query(
+        "add_authorization", id=new.id, app=new.app, state_hash=new.state_hash, browser_hash=new.browser_hash,
+        link_hash=new.link_hash, reference=new.reference, return_to=new.return_to, connection_id=new.connection_id,
+        expires_at=now.wall + new.lifetime,
+    )  # fmt: skip
+
+
+def spend_state(
+    now: Instant, state_hash: str, browser_hash: str | None, code_hash: str
+) -> Transaction[Authorization | Spending]:
+    """First come, first served; the same code from the same browser is shown what it led to."""
+    row = yield from query_one("authorization_by_state", state_hash=state_hash)
+    if row is None or row["browser_hash"] != browser_hash:
+        return Spending.UNKNOWN
+    if row["spent_at"] is not None:
+        return _authorization(row) if row["code_hash"] == code_hash and row["outcome"] else Spending.SPENT
+    if row["expires_at"] <= now.wall:
+        return Spending.EXPIRED
+    spent = yield from query_one("spend_state", id=row["id"], now=now.wall, code_hash=code_hash)
+    return _authorization(row) if spent is not None else Spending.SPENT
+
+
+def _authorization(row: Row) -> Authorization:
+    return Authorization(
+        row["id"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["outcome"]
+    )
+
+
+def add_candidate(
+    now: Instant,
+    authorization_id: str,
+    connection_id: str,
+    grant_id: str,
+    pair: Pair,
+    stale_after: float,
+    sealer: Sealer,
+) -> Transaction[str]:
+    """A row of its own for the new grant; nothing that works is touched until it was seen to work."""
+    stored = yield from query_one("grant", grant_id=grant_id)
+    if stored is not None:  # a commit whose answer was lost: it is here
+        home: str = stored["connection_id"]
+        return home
+    begun = yield from query_one("authorization", id=authorization_id)
+    assert begun is not None  # noqa: S101 - it was spent a moment ago and is swept a day later
+    home = yield from _home(now, begun, connection_id, pair)
+    former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
+    # Generations grow over the whole connection: a program that names a rejected one never means another grant's.
+    ordinal, generation = former["ordinal"] + 1, former["generation"] + 1
+    scopes = pair.scopes if pair.scopes is not None else ()
+    expires_at = now.wall + pair.lifetime
+    yield from query(
+        "add_grant", id=grant_id, connection_id=home, app=begun["app"], ordinal=ordinal, generation=generation,
+        kind=pair.kind, state=State.IN_DOUBT,
+        access_sealed=sealer.seal(pair.access, access_place(grant_id, generation)),
+        expires_at=expires_at, lifetime=pair.lifetime, stale_at=now.wall + stale_after,
+        clock_id=now.clock_id, property_ids=listed(pair.property_ids), scopes=listed(scopes), now=now.wall,
+    )  # fmt: skip
+    if pair.refresh is not None:
+        sealed = sealer.seal(pair.refresh, token_place(grant_id, 1, generation))
+        yield from query("add_token", grant_id=grant_id, position=1, generation=generation, sealed=sealed)
+    for property_id in pair.property_ids:
+        yield from query("add_property", grant_id=grant_id, property_id=property_id)
+    yield from query("set_outcome", id=authorization_id, connection_id=home)
+    if begun["link_hash"] is not None:
+        yield from query("use_link", hash=begun["link_hash"], now=now.wall)
+    row = {"id": grant_id, "connection_id": home, "generation": generation}
+    yield from add_event(
+        now, row, "candidate_received", actor="hotel", expires_at=expires_at, property_ids=list(pair.property_ids)
+    )
+    return home
+
+
+def _home(now: Instant, begun: Row, connection_id: str, pair: Pair) -> Transaction[str]:
+    """The connection that a new grant belongs to: the one asked for, the one that covers its property, or a new one."""
+    home: str | None = begun["connection_id"]
+    if home is None:
+        covering: set[str] = set()
+        for property_id in pair.property_ids:
+            rows = yield from query("connections_covering", app=begun["app"], property_id=property_id)
+            covering |= {row["id"] for row in rows}
+        home = covering.pop() if len(covering) == 1 else None
+    if home is None:
+        home = connection_id
+        yield from query("add_connection", id=home, app=begun["app"], reference=begun["reference"], now=now.wall)
+    elif begun["reference"] is not None:
+        yield from query("set_reference", id=home, reference=begun["reference"])
+    return home
+
+
+def read_candidate(now: Instant, connection_id: str, sealer: Sealer) -> Transaction[Grant | None]:
+    """The newest grant that waits to be proven."""
+    rows = yield from query("candidates", connection_id=connection_id)
+    if not rows:
+        return None
+    tokens = yield from query("tokens", grant_id=rows[0]["id"])
+    return grant_of(rows[0], tokens, sealer, now)
+
+
+def promote(
+    now: Instant, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
+) -> Transaction[bool]:
+    """Move the pointer to a grant that worked, unless a newer one came first; whatever is older is superseded."""
+    connection = yield from query_one("connection_row", connection_id=connection_id)
+    row = yield from locked(now, grant_id)
+    if connection is None or row is None or row["role"] != Role.CANDIDATE:
+        return connection is not None and connection["active_grant"] == grant_id
+    former = yield from query("grants_of", connection_id=connection_id)
+    for other in former:
+        if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
+            yield from _supersede(now, other, "a newer approval")
+    yield from _identify(row, user, property_ids)
+    state = move(State(row["state"]), Event.PROMOTED)
+    yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
+    yield from query(
+        "move_pointer",
+        connection_id=connection_id,
+        grant_id=grant_id,
+        sequence=connection["sequence"],
+        now=now.wall,
+    )
+    yield from add_event(now, row, Event.PROMOTED)
+    return True
+
+
+def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[None]:
+    """Who approved, and for which properties."""
+    known = [*json.loads(row["property_ids"]), *property_ids]
+    for property_id in property_ids:
+        yield from query("add_property", grant_id=row["id"], property_id=property_id)
+    identity = (user.id, user.name, user.email) if user else (None, None, None)
+    yield from query(
+        "set_identity",
+        grant_id=row["id"],
+        property_ids=listed(dict.fromkeys(known)),
+        **dict(zip(("user_id", "user_name", "user_email"), identity, strict=True)),
+    )
+
+
+def _supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
+    state = move(State(row["state"]), Event.SUPERSEDED)
+    yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=state)
+    yield from add_event(now, row, Event.SUPERSEDED, reason=reason)
+
+
+def drop_candidate(now: Instant, grant_id: str, reason: str) -> Transaction[None]:
+    """Of no use; its connection keeps what it had."""
+    row = yield from locked(now, grant_id)
+    if row is not None and row["role"] == Role.CANDIDATE:
+        yield from _supersede(now, row, reason)

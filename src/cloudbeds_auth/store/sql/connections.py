@@ -1,0 +1,78 @@
+"""The transactions of looking and leaving: lists, histories, disconnect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cloudbeds_auth.core.lifecycle import Event, State, move
+from cloudbeds_auth.core.nouns import Connection, Grant, Role
+from cloudbeds_auth.core.nouns import Event as Line
+from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.store.sql.rows import add_event, connection_of, event_of, grant_of
+from cloudbeds_auth.store.sql.transactions import Instant, Transaction, query, query_one
+
+
+def resolve(now: Instant, connection_or_property: str) -> Transaction[Sequence[str]]:
+    """Ids of connections begin `con_`; anything else is a property id."""
+    if connection_or_property.startswith("con_"):
+        rows = yield from query("connection_row", connection_id=connection_or_property)
+    else:
+        rows = yield from query("covering", property_id=connection_or_property)
+    return [row["id"] for row in rows]
+
+
+def current_grant(now: Instant, connection_id: str, sealer: Sealer) -> Transaction[Grant | None]:
+    """The grant that speaks for a connection now."""
+    row = yield from query_one("current", connection_id=connection_id)
+    if row is None or row["id"] is None:
+        return None
+    tokens = yield from query("tokens", grant_id=row["id"])
+    return grant_of(row, tokens, sealer, now)
+
+
+def read_connection(now: Instant, connection_id: str) -> Transaction[Connection | None]:
+    """One connection as people see it."""
+    row = yield from query_one("current", connection_id=connection_id)
+    return None if row is None else connection_of(row, now)
+
+
+def list_connections(
+    now: Instant,
+    states: Sequence[State] | None,
+    reference: str | None,
+    property_id: str | None,
+    app: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Transaction[Page]:
+    """One page, newest first; one row more is asked for to know whether there is a next page."""
+    wanted = None if states is None else f" {' '.join(states)} "
+    rows = yield from query(
+        "list", cursor=cursor, reference=reference, app=app, property_id=property_id, states=wanted, now=now.wall,
+        limit=limit + 1,
+    )  # fmt: skip
+    found = tuple(connection_of(row, now) for row in rows[:limit])
+    return Page(found, found[-1].id if len(rows) > limit else None)
+
+
+def list_events(now: Instant, connection_id: str, cursor: int | None, limit: int) -> Transaction[Sequence[Line]]:
+    """History, newest first."""
+    rows = yield from query("events", connection_id=connection_id, cursor=cursor, limit=limit)
+    return [event_of(row) for row in rows]
+
+
+def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Transaction[bool]:
+    """Forget every token of every grant; the epoch grows, so an attempt that still runs finds its fence moved."""
+    connection = yield from query_one("connection_row", connection_id=connection_id)
+    if connection is None:
+        return False
+    grants = yield from query("grants_of", connection_id=connection_id)
+    for row in grants:
+        if row["role"] == Role.DISCONNECTED:
+            continue
+        state = move(State(row["state"]), Event.DISCONNECTED)
+        yield from query("forget_access", grant_id=row["id"], state=state)
+        yield from query("drop_all_tokens", grant_id=row["id"])
+        yield from add_event(now, row, Event.DISCONNECTED, actor=actor, detail=detail)
+    return True

@@ -1,0 +1,39 @@
+"""What a database must be able to do: run a transaction to its end, durably, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from cloudbeds_auth.store.sql.transactions import Body, Rows, Statement, Transaction
+
+T = TypeVar("T")
+
+
+class Driver(Protocol):
+    """Production: `sqlite.SqliteDriver`. Failures that a later call may not meet are raised as StoreUnavailable."""
+
+    async def read(self, body: Body[T]) -> T:
+        """Run a transaction that writes nothing, over one consistent view."""
+        ...
+
+    async def write(self, body: Body[T]) -> T:
+        """Run a transaction; committed and synced when this returns, rolled back when it raises."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what runs and close."""
+        ...
+
+
+def drive(transaction: Transaction[T], execute: Callable[[Statement], Rows]) -> T:
+    """Drive a transaction's generator with something that executes statements."""
+    try:
+        statement = next(transaction)
+        while True:
+            statement = transaction.send(execute(statement))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        transaction.close()

@@ -1,0 +1,57 @@
+"""SQLite as a place where a pair survives a power cut: settings made, then read back, and refused if weaker (F12).
+
+WAL with `synchronous=FULL` syncs on every commit. SQLite builds 3.7.0 to 3.51.2 carry a WAL-reset bug that several
+processes can meet (fixed in 3.51.3); on such a build the rollback journal with `synchronous=EXTRA` is used instead.
+`fullfsync` makes macOS really flush. `secure_delete` and `temp_store=MEMORY` keep old tokens out of free pages.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from cloudbeds_auth.errors import ConfigurationError
+
+FIRST_SOUND_WAL = 3_051_003  # SQLite 3.51.3, as sqlite_lib_version counts
+APPLICATION_ID = 0x0C10DBED  # names the file as ours in its header
+FULL, EXTRA = 2, 3
+
+
+def version_number() -> int:
+    """The version of the SQLite in use, as one number: 3.51.3 is 3051003."""
+    major, minor, patch = (int(part) for part in apsw.sqlite_lib_version().split(".")[:3])
+    return major * 1_000_000 + minor * 1_000 + patch
+
+
+def settle_pragmas(connection: apsw.Connection, *, version: int) -> None:
+    """Make the connection durable and read back that it is; raises ConfigurationError naming the setting."""
+    sound = version >= FIRST_SOUND_WAL
+    journal, synchronous = ("wal", FULL) if sound else ("delete", EXTRA)
+    connection.execute("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    _must_be(connection, "journal_mode", f"PRAGMA journal_mode = {journal}", journal)
+    _must_be(connection, "synchronous", "PRAGMA synchronous", synchronous)
+    _must_be(connection, "foreign_keys", "PRAGMA foreign_keys", 1)
+
+
+def claim_file(connection: apsw.Connection, path: str) -> None:
+    """Write our application id into an empty database; refuse a database that is somebody else's."""
+    found = connection.execute("PRAGMA application_id").get
+    if found == APPLICATION_ID:
+        return
+    tables = connection.execute("SELECT COUNT(*) FROM sqlite_schema").get
+    if found != 0 or tables != 0:
+        raise ConfigurationError(
+            f"{path} is an SQLite database, but not one of cloudbeds-auth",
+            next_step="point CLOUDBEDS_AUTH_DATABASE_URL at a file of its own",
+        )
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _must_be(connection: apsw.Connection, setting: str, ask: str, wanted: object) -> None:
+    found = connection.execute(ask).get
+    if found != wanted:
+        raise ConfigurationError(
+            f"SQLite's {setting} is {found!r} and would not be set to {wanted!r}: a power cut could lose a hotel",
+            next_step="move the database to a local disk that this process may write (CLOUDBEDS_AUTH_DATABASE_URL)",
+        )

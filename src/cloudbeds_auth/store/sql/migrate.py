@@ -1,0 +1,47 @@
+"""Brings a database to this version's schema: numbered files, each applied in one transaction with its number.
+
+A kill between two files leaves a whole earlier schema, and the next start goes on from there (F89).
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction, query, query_one
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Every migration as its number and its SQL, in order."""
+    folder = resources.files("cloudbeds_auth.store.sql").joinpath("migrations")
+    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [(int(name.split("_", 1)[0]), folder.joinpath(name).read_text("utf-8")) for name in files]
+
+
+def statements(sql: str) -> list[str]:
+    """The statements of a migration; our files hold no semicolon inside one."""
+    lines = [line for line in sql.splitlines() if not line.lstrip().startswith("--")]
+    return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
+
+
+def step(now: Instant, *, number: int, sql: str, tables: str) -> Transaction[None]:
+    """Apply one migration unless it is there already. `tables` is the driver's question for the names of its tables."""
+    names = yield Statement("tables", tables, {})
+    if (yield from schema_version(any(row["name"] == "meta" for row in names))) >= number:
+        return
+    for position, statement in enumerate(statements(sql)):
+        yield Statement(f"migration_{number}_{position}", statement, {})
+    yield from query("set_meta", name="schema_version", value=str(number))
+
+
+def schema_version(has_meta: bool) -> Transaction[int]:
+    """The newest migration that this database has; raises ConfigurationError when it is newer than this version."""
+    row = (yield from query_one("meta", name="schema_version")) if has_meta else None
+    found = int(row["value"]) if row else 0
+    newest = migrations()[-1][0]
+    if found > newest:
+        raise ConfigurationError(
+            f"the database has schema {found}, this version of cloudbeds-auth knows {newest}",
+            next_step="upgrade cloudbeds-auth on this machine, or restore a backup made before the upgrade",
+        )
+    return found

@@ -1,0 +1,74 @@
+-- How a grant comes in: links, states, candidates, the pointer.
+
+-- name: add_link
+INSERT INTO links (hash, app, reference, return_to, connection_id, expires_at)
+VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at)
+
+-- name: link
+SELECT * FROM links WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
+
+-- name: use_link
+UPDATE links SET used_at = :now WHERE hash = :hash
+
+-- name: sweep_links
+DELETE FROM links WHERE expires_at < :before
+
+-- name: sweep_authorizations
+DELETE FROM authorizations WHERE expires_at < :before
+
+-- name: add_authorization
+INSERT INTO authorizations (id, app, state_hash, browser_hash, link_hash, reference, return_to, connection_id, expires_at)
+VALUES (:id, :app, :state_hash, :browser_hash, :link_hash, :reference, :return_to, :connection_id, :expires_at)
+
+-- name: authorization_by_state
+SELECT * FROM authorizations WHERE state_hash = :state_hash
+
+-- name: authorization
+SELECT * FROM authorizations WHERE id = :id
+
+-- name: spend_state
+UPDATE authorizations SET spent_at = :now, code_hash = :code_hash
+WHERE id = :id AND spent_at IS NULL
+RETURNING id
+
+-- name: set_outcome
+UPDATE authorizations SET outcome = :connection_id WHERE id = :id
+
+-- name: connections_covering
+-- Of this app, whatever became of them: a hotel that comes back keeps its connection.
+SELECT DISTINCT c.id FROM connections c
+    JOIN grants g ON g.id = c.active_grant
+    JOIN properties p ON p.grant_id = g.id
+WHERE c.app = :app AND p.property_id = :property_id
+
+-- name: add_connection
+INSERT INTO connections (id, app, reference, created_at) VALUES (:id, :app, :reference, :now)
+
+-- name: set_reference
+UPDATE connections SET reference = :reference WHERE id = :id
+
+-- name: last_ordinal
+SELECT COALESCE(MAX(ordinal), 0) AS ordinal, COALESCE(MAX(generation), 0) AS generation FROM grants WHERE connection_id = :connection_id
+
+-- name: add_grant
+INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, access_sealed, expires_at, lifetime,
+    stale_at, clock_id, property_ids, scopes, received_at)
+VALUES (:id, :connection_id, :app, :ordinal, :kind, 'candidate', :state, :generation, :access_sealed, :expires_at, :lifetime,
+    :stale_at, :clock_id, :property_ids, :scopes, :now)
+
+-- name: add_property
+INSERT INTO properties (grant_id, property_id) VALUES (:grant_id, :property_id) ON CONFLICT DO NOTHING
+
+-- name: candidates
+SELECT * FROM grants WHERE connection_id = :connection_id AND role = 'candidate' ORDER BY ordinal DESC
+
+-- name: set_role
+UPDATE grants SET role = :role, state = :state WHERE id = :grant_id
+
+-- name: set_identity
+UPDATE grants SET user_id = :user_id, user_name = :user_name, user_email = :user_email, property_ids = :property_ids
+WHERE id = :grant_id
+
+-- name: move_pointer
+UPDATE connections SET active_grant = :grant_id, sequence = sequence + 1, connected_at = COALESCE(connected_at, :now)
+WHERE id = :connection_id AND sequence = :sequence

@@ -1,0 +1,58 @@
+-- What people see.
+
+-- name: connection_row
+SELECT * FROM connections WHERE id = :connection_id
+
+-- name: current
+-- One connection with its current grant: the active one, else the newest candidate.
+SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, g.* FROM connections c
+    LEFT JOIN grants g ON g.id = COALESCE(c.active_grant, (SELECT n.id FROM grants n
+        WHERE n.connection_id = c.id AND n.role = 'candidate' ORDER BY n.ordinal DESC LIMIT 1))
+WHERE c.id = :connection_id
+
+-- name: list
+SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, g.* FROM connections c
+    LEFT JOIN grants g ON g.id = COALESCE(c.active_grant, (SELECT n.id FROM grants n
+        WHERE n.connection_id = c.id AND n.role = 'candidate' ORDER BY n.ordinal DESC LIMIT 1))
+WHERE (CAST(:cursor AS TEXT) IS NULL OR c.id < :cursor)
+    AND (CAST(:reference AS TEXT) IS NULL OR c.reference = :reference)
+    AND (CAST(:app AS TEXT) IS NULL OR c.app = :app)
+    AND (CAST(:property_id AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM properties p
+        WHERE p.grant_id = g.id AND p.property_id = :property_id))
+    AND (CAST(:states AS TEXT) IS NULL OR :states LIKE '% '
+        || CASE WHEN g.state = 'fresh' AND g.stale_at <= :now THEN 'stale' ELSE COALESCE(g.state, 'disconnected') END
+        || ' %')
+ORDER BY c.id DESC LIMIT :limit
+
+-- name: covering
+-- Connections that cover a property now.
+SELECT DISTINCT c.id FROM properties p
+    JOIN grants g ON g.id = p.grant_id
+    JOIN connections c ON c.id = g.connection_id
+WHERE p.property_id = :property_id
+    AND ((g.role = 'active' AND c.active_grant = g.id) OR (g.role = 'candidate' AND c.active_grant IS NULL))
+
+-- name: grants_of
+SELECT * FROM grants WHERE connection_id = :connection_id ORDER BY ordinal
+
+-- name: forget_access
+UPDATE grants SET access_sealed = NULL, role = 'disconnected', state = :state, intent_position = NULL,
+    intent_epoch = NULL, intent_at = NULL, not_before = NULL, lease_owner = NULL, lease_until = NULL,
+    lease_epoch = lease_epoch + 1, problem = NULL, reauth = NULL
+WHERE id = :grant_id
+
+-- name: add_event
+INSERT INTO events (connection_id, sequence, at, kind, actor, grant_id, generation, data)
+SELECT :connection_id, COALESCE(MAX(sequence), 0) + 1, :at, :kind, :actor, :grant_id, :generation, :data
+FROM events WHERE connection_id = :connection_id
+
+-- name: events
+SELECT * FROM events
+WHERE connection_id = :connection_id AND (CAST(:cursor AS BIGINT) IS NULL OR sequence < :cursor)
+ORDER BY sequence DESC LIMIT :limit
+
+-- name: meta
+SELECT value FROM meta WHERE name = :name
+
+-- name: set_meta
+INSERT INTO meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value

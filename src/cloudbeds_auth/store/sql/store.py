@@ -1,0 +1,220 @@
+"""The store port over any driver: each method is one transaction of `grants`, `authorizations` or `connections`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.ports.store import (
+    Attempt,
+    Authorization,
+    Busy,
+    Calls,
+    Counted,
+    Leased,
+    NewAuthorization,
+    NewLink,
+    Page,
+    Spending,
+    Written,
+)
+from cloudbeds_auth.store.sql import authorizations, connections, grants
+from cloudbeds_auth.store.sql.driver import Driver
+from cloudbeds_auth.store.sql.transactions import Body, Instant, T, Transaction, query, query_one
+
+CANARY = Place("meta", "canary", 0, 0)
+
+
+class SqlStore:
+    """`is_dead(owner, clock_id)` says whether the process behind a lease is certainly gone."""
+
+    def __init__(self, driver: Driver, sealer: Sealer, is_dead: grants.IsDead) -> None:
+        self._driver = driver
+        self._sealer = sealer
+        self._is_dead = is_dead
+
+    @property
+    def read_only(self) -> bool:
+        """Never yet: every database is this installation's own."""
+        return False
+
+    async def open(self) -> None:
+        """Check that the keys open what rests here; raises ConfigurationError before anything is sent (F68)."""
+        await self._driver.write(self._canary)
+
+    async def check(self) -> None:
+        """One real write, and the canary; raises StoreUnavailable."""
+        await self._write(lambda now: query("set_meta", name="checked_at", value=f"{now.wall:.0f}"))
+        await self._driver.read(self._canary)
+
+    async def close(self) -> None:
+        """Finish what runs and close."""
+        await self._driver.close()
+
+    def _canary(self, now: Instant) -> Transaction[None]:
+        row = yield from query_one("meta", name="key_canary")
+        if row is None:
+            sealed = self._sealer.seal(Secret("canary"), CANARY)
+            yield from query("set_meta", name="key_canary", value=sealed.hex())
+            return
+        try:
+            self._sealer.open(bytes.fromhex(row["value"]), CANARY)
+        except SealBroken:
+            raise ConfigurationError(
+                "the encryption key does not open this database: it was sealed with another one",
+                next_step="give the key that sealed it (CLOUDBEDS_AUTH_ENCRYPTION_KEYS, or the key file beside it)",
+            ) from None
+
+    async def _read(self, body: Body[T]) -> T:
+        return await self._sealed(self._driver.read, body)
+
+    async def _write(self, body: Body[T]) -> T:
+        return await self._sealed(self._driver.write, body)
+
+    async def _sealed(self, run: object, body: Body[T]) -> T:
+        try:
+            return await run(body)  # type: ignore[operator, no-any-return]
+        except SealBroken as error:
+            raise StoreUnavailable(
+                "a stored token of this connection does not open: its row was altered or belongs elsewhere",
+                next_step="an operator looks at the database; connecting the hotel again replaces the row",
+            ) from error
+
+    # --- grants
+
+    async def grant(self, grant_id: str) -> Grant | None:
+        """See ports.store."""
+        return await self._read(lambda now: grants.read_grant(now, grant_id, self._sealer))
+
+    async def take_lease(self, grant_id: str, owner: str, seconds: float) -> Leased | Busy | None:
+        """See ports.store."""
+        return await self._write(lambda now: grants.take_lease(now, grant_id, owner, seconds, self._is_dead))
+
+    async def renew_lease(self, grant_id: str, epoch: int, seconds: float) -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: grants.renew_lease(now, grant_id, epoch, seconds))
+
+    async def release_lease(self, grant_id: str, epoch: int) -> None:
+        """See ports.store."""
+        await self._write(lambda now: grants.release_lease(now, grant_id, epoch))
+
+    async def write_intent(self, fence: Fence, position: int, *, lease: float, hold: float) -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: grants.write_intent(now, fence, position, lease, hold))
+
+    async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: grants.settle(now, fence, attempt, hold, detail))
+
+    async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
+        """See ports.store."""
+        return await self._write(lambda now: grants.commit_pair(now, fence, sent, pair, stale_after, self._sealer))
+
+    async def confirm(self, grant_id: str, generation: int) -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: grants.confirm(now, grant_id, generation))
+
+    async def count_refusal(self, fence: Fence, reason: str, *, interval: float) -> Counted:
+        """See ports.store."""
+        return await self._write(lambda now: grants.count_refusal(now, fence, reason, interval))
+
+    async def record_calls(self, calls: Sequence[Calls]) -> None:
+        """See ports.store."""
+        await self._write(lambda now: grants.record_calls(now, calls))
+
+    # --- circuits
+
+    async def open_circuits(self, app: str) -> Mapping[str, float]:
+        """See ports.store."""
+        return await self._read(lambda now: grants.open_circuits(now, app))
+
+    async def open_circuit(self, app: str, fingerprint: str, *, trial_after: float) -> None:
+        """See ports.store."""
+        await self._write(lambda now: grants.open_circuit(now, app, fingerprint, trial_after))
+
+    async def close_circuit(self, app: str, fingerprint: str) -> None:
+        """See ports.store."""
+        await self._write(lambda now: grants.close_circuit(now, app, fingerprint))
+
+    # --- authorizations
+
+    async def add_link(self, link: NewLink) -> None:
+        """See ports.store."""
+        await self._write(lambda now: authorizations.add_link(now, link))
+
+    async def link(self, link_hash: str) -> NewLink | None:
+        """See ports.store."""
+        return await self._read(lambda now: authorizations.read_link(now, link_hash))
+
+    async def add_authorization(self, new: NewAuthorization) -> None:
+        """See ports.store."""
+        await self._write(lambda now: authorizations.add_authorization(now, new))
+
+    async def spend_state(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization | Spending:
+        """See ports.store."""
+        return await self._write(lambda now: authorizations.spend_state(now, state_hash, browser_hash, code_hash))
+
+    async def add_candidate(
+        self, authorization_id: str, connection_id: str, grant_id: str, pair: Pair, *, stale_after: float
+    ) -> str:
+        """See ports.store."""
+        return await self._write(
+            lambda now: authorizations.add_candidate(
+                now, authorization_id, connection_id, grant_id, pair, stale_after, self._sealer
+            )
+        )
+
+    async def candidate(self, connection_id: str) -> Grant | None:
+        """See ports.store."""
+        return await self._read(lambda now: authorizations.read_candidate(now, connection_id, self._sealer))
+
+    async def promote(
+        self, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
+    ) -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: authorizations.promote(now, connection_id, grant_id, user, property_ids))
+
+    async def drop_candidate(self, grant_id: str, reason: str) -> None:
+        """See ports.store."""
+        await self._write(lambda now: authorizations.drop_candidate(now, grant_id, reason))
+
+    # --- connections
+
+    async def resolve(self, connection_or_property: str) -> Sequence[str]:
+        """See ports.store."""
+        return await self._read(lambda now: connections.resolve(now, connection_or_property))
+
+    async def current_grant(self, connection_id: str) -> Grant | None:
+        """See ports.store."""
+        return await self._read(lambda now: connections.current_grant(now, connection_id, self._sealer))
+
+    async def connection(self, connection_id: str) -> Connection | None:
+        """See ports.store."""
+        return await self._read(lambda now: connections.read_connection(now, connection_id))
+
+    async def connections(
+        self,
+        *,
+        states: Sequence[State] | None = None,
+        reference: str | None = None,
+        property_id: str | None = None,
+        app: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """See ports.store."""
+        return await self._read(
+            lambda now: connections.list_connections(now, states, reference, property_id, app, cursor, limit)
+        )
+
+    async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+        """See ports.store."""
+        return await self._read(lambda now: connections.list_events(now, connection_id, cursor, limit))
+
+    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: connections.disconnect(now, connection_id, actor, detail))

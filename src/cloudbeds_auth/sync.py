@@ -1,0 +1,215 @@
+"""`TokenVault` for blocking code: the same vault over the same store, run by an event loop on a thread of its own.
+
+A fresh token is read in the caller's own thread. After `fork()` the child opens a vault of its own at its next call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cloudbeds_auth import facade
+from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Link
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.settings import Settings, load_from_environment
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from cloudbeds_auth.wire.auth import CloudbedsAuth
+
+T = TypeVar("T")
+
+
+class _Running:
+    """An open vault, its event loop, and the thread under it, in the process that opened it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="cloudbeds-auth", daemon=True)
+        self._thread.start()
+        self._stack = AsyncExitStack()
+        try:
+            self.vault = self.wait(self._stack.enter_async_context(facade.TokenVault.open(settings)))
+        except BaseException:
+            self._stop()
+            raise
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # Ctrl-C in the caller: the refresh it waited for goes on
+            raise
+
+    def close(self) -> None:
+        if self.pid == os.getpid():  # the parent's loop does not run in a child
+            self.wait(self._stack.aclose())
+            self._stop()
+
+    def _stop(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+class TokenVault:
+    """As `cloudbeds_auth.TokenVault`, method by method, blocking. May be used from many threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opening = threading.Lock()
+        self._running: _Running = _Running(settings)
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings | None = None) -> Iterator[TokenVault]:
+        """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError."""
+        vault = cls(settings or load_from_environment())
+        try:
+            yield vault
+        finally:
+            vault.close()
+
+    def close(self) -> None:
+        """Let what runs finish and commit, then close."""
+        self._running.close()
+
+    def _now(self) -> _Running:
+        if self._running.pid != os.getpid():
+            self._opening = threading.Lock() if self._opening.locked() else self._opening
+            with self._opening:
+                if self._running.pid != os.getpid():
+                    self._running = _Running(self._settings)
+        return self._running
+
+    def _wait(self, work: Callable[[facade.TokenVault], Coroutine[Any, Any, T]]) -> T:
+        running = self._now()
+        return running.wait(work(running.vault))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings."""
+        return self._settings
+
+    @property
+    def base_url(self) -> str:
+        """Scheme and host of the vendor."""
+        return self._settings.base_url
+
+    @property
+    def admin_token(self) -> Secret:
+        """The service's admin token."""
+        return self._now().vault.admin_token
+
+    def begin_authorization(
+        self,
+        *,
+        reference: str | None = None,
+        return_to: str | None = None,
+        app: str = "default",
+        connection_id: str | None = None,
+        browser: str | None = None,
+    ) -> Begun:
+        """Begin an approval: send the hotel to `.url` within ten minutes."""
+        return self._wait(
+            lambda vault: vault.begin_authorization(
+                reference=reference, return_to=return_to, app=app, connection_id=connection_id, browser=browser
+            )
+        )
+
+    def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
+        """Exchange the code that came back, once; the connection it led to."""
+        return self._wait(lambda vault: vault.finish_authorization(code=code, state=state, browser=browser))
+
+    def create_link(
+        self,
+        *,
+        app: str = "default",
+        reference: str | None = None,
+        return_to: str | None = None,
+        connection_id: str | None = None,
+        expires_in: float = 7 * 86400.0,
+    ) -> Link:
+        """A link for a hotel, good for one connection and `expires_in` seconds."""
+        return self._wait(
+            lambda vault: vault.create_link(
+                app=app, reference=reference, return_to=return_to, connection_id=connection_id, expires_in=expires_in
+            )
+        )
+
+    def access_token(
+        self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+    ) -> AccessToken:
+        """A token with `min_valid` seconds left; a fresh one never crosses to another thread."""
+        running = self._now()
+        if rejected is None:
+            token = running.vault.cached(connection_id, min_valid)
+            if token is not None:
+                return token
+        return running.wait(running.vault.access_token(connection_id, min_valid, rejected))
+
+    def auth(self, connection_id: str) -> CloudbedsAuth:
+        """`auth=` for `httpx2.Client`, and for `httpx2.AsyncClient`."""
+        from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
+
+        def ask(rejected: AccessToken | None) -> AccessToken:
+            return self.access_token(connection_id, rejected=rejected)
+
+        async def fetch(rejected: AccessToken | None) -> AccessToken:
+            return await asyncio.to_thread(ask, rejected)
+
+        lender = Lender(fetch, ask, lambda *call: self._now().vault.note_call(*call))
+        return CloudbedsAuth(self.base_url, lender, replay_limit=self._settings.replay_limit)
+
+    def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
+        """One protected call, healed."""
+        return self._wait(lambda vault: vault.call(connection_id, method, path, **parts))
+
+    def resolve(self, connection_or_property: str) -> str:
+        """The id of the connection with this id, or covering this property id."""
+        return self._wait(lambda vault: vault.resolve(connection_or_property))
+
+    def connection(self, connection_id: str) -> Connection:
+        """One connection."""
+        return self._wait(lambda vault: vault.connection(connection_id))
+
+    def connections(
+        self,
+        *,
+        state: str | None = None,
+        reference: str | None = None,
+        property_id: str | None = None,
+        app: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """One page of connections, newest first."""
+        return self._wait(
+            lambda vault: vault.connections(
+                state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit
+            )
+        )
+
+    def events(self, connection_id: str, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+        """The connection's history, newest first."""
+        return self._wait(lambda vault: vault.events(connection_id, cursor, limit))
+
+    def refresh(self, connection_id: str) -> Connection:
+        """Refresh now, as an operator may."""
+        return self._wait(lambda vault: vault.refresh(connection_id))
+
+    def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
+        """Tell the vendor, then forget the tokens."""
+        return self._wait(lambda vault: vault.disconnect(connection_id, forget))
+
+    def check(self) -> None:
+        """Whether the database can be written and the keys open it."""
+        self._wait(lambda vault: vault.check())

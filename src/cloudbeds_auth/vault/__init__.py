@@ -1,0 +1,6 @@
+"""Keeps the pair fresh and lends it out; every effect goes through a port.
+
+Reading order: `world` (the ports together), `access` (who wants a token), `refresh` (the protocol: lease, intent,
+send, commit, prove), `circuit` (refused client secrets), `authorize` and `candidates` (how a grant comes in),
+`calls` (what each token carried), `look` (what people see), `disconnect` (leaving).
+"""

@@ -1,0 +1,176 @@
+"""Who wants a token: from memory while it is fresh, from the store when it is not, by a refresh when it must be.
+
+FRESH → use; STALE → use and refresh behind; EXPIRED or rejected → wait for the refresh (rule 10). A fresh look-up is a
+dictionary, a clock, and nothing that yields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+from cloudbeds_auth.core.nouns import AccessToken, Grant, Role
+from cloudbeds_auth.core.refresh import Ask
+from cloudbeds_auth.errors import (
+    ConnectionDisconnected,
+    Error,
+    ReauthorizationRequired,
+    RefreshPending,
+    StoreUnavailable,
+    UnknownConnection,
+)
+from cloudbeds_auth.vault.candidates import Candidates
+from cloudbeds_auth.vault.flight import GrantSuperseded
+from cloudbeds_auth.vault.refresh import Refresher
+from cloudbeds_auth.vault.world import World
+
+MOST_LOOKS = 5  # times a connection is read again because its grant was replaced meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A committed access token of this process's memory; moments are of the steady clock."""
+
+    token: AccessToken
+    stale_from: float
+    ends: float
+    half_life: float
+
+
+class Access:
+    """Lends access tokens of connections."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._cache: dict[str, Cached] = {}
+        self._behind: dict[str, asyncio.Task[None]] = {}
+        self._rested: dict[str, float] = {}
+        self._refresher: Refresher
+        self._candidates: Candidates
+
+    def attach(self, refresher: Refresher, candidates: Candidates) -> None:
+        """Complete the circle: a refresh tells us that a token is about to die, and we ask it for the next one."""
+        self._refresher = refresher
+        self._candidates = candidates
+
+    def cached(self, connection_id: str, min_valid: float) -> AccessToken | None:
+        """The token in memory if it is not stale and has `min_valid` seconds left (at most half its lifetime)."""
+        entry = self._cache.get(connection_id)
+        if entry is None:
+            return None
+        now = self._world.clock.steady()
+        if now >= entry.stale_from or now + min(min_valid, entry.half_life) >= entry.ends:
+            return None
+        return entry.token
+
+    def forget(self, connection_id: str) -> None:
+        """The stored token is about to die, or is gone: the next caller looks again."""
+        self._cache.pop(connection_id, None)
+
+    async def access_token(
+        self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+    ) -> AccessToken:
+        """A token to call with. `rejected` names the one that an endpoint answered 401 to; getting the same generation
+        back means that it was proven good and the endpoint itself refuses.
+        """
+        if rejected is None:
+            token = self.cached(connection_id, min_valid)
+            if token is not None:
+                return token
+        for _ in range(MOST_LOOKS):
+            with suppress(GrantSuperseded):
+                return await self._looked_up(connection_id, min_valid, rejected)
+        raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
+
+    async def drain(self) -> None:
+        """Wait for the refreshes that run behind."""
+        if self._behind:
+            await asyncio.wait(list(self._behind.values()))
+
+    async def _looked_up(self, connection_id: str, min_valid: float, rejected: AccessToken | int | None) -> AccessToken:
+        try:
+            row = await self._current(connection_id)
+        except StoreUnavailable:
+            return self._unexpired(connection_id, rejected)
+        refused = self._generation(row, rejected)
+        if refused is None or row.generation != refused:
+            token = await self._good_enough(row, min_valid if rejected is None else 0.0)
+            if token is not None:
+                return token
+        ask = Ask(row.id, seen=row.generation, rejected=refused)
+        try:
+            served = await self._refresher.refresh(ask)
+        except ReauthorizationRequired:
+            self.forget(connection_id)
+            raise
+        self._remember(served.grant)
+        return served.token
+
+    async def _current(self, connection_id: str) -> Grant:
+        """The row that speaks for the connection; a candidate that was left behind is gone on with first."""
+        row = await self._world.store.current_grant(connection_id)
+        if row is None:
+            raise UnknownConnection(connection_id=connection_id)
+        if row.role is Role.DISCONNECTED or row.role is Role.CANDIDATE or row.reauth:
+            promoted = await self._candidates.resume(connection_id)
+            row = promoted if promoted is not None else row
+        if row.role is Role.DISCONNECTED:
+            raise ConnectionDisconnected(connection_id=connection_id)
+        if row.reauth:
+            self.forget(connection_id)
+            raise ReauthorizationRequired(
+                f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=connection_id
+            )
+        return row
+
+    def _generation(self, row: Grant, rejected: AccessToken | int | None) -> int | None:
+        if isinstance(rejected, AccessToken):
+            # Another grant's token: whatever this one's is, it is newer.
+            return rejected.generation if rejected.grant_id in {row.id, ""} else 0
+        return rejected
+
+    async def _good_enough(self, row: Grant, min_valid: float) -> AccessToken | None:
+        if row.valid_for <= min(min_valid, row.lifetime / 2):
+            return None
+        flight = self._refresher.flights.running(row.id)
+        if flight is not None and flight.sending:
+            # A refresh of this process is about to kill this token: better to wait for the next one.
+            with suppress(Error):
+                served = await self._refresher.refresh(Ask(row.id, seen=row.generation))
+                return self._remember(served.grant)
+        self._remember(row)
+        if row.stale_in <= 0:
+            self._refresh_behind(row)
+        return row.token()
+
+    def _remember(self, row: Grant) -> AccessToken:
+        """Keep the newest generation in memory, unless a refresh that is sending is about to replace it."""
+        token, now = row.token(), self._world.clock.steady()
+        flight = self._refresher.flights.running(row.id)
+        if flight is None or not flight.sending or flight.published.done():
+            self._cache[row.connection_id] = Cached(token, now + row.stale_in, now + row.valid_for, row.lifetime / 2)
+        return token
+
+    def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken:
+        """The store cannot be read: the token in memory while it lasts (F62)."""
+        entry = self._cache.get(connection_id)
+        refused = rejected.generation if isinstance(rejected, AccessToken) else rejected
+        if entry is None or entry.ends <= self._world.clock.steady() or entry.token.generation == refused:
+            raise StoreUnavailable(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
+        return entry.token
+
+    def _refresh_behind(self, row: Grant) -> None:
+        """Start a refresh that nobody waits for; after a fruitless one, the next not before a lease's time."""
+        now = self._world.clock.steady()
+        if row.id in self._behind or self._rested.get(row.id, 0.0) > now:
+            return
+        self._rested[row.id] = now + self._world.timing.lease
+        task = asyncio.create_task(self._behind_callers(row), name=f"refresh behind {row.id}")
+        self._behind[row.id] = task
+        task.add_done_callback(lambda _: self._behind.pop(row.id))
+
+    async def _behind_callers(self, row: Grant) -> None:
+        with suppress(Error, GrantSuperseded):  # told to the observer by the flight; callers use what they have
+            served = await self._refresher.refresh(Ask(row.id, seen=row.generation, patient=False))
+            self._remember(served.grant)

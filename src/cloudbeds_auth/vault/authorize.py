@@ -1,0 +1,204 @@
+"""How a hotel comes in: a state is issued, comes back once with a code, and the code becomes a grant.
+
+RFC 6749 section 4.1. The exchange is shielded from whoever waits for it: a closed browser tab loses no code (F81), a
+second click is shown what the first one led to (F82), and one code is exchanged once (I12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from dataclasses import replace
+
+from cloudbeds_auth.core.answers import Ambiguous, Issued, NotSent, Refused, RefusedClient
+from cloudbeds_auth.core.nouns import App, Begun, Finished, Link, Pair, moment
+from cloudbeds_auth.core.refresh import backoff, stale_after
+from cloudbeds_auth.errors import (
+    AuthorizationExpired,
+    ClientRefused,
+    RefreshPending,
+    StateMismatch,
+    StoreUnavailable,
+    TokenEndpointUnavailable,
+    UnknownConnection,
+)
+from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.vault.candidates import Candidates
+from cloudbeds_auth.vault.circuit import Circuits
+from cloudbeds_auth.vault.world import World
+
+STATE_LIFETIME = 600.0  # seconds; as long as the vendor's codes live
+DENIED = "denied"
+TRIES_UNSENT = 3  # nothing was sent: the code is whole
+
+
+def hashed(value: str) -> str:
+    """What rests of a state, a browser id, a code or a link."""
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+class Authorizer:
+    """Begins and finishes authorizations."""
+
+    def __init__(self, world: World, circuits: Circuits, candidates: Candidates) -> None:
+        self._world = world
+        self._circuits = circuits
+        self._candidates = candidates
+        self._finishing: dict[tuple[str, str | None, str], asyncio.Task[Finished]] = {}
+
+    async def begin(
+        self,
+        *,
+        app: str = "default",
+        reference: str | None = None,
+        return_to: str | None = None,
+        connection_id: str | None = None,
+        browser: str | None = None,
+        link_hash: str | None = None,
+    ) -> Begun:
+        """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves."""
+        world = self._world
+        registration = world.app(app)
+        state = world.entropy.token()
+        await world.store.add_authorization(
+            NewAuthorization(
+                id=world.entropy.identifier("aut_"),
+                app=app,
+                state_hash=hashed(state),
+                browser_hash=None if browser is None else hashed(browser),
+                reference=reference,
+                return_to=return_to,
+                connection_id=connection_id,
+                link_hash=link_hash,
+                lifetime=STATE_LIFETIME,
+            )
+        )
+        url = world.vendor.authorization_url(registration, state)
+        return Begun(url, state, moment(world.clock.wall() + STATE_LIFETIME))
+
+    async def create_link(
+        self, *, app: str, reference: str | None, return_to: str | None, connection_id: str | None, expires_in: float
+    ) -> Link:
+        """A link that leads to at most one connection; `expires_in` in seconds."""
+        world = self._world
+        world.app(app)
+        if connection_id is not None and await world.store.connection(connection_id) is None:
+            raise UnknownConnection(connection_id=connection_id)
+        token = world.entropy.token()
+        await world.store.add_link(NewLink(hashed(token), app, reference, return_to, connection_id, expires_in))
+        return Link(token, moment(world.clock.wall() + expires_in))
+
+    async def begin_from_link(self, token: str, browser: str | None) -> Begun:
+        """What the link says; it may be opened again until it has led to a connection."""
+        link = await self._world.store.link(hashed(token))
+        if link is None:
+            raise AuthorizationExpired("this connect link was used, has expired, or was never issued")
+        return await self.begin(
+            app=link.app,
+            reference=link.reference,
+            return_to=link.return_to,
+            connection_id=link.connection_id,
+            browser=browser,
+            link_hash=link.hash,
+        )
+
+    async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
+        """Spend the state, exchange the code, store the grant as a candidate, prove it, move the pointer.
+
+        Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, StoreUnavailable.
+        """
+        key = (hashed(state), None if browser is None else hashed(browser), hashed(code))
+        task = self._finishing.get(key)
+        if task is None:
+            task = asyncio.create_task(self._finish(code, *key), name="finish authorization")
+            self._finishing[key] = task
+            task.add_done_callback(lambda _: self._finishing.pop(key))
+        try:
+            async with asyncio.timeout(2 * self._world.timing.wait):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise RefreshPending("the approval is still being stored; the connection appears when it is") from None
+
+    async def deny(self, *, state: str, browser: str | None = None) -> str | None:
+        """The hotel said no: spend the state; where the browser wanted to go afterwards."""
+        spent = await self._spend(hashed(state), None if browser is None else hashed(browser), hashed(DENIED))
+        return spent.return_to
+
+    async def drain(self) -> None:
+        """Wait until every exchange that runs is stored."""
+        while self._finishing:
+            await asyncio.wait(list(self._finishing.values()))
+
+    async def _spend(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization:
+        spent = await self._world.store.spend_state(state_hash, browser_hash, code_hash)
+        match spent:
+            case Authorization():
+                return spent
+            case Spending.EXPIRED:
+                raise AuthorizationExpired("the approval took longer than ten minutes")
+            case Spending.SPENT:
+                raise StateMismatch("this approval was already used")
+            case _:
+                raise StateMismatch
+
+    async def _finish(self, code: str, state_hash: str, browser_hash: str | None, code_hash: str) -> Finished:
+        spent = await self._spend(state_hash, browser_hash, code_hash)
+        if spent.earlier is not None:
+            return await self._finished(spent.earlier, spent)
+        app = self._world.app(spent.app)
+        pair = await self._exchange(app, code)
+        if pair.scopes is None:  # the vendor does not say: what was asked for
+            pair = replace(pair, scopes=app.scopes)
+        connection_id = await self._store(spent, pair)
+        await self._candidates.resume(connection_id)
+        return await self._finished(connection_id, spent)
+
+    async def _finished(self, connection_id: str, spent: Authorization) -> Finished:
+        connection = await self._world.store.connection(connection_id)
+        if connection is None:
+            raise UnknownConnection(connection_id=connection_id)
+        return Finished(connection, spent.return_to)
+
+    async def _exchange(self, app: App, code: str) -> Pair:
+        """One exchange; tried again only where nothing was sent or where the vendor refused the client itself."""
+        world = self._world
+        unsent = 0
+        while True:
+            chosen = await self._circuits.choose(app)
+            answer = await world.token_endpoint.exchange(app, chosen.secret, code)
+            world.observer.happened("token_answer", grant_type="authorization_code", answer=type(answer).__name__)
+            match answer:
+                case Issued(pair):
+                    await self._circuits.accepted(app, chosen)
+                    return pair
+                case Refused(reason):
+                    raise AuthorizationExpired(f"Cloudbeds refused the authorization code ({reason})")
+                case RefusedClient(reason):
+                    await self._circuits.refused(app, chosen)
+                    if await self._circuits.is_open(app):
+                        raise ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
+                case NotSent(reason):
+                    unsent += 1
+                    if unsent == TRIES_UNSENT:
+                        raise _unavailable(f"Cloudbeds could not be reached ({reason})")
+                    await world.clock.sleep(backoff(unsent, world.timing, world.entropy.unit()))
+                case Ambiguous(reason):
+                    raise _unavailable(f"Cloudbeds' token endpoint gave no usable answer ({reason})")
+
+    async def _store(self, spent: Authorization, pair: Pair) -> str:
+        """The grant is in hand and nowhere else: stored for as long as it takes."""
+        world = self._world
+        connection_id, grant_id = world.entropy.identifier("con_"), world.entropy.identifier("gra_")
+        stale = stale_after(pair.lifetime, world.entropy.unit())
+        failures = 0
+        while True:
+            try:
+                return await world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale)
+            except StoreUnavailable:
+                failures += 1
+                world.observer.happened("commit_waits", connection=connection_id, failures=failures)
+                await world.clock.sleep(backoff(failures, world.timing, world.entropy.unit()))
+
+
+def _unavailable(detail: str) -> TokenEndpointUnavailable:
+    return TokenEndpointUnavailable(detail, next_step="start again from the Connect link: a code is good for one try")

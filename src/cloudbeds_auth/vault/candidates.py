@@ -1,0 +1,69 @@
+"""A new grant is a candidate until its access token was seen to work; then the pointer moves (rule 13).
+
+Anyone may go on with one that was left behind: whoever wants a token of the connection does.
+"""
+
+from __future__ import annotations
+
+from cloudbeds_auth.core.nouns import Grant
+from cloudbeds_auth.core.refresh import Ask
+from cloudbeds_auth.core.refusals import DeadToken, Proof
+from cloudbeds_auth.errors import InvalidRequest, ReauthorizationRequired
+from cloudbeds_auth.vault.refresh import Refresher
+from cloudbeds_auth.vault.world import World
+
+
+class Candidates:
+    """Proves candidates and promotes them."""
+
+    def __init__(self, world: World, refresher: Refresher) -> None:
+        self._world = world
+        self._refresher = refresher
+
+    async def resume(self, connection_id: str) -> Grant | None:
+        """The newest candidate, promoted when its token works; None when there is none or it is not proven yet.
+
+        Raises InvalidRequest when it turns out to be another hotel's: the connection keeps what it had.
+        """
+        candidate = await self._world.store.candidate(connection_id)
+        if candidate is None:
+            return None
+        verdict = await self._world.vendor.userinfo(candidate.access)
+        if isinstance(verdict, DeadToken):
+            candidate = await self._refreshed(candidate)
+            if candidate is None:
+                return None
+            verdict = await self._world.vendor.userinfo(candidate.access)
+        if not isinstance(verdict, Proof):
+            return None
+        return await self._promote(candidate, verdict)
+
+    async def _refreshed(self, candidate: Grant) -> Grant | None:
+        ask = Ask(candidate.id, seen=candidate.generation, rejected=candidate.generation)
+        try:
+            return (await self._refresher.refresh(ask)).grant
+        except ReauthorizationRequired:
+            await self._world.store.drop_candidate(candidate.id, "Cloudbeds refused it twice")
+            return None
+
+    async def _promote(self, candidate: Grant, proof: Proof) -> Grant | None:
+        store = self._world.store
+        learnt = () if candidate.property_ids else await self._world.vendor.properties(candidate.access)
+        await self._must_be_same_hotel(candidate, (*candidate.property_ids, *learnt))
+        if not await store.promote(candidate.connection_id, candidate.id, proof.user, learnt):
+            return None
+        await store.confirm(candidate.id, candidate.generation)
+        self._world.observer.happened("connected", connection=candidate.connection_id)
+        return await store.grant(candidate.id)
+
+    async def _must_be_same_hotel(self, candidate: Grant, covered: tuple[str, ...]) -> None:
+        """One hotel's approval never silently takes another hotel's place (F87)."""
+        current = await self._world.store.connection(candidate.connection_id)
+        known = set(current.property_ids) if current and current.connected_at else set()
+        if known and covered and known.isdisjoint(covered):
+            await self._world.store.drop_candidate(candidate.id, "another property was approved")
+            raise InvalidRequest(
+                f"another property was approved ({', '.join(covered)}) than this connection covers",
+                connection_id=candidate.connection_id,
+                next_step="approve as the hotel that is connected, or connect the other one with a link of its own",
+            )

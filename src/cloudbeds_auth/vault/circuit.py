@@ -1,0 +1,67 @@
+"""Which client secret to present: a refused one is not tried again by everybody (F35, F36).
+
+A circuit belongs to an app and the fingerprint of a secret, so a machine that was given a new secret goes on while
+another one still has the old. A refused secret gets one trial at a time, for a vendor that changes its mind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import ClientRefused
+from cloudbeds_auth.vault.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The secret to present; `on_trial` when it was refused before."""
+
+    secret: Secret
+    fingerprint: str
+    on_trial: bool
+
+
+def fingerprint(app: App, secret: Secret) -> str:
+    """Names a secret without telling it: 64 bits of a hash over it and the client id."""
+    return hashlib.sha256(f"{app.client_id}\0{secret.reveal()}".encode()).hexdigest()[:16]
+
+
+class Circuits:
+    """Chooses secrets and remembers what became of them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def choose(self, app: App) -> Chosen:
+        """The first secret that is not refused, else one that is due for a trial; raises ClientRefused."""
+        waits = await self._world.store.open_circuits(app.id)
+        known = [(secret, fingerprint(app, secret)) for secret in app.secrets]
+        for secret, name in known:
+            if name not in waits:
+                return Chosen(secret, name, on_trial=False)
+        for secret, name in known:
+            if waits[name] <= 0:
+                await self._hold(app, name)  # everybody else keeps away meanwhile
+                return Chosen(secret, name, on_trial=True)
+        raise ClientRefused(retry_after=min(waits[name] for _, name in known))
+
+    async def is_open(self, app: App) -> bool:
+        """Whether every secret of this app is refused."""
+        waits = await self._world.store.open_circuits(app.id)
+        return all(fingerprint(app, secret) in waits for secret in app.secrets)
+
+    async def refused(self, app: App, chosen: Chosen) -> None:
+        """The vendor refused this secret."""
+        await self._hold(app, chosen.fingerprint)
+        self._world.observer.happened("client_refused", app=app.id)
+
+    async def accepted(self, app: App, chosen: Chosen) -> None:
+        """The vendor took this secret."""
+        if chosen.on_trial:
+            await self._world.store.close_circuit(app.id, chosen.fingerprint)
+
+    async def _hold(self, app: App, name: str) -> None:
+        await self._world.store.open_circuit(app.id, name, trial_after=self._world.timing.backoff_cap)

@@ -1,0 +1,86 @@
+"""A pair in hand: made durable, then published, then proven (rules 1, 3, 6, 7)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from cloudbeds_auth.core.nouns import Fence, Grant, Pair, StoredToken
+from cloudbeds_auth.core.refresh import backoff, stale_after
+from cloudbeds_auth.core.refusals import Proof
+from cloudbeds_auth.errors import ConnectionDisconnected, StoreUnavailable
+from cloudbeds_auth.ports.store import Written
+from cloudbeds_auth.vault.circuit import Chosen, Circuits
+from cloudbeds_auth.vault.flight import Flight, Served
+from cloudbeds_auth.vault.lease import Lease, Leases
+from cloudbeds_auth.vault.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """A pair that the vendor issued for `sent`, not yet durable; `received` is when, by the steady clock."""
+
+    pair: Pair
+    sent: StoredToken
+    received: float
+
+
+class Committer:
+    """Brings a pair from the wire into the store, and only then to anybody."""
+
+    def __init__(self, world: World, circuits: Circuits, leases: Leases) -> None:
+        self._world = world
+        self._circuits = circuits
+        self._leases = leases
+
+    async def commit(self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Served:
+        """Make the pair durable, however long that takes; nobody uses it before."""
+        failures = 0
+        while True:
+            try:
+                written = await self._write(lease, row, hand)
+                if written is Written.EPOCH_MOVED:
+                    await self._leases.again(lease)
+                    continue
+                stored = await self._world.store.grant(row.id)
+            except StoreUnavailable:
+                failures += 1
+                await self._wait(row, failures)
+                continue
+            if stored is None or written is Written.GONE:
+                raise ConnectionDisconnected(connection_id=row.connection_id)
+            if written is Written.DONE:
+                return await self._publish(flight, stored, chosen)
+            return Served(stored)  # the generation moved: this pair is not the newest, and is dropped
+
+    async def _write(self, lease: Lease, row: Grant, hand: InHand) -> Written:
+        world = self._world
+        fence = Fence(row.id, row.generation, lease.epoch)
+        age = world.clock.steady() - hand.received
+        pair = replace(hand.pair, lifetime=max(1.0, hand.pair.lifetime - age))
+        stale = stale_after(pair.lifetime, world.entropy.unit())
+        return await world.store.commit_pair(fence, hand.sent, pair, stale_after=stale)
+
+    async def _wait(self, row: Grant, failures: int) -> None:
+        world = self._world
+        world.observer.happened("commit_waits", connection=row.connection_id, failures=failures)
+        await world.clock.sleep(backoff(failures, world.timing, world.entropy.unit()))
+
+    async def _publish(self, flight: Flight, stored: Grant, chosen: Chosen) -> Served:
+        """Committed and synced: callers go on; then the new token is proven at once."""
+        world = self._world
+        served = Served(stored)
+        flight.publish(served)
+        world.observer.happened("refreshed", connection=stored.connection_id, generation=stored.generation)
+        with suppress(StoreUnavailable):
+            await self._circuits.accepted(world.app(stored.app), chosen)
+        verdict = await world.vendor.userinfo(stored.access)
+        world.observer.happened("proof", verdict=type(verdict).__name__)
+        if isinstance(verdict, Proof):
+            await self.confirm(stored)
+        return served
+
+    async def confirm(self, grant: Grant) -> None:
+        """Its generation was seen to work."""
+        with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
+            await self._world.store.confirm(grant.id, grant.generation)

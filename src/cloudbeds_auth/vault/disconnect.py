@@ -1,0 +1,76 @@
+"""Leaving: the vendor is told with a living token, then the tokens are forgotten."""
+
+from __future__ import annotations
+
+from cloudbeds_auth.core.nouns import Grant
+from cloudbeds_auth.core.refresh import Ask
+from cloudbeds_auth.errors import (
+    ConnectionDisconnected,
+    Error,
+    ReauthorizationRequired,
+    TokenEndpointUnavailable,
+    UnknownConnection,
+)
+from cloudbeds_auth.vault.access import Access
+from cloudbeds_auth.vault.flight import Served
+from cloudbeds_auth.vault.lease import Lease, Leases
+from cloudbeds_auth.vault.world import World
+
+
+class Disconnecter:
+    """Disconnects hotels."""
+
+    def __init__(self, world: World, access: Access) -> None:
+        self._world = world
+        self._access = access
+        self._leases = Leases(world)
+
+    async def disconnect(self, connection_id: str, *, forget: bool, actor: str) -> None:
+        """Tell the vendor, then forget. Raises when it cannot be told and `forget` does not insist: nothing is lost.
+
+        Disconnecting what is disconnected already changes nothing.
+        """
+        row = await self._world.store.current_grant(connection_id)
+        if row is None and await self._world.store.connection(connection_id) is None:
+            raise UnknownConnection(connection_id=connection_id)
+        try:
+            detail = await self._tell(connection_id)
+        except ConnectionDisconnected:
+            return
+        except Error as error:
+            if not forget:
+                raise
+            detail = f"the vendor could not be told ({error.code})"
+        if row is not None:
+            await self._under_lease(row, connection_id, actor, detail)
+        self._access.forget(connection_id)
+        self._world.observer.happened("disconnected", connection=connection_id)
+
+    async def _tell(self, connection_id: str) -> str:
+        """`postAppState disabled`; what to write into the history."""
+        try:
+            token = await self._access.access_token(connection_id)
+        except ReauthorizationRequired:
+            return "the vendor refuses every token already"
+        found = await self._world.store.connection(connection_id)
+        assert found is not None  # noqa: S101 - its token was just lent
+        if self._world.app(found.app).level == "property":
+            return "a property-level client has no app state to disable"
+        if not await self._world.vendor.disable_app(token.value, found.property_ids):
+            raise TokenEndpointUnavailable(
+                "Cloudbeds did not take note of the disconnect, so nothing was forgotten",
+                connection_id=connection_id,
+                next_step="try again, or insist with `forget`",
+                retry_after=self._world.timing.backoff_first,
+            )
+        return "the vendor was told"
+
+    async def _under_lease(self, row: Grant, connection_id: str, actor: str, detail: str) -> None:
+        """With the lease, so that no refresh is under way (rule 15); nobody waits longer than a caller would."""
+        world = self._world
+        until = world.clock.steady() + world.timing.wait
+        lease: Lease | Served | None = None
+        while not isinstance(lease, Lease):  # somebody refreshed meanwhile: ask about the new generation
+            current = await world.store.current_grant(connection_id) or row
+            lease = await self._leases.take(Ask(current.id, seen=current.generation), until)
+        await world.store.disconnect(connection_id, actor=actor, detail=detail)

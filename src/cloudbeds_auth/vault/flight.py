@@ -1,0 +1,123 @@
+"""One flight per grant and process: callers join the refresh that runs, and never cancel it.
+
+A thousand callers of an expired token cost one refresh; the one who asked first may hang up, and it goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cloudbeds_auth.core.nouns import AccessToken, Grant
+from cloudbeds_auth.core.refresh import Ask
+from cloudbeds_auth.errors import Error, RefreshPending
+from cloudbeds_auth.vault.world import World
+
+
+class GrantSuperseded(Exception):
+    """A newer grant took over: whoever asked re-reads the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a refresh gives: the row whose access token is good to use, and whether it was proven just now."""
+
+    grant: Grant
+    proven: bool = False
+
+    @property
+    def token(self) -> AccessToken:
+        """The access token as callers get it."""
+        return self.grant.token()
+
+
+class Flight:
+    """One refresh under way. `published` is set as soon as callers may go on; the proof may still run behind."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.sending = False
+        self.published: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None]
+
+    def publish(self, served: Served) -> None:
+        """Callers may go on."""
+        if not self.published.done():
+            self.published.set_result(served)
+
+    def fail(self, error: BaseException) -> None:
+        """Callers are told why not; a flight without passengers fails in peace."""
+        if not self.published.done():
+            self.published.set_exception(error)
+            self.published.exception()
+
+
+class Flights:
+    """Starts and joins refreshes. `fly` does one, and may publish its answer before it has finished."""
+
+    def __init__(self, world: World, fly: Callable[[Flight], Awaitable[Served]]) -> None:
+        self._world = world
+        self._do = fly
+        self._flights: dict[str, Flight] = {}
+
+    def running(self, grant_id: str) -> Flight | None:
+        """The refresh of this grant that this process runs, if any."""
+        return self._flights.get(grant_id)
+
+    async def ask(self, ask: Ask) -> Served:
+        """A token newer than what was asked about, or one proven good; joins a flight that can answer.
+
+        Cancelling the caller leaves the flight alone. Raises GrantSuperseded and the errors of the public contract.
+        """
+        until = self._world.clock.steady() + self._world.timing.wait
+        while True:
+            flight = self._flights.get(ask.grant_id)
+            own = flight is None
+            if flight is None:
+                flight = self._take_off(ask)
+            try:
+                served = await self._within(until, flight.published)
+            except Error:
+                if own or flight.ask.patient or not ask.patient:
+                    raise
+                await self._landed(until, flight)  # it gave up sooner than this caller would: once more
+                continue
+            if own or served.proven or served.grant.generation != ask.rejected:
+                return served
+            await self._landed(until, flight)  # it brought the very token that was rejected: ask by ourselves
+
+    async def drain(self) -> None:
+        """Wait until every flight has landed: what is being refreshed is committed."""
+        while self._flights:
+            await asyncio.wait([flight.task for flight in self._flights.values()])
+
+    def _take_off(self, ask: Ask) -> Flight:
+        flight = Flight(ask)
+        self._flights[ask.grant_id] = flight
+        flight.task = asyncio.create_task(self._fly(flight), name=f"refresh {ask.grant_id}")
+        return flight
+
+    async def _fly(self, flight: Flight) -> None:
+        try:
+            flight.publish(await self._do(flight))
+        except asyncio.CancelledError:
+            flight.fail(RefreshPending("this process is stopping"))
+            raise
+        except Exception as error:  # noqa: BLE001 - told to everybody who waits, and to the observer
+            flight.fail(error)
+            self._world.observer.happened("refresh_failed", error=type(error).__name__)
+        finally:
+            del self._flights[flight.ask.grant_id]
+
+    async def _within(self, until: float, published: asyncio.Future[Served]) -> Served:
+        try:
+            async with asyncio.timeout(max(0.0, until - self._world.clock.steady())):
+                return await asyncio.shield(published)
+        except TimeoutError:
+            raise RefreshPending(retry_after=self._world.timing.backoff_first) from None
+
+    async def _landed(self, until: float, flight: Flight) -> None:
+        done, _ = await asyncio.wait([flight.task], timeout=max(0.0, until - self._world.clock.steady()))
+        if not done:
+            raise RefreshPending(retry_after=self._world.timing.backoff_first)

@@ -1,0 +1,104 @@
+"""What people see: a connection as it looks now, and the one thing to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cloudbeds_auth.core.lifecycle import State, seen
+from cloudbeds_auth.core.nouns import Connection, Event
+from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
+from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.vault.circuit import Circuits
+from cloudbeds_auth.vault.world import World
+
+NEXT_STEPS = {
+    State.IN_DOUBT: "nothing to do: the next attempt settles it",
+    State.BACKING_OFF: "nothing to do: it is tried again by itself",
+    State.REAUTHORIZATION_REQUIRED: "send the hotel its connect link; only the hotel can approve again",
+    State.CLIENT_REFUSED: "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault",
+    State.PARKED: "claim it",
+    State.DISCONNECTED: "connect the hotel again if it wants to be",
+    State.READ_ONLY: "`cloudbeds-auth database adopt` when the other installation is gone for good",
+}
+NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
+MOST_LISTED = 200
+
+
+class Look:
+    """Reads connections and their histories."""
+
+    def __init__(self, world: World, circuits: Circuits) -> None:
+        self._world = world
+        self._circuits = circuits
+
+    async def resolve(self, connection_or_property: str) -> str:
+        """The connection id; raises UnknownConnection, or AmbiguousProperty when several cover the property."""
+        found = await self._world.store.resolve(connection_or_property)
+        if not found:
+            raise UnknownConnection(f"nothing is connected under {connection_or_property[:64]!r}")
+        if len(found) > 1:
+            raise AmbiguousProperty(f"{len(found)} connections cover property {connection_or_property[:64]!r}")
+        return found[0]
+
+    async def connection(self, connection_id: str) -> Connection:
+        """One connection; raises UnknownConnection."""
+        found = await self._world.store.connection(connection_id)
+        if found is None:
+            raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
+        return self._looks(found, found.app in await self._refused_apps({found.app}))
+
+    async def connections(
+        self,
+        *,
+        state: str | None = None,
+        reference: str | None = None,
+        property_id: str | None = None,
+        app: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """One page, newest first. Raises InvalidRequest for a state that there is not, or a limit out of 1 to 200."""
+        if not 1 <= limit <= MOST_LISTED:
+            raise InvalidRequest(f"limit is 1 to {MOST_LISTED}")
+        refused = await self._refused_apps(set(self._world.apps))
+        page = await self._world.store.connections(
+            states=_stored_states(state), reference=reference, property_id=property_id, app=app, cursor=cursor,
+            limit=limit,
+        )  # fmt: skip
+        shown = [self._looks(found, found.app in refused) for found in page.connections]
+        # An open circuit changes how a row looks; what no longer looks as asked for is left out.
+        return Page(tuple(found for found in shown if state is None or found.state == state), page.next)
+
+    async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+        """History, newest first; raises UnknownConnection."""
+        if not 1 <= limit <= MOST_LISTED:
+            raise InvalidRequest(f"limit is 1 to {MOST_LISTED}")
+        if await self._world.store.connection(connection_id) is None:
+            raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
+        return await self._world.store.events(connection_id, cursor=cursor, limit=limit)
+
+    async def _refused_apps(self, names: set[str]) -> set[str]:
+        known = [self._world.apps[name] for name in names if name in self._world.apps]
+        return {app.id for app in known if await self._circuits.is_open(app)}
+
+    def _looks(self, found: Connection, circuit_open: bool) -> Connection:
+        state = seen(found.state, stale=False, circuit_open=circuit_open, read_only=self._world.store.read_only)
+        step = NEXT_STEPS.get(state)
+        app = self._world.apps.get(found.app)
+        if state is State.DISCONNECTED and app is not None and app.level == "property":
+            step = NO_APP_STATE
+        return replace(found, state=state, next_step=step)
+
+
+def _stored_states(state: str | None) -> tuple[State, ...] | None:
+    """The stored states that may look like this one."""
+    if state is None:
+        return None
+    try:
+        wanted = State(state)
+    except ValueError:
+        raise InvalidRequest(f"there is no state {state[:64]!r}; there are {', '.join(State)}") from None
+    if wanted in {State.CLIENT_REFUSED, State.READ_ONLY}:
+        return (State.FRESH, State.STALE, State.REFRESHING, State.IN_DOUBT, State.BACKING_OFF)
+    return (wanted,)

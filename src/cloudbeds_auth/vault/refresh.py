@@ -1,0 +1,246 @@
+"""The refresh of one grant: the only place that sends a refresh token (ROTATION section 3).
+
+`core.refresh.decide` says the one next thing; this module does it, under the lease:
+
+    lease → read → decide ─┬→ serve, wait, or raise
+                           ├→ prove with the stored token → …
+                           └→ intent → send → commit → publish → prove → release
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient
+from cloudbeds_auth.core.nouns import Fence, Grant
+from cloudbeds_auth.core.refresh import Ask, Next, backoff, candidates, decide, servable, unresolved
+from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof
+from cloudbeds_auth.errors import (
+    ConnectionDisconnected,
+    Error,
+    NotRefreshable,
+    ReauthorizationRequired,
+    RefreshInDoubt,
+    RefreshPending,
+    StoreReadOnly,
+    StoreUnavailable,
+    TokenEndpointUnavailable,
+)
+from cloudbeds_auth.ports.store import Attempt, Counted
+from cloudbeds_auth.vault.circuit import Chosen, Circuits
+from cloudbeds_auth.vault.commit import Committer, InHand
+from cloudbeds_auth.vault.flight import Flight, Flights, GrantSuperseded, Served
+from cloudbeds_auth.vault.lease import Lease, Leases
+from cloudbeds_auth.vault.world import World
+
+REVOKED = "revoked"  # the reason people read when every stored refresh token was refused
+
+
+class Turn(Enum):
+    """Why an attempt ended without an answer."""
+
+    RESTART = "the fence moved: look again"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Too soon after the last attempt: wait this long, or give up with this error."""
+
+    seconds: float
+    error: Error
+
+
+@dataclass(frozen=True, slots=True)
+class UnderLease:
+    """What an attempt under the lease works with."""
+
+    flight: Flight
+    lease: Lease
+    chosen: Chosen
+
+    @property
+    def ask(self) -> Ask:
+        """Why the refresh is wanted."""
+        return self.flight.ask
+
+
+class Refresher:
+    """Refreshes grants. `before_sending(connection_id)` is told when the stored access token is about to die."""
+
+    def __init__(self, world: World, circuits: Circuits, before_sending: Callable[[str], None]) -> None:
+        self._world = world
+        self._circuits = circuits
+        self._before_sending = before_sending
+        self._leases = Leases(world)
+        self._committer = Committer(world, circuits, self._leases)
+        self.flights = Flights(world, self._until_served)
+
+    async def refresh(self, ask: Ask) -> Served:
+        """A token newer than what was asked about, or one proven good. See `Flights.ask`."""
+        return await self.flights.ask(ask)
+
+    # --- one attempt after another, until there is an answer
+
+    async def _until_served(self, flight: Flight) -> Served:
+        world, ask = self._world, flight.ask
+        if world.store.read_only:
+            raise StoreReadOnly
+        until = world.clock.steady() + world.timing.wait
+        while True:
+            turn = await self._attempt(flight, until)
+            if isinstance(turn, Served):
+                return turn
+            if isinstance(turn, HeldBack):
+                if not ask.patient or world.clock.steady() + turn.seconds > until:
+                    raise turn.error
+                served = await self._leases.wait(ask, turn.seconds, held_back=True)
+                if served is not None:
+                    return served
+            elif world.clock.steady() >= until:
+                raise RefreshPending(retry_after=world.timing.backoff_first)
+
+    async def _attempt(self, flight: Flight, until: float) -> Served | HeldBack | Turn:
+        grant = await self._world.store.grant(flight.ask.grant_id)
+        if grant is None:
+            raise ConnectionDisconnected
+        chosen = await self._circuits.choose(self._world.app(grant.app))
+        lease = await self._leases.take(flight.ask, until)
+        if isinstance(lease, Served):
+            return lease
+        async with self._leases.keep(lease):
+            return await self._holding(UnderLease(flight, lease, chosen))
+
+    # --- under the lease
+
+    async def _holding(self, at: UnderLease) -> Served | HeldBack | Turn:
+        ask, timing = at.ask, self._world.timing
+        row = await self._world.store.grant(ask.grant_id)
+        step = decide(row, ask, timing)
+        if row is None or step is Next.GONE:
+            raise ConnectionDisconnected
+        if step is Next.RESTART:
+            raise GrantSuperseded
+        if step is Next.RETURN:
+            return Served(row)
+        if step in {Next.KEY_RETURN, Next.LATCHED}:
+            return self._serve(row, ask, NotRefreshable(connection_id=row.connection_id))
+        if step is Next.MARKED:
+            raise ReauthorizationRequired(connection_id=row.connection_id)
+        if step is Next.HELD_BACK:
+            return self._held_back(row, ask)
+        if step in {Next.PROBE, Next.KEY_PROBE}:
+            return await self._probe(at, row, key=step is Next.KEY_PROBE)
+        return await self._send(at, row)
+
+    def _serve(self, row: Grant, ask: Ask, error: Error) -> Served:
+        """SERVE: the stored token while it is unexpired and nobody named it as rejected, else the error."""
+        if servable(row, ask.rejected):
+            return Served(row)
+        raise error
+
+    def _held_back(self, row: Grant, ask: Ask) -> Served | HeldBack:
+        if servable(row, ask.rejected):
+            return Served(row)
+        kind = RefreshInDoubt if row.refusals or row.intent is not None else TokenEndpointUnavailable
+        return HeldBack(row.held_back, kind(connection_id=row.connection_id, retry_after=row.held_back))
+
+    async def _probe(self, at: UnderLease, row: Grant, *, key: bool) -> Served | HeldBack | Turn:
+        """Prove before spending (rule 3): ask `/userinfo` with the stored access token first."""
+        ask = at.ask
+        verdict = await self._world.vendor.userinfo(row.access)
+        self._world.observer.happened("proof", verdict=type(verdict).__name__)
+        match verdict:
+            case Proof():
+                await self._committer.confirm(row)
+                if key or ask.rejected is not None or unresolved(row, self._world.timing):
+                    return Served(row, proven=True)
+                return await self._send(at, replace(row, tokens=row.tokens[-1:]))
+            case DeadToken():
+                if key:
+                    return await self._count(at, row, REVOKED)
+                # Known dead: whatever happens next, it is not served again in this flight.
+                return await self._send(at, replace(row, valid_for=0.0))
+            case DeadGrant(reason):
+                return await self._count(at, replace(row, valid_for=0.0), reason)
+            case Inconclusive(reason):
+                return self._serve(row, ask, RefreshInDoubt(
+                    f"Cloudbeds could not be asked whether the token works ({reason})",
+                    connection_id=row.connection_id, retry_after=self._world.timing.backoff_first,
+                ))  # fmt: skip
+
+    async def _send(self, at: UnderLease, row: Grant) -> Served | HeldBack | Turn:
+        """The child first, then the kept ones newest to oldest; only a definitive refusal moves on (rules 4, 5)."""
+        world, timing = self._world, self._world.timing
+        app = world.app(row.app)
+        for token in candidates(row.tokens):
+            fence = Fence(row.id, row.generation, at.lease.epoch)
+            try:
+                written = await world.store.write_intent(
+                    fence, token.position, lease=timing.lease, hold=timing.deadline
+                )
+            except StoreUnavailable as error:
+                return self._serve(row, at.ask, error)  # nothing was sent
+            if not written:
+                return Turn.RESTART
+            at.flight.sending = True
+            self._before_sending(row.connection_id)
+            answer = await world.token_endpoint.refresh(app, at.chosen.secret, token.value)
+            world.observer.happened("token_answer", grant_type="refresh_token", answer=type(answer).__name__)
+            if isinstance(answer, Issued):
+                hand = InHand(answer.pair, token, world.clock.steady())
+                return await self._committer.commit(at.flight, at.lease, row, hand, at.chosen)
+            ended = await self._settle(at, fence, row, answer)
+            if ended is not None:
+                return ended
+        return await self._count(at, row, REVOKED)
+
+    async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Answer) -> Served | Turn | None:
+        """Record an answer without a pair. None: this token is refused, go on with the next."""
+        store = self._world.store
+        match answer:
+            case Refused(reason):
+                return None if await store.settle(fence, Attempt.REFUSED, detail=reason) else Turn.RESTART
+            case RefusedClient(reason):
+                await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
+                await self._circuits.refused(self._world.app(row.app), at.chosen)
+                return Turn.RESTART  # with the other secret, or to find the circuit open
+            case NotSent(reason):
+                hold = self._hold(row)
+                await store.settle(fence, Attempt.UNSENT, hold=hold, detail=reason)
+                error: Error = TokenEndpointUnavailable(
+                    f"Cloudbeds could not be reached ({reason})", connection_id=row.connection_id, retry_after=hold
+                )
+            case Ambiguous(reason, retry_after):
+                hold = max(self._hold(row), retry_after or 0.0)
+                await store.settle(fence, Attempt.LOST, hold=hold, detail=reason)
+                error = RefreshInDoubt(
+                    f"Cloudbeds' token endpoint gave no usable answer ({reason})",
+                    connection_id=row.connection_id,
+                    retry_after=hold,
+                )
+            case _:
+                raise AssertionError(answer)
+        return self._serve(row, at.ask, error)
+
+    def _hold(self, row: Grant) -> float:
+        timing = self._world.timing
+        return max(timing.deadline, backoff(row.attempts, timing, self._world.entropy.unit()))
+
+    async def _count(self, at: UnderLease, row: Grant, reason: str) -> Served | Turn:
+        """A whole pass was refused, or `/userinfo` named a dead grant (rule 12)."""
+        world = self._world
+        fence = Fence(row.id, row.generation, at.lease.epoch)
+        counted = await world.store.count_refusal(fence, reason, interval=world.timing.refusal_interval)
+        if counted is Counted.MOVED:
+            return Turn.RESTART
+        if counted is Counted.MARKED:
+            world.observer.happened("reauthorization_required", connection=row.connection_id, reason=reason)
+            raise ReauthorizationRequired(connection_id=row.connection_id)
+        if counted is Counted.CANDIDATE:
+            raise GrantSuperseded
+        return self._serve(row, at.ask, RefreshInDoubt(
+            "Cloudbeds refused every stored token once; it is asked again before anybody is asked to reconnect",
+            connection_id=row.connection_id, retry_after=world.timing.refusal_interval,
+        ))  # fmt: skip

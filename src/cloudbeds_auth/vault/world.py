@@ -1,0 +1,38 @@
+"""The ports that the vault acts through, in one hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports.entropy import Entropy
+from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports.store import Store
+from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
+from cloudbeds_auth.ports.vendor import Vendor
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything outside the rules. `owner` names this process in leases."""
+
+    clock: Clock
+    entropy: Entropy
+    store: Store
+    token_endpoint: TokenEndpoint
+    vendor: Vendor
+    observer: Observer
+    timing: Timing
+    apps: Mapping[str, App]
+    owner: str
+
+    def app(self, name: str) -> App:
+        """The registration of this name; raises InvalidRequest when there is none."""
+        try:
+            return self.apps[name]
+        except KeyError:
+            raise InvalidRequest(f"there is no app named {name!r}") from None
