@@ -1,0 +1,202 @@
+"""The control API under ``/_control/``: looks inside the simulator and steers it, for tests and the demo.
+
+It shows live token values and asks for no credential, so it is for loopback only; ``http`` refuses every other peer.
+Bodies are JSON. A request that makes no sense gets 400 and ``{"error": "..."}``, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from aiohttp import web
+
+from cloudbeds_simulator import faults as fault_rules
+from cloudbeds_simulator.answers import FACES
+from cloudbeds_simulator.faults import Faults
+from cloudbeds_simulator.journal import Entry, Journal
+from cloudbeds_simulator.misbehave import until
+from cloudbeds_simulator.model import Model
+from cloudbeds_simulator.records import ALL_SCOPES, App, Grant, Hotel, User
+from cloudbeds_simulator.system import Clock
+
+LONGEST_WAIT = 300.0
+WAIT_FIELDS = frozenset({"target", "outcome", "method", "path", "grant_type", "fault", "client_id"})
+WAIT_TOKENS = frozenset({"refresh_token", "access_token"})
+
+
+class GlassBox:
+    """The routes of the control API over one simulator's parts."""
+
+    def __init__(self, model: Model, clock: Clock, faults: Faults, journal: Journal) -> None:
+        self.model, self.clock, self.faults, self.journal = model, clock, faults, journal
+        self._routes: dict[tuple[str, str], Callable[[web.Request, Any], Awaitable[object] | object]] = {
+            ("GET", "state"): lambda _, __: self.state(),
+            ("GET", "requests"): self._requests,
+            ("GET", "counts"): lambda _, __: journal.counts(),
+            ("GET", "wait"): self._wait,
+            ("POST", "expire"): self._expire,
+            ("POST", "settings"): self._settings,
+            ("POST", "faults"): self._add_faults,
+            ("DELETE", "faults"): lambda _, __: {"cleared": faults.clear()},
+            ("POST", "hotels"): self._hotels,
+            ("POST", "apps"): self._apps,
+            ("POST", "revoke"): self._revoke,
+            ("POST", "choose"): self._choose,
+            ("POST", "advance"): self._advance,
+        }
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one control request."""
+        route = self._routes.get((request.method, request.path.removeprefix("/_control/")))
+        if route is None:
+            return web.json_response({"error": "no such control route"}, status=404)
+        try:
+            body = await request.read()
+            told = route(request, json.loads(body) if body else {})
+            return web.json_response(await told if isinstance(told, Awaitable) else told)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+
+    def state(self) -> dict[str, object]:
+        """Apps, hotels, settings, waiting fault rules, and every grant with every pair it was ever given."""
+        apps = [
+            {**asdict(app), "redirect_uris": sorted(app.redirect_uris), "scopes": list(app.scopes)}
+            for app in self.model.apps.values()
+        ]
+        return {
+            "now": self.clock.now(),
+            "settings": self.model.settings.as_dict(),
+            "apps": apps,
+            "hotels": [asdict(hotel) for hotel in self.model.hotels.values()],
+            "chosen": list(self.model.chosen),
+            "faults": [rule.as_dict() for rule in self.faults.rules],
+            "grants": [self._grant(grant) for grant in self.model.grants],
+        }
+
+    def _grant(self, grant: Grant) -> dict[str, object]:
+        rotation, now = grant.rotation, self.clock.now()
+        pairs = [
+            {
+                **asdict(pair),
+                "access_accepted": rotation.alive(pair.access_token, now),
+                "refresh_accepted": pair.refresh_token in rotation.accepted,
+            }
+            for pair in rotation.pairs
+        ]
+        return {
+            "grant": grant.number,
+            "client_id": grant.approval.client_id,
+            "property_ids": list(grant.approval.property_ids),
+            "scopes": list(grant.approval.scopes),
+            "user": asdict(grant.approval.user),
+            "created_at": grant.created_at,
+            "last_used_at": grant.last_used_at,
+            "revoked": rotation.revoked,
+            "ended": grant.ended,
+            "face": grant.face,
+            "current": rotation.current.ordinal,
+            "pairs": pairs,
+        }
+
+    def _requests(self, request: web.Request, _: Any) -> object:
+        found = self.journal.after(int(request.query.get("after", "0")))
+        return {"requests": [entry.as_dict() for entry in found], "last": len(self.journal.entries)}
+
+    async def _wait(self, request: web.Request, _: Any) -> object:
+        """The first matching log entry behind ``after``, waited for up to ``timeout`` seconds; null when none came."""
+        query = request.query
+        wanted: dict[str, object] = {name: query[name] for name in query.keys() & (WAIT_FIELDS | WAIT_TOKENS)}
+        wanted |= {name: int(query[name]) for name in ("grant", "status") if name in query}
+        if "answered" in query:
+            wanted["answered"] = query["answered"] == "true"
+        timeout = min(float(query.get("timeout", "20")), LONGEST_WAIT)
+        found = await self._until(wanted, int(query.get("after", "0")), timeout)
+        return {"entry": found.as_dict() if found else None}
+
+    async def _until(self, wanted: dict[str, object], after: int, timeout: float) -> Entry | None:
+        changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        self.journal.listeners.add(changed.set)
+        try:
+            while (found := self.journal.find(wanted, after)) is None:
+                changed.clear()
+                if not await until(changed, deadline - loop.time()):
+                    break
+            return found
+        finally:
+            self.journal.listeners.discard(changed.set)
+
+    def _expire(self, _: web.Request, body: Any) -> object:
+        numbers = []
+        for grant in self._named(body):
+            grant.rotation.expire(self.clock.now())
+            numbers.append(grant.number)
+        return {"expired": numbers}
+
+    def _settings(self, _: web.Request, body: Any) -> object:
+        return self.model.configure(dict(body)).as_dict()
+
+    def _add_faults(self, _: web.Request, body: Any) -> object:
+        rules = [fault_rules.parse(one) for one in (body if isinstance(body, list) else [body])]
+        self.faults.add(rules)
+        return {"faults": [rule.as_dict() for rule in self.faults.rules]}
+
+    def _hotels(self, _: web.Request, body: Any) -> object:
+        user = User(**{name: str(value) for name, value in body["user"].items()})
+        group = body.get("group")
+        hotel = Hotel(str(body["property_id"]), str(body["name"]), user, str(group) if group else None)
+        self.model.add_hotel(hotel)
+        return asdict(hotel)
+
+    def _apps(self, _: web.Request, body: Any) -> object:
+        """Add an app; of one that exists only the fields given are replaced, so that a secret can be reset alone."""
+        client_id = str(body["client_id"])
+        known = self.model.apps.get(client_id)
+        uris = body.get("redirect_uris", known.redirect_uris if known else ())
+        if isinstance(uris, str):
+            raise ValueError("redirect_uris is a list")
+        app = App(
+            client_id,
+            str(body.get("client_secret") or (known.client_secret if known else self.model.mint("secret"))),
+            str(body.get("name") or (known.name if known else client_id)),
+            frozenset(str(uri) for uri in uris),
+            tuple(body.get("scopes") or (known.scopes if known else ALL_SCOPES)),
+        )
+        self.model.add_app(app)
+        return {**asdict(app), "redirect_uris": sorted(app.redirect_uris), "scopes": list(app.scopes)}
+
+    def _revoke(self, _: web.Request, body: Any) -> object:
+        face = str(body.get("face", "denied"))
+        if face not in FACES:
+            raise ValueError(f"face must be one of {', '.join(FACES)}")
+        if "property" in body:
+            ending = self.model.covering(str(body["property"]))
+        elif "grant" in body:
+            ending = self._named(body)
+        else:
+            raise ValueError("name a grant or a property")
+        for grant in ending:
+            self.model.end(grant, "disconnected" if "property" in body else "revoked", face)
+        return {"revoked": [grant.number for grant in ending]}
+
+    def _choose(self, _: web.Request, body: Any) -> object:
+        chosen = body["property_ids"] if isinstance(body, dict) else body
+        if not isinstance(chosen, list):
+            raise ValueError("property_ids is a list")
+        return {"chosen": list(self.model.choose(chosen))}
+
+    def _advance(self, _: web.Request, body: Any) -> object:
+        return {"now": self.clock.advance(float(body["seconds"]))}
+
+    def _named(self, body: Any) -> list[Grant]:
+        if "grant" not in body:
+            return list(self.model.grants)
+        number = int(body["grant"])
+        if not 0 < number <= len(self.model.grants):
+            raise ValueError(f"no grant {number}")
+        return [self.model.grants[number - 1]]

@@ -1,0 +1,202 @@
+"""The vendor as a pure model: no I/O, no clock (``now`` is Unix seconds), no dice (``mint`` makes token values).
+
+A refusal is a value, ``Rejected``; which status and words it gets is decided in ``answers``.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable
+
+from cloudbeds_simulator import variants
+from cloudbeds_simulator.records import App, Approval, Code, Grant, Hotel, Rejected, Tokens
+from cloudbeds_simulator.rotation import Issued, Pair, Rotation
+from cloudbeds_simulator.settings import Settings
+
+
+class Model:
+    """Everything the vendor knows. Hotels keep the order in which they were added."""
+
+    def __init__(self, mint: Callable[[str], str], settings: Settings | None = None) -> None:
+        self.mint = mint
+        self.settings = settings or Settings()
+        self.apps: dict[str, App] = {}
+        self.hotels: dict[str, Hotel] = {}
+        self.codes: dict[str, Code] = {}
+        self.grants: list[Grant] = []
+        self.app_states: dict[tuple[str, str], str] = {}
+        self.chosen: tuple[str, ...] = ()
+        self._by_access: dict[str, Grant] = {}
+        self._by_refresh: dict[str, Grant] = {}
+
+    # --- registrations and switches
+
+    def add_app(self, app: App) -> None:
+        """Register a client, or replace the registration of the same client id (a secret reset is that too)."""
+        self.apps[app.client_id] = app
+
+    def add_hotel(self, hotel: Hotel) -> None:
+        """Add a property, or replace the one with the same id."""
+        self.hotels[hotel.property_id] = hotel
+
+    def configure(self, changes: dict[str, object]) -> Settings:
+        """Change some settings, for living grants too. Raises ValueError, changing nothing, when one is impossible."""
+        self.settings = self.settings.changed(changes)
+        for grant in self.grants:
+            grant.rotation.variant = variants.parse(self.settings.variant)
+            grant.rotation.lifetime = self.settings.expires_in
+        return self.settings
+
+    def choose(self, property_ids: Iterable[str]) -> tuple[str, ...]:
+        """The properties the next automatic approval grants. Raises ValueError for an unknown one."""
+        self.chosen = self._known(property_ids)
+        return self.chosen
+
+    # --- authorization endpoint
+
+    def registration(self, client_id: str, redirect_uri: str, response_type: str) -> App | Rejected:
+        """The app an authorization request comes from, or why it is shown to the user instead of sent back."""
+        app = self.apps.get(client_id)
+        if app is None:
+            return Rejected("unknown_client")
+        if redirect_uri not in app.redirect_uris:
+            return Rejected("redirect_uri", f"not registered: {redirect_uri}")
+        if response_type != "code":
+            return Rejected("response_type", response_type)
+        return app
+
+    def authorize(
+        self, client_id: str, redirect_uri: str, property_ids: Iterable[str], scopes: Iterable[str], now: float
+    ) -> str:
+        """A hotel user approves: the code. No scope asked for means the whole ceiling; scopes above it are left out.
+
+        Raises ValueError for an unknown property, or none. The user who approves is the first property's.
+        """
+        app = self.apps[client_id]
+        known = self._known(property_ids)
+        asked = set(scopes)
+        granted = tuple(scope for scope in app.scopes if not asked or scope in asked)
+        approval = Approval(client_id, known, self.hotels[known[0]].user, granted)
+        code = Code(self.mint("code"), redirect_uri, approval, now)
+        self.codes[code.value] = code
+        return code.value
+
+    def take_choice(self) -> tuple[str, ...]:
+        """What an automatic approval grants: the chosen properties, once, or else the first hotel."""
+        chosen, self.chosen = self.chosen, ()
+        return chosen or tuple(self.hotels)[:1]
+
+    # --- token endpoint
+
+    def client(self, client_id: str, client_secret: str) -> App | Rejected:
+        """The registration these credentials open."""
+        app = self.apps.get(client_id)
+        if app is None:
+            return Rejected("unknown_client")
+        if not hmac.compare_digest(app.client_secret.encode(), client_secret.encode()):
+            return Rejected("bad_secret")
+        return app
+
+    def exchange(
+        self, client_id: str, client_secret: str, code: str, redirect_uri: str, now: float
+    ) -> Tokens | Rejected:
+        """``grant_type=authorization_code``: a new grant with its first pair; a code works once."""
+        app = self.client(client_id, client_secret)
+        if isinstance(app, Rejected):
+            return app
+        found = self.codes.get(code)
+        if found is None or found.approval.client_id != client_id or found.redirect_uri != redirect_uri:
+            return Rejected("bad_code", "unknown, or of another client or redirect URI")
+        if found.spent or now - found.issued_at >= self.settings.code_lifetime:
+            return Rejected("bad_code", "spent before" if found.spent else "older than its lifetime")
+        found.spent = True
+        return self._grant(found.approval, now)
+
+    def refresh(self, client_id: str, client_secret: str, refresh_token: str, now: float) -> Tokens | Rejected:
+        """``grant_type=refresh_token``: what this R gives under the grant's variant."""
+        app = self.client(client_id, client_secret)
+        if isinstance(app, Rejected):
+            return app
+        grant = self._by_refresh.get(refresh_token)
+        if grant is None or grant.approval.client_id != client_id:
+            return Rejected("refused", "unknown")
+        if now - grant.last_used_at >= self.settings.idle_lifetime:
+            self.end(grant, "idle")
+        outcome = grant.rotation.present(refresh_token, now)
+        if isinstance(outcome, Issued):
+            grant.last_used_at = now
+            return Tokens(grant, self._index(grant, outcome.pair), outcome.repeated)
+        if outcome.reason == "reuse":
+            grant.ended = "reuse"
+        return Rejected("refused", outcome.reason, grant)
+
+    # --- resources
+
+    def find(self, access_token: str, now: float) -> Grant | Rejected:
+        """The living grant of this A, without counting it as a use."""
+        grant = self._by_access.get(access_token)
+        if grant is None:
+            return Rejected("denied", "unknown")
+        if grant.rotation.revoked:
+            return Rejected("dead", grant.ended or "revoked", grant)
+        if not grant.rotation.alive(access_token, now):
+            superseded = access_token != grant.rotation.current.access_token
+            return Rejected("denied", "superseded" if superseded else "expired", grant)
+        return grant
+
+    def resource(self, access_token: str, now: float, successful: bool = True) -> Grant | Rejected:
+        """A protected method was asked with this A and answers 2xx or not; an accepted one counts as a use."""
+        grant = self.find(access_token, now)
+        if isinstance(grant, Grant):
+            grant.rotation.use(access_token, now, successful)
+            grant.last_used_at = now
+        return grant
+
+    # --- the end of grants
+
+    def end(self, grant: Grant, reason: str, face: str = "denied") -> None:
+        """Revoke one grant; ``face`` is how resources answer from now on, ``reason`` is for the glass box."""
+        grant.rotation.revoke()
+        grant.ended = grant.ended or reason
+        grant.face = face
+
+    def set_app_state(self, client_id: str, property_id: str, state: str) -> None:
+        """``enabled``, ``pending``, ``installing`` or ``disabled``, which removes every session of the app there."""
+        self.app_states[client_id, property_id] = state
+        if state == "disabled":
+            for grant in self.covering(property_id, client_id):
+                self.end(grant, "app state disabled", grant.face)
+
+    def covering(self, property_id: str, client_id: str | None = None) -> list[Grant]:
+        """The living grants that cover this property, of one app or of all."""
+        return [
+            grant
+            for grant in self.grants
+            if not grant.rotation.revoked
+            and property_id in grant.approval.property_ids
+            and client_id in (None, grant.approval.client_id)
+        ]
+
+    def _known(self, property_ids: Iterable[str]) -> tuple[str, ...]:
+        known = tuple(dict.fromkeys(str(one) for one in property_ids))
+        unknown = [one for one in known if one not in self.hotels]
+        if unknown or not known:
+            raise ValueError(f"unknown property {unknown[0]}" if unknown else "no property chosen")
+        return known
+
+    def _grant(self, approval: Approval, now: float) -> Tokens:
+        if self.settings.reauthorization_revokes:
+            for one in approval.property_ids:
+                for earlier in self.covering(one, approval.client_id):
+                    self.end(earlier, "re-authorized")
+        rotation = Rotation(variants.parse(self.settings.variant), self.mint, now, self.settings.expires_in)
+        grant = Grant(len(self.grants) + 1, approval, rotation, now, now)
+        self.grants.append(grant)
+        for one in approval.property_ids:
+            self.app_states[approval.client_id, one] = "enabled"
+        return Tokens(grant, self._index(grant, rotation.current))
+
+    def _index(self, grant: Grant, pair: Pair) -> Pair:
+        self._by_access[pair.access_token] = grant
+        self._by_refresh[pair.refresh_token] = grant
+        return pair

@@ -1,0 +1,1 @@
+"""Tests of the simulator; ``driver`` is the client they share."""
