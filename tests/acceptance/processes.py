@@ -1,0 +1,277 @@
+"""Real processes for acceptance tests: a simulator, a service, and a browser that follows redirects."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CLIENT_ID, CLIENT_SECRET = "acceptance-app", "acceptance-secret-0123456789"
+PATIENCE = 30.0  # seconds until a process that does not start is given up
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Process:
+    """A child with its output collected; ended by its own pid, whatever happens."""
+
+    def __init__(self, *arguments: str, env: dict[str, str], cwd: Path) -> None:
+        base = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            env={**base, "HOME": str(cwd), "PYTHONUNBUFFERED": "1", **env},
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._grown = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stdout
+        for line in self.popen.stdout:
+            with self._grown:
+                self.lines.append(line.rstrip("\n"))
+                self._grown.notify_all()
+        with self._grown:
+            self._grown.notify_all()
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """The first line of output that matches; fails with the whole output when none comes."""
+        until = time.monotonic() + PATIENCE
+        with self._grown:
+            while True:
+                for line in self.lines:
+                    if found := re.search(pattern, line):
+                        return found
+                gone = self.popen.poll() is not None and not self._reader.is_alive()
+                waited = gone or not self._grown.wait(timeout=max(0.01, min(1.0, until - time.monotonic())))
+                if gone or (waited and time.monotonic() > until):
+                    raise AssertionError(f"no line {pattern!r} in:\n" + "\n".join(self.lines))
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far."""
+        return "\n".join(self.lines)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it and wait; its exit status."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(how)
+        try:
+            status = self.popen.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            status = self.popen.wait()
+        self._reader.join(5)
+        for pipe in (self.popen.stdin, self.popen.stdout):
+            if pipe:
+                pipe.close()
+        return status
+
+
+@dataclass
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: Any
+    body: bytes
+    url: str
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+@dataclass
+class Http:
+    """A client with a cookie jar that follows a redirect only when told to; as a browser seen from outside."""
+
+    base: str = ""
+    token: str | None = None
+    cookies: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def ask(self, method: str, url: str, *, data: bytes | None = None, headers: dict[str, str] | None = None,
+            form: dict[str, str] | None = None, json_body: Any = None, follow: bool = False) -> Answer:  # fmt: skip
+        """One request; `url` may be a path of `base`."""
+        url = url if "://" in url else self.base + url
+        given = dict(headers or {})
+        if form is not None:
+            data, given["Content-Type"] = urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded"
+        if json_body is not None:
+            data, given["Content-Type"] = json.dumps(json_body).encode(), "application/json"
+        if self.token:
+            given.setdefault("Authorization", f"Bearer {self.token}")
+        host = urllib.parse.urlsplit(url).hostname or ""
+        if self.cookies.get(host):
+            given["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies[host].items())
+        request = urllib.request.Request(url, data=data, method=method, headers=given)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
+        try:
+            with opener.open(request, timeout=PATIENCE) as response:
+                answer = Answer(response.status, response.headers, response.read(), url)
+        except urllib.error.HTTPError as error:
+            with error:
+                answer = Answer(error.code, error.headers, error.read(), url)
+        for cookie in answer.headers.get_all("Set-Cookie") or []:
+            name, _, value = cookie.split(";", 1)[0].partition("=")
+            self.cookies.setdefault(host, {})[name] = value
+        if follow and answer.status in {301, 302, 303, 307, 308}:
+            return self.ask("GET", urllib.parse.urljoin(url, answer.headers["Location"]), follow=True)
+        return answer
+
+    def get(self, url: str, **parts: Any) -> Answer:
+        """GET."""
+        return self.ask("GET", url, **parts)
+
+    def post(self, url: str, **parts: Any) -> Answer:
+        """POST."""
+        return self.ask("POST", url, **parts)
+
+
+@dataclass
+class Vendor:
+    """The simulator as a process."""
+
+    process: Process
+    base: str
+
+    def control(self, what: str, method: str = "POST", **body: Any) -> Any:
+        """One call of its control API."""
+        answer = Http().ask(method, f"{self.base}/_control/{what}", json_body=body if method == "POST" else None)
+        assert answer.status < 400, answer.text
+        return answer.json
+
+    def counts(self, grant_type: str = "refresh_token") -> dict[str, int]:
+        """Token requests of this kind by outcome."""
+        found: dict[str, int] = self.control("counts", "GET")["token"].get(grant_type, {})
+        return found
+
+
+@dataclass
+class World:
+    """A vendor, a folder, and the settings that point at them; `start` runs a service."""
+
+    folder: Path
+    vendor: Vendor
+    port: int
+    extra: dict[str, str]
+    services: list[Process] = field(default_factory=list)
+
+    @property
+    def base(self) -> str:
+        """Where the service answers."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment of every process of ours."""
+        return {
+            "CLOUDBEDS_CLIENT_ID": CLIENT_ID,
+            "CLOUDBEDS_CLIENT_SECRET": CLIENT_SECRET,
+            "CLOUDBEDS_BASE_URL": self.vendor.base,
+            "CLOUDBEDS_REDIRECT_URI": f"{self.base}/callback",
+            "CLOUDBEDS_AUTH_PORT": str(self.port),
+            "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{self.folder}/hotels.sqlite3",
+            "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "2",
+            **self.extra,
+        }
+
+    def start(self, *arguments: str) -> Process:
+        """Start the service and wait until it listens."""
+        service = Process("cloudbeds_auth", "serve", *arguments, env=self.settings, cwd=self.folder)
+        self.services.append(service)
+        service.wait_for(r"listening on http")
+        return service
+
+    def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run one command of ours to its end."""
+        base = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
+        return subprocess.run(
+            [sys.executable, "-m", "cloudbeds_auth", *arguments],
+            env={**base, "HOME": str(self.folder), **self.settings},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=60,
+            check=False,
+        )
+
+    @property
+    def admin(self) -> Http:
+        """A caller with the admin token."""
+        path = self.folder / "hotels.sqlite3.admin-token"
+        return Http(self.base, path.read_text("utf-8").strip())
+
+    def connect(self, browser: Http | None = None, query: str = "") -> str:
+        """Approve as a browser would; the connection's id."""
+        browser = browser or Http(self.base)
+        answer = browser.get(f"/connect{query}", follow=True)
+        assert answer.status == 200, answer.text
+        connections = self.admin.get("/api/v1/connections").json["connections"]
+        found: str = connections[0]["id"]
+        return found
+
+
+@contextmanager
+def vendor(folder: Path, *arguments: str, redirect_uri: str) -> Iterator[Vendor]:
+    """A simulator for the time of a test."""
+    process = Process(
+        "cloudbeds_simulator", "--port", "0", "--with-parent", "--client-id", CLIENT_ID, "--client-secret",
+        CLIENT_SECRET, "--redirect-uri", redirect_uri, *arguments, env={}, cwd=folder,
+    )  # fmt: skip
+    try:
+        yield Vendor(process, process.wait_for(r"listening on (http://\S+)")[1])
+    finally:
+        process.stop()
+
+
+@contextmanager
+def world(folder: Path, *arguments: str, callback: str = "/callback", **extra: str) -> Iterator[World]:
+    """A simulator and everything a service needs; `arguments` are the simulator's."""
+    port = free_port()
+    redirect_uri = f"http://localhost:{port}{callback}"
+    with vendor(folder, *arguments, redirect_uri=redirect_uri) as simulator:
+        made = World(folder, simulator, port, {"CLOUDBEDS_REDIRECT_URI": redirect_uri, **extra})
+        try:
+            yield made
+        finally:
+            for service in made.services:
+                service.stop()

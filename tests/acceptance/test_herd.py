@@ -1,0 +1,55 @@
+"""Many processes, many callers, one dead token."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from tests.acceptance.processes import Http, World, world
+
+from cloudbeds_auth import TokenVault
+from cloudbeds_auth.settings import Need, load
+
+PROCESSES, CALLERS = 8, 200
+SCRIPT = Path(__file__).with_name("herd_process.py")
+
+
+async def connected(made: World) -> str:
+    """Approve without a service: the library alone."""
+    async with TokenVault.open(load(made.settings, None, need=Need.APP)) as vault:
+        begun = await vault.begin_authorization()
+        answer = await asyncio.to_thread(Http().get, begun.url)
+        back = parse_qs(urlsplit(answer.headers["Location"]).query)
+        return (await vault.finish_authorization(code=back["code"][0], state=back["state"][0])).id
+
+
+@pytest.mark.parametrize("variant", ["V2/n", "V0/n", "V6"])
+def test_eight_processes_of_two_hundred_callers_cost_one_refresh(variant: str, tmp_path: Path) -> None:
+    """1,600 callers in 8 processes on one SQLite file name the same dead token: the vendor sees one refresh."""
+    with world(tmp_path, "--auto-approve", "--variant", variant, CLOUDBEDS_AUTH_TOKEN_TIMEOUT="20") as made:
+        connection = asyncio.run(connected(made))
+        env = {**os.environ, **made.settings}
+        command = [sys.executable, str(SCRIPT), connection, str(CALLERS)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        herd = [subprocess.Popen(command, env=env, cwd=tmp_path, text=True, **pipes) for _ in range(PROCESSES)]
+        try:
+            for process in herd:
+                assert process.stdout
+                assert process.stdout.readline() == "holding 1\n"
+            made.vendor.control("expire")
+            for process in herd:
+                assert process.stdin
+                process.stdin.write("now\n")
+                process.stdin.flush()
+            results = [process.communicate(timeout=60) for process in herd]
+        finally:
+            for process in herd:
+                process.kill()
+                process.wait()
+        assert [out for out, _ in results] == [f"served {CALLERS} generation 2 status 200\n"] * PROCESSES, results
+        assert made.vendor.counts() == {"issued": 1}
