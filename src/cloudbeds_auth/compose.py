@@ -11,7 +11,7 @@ from cloudbeds_auth import system
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.observe import LogObserver, Telling
+from cloudbeds_auth.observe import LogObserver, Telling, logs
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import keys
@@ -34,6 +34,9 @@ from cloudbeds_auth.wire.vendor import HttpVendor
 
 if TYPE_CHECKING:
     import httpx2
+
+    from cloudbeds_auth.observe.metrics import Metrics
+    from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,26 @@ def _host_clock() -> Callable[[], Instant]:
     """The clock of this host, under the name of this boot."""
     clock, boot = system.SystemClock(), system.boot_id()
     return lambda: Instant(clock.wall(), clock.steady(), boot)
+
+
+def metrics() -> Metrics:
+    """An observer that counts, and renders what it counted for Prometheus. Needs the `server` extra."""
+    from cloudbeds_auth.observe.metrics import Metrics
+
+    return Metrics()
+
+
+def upstream(settings: Settings) -> AiohttpUpstream:
+    """The proxy's pooled client. Needs the `server` extra."""
+    from cloudbeds_auth.wire.upstream import AiohttpUpstream
+
+    timing = Timing.of(settings.token_timeout)
+    return AiohttpUpstream(settings.base_url, connect=timing.connect, context=policy.tls())
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send the logs of this process to standard error, as the settings say. For programs, never for a library user."""
+    logs.configure(settings.log_format, settings.log_level)
 
 
 def http_client(timing: Timing) -> httpx2.AsyncClient:

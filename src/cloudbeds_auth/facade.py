@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.background import Background
 from cloudbeds_auth.compose import Engine, build, http_client
+from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.core.secret import Secret
@@ -226,6 +227,10 @@ class TokenVault:
     async def events(self, connection_id: str, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
         """The connection's history, newest first, before the event numbered `cursor`."""
         return await self._engine.look.events(connection_id, cursor=cursor, limit=limit)
+
+    async def count_states(self) -> Mapping[State, int]:
+        """How many connections are in which state."""
+        return await self._engine.look.count_states()
 
     # --- operating
 

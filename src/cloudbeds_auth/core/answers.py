@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from cloudbeds_auth.core.nouns import CredentialKind, Pair
-from cloudbeds_auth.core.parsing import JsonObject, Unreadable, read_object, text_of
+from cloudbeds_auth.core.parsing import JsonObject, Unreadable, one_line, read_object, text_of
 from cloudbeds_auth.core.secret import Secret
 
 DEFAULT_LIFETIME = 3600.0  # seconds; when `expires_in` is missing or absurd (CLOUDBEDS section 11, row 6)
@@ -81,7 +81,7 @@ def classify(status: int, content_type: str, body: bytes, *, sent: str) -> Answe
 
 
 def _refusal(status: int, answer: JsonObject, sent: str) -> Answer:
-    error = answer.get("error")
+    error = one_line(answer.get("error"), 100)
     words = text_of(answer, *_REASONS)
     if error in {"invalid_client", "unauthorized_client"} or ("entity not found" in words and "client" in words):
         return RefusedClient(f"HTTP {status}: the client id or secret is refused")
@@ -109,7 +109,7 @@ def _pair(answer: JsonObject) -> Answer:
         refresh=Secret(refresh) if _usable(refresh) and not is_key else None,
         lifetime=lifetime,
         property_ids=_property_ids(answer.get("resources")),
-        scopes=tuple(scope.split()) if isinstance(scope, str) else None,
+        scopes=tuple(one_line(scope, 4000).split()) if isinstance(scope, str) else None,
         kind=CredentialKind.API_KEY if is_key else CredentialKind.OAUTH,
     )
     return Issued(pair)
@@ -125,12 +125,12 @@ def _lifetime(value: Any) -> float | None:
     if value is None or isinstance(value, bool):
         return DEFAULT_LIFETIME
     if isinstance(value, str):
-        value = int(value) if value.isascii() and value.strip().isdigit() and len(value) < 20 else -1
-    if not isinstance(value, int | float) or not math.isfinite(value):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else -1
+    if isinstance(value, float) and not math.isfinite(value):
         return None
-    if value <= 0:
-        return DEFAULT_LIFETIME
-    return float(min(max(value, SHORTEST_LIFETIME), LONGEST_LIFETIME))
+    if not isinstance(value, int | float):
+        return None
+    return float(min(max(value, SHORTEST_LIFETIME), LONGEST_LIFETIME)) if value > 0 else DEFAULT_LIFETIME
 
 
 def _property_ids(resources: Any) -> tuple[str, ...]:
@@ -139,5 +139,5 @@ def _property_ids(resources: Any) -> tuple[str, ...]:
         resources = [{"type": "property", "id": resources.get("propertyID", resources.get("id"))}]
     if not isinstance(resources, list):
         return ()
-    found = [entry.get("id") for entry in resources if isinstance(entry, dict) and entry.get("type") == "property"]
-    return tuple(dict.fromkeys(str(value) for value in found if isinstance(value, str | int) and str(value)))
+    entries = [entry for entry in resources if isinstance(entry, dict) and entry.get("type") == "property"]
+    return tuple(dict.fromkeys(filter(None, (one_line(entry.get("id"), 64) for entry in entries))))

@@ -35,7 +35,7 @@ def read_object(content_type: str, body: bytes) -> JsonObject:
         raise Unreadable(f"the answer is not JSON but {content_type.split(';', 1)[0].strip()[:60] or 'untyped'}")
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_unique)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number of 5,000 digits, endless nesting
         raise Unreadable(f"the answer is not well-formed JSON ({type(error).__name__})") from None
     if not isinstance(value, dict):
         raise Unreadable("the answer is JSON but not an object")
@@ -45,6 +45,16 @@ def read_object(content_type: str, body: bytes) -> JsonObject:
 def text_of(answer: JsonObject, *names: str) -> str:
     """The named members that are strings, joined and in lower case: where the vendor hides its reasons."""
     return " ".join(value for name in names if isinstance(value := answer.get(name), str)).lower()
+
+
+def one_line(value: object, most: int) -> str:
+    """A string or a whole number as one line of at most `most` printable characters; anything else is empty.
+
+    What comes from outside is stored, shown to people and written to logs.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return "".join(letter for letter in str(value) if letter.isprintable())[:most]
 
 
 def says_false(value: object) -> bool:

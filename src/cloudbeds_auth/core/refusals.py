@@ -8,10 +8,9 @@ a well-formed JSON object, no `success: false`, no `error`. A captive portal's p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from cloudbeds_auth.core.nouns import User
-from cloudbeds_auth.core.parsing import JsonObject, Unreadable, read_object, says_false, text_of
+from cloudbeds_auth.core.parsing import JsonObject, Unreadable, one_line, read_object, says_false, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def _is_vendors_denial(answer: JsonObject) -> bool:
     """The three shapes of a 401: `access_denied`, problem details, and Data Insights' error object."""
     error = answer.get("error")
     return (
-        error in {"access_denied", "invalid_token"}
+        error in ("access_denied", "invalid_token")  # an object has no hash: no set
         or answer.get("type") == "unauthorized"
         or (isinstance(error, dict) and error.get("code") == 401)
     )
@@ -89,13 +88,8 @@ def _is_vendors_denial(answer: JsonObject) -> bool:
 
 def _user(answer: JsonObject) -> User | None:
     """The approving user; ids come as strings and as integers (CLOUDBEDS section 5)."""
-    identity = answer.get("user_id")
-    if not isinstance(identity, str | int) or isinstance(identity, bool) or identity == "":
+    identity = one_line(answer.get("user_id"), 64)
+    if not identity:
         return None
-    names = [_line(answer.get("first_name")), _line(answer.get("last_name"))]
-    return User(id=str(identity)[:64], name=" ".join(filter(None, names)), email=_line(answer.get("email")))
-
-
-def _line(value: Any) -> str:
-    """One line of at most 200 printable characters: what comes from outside is shown to people and written to logs."""
-    return "".join(letter for letter in value if letter.isprintable())[:200] if isinstance(value, str) else ""
+    names = [one_line(answer.get(part), 100) for part in ("first_name", "last_name")]
+    return User(id=identity, name=" ".join(filter(None, names)), email=one_line(answer.get("email"), 200))

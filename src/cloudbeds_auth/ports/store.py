@@ -261,6 +261,10 @@ class ConnectionStore(Protocol):
         """Connections, newest first, filtered."""
         ...
 
+    async def count_states(self) -> Mapping[State, int]:
+        """Connections by how they look now."""
+        ...
+
     async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
         """History, newest first, before `cursor`."""
         ...

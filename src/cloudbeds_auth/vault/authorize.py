@@ -165,8 +165,9 @@ class Authorizer:
         unsent = 0
         while True:
             chosen = await self._circuits.choose(app)
+            begun = world.clock.steady()
             answer = await world.token_endpoint.exchange(app, chosen.secret, code)
-            world.observer.happened("token_answer", grant_type="authorization_code", answer=type(answer).__name__)
+            world.told_answer("authorization_code", answer, begun)
             match answer:
                 case Issued(pair):
                     await self._circuits.accepted(app, chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cloudbeds_auth.core.lifecycle import State, seen
@@ -77,6 +77,10 @@ class Look:
         if await self._world.store.connection(connection_id) is None:
             raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
         return await self._world.store.events(connection_id, cursor=cursor, limit=limit)
+
+    async def count_states(self) -> Mapping[State, int]:
+        """Connections by stored state, for a gauge."""
+        return await self._world.store.count_states()
 
     async def _refused_apps(self, names: set[str]) -> set[str]:
         known = [self._world.apps[name] for name in names if name in self._world.apps]

@@ -186,8 +186,9 @@ class Refresher:
                 return Turn.RESTART
             at.flight.sending = True
             self._before_sending(row.connection_id)
+            begun = world.clock.steady()
             answer = await world.token_endpoint.refresh(app, at.chosen.secret, token.value)
-            world.observer.happened("token_answer", grant_type="refresh_token", answer=type(answer).__name__)
+            world.told_answer("refresh_token", answer, begun)
             if isinstance(answer, Issued):
                 hand = InHand(answer.pair, token, world.clock.steady())
                 return await self._committer.commit(at.flight, at.lease, row, hand, at.chosen)

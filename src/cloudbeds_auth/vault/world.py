@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cloudbeds_auth.core.answers import Answer
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.errors import InvalidRequest
@@ -36,3 +37,8 @@ class World:
             return self.apps[name]
         except KeyError:
             raise InvalidRequest(f"there is no app named {name!r}") from None
+
+    def told_answer(self, grant_type: str, answer: Answer, begun: float) -> None:
+        """Tell the observer how the token endpoint answered, and in how many seconds since `begun`."""
+        seconds = self.clock.steady() - begun
+        self.observer.happened("token_answer", grant_type=grant_type, answer=type(answer).__name__, seconds=seconds)

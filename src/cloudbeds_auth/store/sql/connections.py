@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import Connection, Grant, Role
@@ -54,6 +54,12 @@ def list_connections(
     )  # fmt: skip
     found = tuple(connection_of(row, now) for row in rows[:limit])
     return Page(found, found[-1].id if len(rows) > limit else None)
+
+
+def count_states(now: Instant) -> Transaction[Mapping[State, int]]:
+    """How many connections look how; those that were never proven are not counted."""
+    rows = yield from query("count_states", now=now.wall)
+    return {State(row["look"]): row["connections"] for row in rows}
 
 
 def list_events(now: Instant, connection_id: str, cursor: int | None, limit: int) -> Transaction[Sequence[Line]]:

@@ -211,6 +211,10 @@ class SqlStore:
             lambda now: connections.list_connections(now, states, reference, property_id, app, cursor, limit)
         )
 
+    async def count_states(self) -> Mapping[State, int]:
+        """See ports.store."""
+        return await self._read(connections.count_states)
+
     async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
         """See ports.store."""
         return await self._read(lambda now: connections.list_events(now, connection_id, cursor, limit))

@@ -24,6 +24,10 @@ WHERE (CAST(:cursor AS TEXT) IS NULL OR c.id < :cursor)
         || ' %')
 ORDER BY c.id DESC LIMIT :limit
 
+-- name: count_states
+SELECT CASE WHEN g.state = 'fresh' AND g.stale_at <= :now THEN 'stale' ELSE g.state END AS look, COUNT(*) AS connections
+FROM connections c JOIN grants g ON g.id = c.active_grant GROUP BY 1
+
 -- name: covering
 -- Connections that cover a property now.
 SELECT DISTINCT c.id FROM properties p

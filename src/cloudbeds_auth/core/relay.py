@@ -1,0 +1,171 @@
+"""What the proxy lets through: paths and headers, judged once and without any effect.
+
+The vendor's host comes from the settings and from nowhere else; a request only chooses a path below it. A path is
+judged in every form that somebody on the way might decode it to, and then passed on as it was sent. Headers are
+rebuilt from allow-lists: what is not named here reaches neither the vendor nor the caller.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import unquote_plus, unquote_to_bytes
+
+from cloudbeds_auth.errors import InvalidRequest, UpstreamFailed
+
+PREFIX = b"/proxy/"
+CONNECTION_PREFIX = "con_"
+
+_IDENTIFIER = re.compile(rb"[A-Za-z0-9_.-]{1,128}\Z")
+# Segments that begin with a letter or digit and hold nothing that is ever decoded: canonical by looking at them.
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~,=!$'()*+-]*)*/?\Z")
+_SENDABLE = re.compile(rb"[!-~]*\Z")  # printable ASCII
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_MOST_DECODINGS = 3
+_QUERY_CONTROL = re.compile(r"%(?:0[0ADad]|7[Ff])")
+_FIELD_VALUE = re.compile(rb"[\t -~]*\Z")  # RFC 9110 section 5.5 without obs-text
+_BAD_ANSWER_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+REQUEST_HEADERS = frozenset(
+    b"accept accept-encoding accept-language content-encoding content-language content-type idempotency-key if-match "
+    b"if-modified-since if-none-match if-range if-unmodified-since prefer range user-agent x-property-id "
+    b"x-request-id".split()
+)
+# Two values of one of these could be read differently by us and by the vendor.
+_ONLY_ONCE = frozenset(b"content-encoding content-type range x-property-id x-request-id".split())
+
+RESPONSE_HEADERS = frozenset(
+    b"accept-ranges allow content-disposition content-encoding content-language content-length content-range "
+    b"content-type deprecation etag last-modified link location preference-applied ratelimit ratelimit-limit "
+    b"ratelimit-policy ratelimit-remaining ratelimit-reset retry-after sunset vary x-correlation-id "
+    b"x-ratelimit-limit x-ratelimit-remaining x-ratelimit-reset x-request-id".split()
+)
+
+
+class Target(NamedTuple):
+    """`id` is a connection or property id; `path` begins with `/` and goes to the vendor as it stands."""
+
+    id: str
+    path: str
+
+
+def upstream_path(raw_path: bytes, prefix: bytes = PREFIX) -> Target:
+    """Split `/proxy/{id}/{path}`, as it came over the wire, into the id and the vendor's path.
+
+    Raises InvalidRequest for whatever could leave the vendor's host or climb out of a path: dot segments in any
+    encoding, backslashes, control characters, empty segments, another authority, overlong UTF-8 (A29, A30).
+    """
+    if not raw_path.startswith(prefix):
+        raise InvalidRequest("the path is not below /proxy/{id}/")
+    identifier, slash, rest = raw_path[len(prefix) :].partition(b"/")
+    if not _IDENTIFIER.match(identifier) or identifier.strip(b".") == b"":
+        raise InvalidRequest("what follows /proxy/ is neither a connection id nor a property id")
+    if not _SENDABLE.match(rest):
+        raise InvalidRequest("the path holds bytes that no address has")
+    path = (slash + rest).decode("ascii") or "/"
+    if not _PLAIN.match(path):
+        _judge(path)
+    return Target(identifier.decode("ascii"), path)
+
+
+def query_of(raw_query: bytes) -> str:
+    """The query as it is passed on; raises InvalidRequest for a token in it (A45) or line breaks (A39)."""
+    if not raw_query:
+        return ""
+    if not _SENDABLE.match(raw_query) or b"#" in raw_query:
+        raise InvalidRequest("the query holds bytes that no address has")
+    query = raw_query.decode("ascii")
+    if _QUERY_CONTROL.search(query):
+        raise InvalidRequest("the query holds an encoded line break or control character")
+    if any(unquote_plus(part.partition("=")[0]).strip().lower() == "access_token" for part in query.split("&")):
+        raise InvalidRequest("a token never travels in an address", next_step="send it in `Authorization: Bearer`")
+    return query
+
+
+def request_headers(raw: Iterable[tuple[bytes, bytes]], property_id: str | None) -> list[tuple[str, str]]:
+    """The caller's headers that go to the vendor; `property_id` replaces the caller's `X-Property-ID`.
+
+    Names nominated by `Connection` (RFC 9110 section 7.6.1) are dropped here, before the credential is added, so
+    nobody can have it stripped (A34). Raises InvalidRequest for values that are not plain text and for doubled ones.
+    """
+    received = [(name.lower(), value) for name, value in raw]
+    nominated = _nominated(received)
+    headers: list[tuple[str, str]] = []
+    seen: set[bytes] = set()
+    for name, value in received:
+        if name not in REQUEST_HEADERS or name in nominated or (name == b"x-property-id" and property_id):
+            continue
+        if name in seen and name in _ONLY_ONCE:
+            raise InvalidRequest(f"the header {name.decode('ascii')} came twice")
+        if not _FIELD_VALUE.match(value):
+            raise InvalidRequest(f"the header {name.decode('ascii')} holds bytes that no header has")
+        seen.add(name)
+        headers.append((name.decode("ascii"), value.decode("ascii")))
+    if property_id:
+        headers.append(("x-property-id", property_id))
+    return headers
+
+
+def response_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The vendor's headers that go to the caller; raises UpstreamFailed for a value that would split the answer."""
+    received = [(name.lower(), value) for name, value in raw]
+    nominated = _nominated(received)
+    headers = [(name, value) for name, value in received if name in RESPONSE_HEADERS and name not in nominated]
+    if any(_BAD_ANSWER_VALUE.search(value) for _, value in headers):
+        raise UpstreamFailed("a header of the vendor's answer holds control characters")
+    return headers
+
+
+def property_of(identifier: str) -> str | None:
+    """The property id that `{id}` is, or None when it is the id of a connection."""
+    return None if identifier.startswith(CONNECTION_PREFIX) else identifier
+
+
+def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """The names that `Connection` declares to be for this hop only."""
+    return frozenset(
+        token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
+    )
+
+
+def _judge(path: str) -> None:
+    """Look at a path in every form that it may be decoded to on its way; raises InvalidRequest."""
+    if "#" in path or "?" in path or "//" in path:
+        raise InvalidRequest("the path holds an empty segment, a fragment or a second query")
+    if _BROKEN_ESCAPE.search(path):
+        raise InvalidRequest("the path holds a broken percent escape")
+    form = path
+    for _ in range(_MOST_DECODINGS):
+        _judge_form(form)
+        decoded = _decode(form)
+        if decoded == form:
+            return
+        form = decoded
+    _judge_form(form)
+    if _decode(form) != form:
+        raise InvalidRequest("the path is percent-encoded too many times")
+
+
+def _judge_form(form: str) -> None:
+    """One decoded form, in the compatibility form too: full-width dots are dots to somebody."""
+    plain = unicodedata.normalize("NFKC", form)
+    if any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in plain) or "\\" in plain:
+        raise InvalidRequest("the path holds a control character or a backslash")
+    if plain.startswith("//"):
+        raise InvalidRequest("the path would begin another host's address")
+    segments = plain.split("/")
+    if any(segment.partition(";")[0].strip() in {".", ".."} for segment in segments):
+        raise InvalidRequest("the path holds a dot segment")
+    first = segments[1] if len(segments) > 1 else ""
+    if first.startswith("@") or ":" in first:
+        raise InvalidRequest("the path would begin another host's address")
+
+
+def _decode(form: str) -> str:
+    """Percent-decoded once; raises InvalidRequest for bytes that are not UTF-8, overlong forms included."""
+    try:
+        return unquote_to_bytes(form).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest("the path holds bytes that are not UTF-8") from None

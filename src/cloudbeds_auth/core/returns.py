@@ -1,0 +1,80 @@
+"""Where a browser may be sent after the approval: a path of ours, or an origin that the operator listed.
+
+A `return_to` comes from whoever made the link, so it is untrusted: anything a browser could read as another host is
+refused (A12), and what is left is passed on exactly as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit, urlunsplit
+
+from cloudbeds_auth.errors import InvalidReturnTo
+
+LONGEST = 2048  # characters
+_PRINTABLE = re.compile(r"[!-\[\]-~]+\Z")  # printable ASCII without space and backslash
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def allowed_return(return_to: str, origins: Iterable[str]) -> str:
+    """`return_to` itself when it is a path of ours (`/x`) or an absolute URL of one of `origins`.
+
+    Raises InvalidReturnTo for everything else: `//evil`, a backslash, `https:evil`, `/%09/evil`, `@evil`, other
+    schemes, user names in the address, control characters in any form.
+    """
+    if len(return_to) > LONGEST or not _PRINTABLE.match(return_to):
+        raise InvalidReturnTo("`return_to` is empty, too long, or holds characters that no address has")
+    try:
+        parts = urlsplit(return_to)
+        where = _origin(parts) if parts.scheme or parts.netloc else None
+    except ValueError:
+        raise InvalidReturnTo("`return_to` is no well-formed address") from None
+    if where is None:
+        return _own_path(return_to)
+    if where not in {origin for listed in origins if (origin := origin_of(listed)) is not None}:
+        raise InvalidReturnTo("`return_to` names an origin that is not listed")
+    return return_to
+
+
+def origin_of(url: str) -> str | None:
+    """`scheme://host[:port]` in lower case, without a default port; None when `url` has no such origin."""
+    try:
+        return _origin(urlsplit(url.strip()))
+    except (ValueError, InvalidReturnTo):
+        return None
+
+
+def with_query(url: str, **params: str | None) -> str:
+    """`url` with `params` in its query (None: left out), in place of any of the same name; the rest stays as it is."""
+    parts = urlsplit(url)
+    kept = [pair for pair in parts.query.split("&") if pair and unquote_plus(pair.partition("=")[0]) not in params]
+    kept += [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in params.items() if value is not None]
+    return urlunsplit(parts._replace(query="&".join(kept)))
+
+
+def _own_path(return_to: str) -> str:
+    """A path below our own origin: one slash at the start, nothing that a browser or a proxy might read otherwise."""
+    decoded = unquote(return_to.partition("#")[0].partition("?")[0])  # urlsplit reads `///evil` as the path `/evil`
+    segments = decoded.split("/")
+    if (
+        not return_to.startswith("/")
+        or "//" in decoded
+        or "\\" in decoded
+        or any(segment in {".", ".."} for segment in segments)
+        or any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in decoded)
+    ):
+        raise InvalidReturnTo("`return_to` is no plain path of ours")
+    return return_to
+
+
+def _origin(parts: SplitResult) -> str:
+    """The origin of an absolute web address; raises InvalidReturnTo when it is none."""
+    host = parts.hostname
+    if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc or "%" in parts.netloc:
+        raise InvalidReturnTo("`return_to` is no plain web address")
+    name = f"[{host}]" if ":" in host else host
+    port = parts.port
+    if port is None or port == _DEFAULT_PORTS[parts.scheme]:
+        return f"{parts.scheme}://{name}"
+    return f"{parts.scheme}://{name}:{port}"

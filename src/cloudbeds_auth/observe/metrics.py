@@ -1,0 +1,138 @@
+"""Numbers for Prometheus: how refreshes, proofs and calls end. No hotel, grant or user is ever a label.
+
+The only module that imports prometheus_client, which comes with the `server` extra. With `PROMETHEUS_MULTIPROC_DIR` set
+before the first import, the workers of one service are added up when any of them is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from cloudbeds_auth.ports.observer import Fact
+
+PREFIX = "cloudbeds_auth"
+NAMES = re.compile(r"[a-z][a-z0-9_]{0,39}")
+MOST_NAMES = 200  # different values of one label; the rest is counted as `other`
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+LABELS = {
+    # metric: its label, what is counted
+    "refreshes": ("outcome", "Refreshes by how they ended"),
+    "token_requests": ("outcome", "Requests to the token endpoint by what the answer meant"),
+    "proofs": ("verdict", "Proof calls by verdict"),
+    "calls": ("status", "Protected calls of this process by class of status"),
+    "proxied_requests": ("status", "Proxied requests by class of status"),
+    "happenings": ("what", "Everything that was told, by name"),
+}
+COUNTED = {
+    # happening: the metric and the fact that is its label; None: the name of the happening itself
+    "refreshed": ("refreshes", None),
+    "refresh_failed": ("refreshes", None),
+    "reauthorization_required": ("refreshes", None),
+    "client_refused": ("refreshes", None),
+    "token_answer": ("token_requests", "answer"),
+    "proof": ("proofs", "verdict"),
+    "call": ("calls", "status"),
+    "proxied": ("proxied_requests", "status"),
+}
+TIMED = {"token_answer": "token_request", "proxied": "proxied_request"}
+
+
+def status_class(status: object) -> str:
+    """`2xx` of 200: five values instead of hundreds."""
+    text = str(status)
+    return f"{text[0]}xx" if re.fullmatch(r"[1-5][0-9]{2}", text) else "other"
+
+
+def snake(text: str) -> str:
+    """`dead_token` of `DeadToken`: verdicts and answers are told by the names of their classes."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
+
+
+class Metrics:
+    """An Observer that counts.
+
+    `connections` gives connections by state and is left out when it raises; `swallowed` gives how often an observer
+    broke (`Telling.swallowed`). Both are asked when rendering.
+    """
+
+    def __init__(
+        self,
+        connections: Callable[[], Mapping[str, int]] | None = None,
+        swallowed: Callable[[], int] | None = None,
+    ) -> None:
+        registry = CollectorRegistry()
+        self._counters = {
+            name: Counter(f"{PREFIX}_{name}", text, [label], registry=registry)
+            for name, (label, text) in LABELS.items()
+        }
+        self._durations = {
+            happening: Histogram(f"{PREFIX}_{name}_seconds", "Seconds it took", buckets=SECONDS, registry=registry)
+            for happening, name in TIMED.items()
+        }
+        self._registry = registry
+        self._asked = _Asked(connections, swallowed)
+        self._seen: dict[str, set[str]] = {}
+
+    def happened(self, what: str, /, **facts: Fact) -> None:
+        """Count it; `seconds` among the facts feeds the histogram."""
+        self._count("happenings", what)
+        if what in COUNTED:
+            metric, fact = COUNTED[what]
+            self._count(metric, what if fact is None else facts.get(fact))
+        seconds = facts.get("seconds")
+        if what in TIMED and isinstance(seconds, int | float):
+            self._durations[what].observe(seconds)
+
+    def render(self) -> tuple[bytes, str]:
+        """The text for Prometheus and its content type."""
+        shown = CollectorRegistry()
+        shown.register(self._asked)
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
+            return generate_latest(shown), CONTENT_TYPE_LATEST
+        return generate_latest(self._registry) + generate_latest(shown), CONTENT_TYPE_LATEST
+
+    def _count(self, metric: str, value: object) -> None:
+        label, _ = LABELS[metric]
+        shown = status_class(value) if label == "status" else self._bounded(metric, snake(str(value)))
+        self._counters[metric].labels(shown).inc()
+
+    def _bounded(self, metric: str, value: str) -> str:
+        """The value when it is a short name and not one too many: a label must not grow without end."""
+        seen = self._seen.setdefault(metric, set())
+        if value in seen:
+            return value
+        if len(seen) >= MOST_NAMES or not NAMES.fullmatch(value):
+            return "other"
+        seen.add(value)
+        return value
+
+
+class _Asked:
+    """Metrics that are read when somebody asks."""
+
+    def __init__(
+        self, connections: Callable[[], Mapping[str, int]] | None, swallowed: Callable[[], int] | None
+    ) -> None:
+        self._connections = connections
+        self._swallowed = swallowed
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client calls at every scrape."""
+        if self._swallowed is not None:
+            text = "Exceptions of logs, metrics and hooks that were swallowed"
+            yield CounterMetricFamily(f"{PREFIX}_observer_errors", text, value=self._swallowed())
+        if self._connections is not None:
+            gauge = GaugeMetricFamily(f"{PREFIX}_connections", "Connections by state", labels=["state"])
+            try:
+                for state, count in self._connections().items():
+                    gauge.add_metric([state], count)
+            except Exception:  # noqa: BLE001  # a store that does not answer must not take the other metrics away
+                return
+            yield gauge

@@ -1,0 +1,116 @@
+"""Reads all settings and reports every problem at once, by the name of its variable."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.settings.model import Settings
+from cloudbeds_auth.settings.sources import Findings, merged, resolved
+from cloudbeds_auth.settings.values import is_loopback, url
+from cloudbeds_auth.settings.variables import BY_ATTRIBUTE, KNOWN, NOT_YET, PREFIX
+
+ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
+
+
+class Need(Enum):
+    """What must be there."""
+
+    NOTHING = "doctor and setup start without any"
+    APP = "the client id and secret are required"
+
+
+def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need) -> Settings:
+    """The settings of an environment and a `.env` file (None or missing: none).
+
+    Raises ConfigurationError with every problem; each names the variable, what is wrong and what to write.
+    """
+    findings = Findings()
+    given = merged(environ, dotenv, findings)
+    _unknown(given, findings)
+    _without_effect(given, findings)
+    settings, failed = _validated(resolved(given, findings), findings)
+    findings.problems += _contradictions(settings, failed | _unread(given), need)
+    if findings.problems:
+        raise ConfigurationError(problems=tuple(findings.problems))
+    warnings = (*findings.warnings, *_risks(settings))
+    return settings.model_copy(update={"warnings": warnings})
+
+
+def load_from_environment(need: Need = Need.APP) -> Settings:
+    """The settings of this process: its environment, then `.env` in the current folder."""
+    return load(os.environ, Path(".env"), need=need)
+
+
+def _validated(values: Mapping[str, Any], findings: Findings) -> tuple[Settings, set[str]]:
+    """The settings, and the attributes that had to be left at their defaults because their values are wrong."""
+    try:
+        return Settings.model_validate(values), set()
+    except ValidationError as error:
+        failures = [one for one in error.errors(include_url=False) if one["type"] != "default_factory_not_called"]
+    failed: set[str] = set()
+    for failure in failures:
+        attribute = str(failure["loc"][0])
+        if attribute not in failed:
+            failed.add(attribute)
+            findings.problems.append(_problem(attribute, failure["msg"]))
+    rest = {name: value for name, value in values.items() if name not in failed}
+    return Settings.model_validate(rest), failed
+
+
+def _problem(attribute: str, what: str) -> str:
+    variable = BY_ATTRIBUTE[attribute]
+    what = what.removeprefix("Value error, ")
+    return f"{variable.name}: {what[:1].lower()}{what[1:]}; write {variable.write}"
+
+
+def _unread(given: Mapping[str, str]) -> set[str]:
+    """Attributes that are given as a file: when it could not be read that is reported already."""
+    return {name for name, variable in BY_ATTRIBUTE.items() if variable.file_name in given}
+
+
+def _contradictions(settings: Settings, failed: set[str], need: Need) -> Iterable[str]:
+    """What is wrong between settings, or missing; attributes that failed by themselves are not reported twice."""
+    if need is Need.APP:
+        for attribute in ("client_id", "client_secret"):
+            if not getattr(settings, attribute) and attribute not in failed:
+                yield _problem(attribute, "is not set")
+    if settings.admin_token is None and not is_loopback(settings.host) and "admin_token" not in failed:
+        yield _problem("admin_token", "is required when CLOUDBEDS_AUTH_HOST is not this machine alone")
+    if settings.database_url.startswith("postgres"):
+        yield _problem("database_url", "PostgreSQL is not supported by this version yet")
+
+
+def _risks(settings: Settings) -> Iterable[str]:
+    parts = url(settings.public_url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        yield "CLOUDBEDS_AUTH_PUBLIC_URL is plain http: sign-in and connect links can be read on their way"
+
+
+def _unknown(given: Mapping[str, str], findings: Findings) -> None:
+    """Names nobody knows: a slip when one of ours is close, else somebody else's."""
+    tails = {_tail(name): name for name in KNOWN}
+    for name in sorted(given.keys() - KNOWN):
+        close = difflib.get_close_matches(_tail(name), tails, n=1, cutoff=ALIKE)
+        if close:
+            findings.problems.append(f"{name}: is not a setting; did you mean {tails[close[0]]}?")
+        else:
+            findings.warnings.append(f"{name} is not a setting and was ignored")
+
+
+def _tail(name: str) -> str:
+    """What distinguishes a name: the prefix that all share would make any two look alike."""
+    return name.upper().removeprefix(PREFIX).removeprefix("AUTH_")
+
+
+def _without_effect(given: Mapping[str, str], findings: Findings) -> None:
+    for name, usual in NOT_YET.items():
+        if name in given and given[name].lower() not in usual:
+            findings.warnings.append(f"{name} is not in effect in this version")

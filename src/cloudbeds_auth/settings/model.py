@@ -1,0 +1,105 @@
+"""The settings as one frozen object; defaults and meaning are the public contract's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainValidator
+
+from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.settings import values
+
+MIB = 1024 * 1024
+DATABASE_NAME = "cloudbeds-auth.sqlite3"
+
+SecretText = Annotated[Secret, PlainValidator(values.secret)]
+Strings = tuple[str, ...]
+
+
+def default_database_url() -> str:
+    """A SQLite file in the platform's user data folder."""
+    return f"sqlite:///{user_data_path('cloudbeds-auth') / DATABASE_NAME}"
+
+
+def _authorize_url(data: dict[str, Any]) -> str:
+    return f"{data['base_url']}/api/{data['api_version']}/oauth"
+
+
+def _public_url(data: dict[str, Any]) -> str:
+    return values.origin(data["redirect_uri"])
+
+
+def _allowed_hosts(data: dict[str, Any]) -> Strings:
+    named = (values.url(data[name]).hostname or "" for name in ("public_url", "redirect_uri"))
+    return tuple(dict.fromkeys((data["host"], "localhost", "127.0.0.1", *named)))
+
+
+def _open_connect(data: dict[str, Any]) -> bool:
+    return values.is_loopback(data["host"])
+
+
+class Settings(BaseModel):
+    """Everything that an operator sets. Durations in seconds, limits in bytes; `repr` shows no secret.
+
+    `token_timeout` is the deadline of one token exchange; every duration of the protocol scales with it.
+    `encryption_keys` is empty when the key file beside the database is meant. `warnings` are sentences for people
+    about what was set without effect.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    client_id: Annotated[str, BeforeValidator(values.text)] = ""
+    client_secret: SecretText = Field(default_factory=lambda: Secret(""))
+    client_secret_previous: SecretText | None = None
+    client_level: Literal["partner", "property"] = "partner"
+    redirect_uri: Annotated[str, BeforeValidator(values.redirect_uri)] = "http://localhost:7000/callback"
+    scopes: Annotated[Strings, BeforeValidator(values.scopes)] = ()
+    base_url: Annotated[str, BeforeValidator(values.base_url)] = "https://api.cloudbeds.com"
+    api_version: str = Field(default="v1.3", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    authorize_url: Annotated[str, BeforeValidator(values.authorize_url)] = Field(default_factory=_authorize_url)
+    database_url: Annotated[str, BeforeValidator(values.database_url)] = Field(
+        default_factory=default_database_url, repr=False
+    )
+    encryption_keys: Annotated[tuple[Secret, ...], PlainValidator(values.encryption_keys)] = ()
+    admin_token: Annotated[Secret, PlainValidator(values.admin_token)] | None = None
+    host: Annotated[str, BeforeValidator(values.host)] = "127.0.0.1"
+    port: int = Field(default=7000, ge=0, le=65535)
+    workers: int = Field(default=1, ge=1)
+    public_url: Annotated[str, BeforeValidator(values.public_url)] = Field(default_factory=_public_url)
+    allowed_hosts: Annotated[Strings, BeforeValidator(values.allowed_hosts)] = Field(default_factory=_allowed_hosts)
+    trusted_proxies: Annotated[Strings, BeforeValidator(values.trusted_proxies)] = ()
+    return_origins: Annotated[Strings, BeforeValidator(values.return_origins)] = ()
+    open_connect: bool = Field(default_factory=_open_connect)
+    body_limit: ByteSize = Field(default=ByteSize(100 * MIB), ge=1)
+    replay_limit: ByteSize = Field(default=ByteSize(MIB), ge=0)
+    allow_network_fs: bool = False
+    instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    log_format: Literal["auto", "console", "json"] = "auto"
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda value: str(value).upper())
+    ] = "INFO"
+    token_timeout: float = Field(default=20.0, gt=0, le=600, allow_inf_nan=False)
+    warnings: Strings = ()
+
+    def app(self) -> App:
+        """The default app's registration. Without a client id or secret (Need.NOTHING) it is there but empty."""
+        given = (self.client_secret, self.client_secret_previous)
+        return App(
+            id="default",
+            client_id=self.client_id,
+            secrets=tuple(secret for secret in given if secret),
+            redirect_uri=self.redirect_uri,
+            scopes=self.scopes,
+            level=self.client_level,
+        )
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file. Raises ConfigurationError when the database is another one."""
+        if not self.database_url.startswith("sqlite:///"):
+            raise ConfigurationError("CLOUDBEDS_AUTH_DATABASE_URL names no SQLite file")
+        return Path(self.database_url.removeprefix("sqlite:///"))

@@ -1,0 +1,230 @@
+"""What a value must look like: each function returns the normal form or raises ValueError saying what is wrong.
+
+No message repeats the value: some of them are secrets, and a URL may hold a password.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+from urllib.parse import SplitResult, urlsplit
+
+from cloudbeds_auth.core.secret import Secret
+
+KEY_BYTES = 32
+SHORTEST_ADMIN_TOKEN = 32  # characters
+LISTED = re.compile(r"[\s,]+")
+HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}")
+OUR_PATHS = (
+    "/api/v1",
+    "/proxy",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/connect",
+    "/connected",
+    "/session",
+    "/sign-in",
+    "/hooks",
+    "/static",
+    "/connections",
+    "/apps",
+    "/keys",
+    "/docs",
+    "/openapi.json",
+    "/favicon.ico",
+)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine is reached under `host`: `localhost`, 127.0.0.0/8 or ::1 (brackets allowed)."""
+    name = host.strip("[]").lower()
+    if name == "localhost":
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def listed(value: object) -> tuple[str, ...]:
+    """A list with commas or spaces between, or any iterable of strings, as a tuple."""
+    parts = LISTED.split(value) if isinstance(value, str) else value
+    if not isinstance(parts, Iterable):
+        raise ValueError("is not a list")
+    return tuple(str(part) for part in parts if part)
+
+
+def text(value: object) -> str:
+    """Visible ASCII and spaces, as RFC 6749 appendix A allows for client ids and secrets."""
+    if not isinstance(value, str) or not all(" " <= letter <= "~" for letter in value):
+        raise ValueError("holds a character that is not visible ASCII")
+    return value
+
+
+def secret(value: object) -> Secret:
+    """Any value of `text` as a Secret."""
+    return value if isinstance(value, Secret) else Secret(text(value))
+
+
+def admin_token(value: object) -> Secret:
+    """A token that travels in a header: visible ASCII without spaces, long enough not to be guessed."""
+    token = secret(value)
+    if " " in token.reveal():
+        raise ValueError("holds a space")
+    if len(token.reveal()) < SHORTEST_ADMIN_TOKEN:
+        raise ValueError(f"is shorter than {SHORTEST_ADMIN_TOKEN} characters")
+    return token
+
+
+def key_bytes(key: Secret) -> bytes:
+    """The 32 bytes of a key in base64, standard or URL-safe, padded or not. Raises ValueError."""
+    plain = key.reveal().strip().rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        found = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("holds a key that is not base64") from None
+    if len(found) != KEY_BYTES:
+        raise ValueError(f"holds a key of {len(found)} bytes instead of {KEY_BYTES}")
+    return found
+
+
+def encryption_keys(value: object) -> tuple[Secret, ...]:
+    """One or several keys; each is tried."""
+    keys = (Secret(part) for part in listed(value)) if isinstance(value, str) else value
+    if not isinstance(keys, Iterable):
+        raise ValueError("is not a list")
+    found = tuple(secret(key) for key in keys)
+    for key in found:
+        key_bytes(key)
+    return found
+
+
+def scopes(value: object) -> tuple[str, ...]:
+    """Scopes in the order given (RFC 6749 section 3.3)."""
+    found = tuple(value.split()) if isinstance(value, str) else listed(value)
+    if any(not re.fullmatch(r"[!#-\[\]-~]+", scope) for scope in found):
+        raise ValueError("holds a character that no scope may hold")
+    return found
+
+
+def url(value: object) -> SplitResult:
+    """An absolute http or https URL without credentials or fragment."""
+    if not isinstance(value, str) or not re.fullmatch(r"[!-\[\]-~]+", value):
+        raise ValueError("is not a URL: it holds a space, a backslash or a character that is not ASCII")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("is not an absolute http or https URL")
+    if "@" in parts.netloc:
+        raise ValueError("names a user or password, which do not belong into a URL")
+    if "#" in value:
+        raise ValueError("has a fragment (`#…`)")
+    return parts
+
+
+def guarded_url(value: object) -> SplitResult:
+    """A URL that secrets may be sent to: https, or plain http to this machine."""
+    parts = url(value)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("is plain http to another machine")
+    return parts
+
+
+def origin(value: str) -> str:
+    """Scheme, host and port of a URL in normal form, the default port left out."""
+    parts = urlsplit(value)
+    host = parts.hostname or ""
+    shown = f"[{host}]" if ":" in host else host
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    return f"{parts.scheme}://{shown}" + (f":{parts.port}" if parts.port not in {None, usual} else "")
+
+
+def base_url(value: object) -> str:
+    """The vendor's origin."""
+    parts = guarded_url(value)
+    if parts.path not in {"", "/"} or "?" in str(value):
+        raise ValueError("has more than scheme and host")
+    return origin(str(value))
+
+
+def authorize_url(value: object) -> str:
+    """Where the hotel approves; may carry a query."""
+    guarded_url(value)
+    return str(value)
+
+
+def redirect_uri(value: object) -> str:
+    """The URI as registered (RFC 6749 section 3.1.2); its path becomes one of our routes."""
+    parts = guarded_url(value)
+    if "?" in str(value):
+        raise ValueError("has a query, which Cloudbeds does not allow")
+    if parts.path in {"", "/"}:
+        raise ValueError("has no path, where the dashboard is")
+    if any(parts.path == taken or parts.path.startswith(f"{taken}/") for taken in OUR_PATHS):
+        raise ValueError("has a path that is one of this service's own")
+    return str(value)
+
+
+def public_url(value: object) -> str:
+    """The address that links are built from, without a slash at its end."""
+    url(value)
+    if "?" in str(value):
+        raise ValueError("has a query")
+    return str(value).rstrip("/")
+
+
+def return_origins(value: object) -> tuple[str, ...]:
+    """Origins in normal form."""
+    found = listed(value)
+    for one in found:
+        parts = url(one)
+        if parts.path not in {"", "/"} or "?" in one:
+            raise ValueError("holds an origin with a path or a query")
+    return tuple(origin(one) for one in found)
+
+
+def host(value: object) -> str:
+    """An address or a host name, in lower case and without brackets."""
+    name = text(value).strip("[]").lower()
+    if ":" in name:
+        return str(ip_address(name))
+    if not HOST_NAME.fullmatch(name):
+        raise ValueError("is neither an address nor a host name")
+    return name
+
+
+def allowed_hosts(value: object) -> tuple[str, ...]:
+    """Host names, each once; no wildcard, which would undo the protection."""
+    try:
+        return tuple(dict.fromkeys(host(name) for name in listed(value)))
+    except ValueError:
+        raise ValueError("holds something that is no plain host name") from None
+
+
+def trusted_proxies(value: object) -> tuple[str, ...]:
+    """Addresses or networks."""
+    found = listed(value)
+    try:
+        return tuple(str(ip_network(one, strict=False)) if "/" in one else str(ip_address(one)) for one in found)
+    except ValueError:
+        raise ValueError("holds something that is neither an address nor a network") from None
+
+
+def database_url(value: object) -> str:
+    """A SQLite file or a PostgreSQL server."""
+    given = value if isinstance(value, str) else ""
+    if given.startswith(("postgresql://", "postgres://")):
+        return given
+    if not given.startswith("sqlite:///"):
+        raise ValueError("is neither `sqlite:///…` nor `postgresql://…`")
+    path = given.removeprefix("sqlite:///")
+    if not path or path.endswith("/") or path == ":memory:" or "?" in path or not path.isprintable():
+        raise ValueError("names no file")
+    return given

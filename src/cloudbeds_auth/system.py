@@ -1,0 +1,239 @@
+"""The machine: the only wall clock, sleep and dice, which process this is, and private files."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import stat
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.ports.entropy import Entropy
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without I, L, O, U: https://github.com/ulid/spec
+PROC = Path("/proc")
+UNKNOWN = "unknown"
+OUR_FOLDER = "cloudbeds-auth"  # the name of every folder that this product makes for itself
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre"}
+)
+NETWORK_FILE_SYSTEMS |= {"ncpfs", "nfs", "nfs4", "ocfs2", "smb", "smb2", "smb3", "smbfs"}
+NETWORK_FILE_SYSTEMS |= {"fuse.ceph", "fuse.cephfs", "fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone"}
+NETWORK_FILE_SYSTEMS |= {"fuse.s3fs", "fuse.smbnetfs", "fuse.sshfs"}
+
+if sys.platform == "darwin":
+    _STEADY = time.CLOCK_MONOTONIC_RAW  # runs while the machine sleeps, as CLOCK_BOOTTIME does on Linux
+else:
+    _STEADY = time.CLOCK_BOOTTIME
+
+
+class SystemClock:
+    """ports.clock.Clock of this machine."""
+
+    def wall(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+    def steady(self) -> float:
+        """Seconds since some moment of this boot, also while the machine sleeps; the same in every process."""
+        return time.clock_gettime(_STEADY)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""
+        await asyncio.sleep(seconds)
+
+
+class SystemEntropy:
+    """ports.entropy.Entropy from the operating system's generator."""
+
+    def token(self) -> str:
+        """43 URL-safe characters, 256 bits."""
+        return secrets.token_urlsafe(32)
+
+    def identifier(self, prefix: str) -> str:
+        """`prefix` and a ULID: 48 bits of milliseconds and 80 random ones, so ids sort by time."""
+        number = (time.time_ns() // 1_000_000 & (1 << 48) - 1) << 80 | secrets.randbits(80)
+        return prefix + "".join(CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+    def unit(self) -> float:
+        """A number in [0, 1) with 53 bits."""
+        return secrets.randbits(53) / (1 << 53)
+
+
+def random_bytes(count: int) -> bytes:
+    """Bytes from the operating system's generator, for keys and nonces."""
+    return secrets.token_bytes(count)
+
+
+@cache
+def boot_id() -> str:
+    """Which boot of this machine it is; steady times of another boot cannot be compared. Empty when unknown."""
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603  # no input of anybody's
+    with suppress(OSError):
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+class Process(NamedTuple):
+    """A process as `/proc/PID/stat` tells it: state letter, threads, start in clock ticks after boot (proc(5))."""
+
+    state: str
+    threads: int
+    start: str
+
+
+def _process(pid: int) -> Process | None:
+    """None when it cannot be read, which does not mean that it is gone."""
+    try:
+        if int(str((PROC / "self").readlink())) != os.getpid():  # /proc shows another pid namespace than ours
+            return None
+        # The name in parentheses may hold spaces and parentheses itself: count from the last one.
+        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+        return Process(fields[0].decode(), int(fields[17]), fields[19].decode())
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _namespace() -> str:
+    """Which pid namespace our process ids belong to: containers have one each."""
+    if sys.platform == "darwin":
+        return "host"
+    with suppress(OSError):
+        return (PROC / "self/ns/pid").readlink().name.removeprefix("pid:[").rstrip("]")
+    return UNKNOWN
+
+
+def process_identity() -> str:
+    """This process as `namespace/pid/start`; not cached, because a fork changes it."""
+    process = _process(os.getpid())
+    return f"{_namespace()}/{os.getpid()}/{process.start if process else UNKNOWN}"
+
+
+def lease_owner(entropy: Entropy) -> str:
+    """A name for one holder of leases: the process and a random part, so that two in one process differ."""
+    return f"{process_identity()}/{entropy.identifier('')}"
+
+
+def is_dead(identity: str, boot: str) -> bool:
+    """Whether the process of a `process_identity` or `lease_owner`, recorded under boot id `boot`, surely runs no more.
+
+    A process of another boot of this machine is dead (ROTATION rule 6: one host shares a SQLite file). Of this boot,
+    only one of our own pid namespace can be judged. Whatever is unknown: False.
+    """
+    if boot and boot_id() and boot != boot_id():
+        return True
+    namespace, _, rest = identity.partition("/")
+    pid, _, rest = rest.partition("/")
+    start = rest.partition("/")[0]
+    if namespace == UNKNOWN or namespace != _namespace() or not (pid.isascii() and pid.isdigit() and int(pid) > 0):
+        return False
+    try:
+        os.kill(int(pid), 0)  # unlike /proc, not blinded by hidepid
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False if (process := _process(int(pid))) is None else _ended(process, start)
+    return (process := _process(int(pid))) is not None and _ended(process, start)
+
+
+def _ended(process: Process, start: str) -> bool:
+    """Whether the pid belongs to a later process, or to one that only waits for its parent to take note."""
+    reused = UNKNOWN not in (start, process.start) and start.isdigit() and start != process.start
+    return reused or (process.state in "ZX" and process.threads <= 1)
+
+
+def private_folder(path: Path) -> None:
+    """Make sure that `path` is a folder where secrets may rest.
+
+    A missing one is made with mode 0700; one of ours (named `cloudbeds-auth`) that others may enter is closed to them.
+    Raises ConfigurationError when it cannot be made, or when anybody may replace files in it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+        found = path.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise ConfigurationError(f"{path} is not a folder")
+        if path.name == OUR_FOLDER and found.st_uid == os.geteuid() and found.st_mode & 0o077:
+            path.chmod(0o700)
+            found = path.stat()
+    except OSError as error:
+        raise ConfigurationError(f"the folder {path} cannot be used: {error.strerror}") from None
+    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+        raise ConfigurationError(f"anybody may replace files in {path}; run `chmod o-w {path}`")
+
+
+def write_private(path: Path, data: bytes, exclusive: bool) -> None:
+    """Write a file that only its owner may read (0600): complete and synced, or not at all.
+
+    An existing file, or a symbolic link in its place, is replaced, never written through. With `exclusive` it must not
+    exist (FileExistsError); of several processes one wins. Raises OSError.
+    """
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if exclusive:
+            _publish(draft, path, data)
+        else:
+            draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _publish(draft: Path, path: Path, data: bytes) -> None:
+    """Give the finished draft its name, only if nobody has it."""
+    try:
+        os.link(draft, path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # A file system without hard links: not atomic, but still only if nobody has the name.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def network_file_system(path: Path, mountinfo: Path = PROC / "self/mountinfo") -> str | None:
+    """The name of the network file system that `path` is on, else None (also where it cannot be told; proc(5))."""
+    target = path.resolve()
+    best, kind = Path(), ""
+    with suppress(OSError, UnicodeDecodeError):
+        for line in mountinfo.read_text().splitlines():
+            left, _, right = line.partition(" - ")
+            mounted = Path(_unescaped(left.split()[4]))
+            # Of several mounts on one folder the last covers the others.
+            if target.is_relative_to(mounted) and len(mounted.parts) >= len(best.parts):
+                best, kind = mounted, right.split()[0]
+    return kind if kind in NETWORK_FILE_SYSTEMS else None
+
+
+def _unescaped(text: str) -> str:
+    for code, letter in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        text = text.replace(code, letter)
+    return text

@@ -1,0 +1,88 @@
+"""The vendor's token endpoint over HTTP (RFC 6749 sections 4.1.3 and 6; CLOUDBEDS section 2).
+
+The client secret rides in the form body, never in a header: that is what Cloudbeds documents. Every request has a
+connection of its own, so that nothing of an earlier answer can be taken for this one.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+
+import httpx2
+
+from cloudbeds_auth.core.answers import Ambiguous, Answer, NotSent, classify
+from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.wire import policy
+
+
+class HttpTokenEndpoint:
+    """ports.token_endpoint.TokenEndpoint at `token_url`.
+
+    `transport` replaces the network in tests and simulations; it is shared by all requests and never closed here.
+    """
+
+    def __init__(self, token_url: str, timing: Timing, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        self._url = token_url
+        self._timing = timing
+        self._transport = transport
+
+    async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
+        """`grant_type=authorization_code` with the redirect URI of the authorization request."""
+        form = {"grant_type": "authorization_code", "redirect_uri": app.redirect_uri, "code": code}
+        return await self._ask(app, secret, form, sent="authorization code")
+
+    async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
+        """`grant_type=refresh_token`."""
+        form = {"grant_type": "refresh_token", "refresh_token": token.reveal()}
+        return await self._ask(app, secret, form, sent="refresh token")
+
+    async def aclose(self) -> None:
+        """Nothing to close: no connection outlives its request."""
+
+    async def _ask(self, app: App, secret: Secret, form: dict[str, str], *, sent: str) -> Answer:
+        """One request; every failure is a value, because a lost answer must not lose its intent."""
+        form |= {"client_id": app.client_id, "client_secret": secret.reveal()}
+        try:
+            reply = await self._post(form)
+        except policy.NO_CONNECTION as error:
+            return NotSent(f"no connection ({type(error).__name__})")
+        except policy.Unusable as why:
+            return Ambiguous(str(why))
+        except TimeoutError:
+            return Ambiguous(f"no complete answer within {self._timing.deadline:g} s")
+        except Exception as error:  # noqa: BLE001  # whatever it is, the server may have acted
+            return Ambiguous(f"the answer was lost ({type(error).__name__})")
+        answer = classify(reply.status, reply.content_type, reply.body, sent=sent)
+        if isinstance(answer, Ambiguous):
+            return replace(answer, retry_after=retry_after(reply.headers, self._timing.backoff_cap))
+        return answer
+
+    async def _post(self, form: dict[str, str]) -> policy.Reply:
+        client = policy.client(self._timing, self._transport, keep_alive=0)
+        try:
+            request = client.build_request("POST", self._url, data=form)
+            return await policy.ask(client, request, limit=policy.TOKEN_BODY_LIMIT, deadline=self._timing.deadline)
+        finally:
+            if self._transport is None:
+                # A socket that does not close cleanly must not turn a received pair into an error.
+                with suppress(OSError, httpx2.HTTPError):
+                    await client.aclose()
+
+
+def retry_after(headers: httpx2.Headers, cap: float) -> float | None:
+    """Seconds that the server asks to wait (RFC 9110 section 10.2.3), at most `cap`; None when it does not say.
+
+    A date is measured against the answer's own `Date`, so that no clock of ours takes part.
+    """
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), cap)
+    try:
+        wait = (parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
+    except (TypeError, ValueError):
+        return None
+    return min(max(wait, 0.0), cap)

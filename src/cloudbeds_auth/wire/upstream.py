@@ -1,0 +1,134 @@
+"""The proxy's pooled client: bytes to the vendor and back as they are."""
+
+from __future__ import annotations
+
+import io
+import ssl
+from collections.abc import AsyncIterator, Sequence
+
+import aiohttp
+import yarl
+
+from cloudbeds_auth.ports.upstream import Lost, Unsent
+
+KEEP_ALIVE = 15.0  # seconds; shorter than the vendor's own, so that it rarely closes under a request of ours
+MOST_CONNECTIONS = 200
+WHOLE = 1024 * 1024  # bytes; larger bodies are written piece by piece, so that other calls have their turn
+POOL_WAIT = 30.0  # seconds for a free place in the pool and a connection on it
+LONGEST_HEADER = 32 * 1024  # bytes
+
+# What aiohttp raises before anything left this machine.
+_UNSENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ClientConnectorSSLError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ServerFingerprintMismatch,
+    aiohttp.InvalidURL,
+)
+# aiohttp adds these by itself when they are missing; the caller's request stays the caller's.
+_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+class AiohttpAnswer:
+    """One answer of the vendor; `close` it whatever happens."""
+
+    __slots__ = ("_response",)
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._response.status
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The headers as they came."""
+        return self._response.raw_headers
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes; back-pressure reaches the vendor because the reader is bounded. Raises Lost."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Lost(type(error).__name__) from error
+
+    def close(self) -> None:
+        """Back to the pool when read to the end (aiohttp has done it then), else the socket is closed."""
+        self._response.close()
+
+
+class AiohttpUpstream:
+    """`ports.upstream.Upstream` over aiohttp.
+
+    `connect` and `idle` are seconds: for a connection to come about, and for the vendor to send nothing at all.
+    `context` is the TLS policy; without one, aiohttp verifies against the system's authorities.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        connect: float = 5.0,
+        idle: float = 60.0,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=POOL_WAIT, sock_connect=connect, sock_read=idle)
+        self._context = context
+        self._session: aiohttp.ClientSession | None = None
+
+    async def send(
+        self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes | AsyncIterator[bytes]
+    ) -> AiohttpAnswer:
+        """Send one request; raises Unsent or Lost. Only idempotent methods are ever tried twice, and only when the
+        pooled connection turned out to be closed (RFC 9112 section 9.3.1).
+        """
+        session = self._session or self._open()
+        try:
+            response = await session.request(
+                method,
+                yarl.URL(self._base + target, encoded=True),  # else yarl would rewrite %2F and %2e
+                headers=headers,
+                data=_payload(body),
+                allow_redirects=False,
+                skip_auto_headers=_NO_AUTOMATIC_HEADERS,
+            )
+        except _UNSENT as error:
+            raise Unsent(type(error).__name__) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Lost(type(error).__name__) from error
+        return AiohttpAnswer(response)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        """The session is made where its event loop runs, at the first request."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=self._context if self._context is not None else True,
+                limit=MOST_CONNECTIONS,
+                keepalive_timeout=KEEP_ALIVE,
+            ),
+            timeout=self._timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            max_field_size=LONGEST_HEADER,
+            max_line_size=LONGEST_HEADER,
+        )
+        return self._session
+
+
+def _payload(body: bytes | AsyncIterator[bytes]) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
+    """What aiohttp is given: nothing for an empty body, so that it announces none where the method has none."""
+    if isinstance(body, bytes) and len(body) > WHOLE:
+        return io.BytesIO(body)
+    return body or None

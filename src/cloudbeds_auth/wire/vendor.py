@@ -1,0 +1,135 @@
+"""Cloudbeds' resource API over HTTP, as far as we ask it on our own behalf (CLOUDBEDS sections 1, 5, 6 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import httpx2
+
+from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.parsing import JsonObject, Unreadable, read_object, says_false
+from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.core.refusals import Inconclusive, Verdict, dead_grant, judge_userinfo
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.wire import policy
+
+IDLE_CONNECTIONS = 4
+PAGE_SIZE = 100  # the vendor's largest
+MOST_PAGES = 50
+DEEPEST = 4  # `data` is a list, or a list of lists
+
+
+class HttpVendor:
+    """ports.vendor.Vendor at `base_url`, over a pool of connections that is made at the first call.
+
+    `transport` replaces the network in tests and simulations and is never closed here.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_version: str,
+        authorize_url: str,
+        timing: Timing,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._api = f"{base_url.rstrip('/')}/api/{api_version}"
+        self._authorize_url = authorize_url
+        self._timing = timing
+        self._transport = transport
+        self._client: httpx2.AsyncClient | None = None
+
+    def authorization_url(self, app: App, state: str) -> str:
+        """Where the hotel approves (RFC 6749 section 4.1.1). Parameters that the address already has are kept."""
+        ours = {"client_id": app.client_id, "redirect_uri": app.redirect_uri, "response_type": "code", "state": state}
+        if app.scopes:
+            ours["scope"] = " ".join(app.scopes)
+        parts = urlsplit(self._authorize_url)
+        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in ours]
+        return parts._replace(query=urlencode([*kept, *ours.items()], quote_via=quote)).geturl()
+
+    async def userinfo(self, access: Secret) -> Verdict:
+        """`GET …/userinfo`; whatever the network does is Inconclusive, with the kind of failure as reason."""
+        try:
+            reply = await self._send("GET", "userinfo", access, limit=policy.TOKEN_BODY_LIMIT)
+        except policy.Unusable as why:
+            return Inconclusive(str(why))
+        except Exception as error:  # noqa: BLE001  # no failure of a proof call says anything about the token
+            return Inconclusive(f"no complete answer ({type(error).__name__})")
+        return judge_userinfo(reply.status, reply.content_type, reply.body)
+
+    async def properties(self, access: Secret) -> tuple[str, ...]:
+        """The ids that `getHotels` lists over all its pages; empty when any page cannot be read."""
+        found: dict[str, None] = {}
+        for page in range(1, MOST_PAGES + 1):
+            query = {"pageNumber": str(page), "pageSize": str(PAGE_SIZE)}
+            answer = await self._object("GET", "getHotels", access, params=query)
+            if answer is None or _failed(answer):
+                return ()
+            before = len(found)
+            found |= dict.fromkeys(_property_ids(answer.get("data"), DEEPEST))
+            if len(found) - before < PAGE_SIZE:  # the last page, or one that we had already
+                break
+        return tuple(found)
+
+    async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
+        """`postAppState` with `app_state=disabled` for each property (none known: once, for the grant's own)."""
+        forms: list[dict[str, str]] = [{"app_state": "disabled", "propertyID": one} for one in property_ids]
+        answers = [
+            await self._object("POST", "postAppState", access, form=form)
+            for form in forms or [{"app_state": "disabled"}]
+        ]
+        return all(answer is not None and _noted(answer) for answer in answers)
+
+    async def aclose(self) -> None:
+        """Close the pool; a later call opens a new one."""
+        client, self._client = self._client, None
+        if client is not None and self._transport is None:
+            await client.aclose()
+
+    async def _object(self, method: str, name: str, access: Secret, **parts: Mapping[str, str]) -> JsonObject | None:
+        """The JSON object of a 2xx answer, else None."""
+        try:
+            reply = await self._send(method, name, access, limit=policy.RESOURCE_BODY_LIMIT, **parts)
+            return read_object(reply.content_type, reply.body) if 200 <= reply.status < 300 else None
+        except (httpx2.HTTPError, OSError, policy.Unusable, Unreadable):  # OSError: TimeoutError and TLS too
+            return None
+
+    async def _send(
+        self,
+        method: str,
+        name: str,
+        access: Secret,
+        *,
+        limit: int,
+        params: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> policy.Reply:
+        client = self._client = self._client or policy.client(
+            self._timing, self._transport, keep_alive=IDLE_CONNECTIONS
+        )
+        headers = {"Authorization": f"Bearer {access.reveal()}"}
+        request = client.build_request(method, f"{self._api}/{name}", headers=headers, params=params, data=form)
+        return await policy.ask(client, request, limit=limit, deadline=self._timing.deadline)
+
+
+def _failed(answer: JsonObject) -> bool:
+    return says_false(answer.get("success")) or "error" in answer
+
+
+def _noted(answer: JsonObject) -> bool:
+    """Whether the vendor disabled the app, or says that it was disconnected already."""
+    return not _failed(answer) or dead_grant(answer) == "revoked"
+
+
+def _property_ids(data: Any, depth: int) -> Iterator[str]:
+    """The ids in `data`, however deep the lists: ids come as strings and as integers."""
+    if isinstance(data, list) and depth > 0:
+        for entry in data:
+            yield from _property_ids(entry, depth - 1)
+    elif isinstance(data, dict):
+        identity = data.get("propertyID", data.get("propertyId"))
+        if isinstance(identity, str | int) and not isinstance(identity, bool) and str(identity):
+            yield str(identity)

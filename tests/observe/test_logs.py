@@ -1,0 +1,209 @@
+"""Log lines: one object each, nothing secret, nothing that plays with the reader."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cloudbeds_auth.observe.logs import FACTS, ConsoleFormatter, JsonFormatter, Redacting, configure, plain, redacted
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """The process's logging as it was."""
+    names = (
+        "",
+        "uvicorn",
+        "uvicorn.access",
+        "uvicorn.error",
+        "uvicorn.asgi",
+        "httpx2",
+        "httpcore2",
+        "aiohttp",
+        "asyncio",
+    )
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
+    yield
+    for one, handlers, level, propagate in before:
+        one.handlers, one.propagate = handlers, propagate
+        one.setLevel(level)
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    """Where the lines go."""
+    return io.StringIO()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    """What was logged as JSON."""
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_json_line(stream: io.StringIO) -> None:
+    """A line tells moment, level, event, logger and facts."""
+    configure("json", "INFO", stream)
+    logging.getLogger("cloudbeds_auth").info("refreshed", extra={FACTS: {"connection": "con_1", "generation": 4}})
+    (line,) = lines(stream)
+    assert line.pop("ts").endswith("Z")
+    assert line == {
+        "level": "info",
+        "event": "refreshed",
+        "logger": "cloudbeds_auth",
+        "facts": {"connection": "con_1", "generation": 4},
+    }
+
+
+def test_console_line(stream: io.StringIO) -> None:
+    """The same for people."""
+    configure("console", "DEBUG", stream)
+    logging.getLogger("cloudbeds_auth").debug("refreshed %s", "x", extra={FACTS: {"connection": "con_1"}})
+    assert stream.getvalue().endswith(" DEBUG   refreshed x connection=con_1\n")
+
+
+def test_auto_chooses_by_terminal(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Console on a terminal, JSON elsewhere."""
+    configure("auto", "INFO", stream)
+    assert isinstance(logging.getLogger().handlers[-1].formatter, JsonFormatter)
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    configure("auto", "INFO", stream)
+    assert isinstance(logging.getLogger().handlers[-1].formatter, ConsoleFormatter)
+
+
+def test_configured_twice(stream: io.StringIO) -> None:
+    """A second call replaces the first: every line is written once, at the new level."""
+    configure("json", "DEBUG", stream)
+    configure("json", "WARNING", stream)
+    logging.getLogger("x").info("no")
+    logging.getLogger("x").warning("once")
+    assert [line["event"] for line in lines(stream)] == ["once"]
+
+
+def test_uvicorn_is_led_here(stream: io.StringIO) -> None:
+    """uvicorn's own handlers are gone, its lines are ours."""
+    logging.getLogger("uvicorn.access").addHandler(logging.StreamHandler())
+    logging.getLogger("uvicorn.access").propagate = False
+    configure("json", "INFO", stream)
+    access = logging.getLogger("uvicorn.access")
+    access.info('%s - "%s %s" %d', "127.0.0.1", "GET", "/callback?code=canary1&state=canary2", 303)
+    access.info('%s - "%s %s" %d', "127.0.0.1", "POST", "/hooks/canary3", 200)
+    assert [line["event"] for line in lines(stream)] == [
+        '127.0.0.1 - "GET /callback?code=***&state=***" 303',
+        '127.0.0.1 - "POST /hooks/***" 200',
+    ]
+
+
+def test_http_stack_is_quiet(stream: io.StringIO) -> None:
+    """The HTTP client's debug lines, which name headers, are not written at DEBUG either."""
+    configure("json", "DEBUG", stream)
+    logging.getLogger("httpcore2.http11").debug("receive_response_headers.complete return_value=...")
+    logging.getLogger("httpx2").info("HTTP Request: POST https://x")
+    assert stream.getvalue() == ""
+
+
+LEAKS = [
+    "Authorization: Bearer canary.abc-def_123~+/=",
+    "authorization: bearer canary",
+    "Bearer%20canary",
+    "access_token=canary&x=1",
+    "refresh_token=canary",
+    "client_secret=canary%20x",
+    "code=canary",
+    "code%3Dcanary",
+    "GET /callback?code=canary&state=canary HTTP/1.1",
+    '{"access_token": "canary", "refresh_token":"canary"}',
+    "{'access_token': 'canary', 'client_secret': 'canary'}",
+    "ACCESS_TOKEN=canary",
+    "x-api-key: canary",
+    "(b'X-API-Key', b'canary')",
+    "cbat_canary",
+    "postgresql://user:canary@db/x",
+    "POST /hooks/canary",
+    "GET /connect/canary?x=1",
+]
+
+
+@pytest.mark.parametrize("text", LEAKS)
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_redacted_wherever_it_stands(text: str, style: str, stream: io.StringIO) -> None:
+    """In a message, an argument, a fact, or an exception: nothing that looks like a credential is written."""
+    configure(style, "DEBUG", stream)
+    logger = logging.getLogger("any.library")
+    logger.debug(text)
+    logger.debug("%s", text)
+    logger.debug("told", extra={FACTS: {"detail": text}})
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logger.exception("failed")
+    assert stream.getvalue().count("failed") == 1
+    assert "canary" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["access_token", "refresh_token", "client_secret", "Authorization", "token", "secret"])
+def test_facts_named_like_secrets(name: str, stream: io.StringIO) -> None:
+    """A fact under a secret's name is hidden whatever it is."""
+    configure("json", "INFO", stream)
+    logging.getLogger("x").info("told", extra={FACTS: {name: "canary", "code": "unauthenticated", "count": 3}})
+    assert lines(stream)[0]["facts"] == {name: "***", "code": "unauthenticated", "count": 3}
+
+
+@pytest.mark.parametrize("text", ["refreshed con_1", "HTTP 401: the refresh token is refused", "status=200 sends=2"])
+def test_ordinary_words_stay(text: str) -> None:
+    """What is no credential is left as it is."""
+    assert redacted(text) == text
+
+
+@pytest.mark.row("A47")
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_injection(style: str, stream: io.StringIO) -> None:
+    """A hotel's name cannot begin another line, colour a terminal or turn the reading direction."""
+    configure(style, "INFO", stream)
+    evil = 'Inn\n{"level": "critical"}\r\x1b[31mred\x1b[0m\x1b]0;title\x07\x9b2J\u202egnp.exe\u2028x\x00\x7f'
+    logging.getLogger("x").warning("hotel %s", evil, extra={FACTS: {"name": evil}})
+    logging.getLogger("x").warning(evil)
+    out = stream.getvalue()
+    assert out.count("\n") == len(out.splitlines()) == 2
+    assert all(letter.isprintable() or letter == "\n" for letter in out)
+    assert "[31m" not in out
+    assert "title" not in out
+
+
+def test_long_values_are_cut() -> None:
+    """A value of megabytes is not written out."""
+    assert len(plain("x" * 10_000_000)) == 2001
+
+
+def test_traceback(stream: io.StringIO) -> None:
+    """A traceback is one member of the line, its own lines kept and cleaned."""
+    configure("json", "INFO", stream)
+    try:
+        raise ValueError("evil \x1b[31m\x07 text")
+    except ValueError:
+        logging.getLogger("x").exception("failed")
+    (line,) = lines(stream)
+    assert line["error"].startswith("Traceback (most recent call last):\n")
+    assert line["error"].endswith("ValueError: evil   text")
+
+
+def test_message_that_does_not_fit() -> None:
+    """A broken logging call of somebody's still gives a line, and raises nothing."""
+    record = logging.LogRecord("x", logging.INFO, __file__, 1, "%d", ("not a number",), None)
+    assert Redacting().filter(record)
+    assert json.loads(JsonFormatter().format(record))["event"] == "a log message that does not fit its arguments"
+
+
+def test_strange_facts(stream: io.StringIO) -> None:
+    """Facts of any type are shown as text."""
+    configure("json", "INFO", stream)
+    logging.getLogger("x").info("told", extra={FACTS: {"a": object, "b": None, "c": True, "d": 1.5}})
+    logging.getLogger("x").info("told", extra={FACTS: None})
+    first, second = lines(stream)
+    assert first["facts"] == {"a": "<class 'object'>", "b": None, "c": True, "d": 1.5}
+    assert "facts" not in second

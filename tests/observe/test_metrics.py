@@ -1,0 +1,138 @@
+"""Numbers: what is counted, and that no label grows without end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from cloudbeds_auth.observe import Telling
+from cloudbeds_auth.observe.metrics import MOST_NAMES, Metrics, snake, status_class
+from cloudbeds_auth.ports.observer import Observer
+
+
+def shown(metrics: Metrics) -> list[str]:
+    """The lines with values."""
+    body, kind = metrics.render()
+    assert kind.startswith("text/plain")
+    return [line for line in body.decode().splitlines() if not line.startswith("#") and "_created" not in line]
+
+
+def test_what_is_counted() -> None:
+    """Refreshes, token answers, proofs, calls and proxied requests, by how they ended."""
+    metrics = Metrics()
+    observer: Observer = metrics
+    observer.happened("refreshed", connection="con_canary", generation=2)
+    observer.happened("refresh_failed", error="X")
+    observer.happened("token_answer", answer="RefusedClient", seconds=0.3)
+    observer.happened("proof", verdict="DeadToken")
+    observer.happened("proof", verdict="DeadToken")
+    observer.happened("call", status=204)
+    observer.happened("proxied", status=503, connection_id="con_canary", seconds=0.02)
+    observer.happened("proxied", status=None)
+    lines = shown(metrics)
+    for line in (
+        'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0',
+        'cloudbeds_auth_refreshes_total{outcome="refresh_failed"} 1.0',
+        'cloudbeds_auth_token_requests_total{outcome="refused_client"} 1.0',
+        'cloudbeds_auth_proofs_total{verdict="dead_token"} 2.0',
+        'cloudbeds_auth_calls_total{status="2xx"} 1.0',
+        'cloudbeds_auth_proxied_requests_total{status="5xx"} 1.0',
+        'cloudbeds_auth_proxied_requests_total{status="other"} 1.0',
+        'cloudbeds_auth_happenings_total{what="proof"} 2.0',
+        "cloudbeds_auth_token_request_seconds_count 1.0",
+        "cloudbeds_auth_proxied_request_seconds_sum 0.02",
+    ):
+        assert line in lines
+    assert "canary" not in "".join(lines)
+
+
+def test_connections_are_asked_when_rendering() -> None:
+    """The gauge is read at the scrape; a store that fails leaves out only the gauge."""
+    counts: dict[str, int] = {"fresh": 3, "reauthorization_required": 1}
+    telling = Telling()
+    metrics = Metrics(lambda: counts, lambda: telling.swallowed)
+    assert 'cloudbeds_auth_connections{state="fresh"} 3.0' in shown(metrics)
+    counts["fresh"] = 4
+    telling.swallowed = 2
+    lines = shown(metrics)
+    assert 'cloudbeds_auth_connections{state="fresh"} 4.0' in lines
+    assert "cloudbeds_auth_observer_errors_total 2.0" in lines
+
+    def broken() -> Mapping[str, int]:
+        raise RuntimeError("canary")
+
+    metrics = Metrics(broken, lambda: 0)
+    metrics.happened("refreshed")
+    lines = shown(metrics)
+    assert not any("_connections" in line for line in lines)
+    assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0' in lines
+    assert "cloudbeds_auth_observer_errors_total 0.0" in lines
+
+
+def test_labels_are_bounded() -> None:
+    """Names that are no names, or too many of them, are counted together."""
+    metrics = Metrics()
+    for number in range(MOST_NAMES + 50):
+        metrics.happened(f"what_{number}")
+    metrics.happened('evil"} 1\n# x')
+    metrics.happened("x" * 1000)
+    lines = [line for line in shown(metrics) if line.startswith("cloudbeds_auth_happenings_total")]
+    assert len(lines) == MOST_NAMES + 1
+    assert 'cloudbeds_auth_happenings_total{what="other"} 52.0' in lines
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [(200, "2xx"), (101, "1xx"), ("404", "4xx"), (600, "other"), (None, "other"), ("٢٠٠", "other")]
+)
+def test_status_class(status: object, shown: str) -> None:
+    """Hundreds of statuses are five values."""
+    assert status_class(status) == shown
+
+
+def test_snake() -> None:
+    """Names of classes become names of labels."""
+    assert [snake(text) for text in ("DeadToken", "Issued", "refresh_failed")] == [
+        "dead_token",
+        "issued",
+        "refresh_failed",
+    ]
+
+
+def test_two_metrics_do_not_collide() -> None:
+    """Each has a registry of its own."""
+    one, two = Metrics(), Metrics()
+    one.happened("refreshed")
+    assert any("refreshed" in line for line in shown(one))
+    assert not any("refreshed" in line for line in shown(two))
+
+
+WORKER = """
+import sys
+from cloudbeds_auth.observe.metrics import Metrics
+metrics = Metrics(lambda: {"fresh": 7})
+metrics.happened("refreshed")
+if sys.argv[1:] == ["show"]:
+    sys.stdout.write(metrics.render()[0].decode())
+"""
+
+
+def test_several_workers_are_added_up(tmp_path: Path) -> None:
+    """With PROMETHEUS_MULTIPROC_DIR any worker shows the sum of all; the gauge is not multiplied."""
+    environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", WORKER], env=environ, check=True)
+    command = [sys.executable, "-c", WORKER, "show"]
+    text = subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout
+    assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 3.0' in text
+    assert 'cloudbeds_auth_connections{state="fresh"} 7.0' in text
+
+
+def test_imported_only_here() -> None:
+    """Without the `server` extra everything but this module still imports."""
+    code = "import sys, cloudbeds_auth.observe, cloudbeds_auth.observe.logs; print('prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"False\n"

@@ -1,0 +1,425 @@
+"""Settings: every problem at once, by variable name, never with a secret in it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.settings import Need, Settings, is_loopback, key_bytes, load, load_from_environment
+from cloudbeds_auth.settings.variables import KNOWN, TABLE
+
+APP = {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": "canary-client-secret"}
+KEY = base64.b64encode(bytes(range(32))).decode()
+TOKEN = "canary-admin-token-0123456789abcdef"
+
+
+def read(**more: str) -> Settings:
+    """Settings of an environment with an app and `more`, whose names lack `CLOUDBEDS_`."""
+    return load(APP | {f"CLOUDBEDS_{name}": value for name, value in more.items()}, None, need=Need.APP)
+
+
+def problems(environ: dict[str, str], dotenv: Path | None = None, need: Need = Need.NOTHING) -> tuple[str, ...]:
+    """What `load` complains about."""
+    with pytest.raises(ConfigurationError) as raised:
+        load(environ, dotenv, need=need)
+    return raised.value.problems
+
+
+def test_defaults() -> None:
+    """With only an app given, every setting has the contract's default."""
+    settings = read()
+    assert settings.client_level == "partner"
+    assert settings.redirect_uri == "http://localhost:7000/callback"
+    assert (settings.base_url, settings.api_version) == ("https://api.cloudbeds.com", "v1.3")
+    assert settings.authorize_url == "https://api.cloudbeds.com/api/v1.3/oauth"
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 7000, 1)
+    assert settings.public_url == "http://localhost:7000"
+    assert settings.allowed_hosts == ("127.0.0.1", "localhost")
+    assert (settings.body_limit, settings.replay_limit) == (100 * 1024 * 1024, 1024 * 1024)
+    assert settings.open_connect is True
+    assert settings.encryption_keys == settings.scopes == settings.return_origins == settings.trusted_proxies == ()
+    assert (settings.admin_token, settings.instance, settings.client_secret_previous) == (None, None, None)
+    assert (settings.log_format, settings.log_level, settings.token_timeout) == ("auto", "INFO", 20.0)
+    assert settings.database_path.parts[-2:] == ("cloudbeds-auth", "cloudbeds-auth.sqlite3")
+    assert settings.database_path.is_absolute()
+    assert settings.warnings == ()
+
+
+def test_everything_given() -> None:
+    """Every variable reaches its attribute, in normal form."""
+    settings = read(
+        CLIENT_SECRET_PREVIOUS="old",
+        CLIENT_LEVEL="property",
+        REDIRECT_URI="https://app.example.com/cloudbeds/callback",
+        SCOPES="read:hotel  write:guest",
+        BASE_URL="HTTPS://API.example.com:443/",
+        API_VERSION="v1.2",
+        AUTHORIZE_URL="https://hotels.example.com/oauth?x=1",
+        AUTH_DATABASE_URL="sqlite:////var/lib/x/db.sqlite3",
+        AUTH_ENCRYPTION_KEYS=f"{KEY}, {KEY.rstrip('=')}",
+        AUTH_ADMIN_TOKEN=TOKEN,
+        AUTH_HOST="0.0.0.0",
+        AUTH_PORT="0",
+        AUTH_WORKERS="3",
+        AUTH_PUBLIC_URL="https://auth.example.com/cb/",
+        AUTH_TRUSTED_PROXIES="10.0.0.1, 10.1.2.3/16",
+        AUTH_RETURN_ORIGINS="https://App.example.com:443/,http://localhost:3000",
+        AUTH_BODY_LIMIT="1 MiB",
+        AUTH_REPLAY_LIMIT="64KiB",
+        AUTH_ALLOW_NETWORK_FS="yes",
+        AUTH_INSTANCE="eu-1",
+        AUTH_LOG_FORMAT="json",
+        AUTH_LOG_LEVEL="debug",
+        AUTH_TOKEN_TIMEOUT="0.5",
+    )
+    assert settings.client_secret_previous == Secret("old")
+    assert settings.scopes == ("read:hotel", "write:guest")
+    assert settings.base_url == "https://api.example.com"
+    assert settings.authorize_url == "https://hotels.example.com/oauth?x=1"
+    assert settings.database_path == Path("/var/lib/x/db.sqlite3")
+    assert [key_bytes(key) for key in settings.encryption_keys] == [bytes(range(32))] * 2
+    assert settings.admin_token == Secret(TOKEN)
+    assert settings.port == 0
+    assert settings.open_connect is False
+    assert settings.public_url == "https://auth.example.com/cb"
+    assert settings.allowed_hosts == ("0.0.0.0", "localhost", "127.0.0.1", "auth.example.com", "app.example.com")
+    assert settings.trusted_proxies == ("10.0.0.1", "10.1.0.0/16")
+    assert settings.return_origins == ("https://app.example.com", "http://localhost:3000")
+    assert (settings.body_limit, settings.replay_limit) == (1048576, 65536)
+    assert (settings.allow_network_fs, settings.instance) == (True, "eu-1")
+    assert (settings.log_format, settings.log_level, settings.token_timeout) == ("json", "DEBUG", 0.5)
+    app = settings.app()
+    assert (app.id, app.client_id, app.level, app.scopes) == ("default", "client-1", "property", settings.scopes)
+    assert app.secrets == (Secret("canary-client-secret"), Secret("old"))
+
+
+@pytest.mark.row("A48")
+def test_repr_shows_no_secret() -> None:
+    """Neither the settings' repr nor a problem's text holds a secret or a database password."""
+    settings = read(AUTH_ADMIN_TOKEN=TOKEN, AUTH_ENCRYPTION_KEYS=KEY, CLIENT_SECRET_PREVIOUS="canary-previous")
+    assert "canary" not in repr(settings) + str(settings)
+    assert KEY not in repr(settings)
+    wrong = {
+        "CLOUDBEDS_CLIENT_SECRET": "canary\x07bell",
+        "CLOUDBEDS_AUTH_ADMIN_TOKEN": "canary-short",
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": "canary-key",
+        "CLOUDBEDS_AUTH_DATABASE_URL": "postgresql://user:canary-password@db/x",
+        "CLOUDBEDS_BASE_URL": "https://user:canary@api.cloudbeds.com",
+    }
+    found = problems(wrong)
+    assert len(found) == len(wrong)
+    assert "canary" not in "".join(found)
+
+
+def test_every_problem_at_once() -> None:
+    """Problems of single values, of what is missing and of contradictions come together, each naming its variable."""
+    found = problems(
+        {"CLOUDBEDS_AUTH_PORT": "70000", "CLOUDBEDS_AUTH_HOST": "0.0.0.0", "CLOUDBEDS_AUTH_BODY_LIMIT": "much"},
+        need=Need.APP,
+    )
+    assert [one.split(":")[0] for one in found] == [
+        "CLOUDBEDS_AUTH_PORT",
+        "CLOUDBEDS_AUTH_BODY_LIMIT",
+        "CLOUDBEDS_CLIENT_ID",
+        "CLOUDBEDS_CLIENT_SECRET",
+        "CLOUDBEDS_AUTH_ADMIN_TOKEN",
+    ]
+    assert all("; write " in one for one in found)
+
+
+def test_nothing_needed() -> None:
+    """doctor and setup start without an app."""
+    settings = load({}, None, need=Need.NOTHING)
+    assert settings.client_id == ""
+    assert not settings.client_secret
+    assert settings.app().secrets == ()
+
+
+WRONG = {
+    "CLOUDBEDS_CLIENT_ID": ["tab\tinside", "hötel"],
+    "CLOUDBEDS_CLIENT_LEVEL": ["hotel"],
+    "CLOUDBEDS_REDIRECT_URI": [
+        "http://app.example.com/callback",
+        "/callback",
+        "https://app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/callback?x=1",
+        "https://app.example.com/callback#x",
+        "https://user@app.example.com/callback",
+        "https://app.example.com/api",
+        "https://app.example.com/api/callback",
+        "https://app.example.com/proxy/x",
+        "https://app.example.com/healthz",
+        "https://app.example.com/readyz",
+        "https://app.example.com/metrics",
+        "https://app.example.com/connect",
+        "https://app.example.com/connected",
+        "https://app.example.com/session",
+        "https://app.example.com/hooks/x",
+        "https://app.example.com/static/x",
+        "https://app.example.com:99999/callback",
+        "https://[::1/callback",
+        "ftp://app.example.com/callback",
+        "https://app.example.com/call back",
+        "https://app.example.com\\@evil/callback",
+    ],
+    "CLOUDBEDS_SCOPES": ['read:"hotel"', "read\\hotel"],
+    "CLOUDBEDS_BASE_URL": [
+        "http://api.cloudbeds.com",
+        "http://127.0.0.1.evil.com",
+        "http://localhost.evil.com",
+        "https://api.cloudbeds.com/api",
+        "https://api.cloudbeds.com?x",
+        "api.cloudbeds.com",
+        "https://",
+    ],
+    "CLOUDBEDS_API_VERSION": ["../x", "v1/3"],
+    "CLOUDBEDS_AUTHORIZE_URL": ["http://hotels.cloudbeds.com/oauth", "https://x/y#z"],
+    "CLOUDBEDS_AUTH_DATABASE_URL": [
+        "mysql://x",
+        "sqlite://x",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///x?mode=ro",
+        "/x/y",
+        "postgresql://db/x",
+        "postgres://db/x",
+    ],
+    "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": [
+        "not base64!",
+        base64.b64encode(bytes(31)).decode(),
+        base64.b64encode(bytes(33)).decode(),
+        f"{KEY},short",
+    ],
+    "CLOUDBEDS_AUTH_ADMIN_TOKEN": ["x" * 31, "x" * 20 + " " + "x" * 20],
+    "CLOUDBEDS_AUTH_HOST": ["-x", "a b", "1:2:3", "x/y"],
+    "CLOUDBEDS_AUTH_PORT": ["-1", "65536", "http", "7000.5"],
+    "CLOUDBEDS_AUTH_WORKERS": ["0", "-1", "two"],
+    "CLOUDBEDS_AUTH_PUBLIC_URL": ["auth.example.com", "https://x?y", "https://x/#y"],
+    "CLOUDBEDS_AUTH_ALLOWED_HOSTS": ["*", "https://x", "a:b:c"],
+    "CLOUDBEDS_AUTH_TRUSTED_PROXIES": ["*", "proxy.example.com", "10.0.0.0/99"],
+    "CLOUDBEDS_AUTH_RETURN_ORIGINS": ["https://x/y", "x", "https://x,*"],
+    "CLOUDBEDS_AUTH_OPEN_CONNECT": ["maybe"],
+    "CLOUDBEDS_AUTH_BODY_LIMIT": ["0", "-1", "1 zib", "x"],
+    "CLOUDBEDS_AUTH_REPLAY_LIMIT": ["-1", "x"],
+    "CLOUDBEDS_AUTH_ALLOW_NETWORK_FS": ["perhaps"],
+    "CLOUDBEDS_AUTH_INSTANCE": ["a b", "x" * 101],
+    "CLOUDBEDS_AUTH_LOG_FORMAT": ["xml"],
+    "CLOUDBEDS_AUTH_LOG_LEVEL": ["LOUD"],
+    "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": ["0", "-1", "nan", "inf", "601", "x"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_wrong_value_is_named(name: str, value: str) -> None:
+    """A wrong value is one problem, which begins with the variable and ends with what to write."""
+    (problem,) = problems({name: value})
+    assert problem.startswith(f"{name}: ")
+    assert "; write " in problem
+
+
+def test_every_variable_has_a_wrong_value_here() -> None:
+    """The table of wrong values covers every variable that can be wrong; secrets are any visible text."""
+    unrestricted = {"CLOUDBEDS_CLIENT_SECRET", "CLOUDBEDS_CLIENT_SECRET_PREVIOUS"}
+    assert {variable.name for variable in TABLE} - unrestricted == WRONG.keys()
+    assert {variable.attribute for variable in TABLE} == Settings.model_fields.keys() - {"warnings"}
+
+
+@pytest.mark.parametrize(
+    "value", ["http://127.0.0.1:9000", "http://localhost:1", "http://[::1]:80", "https://api.cloudbeds-stage.com"]
+)
+@pytest.mark.row("A31")
+def test_plain_http_only_to_this_machine(value: str) -> None:
+    """A loopback vendor may be plain http, any other must be https."""
+    assert read(BASE_URL=value).base_url == value.removesuffix(":80")
+
+
+def test_redirect_uri_beside_our_paths() -> None:
+    """Only whole path segments collide."""
+    assert read(REDIRECT_URI="https://x.example.com/apis/callback").redirect_uri.endswith("/apis/callback")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1", "[::1]"])
+def test_loopback_hosts(host: str) -> None:
+    """These reach only this machine; no admin token is required."""
+    assert is_loopback(host)
+    assert read(AUTH_HOST=host).admin_token is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", "localhost.evil.com"])
+def test_other_hosts_require_an_admin_token(host: str) -> None:
+    """Listening beyond this machine without an admin token is a problem."""
+    assert not is_loopback(host)
+    (problem,) = problems({"CLOUDBEDS_AUTH_HOST": host})
+    assert problem.startswith("CLOUDBEDS_AUTH_ADMIN_TOKEN: ")
+    given = {"CLOUDBEDS_AUTH_HOST": host, "CLOUDBEDS_AUTH_ADMIN_TOKEN": TOKEN}
+    assert load(given, None, need=Need.NOTHING).host == host
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("CLOUDBEDS_CLIENTID", "CLOUDBEDS_CLIENT_ID"),
+        ("CLOUDBEDS_AUTH_PROT", "CLOUDBEDS_AUTH_PORT"),
+        ("CLOUDBEDS_DATABASE_URL", "CLOUDBEDS_AUTH_DATABASE_URL"),
+        ("CLOUDBEDS_REDIRECT_URL", "CLOUDBEDS_REDIRECT_URI"),
+        ("cloudbeds_scopes", "CLOUDBEDS_SCOPES"),
+    ],
+)
+def test_slip_of_the_pen(slip: str, meant: str) -> None:
+    """A name close to a known one is a problem that names the known one."""
+    (problem,) = problems({slip: "x"})
+    assert f"did you mean {meant}?" in problem
+
+
+def test_unknown_names_are_warnings() -> None:
+    """Other people's variables are ignored, with a warning."""
+    settings = read(COLOUR="blue")
+    assert settings.warnings == ("CLOUDBEDS_COLOUR is not a setting and was ignored",)
+
+
+@pytest.mark.parametrize(
+    ("name", "usual", "other"),
+    [
+        ("CLOUDBEDS_CREDENTIAL", "oauth", "api-key"),
+        ("CLOUDBEDS_CREDENTIAL_HEADER", "bearer", "x-api-key"),
+        ("CLOUDBEDS_AUTH_MARKETPLACE", "refuse", "park"),
+        ("CLOUDBEDS_AUTH_RETENTION_DAYS", "400", "30"),
+        ("CLOUDBEDS_AUTH_RATE_LIMIT", "", "5"),
+        ("CLOUDBEDS_AUTH_WEBHOOK_URL", "", "https://x"),
+        ("CLOUDBEDS_AUTH_WEBHOOK_SECRET", "", "x"),
+    ],
+)
+def test_not_in_effect(name: str, usual: str, other: str) -> None:
+    """A variable that this version does not act on is a warning unless it says what happens anyway."""
+    assert load(APP | {name: usual}, None, need=Need.APP).warnings == ()
+    assert load(APP | {name: other}, None, need=Need.APP).warnings == (f"{name} is not in effect in this version",)
+
+
+SECRETS: list[tuple[str, str, Callable[[Settings], object]]] = [
+    ("CLOUDBEDS_CLIENT_SECRET", "s3cret", lambda settings: settings.client_secret),
+    ("CLOUDBEDS_CLIENT_SECRET_PREVIOUS", "older", lambda settings: settings.client_secret_previous),
+    ("CLOUDBEDS_AUTH_ADMIN_TOKEN", TOKEN, lambda settings: settings.admin_token),
+    ("CLOUDBEDS_AUTH_ENCRYPTION_KEYS", KEY, lambda settings: settings.encryption_keys[0]),
+    ("CLOUDBEDS_AUTH_DATABASE_URL", "sqlite:///x.sqlite3", lambda settings: Secret(settings.database_url)),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "attribute"), SECRETS)
+def test_secret_from_a_file(name: str, value: str, attribute: Callable[[Settings], object], tmp_path: Path) -> None:
+    """Every secret also comes as NAME_FILE, without the newline that editors add."""
+    path = tmp_path / "secret"
+    path.write_text(f"{value}\n")
+    path.chmod(0o600)
+    settings = load({f"{name}_FILE": str(path)}, None, need=Need.NOTHING)
+    assert attribute(settings) == Secret(value)
+    assert settings.warnings == ()
+
+
+def test_secret_given_twice(tmp_path: Path) -> None:
+    """Value and file together: nobody can know which is meant."""
+    (problem,) = problems(APP | {"CLOUDBEDS_CLIENT_SECRET_FILE": str(tmp_path / "x")}, need=Need.APP)
+    assert problem.startswith("CLOUDBEDS_CLIENT_SECRET: is given twice")
+
+
+def test_secret_file_unreadable(tmp_path: Path) -> None:
+    """A missing, empty or binary file is one problem each, and not also "is not set"."""
+    empty, binary = tmp_path / "empty", tmp_path / "binary"
+    empty.write_text("\n")
+    binary.write_bytes(b"\xff\xfe")
+    for path in (tmp_path / "missing", tmp_path, empty, binary):
+        given = {"CLOUDBEDS_CLIENT_ID": "x", "CLOUDBEDS_CLIENT_SECRET_FILE": str(path)}
+        (problem,) = problems(given, need=Need.APP)
+        assert problem.startswith("CLOUDBEDS_CLIENT_SECRET_FILE: ")
+
+
+@pytest.mark.row("A56")
+def test_world_readable_secret_file(tmp_path: Path) -> None:
+    """A secret file that anybody may read is used, with a warning that says how to close it."""
+    path = tmp_path / "secret"
+    path.write_text("s3cret")
+    path.chmod(0o644)
+    (warning,) = load({"CLOUDBEDS_CLIENT_SECRET_FILE": str(path)}, None, need=Need.NOTHING).warnings
+    assert f"chmod 600 {path}" in warning
+
+
+def test_environment_wins_over_dotenv(tmp_path: Path) -> None:
+    """The environment decides, also with an empty value, and a secret's other spelling in `.env` is hidden."""
+    path = tmp_path / ".env"
+    path.write_text(
+        "CLOUDBEDS_CLIENT_ID=from-file\nCLOUDBEDS_CLIENT_SECRET_FILE=/nowhere\nCLOUDBEDS_SCOPES=a b\n"
+        "export CLOUDBEDS_AUTH_PORT=7001\nOTHER=1\nCLOUDBEDS_AUTH_INSTANCE='$HOME'\nCLOUDBEDS_AUTH_HOST\n"
+    )
+    path.chmod(0o600)
+    given = {"CLOUDBEDS_CLIENT_SECRET": "env", "CLOUDBEDS_SCOPES": "", "CLOUDBEDS_AUTH_INSTANCE": "x"}
+    settings = load(given, path, need=Need.APP)
+    assert (settings.client_id, settings.port, settings.scopes) == ("from-file", 7001, ())
+    assert settings.client_secret == Secret("env")
+    assert settings.warnings == ()
+
+
+def test_dotenv_is_taken_literally(tmp_path: Path) -> None:
+    """A dollar sign in a secret is a dollar sign."""
+    path = tmp_path / ".env"
+    path.write_text("CLOUDBEDS_CLIENT_SECRET=a${HOME}b\n")
+    path.chmod(0o600)
+    assert load({}, path, need=Need.NOTHING).client_secret == Secret("a${HOME}b")
+
+
+@pytest.mark.row("A56")
+def test_world_readable_dotenv(tmp_path: Path) -> None:
+    """A `.env` with secrets that others may read is a warning."""
+    path = tmp_path / ".env"
+    path.write_text("CLOUDBEDS_CLIENT_SECRET=x\n")
+    path.chmod(0o644)
+    (warning,) = load({}, path, need=Need.NOTHING).warnings
+    assert f"chmod 600 {path}" in warning
+    path.write_text("CLOUDBEDS_CLIENT_ID=x\n")
+    assert load({}, path, need=Need.NOTHING).warnings == ()
+
+
+def test_dotenv_unreadable(tmp_path: Path) -> None:
+    """A `.env` that is no text is a problem; a missing one is none."""
+    path = tmp_path / ".env"
+    path.write_bytes(b"CLOUDBEDS_CLIENT_ID=\xff\xfe\n")
+    (problem,) = problems({}, path)
+    assert str(path) in problem
+    assert load({}, tmp_path / "missing", need=Need.NOTHING).client_id == ""
+
+
+def test_from_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The process's own environment and the `.env` of the current folder."""
+    for name in KNOWN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("CLOUDBEDS_CLIENT_ID=from-file\n")
+    monkeypatch.setenv("CLOUDBEDS_CLIENT_SECRET", "x")
+    assert load_from_environment().client_id == "from-file"
+
+
+def test_plain_http_public_url_is_a_warning() -> None:
+    """Links over plain http to another machine work, but are not private."""
+    (warning,) = read(AUTH_PUBLIC_URL="http://10.0.0.5:7000").warnings
+    assert "CLOUDBEDS_AUTH_PUBLIC_URL" in warning
+
+
+def test_settings_from_python() -> None:
+    """Settings are also made directly, with Secrets and tuples, and never change."""
+    settings = Settings(
+        client_id="x", client_secret=Secret("y"), scopes=("a",), host="::1", encryption_keys=(Secret(KEY),)
+    )
+    assert settings.allowed_hosts[0] == "::1"
+    assert settings.encryption_keys == (Secret(KEY),)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 1
+
+
+def test_no_sqlite_file() -> None:
+    """Asking for the SQLite file of another database is a configuration error."""
+    with pytest.raises(ConfigurationError):
+        _ = Settings(database_url="postgresql://x/y").database_path

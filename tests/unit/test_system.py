@@ -1,0 +1,305 @@
+"""The machine: clocks, dice, which process this is, and private files."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from cloudbeds_auth import system
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports.entropy import Entropy
+from cloudbeds_auth.system import (
+    SystemClock,
+    SystemEntropy,
+    boot_id,
+    is_dead,
+    lease_owner,
+    network_file_system,
+    private_folder,
+    process_identity,
+    write_private,
+)
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+async def test_clock() -> None:
+    """The wall clock is unix time; the steady one runs forward and is the same for every process of this boot."""
+    clock: Clock = SystemClock()
+    assert abs(clock.wall() - time.time()) < 5
+    before = clock.steady()
+    await clock.sleep(0)
+    assert clock.steady() >= before
+    code = "from cloudbeds_auth.system import SystemClock; print(SystemClock().steady())"
+    elsewhere = float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert before <= elsewhere <= clock.steady()
+
+
+@linux
+def test_steady_clock_is_boottime() -> None:
+    """Leases are measured by a clock that the wall clock's jumps do not move and that runs during sleep."""
+    assert abs(SystemClock().steady() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 5
+
+
+def test_entropy() -> None:
+    """Tokens carry 256 bits, units are in [0, 1), nothing repeats."""
+    entropy: Entropy = SystemEntropy()
+    tokens = {entropy.token() for _ in range(1000)}
+    assert len(tokens) == 1000
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{43}", token) for token in tokens)
+    units = [entropy.unit() for _ in range(1000)]
+    assert all(0 <= unit < 1 for unit in units)
+    assert len(set(units)) > 990
+    assert len(system.random_bytes(12)) == 12
+
+
+def test_identifiers_sort_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An identifier is a ULID: its first ten characters are the milliseconds, so later ids sort later."""
+    entropy = SystemEntropy()
+    moments = iter([1_469_918_176_385_000_000, 1_469_918_176_386_000_000, 2_000_000_000_000_000_000])
+    monkeypatch.setattr(time, "time_ns", lambda: next(moments))
+    made = [entropy.identifier("con_") for _ in range(3)]
+    assert made == sorted(made)
+    assert made[0].startswith("con_01ARYZ6S41")  # the example of the ULID specification
+    assert all(re.fullmatch(r"con_[0-9A-HJKMNP-TV-Z]{26}", one) for one in made)
+
+
+def test_boot_id() -> None:
+    """This boot has a name, which does not change."""
+    assert boot_id()
+    assert boot_id() == boot_id()
+
+
+def test_this_process_lives() -> None:
+    """Neither an identity nor a lease owner of a running process is dead."""
+    assert not is_dead(process_identity(), boot_id())
+    assert not is_dead(lease_owner(SystemEntropy()), boot_id())
+    assert lease_owner(SystemEntropy()) != lease_owner(SystemEntropy())
+
+
+def test_another_thread_is_the_same_process() -> None:
+    """Identity is of the process, not of the thread."""
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(process_identity()))
+    thread.start()
+    thread.join()
+    assert found == [process_identity()]
+
+
+@linux
+def test_killed_process_is_dead() -> None:
+    """A process that was killed is dead: before its parent took note, and after."""
+    code = (
+        "import sys; from cloudbeds_auth.system import *; print(lease_owner(SystemEntropy()), flush=True); "
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        owner = process.stdout.readline().decode().strip()
+        assert not is_dead(owner, boot_id())
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert is_dead(owner, boot_id())
+    assert is_dead(owner, boot_id())
+
+
+@linux
+def test_pid_that_was_used_again() -> None:
+    """The same pid with another start time is another process."""
+    namespace, pid, start = process_identity().split("/")
+    assert is_dead(f"{namespace}/{pid}/{int(start) - 1}", boot_id())
+    assert is_dead(f"{namespace}/{pid}/{int(start) - 1}/01RANDOM", boot_id())
+
+
+@linux
+def test_other_namespace_is_unknown() -> None:
+    """A pid of another container says nothing: not dead."""
+    _, pid, start = process_identity().split("/")
+    assert not is_dead(f"1/{pid}/{int(start) - 1}", boot_id())
+    assert not is_dead(f"unknown/{pid}/{start}", boot_id())
+
+
+@linux
+@pytest.mark.parametrize("rest", ["", "0/1", "-1/1", "x/1", "٣/1", f"{'9' * 30}/1", "1/unknown"])
+def test_nonsense_is_never_dead(rest: str) -> None:
+    """What cannot be read, or a start that nobody knows, is not called dead."""
+    namespace = process_identity().split("/")[0]
+    assert not is_dead(f"{namespace}/{rest}", boot_id()) or rest.startswith("9")
+    assert not is_dead(rest, boot_id())
+
+
+def test_another_boot_is_dead() -> None:
+    """Every process of an earlier boot of this machine is gone; an unknown boot decides nothing."""
+    assert is_dead(process_identity(), "00000000-0000-0000-0000-000000000000")
+    assert not is_dead(process_identity(), "")
+
+
+@linux
+def test_name_with_parentheses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A process may call itself `a) S 1 (b`: fields are counted from the last parenthesis."""
+    (tmp_path / "7").mkdir()
+    fields = " ".join(["R", *(str(number) for number in range(4, 23))])
+    (tmp_path / "7" / "stat").write_text(f"7 (a) S 1 (b) {fields}\n")
+    (tmp_path / "self").symlink_to(str(os.getpid()))
+    monkeypatch.setattr(system, "PROC", tmp_path)
+    assert system._process(7) == system.Process("R", 20, "22")
+    assert system._process(8) is None
+
+
+@linux
+def test_foreign_proc_is_not_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where /proc shows another pid namespace, start times are unknown and nobody is called dead."""
+    (tmp_path / "self").symlink_to("1")
+    monkeypatch.setattr(system, "PROC", tmp_path)
+    assert process_identity() == f"unknown/{os.getpid()}/unknown"
+    assert not is_dead(process_identity(), "")
+
+
+@pytest.mark.row("F59")
+def test_private_folder(tmp_path: Path) -> None:
+    """A folder that is made is closed to others; one of ours is closed again; a foreign one is left alone."""
+    made = tmp_path / "a" / "b"
+    private_folder(made)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    ours = tmp_path / "cloudbeds-auth"
+    ours.mkdir(mode=0o755)
+    private_folder(ours)
+    assert stat.S_IMODE(ours.stat().st_mode) == 0o700
+    project = tmp_path / "project"
+    project.mkdir()
+    project.chmod(0o755)
+    private_folder(project)
+    assert stat.S_IMODE(project.stat().st_mode) == 0o755
+
+
+@pytest.mark.row("F59")
+def test_folder_that_anybody_may_write(tmp_path: Path) -> None:
+    """A folder where anybody may replace files is refused, with the command that mends it; a sticky one is not."""
+    path = tmp_path / "open"
+    path.mkdir()
+    path.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="chmod o-w"):
+        private_folder(path)
+    path.chmod(0o1777)
+    private_folder(path)
+
+
+def test_folder_that_is_a_file(tmp_path: Path) -> None:
+    """A file in the folder's place is refused."""
+    path = tmp_path / "file"
+    path.touch()
+    with pytest.raises(ConfigurationError, match="not a folder"):
+        private_folder(path)
+    with pytest.raises(ConfigurationError, match="cannot be used"):
+        private_folder(path / "below")
+
+
+@pytest.mark.row("A56")
+def test_private_file(tmp_path: Path) -> None:
+    """A private file has mode 0600 whatever the umask says, and no draft stays behind."""
+    before = os.umask(0)
+    try:
+        write_private(tmp_path / "x", b"one", exclusive=True)
+        write_private(tmp_path / "x", b"two", exclusive=False)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").read_bytes() == b"two"
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.row("A56")
+def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
+    """A link that an attacker placed is replaced or refused, never written through."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("untouched")
+    link.symlink_to(target)
+    with pytest.raises(FileExistsError):
+        write_private(link, b"x", exclusive=True)
+    write_private(link, b"x", exclusive=False)
+    assert target.read_text() == "untouched"
+    assert not link.is_symlink()
+    dangling = tmp_path / "dangling"
+    dangling.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        write_private(dangling, b"x", exclusive=True)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_one_of_many_wins(tmp_path: Path) -> None:
+    """Of several that write exclusively at once exactly one succeeds, and its content is whole."""
+    path, wins = tmp_path / "key", []
+
+    def race(content: bytes) -> None:
+        try:
+            write_private(path, content, exclusive=True)
+            wins.append(content)
+        except FileExistsError:
+            pass
+
+    threads = [threading.Thread(target=race, args=(bytes([65 + number]) * 100,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [path.read_bytes()] == wins
+
+
+def test_without_hard_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file system that knows no hard links still gets the file, once."""
+
+    def no_links(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    write_private(tmp_path / "x", b"one", exclusive=True)
+    assert (tmp_path / "x").read_bytes() == b"one"
+    with pytest.raises(FileExistsError):
+        write_private(tmp_path / "x", b"two", exclusive=True)
+
+
+MOUNTS = r"""22 1 8:1 / / rw,relatime - overlay overlay rw
+30 22 0:30 / /srv rw - ext4 /dev/sda1 rw
+31 30 0:31 / /srv/share rw shared:1 master:2 - nfs4 server:/x rw
+32 30 0:32 / /srv/with\040space rw - cifs //server/x rw
+33 30 0:33 / /srv/share/local rw - tmpfs tmpfs rw
+34 30 0:34 / /srv/covered rw - nfs server:/y rw
+35 34 0:35 / /srv/covered rw - ext4 /dev/sdb1 rw
+36 30 0:36 / /srv/ssh rw - fuse.sshfs host:/ rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/x.sqlite3", None),
+        ("/srv/x", None),
+        ("/srv/share/x", "nfs4"),
+        ("/srv/shared/x", None),
+        ("/srv/share/local/x", None),
+        ("/srv/with space/deep/x", "cifs"),
+        ("/srv/covered/x", None),
+        ("/srv/ssh/x", "fuse.sshfs"),
+    ],
+)
+@pytest.mark.row("F60")
+def test_network_file_system(path: str, kind: str | None, tmp_path: Path) -> None:
+    """The innermost, last mount decides; overlay, as in containers, is not a network file system."""
+    mountinfo = tmp_path / "mountinfo"
+    mountinfo.write_text(MOUNTS)
+    assert network_file_system(Path(path), mountinfo) == kind
+
+
+def test_no_mountinfo(tmp_path: Path) -> None:
+    """Where it cannot be told, None."""
+    assert network_file_system(tmp_path, tmp_path / "missing") is None
+    assert network_file_system(tmp_path) is None

@@ -1,0 +1,258 @@
+"""The resource API as we ask it: the proof call, the list of hotels, the disconnect, the way to the approval page."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import httpx2
+import pytest
+from tests.wire.rawserver import RawServer, Respond, answer, drip, raw, reset, serving, silence
+
+from cloudbeds_auth.core.nouns import App, User
+from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.vendor import Vendor
+from cloudbeds_auth.wire.vendor import HttpVendor
+
+ACCESS = Secret("a1")
+USER = {"user_id": 123, "first_name": "Ada", "last_name": "Hotelier", "email": "ada@example.com"}
+
+
+@asynccontextmanager
+async def vendor(*respond: Respond, deadline: float = 20.0) -> AsyncIterator[tuple[HttpVendor, RawServer]]:
+    """A vendor over a real socket."""
+    async with serving(*respond) as server:
+        made = HttpVendor(server.url, "v1.3", f"{server.url}/oauth", Timing.of(deadline))
+        try:
+            yield made, server
+        finally:
+            await made.aclose()
+
+
+async def judged(respond: Respond, deadline: float = 20.0) -> Verdict:
+    """The verdict on one answer of userinfo."""
+    async with vendor(respond, deadline=deadline) as (made, _):
+        return await made.userinfo(ACCESS)
+
+
+async def test_userinfo_request() -> None:
+    """The proof call is a plain GET with the bearer and no cookie, over one kept connection."""
+    head = "Set-Cookie: session=1\r\n"
+    async with vendor(answer(json.dumps(USER), head=head)) as (made, server):
+        port: Vendor = made
+        for _ in range(3):
+            assert await port.userinfo(ACCESS) == Proof(User("123", "Ada Hotelier", "ada@example.com"))
+        assert server.connections == 1
+        for peer in server.peers:
+            assert peer.line == "GET /api/v1.3/userinfo"
+            assert peer.head["authorization"] == "Bearer a1"
+            assert peer.head["accept-encoding"] == "identity"
+            assert "cookie" not in peer.head
+
+
+async def test_used_again_after_close() -> None:
+    """Closing ends the connections, not the object."""
+    async with vendor(answer(json.dumps(USER))) as (made, server):
+        for _ in range(2):
+            assert isinstance(await made.userinfo(ACCESS), Proof)
+            await made.aclose()
+        assert server.connections == 2
+
+
+DENIED = json.dumps({"error": "access_denied", "hint": "Access token is invalid"})
+
+
+async def test_verdicts() -> None:
+    """The vendor's own words arrive as what they mean."""
+    assert isinstance(await judged(answer(DENIED, "401 Unauthorized")), DeadToken)
+    inactive = {"success": False, "message": "User who approved this connection is not active anymore"}
+    assert await judged(answer(json.dumps(inactive))) == DeadGrant("user_inactive")
+
+
+NOTHING: dict[str, Respond] = {
+    "page": answer("<html>", kind="text/html"),
+    "page with 401": answer("<html>", "401 Unauthorized", kind="text/html"),
+    "redirect": answer("{}", "302 Found", head="Location: /login\r\n"),
+    "429": answer("{}", "429 Too Many Requests"),
+    "404": answer("{}", "404 Not Found"),
+    "500": answer("{}", "500 Internal Server Error"),
+    "success false": answer('{"success": false}'),
+    "cut": raw(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{", close=True),
+    "gzip": answer(gzip.compress(json.dumps(USER).encode()), head="Content-Encoding: gzip\r\n"),
+    "oversized": answer(json.dumps(USER | {"x": "y" * 1024 * 1024})),
+    "reset": reset,
+}
+
+
+@pytest.mark.parametrize("case", NOTHING)
+async def test_proves_nothing(case: str) -> None:
+    """Outages, pages, limits and cut answers are inconclusive, and nothing is raised."""
+    assert isinstance(await judged(NOTHING[case]), Inconclusive)
+
+
+@pytest.mark.parametrize("respond", [silence, drip(b"HTTP/1.1 200 OK\r\nX: ")], ids=["silence", "drip"])
+async def test_deadline(respond: Respond) -> None:
+    """A proof call ends within the deadline."""
+    assert await judged(respond, 0.3) == Inconclusive("no complete answer (TimeoutError)")
+
+
+async def test_unreachable() -> None:
+    """No such host: inconclusive."""
+    made = HttpVendor("http://nobody.invalid", "v1.3", "http://nobody.invalid", Timing())
+    assert await made.userinfo(ACCESS) == Inconclusive("no complete answer (ConnectError)")
+    assert await made.properties(ACCESS) == ()
+    assert not await made.disable_app(ACCESS, ("1",))
+    await made.aclose()
+
+
+def hotels(data: object) -> str:
+    """An answer of getHotels."""
+    return json.dumps({"success": True, "data": data, "count": 1, "total": 1})
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ([{"propertyID": "1000", "propertyName": "Ada"}, {"propertyID": 1001}], ("1000", "1001")),
+        ([[{"propertyId": "1000"}], [{"propertyID": "1001"}]], ("1000", "1001")),
+        ([{"propertyID": "1000"}, {"propertyID": "1000"}], ("1000",)),
+        ({"propertyID": "1000"}, ("1000",)),
+        ([None, "x", {}, {"propertyID": True}, {"propertyID": ""}, {"propertyID": None}], ()),
+        ([[[[[[{"propertyID": "deep"}]]]]]], ()),
+        (None, ()),
+        ("1000", ()),
+    ],
+)
+async def test_properties(data: object, found: tuple[str, ...]) -> None:
+    """Ids are read however the list is nested and typed; nonsense is no property."""
+    async with vendor(answer(hotels(data))) as (made, server):
+        assert await made.properties(ACCESS) == found
+        assert server.peers[0].line == "GET /api/v1.3/getHotels?pageNumber=1&pageSize=100"
+        assert server.peers[0].head["authorization"] == "Bearer a1"
+
+
+async def test_properties_over_pages() -> None:
+    """A group of more hotels than a page holds is read to its end."""
+    pages = [[{"propertyID": f"{page}-{number}"} for number in range(size)] for page, size in enumerate((100, 100, 7))]
+    async with vendor(*(answer(hotels(page)) for page in pages)) as (made, server):
+        assert len(await made.properties(ACCESS)) == 207
+        assert [peer.line.split("=")[1].split("&")[0] for peer in server.peers] == ["1", "2", "3"]
+
+
+async def test_properties_when_pages_are_ignored() -> None:
+    """A server that answers every page with the first one is asked twice, not for ever."""
+    page = [{"propertyID": str(number)} for number in range(100)]
+    async with vendor(answer(hotels(page))) as (made, server):
+        assert len(await made.properties(ACCESS)) == 100
+        assert len(server.peers) == 2
+
+
+@pytest.mark.parametrize("case", NOTHING)
+async def test_properties_unreadable(case: str) -> None:
+    """Whatever goes wrong, nothing is said instead of half."""
+    full = answer(hotels([{"propertyID": str(number)} for number in range(100)]))
+    async with vendor(full, NOTHING[case]) as (made, _):
+        assert await made.properties(ACCESS) == ()
+
+
+async def test_disable_app() -> None:
+    """The app's state is posted for each property."""
+    async with vendor(answer('{"success": true}')) as (made, server):
+        assert await made.disable_app(ACCESS, ("1000", "1001"))
+        assert [peer.line for peer in server.peers] == ["POST /api/v1.3/postAppState"] * 2
+        forms = [parse_qs(peer.body) for peer in server.peers]
+        assert forms == [{"app_state": ["disabled"], "propertyID": [one]} for one in ("1000", "1001")]
+        assert server.peers[0].head["content-type"] == "application/x-www-form-urlencoded"
+
+
+async def test_disable_app_without_properties() -> None:
+    """No property known: the grant's own."""
+    async with vendor(answer('{"success": "true"}')) as (made, server):
+        assert await made.disable_app(ACCESS, ())
+        assert parse_qs(server.peers[0].body) == {"app_state": ["disabled"]}
+
+
+@pytest.mark.parametrize("case", NOTHING)
+async def test_disable_app_not_noted(case: str) -> None:
+    """One property that was not taken note of is enough for "no"; the others are told all the same."""
+    async with vendor(NOTHING[case], answer('{"success": true}')) as (made, server):
+        assert not await made.disable_app(ACCESS, ("1000", "1001"))
+        assert len(server.peers) == 2
+
+
+async def test_disable_app_that_is_gone() -> None:
+    """An app that the hotel disconnected before counts as taken note of."""
+    gone = {"success": False, "message": "Application is not available to be connected. Reach out to X."}
+    async with vendor(answer(json.dumps(gone))) as (made, _):
+        assert await made.disable_app(ACCESS, ("1000",))
+
+
+APP = App("default", "client-1", (Secret("canary"),), "https://app.example.com/callback?", ("read:hotel", "read:guest"))
+
+
+def authorization_url(url: str, app: App = APP) -> str:
+    """The approval address under an authorization endpoint."""
+    return HttpVendor("https://api.cloudbeds.com", "v1.3", url, Timing()).authorization_url(app, "state-1")
+
+
+def test_authorization_url() -> None:
+    """RFC 6749 section 4.1.1, spaces as %20, no secret."""
+    url = authorization_url("https://api.cloudbeds.com/api/v1.3/oauth")
+    assert url.startswith("https://api.cloudbeds.com/api/v1.3/oauth?")
+    assert parse_qsl(urlsplit(url).query) == [
+        ("client_id", "client-1"),
+        ("redirect_uri", "https://app.example.com/callback?"),
+        ("response_type", "code"),
+        ("state", "state-1"),
+        ("scope", "read:hotel read:guest"),
+    ]
+    assert "scope=read%3Ahotel%20read%3Aguest" in url
+    assert "canary" not in url
+
+
+def test_authorization_url_without_scopes() -> None:
+    """No scope was set: none is sent."""
+    assert "scope" not in authorization_url("https://x/oauth", App("d", "c", (), "https://y/z"))
+
+
+def test_authorization_url_with_a_query() -> None:
+    """The vendor's generated address keeps its own parameters; ours are not doubled."""
+    url = authorization_url("https://hotels.cloudbeds.com/oauth?theme=a+b&client_id=old&state=&empty=")
+    query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    assert query[:2] == [("theme", "a b"), ("empty", "")]
+    assert [value for name, value in query if name == "client_id"] == ["client-1"]
+    assert [value for name, value in query if name == "state"] == ["state-1"]
+
+
+async def test_given_transport_stays_open() -> None:
+    """A transport that was given is used for everything and closed by whoever gave it."""
+    seen: list[str] = []
+
+    class Answering(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            seen.append(str(request.url))
+            return httpx2.Response(200, json=USER)
+
+        async def aclose(self) -> None:
+            raise AssertionError
+
+    made = HttpVendor("https://api.cloudbeds.com", "v1.3", "https://x", Timing(), Answering())
+    assert isinstance(await made.userinfo(ACCESS), Proof)
+    await made.aclose()
+    assert seen == ["https://api.cloudbeds.com/api/v1.3/userinfo"]
+
+
+async def test_unexpected_error_is_inconclusive() -> None:
+    """Even a bug beneath says nothing about the token."""
+
+    class Broken(httpx2.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            raise RuntimeError("canary")
+
+    made = HttpVendor("https://api.cloudbeds.com", "v1.3", "https://x", Timing(), Broken())
+    assert await made.userinfo(ACCESS) == Inconclusive("no complete answer (RuntimeError)")
