@@ -28,15 +28,25 @@ async def connected(made: World) -> str:
         return (await vault.finish_authorization(code=back["code"][0], state=back["state"][0])).id
 
 
+def spawn(made: World, connection: str) -> subprocess.Popen[str]:
+    """One process of the herd."""
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), connection, str(CALLERS)],
+        env={**os.environ, **made.settings},
+        cwd=made.folder,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
 @pytest.mark.parametrize("variant", ["V2/n", "V0/n", "V6"])
 def test_eight_processes_of_two_hundred_callers_cost_one_refresh(variant: str, tmp_path: Path) -> None:
     """1,600 callers in 8 processes on one SQLite file name the same dead token: the vendor sees one refresh."""
     with world(tmp_path, "--auto-approve", "--variant", variant, CLOUDBEDS_AUTH_TOKEN_TIMEOUT="20") as made:
         connection = asyncio.run(connected(made))
-        env = {**os.environ, **made.settings}
-        command = [sys.executable, str(SCRIPT), connection, str(CALLERS)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        herd = [subprocess.Popen(command, env=env, cwd=tmp_path, text=True, **pipes) for _ in range(PROCESSES)]
+        herd = [spawn(made, connection) for _ in range(PROCESSES)]
         try:
             for process in herd:
                 assert process.stdout
