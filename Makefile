@@ -23,16 +23,21 @@ endef
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Rebuilt when the lock's content (not its date) or the interpreter changes; an interrupted build leaves no stamp.
+# Made anew when the lock's content (not its date) or the interpreter changes; our own package is put in again when
+# pyproject.toml changes. An interrupted build leaves no stamp, so the next one starts afresh.
 venv: ## make .venv from the hash-pinned lock
 	@python=$$($(FIND_PYTHON)) || exit 1; \
-	want=$$("$$python" -c 'import hashlib, sys; print(hashlib.sha256(b"".join(open(f, "rb").read() for f in sys.argv[1:])).hexdigest(), sys.version.split()[0])' $(LOCK) pyproject.toml) || exit 1; \
-	if [ "$$(cat $(STAMP) 2>/dev/null)" != "$$want" ] || ! $(BIN)/python -c 'import cloudbeds_auth' 2>/dev/null; then \
-	  echo "setting up $(VENV) with $$python (once, about a minute)"; \
+	sum() { "$$python" -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest(), sys.version.split()[0])' "$$1"; }; \
+	lock=$$(sum $(LOCK)) && project=$$(sum pyproject.toml) || exit 1; \
+	if [ "$$(cat $(STAMP) 2>/dev/null)" != "$$lock" ] || ! $(BIN)/python -c '' 2>/dev/null; then \
+	  echo "setting up $(VENV) with $$python (once, about half a minute)"; \
 	  rm -rf $(VENV) && "$$python" -m venv $(VENV) && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK) && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
-	  echo "$$want" > $(STAMP); \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK) || exit 1; \
+	  echo "$$lock" > $(STAMP); \
+	fi; \
+	if [ "$$(cat $(STAMP)-project 2>/dev/null)" != "$$project" ]; then \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . || exit 1; \
+	  echo "$$project" > $(STAMP)-project; \
 	fi
 
 demo: venv ## the whole journey against the simulator, step by step

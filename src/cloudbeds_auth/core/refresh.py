@@ -109,9 +109,12 @@ def unresolved(row: Grant, timing: Timing) -> bool:
     return row.intent_age is not None and row.intent_age < timing.unresolved
 
 
-def servable(row: Grant, rejected: int | None) -> bool:
-    """SERVE: the stored access token is unexpired and nobody named it as rejected."""
-    return row.valid_for > 0 and row.generation != rejected
+def servable(row: Grant, ask: Ask) -> bool:
+    """SERVE: the stored access token is unexpired and nobody named it as rejected.
+
+    An operator asked for a refresh and is told when there was none.
+    """
+    return row.valid_for > 0 and row.generation != ask.rejected and not ask.operator
 
 
 def candidates(tokens: Sequence[StoredToken]) -> list[StoredToken]:

@@ -70,6 +70,15 @@ def upstream_path(raw_path: bytes, prefix: bytes = PREFIX) -> Target:
     return Target(identifier.decode("ascii"), path)
 
 
+def refuse_token(raw_query: bytes) -> None:
+    """Raise InvalidRequest when a query holds `access_token` in any spelling (RFC 6750 section 5.3, A45)."""
+    if not raw_query:
+        return
+    names = (unquote_plus(part.partition("=")[0]) for part in raw_query.decode("latin-1").split("&"))
+    if any(name.strip().lower() == "access_token" for name in names):
+        raise InvalidRequest("a token never travels in an address", next_step="send it in `Authorization: Bearer`")
+
+
 def query_of(raw_query: bytes) -> str:
     """The query as it is passed on; raises InvalidRequest for a token in it (A45) or line breaks (A39)."""
     if not raw_query:
@@ -79,8 +88,7 @@ def query_of(raw_query: bytes) -> str:
     query = raw_query.decode("ascii")
     if _QUERY_CONTROL.search(query):
         raise InvalidRequest("the query holds an encoded line break or control character")
-    if any(unquote_plus(part.partition("=")[0]).strip().lower() == "access_token" for part in query.split("&")):
-        raise InvalidRequest("a token never travels in an address", next_step="send it in `Authorization: Bearer`")
+    refuse_token(raw_query)
     return query
 
 

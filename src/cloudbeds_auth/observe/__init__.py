@@ -12,6 +12,8 @@ from cloudbeds_auth.ports.observer import Fact, Observer
 
 LOGGER = "cloudbeds_auth"
 GRAVE = ("refused", "required", "lost", "failed", "unavailable", "broken", "denied", "waits", "ambiguous", "dead")
+# A library is silent until the program that uses it configures logging.
+logging.getLogger(LOGGER).addHandler(logging.NullHandler())
 FREQUENT = frozenset({"call", "proxied", "token_served"})
 
 

@@ -136,12 +136,12 @@ class Refresher:
 
     def _serve(self, row: Grant, ask: Ask, error: Error) -> Served:
         """SERVE: the stored token while it is unexpired and nobody named it as rejected, else the error."""
-        if servable(row, ask.rejected):
+        if servable(row, ask):
             return Served(row)
         raise error
 
     def _held_back(self, row: Grant, ask: Ask) -> Served | HeldBack:
-        if servable(row, ask.rejected):
+        if servable(row, ask):
             return Served(row)
         kind = RefreshInDoubt if row.refusals or row.intent is not None else TokenEndpointUnavailable
         return HeldBack(row.held_back, kind(connection_id=row.connection_id, retry_after=row.held_back))
