@@ -104,8 +104,7 @@ class Access:
         except ReauthorizationRequired:
             self.forget(connection_id)
             raise
-        self._remember(served.grant)
-        return served.token
+        return self._remember(served.grant)
 
     async def _current(self, connection_id: str) -> Grant:
         """The row that speaks for the connection; a candidate that was left behind is gone on with first."""
@@ -139,10 +138,9 @@ class Access:
             with suppress(Error):
                 served = await self._refresher.refresh(Ask(row.id, seen=row.generation))
                 return self._remember(served.grant)
-        self._remember(row)
         if row.stale_in <= 0:
             self._refresh_behind(row)
-        return row.token()
+        return self._remember(row)
 
     def _remember(self, row: Grant) -> AccessToken:
         """Keep the newest generation in memory, unless a refresh that is sending is about to replace it."""

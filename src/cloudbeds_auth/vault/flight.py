@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from cloudbeds_auth.core.nouns import AccessToken, Grant
+from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.errors import Error, RefreshPending
 from cloudbeds_auth.vault.world import World
@@ -25,11 +25,6 @@ class Served:
 
     grant: Grant
     proven: bool = False
-
-    @property
-    def token(self) -> AccessToken:
-        """The access token as callers get it."""
-        return self.grant.token()
 
 
 class Flight:
@@ -88,8 +83,11 @@ class Flights:
             await self._landed(until, flight)  # it brought the very token that was rejected: ask by ourselves
 
     async def drain(self) -> None:
-        """Wait until every flight has landed: what is being refreshed is committed."""
+        """End what only waits, and wait until what is being sent has come back and is committed."""
         while self._flights:
+            for flight in self._flights.values():
+                if not flight.sending:
+                    flight.task.cancel()
             await asyncio.wait([flight.task for flight in self._flights.values()])
 
     def _take_off(self, ask: Ask) -> Flight:

@@ -176,15 +176,17 @@ class Refresher:
         app = world.app(row.app)
         for token in candidates(row.tokens):
             fence = Fence(row.id, row.generation, at.lease.epoch)
+            at.flight.sending = True
             try:
                 written = await world.store.write_intent(
                     fence, token.position, lease=timing.lease, hold=timing.deadline
                 )
             except StoreUnavailable as error:
+                at.flight.sending = False
                 return self._serve(row, at.ask, error)  # nothing was sent
             if not written:
+                at.flight.sending = False
                 return Turn.RESTART
-            at.flight.sending = True
             self._before_sending(row.connection_id)
             begun = world.clock.steady()
             answer = await world.token_endpoint.refresh(app, at.chosen.secret, token.value)
@@ -193,6 +195,7 @@ class Refresher:
                 hand = InHand(answer.pair, token, world.clock.steady())
                 return await self._committer.commit(at.flight, at.lease, row, hand, at.chosen)
             ended = await self._settle(at, fence, row, answer)
+            at.flight.sending = False
             if ended is not None:
                 return ended
         return await self._count(at, row, REVOKED)
