@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cloudbeds_auth import system
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
 
     from cloudbeds_auth.observe.metrics import Metrics
     from cloudbeds_auth.wire.upstream import AiohttpUpstream
+
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +166,17 @@ def metrics() -> Metrics:
     from cloudbeds_auth.observe.metrics import Metrics
 
     return Metrics()
+
+
+@contextmanager
+def shared_metrics() -> Iterator[None]:
+    """A folder in which the workers of one service add up their numbers; set before any of them starts to count."""
+    with TemporaryDirectory(prefix="cloudbeds-auth-metrics-") as folder:
+        os.environ[METRICS_FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[METRICS_FOLDER]
 
 
 def upstream(settings: Settings) -> AiohttpUpstream:

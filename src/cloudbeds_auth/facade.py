@@ -12,9 +12,7 @@ from cloudbeds_auth.background import Background
 from cloudbeds_auth.compose import Engine, build, http_client
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
-from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.errors import UnknownConnection
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
@@ -236,12 +234,7 @@ class TokenVault:
 
     async def refresh(self, connection_id: str) -> Connection:
         """Refresh now, as an operator may: also where reauthorization is required."""
-        store = self._engine.world.store
-        await self._engine.candidates.resume(connection_id)
-        row = await store.current_grant(connection_id)
-        if row is None:
-            raise UnknownConnection(connection_id=connection_id)
-        await self._engine.refresher.refresh(Ask(row.id, seen=row.generation, operator=True))
+        await self._engine.access.refresh_now(connection_id)
         return await self.connection(connection_id)
 
     async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:

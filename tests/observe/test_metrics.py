@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from cloudbeds_auth.observe import Telling
+from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.observe.metrics import MOST_NAMES, Metrics, snake, status_class
 from cloudbeds_auth.ports.observer import Observer
 
@@ -51,27 +50,15 @@ def test_what_is_counted() -> None:
     assert "canary" not in "".join(lines)
 
 
-def test_connections_are_asked_when_rendering() -> None:
-    """The gauge is read at the scrape; a store that fails leaves out only the gauge."""
-    counts: dict[str, int] = {"fresh": 3, "reauthorization_required": 1}
-    telling = Telling()
-    metrics = Metrics(lambda: counts, lambda: telling.swallowed)
-    assert 'cloudbeds_auth_connections{state="fresh"} 3.0' in shown(metrics)
-    counts["fresh"] = 4
-    telling.swallowed = 2
-    lines = shown(metrics)
-    assert 'cloudbeds_auth_connections{state="fresh"} 4.0' in lines
-    assert "cloudbeds_auth_observer_errors_total 2.0" in lines
-
-    def broken() -> Mapping[str, int]:
-        raise RuntimeError("canary")
-
-    metrics = Metrics(broken, lambda: 0)
+def test_connections_are_shown_where_they_are_known() -> None:
+    """The gauge is what the caller counted at the scrape; a store that cannot count leaves out only the gauge."""
+    metrics = Metrics()
     metrics.happened("refreshed")
-    lines = shown(metrics)
-    assert not any("_connections" in line for line in lines)
-    assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0' in lines
-    assert "cloudbeds_auth_observer_errors_total 0.0" in lines
+    known = metrics.render({State.FRESH: 3, State.REAUTHORIZATION_REQUIRED: 1})[0].decode()
+    assert 'cloudbeds_auth_connections{state="fresh"} 3.0' in known
+    unknown = metrics.render(None)[0].decode()
+    assert "_connections" not in unknown
+    assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0' in unknown
 
 
 def test_labels_are_bounded() -> None:
@@ -113,11 +100,12 @@ def test_two_metrics_do_not_collide() -> None:
 
 WORKER = """
 import sys
+from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.observe.metrics import Metrics
-metrics = Metrics(lambda: {"fresh": 7})
+metrics = Metrics()
 metrics.happened("refreshed")
 if sys.argv[1:] == ["show"]:
-    sys.stdout.write(metrics.render()[0].decode())
+    sys.stdout.write(metrics.render({State.FRESH: 7})[0].decode())
 """
 
 

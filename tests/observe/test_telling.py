@@ -38,7 +38,11 @@ def test_broken_observer_is_counted() -> None:
     observer: Observer = telling
     for generation in range(3):
         observer.happened("refreshed", generation=generation)
-    assert before.told == after.told == [("refreshed", {"generation": number}) for number in range(3)]
+    failure: tuple[str, dict[str, Fact]] = ("observer_failed", {"observer": "Broken"})
+    told = [("refreshed", {"generation": number}) for number in range(3)]
+    for noting in (before, after):
+        assert [one for one in noting.told if one != failure] == told
+        assert noting.told.count(failure) == 3
     assert telling.swallowed == 3
 
 

@@ -6,6 +6,7 @@ Reading order: this file (the fan-out), `logs` (lines), `metrics` (numbers; only
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from cloudbeds_auth.observe.logs import FACTS
 from cloudbeds_auth.ports.observer import Fact, Observer
@@ -25,12 +26,20 @@ class Telling:
         self.swallowed = 0
 
     def happened(self, what: str, /, **facts: Fact) -> None:
-        """Tell everybody; never raises."""
+        """Tell everybody; never raises. That one of them is broken is told to the others."""
         for observer in self._observers:
-            try:
-                observer.happened(what, **facts)
-            except Exception:  # noqa: BLE001  # a broken log or metric is no reason to lose a hotel
+            if not self._told(observer, what, facts):
                 self.swallowed += 1
+                for other in self._observers:
+                    if other is not observer:
+                        self._told(other, "observer_failed", {"observer": type(observer).__name__})
+
+    def _told(self, observer: Observer, what: str, facts: Mapping[str, Fact]) -> bool:
+        try:
+            observer.happened(what, **facts)
+        except Exception:  # noqa: BLE001  # a broken log or metric is no reason to lose a hotel
+            return False
+        return True
 
 
 class LogObserver:

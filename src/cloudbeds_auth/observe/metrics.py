@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.ports.observer import Fact
 
 PREFIX = "cloudbeds_auth"
@@ -55,17 +56,9 @@ def snake(text: str) -> str:
 
 
 class Metrics:
-    """An Observer that counts.
+    """An Observer that counts, and renders what it counted."""
 
-    `connections` gives connections by state and is left out when it raises; `swallowed` gives how often an observer
-    broke (`Telling.swallowed`). Both are asked when rendering.
-    """
-
-    def __init__(
-        self,
-        connections: Callable[[], Mapping[str, int]] | None = None,
-        swallowed: Callable[[], int] | None = None,
-    ) -> None:
+    def __init__(self) -> None:
         registry = CollectorRegistry()
         self._counters = {
             name: Counter(f"{PREFIX}_{name}", text, [label], registry=registry)
@@ -76,7 +69,6 @@ class Metrics:
             for happening, name in TIMED.items()
         }
         self._registry = registry
-        self._asked = _Asked(connections, swallowed)
         self._seen: dict[str, set[str]] = {}
 
     def happened(self, what: str, /, **facts: Fact) -> None:
@@ -89,10 +81,11 @@ class Metrics:
         if what in TIMED and isinstance(seconds, int | float):
             self._durations[what].observe(seconds)
 
-    def render(self) -> tuple[bytes, str]:
-        """The text for Prometheus and its content type."""
+    def render(self, connections: Mapping[State, int] | None = None) -> tuple[bytes, str]:
+        """The text for Prometheus and its content type, with a gauge of `connections` by state where they are known."""
         shown = CollectorRegistry()
-        shown.register(self._asked)
+        if connections is not None:
+            shown.register(_Connections(connections))
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
             return generate_latest(shown), CONTENT_TYPE_LATEST
@@ -114,25 +107,15 @@ class Metrics:
         return value
 
 
-class _Asked:
-    """Metrics that are read when somebody asks."""
+class _Connections:
+    """A gauge of one moment: every worker would tell the same."""
 
-    def __init__(
-        self, connections: Callable[[], Mapping[str, int]] | None, swallowed: Callable[[], int] | None
-    ) -> None:
+    def __init__(self, connections: Mapping[State, int]) -> None:
         self._connections = connections
-        self._swallowed = swallowed
 
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client calls at every scrape."""
-        if self._swallowed is not None:
-            text = "Exceptions of logs, metrics and hooks that were swallowed"
-            yield CounterMetricFamily(f"{PREFIX}_observer_errors", text, value=self._swallowed())
-        if self._connections is not None:
-            gauge = GaugeMetricFamily(f"{PREFIX}_connections", "Connections by state", labels=["state"])
-            try:
-                for state, count in self._connections().items():
-                    gauge.add_metric([state], count)
-            except Exception:  # noqa: BLE001  # a store that does not answer must not take the other metrics away
-                return
-            yield gauge
+        gauge = GaugeMetricFamily(f"{PREFIX}_connections", "Connections by state", labels=["state"])
+        for state, count in self._connections.items():
+            gauge.add_metric([state], count)
+        yield gauge

@@ -59,6 +59,7 @@ class Authorizer:
         """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves."""
         world = self._world
         registration = world.app(app)
+        await self._must_exist(connection_id)
         state = world.entropy.token()
         await world.store.add_authorization(
             NewAuthorization(
@@ -82,8 +83,7 @@ class Authorizer:
         """A link that leads to at most one connection; `expires_in` in seconds."""
         world = self._world
         world.app(app)
-        if connection_id is not None and await world.store.connection(connection_id) is None:
-            raise UnknownConnection(connection_id=connection_id)
+        await self._must_exist(connection_id)
         token = world.entropy.token()
         await world.store.add_link(NewLink(hashed(token), app, reference, return_to, connection_id, expires_in))
         return Link(token, moment(world.clock.wall() + expires_in))
@@ -128,6 +128,10 @@ class Authorizer:
         """Wait until every exchange that runs is stored."""
         while self._finishing:
             await asyncio.wait(list(self._finishing.values()))
+
+    async def _must_exist(self, connection_id: str | None) -> None:
+        if connection_id is not None and await self._world.store.connection(connection_id) is None:
+            raise UnknownConnection(connection_id=connection_id)
 
     async def _spend(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization:
         spent = await self._world.store.spend_state(state_hash, browser_hash, code_hash)

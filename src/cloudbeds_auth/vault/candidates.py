@@ -8,7 +8,8 @@ from __future__ import annotations
 from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.core.refusals import DeadToken, Proof
-from cloudbeds_auth.errors import InvalidRequest, ReauthorizationRequired
+from cloudbeds_auth.errors import InvalidRequest, ReauthorizationRequired, RefreshInDoubt
+from cloudbeds_auth.vault.flight import GrantSuperseded
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
 
@@ -38,13 +39,27 @@ class Candidates:
             return None
         return await self._promote(candidate, verdict)
 
+    async def go_on(self, connection_id: str) -> None:
+        """The grant in use was superseded or refused: see to the newer one before the connection is read again.
+
+        Raises RefreshInDoubt while that one can be neither proven nor dropped: reading again would find the same.
+        """
+        if await self.resume(connection_id) is None and await self._world.store.candidate(connection_id) is not None:
+            raise RefreshInDoubt(
+                "the hotel approved again, and Cloudbeds could not yet be asked whether the new token works",
+                connection_id=connection_id,
+                retry_after=self._world.timing.backoff_first,
+            )
+
     async def _refreshed(self, candidate: Grant) -> Grant | None:
         ask = Ask(candidate.id, seen=candidate.generation, rejected=candidate.generation)
         try:
             return (await self._refresher.refresh(ask)).grant
         except ReauthorizationRequired:
             await self._world.store.drop_candidate(candidate.id, "Cloudbeds refused it twice")
-            return None
+        except GrantSuperseded:
+            pass  # an even newer approval came in
+        return None
 
     async def _promote(self, candidate: Grant, proof: Proof) -> Grant | None:
         store = self._world.store

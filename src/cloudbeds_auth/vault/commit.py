@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from cloudbeds_auth.core.nouns import Fence, Grant, Pair, StoredToken
+from cloudbeds_auth.core.nouns import Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.core.refusals import Proof
 from cloudbeds_auth.errors import ConnectionDisconnected, StoreUnavailable
 from cloudbeds_auth.ports.store import Written
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
-from cloudbeds_auth.vault.flight import Flight, Served
+from cloudbeds_auth.vault.flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.vault.lease import Lease, Leases
 from cloudbeds_auth.vault.world import World
 
@@ -49,6 +49,8 @@ class Committer:
                 continue
             if stored is None or written is Written.GONE:
                 raise ConnectionDisconnected(connection_id=row.connection_id)
+            if stored.role is Role.SUPERSEDED:
+                raise GrantSuperseded  # kept in its own row, and lent to nobody
             if written is Written.DONE:
                 return await self._publish(flight, stored, chosen)
             return Served(stored)  # the generation moved: this pair is not the newest, and is dropped

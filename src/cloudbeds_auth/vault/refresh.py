@@ -105,8 +105,11 @@ class Refresher:
         grant = await self._world.store.grant(flight.ask.grant_id)
         if grant is None:
             raise ConnectionDisconnected
-        chosen = await self._circuits.choose(self._world.app(grant.app))
-        lease = await self._leases.take(flight.ask, until)
+        try:
+            chosen = await self._circuits.choose(self._world.app(grant.app))
+            lease = await self._leases.take(flight.ask, until)
+        except StoreUnavailable as error:
+            return self._serve(grant, flight.ask, error)
         if isinstance(lease, Served):
             return lease
         async with self._leases.keep(lease):
@@ -242,8 +245,9 @@ class Refresher:
         if counted is Counted.MARKED:
             world.observer.happened("reauthorization_required", connection=row.connection_id, reason=reason)
             raise ReauthorizationRequired(connection_id=row.connection_id)
-        if counted is Counted.CANDIDATE:
-            raise GrantSuperseded
+        waiting = await world.store.candidate(row.connection_id)
+        if waiting is not None and waiting.id != row.id and not servable(row, at.ask):
+            raise GrantSuperseded  # a newer approval waits to be proven: whoever asked goes on with that one
         return self._serve(row, at.ask, RefreshInDoubt(
             "Cloudbeds refused every stored token once; it is asked again before anybody is asked to reconnect",
             connection_id=row.connection_id, retry_after=world.timing.refusal_interval,

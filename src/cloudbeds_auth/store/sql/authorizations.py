@@ -110,7 +110,8 @@ def add_candidate(
 
 def _home(now: Instant, begun: Row, connection_id: str, pair: Pair) -> Transaction[str]:
     """The connection that a new grant belongs to: the one asked for, the one that covers its property, or a new one."""
-    home: str | None = begun["connection_id"]
+    asked = yield from query_one("connection_row", connection_id=begun["connection_id"])
+    home: str | None = asked["id"] if asked else None
     if home is None:
         covering: set[str] = set()
         for property_id in pair.property_ids:

@@ -203,6 +203,8 @@ def count_refusal(now: Instant, fence: Fence, reason: str, interval: float) -> T
         return Counted.EARLY
     waiting = yield from query("candidates", connection_id=row["connection_id"])
     if any(other["id"] != row["id"] for other in waiting):
+        state = move(State(row["state"]), Event.PASS_REFUSED)
+        yield from query("hold", **fenced, not_before=now.steady + interval, state=state)
         return Counted.CANDIDATE
     state = move(State(row["state"]), Event.REAUTHORIZATION_REQUIRED)
     yield from query("mark", **fenced, state=state)

@@ -26,61 +26,74 @@ T = TypeVar("T")
 TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
 
+# What the world does to a database. Anything else (a broken constraint, a wrong statement) is a bug of ours, and trying
+# again would not mend it.
+NOT_NOW = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ReadOnlyError,
+    apsw.IOError,
+    apsw.FullError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.NoMemError,
+    apsw.InterruptError,
+    apsw.ProtocolError,
+    apsw.PermissionsError,
+)
 
-class SqliteDriver:
-    """Runs transactions over one file. `instant` is the clock; `version` is for tests of old SQLite builds."""
 
-    def __init__(self, path: Path, instant: Callable[[], Instant], *, version: int | None = None) -> None:
+class SqliteFile:
+    """One file and one connection to it, blocking. `instant` is the clock.
+
+    `version` and `vfs` are for tests: an old SQLite build, and a file system that fails on purpose.
+    """
+
+    def __init__(
+        self, path: Path, instant: Callable[[], Instant], *, version: int | None = None, vfs: str | None = None
+    ) -> None:
         self.path = path
         self._instant = instant
         self._version = durability.version_number() if version is None else version
-        self._opened_by = 0
+        self._vfs = vfs
         self._connection: apsw.Connection | None = None
         self._file: tuple[int, int] | None = None
-        self._left_behind: list[object] = []
 
-    async def read(self, body: Body[T]) -> T:
-        """One consistent view; writers of other processes are not held up."""
-        return await self._hop(body, "BEGIN")
-
-    async def write(self, body: Body[T]) -> T:
-        """Committed and synced when this returns."""
-        return await self._hop(body, "BEGIN IMMEDIATE")
-
-    async def close(self) -> None:
-        """Waits for the transaction that runs."""
-        if self._opened_by == os.getpid() and self._connection is not None:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._connection.close)
-            self._executor.shutdown()
-        self._connection = None
-        self._opened_by = 0
-
-    async def open(self) -> None:
+    def open(self) -> None:
         """Open or create the file, durable and with this version's schema; raises ConfigurationError."""
-        await self._hop(None, "BEGIN")
-
-    async def _hop(self, body: Body[T] | None, begin: str) -> T:
-        if self._opened_by != os.getpid():
-            self._reopen_after_fork()
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._run, body, begin)
-
-    def _reopen_after_fork(self) -> None:
-        # Closing the parent's connection here would drop the locks of this process's files: it is left as it is.
-        self._left_behind.append(self._connection)
-        self._connection = None
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="cloudbeds-auth-sqlite")
-        self._opened_by = os.getpid()
-
-    def _run(self, body: Body[T] | None, begin: str) -> T:
         try:
-            if self._connection is None:
-                self._connection = self._connect()
-            if body is None:
-                return None  # type: ignore[return-value]  # open() asks for nothing
-            self._same_file()
+            if self._vfs is None:
+                self._create_private()
+            connection = apsw.Connection(str(self.path), vfs=self._vfs)
+            connection.set_busy_timeout(BUSY_MILLISECONDS)
+            durability.claim_file(connection, str(self.path))
+            durability.settle_pragmas(connection, version=self._version)
+            self._migrate(connection)
+            self._file = self._identity()
+        except (apsw.Error, OSError) as error:
+            raise ConfigurationError(
+                f"the database at {self.path} cannot be opened: {_said(error)}",
+                next_step="make the file and its folder writable for this user, or set CLOUDBEDS_AUTH_DATABASE_URL",
+            ) from error
+        self._connection = connection
+
+    def run(self, body: Body[T], begin: str) -> T:
+        """One transaction, begun with `begin`: committed and synced when this returns. Raises StoreUnavailable."""
+        if self._connection is None:
+            self.open()
+        assert self._connection is not None  # noqa: S101 - open() raises otherwise
+        try:
+            self._must_be_the_same_file()
             return self._transaction(self._connection, body, begin)
-        except apsw.Error as error:
+        except NOT_NOW as error:
             raise StoreUnavailable(f"the database at {self.path} cannot be used: {_said(error)}") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _transaction(self, connection: apsw.Connection, body: Body[T], begin: str) -> T:
         connection.execute(begin)
@@ -93,33 +106,10 @@ class SqliteDriver:
             raise
         return result
 
-    def _connect(self) -> apsw.Connection:
-        try:
-            self._create_private()
-            connection = apsw.Connection(str(self.path))
-            connection.set_busy_timeout(BUSY_MILLISECONDS)
-            durability.claim_file(connection, str(self.path))
-            durability.settle_pragmas(connection, version=self._version)
-            self._migrate(connection)
-        except apsw.Error as error:
-            raise ConfigurationError(
-                f"the database at {self.path} cannot be opened: {_said(error)}",
-                next_step="make the file and its folder writable for this user, or set CLOUDBEDS_AUTH_DATABASE_URL",
-            ) from error
-        status = self.path.stat()
-        self._file = (status.st_dev, status.st_ino)
-        return connection
-
     def _create_private(self) -> None:
         """Nobody else reads the file; the write-ahead log takes its mode from it."""
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise ConfigurationError(
-                f"the database at {self.path} cannot be opened: {error.strerror}",
-                next_step="make the file and its folder writable for this user, or set CLOUDBEDS_AUTH_DATABASE_URL",
-            ) from error
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
     def _migrate(self, connection: apsw.Connection) -> None:
         # Each under the write lock: of two processes that start together, the second finds it done.
@@ -127,14 +117,63 @@ class SqliteDriver:
             step = partial(migrate.step, number=number, sql=sql, tables=TABLES)
             self._transaction(connection, step, "BEGIN IMMEDIATE")
 
-    def _same_file(self) -> None:
+    def _identity(self) -> tuple[int, int] | None:
+        if self._vfs is not None:
+            return None
+        status = self.path.stat()
+        return status.st_dev, status.st_ino
+
+    def _must_be_the_same_file(self) -> None:
         """A database that was deleted or replaced under us is not written to, and no empty one is made (F58)."""
         try:
-            status = self.path.stat()
+            found = self._identity()
         except OSError:
             raise StoreUnavailable(f"the database file {self.path} is gone") from None
-        if (status.st_dev, status.st_ino) != self._file:
+        if found != self._file:
             raise StoreUnavailable(f"the database file {self.path} was replaced while it was open: restart")
+
+
+class SqliteDriver:
+    """Runs a file's transactions on a thread of its own, and opens the file anew in a child after `fork()`."""
+
+    def __init__(self, path: Path, instant: Callable[[], Instant], *, version: int | None = None) -> None:
+        self._new_file = partial(SqliteFile, path, instant, version=version)
+        self._opened_by = 0
+        self._left_behind: list[SqliteFile] = []
+        self._file: SqliteFile
+        self._executor: ThreadPoolExecutor
+
+    async def read(self, body: Body[T]) -> T:
+        """One consistent view; writers of other processes are not held up."""
+        return await self._hop(lambda file: file.run(body, "BEGIN"))
+
+    async def write(self, body: Body[T]) -> T:
+        """Committed and synced when this returns."""
+        return await self._hop(lambda file: file.run(body, "BEGIN IMMEDIATE"))
+
+    async def open(self) -> None:
+        """Open or create the file; raises ConfigurationError."""
+        await self._hop(SqliteFile.open)
+
+    async def close(self) -> None:
+        """Waits for the transaction that runs."""
+        if self._opened_by == os.getpid():
+            await self._hop(SqliteFile.close)
+            self._executor.shutdown()
+            self._opened_by = 0
+
+    async def _hop(self, work: Callable[[SqliteFile], T]) -> T:
+        if self._opened_by != os.getpid():
+            self._begin_in_this_process()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._file)
+
+    def _begin_in_this_process(self) -> None:
+        if self._opened_by:
+            # Closing the parent's connection here would drop the locks of this process's files: it is left as it is.
+            self._left_behind.append(self._file)
+        self._file = self._new_file()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="cloudbeds-auth-sqlite")
+        self._opened_by = os.getpid()
 
 
 def _execute(connection: apsw.Connection, statement: Statement) -> Rows:
@@ -147,5 +186,5 @@ def _named(cursor: apsw.Cursor, row: apsw.SQLiteValues) -> Any:
     return {column[0]: value for column, value in zip(cursor.get_description(), row, strict=True)}
 
 
-def _said(error: apsw.Error) -> str:
+def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error)[:200]}"

@@ -68,6 +68,11 @@ UPDATE grants SET refusals = 1, first_refused = :now, first_reason = :reason, no
     intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state, problem = :reason
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
+-- name: hold
+UPDATE grants SET not_before = :not_before, intent_position = NULL, intent_epoch = NULL, intent_at = NULL,
+    state = :state, problem = :reason
+WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
+
 -- name: mark
 UPDATE grants SET refusals = refusals + 1, reauth = :reason, problem = :reason, not_before = NULL,
     intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state

@@ -1,0 +1,45 @@
+"""Which paths need no credential. Everything else is refused without one, whether it exists or not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
+# Paths with one variable segment, in the only spelling that is accepted: an encoded twin is not one of them.
+PATTERN = re.compile(r"/connect/[A-Za-z0-9_-]{1,256}\Z|/static/[a-z0-9-]{1,40}\.[a-z]{2,5}\Z")
+_SECRETIVE = re.compile(r"\A/(connect|hooks)/.*", re.DOTALL)
+
+
+class Anyone:
+    """The paths marked *anyone* in the public contract; `callbacks` are the paths of the redirect URIs."""
+
+    def __init__(self, callbacks: Iterable[str], further: Iterable[str] = ()) -> None:
+        self._exact = EXACT | frozenset(callbacks) | frozenset(further)
+
+    def may(self, raw_path: str) -> bool:
+        """Whether the path, exactly as it came over the wire, is open to anyone."""
+        return raw_path in self._exact or PATTERN.match(raw_path) is not None
+
+
+def callback_paths(redirect_uris: Iterable[str], public_url: str) -> tuple[str, ...]:
+    """The paths that the vendor sends browsers to, as they reach us: with the public URL's prefix and without it."""
+    prefix = path_prefix(public_url)
+    paths: list[str] = []
+    for uri in redirect_uris:
+        path = urlsplit(uri).path or "/"
+        paths.append(path)
+        if prefix and path.startswith(prefix + "/"):
+            paths.append(path[len(prefix) :])
+    return tuple(dict.fromkeys(paths))
+
+
+def path_prefix(public_url: str) -> str:
+    """The path of the public URL without its last slash: empty, or `/auth` behind a reverse proxy that strips it."""
+    return urlsplit(public_url).path.rstrip("/")
+
+
+def told(raw_path: str) -> str:
+    """A path as logs may show it: without the secret that a one-time link or a hook carries in it."""
+    return _SECRETIVE.sub(r"/\1/…", raw_path)

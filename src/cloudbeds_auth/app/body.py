@@ -1,0 +1,118 @@
+"""The body of a proxied request: kept when it is small enough to be sent again, else streamed once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.types import Receive
+
+from cloudbeds_auth.app.problems import BodyTooLarge, RequestTimedOut
+
+STALLED = 60.0  # seconds in which not one byte of an unfinished body came
+TO_KEEP = 120.0  # seconds for a body that is kept as a whole
+
+
+class ClientGone(Exception):
+    """The caller hung up; there is nobody left to answer."""
+
+
+class Body:
+    """Owns `receive`. `length`: the announced Content-Length, None without one. Limits are bytes.
+
+    After `fill`, either the whole body is here (`replayable`) or the rest is streamed once by `content`.
+    `answered` is set before the last byte of the answer: hanging up after it is no loss.
+    `failure` is what ended a streamed body early: whatever the upstream client makes of it, this is the cause.
+    """
+
+    def __init__(self, receive: Receive, *, length: int | None, keep: int, limit: int) -> None:
+        self._receive = receive
+        self._length = length
+        self._keep = keep
+        self._limit = limit
+        self._kept = b""
+        self._size = 0
+        self._ended = asyncio.Event()
+        self._streamed = False
+        self.answered = False
+        self.failure: Exception | None = None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the whole body is here and can be sent as often as needed."""
+        return self._ended.is_set() and not self._streamed
+
+    async def fill(self) -> None:
+        """Read what may be kept. Raises BodyTooLarge, RequestTimedOut, ClientGone."""
+        if self._length is not None and self._length > self._limit:
+            raise BodyTooLarge(f"the body has {self._length} bytes, more than {self._limit}")
+        if self._length is not None and self._length > self._keep:
+            return
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(TO_KEEP):
+                while not self._ended.is_set() and self._size <= self._keep:
+                    parts.append(await self._next())
+        except TimeoutError:
+            raise RequestTimedOut from None
+        self._kept = b"".join(parts)
+
+    def content(self) -> bytes | AsyncIterator[bytes]:
+        """What is sent: the bytes, or a stream that is good for one sending."""
+        if self._ended.is_set() and not self._streamed:
+            return self._kept
+        self._streamed = True
+        return _Rest(self)
+
+    async def hung_up(self) -> None:
+        """Return when the caller is gone; a body that still streams notices by itself."""
+        await self._ended.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def take(self) -> bytes | None:
+        """The next bytes of the stream, None at its end."""
+        if self._kept:
+            kept, self._kept = self._kept, b""
+            return kept
+        while not self._ended.is_set():
+            try:
+                async with asyncio.timeout(STALLED):
+                    chunk = await self._next()
+            except TimeoutError:
+                self.failure = RequestTimedOut()
+                raise self.failure from None
+            except (ClientGone, BodyTooLarge) as error:
+                self.failure = error
+                raise
+            if chunk:
+                return chunk
+        return None
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise BodyTooLarge(f"the body has more than {self._limit} bytes")
+        if not message.get("more_body", False):
+            self._ended.set()
+        return chunk
+
+
+class _Rest:
+    """The stream of a body; a plain iterator, because an abandoned generator would have to be finalised."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+
+    def __aiter__(self) -> _Rest:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._body.take()
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk

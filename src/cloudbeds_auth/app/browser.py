@@ -1,0 +1,227 @@
+"""The hotel's way: `/connect`, the approval page, the callback, "connected". Everything here is for a browser.
+
+A `state` is bound to the browser it was issued to, by a random id in a cookie; the callback of another browser, or of
+none, never exchanges a code (A01, A06). The redirect URI comes from the settings and never from a request (A13).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import parse_qsl, urlsplit
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from cloudbeds_auth.app.access import path_prefix
+from cloudbeds_auth.app.contracts import Vault
+from cloudbeds_auth.app.cookies import Cookies
+from cloudbeds_auth.app.door import host_name
+from cloudbeds_auth.app.pages import Pages, static_files
+from cloudbeds_auth.app.problems import MethodNotAllowed, NotFound, response
+from cloudbeds_auth.core.nouns import Begun, Finished
+from cloudbeds_auth.core.returns import allowed_return, origin_of, with_query
+from cloudbeds_auth.errors import (
+    AuthorizationDenied,
+    Error,
+    Forbidden,
+    InvalidRequest,
+    InvalidReturnTo,
+    StateMismatch,
+)
+
+MOST_PARAMETERS = 20
+_FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
+_CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
+
+
+class Browser:
+    """The handlers; one per service."""
+
+    def __init__(self, vault: Vault, callbacks: Iterable[str]) -> None:
+        settings = vault.settings
+        self._vault = vault
+        self._settings = settings
+        self._prefix = path_prefix(settings.public_url)
+        self._pages = Pages(self._prefix)
+        self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
+        self._static = static_files()
+        self.router = APIRouter(include_in_schema=False)
+        add = self.router.add_api_route
+        add("/connect", self.connect, methods=["GET"])
+        add("/connect/{one_time}", self.connect_once, methods=["GET"])
+        add("/connected", self.connected, methods=["GET"])
+        add("/static/{name}", self.static, methods=["GET"])
+        add("/favicon.ico", self.favicon, methods=["GET"])
+        for path in callbacks:
+            add(path, self.callback, methods=["GET"])
+
+    async def connect(self, request: Request) -> Response:
+        """Start an approval in this browser; only where the operator lets anybody start one."""
+        try:
+            if not self._settings.open_connect:
+                raise Forbidden("a connection starts with a one-time link here", next_step="ask for a link")
+            asked = parameters(request, "app", "return_to", "reference")
+            return_to = asked.get("return_to")
+            if return_to is not None:
+                allowed_return(return_to, self._settings.return_origins)
+            if (elsewhere := self._elsewhere(request)) is not None:
+                return redirect(elsewhere)
+            browser = self._browser(request)
+            begun = await self._vault.begin_authorization(
+                app=asked.get("app") or "default",
+                return_to=return_to,
+                reference=asked.get("reference"),
+                browser=browser,
+            )
+            return self._off(request, begun, browser)
+        except Error as error:
+            return self._pages.problem(error, _again(request) if error.status >= 500 else None)
+
+    async def connect_once(self, request: Request, one_time: str) -> Response:
+        """Start the approval that a one-time link was made for."""
+        try:
+            if (elsewhere := self._elsewhere(request)) is not None:
+                return redirect(elsewhere)
+            browser = self._browser(request)
+            return self._off(request, await self._vault.begin_from_link(one_time, browser), browser)
+        except Error as error:
+            return self._pages.problem(error, _again(request) if error.status >= 500 else None)
+
+    async def callback(self, request: Request) -> Response:
+        """Where the vendor sends the browser back to (RFC 6749 section 4.1.2): one exchange, or none."""
+        try:
+            return await self._callback(request)
+        except Error as error:
+            return self._pages.problem(error, self._start_again(request))
+
+    async def connected(self, request: Request) -> Response:
+        """The page after the approval; anybody may see it, so it tells nothing that it was not told."""
+        try:
+            shown = parameters(request, "connection_id").get("connection_id", "")
+        except InvalidRequest as error:
+            return self._pages.problem(error, None)
+        return self._pages.connected(shown if _CONNECTION_ID.match(shown) else None)
+
+    async def static(self, name: str) -> Response:
+        """One of our few files."""
+        if name not in self._static:
+            return response(NotFound())
+        body, media = self._static[name]
+        return Response(body, headers={"content-type": media})
+
+    async def favicon(self) -> Response:
+        """The icon, for browsers that ask without being told."""
+        return await self.static("favicon.svg")
+
+    async def _callback(self, request: Request) -> Response:
+        if _has_body(request):
+            raise MethodNotAllowed("a callback is a GET without a body")
+        asked = parameters(request, "code", "state", "error", "error_description", "error_uri", "iss")
+        issuer = asked.get("iss")
+        if issuer is not None and issuer != self._vault.base_url:
+            raise StateMismatch("the answer names another server than the one that was asked (RFC 9207)")
+        browser = self._cookies.browser(request)
+        state = asked.get("state")
+        if not state:
+            raise StateMismatch("the callback came without a `state`")
+        if browser is None:
+            raise StateMismatch("this browser started no approval here")
+        code = asked.get("code")
+        if "error" in asked or not code:
+            return await self._denied(asked, state, browser)
+        return self._done(await self._vault.finish(code=code, state=state, browser=browser))
+
+    async def _denied(self, asked: dict[str, str], state: str, browser: str) -> Response:
+        """The hotel, or the vendor, said no: the state is spent, and nothing else changes."""
+        return_to = await self._vault.deny(state=state, browser=browser)
+        denial = AuthorizationDenied(_reason(asked))
+        back = self._checked(return_to)
+        if back is None:
+            raise denial
+        return self._cookies.forget_start(redirect(with_query(back, error=denial.code)))
+
+    def _done(self, finished: Finished) -> Response:
+        """To a clean address: the code stays in no history entry and in no referrer (A14)."""
+        connection = finished.connection
+        back = self._checked(finished.return_to)
+        if back is None:
+            where = with_query(f"{self._prefix}/connected", connection_id=connection.id)
+        else:
+            where = with_query(back, connection_id=connection.id, reference=connection.reference)
+        return self._cookies.forget_start(redirect(where))
+
+    def _checked(self, return_to: str | None) -> str | None:
+        """Checked when it was given and checked again now: the list of origins may have changed since."""
+        if return_to is None:
+            return None
+        try:
+            return allowed_return(return_to, self._settings.return_origins)
+        except InvalidReturnTo:
+            return None
+
+    def _browser(self, request: Request) -> str:
+        """This browser's id: the one it has (several tabs share it), else a new one."""
+        return self._cookies.browser(request) or self._vault.entropy.token()
+
+    def _off(self, request: Request, begun: Begun, browser: str) -> Response:
+        """To the approval page, the browser's id and the way back to the start in its cookies."""
+        return self._cookies.remember(redirect(begun.url), browser, _again(request))
+
+    def _elsewhere(self, request: Request) -> str | None:
+        """The same path on the redirect URI's host: a cookie set on another name would not come back with the code."""
+        home = urlsplit(self._settings.redirect_uri)
+        if host_name(request.headers.get("host", "").lower()) == (home.hostname or "").lower():
+            return None
+        prefix = self._prefix if self._prefix and home.path.startswith(self._prefix + "/") else ""
+        return f"{origin_of(self._settings.redirect_uri)}{prefix}{_again(request)}"
+
+    def _start_again(self, request: Request) -> str | None:
+        """Where this browser began, else the bare start where anybody may use it."""
+        start = self._cookies.start(request) or ("/connect" if self._settings.open_connect else None)
+        return None if start is None else self._prefix + start
+
+
+def parameters(request: Request, *names: str) -> dict[str, str]:
+    """The named query parameters; raises InvalidRequest when one of them came twice (RFC 6749 section 3.1, A07)."""
+    try:
+        pairs = parse_qsl(
+            request.scope["query_string"].decode("ascii"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS
+        )
+    except ValueError:
+        raise InvalidRequest("the query is not readable") from None
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if name in found and name in names:
+            raise InvalidRequest(f"the parameter `{name}` came twice")
+        found[name] = value
+    if any(not _is_plain(found[name]) for name in names if name in found and name not in _FOR_PEOPLE):
+        raise InvalidRequest("a parameter holds control characters")
+    return {name: found[name] for name in names if name in found}
+
+
+def redirect(where: str) -> Response:
+    """303: whatever the browser did here, it does a GET there."""
+    return Response(status_code=303, headers={"location": where})
+
+
+def _again(request: Request) -> str:
+    """The path and query that this request came with."""
+    query = request.scope["query_string"].decode("latin-1")
+    path: str = request.scope["raw_path"].decode("latin-1")
+    return f"{path}?{query}" if query else path
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+
+
+def _is_plain(value: str) -> bool:
+    return not any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in value)
+
+
+def _reason(asked: dict[str, str]) -> str:
+    """The vendor's own words, shortened; the page escapes them (A11)."""
+    words = asked.get("error_description") or asked.get("error") or ""
+    line = "".join(letter if letter.isprintable() else " " for letter in words)[:200].strip()
+    return f"Cloudbeds answered: {line}" if line else "Cloudbeds sent no code: the hotel did not approve"

@@ -1,0 +1,57 @@
+"""Alive, ready, and the numbers: `/healthz`, `/readyz`, `/metrics`. They tell no names, no addresses, no secrets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse, Response
+
+from cloudbeds_auth.app.contracts import Vault
+from cloudbeds_auth.app.headers import CODE
+from cloudbeds_auth.app.permits import Permit, need
+from cloudbeds_auth.core.callers import Scope
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.errors import Error, StoreUnavailable
+
+CHECK_WITHIN = 5.0  # seconds
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+async def alive() -> dict[str, str]:
+    """The process runs and answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def ready(request: Request) -> JSONResponse:
+    """The store can be written and the keys open what is in it; 503 with the failed check's name otherwise."""
+    vault = cast(Vault, request.app.state.vault)
+    problem: str | None = None
+    try:
+        async with asyncio.timeout(CHECK_WITHIN):
+            await vault.check()
+    except Error as error:
+        problem = error.code
+    except TimeoutError:
+        problem = StoreUnavailable.code
+    if problem is None:
+        return JSONResponse({"status": "ready", "checks": {"store": "ok"}})
+    return JSONResponse({"status": "unready", "checks": {"store": problem}}, 503, {CODE: problem, "retry-after": "1"})
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(request: Request, permit: Annotated[Permit, Depends(need(Scope.METRICS))]) -> Response:
+    """Prometheus text. A store that does not answer takes away its own gauge and nothing else."""
+    vault = cast(Vault, request.app.state.vault)
+    connections: Mapping[State, int] | None = None
+    with suppress(Error, TimeoutError):
+        async with asyncio.timeout(CHECK_WITHIN):
+            connections = await vault.count_states()
+    text, media = request.app.state.metrics(connections)
+    return Response(text, headers={"content-type": media})

@@ -1,0 +1,63 @@
+"""The hotel's pages: three templates, one style sheet, one icon; nothing is loaded from anywhere else.
+
+Everything a template shows is escaped, and the pages work without any script.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from starlette.responses import HTMLResponse
+
+from cloudbeds_auth.app.headers import CODE
+from cloudbeds_auth.app.problems import headers_of
+from cloudbeds_auth.errors import Error
+
+_MEDIA = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
+
+
+class Pages:
+    """Renders the pages; `prefix` is the public URL's path, before every link of ours."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._environment = Environment(
+            loader=PackageLoader(__name__, "templates"),
+            autoescape=select_autoescape(default=True, default_for_string=True),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def connected(self, connection_id: str | None) -> HTMLResponse:
+        """What the hotel sees after it approved."""
+        return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id)
+
+    def problem(self, error: Error, start_again: str | None) -> HTMLResponse:
+        """What happened, whether anything is lost, and a way to start again where there is one."""
+        return self._page(
+            "problem.html",
+            error.status,
+            headers_of(error),
+            title=error.title(),
+            detail=error.detail if error.detail != error.title() else None,
+            lost=error.lost,
+            next_step=error.next_step,
+            code=error.code,
+            start_again=start_again,
+        )
+
+    def _page(self, name: str, status: int, headers: dict[str, str], **values: str | None) -> HTMLResponse:
+        text = self._environment.get_template(name).render(prefix=self._prefix, **values)
+        return HTMLResponse(text, status, headers)
+
+
+def static_files() -> dict[str, tuple[bytes, str]]:
+    """Name to bytes and media type; there are few, so they are read once and nothing else can be asked for."""
+    found: dict[str, tuple[bytes, str]] = {}
+    for entry in files(__name__).joinpath("static").iterdir():
+        media = _MEDIA.get(entry.name.rpartition(".")[2])
+        if media is not None:
+            found[entry.name] = (entry.read_bytes(), media)
+    return found

@@ -1,0 +1,182 @@
+"""How an error looks over HTTP: `application/problem+json` (RFC 9457) with the stable code of the public contract."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cloudbeds_auth.app.headers import CODE, SECURITY
+from cloudbeds_auth.errors import Error, InvalidRequest, TryAgain, Unauthenticated
+
+TYPES = "https://cloudbeds-auth.readthedocs.io/en/stable/errors/#"
+DEFAULT_RETRY_AFTER = 1  # second
+
+log = logging.getLogger(__name__)
+
+
+class Misdirected(InvalidRequest):
+    """This host name is not one of ours"""
+
+    status = 421
+    next_step_default = "use the address of the service, or list the name in CLOUDBEDS_AUTH_ALLOWED_HOSTS"
+
+
+class NotFound(InvalidRequest):
+    """There is nothing at this path"""
+
+    status = 404
+
+
+class MethodNotAllowed(InvalidRequest):
+    """This method is not served here"""
+
+    status = 405
+
+
+class RequestTimedOut(InvalidRequest):
+    """The request did not arrive in time"""
+
+    status = 408
+
+
+class LengthRequired(InvalidRequest):
+    """This path takes a body only when its length is announced"""
+
+    status = 411
+    next_step_default = "send a Content-Length"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body is larger than this service takes"""
+
+    status = 413
+    next_step_default = "send less, or raise CLOUDBEDS_AUTH_BODY_LIMIT"
+
+
+class AddressTooLong(InvalidRequest):
+    """The address is longer than this service takes"""
+
+    status = 414
+
+
+class HeadersTooLarge(InvalidRequest):
+    """The headers are more or larger than this service takes"""
+
+    status = 431
+
+
+class Unexpected(Error):
+    """Something went wrong on our side"""
+
+    code = "internal_error"
+    status = 500
+    next_step_default = "the operator finds the cause in the log"
+
+
+_BY_STATUS: dict[int, type[InvalidRequest]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
+
+
+def describe(error: Error) -> dict[str, Any]:
+    """The members of the problem document."""
+    members: dict[str, Any] = {
+        "type": TYPES + error.code,
+        "title": error.title(),
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "connection_id": error.connection_id,
+        "next_step": error.next_step,
+        "connect_url": error.connect_url,
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def retry_after(error: Error) -> int | None:
+    """Whole seconds for `Retry-After`, rounded up; None when another call would change nothing."""
+    if error.retry_after is not None and math.isfinite(error.retry_after):
+        return max(1, math.ceil(error.retry_after))
+    return DEFAULT_RETRY_AFTER if isinstance(error, TryAgain) else None
+
+
+def headers_of(error: Error) -> dict[str, str]:
+    """The headers that an error brings besides those of every answer."""
+    headers = {CODE: error.code}
+    seconds = retry_after(error)
+    if seconds is not None:
+        headers["retry-after"] = str(seconds)
+    if isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="cloudbeds-auth"'  # RFC 6750 section 3
+    return headers
+
+
+def response(error: Error) -> Response:
+    """The error as an answer of the framework."""
+    body = json.dumps(describe(error), ensure_ascii=False).encode()
+    return Response(body, error.status, headers_of(error), media_type="application/problem+json")
+
+
+async def send_problem(send: Send, error: Error, *extra: tuple[bytes, bytes]) -> None:
+    """The error as an answer without the framework; `extra` are further headers."""
+    body = json.dumps(describe(error), ensure_ascii=False).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        *((name.encode("ascii"), value.encode("ascii", "replace")) for name, value in headers_of(error).items()),
+        *SECURITY,
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def on_error(request: Request, error: Exception) -> Response:
+    """The framework's handler for our own errors."""
+    return response(error if isinstance(error, Error) else Unexpected())
+
+
+def on_http_exception(request: Request, error: Exception) -> Response:
+    """The framework's own refusals (no such path, no such method), as problems."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    answer = response(_BY_STATUS.get(status, InvalidRequest if 400 <= status < 500 else Unexpected)())
+    allow = (error.headers or {}).get("Allow") if isinstance(error, HTTPException) else None
+    if allow is not None:
+        answer.headers["allow"] = allow
+    return answer
+
+
+def on_invalid(request: Request, error: Exception) -> Response:
+    """A request that does not have the described shape: says where, never what was sent."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    told = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
+    return response(InvalidRequest(told))
+
+
+class CatchUnexpected:
+    """Inside the framework's own catch-all: an exception becomes a log entry and a problem without internals."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve; answer 500 when nothing was answered yet."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            log.exception("an unexpected error in %s", scope.get("method"))
+            if not started:
+                await response(Unexpected())(scope, receive, send)

@@ -1,0 +1,151 @@
+"""`/proxy/{id}/{path}`: the caller's request at the vendor, the credential added, the answer passed on as it is.
+
+A raw ASGI route, dispatched before the framework: this is where speed matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from cloudbeds_auth.app.body import Body, ClientGone
+from cloudbeds_auth.app.contracts import Vault
+from cloudbeds_auth.app.headers import VENDOR
+from cloudbeds_auth.app.problems import Unexpected, send_problem
+from cloudbeds_auth.app.relaying import Call, Relay
+from cloudbeds_auth.core import relay as policy
+from cloudbeds_auth.core.callers import Caller, may
+from cloudbeds_auth.core.callers import Scope as CallerScope
+from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
+from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
+
+log = logging.getLogger(__name__)
+
+WRITE_STALLED = 60.0  # seconds in which the caller read nothing of its answer
+
+
+class Proxy:
+    """The route; `Caller` is in the scope's state already."""
+
+    def __init__(self, vault: Vault, relay: Relay) -> None:
+        self._vault = vault
+        self._relay = relay
+        self._settings = vault.settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; errors before the first byte become problems, later ones cut the answer short."""
+        started = False
+
+        async def seen(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, seen)
+        except ClientGone:
+            self._vault.observer.happened("caller_gone", method=scope["method"])
+        except Exception as error:
+            told = error if isinstance(error, Error) else Unexpected()
+            if told is not error:
+                log.exception("an unexpected error in the proxy")
+            self._vault.observer.happened("proxy_refused", method=scope["method"], status=told.status, code=told.code)
+            if not started:
+                # Bytes of a body nobody will read must not be taken for the next request.
+                closing = ((b"connection", b"close"),) if told.status in {408, 413} else ()
+                await send_problem(send, told, *closing)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        target = policy.upstream_path(scope["raw_path"])
+        caller: Caller = scope["state"]["caller"]
+        if not may(caller, CallerScope.PROXY):
+            raise Forbidden("the scope `proxy` is needed")
+        connection_id = await self._vault.resolve(target.id)
+        if not may(caller, CallerScope.PROXY, connection_id):
+            raise Forbidden("this credential is not for this connection")
+        headers = policy.request_headers(scope["headers"], policy.property_of(target.id))
+        query = policy.query_of(scope["query_string"])
+        length = announced_length(scope)
+        body = Body(receive, length=length, keep=self._settings.replay_limit, limit=self._settings.body_limit)
+        await body.fill()
+        if length and not body.replayable:
+            headers.append(("content-length", str(length)))  # a stream keeps its framing
+        call = Call(scope["method"], target.path, query, headers, body)
+        await until_hung_up(body, self._exchange(connection_id, call, body, send))
+
+    async def _exchange(self, connection_id: str, call: Call, body: Body, send: Send) -> None:
+        """Call the vendor and pass its answer on."""
+        begun = self._vault.clock.steady()
+        relayed = await self._relay.call(connection_id, call)
+        try:
+            complete = await self._pass_on(relayed.answer, body, send)
+        finally:
+            relayed.answer.close()
+        self._vault.observer.happened(
+            "proxied",
+            connection_id=connection_id,
+            method=call.method,
+            path=call.path,
+            status=relayed.answer.status,
+            sends=relayed.sends,
+            complete=complete,
+            seconds=self._vault.clock.steady() - begun,
+        )
+
+    async def _pass_on(self, answer: UpstreamAnswer, body: Body, send: Send) -> bool:
+        """Head and body as they come; False when the body broke off, which the caller sees as a cut connection."""
+        headers = [*policy.response_headers(answer.headers), *VENDOR]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        try:
+            async for chunk in answer.chunks():
+                async with asyncio.timeout(WRITE_STALLED):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except (Lost, TimeoutError):
+            return False  # an unfinished answer: the server closes the connection
+        body.answered = True
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return True
+
+
+async def until_hung_up(body: Body, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work`; raise ClientGone, the work cancelled, when the caller hangs up before it is answered.
+
+    A refresh that the work waits for is shielded by the vault and goes on.
+    """
+    worker = asyncio.current_task()
+    assert worker is not None  # noqa: S101 - a coroutine runs in a task
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        await body.hung_up()
+        if not body.answered:
+            gone = True
+            worker.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        await work
+    except asyncio.CancelledError:
+        if gone and worker.uncancel() == 0:
+            raise ClientGone from None
+        raise
+    finally:
+        watcher.cancel()
+
+
+def announced_length(scope: Scope) -> int | None:
+    """The request's Content-Length; 0 when it has no body at all, None when it is chunked."""
+    length: int | None = 0
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            if not value.isdigit() or len(value) > 18:
+                raise InvalidRequest("the Content-Length is no number")
+            length = int(value)
+    return length

@@ -1,0 +1,149 @@
+"""`cloudbeds-auth serve`: the service under uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+
+import uvicorn
+from uvicorn.supervisors import ChangeReload, Multiprocess
+
+from cloudbeds_auth import compose
+from cloudbeds_auth.app.contracts import Settings
+from cloudbeds_auth.app.listening import BACKLOG, address_of, bind
+from cloudbeds_auth.app.opening import open_parts
+from cloudbeds_auth.app.protocol import BoundedProtocol
+from cloudbeds_auth.app.service import Opener, Service
+
+FACTORY = "cloudbeds_auth.app.server:create"
+GRACE = 30  # seconds for requests in flight at a stop; longer than one token exchange
+KEEP_ALIVE = 30  # seconds between two requests on one connection
+
+Announce = Callable[[str], None]
+
+
+def create() -> Service:
+    """The service with the settings of the environment; for `uvicorn --factory` and for our own workers."""
+    return Service(open_parts(None))
+
+
+def serve(
+    settings: Settings,
+    reload: bool = False,
+    *,
+    announce: Announce | None = None,
+    opener: Opener | None = None,
+) -> None:
+    """Listen as `settings` say until SIGTERM or SIGINT; then stop accepting, finish, drain, and return.
+
+    `announce` is told `listening on http://…` once it is true. With several workers, or with `reload`, each process
+    reads the settings from its own environment. Raises ConfigurationError when the port is taken or the vault does
+    not open.
+    """
+    announce = announce or _announce
+    opener = opener or open_parts(settings)
+    sockets = bind(settings.host, settings.port)
+    try:
+        with ExitStack() as clean, _stopped_by_signals():
+            if reload or settings.workers > 1:
+                clean.enter_context(compose.shared_metrics())
+                asyncio.run(_rehearse(opener))  # a worker that cannot start would only be started again
+                _supervise(settings, sockets, announce, reload=reload)
+            else:
+                _serve_here(Service(opener), settings, sockets, announce)
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def configuration(app: Service | str, settings: Settings, *, reload: bool = False) -> uvicorn.Config:
+    """Settings of uvicorn: bounded heads, forwarded headers of trusted proxies only, no banner, no query in a log."""
+    trusted = list(settings.trusted_proxies)
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        loop="uvloop",
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="on",
+        workers=settings.workers,
+        reload=reload,
+        proxy_headers=bool(trusted),
+        forwarded_allow_ips=trusted,
+        server_header=False,
+        date_header=True,
+        access_log=False,  # it would write query strings; the door tells the observer instead
+        log_config=None,
+        log_level="warning",
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+    )
+
+
+class AnnouncingServer(uvicorn.Server):
+    """Tells when it really listens."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the service, listen, tell."""
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._announce()
+
+
+def _serve_here(service: Service, settings: Settings, sockets: list[socket.socket], announce: Announce) -> None:
+    server = AnnouncingServer(configuration(service, settings), lambda: announce(f"listening on {address_of(sockets)}"))
+    try:
+        server.run(sockets=sockets)
+    except SystemExit:
+        if service.failure is not None:
+            raise service.failure from None
+        raise
+    except KeyboardInterrupt:
+        return
+
+
+def _supervise(settings: Settings, sockets: list[socket.socket], announce: Announce, *, reload: bool) -> None:
+    """Several processes over the same sockets. They listen before the first worker is up: a request waits for it."""
+    config = configuration(FACTORY, settings, reload=reload)
+    for one in sockets:
+        one.listen(BACKLOG)
+    announce(f"listening on {address_of(sockets)}")
+    if reload:
+        ChangeReload(config, target=uvicorn.Server(config).run, sockets=sockets).run()
+    else:
+        Multiprocess(config, sockets=sockets).run()
+
+
+async def _rehearse(opener: Opener) -> None:
+    """Open and close once: what is wrong with the settings or the database is told here."""
+    async with AsyncExitStack() as stack:
+        await opener(stack)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """The server raises the signal that stopped it once more when it is done; a drained stop is no failure."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _announce(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

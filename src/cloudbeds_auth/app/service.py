@@ -1,0 +1,154 @@
+"""The service put together, and its life: opened with the server, drained when it stops."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cloudbeds_auth.app import api, health
+from cloudbeds_auth.app.access import Anyone, callback_paths
+from cloudbeds_auth.app.browser import Browser
+from cloudbeds_auth.app.contracts import Vault
+from cloudbeds_auth.app.door import Authenticate, Door, admin_only
+from cloudbeds_auth.app.permits import Permit, need
+from cloudbeds_auth.app.problems import (
+    CatchUnexpected,
+    Unexpected,
+    on_error,
+    on_http_exception,
+    on_invalid,
+    send_problem,
+)
+from cloudbeds_auth.app.proxy import Proxy
+from cloudbeds_auth.app.relaying import Relay
+from cloudbeds_auth.core.callers import Scope as CallerScope
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.errors import Error
+from cloudbeds_auth.ports.upstream import Upstream
+
+Metrics = Callable[[Mapping[State, int] | None], tuple[bytes, str]]  # connections by state; the text and its media type
+
+log = logging.getLogger(__name__)
+
+
+def build(
+    vault: Vault,
+    metrics: Metrics,
+    upstream: Upstream,
+    *,
+    authenticate: Authenticate | None = None,
+    redirect_uris: Iterable[str] = (),
+) -> ASGIApp:
+    """The whole service as one ASGI application, without its life: whoever opened `vault` and `upstream` closes them.
+
+    `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only the admin
+    token is one. `redirect_uris`: those of further apps; the settings' own is always served.
+    """
+    settings = vault.settings
+    relay = Relay(vault, upstream)
+    callbacks = callback_paths((settings.redirect_uri, *redirect_uris), settings.public_url)
+    inside = framework(vault, relay, metrics, callbacks)
+    return Door(
+        inside,
+        Proxy(vault, relay),
+        hosts=settings.allowed_hosts,
+        anyone=Anyone(callbacks),
+        authenticate=authenticate or admin_only(vault.admin_token),
+        observer=vault.observer,
+        clock=vault.clock,
+    )
+
+
+def framework(vault: Vault, relay: Relay, metrics: Metrics, callbacks: Iterable[str]) -> FastAPI:
+    """Everything that is not in a hurry. Its own pages about the API are off: they load from elsewhere."""
+    app = FastAPI(
+        title="cloudbeds-auth",
+        summary="Keeps hotels connected to Cloudbeds",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.vault, app.state.relay, app.state.metrics = vault, relay, metrics
+    app.add_exception_handler(Error, on_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_middleware(CatchUnexpected)
+    app.include_router(health.router)
+    app.include_router(api.router)
+    app.include_router(Browser(vault, callbacks).router)
+    app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
+    return app
+
+
+def openapi(request: Request, permit: Annotated[Permit, Depends(need(CallerScope.ADMIN))]) -> dict[str, Any]:
+    """The API, described."""
+    description: dict[str, Any] = request.app.openapi()
+    return description
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `build` is given, opened."""
+
+    vault: Vault
+    metrics: Metrics
+    upstream: Upstream
+    authenticate: Authenticate | None = None
+    redirect_uris: tuple[str, ...] = ()
+
+
+Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
+
+
+class Service:
+    """An ASGI application with a life: `opener` opens the parts at the start, pushing their ends onto the stack.
+
+    What went wrong at the start is kept in `failure`, for whoever started the server to raise.
+    """
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._app: ASGIApp | None = None
+        self.failure: BaseException | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Requests go to the application once it is open."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await send_problem(send, Unexpected("the service is not open"))
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        async with AsyncExitStack() as stack:
+            try:
+                parts = await self._opener(stack)
+                self._app = build(
+                    parts.vault,
+                    parts.metrics,
+                    parts.upstream,
+                    authenticate=parts.authenticate,
+                    redirect_uris=parts.redirect_uris,
+                )
+            except Exception as error:
+                self.failure = error
+                told = str(error.diagnosis()) if isinstance(error, Error) else type(error).__name__
+                await send({"type": "lifespan.startup.failed", "message": told})
+                if not isinstance(error, Error):
+                    log.exception("the service could not be opened")
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()  # lifespan.shutdown: requests in flight are done
+            self._app = None
+        await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,62 @@
+"""`access-token`: the bare access token of a connection, for scripts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from cloudbeds_auth.cli.commands import examples, text_of, with_output
+from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.vaults import with_vault
+from cloudbeds_auth.core.nouns import AccessToken
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.facade import TokenVault
+
+
+@click.command(
+    name="access-token",
+    epilog=examples(
+        'curl -H "Authorization: Bearer $(cloudbeds-auth access-token con_01J...)" \\',
+        "     https://api.cloudbeds.com/api/v1.3/userinfo",
+        "cloudbeds-auth access-token 100001 --json                      with expiry and generation",
+        "cloudbeds-auth access-token 100001 --rejected-generation 3     after a 401 with that one",
+    ),
+)
+@click.argument("connection", metavar="ID")
+@click.option(
+    "--min-valid",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long it must still be valid.",
+)
+@click.option(
+    "--rejected-generation", type=click.IntRange(min=0), metavar="N", help="The generation that was answered 401."
+)
+@with_output
+def command(out: Output, connection: str, min_valid: float, rejected_generation: int | None) -> None:
+    """Print the access token of a connection, refreshed if need be.
+
+    ID is a connection id (con_...) or a property id. Getting the rejected generation back means that it was proven
+    good: the endpoint itself refuses.
+    """
+
+    async def ask(vault: TokenVault) -> AccessToken:
+        found = await vault.resolve(connection)
+        return await vault.access_token(found, min_valid, rejected=rejected_generation)
+
+    token = with_vault(ask)
+    if not out.as_json:
+        out.bare(token.reveal())
+        return
+    out.document(
+        {
+            "access_token": token.reveal(),
+            "token_type": token.token_type,
+            "expires_at": text_of(token.expires_at),
+            "generation": token.generation,
+        }
+    )

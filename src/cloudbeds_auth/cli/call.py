@@ -1,0 +1,161 @@
+"""`call`: one protected call to Cloudbeds for a connection, its token healed on the way."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.vaults import with_vault
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.facade import TokenVault
+
+
+class Answer(Protocol):
+    """What is read of an HTTP response."""
+
+    @property
+    def status_code(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def content(self) -> bytes:
+        """The whole body."""
+        ...
+
+
+def named_values(context: click.Context, option: click.Parameter, given: Sequence[str]) -> list[tuple[str, str]]:
+    """`k=v` options as pairs, in their order, repeats kept."""
+    split = [one.partition("=") for one in given]
+    for name, joint, _ in split:
+        if not name or not joint:
+            raise click.BadParameter("expected NAME=VALUE", context, option)
+    return [(name, value) for name, _, value in split]
+
+
+def json_value(context: click.Context, option: click.Parameter, given: str | None) -> object:
+    """A JSON text, or `@file` with one."""
+    if given is None:
+        return None
+    try:
+        return json.loads(Path(given[1:]).read_text("utf-8") if given.startswith("@") else given)
+    except OSError as error:
+        raise click.BadParameter(f"cannot read {given[1:]}: {error.strerror}", context, option) from None
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}", context, option) from None
+
+
+@click.command(
+    name="call",
+    epilog=examples(
+        "cloudbeds-auth call con_01J... GET userinfo",
+        "cloudbeds-auth call 100001 GET /api/v1.3/getReservations --query status=confirmed",
+        "cloudbeds-auth call 100001 PUT putReservation --form reservationID=123 --form status=confirmed",
+        "cloudbeds-auth call 100001 PATCH patchRate --json-body @rates.json",
+    ),
+)
+@click.argument("connection", metavar="ID")
+@click.argument("method", type=click.Choice(["GET", "POST", "PUT", "PATCH", "DELETE"], case_sensitive=False))
+@click.argument("path")
+@click.option(
+    "--query", multiple=True, callback=named_values, metavar="NAME=VALUE", help="Query parameter; repeatable."
+)
+@click.option("--form", multiple=True, callback=named_values, metavar="NAME=VALUE", help="Form field.")
+@click.option("--json-body", callback=json_value, metavar="JSON|@FILE", help="A JSON body.")
+@with_output
+def command(
+    out: Output,
+    connection: str,
+    method: str,
+    path: str,
+    query: list[tuple[str, str]],
+    form: list[tuple[str, str]],
+    json_body: object,
+) -> int:
+    """Make one protected call and print its body; exit status 1 when Cloudbeds answers 400 or above.
+
+    ID is a connection id (con_...) or a property id. --query and --form may be repeated.
+    A PATH without a leading slash is a method of the API version in
+    the settings: `userinfo` means `/api/v1.3/userinfo`.
+    """
+    if form and json_body is not None:
+        raise click.UsageError("--form and --json-body exclude each other")
+
+    async def ask(vault: TokenVault) -> Answer:
+        found = await vault.resolve(connection)
+        where = absolute(path, vault.base_url, vault.settings.api_version)
+        return await vault.call(
+            found, method, where, params=query or None, data=_fields(form) if form else None, json=json_body
+        )
+
+    answer = _answered(method, lambda: with_vault(ask))
+    show(out, answer)
+    if answer.status_code >= 400:
+        out.note(f"Cloudbeds answered {answer.status_code}")
+    return 1 if answer.status_code >= 400 else 0
+
+
+def absolute(path: str, base_url: str, version: str) -> str:
+    """The path on Cloudbeds' host: as it is, of an address there, or of a bare method name. Raises ForeignOrigin."""
+    if "://" in path:
+        if not path.startswith(f"{base_url}/"):
+            raise errors.ForeignOrigin(f"only {base_url} is called with the hotel's token")
+        return path.removeprefix(base_url)
+    return path if path.startswith("/") else f"/api/{version}/{path}"
+
+
+def _answered(method: str, ask: Callable[[], Answer]) -> Answer:
+    """The answer, the network's failures told in our words: a write that may have arrived is not called a failure."""
+    import httpx2
+
+    try:
+        return ask()
+    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+        raise errors.UpstreamFailed(f"Cloudbeds cannot be reached: {error}") from None
+    except httpx2.HTTPError as error:
+        wrong = errors.UpstreamFailed if method == "GET" else errors.OutcomeUnknown
+        raise wrong(f"Cloudbeds gave no usable answer: {type(error).__name__}") from None
+
+
+def _fields(pairs: list[tuple[str, str]]) -> dict[str, str | list[str]]:
+    """Form fields by name; a repeated name keeps all its values."""
+    fields: dict[str, str | list[str]] = {}
+    for name, value in pairs:
+        if name in fields:
+            before = fields[name]
+            fields[name] = [*(before if isinstance(before, list) else [before]), value]
+        else:
+            fields[name] = value
+    return fields
+
+
+def show(out: Output, answer: Answer) -> None:
+    """The body: JSON indented, text as it is, anything else byte for byte."""
+    try:
+        body: object = json.loads(answer.content)
+    except ValueError:
+        body = None
+        if not out.as_json:
+            _show_raw(out, answer.content)
+            return
+        body = answer.content.decode("utf-8", "replace")
+    if out.as_json:
+        out.document({"status": answer.status_code, "body": body})
+    else:
+        out.line(json.dumps(body, indent=2, ensure_ascii=not out.unicode))
+
+
+def _show_raw(out: Output, content: bytes) -> None:
+    if not sys.stdout.isatty():
+        out.body(content)
+    elif content:
+        out.line(content.decode("utf-8", "replace"))

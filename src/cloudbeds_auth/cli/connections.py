@@ -1,0 +1,192 @@
+"""`connections`: list, show, refresh and disconnect hotels."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cloudbeds_auth.cli.commands import (
+    CONTEXT,
+    connection_document,
+    connection_fields,
+    examples,
+    text_of,
+    with_output,
+)
+from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.vaults import with_vault
+from cloudbeds_auth.core.lifecycle import LABELS, State
+from cloudbeds_auth.core.nouns import Connection, Event
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.ports.store import Page
+
+HEADINGS = ("connection", "state", "reference", "properties", "approved by", "token expires", "last used")
+
+
+@click.group(
+    name="connections",
+    invoke_without_command=True,
+    context_settings=CONTEXT,
+    epilog=examples(
+        "cloudbeds-auth connections",
+        "cloudbeds-auth connections list --state reauthorization_required",
+        "cloudbeds-auth connections show 100001",
+        "cloudbeds-auth connections disconnect con_01J... --yes",
+    ),
+)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """The connected hotels; without a subcommand, list them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_connections)
+
+
+@command.command(
+    name="list",
+    epilog=examples("cloudbeds-auth connections list", "cloudbeds-auth connections list --reference tenant-7 --json"),
+)
+@click.option("--state", type=click.Choice([state.value for state in State]), metavar="STATE", help="Only this state.")
+@click.option("--reference", help="Only your own id for them.")
+@click.option("--property", "property_id", metavar="ID", help="Only those that cover this property.")
+@click.option("--app", help="Only those of this app.")
+@click.option("--limit", type=click.IntRange(1, 200), default=100, show_default=True, help="At most so many.")
+@click.option("--cursor", help="Go on where an earlier page ended.")
+@with_output
+def list_connections(
+    out: Output,
+    state: str | None = None,
+    reference: str | None = None,
+    property_id: str | None = None,
+    app: str | None = None,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> None:
+    """List connections, newest first."""
+
+    async def ask(vault: TokenVault) -> Page:
+        return await vault.connections(
+            state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit
+        )
+
+    page = with_vault(ask)
+    if out.as_json:
+        out.document({"connections": [connection_document(one) for one in page.connections], "next": page.next})
+    elif page.connections:
+        out.table(HEADINGS, [_row(one) for one in page.connections])
+    else:
+        out.line("no connections here; `cloudbeds-auth connect` makes one")
+    if page.next and not out.as_json:
+        out.note(f"there are more: --cursor {page.next}")
+
+
+def _row(one: Connection) -> tuple[str, ...]:
+    user = one.authorizing_user
+    return (
+        one.id,
+        LABELS[one.state],
+        one.reference or "-",
+        ", ".join(one.property_ids) or "-",
+        user.name if user else "-",
+        text_of(one.expires_at) or "-",
+        text_of(one.used_at) or "-",
+    )
+
+
+@command.command(
+    name="show",
+    epilog=examples("cloudbeds-auth connections show con_01J...", "cloudbeds-auth connections show 100001 --json"),
+)
+@click.argument("connection", metavar="ID")
+@click.option("--events", type=click.IntRange(0, 200), default=10, show_default=True, help="How much of its history.")
+@with_output
+def show(out: Output, connection: str, events: int) -> None:
+    """Show one connection and the newest part of its history. ID: con_... or a property id."""
+
+    async def ask(vault: TokenVault) -> tuple[Connection, list[Event]]:
+        found = await vault.resolve(connection)
+        history = list(await vault.events(found, limit=events)) if events else []
+        return await vault.connection(found), history
+
+    one, history = with_vault(ask)
+    if out.as_json:
+        out.document({**connection_document(one), "events": [_event_document(event) for event in history]})
+        return
+    out.fields(connection_fields(one))
+    if history:
+        out.line()
+        out.table(("when", "what", "generation", "who"), [_event_row(event) for event in history])
+
+
+def _event_document(event: Event) -> dict[str, object]:
+    return {
+        "sequence": event.sequence,
+        "at": text_of(event.at),
+        "kind": event.kind,
+        "actor": event.actor,
+        "grant": event.grant_id,
+        "generation": event.generation,
+        "data": dict(event.data),
+    }
+
+
+def _event_row(event: Event) -> tuple[str, ...]:
+    generation = "-" if event.generation is None else str(event.generation)
+    return text_of(event.at) or "-", event.kind.replace("_", " "), generation, event.actor
+
+
+@command.command(name="refresh", epilog=examples("cloudbeds-auth connections refresh con_01J..."))
+@click.argument("connection", metavar="ID")
+@with_output
+def refresh(out: Output, connection: str) -> int:
+    """Refresh a connection's tokens now. ID: con_... or a property id.
+
+    Exit status 1 when no new tokens came; the connection shown says why, and nothing is lost.
+    """
+
+    async def ask(vault: TokenVault) -> tuple[Connection, Connection]:
+        found = await vault.resolve(connection)
+        return await vault.connection(found), await vault.refresh(found)
+
+    before, after = with_vault(ask)
+    done = before.generation != after.generation
+    _show_one(out, after, "refreshed" if done else "not refreshed; the tokens are the same as before")
+    return 0 if done else 1
+
+
+@command.command(
+    name="disconnect",
+    epilog=examples(
+        "cloudbeds-auth connections disconnect con_01J...",
+        "cloudbeds-auth connections disconnect con_01J... --yes --forget     also when Cloudbeds cannot be told",
+    ),
+)
+@click.argument("connection", metavar="ID")
+@click.option("--forget", is_flag=True, help="Forget the tokens even when Cloudbeds cannot be told.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_output
+def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
+    """Tell Cloudbeds that the hotel left, then forget its tokens. ID: con_... or a property id.
+
+    Only a new approval by the hotel brings it back.
+    """
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("this forgets the hotel's tokens: say --yes where nobody can be asked")
+        click.confirm(f"Disconnect {connection}? Only the hotel can bring it back.", abort=True, err=True)
+
+    async def ask(vault: TokenVault) -> Connection:
+        return await vault.disconnect(await vault.resolve(connection), forget=forget)
+
+    _show_one(out, with_vault(ask), "disconnected")
+
+
+def _show_one(out: Output, one: Connection, done: str) -> None:
+    if out.as_json:
+        out.document(connection_document(one))
+    else:
+        out.line(done)
+        out.fields(connection_fields(one))

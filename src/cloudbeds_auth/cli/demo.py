@@ -1,0 +1,136 @@
+"""`demo`: the whole journey against the simulator, shown step by step."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli.output import Output
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.cli.demo_stage import Stage
+    from cloudbeds_auth.cli.demo_steps import Journey, Step
+
+
+@click.command(
+    name="demo",
+    epilog=examples(
+        "cloudbeds-auth demo",
+        "cloudbeds-auth demo --stay                 leave simulator and service running, to look around",
+        "cloudbeds-auth demo --variant V0/n         another reading of Cloudbeds' rotation rule",
+        "cloudbeds-auth demo --json --keep /tmp/d   for programs; logs and database stay in that folder",
+    ),
+)
+@click.option("--stay", is_flag=True, help="Leave both running until Ctrl-C, and say where to look.")
+@click.option("--variant", default="V2/n", show_default=True, metavar="V0..V7[/y|/n]", help="The rotation rule.")
+@click.option(
+    "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Keep everything here."
+)
+@with_output
+def command(out: Output, stay: bool, variant: str, keep: Path | None) -> int:
+    """Show the whole journey: approve, call, rotate, crash in mid-refresh, recover. Needs no account.
+
+    A simulated Cloudbeds and the service run as real processes in a temporary folder on free ports; your own settings
+    are not touched. Exit status 0 when every step held. Under V7, an answer that is lost loses the hotel whatever a
+    client does: that demo ends at the crash.
+    """
+    folder = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="cloudbeds-auth-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    held = True
+    try:
+        held = asyncio.run(_show(out, folder, variant, stay))
+    except asyncio.CancelledError:
+        raise click.Abort from None
+    finally:
+        if held and keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    if not held:
+        out.note(f"not everything held; logs and database are in {folder}")
+    return 0 if held else 1
+
+
+async def _show(out: Output, folder: Path, variant: str, stay: bool) -> bool:
+    from cloudbeds_auth.cli.demo_steps import Journey
+
+    steps: list[Step] = []
+
+    def told(step: Step) -> None:
+        steps.append(step)
+        out.step(step.ok, step.name, step.detail)
+
+    async with _staged(folder, variant) as stage:
+        journey = Journey(stage, variant)
+        held = await journey.run(told)
+        if not held:
+            await journey.look_back()
+        _draw(out, journey, steps, held)
+        if stay:
+            await _stay(out, stage)
+    return held
+
+
+@asynccontextmanager
+async def _staged(folder: Path, variant: str) -> AsyncIterator[Stage]:
+    """A stage that is cleared whatever happens; SIGTERM counts as Ctrl-C."""
+    from cloudbeds_auth.cli.demo_stage import Stage
+    from cloudbeds_auth.system import SystemClock, SystemEntropy
+
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - we run in one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    stage = Stage(folder, variant, SystemClock(), SystemEntropy())
+    try:
+        yield stage
+    finally:
+        await stage.close()
+
+
+def _draw(out: Output, journey: Journey, steps: list[Step], held: bool) -> None:
+    from cloudbeds_auth.cli.picture import picture
+    from cloudbeds_auth.core.nouns import moment
+
+    if out.as_json:
+        out.document(
+            {
+                "ok": held,
+                "variant": journey.variant,
+                "folder": str(journey.stage.folder),
+                "connection": journey.connection_id or None,
+                "steps": [step.document() for step in steps],
+                "pairs": [line.document() for line in journey.lines],
+            }
+        )
+        return
+    if journey.lines:
+        out.line()
+        out.line("The token pairs of this hotel, drawn from the events table alone:")
+        out.line()
+        now = moment(journey.stage.clock.wall())
+        for line in picture(journey.lines, now, width=out.width, plain=not out.unicode):
+            out.line(f"  {line}")
+        out.line()
+
+
+async def _stay(out: Output, stage: Stage) -> None:
+    """Say where to look, and wait for Ctrl-C, which is how this is meant to end."""
+    say = out.note if out.as_json else out.line
+    say("Both go on running until Ctrl-C. Nothing was opened; look at:")
+    say(f"  connect another time   {stage.service_url}/connect")
+    say(f"  service                {stage.service_url}/healthz  (log: {stage.folder / 'service.log'})")
+    say(f"  simulator              {stage.simulator_url}/_control/state  (log: {stage.simulator.log})")
+    say(f"  admin token            {stage.admin_token_path}")
+    say(f'  curl -H "Authorization: Bearer $(cat {stage.admin_token_path})" {stage.service_url}/api/v1/connections')
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    await ended.wait()

@@ -1,0 +1,149 @@
+"""A listener for one redirect, on the registered address only: answers the approval's callback, then closes.
+
+Just enough HTTP for one GET of one path. Whatever else asks, wrong state included, is turned away and the wait goes
+on: a page that the browser happens to have open must not be able to end it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from html import escape
+from urllib.parse import parse_qs, urlsplit
+
+from cloudbeds_auth import errors
+
+HEAD_LIMIT = 16 * 1024
+HEAD_SECONDS = 10.0
+HEADERS = (
+    "Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n"
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n"
+    "Connection: close\r\n"
+)
+REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the browser is shown."""
+
+    status: int
+    title: str
+    text: str
+
+    def encode(self) -> bytes:
+        """The whole HTTP answer."""
+        body = (
+            f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{escape(self.title)}</title>'
+            f"<h1>{escape(self.title)}</h1><p>{escape(self.text)}</p></html>\n"
+        ).encode()
+        head = f"HTTP/1.1 {self.status} {REASONS[self.status]}\r\n{HEADERS}Content-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+
+Callback = Callable[[Mapping[str, str]], Awaitable[Page]]
+
+
+class Listener:
+    """Waits for the one redirect that carries `state`; `callback` gets its parameters and says what to show."""
+
+    def __init__(self, redirect_uri: str, state: str, callback: Callback) -> None:
+        parts = urlsplit(redirect_uri)
+        self._path, self._authority = parts.path, parts.netloc.lower()
+        self._state, self._callback = state, callback
+        self._spent = False
+        self._answered = asyncio.Event()
+
+    async def serve(self, sockets: list[socket.socket]) -> None:
+        """Return once the redirect has been answered; the sockets are closed in any case."""
+        servers = [await asyncio.start_server(self._handle, sock=sock, limit=HEAD_LIMIT) for sock in sockets]
+        try:
+            await self._answered.wait()
+        finally:
+            for server in servers:
+                server.close()
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            writer.write((await self._page(head)).encode())
+            await writer.drain()
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+            pass  # half a request, or a browser's spare connection: nothing to answer
+        finally:
+            writer.close()
+            if self._spent:
+                self._answered.set()
+
+    async def _page(self, head: str) -> Page:
+        request, *fields = head.split("\r\n")
+        words = request.split(" ")
+        hosts = [
+            value.strip().lower()
+            for name, _, value in (field.partition(":") for field in fields)
+            if name.strip().lower() == "host"
+        ]
+        if len(words) != 3 or hosts != [self._authority]:
+            return Page(400, "Not understood", "This address waits for an approval by Cloudbeds.")
+        if words[0] != "GET":
+            return Page(405, "Not understood", "This address waits for an approval by Cloudbeds.")
+        target = urlsplit(words[1])
+        if target.path != self._path:
+            return Page(404, "Nothing here", "This address waits for an approval by Cloudbeds.")
+        return await self._redirected(target.query)
+
+    async def _redirected(self, query: str) -> Page:
+        given = {name: values[0] for name, values in parse_qs(query, max_num_fields=50).items()}
+        state = given.get("state", "")
+        if self._spent or not hmac.compare_digest(state.encode(), self._state.encode()):
+            return Page(400, "Not this approval", "This approval was not started here, or was answered already.")
+        self._spent = True
+        return await self._callback(given)
+
+
+def bind(redirect_uri: str) -> list[socket.socket] | None:
+    """Take the address of a redirect URI, under every address its host name has here; None when it is in use.
+
+    Raises ConfigurationError when it cannot be listened on at all.
+    """
+    parts = urlsplit(redirect_uri)
+    taken: list[socket.socket] = []
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in _addresses(parts.hostname or "", parts.port or 80):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            sock.listen()
+            taken.append(sock)
+        except OSError as error:
+            sock.close()
+            # A machine may have a name for ::1 without having IPv6; one address is enough then.
+            failure = error if error.errno != errno.EADDRNOTAVAIL or failure is None else failure
+            if error.errno == errno.EADDRINUSE:
+                break
+    if failure is not None and (failure.errno == errno.EADDRINUSE or not taken):
+        for sock in taken:
+            sock.close()
+        if failure.errno == errno.EADDRINUSE:
+            return None
+        raise errors.ConfigurationError(
+            f"{redirect_uri} cannot be listened on: {failure.strerror}",
+            next_step="register a redirect URI with a port above 1023 at Cloudbeds and set CLOUDBEDS_REDIRECT_URI",
+        )
+    return taken
+
+
+def _addresses(host: str, port: int) -> list[tuple[int, int, int, str, tuple[object, ...]]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        return []
+    return [(family, kind, protocol, name, address) for family, kind, protocol, name, address in found]

@@ -1,0 +1,94 @@
+"""The root of the command line: finds commands when they are asked for, turns every ending into an exit status."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli import output
+from cloudbeds_auth.cli.commands import CONTEXT, examples
+
+FAILED, INTERRUPTED = 1, 130
+
+MODULES = {
+    "demo": "demo",
+    "setup": "setup",
+    "serve": "serve",
+    "simulate": "simulate",
+    "connect": "connect",
+    "connections": "connections",
+    "call": "call",
+    "access-token": "access_token",
+    "doctor": "doctor",
+}
+"""Command to module of this package; each module has a `command`."""
+
+
+class Root(click.Group):
+    """A group that imports a command's module only when that command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of a newcomer's day."""
+        return list(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, its module imported now."""
+        if cmd_name not in MODULES:
+            return None
+        command = importlib.import_module(f"cloudbeds_auth.cli.{MODULES[cmd_name]}").command
+        assert isinstance(command, click.Command)  # noqa: S101 - a promise of our own modules
+        return command
+
+
+def _close_stdout() -> None:
+    """The reader of our output left: say nothing, and let nothing be said at the interpreter's exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@click.group(
+    cls=Root,
+    context_settings=CONTEXT,
+    epilog=examples(
+        "cloudbeds-auth demo                     see the whole journey, no account needed",
+        "cloudbeds-auth setup                    enter your app's client id and secret",
+        "cloudbeds-auth serve                    run the service",
+        "cloudbeds-auth connections              which hotels are connected, and how they are",
+    ),
+)
+@click.version_option(package_name="cloudbeds-auth", prog_name="cloudbeds-auth")
+def cli() -> None:
+    """Keeps hotels connected to Cloudbeds: tokens exchanged, kept safe, refreshed, and never lost.
+
+    Settings come from the environment or a .env file. Every command has --help, with examples, and --json.
+    Exit status: 0 done, 1 failed, 2 wrong usage.
+    """
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) to its exit status: 0 done, 1 failed, 2 usage, 130 Ctrl-C."""
+    try:
+        status = cli.main(args, "cloudbeds-auth", standalone_mode=False)
+        sys.stdout.flush()
+    except errors.Error as error:
+        output.complain(str(error.diagnosis()))
+        return FAILED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        output.complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        _close_stdout()
+        return FAILED
+    return status if isinstance(status, int) else 0
+
+
+def main() -> None:
+    """The `cloudbeds-auth` command."""
+    sys.exit(run())

@@ -1,0 +1,118 @@
+"""The one place that prints: tables for people at a terminal, aligned text in a pipe, or one JSON document.
+
+Results go to standard output, everything else to standard error, so that `--json` and pipes carry results only.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+
+class Output:
+    """How one command speaks. With `as_json`, everything but `document` and `note` is silent."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+
+    @property
+    def unicode(self) -> bool:
+        """Whether standard output can show more than ASCII."""
+        return "utf" in (sys.stdout.encoding or "").lower()
+
+    @property
+    def width(self) -> int:
+        """Columns to draw in."""
+        return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+
+    def document(self, data: object) -> None:
+        """The one JSON document of `--json`."""
+        _write(json.dumps(data, indent=2, ensure_ascii=not self.unicode), sys.stdout)
+
+    def line(self, text: str = "") -> None:
+        """A line for people."""
+        if not self.as_json:
+            _write(_harmless(text), sys.stdout)
+
+    def note(self, text: str) -> None:
+        """A line on standard error, also with `--json`: what to do or wait for, not a result."""
+        _write(_harmless(text), sys.stderr)
+
+    def bare(self, text: str) -> None:
+        """A value for scripts, exactly as it is."""
+        _write(text, sys.stdout)
+
+    def body(self, content: bytes) -> None:
+        """Bytes exactly as they came."""
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+
+    def fields(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Name and value, one line each, aligned."""
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, value in rows:
+            self.line(f"{name:<{width}}  {value}")
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Rows under headings: drawn by Rich at a terminal, aligned text elsewhere."""
+        if self.as_json:
+            return
+        clean = [[_harmless(cell) for cell in row] for row in rows]
+        if sys.stdout.isatty() and self.unicode:
+            _rich_table(headings, clean)
+            return
+        widths = [max(len(row[at]) for row in [headings, *clean]) for at in range(len(headings))]
+        for row in [headings, *clean]:
+            self.line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+    def step(self, ok: bool, name: str, detail: str = "") -> None:
+        """One step of a longer work, as it happened."""
+        marks = ("✓", "✗") if self.unicode else ("ok", "FAILED")
+        mark = marks[0] if ok else marks[1]
+        if sys.stdout.isatty():
+            mark = f"\033[3{2 if ok else 1}m{mark}\033[0m"
+        if not self.as_json:
+            _write(f"{mark} {_harmless(name)}" + (f"\n    {_harmless(detail)}" if detail else ""), sys.stdout)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Show that something is waited for: a spinner at a terminal, one line elsewhere."""
+        if not sys.stderr.isatty():
+            self.note(text)
+            yield
+            return
+        from rich.console import Console
+
+        with Console(stderr=True).status(_harmless(text)):
+            yield
+
+
+def complain(text: str) -> None:
+    """An error for people, on standard error."""
+    _write(_harmless(text), sys.stderr)
+
+
+def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*headings, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _harmless(text: str) -> str:
+    """Control characters taken out: a vendor's or a hotel's text must not steer somebody's terminal."""
+    return "".join(char if char in "\n\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

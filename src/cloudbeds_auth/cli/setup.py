@@ -1,0 +1,102 @@
+"""`setup`: what to enter at Cloudbeds, then id and secret into a `.env` that only its owner can read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli import doctor, env_file
+from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli.output import Output
+
+CLIENT_ID, CLIENT_SECRET, REDIRECT_URI = "CLOUDBEDS_CLIENT_ID", "CLOUDBEDS_CLIENT_SECRET", "CLOUDBEDS_REDIRECT_URI"
+DEFAULT_REDIRECT = "http://localhost:7000/callback"
+
+
+@click.command(
+    name="setup",
+    epilog=examples(
+        "cloudbeds-auth setup",
+        "cloudbeds-auth setup --redirect-uri https://auth.example.com/callback",
+        "CLOUDBEDS_CLIENT_ID=... CLOUDBEDS_CLIENT_SECRET=... cloudbeds-auth setup --non-interactive",
+    ),
+)
+@click.option("--redirect-uri", metavar="URI", help="Where Cloudbeds sends hotels back to.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(".env"),
+    show_default=True,
+    help="Where to write. Other lines of an existing file stay.",
+)
+@click.option("--non-interactive", is_flag=True, help="Ask nothing: take id and secret from the environment.")
+@with_output
+def command(out: Output, redirect_uri: str | None, path: Path, non_interactive: bool) -> int:
+    """Say what to enter at Cloudbeds, store client id and secret in .env (0600), then run doctor.
+
+    The secret is asked for without showing it, is never an argument, and is never printed.
+    """
+    if not non_interactive and not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: set the variables and say --non-interactive")
+    known = _known(path)
+    uri = _checked_uri(redirect_uri or known.get(REDIRECT_URI) or DEFAULT_REDIRECT)
+    instructions(out, uri)
+    given = _unattended(known) if non_interactive else _asked(known)
+    env_file.write(path, {CLIENT_ID: given[0], CLIENT_SECRET: given[1], REDIRECT_URI: uri})
+    out.note(f"wrote {path} (only you can read it)")
+    return doctor.examine(out, path)
+
+
+def instructions(out: Output, uri: str) -> None:
+    """What to enter, and where, in Cloudbeds' own words."""
+    say = out.note if out.as_json else out.line
+    say("In Cloudbeds, open Account > Apps & Marketplace > API Credentials > New Credentials (partners: the app's")
+    say("App Details page), and enter:")
+    say("")
+    say("  app name          a name that your hotels will recognise on the approval page")
+    say("  integration type  what your app is; take the closest in the list")
+    say(f"  redirect URI      {uri}")
+    say("")
+    say("The redirect URI must be entered exactly like this. Cloudbeds then shows a client id and a client secret.")
+    say("")
+
+
+def _known(path: Path) -> dict[str, str]:
+    """What the environment and the file say already; the environment wins."""
+    from dotenv import dotenv_values
+
+    env_file.read(path)  # complains in our words if it cannot be read
+    written = dotenv_values(path, interpolate=False) if path.exists() else {}
+    both: Mapping[str, str | None] = {**written, **os.environ}
+    return {name: value for name in (CLIENT_ID, CLIENT_SECRET, REDIRECT_URI) if (value := both.get(name))}
+
+
+def _checked_uri(uri: str) -> str:
+    """The redirect URI if the settings would take it. Raises ConfigurationError with their words."""
+    from cloudbeds_auth.settings import Need, load
+
+    load({REDIRECT_URI: uri}, None, need=Need.NOTHING)
+    return uri
+
+
+def _unattended(known: Mapping[str, str]) -> tuple[str, str]:
+    missing = tuple(f"{name}: is not set" for name in (CLIENT_ID, CLIENT_SECRET) if name not in known)
+    if missing:
+        raise errors.ConfigurationError(problems=missing, next_step="set them in the environment, then run this again")
+    return known[CLIENT_ID], known[CLIENT_SECRET]
+
+
+def _asked(known: Mapping[str, str]) -> tuple[str, str]:
+    client_id = click.prompt("client id", default=known.get(CLIENT_ID), err=True)
+    if CLIENT_SECRET not in known:
+        return client_id.strip(), click.prompt("client secret", hide_input=True, err=True).strip()
+    kept = click.prompt(
+        "client secret (Enter keeps the present one)", default="", show_default=False, hide_input=True, err=True
+    )
+    return client_id.strip(), kept.strip() or known[CLIENT_SECRET]

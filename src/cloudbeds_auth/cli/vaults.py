@@ -1,0 +1,32 @@
+"""Opening a vault for the time of one command."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.facade import TokenVault
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[TokenVault]:
+    """The vault of the environment's settings."""
+    from cloudbeds_auth.facade import TokenVault
+
+    async with TokenVault.open() as vault:
+        yield vault
+
+
+def with_vault(work: Callable[[TokenVault], Coroutine[Any, Any, T]]) -> T:
+    """Run `work` on an open vault, to its end."""
+
+    async def whole() -> T:
+        async with opened() as vault:
+            return await work(vault)
+
+    return asyncio.run(whole())

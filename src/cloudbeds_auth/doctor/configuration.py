@@ -1,0 +1,53 @@
+"""Checks of what was configured: the settings, the redirect URI, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, problem, warning
+from cloudbeds_auth.doctor.subject import Subject
+
+OLDEST_NOW = 1_764_000_000.0  # this code was written after it, so a clock before it is wrong
+LARGEST_SKEW = 120.0  # seconds
+
+
+async def settings_complete(subject: Subject) -> Sequence[Finding]:
+    """Every problem of the settings, in their own words."""
+    wrong = [Finding(Level.PROBLEM, text, "mend it in the environment or in .env") for text in subject.problems]
+    odd = subject.settings.warnings if subject.settings else ()
+    found = wrong + [Finding(Level.WARNING, text, "mend it in the environment or in .env") for text in odd]
+    return found or ok("complete and well-formed")
+
+
+async def redirect_uri(subject: Subject) -> Sequence[Finding]:
+    """The redirect URI leads to where `serve` listens, as far as that can be known from here."""
+    from cloudbeds_auth.settings import is_loopback
+
+    settings = subject.settings
+    assert settings is not None  # noqa: S101 - the registry skips us without settings
+    parts = urlsplit(settings.redirect_uri)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if is_loopback(parts.hostname or "") and parts.scheme == "http" and port != settings.port:
+        return warning(
+            f"{settings.redirect_uri} leads to port {port}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
+            f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds",
+        )
+    return ok(f"{settings.redirect_uri} (must be registered at Cloudbeds exactly like this)")
+
+
+async def clock(subject: Subject) -> Sequence[Finding]:
+    """The wall clock is not before this code was written, and agrees with the vendor's `Date` header."""
+    if subject.clock.wall() < OLDEST_NOW:
+        return problem("this machine's clock is years behind", "set the clock; certificates will fail like this")
+    skew = subject.seen.get("skew")
+    if skew is not None and abs(skew) > LARGEST_SKEW:
+        return warning(
+            f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Cloudbeds'",
+            "set the clock (NTP); nothing depends on it but times shown to people",
+        )
+    return ok("plausible" if skew is None else "agrees with Cloudbeds'")
+
+
+CHECKS = (Check("settings", settings_complete, needs_settings=False), Check("redirect URI", redirect_uri))
+CLOCK = Check("clock", clock, needs_settings=False)

@@ -1,0 +1,34 @@
+"""Checks of the connections: which hotels need a person, and what that person does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cloudbeds_auth.core.lifecycle import LABELS, State
+from cloudbeds_auth.core.nouns import Connection
+from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok
+from cloudbeds_auth.doctor.subject import Subject
+
+NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
+MOST = 50
+
+
+async def need_a_person(subject: Subject) -> Sequence[Finding]:
+    """Connections that no machine can heal."""
+    assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
+    found: list[Finding] = []
+    for state in NEED_A_PERSON:
+        page = await subject.vault.connections(state=state.value, limit=MOST)
+        found += [_finding(one) for one in page.connections]
+        if page.next:
+            found.append(Finding(Level.PROBLEM, "and more", f"cloudbeds-auth connections list --state {state.value}"))
+    return found or ok("no hotel needs a person")
+
+
+def _finding(one: Connection) -> Finding:
+    named = f"{one.id} ({', '.join(one.property_ids)})" if one.property_ids else one.id
+    why = f"{named}: {LABELS[one.state]}" + (f": {one.problem}" if one.problem else "")
+    return Finding(Level.PROBLEM, why, one.next_step or one.connect_url or f"cloudbeds-auth connections show {one.id}")
+
+
+CHECKS = (Check("hotels", need_a_person, needs_vault=True),)

@@ -1,0 +1,265 @@
+"""A vault in memory, for tests of the service: what the contract says, and nothing behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import (
+    AmbiguousProperty,
+    AuthorizationExpired,
+    Error,
+    InvalidRequest,
+    StateMismatch,
+    StoreUnavailable,
+    UnknownConnection,
+)
+from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.ports.store import Page
+
+ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
+EPOCH = datetime(2026, 11, 24, 7, tzinfo=UTC)
+
+
+@dataclass
+class FakeSettings:
+    """Settings of a service on loopback."""
+
+    redirect_uri: str = "http://localhost:7000/callback"
+    base_url: str = "http://127.0.0.1:1"
+    api_version: str = "v1.3"
+    host: str = "127.0.0.1"
+    port: int = 0
+    workers: int = 1
+    public_url: str = "http://localhost:7000"
+    allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost", "::1")
+    trusted_proxies: Sequence[str] = ()
+    return_origins: Sequence[str] = ("https://app.example",)
+    open_connect: bool = True
+    body_limit: int = 512 * 1024
+    replay_limit: int = 64 * 1024
+
+
+class FakeClock:
+    """The real clock."""
+
+    def wall(self) -> float:
+        return time.time()
+
+    def steady(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class FakeEntropy:
+    """Real dice."""
+
+    def token(self) -> str:
+        return secrets.token_urlsafe(32)
+
+    def identifier(self, prefix: str) -> str:
+        return f"{prefix}_{secrets.token_hex(8)}"
+
+    def unit(self) -> float:
+        return 0.5
+
+
+@dataclass
+class FakeObserver:
+    """Keeps what happened."""
+
+    seen: list[tuple[str, dict[str, Fact]]] = field(default_factory=list)
+
+    def happened(self, what: str, /, **facts: Fact) -> None:
+        self.seen.append((what, facts))
+
+
+@dataclass
+class _Pending:
+    browser: str | None
+    app: str
+    reference: str | None
+    return_to: str | None
+    spent: bool = False
+
+
+def a_connection(identifier: str = "con_1", **changes: object) -> Connection:
+    """A healthy connection of property 1000."""
+    healthy = Connection(
+        id=identifier,
+        app="default",
+        reference=None,
+        state=State.FRESH,
+        credential="oauth",
+        property_ids=("1000",),
+        authorizing_user=None,
+        scopes=("read:hotel",),
+        generation=1,
+        connected_at=EPOCH,
+        expires_at=EPOCH + timedelta(hours=8),
+        refreshed_at=EPOCH,
+        used_at=None,
+    )
+    return replace(healthy, **changes)  # type: ignore[arg-type]
+
+
+class FakeVault:
+    """`app.contracts.Vault` in memory. `proven`: a rejected token is proven good; `failing`: raised by every token."""
+
+    def __init__(self, settings: FakeSettings | None = None) -> None:
+        self.settings = settings or FakeSettings()
+        self.base_url = self.settings.base_url
+        self.admin_token = Secret(ADMIN_TOKEN)
+        self.clock = FakeClock()
+        self.entropy = FakeEntropy()
+        self.observer = FakeObserver()
+        self.hotels = {"con_1": a_connection()}
+        self.generation = 1
+        self.proven = False
+        self.failing: Error | None = None
+        self.calls: list[tuple[int, str, str, int]] = []
+        self.pending: dict[str, _Pending] = {}
+        self.links: dict[str, _Pending] = {}
+        self.exchanges: list[str] = []
+        self.refreshes = 0
+        self.rejections = 0
+        self.refresh_gate: asyncio.Event | None = None
+        self.drained = False
+        self.disconnected: list[tuple[str, bool]] = []
+        self.ready = True
+
+    async def resolve(self, id_or_property: str, /) -> str:
+        if id_or_property in self.hotels:
+            return id_or_property
+        found = [one.id for one in self.hotels.values() if id_or_property in one.property_ids]
+        if len(found) > 1:
+            raise AmbiguousProperty
+        if not found:
+            raise UnknownConnection
+        return found[0]
+
+    async def access_token(
+        self, connection_id: str, /, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+    ) -> AccessToken:
+        if self.failing is not None:
+            raise self.failing
+        self.rejections += rejected is not None
+        named = rejected.generation if isinstance(rejected, AccessToken) else rejected
+        if named == self.generation and not self.proven:
+            await asyncio.shield(asyncio.ensure_future(self._refresh()))
+        return AccessToken(Secret(f"token-{self.generation}"), EPOCH + timedelta(hours=8), self.generation)
+
+    async def _refresh(self) -> None:
+        if self.refresh_gate is not None:
+            await self.refresh_gate.wait()
+        self.generation += 1
+        self.refreshes += 1
+
+    def note_call(self, token: AccessToken, method: str, path: str, status: int, /) -> None:
+        self.calls.append((token.generation, method, path, status))
+
+    async def create_link(
+        self,
+        *,
+        app: str = "default",
+        reference: str | None = None,
+        return_to: str | None = None,
+        connection_id: str | None = None,
+        expires_in: float,
+    ) -> Link:
+        token = self.entropy.token()
+        self.links[token] = _Pending(None, app, reference, return_to)
+        return Link(token, EPOCH + timedelta(seconds=expires_in))
+
+    async def begin_authorization(
+        self,
+        *,
+        reference: str | None = None,
+        return_to: str | None = None,
+        app: str = "default",
+        connection_id: str | None = None,
+        browser: str | None = None,
+    ) -> Begun:
+        if app != "default":
+            raise InvalidRequest(f"there is no app {app!r}")
+        state = self.entropy.token()
+        self.pending[state] = _Pending(browser, app, reference, return_to)
+        url = f"{self.base_url}/api/v1.3/oauth?state={state}"
+        return Begun(url, state, EPOCH + timedelta(minutes=10))
+
+    async def begin_from_link(self, token: str, browser: str, /) -> Begun:
+        link = self.links.get(token)
+        if link is None:
+            raise AuthorizationExpired("this link is spent or too old")
+        return await self.begin_authorization(reference=link.reference, return_to=link.return_to, browser=browser)
+
+    def _spend(self, state: str, browser: str | None) -> _Pending:
+        begun = self.pending.get(state)
+        if begun is None or begun.browser != browser or begun.spent:
+            raise StateMismatch
+        begun.spent = True
+        return begun
+
+    async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
+        begun = self._spend(state, browser)
+        self.exchanges.append(code)
+        if code == "spent":
+            raise AuthorizationExpired
+        self.hotels["con_new"] = a_connection("con_new", reference=begun.reference, property_ids=("2000",))
+        return Finished(self.hotels["con_new"], begun.return_to)
+
+    async def deny(self, *, state: str, browser: str | None = None) -> str | None:
+        return self._spend(state, browser).return_to
+
+    async def connection(self, connection_id: str, /) -> Connection:
+        return self.hotels[connection_id]
+
+    async def connections(
+        self,
+        *,
+        state: str | None = None,
+        reference: str | None = None,
+        property_id: str | None = None,
+        app: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        found = [
+            one
+            for one in self.hotels.values()
+            if (state is None or one.state.value == state)
+            and (reference is None or one.reference == reference)
+            and (property_id is None or property_id in one.property_ids)
+        ]
+        return Page(tuple(found), "more" if cursor == "first" else None)
+
+    async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+        top = 250 if cursor is None else cursor - 1
+        return [Event(n, EPOCH, "proved", "service", None, 1, {"n": n}) for n in range(top, max(0, top - limit), -1)]
+
+    async def refresh(self, connection_id: str, /) -> Connection:
+        await self._refresh()
+        return replace(self.hotels[connection_id], generation=self.generation)
+
+    async def disconnect(self, connection_id: str, /, forget: bool = False) -> Connection:
+        self.disconnected.append((connection_id, forget))
+        return replace(self.hotels[connection_id], state=State.DISCONNECTED)
+
+    async def count_states(self) -> dict[State, int]:
+        return {State.FRESH: len(self.hotels)}
+
+    async def check(self) -> None:
+        if not self.ready:
+            raise StoreUnavailable("/var/lib/secret-place is full")
+
+    async def aclose(self) -> None:
+        self.drained = True

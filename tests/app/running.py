@@ -1,0 +1,130 @@
+"""The service under its own server on a free port, and a vendor of a few lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import aiohttp
+from aiohttp import web
+from tests.app.fake_vault import ADMIN_TOKEN
+
+from cloudbeds_auth.app.contracts import Vault
+from cloudbeds_auth.app.listening import bind
+from cloudbeds_auth.app.server import AnnouncingServer, configuration
+from cloudbeds_auth.app.service import Parts, Service
+from cloudbeds_auth.core.callers import ADMIN, Caller
+from cloudbeds_auth.wire.upstream import AiohttpUpstream
+
+AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Seen:
+    """One request as the vendor got it."""
+
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+
+@dataclass
+class Vendor:
+    """Accepts the bearer tokens in `good`; `answer` answers what is authorized."""
+
+    good: set[str] = field(default_factory=lambda: {"token-1"})
+    seen: list[Seen] = field(default_factory=list)
+    answer: Handler | None = None
+    before: Handler | None = None
+    base_url: str = ""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.before is not None:
+            return await self.before(request)
+        headers = [(name.decode(), value.decode("latin-1")) for name, value in request.raw_headers]
+        seen = Seen(request.method, request.raw_path, headers, await request.read())
+        self.seen.append(seen)
+        if request.headers.get("Authorization", "").removeprefix("Bearer ") not in self.good:
+            return web.json_response({"error": "access_denied"}, status=401)
+        if self.answer is not None:
+            return await self.answer(request)
+        return web.json_response({"method": seen.method, "size": len(seen.body)})
+
+
+@asynccontextmanager
+async def a_vendor() -> AsyncIterator[Vendor]:
+    """The vendor on a free port."""
+    vendor = Vendor()
+    runner = web.ServerRunner(web.Server(vendor.handle), access_log=None, shutdown_timeout=0.1)  # type: ignore[arg-type]
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        vendor.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield vendor
+    finally:
+        await runner.cleanup()
+
+
+V = TypeVar("V", bound=Vault)
+
+
+@dataclass
+class Running(Generic[V]):
+    """A service that runs: its vault, its address, and a client that follows nothing and decodes nothing."""
+
+    vault: V
+    url: str
+    port: int
+    http: aiohttp.ClientSession
+    server: AnnouncingServer
+
+
+@asynccontextmanager
+async def a_service(
+    vault: V, keys: dict[str, Caller] | None = None, *, admin: str = ADMIN_TOKEN, idle: float = 60.0
+) -> AsyncIterator[Running[V]]:
+    """The service with this vault; `keys` are further credentials."""
+    known = {admin: ADMIN, **(keys or {})}
+
+    async def authenticate(credential: str) -> Caller | None:
+        return known.get(credential)
+
+    async def opener(stack: AsyncExitStack) -> Parts:
+        upstream = AiohttpUpstream(vault.base_url, idle=idle)
+        stack.push_async_callback(upstream.aclose)
+        return Parts(vault, lambda _: (b"# metrics\n", "text/plain; version=0.0.4"), upstream, authenticate)
+
+    sockets = bind("127.0.0.1", 0)
+    listening = asyncio.Event()
+    server = AnnouncingServer(configuration(Service(opener), vault.settings), listening.set)
+    task = asyncio.create_task(server._serve(sockets))
+    await asyncio.wait({task, asyncio.create_task(listening.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    port = sockets[0].getsockname()[1]
+    async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as http:
+        try:
+            yield Running(vault, f"http://127.0.0.1:{port}", port, http, server)
+        finally:
+            await http.close()
+            server.should_exit = True
+            await task
+
+
+async def raw(service: Running[V], request: bytes) -> bytes:
+    """The bytes of the answer to these bytes, until the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    try:
+        writer.write(request)
+        await writer.drain()
+        async with asyncio.timeout(30):
+            return await reader.read()
+    finally:
+        writer.close()

@@ -1,0 +1,294 @@
+"""The JSON of `/api/v1`, health and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.app.fake_vault import FakeVault, a_connection
+from tests.app.running import AS_ADMIN, Running, Vendor, a_service
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.core.callers import Caller, Scope
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.nouns import User
+
+CONNECTIONS = "/api/v1/connections"
+
+
+async def ask(service: Running[FakeVault], method: str, path: str, **more: Any) -> tuple[int, Any, Mapping[str, str]]:
+    """Status, JSON and headers of one call as the administrator."""
+    async with service.http.request(method, service.url + path, headers=AS_ADMIN, **more) as answer:
+        return answer.status, await answer.json(content_type=None), answer.headers
+
+
+async def test_one_connection(service: Running[FakeVault]) -> None:
+    """A connection, literally."""
+    service.vault.hotels["con_1"] = a_connection(
+        authorizing_user=User("1000", "Ada Hotelier", "ada@example.com"), generation=3
+    )
+    expected = {
+        "id": "con_1",
+        "state": "fresh",
+        "app": "default",
+        "reference": None,
+        "credential": "oauth",
+        "property_ids": ["1000"],
+        "authorizing_user": {"id": "1000", "name": "Ada Hotelier", "email": "ada@example.com"},
+        "scopes": ["read:hotel"],
+        "generation": 3,
+        "connected_at": "2026-11-24T07:00:00Z",
+        "expires_at": "2026-11-24T15:00:00Z",
+        "refreshed_at": "2026-11-24T07:00:00Z",
+        "used_at": None,
+        "problem": None,
+        "next_step": None,
+        "connect_url": None,
+    }
+    for identifier in ("con_1", "1000"):
+        status, body, headers = await ask(service, "GET", f"{CONNECTIONS}/{identifier}")
+        assert (status, body) == (200, expected)
+        assert headers["X-Cloudbeds-Auth-Code"] == "ok"
+
+
+async def test_reconnect_link(service: Running[FakeVault]) -> None:
+    """A connection that has to be approved again carries the link that mends it, alone but not in lists."""
+    service.vault.hotels["con_1"] = a_connection(state=State.REAUTHORIZATION_REQUIRED, problem="revoked")
+    _, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1")
+    [token] = service.vault.links
+    assert body["connect_url"] == f"http://localhost:7000/connect/{token}"
+    _, body, _ = await ask(service, "GET", CONNECTIONS)
+    assert body["connections"][0]["connect_url"] is None
+
+
+async def test_list(service: Running[FakeVault]) -> None:
+    """A page and its cursor; the filters are the vault's."""
+    service.vault.hotels["con_2"] = a_connection("con_2", property_ids=("2000",), reference="tenant-7")
+    _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?cursor=first")
+    assert ([one["id"] for one in body["connections"]], body["next"]) == (["con_1", "con_2"], "more")
+    for query in ("property=2000", "reference=tenant-7", "state=fresh&property=2000"):
+        _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?{query}")
+        assert [one["id"] for one in body["connections"]] == ["con_2"]
+        assert body["next"] is None
+
+
+async def test_list_for_a_bound_key(vault: FakeVault) -> None:
+    """A key that is bound to connections sees those and no others."""
+    vault.hotels["con_2"] = a_connection("con_2", property_ids=("2000",))
+    keys = {"key": Caller("key", frozenset({Scope.READ}), frozenset({"con_2"}))}
+    async with a_service(vault, keys) as service:
+        for query, expected in (("", ["con_2"]), ("?property=1000", []), ("?state=fresh", ["con_2"])):
+            async with service.http.get(service.url + CONNECTIONS + query, headers={"X-API-Key": "key"}) as answer:
+                assert [one["id"] for one in (await answer.json())["connections"]] == expected
+
+
+async def test_access_token(service: Running[FakeVault]) -> None:
+    """The one route that reveals a token; it is never cached."""
+    status, body, headers = await ask(service, "GET", f"{CONNECTIONS}/con_1/access-token")
+    assert status == 200
+    assert body == {
+        "access_token": "token-1",
+        "token_type": "Bearer",
+        "expires_at": "2026-11-24T15:00:00Z",
+        "generation": 1,
+    }
+    assert headers["Cache-Control"] == "no-store"
+
+
+async def test_rejected_generation(service: Running[FakeVault]) -> None:
+    """Naming the rejected generation gives the next; the same one back means that it is proven good."""
+    _, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1/access-token?rejected_generation=1")
+    assert body["generation"] == 2
+    service.vault.proven = True
+    _, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1/access-token?rejected_generation=2")
+    assert body["generation"] == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("min_valid=0", 200),
+        ("min_valid=14400", 200),
+        ("min_valid=14401", 400),
+        ("min_valid=-1", 400),
+        ("min_valid=nan", 400),
+        ("min_valid=inf", 400),
+        ("min_valid=x", 400),
+        ("rejected_generation=x", 400),
+    ],
+)
+async def test_min_valid(service: Running[FakeVault], query: str, status: int) -> None:
+    """More than half of the lifetime (8 hours here) is refused."""
+    got, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1/access-token?{query}")
+    assert got == status
+    assert status == 200 or body["code"] == "invalid_request"
+
+
+async def test_events(service: Running[FakeVault]) -> None:
+    """History, newest first, page by page."""
+    sequences: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        _, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1/events" + (f"?cursor={cursor}" if cursor else ""))
+        sequences += [event["sequence"] for event in body["events"]]
+        cursor = body["next"]
+    assert sequences == list(range(250, 0, -1))
+    assert body["events"][0] == {
+        "sequence": 50,
+        "at": "2026-11-24T07:00:00Z",
+        "kind": "proved",
+        "actor": "service",
+        "generation": 1,
+        "data": {"n": 50},
+    }
+
+
+async def test_refresh_and_disconnect(service: Running[FakeVault]) -> None:
+    """Both answer with the connection as it is then."""
+    status, body, _ = await ask(service, "POST", f"{CONNECTIONS}/con_1/refresh")
+    assert (status, body["generation"]) == (200, 2)
+    status, body, _ = await ask(service, "DELETE", f"{CONNECTIONS}/con_1")
+    assert (status, body["state"]) == (200, "disconnected")
+    await ask(service, "DELETE", f"{CONNECTIONS}/con_1?forget=true")
+    assert service.vault.disconnected == [("con_1", False), ("con_1", True)]
+
+
+async def test_authorization(service: Running[FakeVault]) -> None:
+    """A one-time link that starts an approval with the caller's reference."""
+    wanted = {"reference": "tenant-7", "return_to": "https://app.example/done", "expires_in": 3600}
+    status, body, _ = await ask(service, "POST", "/api/v1/authorizations", json=wanted)
+    [(token, link)] = service.vault.links.items()
+    assert status == 201
+    assert body == {
+        "connect_url": f"http://localhost:7000/connect/{token}",
+        "expires_at": "2026-11-24T08:00:00Z",
+    }
+    assert (link.reference, link.return_to) == ("tenant-7", "https://app.example/done")
+    assert (await ask(service, "POST", "/api/v1/authorizations", json={}))[0] == 201
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code"),
+    [
+        ({"return_to": "https://evil.example"}, "invalid_return_to"),
+        ({"expires_in": 1}, "invalid_request"),
+        ({"unknown": 1}, "invalid_request"),
+        ({"reference": 7}, "invalid_request"),
+        ([], "invalid_request"),
+        ("x", "invalid_request"),
+    ],
+)
+async def test_authorization_refused(service: Running[FakeVault], wanted: object, code: str) -> None:
+    """What does not have the described shape is 400, and says where."""
+    status, body, headers = await ask(service, "POST", "/api/v1/authorizations", json=wanted)
+    assert (status, body["code"], headers["X-Cloudbeds-Auth-Code"]) == (400, code, code)
+    assert service.vault.links == {}
+
+
+async def test_malformed_json(service: Running[FakeVault]) -> None:
+    """Bytes that are no JSON are a 400 problem."""
+    status, body, _ = await ask(service, "POST", "/api/v1/authorizations", data=b"{")
+    assert (status, body["code"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("heals", [True, False])
+async def test_userinfo(service: Running[FakeVault], vendor: Vendor, heals: bool) -> None:
+    """The vendor's own answer, its 401 healed; it does not claim to be ours."""
+    vendor.good = {"token-2"} if heals else {"token-1"}
+    status, body, headers = await ask(service, "GET", f"{CONNECTIONS}/con_1/userinfo")
+    assert (status, body) == (200, {"method": "GET", "size": 0})
+    assert "X-Cloudbeds-Auth-Code" not in headers
+    assert headers["Cache-Control"] == "no-store"
+    assert [seen.target for seen in vendor.seen] == ["/api/v1.3/userinfo"] * (2 if heals else 1)
+
+
+async def test_userinfo_refused_by_the_vendor(service: Running[FakeVault], vendor: Vendor) -> None:
+    """The vendor's refusal of a proven token is passed on as the vendor's."""
+    vendor.good = set()
+    service.vault.proven = True
+    status, body, headers = await ask(service, "GET", f"{CONNECTIONS}/con_1/userinfo")
+    assert (status, body) == (401, {"error": "access_denied"})
+    assert "X-Cloudbeds-Auth-Code" not in headers
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (errors.ReauthorizationRequired(connection_id="con_1", connect_url="http://localhost/connect/x"), 409, None),
+        (errors.TokenEndpointUnavailable(retry_after=2.1), 503, "3"),
+        (errors.RefreshPending(retry_after=0.0), 503, "1"),
+        (errors.StoreReadOnly(), 503, "1"),
+        (errors.ClientRefused(), 503, None),
+        (errors.UnknownConnection(), 404, None),
+    ],
+)
+@pytest.mark.parametrize("path", [f"{CONNECTIONS}/con_1/access-token", "/proxy/con_1/x"])
+async def test_problems(
+    service: Running[FakeVault], path: str, error: errors.Error, status: int, retry_after: str | None
+) -> None:
+    """Every error is a problem with its code, on the API and on the proxy alike."""
+    service.vault.failing = error
+    got, body, headers = await ask(service, "GET", path)
+    assert (got, headers["Content-Type"], headers["X-Cloudbeds-Auth-Code"]) == (
+        status,
+        "application/problem+json",
+        error.code,
+    )
+    assert (body["status"], body["code"], body["title"], body["next_step"]) == (
+        status,
+        error.code,
+        error.title(),
+        error.next_step,
+    )
+    assert body["type"].endswith(error.code)
+    assert (body.get("connection_id"), body.get("connect_url")) == (error.connection_id, error.connect_url)
+    assert headers.get("Retry-After") == retry_after
+
+
+@pytest.mark.parametrize("path", [f"{CONNECTIONS}/con_1/access-token", "/proxy/con_1/x"])
+async def test_unexpected(service: Running[FakeVault], path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug of ours is a 500 problem that tells nothing, and one entry in the log."""
+
+    async def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("internals")
+
+    service.vault.access_token = broken  # type: ignore[method-assign, assignment]
+    status, body, headers = await ask(service, "GET", path)
+    assert (status, body["code"], headers["X-Cloudbeds-Auth-Code"]) == (500, "internal_error", "internal_error")
+    assert "internals" not in str(body)
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+async def test_ambiguous_property(service: Running[FakeVault]) -> None:
+    """Several connections cover the property: 409."""
+    service.vault.hotels["con_2"] = replace(service.vault.hotels["con_1"], id="con_2")
+    status, body, _ = await ask(service, "GET", f"{CONNECTIONS}/1000")
+    assert (status, body["code"]) == (409, "ambiguous_property")
+
+
+async def test_ready(service: Running[FakeVault]) -> None:
+    """Ready while the store is; else 503 with the check's name and nothing about the machine."""
+    assert (await ask(service, "GET", "/readyz"))[:2] == (200, {"status": "ready", "checks": {"store": "ok"}})
+    service.vault.ready = False
+    status, body, headers = await ask(service, "GET", "/readyz")
+    assert (status, body) == (503, {"status": "unready", "checks": {"store": "store_unavailable"}})
+    assert headers["X-Cloudbeds-Auth-Code"] == "store_unavailable"
+
+
+async def test_metrics_and_description(service: Running[FakeVault]) -> None:
+    """The numbers as Prometheus reads them; the API, described."""
+    async with service.http.get(service.url + "/metrics", headers=AS_ADMIN) as answer:
+        assert (await answer.read(), answer.content_type) == (b"# metrics\n", "text/plain")
+    _, body, _ = await ask(service, "GET", "/openapi.json")
+    assert f"{CONNECTIONS}/{{identifier}}/access-token" in body["paths"]
+
+
+async def test_paths_are_told_without_queries_and_secrets(service: Running[FakeVault]) -> None:
+    """What is told about a request: the path, no query, no one-time token."""
+    await ask(service, "GET", f"{CONNECTIONS}?reference=secret")
+    async with service.http.get(service.url + "/connect/secret-link", headers={"Host": "localhost"}):
+        pass
+    told = [facts["path"] for what, facts in service.vault.observer.seen if what == "request"]
+    assert told == [CONNECTIONS, "/connect/…"]

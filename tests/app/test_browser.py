@@ -1,0 +1,280 @@
+"""The hotel's way, as a browser goes it: connect, approve, come back; and every way not to."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from tests.app.fake_vault import FakeVault
+from tests.app.running import AS_ADMIN, Running, raw
+from tests.app.tab import BROWSER, START, Tab
+
+
+@pytest.fixture
+def tab(service: Running[FakeVault]) -> Tab:
+    """A browser on the redirect URI's host."""
+    return Tab(service)
+
+
+async def test_the_whole_way(tab: Tab) -> None:
+    """Connect, approve, come back: one exchange, then a clean address and a page that says so."""
+    state = await tab.begin()
+    status, location, _ = await tab.open(f"/callback?code=c-1&state={state}")
+    assert (status, location) == (303, "/connected?connection_id=con_new")
+    status, _, page = await tab.open(location)
+    assert status == 200
+    assert "<h1>Connected</h1>" in page
+    assert "con_new" in page
+    assert tab.service.vault.exchanges == ["c-1"]
+
+
+async def test_to_the_approval_page(tab: Tab) -> None:
+    """The approval page is the vendor's, with a one-time state."""
+    status, location, _ = await tab.open("/connect?reference=tenant-7")
+    assert status == 303
+    assert location.startswith(f"{tab.service.vault.base_url}/api/v1.3/oauth?state=")
+    [begun] = tab.service.vault.pending.values()
+    assert (begun.reference, begun.browser) == ("tenant-7", tab.cookies[BROWSER])
+
+
+@pytest.mark.parametrize(
+    ("return_to", "expected"),
+    [
+        ("/done?x=1", "/done?x=1&connection_id=con_new&reference=a%26b"),
+        ("https://app.example/done", "https://app.example/done?connection_id=con_new&reference=a%26b"),
+    ],
+)
+async def test_return_to(tab: Tab, return_to: str, expected: str) -> None:
+    """Where the link said, with the connection and the caller's own reference."""
+    state = await tab.begin(f"?reference=a%26b&return_to={quote(return_to, safe='')}")
+    assert (await tab.open(f"/callback?code=c-1&state={state}"))[:2] == (303, expected)
+
+
+@pytest.mark.row("A12")
+@pytest.mark.parametrize("return_to", ["//evil", "/\\evil", "https:evil", "/%09/evil", "@evil", "https://evil"])
+async def test_open_redirect(tab: Tab, return_to: str) -> None:
+    """A `return_to` that is neither ours nor listed is 400 before anything starts."""
+    async with tab.service.http.get(
+        f"{tab.service.url}/connect?return_to={quote(return_to, safe='')}", headers={"Host": tab.host}
+    ) as answer:
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (400, "invalid_return_to")
+    assert tab.service.vault.pending == {}
+
+
+async def test_origin_that_is_listed_no_more(tab: Tab) -> None:
+    """A `return_to` is checked again when it is used."""
+    state = await tab.begin("?return_to=https%3A%2F%2Fapp.example%2F")
+    tab.service.vault.settings.return_origins = ()
+    assert (await tab.open(f"/callback?code=c-1&state={state}"))[1] == "/connected?connection_id=con_new"
+
+
+async def test_login_csrf(service: Running[FakeVault]) -> None:
+    """The attacker's code and state in the victim's browser: no exchange, whether it has a cookie or none."""
+    attacker, victim, fresh = Tab(service), Tab(service), Tab(service)
+    state = await attacker.begin()
+    await victim.begin()
+    for browser in (victim, fresh):
+        status, _, page = await browser.open(f"/callback?code=ATT&state={state}")
+        assert status == 400
+        assert "state_mismatch" in page
+    assert service.vault.exchanges == []
+
+
+@pytest.mark.row("A02")
+async def test_missing_state(tab: Tab) -> None:
+    """A callback without a state never exchanges."""
+    await tab.begin()
+    for query in ("?code=x", "?code=x&state=", "", "?state"):
+        assert (await tab.open(f"/callback{query}"))[0] == 400
+    assert tab.service.vault.exchanges == []
+
+
+async def test_forged_state(tab: Tab) -> None:
+    """A state that differs in any one character is refused."""
+    state = await tab.begin()
+    for place in range(len(state)):
+        forged = state[:place] + ("A" if state[place] != "A" else "B") + state[place + 1 :]
+        assert (await tab.open(f"/callback?code=x&state={forged}"))[0] == 400
+    assert tab.service.vault.exchanges == []
+
+
+async def test_state_replay(tab: Tab) -> None:
+    """The second use of a state exchanges nothing."""
+    state = await tab.begin()
+    assert (await tab.open(f"/callback?code=c-1&state={state}"))[0] == 303
+    assert (await tab.open(f"/callback?code=c-2&state={state}"))[0] == 400
+    assert tab.service.vault.exchanges == ["c-1"]
+
+
+@pytest.mark.row("A07")
+@pytest.mark.parametrize("extra", ["&code=b", "&state=b", "&state={state}", "&iss=a&iss=a", "&error=x&error=y"])
+async def test_duplicate_parameters(tab: Tab, extra: str) -> None:
+    """A parameter that comes twice is 400, even when both are the same."""
+    state = await tab.begin()
+    assert (await tab.open(f"/callback?code=a&state={state}{extra.format(state=state)}"))[0] == 400
+    assert tab.service.vault.exchanges == []
+
+
+@pytest.mark.row("A08")
+@pytest.mark.parametrize("issuer", ["https://evil", "", "{base}/", "{base}.evil"])
+async def test_mix_up(tab: Tab, issuer: str) -> None:
+    """An issuer that is not exactly the configured one is 400; the configured one passes."""
+    base = tab.service.vault.base_url
+    state = await tab.begin()
+    told = quote(issuer.format(base=base), safe="")
+    assert (await tab.open(f"/callback?code=a&state={state}&iss={told}"))[0] == 400
+    assert tab.service.vault.exchanges == []
+    assert (await tab.open(f"/callback?code=a&state={state}&iss={quote(base, safe='')}"))[0] == 303
+
+
+@pytest.mark.row("A10")
+@pytest.mark.parametrize("method", ["POST", "HEAD", "PUT", "DELETE", "GET"])
+async def test_callback_methods(tab: Tab, method: str) -> None:
+    """Only a GET without a body is a callback; nothing else exchanges."""
+    state = await tab.begin()
+    data = {} if method == "HEAD" else {"data": f"code=x&state={state}".encode()}
+    status, _, _ = await tab.open(f"/callback?code=x&state={state}", method, **data)
+    assert status == 405
+    assert tab.service.vault.exchanges == []
+
+
+@pytest.mark.parametrize("planted", ["x", "", "y" * 500, "a" * 43 + "; " + BROWSER + "=" + "b" * 43])
+async def test_planted_cookie(tab: Tab, planted: str) -> None:
+    """A cookie that is not one of ours, or that came twice, is no browser."""
+    state = await tab.begin()
+    tab.cookies[BROWSER] = planted
+    assert (await tab.open(f"/callback?code=x&state={state}"))[0] == 400
+    assert tab.service.vault.exchanges == []
+
+
+async def test_cookie_on_loopback(tab: Tab) -> None:
+    """On plain http the browser's id is HttpOnly and SameSite=Lax; tabs share it."""
+    await tab.begin()
+    first = tab.cookies[BROWSER]
+    flags = tab.flags[BROWSER].lower()
+    assert "httponly" in flags
+    assert "samesite=lax" in flags
+    assert "path=/" in flags
+    assert "secure" not in flags
+    await tab.begin()
+    assert tab.cookies[BROWSER] == first
+
+
+async def test_loopback_names(service: Running[FakeVault]) -> None:
+    """127.0.0.1 is another name than localhost."""
+    tab = Tab(service, "127.0.0.1:7000")
+    status, location, _ = await tab.open("/connect?reference=a%26b")
+    assert (status, location) == (303, "http://localhost:7000/connect?reference=a%26b")
+
+
+async def test_one_time_link(tab: Tab) -> None:
+    """A link brings the reference that its maker gave it; what the browser says about it does not count."""
+    link = await tab.service.vault.create_link(reference="tenant-7", return_to="/done", expires_in=60)
+    status, _, _ = await tab.open(f"/connect/{link.token}?reference=forged&return_to=//evil")
+    [begun] = tab.service.vault.pending.values()
+    assert (status, begun.reference, begun.return_to) == (303, "tenant-7", "/done")
+
+
+async def test_unknown_link(tab: Tab) -> None:
+    """A link that is spent, old or made up is a page that says so."""
+    status, _, page = await tab.open("/connect/unknown")
+    assert status == 400
+    assert "authorization_expired" in page
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["error=access_denied", "error=server_error&error_description=two%0Alines", "error=access_denied&code=c-1", ""],
+)
+@pytest.mark.parametrize("return_to", [None, "/done"])
+async def test_denial(tab: Tab, answer: str, return_to: str | None) -> None:
+    """A denial, an unknown error, both code and error, or neither: nothing is exchanged, the state is spent."""
+    state = await tab.begin(f"?return_to={return_to}" if return_to else "")
+    status, location, page = await tab.open(f"/callback?{answer}&state={state}")
+    if return_to:
+        assert (status, location) == (303, "/done?error=authorization_denied")
+    else:
+        assert status == 400
+        assert "authorization_denied" in page
+    assert tab.service.vault.exchanges == []
+    assert (await tab.open(f"/callback?code=c-1&state={state}"))[0] == 400
+
+
+@pytest.mark.parametrize(
+    "words", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "{{ 7*7 }}"]
+)
+async def test_reflected_words(tab: Tab, words: str) -> None:
+    """The vendor's words are shown escaped, below a policy that runs no script (A11)."""
+    state = await tab.begin()
+    _, _, page = await tab.open(f"/callback?error=x&error_description={quote(words, safe='')}&state={state}")
+    assert "<script" not in page
+    assert "<img" not in page
+    assert 'href="javascript' not in page
+    assert "49" not in page or "7*7" in page
+
+
+async def test_start_again(tab: Tab) -> None:
+    """A failed approval offers the way that this browser came, the one-time link included."""
+    link = await tab.service.vault.create_link(expires_in=60)
+    await tab.open(f"/connect/{link.token}")
+    [state] = tab.service.vault.pending
+    status, _, page = await tab.open(f"/callback?code=spent&state={state}")
+    assert status == 400
+    assert "authorization_expired" in page
+    assert f'href="/connect/{link.token}"' in page
+
+
+async def test_start_again_is_ours(tab: Tab) -> None:
+    """A planted way back is not shown."""
+    tab.cookies[START] = "//evil/connect"
+    _, _, page = await tab.open("/callback?code=x")
+    assert "evil" not in page
+    assert 'href="/connect"' in page
+
+
+@pytest.mark.row("A14")
+async def test_no_code_leaves_the_callback(tab: Tab) -> None:
+    """The callback answers 303 to an address without code and state; the pages load nothing from elsewhere."""
+    state = await tab.begin()
+    _, location, _ = await tab.open(f"/callback?code=c-1&state={state}")
+    assert "c-1" not in location
+    assert state not in location
+    for path in (location, "/callback?code=c-2"):
+        page = (await tab.open(path))[2]
+        assert "c-2" not in page
+        assert "http://" not in page
+        assert "https://" not in page
+        assert "<script" not in page
+        assert "style=" not in page
+
+
+async def test_connected_tells_only_what_it_is_told(tab: Tab) -> None:
+    """The page shows an id only when it looks like one."""
+    _, _, page = await tab.open("/connected?connection_id=%3Cscript%3E")
+    assert "script" not in page
+    assert (await tab.open("/connected?connection_id=con_1&connection_id=con_2"))[0] == 400
+
+
+async def test_static_files(service: Running[FakeVault]) -> None:
+    """The style sheet and the icon, by name, and nothing else."""
+    for path, kind in (
+        ("/static/style.css", "text/css"),
+        ("/static/favicon.svg", "image/svg+xml"),
+        ("/favicon.ico", "image/svg+xml"),
+    ):
+        async with service.http.get(service.url + path) as answer:
+            assert (answer.status, answer.content_type) == (200, kind)
+    async with service.http.get(service.url + "/static/base.html") as answer:
+        assert answer.status == 404
+    answered = await raw(
+        service, b"GET /static/..%2ftemplates%2fbase.html HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    assert answered.startswith(b"HTTP/1.1 401 ")
+
+
+async def test_state_changing_get(service: Running[FakeVault]) -> None:
+    """No GET changes a connection (A18)."""
+    for path in ("/api/v1/connections/con_1/refresh", "/api/v1/connections/con_1/disconnect"):
+        async with service.http.get(service.url + path, headers=AS_ADMIN) as answer:
+            assert answer.status in {404, 405}
+    assert (service.vault.refreshes, service.vault.disconnected) == (0, [])

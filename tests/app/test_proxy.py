@@ -1,0 +1,177 @@
+"""`/proxy` over real sockets: what arrives at the vendor, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import yarl
+from aiohttp import web
+from tests.app.fake_vault import FakeVault
+from tests.app.running import AS_ADMIN, Running, Vendor
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def form() -> aiohttp.FormData:
+    data = aiohttp.FormData()
+    data.add_field("note", "two\nlines")
+    return data
+
+
+def multipart() -> aiohttp.FormData:
+    data = aiohttp.FormData()
+    data.add_field("file", b"\x00\x01\xff" * 1000, filename="a.bin", content_type="application/octet-stream")
+    return data
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["none", "query", "form", "json", "multipart"])
+async def test_request_arrives_as_sent(service: Running[FakeVault], vendor: Vendor, method: str, kind: str) -> None:
+    """Method, path, query and body arrive as they were sent, with the credential of the connection."""
+    bodies: dict[str, bytes | aiohttp.FormData] = {"form": form(), "json": b'{"a": 1}', "multipart": multipart()}
+    headers = dict(AS_ADMIN) | ({"Content-Type": "application/json"} if kind == "json" else {})
+    path = "/api/v1.3/x" + ("?a=1&b=%2F%20&c[]=2" if kind == "query" else "")
+    url = yarl.URL(f"{service.url}/proxy/con_1{path}", encoded=True)
+    async with service.http.request(method, url, data=bodies.get(kind), headers=headers) as answer:
+        body = await answer.read()
+        assert answer.status == 200
+        assert "X-Cloudbeds-Auth-Code" not in answer.headers
+    [seen] = vendor.seen
+    assert (seen.method, seen.target) == (method, path)
+    assert seen.header("authorization") == "Bearer token-1"
+    assert bool(seen.body) == (kind in {"form", "json", "multipart"})
+    assert body == (b"" if method == "HEAD" else b'{"method": "%b", "size": %d}' % (method.encode(), len(seen.body)))
+    if kind == "json":
+        assert seen.body == b'{"a": 1}'
+        assert seen.header("content-type") == "application/json"
+    assert service.vault.calls == [(1, method, "/api/v1.3/x", 200)]
+
+
+@pytest.mark.parametrize("path", ["/a%2Fb", "/a%2fb%2Ec", "/x%41", "/%C3%A9%20", "/a@b/c:d;v=1", "/tail/"])
+async def test_encoding_kept(service: Running[FakeVault], vendor: Vendor, path: str) -> None:
+    """Encoded slashes and dots arrive as they were sent."""
+    url = yarl.URL(f"{service.url}/proxy/con_1{path}?q=%2e%2E", encoded=True)
+    async with service.http.get(url, headers=AS_ADMIN) as answer:
+        assert answer.status == 200
+    assert vendor.seen[0].target == path + "?q=%2e%2E"
+
+
+@pytest.mark.parametrize(
+    "rest", ["/%2e%2e/x", "/a/%252e%252e/x", "/a%5cb", "//evil/x", "/a%00", "/a?x=%0d%0aY:z", "/@x"]
+)
+async def test_traversal_refused(service: Running[FakeVault], vendor: Vendor, rest: str) -> None:
+    """What could leave its path is refused here and never sent."""
+    url = yarl.URL(f"{service.url}/proxy/con_1{rest}", encoded=True)
+    async with service.http.get(url, headers=AS_ADMIN) as answer:
+        problem = await answer.json(content_type="application/problem+json")
+        assert (answer.status, problem["code"]) == (400, "invalid_request")
+        assert answer.headers["X-Cloudbeds-Auth-Code"] == "invalid_request"
+    assert vendor.seen == []
+
+
+@pytest.mark.row("A35")
+async def test_callers_credentials_stay_here(service: Running[FakeVault], vendor: Vendor) -> None:
+    """The caller's Authorization, X-API-Key, Cookie and Proxy-Authorization never reach the vendor."""
+    headers = {
+        **AS_ADMIN,
+        "X-API-Key": AS_ADMIN["Authorization"].removeprefix("Bearer "),
+        "Cookie": "a=b",
+        "Proxy-Authorization": "Basic eA==",
+    }
+    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=headers) as answer:
+        assert answer.status == 200
+    sent = {name.lower(): value for name, value in vendor.seen[0].headers}
+    assert sent["authorization"] == "Bearer token-1"
+    assert not {"x-api-key", "cookie", "proxy-authorization"} & set(sent)
+    assert AS_ADMIN["Authorization"] not in sent.values()
+
+
+@pytest.mark.row("A34")
+async def test_connection_nominates_the_credential(service: Running[FakeVault], vendor: Vendor) -> None:
+    """`Connection: authorization` does not strip the credential that is added here."""
+    headers = {**AS_ADMIN, "Connection": "authorization, x-request-id", "X-Request-ID": "r"}
+    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=headers) as answer:
+        assert answer.status == 200
+    assert vendor.seen[0].header("authorization") == "Bearer token-1"
+    assert vendor.seen[0].header("x-request-id") is None
+
+
+@pytest.mark.parametrize(
+    ("identifier", "sent", "expected"), [("con_1", "77", "77"), ("1000", "77", "1000"), ("con_1", None, None)]
+)
+async def test_property_id(
+    service: Running[FakeVault], vendor: Vendor, identifier: str, sent: str | None, expected: str | None
+) -> None:
+    """`X-PROPERTY-ID` is the id in the path when that is a property's, else the caller's."""
+    headers = AS_ADMIN | ({"X-PROPERTY-ID": sent} if sent else {})
+    async with service.http.get(f"{service.url}/proxy/{identifier}/x", headers=headers) as answer:
+        assert answer.status == 200
+    assert vendor.seen[0].header("x-property-id") == expected
+
+
+async def test_answer_passes_unchanged(service: Running[FakeVault], vendor: Vendor) -> None:
+    """Status, body bytes (still encoded) and the listed headers pass; cookies and the server's name do not."""
+    packed = gzip.compress(b"hello" * 100)
+
+    async def answer_packed(request: web.Request) -> web.StreamResponse:
+        headers = {
+            "Content-Encoding": "gzip",
+            "Content-Type": "text/plain",
+            "X-Request-ID": "v-1",
+            "Set-Cookie": "a=b",
+            "Retry-After": "3",
+            "Authorization": "Bearer echoed",
+        }
+        return web.Response(status=429, body=packed, headers=headers)
+
+    vendor.answer = answer_packed
+    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+        assert answer.status == 429
+        assert await answer.read() == packed
+        assert answer.headers["X-Request-ID"] == "v-1"
+        assert answer.headers["Retry-After"] == "3"
+        assert answer.headers["Content-Length"] == str(len(packed))
+        assert not {"Set-Cookie", "Server", "Authorization"} & set(answer.headers)
+
+
+async def test_redirect_is_not_followed(service: Running[FakeVault], vendor: Vendor) -> None:
+    """A redirect is the caller's to see; the credential goes nowhere with it."""
+
+    async def away(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": "https://evil.example/x"})
+
+    vendor.answer = away
+    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, "https://evil.example/x")
+    assert len(vendor.seen) == 1
+
+
+async def test_streams_both_ways(service: Running[FakeVault], vendor: Vendor) -> None:
+    """A chunk is passed on before the next one exists, in both directions."""
+    turns = asyncio.Queue[bytes]()
+
+    async def echo(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        async for chunk in request.content.iter_any():
+            await answer.write(chunk.upper())
+        await answer.write_eof()
+        return answer
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"x" * (service.vault.settings.replay_limit + 1)
+        yield await turns.get()
+        yield await turns.get()
+
+    vendor.before = echo
+    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=body()) as answer:
+        assert answer.status == 200
+        await answer.content.readexactly(service.vault.settings.replay_limit + 1)
+        for word in (b"one", b"two"):
+            turns.put_nowait(word)
+            assert await answer.content.readexactly(3) == word.upper()
+        assert await answer.read() == b""

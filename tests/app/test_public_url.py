@@ -1,0 +1,63 @@
+"""The hotel's way behind a reverse proxy: https, a path prefix, several host names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.app.fake_vault import FakeSettings, FakeVault
+from tests.app.running import Running, a_service
+from tests.app.tab import BROWSER, Tab
+
+
+@pytest.fixture
+async def public() -> AsyncIterator[Running[FakeVault]]:
+    """A service behind a reverse proxy with https, below a path prefix, where only links start a connection."""
+    settings = FakeSettings(
+        redirect_uri="https://connect.example/auth/callback",
+        public_url="https://connect.example/auth",
+        allowed_hosts=("connect.example", "internal.example"),
+        open_connect=False,
+    )
+    async with a_service(FakeVault(settings)) as running:
+        yield running
+
+
+async def test_cookie_over_https(public: Running[FakeVault]) -> None:
+    """With an https redirect URI the cookie cannot be planted by a subdomain or over http: `__Host-`, Secure."""
+    link = await public.vault.create_link(expires_in=60)
+    tab = Tab(public, "connect.example")
+    status, _, _ = await tab.open(f"/connect/{link.token}")
+    assert status == 303
+    flags = tab.flags[f"__Host-{BROWSER}"].lower()
+    assert all(flag in flags for flag in ("secure", "httponly", "samesite=lax", "path=/"))
+    assert "domain" not in flags
+    [state] = public.vault.pending
+    victim = Tab(public, "connect.example")
+    victim.cookies[BROWSER] = tab.cookies[f"__Host-{BROWSER}"]
+    assert (await victim.open(f"/callback?code=x&state={state}"))[0] == 400
+    assert (await tab.open(f"/callback?code=x&state={state}"))[1] == "/auth/connected?connection_id=con_new"
+
+
+async def test_callback_under_the_prefix(public: Running[FakeVault]) -> None:
+    """The callback is served with the prefix and without it: a reverse proxy may strip it."""
+    for path in ("/auth/callback", "/callback"):
+        status, _, page = await Tab(public, "connect.example").open(path)
+        assert status == 400
+        assert 'href="/auth/static/style.css"' in page
+
+
+async def test_another_host_name(public: Running[FakeVault]) -> None:
+    """Asked on another name, the browser first goes to the same path on the redirect URI's host, and gets no cookie."""
+    tab = Tab(public, "internal.example")
+    status, location, _ = await tab.open("/connect/some-link?x=1")
+    assert (status, location) == (303, "https://connect.example/auth/connect/some-link?x=1")
+    assert tab.cookies == {}
+
+
+async def test_closed_connect(public: Running[FakeVault]) -> None:
+    """Where the operator did not open it, a bare `/connect` starts nothing."""
+    status, _, page = await Tab(public, "connect.example").open("/connect?reference=mine")
+    assert status == 403
+    assert "Start again" not in page
+    assert public.vault.pending == {}

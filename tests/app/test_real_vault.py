@@ -1,0 +1,166 @@
+"""The service over the real vault, its database, and the simulator: what the vault in memory cannot prove."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.app.running import Running, a_service
+from tests.app.tab import BROWSER, Tab
+from tests.support.simulator import Vendor, vendor
+
+from cloudbeds_auth.facade import TokenVault
+
+
+@dataclass
+class World:
+    """A service, its vault, and the vendor that it calls."""
+
+    service: Running[TokenVault]
+    vendor: Vendor
+    folder: Path
+
+    async def approved(self, tab: Tab, query: str = "") -> tuple[str, str]:
+        """This browser began, and the hotel approved: the code and the state on their way back."""
+        _, location, _ = await tab.open(f"/connect{query}")
+        return await self.vendor.approve(location)
+
+    def exchanges(self) -> int:
+        """How many codes were sent to the vendor."""
+        return len(self.vendor.token_requests("authorization_code"))
+
+    async def call(self, path: str) -> tuple[int, str | None]:
+        """Status of a call as the administrator, and our code if the answer is ours."""
+        headers = {"Authorization": f"Bearer {self.service.vault.admin_token.reveal()}"}
+        async with self.service.http.get(self.service.url + path, headers=headers) as answer:
+            await answer.read()
+            return answer.status, answer.headers.get("X-Cloudbeds-Auth-Code")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """All of it, on free ports."""
+    tmp_path.chmod(0o700)
+    async with (
+        vendor() as simulated,
+        TokenVault.open(simulated.settings(tmp_path)) as vault,
+        a_service(vault, admin=vault.admin_token.reveal()) as service,
+    ):
+        yield World(service, simulated, tmp_path)
+
+
+async def test_journey(world: World) -> None:
+    """Connect, approve, come back, call, the token runs out, call again: the caller sees 200 and nothing else."""
+    tab = Tab(world.service)
+    code, state = await world.approved(tab, "?reference=tenant-7&return_to=/done")
+    status, location, _ = await tab.open(f"/callback?code={code}&state={state}")
+    [connection] = (await world.service.vault.connections()).connections
+    assert (status, location) == (303, f"/done?connection_id={connection.id}&reference=tenant-7")
+    paths = (f"/proxy/{connection.id}/api/v1.3/userinfo", f"/api/v1/connections/{connection.id}/userinfo")
+    for path in paths:
+        assert await world.call(path) == (200, None)
+    world.vendor.expire()
+    assert await asyncio.gather(*(world.call(path) for path in paths * 10)) == [(200, None)] * 20
+    assert len(world.vendor.token_requests()) == 1
+
+
+@pytest.mark.row("A01")
+async def test_login_csrf(world: World) -> None:
+    """The attacker's code and valid state in the victim's browser: 400 and no exchange; the attacker's own works."""
+    attacker, victim, fresh = Tab(world.service), Tab(world.service), Tab(world.service)
+    code, state = await world.approved(attacker)
+    await victim.open("/connect")
+    for tab in (victim, fresh):
+        assert (await tab.open(f"/callback?code={code}&state={state}"))[0] == 400
+    assert world.exchanges() == 0
+    assert (await attacker.open(f"/callback?code={code}&state={state}"))[0] == 303
+
+
+@pytest.mark.row("A03")
+async def test_forged_state(world: World) -> None:
+    """A state that differs in any one character is 400 and exchanges nothing."""
+    tab = Tab(world.service)
+    code, state = await world.approved(tab)
+    for place in range(len(state)):
+        forged = state[:place] + ("A" if state[place] != "A" else "B") + state[place + 1 :]
+        assert (await tab.open(f"/callback?code={code}&state={forged}"))[0] == 400
+    assert world.exchanges() == 0
+
+
+@pytest.mark.row("A04", "F82")
+async def test_state_replay(world: World) -> None:
+    """The same callback again shows the same result; another code with the state is 400; one exchange in all."""
+    tab = Tab(world.service)
+    code, state = await world.approved(tab)
+    first = await tab.open(f"/callback?code={code}&state={state}")
+    assert first[0] == 303
+    assert await tab.open(f"/callback?code={code}&state={state}") == first
+    assert (await tab.open(f"/callback?code=another&state={state}"))[0] == 400
+    assert world.exchanges() == 1
+
+
+@pytest.mark.row("F82")
+async def test_double_click(world: World) -> None:
+    """The same callback several times at once: one exchange, and nobody is told of a second connection."""
+    tab = Tab(world.service)
+    code, state = await world.approved(tab)
+    answers = await asyncio.gather(*(tab.open(f"/callback?code={code}&state={state}") for _ in range(5)))
+    assert (303, "/connected?connection_id=" + (await world.service.vault.connections()).connections[0].id) in {
+        answer[:2] for answer in answers
+    }
+    assert world.exchanges() == 1
+    assert len((await world.service.vault.connections()).connections) == 1
+
+
+@pytest.mark.row("A06")
+async def test_planted_browser_id(world: World) -> None:
+    """The browser's id rests as a hash only; another id that the attacker plants does not match the state's."""
+    tab, victim = Tab(world.service), Tab(world.service)
+    code, state = await world.approved(tab)
+    rested = b"".join(path.read_bytes() for path in world.folder.iterdir())
+    assert tab.cookies[BROWSER].encode() not in rested
+    assert state.encode() not in rested
+    assert hashlib.sha256(tab.cookies[BROWSER].encode()).hexdigest().encode() in rested
+    victim.cookies[BROWSER] = "attacker" + "x" * 35
+    assert (await victim.open(f"/callback?code={code}&state={state}"))[0] == 400
+    assert world.exchanges() == 0
+
+
+@pytest.mark.row("F85")
+@pytest.mark.parametrize(
+    "answer", ["error=access_denied", "error=strange&error_description=%3Cb%3E", "error=x&code={code}"]
+)
+async def test_denial(world: World, answer: str) -> None:
+    """A denial, an unknown error, both code and error: nothing is exchanged, the state is spent, the words escaped."""
+    tab = Tab(world.service)
+    code, state = await world.approved(tab)
+    status, _, page = await tab.open(f"/callback?{answer.format(code=code)}&state={state}")
+    assert status == 400
+    assert "<b>" not in page
+    assert (await tab.open(f"/callback?code={code}&state={state}"))[0] == 400
+    assert world.exchanges() == 0
+
+
+async def test_one_time_link(world: World) -> None:
+    """A link made over the API connects the hotel under the reference that its maker gave."""
+    link = await world.service.vault.create_link(reference="tenant-7", expires_in=600)
+    tab = Tab(world.service)
+    _, location, _ = await tab.open(f"/connect/{link.token}?reference=forged")
+    code, state = await world.vendor.approve(location)
+    assert (await tab.open(f"/callback?code={code}&state={state}"))[0] == 303
+    [connection] = (await world.service.vault.connections(reference="tenant-7")).connections
+    assert connection.state == "fresh"
+    assert (await tab.open(f"/connect/{link.token}"))[0] == 400
+
+
+async def test_default_deny(world: World) -> None:
+    """Nothing is told or asked without a credential, of a real hotel either."""
+    tab = Tab(world.service)
+    code, state = await world.approved(tab)
+    await tab.open(f"/callback?code={code}&state={state}")
+    for path in ("/api/v1/connections", "/metrics", "/proxy/100001/api/v1.3/userinfo"):
+        assert (await tab.open(path))[0] == 401

@@ -1,0 +1,148 @@
+"""The life of `serve`: it says where it listens, drains when it is told to stop, and names who has its port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from tests.app.running import AS_ADMIN, Vendor
+
+from cloudbeds_auth.app.listening import address_of, bind, holder_of
+from cloudbeds_auth.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+Start = Callable[[int, str], Awaitable[Process]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts services in processes of their own, and ends those that are left."""
+    processes: list[Process] = []
+
+    async def begin(port: int, base_url: str) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.app.serving", str(port), base_url, stdout=PIPE, stderr=PIPE, cwd=ROOT
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def address(process: Process) -> str:
+    """Where it says that it listens."""
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode().strip()
+    assert line.startswith("listening on http://127.0.0.1:"), line
+    return line.removeprefix("listening on ")
+
+
+async def accepts(url: str) -> bool:
+    """Whether a new connection is taken."""
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"{url}/healthz"):
+            return True
+    except aiohttp.ClientConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_drain(start: Start, vendor: Vendor, number: signal.Signals) -> None:
+    """Told to stop, it accepts nothing new, finishes what is in flight, closes the vault, and ends with status 0."""
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        await release.wait()
+        return web.Response(text="finished")
+
+    vendor.before = slow
+    process = await start(0, vendor.base_url)
+    url = await address(process)
+    async with aiohttp.ClientSession() as http:
+        call = asyncio.create_task(http.get(f"{url}/proxy/con_1/x", headers=AS_ADMIN))
+        await arrived.wait()
+        process.send_signal(number)
+        while await accepts(url):
+            await asyncio.sleep(0.02)
+        assert process.returncode is None
+        release.set()
+        async with await call as answer:
+            assert await answer.text() == "finished"
+    out, _ = await process.communicate()
+    assert out == b"drained\n"
+    assert await process.wait() == 0
+
+
+async def test_broken_start(start: Start) -> None:
+    """A vault that does not open is told as what it is, and nothing is said to listen."""
+    process = await start(0, "broken")
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (1, b"")
+    assert b"the keys do not open this database" in err
+    assert b"Traceback" not in err
+
+
+async def test_port_in_use(start: Start, vendor: Vendor) -> None:
+    """A port that somebody has: the start fails naming them, and how to move."""
+    port = int((await address(await start(0, vendor.base_url))).rpartition(":")[2])
+    _, err = await (second := await start(port, vendor.base_url)).communicate()
+    assert second.returncode == 1
+    assert f"port {port} is in use".encode() in err
+    assert b"CLOUDBEDS_AUTH_PORT" in err
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
+def test_holder_of_a_port() -> None:
+    """Whoever listens is found by pid and name; a port that nobody has, has no holder."""
+    [held] = bind("127.0.0.1", 0)
+    port = held.getsockname()[1]
+    with held:
+        held.listen()
+        holder = holder_of(port)
+        assert holder is not None
+        assert f"(pid {os.getpid()})" in holder
+        with pytest.raises(ConfigurationError, match=f"pid {os.getpid()}"):
+            bind("127.0.0.1", port)
+    assert holder_of(port) is None
+
+
+def test_holder_without_proc(tmp_path: Path) -> None:
+    """Where the system does not say, nobody is named."""
+    assert holder_of(7000, tmp_path) is None
+
+
+def test_bind_every_address() -> None:
+    """A name with several addresses gets one port on all of them."""
+    sockets = bind("localhost", 0)
+    assert len({one.getsockname()[1] for one in sockets}) == 1
+    for one in sockets:
+        one.close()
+
+
+def test_unknown_host() -> None:
+    """A name that is none of this machine's addresses is a setting to mend."""
+    with pytest.raises(ConfigurationError, match="CLOUDBEDS_AUTH_HOST"):
+        bind("no.such.host.invalid", 0)
+    with pytest.raises(ConfigurationError):
+        bind("192.0.2.1", 0)
+
+
+def test_address_of() -> None:
+    """IPv6 addresses are told in brackets."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        assert address_of([one]) == f"http://127.0.0.1:{one.getsockname()[1]}"

@@ -1,0 +1,145 @@
+"""A vault that remembers what it was asked, and a way to run one command line inside the test's process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pytest
+from click.testing import CliRunner
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli import vaults
+from cloudbeds_auth.cli.main import run
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Link, User
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.settings import Settings
+
+AT = datetime(2026, 11, 24, 8, tzinfo=UTC)
+
+ADA = Connection(
+    id="con_ADA",
+    app="default",
+    reference="tenant-7",
+    state=State.FRESH,
+    credential="oauth",
+    property_ids=("100001",),
+    authorizing_user=User("9001", "Ada Lindqvist", "ada@example.com"),
+    scopes=("read:hotel",),
+    generation=3,
+    connected_at=AT,
+    expires_at=AT,
+    refreshed_at=AT,
+    used_at=None,
+)
+
+
+class Result(NamedTuple):
+    """Exit status, standard output, standard error."""
+
+    status: int
+    out: str
+    err: str
+
+
+def invoke(*args: str, typed: str = "", env: Mapping[str, str] | None = None) -> Result:
+    """Run one command line here, with nothing but pipes around it."""
+    with CliRunner().isolation(input=typed, env=env) as streams:
+        status = run(args)
+        return Result(status, streams[0].getvalue().decode(), streams[1].getvalue().decode())
+
+
+@dataclass
+class Answer:
+    """An HTTP response as the vault gives it."""
+
+    status_code: int = 200
+    content: bytes = b'{"email": "ada@example.com"}'
+
+
+class FakeVault:
+    """Answers from what the test put in; `asked` has every call."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.base_url = self.settings.base_url
+        self.asked: list[tuple[Any, ...]] = []
+        self.answer = Answer()
+        self.pages: list[Page] = [Page((ADA,), None)]
+        self.history: Sequence[Event] = (Event(1, AT, "promoted", "system", "g1", 1, {}),)
+        self.failure: errors.Error | None = None
+        self.finished = ADA
+        self.refreshes_to = 4
+
+    def _note(self, *what: Any) -> None:
+        self.asked.append(what)
+        if self.failure is not None:
+            raise self.failure
+
+    async def resolve(self, identifier: str, /) -> str:
+        if identifier not in {ADA.id, *ADA.property_ids}:
+            raise errors.UnknownConnection(f"nothing is connected under {identifier}")
+        return ADA.id
+
+    async def access_token(
+        self, connection_id: str, /, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+    ) -> AccessToken:
+        self._note("access_token", connection_id, min_valid, rejected)
+        return AccessToken(Secret("the-token"), AT, 3)
+
+    async def call(self, connection_id: str, method: str, path: str, **extra: Any) -> Answer:
+        self._note("call", connection_id, method, path, extra)
+        return self.answer
+
+    async def connection(self, connection_id: str, /) -> Connection:
+        return ADA
+
+    async def connections(self, **filters: Any) -> Page:
+        self._note("connections", filters)
+        return self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
+
+    async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+        return self.history[:limit]
+
+    async def refresh(self, connection_id: str, /) -> Connection:
+        self._note("refresh", connection_id)
+        return replace(ADA, generation=self.refreshes_to)
+
+    async def disconnect(self, connection_id: str, /, forget: bool = False) -> Connection:
+        self._note("disconnect", connection_id, forget)
+        return replace(ADA, state=State.DISCONNECTED)
+
+    async def begin_authorization(self, **wish: Any) -> Begun:
+        self._note("begin", wish)
+        return Begun("https://cloudbeds.example/approve", "the-state", AT)
+
+    async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
+        self._note("finish", code, state)
+        return self.finished
+
+    async def deny(self, *, state: str, browser: str | None = None) -> str | None:
+        self._note("deny", state)
+        return None
+
+    async def create_link(self, **wish: Any) -> Link:
+        self._note("link", wish)
+        return Link("one-time", AT)
+
+
+Use = Callable[[FakeVault], FakeVault]
+
+
+def put(monkeypatch: pytest.MonkeyPatch, vault: FakeVault) -> FakeVault:
+    """Let every command open this vault."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[FakeVault]:
+        yield vault
+
+    monkeypatch.setattr(vaults, "opened", opened)
+    return vault

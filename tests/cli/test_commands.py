@@ -1,0 +1,179 @@
+"""The commands over a vault: what they ask it, what they print, how they exit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.cli.fakes import ADA, FakeVault, invoke
+
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.ports.store import Page
+
+CONTRACT_FIELDS = [
+    *("id", "state", "app", "reference", "credential", "property_ids", "authorizing_user", "scopes", "generation"),
+    *("connected_at", "expires_at", "refreshed_at", "used_at", "problem", "next_step", "connect_url"),
+]
+
+
+# --- access-token
+
+
+def test_access_token_is_bare(vault: FakeVault) -> None:
+    """Nothing but the token and a newline, so that $(…) works."""
+    result = invoke("access-token", "100001")
+    assert result == (0, "the-token\n", "")
+    assert vault.asked == [("access_token", "con_ADA", 60.0, None)]
+
+
+def test_access_token_passes_its_options(vault: FakeVault) -> None:
+    """The rejected generation is named, the validity too."""
+    invoke("access-token", "con_ADA", "--rejected-generation", "3", "--min-valid", "120")
+    assert vault.asked == [("access_token", "con_ADA", 120.0, 3)]
+
+
+def test_access_token_json_is_the_contract(vault: FakeVault) -> None:
+    """The same document as the HTTP API's."""
+    document = json.loads(invoke("access-token", "con_ADA", "--json").out)
+    assert document == {
+        "access_token": "the-token",
+        "token_type": "Bearer",
+        "expires_at": "2026-11-24T08:00:00Z",
+        "generation": 3,
+    }
+
+
+def test_unknown_connection(vault: FakeVault) -> None:
+    """Exit 1, and how to find the right id."""
+    result = invoke("access-token", "999")
+    assert result.status == 1
+    assert "cloudbeds-auth connections" in result.err
+
+
+# --- call
+
+
+def test_call_prints_the_body(vault: FakeVault) -> None:
+    """JSON is indented; a short path is a method of the API version."""
+    result = invoke("call", "con_ADA", "get", "userinfo")
+    assert result.status == 0
+    assert result.out == '{\n  "email": "ada@example.com"\n}\n'
+    assert vault.asked == [
+        ("call", "con_ADA", "GET", "/api/v1.3/userinfo", {"params": None, "data": None, "json": None})
+    ]
+
+
+def test_call_passes_query_and_form(vault: FakeVault) -> None:
+    """Order and repeats survive."""
+    invoke("call", "con_ADA", "PUT", "/x", "--query", "a=1", "--query", "a=2", "--form", "b=x=y", "--form", "b=z")
+    extra = vault.asked[0][4]
+    assert extra["params"] == [("a", "1"), ("a", "2")]
+    assert extra["data"] == {"b": ["x=y", "z"]}
+
+
+def test_call_json_body_from_text_and_file(vault: FakeVault, tmp_path: Path) -> None:
+    """A JSON body is checked before anything is sent."""
+    (tmp_path / "rates.json").write_text('{"rates": [1]}')
+    invoke("call", "con_ADA", "PATCH", "patchRate", "--json-body", f"@{tmp_path / 'rates.json'}")
+    invoke("call", "con_ADA", "PATCH", "patchRate", "--json-body", "[1]")
+    assert [one[4]["json"] for one in vault.asked] == [{"rates": [1]}, [1]]
+    assert invoke("call", "con_ADA", "PATCH", "patchRate", "--json-body", "{").status == 2
+    assert invoke("call", "con_ADA", "PATCH", "patchRate", "--json-body", "@nowhere").status == 2
+    assert invoke("call", "con_ADA", "POST", "x", "--json-body", "1", "--form", "a=b").status == 2
+    assert invoke("call", "con_ADA", "POST", "x", "--form", "novalue").status == 2
+    assert len(vault.asked) == 2
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, 0), (302, 0), (400, 1), (503, 1)])
+def test_call_fails_from_400_on(vault: FakeVault, status: int, expected: int) -> None:
+    """The body is printed all the same."""
+    vault.answer.status_code = status
+    result = invoke("call", "con_ADA", "GET", "userinfo")
+    assert result.status == expected
+    assert "ada@example.com" in result.out
+
+
+def test_call_other_bodies(vault: FakeVault) -> None:
+    """Bytes pass untouched into a pipe; --json wraps them."""
+    vault.answer.content = b"\x89PNG"
+    assert "PNG" in invoke("call", "con_ADA", "GET", "getPhoto", "--json").out
+    vault.answer.content = b"<html>"
+    assert invoke("call", "con_ADA", "GET", "x").out == "<html>"
+
+
+# --- connections
+
+
+def test_list_is_aligned_text_in_a_pipe(vault: FakeVault) -> None:
+    """One line per connection under headings; no colours, no boxes."""
+    heading, line = invoke("connections").out.splitlines()
+    assert heading.split("  ")[0] == "connection"
+    assert line.split()[:3] == ["con_ADA", "healthy", "tenant-7"]
+    assert heading.index("state") == line.index("healthy")
+
+
+def test_list_json_and_filters(vault: FakeVault) -> None:
+    """The contract's document, every filter passed on."""
+    args = ["--state", "fresh", "--reference", "r", "--property", "1", "--app", "a", "--limit", "5", "--cursor", "c"]
+    document = json.loads(invoke("connections", "list", *args, "--json").out)
+    assert list(document["connections"][0]) == CONTRACT_FIELDS
+    assert document["next"] is None
+    assert vault.asked[0][1] == {
+        "state": "fresh",
+        "reference": "r",
+        "property_id": "1",
+        "app": "a",
+        "cursor": "c",
+        "limit": 5,
+    }
+
+
+def test_list_says_when_there_is_nothing_or_more(vault: FakeVault) -> None:
+    """An empty list says how to connect; a further page says how to get it, aside from the results."""
+    vault.pages = [Page((), None)]
+    assert "cloudbeds-auth connect" in invoke("connections").out
+    vault.pages = [Page((ADA,), "next-page")]
+    result = invoke("connections", "list")
+    assert "--cursor next-page" in result.err
+
+
+def test_show(vault: FakeVault) -> None:
+    """One connection with the newest of its history."""
+    assert "promoted" in invoke("connections", "show", "100001").out
+    document = json.loads(invoke("connections", "show", "con_ADA", "--json").out)
+    assert document["events"][0]["kind"] == "promoted"
+    assert list(document)[:-1] == CONTRACT_FIELDS
+
+
+def test_refresh(vault: FakeVault) -> None:
+    """The vault is asked once; the connection is shown."""
+    result = invoke("connections", "refresh", "100001")
+    assert (result.status, "con_ADA" in result.out) == (0, True)
+    assert vault.asked == [("refresh", "con_ADA")]
+
+
+def test_refresh_that_brought_nothing(vault: FakeVault) -> None:
+    """The vendor was away and the old token still serves: said, and exit 1."""
+    vault.refreshes_to = 3
+    result = invoke("connections", "refresh", "100001")
+    assert result.status == 1
+    assert "not refreshed" in result.out
+
+
+def test_disconnect_asks_or_needs_yes(vault: FakeVault) -> None:
+    """Where nobody can be asked, --yes is needed; --forget is passed on."""
+    refused = invoke("connections", "disconnect", "con_ADA")
+    assert refused.status == 2
+    assert "--yes" in refused.err
+    assert vault.asked == []
+    document = json.loads(invoke("connections", "disconnect", "con_ADA", "--yes", "--forget", "--json").out)
+    assert document["state"] == State.DISCONNECTED.value
+    assert vault.asked == [("disconnect", "con_ADA", True)]
+
+
+def test_a_hostile_name_cannot_steer_the_terminal(vault: FakeVault) -> None:
+    """Control characters of somebody else's text are replaced."""
+    vault.pages = [Page((replace(ADA, reference="\x1b[2Jgone"),), None)]
+    assert "\x1b" not in invoke("connections").out

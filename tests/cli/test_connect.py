@@ -1,0 +1,215 @@
+"""`connect`: listening for one redirect, or a link of the running service; a stranger on the port is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx2
+import pytest
+from tests.cli.fakes import ADA, AT, FakeVault, Result, invoke, put
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli import connect
+from cloudbeds_auth.cli.listener import Listener, bind
+from cloudbeds_auth.core.nouns import Event
+from cloudbeds_auth.doctor import listening
+from cloudbeds_auth.doctor.listening import Port, Tenant, look
+from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.settings import Settings
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def uri() -> str:
+    return f"http://127.0.0.1:{free_port()}/callback"
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch, uri: str) -> FakeVault:
+    return put(monkeypatch, FakeVault(Settings(redirect_uri=uri)))
+
+
+async def while_connecting(visit: Callable[[httpx2.AsyncClient], object], *args: str) -> Result:
+    """Run `connect` in a thread and be its browser."""
+    async with httpx2.AsyncClient(trust_env=False) as browser:
+        running = asyncio.create_task(asyncio.to_thread(invoke, "connect", "--timeout", "30", *args))
+        try:
+            await visit(browser)  # type: ignore[misc]
+        finally:
+            result = await running
+    return result
+
+
+async def patiently(browser: httpx2.AsyncClient, url: str) -> httpx2.Response:
+    """The answer, as soon as somebody listens."""
+    while True:
+        try:
+            return await browser.get(url)
+        except httpx2.ConnectError:
+            await asyncio.sleep(0.02)
+
+
+async def test_listens_and_finishes(vault: FakeVault, uri: str) -> None:
+    """One redirect with the right state connects; the browser and the command are told."""
+
+    async def visit(browser: httpx2.AsyncClient) -> None:
+        page = await patiently(browser, f"{uri}?code=c1&state=the-state")
+        assert (page.status_code, "Connected" in page.text) == (200, True)
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers["referrer-policy"] == "no-referrer"
+
+    result = await while_connecting(visit, "--reference", "tenant-7")
+    assert result.status == 0
+    assert "con_ADA" in result.out
+    assert "https://cloudbeds.example/approve" in result.err
+    assert vault.asked[0] == ("begin", {"reference": "tenant-7", "app": "default", "connection_id": None})
+    assert vault.asked[1:] == [("finish", "c1", "the-state")]
+
+
+async def test_whatever_else_asks_does_not_end_the_wait(vault: FakeVault, uri: str) -> None:
+    """Another path, method, host or state is turned away; the right redirect still counts."""
+
+    async def visit(browser: httpx2.AsyncClient) -> None:
+        assert (await patiently(browser, uri.replace("callback", "favicon.ico"))).status_code == 404
+        assert (await browser.post(uri)).status_code == 405
+        assert (await browser.get(uri, headers={"Host": "evil.example"})).status_code == 400
+        assert (await browser.get(f"{uri}?code=x&state=forged")).status_code == 400
+        assert (await browser.get(f"{uri}?code=x")).status_code == 400
+        assert (await browser.get(f"{uri}?code=c1&state=the-state")).status_code == 200
+
+    result = await while_connecting(visit, "--json")
+    assert json.loads(result.out)["id"] == "con_ADA"
+    assert [one[0] for one in vault.asked] == ["begin", "finish"]
+
+
+async def test_a_denial(vault: FakeVault, uri: str) -> None:
+    """The state is spent, nothing is exchanged, exit 1."""
+
+    async def visit(browser: httpx2.AsyncClient) -> None:
+        page = await patiently(browser, f"{uri}?error=access_denied&state=the-state")
+        assert page.status_code == 400
+
+    result = await while_connecting(visit)
+    assert result.status == 1
+    assert "did not approve" in result.err
+    assert vault.asked[1:] == [("deny", "the-state")]
+
+
+async def test_a_failed_exchange_is_told_to_both(vault: FakeVault, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The browser sees what happened, the command exits with its diagnosis."""
+
+    async def refused(*, code: str, state: str, browser: str | None = None) -> object:
+        raise errors.AuthorizationExpired("the code is <spent>")
+
+    monkeypatch.setattr(vault, "finish_authorization", refused)
+
+    async def visit(browser: httpx2.AsyncClient) -> None:
+        page = await patiently(browser, f"{uri}?code=c1&state=the-state")
+        assert "the code is &lt;spent&gt;" in page.text
+
+    result = await while_connecting(visit)
+    assert result.status == 1
+    assert "the code is <spent>" in result.err
+
+
+def test_nobody_approves(vault: FakeVault) -> None:
+    """The wait ends by itself, with what to do next."""
+    result = invoke("connect", "--timeout", "1")
+    assert result.status == 1
+    assert "nobody approved" in result.err
+
+
+def test_a_stranger_on_the_port(vault: FakeVault, uri: str) -> None:
+    """Refused before anything is begun, naming who it is."""
+    with socket.create_server(("127.0.0.1", int(uri.split(":")[2].split("/")[0]))):
+        result = invoke("connect")
+    assert result.status == 1
+    assert "is held by" in result.err
+    assert vault.asked == []
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["new hotel", "reconnected"])
+def test_through_the_running_service(vault: FakeVault, uri: str, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+    """A one-time link is printed; the connection that appears, or is connected again, is the result."""
+
+    async def ours(host: str, port: int) -> Port:
+        return Port(Tenant.OURS)
+
+    monkeypatch.setattr(listening, "look", ours)
+    monkeypatch.setattr(connect, "GLANCE", 0.01)
+    later = replace(ADA, expires_at=AT + timedelta(minutes=1))
+    before = Page((ADA,) if again else (), None)
+    vault.pages = [before, before, Page((later,), None)]
+    with socket.create_server(("127.0.0.1", int(uri.split(":")[2].split("/")[0]))):
+        result = invoke("connect")
+    assert result.status == 0
+    assert f"{vault.settings.public_url}/connect/one-time" in result.err
+    assert "con_ADA" in result.out
+
+
+def test_a_refresh_is_no_reconnect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that only looks different is not the one that was waited for."""
+    vault = put(monkeypatch, FakeVault(Settings(redirect_uri="https://auth.example.com/callback")))
+    monkeypatch.setattr(connect, "GLANCE", 0.01)
+    vault.history = (Event(1, AT - timedelta(hours=1), "promoted", "system", "g1", 1, {}),)
+    vault.pages = [Page((ADA,), None), Page((replace(ADA, generation=4),), None)]
+    assert "nobody approved" in invoke("connect", "--timeout", "1").err
+
+
+def test_a_public_redirect_uri_goes_through_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is listened on for a redirect URI that leads elsewhere."""
+    vault = put(monkeypatch, FakeVault(Settings(redirect_uri="https://auth.example.com/callback")))
+    result = invoke("connect", "--timeout", "1", "--connection", "100001")
+    assert "https://auth.example.com/connect/one-time" in result.err
+    assert vault.asked[0][1]["connection_id"] == "con_ADA"
+
+
+async def test_look_knows_ours_from_strangers(uri: str) -> None:
+    """A free port, a silent stranger, and a listener that names our code."""
+    port = int(uri.split(":")[2].split("/")[0])
+    assert (await look("127.0.0.1", port)).tenant is Tenant.NOBODY
+
+    async def stranger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def ours(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"authorization" not in head.lower()
+        code = b"X-Cloudbeds-Auth-Code: unauthenticated"
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\n" + code + b"\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(stranger, "127.0.0.1", port):
+        assert (await look("127.0.0.1", port)).tenant is Tenant.STRANGER
+    async with await asyncio.start_server(ours, "127.0.0.1", port):
+        assert (await look("127.0.0.1", port)).tenant is Tenant.OURS
+
+
+async def test_the_listener_closes_after_one_answer(uri: str) -> None:
+    """A second redirect finds nobody."""
+    sockets = bind(uri)
+    assert sockets is not None
+    assert bind(uri) is None
+    from cloudbeds_auth.cli.listener import Page as HtmlPage
+
+    async def callback(given: object) -> HtmlPage:
+        return HtmlPage(200, "done", "")
+
+    serving = asyncio.create_task(Listener(uri, "s", callback).serve(sockets))
+    async with httpx2.AsyncClient(trust_env=False) as browser:
+        assert (await browser.get(f"{uri}?state=s")).status_code == 200
+        await serving
+        with pytest.raises(httpx2.ConnectError):
+            await browser.get(f"{uri}?state=s")

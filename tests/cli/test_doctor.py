@@ -1,0 +1,205 @@
+"""`doctor`: each check finds what it is for, and one that breaks hides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.cli.fakes import ADA, FakeVault, invoke
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.doctor import configuration, database, hotels, listening, network
+from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report, ok
+from cloudbeds_auth.doctor.registry import CHECKS, examine
+from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.settings import Need, Settings, load
+from cloudbeds_auth.system import SystemClock
+
+
+def subject(tmp_path: Path, vault: FakeVault | None = None, **values: Any) -> Subject:
+    values.setdefault("database_url", f"sqlite:///{tmp_path / 'db.sqlite3'}")
+    return Subject(SystemClock(), Settings(**values), vault=cast(Any, vault))
+
+
+def levels(found: Sequence[Finding]) -> list[Level]:
+    return [one.level for one in found]
+
+
+@asynccontextmanager
+async def vendor(answer: Callable[[str], bytes]) -> AsyncIterator[str]:
+    """A vendor that answers every request with what `answer` makes of its first line."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        assert "secret" not in head.lower()
+        writer.write(answer(head))
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def http(status: str, content_type: str, body: str = "{}", extra: str = "") -> bytes:
+    length = f"Content-Length: {len(body)}\r\nConnection: close\r\n"
+    return f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n{extra}{length}\r\n{body}".encode()
+
+
+async def test_the_settings_speak_for_themselves() -> None:
+    """Every problem is a finding of its own; what needs settings is skipped."""
+
+    def read(need: Need) -> Settings:
+        return load({"CLOUDBEDS_AUTH_PORT": "x", "CLOUDBEDS_BASE_URL": "ftp://y"}, None, need=need)
+
+    report = dict((await examine(read, SystemClock(), [*configuration.CHECKS, *database.CHECKS])).checks)
+    named = " ".join(one.what for one in report["settings"])
+    for variable in ("CLOUDBEDS_AUTH_PORT", "CLOUDBEDS_BASE_URL", "CLOUDBEDS_CLIENT_ID", "CLOUDBEDS_CLIENT_SECRET"):
+        assert variable in named
+    assert levels(report["redirect URI"]) == [Level.SKIPPED]
+    assert levels(report["database"]) == [Level.SKIPPED]
+
+
+async def test_redirect_uri_and_port_disagree(tmp_path: Path) -> None:
+    """A redirect to this machine has to end where `serve` listens."""
+    uri = "http://localhost:7100/callback"
+    assert levels(await configuration.redirect_uri(subject(tmp_path, redirect_uri=uri))) == [Level.WARNING]
+    assert levels(await configuration.redirect_uri(subject(tmp_path, redirect_uri=uri, port=7100))) == [Level.OK]
+
+
+async def test_clock(tmp_path: Path) -> None:
+    """Against the vendor's own, where it was heard."""
+    here = subject(tmp_path)
+    assert levels(await configuration.clock(here)) == [Level.OK]
+    here.seen["skew"] = 3600.0
+    assert "ahead" in (await configuration.clock(here))[0].what
+
+
+async def test_a_vault_that_does_not_open(tmp_path: Path) -> None:
+    """Its own diagnosis is the finding."""
+    here = subject(tmp_path)
+    here.closed = errors.ConfigurationError("wrong key", next_step="bring the right one")
+    assert await database.opens(here) == [Finding(Level.PROBLEM, "wrong key", "bring the right one")]
+
+
+async def test_database_permissions(tmp_path: Path) -> None:
+    """A file that others may read, beside one that they may not."""
+    path = tmp_path / "db.sqlite3"
+    path.touch(mode=0o600)
+    here = subject(tmp_path)
+    assert levels(await database.permissions(here)) == [Level.OK]
+    (tmp_path / "db.sqlite3-wal").touch(mode=0o644)
+    found = await database.permissions(here)
+    assert levels(found) == [Level.PROBLEM]
+    assert found[0].mend == f"chmod 600 {path}-wal"
+
+
+async def test_vendor_that_answers(tmp_path: Path) -> None:
+    """An API with JSON, on a clock of its own."""
+    date = "Date: Tue, 01 Jan 2030 00:00:00 GMT\r\n"
+    async with vendor(lambda head: http("400 Bad Request", "application/json", extra=date)) as url:
+        here = subject(tmp_path, base_url=url)
+        assert levels(await network.vendor_reachable(here)) == [Level.OK]
+        assert levels(await network.token_endpoint(here)) == [Level.OK]
+        assert "skew" in here.seen
+
+
+async def test_a_wrong_path_gets_a_web_page(tmp_path: Path) -> None:
+    """The marketing site's 404 is not the token endpoint."""
+    async with vendor(lambda head: http("404 Not Found", "text/html", "<html>")) as url:
+        found = await network.token_endpoint(subject(tmp_path, base_url=url))
+        assert levels(found) == [Level.PROBLEM]
+        assert "CLOUDBEDS_API_VERSION" in found[0].mend
+
+
+async def test_vendor_out_of_order_or_away(tmp_path: Path) -> None:
+    """A 503 is a warning; nobody there is a problem."""
+    async with vendor(lambda head: http("503 Unavailable", "text/html")) as url:
+        assert levels(await network.vendor_reachable(subject(tmp_path, base_url=url))) == [Level.WARNING]
+    gone = subject(tmp_path, base_url=url)
+    assert levels(await network.vendor_reachable(gone)) == [Level.PROBLEM]
+    assert levels(await network.token_endpoint(gone)) == [Level.PROBLEM]
+
+
+async def test_port(tmp_path: Path) -> None:
+    """Free, or a stranger's, who is named where the system tells."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = await listening.listening_port(subject(tmp_path, port=port))
+        assert levels(found) == [Level.PROBLEM]
+        assert "is held by" in found[0].what
+    assert levels(await listening.listening_port(subject(tmp_path, port=port))) == [Level.OK]
+
+
+async def test_hotels_that_need_a_person(tmp_path: Path) -> None:
+    """Each with its next step."""
+    vault = FakeVault()
+    lost = replace(ADA, state=State.REAUTHORIZATION_REQUIRED, problem="refused", next_step="send the link")
+    vault.pages = [Page((lost,), "more"), Page((), None)]
+    found = await hotels.need_a_person(subject(tmp_path, vault))
+    assert (found[0].level, found[0].mend) == (Level.PROBLEM, "send the link")
+    assert len(found) == 2
+    assert levels(await hotels.need_a_person(subject(tmp_path, vault))) == [Level.OK]
+
+
+async def test_a_broken_check_hides_nothing() -> None:
+    """The checks after it still run."""
+
+    async def broken(_: Subject) -> Sequence[Finding]:
+        raise RuntimeError("oops")
+
+    async def refused(_: Subject) -> Sequence[Finding]:
+        raise errors.StoreUnavailable("disk full")
+
+    async def fine(_: Subject) -> Sequence[Finding]:
+        return ok("fine")
+
+    def nothing(need: Need) -> Settings:
+        raise errors.ConfigurationError("none")
+
+    checks = [Check(name, ask, needs_settings=False) for name, ask in (("b", broken), ("r", refused), ("f", fine))]
+    report = await examine(nothing, SystemClock(), checks)
+    assert [levels(found) for _, found in report.checks] == [[Level.PROBLEM], [Level.PROBLEM], [Level.OK]]
+    assert not report.healthy
+    assert Report((("f", (Finding(Level.WARNING, "x"),)),)).healthy
+
+
+def test_names_are_unique() -> None:
+    """A check is known by its name."""
+    names = [check.name for check in CHECKS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_command(tmp_path: Path, as_json: bool) -> None:
+    """Exit 1 on a problem; the secret is nowhere; --json is one document."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers there
+        environment = {
+            "CLOUDBEDS_CLIENT_ID": "app-1",
+            "CLOUDBEDS_CLIENT_SECRET": "hidden-secret",
+            "CLOUDBEDS_BASE_URL": f"http://127.0.0.1:{sock.getsockname()[1]}",
+            "CLOUDBEDS_AUTH_PORT": "0",
+        }
+        result = invoke("doctor", *(["--json"] if as_json else []), env=environment)
+    assert result.status == 1
+    assert "hidden-secret" not in result.out + result.err
+    if as_json:
+        found = {one["check"]: one["level"] for one in json.loads(result.out)["checks"]}
+        assert (found["settings"], found["database"], found["Cloudbeds"]) == ("ok", "ok", "problem")
+    else:
+        assert "PROBLEM" in result.out
+
+
+def test_secrets_have_no_way_out() -> None:
+    """Findings are made of settings' texts, and those never repeat a value."""
+    settings = Settings(client_secret=Secret("hidden-secret"))
+    assert "hidden-secret" not in repr(settings)

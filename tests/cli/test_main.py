@@ -1,0 +1,109 @@
+"""The root: help, exit statuses, and what is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.cli.fakes import FakeVault, invoke
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli.main import MODULES
+
+HEAVY = {"fastapi", "starlette", "uvicorn", "aiohttp", "rich", "httpx2", "pydantic", "jinja2", "cryptography", "apsw"}
+WEB = {"fastapi", "starlette", "uvicorn", "aiohttp"}
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in MODULES)], ids=["root", *MODULES])
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_everywhere(command: list[str], flag: str) -> None:
+    """Every command explains itself, with examples, and exits 0."""
+    result = invoke(*command, flag)
+    assert result.status == 0
+    assert "Examples:" in result.out
+    assert "Usage: cloudbeds-auth" in result.out
+
+
+@pytest.mark.parametrize("command", MODULES)
+def test_json_everywhere(command: str) -> None:
+    """Every command has --json; of a group, every subcommand."""
+    subcommands = ("list", "show", "refresh", "disconnect") if command == "connections" else ("",)
+    for subcommand in subcommands:
+        assert " --json " in invoke(*filter(None, (command, subcommand)), "--help").out
+
+
+@pytest.mark.parametrize("args", [["nonsense"], ["call"], ["access-token", "x", "--min-valid", "soon"], ["--nonsense"]])
+def test_wrong_usage_is_2(args: list[str]) -> None:
+    """What Click refuses exits 2 and says so on standard error."""
+    result = invoke(*args)
+    assert result.status == 2
+    assert result.out == ""
+    assert "Usage:" in result.err
+
+
+def test_version() -> None:
+    """--version names the distribution."""
+    result = invoke("--version")
+    assert result.status == 0
+    assert result.out.startswith("cloudbeds-auth, version ")
+
+
+def test_an_error_is_a_diagnosis_on_standard_error(vault: FakeVault) -> None:
+    """What happened, whether anything is lost, what to do next; exit status 1."""
+    vault.failure = errors.TokenEndpointUnavailable("it hung")
+    result = invoke("access-token", "con_ADA")
+    assert result.status == 1
+    assert result.out == ""
+    assert result.err == str(vault.failure.diagnosis()) + "\n"
+
+
+def test_interrupted_is_130(vault: FakeVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is no failure and no traceback."""
+
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(vault, "access_token", interrupted)
+    result = invoke("access-token", "con_ADA")
+    assert result.status == 130
+    assert "Traceback" not in result.err
+
+
+def loaded(*args: str) -> tuple[int, set[str]]:
+    """Exit status of a command line in a fresh interpreter, and the top-level packages it imported."""
+    code = (
+        "import json, sys; from cloudbeds_auth.cli.main import run; status = run(sys.argv[1:]); "
+        "sys.stderr.write('\\n' + json.dumps([status, sorted({name.partition('.')[0] for name in sys.modules})]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
+    status, names = json.loads(done.stderr.rpartition("\n")[2])
+    return status, set(names)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["access-token", "--help"], ["connections", "--help"]])
+def test_help_starts_fast(args: list[str]) -> None:
+    """Help imports nothing heavy."""
+    status, names = loaded(*args)
+    assert status == 0
+    assert names & HEAVY == set()
+
+
+def test_access_token_imports_no_web_framework() -> None:
+    """Also when it really opens a vault (here: as far as it gets without settings)."""
+    status, names = loaded("access-token", "con_ADA")
+    assert status == 1
+    assert names & WEB == set()
+
+
+def test_a_reader_that_leaves_is_no_noise() -> None:
+    """A closed pipe ends the command quietly."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "cloudbeds_auth", "--help"], stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert done.stderr == ""

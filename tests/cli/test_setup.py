@@ -1,0 +1,159 @@
+"""`setup`: what it says, what it writes, and that the secret is never shown."""
+
+from __future__ import annotations
+
+import os
+import pty
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.cli.fakes import invoke
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli import doctor, env_file
+from cloudbeds_auth.cli.env_file import changed
+
+SECRET = "s3cr3t-ö$'x\\y #z"
+
+
+@pytest.fixture
+def no_doctor(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Doctor is only remembered, not run."""
+    asked: list[Path] = []
+
+    def examine(out: object, path: Path) -> int:
+        asked.append(path)
+        return 0
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    return asked
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {"CLOUDBEDS_CLIENT_ID": "app-1", "CLOUDBEDS_CLIENT_SECRET": "hidden-secret", **more}
+
+
+def test_unattended(no_doctor: list[Path]) -> None:
+    """Says what to enter at Cloudbeds, writes a private .env, ends in doctor; the secret is nowhere on screen."""
+    result = invoke("setup", "--non-interactive", env=environment())
+    assert result.status == 0
+    assert "redirect URI      http://localhost:7000/callback" in result.out
+    assert "Apps & Marketplace" in result.out
+    assert "integration type" in result.out
+    assert "hidden-secret" not in result.out + result.err
+    assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
+    assert dotenv_values(".env") == environment(CLOUDBEDS_REDIRECT_URI="http://localhost:7000/callback")
+    assert no_doctor == [Path(".env")]
+
+
+def test_other_lines_stay(no_doctor: list[Path]) -> None:
+    """Comments, foreign variables and their order survive; a wider file mode does not."""
+    Path(".env").write_text("# mine\nOTHER='1 2'\nCLOUDBEDS_CLIENT_ID=old\n\nLAST=x")
+    Path(".env").chmod(0o644)
+    invoke("setup", "--non-interactive", "--redirect-uri", "https://a.example/cb", env=environment())
+    lines = Path(".env").read_text().splitlines()
+    assert lines[:5] == ["# mine", "OTHER='1 2'", "CLOUDBEDS_CLIENT_ID=app-1", "", "LAST=x"]
+    assert "CLOUDBEDS_REDIRECT_URI=https://a.example/cb" in lines
+    assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
+
+
+def test_a_link_stays_a_link(no_doctor: list[Path], tmp_path: Path) -> None:
+    """The file behind a symbolic link is what changes."""
+    (tmp_path / "real").write_text("A=1\n")
+    Path(".env").symlink_to(tmp_path / "real")
+    invoke("setup", "--non-interactive", env=environment())
+    assert Path(".env").is_symlink()
+    assert "CLOUDBEDS_CLIENT_ID" in (tmp_path / "real").read_text()
+
+
+def test_missing_values_are_all_named(no_doctor: list[Path]) -> None:
+    """Nothing is written when something is missing."""
+    result = invoke("setup", "--non-interactive")
+    assert result.status == 1
+    assert "CLOUDBEDS_CLIENT_ID" in result.err
+    assert "CLOUDBEDS_CLIENT_SECRET" in result.err
+    assert not Path(".env").exists()
+
+
+def test_a_redirect_uri_that_cannot_work(no_doctor: list[Path]) -> None:
+    """Refused in the settings' own words, before anything is asked or written."""
+    result = invoke("setup", "--non-interactive", "--redirect-uri", "http://example.com/x", env=environment())
+    assert result.status == 1
+    assert "CLOUDBEDS_REDIRECT_URI" in result.err
+    assert not Path(".env").exists()
+
+
+def test_nobody_to_ask() -> None:
+    """Without a terminal, --non-interactive has to be said."""
+    result = invoke("setup")
+    assert result.status == 2
+    assert "--non-interactive" in result.err
+
+
+def test_a_place_that_cannot_be_written(no_doctor: list[Path], tmp_path: Path) -> None:
+    """A missing folder is a diagnosis, not a traceback."""
+    result = invoke("setup", "--non-interactive", "--file", str(tmp_path / "no" / ".env"), env=environment())
+    assert result.status == 1
+    assert "cannot be written" in result.err
+
+
+def test_asked_at_a_terminal(tmp_path: Path) -> None:
+    """The secret is typed without an echo; Enter keeps the one there is."""
+    (tmp_path / ".env").write_text("CLOUDBEDS_BASE_URL=http://127.0.0.1:9\n")
+    screen = at_terminal(tmp_path, b"app-9\n", b"typed-secret\n")
+    assert "client secret" in screen
+    assert "typed-secret" not in screen
+    written = dotenv_values(tmp_path / ".env")
+    assert (written["CLOUDBEDS_CLIENT_ID"], written["CLOUDBEDS_CLIENT_SECRET"]) == ("app-9", "typed-secret")
+    at_terminal(tmp_path, b"\n", b"\n")
+    assert dotenv_values(tmp_path / ".env") == written
+
+
+def at_terminal(folder: Path, *answers: bytes) -> str:
+    """Run `setup` at a pseudo-terminal, answering each prompt when it is asked; all that was on its screen."""
+    ours, theirs = pty.openpty()
+    code = "from cloudbeds_auth.cli import doctor, main; doctor.examine = lambda *_: 0; main.cli(['setup'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, start_new_session=True
+    ):
+        os.close(theirs)
+        screen, left = b"", list(answers)
+        prompts = [b"client id", b"client secret"]
+        while True:
+            try:
+                screen += os.read(ours, 4096)
+            except OSError:
+                break
+            if left and prompts[-len(left)] in screen and screen.rstrip(b" ").endswith(b":"):
+                os.write(ours, left.pop(0))
+    os.close(ours)
+    return screen.decode()
+
+
+@given(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1))
+def test_any_value_comes_back(value: str) -> None:
+    """What is written is what the settings will read."""
+    import io
+
+    text = changed("# c\nA=b", {"X": value})
+    assert dotenv_values(stream=io.StringIO(text), interpolate=False) == {"A": "b", "X": value}
+
+
+def test_a_variable_inside_anothers_text_is_left_alone() -> None:
+    """A multi-line value that looks like a setting is no setting; duplicates of ours go."""
+    text = 'NOTE="first\nCLIENT=no\n"\nCLIENT=1\nexport CLIENT=2\n'
+    assert changed(text, {"CLIENT": SECRET}).startswith('NOTE="first\nCLIENT=no\n"\nCLIENT=')
+    assert changed(text, {"CLIENT": "3"}).count("CLIENT=") == 2
+
+
+def test_an_unreadable_file(tmp_path: Path) -> None:
+    """Not UTF-8: a diagnosis that names the file."""
+    (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(errors.ConfigurationError, match="cannot be read"):
+        env_file.read(tmp_path / "x")
