@@ -20,13 +20,13 @@ from cloudbeds_auth.app.shapes import (
     EventShape,
     EventsShape,
     NewAuthorizationShape,
-    stamp,
 )
 from cloudbeds_auth.core import relay as policy
 from cloudbeds_auth.core.callers import Scope
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection
 from cloudbeds_auth.core.returns import allowed_return
+from cloudbeds_auth.core.shapes import stamp
 from cloudbeds_auth.errors import InvalidRequest
 
 PAGE = 100

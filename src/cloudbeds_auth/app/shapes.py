@@ -1,20 +1,15 @@
-"""The JSON of the API, as the public contract writes it; never a token except where one was asked for."""
+"""The documents of `core.shapes` as models: FastAPI describes and checks the API's JSON by them."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloudbeds_auth.core.nouns import AccessToken, Connection, Event
+from cloudbeds_auth.core.shapes import access_token_document, connection_document, event_document
 
 DAY = 86400.0
-
-
-def stamp(moment: datetime | None) -> str | None:
-    """`2026-11-24T07:00:00Z`: UTC, whole seconds."""
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class UserShape(BaseModel):
@@ -48,25 +43,7 @@ class ConnectionShape(BaseModel):
     @classmethod
     def of(cls, connection: Connection, connect_url: str | None = None) -> ConnectionShape:
         """The noun as JSON; `connect_url` is given where one connection is shown, and stays null in lists."""
-        user = connection.authorizing_user
-        return cls(
-            id=connection.id,
-            state=connection.state.value,
-            app=connection.app,
-            reference=connection.reference,
-            credential=connection.credential,
-            property_ids=list(connection.property_ids),
-            authorizing_user=None if user is None else UserShape(id=user.id, name=user.name, email=user.email),
-            scopes=list(connection.scopes),
-            generation=connection.generation,
-            connected_at=stamp(connection.connected_at),
-            expires_at=stamp(connection.expires_at),
-            refreshed_at=stamp(connection.refreshed_at),
-            used_at=stamp(connection.used_at),
-            problem=connection.problem,
-            next_step=connection.next_step,
-            connect_url=connect_url,
-        )
+        return cls.model_validate(connection_document(connection, connect_url))
 
 
 class ConnectionsShape(BaseModel):
@@ -77,26 +54,20 @@ class ConnectionsShape(BaseModel):
 
 
 class EventShape(BaseModel):
-    """One line of a connection's history."""
+    """One line of a connection's history; `grant_id` names the approval that it belongs to."""
 
     sequence: int
     at: str | None
     kind: str
     actor: str
+    grant_id: str | None
     generation: int | None
     data: dict[str, Any]
 
     @classmethod
     def of(cls, event: Event) -> EventShape:
         """The noun as JSON."""
-        return cls(
-            sequence=event.sequence,
-            at=stamp(event.at),
-            kind=event.kind,
-            actor=event.actor,
-            generation=event.generation,
-            data=dict(event.data),
-        )
+        return cls.model_validate(event_document(event))
 
 
 class EventsShape(BaseModel):
@@ -117,12 +88,7 @@ class AccessTokenShape(BaseModel):
     @classmethod
     def of(cls, token: AccessToken) -> AccessTokenShape:
         """The one place where the API reveals a token."""
-        return cls(
-            access_token=token.reveal(),
-            token_type=token.token_type,
-            expires_at=stamp(token.expires_at),
-            generation=token.generation,
-        )
+        return cls.model_validate(access_token_document(token))
 
 
 class NewAuthorizationShape(BaseModel):

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import examples, text_of, with_output
+from cloudbeds_auth.cli.commands import examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
 from cloudbeds_auth.core.nouns import AccessToken
+from cloudbeds_auth.core.shapes import access_token_document
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
@@ -49,14 +50,7 @@ def command(out: Output, connection: str, min_valid: float, rejected_generation:
         return await vault.access_token(found, min_valid, rejected=rejected_generation)
 
     token = with_vault(ask)
-    if not out.as_json:
+    if out.as_json:
+        out.document(access_token_document(token))
+    else:
         out.bare(token.reveal())
-        return
-    out.document(
-        {
-            "access_token": token.reveal(),
-            "token_type": token.token_type,
-            "expires_at": text_of(token.expires_at),
-            "generation": token.generation,
-        }
-    )

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import (
-    CONTEXT,
-    connection_document,
-    connection_fields,
-    examples,
-    text_of,
-    with_output,
-)
+from cloudbeds_auth.cli.commands import CONTEXT, connection_fields, examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
 from cloudbeds_auth.core.lifecycle import LABELS, State
 from cloudbeds_auth.core.nouns import Connection, Event
+from cloudbeds_auth.core.shapes import connection_document, event_document, stamp
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
@@ -91,8 +85,8 @@ def _row(one: Connection) -> tuple[str, ...]:
         one.reference or "-",
         ", ".join(one.property_ids) or "-",
         user.name if user else "-",
-        text_of(one.expires_at) or "-",
-        text_of(one.used_at) or "-",
+        stamp(one.expires_at) or "-",
+        stamp(one.used_at) or "-",
     )
 
 
@@ -113,7 +107,7 @@ def show(out: Output, connection: str, events: int) -> None:
 
     one, history = with_vault(ask)
     if out.as_json:
-        out.document({**connection_document(one), "events": [_event_document(event) for event in history]})
+        out.document({**connection_document(one), "events": [event_document(event) for event in history]})
         return
     out.fields(connection_fields(one))
     if history:
@@ -121,21 +115,9 @@ def show(out: Output, connection: str, events: int) -> None:
         out.table(("when", "what", "generation", "who"), [_event_row(event) for event in history])
 
 
-def _event_document(event: Event) -> dict[str, object]:
-    return {
-        "sequence": event.sequence,
-        "at": text_of(event.at),
-        "kind": event.kind,
-        "actor": event.actor,
-        "grant": event.grant_id,
-        "generation": event.generation,
-        "data": dict(event.data),
-    }
-
-
 def _event_row(event: Event) -> tuple[str, ...]:
     generation = "-" if event.generation is None else str(event.generation)
-    return text_of(event.at) or "-", event.kind.replace("_", " "), generation, event.actor
+    return stamp(event.at) or "-", event.kind.replace("_", " "), generation, event.actor
 
 
 @command.command(name="refresh", epilog=examples("cloudbeds-auth connections refresh con_01J..."))

@@ -221,10 +221,11 @@ class Journey:
 
 
 def read_event(told: Mapping[str, Any]) -> Event:
-    """An event as the HTTP API tells it; a service that names no grants has one as far as this demo goes."""
+    """An event as the HTTP API tells it."""
     at = datetime.fromisoformat(told["at"])
-    grant = told.get("grant_id", told.get("grant", ""))
-    return Event(told["sequence"], at, told["kind"], told["actor"], grant, told.get("generation"), told["data"])
+    return Event(
+        told["sequence"], at, told["kind"], told["actor"], told["grant_id"], told["generation"], told["data"]
+    )
 
 
 def _person(answer: httpx2.Response) -> str:

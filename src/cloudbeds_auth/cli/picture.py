@@ -127,6 +127,8 @@ def _notes(line: PairLine, pens: Pens) -> list[str]:
 
 def _span(seconds: float) -> str:
     """A length of time in one or two units."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes = int(seconds // 60)

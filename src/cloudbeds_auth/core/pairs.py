@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from cloudbeds_auth.core.nouns import Event, moment
+from cloudbeds_auth.core.shapes import precise, stamp
 
 
 class Origin(StrEnum):
@@ -101,14 +102,14 @@ class PairLine:
             "grant": self.grant_id,
             "generation": self.generation,
             "origin": self.origin.value,
-            "began": _text(self.began),
-            "expires_at": _text(self.expires_at),
-            "ended": _text(self.ended),
+            "began": precise(self.began),
+            "expires_at": stamp(self.expires_at),
+            "ended": precise(self.ended),
             "ended_by": None if self.ending is Ending.LIVING else self.ending.value,
             "proven": self.proven,
             "same_refresh_token": self.same_refresh_token,
             "attempts": [
-                {"at": _text(one.at), "position": one.position, "outcome": one.outcome.value, "detail": one.detail}
+                {"at": precise(one.at), "position": one.position, "outcome": one.outcome.value, "detail": one.detail}
                 for one in self.attempts
             ],
             "calls": self.carried.count,
@@ -123,10 +124,6 @@ def pairs(events: Iterable[Event]) -> list[PairLine]:
     for event in sorted(events, key=lambda event: event.sequence):
         book.read(event)
     return book.lines()
-
-
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat().replace("+00:00", "Z")
 
 
 @dataclass(slots=True)

@@ -122,7 +122,9 @@ def configure(format: str = "auto", level: str = "INFO", stream: TextIO | None =
     root.handlers = [other for other in root.handlers if not isinstance(other, _OurHandler)] + [handler]
     root.setLevel(level)
     for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi"):
-        logging.getLogger(name).handlers.clear()
-        logging.getLogger(name).propagate = True
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
     for name in ("httpx2", "httpcore2", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -13,7 +13,8 @@ from cloudbeds_auth.errors import ConfigurationError
 
 FIRST_SOUND_WAL = 3_051_003  # SQLite 3.51.3, as sqlite_lib_version counts
 APPLICATION_ID = 0x0C10DBED  # names the file as ours in its header
-FULL, EXTRA = 2, 3
+FULL, EXTRA = 2, 3  # of `synchronous`
+MEMORY = 2  # of `temp_store`
 
 
 def version_number() -> int:
@@ -26,12 +27,11 @@ def settle_pragmas(connection: apsw.Connection, *, version: int) -> None:
     """Make the connection durable and read back that it is; raises ConfigurationError naming the setting."""
     sound = version >= FIRST_SOUND_WAL
     journal, synchronous = ("wal", FULL) if sound else ("delete", EXTRA)
-    connection.execute("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON")
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    _must_be(connection, "journal_mode", f"PRAGMA journal_mode = {journal}", journal)
-    _must_be(connection, "synchronous", "PRAGMA synchronous", synchronous)
-    _must_be(connection, "foreign_keys", "PRAGMA foreign_keys", 1)
+    _must_be(connection, "journal_mode", journal)
+    _must_be(connection, "synchronous", synchronous)
+    for setting in ("foreign_keys", "secure_delete", "fullfsync", "checkpoint_fullfsync"):
+        _must_be(connection, setting, 1)
+    _must_be(connection, "temp_store", MEMORY)
 
 
 def claim_file(connection: apsw.Connection, path: str) -> None:
@@ -48,8 +48,10 @@ def claim_file(connection: apsw.Connection, path: str) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-def _must_be(connection: apsw.Connection, setting: str, ask: str, wanted: object) -> None:
-    found = connection.execute(ask).get
+def _must_be(connection: apsw.Connection, setting: str, wanted: int | str) -> None:
+    # Each to its end: apsw runs what follows a row only when that row has been read.
+    connection.execute(f"PRAGMA {setting} = {wanted}").fetchall()
+    found = connection.execute(f"PRAGMA {setting}").get
     if found != wanted:
         raise ConfigurationError(
             f"SQLite's {setting} is {found!r} and would not be set to {wanted!r}: a power cut could lose a hotel",

@@ -49,7 +49,10 @@ class SqlStore:
     async def check(self) -> None:
         """One real write, and the canary; raises StoreUnavailable."""
         await self._write(lambda now: query("set_meta", name="checked_at", value=f"{now.wall:.0f}"))
-        await self._driver.read(self._canary)
+        try:
+            await self._driver.write(self._canary)
+        except ConfigurationError as error:
+            raise StoreUnavailable(error.detail, next_step=error.next_step) from error
 
     async def close(self) -> None:
         """Finish what runs and close."""
