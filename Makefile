@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/dev.txt
 STAMP := $(VENV)/.lock-hash
+LOCKING := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet
 WORKERS ?= auto
 TESTS ?= tests
 
@@ -18,7 +19,7 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-.PHONY: help venv demo test lint types contract docs lock check clean
+.PHONY: help venv demo test system browser test-browser lint types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +47,15 @@ demo: venv ## the whole journey against the simulator, step by step
 test: venv ## every test, the import contract included
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
+system: ## what needs system packages (Debian, as root): a browser
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium
+
+browser: venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/browser.txt
+
+test-browser: browser ## the hotel's pages in a real browser (needs `make system`)
+	@$(BIN)/python -m pytest tests/browser
+
 lint: venv ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -61,7 +71,8 @@ docs: venv ## the documentation site, warnings are errors
 check: lint types contract test docs ## all of the above
 
 lock: ## pin every dependency with hashes and without addresses (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet --extra dev -o $(LOCK) pyproject.toml
+	uv pip compile $(LOCKING) --extra dev -o $(LOCK) pyproject.toml
+	uv pip compile $(LOCKING) --group browser --constraint $(LOCK) -o requirements/browser.txt
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .hypothesis .import_linter_cache

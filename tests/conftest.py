@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
+NEED_SYSTEM_PACKAGES = {"browser"}
 ROW = re.compile(r"^[FA]\d\d$")
 skipped: list[str] = []
 
@@ -17,6 +19,12 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("CLOUDBEDS_"):
             monkeypatch.delenv(name)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Tests that need system packages have targets of their own: collected only when they are asked for by name."""
+    apart = collection_path.name in NEED_SYSTEM_PACKAGES and collection_path.parent == Path(__file__).parent
+    return True if apart and not any(collection_path.name in argument for argument in config.args) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-LOCK = (ROOT / "requirements" / "dev.txt").read_text("utf-8")
+LOCK = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "requirements").glob("*.txt")))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
@@ -25,7 +25,7 @@ def tracked_files() -> list[Path]:
 
 def wanted() -> list[Requirement]:
     """What pyproject.toml asks for, the build back end included."""
-    extras = PROJECT["project"]["optional-dependencies"].values()
+    extras = [*PROJECT["project"]["optional-dependencies"].values(), *PROJECT["dependency-groups"].values()]
     optional = [text for extra in extras for text in extra]
     asked = [*PROJECT["build-system"]["requires"], *PROJECT["project"]["dependencies"], *optional]
     return [Requirement(text) for text in asked if not text.startswith("cloudbeds-auth")]
