@@ -131,7 +131,8 @@ class Access:
         """The row that speaks for the connection; a candidate that was left behind is gone on with first."""
         row = await self._world.store.current_grant(connection_id)
         if row is None:
-            raise UnknownConnection(connection_id=connection_id)
+            known = await self._world.store.connection(connection_id) is not None  # its only candidate was dropped
+            raise (ConnectionDisconnected if known else UnknownConnection)(connection_id=connection_id)
         if row.role is Role.DISCONNECTED or row.role is Role.CANDIDATE or row.reauth:
             promoted = await self._candidates.resume(connection_id)
             row = promoted if promoted is not None else row

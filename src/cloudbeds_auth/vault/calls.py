@@ -29,6 +29,20 @@ class _Bucket:
     refused: int = 0
     methods: dict[str, int] = field(default_factory=dict)
 
+    def add(self, line: str, count: int) -> None:
+        """Count calls of one method and path; those of one path too many are told together."""
+        if line not in self.methods and len(self.methods) >= MOST_PATHS:
+            line = "other"
+        self.methods[line] = self.methods.get(line, 0) + count
+
+    def merge(self, later: _Bucket) -> None:
+        """Take in what was counted since this one was taken away to be written."""
+        self.last = later.last
+        self.count += later.count
+        self.refused += later.refused
+        for line, count in later.methods.items():
+            self.add(line, count)
+
 
 class CallRecorder:
     """Counts calls; `flush` writes what is due."""
@@ -49,8 +63,7 @@ class CallRecorder:
         bucket.last = now
         bucket.count += 1
         bucket.refused += status == 401
-        line = f"{method} {path}" if len(bucket.methods) < MOST_PATHS else "other"
-        bucket.methods[line] = bucket.methods.get(line, 0) + 1
+        bucket.add(f"{method} {path}", 1)
 
     async def flush(self, *, everything: bool = False) -> None:
         """Write the lines that are due; what the store does not take now stays for the next time."""
@@ -63,7 +76,9 @@ class CallRecorder:
             await self._world.store.record_calls([_line(key, bucket) for key, bucket in taken.items()])
         except StoreUnavailable:
             for key, bucket in taken.items():
-                self._buckets.setdefault(key, bucket)
+                if key in self._buckets:
+                    bucket.merge(self._buckets[key])
+                self._buckets[key] = bucket
             return
         self._written.update(taken.keys())
 
