@@ -19,7 +19,7 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-.PHONY: help venv demo test system browser test-browser lint types contract docs lock check clean
+.PHONY: help venv demo test system browser test-browser test-wheel lint types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,17 @@ browser: venv
 
 test-browser: browser ## the hotel's pages in a real browser (needs `make system`)
 	@$(BIN)/python -m pytest tests/browser
+
+test-wheel: venv ## what a user installs: the built wheel, without extras and with them, in environments of their own
+	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && \
+	$(BIN)/python -m hatchling build -t wheel -d "$$place" >/dev/null && \
+	$(BIN)/python -m venv "$$place/venv" && cd "$$place" && \
+	venv/bin/python -m pip install --quiet --disable-pip-version-check ./*.whl && \
+	venv/bin/cloudbeds-auth --version && \
+	venv/bin/python -c 'import sys, cloudbeds_auth.sync; assert "fastapi" not in sys.modules' && \
+	{ venv/bin/cloudbeds-auth demo 2>&1 || true; } | grep -F "cloudbeds-auth[server]" && \
+	venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[server]" && \
+	venv/bin/cloudbeds-auth demo
 
 lint: venv ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

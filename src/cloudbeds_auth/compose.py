@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -153,6 +153,28 @@ async def open_store(settings: Settings) -> SqlStore:
         await store.close()
         raise
     return store
+
+
+def missing_files(settings: Settings) -> tuple[Path, ...]:
+    """What opening would make because it is not there yet: database, key file, admin token file, as the settings need.
+
+    Looks only; a database file without anything in it counts as missing. Raises ConfigurationError.
+    """
+    database = settings.database_path
+    missing = [] if _size(database) else [database]
+    wanted: list[Path] = []
+    if not settings.encryption_keys:
+        wanted.append(keys.key_file(database))
+    if settings.admin_token is None:
+        wanted.append(keys.admin_token_file(database))
+    return (*missing, *(path for path in wanted if _size(path) is None))
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None when it is not there, or cannot be seen from here."""
+    with suppress(OSError):
+        return path.lstat().st_size
+    return None
 
 
 def _host_clock() -> Callable[[], Instant]:

@@ -53,7 +53,11 @@ class Diagnosis(NamedTuple):
 
 
 class Error(Exception):
-    """Something about a connection or a request failed"""
+    """Something about a connection or a request failed
+
+    `return_to` is where a browser goes with `error={code}`, when this ended an approval that was begun with one; it is
+    for the service only, and in no problem document.
+    """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
@@ -68,6 +72,7 @@ class Error(Exception):
         next_step: str | None = None,
         connect_url: str | None = None,
         retry_after: float | None = None,
+        return_to: str | None = None,
     ) -> None:
         super().__init__(detail or self.title())
         self.detail = detail or self.title()
@@ -75,6 +80,7 @@ class Error(Exception):
         self.next_step = next_step or self.next_step_default
         self.connect_url = connect_url
         self.retry_after = retry_after
+        self.return_to = return_to
 
     @classmethod
     def title(cls) -> str:

@@ -156,6 +156,13 @@ class TokenVault:
         """Begin what the link was made for; raises AuthorizationExpired."""
         return await self._engine.authorizer.begin_from_link(token, browser)
 
+    async def link_outcome(self, token: str) -> str | None:
+        """The id of the connection that this one-time link led to; None while it led to none.
+
+        Known from the moment its tokens are stored, whether they were seen to work yet or not, and for a day.
+        """
+        return await self._engine.authorizer.link_outcome(token)
+
     # --- using
 
     async def access_token(
@@ -187,11 +194,18 @@ class TokenVault:
         return CloudbedsAuth(self.base_url, lender, replay_limit=self.settings.replay_limit)
 
     async def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
-        """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`."""
+        """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.
+
+        `path` is a path, a full address at the vendor, or a bare method name: `userinfo` is `/api/v1.3/userinfo`.
+        Raises ForeignOrigin before anything is sent elsewhere; UpstreamFailed when nothing was sent, or no answer came
+        to a GET, HEAD or OPTIONS; OutcomeUnknown when no answer came to another method; and as `access_token` does.
+        """
+        from cloudbeds_auth.wire import protected
+
+        url = protected.address(path, self.base_url, self.settings.api_version)
         if self._http is None:
             self._http = http_client(self._engine.world.timing)
-        url = f"{self.base_url}/{path.lstrip('/')}"
-        return await self._http.request(method, url, auth=self.auth(connection_id), **parts)
+        return await protected.call(self._http, self.auth(connection_id), method, url, parts)
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
@@ -245,3 +259,7 @@ class TokenVault:
     async def check(self) -> None:
         """Whether the database can be written and the keys open it; raises StoreUnavailable."""
         await self._engine.world.store.check()
+
+    async def store_report(self) -> Mapping[str, str]:
+        """What the database says about itself: version, file, durability as it is in effect, id of the sealing key."""
+        return await self._engine.world.store.report()

@@ -145,6 +145,10 @@ class TokenVault:
             )
         )
 
+    def link_outcome(self, token: str) -> str | None:
+        """The id of the connection that this one-time link led to; None while it led to none."""
+        return self._wait(lambda vault: vault.link_outcome(token))
+
     def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:
@@ -170,7 +174,10 @@ class TokenVault:
         return CloudbedsAuth(self.base_url, lender, replay_limit=self._settings.replay_limit)
 
     def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
-        """One protected call, healed."""
+        """One protected call, healed: to a path, a full address at the vendor, or a bare method name.
+
+        Raises ForeignOrigin, UpstreamFailed, OutcomeUnknown, and as `access_token` does.
+        """
         return self._wait(lambda vault: vault.call(connection_id, method, path, **parts))
 
     def resolve(self, connection_or_property: str) -> str:

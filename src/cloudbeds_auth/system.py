@@ -1,4 +1,4 @@
-"""The machine: the only wall clock, sleep and dice, which process this is, and private files."""
+"""The machine: the only wall clock, sleep and dice, which process this is, who holds a port, and private files."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import errno
 import os
 import secrets
+import socket
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,7 @@ from cloudbeds_auth.ports.entropy import Entropy
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without I, L, O, U: https://github.com/ulid/spec
 PROC = Path("/proc")
 UNKNOWN = "unknown"
+_LISTEN = "0A"  # the state's number in /proc/net/tcp (proc(5))
 OUR_FOLDER = "cloudbeds-auth"  # the name of every folder that this product makes for itself
 NETWORK_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre"}
@@ -152,6 +155,68 @@ def _ended(process: Process, start: str) -> bool:
     return reused or (process.state in "ZX" and process.threads <= 1)
 
 
+def take_port(host: str, port: int) -> list[socket.socket]:
+    """Bound sockets for every address of `host`; port 0: a free one, the same for all. Raises OSError, none bound.
+
+    A machine may have a name for ::1 without having IPv6: one address is enough, unless another is in use.
+    """
+    bound: list[socket.socket] = []
+    failure: OSError | None = None
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            bound.append(_bound(family, kind, protocol, (str(address[0]), port, *address[2:])))
+            port = bound[0].getsockname()[1]
+        except OSError as error:
+            failure = failure if failure and error.errno == errno.EADDRNOTAVAIL else error
+            if error.errno == errno.EADDRINUSE:
+                break
+    if failure is None or (bound and failure.errno != errno.EADDRINUSE):
+        return bound
+    for one in bound:
+        one.close()
+    raise failure
+
+
+def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    one = socket.socket(family, kind, protocol)
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind(address)
+    except BaseException:
+        one.close()
+        raise
+    return one
+
+
+def holder_of(port: int, proc: Path = PROC) -> str | None:
+    """`python3 (pid 4711)`: who listens on the port. None where /proc does not say (another user's, another system)."""
+    sockets = set(_listening_sockets(port, proc))
+    for process in proc.glob("[0-9]*") if sockets else ():
+        with suppress(OSError):  # gone meanwhile, or another user's
+            if any(_target(handle) in sockets for handle in (process / "fd").iterdir()):
+                return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
+    return None
+
+
+def _listening_sockets(port: int, proc: Path) -> Iterator[str]:
+    """The sockets that listen on the port, as `/proc/PID/fd` shows them."""
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in (proc / "net" / name).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    yield f"socket:[{fields[9]}]"
+
+
+def _target(handle: Path) -> str:
+    with suppress(OSError):  # closed meanwhile
+        return str(handle.readlink())
+    return ""
+
+
 def private_folder(path: Path) -> None:
     """Make sure that `path` is a folder where secrets may rest.
 
@@ -181,12 +246,8 @@ def write_private(path: Path, data: bytes, exclusive: bool) -> None:
     exist (FileExistsError); of several processes one wins. Raises OSError.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(draft, data)
         if exclusive:
             _publish(draft, path, data)
         else:
@@ -194,6 +255,15 @@ def write_private(path: Path, data: bytes, exclusive: bool) -> None:
     finally:
         draft.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """A file that was not there, synced; raises FileExistsError."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _publish(draft: Path, path: Path, data: bytes) -> None:
@@ -204,11 +274,7 @@ def _publish(draft: Path, path: Path, data: bytes) -> None:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
         # A file system without hard links: not atomic, but still only if nobody has the name.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(path, data)
 
 
 def _sync_folder(folder: Path) -> None:

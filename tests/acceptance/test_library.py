@@ -16,7 +16,7 @@ import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import Http, World
 
-from cloudbeds_auth import BodyNotReplayable, ForeignOrigin, TokenVault
+from cloudbeds_auth import BodyNotReplayable, ForeignOrigin, OutcomeUnknown, TokenVault, UpstreamFailed
 from cloudbeds_auth import sync as blocking
 from cloudbeds_auth.settings import Need, Settings, load
 
@@ -96,6 +96,41 @@ def test_a_body_that_cannot_be_sent_again_is_a_typed_error(make_world: MakeWorld
             made.vendor.control("expire")
             files = {"file": ("menu.txt", b"soup" * 1000, "text/plain")}
             assert http.post("/api/v1.3/postFile", files=files).status_code == 200
+
+
+def test_call_goes_to_the_vendor_only(make_world: MakeWorld) -> None:
+    """A path, a bare method name and an address of the vendor's are called; another origin sees nothing, nor we it."""
+    made = make_world("--auto-approve")
+    with blocking.TokenVault.open(settings_of(made)) as vault:
+        connection = connect(vault)
+        for path in ("/api/v1.3/userinfo", "userinfo", f"{made.vendor.base}/api/v1.3/userinfo"):
+            assert vault.call(connection, "GET", path).json()["first_name"] == "Ada"
+        before = len(made.vendor.control("requests", "GET")["requests"])
+        made.vendor.control("expire")
+        for path in (f"http://127.0.0.1:{made.port}/api/v1.3/userinfo", "https://example.invalid/"):
+            with pytest.raises(ForeignOrigin):
+                vault.call(connection, "GET", path)
+        assert len(made.vendor.control("requests", "GET")["requests"]) == before
+
+
+def test_call_without_an_answer(make_world: MakeWorld) -> None:
+    """Cut off after it was sent: reading failed, a write may have happened; the vendor away: nothing was sent."""
+    made = make_world("--auto-approve")
+    with blocking.TokenVault.open(settings_of(made)) as vault:
+        connection = connect(vault)
+        vault.access_token(connection)
+        assert vault.link_outcome(vault.create_link().token) is None
+        for method, path, kind in (
+            ("GET", "getHotels", UpstreamFailed),
+            ("POST", "postReservationNote", OutcomeUnknown),
+        ):
+            made.vendor.control("faults", target=path, kind="reset_after")
+            with pytest.raises(kind) as caught:
+                vault.call(connection, method, path)
+            assert type(caught.value) is kind
+        made.vendor.process.stop()
+        with pytest.raises(UpstreamFailed, match="nothing was sent"):
+            vault.call(connection, "POST", "postReservationNote", data={"note": "lost"})
 
 
 def test_threads_of_both_kinds_of_vault_share_one_refresh(make_world: MakeWorld) -> None:

@@ -15,16 +15,26 @@ from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
     AmbiguousProperty,
     AuthorizationExpired,
+    ClientRefused,
     Error,
     InvalidRequest,
+    RefreshPending,
     StateMismatch,
     StoreUnavailable,
+    TokenEndpointUnavailable,
     UnknownConnection,
 )
 from cloudbeds_auth.ports.observer import Fact
 from cloudbeds_auth.ports.store import Page
 
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
+FAILURES: dict[str, type[Error]] = {
+    "spent": AuthorizationExpired,
+    "refused": ClientRefused,
+    "lost": TokenEndpointUnavailable,
+    "slow": RefreshPending,
+    "other": InvalidRequest,
+}
 EPOCH = datetime(2026, 11, 24, 7, tzinfo=UTC)
 
 
@@ -156,7 +166,9 @@ class FakeVault:
         named = rejected.generation if isinstance(rejected, AccessToken) else rejected
         if named == self.generation and not self.proven:
             await asyncio.shield(asyncio.ensure_future(self._refresh()))
-        return AccessToken(Secret(f"token-{self.generation}"), EPOCH + timedelta(hours=8), self.generation)
+        return AccessToken(
+            Secret(f"token-{self.generation}"), EPOCH + timedelta(hours=8), self.generation, lifetime=28800.0
+        )
 
     async def _refresh(self) -> None:
         if self.refresh_gate is not None:
@@ -212,8 +224,8 @@ class FakeVault:
     async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
         begun = self._spend(state, browser)
         self.exchanges.append(code)
-        if code == "spent":
-            raise AuthorizationExpired
+        if code in FAILURES:
+            raise FAILURES[code](return_to=begun.return_to)
         self.hotels["con_new"] = a_connection("con_new", reference=begun.reference, property_ids=("2000",))
         return Finished(self.hotels["con_new"], begun.return_to)
 
@@ -244,7 +256,7 @@ class FakeVault:
 
     async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
         top = 250 if cursor is None else cursor - 1
-        return [Event(n, EPOCH, "proved", "service", None, 1, {"n": n}) for n in range(top, max(0, top - limit), -1)]
+        return [Event(n, EPOCH, "proved", "service", "gra_1", 1, {"n": n}) for n in range(top, max(0, top - limit), -1)]
 
     async def refresh(self, connection_id: str, /) -> Connection:
         await self._refresh()

@@ -137,9 +137,10 @@ async def test_events(service: Running[FakeVault]) -> None:
     assert sequences == list(range(250, 0, -1))
     assert body["events"][0] == {
         "sequence": 50,
-        "at": "2026-11-24T07:00:00Z",
+        "at": "2026-11-24T07:00:00.000Z",
         "kind": "proved",
         "actor": "service",
+        "grant_id": "gra_1",
         "generation": 1,
         "data": {"n": 50},
     }

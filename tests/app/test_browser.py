@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from tests.app.fake_vault import FakeVault
+from tests.app.fake_vault import FAILURES, FakeVault
 from tests.app.running import AS_ADMIN, Running, raw
 from tests.app.tab import BROWSER, START, Tab
 
@@ -198,6 +198,35 @@ async def test_denial(tab: Tab, answer: str, return_to: str | None) -> None:
         assert "authorization_denied" in page
     assert tab.service.vault.exchanges == []
     assert (await tab.open(f"/callback?code=c-1&state={state}"))[0] == 400
+
+
+@pytest.mark.parametrize("code", FAILURES)
+@pytest.mark.parametrize(
+    ("return_to", "expected"),
+    [("/done?x=1", "/done?x=1&error={code}"), ("https://app.example/", "https://app.example/?error={code}")],
+)
+async def test_failed_exchange_returns(tab: Tab, code: str, return_to: str, expected: str) -> None:
+    """Whatever went wrong after the state was spent, the browser goes where the link said, with the code of it."""
+    state = await tab.begin(f"?return_to={quote(return_to, safe='')}")
+    status, location, page = await tab.open(f"/callback?code={code}&state={state}")
+    assert (status, location, page) == (303, expected.format(code=FAILURES[code].code), "")
+    assert not tab.cookies.get(START)
+
+
+@pytest.mark.parametrize("code", FAILURES)
+async def test_failed_exchange_without_return_to(tab: Tab, code: str) -> None:
+    """Nowhere to go: the page says what happened, with the status of it."""
+    state = await tab.begin()
+    status, _, page = await tab.open(f"/callback?code={code}&state={state}")
+    assert status == FAILURES[code].status
+    assert FAILURES[code].code in page
+
+
+async def test_failed_exchange_to_an_origin_that_is_listed_no_more(tab: Tab) -> None:
+    """The list that counts is the one of now, for failures too: the page is shown."""
+    state = await tab.begin("?return_to=https%3A%2F%2Fapp.example%2F")
+    tab.service.vault.settings.return_origins = ()
+    assert (await tab.open(f"/callback?code=spent&state={state}"))[0] == 400
 
 
 @pytest.mark.parametrize(

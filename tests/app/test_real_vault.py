@@ -145,14 +145,24 @@ async def test_denial(world: World, answer: str) -> None:
     assert world.exchanges() == 0
 
 
+async def test_a_failed_exchange_returns(world: World) -> None:
+    """The code was spent elsewhere: the browser goes to `return_to` with the reason; without one, a page says it."""
+    for query, expected in (("?return_to=/done", (303, "/done?error=authorization_expired")), ("", (400, ""))):
+        tab = Tab(world.service)
+        _, state = await world.approved(tab, query)
+        assert (await tab.open(f"/callback?code=made-up&state={state}"))[:2] == expected
+
+
 async def test_one_time_link(world: World) -> None:
     """A link made over the API connects the hotel under the reference that its maker gave."""
     link = await world.service.vault.create_link(reference="tenant-7", expires_in=600)
     tab = Tab(world.service)
     _, location, _ = await tab.open(f"/connect/{link.token}?reference=forged")
     code, state = await world.vendor.approve(location)
+    assert await world.service.vault.link_outcome(link.token) is None
     assert (await tab.open(f"/callback?code={code}&state={state}"))[0] == 303
     [connection] = (await world.service.vault.connections(reference="tenant-7")).connections
+    assert await world.service.vault.link_outcome(link.token) == connection.id
     assert connection.state == "fresh"
     assert (await tab.open(f"/connect/{link.token}"))[0] == 400
 

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from tests.app.running import AS_ADMIN, Vendor
 
-from cloudbeds_auth.app.listening import address_of, bind, holder_of
+from cloudbeds_auth.app.listening import address_of, bind
 from cloudbeds_auth.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]
@@ -106,23 +106,21 @@ async def test_port_in_use(start: Start, vendor: Vendor) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs /proc")
-def test_holder_of_a_port() -> None:
-    """Whoever listens is found by pid and name; a port that nobody has, has no holder."""
+def test_who_has_the_port() -> None:
+    """Whoever listens on it is named by pid and name."""
     [held] = bind("127.0.0.1", 0)
     port = held.getsockname()[1]
     with held:
         held.listen()
-        holder = holder_of(port)
-        assert holder is not None
-        assert f"(pid {os.getpid()})" in holder
-        with pytest.raises(ConfigurationError, match=f"pid {os.getpid()}"):
+        with pytest.raises(ConfigurationError, match=rf"port {port} is in use by \S.* \(pid {os.getpid()}\)"):
             bind("127.0.0.1", port)
-    assert holder_of(port) is None
 
 
-def test_holder_without_proc(tmp_path: Path) -> None:
-    """Where the system does not say, nobody is named."""
-    assert holder_of(7000, tmp_path) is None
+def test_workers_get_the_sockets() -> None:
+    """What is bound can be handed to the processes of several workers."""
+    for one in bind("localhost", 0):
+        with one:
+            assert one.get_inheritable()
 
 
 def test_bind_every_address() -> None:

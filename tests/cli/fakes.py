@@ -75,6 +75,10 @@ class FakeVault:
         self.failure: errors.Error | None = None
         self.finished = ADA
         self.refreshes_to = 4
+        self.led_to: list[str | None] = [None]
+        self.report = {
+            "sqlite": "3.54.1", "file": "/db", "journal_mode": "wal", "synchronous": "full", "key_id": "ab12"
+        }  # fmt: skip
 
     def _note(self, *what: Any) -> None:
         self.asked.append(what)
@@ -129,6 +133,16 @@ class FakeVault:
     async def create_link(self, **wish: Any) -> Link:
         self._note("link", wish)
         return Link("one-time", AT)
+
+    async def link_outcome(self, token: str) -> str | None:
+        assert token == "one-time"
+        return self.led_to.pop(0) if len(self.led_to) > 1 else self.led_to[0]
+
+    async def check(self) -> None:
+        self._note("check")
+
+    async def store_report(self) -> Mapping[str, str]:
+        return self.report
 
 
 Use = Callable[[FakeVault], FakeVault]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke
 
+from cloudbeds_auth import errors
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.ports.store import Page
 
@@ -56,13 +57,11 @@ def test_unknown_connection(vault: FakeVault) -> None:
 
 
 def test_call_prints_the_body(vault: FakeVault) -> None:
-    """JSON is indented; a short path is a method of the API version."""
+    """JSON is indented; the path is passed on as it is: the vault knows what a short one means."""
     result = invoke("call", "con_ADA", "get", "userinfo")
     assert result.status == 0
     assert result.out == '{\n  "email": "ada@example.com"\n}\n'
-    assert vault.asked == [
-        ("call", "con_ADA", "GET", "/api/v1.3/userinfo", {"params": None, "data": None, "json": None})
-    ]
+    assert vault.asked == [("call", "con_ADA", "GET", "userinfo", {"params": None, "data": None, "json": None})]
 
 
 def test_call_passes_query_and_form(vault: FakeVault) -> None:
@@ -93,6 +92,18 @@ def test_call_fails_from_400_on(vault: FakeVault, status: int, expected: int) ->
     result = invoke("call", "con_ADA", "GET", "userinfo")
     assert result.status == expected
     assert "ada@example.com" in result.out
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [errors.UpstreamFailed("cannot be reached"), errors.OutcomeUnknown("was sent"), errors.ForeignOrigin("elsewhere")],
+)
+def test_call_without_an_answer(vault: FakeVault, failure: errors.Error) -> None:
+    """What happened, whether anything is lost, what to do next; exit 1."""
+    vault.failure = failure
+    result = invoke("call", "con_ADA", "POST", "postNote")
+    assert (result.status, result.out) == (1, "")
+    assert result.err == f"{failure.diagnosis()}\n"
 
 
 def test_call_other_bodies(vault: FakeVault) -> None:
@@ -143,7 +154,8 @@ def test_show(vault: FakeVault) -> None:
     """One connection with the newest of its history."""
     assert "promoted" in invoke("connections", "show", "100001").out
     document = json.loads(invoke("connections", "show", "con_ADA", "--json").out)
-    assert document["events"][0]["kind"] == "promoted"
+    assert list(document["events"][0]) == ["sequence", "at", "kind", "actor", "grant_id", "generation", "data"]
+    assert (document["events"][0]["kind"], document["events"][0]["at"]) == ("promoted", "2026-11-24T08:00:00.000Z")
     assert list(document)[:-1] == CONTRACT_FIELDS
 
 

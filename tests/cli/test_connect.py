@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Callable, Sequence
 
 import httpx2
 import pytest
-from tests.cli.fakes import ADA, AT, FakeVault, Result, invoke, put
+from tests.cli.fakes import AT, FakeVault, Result, invoke, put
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import connect
@@ -19,7 +17,6 @@ from cloudbeds_auth.cli.listener import Listener, bind
 from cloudbeds_auth.core.nouns import Event
 from cloudbeds_auth.doctor import listening
 from cloudbeds_auth.doctor.listening import Port, Tenant, look
-from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.settings import Settings
 
 
@@ -139,32 +136,70 @@ def test_a_stranger_on_the_port(vault: FakeVault, uri: str) -> None:
     assert vault.asked == []
 
 
-@pytest.mark.parametrize("again", [False, True], ids=["new hotel", "reconnected"])
-def test_through_the_running_service(vault: FakeVault, uri: str, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
-    """A one-time link is printed; the connection that appears, or is connected again, is the result."""
+def approval(*kinds: str) -> tuple[Event, ...]:
+    """A history with these kinds, newest first."""
+    data = {"reason": "another property was approved"}
+    return tuple(Event(9 - at, AT, kind, "vault", "g2", 1, data) for at, kind in enumerate(kinds))
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> FakeVault:
+    """A vault whose redirect URI leads to a service on another machine."""
+    monkeypatch.setattr(connect, "GLANCE", 0.01)
+    monkeypatch.setattr(connect, "PROOF_SECONDS", 0.5)
+    return put(monkeypatch, FakeVault(Settings(redirect_uri="https://auth.example.com/callback")))
+
+
+def test_through_the_running_service(vault: FakeVault, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A one-time link is printed; the connection that it led to is the result."""
 
     async def ours(host: str, port: int) -> Port:
         return Port(Tenant.OURS)
 
     monkeypatch.setattr(listening, "look", ours)
     monkeypatch.setattr(connect, "GLANCE", 0.01)
-    later = replace(ADA, expires_at=AT + timedelta(minutes=1))
-    before = Page((ADA,) if again else (), None)
-    vault.pages = [before, before, Page((later,), None)]
+    vault.led_to = [None, None, "con_ADA"]
+    vault.history = approval("promoted", "superseded", "candidate_received")
     with socket.create_server(("127.0.0.1", int(uri.split(":")[2].split("/")[0]))):
-        result = invoke("connect")
+        result = invoke("connect", "--reference", "tenant-7")
     assert result.status == 0
     assert f"{vault.settings.public_url}/connect/one-time" in result.err
     assert "con_ADA" in result.out
+    assert [name for name, *_ in vault.asked] == ["link"]
+    assert vault.asked[0][1]["reference"] == "tenant-7"
 
 
-def test_a_refresh_is_no_reconnect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that only looks different is not the one that was waited for."""
-    vault = put(monkeypatch, FakeVault(Settings(redirect_uri="https://auth.example.com/callback")))
-    monkeypatch.setattr(connect, "GLANCE", 0.01)
-    vault.history = (Event(1, AT - timedelta(hours=1), "promoted", "system", "g1", 1, {}),)
-    vault.pages = [Page((ADA,), None), Page((replace(ADA, generation=4),), None)]
+def test_what_others_do_is_not_waited_for(elsewhere: FakeVault) -> None:
+    """Only what this link led to counts: a refresh, or another hotel that connects meanwhile, does not."""
+    elsewhere.history = approval("promoted", "candidate_received")
     assert "nobody approved" in invoke("connect", "--timeout", "1").err
+
+
+def test_the_proof_is_waited_for(elsewhere: FakeVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tokens are stored and the service has not called with them yet: a little more patience."""
+    histories = [approval("candidate_received"), approval("calls", "candidate_received"), approval("promoted")]
+
+    async def events(connection_id: str) -> Sequence[Event]:
+        return histories.pop(0)
+
+    elsewhere.led_to = ["con_ADA"]
+    monkeypatch.setattr(elsewhere, "events", events)
+    assert invoke("connect").status == 0
+    assert histories == []
+
+
+def test_a_proof_that_does_not_come(elsewhere: FakeVault) -> None:
+    """Connected all the same; the connection says how it is."""
+    elsewhere.led_to, elsewhere.history = ["con_ADA"], approval("candidate_received", "promoted")
+    assert "con_ADA" in invoke("connect").out
+
+
+def test_an_approval_that_was_turned_down(elsewhere: FakeVault) -> None:
+    """Another property than the connection's was approved: not connected, and why."""
+    elsewhere.led_to, elsewhere.history = ["con_ADA"], approval("superseded", "candidate_received", "promoted")
+    result = invoke("connect", "--connection", "100001")
+    assert (result.status, result.out) == (1, "")
+    assert "another property was approved" in result.err
 
 
 def test_a_public_redirect_uri_goes_through_the_service(monkeypatch: pytest.MonkeyPatch) -> None:

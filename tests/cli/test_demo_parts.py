@@ -141,14 +141,15 @@ def test_events_as_the_api_tells_them() -> None:
     """Read back into the noun that the picture is drawn from."""
     told = {
         "sequence": 3,
-        "at": "2026-11-24T08:00:00Z",
+        "at": "2026-11-24T08:00:00.125Z",
         "kind": "proved",
         "actor": "system",
         "generation": 2,
         "data": {},
     }
-    event = read_event({**told, "grant": "g1"})
+    event = read_event({**told, "grant_id": "g1"})
     assert (event.sequence, event.kind, event.grant_id, event.generation) == (3, "proved", "g1", 2)
+    assert event.at.microsecond == 125_000
 
 
 async def test_a_step_that_does_not_hold_ends_the_journey() -> None:

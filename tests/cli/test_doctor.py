@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from cloudbeds_auth.doctor import configuration, database, hotels, listening, ne
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report, ok
 from cloudbeds_auth.doctor.registry import CHECKS, examine
 from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.settings import Need, Settings, load
 from cloudbeds_auth.system import SystemClock
@@ -88,6 +90,108 @@ async def test_a_vault_that_does_not_open(tmp_path: Path) -> None:
     here = subject(tmp_path)
     here.closed = errors.ConfigurationError("wrong key", next_step="bring the right one")
     assert await database.opens(here) == [Finding(Level.PROBLEM, "wrong key", "bring the right one")]
+
+
+async def test_a_database_that_is_well(tmp_path: Path) -> None:
+    """It was written to, the key that fits is named, and how durable it is was read back."""
+    vault = FakeVault()
+    here = subject(tmp_path, vault)
+    assert await database.opens(here) == ok("opens, can be written, and the key ab12 fits")
+    assert vault.asked == [("check",)]
+    assert await database.durability(here) == ok("journal_mode wal, synchronous full, read back from /db")
+
+
+@pytest.mark.parametrize(
+    ("journal", "synchronous", "level"),
+    [("delete", "extra", Level.OK), ("wal", "normal", Level.PROBLEM), ("delete", "full", Level.PROBLEM)],
+)
+async def test_durability(tmp_path: Path, journal: str, synchronous: str, level: Level) -> None:
+    """Whatever could lose a commit at a power cut is a problem."""
+    vault = FakeVault()
+    vault.report = {**vault.report, "journal_mode": journal, "synchronous": synchronous}
+    assert levels(await database.durability(subject(tmp_path, vault))) == [level]
+
+
+def reader(tmp_path: Path, **more: str) -> Callable[[Need], Settings]:
+    """Settings of an app whose database is in a folder of its own."""
+    given = {
+        "CLOUDBEDS_CLIENT_ID": "app-1",
+        "CLOUDBEDS_CLIENT_SECRET": "hidden-secret",
+        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'data' / 'db.sqlite3'}",
+        **more,
+    }
+    return lambda need: load(given, None, need=need)
+
+
+def everything(tmp_path: Path) -> set[str]:
+    return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+
+
+async def found_in(tmp_path: Path) -> dict[str, tuple[Finding, ...]]:
+    checks = [*database.CHECKS, *hotels.CHECKS]
+    return dict((await examine(reader(tmp_path), SystemClock(), checks)).checks)
+
+
+async def test_before_the_first_start(tmp_path: Path) -> None:
+    """No database yet is well; neither it nor a key, a token or a folder is made by looking."""
+    found = await found_in(tmp_path)
+    assert found["database"] == tuple(ok(f"will be made at the first start in {tmp_path / 'data'}"))
+    assert levels(found["durability"]) == levels(found["hotels"]) == [Level.SKIPPED]
+    assert found["hotels"][0].what == "there is no database yet"
+    assert levels(found["database permissions"]) == [Level.OK]
+    assert everything(tmp_path) == set()
+
+
+async def test_an_empty_database_file(tmp_path: Path) -> None:
+    """Nothing is in it yet: the same, and it stays empty."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "db.sqlite3").touch(0o600)
+    assert "first start" in (await found_in(tmp_path))["database"][0].what
+    assert everything(tmp_path) == {"data", "data/db.sqlite3"}
+
+
+@pytest.mark.parametrize("blocked", ["file", "mode"])
+async def test_a_folder_that_cannot_be_written(tmp_path: Path, blocked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first start would fail: said now."""
+    if blocked == "file":
+        (tmp_path / "data").write_text("not a folder")
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    (found,) = (await found_in(tmp_path))["database"]
+    assert (found.level, "cannot be written" in found.what) == (Level.PROBLEM, True)
+
+
+async def test_a_first_start_on_a_network_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused by `serve`, unless it was allowed: said now."""
+    monkeypatch.setattr(database, "network_file_system", lambda path: "nfs4")
+    assert levels(await database.opens(subject(tmp_path))) == [Level.PROBLEM]
+    assert levels(await database.opens(subject(tmp_path, allow_network_fs=True))) == [Level.OK]
+
+
+async def test_a_database_without_an_admin_token_file(tmp_path: Path) -> None:
+    """The database is opened and checked; the token file is named, and not made."""
+    async with TokenVault.open(reader(tmp_path)(Need.APP)):
+        pass
+    token = tmp_path / "data" / "db.sqlite3.admin-token"
+    token.unlink()
+    before = everything(tmp_path)
+    found = await found_in(tmp_path)
+    assert [one.what for one in found["database"]][1:] == [f"{token} will be made at the next start"]
+    assert levels(found["durability"]) == levels(found["hotels"]) == [Level.OK]
+    assert everything(tmp_path) == before
+
+
+async def test_a_database_without_its_key(tmp_path: Path) -> None:
+    """A problem, and no new key over old data."""
+    async with TokenVault.open(reader(tmp_path)(Need.APP)):
+        pass
+    (tmp_path / "data" / "db.sqlite3.key").unlink()
+    before = everything(tmp_path)
+    found = await found_in(tmp_path)
+    assert levels(found["database"]) == [Level.PROBLEM]
+    assert "key file" in found["database"][0].what
+    assert found["hotels"][0].what == "the database has to open first"
+    assert everything(tmp_path) == before
 
 
 async def test_database_permissions(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
-"""The machine: clocks, dice, which process this is, and private files."""
+"""The machine: clocks, dice, which process this is, who holds a port, and private files."""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -21,11 +23,13 @@ from cloudbeds_auth.system import (
     SystemClock,
     SystemEntropy,
     boot_id,
+    holder_of,
     is_dead,
     lease_owner,
     network_file_system,
     private_folder,
     process_identity,
+    take_port,
     write_private,
 )
 
@@ -303,3 +307,59 @@ def test_no_mountinfo(tmp_path: Path) -> None:
     """Where it cannot be told, None."""
     assert network_file_system(tmp_path, tmp_path / "missing") is None
     assert network_file_system(tmp_path) is None
+
+
+# --- ports
+
+
+@linux
+def test_holder_of_a_port() -> None:
+    """Whoever listens is found by pid and name; a port that nobody has, has no holder."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        found = holder_of(port)
+        assert found is not None
+        assert re.fullmatch(rf"\S.* \(pid {os.getpid()}\)", found)
+    assert holder_of(port) is None
+
+
+def test_holder_where_the_system_does_not_say(tmp_path: Path) -> None:
+    """No /proc, or a socket whose process cannot be looked into: nobody is named."""
+    assert holder_of(7000, tmp_path) is None
+    (tmp_path / "net").mkdir()
+    row = "0: 0100007F:1B58 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0  0 4242 1 0"
+    (tmp_path / "net" / "tcp").write_text(f"  sl  local_address\n   {row}\n")
+    (tmp_path / "77").mkdir()
+    assert holder_of(7000, tmp_path) is None
+    handles = tmp_path / "4711" / "fd"
+    handles.mkdir(parents=True)
+    (handles / "1").write_text("no link")
+    (handles / "3").symlink_to("socket:[4242]")
+    (tmp_path / "4711" / "comm").write_text("python3\n")
+    assert holder_of(7000, tmp_path) == "python3 (pid 4711)"
+    assert holder_of(7001, tmp_path) is None
+
+
+def test_a_port_under_every_address() -> None:
+    """A name with several addresses gets one port on all of them; where one is taken, none is kept."""
+    taken = take_port("localhost", 0)
+    port = taken[0].getsockname()[1]
+    assert {one.getsockname()[1] for one in taken} == {port}
+    taken[-1].listen()
+    for one in taken[:-1]:
+        one.close()
+    with pytest.raises(OSError, match="in use") as caught:
+        take_port("localhost", port)
+    assert caught.value.errno == errno.EADDRINUSE
+    taken[-1].close()
+    for one in take_port("localhost", port):
+        one.close()
+
+
+def test_an_address_of_another_machine() -> None:
+    """There is nothing to take."""
+    with pytest.raises(OSError, match="assign") as caught:
+        take_port("192.0.2.1", 0)
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+    with pytest.raises(socket.gaierror):
+        take_port("no.such.host.invalid", 0)

@@ -30,6 +30,7 @@ from cloudbeds_auth.core.shapes import stamp
 from cloudbeds_auth.errors import InvalidRequest
 
 PAGE = 100
+MIN_VALID = 60.0  # seconds, unless the caller says
 LARGEST_USERINFO = 1024 * 1024  # bytes
 
 Reading = Annotated[Permit, Depends(need(Scope.READ))]
@@ -108,11 +109,13 @@ async def get_access_token(
     proven good, the endpoint itself refuses.
     """
     connection_id = await permit.resolve(identifier)
-    if min_valid is None:
-        token = await permit.vault.access_token(connection_id, rejected=rejected_generation)
-    else:
-        _at_most_half(min_valid, await permit.vault.connection(connection_id))
-        token = await permit.vault.access_token(connection_id, min_valid, rejected_generation)
+    seconds = MIN_VALID if min_valid is None else min_valid
+    token = await permit.vault.access_token(connection_id, seconds, rejected_generation)
+    if min_valid is not None and min_valid > token.lifetime / 2:
+        raise InvalidRequest(
+            f"min_valid is more than half of the token's lifetime of {token.lifetime:.0f} s",
+            connection_id=connection_id,
+        )
     return AccessTokenShape.of(token)
 
 
@@ -156,18 +159,6 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
         (b"content-length", str(len(answer.body)).encode()),
     ]
     return answer
-
-
-def _at_most_half(min_valid: float, connection: Connection) -> None:
-    """More than half the lifetime cannot be had at all times: refused over HTTP (ROTATION rule 10)."""
-    begun = connection.refreshed_at or connection.connected_at
-    if begun is None or connection.expires_at is None:
-        return
-    lifetime = (connection.expires_at - begun).total_seconds()
-    if min_valid > lifetime / 2:
-        raise InvalidRequest(
-            f"min_valid is more than half of the token's lifetime of {lifetime:.0f} s", connection_id=connection.id
-        )
 
 
 def _matches(

@@ -93,7 +93,10 @@ class Browser:
         try:
             return await self._callback(request)
         except Error as error:
-            return self._pages.problem(error, self._start_again(request))
+            back = self._checked(error.return_to)
+            if back is None:
+                return self._pages.problem(error, self._start_again(request))
+            return self._cookies.forget_start(redirect(with_query(back, error=error.code)))
 
     async def connected(self, request: Request) -> Response:
         """The page after the approval; anybody may see it, so it tells nothing that it was not told."""
@@ -129,17 +132,12 @@ class Browser:
             raise StateMismatch("this browser started no approval here")
         code = asked.get("code")
         if "error" in asked or not code:
-            return await self._denied(asked, state, browser)
+            raise await self._denied(asked, state, browser)
         return self._done(await self._vault.finish(code=code, state=state, browser=browser))
 
-    async def _denied(self, asked: dict[str, str], state: str, browser: str) -> Response:
+    async def _denied(self, asked: dict[str, str], state: str, browser: str) -> AuthorizationDenied:
         """The hotel, or the vendor, said no: the state is spent, and nothing else changes."""
-        return_to = await self._vault.deny(state=state, browser=browser)
-        denial = AuthorizationDenied(_reason(asked))
-        back = self._checked(return_to)
-        if back is None:
-            raise denial
-        return self._cookies.forget_start(redirect(with_query(back, error=denial.code)))
+        return AuthorizationDenied(_reason(asked), return_to=await self._vault.deny(state=state, browser=browser))
 
     def _done(self, finished: Finished) -> Response:
         """To a clean address: the code stays in no history entry and in no referrer (A14)."""

@@ -107,7 +107,7 @@ class Vault(Protocol):
         ...
 
     async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
-        """The one exchange of this code."""
+        """The one exchange of this code; an error after the state was spent carries its `return_to`."""
         ...
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:

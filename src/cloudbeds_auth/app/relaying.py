@@ -118,7 +118,7 @@ class Relay:
         if self._verdicts.refuses(connection_id, call, rejected.generation):
             return rejected
         token = await self._vault.access_token(connection_id, rejected=rejected)
-        if token.generation == rejected.generation:
+        if token.is_same(rejected):
             self._verdicts.remember(connection_id, call, token.generation)
         return token
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from cloudbeds_auth import errors
 from cloudbeds_auth.cli.commands import examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
@@ -92,38 +91,15 @@ def command(
 
     async def ask(vault: TokenVault) -> Answer:
         found = await vault.resolve(connection)
-        where = absolute(path, vault.base_url, vault.settings.api_version)
         return await vault.call(
-            found, method, where, params=query or None, data=_fields(form) if form else None, json=json_body
+            found, method, path, params=query or None, data=_fields(form) if form else None, json=json_body
         )
 
-    answer = _answered(method, lambda: with_vault(ask))
+    answer = with_vault(ask)
     show(out, answer)
     if answer.status_code >= 400:
         out.note(f"Cloudbeds answered {answer.status_code}")
     return 1 if answer.status_code >= 400 else 0
-
-
-def absolute(path: str, base_url: str, version: str) -> str:
-    """The path on Cloudbeds' host: as it is, of an address there, or of a bare method name. Raises ForeignOrigin."""
-    if "://" in path:
-        if not path.startswith(f"{base_url}/"):
-            raise errors.ForeignOrigin(f"only {base_url} is called with the hotel's token")
-        return path.removeprefix(base_url)
-    return path if path.startswith("/") else f"/api/{version}/{path}"
-
-
-def _answered(method: str, ask: Callable[[], Answer]) -> Answer:
-    """The answer, the network's failures told in our words: a write that may have arrived is not called a failure."""
-    import httpx2
-
-    try:
-        return ask()
-    except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-        raise errors.UpstreamFailed(f"Cloudbeds cannot be reached: {error}") from None
-    except httpx2.HTTPError as error:
-        wrong = errors.UpstreamFailed if method == "GET" else errors.OutcomeUnknown
-        raise wrong(f"Cloudbeds gave no usable answer: {type(error).__name__}") from None
 
 
 def _fields(pairs: list[tuple[str, str]]) -> dict[str, str | list[str]]:

@@ -1,14 +1,13 @@
 """`connect`: a hotel approves; the tokens are ours.
 
 Where the redirect URI leads to this machine and its port is free, the command listens there itself. Otherwise the
-running service receives the redirect: the command makes a one-time link and waits for the connection to appear.
+running service receives the redirect: the command makes a one-time link and waits for what it leads to.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -16,20 +15,20 @@ import click
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import vaults
-from cloudbeds_auth.cli.commands import connection_document, connection_fields, examples, with_output
+from cloudbeds_auth.cli.commands import connection_fields, examples, with_output
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection
+from cloudbeds_auth.core.shapes import connection_document
 
 if TYPE_CHECKING:
     from socket import socket
 
     from cloudbeds_auth.cli.listener import Page
     from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.ports.clock import Clock
 
-PAGE = 200  # connections in one look at the database
 LINK_SECONDS = 600.0
-Look = tuple[State, int | None, datetime | None]
+PROOF_SECONDS = 20.0  # how long the service's own call with the new token is waited for
 GLANCE = 0.5  # seconds between two looks at the database
 
 
@@ -161,7 +160,8 @@ class Approval:
 
 
 async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
-    before = await _looks(vault, wish)
+    from cloudbeds_auth.system import SystemClock
+
     link = await vault.create_link(
         app=wish.app,
         reference=wish.reference,
@@ -170,42 +170,30 @@ async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
         expires_in=LINK_SECONDS,
     )
     wish.show(f"{vault.settings.public_url}/connect/{link.token}")
-    since = link.expires_at - timedelta(seconds=LINK_SECONDS + 1)
-    with wish.out.waiting("waiting for the connection to appear; Ctrl-C ends the wait, the link stays good"):
-        return await _appeared(vault, wish, before, since)
-
-
-async def _appeared(vault: TokenVault, wish: Wish, before: Mapping[str, Look], since: datetime) -> Connection:
-    """The first connection that looks different from before and got a new approval, which its history tells."""
-    from cloudbeds_auth.system import SystemClock
-
     clock = SystemClock()
-    while True:
-        for connection_id, look in (await _looks(vault, wish)).items():
-            if before.get(connection_id) != look and await _promoted(vault, connection_id, since):
-                return await vault.connection(connection_id)
+    with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait, the link stays good"):
+        while (connection_id := await vault.link_outcome(link.token)) is None:
+            await clock.sleep(GLANCE)
+        await _proven(vault, connection_id, clock)
+    return await vault.connection(connection_id)
+
+
+async def _proven(vault: TokenVault, connection_id: str, clock: Clock) -> None:
+    """Wait a little until the service saw the new approval work; raises InvalidRequest when it turned it down.
+
+    An approval that can be neither proven nor turned down for now is connected all the same, and in doubt.
+    """
+    deadline = clock.steady() + PROOF_SECONDS
+    while clock.steady() < deadline:
+        for event in await vault.events(connection_id):
+            if event.kind == "promoted":
+                return
+            if event.kind == "superseded":
+                raise errors.InvalidRequest(
+                    f"the approval was not taken into use: {event.data.get('reason')}",
+                    connection_id=connection_id,
+                    next_step=f"read `cloudbeds-auth connections show {connection_id}`, then connect again",
+                )
+            if event.kind == "candidate_received":
+                break
         await clock.sleep(GLANCE)
-
-
-async def _promoted(vault: TokenVault, connection_id: str, since: datetime) -> bool:
-    """Whether a new approval was seen to work since then; a refresh alone changes how a connection looks, too."""
-    return any(event.kind == "promoted" and event.at >= since for event in await vault.events(connection_id))
-
-
-async def _looks(vault: TokenVault, wish: Wish) -> dict[str, Look]:
-    """How each connection in question looks."""
-    if wish.connection_id is not None:
-        one = await vault.connection(wish.connection_id)
-        return {one.id: _look(one)}
-    looks: dict[str, Look] = {}
-    cursor: str | None = None
-    while True:
-        page = await vault.connections(reference=wish.reference, app=wish.app, cursor=cursor, limit=PAGE)
-        looks |= {one.id: _look(one) for one in page.connections}
-        if page.next is None:
-            return looks
-        cursor = page.next
-
-
-def _look(one: Connection) -> Look:
-    return one.state, one.generation, one.expires_at

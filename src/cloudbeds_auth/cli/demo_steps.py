@@ -223,9 +223,7 @@ class Journey:
 def read_event(told: Mapping[str, Any]) -> Event:
     """An event as the HTTP API tells it."""
     at = datetime.fromisoformat(told["at"])
-    return Event(
-        told["sequence"], at, told["kind"], told["actor"], told["grant_id"], told["generation"], told["data"]
-    )
+    return Event(told["sequence"], at, told["kind"], told["actor"], told["grant_id"], told["generation"], told["data"])
 
 
 def _person(answer: httpx2.Response) -> str:

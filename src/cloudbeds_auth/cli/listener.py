@@ -16,6 +16,7 @@ from html import escape
 from urllib.parse import parse_qs, urlsplit
 
 from cloudbeds_auth import errors
+from cloudbeds_auth.system import take_port
 
 HEAD_LIMIT = 16 * 1024
 HEAD_SECONDS = 10.0
@@ -113,37 +114,17 @@ def bind(redirect_uri: str) -> list[socket.socket] | None:
     """
     parts = urlsplit(redirect_uri)
     taken: list[socket.socket] = []
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in _addresses(parts.hostname or "", parts.port or 80):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(address)
+    try:
+        taken = take_port(parts.hostname or "", parts.port or 80)
+        for sock in taken:
             sock.listen()
-            taken.append(sock)
-        except OSError as error:
-            sock.close()
-            # A machine may have a name for ::1 without having IPv6; one address is enough then.
-            failure = error if error.errno != errno.EADDRNOTAVAIL or failure is None else failure
-            if error.errno == errno.EADDRINUSE:
-                break
-    if failure is not None and (failure.errno == errno.EADDRINUSE or not taken):
+    except OSError as error:
         for sock in taken:
             sock.close()
-        if failure.errno == errno.EADDRINUSE:
+        if error.errno == errno.EADDRINUSE:
             return None
         raise errors.ConfigurationError(
-            f"{redirect_uri} cannot be listened on: {failure.strerror}",
+            f"{redirect_uri} cannot be listened on: {error.strerror}",
             next_step="register a redirect URI with a port above 1023 at Cloudbeds and set CLOUDBEDS_REDIRECT_URI",
-        )
+        ) from None
     return taken
-
-
-def _addresses(host: str, port: int) -> list[tuple[int, int, int, str, tuple[object, ...]]]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except socket.gaierror:
-        return []
-    return [(family, kind, protocol, name, address) for family, kind, protocol, name, address in found]

@@ -54,7 +54,7 @@ def heal() -> Generator[Fetch | Send, AccessToken | Answered, None]:
             return
         renewed = yield Fetch(token)
         assert isinstance(renewed, AccessToken)  # noqa: S101
-        if renewed.generation == token.generation:
+        if renewed.is_same(token):
             return  # proven good, or an API key: the endpoint itself refuses
         token = renewed
     yield Send(token)

@@ -50,6 +50,11 @@ class AccessToken:
     generation: int
     token_type: str = "Bearer"
     grant_id: str = field(default="", repr=False)
+    lifetime: float = field(default=0.0, repr=False)
+
+    def is_same(self, other: AccessToken) -> bool:
+        """Whether both are the same generation of the same grant."""
+        return self.generation == other.generation and self.grant_id == other.grant_id
 
     def reveal(self) -> str:
         """The token itself, for an `Authorization` header."""
@@ -138,7 +143,9 @@ class Grant:
 
     def token(self) -> AccessToken:
         """The stored access token as callers get it."""
-        return AccessToken(self.access, moment(self.expires_at), self.generation, grant_id=self.id)
+        return AccessToken(
+            self.access, moment(self.expires_at), self.generation, grant_id=self.id, lifetime=self.lifetime
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,11 +222,20 @@ class _Book:
         draft.origin, draft.began = Origin.REFRESH, event.at
         draft.expires_at = _moment(event.data.get("expires_at"))
         draft.same_refresh_token = event.data.get("same_refresh_token") is True
-        before = self._drafts.get((draft.grant_id, draft.generation - 1))
+        before = self._before(draft)
         if before is not None:
             draft.taken_into_use = before.taken_into_use
             before.close(Outcome.ANSWERED)
             before.end(event.at, Ending.REFRESH)
+
+    def _before(self, draft: _Draft) -> _Draft | None:
+        """The grant's pair before this one; generations of one grant grow, but other grants' lie between them."""
+        earlier = [
+            generation
+            for grant_id, generation in self._drafts
+            if grant_id == draft.grant_id and generation < draft.generation
+        ]
+        return self._drafts[draft.grant_id, max(earlier)] if earlier else None
 
     def _intent(self, draft: _Draft, event: Event) -> None:
         draft.close(Outcome.CUT_OFF)  # a new sending without an outcome of the one before: its process had ended

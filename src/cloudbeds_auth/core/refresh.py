@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Role, StoredToken
@@ -14,10 +14,7 @@ from cloudbeds_auth.core.nouns import CredentialKind, Grant, Role, StoredToken
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Every duration of the protocol, in seconds; what matters is their order: `deadline` < `lease` and < `wait`.
-
-    `Timing.of(deadline)` scales all of them from the one number that an operator may set.
-    """
+    """Every duration of the protocol, in seconds; what matters is their order: `deadline` < `lease` and < `wait`."""
 
     connect: float = 5.0
     deadline: float = 20.0
@@ -31,21 +28,19 @@ class Timing:
     refusal_interval: float = 60.0
 
     @classmethod
+    def scaled(cls, unit: float) -> Timing:
+        """Every duration times `unit`: for tests, which have no twenty seconds."""
+        whole = cls()
+        return cls(*(getattr(whole, each.name) * unit for each in fields(cls)))
+
+    @classmethod
     def of(cls, deadline: float) -> Timing:
-        """The protocol's durations in proportion to a token exchange of at most `deadline` seconds."""
-        unit = deadline / 20.0
-        return cls(
-            connect=5.0 * unit,
-            deadline=deadline,
-            lease=30.0 * unit,
-            renew=10.0 * unit,
-            poll=min(0.25, 0.25 * unit),
-            backoff_first=1.0 * unit,
-            backoff_cap=60.0 * unit,
-            unresolved=600.0 * unit,
-            wait=25.0 * unit,
-            refusal_interval=max(60.0 * unit, 50.0 * unit),
-        )
+        """The durations in proportion to a token exchange of at most `deadline` seconds, the one that an operator sets.
+
+        Rule 12 has a floor: between two refused passes lie 60 seconds, and a lease and a deadline, at least.
+        """
+        timing = cls.scaled(deadline / 20.0)
+        return replace(timing, poll=min(timing.poll, 0.25), refusal_interval=max(60.0, timing.lease + timing.deadline))
 
 
 @dataclass(frozen=True, slots=True)

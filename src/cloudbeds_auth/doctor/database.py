@@ -1,26 +1,60 @@
-"""Checks of the database: it opens, it can be written, the key is its key, nobody else can read it."""
+"""Checks of the database: it opens, can be written and is durable, the key is its key, nobody else can read it."""
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, problem, warning
 from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.system import network_file_system
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Settings
 
 SOUND_SQLITE = (3, 51, 3)  # older ones can corrupt a write-ahead log that several processes share
+DURABLE = {("wal", "full"), ("delete", "extra")}  # journal mode and synchronous that survive a power cut
+LOCAL = "move the database to a local disk that this user may write (CLOUDBEDS_AUTH_DATABASE_URL)"
 SECRET_ENDINGS = ("", "-wal", "-shm", "-journal")
 
 
 async def opens(subject: Subject) -> Sequence[Finding]:
-    """The vault opens, the database can be written, and the key opens the canary."""
+    """The vault opens, the database can be written, and the key opens the canary; or its first start can make it."""
     if subject.closed is not None:
         diagnosis = subject.closed.diagnosis()
         return problem(diagnosis.what, diagnosis.next_step)
-    assert subject.vault is not None  # noqa: S101 - open or closed with a reason
+    assert subject.settings is not None  # noqa: S101 - the registry skips us without settings
+    if subject.vault is None:
+        return _first_start(subject.settings)
     await subject.vault.check()
-    return ok("opens, can be written, and the key fits")
+    key = (await subject.vault.store_report())["key_id"]
+    found = ok(f"opens, can be written, and the key {key} fits")
+    return found + [finding for path in subject.missing for finding in ok(f"{path} will be made at the next start")]
+
+
+def _first_start(settings: Settings) -> list[Finding]:
+    """Whether the files that are not there yet can be made; none is made here."""
+    folder = settings.database_path.parent
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return problem(f"{there} cannot be written: the database cannot be made in {folder}", LOCAL)
+    network = network_file_system(folder)
+    if network is not None and not settings.allow_network_fs:
+        return problem(f"{folder} is on a network file system ({network})", LOCAL)
+    return ok(f"will be made at the first start in {folder}")
+
+
+async def durability(subject: Subject) -> Sequence[Finding]:
+    """What was committed survives a power cut: journal mode and synchronous as they are, read back."""
+    assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
+    told = await subject.vault.store_report()
+    found = f"journal_mode {told['journal_mode']}, synchronous {told['synchronous']}, read back from {told['file']}"
+    if (told["journal_mode"], told["synchronous"]) not in DURABLE:
+        return problem(f"{found}: a power cut could lose a hotel", LOCAL)
+    return ok(found)
 
 
 async def permissions(subject: Subject) -> Sequence[Finding]:
@@ -36,7 +70,9 @@ async def permissions(subject: Subject) -> Sequence[Finding]:
     mode = folder.stat().st_mode if folder.exists() else 0
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         found += problem(f"anybody may replace files in {folder}", f"chmod o-w {folder}")
-    return found or ok(f"{path} is its owner's alone")
+    return found or ok(
+        f"{path} is its owner's alone" if path.exists() else f"nobody else can replace files in {folder}"
+    )
 
 
 async def sqlite_version(subject: Subject) -> Sequence[Finding]:
@@ -51,6 +87,7 @@ async def sqlite_version(subject: Subject) -> Sequence[Finding]:
 
 CHECKS = (
     Check("database", opens),
+    Check("durability", durability, needs_vault=True),
     Check("database permissions", permissions),
     Check("SQLite", sqlite_version, needs_settings=False),
 )

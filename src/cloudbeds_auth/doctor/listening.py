@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from cloudbeds_auth.doctor.findings import Check, Finding, ok, problem
-from cloudbeds_auth.doctor.holder import holder
 from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.system import holder_of, take_port
 
 CODE_HEADER = "x-cloudbeds-auth-code"
 SECONDS = 2.0
@@ -42,7 +42,7 @@ async def look(host: str, port: int) -> Port:
         return Port(Tenant.FORBIDDEN, errno.errorcode.get(refused, str(refused)))
     if await answers_as_ours(f"http://{_reachable(host)}:{port}"):
         return Port(Tenant.OURS)
-    return Port(Tenant.STRANGER, holder(port))
+    return Port(Tenant.STRANGER, holder_of(port) or "another program")
 
 
 async def answers_as_ours(origin: str) -> bool:
@@ -60,22 +60,13 @@ async def answers_as_ours(origin: str) -> bool:
 def _binding(host: str, port: int) -> int | None:
     """The error number of taking the port for a moment, under every address of the host; None when it is free."""
     try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        taken = take_port(host, port)
     except socket.gaierror:
         return errno.EADDRNOTAVAIL
-    found = [_bind_once(family, address) for family, _, _, _, address in addresses]
-    if errno.EADDRINUSE in found:
-        return errno.EADDRINUSE
-    return None if None in found else found[0]
-
-
-def _bind_once(family: int, address: tuple[object, ...]) -> int | None:
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(address)
-        except OSError as error:
-            return error.errno or errno.EIO
+    except OSError as error:
+        return error.errno or errno.EIO
+    for sock in taken:
+        sock.close()
     return None
 
 

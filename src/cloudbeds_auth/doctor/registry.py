@@ -35,7 +35,8 @@ async def _ask(check: Check, subject: Subject) -> Sequence[Finding]:
     if check.needs_settings and subject.settings is None:
         return [Finding(Level.SKIPPED, "the settings have to be mended first")]
     if check.needs_vault and subject.vault is None:
-        return [Finding(Level.SKIPPED, "the database has to open first")]
+        why = "the database has to open first" if subject.closed else "there is no database yet"
+        return [Finding(Level.SKIPPED, why)]
     try:
         return await check.ask(subject)
     except errors.Error as error:

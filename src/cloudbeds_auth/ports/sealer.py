@@ -25,6 +25,11 @@ class SealBroken(Exception):
 class Sealer(Protocol):
     """Production: `store.sealing.AesGcmSealer`."""
 
+    @property
+    def key_id(self) -> str:
+        """Names the key that seals; not a secret."""
+        ...
+
     def seal(self, secret: Secret, place: Place) -> bytes:
         """The sealed bytes, different on every call."""
         ...

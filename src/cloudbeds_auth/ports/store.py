@@ -157,7 +157,10 @@ class GrantStore(Protocol):
         ...
 
     async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
-        """Make `pair` the next generation: tokens up to `sent`, then the new one. Repeating it is harmless."""
+        """Make `pair` the next generation: tokens up to `sent`, then the new one. Repeating it is harmless.
+
+        Generations grow within a grant and are unique within a connection.
+        """
         ...
 
     async def confirm(self, grant_id: str, generation: int) -> bool:
@@ -198,6 +201,10 @@ class AuthorizationStore(Protocol):
 
     async def link(self, link_hash: str) -> NewLink | None:
         """The link if it is known, unexpired and has not led to a connection yet."""
+        ...
+
+    async def link_outcome(self, link_hash: str) -> str | None:
+        """The connection that the link led to; None when it led to none, or longer ago than states are kept."""
         ...
 
     async def add_authorization(self, new: NewAuthorization) -> None:
@@ -284,6 +291,13 @@ class Store(GrantStore, CircuitStore, AuthorizationStore, ConnectionStore, Proto
 
     async def check(self) -> None:
         """Whether the database can be written and the keys open the canary; raises StoreUnavailable."""
+        ...
+
+    async def report(self) -> Mapping[str, str]:
+        """What the database says about itself, and under which key it seals; no secrets.
+
+        `sqlite` (its version), `file`, `journal_mode`, `synchronous` (as in effect on this connection), `key_id`.
+        """
         ...
 
     async def close(self) -> None:

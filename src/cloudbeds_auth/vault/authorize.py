@@ -16,6 +16,7 @@ from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ClientRefused,
+    Error,
     RefreshPending,
     StateMismatch,
     StoreUnavailable,
@@ -37,6 +38,9 @@ def hashed(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()
 
 
+Key = tuple[str, str | None, str]  # hashes of the state, the browser's id (where there is one) and the code
+
+
 class Authorizer:
     """Begins and finishes authorizations."""
 
@@ -44,7 +48,8 @@ class Authorizer:
         self._world = world
         self._circuits = circuits
         self._candidates = candidates
-        self._finishing: dict[tuple[str, str | None, str], asyncio.Task[Finished]] = {}
+        self._finishing: dict[Key, asyncio.Task[Finished]] = {}
+        self._return_to: dict[Key, str | None] = {}  # of those that are finishing and whose state is spent
 
     async def begin(
         self,
@@ -102,22 +107,30 @@ class Authorizer:
             link_hash=link.hash,
         )
 
+    async def link_outcome(self, token: str) -> str | None:
+        """The connection that the link led to; None when it led to none yet."""
+        return await self._world.store.link_outcome(hashed(token))
+
     async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
         """Spend the state, exchange the code, store the grant as a candidate, prove it, move the pointer.
 
-        Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, StoreUnavailable.
+        Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, StoreUnavailable,
+        RefreshPending; once the state is spent, with the `return_to` that it was begun with.
         """
         key = (hashed(state), None if browser is None else hashed(browser), hashed(code))
         task = self._finishing.get(key)
         if task is None:
             task = asyncio.create_task(self._finish(code, *key), name="finish authorization")
             self._finishing[key] = task
-            task.add_done_callback(lambda _: self._finishing.pop(key))
+            task.add_done_callback(lambda _: self._forget(key))
         try:
             async with asyncio.timeout(2 * self._world.timing.wait):
                 return await asyncio.shield(task)
         except TimeoutError:
-            raise RefreshPending("the approval is still being stored; the connection appears when it is") from None
+            raise RefreshPending(
+                "the approval is still being stored; the connection appears when it is",
+                return_to=self._return_to.get(key),
+            ) from None
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:
         """The hotel said no: spend the state; where the browser wanted to go afterwards."""
@@ -147,6 +160,19 @@ class Authorizer:
 
     async def _finish(self, code: str, state_hash: str, browser_hash: str | None, code_hash: str) -> Finished:
         spent = await self._spend(state_hash, browser_hash, code_hash)
+        self._return_to[state_hash, browser_hash, code_hash] = spent.return_to
+        try:
+            return await self._connect(spent, code)
+        except Error as error:
+            error.return_to = spent.return_to
+            raise
+
+    def _forget(self, key: Key) -> None:
+        self._finishing.pop(key)
+        self._return_to.pop(key, None)
+
+    async def _connect(self, spent: Authorization, code: str) -> Finished:
+        """From the spent state to the connection that it led to, now or before."""
         if spent.earlier is not None:
             return await self._finished(spent.earlier, spent)
         app = self._world.app(spent.app)

@@ -67,9 +67,11 @@ class Candidates:
         await self._must_be_same_hotel(candidate, (*candidate.property_ids, *learnt))
         if not await store.promote(candidate.connection_id, candidate.id, proof.user, learnt):
             return None
-        await store.confirm(candidate.id, candidate.generation)
         self._world.observer.happened("connected", connection=candidate.connection_id)
-        return await store.grant(candidate.id)
+        promoted = await store.grant(candidate.id)
+        if promoted is not None:
+            await store.confirm(promoted.id, promoted.generation)
+        return promoted
 
     async def _must_be_same_hotel(self, candidate: Grant, covered: tuple[str, ...]) -> None:
         """One hotel's approval never silently takes another hotel's place (F87)."""

@@ -94,19 +94,20 @@ class Flights:
         flight = Flight(ask)
         self._flights[ask.grant_id] = flight
         flight.task = asyncio.create_task(self._fly(flight), name=f"refresh {ask.grant_id}")
+        # Not in a `finally` of the task: one that is cancelled before it began runs no line of its own.
+        flight.task.add_done_callback(lambda _: self._land(flight))
         return flight
+
+    def _land(self, flight: Flight) -> None:
+        del self._flights[flight.ask.grant_id]
+        flight.fail(RefreshPending("this process is stopping"))  # unless it was answered
 
     async def _fly(self, flight: Flight) -> None:
         try:
             flight.publish(await self._do(flight))
-        except asyncio.CancelledError:
-            flight.fail(RefreshPending("this process is stopping"))
-            raise
         except Exception as error:  # noqa: BLE001 - told to everybody who waits, and to the observer
             flight.fail(error)
             self._world.observer.happened("refresh_failed", error=type(error).__name__)
-        finally:
-            del self._flights[flight.ask.grant_id]
 
     async def _within(self, until: float, published: asyncio.Future[Served]) -> Served:
         try:

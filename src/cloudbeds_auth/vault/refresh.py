@@ -208,6 +208,7 @@ class Refresher:
         store = self._world.store
         match answer:
             case Refused(reason):
+                await self._circuits.accepted(self._world.app(row.app), at.chosen)  # the client was not refused
                 return None if await store.settle(fence, Attempt.REFUSED, detail=reason) else Turn.RESTART
             case RefusedClient(reason):
                 await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)

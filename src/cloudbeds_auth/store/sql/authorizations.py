@@ -6,6 +6,7 @@ import json
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import Grant, Pair, Role, User
+from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, listed, locked, token_place
@@ -33,6 +34,12 @@ def read_link(now: Instant, link_hash: str) -> Transaction[NewLink | None]:
     )
 
 
+def read_link_outcome(now: Instant, link_hash: str) -> Transaction[str | None]:
+    """The connection that a link led to; it is good for one."""
+    row = yield from query_one("link_outcome", link_hash=link_hash)
+    return None if row is None else str(row["outcome"])
+
+
 def add_authorization(now: Instant, new: NewAuthorization) -> Transaction[None]:
     """Remember a state by its hash, and forget the long expired ones."""
     yield from query("sweep_authorizations", before=now.wall - REMEMBERED)
@@ -50,12 +57,22 @@ def spend_state(
     row = yield from query_one("authorization_by_state", state_hash=state_hash)
     if row is None or row["browser_hash"] != browser_hash:
         return Spending.UNKNOWN
+    if row["spent_at"] is None and (yield from _link_is_used(row)):
+        return Spending.SPENT
     if row["spent_at"] is not None:
         return _authorization(row) if row["code_hash"] == code_hash and row["outcome"] else Spending.SPENT
     if row["expires_at"] <= now.wall:
         return Spending.EXPIRED
     spent = yield from query_one("spend_state", id=row["id"], now=now.wall, code_hash=code_hash)
     return _authorization(row) if spent is not None else Spending.SPENT
+
+
+def _link_is_used(begun: Row) -> Transaction[bool]:
+    """Whether the link that this was begun with has led to a connection already: it is good for one."""
+    if begun["link_hash"] is None:
+        return False
+    link = yield from query_one("link_by_hash", hash=begun["link_hash"])
+    return link is not None and link["used_at"] is not None
 
 
 def _authorization(row: Row) -> Authorization:
@@ -80,6 +97,8 @@ def add_candidate(
         return home
     begun = yield from query_one("authorization", id=authorization_id)
     assert begun is not None  # noqa: S101 - it was spent a moment ago and is swept a day later
+    if (yield from _link_is_used(begun)):
+        raise StateMismatch("this connect link was used in another browser a moment ago")
     home = yield from _home(now, begun, connection_id, pair)
     former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
     # Generations grow over the whole connection: a program that names a rejected one never means another grant's.

@@ -121,11 +121,13 @@ def commit_pair(
     if row is None or row["role"] == Role.DISCONNECTED:
         return Written.GONE
     if row["generation"] != fence.generation:
-        mine = row["generation"] == fence.generation + 1 and row["committed_epoch"] == fence.epoch
-        return Written.DONE if mine else Written.GENERATION_MOVED
+        # One lease commits one pair: what this epoch committed is this pair.
+        return Written.DONE if row["committed_epoch"] == fence.epoch else Written.GENERATION_MOVED
     if row["lease_epoch"] != fence.epoch:
         return Written.EPOCH_MOVED
-    generation = fence.generation + 1
+    # Unique over the connection: a program that names a rejected generation never means another grant's.
+    highest = yield from query_one("last_ordinal", connection_id=row["connection_id"])
+    generation = (highest["generation"] if highest else fence.generation) + 1
     kept, same = yield from _append(fence.grant_id, generation, sent, pair, sealer)
     expires_at = now.wall + pair.lifetime
     yield from query(
@@ -133,6 +135,7 @@ def commit_pair(
         grant_id=fence.grant_id,
         generation=fence.generation,
         epoch=fence.epoch,
+        next_generation=generation,
         access_sealed=sealer.seal(pair.access, access_place(fence.grant_id, generation)),
         expires_at=expires_at,
         lifetime=pair.lifetime,

@@ -54,6 +54,11 @@ class SqlStore:
         except ConfigurationError as error:
             raise StoreUnavailable(error.detail, next_step=error.next_step) from error
 
+    async def report(self) -> Mapping[str, str]:
+        """See ports.store."""
+        (row,) = await self._read(lambda now: query("report"))
+        return {**row, "key_id": self._sealer.key_id}
+
     async def close(self) -> None:
         """Finish what runs and close."""
         await self._driver.close()
@@ -152,6 +157,10 @@ class SqlStore:
     async def link(self, link_hash: str) -> NewLink | None:
         """See ports.store."""
         return await self._read(lambda now: authorizations.read_link(now, link_hash))
+
+    async def link_outcome(self, link_hash: str) -> str | None:
+        """See ports.store."""
+        return await self._read(lambda now: authorizations.read_link_outcome(now, link_hash))
 
     async def add_authorization(self, new: NewAuthorization) -> None:
         """See ports.store."""

@@ -7,6 +7,13 @@ VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at)
 -- name: link
 SELECT * FROM links WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
 
+-- name: link_outcome
+-- Of all the browsers that it was opened in, one led to a connection.
+SELECT outcome FROM authorizations WHERE link_hash = :link_hash AND outcome IS NOT NULL
+
+-- name: link_by_hash
+SELECT * FROM links WHERE hash = :hash
+
 -- name: use_link
 UPDATE links SET used_at = :now WHERE hash = :hash
 

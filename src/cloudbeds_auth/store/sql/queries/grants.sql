@@ -39,7 +39,7 @@ UPDATE grants SET state = :state, not_before = :not_before, attempts = attempts 
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: commit_pair
-UPDATE grants SET generation = generation + 1, access_sealed = :access_sealed, expires_at = :expires_at,
+UPDATE grants SET generation = :next_generation, access_sealed = :access_sealed, expires_at = :expires_at,
     lifetime = :lifetime, stale_at = :stale_at, proven = 0, committed_epoch = :epoch, refusals = 0,
     first_refused = NULL, first_reason = NULL, reauth = NULL, problem = NULL, attempts = 0, not_before = NULL,
     intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state, refreshed_at = :wall

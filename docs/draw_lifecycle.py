@@ -1,0 +1,54 @@
+"""Draws the states of a grant from `core.lifecycle.TABLE`: `python docs/draw_lifecycle.py` prints, `--write` updates.
+
+Plain text, so that every reader of the page sees it: a diagram language would be loaded from somebody else's host.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cloudbeds_auth.core.lifecycle import LABELS, TABLE, State
+
+PAGE = Path(__file__).with_name("rotation.md")
+BEGIN, END = "<!-- lifecycle -->", "<!-- /lifecycle -->"
+
+
+def picture() -> str:
+    """Per state: what may happen to it, and where that leads."""
+    lines: list[str] = []
+    for state in State:
+        moves = {event: after for (before, event), after in TABLE.items() if before is state}
+        stored = bool(moves) or state in TABLE.values()
+        lines.append(f"{state.value}  ({LABELS[state]}{'' if stored else '; never stored'})")
+        for after in State:
+            events = [event.value for event, leads_to in moves.items() if leads_to is after]
+            if events:
+                lines.append(_arrow("stays" if after is state else f"-> {after.value}", events))
+    return "\n".join(lines)
+
+
+def _arrow(where: str, events: Sequence[str]) -> str:
+    return f"    {where:<28}{', '.join(sorted(events))}"
+
+
+def block() -> str:
+    """The picture as it stands in the page, between its markers."""
+    return f"{BEGIN}\n```text\n{picture()}\n```\n{END}"
+
+
+def replaced(page: str) -> str:
+    """The page with a picture of now; raises ValueError when a marker is missing."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{PAGE.name} needs {BEGIN} and {END}")
+    return before + block() + after
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv[1:]:
+        PAGE.write_text(replaced(PAGE.read_text("utf-8")), "utf-8")
+    else:
+        sys.stdout.write(picture() + "\n")

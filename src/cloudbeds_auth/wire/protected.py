@@ -1,0 +1,56 @@
+"""One protected call of `vault.call`: where it goes, and what it means when no answer comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from cloudbeds_auth.core.returns import origin_of
+from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest, OutcomeUnknown, UpstreamFailed
+from cloudbeds_auth.wire import policy
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.wire.auth import CloudbedsAuth
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})  # safe methods (RFC 9110 section 9.2.1): sent or not, nothing changed
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # RFC 3986 section 3.1
+
+
+def address(path: str, base_url: str, version: str) -> str:
+    """The address of `path` at the vendor: a full address there, a path, or the bare name of an API method.
+
+    `userinfo` means `/api/{version}/userinfo`. Raises ForeignOrigin for an address anywhere else.
+    """
+    if _ABSOLUTE.match(path):
+        if origin_of(path) != origin_of(base_url):
+            raise ForeignOrigin(f"only {base_url} is called with the hotel's token")
+        return path
+    below = path.lstrip("/") if path.startswith("/") else f"api/{version}/{path}"
+    return f"{base_url}/{below}"
+
+
+async def call(
+    http: httpx2.AsyncClient, auth: CloudbedsAuth, method: str, url: str, parts: Mapping[str, Any]
+) -> httpx2.Response:
+    """Send it under `auth`; the network's failures in our words: a write that may have arrived is not called a failure.
+
+    Raises UpstreamFailed when nothing was sent or only reading was asked for, else OutcomeUnknown; and what `auth`
+    raises.
+    """
+    try:
+        return await http.request(method, url, auth=auth, **parts)
+    except httpx2.InvalidURL as error:
+        raise InvalidRequest(f"this address cannot be called: {error}") from None
+    except policy.NO_CONNECTION as error:
+        raise UpstreamFailed(f"Cloudbeds cannot be reached; nothing was sent ({_named(error)})") from error
+    except (httpx2.HTTPError, OSError) as error:
+        if method.upper() in READING:
+            raise UpstreamFailed(f"Cloudbeds gave no usable answer ({_named(error)})") from error
+        raise OutcomeUnknown(f"the {method.upper()} was sent and no usable answer came ({_named(error)})") from error
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

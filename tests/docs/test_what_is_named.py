@@ -1,0 +1,168 @@
+"""What the documentation names is what there is: functions, settings, codes, routes, commands, states."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from tests.docs.pages import DOCS, PAGES, ROOT, drawer, first_cells, text_of, unfenced
+
+from cloudbeds_auth import TokenVault, errors
+from cloudbeds_auth.app import api, health, problems
+from cloudbeds_auth.core.lifecycle import LABELS, State
+from cloudbeds_auth.settings.model import Settings
+from cloudbeds_auth.settings.variables import NOT_YET, TABLE
+
+WALKS = (DOCS / "follow-a-token.md", DOCS / "how-it-works.md", DOCS / "rotation.md", *sorted(DOCS.glob("adr/0*.md")))
+DOTTED = re.compile(r"`([a-z_]+(?:\.[A-Za-z_]+)+)`")
+HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
+
+
+def resolve(name: str) -> object:
+    """The module, class, function or method of this dotted name below `cloudbeds_auth`; raises AttributeError."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            found: object = import_module(".".join(("cloudbeds_auth", *parts[:length])))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            found = getattr(found, part)
+        return found
+    raise AttributeError(name)
+
+
+@pytest.mark.parametrize("page", WALKS, ids=lambda page: page.stem)
+def test_every_function_that_a_walk_through_the_code_names_exists(page: Path) -> None:
+    """`module.function` in these pages is an importable name, so a renamed function turns up here."""
+    missing = []
+    for name in DOTTED.findall(unfenced(page.read_text("utf-8"))):
+        try:
+            resolve(name)
+        except AttributeError:
+            missing.append(name)
+    assert not missing
+
+
+def test_the_token_is_followed_through_every_layer() -> None:
+    """The walk names something of each layer that a token passes."""
+    layers = {name.split(".")[0] for name in DOTTED.findall(text_of("docs/follow-a-token.md"))}
+    assert {"app", "facade", "vault", "core", "store", "wire", "system", "sync", "background"} <= layers
+
+
+def test_the_settings_page_names_exactly_the_variables_that_are_read() -> None:
+    """Every variable of the settings has its row, and no row has a variable that is not read."""
+    rows = first_cells(text_of("docs/settings.md"))
+    assert sorted(row[0].strip("`") for row in rows) == sorted(variable.name for variable in TABLE)
+    secret = {row[0].strip("`") for row in rows if row[2] == "secret"}
+    assert secret == {variable.name for variable in TABLE if variable.secret}
+
+
+def test_the_settings_page_names_exactly_the_variables_that_have_no_effect_yet() -> None:
+    """What is reserved is listed as reserved."""
+    listed = text_of("docs/settings.md").partition("## Known, and not in effect yet")[2]
+    names = set(re.findall(r"`(CLOUDBEDS_[A-Z_]+)`", listed))
+    assert names == {name for name in NOT_YET if not name.endswith("_FILE")}
+
+
+def test_plain_defaults_on_the_settings_page_are_the_settings_own() -> None:
+    """A default that is written as one value is the one that the program uses."""
+    shown = {row[0].strip("`"): row[1] for row in first_cells(text_of("docs/settings.md"))}
+    for variable in TABLE:
+        field = Settings.model_fields[variable.attribute]
+        cell = shown[variable.name]
+        if field.default_factory is not None or not re.fullmatch(r"`[^`{]+`", cell):
+            continue
+        given = Settings.model_validate({variable.attribute: cell.strip("`")})
+        assert getattr(given, variable.attribute) == field.default, variable.name
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as the site and the usual hosts of repositories make it."""
+    return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
+
+
+def _codes(kind: type[errors.Error]) -> set[str]:
+    return {kind.code}.union(*(_codes(below) for below in kind.__subclasses__()))
+
+
+def test_the_errors_page_has_a_heading_for_every_code_and_no_other() -> None:
+    """The `type` of a problem leads to a heading; the tree's inner classes have no code of their own."""
+    assert problems.Unexpected in errors.Error.__subclasses__()
+    headings = re.findall(r"^### `([a-z_]+)`$", text_of("docs/errors.md"), re.MULTILINE)
+    assert sorted(headings) == sorted(_codes(errors.Error) - {errors.Error.code})
+    assert problems.TYPES.endswith("/errors/#")
+
+
+def test_every_code_says_whether_anything_is_lost_and_what_to_do() -> None:
+    """Each heading of the errors page is followed by both."""
+    sections = re.split(r"^##+ ", text_of("docs/errors.md"), flags=re.MULTILINE)
+    for section in sections:
+        if section.startswith("`"):
+            assert "\n- Lost: " in section, section[:40]
+            assert "\n- Next: " in section, section[:40]
+
+
+def test_the_states_page_shows_every_state_with_the_words_people_read() -> None:
+    """The table of states says what the program says."""
+    page = text_of("docs/http-api.md")
+    shown = {row[0].strip("`"): row[1] for row in first_cells(page) if row[0].strip("`") in set(State)}
+    assert shown == {state.value: LABELS[state] for state in State if state.value in shown}
+    assert {f"`{state.value}`" for state in State if state.value not in shown} <= set(re.findall(r"`\w+`", page))
+
+
+def test_the_http_page_lists_exactly_the_routes_of_the_api() -> None:
+    """Method and path of every route under `/api/v1`, and those for machines."""
+    documented = {row[0].strip("`") for row in first_cells(text_of("docs/http-api.md"))}
+    served = {
+        f"{method} {path.replace('{identifier}', '{id}')}"
+        for router in (api.router, health.router)
+        for path, method in ((route.path, method) for route in router.routes for method in route.methods)  # type: ignore[attr-defined]
+        if method != "HEAD"
+    }
+    machines = {"GET /healthz", "GET /readyz", "GET /metrics"}
+    assert {one for one in documented if "/api/v1/" in one or one in machines} == served
+
+
+def test_the_readme_shows_the_programs_own_help() -> None:
+    """`python docs/draw_help.py --write` mends it."""
+    assert drawer("draw_help").readme_block() in text_of("README.md")
+
+
+def test_the_command_line_page_shows_the_help_of_every_command() -> None:
+    """`python docs/draw_help.py --write` mends it."""
+    assert drawer("draw_help").page_block() in text_of("docs/command-line.md")
+
+
+def test_the_picture_of_states_is_the_table() -> None:
+    """`python docs/draw_lifecycle.py --write` mends it."""
+    assert drawer("draw_lifecycle").block() in text_of("docs/rotation.md")
+
+
+def test_the_python_page_says_whether_open_takes_upkeep() -> None:
+    """The block promises `open(upkeep=True)`; as long as it is not there, the page says so."""
+    takes = "upkeep" in inspect.signature(TokenVault.open).parameters
+    assert takes != ("`open()` takes no `upkeep`" in text_of("docs/python.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_documentation_lead_somewhere(page: Path) -> None:
+    """A relative link names a file that exists, and its anchor a heading of that file."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", unfenced(page.read_text("utf-8"))):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor:
+            headings = {slug(one) for one in HEADING.findall(file.read_text("utf-8"))}
+            assert anchor in headings, f"{page.name}: {target}"
+
+
+def test_no_page_names_a_place_of_the_machine_it_was_written_on() -> None:
+    """Real output is trimmed of folders that nobody else has."""
+    told = {page.name: re.findall(r"(?:/work|/root|/home/\w+)/\S*", page.read_text("utf-8")) for page in PAGES}
+    assert not {name: found for name, found in told.items() if found}

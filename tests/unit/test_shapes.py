@@ -1,0 +1,95 @@
+"""The documents of the public contract: moments, connections, events, tokens."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from cloudbeds_auth.app.shapes import AccessTokenShape, ConnectionShape, EventShape
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.nouns import AccessToken, Connection, Event, User
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.core.shapes import access_token_document, connection_document, event_document, precise, stamp
+
+AT = datetime(2026, 11, 24, 7, 0, 0, 123_999, tzinfo=UTC)
+
+ADA = Connection(
+    "con_1", "default", None, State.FRESH, "oauth", ("1000",), User("1000", "Ada Hotelier", "ada@example.com"),
+    ("read:hotel",), 3, AT, AT + timedelta(hours=8), AT, None,
+)  # fmt: skip
+EVENT = Event(7, AT, "proved", "vault", "gra_1", 3, {"n": 1})
+
+
+@pytest.mark.parametrize("at", [AT, AT.astimezone(timezone(timedelta(hours=-3)))], ids=["UTC", "elsewhere"])
+def test_moments(at: datetime) -> None:
+    """UTC with a Z whatever the zone; cut to seconds, or to milliseconds where much happens in a second."""
+    assert stamp(at) == "2026-11-24T07:00:00Z"
+    assert precise(at) == "2026-11-24T07:00:00.123Z"
+
+
+def test_moments_have_one_width() -> None:
+    """A whole second has its milliseconds too, and reads back as the same moment."""
+    whole = AT.replace(microsecond=0)
+    assert precise(whole) == "2026-11-24T07:00:00.000Z"
+    assert datetime.fromisoformat(str(precise(whole))) == whole
+
+
+def test_no_moment() -> None:
+    """What never happened is null."""
+    assert stamp(None) is None
+    assert precise(None) is None
+
+
+def test_a_connection_literally() -> None:
+    """Field by field as the public contract writes it, in its order."""
+    assert json.dumps(connection_document(ADA)) == json.dumps(
+        {
+            "id": "con_1",
+            "state": "fresh",
+            "app": "default",
+            "reference": None,
+            "credential": "oauth",
+            "property_ids": ["1000"],
+            "authorizing_user": {"id": "1000", "name": "Ada Hotelier", "email": "ada@example.com"},
+            "scopes": ["read:hotel"],
+            "generation": 3,
+            "connected_at": "2026-11-24T07:00:00Z",
+            "expires_at": "2026-11-24T15:00:00Z",
+            "refreshed_at": "2026-11-24T07:00:00Z",
+            "used_at": None,
+            "problem": None,
+            "next_step": None,
+            "connect_url": None,
+        }
+    )
+
+
+def test_a_link_that_mends() -> None:
+    """It is given beside the connection."""
+    assert connection_document(ADA, "https://x/connect/y")["connect_url"] == "https://x/connect/y"
+
+
+def test_an_event() -> None:
+    """With its grant and its milliseconds."""
+    assert event_document(EVENT) == {
+        "sequence": 7,
+        "at": "2026-11-24T07:00:00.123Z",
+        "kind": "proved",
+        "actor": "vault",
+        "grant_id": "gra_1",
+        "generation": 3,
+        "data": {"n": 1},
+    }
+
+
+def test_the_models_are_the_documents() -> None:
+    """What FastAPI describes and sends has exactly the fields of the documents, in their order."""
+    token = AccessToken(Secret("a-token"), AT, 3)
+    for shape, document in (
+        (ConnectionShape.of(ADA, "u"), connection_document(ADA, "u")),
+        (EventShape.of(EVENT), event_document(EVENT)),
+        (AccessTokenShape.of(token), access_token_document(token)),
+    ):
+        assert json.dumps(shape.model_dump()) == json.dumps(document)
