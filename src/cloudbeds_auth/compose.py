@@ -29,6 +29,7 @@ from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.disconnect import Disconnecter
 from cloudbeds_auth.vault.look import Look
+from cloudbeds_auth.vault.mend import Mender
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
 from cloudbeds_auth.wire import policy
@@ -58,6 +59,7 @@ class Engine:
     calls: CallRecorder
     disconnecter: Disconnecter
     look: Look
+    mender: Mender
     admin_token: Secret
     admin_token_file: Path | None
     token_endpoint: HttpTokenEndpoint
@@ -97,6 +99,7 @@ async def build(settings: Settings, observers: Sequence[Observer] = ()) -> Engin
         timing=timing,
         apps={app.id: app},
         owner=system.lease_owner(entropy),
+        public_url=settings.public_url,
     )
     return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
 
@@ -113,6 +116,8 @@ def _wire(
     circuits = Circuits(world)
     refresher = Refresher(world, circuits, access.forget)
     candidates = Candidates(world, refresher)
+    authorizer = Authorizer(world, circuits, candidates)
+    look = Look(world, circuits)
     access.attach(refresher, candidates)
     return Engine(
         settings=settings,
@@ -120,10 +125,11 @@ def _wire(
         access=access,
         refresher=refresher,
         candidates=candidates,
-        authorizer=Authorizer(world, circuits, candidates),
+        authorizer=authorizer,
         calls=CallRecorder(world),
         disconnecter=Disconnecter(world, access),
-        look=Look(world, circuits),
+        look=look,
+        mender=Mender(world, authorizer, look),
         admin_token=admin_token,
         admin_token_file=admin_token_file,
         token_endpoint=token_endpoint,

@@ -13,6 +13,7 @@ from cloudbeds_auth.compose import Engine, build, http_client
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import ReauthorizationRequired
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
@@ -145,9 +146,7 @@ class TokenVault:
         connection_id: str | None = None,
         expires_in: float = 7 * 86400.0,
     ) -> Link:
-        """A link for a hotel, good for one connection and `expires_in` seconds; its address is
-        `{public URL}/connect/{token}`.
-        """
+        """A link for a hotel, good for one connection and `expires_in` seconds; the hotel opens its `url`."""
         return await self._engine.authorizer.create_link(
             app=app, reference=reference, return_to=return_to, connection_id=connection_id, expires_in=expires_in
         )
@@ -174,7 +173,11 @@ class TokenVault:
         that it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,
         ConnectionDisconnected, ClientRefused, and TryAgain's when a later call heals.
         """
-        return await self._engine.access.access_token(connection_id, min_valid, rejected)
+        try:
+            return await self._engine.access.access_token(connection_id, min_valid, rejected)
+        except ReauthorizationRequired as error:
+            await self._engine.mender.explain(error)
+            raise
 
     def cached(self, connection_id: str, min_valid: float = 60.0) -> AccessToken | None:
         """The token in this process's memory, if it is fresh: no waiting, from any thread."""
@@ -218,8 +221,8 @@ class TokenVault:
         return await self._engine.look.resolve(connection_or_property)
 
     async def connection(self, connection_id: str) -> Connection:
-        """One connection; raises UnknownConnection."""
-        return await self._engine.look.connection(connection_id)
+        """One connection, with its connect link where the hotel has to approve again; raises UnknownConnection."""
+        return await self._engine.mender.shown(await self._engine.look.connection(connection_id))
 
     async def connections(
         self,
@@ -248,7 +251,11 @@ class TokenVault:
 
     async def refresh(self, connection_id: str) -> Connection:
         """Refresh now, as an operator may: also where reauthorization is required."""
-        await self._engine.access.refresh_now(connection_id)
+        try:
+            await self._engine.access.refresh_now(connection_id)
+        except ReauthorizationRequired as error:
+            await self._engine.mender.explain(error)
+            raise
         return await self.connection(connection_id)
 
     async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:

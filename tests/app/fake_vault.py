@@ -190,7 +190,7 @@ class FakeVault:
     ) -> Link:
         token = self.entropy.token()
         self.links[token] = _Pending(None, app, reference, return_to)
-        return Link(token, EPOCH + timedelta(seconds=expires_in))
+        return Link(token, f"{self.settings.public_url}/connect/{token}", EPOCH + timedelta(seconds=expires_in))
 
     async def begin_authorization(
         self,

@@ -12,7 +12,6 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.core.callers import Caller, Scope
-from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import User
 
 CONNECTIONS = "/api/v1/connections"
@@ -54,13 +53,10 @@ async def test_one_connection(service: Running[FakeVault]) -> None:
 
 
 async def test_reconnect_link(service: Running[FakeVault]) -> None:
-    """A connection that has to be approved again carries the link that mends it, alone but not in lists."""
-    service.vault.hotels["con_1"] = a_connection(state=State.REAUTHORIZATION_REQUIRED, problem="revoked")
+    """A connection that has to be approved again carries the link that mends it, as the vault gives it."""
+    service.vault.hotels["con_1"] = a_connection(connect_url="http://localhost:7000/connect/mend")
     _, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1")
-    [token] = service.vault.links
-    assert body["connect_url"] == f"http://localhost:7000/connect/{token}"
-    _, body, _ = await ask(service, "GET", CONNECTIONS)
-    assert body["connections"][0]["connect_url"] is None
+    assert body["connect_url"] == "http://localhost:7000/connect/mend"
 
 
 async def test_list(service: Running[FakeVault]) -> None:

@@ -132,7 +132,7 @@ class FakeVault:
 
     async def create_link(self, **wish: Any) -> Link:
         self._note("link", wish)
-        return Link("one-time", AT)
+        return Link("one-time", f"{self.settings.public_url}/connect/one-time", AT)
 
     async def link_outcome(self, token: str) -> str | None:
         assert token == "one-time"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -67,8 +68,8 @@ def test_a_connection_literally() -> None:
 
 
 def test_a_link_that_mends() -> None:
-    """It is given beside the connection."""
-    assert connection_document(ADA, "https://x/connect/y")["connect_url"] == "https://x/connect/y"
+    """It is part of the connection."""
+    assert connection_document(replace(ADA, connect_url="https://x/connect/y"))["connect_url"] == "https://x/connect/y"
 
 
 def test_an_event() -> None:
@@ -88,7 +89,7 @@ def test_the_models_are_the_documents() -> None:
     """What FastAPI describes and sends has exactly the fields of the documents, in their order."""
     token = AccessToken(Secret("a-token"), AT, 3)
     for shape, document in (
-        (ConnectionShape.of(ADA, "u"), connection_document(ADA, "u")),
+        (ConnectionShape.of(ADA), connection_document(ADA)),
         (EventShape.of(EVENT), event_document(EVENT)),
         (AccessTokenShape.of(token), access_token_document(token)),
     ):

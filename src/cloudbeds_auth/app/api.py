@@ -9,7 +9,6 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from cloudbeds_auth.app.links import connect_url, single
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.relaying import Call, read_all
 from cloudbeds_auth.app.shapes import (
@@ -51,7 +50,7 @@ async def create_authorization(body: NewAuthorizationShape, permit: Connecting) 
     link = await permit.vault.create_link(
         app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in
     )
-    return AuthorizationShape(connect_url=connect_url(settings, link), expires_at=stamp(link.expires_at))
+    return AuthorizationShape(connect_url=link.url, expires_at=stamp(link.expires_at))
 
 
 @router.get("/connections")
@@ -82,13 +81,13 @@ async def list_connections(
 @router.get("/connections/{identifier}")
 async def get_connection(identifier: str, permit: Reading) -> ConnectionShape:
     """One connection, with the link that mends it when the hotel has to approve again."""
-    return await single(permit.vault, await permit.vault.connection(await permit.resolve(identifier)))
+    return ConnectionShape.of(await permit.vault.connection(await permit.resolve(identifier)))
 
 
 @router.post("/connections/{identifier}/refresh")
 async def refresh_connection(identifier: str, permit: Administering) -> ConnectionShape:
     """Refresh now; the connection as it is then."""
-    return await single(permit.vault, await permit.vault.refresh(await permit.resolve(identifier)))
+    return ConnectionShape.of(await permit.vault.refresh(await permit.resolve(identifier)))
 
 
 @router.delete("/connections/{identifier}")

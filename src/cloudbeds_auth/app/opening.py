@@ -26,6 +26,8 @@ def open_parts(settings: Settings | None) -> Opener:
         metrics = compose.metrics()
         vault = await stack.enter_async_context(TokenVault.open(given, observers=[metrics]))
         compose.configure_logs(vault.settings)
+        if vault.admin_token_file is not None:
+            vault.observer.happened("admin_token", file=str(vault.admin_token_file))  # where it is, never what it is
         upstream = compose.upstream(vault.settings)
         stack.push_async_callback(upstream.aclose)
         return Parts(vault, metrics.render, upstream)

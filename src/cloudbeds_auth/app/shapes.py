@@ -41,9 +41,9 @@ class ConnectionShape(BaseModel):
     connect_url: str | None
 
     @classmethod
-    def of(cls, connection: Connection, connect_url: str | None = None) -> ConnectionShape:
-        """The noun as JSON; `connect_url` is given where one connection is shown, and stays null in lists."""
-        return cls.model_validate(connection_document(connection, connect_url))
+    def of(cls, connection: Connection) -> ConnectionShape:
+        """The noun as JSON."""
+        return cls.model_validate(connection_document(connection))
 
 
 class ConnectionsShape(BaseModel):

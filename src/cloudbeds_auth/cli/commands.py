@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
+from cloudbeds_auth import errors
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.core.lifecycle import LABELS, State
 from cloudbeds_auth.core.nouns import Connection
@@ -28,6 +30,16 @@ def with_output(command: Callable[Concatenate[Output, P], R]) -> Callable[P, R]:
 
     wrapped = functools.update_wrapper(run, command)
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(wrapped)
+
+
+def need_server() -> None:
+    """Raises ConfigurationError where the `server` extra is not installed; asked before anything heavy is imported."""
+    missing = [name for name in ("aiohttp", "fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise errors.ConfigurationError(
+            f"this command needs {', '.join(missing)}, which the library alone does not",
+            next_step="pip install 'cloudbeds-auth[server]'",
+        )
 
 
 def examples(*lines: str) -> str:

@@ -169,7 +169,7 @@ async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
         connection_id=wish.connection_id,
         expires_in=LINK_SECONDS,
     )
-    wish.show(f"{vault.settings.public_url}/connect/{link.token}")
+    wish.show(link.url)
     clock = SystemClock()
     with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait, the link stays good"):
         while (connection_id := await vault.link_outcome(link.token)) is None:

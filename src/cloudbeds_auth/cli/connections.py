@@ -32,11 +32,14 @@ HEADINGS = ("connection", "state", "reference", "properties", "approved by", "to
         "cloudbeds-auth connections disconnect con_01J... --yes",
     ),
 )
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 @click.pass_context
-def command(context: click.Context) -> None:
+def command(context: click.Context, as_json: bool) -> None:
     """The connected hotels; without a subcommand, list them."""
     if context.invoked_subcommand is None:
-        context.invoke(list_connections)
+        context.invoke(list_connections, as_json=as_json)
+    elif as_json:
+        raise click.UsageError("--json belongs after the subcommand")
 
 
 @command.command(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli.commands import examples, need_server, with_output
 from cloudbeds_auth.cli.output import Output
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def command(out: Output, stay: bool, variant: str, keep: Path | None) -> int:
     are not touched. Exit status 0 when every step held. Under V7, an answer that is lost loses the hotel whatever a
     client does: that demo ends at the crash.
     """
+    need_server()
     folder = keep.resolve() if keep else Path(tempfile.mkdtemp(prefix="cloudbeds-auth-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     held = True

@@ -8,8 +8,7 @@ import threading
 
 import click
 
-from cloudbeds_auth import errors
-from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli.commands import examples, need_server, with_output
 from cloudbeds_auth.cli.output import Output
 
 
@@ -36,15 +35,9 @@ def command(out: Output, reload: bool, with_parent: bool) -> None:
     settings = load_from_environment()
     if with_parent:
         threading.Thread(target=_stop_with_parent, daemon=True).start()
-    try:
-        from cloudbeds_auth.app.server import serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("cloudbeds_auth"):
-            raise
-        raise errors.ConfigurationError(
-            f"the service needs {error.name}, which is not installed",
-            next_step="pip install 'cloudbeds-auth[server]'",
-        ) from None
+    need_server()
+    from cloudbeds_auth.app.server import serve
+
     serve(settings, reload=reload)
 
 

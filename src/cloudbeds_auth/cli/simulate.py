@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli.commands import examples, need_server, with_output
 from cloudbeds_auth.cli.output import Output
 
 DEFAULT_PORT = "7001"
@@ -34,6 +34,7 @@ def command(out: Output, options: tuple[str, ...]) -> int:
     app, and a database apart from your real one. It is for loopback only: its control API under /_control/ shows
     everything.
     """
+    need_server()
     given = _with_defaults(options)
     with subprocess.Popen(  # noqa: S603 - our own module, arguments passed as a list
         [sys.executable, "-m", "cloudbeds_simulator", *given, "--with-parent"],

@@ -201,9 +201,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A one-time link to hand to a hotel."""
+    """A link to hand to a hotel, good for one connection: `url` is what the hotel opens."""
 
     token: str
+    url: str
     expires_at: datetime
 
 

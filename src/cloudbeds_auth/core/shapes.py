@@ -21,11 +21,8 @@ def precise(moment: datetime | None) -> str | None:
     return None if moment is None else f"{_utc(moment).isoformat(timespec='milliseconds')}Z"
 
 
-def connection_document(connection: Connection, connect_url: str | None = None) -> dict[str, Any]:
-    """A connection literally as the public contract shows it; `connect_url` is the link that mends it, if there is one.
-
-    There is no token in it.
-    """
+def connection_document(connection: Connection) -> dict[str, Any]:
+    """A connection literally as the public contract shows it; there is no token in it."""
     user = connection.authorizing_user
     return {
         "id": connection.id,
@@ -43,7 +40,7 @@ def connection_document(connection: Connection, connect_url: str | None = None) 
         "used_at": stamp(connection.used_at),
         "problem": connection.problem,
         "next_step": connection.next_step,
-        "connect_url": connect_url or connection.connect_url,
+        "connect_url": connection.connect_url,
     }
 
 

@@ -91,7 +91,7 @@ class Authorizer:
         await self._must_exist(connection_id)
         token = world.entropy.token()
         await world.store.add_link(NewLink(hashed(token), app, reference, return_to, connection_id, expires_in))
-        return Link(token, moment(world.clock.wall() + expires_in))
+        return Link(token, world.link_url(token), moment(world.clock.wall() + expires_in))
 
     async def begin_from_link(self, token: str, browser: str | None) -> Begun:
         """What the link says; it may be opened again until it has led to a connection."""

@@ -19,7 +19,7 @@ from cloudbeds_auth.ports.vendor import Vendor
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything outside the rules. `owner` names this process in leases."""
+    """Everything outside the rules. `owner` names this process in leases; `public_url` is where our service answers."""
 
     clock: Clock
     entropy: Entropy
@@ -30,6 +30,7 @@ class World:
     timing: Timing
     apps: Mapping[str, App]
     owner: str
+    public_url: str = ""
 
     def app(self, name: str) -> App:
         """The registration of this name; raises InvalidRequest when there is none."""
@@ -37,6 +38,10 @@ class World:
             return self.apps[name]
         except KeyError:
             raise InvalidRequest(f"there is no app named {name!r}") from None
+
+    def link_url(self, token: str) -> str:
+        """The address of a connect link."""
+        return f"{self.public_url.rstrip('/')}/connect/{token}"
 
     def told_answer(self, grant_type: str, answer: Answer, begun: float) -> None:
         """Tell the observer how the token endpoint answered, and in how many seconds since `begun`."""

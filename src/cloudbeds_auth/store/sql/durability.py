@@ -35,17 +35,23 @@ def settle_pragmas(connection: apsw.Connection, *, version: int) -> None:
 
 
 def claim_file(connection: apsw.Connection, path: str) -> None:
-    """Write our application id into an empty database; refuse a database that is somebody else's."""
-    found = connection.execute("PRAGMA application_id").get
-    if found == APPLICATION_ID:
-        return
-    tables = connection.execute("SELECT COUNT(*) FROM sqlite_schema").get
-    if found != 0 or tables != 0:
-        raise ConfigurationError(
-            f"{path} is an SQLite database, but not one of cloudbeds-auth",
-            next_step="point CLOUDBEDS_AUTH_DATABASE_URL at a file of its own",
-        )
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    """Write our application id into an empty database; refuse a database that is somebody else's.
+
+    In one transaction: of several processes that start together, none sees another's half-made database.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        found = connection.execute("PRAGMA application_id").get
+        tables = connection.execute("SELECT COUNT(*) FROM sqlite_schema").get
+        if found == 0 and tables == 0:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}").fetchall()
+        elif found != APPLICATION_ID:
+            raise ConfigurationError(
+                f"{path} is an SQLite database, but not one of cloudbeds-auth",
+                next_step="point CLOUDBEDS_AUTH_DATABASE_URL at a file of its own",
+            )
+    finally:
+        connection.execute("COMMIT")
 
 
 def _must_be(connection: apsw.Connection, setting: str, wanted: int | str) -> None:

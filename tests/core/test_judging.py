@@ -1,0 +1,162 @@
+"""What an answer of `/userinfo` means (CLOUDBEDS sections 5 and 6): a proof is judged strictly."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.drawing import CALM
+
+from cloudbeds_auth.core.nouns import User
+from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, dead_grant, judge_userinfo
+
+JSON = "application/json"
+ADA = {"user_id": "123", "first_name": "Ada", "last_name": "L", "email": "a@example.com", "acl": None, "roles": None}
+INACTIVE = {"success": False, "message": "User who approved this connection is not active anymore"}
+UNAVAILABLE = {
+    "success": False,
+    "message": "Application is not available to be connected. Reach out to Partner support for any questions.",
+}
+DENIED = "The resource owner or authorization server denied the request."
+
+
+def judge(status: int, body: object, content_type: str = JSON) -> object:
+    """Judge this body."""
+    return judge_userinfo(status, content_type, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 299])
+def test_a_proof(status: int) -> None:
+    """A 2xx with the documented object, and who approved."""
+    assert judge(status, ADA) == Proof(User("123", "Ada L", "a@example.com"))
+
+
+@pytest.mark.parametrize(
+    ("body", "user"),
+    [
+        (ADA | {"user_id": 123}, User("123", "Ada L", "a@example.com")),
+        (ADA | {"first_name": None, "email": 7}, User("123", "L", "7")),
+        (
+            ADA | {"first_name": "A\nda\x1b[0m", "last_name": "x" * 300},
+            User("123", "Ada[0m " + "x" * 100, "a@example.com"),
+        ),
+        (ADA | {"user_id": ""}, None),
+        (ADA | {"user_id": True}, None),
+        (ADA | {"user_id": ["1"]}, None),
+        (ADA | {"user_id": "\ud800"}, None),
+        (ADA | {"user_id": "9" * 100}, User("9" * 64, "Ada L", "a@example.com")),
+        ({"user_id": "1"}, User("1", "", "")),
+        ({}, None),
+    ],
+)
+def test_who_approved(body: object, user: User | None) -> None:
+    """Ids as strings and integers; everything one printable line; a proof also without a name."""
+    assert judge(200, body) == Proof(user)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": "access_denied", "message": DENIED},
+        {"error": "access_denied", "error_description": DENIED, "hint": 'Missing "Authorization" header'},
+        {"error": "access_denied", "hint": "Access token is invalid"},
+        {"error": "invalid_token"},
+        {"type": "unauthorized", "title": "Unauthorized", "status": 401, "detail": "401 UNAUTHORIZED"},
+        {"error": {"code": 401, "status": "x", "description": "y", "message": {}}},
+    ],
+)
+def test_a_dead_token(body: object) -> None:
+    """A 401 in one of the vendor's own shapes; the same words under another status are not."""
+    assert judge(401, body) == DeadToken()
+    for status in (200, 403, 500):
+        assert isinstance(judge(status, body), Inconclusive | Proof)
+        assert not isinstance(judge(403, body), Proof)
+
+
+@pytest.mark.parametrize("body", [{}, {"error": "x"}, {"error": ["access_denied"]}, {"error": {"code": 403}}, ADA])
+def test_a_401_in_an_unknown_shape(body: object) -> None:
+    """A gateway's, perhaps: it says nothing about the token."""
+    assert isinstance(judge(401, body), Inconclusive)
+
+
+@pytest.mark.parametrize("status", [200, 401, 403])
+@pytest.mark.parametrize(("body", "reason"), [(INACTIVE, "user_inactive"), (UNAVAILABLE, "revoked")])
+def test_a_dead_grant(status: int, body: dict[str, object], reason: str) -> None:
+    """The documented sentences, whatever the case and the type of `success`."""
+    assert judge(status, body) == DeadGrant(reason)
+    assert judge(status, body | {"success": "False"}) == DeadGrant(reason)
+    assert judge(status, body | {"message": str(body["message"]).upper()}) == DeadGrant(reason)
+
+
+@pytest.mark.parametrize("success", [True, "true", None, 0, "no"])
+def test_the_sentence_without_a_failure(success: object) -> None:
+    """Only a `success` that says no makes it a refusal."""
+    assert dead_grant(INACTIVE | {"success": success}) is None
+
+
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": False},
+        {"success": "false", "user_id": "1"},
+        {"success": False, "message": "Scope required for this call was not granted by property."},
+        {"success": False, "message": "The property(ies) you are accessing have an invalid status."},
+        {"status": False, "error": "Unknown method."},
+        {"error": None},
+        {"error": "access_denied"},
+    ],
+)
+def test_a_2xx_that_says_no(status: int, body: object) -> None:
+    """Neither a proof nor a death."""
+    assert isinstance(judge(status, body), Inconclusive)
+
+
+@pytest.mark.parametrize("status", [100, 301, 302, 400, 403, 404, 408, 422, 429, 500, 502, 503])
+def test_another_status(status: int) -> None:
+    """A 404, a 429, a redirect, an outage prove nothing (V5)."""
+    assert isinstance(judge(status, ADA), Inconclusive)
+    assert isinstance(judge(status, {"error": "access_denied", "message": DENIED}), Inconclusive)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>welcome</html>", b"[]", b'"x"', b'{"user_id": 1', b'{"user_id":' + b"9" * 5000 + b"}"]
+)
+@pytest.mark.parametrize("status", [200, 401])
+def test_what_is_no_json_object(status: int, body: bytes) -> None:
+    """A captive portal's 200 is no proof, its 401 no death."""
+    assert isinstance(judge(status, body), Inconclusive)
+
+
+def test_another_content_type() -> None:
+    """JSON bytes in a page's clothes."""
+    assert isinstance(judge(200, ADA, "text/html"), Inconclusive)
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.lists(st.integers(), max_size=2)
+NAMES = st.sampled_from(["error", "type", "success", "message", "user_id", "first_name", "email", "status"])
+
+
+@CALM
+@given(st.integers(100, 599), st.dictionaries(NAMES, VALUES | st.dictionaries(st.text(), VALUES, max_size=2)))
+def test_any_object(status: int, body: dict[str, object]) -> None:
+    """Never raises; a proof only of a 2xx without `error`; a death only of a 401, or of the documented words."""
+    verdict = judge(status, body)
+    if isinstance(verdict, Proof):
+        assert 200 <= status < 300
+        assert "error" not in body
+        assert body.get("success") is not False
+        assert verdict.user is None or (verdict.user.id and verdict.user.name.isprintable())
+    if isinstance(verdict, DeadToken):
+        assert status == 401
+    assert not isinstance(verdict, DeadGrant)
+
+
+@CALM
+@given(st.integers(100, 599), st.text(max_size=30), st.binary(max_size=100))
+def test_any_bytes(status: int, content_type: str, body: bytes) -> None:
+    """Never raises."""
+    verdict = judge_userinfo(status, content_type, body)
+    assert isinstance(verdict, Inconclusive | Proof | DeadToken)

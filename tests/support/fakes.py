@@ -1,0 +1,138 @@
+"""Scripted ports: what an endpoint answers, what was asked of it, what was told."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
+
+from cloudbeds_auth.core.answers import Answer, Issued
+from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
+from cloudbeds_auth.core.refusals import Proof, Verdict
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.observer import Fact
+
+APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))
+
+Reply = Answer | Callable[[], Awaitable[Answer]]
+Opinion = Verdict | Callable[[], Awaitable[Verdict]]
+
+
+def pair(
+    number: int | str,
+    *,
+    lifetime: float = 3600.0,
+    refresh: str | None = "",
+    property_ids: tuple[str, ...] = (),
+    kind: CredentialKind = CredentialKind.OAUTH,
+) -> Pair:
+    """The pair (A-number, R-number); `refresh` names another R, or None."""
+    token = f"R-{number}" if refresh == "" else refresh
+    return Pair(
+        Secret(f"A-{number}"), None if token is None else Secret(token), lifetime, property_ids, ("read:hotel",), kind
+    )
+
+
+def issued(number: int | str, **parts: object) -> Issued:
+    """The answer that carries `pair(number)`."""
+    return Issued(pair(number, **parts))  # type: ignore[arg-type]
+
+
+class Dice:
+    """ports.entropy.Entropy that counts; `unit` is always `roll`."""
+
+    def __init__(self, roll: float = 0.5) -> None:
+        self.roll = roll
+        self._numbers = count(1)
+
+    def token(self) -> str:
+        return f"token-{next(self._numbers):04d}"
+
+    def identifier(self, prefix: str) -> str:
+        return f"{prefix}{next(self._numbers):06d}"
+
+    def unit(self) -> float:
+        return self.roll
+
+
+class Notebook:
+    """ports.observer.Observer that remembers."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Fact]]] = []
+
+    def happened(self, what: str, /, **facts: Fact) -> None:
+        self.told.append((what, facts))
+
+    def times(self, what: str) -> int:
+        """How often it happened."""
+        return sum(one == what for one, _ in self.told)
+
+
+class ScriptedEndpoint:
+    """ports.token_endpoint.TokenEndpoint that reads its answers from a list; asked beyond its end, it fails the test.
+
+    An answer may be a function: it runs while the request is under way, so it can do what others do meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.script: list[Reply] = []
+        self.sent: list[str] = []
+        self.codes: list[str] = []
+        self.secrets: list[str] = []
+        self.running = 0
+        self.most_running = 0
+
+    def will(self, *replies: Reply) -> None:
+        """Answer so, in this order."""
+        self.script.extend(replies)
+
+    async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
+        self.codes.append(code)
+        return await self._next(secret)
+
+    async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
+        self.sent.append(token.reveal())
+        return await self._next(secret)
+
+    async def _next(self, secret: Secret) -> Answer:
+        self.secrets.append(secret.reveal())
+        assert self.script, f"nobody expected another token request; sent so far: {self.sent} {self.codes}"
+        reply = self.script.pop(0)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        try:
+            return reply if not callable(reply) else await reply()
+        finally:
+            self.running -= 1
+
+
+class ScriptedVendor:
+    """ports.vendor.Vendor: every token works, unless `opinions` or `script` say otherwise."""
+
+    def __init__(self) -> None:
+        self.opinions: dict[str, Opinion] = {}
+        self.script: list[Opinion] = []
+        self.asked: list[str] = []
+        self.listed: tuple[str, ...] = ()
+        self.disables = True
+        self.disabled: list[tuple[str, tuple[str, ...]]] = []
+
+    def thinks(self, access: Iterable[str] | str, opinion: Opinion) -> None:
+        """What `/userinfo` says about these access tokens from now on."""
+        for token in [access] if isinstance(access, str) else access:
+            self.opinions[token] = opinion
+
+    def authorization_url(self, app: App, state: str) -> str:
+        return f"https://vendor.example/oauth?client_id={app.client_id}&state={state}"
+
+    async def userinfo(self, access: Secret) -> Verdict:
+        self.asked.append(access.reveal())
+        opinion = self.script.pop(0) if self.script else self.opinions.get(access.reveal(), Proof())
+        return opinion if not callable(opinion) else await opinion()
+
+    async def properties(self, access: Secret) -> tuple[str, ...]:
+        return self.listed
+
+    async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
+        self.disabled.append((access.reveal(), property_ids))
+        return self.disables

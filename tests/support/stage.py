@@ -1,0 +1,277 @@
+"""The vault over the real SQL store on a real file, with scripted ports: what a test of the protocol plays on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+from tests.support.fakes import APP, Dice, Notebook, ScriptedEndpoint, ScriptedVendor, pair
+from tests.support.virtual import VirtualClock
+
+from cloudbeds_auth.core.nouns import App, Grant, Pair
+from cloudbeds_auth.core.refresh import Ask, Timing
+from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.ports.store import NewAuthorization
+from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
+from cloudbeds_auth.ports.vendor import Vendor
+from cloudbeds_auth.store.sealing import AesGcmSealer
+from cloudbeds_auth.store.sql.sqlite import SqliteDriver
+from cloudbeds_auth.store.sql.store import SqlStore
+from cloudbeds_auth.store.sql.transactions import Body, Instant, Transaction
+from cloudbeds_auth.vault.access import Access
+from cloudbeds_auth.vault.authorize import Authorizer
+from cloudbeds_auth.vault.calls import CallRecorder
+from cloudbeds_auth.vault.candidates import Candidates
+from cloudbeds_auth.vault.circuit import Circuits
+from cloudbeds_auth.vault.disconnect import Disconnecter
+from cloudbeds_auth.vault.flight import Served
+from cloudbeds_auth.vault.look import Look
+from cloudbeds_auth.vault.refresh import Refresher
+from cloudbeds_auth.vault.world import World
+
+T = TypeVar("T")
+KEY = bytes(range(32))
+
+
+class FailingDriver:
+    """A driver over another one that refuses the transactions in which a named statement occurs.
+
+    `refuse(name, times)`: rolled back. `forget(name, times)`: committed, and the answer lost (F63). `dark`: everything,
+    reads too. `writes_fail`: every write, as on a full disk.
+    """
+
+    def __init__(self, inner: SqliteDriver) -> None:
+        self.inner = inner
+        self.dark = False
+        self.writes_fail = False
+        self._refused: dict[str, int] = {}
+        self._forgotten: dict[str, int] = {}
+
+    def refuse(self, name: str, times: int = 1) -> None:
+        self._refused[name] = times
+
+    def forget(self, name: str, times: int = 1) -> None:
+        self._forgotten[name] = times
+
+    async def read(self, body: Body[T]) -> T:
+        if self.dark:
+            raise StoreUnavailable("the test took the database away")
+        return await self.inner.read(self._watched(body, []))
+
+    async def write(self, body: Body[T]) -> T:
+        if self.dark or self.writes_fail:
+            raise StoreUnavailable("the test took the disk away")
+        seen: list[str] = []
+        result = await self.inner.write(self._watched(body, seen))
+        if any(_count_down(self._forgotten, name) for name in seen):
+            raise StoreUnavailable("the test lost the answer of a commit")
+        return result
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    def _watched(self, body: Body[T], seen: list[str]) -> Body[T]:
+        def watched(now: Instant) -> Transaction[T]:
+            running = body(now)
+            try:
+                statement = next(running)
+                while True:
+                    seen.append(statement.name)
+                    if _count_down(self._refused, statement.name):
+                        raise StoreUnavailable(f"the test refused {statement.name}")
+                    statement = running.send((yield statement))
+            except StopIteration as done:
+                value: T = done.value
+                return value
+
+        return watched
+
+
+def _count_down(counts: dict[str, int], name: str) -> bool:
+    if counts.get(name, 0) <= 0:
+        return False
+    counts[name] -= 1
+    return True
+
+
+@dataclass
+class Process:
+    """One process of ours over the stage's database: the vault wired as `compose` does it."""
+
+    world: World
+    access: Access
+    refresher: Refresher
+    candidates: Candidates
+    circuits: Circuits
+    authorizer: Authorizer
+    calls: CallRecorder
+    disconnecter: Disconnecter
+    look: Look
+    driver: FailingDriver
+
+    @property
+    def store(self) -> SqlStore:
+        assert isinstance(self.world.store, SqlStore)
+        return self.world.store
+
+    async def refresh(self, grant_id: str, seen: int, rejected: int | None = None, **more: Any) -> Served:
+        """Ask for a refresh."""
+        return await self.refresher.refresh(Ask(grant_id, seen, rejected, **more))
+
+    async def drain(self) -> None:
+        """Let everything that runs end."""
+        await self.authorizer.drain()
+        await self.access.drain()
+        await self.refresher.flights.drain()
+
+
+def wire(world: World, driver: FailingDriver) -> Process:
+    """As `compose._wire`."""
+    access = Access(world)
+    circuits = Circuits(world)
+    refresher = Refresher(world, circuits, access.forget)
+    candidates = Candidates(world, refresher)
+    access.attach(refresher, candidates)
+    return Process(
+        world=world,
+        access=access,
+        refresher=refresher,
+        candidates=candidates,
+        circuits=circuits,
+        authorizer=Authorizer(world, circuits, candidates),
+        calls=CallRecorder(world),
+        disconnecter=Disconnecter(world, access),
+        look=Look(world, circuits),
+        driver=driver,
+    )
+
+
+@dataclass
+class Stage:
+    """A database, a vendor, and as many processes of ours as a test wants; `one` is the first."""
+
+    path: Path
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    timing: Timing = field(default_factory=Timing)
+    endpoint: ScriptedEndpoint = field(default_factory=ScriptedEndpoint)
+    vendor: ScriptedVendor = field(default_factory=ScriptedVendor)
+    notes: Notebook = field(default_factory=Notebook)
+    dice: Dice = field(default_factory=Dice)
+    apps: dict[str, App] = field(default_factory=lambda: {"default": APP})
+    dead: set[str] = field(default_factory=set)
+    processes: list[Process] = field(default_factory=list)
+    killed: list[Process] = field(default_factory=list)
+    one: Process = field(init=False)
+
+    async def process(
+        self, *, endpoint: TokenEndpoint | None = None, vendor: Vendor | None = None, apps: dict[str, App] | None = None
+    ) -> Process:
+        """Start another process of ours."""
+        driver = FailingDriver(SqliteDriver(self.path, self.clock.instant))
+        await driver.inner.open()
+        store = SqlStore(driver, AesGcmSealer([KEY]), lambda owner, _: owner in self.dead)
+        await store.open()
+        world = World(
+            clock=self.clock,
+            entropy=self.dice,
+            store=store,
+            token_endpoint=endpoint or self.endpoint,
+            vendor=vendor or self.vendor,
+            observer=self.notes,
+            timing=self.timing,
+            apps=apps or self.apps,
+            owner=f"process-{len(self.processes) + 1}",
+        )
+        self.processes.append(wire(world, driver))
+        return self.processes[-1]
+
+    async def kill(self, process: Process) -> None:
+        """As kill -9: whatever it was doing stops where it is; its lease is known to be a dead process's."""
+        for task in [flight.task for flight in process.refresher.flights._flights.values()]:
+            task.cancel()
+        process.driver.dark = True
+        self.dead.add(process.world.owner)
+        self.killed.append(process)
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        for process in self.processes:
+            process.driver.dark = process.driver.writes_fail = False
+            if process not in self.killed:
+                await process.drain()
+            await process.store.close()
+
+    # --- what rests
+
+    async def connected(self, first: Pair | None = None, *, app: str = "default", proven: bool = True) -> Grant:
+        """A connected hotel with `first` (A-1, R-1) as its pair: as a finished authorization leaves it."""
+        store, number = self.one.store, self.dice.identifier("")
+        state = f"state-{number}"
+        await store.add_authorization(
+            NewAuthorization(f"aut_{number}", app, state, None, None, None, None, None, 600.0)
+        )
+        await store.spend_state(state, None, "code")
+        first = first or pair(1, property_ids=("1000",))
+        connection = await store.add_candidate(
+            f"aut_{number}", f"con_{number}", f"gra_{number}", first, stale_after=0.9 * first.lifetime
+        )
+        if proven:
+            assert await store.promote(connection, f"gra_{number}", None, ())
+            await store.confirm(f"gra_{number}", 1)
+        return await self.row(f"gra_{number}")
+
+    async def candidate(self, home: str, first: Pair) -> Grant:
+        """A newer grant of the same connection, not proven yet."""
+        store, number = self.one.store, self.dice.identifier("")
+        await store.add_authorization(
+            NewAuthorization(f"aut_{number}", "default", f"state-{number}", None, None, None, home, None, 600.0)
+        )
+        await store.spend_state(f"state-{number}", None, "code")
+        await store.add_candidate(f"aut_{number}", "unused", f"gra_{number}", first, stale_after=0.9 * first.lifetime)
+        return await self.row(f"gra_{number}")
+
+    async def row(self, grant_id: str) -> Grant:
+        """The grant's row."""
+        found = await self.one.store.grant(grant_id)
+        assert found is not None
+        return found
+
+    async def tokens(self, grant_id: str) -> list[str]:
+        """The stored refresh tokens, oldest first."""
+        return [token.value.reveal() for token in (await self.row(grant_id)).tokens]
+
+    async def kinds(self, connection_id: str) -> list[str]:
+        """The kinds of the history, oldest first."""
+        return [event.kind for event in reversed(await self.one.store.events(connection_id, limit=1000))]
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Look into the file, or alter it, behind everybody's back.
+
+        With the SQLite that the driver uses: a second library in one process would drop its locks (F61).
+        """
+        with closing(apsw.Connection(str(self.path))) as connection:
+            return connection.execute(statement, values).fetchall()
+
+
+@asynccontextmanager
+async def stage(path: Path, **parts: Any) -> AsyncIterator[Stage]:
+    """A stage with one process, closed at the end."""
+    made = Stage(path / "vault.sqlite3", **parts)
+    made.one = await made.process()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def with_secrets(*secrets: Any) -> App:
+    """The default app with other client secrets."""
+    return replace(APP, secrets=secrets)
+
+
+Maker = Callable[[], Any]

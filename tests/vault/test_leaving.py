@@ -1,0 +1,191 @@
+"""Disconnecting: the vendor is told with a living token, under the lease, then the tokens are forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from tests.support.fakes import APP, issued, pair
+from tests.support.stage import Stage
+from tests.support.virtual import settle
+
+from cloudbeds_auth.core.answers import Ambiguous, Answer, Refused
+from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.nouns import Grant
+from cloudbeds_auth.errors import (
+    ConnectionDisconnected,
+    ReauthorizationRequired,
+    RefreshInDoubt,
+    RefreshPending,
+    StoreUnavailable,
+    TokenEndpointUnavailable,
+    UnknownConnection,
+)
+
+HOUR = 3700.0
+
+
+async def leave(stage: Stage, grant: Grant, *, forget: bool = False) -> None:
+    """As an operator asks for it."""
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=forget, actor="operator")
+
+
+async def gone(stage: Stage, grant: Grant) -> bool:
+    """Whether the hotel is disconnected and its tokens are forgotten."""
+    with pytest.raises(ConnectionDisconnected):
+        await stage.one.access.access_token(grant.connection_id)
+    return await stage.tokens(grant.id) == []
+
+
+async def detail(stage: Stage, grant: Grant) -> object:
+    """What history says about it."""
+    return (await stage.one.store.events(grant.connection_id, limit=1))[0].data["detail"]
+
+
+async def test_the_vendor_is_told_first(stage: Stage) -> None:
+    """`postAppState disabled` for every property with a living token, then everything is forgotten."""
+    grant = await stage.connected(pair(1, property_ids=("1000", "1001")))
+    await leave(stage, grant)
+    assert stage.vendor.disabled == [("A-1", ("1000", "1001"))]
+    assert await gone(stage, grant)
+    assert await detail(stage, grant) == "the vendor was told"
+    assert stage.notes.times("disconnected") == 1
+
+
+async def test_leaving_twice(stage: Stage) -> None:
+    """The second time changes nothing and tells nobody."""
+    grant = await stage.connected()
+    await leave(stage, grant)
+    await leave(stage, grant)
+    assert len(stage.vendor.disabled) == 1
+
+
+async def test_nobody(stage: Stage) -> None:
+    """404."""
+    with pytest.raises(UnknownConnection):
+        await stage.one.disconnecter.disconnect("con_nobody", forget=True, actor="operator")
+
+
+async def test_an_expired_token_is_refreshed_to_say_goodbye(stage: Stage) -> None:
+    """The vendor is told with a token that lives."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(issued(2))
+    await leave(stage, grant)
+    assert stage.vendor.disabled == [("A-2", ("1000",))]
+    assert await gone(stage, grant)
+
+
+async def test_a_vendor_that_takes_no_note(stage: Stage) -> None:
+    """503, nothing forgotten; `forget` insists, and history says that it was not told."""
+    grant = await stage.connected()
+    stage.vendor.disables = False
+    with pytest.raises(TokenEndpointUnavailable) as raised:
+        await leave(stage, grant)
+    assert raised.value.status == 503
+    assert await stage.tokens(grant.id) == ["R-1"]
+    await leave(stage, grant, forget=True)
+    assert await gone(stage, grant)
+    assert await detail(stage, grant) == "the vendor could not be told (token_endpoint_unavailable)"
+
+
+async def test_no_living_token_to_say_it_with(stage: Stage) -> None:
+    """The refresh is in doubt: 503, nothing forgotten; `forget` insists."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(Ambiguous("lost"))
+    with pytest.raises(RefreshInDoubt):
+        await leave(stage, grant)
+    assert await stage.tokens(grant.id) == ["R-1"]
+    stage.endpoint.will(Ambiguous("lost"))
+    await leave(stage, grant, forget=True)
+    assert await gone(stage, grant)
+
+
+async def test_a_hotel_whose_tokens_are_all_refused(stage: Stage) -> None:
+    """There is nothing to tell: forgotten at once."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    for expected in (RefreshInDoubt, ReauthorizationRequired):
+        stage.endpoint.will(Refused("dead"))
+        with pytest.raises(expected):
+            await stage.one.access.access_token(grant.connection_id)
+        await stage.clock.sleep(60.0)
+    await leave(stage, grant)
+    assert await gone(stage, grant)
+    assert await detail(stage, grant) == "the vendor refuses every token already"
+
+
+async def test_a_property_level_client(stage: Stage) -> None:
+    """It has no app state: nothing is posted, the next step says what the hotel does."""
+    stage.apps["default"] = replace(APP, level="property")
+    grant = await stage.connected()
+    await leave(stage, grant)
+    assert stage.vendor.disabled == []
+    found = await stage.one.look.connection(grant.connection_id)
+    assert found.state is State.DISCONNECTED
+    assert found.next_step is not None
+    assert "in Cloudbeds" in found.next_step
+
+
+async def test_a_connection_that_never_worked(stage: Stage) -> None:
+    """Its only candidate was dropped: it is disconnected already, and leaving changes nothing."""
+    grant = await stage.connected(proven=False)
+    await stage.one.store.drop_candidate(grant.id, "refused twice")
+    assert (await stage.one.look.connection(grant.connection_id)).state is State.DISCONNECTED
+    await leave(stage, grant)
+    with pytest.raises(ConnectionDisconnected):
+        await stage.one.access.access_token(grant.connection_id)
+
+
+async def test_it_waits_for_a_refresh_under_way(stage: Stage) -> None:
+    """The lease is taken first (rule 15): a refresh of this process ends, then its pair is forgotten with the rest."""
+    grant = await stage.connected()
+    await stage.clock.sleep(3300.0)
+
+    async def slow() -> Answer:
+        await stage.clock.sleep(5.0)
+        return issued(2)
+
+    stage.endpoint.will(slow)
+    await stage.one.access.access_token(grant.connection_id)
+    await settle()
+    await leave(stage, grant)
+    await stage.one.drain()
+    assert stage.vendor.disabled == [("A-2", ("1000",))]
+    assert await gone(stage, grant)
+
+
+async def test_it_waits_for_another_process(stage: Stage) -> None:
+    """Held by somebody for a while: waited for; for ever: 503 within the caller's time, nothing forgotten."""
+    grant = await stage.connected()
+    two = await stage.process()
+
+    async def slow() -> Answer:
+        await stage.clock.sleep(5.0)
+        return issued(2)
+
+    stage.endpoint.will(slow)
+    ahead = asyncio.create_task(two.refresh(grant.id, 1))
+    await settle()
+    await stage.one.access.access_token(grant.connection_id)
+    await leave(stage, grant)
+    await ahead
+    assert await gone(stage, grant)
+    other = await stage.connected(pair("b"))
+    await stage.one.store.take_lease(other.id, "somebody", 1e6)
+    with pytest.raises(RefreshPending):
+        await leave(stage, other)
+    assert await stage.tokens(other.id) == ["R-b"]
+
+
+async def test_a_full_disk(stage: Stage) -> None:
+    """Told, and then not written: 503; the next try forgets."""
+    grant = await stage.connected()
+    stage.one.driver.refuse("forget_access")
+    with pytest.raises(StoreUnavailable):
+        await leave(stage, grant)
+    await stage.clock.sleep(31.0)
+    await leave(stage, grant)
+    assert await gone(stage, grant)
