@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth import system
+from cloudbeds_auth import host, system
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
@@ -141,8 +141,8 @@ async def open_store(settings: Settings) -> SqlStore:
     """The database of the settings, open and checked; raises ConfigurationError."""
     path = settings.database_path
     if not path.parent.exists():
-        system.private_folder(path.parent)
-    network = system.network_file_system(path.parent)
+        host.private_folder(path.parent)
+    network = host.network_file_system(path.parent)
     if network is not None and not settings.allow_network_fs:
         raise ConfigurationError(
             f"{path} is on a network file system ({network}), where SQLite's locks cannot be trusted",

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.system import holder_of, take_port
+from cloudbeds_auth.host import holder_of, take_port
 
 BACKLOG = 2048
 

@@ -52,7 +52,7 @@ class Stage:
 
     async def start_service(self) -> str:
         """Start the service, the first time or again; its address. The database is the same each time."""
-        from cloudbeds_auth.system import write_private
+        from cloudbeds_auth.host import write_private
 
         write_private(self.admin_token_path, self._admin_token.encode(), exclusive=False)
         if self.service is None:

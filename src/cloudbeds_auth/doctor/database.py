@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, problem, warning
 from cloudbeds_auth.doctor.subject import Subject
-from cloudbeds_auth.system import network_file_system
+from cloudbeds_auth.host import network_file_system
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings

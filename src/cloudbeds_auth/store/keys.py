@@ -9,8 +9,9 @@ from pathlib import Path
 
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.host import private_folder, write_private
 from cloudbeds_auth.settings import Settings, is_loopback, key_bytes
-from cloudbeds_auth.system import private_folder, random_bytes, write_private
+from cloudbeds_auth.system import random_bytes
 
 LARGEST = 4096  # bytes
 SHORTEST_TOKEN = 32  # characters

@@ -58,7 +58,7 @@ class Candidates:
         except ReauthorizationRequired:
             await self._world.store.drop_candidate(candidate.id, "Cloudbeds refused it twice")
         except GrantSuperseded:
-            pass  # an even newer approval came in
+            self._world.observer.happened("candidate_superseded", connection=candidate.connection_id)
         return None
 
     async def _promote(self, candidate: Grant, proof: Proof) -> Grant | None:
