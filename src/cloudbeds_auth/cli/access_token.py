@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(
     name="access-token",
+    short_help="Print a connection's access token.",
     epilog=examples(
         'curl -H "Authorization: Bearer $(cloudbeds-auth access-token con_01J...)" \\',
         "     https://api.cloudbeds.com/api/v1.3/userinfo",

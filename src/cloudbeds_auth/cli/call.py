@@ -55,6 +55,7 @@ def json_value(context: click.Context, option: click.Parameter, given: str | Non
 
 @click.command(
     name="call",
+    short_help="Make one protected call and print its body.",
     epilog=examples(
         "cloudbeds-auth call con_01J... GET userinfo",
         "cloudbeds-auth call 100001 GET /api/v1.3/getReservations --query status=confirmed",

@@ -34,6 +34,7 @@ GLANCE = 0.5  # seconds between two looks at the database
 
 @click.command(
     name="connect",
+    short_help="Connect a hotel, or connect it again.",
     epilog=examples(
         "cloudbeds-auth connect",
         "cloudbeds-auth connect --reference tenant-7 --open",

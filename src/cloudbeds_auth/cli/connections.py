@@ -23,6 +23,7 @@ HEADINGS = ("connection", "state", "reference", "properties", "approved by", "to
 
 @click.group(
     name="connections",
+    short_help="List, show, refresh and disconnect hotels.",
     invoke_without_command=True,
     context_settings=CONTEXT,
     epilog=examples(

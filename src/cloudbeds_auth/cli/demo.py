@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 @click.command(
     name="demo",
+    short_help="The whole journey against a simulated Cloudbeds.",
     epilog=examples(
         "cloudbeds-auth demo",
         "cloudbeds-auth demo --stay                 leave simulator and service running, to look around",

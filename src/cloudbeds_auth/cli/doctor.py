@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 MARKS = {"ok": "ok", "skipped": "-", "warning": "!", "problem": "PROBLEM"}
 
 
-@click.command(name="doctor", epilog=examples("cloudbeds-auth doctor", "cloudbeds-auth doctor --json"))
+@click.command(
+    name="doctor",
+    short_help="Check everything and say what to mend.",
+    epilog=examples("cloudbeds-auth doctor", "cloudbeds-auth doctor --json"),
+)
 @with_output
 def command(out: Output) -> int:
     """Check settings, keys, database, port, and the way to Cloudbeds; say what to mend.

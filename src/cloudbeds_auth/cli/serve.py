@@ -14,6 +14,7 @@ from cloudbeds_auth.cli.output import Output
 
 @click.command(
     name="serve",
+    short_help="Run the service.",
     epilog=examples(
         "cloudbeds-auth serve",
         "CLOUDBEDS_AUTH_PORT=7100 cloudbeds-auth serve",

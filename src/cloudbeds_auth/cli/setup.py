@@ -20,6 +20,7 @@ DEFAULT_REDIRECT = "http://localhost:7000/callback"
 
 @click.command(
     name="setup",
+    short_help="What to enter at Cloudbeds; stores id and secret.",
     epilog=examples(
         "cloudbeds-auth setup",
         "cloudbeds-auth setup --redirect-uri https://auth.example.com/callback",

@@ -17,6 +17,7 @@ DATABASE_URL = "sqlite:///simulated.sqlite3"
 
 @click.command(
     name="simulate",
+    short_help="Run a simulated Cloudbeds on 127.0.0.1:7001.",
     context_settings={"ignore_unknown_options": True},
     epilog=examples(
         "cloudbeds-auth simulate",
