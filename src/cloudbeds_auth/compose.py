@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.observe import LogObserver, Telling, logs
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.store import keys
+from cloudbeds_auth.store import instance, keys
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.sqlite import SqliteDriver
 from cloudbeds_auth.store.sql.store import SqlStore
@@ -154,11 +155,26 @@ async def open_store(settings: Settings) -> SqlStore:
     await driver.open()
     store = SqlStore(driver, sealer, system.is_dead)
     try:
-        await store.open()
+        await store.open(partial(instance.recognise, identity=_identity(settings)))
     except BaseException:
         await store.close()
         raise
     return store
+
+
+async def adopt(settings: Settings) -> None:
+    """Make the database of the settings this installation's own, after the original is gone for good (rule 16)."""
+    driver = SqliteDriver(settings.database_path, _host_clock())
+    await driver.open()
+    try:
+        await driver.write(partial(instance.adopt, identity=_identity(settings)))
+    finally:
+        await driver.close()
+
+
+def _identity(settings: Settings) -> instance.Identity:
+    fresh = system.SystemEntropy().identifier("ins_")
+    return instance.identify(settings.database_path, settings.instance, fresh)
 
 
 def missing_files(settings: Settings) -> tuple[Path, ...]:

@@ -24,6 +24,7 @@ MODULES = {
     "connections": "connections",
     "call": "call",
     "access-token": "access_token",
+    "database": "database",
     "doctor": "doctor",
 }
 """Command to module of this package; each module has a `command`."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, problem, warning
 from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.errors import StoreReadOnly
 from cloudbeds_auth.host import network_file_system
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ async def opens(subject: Subject) -> Sequence[Finding]:
     assert subject.settings is not None  # noqa: S101 - the registry skips us without settings
     if subject.vault is None:
         return _first_start(subject.settings)
-    await subject.vault.check()
+    try:
+        await subject.vault.check()
+    except StoreReadOnly as error:
+        return problem(error.detail, error.next_step)
     key = (await subject.vault.store_report())["key_id"]
     found = ok(f"opens, can be written, and the key {key} fits")
     return found + [finding for path in subject.missing for finding in ok(f"{path} will be made at the next start")]

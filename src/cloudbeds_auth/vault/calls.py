@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cloudbeds_auth.core.nouns import AccessToken
-from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.errors import StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.ports.store import Calls
 from cloudbeds_auth.vault.world import World
 
@@ -74,6 +74,8 @@ class CallRecorder:
         taken = {key: self._buckets.pop(key) for key in due}
         try:
             await self._world.store.record_calls([_line(key, bucket) for key, bucket in taken.items()])
+        except StoreReadOnly:
+            return  # a copy keeps no history of its own
         except StoreUnavailable:
             for key, bucket in taken.items():
                 if key in self._buckets:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
 from cloudbeds_auth.ports.store import (
     Attempt,
@@ -36,15 +36,21 @@ class SqlStore:
         self._driver = driver
         self._sealer = sealer
         self._is_dead = is_dead
+        self._read_only = False
 
     @property
     def read_only(self) -> bool:
-        """Never yet: every database is this installation's own."""
-        return False
+        """Whether this is a copy of another installation's database: then every write raises StoreReadOnly."""
+        return self._read_only
 
-    async def open(self) -> None:
-        """Check that the keys open what rests here; raises ConfigurationError before anything is sent (F68)."""
+    async def open(self, own: Callable[[Instant], Transaction[bool]] | None = None) -> None:
+        """Check that the keys open what rests here; raises ConfigurationError before anything is sent (F68).
+
+        `own` says, in a transaction, whether the database is this installation's own.
+        """
         await self._driver.write(self._canary)
+        if own is not None:
+            self._read_only = not await self._driver.write(own)
 
     async def check(self) -> None:
         """One real write, and the canary; raises StoreUnavailable."""
@@ -81,6 +87,8 @@ class SqlStore:
         return await self._sealed(self._driver.read, body)
 
     async def _write(self, body: Body[T]) -> T:
+        if self._read_only:
+            raise StoreReadOnly
         return await self._sealed(self._driver.write, body)
 
     async def _sealed(self, run: object, body: Body[T]) -> T:

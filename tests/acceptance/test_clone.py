@@ -1,0 +1,84 @@
+"""A copy of a database comes up read-only and says how to adopt it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tests.acceptance.conftest import MakeWorld
+from tests.acceptance.processes import Http, World, free_port
+
+
+@pytest.fixture
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another folder of the same disk."""
+    return tmp_path_factory.mktemp("elsewhere")
+
+
+def copy_of(made: World, folder: Path) -> World:
+    """Everything of an installation, in another folder, as a backup or a staging machine would have it."""
+    shutil.copytree(made.folder, folder)
+    port = free_port()
+    settings = {**made.extra, "CLOUDBEDS_REDIRECT_URI": f"http://localhost:{port}/callback"}
+    return World(folder, made.vendor, port, settings, made.services)
+
+
+@pytest.mark.row("F74")
+def test_a_copy_reads_but_never_refreshes_until_it_is_adopted(make_world: MakeWorld, elsewhere: Path) -> None:
+    """Started elsewhere: listed as read-only, not ready, its refresh refused, nothing sent; adopted, it works."""
+    made = make_world("--auto-approve")
+    service = made.start()
+    connection = made.connect()
+    service.stop()
+    copy = copy_of(made, elsewhere / "staging")
+    copied = copy.start()
+    shown = copy.admin.get(f"/api/v1/connections/{connection}").json
+    assert shown["state"] == "read_only"
+    assert "database adopt" in shown["next_step"]
+    assert copy.admin.get("/api/v1/connections?state=read_only").json["connections"][0]["id"] == connection
+    assert Http(copy.base).get("/readyz").status == 503
+    refused = copy.admin.post(f"/api/v1/connections/{connection}/refresh")
+    assert (refused.status, refused.json["code"]) == (503, "store_read_only")
+    made.vendor.control("expire")
+    healed = copy.admin.get(f"/proxy/{connection}/api/v1.3/userinfo")
+    assert (healed.status, healed.json["code"]) == (503, "store_read_only")
+    assert Http(copy.base).get("/connect", follow=True).status == 503
+    assert made.vendor.counts() == {}
+    copied.stop()
+    told = copy.run("doctor")
+    assert "adopt" in told.stdout
+    assert copy.run("database", "adopt", stdin="n\n").returncode != 0
+    adopted = copy.run("database", "adopt", "--yes")
+    assert adopted.returncode == 0, adopted.stderr
+    copy.start()
+    assert copy.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status == 200
+    assert Http(copy.base).get("/readyz").status == 200
+
+
+def test_the_original_is_not_disturbed_by_a_restart_or_a_move(make_world: MakeWorld, elsewhere: Path) -> None:
+    """Restarted, and moved to another folder of the same disk, it is still itself."""
+    made = make_world("--auto-approve")
+    made.start().stop()
+    service = made.start()
+    connection = made.connect()
+    service.stop()
+    moved = elsewhere / "moved"
+    moved.mkdir()
+    for path in made.folder.glob("hotels.sqlite3*"):
+        path.rename(moved / path.name)
+    there = World(moved, made.vendor, made.port, made.extra, made.services)
+    there.start()
+    assert there.admin.get(f"/api/v1/connections/{connection}").json["state"] == "fresh"
+
+
+def test_a_name_given_by_hand_vouches_for_a_restored_file(make_world: MakeWorld, elsewhere: Path) -> None:
+    """With the same CLOUDBEDS_AUTH_INSTANCE on both sides of a restore, nothing has to be adopted."""
+    made = make_world("--auto-approve", CLOUDBEDS_AUTH_INSTANCE="front-office")
+    service = made.start()
+    connection = made.connect()
+    service.stop()
+    restored = copy_of(made, elsewhere / "restored")
+    restored.start()
+    assert restored.admin.get(f"/api/v1/connections/{connection}").json["state"] == "fresh"
+    assert restored.admin.post(f"/api/v1/connections/{connection}/refresh").status == 200
