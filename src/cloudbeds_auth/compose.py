@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cloudbeds_auth import host, system
+from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
@@ -80,8 +81,13 @@ class Engine:
         await self.world.store.close()
 
 
-async def build(settings: Settings, observers: Sequence[Observer] = ()) -> Engine:
-    """Open the database, check the keys, and wire the vault. Raises ConfigurationError; nothing is sent."""
+async def build(
+    settings: Settings, observers: Sequence[Observer] = (), reread: Callable[[], Settings] | None = None
+) -> Engine:
+    """Open the database, check the keys, and wire the vault. Raises ConfigurationError; nothing is sent.
+
+    `reread` gives the settings as they are now; the app's id and secrets are taken from it when they are refused.
+    """
     store = await open_store(settings)
     admin_token, admin_token_file = keys.ensure_admin_token(settings)
     timing = Timing.of(settings.token_timeout)
@@ -89,7 +95,7 @@ async def build(settings: Settings, observers: Sequence[Observer] = ()) -> Engin
     token_endpoint = HttpTokenEndpoint(f"{api}/access_token", timing)
     vendor = HttpVendor(settings.base_url, settings.api_version, settings.authorize_url, timing)
     entropy = system.SystemEntropy()
-    app = settings.app()
+    apps = {"default": settings.app()}
     world = World(
         clock=system.SystemClock(),
         entropy=entropy,
@@ -98,11 +104,24 @@ async def build(settings: Settings, observers: Sequence[Observer] = ()) -> Engin
         vendor=vendor,
         observer=Telling(LogObserver(), *observers),
         timing=timing,
-        apps={app.id: app},
+        apps=apps,
         owner=system.lease_owner(entropy),
         public_url=settings.public_url,
+        reread_apps=_rereader(apps, reread),
     )
     return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
+
+
+def _rereader(apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:
+    """Brings the apps up to date; settings that are not well-formed at the moment change nothing."""
+
+    def update() -> None:
+        if reread is not None:
+            with suppress(ConfigurationError):
+                app = reread().app()
+                apps[app.id] = app
+
+    return update
 
 
 def _wire(

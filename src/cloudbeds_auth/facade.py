@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,13 +44,22 @@ class TokenVault:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings | None = None, *, observers: Sequence[Observer] = ()
+        cls,
+        settings: Settings | None = None,
+        *,
+        observers: Sequence[Observer] = (),
+        reread: Callable[[], Settings] | None = None,
     ) -> AsyncIterator[TokenVault]:
         """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
 
+        `reread` is asked for the settings again when the client secret is refused; the environment's, by default,
+        where the settings came from there.
+
         On leaving, a running refresh finishes and commits before the database closes.
         """
-        vault = cls(await build(settings or load_from_environment(), observers))
+        if settings is None:
+            settings, reread = load_from_environment(), reread or load_from_environment
+        vault = cls(await build(settings, observers, reread))
         vault._background.start()
         try:
             yield vault

@@ -215,6 +215,27 @@ def test_a_refused_client_secret_is_the_operators_not_the_hotels(make_world: Mak
     assert made.admin.get(f"/api/v1/connections/{connection}").json["state"] == "fresh"
 
 
+@pytest.mark.row("F35")
+def test_a_mended_secret_is_used_without_a_restart(make_world: MakeWorld) -> None:
+    """The secret rests in a file; it is reset at Cloudbeds, refused, mended in the file, and the next call heals."""
+    made = make_world("--auto-approve")
+    secret = made.folder / "client-secret"
+    secret.write_text("acceptance-secret-0123456789\n", "utf-8")
+    secret.chmod(0o600)
+    made.extra.update(CLOUDBEDS_CLIENT_SECRET_FILE=str(secret), CLOUDBEDS_CLIENT_SECRET="")
+    made.start()
+    connection = made.connect()
+    made.vendor.control("apps", client_id="acceptance-app", client_secret="the-new-secret-0123456789")
+    made.vendor.control("expire")
+    for _ in range(2):
+        refused = made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo")
+        assert (refused.status, refused.json["code"]) == (503, "client_refused")
+    assert made.vendor.counts() == {"client_refused": 1}
+    secret.write_text("the-new-secret-0123456789\n", "utf-8")
+    assert made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status == 200
+    assert made.admin.get(f"/api/v1/connections/{connection}").json["state"] == "fresh"
+
+
 def test_the_previous_secret_carries_over_a_reset(make_world: MakeWorld) -> None:
     """The new secret is configured before Cloudbeds knows it: the old one is used, and nobody notices."""
     made = make_world(

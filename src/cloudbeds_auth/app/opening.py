@@ -21,10 +21,13 @@ def open_parts(settings: Settings | None) -> Opener:
     async def opener(stack: AsyncExitStack) -> Parts:
         from cloudbeds_auth import compose
         from cloudbeds_auth.facade import TokenVault
+        from cloudbeds_auth.settings import load_from_environment
 
         given = cast("real.Settings | None", settings)
         metrics = compose.metrics()
-        vault = await stack.enter_async_context(TokenVault.open(given, observers=[metrics]))
+        vault = await stack.enter_async_context(
+            TokenVault.open(given, observers=[metrics], reread=load_from_environment)
+        )
         compose.configure_logs(vault.settings)
         if vault.admin_token_file is not None:
             vault.observer.happened("admin_token", file=str(vault.admin_token_file))  # where it is, never what it is

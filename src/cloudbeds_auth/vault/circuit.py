@@ -36,17 +36,26 @@ class Circuits:
         self._world = world
 
     async def choose(self, app: App) -> Chosen:
-        """The first secret that is not refused, else one that is due for a trial; raises ClientRefused."""
+        """The first secret that is not refused, else one that is due for a trial; raises ClientRefused.
+
+        Where every secret is refused the settings are read again: a mended one is used without a restart (F35).
+        """
         waits = await self._world.store.open_circuits(app.id)
-        known = [(secret, fingerprint(app, secret)) for secret in app.secrets]
-        for secret, name in known:
+        known = self._known(app)
+        if all(name in waits for name in known):
+            self._world.reread_apps()
+            known = self._known(self._world.app(app.id))
+        for name, secret in known.items():
             if name not in waits:
                 return Chosen(secret, name, on_trial=False)
-        for secret, name in known:
+        for name, secret in known.items():
             if waits[name] <= 0:
                 await self._hold(app, name)  # everybody else keeps away meanwhile
                 return Chosen(secret, name, on_trial=True)
-        raise ClientRefused(retry_after=min(waits[name] for _, name in known))
+        raise ClientRefused(retry_after=min(waits[name] for name in known))
+
+    def _known(self, app: App) -> dict[str, Secret]:
+        return {fingerprint(app, secret): secret for secret in app.secrets}
 
     async def is_open(self, app: App) -> bool:
         """Whether every secret of this app is refused."""

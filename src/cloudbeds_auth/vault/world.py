@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cloudbeds_auth.core.answers import Answer
@@ -19,7 +19,11 @@ from cloudbeds_auth.ports.vendor import Vendor
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Everything outside the rules. `owner` names this process in leases; `public_url` is where our service answers."""
+    """Everything outside the rules.
+
+    `owner` names this process in leases; `public_url` is where our service answers; `reread_apps` brings `apps` up to
+    date with the settings, which an operator may have mended while we run.
+    """
 
     clock: Clock
     entropy: Entropy
@@ -31,6 +35,7 @@ class World:
     apps: Mapping[str, App]
     owner: str
     public_url: str = ""
+    reread_apps: Callable[[], None] = lambda: None
 
     def app(self, name: str) -> App:
         """The registration of this name; raises InvalidRequest when there is none."""
