@@ -10,7 +10,7 @@ from tests.support.stage import Stage
 from tests.support.virtual import settle
 
 from cloudbeds_auth.core.answers import Ambiguous, Answer, Refused
-from cloudbeds_auth.core.nouns import AccessToken, Grant
+from cloudbeds_auth.core.nouns import AccessToken, Fence, Grant
 from cloudbeds_auth.core.refresh import Ask, Timing
 from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Verdict
 from cloudbeds_auth.errors import (
@@ -99,6 +99,32 @@ async def test_the_very_token_that_was_rejected_comes_back_unproven(stage: Stage
     stage.endpoint.will(issued(2))
     assert (await lent(stage, grant, rejected=token)).reveal() == "A-2"
     assert stage.endpoint.sent == ["R-1", "R-1"]
+
+
+async def test_an_older_token_of_a_flight_that_still_proves_is_not_handed_back(stage: Stage) -> None:
+    """The proof of A-2 takes long; another process, the lease being over, commits A-3. Whoever names A-2 gets A-3."""
+    grant = await stage.connected()
+    stage.vendor.thinks("A-1", DeadToken())
+    proof = asyncio.Event()
+
+    async def slow_proof() -> Verdict:
+        await proof.wait()
+        return Inconclusive("late")
+
+    stage.vendor.thinks("A-2", slow_proof)
+    stage.endpoint.will(issued(2))
+    second = await lent(stage, grant, rejected=1)
+    assert second.reveal() == "A-2"
+    row = await stage.row(grant.id)
+    store = (await stage.process()).world.store
+    await store.release_lease(grant.id, 1)  # as if it had run out while the process stood still
+    lease = await store.take_lease(grant.id, "another machine", 30.0)
+    assert isinstance(lease, Leased)
+    fence = Fence(grant.id, row.generation, lease.epoch)
+    await store.commit_pair(fence, row.tokens[-1], pair(3), stale_after=HOUR)
+    assert (await lent(stage, grant, rejected=second)).reveal() == "A-3"
+    assert (await lent(stage, grant)).reveal() == "A-3"
+    proof.set()
 
 
 # --- rule 10: fresh, stale, expired

@@ -155,7 +155,7 @@ class Access:
         if row.valid_for <= min(min_valid, row.lifetime / 2):
             return None
         flight = self._refresher.flights.running(row.id)
-        if flight is not None and flight.sending:
+        if flight is not None and flight.killing:
             # A refresh of this process is about to kill this token: better to wait for the next one.
             with suppress(Error):
                 served = await self._refresher.refresh(Ask(row.id, seen=row.generation))
@@ -168,7 +168,9 @@ class Access:
         """Keep the newest generation in memory, unless a refresh that is sending is about to replace it."""
         token, now = row.token(), self._world.clock.steady()
         flight = self._refresher.flights.running(row.id)
-        if flight is None or not flight.sending or flight.published.done():
+        known = self._cache.get(row.connection_id)
+        older = known is not None and known.token.grant_id == row.id and known.token.generation > row.generation
+        if not older and (flight is None or not flight.killing):
             self._cache[row.connection_id] = Cached(token, now + row.stale_in, now + row.valid_for, row.lifetime / 2)
         return token
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from cloudbeds_auth.core.nouns import Grant
-from cloudbeds_auth.core.refresh import Ask
+from cloudbeds_auth.core.refresh import Ask, reference
 from cloudbeds_auth.errors import Error, RefreshPending
 from cloudbeds_auth.vault.world import World
 
@@ -35,6 +35,11 @@ class Flight:
         self.sending = False
         self.published: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None]
+
+    @property
+    def killing(self) -> bool:
+        """Whether the stored access token is about to die: a refresh token is sent, and no new pair published yet."""
+        return self.sending and not self.published.done()
 
     def publish(self, served: Served) -> None:
         """Callers may go on."""
@@ -78,9 +83,9 @@ class Flights:
                     raise
                 await self._landed(until, flight)  # it gave up sooner than this caller would: once more
                 continue
-            if own or served.proven or served.grant.generation != ask.rejected:
+            if own or _answers(served, ask):
                 return served
-            await self._landed(until, flight)  # it brought the very token that was rejected: ask by ourselves
+            await self._landed(until, flight)  # it brought what was rejected, or something older: ask by ourselves
 
     async def drain(self) -> None:
         """End what only waits, and wait until what is being sent has come back and is committed."""
@@ -120,3 +125,9 @@ class Flights:
         done, _ = await asyncio.wait([flight.task], timeout=max(0.0, until - self._world.clock.steady()))
         if not done:
             raise RefreshPending(retry_after=self._world.timing.backoff_first)
+
+
+def _answers(served: Served, ask: Ask) -> bool:
+    """Whether what another caller's flight brought answers this one: newer than what was asked about, or proven."""
+    found, wanted = served.grant.generation, reference(ask)
+    return found > wanted or (found == wanted and (served.proven or ask.rejected is None))
