@@ -1,32 +1,34 @@
-"""What runs behind the callers: counted calls are written to the history."""
+"""What runs behind the callers: counted calls are written to the history; with upkeep, what is due is done."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 from cloudbeds_auth.compose import Engine
+from cloudbeds_auth.vault.upkeep import AFTER_FAILURE, LONGEST
 
-EVERY = 0.5  # seconds between looks at what is due
+EVERY = 0.5  # seconds between looks at the counted calls
 
 
 class Background:
-    """Loops of one open vault, started with it and stopped before it drains."""
+    """Loops of one open vault, started with it and stopped before it drains. With `upkeep`, `vault.upkeep` is one."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, upkeep: bool = False) -> None:
         self._engine = engine
-        self._task: asyncio.Task[None] | None = None
+        self._upkeep = upkeep
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._write_calls(), name="write calls")
+        self._tasks.append(asyncio.create_task(self._write_calls(), name="write calls"))
+        if self._upkeep:
+            self._tasks.append(asyncio.create_task(self._keep_up(), name="upkeep"))
 
     async def stop(self) -> None:
-        """End; whatever is counted by then is written by `Engine.drain`."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        """End. What a tick has begun to send goes on, and `Engine.drain` waits for it and writes what is counted."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _write_calls(self) -> None:
         while True:
@@ -34,4 +36,18 @@ class Background:
             try:
                 await self._engine.calls.flush()
             except Exception as error:  # noqa: BLE001 - the loop outlives whatever goes wrong in it
-                self._engine.world.observer.happened("background_failed", error=type(error).__name__)
+                self._failed(error)
+
+    async def _keep_up(self) -> None:
+        clock, upkeep = self._engine.world.clock, self._engine.upkeep
+        await clock.sleep(upkeep.pause(AFTER_FAILURE))
+        while True:
+            try:
+                seconds = await upkeep.tick()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
+                seconds = upkeep.pause(LONGEST)
+            await clock.sleep(seconds)
+
+    def _failed(self, error: Exception) -> None:
+        self._engine.world.observer.happened("background_failed", error=type(error).__name__)

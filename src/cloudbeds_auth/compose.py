@@ -33,6 +33,7 @@ from cloudbeds_auth.vault.disconnect import Disconnecter
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.mend import Mender
 from cloudbeds_auth.vault.refresh import Refresher
+from cloudbeds_auth.vault.upkeep import Upkeep
 from cloudbeds_auth.vault.world import World
 from cloudbeds_auth.wire import policy
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
@@ -62,6 +63,7 @@ class Engine:
     disconnecter: Disconnecter
     look: Look
     mender: Mender
+    upkeep: Upkeep
     admin_token: Secret
     admin_token_file: Path | None
     token_endpoint: HttpTokenEndpoint
@@ -108,6 +110,7 @@ async def build(
         owner=system.lease_owner(entropy),
         public_url=settings.public_url,
         reread_apps=_rereader(apps, reread),
+        limit=settings.limit,
     )
     return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
 
@@ -150,6 +153,7 @@ def _wire(
         disconnecter=Disconnecter(world, access),
         look=look,
         mender=Mender(world, authorizer, look),
+        upkeep=Upkeep(world, refresher, candidates),
         admin_token=admin_token,
         admin_token_file=admin_token_file,
         token_endpoint=token_endpoint,

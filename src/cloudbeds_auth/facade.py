@@ -35,10 +35,10 @@ class TokenVault:
     Every method raises subclasses of `cloudbeds_auth.Error` only; `diagnosis()` on them says what to do.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, upkeep: bool = False) -> None:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self._background = Background(engine)
+        self._background = Background(engine, upkeep=upkeep)
         self._http: httpx2.AsyncClient | None = None
 
     @classmethod
@@ -49,17 +49,21 @@ class TokenVault:
         *,
         observers: Sequence[Observer] = (),
         reread: Callable[[], Settings] | None = None,
+        upkeep: bool = False,
     ) -> AsyncIterator[TokenVault]:
         """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
 
         `reread` is asked for the settings again when the client secret is refused; the environment's, by default,
         where the settings came from there.
 
+        `upkeep`: while it is open, grants are refreshed before they expire and idle ones are kept alive; a program that
+        runs for long opens with it, beside others that do, too. Without it a grant is refreshed when somebody asks.
+
         On leaving, a running refresh finishes and commits before the database closes.
         """
         if settings is None:
             settings, reread = load_from_environment(), reread or load_from_environment
-        vault = cls(await build(settings, observers, reread))
+        vault = cls(await build(settings, observers, reread), upkeep=upkeep)
         vault._background.start()
         try:
             yield vault

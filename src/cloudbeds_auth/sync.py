@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cloudbeds_auth import facade
 from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Link
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.settings import Settings, load_from_environment
 
@@ -29,14 +30,15 @@ T = TypeVar("T")
 class _Running:
     """An open vault, its event loop, and the thread under it, in the process that opened it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, observers: Sequence[Observer], upkeep: bool) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="cloudbeds-auth", daemon=True)
         self._thread.start()
         self._stack = AsyncExitStack()
         try:
-            self.vault = self.wait(self._stack.enter_async_context(facade.TokenVault.open(settings)))
+            opening = facade.TokenVault.open(settings, observers=observers, upkeep=upkeep)
+            self.vault = self.wait(self._stack.enter_async_context(opening))
         except BaseException:
             self._stop()
             raise
@@ -63,16 +65,23 @@ class _Running:
 class TokenVault:
     """As `cloudbeds_auth.TokenVault`, method by method, blocking. May be used from many threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, observers: Sequence[Observer] = (), upkeep: bool = False) -> None:
         self._settings = settings
+        self._observers = tuple(observers)
+        self._upkeep = upkeep
         self._opening = threading.Lock()
-        self._running: _Running = _Running(settings)
+        self._running: _Running = self._run()
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Settings | None = None) -> Iterator[TokenVault]:
-        """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError."""
-        vault = cls(settings or load_from_environment())
+    def open(
+        cls, settings: Settings | None = None, *, observers: Sequence[Observer] = (), upkeep: bool = False
+    ) -> Iterator[TokenVault]:
+        """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
+
+        Observers are told on the vault's own thread. `upkeep` refreshes behind, as `cloudbeds_auth.TokenVault.open`.
+        """
+        vault = cls(settings or load_from_environment(), observers=observers, upkeep=upkeep)
         try:
             yield vault
         finally:
@@ -82,12 +91,15 @@ class TokenVault:
         """Let what runs finish and commit, then close."""
         self._running.close()
 
+    def _run(self) -> _Running:
+        return _Running(self._settings, self._observers, self._upkeep)
+
     def _now(self) -> _Running:
         if self._running.pid != os.getpid():
             self._opening = threading.Lock() if self._opening.locked() else self._opening
             with self._opening:
                 if self._running.pid != os.getpid():
-                    self._running = _Running(self._settings)
+                    self._running = self._run()
         return self._running
 
     def _wait(self, work: Callable[[facade.TokenVault], Coroutine[Any, Any, T]]) -> T:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cloudbeds_auth.core.budget import rate_within
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings import Need, Settings, is_loopback, key_bytes, load, load_from_environment
@@ -211,6 +212,7 @@ WRONG = {
     "CLOUDBEDS_AUTH_INSTANCE": ["a b", "x" * 101],
     "CLOUDBEDS_AUTH_LOG_FORMAT": ["xml"],
     "CLOUDBEDS_AUTH_LOG_LEVEL": ["LOUD"],
+    "CLOUDBEDS_AUTH_RATE_LIMIT": ["-1", "0.5", "nan", "inf", "fast"],
     "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": ["0", "-1", "nan", "inf", "601", "x"],
 }
 
@@ -277,6 +279,22 @@ def test_slip_of_the_pen(slip: str, meant: str) -> None:
     assert f"did you mean {meant}?" in problem
 
 
+def test_the_rate_limit_follows_the_client_level() -> None:
+    """Ten requests a second for partners, five for property-level clients, unless a number is given."""
+    assert (read().rate_limit, read(CLIENT_LEVEL="property").rate_limit) == (10.0, 5.0)
+    limit = read(AUTH_RATE_LIMIT="20").limit
+    assert limit is not None
+    assert (limit.rate, limit.observed) == (rate_within(20), False)
+
+
+def test_a_rate_limit_may_be_off_or_only_observed() -> None:
+    """`0` keeps none; `observe` watches the vendor's own."""
+    assert read(AUTH_RATE_LIMIT="0").limit is None
+    limit = read(AUTH_RATE_LIMIT="Observe", CLIENT_LEVEL="property").limit
+    assert limit is not None
+    assert (limit.rate, limit.observed) == (rate_within(5), True)
+
+
 def test_unknown_names_are_warnings() -> None:
     """Other people's variables are ignored, with a warning."""
     settings = read(COLOUR="blue")
@@ -290,7 +308,6 @@ def test_unknown_names_are_warnings() -> None:
         ("CLOUDBEDS_CREDENTIAL_HEADER", "bearer", "x-api-key"),
         ("CLOUDBEDS_AUTH_MARKETPLACE", "refuse", "park"),
         ("CLOUDBEDS_AUTH_RETENTION_DAYS", "400", "30"),
-        ("CLOUDBEDS_AUTH_RATE_LIMIT", "", "5"),
         ("CLOUDBEDS_AUTH_WEBHOOK_URL", "", "https://x"),
         ("CLOUDBEDS_AUTH_WEBHOOK_SECRET", "", "x"),
     ],

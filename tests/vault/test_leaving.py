@@ -47,7 +47,7 @@ async def test_the_vendor_is_told_first(stage: Stage) -> None:
     """`postAppState disabled` for every property with a living token, then everything is forgotten."""
     grant = await stage.connected(pair(1, property_ids=("1000", "1001")))
     await leave(stage, grant)
-    assert stage.vendor.disabled == [("A-1", ("1000", "1001"))]
+    assert stage.vendor.disabled == [("A-1", ("1000",)), ("A-1", ("1001",))]
     assert await gone(stage, grant)
     assert await detail(stage, grant) == "the vendor was told"
     assert stage.notes.times("disconnected") == 1

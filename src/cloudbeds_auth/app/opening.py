@@ -26,7 +26,7 @@ def open_parts(settings: Settings | None) -> Opener:
         given = cast("real.Settings | None", settings)
         metrics = compose.metrics()
         vault = await stack.enter_async_context(
-            TokenVault.open(given, observers=[metrics], reread=load_from_environment)
+            TokenVault.open(given, observers=[metrics], reread=load_from_environment, upkeep=True)
         )
         compose.configure_logs(vault.settings)
         if vault.admin_token_file is not None:

@@ -40,6 +40,14 @@ class Turn:
     arrival: float
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What an operator set: the rate, and whether it is only watched (`observed`) instead of kept."""
+
+    rate: Rate
+    observed: bool = False
+
+
 def rate_within(limit: float) -> Rate:
     """The rate whose every one-second window holds at most `limit` requests (`limit` of at least 1)."""
     burst = BURST if limit >= 2 * BURST else 1

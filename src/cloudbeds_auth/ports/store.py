@@ -14,6 +14,7 @@ from typing import Protocol
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
+from cloudbeds_auth.ports.upkeep import UpkeepStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,7 @@ class ConnectionStore(Protocol):
         ...
 
 
-class Store(GrantStore, CircuitStore, AuthorizationStore, ConnectionStore, Protocol):
+class Store(GrantStore, CircuitStore, AuthorizationStore, ConnectionStore, UpkeepStore, Protocol):
     """All of it, and its life."""
 
     @property

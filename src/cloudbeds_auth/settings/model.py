@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainValidator
 
+from cloudbeds_auth.core.budget import Limit, rate_within
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
@@ -15,6 +16,7 @@ from cloudbeds_auth.settings import values
 
 MIB = 1024 * 1024
 DATABASE_NAME = "cloudbeds-auth.sqlite3"
+VENDORS_LIMITS = {"partner": 10.0, "property": 5.0}  # requests per second; CLOUDBEDS section 6
 
 SecretText = Annotated[Secret, PlainValidator(values.secret)]
 Strings = tuple[str, ...]
@@ -42,10 +44,15 @@ def _open_connect(data: dict[str, Any]) -> bool:
     return values.is_loopback(data["host"])
 
 
+def _rate_limit(data: dict[str, Any]) -> float:
+    return VENDORS_LIMITS[data["client_level"]]
+
+
 class Settings(BaseModel):
     """Everything that an operator sets. Durations in seconds, limits in bytes; `repr` shows no secret.
 
-    `token_timeout` is the deadline of one token exchange; every duration of the protocol scales with it.
+    `rate_limit` is in requests per second, for every process together; 0: none; `observe`: the vendor's, told about
+    and not kept. `token_timeout` is the deadline of one token exchange; every duration of the protocol scales with it.
     `encryption_keys` is empty when the key file beside the database is meant. `warnings` are sentences for people
     about what was set without effect.
     """
@@ -82,6 +89,9 @@ class Settings(BaseModel):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda value: str(value).upper())
     ] = "INFO"
+    rate_limit: Annotated[float | Literal["observe"], BeforeValidator(values.rate_limit)] = Field(
+        default_factory=_rate_limit
+    )
     token_timeout: float = Field(default=20.0, gt=0, le=600, allow_inf_nan=False)
     warnings: Strings = ()
 
@@ -96,6 +106,13 @@ class Settings(BaseModel):
             scopes=self.scopes,
             level=self.client_level,
         )
+
+    @property
+    def limit(self) -> Limit | None:
+        """The rate limit as it is kept; None: none is."""
+        if self.rate_limit == "observe":
+            return Limit(rate_within(VENDORS_LIMITS[self.client_level]), observed=True)
+        return Limit(rate_within(self.rate_limit)) if self.rate_limit else None
 
     @property
     def database_path(self) -> Path:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import re
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from cloudbeds_auth.core.secret import Secret
@@ -188,6 +190,19 @@ def return_origins(value: object) -> tuple[str, ...]:
         if parts.path not in {"", "/"} or "?" in one:
             raise ValueError("holds an origin with a path or a query")
     return tuple(origin(one) for one in found)
+
+
+def rate_limit(value: object) -> float | Literal["observe"]:
+    """Requests per second: 0 (no limit), 1 and more, or `observe`."""
+    if isinstance(value, str) and value.strip().lower() == "observe":
+        return "observe"
+    try:
+        rate = float(value) if isinstance(value, int | float | str) else math.nan
+    except ValueError:
+        rate = math.nan
+    if not math.isfinite(rate) or (rate != 0 and rate < 1):
+        raise ValueError("is no number of requests per second")
+    return rate
 
 
 def host(value: object) -> str:

@@ -56,6 +56,7 @@ TABLE = (
     Variable("CLOUDBEDS_AUTH_INSTANCE", "instance", "a name of letters, digits, `.`, `_` and `-`"),
     Variable("CLOUDBEDS_AUTH_LOG_FORMAT", "log_format", "`console`, `json`, or nothing to choose by the terminal"),
     Variable("CLOUDBEDS_AUTH_LOG_LEVEL", "log_level", "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`"),
+    Variable("CLOUDBEDS_AUTH_RATE_LIMIT", "rate_limit", "requests per second from 1 on, 0 for no limit, or `observe`"),
     Variable("CLOUDBEDS_AUTH_TOKEN_TIMEOUT", "token_timeout", "seconds above 0 and at most 600, like `20`"),
 )
 
@@ -63,7 +64,6 @@ NOT_YET = {
     "CLOUDBEDS_CREDENTIAL": ("oauth",),
     "CLOUDBEDS_CREDENTIAL_HEADER": ("bearer",),
     "CLOUDBEDS_AUTH_MARKETPLACE": ("refuse",),
-    "CLOUDBEDS_AUTH_RATE_LIMIT": (),
     "CLOUDBEDS_AUTH_WEBHOOK_URL": (),
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET": (),
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET_FILE": (),

@@ -24,6 +24,7 @@ from cloudbeds_auth.errors import (
     UnknownConnection,
 )
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.world import World
@@ -48,6 +49,7 @@ class Authorizer:
         self._world = world
         self._circuits = circuits
         self._candidates = candidates
+        self._budget = Budget(world)
         self._finishing: dict[Key, asyncio.Task[Finished]] = {}
         self._return_to: dict[Key, str | None] = {}  # of those that are finishing and whose state is spent
 
@@ -115,7 +117,7 @@ class Authorizer:
         """Spend the state, exchange the code, store the grant as a candidate, prove it, move the pointer.
 
         Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, StoreUnavailable,
-        RefreshPending; once the state is spent, with the `return_to` that it was begun with.
+        RateLimited, RefreshPending; once the state is spent, with the `return_to` that it was begun with.
         """
         key = (hashed(state), None if browser is None else hashed(browser), hashed(code))
         task = self._finishing.get(key)
@@ -194,6 +196,8 @@ class Authorizer:
         world = self._world
         unsent = 0
         while True:
+            # As long as whoever brought the code waits: it is good for ten minutes, and once.
+            await self._budget.spend(app, 2 * world.timing.wait)
             chosen = await self._circuits.choose(app)
             begun = world.clock.steady()
             answer = await world.token_endpoint.exchange(app, chosen.secret, code)

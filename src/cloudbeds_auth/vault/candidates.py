@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.core.refresh import Ask
-from cloudbeds_auth.core.refusals import DeadToken, Proof
-from cloudbeds_auth.errors import InvalidRequest, ReauthorizationRequired, RefreshInDoubt
+from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof, Verdict
+from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
+from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.flight import GrantSuperseded
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
@@ -20,6 +21,7 @@ class Candidates:
     def __init__(self, world: World, refresher: Refresher) -> None:
         self._world = world
         self._refresher = refresher
+        self._budget = Budget(world)
 
     async def resume(self, connection_id: str) -> Grant | None:
         """The newest candidate, promoted when its token works; None when there is none or it is not proven yet.
@@ -29,12 +31,12 @@ class Candidates:
         candidate = await self._world.store.candidate(connection_id)
         if candidate is None:
             return None
-        verdict = await self._world.vendor.userinfo(candidate.access)
+        verdict = await self._verdict(candidate)
         if isinstance(verdict, DeadToken):
             candidate = await self._refreshed(candidate)
             if candidate is None:
                 return None
-            verdict = await self._world.vendor.userinfo(candidate.access)
+            verdict = await self._verdict(candidate)
         if not isinstance(verdict, Proof):
             return None
         return await self._promote(candidate, verdict)
@@ -51,6 +53,19 @@ class Candidates:
                 retry_after=self._world.timing.backoff_first,
             )
 
+    async def _verdict(self, candidate: Grant) -> Verdict:
+        """What `/userinfo` says; without a turn to ask it, nothing is known yet."""
+        if not await self._has_turn(candidate):
+            return Inconclusive("the rate limit leaves no room")
+        return await self._world.vendor.userinfo(candidate.access)
+
+    async def _has_turn(self, candidate: Grant) -> bool:
+        try:
+            await self._budget.spend(self._world.app(candidate.app), BEHIND)
+        except RateLimited:
+            return False
+        return True
+
     async def _refreshed(self, candidate: Grant) -> Grant | None:
         ask = Ask(candidate.id, seen=candidate.generation, rejected=candidate.generation)
         try:
@@ -63,7 +78,11 @@ class Candidates:
 
     async def _promote(self, candidate: Grant, proof: Proof) -> Grant | None:
         store = self._world.store
-        learnt = () if candidate.property_ids else await self._world.vendor.properties(candidate.access)
+        learnt: tuple[str, ...] = ()
+        if not candidate.property_ids:
+            if not await self._has_turn(candidate):
+                return None  # later, by anybody: which hotel it is, is not guessed
+            learnt = await self._world.vendor.properties(candidate.access)
         await self._must_be_same_hotel(candidate, (*candidate.property_ids, *learnt))
         if not await store.promote(candidate.connection_id, candidate.id, proof.user, learnt):
             return None

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from cloudbeds_auth.core.nouns import Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.core.refusals import Proof
-from cloudbeds_auth.errors import ConnectionDisconnected, StoreUnavailable
+from cloudbeds_auth.errors import ConnectionDisconnected, RateLimited, StoreUnavailable
 from cloudbeds_auth.ports.store import Written
+from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.vault.lease import Lease, Leases
@@ -32,6 +33,7 @@ class Committer:
         self._world = world
         self._circuits = circuits
         self._leases = leases
+        self._budget = Budget(world)
 
     async def commit(self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Served:
         """Make the pair durable, however long that takes; nobody uses it before."""
@@ -76,11 +78,20 @@ class Committer:
         world.observer.happened("refreshed", connection=stored.connection_id, generation=stored.generation)
         with suppress(StoreUnavailable):
             await self._circuits.accepted(world.app(stored.app), chosen)
+        await self._prove(stored)
+        return served
+
+    async def _prove(self, stored: Grant) -> None:
+        """Ask with the new token at once; without a turn for it, what comes next proves before it spends."""
+        world = self._world
+        try:
+            await self._budget.spend(world.app(stored.app), BEHIND)
+        except (RateLimited, StoreUnavailable):
+            return
         verdict = await world.vendor.userinfo(stored.access)
         world.observer.happened("proof", verdict=type(verdict).__name__)
         if isinstance(verdict, Proof):
             await self.confirm(stored)
-        return served
 
     async def confirm(self, grant: Grant) -> None:
         """Its generation was seen to work."""

@@ -12,6 +12,7 @@ from cloudbeds_auth.errors import (
     UnknownConnection,
 )
 from cloudbeds_auth.vault.access import Access
+from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.flight import Served
 from cloudbeds_auth.vault.lease import Lease, Leases
 from cloudbeds_auth.vault.world import World
@@ -24,6 +25,7 @@ class Disconnecter:
         self._world = world
         self._access = access
         self._leases = Leases(world)
+        self._budget = Budget(world)
 
     async def disconnect(self, connection_id: str, *, forget: bool, actor: str) -> None:
         """Tell the vendor, then forget. Raises when it cannot be told and `forget` does not insist: nothing is lost.
@@ -54,9 +56,15 @@ class Disconnecter:
             return "the vendor refuses every token already"
         found = await self._world.store.connection(connection_id)
         assert found is not None  # noqa: S101 - its token was just lent
-        if self._world.app(found.app).level == "property":
+        app = self._world.app(found.app)
+        if app.level == "property":
             return "a property-level client has no app state to disable"
-        if not await self._world.vendor.disable_app(token.value, found.property_ids):
+        noted = True
+        parts: list[tuple[str, ...]] = [(one,) for one in found.property_ids]
+        for part in parts or [()]:  # one request each, so one turn each
+            await self._budget.spend(app, self._world.timing.wait)
+            noted = await self._world.vendor.disable_app(token.value, part) and noted
+        if not noted:
             raise TokenEndpointUnavailable(
                 "Cloudbeds did not take note of the disconnect, so nothing was forgotten",
                 connection_id=connection_id,

@@ -128,6 +128,9 @@ class Flights:
 
 
 def _answers(served: Served, ask: Ask) -> bool:
-    """Whether what another caller's flight brought answers this one: newer than what was asked about, or proven."""
+    """Whether what another caller's flight brought answers this one: newer than what was asked about, or proven.
+
+    An operator wants a newer one, also while the proof of the pair that is stored still waits for its turn.
+    """
     found, wanted = served.grant.generation, reference(ask)
-    return found > wanted or (found == wanted and (served.proven or ask.rejected is None))
+    return found > wanted or (found == wanted and not ask.operator and (served.proven or ask.rejected is None))

@@ -21,6 +21,7 @@ from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
     NotRefreshable,
+    RateLimited,
     ReauthorizationRequired,
     RefreshInDoubt,
     RefreshPending,
@@ -29,6 +30,7 @@ from cloudbeds_auth.errors import (
     TokenEndpointUnavailable,
 )
 from cloudbeds_auth.ports.store import Attempt, Counted
+from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.commit import Committer, InHand
 from cloudbeds_auth.vault.flight import Flight, Flights, GrantSuperseded, Served
@@ -54,11 +56,12 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class UnderLease:
-    """What an attempt under the lease works with."""
+    """What an attempt under the lease works with; `until` is when its caller gives up, by the steady clock."""
 
     flight: Flight
     lease: Lease
     chosen: Chosen
+    until: float
 
     @property
     def ask(self) -> Ask:
@@ -74,6 +77,7 @@ class Refresher:
         self._circuits = circuits
         self._before_sending = before_sending
         self._leases = Leases(world)
+        self._budget = Budget(world)
         self._committer = Committer(world, circuits, self._leases)
         self.flights = Flights(world, self._until_served)
 
@@ -113,7 +117,7 @@ class Refresher:
         if isinstance(lease, Served):
             return lease
         async with self._leases.keep(lease):
-            return await self._holding(UnderLease(flight, lease, chosen))
+            return await self._holding(UnderLease(flight, lease, chosen, until))
 
     # --- under the lease
 
@@ -152,6 +156,9 @@ class Refresher:
     async def _probe(self, at: UnderLease, row: Grant, *, key: bool) -> Served | HeldBack | Turn:
         """Prove before spending (rule 3): ask `/userinfo` with the stored access token first."""
         ask = at.ask
+        short = await self._no_turn(at, row)
+        if short is not None:
+            return self._serve(row, ask, short)
         verdict = await self._world.vendor.userinfo(row.access)
         self._world.observer.happened("proof", verdict=type(verdict).__name__)
         match verdict:
@@ -178,6 +185,10 @@ class Refresher:
         world, timing = self._world, self._world.timing
         app = world.app(row.app)
         for token in candidates(row.tokens):
+            # Before the intent: what it holds back and the lease that it takes are for the answer, not for the queue.
+            short = await self._no_turn(at, row)
+            if short is not None:
+                return self._serve(row, at.ask, short)
             fence = Fence(row.id, row.generation, at.lease.epoch)
             at.flight.sending = True
             try:
@@ -202,6 +213,17 @@ class Refresher:
             if ended is not None:
                 return ended
         return await self._count(at, row, REVOKED)
+
+    async def _no_turn(self, at: UnderLease, row: Grant) -> Error | None:
+        """Wait for the next request's turn at the vendor; why not, when it does not come in time. Nothing was sent."""
+        world = self._world
+        patience = at.until - world.clock.steady() if at.ask.patient else BEHIND
+        try:
+            await self._budget.spend(world.app(row.app), patience)
+        except (RateLimited, StoreUnavailable) as error:
+            error.connection_id = row.connection_id
+            return error
+        return None
 
     async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Answer) -> Served | Turn | None:
         """Record an answer without a pair. None: this token is refused, go on with the next."""

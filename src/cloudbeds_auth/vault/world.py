@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cloudbeds_auth.core.answers import Answer
+from cloudbeds_auth.core.budget import Limit
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.errors import InvalidRequest
@@ -22,7 +23,8 @@ class World:
     """Everything outside the rules.
 
     `owner` names this process in leases; `public_url` is where our service answers; `reread_apps` brings `apps` up to
-    date with the settings, which an operator may have mended while we run.
+    date with the settings, which an operator may have mended while we run. `limit`: the vendor's rate for each client
+    id, over all processes; None: it is not kept.
     """
 
     clock: Clock
@@ -36,6 +38,7 @@ class World:
     owner: str
     public_url: str = ""
     reread_apps: Callable[[], None] = lambda: None
+    limit: Limit | None = None
 
     def app(self, name: str) -> App:
         """The registration of this name; raises InvalidRequest when there is none."""

@@ -6,11 +6,13 @@ import json
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import Grant, Pair, Role, User
+from cloudbeds_auth.core.upkeep import CANDIDATE
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.store.sql.upkeep import never_due, set_due
 
 REMEMBERED = 86400.0  # seconds that an expired state or link is still told from an unknown one
 
@@ -121,6 +123,7 @@ def add_candidate(
     if begun["link_hash"] is not None:
         yield from query("use_link", hash=begun["link_hash"], now=now.wall)
     row = {"id": grant_id, "connection_id": home, "generation": generation}
+    yield from query("set_due", grant_id=grant_id, due_at=now.wall + CANDIDATE)
     yield from add_event(
         now, row, "candidate_received", actor="hotel", expires_at=expires_at, property_ids=list(pair.property_ids)
     )
@@ -169,6 +172,7 @@ def promote(
     yield from _identify(row, user, property_ids)
     state = move(State(row["state"]), Event.PROMOTED)
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
+    yield from set_due(row, now, role=Role.ACTIVE)
     yield from query(
         "move_pointer",
         connection_id=connection_id,
@@ -197,6 +201,7 @@ def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Tra
 def _supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
     state = move(State(row["state"]), Event.SUPERSEDED)
     yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=state)
+    yield from never_due(row["id"])
     yield from add_event(now, row, Event.SUPERSEDED, reason=reason)
 
 

@@ -11,6 +11,7 @@ from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.store.sql.rows import add_event, connection_of, event_of, grant_of
 from cloudbeds_auth.store.sql.transactions import Instant, Transaction, query, query_one
+from cloudbeds_auth.store.sql.upkeep import never_due
 
 
 def resolve(now: Instant, connection_or_property: str) -> Transaction[Sequence[str]]:
@@ -80,5 +81,6 @@ def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Tra
         state = move(State(row["state"]), Event.DISCONNECTED)
         yield from query("forget_access", grant_id=row["id"], state=state)
         yield from query("drop_all_tokens", grant_id=row["id"])
+        yield from never_due(row["id"])
         yield from add_event(now, row, Event.DISCONNECTED, actor=actor, detail=detail)
     return True

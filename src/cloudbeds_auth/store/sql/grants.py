@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
-from cloudbeds_auth.core.nouns import Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, left, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in
 
+PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
 IsDead = Callable[[str, str], bool]
 
 _ENDINGS = {
@@ -88,6 +90,7 @@ def write_intent(now: Instant, fence: Fence, position: int, lease: float, hold: 
         until=now.steady + lease,
         state=move(State(row["state"]), Event.INTENT_WRITTEN),
     )
+    yield from set_due_in(row, now, hold)  # whoever is killed now leaves it to the background
     yield from add_event(now, row, Event.INTENT_WRITTEN, position=position)
     return True
 
@@ -109,6 +112,8 @@ def settle(now: Instant, fence: Fence, attempt: Attempt, hold: float, detail: st
         keep=int(attempt is Attempt.LOST),
         problem=None if attempt is Attempt.REFUSED else str(event),
     )
+    if hold > 0:
+        yield from set_due_in(row, now, hold)
     yield from add_event(now, row, event, position=row["intent_position"], detail=detail)
     return True
 
@@ -129,7 +134,7 @@ def commit_pair(
     highest = yield from query_one("last_ordinal", connection_id=row["connection_id"])
     generation = (highest["generation"] if highest else fence.generation) + 1
     kept, same = yield from _append(fence.grant_id, generation, sent, pair, sealer)
-    expires_at = now.wall + pair.lifetime
+    expires_at, stale_at = now.wall + pair.lifetime, now.wall + stale_after
     yield from query(
         "commit_pair",
         grant_id=fence.grant_id,
@@ -139,10 +144,11 @@ def commit_pair(
         access_sealed=sealer.seal(pair.access, access_place(fence.grant_id, generation)),
         expires_at=expires_at,
         lifetime=pair.lifetime,
-        stale_at=now.wall + stale_after,
+        stale_at=stale_at,
         state=move(State(row["state"]), Event.PAIR_COMMITTED),
         wall=now.wall,
     )
+    yield from set_due(row, now, stale_at=stale_at, lifetime=pair.lifetime)
     yield from add_event(
         now, row, Event.PAIR_COMMITTED, generation=generation, expires_at=expires_at, kept=kept,
         same_refresh_token=same, refresh_token_named=pair.refresh is not None,
@@ -186,6 +192,9 @@ def confirm(now: Instant, grant_id: str, generation: int) -> Transaction[bool]:
     yield from query("drop_kept_tokens", grant_id=grant_id)
     state = move(State(row["state"]), Event.PROVED)
     yield from query("confirm", grant_id=grant_id, generation=generation, state=state)
+    if row["state"] != state or row["kind"] == CredentialKind.API_KEY:  # out of a backoff or a mark; a key was used
+        # A stale token that works while an attempt is unresolved stays in use (rule 3): no loop asks about it.
+        yield from set_due(row, now, after=PROVED_AGAIN)
     if not row["proven"] or row["reauth"]:
         yield from add_event(now, row, Event.PROVED)
     return True
@@ -200,6 +209,7 @@ def count_refusal(now: Instant, fence: Fence, reason: str, interval: float) -> T
     if row["first_refused"] is None or row["first_reason"] != reason:
         state = move(State(row["state"]), Event.PASS_REFUSED)
         yield from query("count_first", **fenced, now=now.steady, not_before=now.steady + interval, state=state)
+        yield from set_due_in(row, now, interval)
         yield from add_event(now, row, Event.PASS_REFUSED, reason=reason)
         return Counted.FIRST
     if now.steady - row["first_refused"] < interval:
@@ -208,9 +218,11 @@ def count_refusal(now: Instant, fence: Fence, reason: str, interval: float) -> T
     if any(other["id"] != row["id"] for other in waiting):
         state = move(State(row["state"]), Event.PASS_REFUSED)
         yield from query("hold", **fenced, not_before=now.steady + interval, state=state)
+        yield from set_due_in(row, now, interval)
         return Counted.CANDIDATE
     state = move(State(row["state"]), Event.REAUTHORIZATION_REQUIRED)
     yield from query("mark", **fenced, state=state)
+    yield from never_due(row["id"])
     yield from add_event(now, row, Event.REAUTHORIZATION_REQUIRED, reason=reason)
     return Counted.MARKED
 
@@ -221,7 +233,9 @@ def record_calls(now: Instant, calls: Sequence[Calls]) -> Transaction[None]:
         row = yield from query_one("grant", grant_id=entry.grant_id)
         if row is None:
             continue
-        yield from query("set_used", grant_id=entry.grant_id, at=entry.last)
+        yield from query("set_used", grant_id=entry.grant_id, at=entry.last, now=now.wall)
+        if row["kind"] == CredentialKind.API_KEY and row["due_at"] is not None:
+            yield from set_due(row, now)
         yield from add_event(
             now, row, "calls", generation=entry.generation, actor="caller", first=entry.first, last=entry.last,
             count=entry.count, refused=entry.refused, methods=dict(entry.methods),

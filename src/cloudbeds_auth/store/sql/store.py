@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from cloudbeds_auth.core.budget import Rate, Turn
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
@@ -22,7 +23,7 @@ from cloudbeds_auth.ports.store import (
     Spending,
     Written,
 )
-from cloudbeds_auth.store.sql import authorizations, connections, grants
+from cloudbeds_auth.store.sql import authorizations, connections, grants, upkeep
 from cloudbeds_auth.store.sql.driver import Driver
 from cloudbeds_auth.store.sql.transactions import Body, Instant, T, Transaction, query, query_one
 
@@ -141,6 +142,20 @@ class SqlStore:
     async def record_calls(self, calls: Sequence[Calls]) -> None:
         """See ports.store."""
         await self._write(lambda now: grants.record_calls(now, calls))
+
+    # --- upkeep
+
+    async def reserve_turn(self, client_id: str, rate: Rate, patience: float) -> Turn:
+        """See ports.upkeep."""
+        return await self._write(lambda now: upkeep.reserve_turn(now, client_id, rate, patience))
+
+    async def claim_due(self, limit: int, hold: float) -> Sequence[str]:
+        """See ports.upkeep."""
+        return await self._write(lambda now: upkeep.claim_due(now, limit, hold))
+
+    async def next_due(self) -> float | None:
+        """See ports.upkeep."""
+        return await self._read(upkeep.next_due)
 
     # --- circuits
 

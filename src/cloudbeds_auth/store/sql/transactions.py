@@ -54,7 +54,7 @@ def load(*files: str) -> dict[str, str]:
     return found
 
 
-QUERIES = load("grants.sql", "authorizations.sql", "connections.sql", "sqlite.sql")
+QUERIES = load("grants.sql", "authorizations.sql", "connections.sql", "upkeep.sql", "sqlite.sql")
 
 
 def query(name: str, /, **parameters: object) -> Transaction[Rows]:

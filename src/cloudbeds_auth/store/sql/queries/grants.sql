@@ -79,7 +79,11 @@ UPDATE grants SET refusals = refusals + 1, reauth = :reason, problem = :reason, 
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: set_used
-UPDATE grants SET used_at = :at WHERE id = :grant_id AND (used_at IS NULL OR used_at < :at)
+-- A grant that is used is due when it turns stale. One that recovers, or is stale already, is somebody's work by now.
+UPDATE grants SET used_at = :at,
+    due_at = CASE WHEN state = 'fresh' AND role = 'active' AND stale_at > :now AND due_at > stale_at THEN stale_at
+        ELSE due_at END
+WHERE id = :grant_id AND (used_at IS NULL OR used_at < :at)
 
 -- name: circuits
 SELECT fingerprint, trial_at, clock_id FROM circuits WHERE app = :app

@@ -1,0 +1,51 @@
+"""When a grant is next looked after: ahead of its end while it is used, now and then while it is not (rules 10, 14).
+
+`due` is the one decision; the store writes its answer in the transaction that changes the grant.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from cloudbeds_auth.core.nouns import CredentialKind, Role
+
+DAY = 86400.0
+KEEP_ALIVE = 30 * DAY  # Cloudbeds keeps an unused refresh token about this long
+KEEP_KEY_ALIVE = 20 * DAY  # … and disables an unused API key after a month
+SPREAD = 0.1  # of these: how much earlier, a different part for each grant
+CANDIDATE = 60.0  # seconds until somebody else goes on with a grant that whoever received it did not prove
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What is known of a grant when its next due moment is decided; moments are unix seconds, None: never."""
+
+    grant_id: str
+    kind: CredentialKind
+    role: Role
+    stale_at: float
+    lifetime: float
+    used_at: float | None
+
+
+def due(life: Life, now: float) -> float | None:
+    """The unix second from which the background looks after the grant; None: nothing to do.
+
+    A grant used within its last lifetime is refreshed when it turns stale; an idle one is kept alive.
+    """
+    if life.role not in {Role.ACTIVE, Role.CANDIDATE}:
+        return None
+    if life.role is Role.CANDIDATE:
+        return now + CANDIDATE
+    if life.kind is CredentialKind.API_KEY:
+        return now + spread(KEEP_KEY_ALIVE, life.grant_id)
+    if life.used_at is not None and now - life.used_at <= life.lifetime:
+        return life.stale_at
+    return now + spread(KEEP_ALIVE, life.grant_id)
+
+
+def spread(seconds: float, grant_id: str) -> float:
+    """At most `seconds`, up to a tenth less: always the same for one grant, different from grant to grant."""
+    part = zlib.crc32(grant_id.encode()) / 2**32
+    return seconds * (1.0 - SPREAD * part)

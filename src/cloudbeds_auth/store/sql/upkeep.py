@@ -1,0 +1,69 @@
+"""The transactions behind the callers: what is due, who does it, and whose turn it is at the vendor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from cloudbeds_auth.core.budget import Rate, Turn, reserve
+from cloudbeds_auth.core.nouns import CredentialKind, Role
+from cloudbeds_auth.core.upkeep import DAY, KEEP_ALIVE, Life, due
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+
+HORIZON = KEEP_ALIVE + 10 * DAY  # nothing is ever due further ahead, by a wall clock that was not set back
+FURTHEST = 1800.0  # nobody waits longer for a turn: a later arrival was left by a boot that could not be told apart
+
+
+def reserve_turn(now: Instant, client_id: str, rate: Rate, patience: float) -> Transaction[Turn]:
+    """The client's next turn, written down; one that would come after `patience` seconds is nobody's."""
+    row = yield from query_one("budget", client_id=client_id)
+    arrival = now.steady
+    if row is not None and row["clock_id"] == now.clock_id and row["arrival"] <= now.steady + FURTHEST:
+        arrival = row["arrival"]
+    turn = reserve(arrival, now.steady, rate, patience)
+    if turn.taken:
+        yield from query("set_budget", client_id=client_id, arrival=turn.arrival, clock_id=now.clock_id)
+    return turn
+
+
+def claim_due(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:
+    """At most `limit` grants that are due, longest first; nobody else is given them for `hold` seconds."""
+    yield from query("pull_due", now=now.wall, horizon=now.wall + HORIZON, limit=limit)
+    rows = yield from query("claim_due", now=now.wall, until=now.wall + hold, limit=limit)
+    # A database returns them in any order.
+    return [row["id"] for row in sorted(rows, key=lambda row: (row["expires_at"], row["id"]))]
+
+
+def next_due(now: Instant) -> Transaction[float | None]:
+    """Seconds until something is due; None when nothing ever is."""
+    row = yield from query_one("next_due")
+    return None if row is None else max(0.0, row["due_at"] - now.wall)
+
+
+def set_due(row: Row, now: Instant, *, after: float = -math.inf, **changed: object) -> Transaction[None]:
+    """Decide anew when a grant is due, from its row and what has just `changed` in it; not within `after` seconds."""
+    life = {**row, **changed}
+    decided = due(
+        Life(
+            grant_id=life["id"],
+            kind=CredentialKind(life["kind"]),
+            role=Role(life["role"]),
+            stale_at=life["stale_at"],
+            lifetime=life["lifetime"],
+            used_at=life["used_at"],
+        ),
+        now.wall,
+    )
+    due_at = None if decided is None else max(decided, now.wall + after)
+    yield from query("set_due", grant_id=life["id"], due_at=due_at)
+
+
+def set_due_in(row: Row, now: Instant, seconds: float) -> Transaction[None]:
+    """Due in so many seconds, unless the grant is no longer looked after."""
+    if row["role"] in {Role.ACTIVE, Role.CANDIDATE}:
+        yield from query("set_due", grant_id=row["id"], due_at=now.wall + seconds)
+
+
+def never_due(grant_id: str) -> Transaction[None]:
+    """Nothing to do any more."""
+    yield from query("set_due", grant_id=grant_id, due_at=None)

@@ -1,0 +1,143 @@
+"""What is due costs the same however many grants there are, and comes over from an earlier schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from tests.support.database import Database, about
+
+from cloudbeds_auth.ports.store import Attempt, Calls
+from cloudbeds_auth.store.sql import durability, migrate
+from cloudbeds_auth.store.sql.transactions import QUERIES
+
+DAY = 86400.0
+PARAMETERS: dict[str, Any] = {"now": 5.0, "until": 65.0, "limit": 4, "horizon": 1e9}
+SEARCHES = ["claim_due", "pull_due", "next_due"]
+
+
+def schema(rows: int) -> apsw.Connection:
+    """A database in memory with so many grants, a few of them due and a few too far ahead."""
+    connection = apsw.Connection(":memory:")
+    for _, sql in migrate.migrations():
+        for statement in migrate.statements(sql):
+            connection.execute(statement)
+    connection.execute("INSERT INTO connections (id, app, created_at) VALUES ('con_1', 'default', 0)")
+    connection.executemany(
+        "INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, expires_at, lifetime,"
+        " stale_at, clock_id, received_at, due_at)"
+        " VALUES (?, 'con_1', 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 1, 0, 'boot', 0, ?)",
+        ((f"gra_{at:07d}", at if at < 8 else 2e9 if at < 16 else None if at % 3 else 1e6 + at) for at in range(rows)),
+    )
+    connection.execute("ANALYZE")
+    return connection
+
+
+def steps(connection: apsw.Connection, name: str) -> int:
+    """Instructions of SQLite's machine that a query takes."""
+    counted = 0
+
+    def one() -> bool:
+        nonlocal counted
+        counted += 1
+        return False
+
+    connection.set_progress_handler(one, 1)
+    connection.execute(QUERIES[name], PARAMETERS).fetchall()
+    connection.set_progress_handler(None)
+    return counted
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_it_is_a_search_over_the_index(name: str) -> None:
+    """No plan scans the table, and none sorts."""
+    with closing(schema(1000)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", PARAMETERS)]
+    assert any("USING INDEX grants_due" in line or "USING COVERING INDEX grants_due" in line for line in plan), plan
+    assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], plan
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_the_work_does_not_grow(name: str) -> None:
+    """Twenty times the grants, the same number of steps."""
+    with closing(schema(1000)) as small, closing(schema(20_000)) as large:
+        assert steps(small, name) == steps(large, name)
+
+
+@pytest.fixture
+def former(tmp_path: Path) -> Iterator[Path]:
+    """A database of the first schema with grants of every sort."""
+    path = tmp_path / "former"
+    connection = apsw.Connection(str(path))
+    durability.claim_file(connection, str(path))
+    durability.settle_pragmas(connection, version=durability.version_number())
+    for statement in migrate.statements(migrate.migrations()[0][1]):
+        connection.execute(statement)
+    connection.execute("INSERT INTO meta (name, value) VALUES ('schema_version', '1')")
+    connection.execute("INSERT INTO connections (id, app, created_at) VALUES ('con_1', 'default', 0)")
+    for at, (kind, role, used, reauth) in enumerate([
+        ("oauth", "active", 900, None), ("oauth", "active", None, None), ("api_key", "active", 900, None),
+        ("oauth", "candidate", None, None), ("oauth", "superseded", 900, None), ("oauth", "active", 900, "revoked"),
+    ]):  # fmt: skip
+        connection.execute(
+            "INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, expires_at, lifetime,"
+            " stale_at, clock_id, received_at, used_at, reauth)"
+            " VALUES (?, 'con_1', 'default', ?, ?, ?, 'fresh', 1, 1100, 1000, 1000, 'boot', 100, ?, ?)",
+            (f"gra_{at}", at, kind, role, used, reauth),
+        )
+    yield path
+    connection.close()
+
+
+async def test_an_earlier_database(former: Path) -> None:
+    """Grants in use are due when they turn stale, idle ones later, candidates now, what is over never."""
+    db = Database(former)
+    await db.open()
+    found = [due for (due,) in db.sql("SELECT due_at FROM grants ORDER BY id")]
+    assert found == [1000, 100 + 30 * DAY, 900 + 20 * DAY, 100, None, None]
+    await db.close()
+
+
+async def test_a_failure_makes_it_due_when_the_next_attempt_is_allowed(db: Database) -> None:
+    """The backoff rests in the row: it survives whoever counted it."""
+    grant = await db.connected()
+    fence = await db.intent(grant)
+    assert await db.store.next_due() == about(20.0)
+    await db.store.settle(fence, Attempt.LOST, hold=45.0)
+    assert await db.store.next_due() == about(45.0)
+
+
+async def test_a_claim_holds(db: Database) -> None:
+    """Whoever claims it has it for a while; when nothing came of it, it is due again."""
+    grant = await db.connected()
+    db.sql("UPDATE grants SET due_at = 0")
+    assert await db.store.claim_due(4, 60.0) == [grant.id]
+    assert await db.store.claim_due(4, 60.0) == []
+    assert await db.store.next_due() == about(60.0)
+    db.clock.pass_(61)
+    assert await db.store.claim_due(4, 60.0) == [grant.id]
+
+
+async def test_a_moment_further_ahead_than_is_ever_written(db: Database) -> None:
+    """The wall clock was set back by a year since: it is due now."""
+    grant = await db.connected()
+    db.clock.wall -= 365 * DAY
+    assert await db.store.claim_due(4, 60.0) == [grant.id]
+
+
+@pytest.mark.parametrize(("state", "due"), [("fresh", 3240.0), ("in_doubt", 86400.0)])
+async def test_a_call_makes_an_idle_grant_due(db: Database, state: str, due: float) -> None:
+    """The earlier of both moments; one that recovers keeps the moment of its next attempt."""
+    grant = await db.connected()
+    db.sql("UPDATE grants SET due_at = ?, state = ?", db.clock.wall + 86400, state)
+    await db.store.record_calls([Calls(grant.id, 1, db.clock.wall, db.clock.wall, 1, 0, {})])
+    assert await db.store.next_due() == about(due)
+
+
+async def test_nothing_is_ever_due_in_an_empty_database(db: Database) -> None:
+    """None, not a moment."""
+    assert (await db.store.next_due(), await db.store.claim_due(4, 60.0)) == (None, [])

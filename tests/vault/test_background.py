@@ -1,0 +1,74 @@
+"""The loops of an open vault, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.support.hotels import BusyVendor, hotels, limited, upkeep_of
+from tests.support.stage import Process, Stage
+
+from cloudbeds_auth.background import Background
+from cloudbeds_auth.vault.upkeep import LONGEST
+
+STALE = 3240.0
+
+
+def background(process: Process, *, upkeep: bool) -> Background:
+    """Over the parts of an engine that the loops use."""
+    engine: Any = SimpleNamespace(world=process.world, calls=process.calls, upkeep=upkeep_of(process))
+    return Background(engine, upkeep=upkeep)
+
+
+@pytest.mark.parametrize(("upkeep", "renewed"), [(True, ["R-0", "R-1"]), (False, [])])
+async def test_upkeep_is_asked_for(stage: Stage, upkeep: bool, renewed: list[str]) -> None:
+    """With it, grants are refreshed when they turn stale and not before; without it, when somebody asks."""
+    vendor = BusyVendor()
+    await hotels(stage, 2)
+    loops = background(await limited(stage, vendor), upkeep=upkeep)
+    loops.start()
+    await asyncio.sleep(STALE - 1)
+    assert vendor.moments == []
+    await asyncio.sleep(LONGEST + 5)
+    await loops.stop()
+    assert vendor.renewed == renewed
+
+
+async def test_the_loop_outlives_the_store(stage: Stage) -> None:
+    """A database that is away is told about, and what is due is done when it is back."""
+    vendor = BusyVendor()
+    await hotels(stage, 1)
+    process = await limited(stage, vendor)
+    loops = background(process, upkeep=True)
+    loops.start()
+    process.driver.dark = True
+    await asyncio.sleep(STALE + 60)
+    assert ("background_failed", {"error": "StoreUnavailable"}) in stage.notes.told
+    assert vendor.moments == []
+    process.driver.dark = False
+    await asyncio.sleep(LONGEST + 5)
+    assert vendor.renewed == ["R-0"]
+    await loops.stop()
+
+
+async def test_fifty_do_not_wake_together(stage: Stage) -> None:
+    """Each waits between half and all of what it might."""
+    upkeep, waits = upkeep_of(stage.one), []
+    for roll in (0.0, 0.5, 0.999):
+        stage.dice.roll = roll
+        waits.append(await upkeep.tick())
+    assert waits == sorted(set(waits))
+    assert LONGEST / 2 <= min(waits) <= max(waits) <= LONGEST
+
+
+async def test_counted_calls_are_written(stage: Stage) -> None:
+    """The other loop, with upkeep or without."""
+    (grant,) = await hotels(stage, 1, used=False)
+    loops = background(stage.one, upkeep=False)
+    loops.start()
+    stage.one.calls.note(grant.token(), "GET", "/api/v1.3/userinfo", 200)
+    await asyncio.sleep(2)
+    await loops.stop()
+    assert "calls" in await stage.kinds(grant.connection_id)
