@@ -10,6 +10,7 @@ STAMP := $(VENV)/.lock-hash
 LOCKING := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet
 WORKERS ?= auto
 TESTS ?= tests
+SECONDS ?= 60
 
 # The first interpreter that is new enough and can make virtual environments.
 define FIND_PYTHON
@@ -19,7 +20,7 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-.PHONY: help venv demo test system browser test-browser test-wheel lint types contract docs lock check clean
+.PHONY: help venv demo test system browser test-browser test-wheel prove lint types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +67,9 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 	{ venv/bin/cloudbeds-auth demo 2>&1 || true; } | grep -F "cloudbeds-auth[server]" && \
 	venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[server]" && \
 	venv/bin/cloudbeds-auth demo
+
+prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000
+	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2
 
 lint: venv ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

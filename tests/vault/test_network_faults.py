@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 from tests.support.simulator import Vendor
-from tests.vault.test_over_the_wire import ALL, DEADLINE, HOTELS, USERINFO, both, holds, scaled, served, stored
+from tests.vault.test_over_the_wire import (
+    ALL,
+    DEADLINE,
+    HOTELS,
+    UNHURRIED,
+    USERINFO,
+    both,
+    holds,
+    scaled,
+    served,
+    stored,
+)
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt
@@ -97,10 +108,10 @@ async def test_under_v3_a_late_duplicate_costs_the_approval_and_says_so(tmp_path
 @pytest.mark.row("F54")
 async def test_a_process_that_kept_a_token_for_hours_reads_the_store_and_refreshes_nothing(tmp_path: Path) -> None:
     """Another process refreshed meanwhile: this one's 401 is healed by the stored pair; the vendor sees one refresh."""
-    async with both(tmp_path, "V2/n") as (sim, vault):
+    async with both(tmp_path, "V2/n", UNHURRIED) as (sim, vault):
         connection = await sim.connect(vault)
         old = await vault.access_token(connection.id)
-        async with TokenVault.open(sim.settings(tmp_path, token_timeout=DEADLINE)) as other:
+        async with TokenVault.open(sim.settings(tmp_path, token_timeout=UNHURRIED)) as other:
             assert (await other.refresh(connection.id)).generation == 2
         assert vault.cached(connection.id) == old
         assert (await vault.call(connection.id, "GET", USERINFO)).status_code == 200
@@ -109,11 +120,11 @@ async def test_a_process_that_kept_a_token_for_hours_reads_the_store_and_refresh
 
 async def test_two_processes_at_one_dead_token(tmp_path: Path) -> None:
     """One refreshes, the other waits for the lease and uses the first one's pair: one request at the vendor."""
-    async with both(tmp_path, "V2/n") as (sim, vault):
+    async with both(tmp_path, "V2/n", UNHURRIED) as (sim, vault):
         connection = await sim.connect(vault)
         sim.expire()
         sim.fault("delay", grant_type="refresh_token", seconds=0.2)
-        async with TokenVault.open(sim.settings(tmp_path, token_timeout=DEADLINE)) as other:
+        async with TokenVault.open(sim.settings(tmp_path, token_timeout=UNHURRIED)) as other:
             replies = await asyncio.gather(
                 vault.call(connection.id, "GET", USERINFO), other.call(connection.id, "GET", USERINFO)
             )

@@ -1,0 +1,108 @@
+"""D of ROTATION section 4: what a power cut now would leave of the grants, opened with the real sealer.
+
+Read through a connection of its own from a copy of what was synced; a hot journal among it is rolled back, as the next
+start would do. Cached while nothing is synced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import apsw
+from tests.simulation.disk import NAME, Disk, vfs
+
+from cloudbeds_auth.store.sealing import AesGcmSealer
+from cloudbeds_auth.store.sql.rows import access_place, token_place
+
+DATABASE = "vault.db"
+JOURNAL = f"{DATABASE}-journal"
+_copies = count(1)
+
+GRANTS = """SELECT id, connection_id, role, state, generation, access_sealed, intent_position, intent_epoch,
+    lease_owner, lease_epoch, committed_epoch, refusals, reauth, first_reason FROM grants
+    ORDER BY connection_id, ordinal"""
+TOKENS = "SELECT grant_id, position, generation, sealed FROM tokens ORDER BY grant_id, position"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One grant as it rests; `tokens` are (position, R), oldest first."""
+
+    id: str
+    connection_id: str
+    role: str
+    generation: int
+    access: str
+    tokens: tuple[tuple[int, str], ...]
+    intent: int | None
+    lease_owner: str | None
+    lease_epoch: int
+    committed_epoch: int | None
+    refusals: int
+    reauth: str | None
+    reason: str | None
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The refresh tokens, oldest first."""
+        return tuple(value for _, value in self.tokens)
+
+
+def connection_to(files: dict[str, bytes]) -> apsw.Connection:
+    """A fresh connection to a copy of these files."""
+    if not files.get(JOURNAL):
+        connection = apsw.Connection(":memory:")
+        connection.deserialize("main", files[DATABASE])
+        return connection
+    disk, name = Disk(), f"copy-{next(_copies)}"
+    disk.become(dict(files))
+    disk.attach(name)
+    vfs().opener = name
+    return apsw.Connection(f"/{name}/{DATABASE}", vfs=NAME)
+
+
+class Rest:
+    """Reads what rests on a disk."""
+
+    def __init__(self, disk: Disk, sealer: AesGcmSealer) -> None:
+        self._disk = disk
+        self._sealer = sealer
+        self._opened: dict[bytes, str] = {}
+        self._version = -1
+        self._grants: dict[str, Stored] = {}
+
+    def grants(self) -> dict[str, Stored]:
+        """Every grant that rests now, by id."""
+        if self._version != self._disk.version:
+            self._version = self._disk.version
+            self._grants = self.read(self._disk.durable())
+        return self._grants
+
+    def read(self, files: dict[str, bytes]) -> dict[str, Stored]:
+        """Every grant in these files."""
+        connection = connection_to(files)
+        try:
+            tokens: dict[str, list[tuple[int, str]]] = {}
+            for grant_id, position, generation, sealed in connection.execute(TOKENS):
+                value = self._value(sealed, token_place(grant_id, position, generation))
+                tokens.setdefault(grant_id, []).append((position, value))
+            return {row[0]: self._stored(row, tokens.get(row[0], [])) for row in connection.execute(GRANTS)}
+        finally:
+            connection.close()
+
+    def _stored(self, row: Any, tokens: list[tuple[int, str]]) -> Stored:
+        (grant, home, role, _, generation, sealed, intent, _, owner, epoch, committed, refusals, reauth, reason) = row
+        access = "" if sealed is None else self._value(sealed, access_place(grant, generation))
+        return Stored(
+            grant, home, role, generation, access, tuple(tokens), intent, owner, epoch, committed, refusals, reauth,
+            reason,
+        )  # fmt: skip
+
+    def _value(self, sealed: bytes, place: Any) -> str:
+        key = bytes(sealed) + repr(place).encode()
+        found = self._opened.get(key)
+        if found is None:
+            found = self._opened[key] = self._sealer.open(bytes(sealed), place).reveal()
+        return found

@@ -1,0 +1,134 @@
+"""One process of ours: the vault wired over the simulated disk, clock and network, as `compose` wires it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import NoReturn
+
+import httpx2
+from tests.simulation.driver import SimDriver
+from tests.simulation.network import Network, SimTransport
+from tests.simulation.trace import Trace
+from tests.simulation.vendor import CALLBACK, CLIENT, SCOPES
+
+from cloudbeds_auth.core.nouns import AccessToken, App
+from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.store.sealing import AesGcmSealer
+from cloudbeds_auth.store.sql.store import SqlStore
+from cloudbeds_auth.vault.access import Access
+from cloudbeds_auth.vault.authorize import Authorizer
+from cloudbeds_auth.vault.calls import CallRecorder
+from cloudbeds_auth.vault.candidates import Candidates
+from cloudbeds_auth.vault.circuit import Circuits
+from cloudbeds_auth.vault.refresh import Refresher
+from cloudbeds_auth.vault.world import World
+from cloudbeds_auth.wire import policy
+from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
+from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
+from cloudbeds_auth.wire.vendor import HttpVendor
+
+BASE = "https://hotels.example"
+VERSION = "v1.3"
+
+
+class Dice:
+    """ports.entropy.Entropy from the seed."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._numbers = count(1)
+
+    def token(self) -> str:
+        return f"{self._dice.getrandbits(256):064x}"
+
+    def identifier(self, prefix: str) -> str:
+        return f"{prefix}{next(self._numbers)}"
+
+    def unit(self) -> float:
+        return self._dice.random()
+
+
+class Teller:
+    """ports.observer.Observer that writes into the trace, and looks for secrets in what it is told (I9)."""
+
+    def __init__(self, trace: Trace, name: str) -> None:
+        self._trace, self._name = trace, name
+
+    def happened(self, what: str, /, **facts: Fact) -> None:
+        told = " ".join(f"{key}={value}" for key, value in sorted(facts.items()) if not isinstance(value, float))
+        if any(mark in told for mark in ("access-", "refresh-", "secret-sim")):
+            self._trace.violate("I9", f"a secret is told: {what}")
+        if what not in {"proof", "token_answer"} or facts.get("answer") != "Issued":
+            self._trace.say(self._name, f"{what} {told}")
+        self._trace.count(f"told {what}")
+
+
+@dataclass
+class Machine:
+    """A running process. `name` is its own: a restart is another machine."""
+
+    name: str
+    world: World
+    access: Access
+    refresher: Refresher
+    candidates: Candidates
+    authorizer: Authorizer
+    calls: CallRecorder
+    driver: SimDriver
+    http: httpx2.AsyncClient
+
+    def auth(self, connection_id: str) -> CloudbedsAuth:
+        """`auth=` for a caller of this process, as the facade makes it."""
+
+        async def fetch(rejected: AccessToken | None) -> AccessToken:
+            return await self.access.access_token(connection_id, rejected=rejected)
+
+        return CloudbedsAuth(BASE, Lender(fetch, _never, self.calls.note), replay_limit=65536)
+
+
+def start(
+    name: str,
+    *,
+    clock: Clock,
+    entropy: Dice,
+    driver: SimDriver,
+    sealer: AesGcmSealer,
+    network: Network,
+    timing: Timing,
+    secrets: tuple[str, ...],
+    is_dead: Callable[[str, str], bool],
+) -> Machine:
+    """As `compose.build` and `compose._wire`."""
+    transport = SimTransport(network)
+    api = f"{BASE}/api/{VERSION}"
+    app = App("default", CLIENT, tuple(map(Secret, secrets)), CALLBACK, SCOPES)
+    apps: Mapping[str, App] = {"default": app}
+    world = World(
+        clock=clock,
+        entropy=entropy,
+        store=SqlStore(driver, sealer, is_dead),
+        token_endpoint=HttpTokenEndpoint(f"{api}/access_token", timing, transport),
+        vendor=HttpVendor(BASE, VERSION, f"{BASE}/oauth", timing, transport),
+        observer=Teller(network.trace, name),
+        timing=timing,
+        apps=apps,
+        owner=name,
+    )
+    access = Access(world)
+    circuits = Circuits(world)
+    refresher = Refresher(world, circuits, access.forget)
+    candidates = Candidates(world, refresher)
+    access.attach(refresher, candidates)
+    http = policy.client(timing, transport, keep_alive=4)
+    authorizer = Authorizer(world, circuits, candidates)
+    return Machine(name, world, access, refresher, candidates, authorizer, CallRecorder(world), driver, http)
+
+
+def _never(rejected: AccessToken | None) -> NoReturn:
+    raise AssertionError("no blocking client here")

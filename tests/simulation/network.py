@@ -1,0 +1,213 @@
+"""The network between a machine and the vendor, beneath the real HTTP clients: loses, delays, duplicates, reorders.
+
+`SimTransport` stands where sockets would. A request leaves at a moment of its own, reaches the vendor at another, also
+when its sender has given up or was killed meanwhile, and what comes back may be lost, late, cut or not the vendor's.
+Which of that happens to a request is its `Fate`, drawn by `fates`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import httpx2
+from tests.simulation.fates import Fate, Fates
+from tests.simulation.loop import MACHINE, SimLoop, machine_context
+from tests.simulation.trace import Trace
+from tests.simulation.vendor import Vendor, call_of
+
+from cloudbeds_simulator.answers import Answer
+from cloudbeds_simulator.calls import Call
+
+FOR_EVER = 1e6
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and what became of it. `answered` is the status that its sender was shown, None so far."""
+
+    number: int
+    machine: str
+    target: str
+    call: Call
+    at: float
+    reply: asyncio.Future[Answer]
+    fate: Fate = field(default_factory=Fate)
+    flying: bool = True
+    sent: bool = False
+    answered: int | None = None
+    refused_client: bool = False
+    refused: bool = False  # the vendor refused its refresh token, and nothing hides that
+    access: str = ""  # the access token that the vendor answered with
+    read: bool = False  # its sender read the answer to its end
+    generation: int | None = None
+    grant: str | None = None
+    disturbed: bool = False
+    judged: bool = False
+
+    @property
+    def refresh(self) -> str:
+        """The refresh token that it carries."""
+        return self.call.field("refresh_token")
+
+    @property
+    def code(self) -> str:
+        """The authorization code that it carries."""
+        return self.call.field("code")
+
+    @property
+    def call_id(self) -> str:
+        """Which call of a caller it belongs to."""
+        return self.call.headers.get("X-Call", "")
+
+
+class Network:
+    """Carries requests. `leaving(exchange)` is told before anything is sent; `probe(machine, point)` may kill."""
+
+    def __init__(
+        self,
+        loop: SimLoop,
+        vendor: Vendor,
+        trace: Trace,
+        fates: Fates,
+        leaving: Callable[[Exchange], None],
+        probe: Callable[[str, str], None],
+    ) -> None:
+        self.loop, self.vendor, self.trace, self.fates = loop, vendor, trace, fates
+        self._leaving, self._probe = leaving, probe
+        self.exchanges: list[Exchange] = []
+        self._context = machine_context("net")
+
+    def later(self, seconds: float, work: Callable[..., None], *args: object) -> None:
+        """Do something that belongs to no machine."""
+        self.loop.call_later(seconds, work, *args, context=self._context)
+
+    async def send(self, machine: str, request: httpx2.Request) -> httpx2.Response:
+        """One request, as a transport does it."""
+        exchange = self._opened(machine, request, await request.aread())
+        self._leaving(exchange)
+        exchange.fate = fate = self.fates.draw(exchange.target)
+        if fate.kind != "none":
+            self.trace.say(machine, f"#{exchange.number} meets {fate}")
+            self.trace.count(f"fault {fate.kind}")
+        try:
+            await self._leave(exchange, fate)
+            answer = await exchange.reply
+        except BaseException:
+            exchange.flying = False
+            raise
+        await self.at(machine, f"{exchange.target} answer half read")
+        exchange.answered = answer.status
+        headers = {"content-type": answer.content_type, **answer.headers}
+        return httpx2.Response(
+            answer.status, headers=headers, stream=Body(self, exchange, answer.body), request=request
+        )
+
+    async def at(self, machine: str, point: str) -> None:
+        """A point at which the machine may be killed."""
+        self._probe(machine, point)
+        if not self.loop.alive(machine):
+            await self.loop.create_future()
+
+    def _opened(self, machine: str, request: httpx2.Request, body: bytes) -> Exchange:
+        call = call_of(request.method, request.url.raw_path.decode(), request.headers, body)
+        target = {"access_token": "token", "userinfo": "userinfo"}.get(call.name, "resource")
+        number = len(self.exchanges) + 1
+        exchange = Exchange(number, machine, target, call, self.loop.now, self.loop.create_future())
+        self.exchanges.append(exchange)
+        told = self.trace.called(exchange.refresh or exchange.code or call.bearer or "")
+        self.trace.say(machine, f"#{number} sends {target} {told}")
+        return exchange
+
+    async def _leave(self, exchange: Exchange, fate: Fate) -> None:
+        machine = exchange.machine
+        await self.at(machine, f"{exchange.target} connecting")
+        await asyncio.sleep(fate.connect)
+        if fate.kind == "connect":
+            raise httpx2.ConnectError("simulated")
+        await self.at(machine, f"{exchange.target} half written")
+        exchange.sent = True
+        if fate.kind == "lose request":
+            self._end(exchange, fate.hangs)
+        else:
+            self.later(fate.there, self._arrive, exchange, True)
+        if fate.again is not None:
+            self.later(fate.again, self._arrive, exchange, False)
+        await self.at(machine, f"{exchange.target} sent")
+
+    def _end(self, exchange: Exchange, hangs: bool) -> None:
+        """No answer comes: the connection is reset, or stays silent until the sender gives up."""
+        if not hangs:
+            self.later(0.05, self._fail, exchange)
+
+    def _arrive(self, exchange: Exchange, first: bool) -> None:
+        """The request reaches the vendor."""
+        fate, number = exchange.fate, exchange.number
+        if first and fate.answer is not None and not fate.acted:
+            self.vendor.refuse_unacted(exchange.call, fate.answer.status)
+            answer = fate.answer
+        else:
+            shown = fate.answer.status if first and fate.answer is not None else None
+            answer = self.vendor.act(number, exchange.call, shown)
+            self._note(exchange, answer, genuine=first and fate.answer is None)
+            if first and fate.answer is not None:
+                answer = fate.answer
+        if not first:
+            self.trace.say("net", f"#{number} arrived once more")
+            return
+        self._probe(exchange.machine, f"{exchange.target} acted")
+        if fate.kind == "lose answer":
+            self._end(exchange, fate.hangs)
+        else:
+            self.later(fate.back, self._reply, exchange, answer)
+
+    def _note(self, exchange: Exchange, answer: Answer, *, genuine: bool) -> None:
+        exchange.refused_client |= b"invalid_client" in answer.body
+        if exchange.target != "token" or not genuine:
+            return
+        exchange.refused = self.vendor.outcome == "refused"
+        if self.vendor.outcome == "issued":
+            exchange.access = self.vendor.ledger.issues[-1].access
+
+    def _reply(self, exchange: Exchange, answer: Answer) -> None:
+        if not exchange.reply.done():
+            exchange.reply.set_result(answer)
+
+    def _fail(self, exchange: Exchange) -> None:
+        if not exchange.reply.done():
+            exchange.reply.set_exception(httpx2.ReadError("simulated reset"))
+
+
+class Body(httpx2.AsyncByteStream):
+    """An answer's body in two parts, or up to where it is cut."""
+
+    def __init__(self, network: Network, exchange: Exchange, content: bytes) -> None:
+        self._network, self._exchange, self._content = network, exchange, content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        cut, mode = self._exchange.fate.cut, self._exchange.fate.cut_mode
+        content = self._content if cut is None else self._content[:cut]
+        half = len(content) // 2
+        yield content[:half]
+        await asyncio.sleep(0.01)
+        yield content[half:]
+        if cut is not None and mode == "reset":
+            raise httpx2.ReadError("simulated cut")
+        if cut is not None and mode == "hang":
+            await asyncio.sleep(FOR_EVER)
+        self._exchange.read = cut is None or len(content) == len(self._content)
+        await self._network.at(self._exchange.machine, f"{self._exchange.target} answer read")
+
+    async def aclose(self) -> None:
+        self._exchange.flying = False
+
+
+class SimTransport(httpx2.AsyncBaseTransport):
+    """One machine's way out."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return await self._network.send(MACHINE.get(), request)

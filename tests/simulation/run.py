@@ -1,0 +1,138 @@
+"""One run from a plan: connect, call while faults strike, then calm, then look."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tests.simulation.loop import BEGAN
+from tests.simulation.machine import Machine
+from tests.simulation.mischief import Mischief
+from tests.simulation.plan import Plan, draw
+from tests.simulation.trace import Violation
+from tests.simulation.world import Hotel, World
+
+LANDING = 160.0  # seconds until the last delayed request has arrived, or died
+ROUND_TRIP = 2.0  # seconds, at most, of a request and its answer once faults have stopped
+BOUND = 30.0 + 60.0  # lease and backoff cap
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run did. `violation` is None when every invariant held."""
+
+    plan: Plan
+    hash: str
+    story: str
+    violation: Violation | None
+    hours: float
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def run_seed(seed: int) -> Result:
+    """The run of this seed."""
+    return run_plan(draw(seed))
+
+
+def run_plan(plan: Plan) -> Result:
+    """One run; a violation is a result, anything else that goes wrong is raised."""
+    world = World(plan)
+    violation: Violation | None = None
+    try:
+        go(world)
+    except Violation as found:
+        violation = found
+    finally:
+        world.take_down()
+    trace = world.trace
+    hours = (world.loop.now - BEGAN) / 3600.0
+    return Result(plan, trace.hash, trace.story(), violation, hours, trace.counts)
+
+
+def go(world: World) -> None:
+    """The four parts."""
+    plan = world.plan
+    connect(world)
+    world.calling = True
+    for number in range(1, plan.machines + 1):
+        if number in world.machines:
+            world.callers.begin(world.machines[number])
+        else:
+            world.boot(number)
+    mischief = Mischief(world)
+    world.fates.rates = dict(plan.rates)
+    world.loop.spawn("world", mischief.run())
+    world.pass_time(plan.hours * 3600.0)
+    calm(world, mischief)
+    for hotel in world.hotels:
+        for number in sorted(world.machines):
+            must_serve(world, world.machines[number], hotel)
+    no_secret_rests(world)
+
+
+def connect(world: World) -> None:
+    """Every hotel approves, over machine 1."""
+    machine = world.boot(1)
+    for hotel in world.hotels:
+        hotel.connection_id = str(world.do(machine, _connected(world, machine, hotel)))
+
+
+async def _connected(world: World, machine: Machine, hotel: Hotel) -> str:
+    begun = await machine.authorizer.begin()
+    code, state = world.vendor.approve(begun.url, hotel.property_id)
+    finished = await machine.authorizer.finish(code=code, state=state)
+    return finished.connection.id
+
+
+def calm(world: World, mischief: Mischief) -> None:
+    """Faults stop: nothing new is lost, what is under way lands, everybody runs and knows the secret."""
+    world.trace.say("world", "faults stop")
+    mischief.over = True
+    world.calling = False
+    world.fates.rates = {}
+    world.fates.denies = 0.0
+    world.fates.script = {}
+    world.points.calm()
+    world.disk.busy = False
+    world.loop._paused.clear()
+    for number, machine in list(world.machines.items()):
+        if world.secrets[0] != machine.world.apps["default"].secrets[0].reveal():
+            world.kill(number)
+    mischief.start_missing()
+    for number in list(world.machines):  # callers of the faulty part are gone with their processes
+        world.kill(number)
+    mischief.start_missing()
+    world.pass_time(LANDING)
+
+
+def must_serve(world: World, machine: Machine, hotel: Hotel) -> None:
+    """I10: a living hotel serves within lease, backoff cap and (kept + 4) round trips; a dead one is told so."""
+    began = world.loop.now
+    kept = max((len(one.tokens) for one in world.invariants.rest.grants().values()
+                if one.connection_id == hotel.connection_id), default=1)  # fmt: skip
+    bound = BOUND + (kept + 4) * ROUND_TRIP
+    while True:
+        ended = str(world.do(machine, world.callers.call(machine, hotel)))
+        living = lives(world, hotel)  # under V7 a request that lands late may end it meanwhile
+        if ended == "served" or (not living and ended in {"reauthorization_required", "dead grant"}):
+            return
+        if ended == "reauthorization_required":
+            world.trace.violate("I10", f"{hotel.connection_id} lives and is said to need a new approval")
+        waited = world.loop.now - began
+        if waited > (bound if living else 2 * bound + 60.0):
+            world.trace.violate("I10", f"{hotel.connection_id} is not served after {waited:.0f} s ({ended})")
+        world.pass_time(1.0)
+
+
+def lives(world: World, hotel: Hotel) -> bool:
+    """Whether the vendor accepts something of what speaks for this connection."""
+    stored = [one for one in world.invariants.rest.grants().values() if one.connection_id == hotel.connection_id]
+    speaking = [one for one in stored if one.role in {"active", "candidate"}]
+    return any(value in world.vendor.accepted(value) for one in speaking for value in one.values)
+
+
+def no_secret_rests(world: World) -> None:
+    """I9: no token that was ever issued is in the files in plain text."""
+    image = b"".join(bytes(blob.data) for blob in world.disk.files.values())
+    if b"access-" in image or b"refresh-" in image or b"secret-sim" in image:
+        world.trace.violate("I9", "a secret rests in plain text")

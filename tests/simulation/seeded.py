@@ -1,0 +1,172 @@
+"""Seeded bugs of the protocol and the wire: each replaces one attribute for as long as a `Patch` lasts."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from tests.simulation.patch import Patch
+
+from cloudbeds_auth.core import refusals
+from cloudbeds_auth.core.answers import Ambiguous, Refused, RefusedClient
+from cloudbeds_auth.core.refresh import Next
+from cloudbeds_auth.core.refusals import Proof
+from cloudbeds_auth.ports.store import Counted, Written
+from cloudbeds_auth.store.sql import grants
+from cloudbeds_auth.vault import candidates as candidates_module
+from cloudbeds_auth.vault import commit as commit_module
+from cloudbeds_auth.vault import flight as flight_module
+from cloudbeds_auth.vault import refresh as refresh_module
+from cloudbeds_auth.wire import policy
+from cloudbeds_auth.wire import token_endpoint as endpoint_module
+from cloudbeds_auth.wire import vendor as vendor_module
+
+
+def nothing(patch: Patch) -> None:
+    """The code as it is; the world is what is wrong."""
+
+
+def use_before_commit(patch: Patch) -> None:
+    sound = patch.of(commit_module.Committer, "_write")
+
+    async def write(self: Any, lease: Any, row: Any, hand: Any) -> Any:
+        await self._world.vendor.userinfo(hand.pair.access)
+        return await sound(self, lease, row, hand)
+
+    patch.put(commit_module.Committer, "_write", write)
+
+
+def discard_at_epoch_change(patch: Patch) -> None:
+    sound = patch.of(commit_module.Committer, "_write")
+
+    async def write(self: Any, lease: Any, row: Any, hand: Any) -> Any:
+        written = await sound(self, lease, row, hand)
+        return Written.GENERATION_MOVED if written is Written.EPOCH_MOVED else written
+
+    patch.put(commit_module.Committer, "_write", write)
+
+
+def parent_first(patch: Patch) -> None:
+    sound = patch.of(refresh_module, "candidates")
+    patch.put(refresh_module, "candidates", lambda tokens: sound(tokens)[::-1])
+
+
+def not_found_is_proof(patch: Patch) -> None:
+    sound = patch.of(vendor_module, "judge_userinfo")
+    patch.put(vendor_module, "judge_userinfo", lambda status, *rest: Proof() if status == 404 else sound(status, *rest))
+
+
+def prune_before_proof(patch: Patch) -> None:
+    sound = patch.of(commit_module.Committer, "_publish")
+
+    async def publish(self: Any, flight: Any, stored: Any, chosen: Any) -> Any:
+        await self.confirm(stored)
+        return await sound(self, flight, stored, chosen)
+
+    patch.put(commit_module.Committer, "_publish", publish)
+
+
+def no_probe(patch: Patch) -> None:
+    sound = patch.of(refresh_module, "decide")
+
+    def decide(*parts: Any) -> Next:
+        step: Next = sound(*parts)
+        return Next.SEND if step is Next.PROBE else step
+
+    patch.put(refresh_module, "decide", decide)
+
+
+def ambiguous_falls_through(patch: Patch) -> None:
+    sound = patch.of(refresh_module.Refresher, "_settle")
+
+    async def settle(self: Any, at: Any, fence: Any, row: Any, answer: Any) -> Any:
+        return None if isinstance(answer, Ambiguous) else await sound(self, at, fence, row, answer)
+
+    patch.put(refresh_module.Refresher, "_settle", settle)
+
+
+def no_reread(patch: Patch) -> None:
+    sound = patch.of(refresh_module.Refresher, "_settle")
+    counted = patch.of(grants, "count_refusal")
+
+    async def settle(self: Any, at: Any, fence: Any, row: Any, answer: Any) -> Any:
+        ended = await sound(self, at, fence, row, answer)
+        return None if isinstance(answer, Refused) else ended
+
+    def count(now: Any, *parts: Any, **more: Any) -> Any:
+        found = yield from counted(now, *parts, **more)
+        return Counted.MARKED if found is Counted.MOVED else found
+
+    patch.put(refresh_module.Refresher, "_settle", settle)
+    patch.put(grants, "count_refusal", count)
+
+
+def waiter_cancels_leader(patch: Patch) -> None:
+    sound = patch.of(flight_module.Flights, "ask")
+
+    async def ask(self: Any, asked: Any) -> Any:
+        try:
+            return await sound(self, asked)
+        except asyncio.CancelledError:
+            running = self.running(asked.grant_id)
+            if running is not None:
+                running.task.cancel()
+            raise
+
+    patch.put(flight_module.Flights, "ask", ask)
+
+
+def socket_left_open(patch: Patch) -> None:
+    sound = patch.of(policy, "ask")
+
+    async def ask(client: Any, request: Any, *, limit: int, deadline: float) -> Any:
+        going = asyncio.ensure_future(sound(client, request, limit=limit, deadline=1e5))
+        async with asyncio.timeout(deadline):
+            return await asyncio.shield(going)
+
+    patch.put(policy, "ask", ask)
+
+
+def network_in_transaction(patch: Patch) -> None:
+    sound = patch.of(commit_module.Committer, "_write")
+
+    async def write(self: Any, lease: Any, row: Any, hand: Any) -> Any:
+        connection = self._world.store._driver.file._connection
+        connection.execute("BEGIN")
+        try:
+            await self._world.vendor.userinfo(row.access)
+        finally:
+            with suppress(Exception):
+                connection.execute("ROLLBACK")
+        return await sound(self, lease, row, hand)
+
+    patch.put(commit_module.Committer, "_write", write)
+
+
+def pointer_first(patch: Patch) -> None:
+    sound = patch.of(candidates_module.Candidates, "resume")
+
+    async def resume(self: Any, connection_id: str) -> Any:
+        waiting = await self._world.store.candidate(connection_id)
+        if waiting is not None:
+            with suppress(Exception):
+                return await self._promote(waiting, Proof())
+        return await sound(self, connection_id)
+
+    patch.of(candidates_module.Candidates, "_promote")
+    patch.put(candidates_module.Candidates, "resume", resume)
+
+
+def secret_reset_marks(patch: Patch) -> None:
+    sound = patch.of(endpoint_module, "classify")
+
+    def classify(*parts: Any, **more: Any) -> Any:
+        answer = sound(*parts, **more)
+        return Refused(answer.reason) if isinstance(answer, RefusedClient) else answer
+
+    patch.put(endpoint_module, "classify", classify)
+
+
+def success_false_ignored(patch: Patch) -> None:
+    patch.put(refusals, "says_false", lambda value: False)

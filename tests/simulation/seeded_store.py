@@ -1,0 +1,125 @@
+"""Seeded bugs of the store: slots instead of a list, no lease, loose fences, lost syncs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.simulation.patch import Patch
+
+from cloudbeds_auth.core.nouns import Fence
+from cloudbeds_auth.ports.store import Attempt, Leased
+from cloudbeds_auth.store.sql import durability, grants, rows
+from cloudbeds_auth.store.sql.transactions import query, query_one
+
+
+def lost_sync(patch: Patch) -> None:
+    sound = patch.of(durability, "settle_pragmas")
+
+    def settle(connection: Any, **more: Any) -> None:
+        sound(connection, **more)
+        connection.execute("PRAGMA synchronous = OFF")
+
+    patch.put(durability, "settle_pragmas", settle)
+
+
+def no_lease(patch: Patch) -> None:
+    def take(now: Any, grant_id: str, owner: str, seconds: float, is_dead: Any) -> Any:
+        row = yield from query_one("grant", grant_id=grant_id)
+        return Leased(row["lease_epoch"]) if row else None
+
+    patch.put(grants, "take_lease", take)
+
+
+def _only(patch: Patch, *, sent: bool, old_child: bool) -> None:
+    """After the sound `_append`, keep of the older tokens only these."""
+    sound = patch.of(grants, "_append")
+
+    def append(grant_id: str, generation: int, token: Any, pair: Any, sealer: Any) -> Any:
+        before = yield from query("tokens", grant_id=grant_id)
+        result = yield from sound(grant_id, generation, token, pair, sealer)
+        after = yield from query("tokens", grant_id=grant_id)
+        if old_child and before[-1]["position"] != token.position:
+            value = sealer.open(before[-1]["sealed"], rows.token_place(
+                grant_id, before[-1]["position"], before[-1]["generation"]))  # fmt: skip
+            patch.of(grants, "_add_token")
+            last = after[-1]
+            new = sealer.open(last["sealed"], rows.token_place(grant_id, last["position"], last["generation"]))
+            yield from query("drop_tokens_after", grant_id=grant_id, position=-1)
+            yield from grants._add_token(grant_id, 1, generation, value, sealer)
+            yield from grants._add_token(grant_id, 2, generation, new, sealer)
+            return result
+        for row in after[:-1]:
+            if not (sent and row["position"] == token.position):
+                newer = [one for one in after if one["position"] > row["position"]]
+                yield from _drop_one(grant_id, row, newer, sealer)
+        return result
+
+    patch.put(grants, "_append", append)
+
+
+def _drop_one(grant_id: str, row: Any, newer: Any, sealer: Any) -> Any:
+    """There is no query that drops one token: drop it with what follows, and put that back."""
+    values = [
+        (one, sealer.open(one["sealed"], rows.token_place(grant_id, one["position"], one["generation"])))
+        for one in newer
+    ]
+    yield from query("drop_tokens_after", grant_id=grant_id, position=row["position"] - 1)
+    for one, value in values:
+        yield from grants._add_token(grant_id, one["position"], one["generation"], value, sealer)
+
+
+def one_slot(patch: Patch) -> None:
+    _only(patch, sent=False, old_child=False)
+
+
+def two_slots(patch: Patch) -> None:
+    _only(patch, sent=True, old_child=False)
+
+
+def refused_child_kept(patch: Patch) -> None:
+    sound = patch.of(grants, "_append")
+    _only(patch, sent=True, old_child=True)
+    broken = grants._append
+
+    def append(grant_id: str, generation: int, token: Any, pair: Any, sealer: Any) -> Any:
+        before = yield from query("tokens", grant_id=grant_id)
+        refused = bool(before) and before[-1]["position"] > token.position
+        return (yield from (broken if refused else sound)(grant_id, generation, token, pair, sealer))
+
+    patch.put(grants, "_append", append)
+
+
+def unfenced_confirm(patch: Patch) -> None:
+    sound = patch.of(grants, "confirm")
+
+    def confirm(now: Any, grant_id: str, generation: int) -> Any:
+        row = yield from query_one("grant", grant_id=grant_id)
+        return (yield from sound(now, grant_id, row["generation"] if row else generation))
+
+    patch.put(grants, "confirm", confirm)
+
+
+def delete_at_first_refusal(patch: Patch) -> None:
+    sound = patch.of(grants, "settle")
+
+    def settle(now: Any, fence: Any, attempt: Any, hold: float, detail: str) -> Any:
+        row = yield from query_one("grant", grant_id=fence.grant_id)
+        done = yield from sound(now, fence, attempt, hold, detail)
+        if done and attempt is Attempt.REFUSED and row and row["intent_position"]:
+            held = yield from query("tokens", grant_id=fence.grant_id)
+            if len(held) > 1:
+                yield from query("drop_tokens_after", grant_id=fence.grant_id, position=row["intent_position"] - 1)
+        return done
+
+    patch.put(grants, "settle", settle)
+
+
+def fence_not_checked(patch: Patch) -> None:
+    sound = patch.of(grants, "commit_pair")
+
+    def commit(now: Any, fence: Any, *parts: Any) -> Any:
+        row = yield from query_one("grant", grant_id=fence.grant_id)
+        loose = Fence(fence.grant_id, row["generation"], row["lease_epoch"]) if row else fence
+        return (yield from sound(now, loose, *parts))
+
+    patch.put(grants, "commit_pair", commit)

@@ -1,0 +1,168 @@
+"""The invariants at the moment of a sending: I1, I4, I8, I12, I13, and that an intent came first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tests.simulation.driver import SimDriver
+from tests.simulation.invariants import Invariants
+from tests.simulation.network import Exchange
+from tests.simulation.trace import Trace
+
+from cloudbeds_auth.store.sql.transactions import Statement
+
+
+@dataclass(slots=True)
+class Intent:
+    """A committed intent of one machine, not yet spent by a sending."""
+
+    grant: str
+    generation: int
+    refresh: str
+
+
+class Sendings:
+    """Told of every commit and of every request about to leave."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        invariants: Invariants,
+        drivers: Mapping[str, SimDriver],
+        alive: Callable[[str], bool],
+        faultless: bool,
+    ) -> None:
+        self.trace, self.invariants = trace, invariants
+        self._drivers, self._alive, self._faultless = drivers, alive, faultless
+        self._intents: dict[tuple[str, str], Intent] = {}  # by machine and grant: the newest one that is not spent
+        self._of_call: dict[str, list[Exchange]] = {}
+        self._of_code: dict[str, list[Exchange]] = {}
+        self._of_grant: dict[str, list[Exchange]] = {}
+        self.strangers: set[tuple[str, object]] = set()  # (grant, epoch) of leases that no refresh took
+        self._sends: dict[tuple[str, int], int] = {}
+
+    def committed(self, machine: str, statements: list[Statement]) -> None:
+        """A transaction of this machine is durable."""
+        names = [statement.name for statement in statements]
+        wrote = [name for name in names if name in TOLD]
+        if wrote:
+            self.trace.say(machine, "committed " + ", ".join(wrote))
+        for statement in statements:
+            if statement.name == "write_intent":
+                self._intended(machine, statement)
+            elif statement.name == "release_lease" and (
+                (str(statement.parameters["grant_id"]), statement.parameters["epoch"]) not in self.strangers
+            ):
+                self._released(machine, str(statement.parameters["grant_id"]))
+
+    def _intended(self, machine: str, statement: Statement) -> None:
+        grant_id, position = str(statement.parameters["grant_id"]), statement.parameters["position"]
+        stored = self.invariants.rest.grants().get(grant_id)
+        if stored is None or stored.intent != position:
+            return  # not durable: the sending will be found out
+        value = dict(stored.tokens).get(stored.intent or 0, "")
+        self._intents[machine, grant_id] = Intent(grant_id, stored.generation, value)
+
+    def _released(self, machine: str, grant_id: str) -> None:
+        """I6: a pair in hand is dropped only when the generation moved; it may be the only living one."""
+        stored = self.invariants.rest.grants().get(grant_id)
+        for exchange in self._of_grant.get(grant_id, []):
+            ours = exchange.machine == machine and exchange.access and exchange.read and not exchange.judged
+            if not ours or stored is None or stored.role not in {"active", "candidate"}:
+                continue
+            exchange.judged = True
+            if stored.generation == exchange.generation and stored.access != exchange.access:
+                told = self.trace.called(exchange.access)
+                self.trace.violate("I6", f"{told} was in hand of {machine} and is dropped")
+
+    def leaving(self, exchange: Exchange) -> None:
+        """A request is about to be sent."""
+        self.invariants.check()
+        self.trace.count("checks", 3)
+        driver = self._drivers.get(exchange.machine)
+        if driver is not None and driver.in_transaction:
+            self.trace.violate("I8", f"{exchange.machine} sends #{exchange.number} inside a transaction")
+        if exchange.target == "token":
+            if exchange.refresh:
+                self._refresh(exchange)
+            else:
+                self._code(exchange)
+        else:
+            self._bearer(exchange)
+
+    def _bearer(self, exchange: Exchange) -> None:
+        bearer = exchange.call.bearer or ""
+        if bearer not in self.invariants.ever_access:
+            self.trace.violate("I1", f"{self.trace.called(bearer)} is sent before its pair is durable")
+        if exchange.call_id:
+            before = self._of_call.setdefault(exchange.call_id, [])
+            for earlier in before:
+                if earlier.answered != 401:
+                    self.trace.violate("I13", f"call {exchange.call_id} is sent again though #{earlier.number} "
+                                       f"was answered {earlier.answered}")  # fmt: skip
+            before.append(exchange)
+
+    def _code(self, exchange: Exchange) -> None:
+        before = self._of_code.setdefault(exchange.code, [])
+        for earlier in before:
+            if earlier.sent and not earlier.refused_client:
+                self.trace.violate("I12", f"a code is exchanged twice: #{earlier.number} and #{exchange.number}")
+        before.append(exchange)
+
+    def _refresh(self, exchange: Exchange) -> None:
+        self.trace.count("refreshes")
+        intent = next(
+            (one for (machine, _), one in self._intents.items()
+             if machine == exchange.machine and one.refresh == exchange.refresh), None
+        )  # fmt: skip
+        if intent is None:
+            self.trace.violate("I1", f"{self.trace.called(exchange.refresh)} is sent without a durable intent")
+        assert intent is not None
+        del self._intents[exchange.machine, intent.grant]
+        exchange.generation, exchange.grant = intent.generation, intent.grant
+        before = self._of_grant.setdefault(intent.grant, [])
+        for earlier in before:
+            if earlier.flying:
+                self._together(earlier, exchange)
+        self._newer_ones_refused(intent, exchange, before)
+        before.append(exchange)
+        self._needed(intent, exchange)
+        key = (intent.grant, intent.generation)
+        self._sends[key] = self._sends.get(key, 0) + 1
+        if self._faultless and self._sends[key] > 1:
+            self.trace.violate("I4", f"{intent.grant} is refreshed twice at generation {intent.generation}")
+
+    def _newer_ones_refused(self, intent: Intent, exchange: Exchange, before: list[Exchange]) -> None:
+        """I4: child first, and only a definitive refusal moves on to an older R (rules 4 and 5)."""
+        stored = self.invariants.rest.grants()[intent.grant]
+        if stored.generation != intent.generation or exchange.refresh not in stored.values:
+            return  # it stood still between its intent and now
+        since = self.invariants.changed_at(intent.grant)
+        for newer in stored.values[stored.values.index(exchange.refresh) + 1 :]:
+            if not any(one.refresh == newer and one.refused and one.read and one.at >= since for one in before):
+                told, unsent = self.trace.called(exchange.refresh), self.trace.called(newer)
+                self.trace.violate("I4", f"{told} is sent, and {unsent} was not refused")
+
+    def _needed(self, intent: Intent, exchange: Exchange) -> None:
+        """I4: without faults no grant is refreshed whose access token works and is not nearly over."""
+        stored = self.invariants.rest.grants()[intent.grant]
+        theirs = self.invariants.vendor.grant_of(exchange.refresh)
+        if not self._faultless or theirs is None:
+            return
+        current, now = theirs.rotation.current, self.invariants.vendor._now()
+        young = now < current.issued_at + 0.8 * theirs.rotation.lifetime
+        if young and theirs.rotation.alive(stored.access, now):
+            self.trace.violate("I4", f"{intent.grant} is refreshed though {self.trace.called(stored.access)} works")
+
+    def _together(self, earlier: Exchange, exchange: Exchange) -> None:
+        """Two requests under way: of one process never, of two only when one stood still or lost its lease."""
+        if earlier.machine != exchange.machine and (earlier.disturbed or not self._alive(earlier.machine)):
+            return
+        self.trace.violate("I4", f"#{exchange.number} is sent while #{earlier.number} is under way")
+
+
+TOLD = frozenset(
+    {"take_lease", "write_intent", "settle", "commit_pair", "confirm", "count_first", "hold", "mark", "add_grant"}
+    | {"move_pointer", "set_role", "open_circuit", "close_circuit", "forget_access", "rebase"}
+)

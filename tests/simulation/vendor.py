@@ -1,0 +1,149 @@
+"""S of ROTATION section 4: the vendor, which is the simulator's own pure model, and a ledger of what it did.
+
+Requests are put to `cloudbeds_simulator.endpoints.act`, so bodies and rules are the simulator's. The ledger is what the
+invariants compare the store with: which pair was issued for which refresh token, what was refused, which access tokens
+were truly seen to work.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+from tests.simulation.trace import Trace
+
+from cloudbeds_simulator import endpoints
+from cloudbeds_simulator.answers import Answer
+from cloudbeds_simulator.calls import Call
+from cloudbeds_simulator.endpoints import Visit
+from cloudbeds_simulator.journal import Entry
+from cloudbeds_simulator.model import Model
+from cloudbeds_simulator.records import App, Grant, Hotel, User
+from cloudbeds_simulator.settings import Settings
+from cloudbeds_simulator.system import Clock
+
+CLIENT, SECRET, CALLBACK = "client-sim", "secret-sim-0", "http://localhost:7000/callback"
+SCOPES = ("read:hotel", "write:reservation")
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A pair given in answer to `sent`, a refresh token or a code; `exchange` is the number of the request."""
+
+    exchange: int
+    sent: str
+    access: str
+    refresh: str
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What the vendor did. `proofs`: access tokens that were shown a 2xx; `deaths`: (moment, access) of dead bodies."""
+
+    issues: list[Issue] = field(default_factory=list)
+    refusals: list[tuple[float, str]] = field(default_factory=list)
+    proofs: set[str] = field(default_factory=set)
+    deaths: list[tuple[float, str]] = field(default_factory=list)
+    rotated: dict[int, float] = field(default_factory=dict)
+    version: int = 0
+
+
+class Vendor:
+    """The server. `now()` is its own clock; it does not jump when ours does."""
+
+    def __init__(
+        self, trace: Trace, dice: random.Random, now: Callable[[], float], variant: str, lifetime: float, hotels: int
+    ) -> None:
+        self.trace = trace
+        self.ledger = Ledger()
+        self._dice = dice
+        self._now = now
+        self._clock = Clock(read=now)
+        self._entries = 0
+        self.outcome = ""  # of the last token request
+        self.model = Model(self._mint, Settings(variant=variant, expires_in=lifetime))
+        self.reset_secret(SECRET)
+        for number in range(1, hotels + 1):
+            user = User(str(number), "Ada", f"Hotel{number}", f"ada{number}@hotel.example")
+            self.model.add_hotel(Hotel(str(1000 + number), f"Hotel {number}", user))
+
+    def reset_secret(self, secret: str) -> None:
+        """The client secret is this one now."""
+        self.model.add_app(App(CLIENT, secret, "Simulated", frozenset({CALLBACK}), SCOPES))
+
+    def approve(self, url: str, property_id: str) -> tuple[str, str]:
+        """What the hotel does at `url`: code and state that come back."""
+        wanted = parse_qs(urlsplit(url).query)
+        code = self.model.authorize(CLIENT, wanted["redirect_uri"][0], [property_id], SCOPES, self._now())
+        self.trace.name(code, f"code{len(self.model.codes)}")
+        return code, wanted["state"][0]
+
+    def grant_of(self, refresh: str) -> Grant | None:
+        """The grant that this refresh token belongs to."""
+        return self.model._by_refresh.get(refresh)
+
+    def accepted(self, refresh: str) -> tuple[str, ...]:
+        """The refresh tokens that its grant accepts now."""
+        grant = self.grant_of(refresh)
+        return grant.rotation.accepted if grant else ()
+
+    def act(self, number: int, call: Call, shown: int | None) -> Answer:
+        """Do what a request asks. `shown` is the status of the answer that a fault shows instead of this one."""
+        visit = self._visit(call)
+        revoked = [grant.number for grant in self.model.grants if grant.rotation.revoked]
+        answer = endpoints.act(visit, shown)
+        entry = visit.entry
+        if entry.target == "token":
+            self.outcome = entry.outcome
+            self._note_token(number, call, entry)
+        elif entry.outcome == "accepted" and call.bearer:
+            if shown is None and 200 <= answer.status < 300 and b'"success": false' not in answer.body:
+                self.ledger.proofs.add(call.bearer)
+        elif entry.outcome == "dead" and call.bearer:
+            self.ledger.deaths.append((self._now(), call.bearer))
+        for grant in self.model.grants:
+            if grant.rotation.revoked and grant.number not in revoked:
+                self.trace.say("server", f"REVOKES grant {grant.number} ({grant.ended})")
+                self.trace.count("revoked at the vendor")
+        self.ledger.version += 1
+        return answer
+
+    def refuse_unacted(self, call: Call, status: int) -> None:
+        """A gateway answers in the method's place; under V4 even that is a use of the token."""
+        endpoints.answered_unacted(self._visit(call), status)
+        self.ledger.version += 1
+
+    def _visit(self, call: Call) -> Visit:
+        self._entries += 1
+        entry = Entry(self._entries, self._now(), endpoints.target_of(call), call.method, call.path)
+        return Visit(call, self.model, entry, self._clock)
+
+    def _note_token(self, number: int, call: Call, entry: Entry) -> None:
+        sent = call.field("refresh_token") or call.field("code")
+        if entry.outcome == "issued" and entry.grant is not None and entry.ordinal is not None:
+            pair = self.model.grants[entry.grant - 1].rotation.pairs[entry.ordinal]
+            self.trace.name(pair.access_token, f"A{entry.grant}.{entry.ordinal}")
+            self.trace.name(pair.refresh_token, f"R{entry.grant}.{entry.ordinal}")
+            self.ledger.issues.append(Issue(number, sent, pair.access_token, pair.refresh_token))
+            self.ledger.rotated[entry.grant] = self._now()
+            again = " again" if entry.repeated else ""
+            called = f"{self.trace.called(pair.access_token)}, {self.trace.called(pair.refresh_token)}"
+            self.trace.say("server", f"#{number} {self.trace.called(sent)} -> ({called}){again}")
+        else:
+            if entry.outcome == "refused":
+                self.ledger.refusals.append((self._now(), sent))
+            self.trace.say("server", f"#{number} {self.trace.called(sent)} -> {entry.outcome} {entry.detail}")
+
+    def _mint(self, kind: str) -> str:
+        return f"{kind}-{self._dice.getrandbits(128):032x}"
+
+
+def call_of(method: str, raw_path: str, headers: Mapping[str, str], body: bytes) -> Call:
+    """A request as the simulator reads it."""
+    form: dict[str, list[str]] = {}
+    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        form = parse_qs(body.decode(), keep_blank_values=True)
+    titled = {name.title(): value for name, value in headers.items()}
+    return Call(method, raw_path, titled, body, form)
