@@ -11,6 +11,7 @@ LOCKING := --universal --python-version 3.11 --generate-hashes --no-header --no-
 WORKERS ?= auto
 TESTS ?= tests
 SECONDS ?= 60
+TRIALS ?= 500
 
 # The first interpreter that is new enough and can make virtual environments.
 define FIND_PYTHON
@@ -20,7 +21,7 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-.PHONY: help venv demo test system browser test-browser test-wheel prove lint types contract docs lock check clean
+.PHONY: help venv demo test system browser test-browser test-wheel prove crash test-crash lint types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,12 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 
 prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000
 	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2
+
+crash: venv ## SIGKILL at random microseconds over real SQLite: TRIALS=500
+	@$(BIN)/python -m tests.crash.kill --trials $(TRIALS) --workers 2
+
+test-crash: venv ## every kill point, paused and full-disk processes, over real SQLite
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/crash
 
 lint: venv ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-NEED_SYSTEM_PACKAGES = {"browser"}
+OWN_TARGETS = {"browser", "crash"}  # a browser is needed; thousands of kills take their time
 ROW = re.compile(r"^[FA]\d\d$")
 skipped: list[str] = []
 
@@ -22,8 +22,8 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Tests that need system packages have targets of their own: collected only when they are asked for by name."""
-    apart = collection_path.name in NEED_SYSTEM_PACKAGES and collection_path.parent == Path(__file__).parent
+    """Tests with a target of their own are collected only when they are asked for by name."""
+    apart = collection_path.name in OWN_TARGETS and collection_path.parent == Path(__file__).parent
     return True if apart and not any(collection_path.name in argument for argument in config.args) else None
 
 

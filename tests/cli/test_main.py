@@ -30,8 +30,8 @@ def test_help_everywhere(command: list[str], flag: str) -> None:
 @pytest.mark.parametrize("command", MODULES)
 def test_json_everywhere(command: str) -> None:
     """Every command has --json; of a group, every subcommand."""
-    subcommands = ("list", "show", "refresh", "disconnect") if command == "connections" else ("",)
-    for subcommand in subcommands:
+    groups = {"connections": ("list", "show", "refresh", "disconnect"), "database": ("adopt",)}
+    for subcommand in groups.get(command, ("",)):
         assert " --json " in invoke(*filter(None, (command, subcommand)), "--help").out
 
 

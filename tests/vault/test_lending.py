@@ -657,3 +657,17 @@ async def test_the_grant_is_replaced_again_and_again(stage: Stage) -> None:
     with pytest.raises(RefreshPending):
         await lent(stage, grant)
     await stage.one.drain()
+
+
+async def test_a_token_known_to_be_dead_is_not_asked_about_again(stage: Stage) -> None:
+    """The first pass found A dead and lost its answer; the next one spends its turn on the refresh, not on a proof."""
+    grant = await stage.connected()
+    stage.vendor.thinks("A-1", DeadToken())
+    stage.endpoint.will(Ambiguous("lost"))
+    with pytest.raises(RefreshInDoubt):
+        await stage.one.refresh(grant.id, 1, rejected=1)
+    assert stage.vendor.asked == ["A-1"]
+    await stage.clock.sleep(120.0)
+    stage.endpoint.will(issued(2))
+    assert (await stage.one.refresh(grant.id, 1, rejected=1)).grant.access.reveal() == "A-2"
+    assert stage.vendor.asked.count("A-1") == 1

@@ -64,12 +64,15 @@ async def _show(out: Output, folder: Path, variant: str, stay: bool) -> bool:
     from cloudbeds_auth.cli.demo_steps import Journey
 
     steps: list[Step] = []
+    interrupted: list[signal.Signals] = []
 
     def told(step: Step) -> None:
         steps.append(step)
         out.step(step.ok, step.name, step.detail)
+        if interrupted:  # a library on the way may have taken the cancellation for its own
+            raise asyncio.CancelledError
 
-    async with _staged(folder, variant) as stage:
+    async with _staged(folder, variant, interrupted) as stage:
         journey = Journey(stage, variant)
         held = await journey.run(told)
         if not held:
@@ -81,14 +84,20 @@ async def _show(out: Output, folder: Path, variant: str, stay: bool) -> bool:
 
 
 @asynccontextmanager
-async def _staged(folder: Path, variant: str) -> AsyncIterator[Stage]:
-    """A stage that is cleared whatever happens; SIGTERM counts as Ctrl-C."""
+async def _staged(folder: Path, variant: str, interrupted: list[signal.Signals]) -> AsyncIterator[Stage]:
+    """A stage that is cleared whatever happens; SIGTERM counts as Ctrl-C, and each is noted in `interrupted`."""
     from cloudbeds_auth.cli.demo_stage import Stage
     from cloudbeds_auth.system import SystemClock, SystemEntropy
 
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - we run in one
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+    def stop(number: signal.Signals) -> None:
+        interrupted.append(number)
+        task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     stage = Stage(folder, variant, SystemClock(), SystemEntropy())
     try:
         yield stage

@@ -79,6 +79,7 @@ class Refresher:
         self._leases = Leases(world)
         self._budget = Budget(world)
         self._committer = Committer(world, circuits, self._leases)
+        self._dead: dict[str, int] = {}  # by grant, the generation whose access token was answered 401
         self.flights = Flights(world, self._until_served)
 
     async def refresh(self, ask: Ask) -> Served:
@@ -137,6 +138,9 @@ class Refresher:
             raise ReauthorizationRequired(connection_id=row.connection_id)
         if step is Next.HELD_BACK:
             return self._held_back(row, ask)
+        if step is Next.PROBE and self._dead.get(row.id) == row.generation:
+            # It was asked about before, and the turn at the vendor is better spent on the refresh.
+            return await self._send(at, replace(row, valid_for=0.0))
         if step in {Next.PROBE, Next.KEY_PROBE}:
             return await self._probe(at, row, key=step is Next.KEY_PROBE)
         return await self._send(at, row)
@@ -170,7 +174,8 @@ class Refresher:
             case DeadToken():
                 if key:
                     return await self._count(at, row, REVOKED)
-                # Known dead: whatever happens next, it is not served again in this flight.
+                # Known dead: whatever happens next, it is not served again in this flight, nor asked about in the next.
+                self._dead[row.id] = row.generation
                 return await self._send(at, replace(row, valid_for=0.0))
             case DeadGrant(reason):
                 return await self._count(at, replace(row, valid_for=0.0), reason)

@@ -71,6 +71,11 @@ class SqliteFile:
             durability.settle_pragmas(connection, version=self._version)
             self._migrate(connection)
             self._file = self._identity()
+        except (apsw.BusyError, apsw.LockedError) as error:
+            raise StoreUnavailable(
+                f"the database at {self.path} is held by another program: {_said(error)}",
+                next_step="end the other program, or start again when it is done",
+            ) from error
         except (apsw.Error, OSError) as error:
             raise ConfigurationError(
                 f"the database at {self.path} cannot be opened: {_said(error)}",

@@ -1,0 +1,184 @@
+"""Locked, full, starved: what stands in the way of a write, before the intent and with a pair in hand.
+
+The tests with a tmpfs are collected only where this user may mount; nothing here is skipped.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tests.crash import marks
+from tests.crash.conftest import LaneOf
+from tests.crash.disks import fill, may_mount, small_disk
+from tests.crash.lane import Lane, lane
+from tests.crash.nursery import Child
+
+MOUNTS = may_mount()
+BUSY = 60  # milliseconds that one statement waits here, instead of five seconds
+HELD = 0.4  # seconds that somebody else holds the database: longer in proportion than 30 s are to 5 s
+
+VARIANTS = pytest.mark.parametrize("variant", ["V0/n", "V2/n"])
+
+
+def kinds(errors: list[str]) -> list[str]:
+    """The names of the errors."""
+    return [error.split(":")[0] for error in errors]
+
+
+def locked_by_another(held: Lane) -> Child:
+    """Another process, inside BEGIN EXCLUSIVE."""
+    locker = held.fork("lock")
+    assert locker.wait_for(marks.OPEN)
+    return locker
+
+
+def accepted(entries: list[dict[str, object]]) -> list[object]:
+    """The pairs whose access token was used, by the vendor's count."""
+    return [entry["ordinal"] for entry in entries if entry["outcome"] == "accepted"]
+
+
+@VARIANTS
+@pytest.mark.row("F55")
+def test_locked_before_the_intent_nothing_is_sent(variant: str, lane_of: LaneOf) -> None:
+    """Longer than a statement waits: 503 store_unavailable, no refresh at the vendor; a later call heals."""
+    held = lane_of(variant)
+    held.settled()
+    held.end_tokens()
+    after = held.last_entry()
+    caller = held.fork("call", 0, stop_at=marks.LEASED, busy_milliseconds=BUSY)
+    caller.stopped()
+    locker = locked_by_another(held)
+    caller.signal(signal.SIGCONT)
+    report = caller.end()
+    assert report is not None
+    assert (report.statuses, kinds(report.errors)) == ([], ["StoreUnavailable"])
+    assert not held.refreshes(after)
+    locker.kill()
+    held.served()
+    assert len(held.refreshes(after)) == 1
+
+
+@VARIANTS
+@pytest.mark.row("F55")
+def test_locked_with_the_pair_in_hand_it_waits_unused(variant: str, lane_of: LaneOf) -> None:
+    """The commit is tried again for as long as it takes; the token is used by nobody before; one refresh."""
+    held = lane_of(variant)
+    generation = held.settled()["generation"]
+    held.end_tokens()
+    after = held.last_entry()
+    caller = held.fork("call", 0, stop_at=marks.PARSED, busy_milliseconds=BUSY)
+    caller.stopped()
+    locker = locked_by_another(held)
+    caller.signal(signal.SIGCONT)
+    time.sleep(HELD)
+    assert caller.wait_for(marks.WAITING, 2)
+    assert held.row()["generation"] == generation
+    assert not accepted(held.journal(after))
+    locker.kill()
+    _heals_with_one_refresh(held, caller, generation, after)
+
+
+def _heals_with_one_refresh(held: Lane, caller: Child, generation: int, after: int) -> None:
+    """The caller may have given up waiting; the pair is committed all the same, and nothing is asked twice."""
+    report = caller.end()
+    assert report is not None
+    assert report.statuses == [200] or kinds(report.errors) == ["RefreshPending"], report
+    assert held.row()["generation"] == generation + 1
+    held.served()
+    assert [entry["outcome"] for entry in held.refreshes(after)] == ["issued"]
+
+
+@VARIANTS
+@pytest.mark.row("F56")
+def test_full_before_the_intent_no_refresh_is_sent(variant: str, lane_of: LaneOf) -> None:
+    """A refresh fails before anything is sent; the stored token stays usable, and the next process refreshes."""
+    held = lane_of(variant)
+    generation = held.settled()["generation"]
+    after = held.last_entry()
+    report = held.do("refresh+call", 0, full_at=marks.LEASED)
+    assert report.statuses == [200]
+    assert kinds(report.errors)[:1] == ["StoreUnavailable"]
+    assert not held.refreshes(after)
+    assert held.row()["generation"] == generation
+    held.end_tokens()
+    held.served()
+
+
+@VARIANTS
+@pytest.mark.row("F57")
+def test_full_at_the_commit_the_pair_waits(variant: str, lane_of: LaneOf) -> None:
+    """The pair stays in memory, unused, and is committed when there is room again; one refresh."""
+    held = lane_of(variant)
+    generation = held.settled()["generation"]
+    held.end_tokens()
+    after = held.last_entry()
+    caller = held.fork("call", 0, full_at=marks.PARSED)
+    assert caller.wait_for(marks.WAITING, 2)
+    assert held.row()["generation"] == generation
+    assert not accepted(held.journal(after))
+    caller.signal(signal.SIGUSR1)
+    _heals_with_one_refresh(held, caller, generation, after)
+
+
+@VARIANTS
+@pytest.mark.row("F57")
+def test_killed_while_the_pair_waits_the_parent_heals(variant: str, lane_of: LaneOf) -> None:
+    """The pair dies with the process that held it; the stored parent is accepted."""
+    held = lane_of(variant)
+    held.settled()
+    held.end_tokens()
+    victim = held.fork("call", 0, full_at=marks.PARSED)
+    assert victim.wait_for(marks.WAITING)
+    victim.kill()
+    held.served()
+
+
+@pytest.mark.row("F57")
+def test_a_full_disk_is_not_ready(lane_of: LaneOf) -> None:
+    """The check behind readiness makes a real write, and says that it failed."""
+    assert kinds(lane_of("V2/n").do("check", full_at=marks.OPEN, victim=False, hotels=()).errors)[:1] == [
+        "StoreUnavailable"
+    ]
+
+
+@pytest.mark.parametrize("mark", [marks.LEASED, marks.INTENT, marks.PARSED])
+@pytest.mark.row("F79")
+def test_without_file_descriptors_a_later_call_heals(mark: str, lane_of: LaneOf) -> None:
+    """EMFILE before the intent, before the request, with the pair in hand: nothing half-published, nothing lost."""
+    held = lane_of("V2/n")
+    held.settled()
+    held.end_tokens()
+    report = held.do("call", 0, starved_at=mark)
+    assert report.statuses in ([], [200])
+    held.served()
+
+
+if MOUNTS:
+
+    @pytest.mark.parametrize("mark", [marks.LEASED, marks.PARSED])
+    @pytest.mark.row("F56", "F57")
+    def test_a_disk_that_is_really_full(mark: str, tmp_path: Path) -> None:
+        """ENOSPC of a small tmpfs: before the intent nothing is sent; with the pair in hand it is committed later."""
+        with small_disk(tmp_path / "disk") as disk, lane(disk) as held:
+            generation = held.settled()["generation"]
+            held.end_tokens()
+            after = held.last_entry()
+            # A log that is as large as it was allowed to grow before: the next write needs a new page.
+            held.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            caller = held.fork("call", 0, stop_at=mark)
+            caller.stopped()
+            filler = fill(disk)
+            caller.signal(signal.SIGCONT)
+            if mark == marks.LEASED:
+                report = caller.end()
+                assert report is not None
+                assert len(held.refreshes(after)) == (0 if "StoreUnavailable" in kinds(report.errors) else 1)
+                filler.unlink()
+                held.served()
+            else:
+                caller.wait_for_any(marks.WAITING + marks.SERVED)
+                filler.unlink()
+                _heals_with_one_refresh(held, caller, generation, after)

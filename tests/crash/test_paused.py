@@ -1,0 +1,107 @@
+"""SIGSTOP past the lease, and on again: the epoch moved, the generation moved, or nothing did (F48)."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from tests.crash import marks
+from tests.crash.conftest import LaneOf
+from tests.crash.lane import Lane
+from tests.crash.nursery import Child
+
+PAST_THE_LEASE = 0.5  # seconds; a lease is 1.5 deadlines, and the deadline 0.3 s
+
+pytestmark = [pytest.mark.row("F48"), pytest.mark.parametrize("variant", ["V0/n", "V2/n"])]
+
+
+def paused(lane: Lane, mark: str) -> tuple[Child, int, int]:
+    """A process that stopped at this mark longer than its lease; the generation, and the journal's number, before."""
+    generation = lane.settled()["generation"]
+    lane.end_tokens()
+    after = lane.last_entry()
+    sleeper = lane.fork("call", 0, stop_at=mark)
+    sleeper.stopped()
+    time.sleep(PAST_THE_LEASE)
+    return sleeper, generation, after
+
+
+def goes_on(sleeper: Child, *errors: str) -> None:
+    """The process runs on to its end: it is served, or told 503, having slept for longer than a caller waits."""
+    sleeper.signal(signal.SIGCONT)
+    report = sleeper.end()
+    assert report is not None
+    told = [error.split(":")[0] for error in report.errors]
+    assert (report.statuses, told) == ([200], []) or (not report.statuses and told[0] in (*errors, "RefreshPending"))
+
+
+def take_the_lease_and_die(lane: Lane) -> None:
+    """The epoch moves, and nothing else."""
+    thief = lane.fork("call", 0, stop_at=marks.LEASED)
+    thief.stopped()
+    thief.kill()
+
+
+@pytest.mark.parametrize("mark", [marks.PARSED, marks.IN_TRANSACTION])
+def test_with_the_pair_in_hand_and_nobody_else(mark: str, variant: str, lane_of: LaneOf) -> None:
+    """K6, K7: it commits what it holds, and nothing is asked twice."""
+    lane = lane_of(variant)
+    sleeper, generation, after = paused(lane, mark)
+    goes_on(sleeper)
+    assert lane.row()["generation"] == generation + 1
+    assert [entry["outcome"] for entry in lane.refreshes(after)] == ["issued"]
+
+
+def test_with_the_pair_in_hand_and_the_lease_taken(variant: str, lane_of: LaneOf) -> None:
+    """K6, only the epoch moved: the pair is kept, the lease taken again, committed; one refresh."""
+    lane = lane_of(variant)
+    sleeper, generation, after = paused(lane, marks.PARSED)
+    epoch = lane.row()["lease_epoch"]
+    take_the_lease_and_die(lane)
+    goes_on(sleeper)
+    row = lane.row()
+    assert (row["generation"], row["committed_epoch"]) == (generation + 1, epoch + 2)
+    assert [entry["outcome"] for entry in lane.refreshes(after)] == ["issued"]
+    lane.served()
+
+
+def test_with_the_pair_in_hand_and_the_refresh_done_by_another(variant: str, lane_of: LaneOf) -> None:
+    """K6, the generation moved: its own pair is dropped, the stored one is used."""
+    lane = lane_of(variant)
+    sleeper, generation, after = paused(lane, marks.PARSED)
+    lane.served()
+    assert lane.row()["generation"] == generation + 1
+    goes_on(sleeper)
+    assert lane.row()["generation"] == generation + 1
+    assert [entry["outcome"] for entry in lane.refreshes(after)] == ["issued", "issued"]
+    lane.served()
+
+
+def test_inside_the_transaction_others_wait_and_send_nothing(variant: str, lane_of: LaneOf) -> None:
+    """K7: the database is locked by whoever sleeps; another process is told so, and sends nothing."""
+    lane = lane_of(variant)
+    other = lane.fork("call", 0, stop_at=marks.OPEN, busy_milliseconds=100)
+    other.stopped()
+    sleeper, generation, after = paused(lane, marks.IN_TRANSACTION)
+    other.signal(signal.SIGCONT)
+    report = other.end()
+    assert report is not None
+    assert [error.split(":")[0] for error in report.errors] == ["StoreUnavailable"]
+    assert len(lane.refreshes(after)) == 1
+    goes_on(sleeper)
+    assert lane.row()["generation"] == generation + 1
+
+
+@pytest.mark.parametrize("meanwhile", ["nobody", "lease taken", "refreshed"])
+def test_before_the_answer_was_read(meanwhile: str, variant: str, lane_of: LaneOf) -> None:
+    """K3: the answer lies in the socket, or its deadline is over when it runs on: 200, or 503 and later healed."""
+    lane = lane_of(variant)
+    sleeper, _, after = paused(lane, marks.SENT)
+    if meanwhile == "lease taken":
+        take_the_lease_and_die(lane)
+    elif meanwhile == "refreshed":
+        lane.served()
+    goes_on(sleeper, "RefreshInDoubt", "TokenEndpointUnavailable")
+    lane.served()
+    assert len(lane.refreshes(after)) <= 3
