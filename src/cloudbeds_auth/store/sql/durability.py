@@ -15,6 +15,7 @@ FIRST_SOUND_WAL = 3_051_003  # SQLite 3.51.3, as sqlite_lib_version counts
 APPLICATION_ID = 0x0C10DBED  # names the file as ours in its header
 FULL, EXTRA = 2, 3  # of `synchronous`
 MEMORY = 2  # of `temp_store`
+MOST_SWITCHES = 100  # of processes that start together on a new database
 
 
 def version_number() -> int:
@@ -27,7 +28,7 @@ def settle_pragmas(connection: apsw.Connection, *, version: int) -> None:
     """Make the connection durable and read back that it is; raises ConfigurationError naming the setting."""
     sound = version >= FIRST_SOUND_WAL
     journal, synchronous = ("wal", FULL) if sound else ("delete", EXTRA)
-    _must_be(connection, "journal_mode", journal)
+    _switch_journal(connection, journal)
     _must_be(connection, "synchronous", synchronous)
     for setting in ("foreign_keys", "secure_delete", "fullfsync", "checkpoint_fullfsync"):
         _must_be(connection, setting, 1)
@@ -52,6 +53,19 @@ def claim_file(connection: apsw.Connection, path: str) -> None:
             )
     finally:
         connection.execute("COMMIT")
+
+
+def _switch_journal(connection: apsw.Connection, journal: str) -> None:
+    """Set the journal mode. SQLite never waits for a lock to do that: we wait for our turn to write, and try again."""
+    for _ in range(MOST_SWITCHES):
+        try:
+            _must_be(connection, "journal_mode", journal)
+        except apsw.BusyError:
+            connection.execute("BEGIN IMMEDIATE")  # waits, as long as the busy timeout says
+            connection.execute("COMMIT")
+        else:
+            return
+    _must_be(connection, "journal_mode", journal)
 
 
 def _must_be(connection: apsw.Connection, setting: str, wanted: int | str) -> None:
