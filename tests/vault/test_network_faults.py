@@ -48,13 +48,13 @@ async def test_a_server_error_is_ambiguous_whether_it_acted_or_not(
         assert holds(sim, await stored(vault, connection.id))
         assert (await served(vault, connection.id)).status_code == 200
         kinds = [event.kind for event in await vault.events(connection.id)]
-        assert kinds.count("answer_lost") == 1
+        assert "answer_lost" in kinds
         assert "reauthorization_required" not in kinds
 
 
 async def landed(sim: Vendor, requests: int) -> None:
     """Until the vendor has acted on so many refreshes, the network's own copies included."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while sum(one.outcome != "pending" for one in sim.token_requests()) < requests:
             await asyncio.sleep(0.01)
 
@@ -94,7 +94,7 @@ async def test_a_duplicate_that_lands_after_the_first_use_has_no_effect(tmp_path
 @pytest.mark.row("F17")
 async def test_under_v3_a_late_duplicate_costs_the_approval_and_says_so(tmp_path: Path) -> None:
     """The stated residual: a server that revokes on reuse revokes; the hotel is told to reconnect, and can."""
-    async with both(tmp_path, "V3/n", deadline=0.08) as (sim, vault):
+    async with both(tmp_path, "V3/n", UNHURRIED) as (sim, vault):
         connection = await sim.connect(vault)
         sim.expire()
         sim.fault("duplicate", grant_type="refresh_token", seconds=0.3)

@@ -119,6 +119,8 @@ class Flights:
             async with asyncio.timeout(max(0.0, until - self._world.clock.steady())):
                 return await asyncio.shield(published)
         except TimeoutError:
+            if published.done():  # it ended in the same instant: its answer says more than "pending"
+                return published.result()
             raise RefreshPending(retry_after=self._world.timing.backoff_first) from None
 
     async def _landed(self, until: float, flight: Flight) -> None:
