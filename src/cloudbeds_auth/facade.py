@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +206,7 @@ class TokenVault:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access_token(connection_id, rejected=rejected)
 
-        lender = Lender(fetch, blocking(self._loop, fetch), self.note_call)
+        lender = Lender(fetch, blocking(self._loop, fetch), self.note_call, self.carrying)
         return CloudbedsAuth(self.base_url, lender, replay_limit=self.settings.replay_limit)
 
     async def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
@@ -226,6 +226,13 @@ class TokenVault:
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
         self._loop.call_soon_threadsafe(self._engine.calls.note, token, method, path, status)
+
+    def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
+        """While a body is under way that cannot be sent again: a refresh that is due waits for it, up to its margin.
+
+        May be used from any thread.
+        """
+        return self._engine.world.streams.carrying(token)
 
     # --- looking
 

@@ -182,7 +182,12 @@ class TokenVault:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await asyncio.to_thread(ask, rejected)
 
-        lender = Lender(fetch, ask, lambda *call: self._now().vault.note_call(*call))
+        lender = Lender(
+            fetch,
+            ask,
+            lambda *call: self._now().vault.note_call(*call),
+            lambda token: self._now().vault.carrying(token),
+        )
         return CloudbedsAuth(self.base_url, lender, replay_limit=self._settings.replay_limit)
 
     def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -142,6 +143,8 @@ class FakeVault:
         self.exchanges: list[str] = []
         self.refreshes = 0
         self.rejections = 0
+        self.streams: list[int] = []
+        self.streams_ended = 0
         self.refresh_gate: asyncio.Event | None = None
         self.drained = False
         self.disconnected: list[tuple[str, bool]] = []
@@ -178,6 +181,12 @@ class FakeVault:
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int, /) -> None:
         self.calls.append((token.generation, method, path, status))
+
+    @contextmanager
+    def carrying(self, token: AccessToken, /) -> Iterator[None]:
+        self.streams.append(token.generation)
+        yield
+        self.streams_ended += 1
 
     async def create_link(
         self,

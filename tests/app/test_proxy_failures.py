@@ -75,6 +75,7 @@ async def test_streamed_body_is_not_replayed(service: Running[FakeVault], vendor
         assert answer.headers["Retry-After"] == "1"
         assert answer.headers["X-Cloudbeds-Auth-Code"] == "body_not_replayable"
     assert (len(vendor.seen), service.vault.refreshes) == (1, 1)
+    assert (service.vault.streams, service.vault.streams_ended) == ([1], 1), "a refresh that is due waits for it"
     async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"y" * size) as answer:
         assert await answer.json() == {"method": "POST", "size": size}
     assert vendor.seen[-1].header("content-length") == str(size)

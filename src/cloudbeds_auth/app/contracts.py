@@ -6,6 +6,7 @@ Tests give it a small vault in memory; production gives it the real one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from cloudbeds_auth.core.lifecycle import State
@@ -76,6 +77,10 @@ class Vault(Protocol):
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int, /) -> None:
         """One sending of this token, for the history; `status` 0: no answer came."""
+        ...
+
+    def carrying(self, token: AccessToken, /) -> AbstractContextManager[None]:
+        """While a body that cannot be sent again is under way with this token: a refresh that is due waits for it."""
         ...
 
     async def create_link(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -127,7 +128,8 @@ class Relay:
         status = 0
         try:
             content = b"" if call.body is None else call.body.content()
-            answer = await self._upstream.send(call.method, call.target, headers, content)
+            with nullcontext() if call.replayable else self._vault.carrying(token):
+                answer = await self._upstream.send(call.method, call.target, headers, content)
             status = answer.status
         except Unsent as error:
             raise UpstreamFailed(

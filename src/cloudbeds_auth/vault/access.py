@@ -187,6 +187,8 @@ class Access:
         now = self._world.clock.steady()
         if row.id in self._behind or self._rested.get(row.id, 0.0) > now:
             return
+        if self._world.streams.put_off(row, self._world.timing):
+            return
         self._rested[row.id] = now + self._world.timing.lease
         task = asyncio.create_task(self._behind_callers(row), name=f"refresh behind {row.id}")
         self._behind[row.id] = task

@@ -69,7 +69,7 @@ class Upkeep:
             return
         if row.role is Role.CANDIDATE:
             await self._candidates.resume(row.connection_id)
-        elif row.role is Role.ACTIVE:
+        elif row.role is Role.ACTIVE and not self._world.streams.put_off(row, self._world.timing):
             await self._refresh(row)
 
     async def _refresh(self, row: Grant) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloudbeds_auth.core.answers import Answer
 from cloudbeds_auth.core.budget import Limit
@@ -16,6 +16,7 @@ from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
+from cloudbeds_auth.vault.streams import Streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class World:
 
     `owner` names this process in leases; `public_url` is where our service answers; `reread_apps` brings `apps` up to
     date with the settings, which an operator may have mended while we run. `limit`: the vendor's rate for each client
-    id, over all processes; None: it is not kept.
+    id, over all processes; None: it is not kept. `streams` are this process's own.
     """
 
     clock: Clock
@@ -39,6 +40,7 @@ class World:
     public_url: str = ""
     reread_apps: Callable[[], None] = lambda: None
     limit: Limit | None = None
+    streams: Streams = field(default_factory=Streams)
 
     def app(self, name: str) -> App:
         """The registration of this name; raises InvalidRequest when there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,15 @@ SENT = "cloudbeds_auth.sent"  # marks a request that was answered once
 
 @dataclass(frozen=True, slots=True)
 class Lender:
-    """Where tokens come from, asked asynchronously or blocking, and the history of what they carried."""
+    """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
+
+    `carrying` is entered while a body that cannot be sent again is under way.
+    """
 
     fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
     fetch_blocking: Callable[[AccessToken | None], AccessToken]
     note: Callable[[AccessToken, str, str, int], None]
+    carrying: Callable[[AccessToken], AbstractContextManager[None]] = lambda token: nullcontext()
 
 
 class CloudbedsAuth(httpx2.Auth):
@@ -51,7 +55,8 @@ class CloudbedsAuth(httpx2.Auth):
                     step = flow.send(await self._lender.fetch(step.rejected))
                 else:
                     self._prepare(request, step)
-                    response = yield request
+                    with self._carrying(request, step):
+                        response = yield request
                     step = flow.send(self._answered(request, step, response))
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
@@ -67,7 +72,8 @@ class CloudbedsAuth(httpx2.Auth):
                     step = flow.send(self._lender.fetch_blocking(step.rejected))
                 else:
                     self._prepare(request, step)
-                    response = yield request
+                    with self._carrying(request, step):
+                        response = yield request
                     step = flow.send(self._answered(request, step, response))
 
     def _must_be_ours(self, request: httpx2.Request) -> None:
@@ -83,6 +89,9 @@ class CloudbedsAuth(httpx2.Auth):
         if SENT in request.extensions and not _in_memory(request):
             raise BodyNotReplayable
         request.headers["Authorization"] = f"Bearer {step.token.reveal()}"
+
+    def _carrying(self, request: httpx2.Request, step: Send) -> AbstractContextManager[None]:
+        return nullcontext() if _in_memory(request) else self._lender.carrying(step.token)
 
     def _answered(self, request: httpx2.Request, step: Send, response: httpx2.Response) -> Answered:
         request.extensions = {**request.extensions, SENT: True}
