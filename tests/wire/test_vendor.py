@@ -41,13 +41,13 @@ async def judged(respond: Respond, deadline: float = 20.0) -> Verdict:
 
 
 async def test_userinfo_request() -> None:
-    """The proof call is a plain GET with the bearer and no cookie, over one kept connection."""
+    """The proof call is a plain GET with the bearer and no cookie, over a connection of its own (F18)."""
     head = "Set-Cookie: session=1\r\n"
     async with vendor(answer(json.dumps(USER), head=head)) as (made, server):
         port: Vendor = made
         for _ in range(3):
             assert await port.userinfo(ACCESS) == Proof(User("123", "Ada Hotelier", "ada@example.com"))
-        assert server.connections == 1
+        assert server.connections == 3
         for peer in server.peers:
             assert peer.line == "GET /api/v1.3/userinfo"
             assert peer.head["authorization"] == "Bearer a1"

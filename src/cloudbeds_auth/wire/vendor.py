@@ -15,7 +15,6 @@ from cloudbeds_auth.core.refusals import Inconclusive, Verdict, dead_grant, judg
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.wire import policy
 
-IDLE_CONNECTIONS = 4
 PAGE_SIZE = 100  # the vendor's largest
 MOST_PAGES = 50
 DEEPEST = 4  # `data` is a list, or a list of lists
@@ -107,9 +106,9 @@ class HttpVendor:
         params: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
     ) -> policy.Reply:
-        client = self._client = self._client or policy.client(
-            self._timing, self._transport, keep_alive=IDLE_CONNECTIONS
-        )
+        # A connection for each request: an answer that comes twice must not be taken for the next one's, and prove a
+        # token that never worked (F18).
+        client = self._client = self._client or policy.client(self._timing, self._transport, keep_alive=0)
         headers = {"Authorization": f"Bearer {access.reveal()}"}
         request = client.build_request(method, f"{self._api}/{name}", headers=headers, params=params, data=form)
         return await policy.ask(client, request, limit=limit, deadline=self._timing.deadline)
