@@ -61,7 +61,8 @@ class Ambiguous:
     retry_after: float | None = None
 
 
-Answer = Issued | Refused | RefusedClient | NotSent | Ambiguous
+Unissued = Refused | RefusedClient | NotSent | Ambiguous
+Answer = Issued | Unissued
 
 _REASONS = ("message", "error_description", "hint", "detail")
 _TRANSIENT = frozenset({408, 425, 429})

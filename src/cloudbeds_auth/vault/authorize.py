@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from dataclasses import replace
 
-from cloudbeds_auth.core.answers import Ambiguous, Issued, NotSent, Refused, RefusedClient
+from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.nouns import App, Begun, Finished, Link, Pair, moment
 from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.errors import (
@@ -217,8 +217,8 @@ class Authorizer:
                     if unsent == TRIES_UNSENT:
                         raise _unavailable(f"Cloudbeds could not be reached ({reason})")
                     await world.clock.sleep(backoff(unsent, world.timing, world.entropy.unit()))
-                case Ambiguous(reason):
-                    raise _unavailable(f"Cloudbeds' token endpoint gave no usable answer ({reason})")
+                case _:
+                    raise _unavailable(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})")
 
     async def _store(self, spent: Authorization, pair: Pair) -> str:
         """The grant is in hand and nowhere else: stored for as long as it takes."""

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient
+from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, Unissued
 from cloudbeds_auth.core.nouns import Fence, Grant
 from cloudbeds_auth.core.refresh import Ask, Next, backoff, candidates, decide, servable, unresolved
-from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof
+from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Proof
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
@@ -179,9 +179,9 @@ class Refresher:
                 return await self._send(at, replace(row, valid_for=0.0))
             case DeadGrant(reason):
                 return await self._count(at, replace(row, valid_for=0.0), reason)
-            case Inconclusive(reason):
+            case _:
                 return self._serve(row, ask, RefreshInDoubt(
-                    f"Cloudbeds could not be asked whether the token works ({reason})",
+                    f"Cloudbeds could not be asked whether the token works ({verdict.reason})",
                     connection_id=row.connection_id, retry_after=self._world.timing.backoff_first,
                 ))  # fmt: skip
 
@@ -230,7 +230,7 @@ class Refresher:
             return error
         return None
 
-    async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Answer) -> Served | Turn | None:
+    async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Unissued) -> Served | Turn | None:
         """Record an answer without a pair. None: this token is refused, go on with the next."""
         store = self._world.store
         match answer:
@@ -247,16 +247,14 @@ class Refresher:
                 error: Error = TokenEndpointUnavailable(
                     f"Cloudbeds could not be reached ({reason})", connection_id=row.connection_id, retry_after=hold
                 )
-            case Ambiguous(reason, retry_after):
-                hold = max(self._hold(row), retry_after or 0.0)
-                await store.settle(fence, Attempt.LOST, hold=hold, detail=reason)
+            case _:
+                hold = max(self._hold(row), answer.retry_after or 0.0)
+                await store.settle(fence, Attempt.LOST, hold=hold, detail=answer.reason)
                 error = RefreshInDoubt(
-                    f"Cloudbeds' token endpoint gave no usable answer ({reason})",
+                    f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})",
                     connection_id=row.connection_id,
                     retry_after=hold,
                 )
-            case _:
-                raise AssertionError(answer)
         return self._serve(row, at.ask, error)
 
     def _hold(self, row: Grant) -> float:
