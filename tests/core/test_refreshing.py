@@ -207,7 +207,7 @@ def test_stale_is_spread() -> None:
 def test_every_inequality_is_kept(deadline: float) -> None:
     """Whatever one deadline an operator sets, the order of the durations stays."""
     timing = Timing.of(deadline)
-    assert timing.connect <= timing.deadline < timing.wait < timing.lease
+    assert timing.connect < timing.deadline < timing.wait < timing.lease
     assert timing.poll < timing.renew < timing.lease / 2
     assert timing.deadline < timing.lease, "a lease outlives the exchange under it"
     assert timing.refusal_interval >= max(60.0, timing.lease + timing.deadline), "rule 12 has a floor"

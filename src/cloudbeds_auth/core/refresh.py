@@ -38,12 +38,13 @@ class Timing:
         """The durations in proportion to a token exchange of at most `deadline` seconds, the one that an operator sets.
 
         Rule 12 has a floor: between two refused passes lie 60 seconds, and a lease and a deadline, at least. A
-        connection may take as long as ever, within the deadline: how far Cloudbeds is does not shrink with it.
+        connection may take as long as ever, within three quarters of the deadline: how far Cloudbeds is does not shrink
+        with it, and one that never comes about must be told from an answer that does not.
         """
         timing = cls.scaled(deadline / 20.0)
         return replace(
             timing,
-            connect=min(cls().connect, timing.deadline),
+            connect=min(cls().connect, 0.75 * timing.deadline),
             poll=min(timing.poll, 0.25),
             refusal_interval=max(60.0, timing.lease + timing.deadline),
         )
