@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth import host, system
+from cloudbeds_auth import system
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
@@ -19,11 +18,11 @@ from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.observe import LogObserver, Telling, logs
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.store import instance, keys
-from cloudbeds_auth.store.sealing import AesGcmSealer
-from cloudbeds_auth.store.sql.sqlite import SqliteDriver
-from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.store.sql.transactions import Instant
+from cloudbeds_auth.store import keys
+from cloudbeds_auth.store.opening import adopt as adopt
+from cloudbeds_auth.store.opening import missing_files as missing_files
+from cloudbeds_auth.store.opening import open_store
+from cloudbeds_auth.store.opening import shown as shown
 from cloudbeds_auth.vault.access import Access
 from cloudbeds_auth.vault.authorize import Authorizer
 from cloudbeds_auth.vault.calls import CallRecorder
@@ -159,73 +158,6 @@ def _wire(
         token_endpoint=token_endpoint,
         vendor=vendor,
     )
-
-
-async def open_store(settings: Settings) -> SqlStore:
-    """The database of the settings, open and checked; raises ConfigurationError."""
-    path = settings.database_path
-    if not path.parent.exists():
-        host.private_folder(path.parent)
-    network = host.network_file_system(path.parent)
-    if network is not None and not settings.allow_network_fs:
-        raise ConfigurationError(
-            f"{path} is on a network file system ({network}), where SQLite's locks cannot be trusted",
-            next_step="move it to a local disk, or set CLOUDBEDS_AUTH_ALLOW_NETWORK_FS=true at your own risk",
-        )
-    has_rows = path.exists() and path.stat().st_size > 0
-    sealer = AesGcmSealer(keys.load_keys(settings, database_has_rows=has_rows))
-    driver = SqliteDriver(path, _host_clock())
-    await driver.open()
-    store = SqlStore(driver, sealer, system.is_dead)
-    try:
-        await store.open(partial(instance.recognise, identity=_identity(settings)))
-    except BaseException:
-        await store.close()
-        raise
-    return store
-
-
-async def adopt(settings: Settings) -> None:
-    """Make the database of the settings this installation's own, after the original is gone for good (rule 16)."""
-    driver = SqliteDriver(settings.database_path, _host_clock())
-    await driver.open()
-    try:
-        await driver.write(partial(instance.adopt, identity=_identity(settings)))
-    finally:
-        await driver.close()
-
-
-def _identity(settings: Settings) -> instance.Identity:
-    fresh = system.SystemEntropy().identifier("ins_")
-    return instance.identify(settings.database_path, settings.instance, fresh)
-
-
-def missing_files(settings: Settings) -> tuple[Path, ...]:
-    """What opening would make because it is not there yet: database, key file, admin token file, as the settings need.
-
-    Looks only; a database file without anything in it counts as missing. Raises ConfigurationError.
-    """
-    database = settings.database_path
-    missing = [] if _size(database) else [database]
-    wanted: list[Path] = []
-    if not settings.encryption_keys:
-        wanted.append(keys.key_file(database))
-    if settings.admin_token is None:
-        wanted.append(keys.admin_token_file(database))
-    return (*missing, *(path for path in wanted if _size(path) is None))
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; None when it is not there, or cannot be seen from here."""
-    with suppress(OSError):
-        return path.lstat().st_size
-    return None
-
-
-def _host_clock() -> Callable[[], Instant]:
-    """The clock of this host, under the name of this boot."""
-    clock, boot = system.SystemClock(), system.boot_id()
-    return lambda: Instant(clock.wall(), clock.steady(), boot)
 
 
 def metrics() -> Metrics:

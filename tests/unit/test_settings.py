@@ -109,12 +109,24 @@ def test_repr_shows_no_secret() -> None:
         "CLOUDBEDS_CLIENT_SECRET": "canary\x07bell",
         "CLOUDBEDS_AUTH_ADMIN_TOKEN": "canary-short",
         "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": "canary-key",
-        "CLOUDBEDS_AUTH_DATABASE_URL": "postgresql://user:canary-password@db/x",
+        "CLOUDBEDS_AUTH_DATABASE_URL": "postgresql://user:canary-password@db",
         "CLOUDBEDS_BASE_URL": "https://user:canary@api.cloudbeds.com",
     }
     found = problems(wrong)
     assert len(found) == len(wrong)
     assert "canary" not in "".join(found)
+
+
+def test_postgresql_needs_what_a_file_would_hold() -> None:
+    """Many machines share it: key and admin token come from the settings, and the URL's password is not shown."""
+    url = "postgresql://user:canary-password@db.example/hotels?sslmode=verify-full"
+    found = problems({"CLOUDBEDS_AUTH_DATABASE_URL": url})
+    assert [problem.split(":")[0] for problem in found] == [
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS", "CLOUDBEDS_AUTH_ADMIN_TOKEN",
+    ]  # fmt: skip
+    settings = read(AUTH_DATABASE_URL=url, AUTH_ADMIN_TOKEN=TOKEN, AUTH_ENCRYPTION_KEYS=KEY)
+    assert settings.is_postgres
+    assert "canary" not in repr(settings)
 
 
 def test_every_problem_at_once() -> None:
@@ -188,8 +200,9 @@ WRONG = {
         "sqlite:///:memory:",
         "sqlite:///x?mode=ro",
         "/x/y",
-        "postgresql://db/x",
-        "postgres://db/x",
+        "postgresql://db",
+        "postgres://db/",
+        "postgresql://db:port/x",
     ],
     "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": [
         "not base64!",

@@ -14,6 +14,8 @@ DAY = 86400.0
 KEEP_ALIVE = 30 * DAY  # Cloudbeds keeps an unused refresh token about this long
 KEEP_KEY_ALIVE = 20 * DAY  # … and disables an unused API key after a month
 SPREAD = 0.1  # of these: how much earlier, a different part for each grant
+HORIZON = KEEP_ALIVE + 10 * DAY  # nothing is ever due further ahead, by a wall clock that was not set back
+FURTHEST = 1800.0  # seconds; no lease, hold or turn reaches further: one that does is of a clock that was set back
 CANDIDATE = 60.0  # seconds until somebody else goes on with a grant that whoever received it did not prove
 
 

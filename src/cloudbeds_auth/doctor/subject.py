@@ -71,7 +71,7 @@ async def _open(subject: Subject, settings: Settings, stack: AsyncExitStack) -> 
     from cloudbeds_auth.system import SystemEntropy
 
     subject.missing = missing_files(settings)
-    if settings.database_path in subject.missing:
+    if not settings.is_postgres and settings.database_path in subject.missing:
         return
     if settings.admin_token is None and subject.missing:
         # Nobody is let in here, and opening would make the file: a token that is never told takes its place.

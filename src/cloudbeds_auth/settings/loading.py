@@ -82,10 +82,14 @@ def _contradictions(settings: Settings, failed: set[str], need: Need) -> Iterabl
         for attribute in ("client_id", "client_secret"):
             if not getattr(settings, attribute) and attribute not in failed:
                 yield _problem(attribute, "is not set")
-    if settings.admin_token is None and not is_loopback(settings.host) and "admin_token" not in failed:
+    listens_wide = not settings.is_postgres and not is_loopback(settings.host)
+    if settings.admin_token is None and listens_wide and "admin_token" not in failed:
         yield _problem("admin_token", "is required when CLOUDBEDS_AUTH_HOST is not this machine alone")
-    if settings.database_url.startswith("postgres"):
-        yield _problem("database_url", "PostgreSQL is not supported by this version yet")
+    if settings.is_postgres:
+        # Many machines share the database: a file made beside it on one of them would help no other.
+        for attribute in ("encryption_keys", "admin_token"):
+            if not getattr(settings, attribute) and attribute not in failed:
+                yield _problem(attribute, "is required with PostgreSQL")
 
 
 def _risks(settings: Settings) -> Iterable[str]:

@@ -115,8 +115,13 @@ class Settings(BaseModel):
         return Limit(rate_within(self.rate_limit)) if self.rate_limit else None
 
     @property
+    def is_postgres(self) -> bool:
+        """Whether the database is a PostgreSQL server."""
+        return not self.database_url.startswith("sqlite:///")
+
+    @property
     def database_path(self) -> Path:
         """The SQLite file. Raises ConfigurationError when the database is another one."""
-        if not self.database_url.startswith("sqlite:///"):
+        if self.is_postgres:
             raise ConfigurationError("CLOUDBEDS_AUTH_DATABASE_URL names no SQLite file")
         return Path(self.database_url.removeprefix("sqlite:///"))

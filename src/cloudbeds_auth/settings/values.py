@@ -232,11 +232,23 @@ def trusted_proxies(value: object) -> tuple[str, ...]:
         raise ValueError("holds something that is neither an address nor a network") from None
 
 
+def _postgres_url(given: str) -> str:
+    """A URL as libpq reads it, with a database's name."""
+    try:
+        parts = urlsplit(given)
+        _ = parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if not parts.path.strip("/"):
+        raise ValueError("names no database")
+    return given
+
+
 def database_url(value: object) -> str:
     """A SQLite file or a PostgreSQL server."""
     given = value if isinstance(value, str) else ""
     if given.startswith(("postgresql://", "postgres://")):
-        return given
+        return _postgres_url(given)
     if not given.startswith("sqlite:///"):
         raise ValueError("is neither `sqlite:///…` nor `postgresql://…`")
     path = given.removeprefix("sqlite:///")

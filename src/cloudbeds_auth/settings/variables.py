@@ -34,7 +34,12 @@ TABLE = (
     Variable("CLOUDBEDS_BASE_URL", "base_url", "scheme and host, like `https://api.cloudbeds.com`"),
     Variable("CLOUDBEDS_API_VERSION", "api_version", "a version like `v1.3`"),
     Variable("CLOUDBEDS_AUTHORIZE_URL", "authorize_url", "a URL like `https://hotels.cloudbeds.com/api/v1.3/oauth`"),
-    Variable("CLOUDBEDS_AUTH_DATABASE_URL", "database_url", "`sqlite:////absolute/path` or `sqlite:///relative`", True),
+    Variable(
+        "CLOUDBEDS_AUTH_DATABASE_URL",
+        "database_url",
+        "`sqlite:////absolute/path`, or `postgresql://user:password@host/database`",
+        True,
+    ),
     Variable(
         "CLOUDBEDS_AUTH_ENCRYPTION_KEYS",
         "encryption_keys",

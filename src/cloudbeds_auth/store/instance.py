@@ -3,7 +3,8 @@
 A copy of a database holds the same living tokens. Two installations that refresh them would kill each other's, so a
 copy comes up read-only until somebody says that the original is gone (`cloudbeds-auth database adopt`). An installation
 is known by two things that a copy does not have both of: a mark file beside the database, and the database file's own
-inode. Where that is not enough (a disk image restored on purpose), the operator names it: CLOUDBEDS_AUTH_INSTANCE.
+inode; in PostgreSQL by the server's system identifier and the database's name. Where that is not enough (a disk image
+restored on purpose), the operator names it: CLOUDBEDS_AUTH_INSTANCE.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ def identify(database: Path, setting: str | None, fresh: str) -> Identity:
             f"the mark file {path} can be neither read nor made: {error}",
             next_step="make it readable for this user, or set CLOUDBEDS_AUTH_INSTANCE",
         ) from None
+
+
+def identify_server(place: str, setting: str | None) -> Identity:
+    """This installation's identity in a database server: `place` is the server's own name and the database's."""
+    return Identity(setting or place, place, named=setting is not None)
 
 
 def recognise(now: Instant, identity: Identity) -> Transaction[bool]:

@@ -35,6 +35,8 @@ def load_keys(settings: Settings, *, database_has_rows: bool) -> tuple[bytes, ..
     """
     if settings.encryption_keys:
         return tuple(key_bytes(key) for key in settings.encryption_keys)
+    if settings.is_postgres:
+        raise ConfigurationError("CLOUDBEDS_AUTH_ENCRYPTION_KEYS is required with PostgreSQL")
     path = key_file(settings.database_path)
     if not path.exists() and not path.is_symlink():
         if database_has_rows:
@@ -60,6 +62,8 @@ def ensure_admin_token(settings: Settings) -> tuple[Secret, Path | None]:
         return settings.admin_token, None
     if not is_loopback(settings.host):
         raise ConfigurationError("CLOUDBEDS_AUTH_ADMIN_TOKEN is required when CLOUDBEDS_AUTH_HOST is not loopback")
+    if settings.is_postgres:
+        raise ConfigurationError("CLOUDBEDS_AUTH_ADMIN_TOKEN is required with PostgreSQL")
     path = admin_token_file(settings.database_path)
     if not path.exists() and not path.is_symlink():
         _make(path, base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"="))

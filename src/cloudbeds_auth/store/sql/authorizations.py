@@ -99,9 +99,11 @@ def add_candidate(
         return home
     begun = yield from query_one("authorization", id=authorization_id)
     assert begun is not None  # noqa: S101 - it was spent a moment ago and is swept a day later
+    yield from query("one_at_a_time", work=f"approvals of {begun['app']}")
     if (yield from _link_is_used(begun)):
         raise StateMismatch("this connect link was used in another browser a moment ago")
     home = yield from _home(now, begun, connection_id, pair)
+    yield from query("connection_locked", connection_id=home)
     former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
     # Generations grow over the whole connection: a program that names a rejected one never means another grant's.
     ordinal, generation = former["ordinal"] + 1, former["generation"] + 1
@@ -161,7 +163,7 @@ def promote(
     now: Instant, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
 ) -> Transaction[bool]:
     """Move the pointer to a grant that worked, unless a newer one came first; whatever is older is superseded."""
-    connection = yield from query_one("connection_row", connection_id=connection_id)
+    connection = yield from query_one("connection_locked", connection_id=connection_id)
     row = yield from locked(now, grant_id)
     if connection is None or row is None or row["role"] != Role.CANDIDATE:
         return connection is not None and connection["active_grant"] == grant_id

@@ -71,7 +71,7 @@ def list_events(now: Instant, connection_id: str, cursor: int | None, limit: int
 
 def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Transaction[bool]:
     """Forget every token of every grant; the epoch grows, so an attempt that still runs finds its fence moved."""
-    connection = yield from query_one("connection_row", connection_id=connection_id)
+    connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
         return False
     grants = yield from query("grants_of", connection_id=connection_id)

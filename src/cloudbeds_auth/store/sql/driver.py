@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from cloudbeds_auth.store.sql.transactions import Body, Rows, Statement, Transaction
@@ -32,6 +32,19 @@ def drive(transaction: Transaction[T], execute: Callable[[Statement], Rows]) -> 
         statement = next(transaction)
         while True:
             statement = transaction.send(execute(statement))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        transaction.close()
+
+
+async def drive_async(transaction: Transaction[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
+    """The same, with something that is waited for."""
+    try:
+        statement = next(transaction)
+        while True:
+            statement = transaction.send(await execute(statement))
     except StopIteration as done:
         result: T = done.value
         return result

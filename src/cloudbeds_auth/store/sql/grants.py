@@ -229,8 +229,8 @@ def count_refusal(now: Instant, fence: Fence, reason: str, interval: float) -> T
 
 def record_calls(now: Instant, calls: Sequence[Calls]) -> Transaction[None]:
     """Aggregated calls as lines of history; calls of a grant that is gone are dropped."""
-    for entry in calls:
-        row = yield from query_one("grant", grant_id=entry.grant_id)
+    for entry in sorted(calls, key=lambda entry: entry.grant_id):  # every process locks them in the same order
+        row = yield from query_one("grant_locked", grant_id=entry.grant_id)
         if row is None:
             continue
         yield from query("set_used", grant_id=entry.grant_id, at=entry.last, now=now.wall)

@@ -24,9 +24,10 @@ def statements(sql: str) -> list[str]:
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
-def step(now: Instant, *, number: int, sql: str, tables: str) -> Transaction[None]:
-    """Apply one migration unless it is there already. `tables` is the driver's question for the names of its tables."""
-    names = yield Statement("tables", tables, {})
+def step(now: Instant, *, number: int, sql: str) -> Transaction[None]:
+    """Apply one migration unless it is there already."""
+    yield from query("one_at_a_time", work="migrate")
+    names = yield from query("tables")
     if (yield from schema_version(any(row["name"] == "meta" for row in names))) >= number:
         return
     for position, statement in enumerate(statements(sql)):

@@ -10,8 +10,11 @@ from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State, seen
 from cloudbeds_auth.core.nouns import Connection, CredentialKind, Event, Grant, Role, StoredToken, User, moment
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.core.upkeep import FURTHEST
 from cloudbeds_auth.ports.sealer import Place, Sealer
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
+
+SKEW = 60.0  # seconds by which a database's clock is set back without anybody taking note
 
 
 def access_place(grant_id: str, generation: int) -> Place:
@@ -28,7 +31,8 @@ def left(moment_at: float | None, row: Row, now: Instant) -> float:
     """Seconds until a steady moment of this row; 0 when it is over or was measured by another clock."""
     if moment_at is None or row["clock_id"] != now.clock_id:
         return 0.0
-    return max(0.0, moment_at - now.steady)
+    seconds = moment_at - now.steady
+    return seconds if 0.0 < seconds <= FURTHEST else 0.0
 
 
 def ago(moment_at: float | None, row: Row, now: Instant) -> float | None:
@@ -149,9 +153,20 @@ def add_event(
 
 
 def locked(now: Instant, grant_id: str) -> Transaction[Row | None]:
-    """The grant's row for writing, its steady moments brought to this store's clock."""
-    row = yield from query_one("grant", grant_id=grant_id)
-    if row is None or row["clock_id"] == now.clock_id:
+    """The grant's row for writing, its steady moments brought to this store's clock. Nobody else writes about its
+    connection until the transaction ends.
+    """
+    row = yield from query_one("grant_locked", grant_id=grant_id)
+    if row is None or not _of_another_clock(row, now):
         return row
     yield from query("rebase", grant_id=grant_id, clock_id=now.clock_id, now=now.steady)
     return (yield from query_one("grant", grant_id=grant_id))
+
+
+def _of_another_clock(row: Row, now: Instant) -> bool:
+    """Whether this row's steady moments mean nothing: another host's or boot's, or a clock that was set back since."""
+    if row["clock_id"] != now.clock_id:
+        return True
+    ahead = [row[name] - now.steady for name in ("lease_until", "not_before") if row[name] is not None]
+    begun = [row[name] - now.steady for name in ("intent_at", "first_refused") if row[name] is not None]
+    return any(seconds > FURTHEST for seconds in ahead) or any(seconds > SKEW for seconds in begun)

@@ -23,7 +23,6 @@ from cloudbeds_auth.store.sql.transactions import Body, Instant, Rows, Statement
 
 T = TypeVar("T")
 
-TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table'"
 BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
 
 # What the world does to a database. Anything else (a broken constraint, a wrong statement) is a bug of ours, and trying
@@ -119,7 +118,7 @@ class SqliteFile:
     def _migrate(self, connection: apsw.Connection) -> None:
         # Each under the write lock: of two processes that start together, the second finds it done.
         for number, sql in migrate.migrations():
-            step = partial(migrate.step, number=number, sql=sql, tables=TABLES)
+            step = partial(migrate.step, number=number, sql=sql)
             self._transaction(connection, step, "BEGIN IMMEDIATE")
 
     def _identity(self) -> tuple[int, int] | None:

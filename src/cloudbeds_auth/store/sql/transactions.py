@@ -54,6 +54,7 @@ def load(*files: str) -> dict[str, str]:
     return found
 
 
+# The last file is of the database that most have; another driver has its own text for those names.
 QUERIES = load("grants.sql", "authorizations.sql", "connections.sql", "upkeep.sql", "sqlite.sql")
 
 

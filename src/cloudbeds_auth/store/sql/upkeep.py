@@ -7,11 +7,8 @@ from collections.abc import Sequence
 
 from cloudbeds_auth.core.budget import Rate, Turn, reserve
 from cloudbeds_auth.core.nouns import CredentialKind, Role
-from cloudbeds_auth.core.upkeep import DAY, KEEP_ALIVE, Life, due
+from cloudbeds_auth.core.upkeep import FURTHEST, HORIZON, Life, due
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
-
-HORIZON = KEEP_ALIVE + 10 * DAY  # nothing is ever due further ahead, by a wall clock that was not set back
-FURTHEST = 1800.0  # nobody waits longer for a turn: a later arrival was left by a boot that could not be told apart
 
 
 def reserve_turn(now: Instant, client_id: str, rate: Rate, patience: float) -> Transaction[Turn]:

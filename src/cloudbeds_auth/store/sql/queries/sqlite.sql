@@ -1,4 +1,26 @@
--- What SQLite says about itself; another database has a file of its own with the same names.
+-- Where SQLite and PostgreSQL differ. postgres.sql has the same names.
+-- A transaction that writes begins with BEGIN IMMEDIATE: it has the whole file, and no row needs a lock of its own.
+
+-- name: tables
+SELECT name FROM sqlite_schema WHERE type = 'table'
+
+-- name: grant_locked
+SELECT * FROM grants WHERE id = :grant_id
+
+-- name: connection_locked
+SELECT * FROM connections WHERE id = :connection_id
+
+-- name: one_at_a_time
+SELECT :work AS work
+
+-- name: budget
+SELECT arrival, clock_id FROM budgets WHERE client_id = :client_id
+
+-- name: claim_due
+-- Whoever pushes the moment ahead has the work; nobody else finds it meanwhile.
+UPDATE grants SET due_at = :until
+WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
+RETURNING id, expires_at
 
 -- name: report
 -- Read back on the connection that writes: what was asked for and what is in effect may differ.

@@ -1,11 +1,5 @@
 -- What is due, and the rate limit. Every search here is over an index: the tables may be large.
 
--- name: claim_due
--- Whoever pushes the moment ahead has the work; nobody else finds it meanwhile.
-UPDATE grants SET due_at = :until
-WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
-RETURNING id, expires_at
-
 -- name: pull_due
 -- Further ahead than anything is ever written: the wall clock was set back since.
 UPDATE grants SET due_at = :now
@@ -16,9 +10,6 @@ SELECT due_at FROM grants WHERE due_at >= 0 ORDER BY due_at LIMIT 1
 
 -- name: set_due
 UPDATE grants SET due_at = :due_at WHERE id = :grant_id
-
--- name: budget
-SELECT arrival, clock_id FROM budgets WHERE client_id = :client_id
 
 -- name: set_budget
 INSERT INTO budgets (client_id, arrival, clock_id) VALUES (:client_id, :arrival, :clock_id)

@@ -1,0 +1,143 @@
+"""The database that the settings name, opened and checked: the only place that knows which driver is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from cloudbeds_auth import host, system
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.store import instance, keys
+from cloudbeds_auth.store.sealing import AesGcmSealer
+from cloudbeds_auth.store.sql.driver import Driver
+from cloudbeds_auth.store.sql.sqlite import SqliteDriver
+from cloudbeds_auth.store.sql.store import SqlStore
+from cloudbeds_auth.store.sql.transactions import Instant
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.store.sql.postgres import PostgresDriver
+
+
+async def open_store(settings: Settings) -> SqlStore:
+    """The store, open and checked. Raises ConfigurationError where a person has to mend something."""
+    sealer = AesGcmSealer(keys.load_keys(settings, database_has_rows=_has_rows(settings)))
+    driver, identity = await open_driver(settings)
+    # Of a process on another machine nothing is known: its lease runs out.
+    is_dead = _nobody_is_known_dead if settings.is_postgres else system.is_dead
+    store = SqlStore(driver, sealer, is_dead)
+    try:
+        await store.open(partial(instance.recognise, identity=identity))
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+async def adopt(settings: Settings) -> None:
+    """Make the database of the settings this installation's own, after the original is gone for good (rule 16)."""
+    driver, identity = await open_driver(settings)
+    try:
+        await driver.write(partial(instance.adopt, identity=identity))
+    finally:
+        await driver.close()
+
+
+async def open_driver(settings: Settings) -> tuple[Driver, instance.Identity]:
+    """The database with this version's schema, and what this installation is known by there."""
+    if settings.is_postgres:
+        server = postgres_driver(settings)
+        try:
+            await server.open()
+        except BaseException:
+            await server.close()
+            raise
+        return server, instance.identify_server(server.place, settings.instance)
+    _check_place(settings)
+    file = SqliteDriver(settings.database_path, host_clock())
+    await file.open()
+    fresh = system.SystemEntropy().identifier("ins_")
+    try:
+        return file, instance.identify(settings.database_path, settings.instance, fresh)
+    except BaseException:
+        await file.close()
+        raise
+
+
+def postgres_driver(settings: Settings) -> PostgresDriver:
+    """The driver for the server of the settings, not connected yet. Raises ConfigurationError without the extra."""
+    try:
+        from cloudbeds_auth.store.sql.postgres import PostgresDriver
+    except ImportError as error:
+        raise ConfigurationError(
+            "CLOUDBEDS_AUTH_DATABASE_URL names PostgreSQL, and its driver is not installed",
+            next_step='pip install "cloudbeds-auth[postgres]"',
+        ) from error
+    return PostgresDriver(settings.database_url)
+
+
+def shown(database_url: str) -> str:
+    """Which database it is, for people: a file's path, or an address without user and password."""
+    if database_url.startswith("sqlite:///"):
+        return database_url.removeprefix("sqlite:///")
+    parts = urlsplit(database_url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def missing_files(settings: Settings) -> tuple[Path, ...]:
+    """What opening would make because it is not there yet: database, key file, admin token file, as the settings need.
+
+    Looks only; a database file without anything in it counts as missing. Raises ConfigurationError.
+    """
+    if settings.is_postgres:
+        return ()
+    database = settings.database_path
+    missing = [] if _size(database) else [database]
+    wanted: list[Path] = []
+    if not settings.encryption_keys:
+        wanted.append(keys.key_file(database))
+    if settings.admin_token is None:
+        wanted.append(keys.admin_token_file(database))
+    return (*missing, *(path for path in wanted if _size(path) is None))
+
+
+def host_clock() -> Callable[[], Instant]:
+    """The clock of this host, under the name of this boot."""
+    clock, boot = system.SystemClock(), system.boot_id()
+    return lambda: Instant(clock.wall(), clock.steady(), boot)
+
+
+def _has_rows(settings: Settings) -> bool:
+    """Whether something is sealed already. Of a server it is not known yet, and its keys are the settings' own."""
+    if settings.is_postgres:
+        return True
+    _check_place(settings)
+    return bool(_size(settings.database_path))
+
+
+def _check_place(settings: Settings) -> None:
+    """A folder of a local disk, made private if it is not there yet."""
+    path = settings.database_path
+    if not path.parent.exists():
+        host.private_folder(path.parent)
+    network = host.network_file_system(path.parent)
+    if network is not None and not settings.allow_network_fs:
+        raise ConfigurationError(
+            f"{path} is on a network file system ({network}), where SQLite's locks cannot be trusted",
+            next_step="move it to a local disk, or set CLOUDBEDS_AUTH_ALLOW_NETWORK_FS=true at your own risk",
+        )
+
+
+def _nobody_is_known_dead(owner: str, clock_id: str) -> bool:
+    return False
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None when it is not there, or cannot be seen from here."""
+    with suppress(OSError):
+        return path.lstat().st_size
+    return None

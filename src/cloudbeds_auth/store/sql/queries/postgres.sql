@@ -1,0 +1,35 @@
+-- Where PostgreSQL and SQLite differ. sqlite.sql has the same names.
+-- Transactions run at READ COMMITTED. Whoever writes about a grant first locks its connection and its row, in this order,
+-- so what one transaction reads stays as it is until its end, as it does under SQLite's one writer.
+
+-- name: tables
+SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()
+
+-- name: grant_locked
+SELECT g.* FROM connections c JOIN grants g ON g.connection_id = c.id WHERE g.id = :grant_id FOR UPDATE OF c, g
+
+-- name: connection_locked
+SELECT * FROM connections WHERE id = :connection_id FOR UPDATE
+
+-- name: one_at_a_time
+-- Until the end of the transaction, and whichever server connection of a pooler it runs on.
+SELECT pg_advisory_xact_lock(hashtextextended(:work, 0))
+
+-- name: budget
+-- The row is made, or only locked: two processes never start from the same arrival.
+INSERT INTO budgets (client_id, arrival, clock_id) VALUES (:client_id, 0, '')
+ON CONFLICT (client_id) DO UPDATE SET client_id = excluded.client_id
+RETURNING arrival, clock_id
+
+-- name: claim_due
+-- Whoever pushes the moment ahead has the work; a row that somebody else holds is left to them.
+UPDATE grants SET due_at = :until
+WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+RETURNING id, expires_at
+
+-- name: report
+SELECT current_setting('server_version') AS postgresql, current_database() AS database,
+    current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+    current_setting('synchronous_commit') AS synchronous_commit,
+    CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS role,
+    (SELECT COUNT(*) FROM pg_stat_replication WHERE sync_state IN ('async', 'potential'))::text AS asynchronous_standbys

