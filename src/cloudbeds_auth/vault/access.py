@@ -185,7 +185,7 @@ class Access:
     def _refresh_behind(self, row: Grant) -> None:
         """Start a refresh that nobody waits for; after a fruitless one, the next not before a lease's time."""
         now = self._world.clock.steady()
-        if row.id in self._behind or self._rested.get(row.id, 0.0) > now:
+        if row.id in self._behind or self._rested.get(row.id, now) > now:
             return
         if self._world.streams.put_off(row, self._world.timing):
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cloudbeds_auth.core.nouns import Grant
+from cloudbeds_auth.core.nouns import AccessToken, App, Grant
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -51,20 +51,12 @@ class Disconnecter:
     async def _tell(self, connection_id: str) -> str:
         """`postAppState disabled`; what to write into the history."""
         try:
-            token = await self._access.access_token(connection_id)
+            told = await self._told(connection_id)
         except ReauthorizationRequired:
             return "the vendor refuses every token already"
-        found = await self._world.store.connection(connection_id)
-        assert found is not None  # noqa: S101 - its token was just lent
-        app = self._world.app(found.app)
-        if app.level == "property":
+        if told is None:
             return "a property-level client has no app state to disable"
-        noted = True
-        parts: list[tuple[str, ...]] = [(one,) for one in found.property_ids]
-        for part in parts or [()]:  # one request each, so one turn each
-            await self._budget.spend(app, self._world.timing.wait)
-            noted = await self._world.vendor.disable_app(token.value, part) and noted
-        if not noted:
+        if not told:
             raise TokenEndpointUnavailable(
                 "Cloudbeds did not take note of the disconnect, so nothing was forgotten",
                 connection_id=connection_id,
@@ -72,6 +64,27 @@ class Disconnecter:
                 retry_after=self._world.timing.backoff_first,
             )
         return "the vendor was told"
+
+    async def _told(self, connection_id: str) -> bool | None:
+        """Whether the vendor took note; None when there is nothing to be told. A dead token is renewed (rule 9)."""
+        token = await self._access.access_token(connection_id)
+        found = await self._world.store.connection(connection_id)
+        assert found is not None  # noqa: S101 - its token was just lent
+        app = self._world.app(found.app)
+        if app.level == "property":
+            return None
+        if await self._disabled(app, found.property_ids, token):
+            return True
+        renewed = await self._access.access_token(connection_id, rejected=token)
+        return not renewed.is_same(token) and await self._disabled(app, found.property_ids, renewed)
+
+    async def _disabled(self, app: App, property_ids: tuple[str, ...], token: AccessToken) -> bool:
+        noted = True
+        parts: list[tuple[str, ...]] = [(one,) for one in property_ids]
+        for part in parts or [()]:  # one request each, so one turn each
+            await self._budget.spend(app, self._world.timing.wait)
+            noted = await self._world.vendor.disable_app(token.value, part) and noted
+        return noted
 
     async def _under_lease(self, row: Grant, connection_id: str, actor: str, detail: str) -> None:
         """With the lease, so that no refresh is under way (rule 15); nobody waits longer than a caller would."""
