@@ -86,13 +86,15 @@ def test_configured_twice(stream: io.StringIO) -> None:
 
 
 def test_uvicorn_is_led_here(stream: io.StringIO) -> None:
-    """uvicorn's own handlers are gone, its lines are ours."""
-    logging.getLogger("uvicorn.access").addHandler(logging.StreamHandler())
-    logging.getLogger("uvicorn.access").propagate = False
+    """uvicorn's own handlers are gone, its lines are ours; its access log, which names query strings, is silent."""
+    for name in ("uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).addHandler(logging.StreamHandler(stream))
+        logging.getLogger(name).propagate = False
     configure("json", "INFO", stream)
-    access = logging.getLogger("uvicorn.access")
-    access.info('%s - "%s %s" %d', "127.0.0.1", "GET", "/callback?code=canary1&state=canary2", 303)
-    access.info('%s - "%s %s" %d', "127.0.0.1", "POST", "/hooks/canary3", 200)
+    logging.getLogger("uvicorn.access").info('"GET %s" 303', "/callback?code=canary1&state=canary2")
+    led = logging.getLogger("uvicorn.error")
+    led.info('%s - "%s %s" %d', "127.0.0.1", "GET", "/callback?code=canary1&state=canary2", 303)
+    led.info('%s - "%s %s" %d', "127.0.0.1", "POST", "/hooks/canary3", 200)
     assert [line["event"] for line in lines(stream)] == [
         '127.0.0.1 - "GET /callback?code=***&state=***" 303',
         '127.0.0.1 - "POST /hooks/***" 200',

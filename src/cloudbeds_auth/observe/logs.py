@@ -109,8 +109,8 @@ class _OurHandler(logging.StreamHandler[TextIO]):
 def configure(format: str = "auto", level: str = "INFO", stream: TextIO | None = None) -> None:  # noqa: A002  # the setting's name
     """Send every log line of this process to `stream` (standard error), once, in `console` or `json` format.
 
-    `auto` is `console` on a terminal. uvicorn's loggers are led here too; the HTTP stacks' debug lines, which name
-    headers, are not written at any level.
+    `auto` is `console` on a terminal. uvicorn's loggers are led here too, but for its access log, which would write
+    query strings; the HTTP stacks' debug lines, which name headers, are not written at any level.
     """
     target = stream or sys.stderr
     if format == "auto":
@@ -121,10 +121,13 @@ def configure(format: str = "auto", level: str = "INFO", stream: TextIO | None =
     root = logging.getLogger()
     root.handlers = [other for other in root.handlers if not isinstance(other, _OurHandler)] + [handler]
     root.setLevel(level)
-    for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi"):
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
+    access = logging.getLogger("uvicorn.access")
+    access.handlers.clear()
+    access.propagate = False
     for name in ("httpx2", "httpcore2", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
