@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.support.postgres_fixtures import elsewhere, postgres_home, postgres_server, postgres_url
 
-OWN_TARGETS = {"browser", "crash"}  # a browser is needed; thousands of kills take their time
+__all__ = ["elsewhere", "postgres_home", "postgres_server", "postgres_url"]
+OWN_TARGETS = {"browser"}  # a browser is needed
 ROW = re.compile(r"^[FA]\d\d$")
 skipped: list[str] = []
 

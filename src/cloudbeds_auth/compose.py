@@ -19,10 +19,14 @@ from cloudbeds_auth.observe import LogObserver, Telling, logs
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import keys
+from cloudbeds_auth.store.backup import back_up as back_up
 from cloudbeds_auth.store.opening import adopt as adopt
+from cloudbeds_auth.store.opening import copy as copy
+from cloudbeds_auth.store.opening import migrate as migrate
 from cloudbeds_auth.store.opening import missing_files as missing_files
 from cloudbeds_auth.store.opening import open_store
 from cloudbeds_auth.store.opening import shown as shown
+from cloudbeds_auth.store.scan import scan as scan
 from cloudbeds_auth.vault.access import Access
 from cloudbeds_auth.vault.authorize import Authorizer
 from cloudbeds_auth.vault.calls import CallRecorder

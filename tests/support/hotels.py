@@ -96,5 +96,6 @@ async def hotels(stage: Stage, number: int, *, used: bool = True) -> list[Grant]
     if used:
         stage.sql("UPDATE grants SET used_at = ?, due_at = stale_at", stage.clock.wall())
     for at, grant in enumerate(found):
-        stage.sql("UPDATE grants SET expires_at = expires_at + ? WHERE id = ?", at / 1000, grant.id)
+        stage.sql("UPDATE grants SET expires_at = expires_at + ?, due_at = due_at - ? WHERE id = ?",
+                  at / 1000, (number - at) / 1000, grant.id)  # fmt: skip
     return found

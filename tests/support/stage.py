@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import apsw
 from tests.support.fakes import APP, Dice, Notebook, ScriptedEndpoint, ScriptedVendor, pair
@@ -20,6 +20,7 @@ from cloudbeds_auth.ports.store import NewAuthorization
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
 from cloudbeds_auth.store.sealing import AesGcmSealer
+from cloudbeds_auth.store.sql.driver import Driver
 from cloudbeds_auth.store.sql.sqlite import SqliteDriver
 from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.store.sql.transactions import Body, Instant, Transaction
@@ -41,16 +42,18 @@ KEY = bytes(range(32))
 class FailingDriver:
     """A driver over another one that refuses the transactions in which a named statement occurs.
 
-    `refuse(name, times)`: rolled back. `forget(name, times)`: committed, and the answer lost (F63). `dark`: everything,
-    reads too. `writes_fail`: every write, as on a full disk.
+    `refuse(name, times)`: rolled back. `forget(name, times)`: committed, and the answer lost (F63). `after(name, act)`:
+    once, when such a transaction is done and before anything else. `dark`: everything, reads too. `writes_fail`: every
+    write, as on a full disk.
     """
 
-    def __init__(self, inner: SqliteDriver) -> None:
+    def __init__(self, inner: Driver) -> None:
         self.inner = inner
         self.dark = False
         self.writes_fail = False
         self._refused: dict[str, int] = {}
         self._forgotten: dict[str, int] = {}
+        self._afterwards: dict[str, Callable[[], Awaitable[object]]] = {}
 
     def refuse(self, name: str, times: int = 1) -> None:
         self._refused[name] = times
@@ -58,10 +61,16 @@ class FailingDriver:
     def forget(self, name: str, times: int = 1) -> None:
         self._forgotten[name] = times
 
+    def after(self, name: str, act: Callable[[], Awaitable[object]]) -> None:
+        self._afterwards[name] = act
+
     async def read(self, body: Body[T]) -> T:
         if self.dark:
             raise StoreUnavailable("the test took the database away")
-        return await self.inner.read(self._watched(body, []))
+        seen: list[str] = []
+        result = await self.inner.read(self._watched(body, seen))
+        await self._act_after(seen)
+        return result
 
     async def write(self, body: Body[T]) -> T:
         if self.dark or self.writes_fail:
@@ -70,10 +79,17 @@ class FailingDriver:
         result = await self.inner.write(self._watched(body, seen))
         if any(_count_down(self._forgotten, name) for name in seen):
             raise StoreUnavailable("the test lost the answer of a commit")
+        await self._act_after(seen)
         return result
 
     async def close(self) -> None:
         await self.inner.close()
+
+    async def _act_after(self, seen: list[str]) -> None:
+        for name in seen:
+            act = self._afterwards.pop(name, None)
+            if act is not None:
+                await act()
 
     def _watched(self, body: Body[T], seen: list[str]) -> Body[T]:
         def watched(now: Instant) -> Transaction[T]:
@@ -151,11 +167,40 @@ def wire(world: World, driver: FailingDriver) -> Process:
     )
 
 
+class StageDatabase(Protocol):
+    """What a stage rests on: SQLite here, PostgreSQL in `postgres_stage`."""
+
+    async def driver(self, instant: Callable[[], Instant]) -> Driver:
+        """One more process's driver, open, by this clock."""
+        ...
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Behind everybody's back."""
+        ...
+
+
+@dataclass
+class SqliteDatabase:
+    """A file."""
+
+    path: Path
+
+    async def driver(self, instant: Callable[[], Instant]) -> Driver:
+        made = SqliteDriver(self.path, instant)
+        await made.open()
+        return made
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """With the SQLite that the driver uses: a second library in one process would drop its locks (F61)."""
+        with closing(apsw.Connection(str(self.path))) as connection:
+            return connection.execute(statement, values).fetchall()
+
+
 @dataclass
 class Stage:
     """A database, a vendor, and as many processes of ours as a test wants; `one` is the first."""
 
-    path: Path
+    database: StageDatabase
     clock: VirtualClock = field(default_factory=VirtualClock)
     timing: Timing = field(default_factory=Timing)
     endpoint: ScriptedEndpoint = field(default_factory=ScriptedEndpoint)
@@ -172,8 +217,7 @@ class Stage:
         self, *, endpoint: TokenEndpoint | None = None, vendor: Vendor | None = None, apps: dict[str, App] | None = None
     ) -> Process:
         """Start another process of ours."""
-        driver = FailingDriver(SqliteDriver(self.path, self.clock.instant))
-        await driver.inner.open()
+        driver = FailingDriver(await self.database.driver(self.clock.instant))
         store = SqlStore(driver, AesGcmSealer([KEY]), lambda owner, _: owner in self.dead)
         await store.open()
         world = World(
@@ -250,18 +294,15 @@ class Stage:
         return [event.kind for event in reversed(await self.one.store.events(connection_id, limit=1000))]
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Look into the file, or alter it, behind everybody's back.
-
-        With the SQLite that the driver uses: a second library in one process would drop its locks (F61).
-        """
-        with closing(apsw.Connection(str(self.path))) as connection:
-            return connection.execute(statement, values).fetchall()
+        """Look into the database, or alter it, behind everybody's back; `?` for each value."""
+        return self.database.sql(statement, *values)
 
 
 @asynccontextmanager
-async def stage(path: Path, **parts: Any) -> AsyncIterator[Stage]:
-    """A stage with one process, closed at the end."""
-    made = Stage(path / "vault.sqlite3", **parts)
+async def stage(place: Path | StageDatabase, **parts: Any) -> AsyncIterator[Stage]:
+    """A stage with one process, closed at the end: over this database, or over a new file in this folder."""
+    database = SqliteDatabase(place / "vault.sqlite3") if isinstance(place, Path) else place
+    made = Stage(database, **parts)
     made.one = await made.process()
     try:
         yield made

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.support.fakes import issued, pair
-from tests.support.stage import Stage, stage, with_secrets
+from tests.support.stage import SqliteDatabase, Stage, stage, with_secrets
 from tests.support.virtual import VirtualClock
 
 from cloudbeds_auth.app.problems import describe
@@ -156,5 +156,6 @@ async def test_the_store_reports(staged: Stage) -> None:
     told = await staged.one.store.report()
     assert set(told) == {"sqlite", "file", "journal_mode", "synchronous", "key_id"}
     assert (told["journal_mode"], told["synchronous"]) in {("wal", "full"), ("delete", "extra")}
-    assert Path(told["file"]).samefile(staged.path)
+    assert isinstance(staged.database, SqliteDatabase)
+    assert Path(told["file"]).samefile(staged.database.path)
     assert pair(1).access.reveal() not in str(told)

@@ -3,21 +3,124 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cloudbeds_auth.cli.commands import CONTEXT, examples, with_output
 from cloudbeds_auth.cli.output import Output
 
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Settings
+
 
 @click.group(
     name="database",
     short_help="See to the database itself.",
     context_settings=CONTEXT,
-    epilog=examples("cloudbeds-auth database adopt --yes"),
+    epilog=examples(
+        "cloudbeds-auth database check",
+        "cloudbeds-auth database backup hotels-backup.sqlite3",
+        "cloudbeds-auth database copy --to postgresql://auth@db.example/hotels",
+    ),
 )
 def command() -> None:
     """See to the database itself."""
+
+
+@command.command(name="migrate", epilog=examples("cloudbeds-auth database migrate"))
+@with_output
+def migrate(out: Output) -> None:
+    """Bring the database to this version's schema.
+
+    Every command does that when it opens the database; this one does nothing else, so an upgrade can begin with it.
+    """
+    from cloudbeds_auth import compose
+
+    settings = _settings()
+    before, after = asyncio.run(compose.migrate(settings))
+    where = compose.shown(settings.database_url)
+    if out.as_json:
+        out.document({"database": where, "schema_before": before, "schema": after})
+    elif before == after:
+        out.line(f"{where} has this version's schema already ({after})")
+    else:
+        out.line(f"{where} was brought from schema {before} to {after}")
+
+
+@command.command(name="check", epilog=examples("cloudbeds-auth database check", "cloudbeds-auth database check --json"))
+@with_output
+def check(out: Output) -> None:
+    """Read everything: the schema, the file's integrity, and every sealed token opened with the keys.
+
+    Exits with 1 when something does not open; nothing is changed.
+    """
+    from cloudbeds_auth import compose
+
+    settings = _settings()
+    with out.progress("opening sealed tokens") as told:
+        found = asyncio.run(compose.scan(settings, told))
+    if out.as_json:
+        out.document({"database": compose.shown(settings.database_url), **found.document()})
+    else:
+        out.fields([("database", compose.shown(settings.database_url)), *found.fields()])
+        for line in found.problems:
+            out.step(False, line)
+    if found.problems:
+        raise click.exceptions.Exit(1)
+
+
+@command.command(name="backup", epilog=examples("cloudbeds-auth database backup /backups/hotels.sqlite3"))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@with_output
+def backup(out: Output, file: Path) -> None:
+    """Copy the SQLite database to a new FILE while it is in use.
+
+    The file holds sealed tokens; the key is not in it and is kept elsewhere. Restored, it is read-only until
+    `cloudbeds-auth database adopt`. For PostgreSQL use its own tools (pg_dump, pg_basebackup).
+    """
+    from cloudbeds_auth import compose
+    from cloudbeds_auth.errors import ConfigurationError
+
+    settings = _settings()
+    if settings.is_postgres:
+        raise ConfigurationError(
+            "this command backs up a SQLite file, and the database is PostgreSQL",
+            next_step="use pg_dump or your server's own backups; see the page on operating",
+        )
+    with out.progress("copying pages") as told:
+        compose.back_up(settings.database_path, file, told)
+    if out.as_json:
+        out.document({"database": str(settings.database_path), "backup": str(file), "bytes": file.stat().st_size})
+    else:
+        out.line(f"{settings.database_path} is copied to {file} ({file.stat().st_size} bytes)")
+        out.note("keep the encryption key apart from it: without the key it opens nothing")
+
+
+@command.command(name="copy", epilog=examples("cloudbeds-auth database copy --to postgresql://auth@db.example/hotels"))
+@click.option("--to", "target", metavar="URL", required=True, help="The database to move to; it must be empty.")
+@with_output
+def copy(out: Output, target: str) -> None:
+    """Move everything to another database, as sealed as it rests.
+
+    From the first moment on this database refreshes nothing more, so the two never both do. Stop the service before,
+    set CLOUDBEDS_AUTH_DATABASE_URL to the new one afterwards. Interrupted, it is simply run again. A password in URL
+    can be read by other users of this machine: PGPASSWORD or a password file keep it out.
+    """
+    from cloudbeds_auth import compose
+
+    settings = _settings()
+    with out.progress("copying rows") as told:
+        copied = asyncio.run(compose.copy(settings, target, told))
+    where = compose.shown(target)
+    if out.as_json:
+        out.document({"database": compose.shown(settings.database_url), "copied_to": where, "rows": copied})
+    elif not copied:
+        out.line(f"{where} holds everything already; set CLOUDBEDS_AUTH_DATABASE_URL to it")
+    else:
+        out.fields([(table, f"{rows} rows") for table, rows in copied.items()])
+        out.line(f"everything is in {where}; set CLOUDBEDS_AUTH_DATABASE_URL to it")
 
 
 @command.command(name="adopt", epilog=examples("cloudbeds-auth database adopt", "cloudbeds-auth database adopt --yes"))
@@ -30,14 +133,20 @@ def adopt(out: Output, yes: bool) -> None:
     until it is adopted. Adopt it only when the original is gone for good, and restart the service afterwards.
     """
     from cloudbeds_auth import compose
-    from cloudbeds_auth.settings import Need, load_from_environment
 
-    settings = load_from_environment(Need.NOTHING)
-    question = f"Is the installation that {settings.database_path} was copied from gone for good?"
+    settings = _settings()
+    where = compose.shown(settings.database_url)
+    question = f"Is the installation that {where} was copied from, or moved to, gone for good?"
     if not yes and not click.confirm(question, err=True):
         raise click.Abort
     asyncio.run(compose.adopt(settings))
     if out.as_json:
-        out.document({"database": str(settings.database_path), "adopted": True})
+        out.document({"database": where, "adopted": True})
     else:
-        out.line(f"{settings.database_path} is this installation's own now; restart what uses it")
+        out.line(f"{where} is this installation's own now; restart what uses it")
+
+
+def _settings() -> Settings:
+    from cloudbeds_auth.settings import Need, load_from_environment
+
+    return load_from_environment(Need.NOTHING)

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 class Output:
@@ -89,6 +92,25 @@ class Output:
 
         with Console(stderr=True).status(_harmless(text)):
             yield
+
+    @contextmanager
+    def progress(self, text: str) -> Iterator[Callable[[str, int, int], None]]:
+        """Show how far a long work is: a bar at a terminal, nothing elsewhere. Told what, how many, and of how many."""
+        if not sys.stderr.isatty():
+            yield lambda what, done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            tasks: dict[str, TaskID] = {}
+
+            def told(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bar.add_task(_harmless(f"{text}: {what}"))
+                bar.update(tasks[what], completed=done, total=total)
+
+            yield told
 
 
 def complain(text: str) -> None:

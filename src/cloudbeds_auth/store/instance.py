@@ -78,6 +78,8 @@ def recognise(now: Instant, identity: Identity) -> Transaction[bool]:
 
 
 def adopt(now: Instant, identity: Identity) -> Transaction[None]:
-    """The database is this installation's from now on."""
+    """The database is this installation's from now on, whatever was being done to it."""
+    yield from query("unlatch_all")
+    yield from query("forget_meta", name="moved_to")
     yield from query("set_meta", name="instance", value=identity.name)
     yield from query("set_meta", name="place", value=identity.place)

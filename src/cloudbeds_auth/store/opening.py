@@ -12,12 +12,14 @@ from urllib.parse import urlsplit, urlunsplit
 from cloudbeds_auth import host, system
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.store import instance, keys
+from cloudbeds_auth.settings.values import database_url
+from cloudbeds_auth.store import instance, keys, move
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.driver import Driver
-from cloudbeds_auth.store.sql.sqlite import SqliteDriver
+from cloudbeds_auth.store.sql.migrate import schema_version
+from cloudbeds_auth.store.sql.sqlite import SqliteDriver, schema_of
 from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.store.sql.transactions import Instant
+from cloudbeds_auth.store.sql.transactions import Instant, Transaction, query
 
 if TYPE_CHECKING:
     from cloudbeds_auth.store.sql.postgres import PostgresDriver
@@ -45,6 +47,44 @@ async def adopt(settings: Settings) -> None:
         await driver.write(partial(instance.adopt, identity=identity))
     finally:
         await driver.close()
+
+
+async def migrate(settings: Settings) -> tuple[int, int]:
+    """Bring the database to this version's schema; the schema before and after."""
+    if settings.is_postgres:
+        server = postgres_driver(settings)
+        try:
+            await server.open(migrations=False)
+            before = await server.read(_version)
+        finally:
+            await server.close()
+    else:
+        before = schema_of(settings.database_path)
+    driver, _ = await open_driver(settings)
+    try:
+        return before, await driver.read(_version)
+    finally:
+        await driver.close()
+
+
+async def copy(settings: Settings, target_url: str, told: move.Told) -> dict[str, int]:
+    """Move everything to another database (see `move.copy`). Raises ConfigurationError."""
+    target = _elsewhere(settings, target_url)
+    await (await open_store(settings)).close()  # the keys open what rests here
+    source_driver, source_identity = await open_driver(settings)
+    try:
+        target_driver, target_identity = await open_driver(target)
+        try:
+            return await move.copy(
+                move.Side(source_driver, source_identity, shown(settings.database_url)),
+                move.Side(target_driver, target_identity, shown(target_url)),
+                told,
+                system.SystemClock().sleep,
+            )
+        finally:
+            await target_driver.close()
+    finally:
+        await source_driver.close()
 
 
 async def open_driver(settings: Settings) -> tuple[Driver, instance.Identity]:
@@ -109,6 +149,22 @@ def host_clock() -> Callable[[], Instant]:
     """The clock of this host, under the name of this boot."""
     clock, boot = system.SystemClock(), system.boot_id()
     return lambda: Instant(clock.wall(), clock.steady(), boot)
+
+
+def _elsewhere(settings: Settings, url: str) -> Settings:
+    """The same installation with its database at `url`."""
+    try:
+        target = settings.model_copy(update={"database_url": database_url(url), "instance": settings.instance})
+    except ValueError as error:
+        raise ConfigurationError(f"--to {error}", next_step="give a URL like postgresql://user@host/database") from None
+    if shown(target.database_url) == shown(settings.database_url):
+        raise ConfigurationError("--to names the database that is in use")
+    return target
+
+
+def _version(now: Instant) -> Transaction[int]:
+    names = yield from query("tables")
+    return (yield from schema_version(any(row["name"] == "meta" for row in names)))
 
 
 def _has_rows(settings: Settings) -> bool:

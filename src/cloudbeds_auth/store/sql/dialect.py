@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import psycopg
 from psycopg import errors
@@ -31,6 +32,7 @@ WRONG = (errors.InvalidCatalogName, errors.InvalidAuthorizationSpecification)
 SIGNS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "could not translate host name")
 
 
+@cache
 def placeholders(sql: str) -> str:
     """`:name` as psycopg writes it, `%(name)s`; a percent sign beside placeholders is doubled."""
     if not PLACEHOLDER.search(sql):

@@ -16,6 +16,7 @@ from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lef
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in
 
+MOVED = 4  # of `latched`: the grant lives in another database now
 PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
 IsDead = Callable[[str, str], bool]
 
@@ -123,7 +124,7 @@ def commit_pair(
 ) -> Transaction[Written]:
     """The next generation: tokens up to the one that was sent, then the one received."""
     row = yield from locked(now, fence.grant_id)
-    if row is None or row["role"] == Role.DISCONNECTED:
+    if row is None or row["role"] == Role.DISCONNECTED or row["latched"] >= MOVED:
         return Written.GONE
     if row["generation"] != fence.generation:
         # One lease commits one pair: what this epoch committed is this pair.

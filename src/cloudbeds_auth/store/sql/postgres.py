@@ -186,16 +186,18 @@ class PostgresDriver:
             raise UnknownCommit(xid, result) from error
 
     async def _was_committed(self, xid: str) -> bool:
-        """What became of a transaction; waits while it is still in progress. Raises what a lost connection raises."""
-        while True:
-            async with self._pool.connection() as connection:
-                (row,) = await (await connection.execute(dialect.STATUS, {"xid": xid})).fetchall()
-                if row["status"] == "in progress":
-                    await connection.execute("SELECT pg_sleep(0.05)")
-                    continue
-            if row["status"] is None:
-                raise StoreUnavailable(f"PostgreSQL no longer knows what became of transaction {xid}")
-            return bool(row["status"] == "committed")
+        """What became of a transaction; waits while it is still in progress, and for a connection to ask over."""
+        status: str | None = "in progress"
+        while status == "in progress":
+            with suppress(*GONE):
+                async with self._pool.connection() as connection:
+                    (row,) = await (await connection.execute(dialect.STATUS, {"xid": xid})).fetchall()
+                    status = row["status"]
+                    if status == "in progress":
+                        await connection.execute("SELECT pg_sleep(0.05)")
+        if status is None:
+            raise StoreUnavailable(f"PostgreSQL no longer knows what became of transaction {xid}")
+        return status == "committed"
 
     async def _begin_in_this_process(self) -> None:
         if self._opened_by:
@@ -218,7 +220,7 @@ class PostgresDriver:
 
 
 async def _execute(connection: Connection, statement: Statement) -> Rows:
-    sql = dialect.SQL.get(statement.name, statement.sql)
+    sql = dialect.SQL.get(statement.name) or dialect.placeholders(statement.sql)
     cursor = await connection.execute(sql, statement.parameters or None)
     return await cursor.fetchall() if cursor.description is not None else ()
 

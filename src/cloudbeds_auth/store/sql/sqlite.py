@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -178,6 +179,20 @@ class SqliteDriver:
         self._file = self._new_file()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="cloudbeds-auth-sqlite")
         self._opened_by = os.getpid()
+
+
+def schema_of(path: Path) -> int:
+    """Which schema a file has; 0 where there is none. Reads only."""
+    if not path.exists() or not path.stat().st_size:
+        return 0
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            found = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").get
+    except apsw.SQLError:
+        return 0
+    except apsw.Error as error:
+        raise ConfigurationError(f"the database at {path} cannot be read: {_said(error)}") from error
+    return int(found) if found else 0
 
 
 def _execute(connection: apsw.Connection, statement: Statement) -> Rows:

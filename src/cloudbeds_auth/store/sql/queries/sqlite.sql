@@ -22,6 +22,9 @@ UPDATE grants SET due_at = :until
 WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
 RETURNING id, expires_at
 
+-- name: integrity
+SELECT integrity_check AS problem FROM pragma_integrity_check
+
 -- name: report
 -- Read back on the connection that writes: what was asked for and what is in effect may differ.
 SELECT sqlite_version() AS sqlite, files.file, journal.journal_mode,

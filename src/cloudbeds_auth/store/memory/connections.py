@@ -1,0 +1,94 @@
+"""Looking and leaving: lists, histories, disconnect."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from cloudbeds_auth.core.lifecycle import Event, State, move
+from cloudbeds_auth.core.nouns import Connection, Grant, Role
+from cloudbeds_auth.core.nouns import Event as Line
+from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.store.memory.rows import Shelf, connection_of, grant_of
+
+
+class Connections(Shelf):
+    """`ports.store.ConnectionStore`."""
+
+    async def resolve(self, connection_or_property: str) -> Sequence[str]:
+        """See ports.store."""
+        asked, connections = connection_or_property, self._tables.connections
+        if asked.startswith("con_"):
+            return [asked] if asked in connections else []
+        homes: dict[str, None] = {}
+        for row in self._tables.grants.values():
+            pointer = connections[row.connection_id].active_grant
+            speaks = row.role is Role.ACTIVE or (row.role is Role.CANDIDATE and pointer is None)
+            if speaks and asked in row.property_ids:
+                homes[row.connection_id] = None
+        return list(homes)
+
+    async def current_grant(self, connection_id: str) -> Grant | None:
+        """See ports.store."""
+        connection = self._tables.connections.get(connection_id)
+        row = None if connection is None else self._current(connection)
+        return None if row is None else grant_of(row, self._instant())
+
+    async def connection(self, connection_id: str) -> Connection | None:
+        """See ports.store."""
+        connection = self._tables.connections.get(connection_id)
+        return None if connection is None else connection_of(connection, self._current(connection), self._instant())
+
+    async def connections(
+        self,
+        *,
+        states: Sequence[State] | None = None,
+        reference: str | None = None,
+        property_id: str | None = None,
+        app: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """See ports.store."""
+        now, tables = self._instant(), self._tables.connections
+        newest_first = sorted((name for name in tables if cursor is None or name < cursor), reverse=True)
+        seen = (connection_of(tables[name], self._current(tables[name]), now) for name in newest_first)
+        found = [
+            one
+            for one in seen
+            if (reference is None or one.reference == reference)
+            and (app is None or one.app == app)
+            and (property_id is None or property_id in one.property_ids)
+            and (states is None or one.state in states)
+        ]
+        page = tuple(found[:limit])
+        return Page(page, page[-1].id if len(found) > limit else None)
+
+    async def count_states(self) -> Mapping[State, int]:
+        """See ports.store."""
+        now = self._instant()
+        proven = [one for one in self._tables.connections.values() if one.active_grant is not None]
+        return Counter(connection_of(one, self._current(one), now).state for one in proven)
+
+    async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Line]:
+        """See ports.store."""
+        lines = self._tables.events.get(connection_id, [])
+        before = lines if cursor is None else lines[: max(0, cursor - 1)]
+        return before[: -limit - 1 : -1]
+
+    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
+        """See ports.store. The epoch grows, so an attempt that still runs finds its fence moved."""
+        now = self._write()
+        if connection_id not in self._tables.connections:
+            return False
+        for row in self._of_connection(connection_id):
+            if row.role is Role.DISCONNECTED:
+                continue
+            row.state = move(row.state, Event.DISCONNECTED)
+            row.role, row.access, row.tokens = Role.DISCONNECTED, None, ()
+            row.lease_owner = row.lease_until = row.not_before = row.due_at = None
+            row.lease_epoch += 1
+            row.problem = row.reauth = None
+            row.no_intent()
+            self._tell(now, row, Event.DISCONNECTED, actor=actor, detail=detail)
+        return True

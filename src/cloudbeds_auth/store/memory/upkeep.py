@@ -1,0 +1,49 @@
+"""What is due, who does it, and whose turn it is at the vendor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cloudbeds_auth.core.budget import Rate, Turn, reserve
+from cloudbeds_auth.core.upkeep import FURTHEST, HORIZON
+from cloudbeds_auth.store.memory.rows import GrantRow, Shelf
+
+
+class Upkeep(Shelf):
+    """`ports.upkeep.UpkeepStore`."""
+
+    async def reserve_turn(self, client_id: str, rate: Rate, patience: float) -> Turn:
+        """See ports.upkeep."""
+        now = self._write()
+        arrival, clock_id = self._tables.budgets.get(client_id, (now.steady, now.clock_id))
+        if clock_id != now.clock_id or arrival > now.steady + FURTHEST:
+            arrival = now.steady
+        turn = reserve(arrival, now.steady, rate, patience)
+        if turn.taken:
+            self._tables.budgets[client_id] = (turn.arrival, now.clock_id)
+        return turn
+
+    async def claim_due(self, limit: int, hold: float) -> Sequence[str]:
+        """See ports.upkeep."""
+        wall = self._write().wall
+        # Further ahead than anything is ever written: the wall clock was set back since.
+        for row in self._by_due()[::-1][:limit]:
+            if _due_at(row) > wall + HORIZON:
+                row.due_at = wall
+        due = [row for row in self._by_due() if _due_at(row) <= wall][:limit]
+        for row in due:
+            row.due_at = wall + hold
+        return [row.id for row in sorted(due, key=lambda row: (row.expires_at, row.id))]
+
+    async def next_due(self) -> float | None:
+        """See ports.upkeep."""
+        waiting = self._by_due()
+        return max(0.0, _due_at(waiting[0]) - self._instant().wall) if waiting else None
+
+    def _by_due(self) -> list[GrantRow]:
+        return sorted((row for row in self._tables.grants.values() if row.due_at is not None), key=_due_at)
+
+
+def _due_at(row: GrantRow) -> float:
+    assert row.due_at is not None  # noqa: S101 - only rows that are due some time
+    return row.due_at

@@ -1,0 +1,102 @@
+"""Reads a whole database: whether it is sound, and whether every sealed value opens with the keys at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cloudbeds_auth.ports.sealer import SealBroken, Sealer
+from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.store import keys, opening
+from cloudbeds_auth.store.sealing import AesGcmSealer
+from cloudbeds_auth.store.sql.driver import Driver
+from cloudbeds_auth.store.sql.migrate import schema_version
+from cloudbeds_auth.store.sql.rows import access_place, token_place
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
+
+CHUNK = 500
+
+Told = Callable[[str, int, int], None]
+"""Told of progress: what, how many are done, how many there are."""
+
+
+@dataclass
+class Found:
+    """What a scan found; `problems` are sentences for people."""
+
+    schema: int = 0
+    connections: int = 0
+    grants: int = 0
+    sealed: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "schema": self.schema, "connections": self.connections, "grants": self.grants,
+            "sealed_values": self.sealed, "problems": self.problems,
+        }  # fmt: skip
+
+    def fields(self) -> list[tuple[str, str]]:
+        """For people."""
+        return [
+            ("schema", str(self.schema)), ("connections", str(self.connections)), ("grants", str(self.grants)),
+            ("sealed values", f"{self.sealed}, {len(self.problems)} problems"),
+        ]  # fmt: skip
+
+
+async def scan(settings: Settings, told: Told) -> Found:
+    """Read everything. Raises ConfigurationError when it cannot be opened at all."""
+    store = await opening.open_store(settings)  # the canary: a wrong key is one error, not one a row
+    await store.close()
+    sealer = AesGcmSealer(keys.load_keys(settings, database_has_rows=True))
+    driver, _ = await opening.open_driver(settings)
+    found = Found()
+    try:
+        await _read(driver, sealer, found, told)
+    finally:
+        await driver.close()
+    return found
+
+
+async def _read(driver: Driver, sealer: Sealer, found: Found, told: Told) -> None:
+    found.problems += await driver.read(_integrity)
+    found.schema = await driver.read(lambda now: schema_version(has_meta=True))
+    counted = await driver.read(lambda now: query_one("count_all"))
+    assert counted is not None  # noqa: S101 - a count has one row
+    found.connections = counted["connections"]
+    after = ""
+    while page := await driver.read(lambda now, after=after: _page(now, after)):  # type: ignore[misc]
+        for grant, tokens in page:
+            _open(grant, tokens, sealer, found)
+        after = page[-1][0]["id"]
+        told("grants", found.grants, counted["grants"])
+
+
+def _integrity(now: Instant) -> Transaction[list[str]]:
+    rows = yield from query("integrity")
+    return [row["problem"] for row in rows if row["problem"] != "ok"]
+
+
+def _page(now: Instant, after: str) -> Transaction[Sequence[tuple[Row, Rows]]]:
+    grants = yield from query("grants_after", after=after, limit=CHUNK)
+    found = []
+    for grant in grants:
+        tokens = yield from query("tokens", grant_id=grant["id"])
+        found.append((grant, tokens))
+    return found
+
+
+def _open(grant: Row, tokens: Rows, sealer: Sealer, found: Found) -> None:
+    found.grants += 1
+    values = [(token["sealed"], token_place(grant["id"], token["position"], token["generation"])) for token in tokens]
+    if grant["access_sealed"] is not None:
+        values.append((grant["access_sealed"], access_place(grant["id"], grant["generation"])))
+    for sealed, place in values:
+        found.sealed += 1
+        try:
+            sealer.open(sealed, place)
+        except SealBroken:
+            found.problems.append(
+                f"a sealed value of {grant['connection_id']} does not open ({place.table}, position {place.position})"
+            )

@@ -1,0 +1,149 @@
+"""What stops a start on PostgreSQL, and what it says."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+from psycopg import sql
+from tests.postgres.processes import Processes
+from tests.support.postgres import database, free_port, server
+from tests.support.postgres_fixtures import END_OTHERS
+
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.store.sql import migrate
+from cloudbeds_auth.store.sql.postgres import PostgresDriver
+from cloudbeds_auth.store.sql.transactions import Body, Transaction
+
+T = TypeVar("T")
+
+
+def altered(url: str, setting: str, value: str) -> None:
+    """Make it this database's own."""
+    name = sql.Identifier(urlsplit(url).path.strip("/"))
+    statement = sql.SQL("ALTER DATABASE {} SET {} = {}").format(name, sql.Identifier(setting), sql.Literal(value))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@pytest.mark.row("F12")
+@pytest.mark.parametrize("value", ["off", "local", "remote_write"])
+async def test_commits_that_a_crash_may_undo(postgres_server: str, value: str) -> None:
+    """synchronous_commit weaker than `on`: the start stops and names it, and nothing was written."""
+    with database(postgres_server) as url:
+        altered(url, "synchronous_commit", value)
+        with pytest.raises(ConfigurationError, match=f"synchronous_commit is '{value}'") as stopped:
+            await PostgresDriver(url).open()
+        assert "synchronous_commit = on" in stopped.value.next_step
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall() == []
+
+
+@pytest.mark.row("F12")
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+async def test_a_server_that_does_not_sync(setting: str) -> None:
+    """fsync or full_page_writes off: the start stops and names it."""
+    with server(**{setting: "off"}) as made, pytest.raises(ConfigurationError, match=f"{setting} is 'off'"):
+        await PostgresDriver(made.url).open()
+
+
+async def test_a_server_that_is_not_there() -> None:
+    """For the moment: the same start may work later."""
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await PostgresDriver(f"postgresql://postgres@127.0.0.1:{free_port()}/hotels").open()
+
+
+@pytest.mark.parametrize(("part", "found"), [("path", "/no_such_database"), ("netloc", "no_such_user@{host}")])
+async def test_a_wrong_address(postgres_url: str, part: str, found: str) -> None:
+    """A database or user that there is not: a person mends the setting; the password is not told."""
+    parts = urlsplit(postgres_url)
+    host = parts.netloc.rpartition("@")[2]
+    wrong = parts._replace(**{part: found.format(host=host)})
+    wrong = wrong._replace(netloc=wrong.netloc.replace("@", ":canary-password@"))
+    with pytest.raises(ConfigurationError, match="does not exist") as stopped:
+        await PostgresDriver(urlunsplit(wrong)).open()
+    assert "canary" not in str(stopped.value)
+
+
+async def test_a_newer_schema(processes: Processes) -> None:
+    """An older version refuses a database that a newer one upgraded, and says so."""
+    await processes.driver()
+    with psycopg.connect(processes.url, autocommit=True) as connection:
+        (known,) = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchall()[0]
+        connection.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+        try:
+            with pytest.raises(ConfigurationError, match=f"schema 99, this version of cloudbeds-auth knows {known}"):
+                await PostgresDriver(processes.url).open()
+        finally:
+            connection.execute("UPDATE meta SET value = %s WHERE name = 'schema_version'", (known,))
+
+
+class Killed(PostgresDriver):
+    """Ends its own sessions, at the server, whenever it comes to this statement of a migration (one past the last: the
+    note that it is done).
+    """
+
+    def __init__(self, url: str, number: int, position: int) -> None:
+        super().__init__(url)
+        self.kills = 0
+        self._number = str(number)
+        self._name = f"migration_{number}_{position}"
+
+    async def write(self, body: Body[T]) -> T:
+        return await super().write(lambda now: self._watched(body(now)))
+
+    def _watched(self, running: Transaction[T]) -> Transaction[T]:
+        try:
+            statement = next(running)
+            while True:
+                if statement.name == self._name or statement.parameters.get("value") == self._number:
+                    self.kills += 1
+                    with psycopg.connect(self._conninfo, autocommit=True) as connection:
+                        connection.execute(END_OTHERS)
+                statement = running.send((yield statement))
+        except StopIteration as done:
+            value: T = done.value
+            return value
+
+
+def schema(url: str) -> list[tuple[object, ...]]:
+    """Every column, and the version noted."""
+    with psycopg.connect(url) as connection:
+        columns = connection.execute(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'public' ORDER BY 1, 2"
+        ).fetchall()
+        return [*columns, *connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchall()]
+
+
+NEWEST = migrate.migrations()[-1]
+
+
+@pytest.mark.row("F89")
+@pytest.mark.parametrize("position", range(len(migrate.statements(NEWEST[1])) + 1))
+async def test_a_migration_killed_at_each_statement(postgres_server: str, postgres_home: str, position: int) -> None:
+    """The session ends before this statement, each time: the schema before it is whole, and the next start goes on."""
+    with database(postgres_server) as url:
+        driver = Killed(url, NEWEST[0], position)
+        with pytest.raises(StoreUnavailable):
+            await driver.open()
+        await driver.close()
+        assert driver.kills > 1, "it was tried again"
+        assert schema(url)[-1] == (str(NEWEST[0] - 1),)
+        again = PostgresDriver(url)
+        await again.open()
+        await again.close()
+        assert schema(url) == schema(postgres_home)
+
+
+async def test_many_first_starts_at_once(postgres_server: str, postgres_home: str) -> None:
+    """Eight processes meet an empty database together: one makes the schema, the others find it."""
+    with database(postgres_server) as url:
+        drivers = [PostgresDriver(url) for _ in range(8)]
+        await asyncio.gather(*(driver.open() for driver in drivers))
+        for driver in drivers:
+            await driver.close()
+        assert schema(url) == schema(postgres_home)

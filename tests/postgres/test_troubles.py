@@ -1,0 +1,238 @@
+"""What a database server does to a transaction: lost connections, deadlocks, timeouts, restarts, a COMMIT in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+from tests.postgres.processes import Processes, leased, row, when_it_is_back
+from tests.support.fakes import pair
+from tests.support.postgres import PostgresServer
+from tests.support.postgres_fixtures import END_OTHERS
+
+from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.ports.store import Written
+from cloudbeds_auth.store.sql import postgres
+from cloudbeds_auth.store.sql.postgres import PostgresDriver
+from cloudbeds_auth.store.sql.transactions import Body, Instant, Statement, Transaction, query, query_one
+
+T = TypeVar("T")
+
+
+def setting(name: str) -> Body[str]:
+    """A transaction that asks for a setting."""
+
+    def body(now: Instant) -> Transaction[str]:
+        rows = yield Statement("setting", f"SELECT current_setting('{name}') AS value", {})
+        value: str = rows[0]["value"]
+        return value
+
+    return body
+
+
+def noted(name: str, before: Callable[[], None] = lambda: None) -> Body[int]:
+    """A transaction that counts in `meta` how often it was committed; `before` runs when the count was read."""
+
+    def body(now: Instant) -> Transaction[int]:
+        found = yield from query_one("meta", name=name)
+        number = int(found["value"]) + 1 if found else 1
+        before()
+        yield from query("set_meta", name=name, value=str(number))
+        return number
+
+    return body
+
+
+def end_others(url: str) -> None:
+    """End every other session of this database."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(END_OTHERS)
+
+
+@pytest.mark.row("F65")
+async def test_a_connection_lost_in_a_transaction(processes: Processes) -> None:
+    """Nothing of it is there, and it is run again on another connection."""
+    driver, cut = await processes.driver(), [1, 1]
+
+    def once() -> None:
+        if cut:
+            cut.pop()
+            end_others(processes.url)
+
+    assert await driver.write(noted("runs", once)) == 1
+    assert await driver.write(noted("runs")) == 2
+    assert cut == []
+
+
+@pytest.mark.row("F65")
+async def test_connections_that_died_while_idle(processes: Processes) -> None:
+    """A pool full of dead connections is no obstacle."""
+    driver = await processes.driver()
+    await asyncio.gather(*(driver.read(setting("server_version")) for _ in range(20)))
+    end_others(processes.url)
+    assert await driver.write(noted("runs")) == 1
+
+
+def both(first: str, second: str) -> Body[None]:
+    """Adds a letter to two rows, in this order."""
+
+    def body(now: Instant) -> Transaction[None]:
+        for name in (first, second):
+            yield Statement("add", f"UPDATE meta SET value = value || 'x' WHERE name = '{name}'", {})
+            yield Statement("pause", "SELECT pg_sleep(0.2)", {})
+
+    return body
+
+
+@pytest.mark.row("F65")
+async def test_a_deadlock(processes: Processes) -> None:
+    """Two transactions take two rows in opposite order: one is ended by the server, run again, and both are done."""
+    one, two = await processes.driver(), await processes.driver()
+    for name in ("a", "b"):
+        await one.write(lambda now, name=name: query("set_meta", name=name, value=""))  # type: ignore[misc]
+    await asyncio.gather(one.write(both("a", "b")), two.write(both("b", "a")))
+    for name in ("a", "b"):
+        found = await one.read(lambda now, name=name: query_one("meta", name=name))  # type: ignore[misc]
+        assert found is not None
+        assert found["value"] == "xx"
+
+
+@pytest.mark.row("F65")
+async def test_a_serialization_failure(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a stricter isolation than ours the server may refuse a transaction at any statement: it is run again."""
+    monkeypatch.setattr(postgres, "BEGIN_WRITE", postgres.BEGIN_WRITE.replace("READ COMMITTED", "SERIALIZABLE"))
+    driver = await processes.driver()
+    found = await asyncio.gather(*(driver.write(noted("runs")) for _ in range(4)))
+    assert sorted(found) == [1, 2, 3, 4]
+
+
+@pytest.mark.row("F65")
+@pytest.mark.parametrize("timeout", ["statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout"])
+async def test_a_timeout(processes: Processes, monkeypatch: pytest.MonkeyPatch, timeout: str) -> None:
+    """A statement, a lock or a pause that takes too long: rolled back and run again; without end, store unavailable."""
+    monkeypatch.setattr(postgres, "TIMEOUTS", "")
+    begin = postgres.BEGIN_WRITE.replace("READ COMMITTED;", f"READ COMMITTED; SET LOCAL {timeout} = '50ms';", 1)
+    monkeypatch.setattr(postgres, "BEGIN_WRITE", begin)
+    driver, slow = await processes.driver(), [1]
+
+    def body(now: Instant) -> Transaction[str]:
+        if slow:
+            slow.pop()
+            if timeout == "statement_timeout":
+                yield Statement("slow", "SELECT pg_sleep(5)", {})
+            elif timeout == "lock_timeout":
+                yield Statement("slow", "SELECT pg_advisory_xact_lock(1)", {})
+            else:
+                with psycopg.connect(processes.url) as connection:  # while the session of ours is idle
+                    connection.execute("SELECT pg_sleep(0.5)")
+        yield from query("set_meta", name="done", value="yes")
+        return "done"
+
+    with psycopg.connect(processes.url) as other:
+        other.execute("SELECT pg_advisory_lock(1)")
+        assert await driver.write(body) == "done"
+    assert slow == []
+
+
+class Doubtful(PostgresDriver):
+    """Loses the answer of the next COMMIT: `cut` does it before the server gets it, else after."""
+
+    doubt = ""
+
+    async def _commit(self, connection: Any, xid: str | None, result: object) -> None:
+        doubt, self.doubt = self.doubt, ""
+        if doubt == "after":
+            await connection.execute("COMMIT")
+        if doubt:
+            end_others(self._conninfo)
+        await super()._commit(connection, xid, result)
+
+
+@pytest.mark.row("F63")
+@pytest.mark.parametrize("doubt", ["before", "after"])
+async def test_a_commit_without_an_answer(processes: Processes, doubt: str) -> None:
+    """The server is asked what became of it: committed is done, rolled back is done again; it is done once."""
+    driver = await processes.driver(Doubtful)
+    driver.doubt = doubt
+    assert await driver.write(noted("runs")) == 1
+    found = await driver.read(lambda now: query_one("meta", name="runs"))
+    assert found is not None
+    assert found["value"] == "1"
+
+
+@pytest.mark.row("F63")
+@pytest.mark.parametrize("doubt", ["before", "after"])
+async def test_a_pair_whose_commit_is_in_doubt(processes: Processes, doubt: str) -> None:
+    """The pair of a refresh is stored once, as the next generation, whatever became of the first COMMIT."""
+    driver = await processes.driver(Doubtful)
+    store = await processes.store(driver)
+    grant = await processes.hotel(store)
+    fence = await leased(store, grant)
+    assert await store.write_intent(fence, grant.tokens[-1].position, lease=30.0, hold=20.0)
+    driver.doubt = doubt
+    assert await store.commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0) is Written.DONE
+    after = await row(store, grant.id)
+    assert (after.generation, after.access.reveal()) == (2, "A-2")
+    assert [token.value.reveal() for token in after.tokens] == ["R-1", "R-2"]
+    assert await store.commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0) is Written.DONE
+    assert (await row(store, grant.id)).generation == 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_a_restart_under_a_pool(
+    own_server: PostgresServer, over_own_server: Processes, how: signal.Signals
+) -> None:
+    """Fast or as after a crash: while it is away the store is unavailable, what was committed is there afterwards."""
+    store = await over_own_server.store()
+    grant = await over_own_server.hotel(store)
+    own_server.stop(how)
+    with pytest.raises(StoreUnavailable):
+        await store.take_lease(grant.id, "us", 30.0)
+    own_server.start()
+    assert (await when_it_is_back(lambda: row(store, grant.id))).access.reveal() == "A-1"
+    await when_it_is_back(lambda: leased(store, grant))
+
+
+async def test_killed_and_started_again(own_server: PostgresServer, over_own_server: Processes) -> None:
+    """kill -9 of the server at any moment: what it had acknowledged is there."""
+    store = await over_own_server.store()
+    done = 0
+    for _ in range(3):
+        for _ in range(5):
+            done = await when_it_is_back(lambda: store._driver.write(noted("runs")))
+        own_server.kill()
+        own_server.start()
+        found = await when_it_is_back(lambda: store._driver.read(lambda now: query_one("meta", name="runs")))
+        assert found is not None
+        assert int(found["value"]) == done
+
+
+async def test_a_broken_rule_is_no_trouble_of_the_database(processes: Processes) -> None:
+    """A row that breaks a constraint each time is a bug of ours: told as such, not as something that heals."""
+    driver = await processes.driver()
+
+    def body(now: Instant) -> Transaction[None]:
+        yield Statement("twice", "INSERT INTO meta (name, value) VALUES ('schema_version', '1')", {})
+
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        await driver.write(body)
+
+
+async def test_a_silent_server(
+    own_server: PostgresServer, over_own_server: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the middle of everything: the caller is told in bounded time, and it heals when the server goes on."""
+    monkeypatch.setattr(postgres, "WITHIN", 0.5)
+    store = await over_own_server.store()
+    grant = await over_own_server.hotel(store)
+    own_server.pause()
+    try:
+        with pytest.raises(StoreUnavailable):
+            await store.take_lease(grant.id, "us", 30.0)
+    finally:
+        own_server.resume()
+    await when_it_is_back(lambda: leased(store, grant))

@@ -1,0 +1,67 @@
+"""Fixtures: one PostgreSQL server for the tests of one worker, and an empty database of our schema for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+from tests.support.postgres import ELSEWHERE, database, server
+from tests.support.postgres_stage import Elsewhere
+
+from cloudbeds_auth.store.sql.postgres import PostgresDriver
+
+# What refers to another table comes before it.
+TABLES = (
+    "tokens", "properties", "events", "grants", "connections", "links", "authorizations", "circuits", "budgets",
+)  # fmt: skip
+END_OTHERS = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+NAMED = os.environ.get(ELSEWHERE)  # before the tests' own environment is cleaned
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a server on which databases may be made."""
+    if NAMED is not None:
+        yield NAMED
+        return
+    with server() as made:
+        yield made.url
+
+
+@pytest.fixture(scope="session")
+def postgres_home(postgres_server: str, elsewhere: Elsewhere) -> Iterator[str]:
+    """One database with this version's schema, which one test after another has for itself."""
+
+    async def migrate(url: str) -> None:
+        driver = PostgresDriver(url)
+        await driver.open()
+        await driver.close()
+
+    with database(postgres_server) as url:
+        elsewhere.run(migrate(url))
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_home: str) -> Iterator[str]:
+    """An empty database with this version's schema. Making a new one would take longer than most tests."""
+    yield postgres_home
+    with psycopg.connect(postgres_home, autocommit=True) as connection:
+        connection.execute(END_OTHERS)
+        for table in TABLES:
+            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+        connection.execute("DELETE FROM meta WHERE name <> 'schema_version'")
+
+
+@pytest.fixture(scope="session")
+def elsewhere() -> Iterator[Elsewhere]:
+    """A loop in real time beside the virtual ones."""
+    made = Elsewhere()
+    yield made
+    made.close()

@@ -1,0 +1,76 @@
+"""PostgreSQL under a stage: the driver that ships, over a real server, while the test's own time is virtual."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import psycopg
+
+from cloudbeds_auth.store.sql.postgres import PostgresDriver
+from cloudbeds_auth.store.sql.transactions import Body, Instant
+
+T = TypeVar("T")
+
+
+class Elsewhere:
+    """An event loop in real time on a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="real time", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """To its end, while the caller's thread waits."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class TimedDriver:
+    """A driver whose transactions run in real time on another thread, and go by the clock of whoever asks."""
+
+    def __init__(self, inner: PostgresDriver, elsewhere: Elsewhere, instant: Callable[[], Instant]) -> None:
+        self._inner = inner
+        self._elsewhere = elsewhere
+        self._instant = instant
+
+    async def read(self, body: Body[T]) -> T:
+        return await self._hop(self._inner.read, body)
+
+    async def write(self, body: Body[T]) -> T:
+        return await self._hop(self._inner.write, body)
+
+    async def close(self) -> None:
+        self._elsewhere.run(self._inner.close())
+
+    async def _hop(self, run: Callable[[Body[T]], Coroutine[Any, Any, T]], body: Body[T]) -> T:
+        now = self._instant()
+        work = run(lambda _: body(now))
+        # A virtual loop runs this in place: the transaction takes no virtual time, as one of SQLite takes none.
+        return await asyncio.get_running_loop().run_in_executor(None, self._elsewhere.run, work)
+
+
+class PostgresDatabase:
+    """A stage's database in PostgreSQL, by its URL."""
+
+    def __init__(self, url: str, elsewhere: Elsewhere) -> None:
+        self._url = url
+        self._elsewhere = elsewhere
+
+    async def driver(self, instant: Callable[[], Instant]) -> TimedDriver:
+        made = PostgresDriver(self._url)
+        self._elsewhere.run(made.open())
+        return TimedDriver(made, self._elsewhere, instant)
+
+    def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Behind everybody's back."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            cursor = connection.execute(statement.replace("%", "%%").replace("?", "%s"), values)
+            return cursor.fetchall() if cursor.description is not None else []
