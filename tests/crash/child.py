@@ -1,20 +1,27 @@
-"""What a child of the warm parent does: open the vault, connect or call, and tell what became of it."""
+"""What a child of the warm parent does: open the vault, connect or call, and tell what became of it; or serve."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import signal
+import sys
+import tempfile
+import threading
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import apsw
 from tests.acceptance.processes import Http
-from tests.crash import marks
+from tests.crash import limits, marks
 
 from cloudbeds_auth import TokenVault
 from cloudbeds_auth.errors import Error
@@ -22,15 +29,17 @@ from cloudbeds_auth.settings import Need, load
 from cloudbeds_auth.store.sql import sqlite
 
 PATH = "/api/v1.3/userinfo"
-LINGER = 60.0  # seconds that a victim waits to be killed
+STARVED = (RuntimeError, OSError, MemoryError)  # what a process without threads, descriptors or memory meets
+LINGER = 120.0  # seconds that a victim waits to be killed
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One child. `work` is `connect`, `heal`, `lock`, or some of `call`, `refresh` and `check` joined by `+`.
+    """One child. `work` is `connect`, `heal`, `lock`, `serve`, or some of DEEDS joined by `+`.
 
-    A `victim` then waits to be killed. `stop_at` and its like are a Marker's; SIGUSR1 empties a full disk. `patience`:
-    seconds in which a healing process must have served every hotel.
+    A `victim` then waits to be killed. `stop_at` and its like are a Marker's; SIGUSR1 lifts every limit. `patience`:
+    seconds in which a healing process must have served every hotel. `log`: where a service writes what it says;
+    `grants`: those of its hotels, in order.
     """
 
     work: str
@@ -42,10 +51,13 @@ class Plan:
     stop_skip: int = 0
     full_at: str = ""
     starved_at: str = ""
+    starved_of: str = "descriptors"
     victim: bool = False
     old_sqlite: bool = False
     busy_milliseconds: int = 0
-    patience: float = 20.0
+    patience: float = 60.0
+    log: str = ""
+    grants: tuple[str, ...] = ()
 
     def as_line(self) -> str:
         """One line of JSON."""
@@ -63,17 +75,26 @@ class Report:
 
 def plan_of(line: str) -> Plan:
     """The plan on this line."""
-    read = json.loads(line)
-    return Plan(**{**read, "connections": tuple(read["connections"]), "hotels": tuple(read["hotels"])})
+    parts: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(line).items()
+    }
+    return Plan(**parts)
 
 
-def run(plan: Plan) -> None:
+def run(plan: Plan, pipe: int) -> None:
     """Do it, and write the report behind the last mark."""
-    marker = marks.Marker(os.open(plan.pipe, os.O_WRONLY), plan.stop_at, plan.stop_skip, plan.full_at, plan.starved_at)
+    os.umask(0)  # what is private must be so by our own doing
+    marker = marks.Marker(
+        pipe,
+        **{name: getattr(plan, name) for name in ("stop_at", "stop_skip", "full_at", "starved_at", "starved_of")},
+        tags={grant: marks.tag(number) for number, grant in enumerate(plan.grants)},
+    )
     marks.install(marker, old_sqlite=plan.old_sqlite)
-    signal.signal(signal.SIGUSR1, lambda *_: marks.empty_disk())
+    signal.signal(signal.SIGUSR1, lambda *_: limits.lift())
     if plan.busy_milliseconds:
         sqlite.BUSY_MILLISECONDS = plan.busy_milliseconds
+    if plan.work == "serve":
+        _serve(plan, marker)
     report = Report()
     try:
         asyncio.run(_lock(plan, marker) if plan.work == "lock" else _work(plan, marker, report))
@@ -81,6 +102,28 @@ def run(plan: Plan) -> None:
         report.errors.append(f"{type(error).__name__}: {error}")
     os.write(marker.handle, marks.FINISHED.encode() + json.dumps(asdict(report)).encode())
     os.close(marker.handle)
+
+
+def _serve(plan: Plan, marker: marks.Marker) -> None:
+    """What `cloudbeds-auth serve` does; in a process group of its own, because it has workers.
+
+    The one difference: workers are forked from here, where everything is imported, instead of started afresh.
+    """
+    import uvicorn._subprocess
+
+    from cloudbeds_auth.cli.main import main
+
+    os.setsid()
+    os.chdir(Path(plan.log).parent)
+    os.environ.update(plan.settings, TMPDIR=str(Path(plan.log).parent))
+    tempfile.tempdir = None  # what SIGKILL leaves behind goes with the lane's folder
+    log = os.open(plan.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for standard, handle in enumerate((os.open(os.devnull, os.O_RDONLY), log, log)):
+        os.dup2(handle, standard)
+    setattr(uvicorn._subprocess, "spawn", multiprocessing.get_context("fork"))  # noqa: B010 - see above
+    sys.stdin, sys.argv = os.fdopen(0, closefd=False), ["cloudbeds-auth", "serve"]
+    marker.tell(marks.OPEN)
+    main()
 
 
 async def _lock(plan: Plan, marker: marks.Marker) -> None:
@@ -93,7 +136,8 @@ async def _lock(plan: Plan, marker: marks.Marker) -> None:
 
 async def _work(plan: Plan, marker: marks.Marker, report: Report) -> None:
     settings = load(plan.settings, None, need=Need.APP)
-    async with TokenVault.open(settings, observers=[marks.Observing(marker)]) as vault:
+    marker.tell(marks.BORN)
+    async with TokenVault.open(settings) as vault:
         marker.tell(marks.OPEN)
         if plan.work == "connect":
             report.connections = [await _connect(vault, one) for one in plan.hotels]
@@ -102,32 +146,84 @@ async def _work(plan: Plan, marker: marks.Marker, report: Report) -> None:
             await asyncio.gather(*(_heal(vault, one, until, report) for one in plan.connections))
         else:
             for work in plan.work.split("+"):
-                await _told(report, _deed(vault, plan, work))
+                await _told(report, partial(DEEDS[work], vault, plan), STARVED if plan.starved_at else ())
             marker.tell(marks.SERVED)
         if plan.victim:
             await asyncio.sleep(LINGER)
 
 
-def _deed(vault: TokenVault, plan: Plan, work: str) -> Callable[[], Awaitable[int]]:
-    async def call() -> int:
-        return (await vault.call(plan.connections[0], "GET", PATH)).status_code
-
-    async def refresh() -> int:
-        return (await vault.refresh(plan.connections[0])).generation or 0
-
-    async def check() -> int:
-        await vault.check()
-        return 200
-
-    return {"call": call, "refresh": refresh, "check": check}[work]
+async def _call(vault: TokenVault, plan: Plan) -> int:
+    return (await vault.call(plan.connections[0], "GET", PATH)).status_code
 
 
-async def _told(report: Report, deed: Callable[[], Awaitable[int]]) -> bool:
+async def _refresh(vault: TokenVault, plan: Plan) -> int:
+    return (await vault.refresh(plan.connections[0])).generation or 0
+
+
+async def _check(vault: TokenVault, _: Plan) -> int:
+    await vault.check()
+    return 200
+
+
+async def _pause(_: TokenVault, __: Plan) -> int:
+    """Stopped until somebody says SIGCONT."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+    return 0
+
+
+def _forked(vault: TokenVault, times: int) -> int:
+    """A process forked from this one as it stands, which writes to the database through the same objects; its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        for _ in range(times):
+            asyncio.run(vault.check())
+        status = 0
+    except Exception:  # noqa: BLE001 - nobody else would tell
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+async def _end_of(pid: int) -> int:
+    return os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, pid, 0))[1])
+
+
+async def _fork(vault: TokenVault, _: Plan) -> int:
+    return await _end_of(_forked(vault, 1))
+
+
+async def _call_beside_a_fork(vault: TokenVault, plan: Plan) -> int:
+    """The forked process writes all the while, and is killed."""
+    pid = _forked(vault, sys.maxsize)
+    call = asyncio.create_task(_call(vault, plan))
+    await asyncio.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    assert await _end_of(pid) == -signal.SIGKILL
+    return await call
+
+
+Deed = Callable[[TokenVault, Plan], Awaitable[int]]
+DEEDS: dict[str, Deed] = {
+    "call": _call,
+    "call_beside_a_fork": _call_beside_a_fork,
+    "check": _check,
+    "fork": _fork,
+    "pause": _pause,
+    "refresh": _refresh,
+}
+
+
+async def _told(report: Report, deed: Callable[[], Awaitable[int]], passing: tuple[type[Exception], ...] = ()) -> bool:
     """Whether to go on: an error that a later call heals is noted, and does not end it."""
     try:
         report.statuses.append(await deed())
-    except Error as error:
-        report.errors.append(f"{type(error).__name__}: {error.detail}")
+    except Exception as error:
+        if not isinstance(error, (Error, *passing)):
+            raise
+        report.errors.append(f"{type(error).__name__}: {error}")
         await asyncio.sleep(max(0.01, min(getattr(error, "retry_after", None) or 0.0, 0.2)))
         return False
     return True

@@ -1,4 +1,8 @@
-"""Lanes for the tests of this folder: one for each variant and worker, used by one test after another."""
+"""Lanes for the tests of this folder, and which tests are for the long run alone.
+
+`make test` runs a share: every kill point, one of each kind of fault. What is marked `long` runs when this folder is
+asked for by name (`make test-crash`).
+"""
 
 from __future__ import annotations
 
@@ -7,33 +11,58 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.crash.lane import Lane, lane
+from tests.crash.disks import MOUNTS
+from tests.crash.lane import Lane, beside, lane
 
 LaneOf = Callable[[str], Lane]
 MakeLane = Callable[..., Lane]
 
+DEADLINE = 2.0  # seconds of a token exchange of who shall be served: a busy machine takes its time
+HASTY = {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "0.6"}  # of who is killed: how long its intent holds others back
+
+
+def variants(*labels: str) -> pytest.MarkDecorator:
+    """One test for each of these variants; the first is in the share."""
+    first, *more = labels
+    return pytest.mark.parametrize("variant", [first, *(pytest.param(one, marks=pytest.mark.long) for one in more)])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Called when this folder is collected."""
+    config.addinivalue_line("markers", "long: runs when tests/crash is asked for by name")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without this folder's name on the command line, its long tests are left out."""
+    if any("crash" in Path(argument.split("::")[0]).parts for argument in config.args):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
+def pytest_report_header() -> str:
+    """Whether what needs a mount runs."""
+    return f"tests/crash: full and read-only mounts are {'tried' if MOUNTS else 'NOT tried: this user may not mount'}"
+
 
 @pytest.fixture(scope="session")
 def lane_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaneOf]:
-    """The lane of this variant, with one hotel; started when first asked for."""
+    """The lane of this variant, with one hotel; started when first asked for, used by one test after another."""
     started: dict[str, Lane] = {}
     with ExitStack() as stack:
 
         def get(variant: str) -> Lane:
             if variant not in started:
                 folder = tmp_path_factory.mktemp("lane")
-                started[variant] = stack.enter_context(lane(folder, variant=variant))
+                started[variant] = stack.enter_context(lane(folder, variant=variant, deadline=DEADLINE))
             return started[variant]
 
         yield get
 
 
 @pytest.fixture
-def make_lane(tmp_path: Path) -> Iterator[MakeLane]:
-    """A lane for one test alone."""
-    with ExitStack() as stack:
-
-        def make(**parts: object) -> Lane:
-            return stack.enter_context(lane(tmp_path, **parts))  # type: ignore[arg-type]
-
-        yield make
+def make_lane(tmp_path: Path, lane_of: LaneOf) -> MakeLane:
+    """A database for one test alone, whatever becomes of it."""
+    return lambda **parts: beside(lane_of("V2/n"), tmp_path, **parts)

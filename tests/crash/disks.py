@@ -60,3 +60,6 @@ def fill(disk: Path) -> Path:
     except OSError:
         return filler
     return filler
+
+
+MOUNTS = may_mount()

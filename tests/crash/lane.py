@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import apsw
 from tests.acceptance.processes import World, world
-from tests.crash import marks
 from tests.crash.child import Plan, Report
-from tests.crash.nursery import Child, Nursery
+from tests.crash.nursery import PATIENCE, Child, Nursery
 
-FIRST_HOTEL = 100001
+FIRST_HOTEL, MORE_HOTELS = 100001, 4
 CALM = {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "20"}
 
 
 @dataclass
 class Lane:
-    """The hotels are connected in order: hotel n has connection n and the vendor's grant n + 1."""
+    """The hotels are connected in order: hotel n has connection n and the vendor's grant `first_grant` + n."""
 
     made: World
     nursery: Nursery
+    variant: str
     old_sqlite: bool = False
+    first_grant: int = 1
     connections: tuple[str, ...] = ()
 
     @property
@@ -59,13 +61,13 @@ class Lane:
         assert len(report.connections) == hotels, report.errors
         self.connections = tuple(report.connections)
 
-    def heal(self, *hotels: int, patience: float = 20.0, **settings: str) -> Report:
+    def heal(self, *hotels: int, settings: dict[str, str] | None = None, patience: float = PATIENCE) -> Report:
         """A process that nobody kills serves each of these hotels."""
         return self.do("heal", *hotels, patience=patience, settings=settings)
 
-    def served(self, hotel: int = 0, **settings: str) -> Report:
+    def served(self, hotel: int = 0, settings: dict[str, str] | None = None) -> Report:
         """The same, and it must: 200 in the end, a whole database, and nobody has to approve again."""
-        report = self.heal(hotel, patience=10.0, **settings)
+        report = self.heal(hotel, settings=settings)
         assert report.statuses == [200], f"{report}\n{self.story(hotel)}"
         assert not self.marked(), self.story(hotel)
         assert self.sound()
@@ -82,8 +84,12 @@ class Lane:
 
     def end_tokens(self, hotel: int | None = None) -> None:
         """The vendor ends the access token of this hotel, or of all."""
-        named: dict[str, Any] = {} if hotel is None else {"grant": hotel + 1}
+        named: dict[str, Any] = {} if hotel is None else {"grant": self.first_grant + hotel}
         self.made.vendor.control("expire", **named)
+
+    def grants(self) -> tuple[str, ...]:
+        """The ids of the hotels' grants, in order."""
+        return tuple(str(self.row(one)["id"]) for one in range(len(self.connections)))
 
     # --- evidence
 
@@ -100,6 +106,10 @@ class Lane:
     def refreshes(self, after: int = 0) -> list[dict[str, Any]]:
         """The token requests of it."""
         return [entry for entry in self.journal(after) if entry["grant_type"] == "refresh_token"]
+
+    def may_be(self, hotel: int, entry: dict[str, Any]) -> bool:
+        """Whether the vendor's entry is this hotel's, or nobody's yet."""
+        return entry["grant"] in (None, self.first_grant + hotel)
 
     def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
         """Rows of the database as they rest."""
@@ -135,38 +145,44 @@ class Lane:
     def story(self, hotel: int, after: int = 0) -> str:
         """What the vendor saw and what the history says, for whoever has to find out."""
         wanted = ("n", "target", "outcome", "detail", "ordinal", "status", "answered", "fault")
-        seen = [
-            {name: entry[name] for name in wanted}
-            for entry in self.journal(after)
-            if entry["grant"] in (None, hotel + 1)
-        ]
+        seen = [{name: entry[name] for name in wanted} for entry in self.journal(after) if self.may_be(hotel, entry)]
         told = self.sql(
             "SELECT sequence, kind, generation, data FROM events WHERE connection_id = ?", self.connections[hotel]
         )
         row = {name: str(value) for name, value in self.row(hotel).items() if not isinstance(value, bytes)}
-        lines = ["the vendor's journal:", *map(json.dumps, seen), "the history:", *map(json.dumps, told)]
+        lines = ["the vendor's journal:", *_shortened(seen), "the history:", *map(json.dumps, told)]
         return "\n".join([*lines, "the row:", json.dumps(row)])
 
 
-def point_of(left: str, refreshes: list[dict[str, Any]]) -> str:
-    """The kill point, from the marks that the process left and the token requests that the vendor saw of it."""
-    last = next((mark for mark in reversed(left) if mark in marks.POINTS), marks.OPEN)
-    acted = bool(refreshes) and refreshes[-1]["outcome"] != "pending"
-    if last in {marks.SENDING, marks.SENT} and acted:
-        return "K4"
-    if last == marks.SENDING and refreshes:
-        return "K3"
-    return marks.POINTS[last]
+def _shortened(entries: list[dict[str, Any]]) -> Iterator[str]:
+    """Entries that differ in their number alone are told once."""
+    for _, alike in groupby(entries, lambda entry: {**entry, "n": 0}):
+        first, *more = alike
+        yield json.dumps(first) + (f" and {len(more)} more like it" if more else "")
 
 
 @contextmanager
 def lane(
-    folder: Path, *, variant: str = "V2/n", hotels: int = 1, deadline: float = 0.3, old_sqlite: bool = False
+    folder: Path,
+    *,
+    variant: str = "V2/n",
+    hotels: int = 1,
+    deadline: float = 0.3,
+    service: bool = False,
 ) -> Iterator[Lane]:
-    """Everything running, every hotel connected."""
-    arguments = ("--auto-approve", "--variant", variant, "--hotels", str(hotels))
+    """Everything running, every hotel connected; with `service`, the warm parent can fork whole services too."""
+    arguments = ("--auto-approve", "--variant", variant, "--hotels", str(max(hotels, MORE_HOTELS)))
     settings = {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": str(deadline), "CLOUDBEDS_AUTH_RATE_LIMIT": "0"}
-    with world(folder, *arguments, **settings) as made, Nursery(folder) as nursery:
-        ready = Lane(made, nursery, old_sqlite)
+    with world(folder, *arguments, **settings) as made, Nursery(folder, service) as nursery:
+        ready = Lane(made, nursery, variant)
         ready.connect(hotels)
         yield ready
+
+
+def beside(other: Lane, folder: Path, *, hotels: int = 1, old_sqlite: bool = False) -> Lane:
+    """Another database, in this folder, with hotels of its own; vendor and warm parent are the other lane's."""
+    grants = len(other.made.vendor.control("state", "GET")["grants"])
+    made = replace(other.made, folder=folder, services=[])
+    ready = Lane(made, other.nursery, other.variant, old_sqlite, grants + 1)
+    ready.connect(hotels)
+    return ready

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -25,12 +26,14 @@ from cloudbeds_auth.wire import policy
 
 ROOT = Path(__file__).parents[2]
 GLANCE = 0.002
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def main() -> None:
     """Serve until standard input ends; then end whoever still lives."""
     policy.tls()  # reading the trust store takes longer than a refresh
+    if "--service" in sys.argv:
+        warm_service()
     children: set[int] = set()
     print(json.dumps({"ready": os.getpid()}), flush=True)
     for line in sys.stdin:
@@ -48,14 +51,27 @@ def main() -> None:
         os.waitpid(pid, 0)
 
 
+def warm_service() -> None:
+    """Import what a service imports, but prometheus_client, which looks at its environment when it is imported."""
+    import cloudbeds_auth.app.opening
+    import cloudbeds_auth.app.server
+    import cloudbeds_auth.cli.serve
+    import cloudbeds_auth.wire.upstream  # noqa: F401
+
+
 def _fork(line: str) -> int:
+    plan = plan_of(line)
+    pipe = os.open(plan.pipe, os.O_WRONLY)  # opened here: a child that ends at once is seen to end
     pid = os.fork()
     if pid:
+        os.close(pipe)
         return pid
     try:
-        os.close(0)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
-        run(plan_of(line))
+        run(plan, pipe)
+    except Exception:  # noqa: BLE001 - nobody else would tell
+        traceback.print_exc()
     finally:
         os._exit(0)
 
@@ -73,13 +89,15 @@ def _wait(pid: int) -> dict[str, Any]:
 
 @dataclass
 class Child:
-    """A forked child, and the marks that it left so far."""
+    """A forked child, and the marks that it left so far. `group`: it leads a process group, which is killed whole."""
 
     nursery: Nursery
     pid: int
     pipe: int
+    group: bool = False
     raw: bytes = b""
     closed: bool = False
+    ended: bool = False
 
     @property
     def marks(self) -> str:
@@ -119,8 +137,8 @@ class Child:
         assert how == "stopped", f"{how} after {self.marks!r}: {self.raw!r}"
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to this child alone; its pid is its own until `end` has waited for it."""
-        os.kill(self.pid, number)
+        """Send a signal; the pid is this child's own until `end` has waited for it."""
+        (os.killpg if self.group else os.kill)(self.pid, number)
 
     def kill(self) -> str:
         """SIGKILL; the marks that it left."""
@@ -135,8 +153,9 @@ class Child:
             self.read(until - time.monotonic())
         how = self.nursery.wait(self.pid)
         os.close(self.pipe)
+        self.ended = True
         assert how in {"ended", "killed"}, f"{how}: {self.raw!r}"
-        return self.report if how == "ended" else None
+        return self.report if how == "ended" and not self.group else None
 
 
 @dataclass
@@ -144,6 +163,7 @@ class Nursery:
     """The warm parent, seen from who gives it orders. One order at a time."""
 
     folder: Path
+    service: bool = False
     popen: subprocess.Popen[str] = field(init=False)
     numbers: Any = field(default_factory=count)
 
@@ -151,7 +171,7 @@ class Nursery:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CLOUDBEDS_")}
         with (self.folder / "children.log").open("ab") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "tests.crash.nursery"],
+                [sys.executable, "-m", "tests.crash.nursery", *(["--service"] if self.service else [])],
                 cwd=ROOT,
                 env=kept,
                 stdin=subprocess.PIPE,
@@ -174,11 +194,10 @@ class Nursery:
         pipe = self.folder / f"marks-{next(self.numbers)}"
         os.mkfifo(pipe)
         handle = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-        keeper = os.open(pipe, os.O_WRONLY)  # so that the end is not seen before the child has opened its side
-        child = Child(self, self._ask(replace(plan, pipe=str(pipe)).as_line())["pid"], handle)
-        child.read(PATIENCE)
-        os.close(keeper)
+        child = Child(self, self._ask(replace(plan, pipe=str(pipe)).as_line())["pid"], handle, plan.work == "serve")
         pipe.unlink()
+        if child.group:
+            child.read(PATIENCE)  # it leads its group from its first mark on
         return child
 
     def wait(self, pid: int) -> str:

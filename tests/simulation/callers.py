@@ -23,13 +23,20 @@ class Callers:
     def __init__(self, world: World) -> None:
         self._world = world
         self._numbers = 0
+        self._beginning: dict[str, list[asyncio.Task[None]]] = {}  # by machine: what begins new calls
 
     def begin(self, machine: Machine) -> None:
         """Calls for every hotel, at random moments, for as long as the machine lives."""
+        loop, beginning = self._world.loop, self._beginning.setdefault(machine.name, [])
         for at, hotel in enumerate(self._world.hotels):
             dice = random.Random(f"caller {self._world.plan.seed} {machine.name} {at}")
-            self._world.loop.spawn(machine.name, self._calling(machine, hotel, dice))
-        self._world.loop.spawn(machine.name, self._counting(machine))
+            beginning.append(loop.spawn(machine.name, self._calling(machine, hotel, dice)))
+        beginning.append(loop.spawn(machine.name, self._counting(machine)))
+
+    def stop(self, machine: Machine) -> None:
+        """This machine takes no new calls; those under way go on."""
+        for task in self._beginning.pop(machine.name, []):
+            task.cancel()
 
     async def _calling(self, machine: Machine, hotel: Hotel, dice: random.Random) -> None:
         mean = 3600.0 / self._world.plan.calls
@@ -85,8 +92,8 @@ class Callers:
         world = self._world
         sent = [one for one in world.network.exchanges if one.call_id == number]
         last = sent[-1]
-        if last.fate.answer is not None:
-            return  # a gateway's 401, about a token that was proven good
+        if last.fate.answer is not None or last.strayed:
+            return  # not the endpoint's 401, about a token that was proven good
         grant = world.vendor.model._by_access.get(last.call.bearer or "")
         rotated = world.vendor.ledger.rotated.get(grant.number, 0.0) if grant else 0.0
         disturbed = not world.plan.faultless and len(sent) == 3

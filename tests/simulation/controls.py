@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation import seeded, seeded_store
+from tests.simulation import seeded, seeded_budget, seeded_store
 from tests.simulation.patch import Patch
 from tests.simulation.plan import Plan
 from tests.simulation.run import Result, run_plan
@@ -86,6 +86,19 @@ STRICT: dict[str, Any] = {  # refused passes, and leases taken while they are un
     "rates": {"token:lose answer": 0.5},
     "mischief": {"reconnect": 20.0, "lease taken": 600.0},
 }
+STRAYS: dict[str, Any] = {  # answers that come twice
+    "calls": 60.0,
+    "rates": {"userinfo:answer twice": 0.5, "token:answer twice": 0.5, "userinfo:gateway unacted": 0.3},
+    "mischief": {"expire early": 60.0},
+}
+RATED: dict[str, Any] = {  # many of our own requests at once, over several machines
+    "hotels": 3,
+    "machines": 3,
+    "limit": 2.0,
+    "calls": 60.0,
+    "rates": {"userinfo:lose request": 0.3},
+    "mischief": {"all expire together": 60.0},
+}
 SLOTS: dict[str, Any] = {"calls": 30.0, "hours": 3.0, "rates": UNPROVEN, "mischief": {"expire early": 10.0}}
 
 CONTROLS = (
@@ -124,6 +137,11 @@ CONTROLS = (
     Control("pointer moved before the new grant worked", seeded.pointer_first, ("I3",),
             {"mischief": {"reconnect": 4.0}, "rates": {"userinfo:lose request": 0.5}}),
     Control("secret reset marks hotels", seeded.secret_reset_marks, ("I7",), {"mischief": {"secret reset": 2.0}}),
+    Control("rate kept by each process for itself", seeded_budget.each_process_for_itself, ("I11",), RATED),
+    Control("rate forgotten at a start", seeded_budget.forgotten_at_a_start, ("I11",),
+            RATED | {"mischief": {"all expire together": 120.0, "kill at a point": 120.0, "kill": 60.0}}),
+    Control("token requests on kept connections", seeded.kept_connections_of_tokens, ("I6",), STRAYS),
+    Control("proofs on kept connections", seeded.kept_connections_of_proofs, ("I3", "I5"), STRAYS, 100),
     Control("success: false ignored", seeded.success_false_ignored, ("I3",),
             {"rates": {"userinfo:gateway unacted": 0.7}}),
 )  # fmt: skip

@@ -1,7 +1,8 @@
-"""A database driver of the simulation: the product's `SqliteFile`, each transaction run inline at a scheduled moment.
+"""A machine's way to its store: each transaction runs inline, at a moment that the scheduler chooses.
 
 The machine may yield before and after each transaction, so that others come between; inside, `probe(point)` is told of
 every statement, of the moment before COMMIT and after it, and may kill the machine there or raise an apsw error.
+`SimDriver` is the product's `SqliteFile` so driven; `memory.MemoryDriver` the store over dictionaries.
 """
 
 from __future__ import annotations
@@ -27,11 +28,47 @@ class Killed(BaseException):
     """Unwinds a transaction of a machine that was killed inside it; nothing after it runs."""
 
 
-class SimDriver:
-    """`store.sql.driver.Driver` of one machine. `linger()` gives the seconds to wait around a transaction.
+class Way:
+    """What both drivers do. `linger()` gives the seconds to wait around a transaction; `probe(point)`: see the module.
 
-    `probe(point)`: see the module. `committed` is told after each COMMIT which statements it held.
+    `committed` is told after each COMMIT which statements it held.
     """
+
+    def __init__(
+        self,
+        machine: str,
+        linger: Callable[[], float],
+        probe: Callable[[str, str], None],
+        committed: Callable[[str, list[Statement]], None],
+        alive: Callable[[str], bool],
+    ) -> None:
+        self.machine = machine
+        self._linger, self._probe, self._committed, self._alive = linger, probe, committed, alive
+
+    async def _scheduled(self, inline: Callable[[], T]) -> T:
+        """Run a transaction at its moment; one that a kill ends inside leaves its coroutine in limbo for ever."""
+        await asyncio.sleep(self._linger())
+        vfs().opener = self.machine
+        try:
+            result = inline()
+        except BaseException as error:
+            if not self._alive(self.machine):
+                await asyncio.get_running_loop().create_future()
+            if isinstance(error, StoreUnavailable):
+                busy = isinstance(error.__cause__, apsw.BusyError)
+                await asyncio.sleep(BUSY_MILLISECONDS / 1000 if busy else self._linger())
+            raise
+        await asyncio.sleep(self._linger())
+        return result
+
+    def _at(self, point: str) -> None:
+        self._probe(self.machine, point)
+        if not self._alive(self.machine):
+            raise Killed
+
+
+class SimDriver(Way):
+    """`store.sql.driver.Driver` of one machine, over the simulated disk of this name."""
 
     def __init__(
         self,
@@ -43,8 +80,7 @@ class SimDriver:
         committed: Callable[[str, list[Statement]], None],
         alive: Callable[[str], bool],
     ) -> None:
-        self.machine = machine
-        self._linger, self._probe, self._committed, self._alive = linger, probe, committed, alive
+        super().__init__(machine, linger, probe, committed, alive)
         vfs()
         self.file = SqliteFile(Path(f"/{disk_name}/{DATABASE}"), instant, version=OLD_SQLITE, vfs=NAME)
 
@@ -56,41 +92,22 @@ class SimDriver:
 
     async def read(self, body: Body[T]) -> T:
         """As the port says."""
-        return await self._run(body, "BEGIN", [])
+        return await self._scheduled(lambda: self._inline(body, "BEGIN"))
 
     async def write(self, body: Body[T]) -> T:
         """As the port says."""
-        return await self._run(body, "BEGIN IMMEDIATE", [])
+        return await self._scheduled(lambda: self._inline(body, "BEGIN IMMEDIATE"))
 
     async def close(self) -> None:
         """As the port says."""
         self.file.close()
 
-    async def _run(self, body: Body[T], begin: str, done: list[Statement]) -> T:
-        await asyncio.sleep(self._linger())
-        vfs().opener = self.machine
-        try:
-            result = self._inline(body, begin, done)
-        except StoreUnavailable as error:
-            busy = isinstance(error.__cause__, apsw.BusyError)
-            await asyncio.sleep(BUSY_MILLISECONDS / 1000 if busy else self._linger())
-            raise
-        except Killed:
-            await self.limbo()
-            raise
-        await asyncio.sleep(self._linger())
-        return result
-
-    def _inline(self, body: Body[T], begin: str, done: list[Statement]) -> T:
-        try:
-            result = self.file.run(self._watched(body, done), begin)
-            if begin != "BEGIN":
-                self._committed(self.machine, done)
-                self._at(f"committed {_last(done)}")
-        except BaseException:
-            if not self._alive(self.machine):
-                raise Killed from None
-            raise
+    def _inline(self, body: Body[T], begin: str) -> T:
+        done: list[Statement] = []
+        result = self.file.run(self._watched(body, done), begin)
+        if begin != "BEGIN":
+            self._committed(self.machine, done)
+            self._at(f"committed {_last(done)}")
         return result
 
     def _watched(self, body: Body[T], done: list[Statement]) -> Body[T]:
@@ -108,15 +125,6 @@ class SimDriver:
                 return value
 
         return watched
-
-    def _at(self, point: str) -> None:
-        self._probe(self.machine, point)
-        if not self._alive(self.machine):
-            raise Killed
-
-    async def limbo(self) -> None:
-        """Where a killed machine's coroutine stays; its handles are never run again."""
-        await asyncio.get_running_loop().create_future()
 
 
 def _last(done: list[Statement]) -> str:

@@ -7,7 +7,6 @@ start would do. Cached while nothing is synced.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 import apsw
@@ -18,7 +17,6 @@ from cloudbeds_auth.store.sql.rows import access_place, token_place
 
 DATABASE = "vault.db"
 JOURNAL = f"{DATABASE}-journal"
-_copies = count(1)
 
 GRANTS = """SELECT id, connection_id, role, state, generation, access_sealed, intent_position, intent_epoch,
     lease_owner, lease_epoch, committed_epoch, refusals, reauth, first_reason FROM grants
@@ -56,7 +54,7 @@ def connection_to(files: dict[str, bytes]) -> apsw.Connection:
         connection = apsw.Connection(":memory:")
         connection.deserialize("main", files[DATABASE])
         return connection
-    disk, name = Disk(), f"copy-{next(_copies)}"
+    disk, name = Disk(), "copy"  # one at a time: the next takes its place
     disk.become(dict(files))
     disk.attach(name)
     vfs().opener = name
@@ -79,6 +77,10 @@ class Rest:
             self._version = self._disk.version
             self._grants = self.read(self._disk.durable())
         return self._grants
+
+    def plain(self) -> bytes:
+        """What is in the files, for whoever reads them without the key (I9)."""
+        return b"".join(bytes(blob.data) for blob in self._disk.files.values())
 
     def read(self, files: dict[str, bytes]) -> dict[str, Stored]:
         """Every grant in these files."""

@@ -26,6 +26,7 @@ from typing import Any
 MACHINE: ContextVar[str] = ContextVar("machine", default="world")
 BEGAN = 1_000.0
 RESOLUTION = 1e-6  # seconds
+_frozen: list[bool] = []
 MOST_STEPS = 200_000  # at one moment: more is a livelock
 
 
@@ -48,6 +49,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     """See the module's docstring. `after_step` runs after every handle; it may raise to end the run."""
 
     def __init__(self, dice: random.Random, *, fifo: bool = True) -> None:
+        _freeze()
         self.now = BEGAN
         self.steps = 0
         self.after_step: Callable[[], None] = lambda: None
@@ -60,6 +62,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._since_time_passed = 0
         self._dead: set[str] = set()
         self._paused: dict[str, float] = {}
+        self._held: set[str] = set()
         self._graveyard: list[asyncio.Handle] = []
         self._tasks: list[asyncio.Task[Any]] = []
 
@@ -89,7 +92,11 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
         handle = asyncio.Handle(callback, args, self, context)
-        self._add(self._owner(handle), handle)
+        owner = self._owner(handle)
+        if owner in self._dead or self.closed:
+            self._graveyard.append(handle)
+        else:
+            self._ready.append((owner, handle))
         return handle
 
     def call_later(  # type: ignore[override]
@@ -136,13 +143,21 @@ class SimLoop(asyncio.AbstractEventLoop):
         """It stands still for this long."""
         self._paused[machine] = max(self.now + seconds, self._paused.get(machine, 0.0))
 
+    def hold(self, machine: str) -> None:
+        """It stands still until it is released."""
+        self._held.add(machine)
+
+    def release(self, machine: str) -> None:
+        """It goes on."""
+        self._held.discard(machine)
+
     def alive(self, machine: str) -> bool:
         """Whether it was not killed."""
         return machine not in self._dead
 
     def paused(self, machine: str) -> bool:
         """Whether it stands still."""
-        return self._paused.get(machine, 0.0) > self.now
+        return machine in self._held or self._paused.get(machine, 0.0) > self.now
 
     def spawn(self, machine: str, coro: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a task that belongs to this machine."""
@@ -181,16 +196,19 @@ class SimLoop(asyncio.AbstractEventLoop):
             sys.unraisablehook = hook
 
     def _step(self) -> None:
-        self._wake()
-        runnable = [at for at, (owner, _) in enumerate(self._ready) if not self.paused(owner)]
+        if self._timers and self._timers[0][0] <= self.now:
+            self._wake()
+        ready = self._ready
+        still = self._paused or self._held
+        runnable = [at for at, (owner, _) in enumerate(ready) if not self.paused(owner)] if still else range(len(ready))
         if not runnable:
             self._pass_time()
             return
         at = runnable[self._dice.randrange(len(runnable))] if len(runnable) > 1 else runnable[0]
-        if self._fifo:
-            owner = self._ready[at][0]
-            at = next(one for one in runnable if self._ready[one][0] == owner)
-        _, handle = self._ready.pop(at)
+        if self._fifo and at:
+            owner = ready[at][0]
+            at = next(one for one in runnable if ready[one][0] == owner)
+        owner, handle = ready.pop(at)
         if handle.cancelled():
             return
         self.steps += 1
@@ -209,7 +227,9 @@ class SimLoop(asyncio.AbstractEventLoop):
     def _pass_time(self) -> None:
         while self._timers and self._timers[0][3].cancelled():
             heapq.heappop(self._timers)
-        moments = [until for machine, until in self._paused.items() if until > self.now]
+        if self._paused:
+            self._paused = {machine: until for machine, until in self._paused.items() if until > self.now}
+        moments = list(self._paused.values())
         if self._timers:
             moments.append(self._timers[0][0])
         if not moments:
@@ -221,11 +241,13 @@ class SimLoop(asyncio.AbstractEventLoop):
         context: Context = handle._context  # type: ignore[attr-defined]
         return context.get(MACHINE, "world")
 
-    def _add(self, owner: str, handle: asyncio.Handle) -> None:
-        if owner in self._dead or self.closed:
-            self._graveyard.append(handle)
-        else:
-            self._ready.append((owner, handle))
+
+def _freeze() -> None:
+    """Take what the imports made out of the collector's sight, once a process: every world's end is collected."""
+    if not _frozen:
+        _frozen.append(True)
+        gc.collect()
+        gc.freeze()
 
 
 def _close(coro: Any) -> None:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import NoReturn
 
 import httpx2
 from tests.simulation.driver import SimDriver
+from tests.simulation.memory import MemoryDriver
 from tests.simulation.network import Network, SimTransport
 from tests.simulation.trace import Trace
 from tests.simulation.vendor import CALLBACK, CLIENT, SCOPES
 
+from cloudbeds_auth.core.budget import Limit, rate_within
 from cloudbeds_auth.core.nouns import AccessToken, App
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.vault.access import Access
@@ -80,16 +83,26 @@ class Machine:
     candidates: Candidates
     authorizer: Authorizer
     calls: CallRecorder
-    driver: SimDriver
+    driver: SimDriver | MemoryDriver
     http: httpx2.AsyncClient
+    _auths: dict[str, CloudbedsAuth] = field(default_factory=dict)
 
     def auth(self, connection_id: str) -> CloudbedsAuth:
-        """`auth=` for a caller of this process, as the facade makes it."""
+        """`auth=` for the callers of this process, as the facade makes it."""
+        if connection_id in self._auths:
+            return self._auths[connection_id]
 
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access.access_token(connection_id, rejected=rejected)
 
-        return CloudbedsAuth(BASE, Lender(fetch, _never, self.calls.note), replay_limit=65536)
+        made = CloudbedsAuth(BASE, Lender(fetch, _never, self.calls.note), replay_limit=65536)
+        self._auths[connection_id] = made
+        return made
+
+
+def store_over(driver: SimDriver | MemoryDriver, sealer: AesGcmSealer, is_dead: Callable[[str, str], bool]) -> Store:
+    """The store at the other end of a machine's driver."""
+    return SqlStore(driver, sealer, is_dead) if isinstance(driver, SimDriver) else driver.store(is_dead)
 
 
 def start(
@@ -97,11 +110,12 @@ def start(
     *,
     clock: Clock,
     entropy: Dice,
-    driver: SimDriver,
+    driver: SimDriver | MemoryDriver,
     sealer: AesGcmSealer,
     network: Network,
     timing: Timing,
     secrets: tuple[str, ...],
+    limit: float = 0.0,
     is_dead: Callable[[str, str], bool],
 ) -> Machine:
     """As `compose.build` and `compose._wire`."""
@@ -112,13 +126,14 @@ def start(
     world = World(
         clock=clock,
         entropy=entropy,
-        store=SqlStore(driver, sealer, is_dead),
+        store=store_over(driver, sealer, is_dead),
         token_endpoint=HttpTokenEndpoint(f"{api}/access_token", timing, transport),
         vendor=HttpVendor(BASE, VERSION, f"{BASE}/oauth", timing, transport),
         observer=Teller(network.trace, name),
         timing=timing,
         apps=apps,
         owner=name,
+        limit=Limit(rate_within(limit)) if limit else None,
     )
     access = Access(world)
     circuits = Circuits(world)

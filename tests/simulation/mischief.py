@@ -1,6 +1,7 @@
-"""What the world does besides the network's faults: kills, pauses, power cuts, full disks, clocks, hotels, operators.
+"""What the world does besides the network's faults, at moments that the dice choose.
 
-Each kind of `plan.MISCHIEF` is a method here; `Mischief.strike` does one of them, at a moment that the dice choose.
+Each kind of `kinds.MISCHIEF` is a deed: those of machines are here, those of clocks, leases and disks in `weather`,
+those of hotels, operators, the vendor and callers in `people`. `Mischief.strike` does one of them.
 """
 
 from __future__ import annotations
@@ -10,259 +11,158 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import apsw
+from tests.simulation.disk import vfs
+from tests.simulation.kinds import OF_FILES
+from tests.simulation.people import People
+from tests.simulation.points import Strike
+from tests.simulation.weather import Weather
 
-from cloudbeds_auth.errors import Error, StoreUnavailable
-from cloudbeds_auth.ports.store import Leased
+from cloudbeds_auth.errors import Error
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
     from tests.simulation.world import World
 
 DOWN = (0.5, 120.0)  # seconds until a dead machine is started again
+GRACE = 45.0  # seconds that a stopping process is given
+Deed = Callable[[], None]
 
 
 class Mischief:
     """Strikes until it is told to stop."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
-        self._dice = random.Random(f"mischief {world.plan.seed}")
-        self._done: set[str] = set()
+        self.world = world
+        self.dice = random.Random(f"mischief {world.plan.seed}")
+        self.spent = set(OF_FILES if world.plan.store == "memory" else ())  # kinds that do not strike (again)
         self.over = False
-        self._kinds: dict[str, Callable[[], None]] = {
+        self._doing = ""  # the kind that is being done, and whether it waits for its point
+        self._waits = False
+        self._deeds: dict[str, Deed] = {
             "kill": self._kill,
             "kill at a point": self._kill_at_a_point,
             "kill at a disk operation": self._kill_at_a_disk_operation,
+            "drain": self._drain,
             "pause": self._pause,
             "power cut": self._power_cut,
             "power cut at a disk operation": self._power_cut_at_a_disk_operation,
-            "wall jump": self._wall_jump,
-            "expire early": self._expire_early,
-            "lease taken": self._lease_taken,
-            "disk error": self._disk_error,
-            "disk full": self._disk_full,
-            "database locked": self._database_locked,
-            "commit answer lost": self._commit_answer_lost,
-            "reconnect": self._reconnect,
-            "revoke": self._revoke,
-            "user inactive": self._user_inactive,
-            "secret reset": self._secret_reset,
-            "herd": self._herd,
-            "cancelled caller": self._cancelled_caller,
+            **Weather(self).deeds(),
+            **People(self).deeds(),
         }
 
     async def run(self) -> None:
         """Strike at the plan's rates."""
-        rates = self._world.plan.mischief
+        rates = self.world.plan.mischief
         total = sum(rates.values())
         while total and not self.over:
-            await asyncio.sleep(self._dice.expovariate(total / 3600.0))
+            await asyncio.sleep(self.dice.expovariate(total / 3600.0))
             if not self.over:
-                self.strike(self._dice.choices(list(rates), list(rates.values()))[0])
+                self.strike(self.dice.choices(list(rates), list(rates.values()))[0])
 
     def strike(self, kind: str) -> None:
-        """One of them, now."""
-        if kind in self._done:
+        """One of them, now or as soon as its point is reached; while nobody runs there is nothing to strike."""
+        if kind in self.spent or not self.world.machines:
             return
-        self._world.trace.say("world", f"mischief: {kind}")
-        self._world.trace.count(f"fault {kind}")
-        self._kinds[kind]()
+        self.world.trace.say("world", f"mischief: {kind}")
+        self._doing, self._waits = kind, False
+        self._deeds[kind]()
+        if not self._waits:
+            self.world.trace.count(f"fault {kind}")
+
+    def arm(self, after: int, strike: Strike, *, word: str = "") -> None:
+        """As `Points.arm`; the fault counts when it strikes."""
+        self.world.points.arm(after, self._counted(strike), word=word)
+
+    def arm_disk(self, after: int, strike: Strike) -> None:
+        """As `Points.arm_disk`; the fault counts when it strikes."""
+        self.world.points.arm_disk(after, self._counted(strike))
+
+    def _counted(self, strike: Strike) -> Strike:
+        kind, self._waits = self._doing, True
+
+        def counted(struck: str) -> None:
+            self.world.trace.count(f"fault {kind}")
+            strike(struck)
+
+        return counted
 
     # --- machines
 
-    def _some(self) -> Machine | None:
-        running = sorted(self._world.machines)
-        return self._world.machines[self._dice.choice(running)] if running else None
-
-    def _kill(self) -> None:
-        machine = self._some()
-        if machine is not None:
-            self._kill_now(machine.name)
-
-    def _kill_now(self, name: str) -> None:
-        self._world.kill_named(name)
-        self._start_again()
-
-    def _start_again(self) -> None:
-        self._world.network.later(self._dice.uniform(*DOWN), self.start_missing)
+    def some(self) -> Machine:
+        """One that runs."""
+        return self.world.machines[self.dice.choice(sorted(self.world.machines))]
 
     def start_missing(self) -> None:
         """Start every machine that is down."""
-        for number in range(1, self._world.plan.machines + 1):
-            if number not in self._world.machines:
-                self._world.boot(number)
+        for number in range(1, self.world.plan.machines + 1):
+            if number not in self.world.machines:
+                self.world.boot(number)
+
+    def restart(self, number: int) -> None:
+        """Kill this machine and start it anew, unless all have been."""
+        if not self.over:
+            self.world.kill(number)
+            self.start_missing()
+
+    def _kill(self) -> None:
+        self._kill_now(self.some().name)
+
+    def _kill_now(self, name: str) -> None:
+        self.world.kill_named(name)
+        self._start_again()
+
+    def _start_again(self) -> None:
+        self.world.network.later(self.dice.uniform(*DOWN), self.start_missing)
 
     def _kill_at_a_point(self) -> None:
-        word = self._dice.choice(["", "token", "commit_pair", "userinfo", "confirm", "write_intent"])
-        self._world.points.arm(self._dice.randrange(1, 12 if word else 90), self._kill_now, word=word)
+        word = self.dice.choice(["", "token", "commit_pair", "userinfo", "confirm", "write_intent"])
+        self.arm(self.dice.randrange(1, 12 if word else 90), self._kill_now, word=word)
 
     def _kill_at_a_disk_operation(self) -> None:
-        self._world.points.arm_disk(self._dice.randrange(1, 200), lambda kind: self._kill_writer())
+        self.arm_disk(self.dice.randrange(1, 200), lambda kind: self._kill_now(vfs().opener))
 
-    def _kill_writer(self) -> None:
-        from tests.simulation.disk import vfs
+    def _drain(self) -> None:
+        """SIGTERM, now or in the middle of a request: it finishes what it sends, commits, and ends (F78)."""
+        word = self.dice.choice(["", "token", "userinfo", "write_intent", "commit_pair"])
+        self.arm(self.dice.randrange(1, 12), self.drain_now, word=word)
 
-        self._kill_now(vfs().opener)
+    def drain_now(self, name: str) -> None:
+        """This process is told to stop."""
+        machine = next((one for one in self.world.machines.values() if one.name == name), None)
+        if machine is not None:
+            self.world.loop.spawn(name, self._drained(machine))
+
+    async def _drained(self, machine: Machine) -> None:
+        world = self.world
+        world.trace.say(machine.name, "is told to stop")
+        world.callers.stop(machine)
+        try:
+            async with asyncio.timeout(GRACE):
+                await machine.authorizer.drain()  # as compose.Engine.drain
+                await machine.access.drain()
+                await machine.refresher.flights.drain()
+                world.sendings.drained(machine.name)
+                await machine.calls.flush(everything=True)
+            world.trace.count("drained to the end")
+        except (TimeoutError, Error) as error:
+            world.trace.say(machine.name, f"is cut short: {type(error).__name__}")
+        self._kill_now(machine.name)
 
     def _pause(self) -> None:
-        machine = self._some()
-        if machine is None:
-            return
-        seconds = self._dice.choice([3.0, 25.0, 45.0, 700.0])
-        word = self._dice.choice(["", "token answer read", "userinfo answer read"])
-        after = 1 if word else self._dice.randrange(1, 40)
-        self._world.points.arm(after, lambda name: self._pause_now(name, seconds), word=word)
+        seconds = self.dice.choice([3.0, 25.0, 45.0, 700.0])
+        word = self.dice.choice(["", "token answer read", "userinfo answer read"])
+        after = 1 if word else self.dice.randrange(1, 40)
+        self.arm(after, lambda name: self.pause(name, seconds), word=word)
 
-    def _pause_now(self, name: str, seconds: float) -> None:
-        self._world.trace.say(name, f"stands still for {seconds:g} s")
-        self._world.disturb(name)
-        self._world.loop.pause(name, seconds)
+    def pause(self, name: str, seconds: float) -> None:
+        """This process stands still, as after SIGSTOP."""
+        self.world.trace.say(name, f"stands still for {seconds:g} s")
+        self.world.disturb(name)
+        self.world.loop.pause(name, seconds)
 
     def _power_cut(self) -> None:
-        self._world.cut_power()
+        self.world.cut_power()
         self._start_again()
 
     def _power_cut_at_a_disk_operation(self) -> None:
-        self._world.points.arm_disk(self._dice.randrange(1, 200), lambda kind: self._power_cut())
-
-    # --- time, leases
-
-    def _wall_jump(self) -> None:
-        seconds = self._dice.choice([-3.2e7, -3600.0, -600.0, 600.0, 3600.0, 3.2e7])
-        self._world.trace.say("host", f"wall clock jumps by {seconds:g} s")
-        self._world.clock.jump += seconds
-
-    def _expire_early(self) -> None:
-        for grant in self._world.vendor.model.grants:
-            grant.rotation.expire(self._world.vendor._now())
-
-    def _lease_taken(self) -> None:
-        """Somebody takes every lease, and gives it back or not: an operator's tool, a machine of another namespace."""
-        machine = self._some()
-        if machine is not None:
-            keep = self._dice.random() < 0.3
-            self._world.loop.spawn(machine.name, self._take(machine, keep))
-
-    async def _take(self, machine: Machine, keep: bool) -> None:
-        world = self._world
-        for grant in list(world.invariants.rest.grants().values()):
-            try:
-                world.disturb("everybody")
-                seconds = self._dice.uniform(0.1, 30.0)
-                store = type(machine.world.store)(machine.driver, world.sealer, lambda owner, clock: True)  # type: ignore[call-arg]
-                taken = await store.take_lease(grant.id, "somebody", seconds)
-                if isinstance(taken, Leased):
-                    world.sendings.strangers.add((grant.id, taken.epoch))
-                if isinstance(taken, Leased) and not keep:
-                    await asyncio.sleep(self._dice.uniform(0.0, 5.0))
-                    await store.release_lease(grant.id, taken.epoch)
-            except StoreUnavailable:
-                pass
-
-    # --- the disk
-
-    def _disk_error(self) -> None:
-        lasting = self._dice.random() < 0.4
-        until = self._world.loop.now + self._dice.uniform(1.0, 90.0)
-
-        def fail(kind: str) -> None:
-            if lasting and self._world.loop.now < until and not self.over:
-                self._world.points.arm_disk(1, fail)
-            raise apsw.IOError("simulated EIO")
-
-        self._world.points.arm_disk(self._dice.randrange(1, 120), fail)
-
-    def _disk_full(self) -> None:
-        until = self._world.loop.now + self._dice.uniform(1.0, 200.0)
-
-        def fail(kind: str) -> None:
-            if self._world.loop.now < until and not self.over:
-                self._world.points.arm_disk(1, fail)
-                if kind in {"write", "create"}:
-                    raise apsw.FullError("simulated ENOSPC")
-
-        self._world.points.arm_disk(self._dice.randrange(1, 120), fail)
-
-    def _database_locked(self) -> None:
-        seconds = self._dice.choice([2.0, 30.0])
-
-        def lock(name: str) -> None:
-            self._world.disk.busy = True
-            self._world.network.later(seconds, self.unlock)
-
-        self._world.points.arm(self._dice.randrange(1, 30), lock, word="sent")
-
-    def unlock(self) -> None:
-        """The other program has finished."""
-        self._world.disk.busy = False
-
-    def _commit_answer_lost(self) -> None:
-        def lose(name: str) -> None:
-            raise StoreUnavailable("simulated: the answer of COMMIT was lost")
-
-        word = self._dice.choice(["committed commit_pair", "committed"])
-        self._world.points.arm(self._dice.randrange(1, 4), lose, word=word)
-
-    # --- people
-
-    def _reconnect(self) -> None:
-        machine = self._some()
-        if machine is not None:
-            hotel = self._dice.choice(self._world.hotels)
-            self._world.loop.spawn(machine.name, self._connect_again(machine, hotel.property_id, hotel.connection_id))
-
-    async def _connect_again(self, machine: Machine, property_id: str, connection_id: str) -> None:
-        try:
-            begun = await machine.authorizer.begin(connection_id=connection_id)
-            code, state = self._world.vendor.approve(begun.url, property_id)
-            await machine.authorizer.finish(code=code, state=state)
-        except Error as error:
-            self._world.trace.say(machine.name, f"reconnecting ended with {error.code}")
-
-    def _revoke(self) -> None:
-        self._end_grant("revoked by the hotel", self._dice.choice(["denied", "not_available"]))
-
-    def _user_inactive(self) -> None:
-        self._end_grant("user inactive", "user_inactive")
-
-    def _end_grant(self, reason: str, face: str) -> None:
-        self._done |= {"revoke", "user inactive"}
-        living = [grant for grant in self._world.vendor.model.grants if not grant.rotation.revoked]
-        if living:
-            self._world.vendor.model.end(self._dice.choice(living), reason, face)
-            self._world.vendor.ledger.version += 1
-
-    def _secret_reset(self) -> None:
-        """The vendor takes another secret; machines learn of it when they are started next, one by one."""
-        world = self._world
-        secret = f"secret-sim-{len(world.secrets)}{self._dice.getrandbits(32)}"
-        world.vendor.reset_secret(secret)
-        world.secrets = (secret, *world.secrets)[:2]
-        for number in sorted(world.machines):
-            world.network.later(self._dice.uniform(10.0, 600.0), self._restart, number)
-
-    def _restart(self, number: int) -> None:
-        self._world.kill(number)
-        if not self.over:
-            self.start_missing()
-
-    # --- callers
-
-    def _herd(self) -> None:
-        machine = self._some()
-        if machine is not None:
-            for _ in range(30):
-                for hotel in self._world.hotels:
-                    self._world.loop.spawn(machine.name, self._world.callers.call(machine, hotel))
-
-    def _cancelled_caller(self) -> None:
-        machine = self._some()
-        if machine is not None:
-            hotel = self._dice.choice(self._world.hotels)
-            task = self._world.loop.spawn(machine.name, self._world.callers.call(machine, hotel))
-            self._world.network.later(self._dice.uniform(0.0, 3.0), _hang_up, task)
-
-
-def _hang_up(task: asyncio.Task[str]) -> None:
-    task.cancel()
+        self.arm_disk(self.dice.randrange(1, 200), lambda kind: self._power_cut())

@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import httpx2
+from tests.simulation.faces import with_lifetime
 from tests.simulation.fates import Fate, Fates
 from tests.simulation.loop import MACHINE, SimLoop, machine_context
+from tests.simulation.sockets import Socket, Sockets
 from tests.simulation.trace import Trace
 from tests.simulation.vendor import Vendor, call_of
 
@@ -21,6 +23,7 @@ from cloudbeds_simulator.answers import Answer
 from cloudbeds_simulator.calls import Call
 
 FOR_EVER = 1e6
+HOST = "hotels.example"
 
 
 @dataclass(slots=True)
@@ -45,6 +48,8 @@ class Exchange:
     grant: str | None = None
     disturbed: bool = False
     judged: bool = False
+    socket: Socket | None = None
+    strayed: bool = False  # its sender was shown the copy of another request's answer
 
     @property
     def refresh(self) -> str:
@@ -76,6 +81,7 @@ class Network:
     ) -> None:
         self.loop, self.vendor, self.trace, self.fates = loop, vendor, trace, fates
         self._leaving, self._probe = leaving, probe
+        self.sockets = Sockets()
         self.exchanges: list[Exchange] = []
         self._context = machine_context("net")
 
@@ -91,11 +97,12 @@ class Network:
         if fate.kind != "none":
             self.trace.say(machine, f"#{exchange.number} meets {fate}")
             self.trace.count(f"fault {fate.kind}")
+        exchange.socket = self.sockets.take(exchange)
         try:
             await self._leave(exchange, fate)
             answer = await exchange.reply
         except BaseException:
-            exchange.flying = False
+            self.over(exchange)
             raise
         await self.at(machine, f"{exchange.target} answer half read")
         exchange.answered = answer.status
@@ -104,6 +111,11 @@ class Network:
             answer.status, headers=headers, stream=Body(self, exchange, answer.body), request=request
         )
 
+    def over(self, exchange: Exchange) -> None:
+        """Nothing more of it is read; its connection is closed, or kept for another."""
+        exchange.flying = False
+        self.sockets.end(exchange)
+
     async def at(self, machine: str, point: str) -> None:
         """A point at which the machine may be killed."""
         self._probe(machine, point)
@@ -111,6 +123,8 @@ class Network:
             await self.loop.create_future()
 
     def _opened(self, machine: str, request: httpx2.Request, body: bytes) -> Exchange:
+        if request.url.host != HOST:
+            self.trace.violate("I9", f"{machine} sends to {request.url.host}, which is not the vendor")
         call = call_of(request.method, request.url.raw_path.decode(), request.headers, body)
         target = {"access_token": "token", "userinfo": "userinfo"}.get(call.name, "resource")
         number = len(self.exchanges) + 1
@@ -124,11 +138,11 @@ class Network:
         machine = exchange.machine
         await self.at(machine, f"{exchange.target} connecting")
         await asyncio.sleep(fate.connect)
-        if fate.kind == "connect":
+        if fate.kind in {"connect", "down: refused"}:
             raise httpx2.ConnectError("simulated")
         await self.at(machine, f"{exchange.target} half written")
         exchange.sent = True
-        if fate.kind == "lose request":
+        if fate.kind in {"lose request", "down: silent"}:
             self._end(exchange, fate.hangs)
         else:
             self.later(fate.there, self._arrive, exchange, True)
@@ -153,6 +167,8 @@ class Network:
             self._note(exchange, answer, genuine=first and fate.answer is None)
             if first and fate.answer is not None:
                 answer = fate.answer
+            if fate.lifetime:
+                answer = with_lifetime(answer, fate.lifetime[0])
         if not first:
             self.trace.say("net", f"#{number} arrived once more")
             return
@@ -171,8 +187,22 @@ class Network:
             exchange.access = self.vendor.ledger.issues[-1].access
 
     def _reply(self, exchange: Exchange, answer: Answer) -> None:
-        if not exchange.reply.done():
-            exchange.reply.set_result(answer)
+        if exchange.reply.done():
+            if exchange.strayed and exchange.socket is not None:
+                self._stray(exchange, exchange.socket, answer)  # everything on this connection is one too late
+            return
+        exchange.reply.set_result(answer)
+        if exchange.fate.copy is not None and exchange.socket is not None:
+            self.later(exchange.fate.copy, self._stray, exchange, exchange.socket, answer)
+
+    def _stray(self, exchange: Exchange, socket: Socket, answer: Answer) -> None:
+        """A copy of an answer comes on the connection of the first."""
+        met = self.sockets.stray(socket)
+        self.trace.say("net", f"#{exchange.number}'s answer comes again" + (f", to #{met.number}" if met else ""))
+        if met is not None and met is not exchange and not met.reply.done():
+            met.strayed = True
+            self.trace.count("strayed answers")
+            met.reply.set_result(answer)
 
     def _fail(self, exchange: Exchange) -> None:
         if not exchange.reply.done():
@@ -200,7 +230,7 @@ class Body(httpx2.AsyncByteStream):
         await self._network.at(self._exchange.machine, f"{self._exchange.target} answer read")
 
     async def aclose(self) -> None:
-        self._exchange.flying = False
+        self._network.over(self._exchange)
 
 
 class SimTransport(httpx2.AsyncBaseTransport):

@@ -1,160 +1,174 @@
 """The long run: `python -m tests.simulation.prove --seconds 600 --workers 2 --report proof.md`.
 
-Runs random seeds over the real SQL store for as long as it is told, then writes what ROTATION section 5 asks a release
-to report. A seed that fails prints its story and the command that replays it. `--complete` runs the exhaustive sets in
-full first, and every negative control.
+Runs random seeds over the real SQL store, or over the store in memory, for as long as it is told; `--complete` runs the
+exhaustive sets and every negative control first. What fails prints its story and the command that replays it, and the
+exit status is 1. `--resume FILE` keeps the record of the run in a file and goes on where that file ends; several such
+files make one page: `python -m tests.simulation.report FILE ...`. Ctrl-C ends a run with the report so far.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import platform
+import itertools
+import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
-from tests.simulation import exhaustive
-from tests.simulation.controls import CONTROLS, catch
-from tests.simulation.fates import NETWORK_FAULTS
-from tests.simulation.plan import MISCHIEF
-from tests.simulation.run import run_seed
+from rich.console import Console
+from tests.simulation import record as records
+from tests.simulation.controls import CONTROLS
+from tests.simulation.progress import Shown
+from tests.simulation.record import Failure, OtherCode, Record
+from tests.simulation.report import page
+from tests.simulation.sets import SETS
+from tests.simulation.tasks import MODULE, Outcome, Task, do
+from tests.simulation.workers import Died, Workers
 
-from cloudbeds_simulator.variants import VARIANTS
-
-
-@dataclass
-class Outcome:
-    """One seed, as a worker sends it back."""
-
-    seed: int
-    variant: str
-    hours: float
-    counts: Counter[str]
-    failed: str = ""
-    story: str = ""
+SAVED_EVERY = 5.0  # seconds
+INTERRUPTED = 130
 
 
 @dataclass
-class Totals:
-    """All seeds so far."""
+class Run:
+    """One run of this program, writing into a record."""
 
-    seeds: int = 0
-    hours: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
-    per_variant: dict[str, Counter[str]] = field(default_factory=dict)
-    failures: list[Outcome] = field(default_factory=list)
+    record: Record
+    workers: int
+    file: Path | None
+    console: Console
+    do: Callable[[Task], Outcome] = do
+    _saved: float = field(default_factory=time.monotonic)
+    _seconds_before: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
 
-    def add(self, one: Outcome) -> None:
-        """One more seed."""
-        self.seeds += 1
-        self.hours += one.hours
-        self.counts += one.counts
-        self.per_variant.setdefault(one.variant, Counter()).update(one.counts)
-        if one.failed:
-            self.failures.append(one)
-            print(f"\nseed {one.seed} ({one.variant}): {one.failed}\n{one.story}\n{replay(one.seed)}\n", flush=True)
+    def __post_init__(self) -> None:
+        self._seconds_before = self.record.seconds
 
+    def phase(self, what: str, tasks: Iterator[Task], total: float | None, *, by_time: bool = False) -> None:
+        """Do these tasks and write down what comes of them."""
+        pool: Workers[Task, Outcome] = Workers(self.workers, self.do)
+        with Shown(self.record, what, total, by_time=by_time, console=self.console) as shown:
+            for outcome in pool.run(tasks):
+                if isinstance(outcome, Died):
+                    outcome = _died(outcome)
+                outcome.enter(self.record)
+                for failure in outcome.failures:
+                    shown.failed(failure)
+                shown.moved()
+                self.save(at_once=bool(outcome.failures))
 
-def replay(seed: int) -> str:
-    """The command that runs this seed again."""
-    return f"replay: python -m tests.simulation.prove --from {seed} --seeds 1"
-
-
-def work(seed: int) -> Outcome:
-    """Run a seed; whatever goes wrong is a failure of that seed."""
-    try:
-        result = run_seed(seed)
-    except Exception as error:  # noqa: BLE001 - a crash of the run is told like a violation
-        return Outcome(seed, "?", 0.0, Counter(), f"{type(error).__name__}: {error}")
-    failed = str(result.violation) if result.violation else ""
-    return Outcome(seed, result.plan.variant, result.hours, result.counts, failed, result.story if failed else "")
-
-
-def outcomes(first: int, seeds: int | None, until: float, workers: int) -> Iterator[Outcome]:
-    """Seeds one after another, until the count or the time is over."""
-    numbers = iter(range(first, first + seeds)) if seeds is not None else iter(range(first, 1 << 60))
-
-    def bounded() -> Iterator[int]:
-        for number in numbers:
-            if time.monotonic() > until:
-                return
-            yield number
-
-    if workers == 1:
-        yield from map(work, bounded())
-        return
-    with multiprocessing.get_context("spawn").Pool(workers, maxtasksperchild=400) as pool:
-        while batch := [number for _, number in zip(range(20 * workers), bounded(), strict=False)]:
-            yield from pool.imap_unordered(work, batch)
+    def save(self, *, at_once: bool) -> None:
+        """Keep the record, now and then or now."""
+        self.record.seconds = round(self._seconds_before + time.monotonic() - self._began, 1)
+        if self.file is not None and (at_once or time.monotonic() - self._saved >= SAVED_EVERY):
+            self.record.save(self.file)
+            self._saved = time.monotonic()
 
 
-def report(totals: Totals, seconds: float, command: str, extra: list[str]) -> str:
-    """What a release tells."""
-    counts = totals.counts
-    rate = totals.seeds / max(seconds, 1e-9)
-    lines = [
-        "# Proof run",
-        "",
-        f"`{command}` on {platform.machine()}, Python {platform.python_version()}:",
-        f"{seconds:.0f} s, {rate:.1f} seeds/s.",
-        "",
-        f"- seeds: {totals.seeds}, over the real SQL store",
-        f"- simulated hours: {totals.hours:,.0f}",
-        f"- refreshes sent: {counts['refreshes']:,}, committed: {counts['told refreshed']:,}",
-        f"- invariant checks: {counts['checks']:,}",
-        f"- grants revoked at the vendor by reuse (V3) or by the plan: {counts['revoked at the vendor']:,}",
-        f"- violations: {len(totals.failures)}",
-        *extra,
-        "",
-        "| fault | in all | fewest under a variant |",
-        "|---|---:|---:|",
-    ]
-    for kind in (*NETWORK_FAULTS, *MISCHIEF):
-        fewest = min(totals.per_variant.get(variant, Counter())[f"fault {kind}"] for variant in VARIANTS)
-        lines.append(f"| {kind} | {counts[f'fault {kind}']:,} | {fewest:,} |")
-    return "\n".join(lines) + "\n"
+def _died(one: Died[Task]) -> Outcome:
+    why = f"the worker died (exit code {one.code})"
+    return Outcome(one.task, failures=[Failure(str(one.task), why, "", one.task.replay)])
 
 
-def complete() -> list[str]:
-    """The exhaustive sets in full and all controls, as lines of the report."""
-    lines = [f"- {line}" for line in exhaustive.everything()]
-    caught = 0
-    for control in CONTROLS:
-        found = catch(control)
-        caught += found is not None
-        print(f"control {control.name}: {found or 'NOT CAUGHT'}", flush=True)
-    return [*lines, f"- controls caught: {caught}/{len(CONTROLS)}"]
+def sets_and_controls(record: Record) -> list[Task]:
+    """What `--complete` has still to do. The controls are bugs of the SQL store."""
+    parts = [
+        Task("set", record.store, name=one.name, variant=variant)
+        for one in SETS
+        for variant in one.variants.get(record.store, ()) if variant not in record.sets.get(one.name, {})
+    ]  # fmt: skip
+    controls = CONTROLS if record.store == "sql" else ()
+    return parts + [Task("control", record.store, name=one.name) for one in controls if one.name not in record.controls]
 
 
-def main() -> int:
+def seeds(record: Record, first: int, number: int | None, until: float) -> Iterator[Task]:
+    """Seeds that are not done, one after another, until the count or the time is over."""
+    waiting = (seed for seed in itertools.count(first) if not record.has_seed(seed))
+    for seed in itertools.islice(waiting, number):
+        if time.monotonic() > until:
+            return
+        yield Task("seed", record.store, seed=seed)
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float)
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--from", dest="first", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--report", type=Path)
-    parser.add_argument("--complete", action="store_true")
-    asked = parser.parse_args()
-    if asked.seconds is None and asked.seeds is None:
-        parser.error("say --seconds or --seeds")
-    extra = complete() if asked.complete else []
-    began, totals = time.monotonic(), Totals()
-    until = began + asked.seconds if asked.seconds is not None else float("inf")
-    for one in outcomes(asked.first, asked.seeds, until, asked.workers):
-        totals.add(one)
-        if sys.stderr.isatty():
-            print(f"\r{totals.seeds} seeds, {len(totals.failures)} violations", end="", file=sys.stderr)
-    command = "python -m tests.simulation.prove " + " ".join(sys.argv[1:])
-    text = report(totals, time.monotonic() - began, command, extra)
+    parser = argparse.ArgumentParser(prog=MODULE, description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--seconds", type=float, help="run random seeds for so long")
+    add("--seeds", type=int, help="run so many random seeds")
+    add("--from", dest="first", type=int, default=0, help="the first seed (default: %(default)s)")
+    add("--store", choices=("sql", "memory"), default="sql", help="what the seeds run over (default: %(default)s)")
+    add("--workers", type=int, default=1, help="processes side by side (default: %(default)s)")
+    add("--complete", action="store_true", help="first the exhaustive sets in full, and every negative control")
+    add("--set", choices=[one.name for one in SETS], help="only this exhaustive set; with --variant only that part")
+    add("--variant", help="see --set")
+    add("--control", choices=[one.name for one in CONTROLS], help="only this negative control")
+    add("--resume", type=Path, metavar="FILE", help="keep the record here, and go on where it ends")
+    add("--report", type=Path, metavar="FILE", help="write the page here, as Markdown")
+    asked = parser.parse_args(argv)
+    if (asked.seconds, asked.seeds, asked.set, asked.control) == (None,) * 4 and not asked.complete:
+        parser.error("say --seconds, --seeds, --complete, --set or --control")
+    return asked
+
+
+def command(asked: argparse.Namespace) -> str:
+    """What was asked, without the names of files."""
+    words = [f"--{name} {value}" for name in ("store", "seconds", "seeds", "set", "variant", "control", "workers")
+             if (value := getattr(asked, name)) is not None]  # fmt: skip
+    return " ".join([MODULE, *words, *(["--complete"] if asked.complete else [])])
+
+
+def fixed(asked: argparse.Namespace, record: Record) -> list[Task]:
+    """The tasks besides seeds."""
+    tasks = sets_and_controls(record)
+    if asked.set:
+        return [one for one in tasks if one.name == asked.set and asked.variant in {None, one.variant}]
+    if asked.control:
+        return [one for one in tasks if one.name == asked.control]
+    return tasks if asked.complete else []
+
+
+def work(run: Run, asked: argparse.Namespace) -> None:
+    """Everything that was asked for."""
+    if tasks := fixed(asked, run.record):
+        run.phase("sets and controls", iter(tasks), len(tasks))
+    if asked.seconds is not None or asked.seeds is not None:
+        until = time.monotonic() + asked.seconds if asked.seconds is not None else float("inf")
+        total = asked.seeds if asked.seeds is not None else asked.seconds
+        running = seeds(run.record, asked.first, asked.seeds, until)
+        run.phase(f"seeds over {asked.store}", running, total, by_time=asked.seeds is None)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run, print the report, and say whether everything held."""
+    asked = arguments(argv)
+    try:
+        record = records.resumed(asked.resume, asked.store)
+    except OtherCode as error:
+        print(error, file=sys.stderr)
+        return 2
+    record.commands.append(command(asked))
+    signal.signal(signal.SIGTERM, _interrupt)
+    run = Run(record, asked.workers, asked.resume, Console(stderr=True))
+    ended = 0
+    try:
+        work(run, asked)
+    except KeyboardInterrupt:
+        ended = INTERRUPTED
+    run.save(at_once=True)
+    text = page([record], [])
     print(text)
     if asked.report:
-        asked.report.write_text(text)
-    return 1 if totals.failures else 0
+        asked.report.write_text(text, "utf-8")
+    return 1 if record.failures else ended
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 from tests.simulation.patch import Patch
@@ -170,3 +171,19 @@ def secret_reset_marks(patch: Patch) -> None:
 
 def success_false_ignored(patch: Patch) -> None:
     patch.put(refusals, "says_false", lambda value: False)
+
+
+def kept_connections_of_proofs(patch: Patch) -> None:
+    _kept_connections(patch, vendor_module)
+
+
+def kept_connections_of_tokens(patch: Patch) -> None:
+    _kept_connections(patch, endpoint_module)
+
+
+def _kept_connections(patch: Patch, module: Any) -> None:
+    """The policy as this one module sees it keeps the connection of every request."""
+    patch.of(policy, "client")
+    seen = SimpleNamespace(**vars(policy))
+    seen.client = lambda timing, transport, keep_alive: policy.client(timing, transport, keep_alive=keep_alive + 4)
+    patch.put(module, "policy", seen)

@@ -1,13 +1,14 @@
-"""The invariants at the moment of a sending: I1, I4, I8, I12, I13, and that an intent came first."""
+"""The invariants at the moment of a sending: I1, I4, I8, I11, I12, I13, and that an intent came first."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from tests.simulation.driver import SimDriver
 from tests.simulation.invariants import Invariants
 from tests.simulation.network import Exchange
+from tests.simulation.pace import Pace
 from tests.simulation.trace import Trace
 
 from cloudbeds_auth.store.sql.transactions import Statement
@@ -22,6 +23,14 @@ class Intent:
     refresh: str
 
 
+class Driver(Protocol):
+    """A machine's way to its store."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open right now."""
+
+
 class Sendings:
     """Told of every commit and of every request about to leave."""
 
@@ -29,11 +38,12 @@ class Sendings:
         self,
         trace: Trace,
         invariants: Invariants,
-        drivers: Mapping[str, SimDriver],
+        drivers: Mapping[str, Driver],
         alive: Callable[[str], bool],
         faultless: bool,
+        pace: Pace,
     ) -> None:
-        self.trace, self.invariants = trace, invariants
+        self.trace, self.invariants, self._pace = trace, invariants, pace
         self._drivers, self._alive, self._faultless = drivers, alive, faultless
         self._intents: dict[tuple[str, str], Intent] = {}  # by machine and grant: the newest one that is not spent
         self._of_call: dict[str, list[Exchange]] = {}
@@ -76,6 +86,14 @@ class Sendings:
                 told = self.trace.called(exchange.access)
                 self.trace.violate("I6", f"{told} was in hand of {machine} and is dropped")
 
+    def drained(self, machine: str) -> None:
+        """This process says that it may end: nothing that it sent is under way, and no pair is in hand (F78)."""
+        for grant_id, exchanges in self._of_grant.items():
+            for exchange in exchanges:
+                if exchange.machine == machine and exchange.flying:
+                    self.trace.violate("I6", f"{machine} says it may end, and #{exchange.number} is under way")
+            self._released(machine, grant_id)
+
     def leaving(self, exchange: Exchange) -> None:
         """A request is about to be sent."""
         self.invariants.check()
@@ -83,6 +101,8 @@ class Sendings:
         driver = self._drivers.get(exchange.machine)
         if driver is not None and driver.in_transaction:
             self.trace.violate("I8", f"{exchange.machine} sends #{exchange.number} inside a transaction")
+        if not exchange.call_id:
+            self._pace.leaving(exchange.machine, exchange.number)
         if exchange.target == "token":
             if exchange.refresh:
                 self._refresh(exchange)

@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from tests.simulation.plan import MISCHIEF, Plan, draw
+from tests.simulation.kinds import KINDS, MISCHIEF
+from tests.simulation.plan import Plan, draw
 from tests.simulation.run import run_plan, run_seed
 
 from cloudbeds_simulator.variants import VARIANTS
@@ -62,11 +63,47 @@ def test_a_seed_replays_in_another_process_with_other_hash_seeds() -> None:
     assert len(hashes) == 1
 
 
-def test_the_plans_of_a_few_seeds_draw_every_kind_of_fault_and_every_variant() -> None:
-    """None at zero."""
-    plans = [draw(seed) for seed in range(300)]
-    assert {plan.variant for plan in plans} == set(VARIANTS)
-    assert {kind for plan in plans for kind in plan.mischief} == set(MISCHIEF)
+def test_every_kind_of_fault_is_sure_to_strike_under_every_variant() -> None:
+    """Within as many seeds as there are kinds times variants, but for the tenth of the seeds without faults."""
+    many = 3 * len(KINDS) * len(VARIANTS)
+    plans = [draw(seed) for seed in range(many)]
+    sure = {(plan.variant, kind) for plan in plans for kind in KINDS if _strikes(plan, kind)}
+    assert len(sure) == len(KINDS) * len(VARIANTS)
+    assert many // 15 < sum(plan.faultless for plan in plans) < many // 7
+    assert {plan.limit for plan in plans} == {0.0, 2.0, 5.0, 10.0}
+
+
+def _strikes(plan: Plan, kind: str) -> bool:
+    """Whether four strikes of it, or one in seven requests, are to be expected."""
+    if kind in MISCHIEF:
+        return plan.mischief.get(kind, 0.0) * plan.hours > 3.99
+    return plan.rates.get(kind, 0.0) >= 0.15
+
+
+@pytest.mark.row("F75", "F76")
+@pytest.mark.parametrize("limit", [2.0, 5.0])
+def test_our_own_requests_keep_the_rate_over_all_machines_and_restarts(limit: float) -> None:
+    """Every hotel's token ends at once, again and again, while machines are killed and power fails (I11)."""
+    result = run_plan(
+        Plan(
+            5, hotels=3, machines=3, limit=limit, lifetime=600.0, hours=1.0, calls=60.0,
+            rates={"userinfo:lose request": 0.3},
+            mischief={"all expire together": 30.0, "kill": 30.0, "power cut": 5.0, "herd": 10.0},
+        )
+    )  # fmt: skip
+    assert result.violation is None, f"{result.violation}\n{result.story}"
+    assert result.counts["paced requests"] > 150
+
+
+@pytest.mark.row("F18")
+def test_an_answer_that_comes_twice_is_nobody_elses() -> None:
+    """Callers' kept connections take it for the next call's; no token request and no proof ever does."""
+    result = run_plan(
+        Plan(4, hotels=2, lifetime=600.0, hours=3.0, calls=240.0, rates={"answer twice": 0.6},
+             mischief={"expire early": 20.0})
+    )  # fmt: skip
+    assert result.violation is None, f"{result.violation}\n{result.story}"
+    assert result.counts["strayed answers"] > 5
 
 
 @pytest.mark.row("F48")

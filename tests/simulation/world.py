@@ -1,4 +1,4 @@
-"""The simulated world: one disk, one vendor, one network, machines that live and die, and callers.
+"""The simulated world: one disk (or one server of the memory store), one vendor, one network, machines and callers.
 
 A run goes in four parts: hotels connect; callers call while the plan's faults strike; then faults stop, and every
 living hotel must serve within the bound of I10; then it is looked whether any secret rests in plain text.
@@ -19,7 +19,9 @@ from tests.simulation.fates import Fates
 from tests.simulation.invariants import Invariants
 from tests.simulation.loop import BEGAN, SimLoop
 from tests.simulation.machine import Dice, Machine, start
+from tests.simulation.memory import MemoryDriver, MemoryRest, Server
 from tests.simulation.network import Exchange, Network
+from tests.simulation.pace import Pace
 from tests.simulation.plan import Plan
 from tests.simulation.points import Points
 from tests.simulation.sendings import Sendings
@@ -33,6 +35,7 @@ from cloudbeds_auth.store.sql.transactions import Instant, Statement
 
 WALL = 1_800_000_000.0
 KEY = bytes(range(32))
+DISK_NAME = "world"
 _template: list[bytes] = []
 
 
@@ -86,20 +89,24 @@ class World:
         self.clock = Clock(self.loop)
         self.sealer = AesGcmSealer([KEY], random=dice["store"].randbytes)
         self.disk = Disk()
-        self.disk.become({DATABASE: template()})
-        self.disk.lying = plan.lying
-        self.disk_name = "world"
-        self.disk.attach(self.disk_name)
+        self.server = Server(self.disk, self.clock.instant) if plan.store == "memory" else None
+        if self.server is None:
+            self.disk.become({DATABASE: template()})
+            self.disk.lying = plan.lying
+            self.disk.attach(DISK_NAME)
         self.points = Points(self)
         self.vendor = Vendor(
             self.trace, dice["vendor"], lambda: WALL + self.loop.now - BEGAN, plan.variant, plan.lifetime, plan.hotels
         )
         self.fates = Fates(dice["net"], {}, plan.denies)
         self.network = Network(self.loop, self.vendor, self.trace, self.fates, self._leaving, self.points.reached)
-        rest = Rest(self.disk, self.sealer)
+        rest = Rest(self.disk, self.sealer) if self.server is None else MemoryRest(self.server)
         self.invariants = Invariants(self.trace, rest, self.vendor, lambda: self.loop.now, self._asked_at)
-        self.drivers: dict[str, SimDriver] = {}
-        self.sendings = Sendings(self.trace, self.invariants, self.drivers, self.loop.alive, plan.faultless)
+        self.drivers: dict[str, SimDriver | MemoryDriver] = {}
+        self.sendings = Sendings(
+            self.trace, self.invariants, self.drivers, self.loop.alive, plan.faultless,
+            Pace(self.trace, self.loop, lambda: self.clock.boot, plan.limit),
+        )  # fmt: skip
         self.entropy = Dice(dice["store"])
         self.machines: dict[int, Machine] = {}
         self.lives: dict[int, int] = {}
@@ -108,6 +115,7 @@ class World:
         self.hotels = [Hotel(str(1000 + number)) for number in range(1, plan.hotels + 1)]
         self.callers = Callers(self)
         self.calling = False
+        self._changes = -1
         self.loop.after_step = self._after_step
 
     # --- machines
@@ -116,20 +124,22 @@ class World:
         """Start machine `number`, as a process with a name of its own."""
         self.lives[number] = self.lives.get(number, 0) + 1
         name = f"m{number}.{self.lives[number]}"
-        driver = SimDriver(
-            self.disk_name, name, self.clock.instant, self._linger, self.points.reached, self._committed,
-            self.loop.alive,
-        )  # fmt: skip
-        self.drivers[name] = driver
+        driver = self.drivers[name] = self._way(name)
         machine = start(
             name, clock=self.clock, entropy=self.entropy, driver=driver, sealer=self.sealer, network=self.network,
-            timing=self.timing, secrets=self.secrets, is_dead=self._is_dead,
+            timing=self.timing, secrets=self.secrets, limit=self.plan.limit, is_dead=self._is_dead,
         )  # fmt: skip
         self.machines[number] = machine
         self.trace.say(name, "starts")
         if self.calling:
             self.callers.begin(machine)
         return machine
+
+    def _way(self, name: str) -> SimDriver | MemoryDriver:
+        parts = (self._linger, self.points.reached, self._committed, self.loop.alive)
+        if self.server is not None:
+            return MemoryDriver(self.server, name, *parts)
+        return SimDriver(DISK_NAME, name, self.clock.instant, *parts)
 
     def kill(self, number: int) -> None:
         """As kill -9."""
@@ -179,7 +189,10 @@ class World:
     def _after_step(self) -> None:
         if self.trace.violation is not None:
             raise self.trace.violation
-        self.invariants.check()
+        changes = self.disk.version + self.vendor.ledger.version  # both only grow
+        if changes != self._changes:
+            self._changes = changes
+            self.invariants.check()
 
     def _leaving(self, exchange: Exchange) -> None:
         self.sendings.leaving(exchange)
@@ -213,7 +226,8 @@ class World:
         for name, driver in self.drivers.items():
             self.disk.abandon(name)
             vfs().opener = name
-            driver.file.close()
+            if isinstance(driver, SimDriver):
+                driver.file.close()
 
 
 def template() -> bytes:

@@ -1,0 +1,167 @@
+"""The record of a proof run: what was done, counted and found; kept in a small JSON file that a run goes on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import apsw
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("src/cloudbeds_auth", "src/cloudbeds_simulator", "tests/simulation")
+
+
+class OtherCode(Exception):
+    """A record does not belong to this code, or not to this store."""
+
+
+@dataclass
+class Failure:
+    """What went wrong; `replay` is the command that shows it again."""
+
+    what: str
+    violation: str
+    story: str
+    replay: str
+
+
+@dataclass
+class Part:
+    """One variant's part of an exhaustive set; `seconds` of one core."""
+
+    runs: int
+    seconds: float
+    points: dict[str, int]
+    failures: int
+
+
+@dataclass
+class Record:
+    """`done`: the seeds, as ranges [from, to); `variants`: faults that struck, by variant; `controls`: who found it."""
+
+    code: str
+    store: str
+    machine: dict[str, str]
+    commit: str
+    commands: list[str] = field(default_factory=list)
+    began: str = ""
+    ended: str = ""
+    seconds: float = 0.0
+    done: list[list[int]] = field(default_factory=list)
+    hours: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    variants: dict[str, Counter[str]] = field(default_factory=dict)
+    sets: dict[str, dict[str, Part]] = field(default_factory=dict)
+    controls: dict[str, str] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds are done."""
+        return sum(end - start for start, end in self.done)
+
+    def add_seed(self, seed: int) -> None:
+        """This seed is done."""
+        ranges = sorted([*self.done, [seed, seed + 1]])
+        self.done = ranges[:1]
+        for start, end in ranges[1:]:
+            if start <= self.done[-1][1]:
+                self.done[-1] = [self.done[-1][0], max(end, self.done[-1][1])]
+            else:
+                self.done.append([start, end])
+
+    def has_seed(self, seed: int) -> bool:
+        """Whether it is done."""
+        return any(start <= seed < end for start, end in self.done)
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        self.ended = now()
+        other = path.with_name(f"{path.name}.new")
+        other.write_text(json.dumps(vars(self), default=vars, indent=1) + "\n", "utf-8")
+        other.replace(path)
+
+
+def new(store: str) -> Record:
+    """The record of a run that begins now."""
+    return Record(code_hash(), store, machine(), commit(), began=now())
+
+
+def load(path: Path) -> Record:
+    """A record from its file."""
+    content = json.loads(path.read_text("utf-8"))
+    content["counts"] = Counter(content["counts"])
+    content["variants"] = {variant: Counter(counts) for variant, counts in content["variants"].items()}
+    content["sets"] = {
+        name: {variant: Part(**part) for variant, part in parts.items()} for name, parts in content["sets"].items()
+    }
+    content["failures"] = [Failure(**one) for one in content["failures"]]
+    return Record(**content)
+
+
+def resumed(path: Path | None, store: str) -> Record:
+    """The record to go on with, a new one when there is none; raises OtherCode."""
+    if path is None or not path.exists():
+        return new(store)
+    record = load(path)
+    if record.code != code_hash():
+        raise OtherCode(f"{path} was made by other code than this: its counts cannot be added to")
+    if record.store != store:
+        raise OtherCode(f"{path} is of the {record.store} store, not of {store}")
+    return record
+
+
+def code_hash() -> str:
+    """Of everything that a run's outcome depends on."""
+    digest = hashlib.sha256()
+    for folder in CODE:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def now() -> str:
+    """The date and time."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def machine() -> dict[str, str]:
+    """What it runs on; neither names of hosts nor of users."""
+    return {
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "sqlite": apsw.sqlite_lib_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def commit() -> str:
+    """The commit of the checkout, and whether files differ from it."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        return f"{head} with changes" if _git("status", "--porcelain", "--", *CODE) else head
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,188 @@
+"""One page from the records of several runs: `python -m tests.simulation.report FILE ... > docs/proof.md`.
+
+Takes the files of `prove --resume` (of either store, with seeds, exhaustive sets or both) and the JSON reports of
+`python -m tests.crash.kill --report`, in any order, and writes what ROTATION section 5 asks a release to report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.kinds import KINDS, OF_FILES
+from tests.simulation.record import Record, load
+from tests.simulation.sets import KILL_POINTS, SETS
+
+from cloudbeds_simulator.variants import VARIANTS
+
+Json = dict[str, Any]
+HEAD = """# Proof
+
+What was run to show that no hotel is lost, and what came of it. The protocol and its invariants are in
+[Rotation](rotation.md). `make prove` runs random seeds again, `make crash` kills real processes; a seed that fails
+prints its story, step by step, and the command that replays it exactly."""
+
+
+def page(records: Sequence[Record], crashes: Sequence[Json]) -> str:
+    """The whole page."""
+    parts = [HEAD, _runs(records, crashes)]
+    seeded = [one for one in records if one.seeds]
+    if seeded:
+        parts += [_seeds(seeded), _faults(seeded)]
+    if any(one.sets for one in records):
+        parts.append(_sets([one for one in records if one.sets]))
+    if any(one.controls for one in records):
+        parts.append(_controls(records))
+    if crashes:
+        parts.append(_crashes(crashes))
+    failures = [failure for one in records for failure in one.failures]
+    if failures:
+        told = [f"- {one.what}: {one.violation} (`{one.replay}`)" for one in failures]
+        parts.append("## Violations\n\n" + "\n".join(told))
+    return "\n\n".join(parts) + "\n"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> str:
+    """A Markdown table; all but the first `left` columns are numbers."""
+    lines = [heads, ["---" if at < left else "---:" for at in range(len(heads))], *rows]
+    return "\n".join("| " + " | ".join(f"{one:,}" if isinstance(one, int) else str(one) for one in line) + " |"
+                     for line in lines)  # fmt: skip
+
+
+def at_most(lost: int, trials: int) -> str:
+    """Lost ones, and below what their share lies with 95 % certainty when none was (the rule of three)."""
+    return f"{lost} (with 95 % certainty fewer than {3 / max(1, trials):.1e} a run)" if not lost else str(lost)
+
+
+def _runs(records: Sequence[Record], crashes: Sequence[Json]) -> str:
+    lines = []
+    for one in records:
+        kept = one.machine
+        lines += [f"- `{command}`" for command in one.commands]
+        lines.append(
+            f"  {one.began} to {one.ended or 'now'}, {one.seconds:,.0f} s, commit {one.commit} (code {one.code}), on "
+            f"{kept['processor']}, {kept['cores']} cores, {kept['memory']}, {kept['system']}, Python {kept['python']}, "
+            f"SQLite {kept['sqlite']}"
+        )
+    for crash in crashes:
+        lines.append(f"- `{_without_files(crash['command'])}`\n  {crash['seconds']:,.0f} s, {crash['machine']}")
+    return "\n".join(lines)
+
+
+def _without_files(command: str) -> str:
+    words = command.split()
+    hidden = {at for at, word in enumerate(words) if word == "--report" or (at and words[at - 1] == "--report")}
+    return " ".join(word for at, word in enumerate(words) if at not in hidden)
+
+
+def _seeds(records: Sequence[Record]) -> str:
+    def row(name: str, values: Iterable[object]) -> list[object]:
+        return [name, *values]
+
+    def counted(what: str) -> list[int]:
+        return [one.counts[what] for one in records]
+
+    lost = [sum("I2" in failure.violation for failure in one.failures) for one in records]
+    rows = [
+        row("seeds", [one.seeds for one in records]),
+        row("which", [", ".join(f"{start} to {end - 1}" for start, end in one.done) for one in records]),
+        row("simulated hours", [round(one.hours) for one in records]),
+        row("refreshes sent", counted("refreshes")),
+        row("pairs committed by a refresh", counted("told refreshed")),
+        row("invariant checks", counted("checks")),
+        row("requests of ours under a rate limit", counted("paced requests")),
+        row("grants that the vendor itself revoked", counted("revoked at the vendor")),
+        row("violations", [len(one.failures) for one in records]),
+        row("grants lost", [at_most(*one) for one in zip(lost, [one.seeds for one in records], strict=True)]),
+    ]
+    return "## Random runs\n\n" + table(["", *(f"{one.store} store" for one in records)], rows)
+
+
+def _faults(records: Sequence[Record]) -> str:
+    heads, rows = ["fault"], []
+    for one in records:
+        heads += [f"{one.store}: in all", "fewest under a variant"]
+    for kind in KINDS:
+        row: list[object] = [kind]
+        for one in records:
+            if one.store == "memory" and kind in OF_FILES:
+                row += ["no files", ""]
+                continue
+            struck = [one.variants[variant][f"fault {kind}"] if variant in one.variants else 0 for variant in VARIANTS]
+            row += [sum(struck) or "**0**", min(struck) or "**0**"]
+        rows.append(row)
+    return f"### Faults injected\n\n{len(KINDS)} kinds, {len(VARIANTS)} variants.\n\n" + table(heads, rows)
+
+
+def _sets(records: Sequence[Record]) -> str:
+    rows, points = [], []
+    for one in records:
+        for a_set in SETS:
+            parts = one.sets.get(a_set.name, {})
+            if not parts:
+                continue
+            covered = f"{len(parts)}/{len(a_set.variants[one.store])}"
+            seconds = sum(part.seconds for part in parts.values())
+            runs, failures = (sum(getattr(part, what) for part in parts.values()) for what in ("runs", "failures"))
+            rows.append([a_set.name, one.store, covered, runs, failures, f"{seconds / 60:.1f}"])
+            if a_set.name == KILL_POINTS:
+                points.append(_kill_points(one))
+    heads = ["set", "store", "variants", "runs", "failures", "minutes of one core"]
+    return "## Exhaustive sets\n\n" + "\n\n".join([table(heads, rows, left=3), *points])
+
+
+def _kill_points(record: Record) -> str:
+    parts = record.sets[KILL_POINTS]
+    names = sorted({name for part in parts.values() for name in part.points}, key=_station)
+    covered = sum(part.points.get(name, 0) > 0 for part in parts.values() for name in names)
+    rows = [[name, sum(part.points.get(name, 0) for part in parts.values())] for name in names]
+    return (
+        f"Kill points by variants over the {record.store} store: {covered}/{len(names) * len(VARIANTS)} covered.\n\n"
+        + table(["killed at", "times"], rows)
+    )
+
+
+def _station(name: str) -> tuple[int, str]:
+    digits = name[1:].split(" ")[0]
+    return (int(digits) if digits.isdigit() else 99, name)
+
+
+def _controls(records: Sequence[Record]) -> str:
+    found = {name: caught for one in records for name, caught in one.controls.items()}
+    caught = sum(bool(one) for one in found.values())
+    rows = [[name, one or "**not caught**"] for name, one in found.items()]
+    told = f"## Negative controls\n\nBugs put in on purpose, and what found them: {caught}/{len(found)} caught.\n\n"
+    return told + table(["bug", "found by"], rows, left=2)
+
+
+def _crashes(crashes: Sequence[Json]) -> str:
+    rows = [
+        [
+            "the whole service" if one["service"] else "forked vaults", one["variant"], one["kills"], one["inside"],
+            f"{sum(times > 0 for times in one['points'].values())}/{len(one['points'])}",
+            at_most(one["lost"], one["kills"]).replace("a run", "a kill"),
+        ]
+        for one in crashes
+    ]  # fmt: skip
+    heads = ["killed", "variant", "kills", "inside a refresh", "kill points hit", "grants lost"]
+    return "## SIGKILL at random microseconds, over real SQLite\n\n" + table(heads, rows, left=2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page to standard output; exit status 1 when anything failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.report", description=__doc__.split("\n")[0])
+    parser.add_argument("files", type=Path, nargs="+")
+    files = parser.parse_args(argv).files
+    contents = {path: json.loads(path.read_text("utf-8")) for path in files}
+    records = [load(path) for path, content in contents.items() if "kills" not in content]
+    crashes = [content for content in contents.values() if "kills" in content]
+    print(page(records, crashes), end="")
+    return 1 if any(one.failures for one in records) or any(one["lost"] for one in crashes) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

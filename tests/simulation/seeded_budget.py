@@ -1,0 +1,42 @@
+"""Seeded bugs of the vendor's rate: turns that are counted in memory instead of in the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.simulation.patch import Patch
+
+from cloudbeds_auth.core.budget import reserve
+from cloudbeds_auth.errors import RateLimited
+from cloudbeds_auth.vault import budget as budget_module
+
+
+def each_process_for_itself(patch: Patch) -> None:
+    _in_memory(patch, {}, lambda world: world.owner)
+
+
+def forgotten_at_a_start(patch: Patch) -> None:
+    """All processes share the turns, and whoever starts begins anew."""
+    arrivals: dict[str, float] = {}
+    sound = patch.of(budget_module.Budget, "__init__")
+
+    def begin(self: Any, world: Any) -> None:
+        sound(self, world)
+        arrivals.clear()
+
+    patch.put(budget_module.Budget, "__init__", begin)
+    _in_memory(patch, arrivals, lambda world: "all")
+
+
+def _in_memory(patch: Patch, arrivals: dict[str, float], whose: Any) -> None:
+    async def spend(self: Any, app: Any, patience: float) -> None:
+        world, now = self._world, self._world.clock.steady()
+        if world.limit is None:
+            return
+        turn = reserve(arrivals.get(whose(world), now), now, world.limit.rate, patience)
+        arrivals[whose(world)] = turn.arrival
+        if not turn.taken:
+            raise RateLimited(retry_after=turn.wait)
+        await world.clock.sleep(turn.wait)
+
+    patch.put(budget_module.Budget, "spend", spend)

@@ -1,0 +1,189 @@
+"""The proof runner: what it records, that it goes on where it ended, and that nothing fails unnoticed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.simulation import prove, record, report
+from tests.simulation.controls import CONTROLS
+from tests.simulation.kinds import KINDS
+from tests.simulation.record import OtherCode, Part, Record
+from tests.simulation.sets import KILL_POINTS, SETS
+from tests.simulation.tasks import Outcome, Task
+from tests.simulation.workers import Died, Workers
+
+from cloudbeds_simulator.variants import VARIANTS
+
+CRASHES = {
+    "command": "python -m tests.crash.kill --trials 600 --report /somewhere/report.json", "machine": "8 cores",
+    "variant": "all", "service": False, "seconds": 60.0, "kills": 600, "inside": 400, "lost": 0,
+    "points": {"K0": 200, "K1": 400, "K2": 0},
+}  # fmt: skip
+
+
+def full(store: str) -> Record:
+    """The record of a run in which every fault struck twice under every variant."""
+    made = record.new(store)
+    for seed in range(30):
+        made.add_seed(seed)
+    made.counts.update({"refreshes": 1234, "told refreshed": 1000, "checks": 99_000})
+    made.variants = {variant: Counter({f"fault {kind}": 2 for kind in KINDS}) for variant in VARIANTS}
+    made.sets = {KILL_POINTS: {variant: Part(60, 1.5, {"K0 idle": 30, "K3 sent": 30}, 0) for variant in VARIANTS}}
+    made.controls = {control.name: "I1: found" for control in CONTROLS}
+    return made
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO())
+
+
+def test_the_seeds_of_a_record_are_ranges_whatever_their_order() -> None:
+    """Workers end in any order; a seed that is done twice counts once."""
+    made = record.new("sql")
+    for seed in (3, 0, 1, 7, 2, 3):
+        made.add_seed(seed)
+    assert made.done == [[0, 4], [7, 8]]
+    assert made.seeds == 5
+    assert [seed for seed in range(9) if not made.has_seed(seed)] == [4, 5, 6, 8]
+
+
+def test_a_record_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
+    """Counters, parts and failures too; nothing else is left in the folder."""
+    made = full("sql")
+    made.failures.append(record.Failure("seed 3", "I2: lost", "story", "replay"))
+    made.save(tmp_path / "run.json")
+    assert record.resumed(tmp_path / "run.json", "sql") == made
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_record_of_other_code_or_of_the_other_store_is_refused(tmp_path: Path) -> None:
+    """Counts of different code are not added up."""
+    made = full("sql")
+    made.save(tmp_path / "run.json")
+    with pytest.raises(OtherCode, match="store"):
+        record.resumed(tmp_path / "run.json", "memory")
+    made.code = "0" * 16
+    made.save(tmp_path / "run.json")
+    assert prove.main(["--seeds", "1", "--resume", str(tmp_path / "run.json")]) == 2
+
+
+def test_a_run_goes_on_where_the_last_one_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The seeds that are done are passed over, the counts are added to, and the page is of both."""
+    file, page = tmp_path / "run.json", tmp_path / "proof.md"
+    assert prove.main(["--seeds", "2", "--resume", str(file)]) == 0
+    first = record.load(file)
+    assert prove.main(["--seeds", "2", "--workers", "2", "--resume", str(file), "--report", str(page)]) == 0
+    both = record.load(file)
+    assert first.done == [[0, 2]]
+    assert both.done == [[0, 4]]
+    assert both.counts["checks"] > first.counts["checks"] > 0
+    assert both.seconds > first.seconds
+    assert len(both.commands) == 2
+    text = page.read_text("utf-8")
+    assert "| seeds | 4 |" in text
+    assert "--seeds 2 --workers 2" in text
+    assert str(tmp_path) not in text
+    assert text in capsys.readouterr().out
+
+
+def broken(task: Task) -> Outcome:
+    """What a worker says of a seed that failed."""
+    failure = record.Failure(str(task), "V2/n: I2: lost", "  1 t=0.000 a step", task.replay)
+    return Outcome(task, "V2/n", failures=[failure])
+
+
+def test_a_violation_is_told_with_its_story_and_the_command_that_replays_it() -> None:
+    """The command names the store too."""
+    console, made = quiet(), record.new("memory")
+    run = prove.Run(made, 1, None, console, broken)
+    run.phase("seeds", prove.seeds(made, 5, 1, float("inf")), 1)
+    assert isinstance(console.file, io.StringIO)
+    told = console.file.getvalue()
+    assert "seed 5: V2/n: I2: lost\n  1 t=0.000 a step" in told
+    assert "replay: python -m tests.simulation.prove --from 5 --seeds 1 --store memory" in told
+    assert "## Violations" in report.page([made], [])
+
+
+def test_a_worker_that_dies_is_a_failure_of_what_it_did() -> None:
+    """The others go on: `os._exit` ends a worker as a crash in C does."""
+    results = list(Workers[int, None](2, os._exit).run(iter([3, 4, 5])))
+    assert sorted(one.task for one in results if isinstance(one, Died)) == [3, 4, 5]
+    assert {one.code for one in results if isinstance(one, Died)} == {3, 4, 5}
+
+
+def test_workers_give_every_result_once() -> None:
+    """More tasks than workers, in any order."""
+    assert sorted(Workers[int, int](2, abs).run(iter(range(-9, 0)))) == list(range(1, 10))  # type: ignore[type-var]
+
+
+def test_ctrl_c_ends_a_run_with_the_report_so_far(tmp_path: Path) -> None:
+    """The record is whole, no worker stays behind, and the exit status says that it was interrupted."""
+    file = tmp_path / "run.json"
+    words = [
+        sys.executable,
+        "-m",
+        "tests.simulation.prove",
+        "--seconds",
+        "600",
+        "--workers",
+        "1",
+        "--resume",
+        str(file),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(record.ROOT), *filter(None, sys.path)])}
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stderr is not None
+        assert run.stderr.readline().startswith("seeds over sql")
+        run.send_signal(signal.SIGINT)
+        out, _ = run.communicate()
+    assert run.returncode == prove.INTERRUPTED
+    assert record.load(file).failures == []
+    assert out.startswith("# Proof")
+
+
+def test_a_record_says_nothing_about_hosts_users_or_paths() -> None:
+    """It becomes a page of the documentation."""
+    told = json.dumps([record.machine(), record.commit()])
+    assert os.uname().nodename not in told
+    assert "/" not in told
+
+
+def test_the_complete_run_holds_every_set_variant_and_control() -> None:
+    """Nothing that is there already is done again."""
+    made = record.new("sql")
+    tasks = prove.sets_and_controls(made)
+    assert len(tasks) == sum(len(one.variants["sql"]) for one in SETS) + len(CONTROLS)
+    left = prove.sets_and_controls(full("sql"))
+    assert {task.kind for task in left} == {"set"}
+    assert KILL_POINTS not in {task.name for task in left}
+    assert {task.kind for task in prove.sets_and_controls(record.new("memory"))} == {"set"}
+
+
+def test_one_page_tells_of_several_runs() -> None:
+    """Both stores, the exhaustive sets, the controls and the real kills."""
+    text = report.page([full("sql"), full("memory")], [CRASHES])
+    assert "| seeds | 30 | 30 |" in text
+    assert "0 (with 95 % certainty fewer than 1.0e-01 a run)" in text
+    assert f"| connect | {2 * len(VARIANTS)} | 2 | {2 * len(VARIANTS)} | 2 |" in text
+    assert "| copy started elsewhere | 32 | 2 | no files |" in text
+    assert f"{2 * len(VARIANTS)}/{2 * len(VARIANTS)} covered" in text
+    assert f"{len(CONTROLS)}/{len(CONTROLS)} caught" in text
+    assert "| forked vaults | all | 600 | 400 | 2/3 | 0 (with 95 % certainty fewer than 5.0e-03 a kill) |" in text
+    assert "**0**" not in text
+    assert "/somewhere" not in text
+
+
+def test_a_fault_that_never_struck_is_shown_as_a_gap() -> None:
+    """Under one variant is enough."""
+    made = full("sql")
+    del made.variants["V7/y"]["fault pause"]
+    assert "| pause | 30 | **0** |" in report.page([made], [])
