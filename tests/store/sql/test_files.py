@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from tests.support.database import KEY, Database, HandClock
+from tests.store.bench import KEY, HandClock, SqliteBench
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.nouns import Fence
@@ -63,7 +63,7 @@ async def test_an_old_sqlite(tmp_path: Path) -> None:
 
 async def test_everything_works_on_an_old_sqlite(tmp_path: Path) -> None:
     """The same transactions over the rollback journal."""
-    db = Database(tmp_path / "db")
+    db = SqliteBench(tmp_path / "db")
     await db.open(version=OLD_SQLITE)
     grant = await db.connected(pair(1))
     fence = await db.leased(grant)
@@ -92,7 +92,7 @@ async def test_a_setting_that_would_not_be_set(tmp_path: Path) -> None:
     connection.close()
 
 
-async def test_what_the_database_says_about_itself(db: Database) -> None:
+async def test_what_the_database_says_about_itself(db: SqliteBench) -> None:
     """For the doctor: version, file, what is in effect, which key seals; no secret."""
     report = await db.store.report()
     assert report["sqlite"] == apsw.sqlite_lib_version()
@@ -109,7 +109,7 @@ async def test_a_new_file_is_private(tmp_path: Path) -> None:
     """0600 in a folder 0700, whatever the umask; the log beside it too."""
     before = os.umask(0)
     try:
-        db = Database(tmp_path / "new" / "db")
+        db = SqliteBench(tmp_path / "new" / "db")
         await db.open()
     finally:
         os.umask(before)
@@ -128,7 +128,7 @@ async def test_somebody_elses_database(tmp_path: Path) -> None:
             connection.execute(statement)
         before = path.read_bytes()
         with pytest.raises(ConfigurationError, match="not one of cloudbeds-auth"):
-            await Database(path).open()
+            await SqliteBench(path).open()
         assert path.read_bytes() == before
 
 
@@ -139,18 +139,18 @@ async def test_what_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for name in ("text", "folder", "link", "text/below"):
         with pytest.raises(ConfigurationError, match="cannot be opened"):
-            await Database(tmp_path / name).open()
+            await SqliteBench(tmp_path / name).open()
     assert not (tmp_path / "elsewhere").exists()
 
 
 async def test_a_newer_schema(tmp_path: Path) -> None:
     """A database of a later version is refused: upgrade, or restore."""
-    db = Database(tmp_path / "db")
+    db = SqliteBench(tmp_path / "db")
     await db.open()
     await db.close()
     db.sql("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
     with pytest.raises(ConfigurationError, match="schema 99"):
-        await Database(db.path).open()
+        await SqliteBench(db.path).open()
 
 
 async def test_a_migration_that_was_killed(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ async def test_a_migration_that_was_killed(tmp_path: Path) -> None:
         for statement in migrate.statements(sql)[:position]:
             connection.execute(statement)
         connection.close()  # as a kill: what was not committed is rolled back by whoever opens it next
-        db = Database(path)
+        db = SqliteBench(path)
         await db.open()
         await db.connected()
         await db.close()
@@ -173,7 +173,7 @@ async def test_a_migration_that_was_killed(tmp_path: Path) -> None:
 
 async def test_opening_twice_changes_nothing(tmp_path: Path) -> None:
     """The second start finds the schema and the canary."""
-    db = Database(tmp_path / "db")
+    db = SqliteBench(tmp_path / "db")
     await db.open()
     grant = await db.connected()
     schema = db.sql("SELECT sql FROM sqlite_schema")
@@ -188,7 +188,7 @@ async def test_opening_twice_changes_nothing(tmp_path: Path) -> None:
 # --- keys
 
 
-async def test_the_wrong_key(db: Database) -> None:
+async def test_the_wrong_key(db: SqliteBench) -> None:
     """Refused before anything is sent; the right one still opens."""
     await db.connected()
     with pytest.raises(ConfigurationError, match="sealed with another one"):
@@ -196,7 +196,7 @@ async def test_the_wrong_key(db: Database) -> None:
     await db.open(OTHER_KEY, KEY)
 
 
-async def test_a_second_key(db: Database) -> None:
+async def test_a_second_key(db: SqliteBench) -> None:
     """The first seals, all open."""
     grant = await db.connected(pair(1))
     both = await db.open(OTHER_KEY, KEY)
@@ -209,7 +209,7 @@ async def test_a_second_key(db: Database) -> None:
         await db.store.grant(grant.id)
 
 
-async def test_checking(db: Database) -> None:
+async def test_checking(db: SqliteBench) -> None:
     """One real write and the canary; a file that is gone, a disk that is full, a canary that is broken."""
     await db.store.check()
     assert len(db.sql("SELECT value FROM meta WHERE name = 'checked_at'")) == 1
@@ -221,7 +221,7 @@ async def test_checking(db: Database) -> None:
 # --- rows that were altered
 
 
-async def test_an_altered_row_is_that_hotels_alone(db: Database) -> None:
+async def test_an_altered_row_is_that_hotels_alone(db: SqliteBench) -> None:
     """One bit of one sealed token: StoreUnavailable for that hotel, the others are served, nobody is marked."""
     bad, good = await db.connected(), await db.connected()
     ((sealed,),) = db.sql("SELECT sealed FROM tokens WHERE grant_id = ?", bad.id)
@@ -239,7 +239,7 @@ async def test_an_altered_row_is_that_hotels_alone(db: Database) -> None:
 
 @pytest.mark.row("F72")
 @pytest.mark.parametrize("what", ["another hotel's", "an older version", "another position", "the access token's"])
-async def test_a_swapped_row_is_that_hotels_alone(db: Database, what: str) -> None:
+async def test_a_swapped_row_is_that_hotels_alone(db: SqliteBench, what: str) -> None:
     """Sealed bytes open only at their place: table, grant, position, generation."""
     bad, good = await db.connected(pair(1)), await db.connected(pair(2))
     (older,) = db.sql("SELECT access_sealed FROM grants WHERE id = ?", bad.id)[0]
@@ -264,7 +264,7 @@ async def test_a_swapped_row_is_that_hotels_alone(db: Database, what: str) -> No
 
 
 @pytest.mark.parametrize("what", ["deleted", "replaced"])
-async def test_a_file_that_is_not_ours_any_more(db: Database, what: str) -> None:
+async def test_a_file_that_is_not_ours_any_more(db: SqliteBench, what: str) -> None:
     """Deleted or replaced while open: detected, nothing is written, and no empty database is made."""
     grant = await db.connected()
     kept = db.path.with_name("kept")
@@ -279,7 +279,7 @@ async def test_a_file_that_is_not_ours_any_more(db: Database, what: str) -> None
     assert (db.path.read_bytes() if db.path.exists() else None) == before
 
 
-async def test_a_locked_file(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_locked_file(db: SqliteBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process writes for longer than we wait: StoreUnavailable, nothing written; afterwards it works."""
     grant = await db.connected()
     monkeypatch.setattr("cloudbeds_auth.store.sql.sqlite.BUSY_MILLISECONDS", 10)
@@ -293,7 +293,7 @@ async def test_a_locked_file(db: Database, monkeypatch: pytest.MonkeyPatch) -> N
     assert await impatient.take_lease(grant.id, "us", 30.0) == Leased(1)
 
 
-async def test_a_transaction_that_raises_is_rolled_back(db: Database) -> None:
+async def test_a_transaction_that_raises_is_rolled_back(db: SqliteBench) -> None:
     """Whatever it raises: nothing of it is there, and the connection goes on."""
     driver = SqliteDriver(db.path, db.clock.instant)
 
@@ -313,7 +313,7 @@ async def test_a_transaction_that_raises_is_rolled_back(db: Database) -> None:
     await driver.close()
 
 
-async def test_a_bug_of_ours_is_not_called_unavailable(db: Database) -> None:
+async def test_a_bug_of_ours_is_not_called_unavailable(db: SqliteBench) -> None:
     """A broken constraint would be tried again for ever: it is raised as what it is."""
     driver = SqliteDriver(db.path, db.clock.instant)
 
@@ -328,7 +328,7 @@ async def test_a_bug_of_ours_is_not_called_unavailable(db: Database) -> None:
 # --- several of us
 
 
-async def test_two_drivers_on_one_file(db: Database) -> None:
+async def test_two_drivers_on_one_file(db: SqliteBench) -> None:
     """What one commits the other sees at once; a lease is held against both."""
     other = await db.open()
     grant = await db.connected(pair(1))
@@ -344,7 +344,7 @@ async def test_two_drivers_on_one_file(db: Database) -> None:
     ) is Written.GENERATION_MOVED  # fmt: skip
 
 
-async def test_fifty_takers_of_one_lease(db: Database) -> None:
+async def test_fifty_takers_of_one_lease(db: SqliteBench) -> None:
     """Over three drivers at once: one gets it."""
     stores = [db.store, await db.open(), await db.open()]
     grant = await db.connected()
@@ -354,7 +354,7 @@ async def test_fifty_takers_of_one_lease(db: Database) -> None:
 
 async def test_opening_at_the_same_time(tmp_path: Path) -> None:
     """Ten that start together on no file at all: one schema, all open."""
-    databases = [Database(tmp_path / "db") for _ in range(10)]
+    databases = [SqliteBench(tmp_path / "db") for _ in range(10)]
     await asyncio.gather(*(one.open() for one in databases))
     grant = await databases[0].connected()
     assert [await one.store.grant(grant.id) for one in databases] == [grant] * 10
@@ -366,7 +366,7 @@ FORK = """
 import asyncio, os, sys
 sys.path.insert(0, os.getcwd())
 from pathlib import Path
-from tests.support.database import Database, HandClock
+from tests.store.bench import HandClock, SqliteBench
 from cloudbeds_auth.ports.store import Busy, Leased
 
 async def parent_begins(db):
@@ -388,7 +388,7 @@ async def parent_goes_on(db, grant):
     await db.store.check()
     await db.close()
 
-db = Database(Path(sys.argv[1]))
+db = SqliteBench(Path(sys.argv[1]))
 loop = asyncio.new_event_loop()
 grant = loop.run_until_complete(parent_begins(db))
 child = os.fork()
@@ -410,6 +410,60 @@ def test_a_fork_reopens(tmp_path: Path) -> None:
     """The child has a connection of its own, sees what the parent wrote, and the parent's goes on working."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK, str(tmp_path / "db")],
+        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[3],
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip()) == (0, "both went on"), done.stdout + done.stderr
+
+
+IN_THE_MIDDLE = """
+import asyncio, os, sys, threading, time
+sys.path.insert(0, os.getcwd())
+from pathlib import Path
+from tests.store.bench import HandClock
+from cloudbeds_auth.store.sql.sqlite import SqliteDriver
+from cloudbeds_auth.store.sql.transactions import query, query_one
+
+driver, begun = SqliteDriver(Path(sys.argv[1]), HandClock().instant), threading.Event()
+
+def slow(now):
+    yield from query("set_meta", name="parent", value="written")
+    begun.set()
+    time.sleep(0.3)  # the fork comes while this holds the write lock
+    yield from query("set_meta", name="parent", value="committed")
+
+def noted(name):
+    def body(now):
+        yield from query("set_meta", name=name, value="yes")
+        return (yield from query_one("meta", name="parent"))["value"]
+    return body
+
+loop = asyncio.new_event_loop()
+loop.run_until_complete(driver.open())
+runner = threading.Thread(target=loop.run_until_complete, args=(driver.write(slow),))
+runner.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    try:
+        assert asyncio.new_event_loop().run_until_complete(driver.write(noted("child"))) == "committed"
+    except BaseException as error:
+        print("child:", repr(error), flush=True)
+        os._exit(1)
+    os._exit(0)
+runner.join()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert loop.run_until_complete(driver.write(noted("parent again"))) == "committed"
+loop.run_until_complete(driver.close())
+print("both went on")
+"""
+
+
+@pytest.mark.row("F61")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_in_the_middle_of_a_transaction(tmp_path: Path) -> None:
+    """The fork waits for it: both processes then have locks of their own, and what was begun is committed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", IN_THE_MIDDLE, str(tmp_path / "db")],
         capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, "both went on"), done.stdout + done.stderr

@@ -1,13 +1,17 @@
 """SQLite under the transactions: one connection on one thread of its own, a whole transaction per hop.
 
-A transaction is two thread switches and one sync, whatever it holds; the event loop never waits for the disk. The
-process may fork: the child opens a connection of its own and leaves the parent's untouched.
+A transaction is two thread switches and one sync, whatever it holds; the event loop never waits for the disk.
+
+The process may fork: SQLite keeps its locks in memory, which a child would take for its own and which no file system
+gave it. So a fork waits for the transaction that runs, the connection is closed, and both processes open the file anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -59,9 +63,12 @@ class SqliteFile:
         self._vfs = vfs
         self._connection: apsw.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._in_use = threading.Lock()
 
     def open(self) -> None:
         """Open or create the file, durable and with this version's schema; raises ConfigurationError."""
+        if self._file is not None:
+            self._must_be_the_same_file()
         try:
             if self._vfs is None:
                 self._create_private()
@@ -85,20 +92,34 @@ class SqliteFile:
 
     def run(self, body: Body[T], begin: str) -> T:
         """One transaction, begun with `begin`: committed and synced when this returns. Raises StoreUnavailable."""
-        if self._connection is None:
-            self.open()
-        assert self._connection is not None  # noqa: S101 - open() raises otherwise
-        try:
-            self._must_be_the_same_file()
-            return self._transaction(self._connection, body, begin)
-        except NOT_NOW as error:
-            raise StoreUnavailable(f"the database at {self.path} cannot be used: {_said(error)}") from error
+        with self._in_use:
+            if self._connection is None:
+                self.open()
+            assert self._connection is not None  # noqa: S101 - open() raises otherwise
+            try:
+                self._must_be_the_same_file()
+                return self._transaction(self._connection, body, begin)
+            except NOT_NOW as error:
+                raise StoreUnavailable(f"the database at {self.path} cannot be used: {_said(error)}") from error
 
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def rest(self) -> bool:
+        """Close until `wake`, when what runs is done; the next transaction opens the file again. False: it would not
+        end in time, and all stays as it is.
+        """
+        if not self._in_use.acquire(timeout=2 * BUSY_MILLISECONDS / 1000):
+            return False
+        self.close()
+        return True
+
+    def wake(self) -> None:
+        """After `rest`."""
+        self._in_use.release()
 
     def _transaction(self, connection: apsw.Connection, body: Body[T], begin: str) -> T:
         connection.execute(begin)
@@ -147,6 +168,7 @@ class SqliteDriver:
         self._left_behind: list[SqliteFile] = []
         self._file: SqliteFile
         self._executor: ThreadPoolExecutor
+        _drivers.add(self)
 
     async def read(self, body: Body[T]) -> T:
         """One consistent view; writers of other processes are not held up."""
@@ -167,18 +189,45 @@ class SqliteDriver:
             self._executor.shutdown()
             self._opened_by = 0
 
+    def file_of_this_process(self) -> SqliteFile | None:
+        """The open file; None before the first transaction, after `close`, and in a child that has not asked yet."""
+        return self._file if self._opened_by == os.getpid() else None
+
     async def _hop(self, work: Callable[[SqliteFile], T]) -> T:
         if self._opened_by != os.getpid():
             self._begin_in_this_process()
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work, self._file)
+        try:
+            running = asyncio.get_running_loop().run_in_executor(self._executor, work, self._file)
+        except RuntimeError as error:  # no thread can be started (F79)
+            raise StoreUnavailable(f"the database at {self._file.path} cannot be used: {error}") from error
+        return await running
 
     def _begin_in_this_process(self) -> None:
         if self._opened_by:
-            # Closing the parent's connection here would drop the locks of this process's files: it is left as it is.
+            # One that could not be closed before the fork is the parent's: closing it would drop this process's locks.
             self._left_behind.append(self._file)
         self._file = self._new_file()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="cloudbeds-auth-sqlite")
         self._opened_by = os.getpid()
+
+
+_drivers: weakref.WeakSet[SqliteDriver] = weakref.WeakSet()
+_resting: list[SqliteFile] = []
+
+
+def _before_fork() -> None:
+    for driver in list(_drivers):
+        file = driver.file_of_this_process()
+        if file is not None and file.rest():
+            _resting.append(file)
+
+
+def _after_fork() -> None:
+    while _resting:
+        _resting.pop().wake()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 def schema_of(path: Path) -> int:
