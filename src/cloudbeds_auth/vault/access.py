@@ -176,6 +176,7 @@ class Access:
 
     def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken:
         """The store cannot be read: the token in memory while it lasts (F62)."""
+        self._world.observer.happened("store_unavailable", connection=connection_id)
         entry = self._cache.get(connection_id)
         refused = rejected.generation if isinstance(rejected, AccessToken) else rejected
         if entry is None or entry.ends <= self._world.clock.steady() or entry.token.generation == refused:

@@ -21,6 +21,8 @@ NEXT_STEPS = {
     State.DISCONNECTED: "connect the hotel again if it wants to be",
     State.READ_ONLY: "`cloudbeds-auth database adopt` when the other installation is gone for good",
 }
+# What is never stored: why a connection looks like this while nothing is wrong with the hotel.
+PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
 NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
 MOST_LISTED = 200
 
@@ -92,7 +94,7 @@ class Look:
         app = self._world.apps.get(found.app)
         if state is State.DISCONNECTED and app is not None and app.level == "property":
             step = NO_APP_STATE
-        return replace(found, state=state, next_step=step)
+        return replace(found, state=state, problem=PROBLEMS.get(state, found.problem), next_step=step)
 
 
 def _stored_states(state: str | None) -> tuple[State, ...] | None:

@@ -46,6 +46,10 @@ async def call(
         raise InvalidRequest(f"this address cannot be called: {error}") from None
     except policy.NO_CONNECTION as error:
         raise UpstreamFailed(f"Cloudbeds cannot be reached; nothing was sent ({_named(error)})") from error
+    except RuntimeError as error:
+        if "new thread" not in str(error):
+            raise
+        raise UpstreamFailed(f"the address could not be looked up; nothing was sent ({error})") from error  # F79
     except (httpx2.HTTPError, OSError) as error:
         if method.upper() in READING:
             raise UpstreamFailed(f"Cloudbeds gave no usable answer ({_named(error)})") from error
