@@ -12,6 +12,7 @@ WORKERS ?= auto
 TESTS ?= tests
 SECONDS ?= 60
 TRIALS ?= 500
+STORE ?= sql
 
 # The first interpreter that is new enough and can make virtual environments.
 define FIND_PYTHON
@@ -69,11 +70,13 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 	venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[server]" && \
 	venv/bin/cloudbeds-auth demo
 
-prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000
-	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2
+prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000, STORE=sql or memory, RESUME=file
+	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2 \
+	  --store $(STORE) $(if $(RESUME),--resume $(RESUME))
 
-crash: venv ## SIGKILL at random microseconds over real SQLite: TRIALS=500
-	@$(BIN)/python -m tests.crash.kill --trials $(TRIALS) --workers 2
+crash: venv ## SIGKILL at random microseconds over real SQLite: TRIALS=500 of a vault, a fifth as many of the service
+	@$(BIN)/python -m tests.crash.kill --trials $(TRIALS) --workers 2 --variant all
+	@$(BIN)/python -m tests.crash.kill --service --trials $$(($(TRIALS) / 5)) --workers 2 --variant all
 
 test-crash: venv ## every kill point, paused and full-disk processes, over real SQLite
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/crash

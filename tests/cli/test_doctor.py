@@ -138,7 +138,7 @@ async def test_before_the_first_start(tmp_path: Path) -> None:
     assert found["database"] == tuple(ok(f"will be made at the first start in {tmp_path / 'data'}"))
     assert levels(found["durability"]) == levels(found["hotels"]) == [Level.SKIPPED]
     assert found["hotels"][0].what == "there is no database yet"
-    assert levels(found["database permissions"]) == [Level.OK]
+    assert levels(found["database privacy"]) == [Level.OK]
     assert everything(tmp_path) == set()
 
 

@@ -30,9 +30,12 @@ class Processes:
         self._stack = stack
         self._numbers = count(1)
 
-    async def driver(self, kind: type[D] = PostgresDriver) -> D:  # type: ignore[assignment]
+    async def driver(self) -> PostgresDriver:
         """An open driver."""
-        made = kind(self.url)
+        return await self.opened(PostgresDriver(self.url))
+
+    async def opened(self, made: D) -> D:
+        """This driver, opened, and closed at the end."""
         self._stack.push_async_callback(made.close)
         await made.open()
         return made

@@ -156,7 +156,7 @@ class Doubtful(PostgresDriver):
 @pytest.mark.parametrize("doubt", ["before", "after"])
 async def test_a_commit_without_an_answer(processes: Processes, doubt: str) -> None:
     """The server is asked what became of it: committed is done, rolled back is done again; it is done once."""
-    driver = await processes.driver(Doubtful)
+    driver = await processes.opened(Doubtful(processes.url))
     driver.doubt = doubt
     assert await driver.write(noted("runs")) == 1
     found = await driver.read(lambda now: query_one("meta", name="runs"))
@@ -168,7 +168,7 @@ async def test_a_commit_without_an_answer(processes: Processes, doubt: str) -> N
 @pytest.mark.parametrize("doubt", ["before", "after"])
 async def test_a_pair_whose_commit_is_in_doubt(processes: Processes, doubt: str) -> None:
     """The pair of a refresh is stored once, as the next generation, whatever became of the first COMMIT."""
-    driver = await processes.driver(Doubtful)
+    driver = await processes.opened(Doubtful(processes.url))
     store = await processes.store(driver)
     grant = await processes.hotel(store)
     fence = await leased(store, grant)

@@ -107,6 +107,43 @@ class PostgresServer:
             time.sleep(0.01)
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
+    def wait_for(self, question: str) -> None:
+        """Until the server answers this query with a row."""
+        until = time.monotonic() + PATIENCE
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            while connection.execute(question).fetchone() is None:
+                if time.monotonic() > until:
+                    raise AssertionError(f"no row in {PATIENCE} s: {question}")
+                time.sleep(0.02)
+
+    @contextmanager
+    def standby(self) -> Iterator[PostgresServer]:
+        """A second server that follows this one, asynchronously unless the primary is told otherwise."""
+        folder = Path(mkdtemp(prefix="cloudbeds-auth-postgres-"))
+        folder.chmod(0o755)
+        made = PostgresServer(folder)
+        try:
+            made.data.mkdir(mode=0o700)
+            if made._as_nobody:
+                os.chown(made.data, int(NOBODY), int(NOBODY))
+            made._run(
+                "pg_basebackup", "-D", str(made.data), "-d", self.url, "-R", "-X", "stream", "-c", "fast", "--no-sync"
+            )
+            made.start()
+            self.wait_for("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")
+            try:
+                yield made
+            finally:
+                if made._process is not None and made._process.poll() is None:
+                    made.stop(signal.SIGQUIT)
+        finally:
+            shutil.rmtree(folder)
+
+    def promote(self) -> None:
+        """A standby becomes a primary."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_promote()")
+
     def _signal_all(self, what: signal.Signals) -> list[int]:
         mine = [self.pid, *_descendants(self.pid)]
         for pid in mine:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cloudbeds_auth.doctor import postgres
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, problem, warning
 from cloudbeds_auth.doctor.subject import Subject
 from cloudbeds_auth.errors import StoreReadOnly
@@ -55,6 +56,8 @@ async def durability(subject: Subject) -> Sequence[Finding]:
     """What was committed survives a power cut: journal mode and synchronous as they are, read back."""
     assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
     told = await subject.vault.store_report()
+    if "postgresql" in told:
+        return postgres.durability(told)
     found = f"journal_mode {told['journal_mode']}, synchronous {told['synchronous']}, read back from {told['file']}"
     if (told["journal_mode"], told["synchronous"]) not in DURABLE:
         return problem(f"{found}: a power cut could lose a hotel", LOCAL)
@@ -62,8 +65,10 @@ async def durability(subject: Subject) -> Sequence[Finding]:
 
 
 async def permissions(subject: Subject) -> Sequence[Finding]:
-    """Nobody but the owner can read the database file and what lies beside it."""
+    """Nobody but the owner can read the database file and what lies beside it; or what is sent to its server."""
     assert subject.settings is not None  # noqa: S101 - the registry skips us without settings
+    if subject.settings.is_postgres:
+        return await postgres.encryption(subject)
     path = subject.settings.database_path
     files = [Path(f"{path}{ending}") for ending in SECRET_ENDINGS]
     open_ones = [file for file in files if file.exists() and file.stat().st_mode & 0o077]
@@ -92,6 +97,6 @@ async def sqlite_version(subject: Subject) -> Sequence[Finding]:
 CHECKS = (
     Check("database", opens),
     Check("durability", durability, needs_vault=True),
-    Check("database permissions", permissions),
+    Check("database privacy", permissions),
     Check("SQLite", sqlite_version, needs_settings=False),
 )

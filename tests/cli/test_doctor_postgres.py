@@ -1,0 +1,95 @@
+"""What `doctor` says of a PostgreSQL database."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from tests.support.postgres import server
+
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.doctor import database, postgres, registry
+from cloudbeds_auth.doctor.findings import Level
+from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.store import opening
+from cloudbeds_auth.system import SystemClock
+
+KEY = Secret(base64.b64encode(bytes(range(32))).decode())
+
+
+def settings(url: str) -> Settings:
+    """Of an installation on PostgreSQL."""
+    return Settings(
+        client_id="id", client_secret=Secret("secret"), database_url=url, encryption_keys=(KEY,),
+        admin_token=Secret("x" * 40),
+    )  # fmt: skip
+
+
+async def examined(url: str) -> dict[str, list[Any]]:
+    """The findings by check."""
+    report = await registry.examine(lambda need: settings(url), SystemClock(), database.CHECKS)
+    return {name: list(findings) for name, findings in report.checks}
+
+
+async def test_a_sound_server(postgres_url: str) -> None:
+    """It opens, its commits last, and it is on this machine."""
+    found = await examined(postgres_url)
+    assert {one.level for findings in found.values() for one in findings} == {Level.OK}
+    assert "synchronous_commit on" in found["durability"][0].what
+
+
+@pytest.mark.row("F64")
+async def test_an_asynchronous_standby() -> None:
+    """A standby that may miss the last commits is warned of; one that has them all is not."""
+    with server(max_wal_senders="4", wal_level="replica") as primary, primary.standby() as standby:
+        (found,) = (await examined(primary.url))["durability"]
+        assert found.level is Level.WARNING
+        assert "1 standbys follow asynchronously" in found.what
+        assert "synchronous_standby_names" in found.mend
+        with psycopg.connect(primary.url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+        primary.wait_for("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'")
+        (found,) = (await examined(primary.url))["durability"]
+        assert found.level is Level.OK
+        (closed,) = (await examined(standby.url))["database"]
+        assert closed.level is Level.PROBLEM
+
+
+def test_a_server_that_turned_into_a_standby() -> None:
+    """Found while it is open: nothing can be written there."""
+    told = {
+        "postgresql": "16", "fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "role": "standby",
+        "asynchronous_standbys": "0",
+    }  # fmt: skip
+    (found,) = postgres.durability(told)
+    assert (found.level, found.mend) == (Level.PROBLEM, "name the primary in the URL")
+
+
+@pytest.mark.parametrize(
+    ("url", "level"),
+    [
+        ("postgresql://db.example/x", Level.WARNING),
+        ("postgresql://db.example/x?sslmode=require", Level.WARNING),
+        ("postgresql://db.example/x?sslmode=verify-full", Level.OK),
+        ("postgresql://localhost/x", Level.OK),
+        ("postgresql:///x?host=/run/postgresql", Level.OK),
+    ],
+)
+async def test_the_way_there(url: str, level: Level) -> None:
+    """Another machine's certificate is to be verified."""
+    (found,) = await postgres.encryption(Subject(SystemClock(), settings(url)))
+    assert found.level is level
+
+
+async def test_no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the database is said not to open, and what to install."""
+    monkeypatch.setitem(__import__("sys").modules, "cloudbeds_auth.store.sql.postgres", None)
+    with pytest.raises(ConfigurationError, match="driver is not installed") as stopped:
+        await opening.open_store(settings("postgresql://localhost/x"))
+    assert "cloudbeds-auth[postgres]" in stopped.value.next_step
