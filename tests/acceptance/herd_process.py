@@ -1,11 +1,14 @@
-"""One of the herd's processes: two hundred callers that were all refused with the same dead token."""
+"""One of the herd's processes: two hundred callers that were all refused with the same dead token.
+
+Its machine's wall clock may be wrong by so many seconds (third argument).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 
-from cloudbeds_auth import TokenVault
+from cloudbeds_auth import TokenVault, system
 
 
 async def main(connection: str, callers: int) -> None:
@@ -20,4 +23,6 @@ async def main(connection: str, callers: int) -> None:
         print(f"served {len(tokens)} generation {tokens[0].generation} status {answer.status_code}", flush=True)
 
 
+skew, right = float(sys.argv[3]), system.SystemClock.wall
+system.SystemClock.wall = lambda self: right(self) + skew  # type: ignore[method-assign]
 asyncio.run(main(sys.argv[1], int(sys.argv[2])))

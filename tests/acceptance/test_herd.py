@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 import subprocess
 import sys
@@ -28,10 +29,10 @@ async def connected(made: World) -> str:
         return (await vault.finish_authorization(code=back["code"][0], state=back["state"][0])).id
 
 
-def spawn(made: World, connection: str) -> subprocess.Popen[str]:
+def spawn(made: World, connection: str, skew: float) -> subprocess.Popen[str]:
     """One process of the herd."""
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), connection, str(CALLERS)],
+        [sys.executable, str(SCRIPT), connection, str(CALLERS), str(skew)],
         env={**os.environ, **made.settings},
         cwd=made.folder,
         text=True,
@@ -45,21 +46,40 @@ def spawn(made: World, connection: str) -> subprocess.Popen[str]:
 def test_eight_processes_of_two_hundred_callers_cost_one_refresh(variant: str, tmp_path: Path) -> None:
     """1,600 callers in 8 processes on one SQLite file name the same dead token: the vendor sees one refresh."""
     with world(tmp_path, "--auto-approve", "--variant", variant, CLOUDBEDS_AUTH_TOKEN_TIMEOUT="20") as made:
-        connection = asyncio.run(connected(made))
-        herd = [spawn(made, connection) for _ in range(PROCESSES)]
-        try:
-            for process in herd:
-                assert process.stdout
-                assert process.stdout.readline() == "holding 1\n"
-            made.vendor.control("expire")
-            for process in herd:
-                assert process.stdin
-                process.stdin.write("now\n")
-                process.stdin.flush()
-            results = [process.communicate(timeout=60) for process in herd]
-        finally:
-            for process in herd:
-                process.kill()
-                process.wait()
-        assert [out for out, _ in results] == [f"served {CALLERS} generation 2 status 200\n"] * PROCESSES, results
-        assert made.vendor.counts() == {"issued": 1}
+        stampede(made, [0.0] * PROCESSES)
+
+
+@pytest.mark.row("F45", "F50")
+@pytest.mark.parametrize("variant", ["V2/n", "V0/n"])
+def test_two_machines_whose_clocks_differ_by_two_hours(variant: str, tmp_path: Path, postgres_url: str) -> None:
+    """The same on PostgreSQL, four processes an hour ahead, four behind: leases and expiry go by the server's clock."""
+    settings = {
+        "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "20",
+        "CLOUDBEDS_AUTH_DATABASE_URL": postgres_url,
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": base64.b64encode(bytes(range(32))).decode(),
+        "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
+    }
+    with world(tmp_path, "--auto-approve", "--variant", variant, **settings) as made:
+        stampede(made, [3600.0, -3600.0] * (PROCESSES // 2))
+
+
+def stampede(made: World, skews: list[float]) -> None:
+    """Everybody holds the token, the vendor ends it, everybody asks: one refresh, all are served."""
+    connection = asyncio.run(connected(made))
+    herd = [spawn(made, connection, skew) for skew in skews]
+    try:
+        for process in herd:
+            assert process.stdout
+            assert process.stdout.readline() == "holding 1\n"
+        made.vendor.control("expire")
+        for process in herd:
+            assert process.stdin
+            process.stdin.write("now\n")
+            process.stdin.flush()
+        results = [process.communicate(timeout=60) for process in herd]
+    finally:
+        for process in herd:
+            process.kill()
+            process.wait()
+    assert [out for out, _ in results] == [f"served {CALLERS} generation 2 status 200\n"] * len(skews), results
+    assert made.vendor.counts() == {"issued": 1}

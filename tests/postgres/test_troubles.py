@@ -133,7 +133,7 @@ async def test_a_timeout(processes: Processes, monkeypatch: pytest.MonkeyPatch, 
         return "done"
 
     with psycopg.connect(processes.url) as other:
-        other.execute("SELECT pg_advisory_lock(1)")
+        other.execute("SELECT pg_advisory_xact_lock(1)")
         assert await driver.write(body) == "done"
     assert slow == []
 

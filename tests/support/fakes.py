@@ -115,6 +115,7 @@ class ScriptedVendor:
         self.asked: list[str] = []
         self.listed: tuple[str, ...] = ()
         self.disables = True
+        self.refuses: set[str] = set()  # access tokens that disable nothing
         self.disabled: list[tuple[str, tuple[str, ...]]] = []
 
     def thinks(self, access: Iterable[str] | str, opinion: Opinion) -> None:
@@ -135,4 +136,4 @@ class ScriptedVendor:
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
         self.disabled.append((access.reveal(), property_ids))
-        return self.disables
+        return self.disables and access.reveal() not in self.refuses
