@@ -22,7 +22,7 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-.PHONY: help venv demo test system browser test-browser test-wheel prove crash test-crash lint types contract docs lock check clean
+.PHONY: help venv demo test system browser test-browser test-pgbouncer test-namespaces test-wheel coverage mutation prove crash test-crash lint types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,14 +50,39 @@ demo: venv ## the whole journey against the simulator, step by step
 test: venv ## every test, the import contract included
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
-system: ## what needs system packages (Debian, as root): a browser
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium
+system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 pgbouncer
 
 browser: venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/browser.txt
 
 test-browser: browser ## the hotel's pages in a real browser (needs `make system`)
 	@$(BIN)/python -m pytest tests/browser
+
+test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in transaction mode (needs `make system`)
+	@$(BIN)/python -m tests.support.pgbouncer pytest -n $(WORKERS) --dist worksteal \
+	  tests/postgres/test_troubles.py tests/store tests/vault tests/crash tests/acceptance/test_herd.py \
+	  -k "postgres or two_machines"
+
+test-namespaces: venv ## eight processes on two machines, which are network namespaces (as root, needs iproute2)
+	@$(BIN)/python -m pytest tests/namespaces
+
+coverage: venv ## every branch of core and vault is taken by a test (about a minute and a half)
+	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && export COVERAGE_FILE="$$place/data" && \
+	$(BIN)/python -m coverage run -m pytest -p no:xdist tests/core tests/vault \
+	  tests/unit/test_relay.py tests/unit/test_pairs.py tests/unit/test_returns.py tests/unit/test_shapes.py \
+	  -k "not postgresql" && \
+	$(BIN)/python -m coverage report --include='*/cloudbeds_auth/core/*,*/cloudbeds_auth/vault/*' \
+	  --fail-under=100 --precision=2 --show-missing --skip-covered
+
+mutation: venv ## mutants of core and vault that no test notices (about half an hour, one process)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
+	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && \
+	cp -R src pyproject.toml "$$place" && mkdir "$$place/tests" && touch "$$place/README.md" && \
+	cp -R tests/conftest.py tests/support tests/core tests/vault "$$place/tests" && \
+	cp tests/mutation/mutmut.cfg "$$place/setup.cfg" && \
+	(cd "$$place" && nice -n 10 "$(CURDIR)/$(BIN)/mutmut" run --max-children 1 $(MUTANTS) >mutmut.log || { tail -40 mutmut.log; exit 1; }) && \
+	$(BIN)/python -m tests.mutation.score "$$place"
 
 test-wheel: venv ## what a user installs: the built wheel, without extras and with them, in environments of their own
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && \
@@ -98,6 +123,7 @@ check: lint types contract test docs ## all of the above
 lock: ## pin every dependency with hashes and without addresses (needs uv)
 	uv pip compile $(LOCKING) --extra dev -o $(LOCK) pyproject.toml
 	uv pip compile $(LOCKING) --group browser --constraint $(LOCK) -o requirements/browser.txt
+	uv pip compile $(LOCKING) --group mutation --constraint $(LOCK) -o requirements/mutation.txt
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .hypothesis .import_linter_cache
