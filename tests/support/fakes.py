@@ -79,6 +79,7 @@ class ScriptedEndpoint:
         self.sent: list[str] = []
         self.codes: list[str] = []
         self.secrets: list[str] = []
+        self.apps: list[str] = []
         self.running = 0
         self.most_running = 0
 
@@ -88,10 +89,12 @@ class ScriptedEndpoint:
 
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
         self.codes.append(code)
+        self.apps.append(app.id)
         return await self._next(secret)
 
     async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
         self.sent.append(token.reveal())
+        self.apps.append(app.id)
         return await self._next(secret)
 
     async def _next(self, secret: Secret) -> Answer:

@@ -124,8 +124,9 @@ def test_postgresql_needs_what_a_file_would_hold() -> None:
     assert [problem.split(":")[0] for problem in found] == [
         "CLOUDBEDS_AUTH_ENCRYPTION_KEYS", "CLOUDBEDS_AUTH_ADMIN_TOKEN",
     ]  # fmt: skip
+    for well in (url, "postgresql://one:5432,two:5433/hotels?target_session_attrs=read-write", "postgresql:///hotels"):
+        assert read(AUTH_DATABASE_URL=well, AUTH_ADMIN_TOKEN=TOKEN, AUTH_ENCRYPTION_KEYS=KEY).is_postgres
     settings = read(AUTH_DATABASE_URL=url, AUTH_ADMIN_TOKEN=TOKEN, AUTH_ENCRYPTION_KEYS=KEY)
-    assert settings.is_postgres
     assert "canary" not in repr(settings)
 
 

@@ -16,6 +16,9 @@ KEEP_KEY_ALIVE = 20 * DAY  # … and disables an unused API key after a month
 SPREAD = 0.1  # of these: how much earlier, a different part for each grant
 HORIZON = KEEP_ALIVE + 10 * DAY  # nothing is ever due further ahead, by a wall clock that was not set back
 FURTHEST = 1800.0  # seconds; no lease, hold or turn reaches further: one that does is of a clock that was set back
+SKEW = 60.0  # seconds by which a database's clock is set back without anybody taking note
+PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
+REMEMBERED = DAY  # that an expired state or link is still told from an unknown one
 CANDIDATE = 60.0  # seconds until somebody else goes on with a grant that whoever received it did not prove
 
 

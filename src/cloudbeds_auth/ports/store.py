@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.ports.upkeep import UpkeepStore
@@ -47,6 +48,15 @@ class Attempt(Enum):
     CLIENT_REFUSED = "the client was refused"
     UNSENT = "nothing was sent"
     LOST = "no usable answer"
+
+
+ENDINGS = {
+    Attempt.REFUSED: Happening.TOKEN_REFUSED,
+    Attempt.CLIENT_REFUSED: Happening.CLIENT_REFUSED,
+    Attempt.UNSENT: Happening.NOTHING_SENT,
+    Attempt.LOST: Happening.ANSWER_LOST,
+}
+"""What the history calls each, and where it leads in the table of states."""
 
 
 class Counted(Enum):
@@ -297,7 +307,9 @@ class Store(GrantStore, CircuitStore, AuthorizationStore, ConnectionStore, Upkee
     async def report(self) -> Mapping[str, str]:
         """What the database says about itself, and under which key it seals; no secrets.
 
-        `sqlite` (its version), `file`, `journal_mode`, `synchronous` (as in effect on this connection), `key_id`.
+        `key_id`, and of SQLite `sqlite` (its version), `file`, `journal_mode`, `synchronous` as in effect on this
+        connection; of PostgreSQL `postgresql` (its version), `database`, `fsync`, `full_page_writes`,
+        `synchronous_commit`, `role` (primary or standby), `asynchronous_standbys` (how many).
         """
         ...
 

@@ -233,10 +233,11 @@ def trusted_proxies(value: object) -> tuple[str, ...]:
 
 
 def _postgres_url(given: str) -> str:
-    """A URL as libpq reads it, with a database's name."""
+    """A URL as libpq reads it, with a database's name; several hosts with commas between are tried in turn."""
     try:
         parts = urlsplit(given)
-        _ = parts.port
+        for host in parts.netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
     except ValueError:
         raise ValueError("is not a URL") from None
     if not parts.path.strip("/"):

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.database import Database
+from tests.store.bench import SqliteBench
 
 
 @pytest.fixture
-async def db(tmp_path: Path) -> AsyncIterator[Database]:
+async def db(tmp_path: Path) -> AsyncIterator[SqliteBench]:
     """An empty database with one store open."""
-    made = Database(tmp_path / "vault.sqlite3")
+    made = SqliteBench(tmp_path / "vault.sqlite3")
     await made.open()
     yield made
     await made.close()

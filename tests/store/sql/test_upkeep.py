@@ -9,9 +9,9 @@ from typing import Any
 
 import apsw
 import pytest
-from tests.support.database import Database, about
+from tests.store.bench import SqliteBench, about
 
-from cloudbeds_auth.ports.store import Attempt, Calls
+from cloudbeds_auth.ports.store import Calls
 from cloudbeds_auth.store.sql import durability, migrate
 from cloudbeds_auth.store.sql.transactions import QUERIES
 
@@ -95,49 +95,17 @@ def former(tmp_path: Path) -> Iterator[Path]:
 
 async def test_an_earlier_database(former: Path) -> None:
     """Grants in use are due when they turn stale, idle ones later, candidates now, what is over never."""
-    db = Database(former)
+    db = SqliteBench(former)
     await db.open()
     found = [due for (due,) in db.sql("SELECT due_at FROM grants ORDER BY id")]
     assert found == [1000, 100 + 30 * DAY, 900 + 20 * DAY, 100, None, None]
     await db.close()
 
 
-async def test_a_failure_makes_it_due_when_the_next_attempt_is_allowed(db: Database) -> None:
-    """The backoff rests in the row: it survives whoever counted it."""
-    grant = await db.connected()
-    fence = await db.intent(grant)
-    assert await db.store.next_due() == about(20.0)
-    await db.store.settle(fence, Attempt.LOST, hold=45.0)
-    assert await db.store.next_due() == about(45.0)
-
-
-async def test_a_claim_holds(db: Database) -> None:
-    """Whoever claims it has it for a while; when nothing came of it, it is due again."""
-    grant = await db.connected()
-    db.sql("UPDATE grants SET due_at = 0")
-    assert await db.store.claim_due(4, 60.0) == [grant.id]
-    assert await db.store.claim_due(4, 60.0) == []
-    assert await db.store.next_due() == about(60.0)
-    db.clock.pass_(61)
-    assert await db.store.claim_due(4, 60.0) == [grant.id]
-
-
-async def test_a_moment_further_ahead_than_is_ever_written(db: Database) -> None:
-    """The wall clock was set back by a year since: it is due now."""
-    grant = await db.connected()
-    db.clock.wall -= 365 * DAY
-    assert await db.store.claim_due(4, 60.0) == [grant.id]
-
-
 @pytest.mark.parametrize(("state", "due"), [("fresh", 3240.0), ("in_doubt", 86400.0)])
-async def test_a_call_makes_an_idle_grant_due(db: Database, state: str, due: float) -> None:
+async def test_a_call_makes_an_idle_grant_due(db: SqliteBench, state: str, due: float) -> None:
     """The earlier of both moments; one that recovers keeps the moment of its next attempt."""
     grant = await db.connected()
     db.sql("UPDATE grants SET due_at = ?, state = ?", db.clock.wall + 86400, state)
     await db.store.record_calls([Calls(grant.id, 1, db.clock.wall, db.clock.wall, 1, 0, {})])
     assert await db.store.next_due() == about(due)
-
-
-async def test_nothing_is_ever_due_in_an_empty_database(db: Database) -> None:
-    """None, not a moment."""
-    assert (await db.store.next_due(), await db.store.claim_due(4, 60.0)) == (None, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cloudbeds_auth.core.lifecycle import Event, move
 from cloudbeds_auth.core.nouns import Grant, Pair, Role, StoredToken, User
-from cloudbeds_auth.core.upkeep import CANDIDATE
+from cloudbeds_auth.core.upkeep import CANDIDATE, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.memory.rows import (
@@ -16,7 +16,6 @@ from cloudbeds_auth.store.memory.rows import (
     grant_of,
     set_due,
 )
-from cloudbeds_auth.store.sql.authorizations import REMEMBERED
 from cloudbeds_auth.store.sql.transactions import Instant
 
 

@@ -6,16 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
-from cloudbeds_auth.ports.store import Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.core.upkeep import PROVED_AGAIN
+from cloudbeds_auth.ports.store import ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.memory.rows import GrantRow, Shelf, grant_of, left, set_due, set_due_in
-from cloudbeds_auth.store.sql.grants import PROVED_AGAIN
-
-ENDINGS = {
-    Attempt.REFUSED: Event.TOKEN_REFUSED,
-    Attempt.CLIENT_REFUSED: Event.CLIENT_REFUSED,
-    Attempt.UNSENT: Event.NOTHING_SENT,
-    Attempt.LOST: Event.ANSWER_LOST,
-}
 
 
 class Grants(Shelf):

@@ -14,10 +14,9 @@ from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State, seen
 from cloudbeds_auth.core.nouns import Connection, CredentialKind, Event, Grant, Role, StoredToken, User, moment
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.core.upkeep import FURTHEST, Life, due
+from cloudbeds_auth.core.upkeep import FURTHEST, SKEW, Life, due
 from cloudbeds_auth.errors import StoreReadOnly
 from cloudbeds_auth.ports.store import NewAuthorization, NewLink
-from cloudbeds_auth.store.sql.rows import SKEW
 from cloudbeds_auth.store.sql.transactions import Instant
 
 

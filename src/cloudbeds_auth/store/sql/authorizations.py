@@ -6,15 +6,13 @@ import json
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import Grant, Pair, Role, User
-from cloudbeds_auth.core.upkeep import CANDIDATE
+from cloudbeds_auth.core.upkeep import CANDIDATE, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due
-
-REMEMBERED = 86400.0  # seconds that an expired state or link is still told from an unknown one
 
 
 def add_link(now: Instant, link: NewLink) -> Transaction[None]:

@@ -10,22 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.core.upkeep import PROVED_AGAIN
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.ports.store import Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.ports.store import ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, left, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in
 
 MOVED = 4  # of `latched`: the grant lives in another database now
-PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
 IsDead = Callable[[str, str], bool]
-
-_ENDINGS = {
-    Attempt.REFUSED: Event.TOKEN_REFUSED,
-    Attempt.CLIENT_REFUSED: Event.CLIENT_REFUSED,
-    Attempt.UNSENT: Event.NOTHING_SENT,
-    Attempt.LOST: Event.ANSWER_LOST,
-}
 
 
 def read_grant(now: Instant, grant_id: str, sealer: Sealer) -> Transaction[Grant | None]:
@@ -101,7 +94,7 @@ def settle(now: Instant, fence: Fence, attempt: Attempt, hold: float, detail: st
     row = yield from locked(now, fence.grant_id)
     if row is None or not _holds(row, fence):
         return False
-    event = _ENDINGS[attempt]
+    event = ENDINGS[attempt]
     yield from query(
         "settle",
         grant_id=fence.grant_id,

@@ -10,11 +10,9 @@ from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State, seen
 from cloudbeds_auth.core.nouns import Connection, CredentialKind, Event, Grant, Role, StoredToken, User, moment
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.core.upkeep import FURTHEST
+from cloudbeds_auth.core.upkeep import FURTHEST, SKEW
 from cloudbeds_auth.ports.sealer import Place, Sealer
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
-
-SKEW = 60.0  # seconds by which a database's clock is set back without anybody taking note
 
 
 def access_place(grant_id: str, generation: int) -> Place:

@@ -1,0 +1,34 @@
+"""Every test of the contract over every store: the fixture `bench`, and `clock` for those that set the time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.store.bench import MAKERS, Bench, HandClock, PostgresBench
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that sets the clock runs over the stores whose clock is ours."""
+    if "bench" in metafunc.fixturenames:
+        sets_clock = "clock" in metafunc.fixturenames
+        stores = [name for name, maker in MAKERS.items() if maker.clocked or not sets_clock]
+        metafunc.parametrize("bench", stores, indirect=True)
+
+
+@pytest.fixture
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    """An empty store, opened by one process."""
+    made = MAKERS[request.param](tmp_path / "vault")
+    if isinstance(made, PostgresBench):
+        made.url = request.getfixturevalue("postgres_url")
+    await made.another()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def clock(bench: Bench) -> HandClock:
+    """The store's clock, set by hand."""
+    return bench.clock

@@ -1,0 +1,280 @@
+"""Both stores after the same operations: the memory store is the oracle of the SQL store.
+
+Whatever is drawn (also what no coordinator would do: old fences, strangers' tokens, steps out of order, other boots),
+both answer alike, raise alike, and look alike afterwards.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.store.bench import link
+from tests.store.twins import Stores
+from tests.support.drawing import CALM
+from tests.support.fakes import pair
+
+from cloudbeds_auth.core.budget import Rate
+from cloudbeds_auth.core.nouns import CredentialKind, Fence, Pair, StoredToken, User
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.store import Attempt, Calls, Leased, NewAuthorization
+
+ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
+PROPERTIES = ("1000", "1001", "1002")
+APPS = ("default", "other")
+OWNERS = ("us", "them")
+
+small = st.integers(0, 5)  # an index into what there is so far
+seconds = st.sampled_from([0.0, 0.5, 19.0, 30.0, 45.0, 61.0, 700.0, 3300.0, 90000.0])
+held = st.sampled_from([0.0, 20.0, 60.0])
+properties = st.lists(st.sampled_from(PROPERTIES), max_size=2, unique=True).map(tuple)
+maybe = st.none() | st.sampled_from(["a", "b"])
+
+
+class Twins(RuleBasedStateMachine):
+    """Both stores, and the names of what was put into them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stores = Stores()
+        self.clock, self.dead, self.both = self.stores.clock, self.stores.dead, self.stores.ask
+        self.begun: list[NewAuthorization] = []
+        self.grants: list[str] = []
+        self.homes: list[str] = ["con_nobody"]
+        self.fences: list[Fence] = []
+        self.links: list[str] = []
+        self.pairs = 0
+
+    def teardown(self) -> None:
+        self.stores.compare_lists(APPS, PROPERTIES, self.links)
+        self.stores.close()
+
+    def _pair(self, refresh: str, kind: CredentialKind = CredentialKind.OAUTH, covered: tuple[str, ...] = ()) -> Pair:
+        self.pairs += 1
+        named = {"new": f"R-{self.pairs}", "none": None, "first": "R-1"}[refresh]
+        return pair(self.pairs, refresh=named, kind=kind, property_ids=covered)
+
+    def _grant(self, at: int) -> str:
+        return self.grants[at % len(self.grants)]
+
+    # --- time
+
+    @rule(passed=seconds)
+    def time_passes(self, passed: float) -> None:
+        self.clock.pass_(passed)
+
+    @rule(jump=st.sampled_from([-4e6, -60.0, 60.0, 4e6]))
+    def wall_clock_is_set(self, jump: float) -> None:
+        self.clock.wall += jump
+
+    @rule(number=st.integers(1, 3))
+    def host_starts_again(self, number: int) -> None:
+        self.clock.boot, self.clock.steady = f"boot-{number}", 5.0
+
+    @rule(owner=st.sampled_from(OWNERS))
+    def process_dies_or_is_back(self, owner: str) -> None:
+        self.dead.symmetric_difference_update({owner})
+
+    # --- coming in
+
+    @rule(lifetime=seconds, reference=maybe)
+    def link_is_made(self, lifetime: float, reference: str | None) -> None:
+        self.links.append(f"link-{len(self.links)}")
+        self.both(lambda store: store.add_link(link(self.links[-1], lifetime=lifetime, reference=reference)))
+
+    @rule(
+        app=st.sampled_from(APPS), browser=maybe, reference=maybe, home=st.none() | small, by=st.none() | small,
+        lifetime=seconds,
+    )  # fmt: skip
+    def state_is_issued(
+        self, app: str, browser: str | None, reference: str | None, home: int | None, by: int | None, lifetime: float
+    ) -> None:
+        number = len(self.begun)
+        asked = None if home is None else self.homes[home % len(self.homes)]
+        through = None if by is None or not self.links else self.links[by % len(self.links)]
+        new = NewAuthorization(
+            f"aut_{number}", app, f"state-{number}", browser, reference, None, asked, through, lifetime
+        )
+        self.begun.append(new)
+        self.both(lambda store: store.add_authorization(new))
+
+    @precondition(lambda self: self.begun)
+    @rule(at=small, browser=maybe, code=st.sampled_from(["x", "y"]))
+    def state_comes_back(self, at: int, browser: str | None, code: str) -> None:
+        new = self.begun[at % len(self.begun)]
+        self.both(lambda store: store.spend_state(new.state_hash, browser, code))
+
+    @rule(
+        kind=st.sampled_from(CredentialKind), covered=properties, app=st.sampled_from(APPS), home=st.none() | small,
+        by=st.none() | small,
+    )  # fmt: skip
+    def approval_comes_in(
+        self, kind: CredentialKind, covered: tuple[str, ...], app: str, home: int | None, by: int | None
+    ) -> None:
+        self.state_is_issued(app=app, browser=None, reference=None, home=home, by=by, lifetime=600.0)
+        new, number = self.begun[-1], len(self.grants)
+        first = self._pair("new" if kind is CredentialKind.OAUTH else "none", kind, covered)
+        led_to = self.both(
+            lambda store: store.add_candidate(new.id, f"con_{number:03}", f"gra_{number}", first, stale_after=3200.0)
+        )
+        if led_to is not None:
+            self.grants.append(f"gra_{number}")
+            self.homes = sorted({*self.homes, led_to})
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, user=st.sampled_from([None, ADA]), learnt=properties)
+    def candidate_is_promoted(self, at: int, user: User | None, learnt: tuple[str, ...]) -> None:
+        row = self.stores.row(self._grant(at))
+        self.both(lambda store: store.promote(row.connection_id, row.id, user, learnt))
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small)
+    def candidate_is_dropped(self, at: int) -> None:
+        self.both(lambda store: store.drop_candidate(self._grant(at), "of no use"))
+
+    @rule(at=small)
+    def hotel_leaves(self, at: int) -> None:
+        home = self.homes[at % len(self.homes)]
+        self.both(lambda store: store.disconnect(home, actor="operator", detail="asked"))
+
+    # --- a refresh
+
+    @initialize(connected=st.integers(0, 2), unproven=st.integers(0, 2))
+    def hotels_are_there(self, connected: int, unproven: int) -> None:
+        """Not every history begins with nothing."""
+        for at in range(connected):
+            covered = PROPERTIES[at : at + 1]
+            self.approval_comes_in(kind=CredentialKind.OAUTH, covered=covered, app="default", home=None, by=None)
+            self.candidate_is_promoted(at=at, user=ADA, learnt=())
+            for _ in range(unproven):
+                self.grant_is_refreshed(at=at, release=True)
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, release=st.booleans())
+    def grant_is_refreshed(self, at: int, release: bool) -> None:
+        """A whole refresh that goes well, as far as the fences let it."""
+        before = len(self.fences)
+        self.lease_is_asked_for(at=at, owner="us", lasting=30.0)
+        if len(self.fences) > before:
+            self.intent_is_written(back=0, position=1, hold=20.0)
+            self.pair_is_committed(back=0, at=-1, refresh="new", known=True)
+            if release:
+                self.lease_is_renewed_or_released(back=0, lasting=0.0, give_back=True)
+
+    @precondition(lambda self: self.grants)
+    @rule(
+        at=small, reason=st.sampled_from(["revoked", "user_inactive"]), wait=st.sampled_from([30.0, 61.0]),
+        newer=st.booleans(),
+    )  # fmt: skip
+    def grant_is_refused(self, at: int, reason: str, wait: float, newer: bool) -> None:
+        """Two passes refused, as far as the fences let them; perhaps a newer approval comes in between."""
+        before = len(self.fences)
+        self.lease_is_asked_for(at=at, owner="us", lasting=30.0)
+        if len(self.fences) > before:
+            self.pass_is_refused(back=0, reason=reason, interval=60.0)
+            self.time_passes(passed=wait)
+            if newer:
+                home = self.homes.index(self.stores.row(self._grant(at)).connection_id)
+                self.approval_comes_in(kind=CredentialKind.OAUTH, covered=(), app="default", home=home, by=None)
+            self.pass_is_refused(back=0, reason=reason, interval=60.0)
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, boot=st.integers(1, 3), passed=seconds)
+    def host_crashes_in_mid_refresh(self, at: int, boot: int, passed: float) -> None:
+        """An intent is pending; another boot takes the lease, and time passes."""
+        before = len(self.fences)
+        self.lease_is_asked_for(at=at, owner="us", lasting=30.0)
+        if len(self.fences) > before:
+            self.intent_is_written(back=0, position=1, hold=20.0)
+        self.host_starts_again(number=boot)
+        self.lease_is_asked_for(at=at, owner="them", lasting=30.0)
+        self.time_passes(passed=passed)
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, owner=st.sampled_from(OWNERS), lasting=st.sampled_from([5.0, 30.0, 4000.0]))
+    def lease_is_asked_for(self, at: int, owner: str, lasting: float) -> None:
+        grant = self._grant(at)
+        taken = self.both(lambda store: store.take_lease(grant, owner, lasting))
+        if isinstance(taken, Leased):
+            self.fences.append(Fence(grant, self.stores.row(grant).generation, taken.epoch))
+
+    @precondition(lambda self: self.fences)
+    @rule(back=small, lasting=st.sampled_from([5.0, 30.0]), give_back=st.booleans())
+    def lease_is_renewed_or_released(self, back: int, lasting: float, give_back: bool) -> None:
+        fence = self._fence(back)
+        if give_back:
+            self.both(lambda store: store.release_lease(fence.grant_id, fence.epoch))
+        else:
+            self.both(lambda store: store.renew_lease(fence.grant_id, fence.epoch, lasting))
+
+    @precondition(lambda self: self.fences)
+    @rule(back=small, position=st.integers(1, 3), hold=held)
+    def intent_is_written(self, back: int, position: int, hold: float) -> None:
+        fence = self._fence(back)
+        self.both(lambda store: store.write_intent(fence, position, lease=30.0, hold=hold))
+
+    @precondition(lambda self: self.fences)
+    @rule(back=small, attempt=st.sampled_from(Attempt), hold=held)
+    def attempt_ends(self, back: int, attempt: Attempt, hold: float) -> None:
+        fence = self._fence(back)
+        self.both(lambda store: store.settle(fence, attempt, hold=hold, detail="HTTP 500"))
+
+    @precondition(lambda self: self.fences)
+    @rule(back=small, at=small, refresh=st.sampled_from(["new", "new", "none", "first"]), known=st.booleans())
+    def pair_is_committed(self, back: int, at: int, refresh: str, known: bool) -> None:
+        fence = self._fence(back)
+        tokens = self.stores.row(fence.grant_id).tokens
+        sent = tokens[at % len(tokens)] if known and tokens else StoredToken(at, Secret("R-stranger"))
+        new = self._pair(refresh)
+        self.both(lambda store: store.commit_pair(fence, sent, new, stale_after=3200.0))
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, older=st.sampled_from([0, 0, 1]))
+    def proof_comes(self, at: int, older: int) -> None:
+        row = self.stores.row(self._grant(at))
+        self.both(lambda store: store.confirm(row.id, row.generation - older))
+
+    @precondition(lambda self: self.fences)
+    @rule(back=small, reason=st.sampled_from(["revoked", "user_inactive"]), interval=held)
+    def pass_is_refused(self, back: int, reason: str, interval: float) -> None:
+        fence = self._fence(back)
+        self.both(lambda store: store.count_refusal(fence, reason, interval=interval))
+
+    def _fence(self, back: int) -> Fence:
+        return self.fences[-1 - back % len(self.fences)]
+
+    # --- behind the callers
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, ago=seconds, refused=st.integers(0, 2))
+    def calls_are_recorded(self, at: int, ago: float, refused: int) -> None:
+        last = self.clock.wall - ago
+        calls = [
+            Calls(name, 1, last - 1.0, last, 3, refused, {"GET /a": 3}) for name in (self._grant(at), "gra_nobody")
+        ]
+        self.both(lambda store: store.record_calls(calls))
+
+    @rule(limit=st.integers(1, 3), hold=held)
+    def due_ones_are_claimed(self, limit: int, hold: float) -> None:
+        self.both(lambda store: store.claim_due(limit, hold))
+
+    @rule(client=st.sampled_from(["c1", "c2"]), patience=held)
+    def turn_is_asked_for(self, client: str, patience: float) -> None:
+        self.both(lambda store: store.reserve_turn(client, Rate(0.1, 2), patience))
+
+    @rule(app=st.sampled_from(APPS), opens=st.booleans(), after=seconds)
+    def circuit_opens_or_closes(self, app: str, opens: bool, after: float) -> None:
+        if opens:
+            self.both(lambda store: store.open_circuit(app, "f1", trial_after=after))
+        else:
+            self.both(lambda store: store.close_circuit(app, "f1"))
+
+    # --- how both look
+
+    @invariant()
+    def both_look_alike(self) -> None:
+        self.stores.compare(self.grants, self.homes)
+
+
+TestTwins = Twins.TestCase
+TestTwins.settings = settings(CALM, max_examples=50, stateful_step_count=40)
