@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -114,8 +115,8 @@ async def test_a_serialization_failure(processes: Processes, monkeypatch: pytest
 @pytest.mark.parametrize("timeout", ["statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout"])
 async def test_a_timeout(processes: Processes, monkeypatch: pytest.MonkeyPatch, timeout: str) -> None:
     """A statement, a lock or a pause that takes too long: rolled back and run again; without end, store unavailable."""
-    monkeypatch.setattr(postgres, "TIMEOUTS", "")
-    begin = postgres.BEGIN_WRITE.replace("READ COMMITTED;", f"READ COMMITTED; SET LOCAL {timeout} = '50ms';", 1)
+    begin = re.sub(rf"{timeout} = '\d+s'", f"{timeout} = '500ms'", postgres.BEGIN_WRITE)
+    assert begin != postgres.BEGIN_WRITE
     monkeypatch.setattr(postgres, "BEGIN_WRITE", begin)
     driver, slow = await processes.driver(), [1]
 
@@ -128,7 +129,7 @@ async def test_a_timeout(processes: Processes, monkeypatch: pytest.MonkeyPatch, 
                 yield Statement("slow", "SELECT pg_advisory_xact_lock(1)", {})
             else:
                 with psycopg.connect(processes.url) as connection:  # while the session of ours is idle
-                    connection.execute("SELECT pg_sleep(0.5)")
+                    connection.execute("SELECT pg_sleep(1.5)")
         yield from query("set_meta", name="done", value="yes")
         return "done"
 
@@ -226,13 +227,14 @@ async def test_a_silent_server(
     own_server: PostgresServer, over_own_server: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the middle of everything: the caller is told in bounded time, and it heals when the server goes on."""
-    monkeypatch.setattr(postgres, "WITHIN", 0.5)
     store = await over_own_server.store()
     grant = await over_own_server.hotel(store)
+    monkeypatch.setattr(postgres, "WITHIN", 0.5)
     own_server.pause()
     try:
         with pytest.raises(StoreUnavailable):
             await store.take_lease(grant.id, "us", 30.0)
     finally:
         own_server.resume()
+    monkeypatch.undo()
     await when_it_is_back(lambda: leased(store, grant))

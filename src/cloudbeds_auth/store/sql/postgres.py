@@ -31,6 +31,7 @@ Connection = psycopg.AsyncConnection[DictRow]
 WITHIN = 10.0  # seconds for one transaction with all its repetitions
 MOST_RUNS = 8  # of one transaction
 MOST_CONNECTIONS = 8  # of one process
+CONNECTED_WITHIN = 3.0  # seconds a transaction waits for a connection
 TIMEOUTS = (
     "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '10s'"
@@ -151,6 +152,8 @@ class PostgresDriver:
                         if await self._was_committed(unknown.xid):
                             result: T = unknown.result
                             return result
+                    except PoolTimeout:
+                        raise  # no connection comes about: whoever asks again later may have one
                     except (*AGAIN, *GONE) as error:
                         told = error
         except (TimeoutError, PoolTimeout, *NOT_NOW) as error:
@@ -209,8 +212,8 @@ class PostgresDriver:
             kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
             min_size=1,
             max_size=MOST_CONNECTIONS,
-            timeout=5.0,
-            reconnect_timeout=5.0,
+            timeout=CONNECTED_WITHIN,
+            reconnect_timeout=CONNECTED_WITHIN,
             open=False,
             name="cloudbeds-auth",
         )
