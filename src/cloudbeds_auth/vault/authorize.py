@@ -199,6 +199,7 @@ class Authorizer:
             # As long as whoever brought the code waits: it is good for ten minutes, and once.
             await self._budget.spend(app, 2 * world.timing.wait)
             chosen = await self._circuits.choose(app)
+            app = world.app(app.id)  # the settings may have been read again
             begun = world.clock.steady()
             answer = await world.token_endpoint.exchange(app, chosen.secret, code)
             world.told_answer("authorization_code", answer, begun)

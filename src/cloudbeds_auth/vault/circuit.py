@@ -7,6 +7,7 @@ another one still has the old. A refused secret gets one trial at a time, for a 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cloudbeds_auth.core.nouns import App
@@ -36,15 +37,9 @@ class Circuits:
         self._world = world
 
     async def choose(self, app: App) -> Chosen:
-        """The first secret that is not refused, else one that is due for a trial; raises ClientRefused.
-
-        Where every secret is refused the settings are read again: a mended one is used without a restart (F35).
-        """
+        """The first secret that is not refused, else one that is due for a trial; raises ClientRefused."""
         waits = await self._world.store.open_circuits(app.id)
-        known = self._known(app)
-        if all(name in waits for name in known):
-            self._world.reread_apps()
-            known = self._known(self._world.app(app.id))
+        known = self._known(app, waits)
         for name, secret in known.items():
             if name not in waits:
                 return Chosen(secret, name, on_trial=False)
@@ -54,13 +49,21 @@ class Circuits:
                 return Chosen(secret, name, on_trial=True)
         raise ClientRefused(retry_after=min(waits[name] for name in known))
 
-    def _known(self, app: App) -> dict[str, Secret]:
-        return {fingerprint(app, secret): secret for secret in app.secrets}
-
     async def is_open(self, app: App) -> bool:
         """Whether every secret of this app is refused."""
         waits = await self._world.store.open_circuits(app.id)
-        return all(fingerprint(app, secret) in waits for secret in app.secrets)
+        return all(name in waits for name in self._known(app, waits))
+
+    def _known(self, app: App, waits: Mapping[str, float]) -> dict[str, Secret]:
+        """The app's secrets by fingerprint.
+
+        Where every one is refused the settings are read again: a mended one is used without a restart (F35).
+        """
+        known = _fingerprints(app)
+        if all(name in waits for name in known):
+            self._world.reread_apps()
+            known = _fingerprints(self._world.app(app.id))
+        return known
 
     async def refused(self, app: App, chosen: Chosen) -> None:
         """The vendor refused this secret."""
@@ -74,3 +77,7 @@ class Circuits:
 
     async def _hold(self, app: App, name: str) -> None:
         await self._world.store.open_circuit(app.id, name, trial_after=self._world.timing.backoff_cap)
+
+
+def _fingerprints(app: App) -> dict[str, Secret]:
+    return {fingerprint(app, secret): secret for secret in app.secrets}
