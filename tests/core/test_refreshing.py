@@ -58,6 +58,7 @@ REJECTED = Ask("g", seen=3, rejected=3)
         ({"generation": 4, "reauth": "revoked", "latched": True, "held_back": 9.0}, SEEN, Next.RETURN),
         ({"generation": 4, "valid_for": 0.0}, SEEN, Next.SEND),
         ({"generation": 2}, SEEN, Next.RETURN),
+        ({"generation": 4, "valid_for": 0.001}, SEEN, Next.RETURN),
         # an API key
         ({"kind": CredentialKind.API_KEY}, SEEN, Next.KEY_RETURN),
         ({"kind": CredentialKind.API_KEY, "valid_for": 0.0}, SEEN, Next.KEY_RETURN),
@@ -75,6 +76,7 @@ REJECTED = Ask("g", seen=3, rejected=3)
         # prove before spending
         ({"tokens": stored("R-2", "R-3")}, SEEN, Next.PROBE),
         ({}, REJECTED, Next.PROBE),
+        ({"valid_for": 0.001}, REJECTED, Next.PROBE),
         ({"intent": 1, "intent_age": 0.0}, SEEN, Next.PROBE),
         ({"intent": 1, "intent_age": 599.9}, SEEN, Next.PROBE),
         # … unless there is nothing to prove, or nothing in doubt
@@ -141,6 +143,7 @@ def test_servable() -> None:
     assert servable(ROW, Ask("g", seen=3, rejected=2))
     assert not servable(ROW, REJECTED)
     assert not servable(replace(ROW, valid_for=0.0), SEEN)
+    assert servable(replace(ROW, valid_for=0.001), SEEN), "to the last moment"
     assert not servable(ROW, replace(SEEN, operator=True))
 
 
@@ -228,3 +231,13 @@ def test_the_numbers_of_the_page() -> None:
     assert (TIMING.connect, TIMING.deadline, TIMING.lease, TIMING.renew) == (5.0, 20.0, 30.0, 10.0)
     assert (TIMING.backoff_first, TIMING.backoff_cap, TIMING.unresolved, TIMING.wait) == (1.0, 60.0, 600.0, 25.0)
     assert TIMING.refusal_interval == max(60.0, TIMING.lease + TIMING.deadline)
+
+
+@pytest.mark.parametrize(
+    ("deadline", "connect", "poll", "interval"),
+    [(2.0, 1.5, 0.025, 60.0), (20.0, 5.0, 0.25, 60.0), (200.0, 5.0, 0.25, 500.0)],
+)
+def test_what_does_not_grow_with_the_deadline(deadline: float, connect: float, poll: float, interval: float) -> None:
+    """A connection takes five seconds at most and looks are four a second at least; the interval has a floor."""
+    timing = Timing.of(deadline)
+    assert (timing.connect, timing.poll, timing.refusal_interval) == pytest.approx((connect, poll, interval))

@@ -18,7 +18,7 @@ CASES = [
 TOLD = {
     "descriptors": {"OSError", "RefreshInDoubt", "TokenEndpointUnavailable"},
     "memory": {"MemoryError", "RefreshInDoubt", "StoreUnavailable", "UpstreamFailed"},
-    "threads": {"RuntimeError"},
+    "threads": {"StoreUnavailable", "UpstreamFailed"},
 }
 
 

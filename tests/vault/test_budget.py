@@ -11,6 +11,8 @@ from tests.support.hotels import BusyVendor, limited
 from tests.support.stage import Process, Stage, wire
 
 from cloudbeds_auth.core.budget import Limit, rate_within
+from cloudbeds_auth.core.nouns import Role
+from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.errors import RateLimited, StoreUnavailable
 from cloudbeds_auth.store.sql.transactions import query
 from cloudbeds_auth.vault.budget import Budget
@@ -201,6 +203,26 @@ async def test_a_candidate_without_a_turn_waits(stage: Stage) -> None:
     await stage.clock.sleep(FAR)
     assert await process.candidates.resume(waiting.connection_id) is not None
     assert stage.notes.times("connected") == 1
+
+
+async def test_a_candidate_whose_hotel_cannot_be_asked_about_yet_waits(stage: Stage) -> None:
+    """Proven, but no turn is left to learn its property: it stays a candidate, for which hotel is not guessed."""
+    waiting = await stage.connected(pair(1), proven=False)
+    process = under(stage, Limit(rate_within(10)))
+    stage.vendor.listed = ("1000",)
+
+    async def proven_with_the_last_turn() -> Verdict:
+        await spent(process)
+        return Proof()
+
+    stage.vendor.thinks("A-1", proven_with_the_last_turn)
+    assert await process.candidates.resume(waiting.connection_id) is None
+    assert (await stage.row(waiting.id)).role is Role.CANDIDATE
+    stage.vendor.thinks("A-1", Proof())
+    await stage.clock.sleep(FAR)
+    promoted = await process.candidates.resume(waiting.connection_id)
+    assert promoted is not None
+    assert promoted.property_ids == ("1000",)
 
 
 async def test_an_operator_does_not_take_the_last_pair_for_a_new_one(stage: Stage) -> None:

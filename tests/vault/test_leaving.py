@@ -13,6 +13,7 @@ from tests.support.virtual import settle
 from cloudbeds_auth.core.answers import Ambiguous, Answer, Refused
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Grant
+from cloudbeds_auth.core.refusals import DeadToken
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     ReauthorizationRequired,
@@ -88,6 +89,17 @@ async def test_a_vendor_that_takes_no_note(stage: Stage) -> None:
     await leave(stage, grant, forget=True)
     assert await gone(stage, grant)
     assert await detail(stage, grant) == "the vendor could not be told (token_endpoint_unavailable)"
+
+
+async def test_a_token_that_died_early_is_renewed_to_say_goodbye(stage: Stage) -> None:
+    """The vendor ended A-1 before its time and takes no note of it; named as rejected, it is replaced by A-2."""
+    grant = await stage.connected()
+    stage.vendor.thinks("A-1", DeadToken())
+    stage.vendor.refuses = {"A-1"}
+    stage.endpoint.will(issued(2))
+    await leave(stage, grant)
+    assert stage.vendor.disabled == [("A-1", ("1000",)), ("A-2", ("1000",))]
+    assert await gone(stage, grant)
 
 
 async def test_no_living_token_to_say_it_with(stage: Stage) -> None:
@@ -174,7 +186,7 @@ async def test_it_waits_for_another_process(stage: Stage) -> None:
     await ahead
     assert await gone(stage, grant)
     other = await stage.connected(pair("b"))
-    await stage.one.store.take_lease(other.id, "somebody", 1e6)
+    await stage.one.store.take_lease(other.id, "somebody", 600.0)
     with pytest.raises(RefreshPending):
         await leave(stage, other)
     assert await stage.tokens(other.id) == ["R-b"]

@@ -66,6 +66,12 @@ def holds(sim: Vendor, rows: list[str]) -> bool:
     return bool(sim.accepted() & set(rows))
 
 
+async def proofs_are_in(vault: TokenVault) -> None:
+    """Callers are served while the new pair is proven; until that is done."""
+    while flights := [flight.task for flight in vault._engine.refresher.flights._flights.values()]:
+        await asyncio.wait(flights)
+
+
 async def stored(vault: TokenVault, connection_id: str) -> list[str]:
     """The refresh tokens that rest."""
     row = await vault._engine.world.store.current_grant(connection_id)
@@ -84,6 +90,7 @@ async def test_a_hotels_life(tmp_path: Path, variant: str) -> None:
             assert (reply.status_code, reply.json()["user_id"]) == (200, "9001")
             assert (await vault.connection(connection.id)).generation == generation
             assert holds(sim, await stored(vault, connection.id))
+            await proofs_are_in(vault)
             sim.expire()
         assert len(sim.token_requests()) == 4
         assert len(await stored(vault, connection.id)) == 1, "every generation was proven"

@@ -7,12 +7,13 @@ from tests.support.fakes import APP, pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import AccessToken, Fence, moment
+from cloudbeds_auth.core.nouns import AccessToken, Connection, Fence, moment
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
+from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.ports.store import Attempt, Calls, Leased
 from cloudbeds_auth.vault.calls import MOST_PATHS
 from cloudbeds_auth.vault.circuit import fingerprint
+from cloudbeds_auth.vault.mend import GOOD_FOR, MADE_AGAIN, Mender
 
 
 def token(stage: Stage, grant_id: str, generation: int = 1) -> AccessToken:
@@ -116,6 +117,53 @@ async def test_history(stage: Stage) -> None:
         await stage.one.look.events("con_nobody")
 
 
+# --- the way back
+
+
+async def refused(stage: Stage) -> Connection:
+    """A hotel that has to approve again."""
+    grant = await stage.connected()
+    stage.sql("UPDATE grants SET state = 'reauthorization_required', reauth = 'revoked', problem = 'revoked'")
+    return await stage.one.look.connection(grant.connection_id)
+
+
+def mender_of(stage: Stage) -> Mender:
+    """As `compose._wire`."""
+    return Mender(stage.one.world, stage.one.authorizer, stage.one.look)
+
+
+async def test_a_connect_link_is_shown_again_until_it_is_about_to_end(stage: Stage) -> None:
+    """Whoever asks is shown one link, in the connection and in the error; a day before its end, a new one."""
+    found = await refused(stage)
+    mender = mender_of(stage)
+    first = (await mender.shown(found)).connect_url
+    assert first is not None
+    error = ReauthorizationRequired(connection_id=found.id)
+    await mender.explain(error)
+    assert (error.connect_url, (await mender.shown(found)).connect_url) == (first, first)
+    await stage.clock.sleep(GOOD_FOR - MADE_AGAIN + 1.0)
+    assert (await mender.shown(found)).connect_url != first
+    assert len(stage.sql("SELECT hash FROM links")) == 2
+
+
+async def test_a_link_that_cannot_be_made_hides_nothing(stage: Stage) -> None:
+    """The database takes no link: the connection is shown and the error told without one."""
+    found = await refused(stage)
+    stage.one.driver.writes_fail = True
+    assert await mender_of(stage).shown(found) == found
+    error = ReauthorizationRequired(connection_id=found.id)
+    await mender_of(stage).explain(error)
+    assert error.connect_url is None
+
+
+async def test_an_error_that_names_no_connection_gets_no_link(stage: Stage) -> None:
+    """There is nothing that a link could be made for."""
+    error = ReauthorizationRequired()
+    await mender_of(stage).explain(error)
+    assert error.connect_url is None
+    assert stage.sql("SELECT hash FROM links") == []
+
+
 # --- calls
 
 
@@ -197,6 +245,18 @@ async def test_calls_that_the_store_does_not_take_now(stage: Stage) -> None:
     stage.one.driver.writes_fail = False
     await record.flush(everything=True)
     assert [line["count"] for line in await calls(stage, grant.connection_id)] == [1]
+
+
+async def test_calls_of_a_copy_are_dropped(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of another installation's database keeps no history of its own, and does not pile it up in memory."""
+    grant = await stage.connected()
+    record = stage.one.calls
+    record.note(token(stage, grant.id), "GET", "/a", 200)
+    with monkeypatch.context() as copy:
+        copy.setattr(stage.one.store, "_read_only", True)
+        await record.flush(everything=True)
+    await record.flush(everything=True)
+    assert await calls(stage, grant.connection_id) == []
 
 
 async def test_calls_during_a_flush_that_fails(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.support.fakes import issued, pair
 from tests.support.hotels import BusyVendor, hotels, keep_up, limited, upkeep_of
-from tests.support.stage import Stage
+from tests.support.stage import SqliteDatabase, Stage
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Role
@@ -22,9 +22,12 @@ YEAR = 365 * DAY
 
 @pytest.mark.row("F76")
 async def test_all_hotels_expire_together(stage: Stage) -> None:
-    """Five hundred are refreshed ahead of time by two processes: the first to expire first, ten requests a second."""
+    """Five hundred are refreshed ahead of time by two processes: the first to expire first, ten requests a second.
+
+    Over a server, where each transaction takes its time, it is eighty.
+    """
     vendor = BusyVendor()
-    known = await hotels(stage, 500)
+    known = await hotels(stage, 500 if isinstance(stage.database, SqliteDatabase) else 80)
     processes = [await limited(stage, vendor), await limited(stage, vendor)]
     await stage.clock.sleep(STALE)
     began = stage.clock.steady()
@@ -84,7 +87,8 @@ async def test_fifty_processes_in_a_crash_loop(stage: Stage) -> None:
 async def test_the_wall_clock_jumps_a_year(stage: Stage, jump: float) -> None:
     """Whatever is taken to be due is refreshed within the rate and no faster, there and back (F51)."""
     vendor, known = BusyVendor(), await hotels(stage, 30)
-    stage.sql("UPDATE grants SET used_at = NULL, due_at = due_at + ? WHERE rowid % 2", 28 * DAY)
+    for grant in known[::2]:
+        stage.sql("UPDATE grants SET used_at = NULL, due_at = due_at + ? WHERE id = ?", 28 * DAY, grant.id)
     process = await limited(stage, vendor)
     for distance in (jump, 0.0):
         stage.clock.jump = distance
@@ -188,7 +192,7 @@ async def test_one_grant_never_stops_the_others(stage: Stage) -> None:
     """A row that does not open is told about; the rest of the tick goes on, and so does the next."""
     vendor, known = BusyVendor(), await hotels(stage, 3)
     process = await limited(stage, vendor)
-    stage.sql("UPDATE tokens SET sealed = x'00' WHERE grant_id = ?", known[0].id)
+    stage.sql("UPDATE tokens SET sealed = ? WHERE grant_id = ?", b"\0", known[0].id)
     await stage.clock.sleep(STALE)
     assert 0 < await upkeep_of(process).tick() <= 1
     assert sorted(vendor.renewed) == ["R-1", "R-2"]
@@ -237,3 +241,14 @@ async def test_a_dead_candidate_is_not_asked_for_without_end(stage: Stage) -> No
     stage.one.driver.refuse("take_lease", times=100)
     await keep_up(stage.one, 600)
     assert 5 <= len(stage.vendor.asked) <= 11
+
+
+async def test_a_copy_of_another_installation_does_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 16: what is due stays due, nothing is claimed, and the next look is as far away as can be."""
+    vendor, (grant,) = BusyVendor(), await hotels(stage, 1)
+    process = await limited(stage, vendor)
+    await stage.clock.sleep(STALE)
+    due = stage.sql("SELECT due_at FROM grants WHERE id = ?", grant.id)
+    monkeypatch.setattr(process.store, "_read_only", True)
+    assert await upkeep_of(process).tick() == LONGEST
+    assert (vendor.moments, stage.sql("SELECT due_at FROM grants WHERE id = ?", grant.id)) == ([], due)
