@@ -132,6 +132,7 @@ async def test_the_vendor_is_away(day: Day) -> None:
     """Every command says so in a diagnosis; none shows a traceback; nothing is forgotten."""
     await day.connect("--json")
     await day.simulator.stop()
+    day.settings["CLOUDBEDS_AUTH_TOKEN_TIMEOUT"] = "2"  # how long a refresh waits after one that could not be sent
     for args in (
         ["call", "100001", "GET", "userinfo"],
         ["connections", "refresh", "100001"],
