@@ -63,6 +63,7 @@ test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in 
 	@$(BIN)/python -m tests.support.pgbouncer pytest -n $(WORKERS) --dist worksteal \
 	  tests/postgres/test_troubles.py tests/store tests/vault tests/crash tests/acceptance/test_herd.py \
 	  -k "postgres or two_machines"
+	@$(BIN)/python -m pytest tests/pgbouncer
 
 test-namespaces: venv ## eight processes on two machines, which are network namespaces (as root, needs iproute2)
 	@$(BIN)/python -m pytest tests/namespaces

@@ -21,9 +21,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import apsw
 from tests.acceptance.processes import Http
-from tests.crash import limits, marks
+from tests.crash import limits, marking, marking_postgres, marking_sqlite, marks
 
-from cloudbeds_auth import TokenVault
+from cloudbeds_auth import TokenVault, system
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.settings import Need, load
 from cloudbeds_auth.store.sql import sqlite
@@ -39,7 +39,7 @@ class Plan:
 
     A `victim` then waits to be killed. `stop_at` and its like are a Marker's; SIGUSR1 lifts every limit. `patience`:
     seconds in which a healing process must have served every hotel. `log`: where a service writes what it says;
-    `grants`: those of its hotels, in order.
+    `grants`: those of its hotels, in order. `skew`: seconds by which its machine's clocks are wrong.
     """
 
     work: str
@@ -58,6 +58,7 @@ class Plan:
     patience: float = 60.0
     log: str = ""
     grants: tuple[str, ...] = ()
+    skew: float = 0.0
 
     def as_line(self) -> str:
         """One line of JSON."""
@@ -89,7 +90,11 @@ def run(plan: Plan, pipe: int) -> None:
         **{name: getattr(plan, name) for name in ("stop_at", "stop_skip", "full_at", "starved_at", "starved_of")},
         tags={grant: marks.tag(number) for number, grant in enumerate(plan.grants)},
     )
-    marks.install(marker, old_sqlite=plan.old_sqlite)
+    marking.install(marker)
+    marking_sqlite.install(marker, old_sqlite=plan.old_sqlite)
+    marking_postgres.install(marker)
+    if plan.skew:
+        _set_clocks(plan.skew)
     signal.signal(signal.SIGUSR1, lambda *_: limits.lift())
     if plan.busy_milliseconds:
         sqlite.BUSY_MILLISECONDS = plan.busy_milliseconds
@@ -102,6 +107,13 @@ def run(plan: Plan, pipe: int) -> None:
         report.errors.append(f"{type(error).__name__}: {error}")
     os.write(marker.handle, marks.FINISHED.encode() + json.dumps(asdict(report)).encode())
     os.close(marker.handle)
+
+
+def _set_clocks(skew: float) -> None:
+    """As on a machine that believes it is another time, and was started at another one."""
+    wall, steady = system.SystemClock.wall, system.SystemClock.steady
+    setattr(system.SystemClock, "wall", lambda clock: wall(clock) + skew)  # noqa: B010 - a test's hand in it
+    setattr(system.SystemClock, "steady", lambda clock: steady(clock) + abs(skew) + skew)  # noqa: B010
 
 
 def _serve(plan: Plan, marker: marks.Marker) -> None:

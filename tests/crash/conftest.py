@@ -7,14 +7,15 @@ asked for by name (`make test-crash`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from tests.crash.bases import Bases, in_a_file, on_server
 from tests.crash.disks import MOUNTS
 from tests.crash.lane import Lane, beside, lane
 
-LaneOf = Callable[[str], Lane]
+LaneOf = Callable[..., Lane]
 MakeLane = Callable[..., Lane]
 
 DEADLINE = 2.0  # seconds of a token exchange of who shall be served: a busy machine takes its time
@@ -47,19 +48,44 @@ def pytest_report_header() -> str:
     return f"tests/crash: full and read-only mounts are {'tried' if MOUNTS else 'NOT tried: this user may not mount'}"
 
 
-@pytest.fixture(scope="session")
-def lane_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaneOf]:
-    """The lane of this variant, with one hotel; started when first asked for, used by one test after another."""
+@contextmanager
+def lanes(factory: pytest.TempPathFactory, bases: Bases) -> Iterator[LaneOf]:
+    """Makes the lane of a variant, with one hotel, when it is first asked for; one test after another uses it."""
     started: dict[str, Lane] = {}
     with ExitStack() as stack:
 
         def get(variant: str) -> Lane:
             if variant not in started:
-                folder = tmp_path_factory.mktemp("lane")
-                started[variant] = stack.enter_context(lane(folder, variant=variant, deadline=DEADLINE))
+                made = lane(factory.mktemp("lane"), variant=variant, deadline=DEADLINE, bases=bases)
+                started[variant] = stack.enter_context(made)
             return started[variant]
 
         yield get
+
+
+@pytest.fixture(scope="session")
+def sqlite_lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaneOf]:
+    """Lanes over files."""
+    with lanes(tmp_path_factory, in_a_file) as get:
+        yield get
+
+
+@pytest.fixture(scope="session")
+def postgresql_lanes(tmp_path_factory: pytest.TempPathFactory, postgres_server: str) -> Iterator[LaneOf]:
+    """Lanes over databases of a server."""
+    with lanes(tmp_path_factory, on_server(postgres_server)) as get:
+        yield get
+
+
+@pytest.fixture
+def lane_of(request: pytest.FixtureRequest) -> LaneOf:
+    """The lane of this variant over this database. No PostgreSQL is started for who wants SQLite alone."""
+
+    def get(variant: str, database: str = "sqlite") -> Lane:
+        found: Lane = request.getfixturevalue(f"{database}_lanes")(variant)
+        return found
+
+    return get
 
 
 @pytest.fixture

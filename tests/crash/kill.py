@@ -2,7 +2,8 @@
 
 Each worker has a simulator, a database with a few hotels and a warm parent of its own. Children are forked, killed with
 SIGKILL after a random number of microseconds, and after one to three kills of every hotel a child that nobody kills has
-to serve them all. With `--service` each child is the whole service, under callers. See README.md beside this file.
+to serve them all. With `--kill service` each child is the whole service, under callers; with `--kill server` it is the
+database's server that is killed, and the processes over it live on. See README.md beside this file.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import apsw
-from tests.crash.lane import lane
+from tests.crash.bases import DATABASES, Bases, bases
+from tests.crash.lane import Lane, lane
 from tests.crash.nursery import ROOT
+from tests.crash.outages import Outages
 from tests.crash.progress import Shown
 from tests.crash.service import Service
 from tests.crash.tally import Tally
@@ -37,7 +40,10 @@ from cloudbeds_simulator.variants import VARIANTS
 
 # V7 loses hotels by its own rules; the forms of V6 mean nothing.
 ALL = tuple(label for label in VARIANTS if label[:2] != "V7" and label != "V6/y")
-ROUNDS = {"vault": 10, "service": 24}  # of one lane, before a new one is made, of the next variant
+ROUNDS = {"vault": 10, "service": 24, "server": 12}  # of one lane, before a new one is made, of the next variant
+HOTELS = {"vault": 8, "service": 5, "server": 5}
+DEADLINES = {"vault": 0.3, "service": 0.3, "server": 1.0}  # a server that was killed is back within a lease of that
+WHAT = {"vault": "forked vaults", "service": "services", "server": "database servers"}
 SAVED_EVERY = 10.0  # seconds between two reports of a run that goes on
 
 
@@ -49,15 +55,27 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=float("inf"), help="stop after so many seconds, however many kills it were")
     add("--workers", type=int, default=2, help="simulators, databases and warm parents side by side (default: 2)")
     add("--hotels", type=int, default=None, help="connected hotels of each database (default: 8; of a service, 5)")
-    add("--service", action="store_true", help="kill the whole service under callers, instead of forked vaults")
+    add("--kill", choices=tuple(ROUNDS), default="vault", help="whom: forked vaults, a service, the database's server")
+    add("--service", dest="kill", action="store_const", const="service", help="the same as --kill service")
+    add(
+        "--database", choices=DATABASES, default=None, help="where hotels rest (default: sqlite; postgresql for server)"
+    )
+    add("--url", default=None, help="a server of PostgreSQL on which databases may be made (default: one of its own)")
     add("--processes", type=int, nargs="+", default=[1, 2], help="CLOUDBEDS_AUTH_WORKERS, by turns (default: 1 2)")
     add("--variant", default="V2/n", help="of the vendor, or `all`: one after another (default: %(default)s)")
-    add("--deadline", type=float, default=0.3, help="CLOUDBEDS_AUTH_TOKEN_TIMEOUT; all else is in proportion")
+    add("--deadline", type=float, default=None, help="CLOUDBEDS_AUTH_TOKEN_TIMEOUT; all else is in proportion to it")
     add("--seed", type=int, default=None, help="of the dice (default: drawn)")
     add("--report", type=Path, default=None, help="write the numbers here, as JSON, now and then and at the end")
     add("--resume", action="store_true", help="go on counting from what the report says; --trials is then of both")
     add("--merge", type=Path, nargs="+", default=[], help="run nothing: add these reports up, and print or write them")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.kill == "server" and (options.url or options.database == "sqlite"):
+        parser.error("--kill server kills a PostgreSQL of its own")
+    options.database = options.database or ("postgresql" if options.kill == "server" or options.url else "sqlite")
+    options.seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
+    options.hotels = options.hotels or HOTELS[options.kill]
+    options.deadline = options.deadline or DEADLINES[options.kill]
+    return options
 
 
 @dataclass
@@ -103,7 +121,7 @@ class Run:
     def _facts(self) -> dict[str, Any]:
         options = self.options
         return {
-            "what": "services" if options.service else "forked vaults",
+            "what": WHAT[options.kill], "database": options.database,
             "command": " ".join(["python -m tests.crash.kill", *sys.argv[1:]]),
             "variant": options.variant, "seed": options.seed, "deadline": options.deadline,
             "workers": options.workers, "kills": sum(one.kills for one in self.tallies),
@@ -125,20 +143,13 @@ MACHINE = _machine()
 
 def work(run: Run, number: int) -> None:
     """One worker: lane after lane."""
-    options, tally = run.options, run.tallies[number]
-    dice = random.Random(f"{options.seed}/{number}")
-    parts: dict[str, Any] = {"hotels": options.hotels, "deadline": options.deadline, "service": options.service}
     try:
-        for turn in itertools.count():
-            if run.over:
-                return
-            variant = ALL[(number + turn * options.workers) % len(ALL)] if options.variant == "all" else options.variant
-            processes = options.processes[(number + turn) % len(options.processes)]
-            with TemporaryDirectory(prefix="crash-") as folder, lane(Path(folder), variant=variant, **parts) as ready:
-                if options.service:
-                    _rounds(run, Service(ready, dice, tally, processes=processes))
-                else:
-                    _rounds(run, Killing(ready, dice, tally))
+        dice = random.Random(f"{run.options.seed}/{number}")
+        with bases(run.options.database, run.options.url) as places:
+            for turn in itertools.count():
+                if run.over:
+                    return
+                _lane(run, number, turn, places, dice)
     except Lost:
         run.stop = True  # told in the tally
     except BaseException:
@@ -146,13 +157,32 @@ def work(run: Run, number: int) -> None:
         raise
 
 
-def _rounds(run: Run, killing: Killing | Service) -> None:
-    killing.warm_up()
-    for _ in range(ROUNDS["service" if run.options.service else "vault"]):
-        if run.over:
-            break
-        killing.round(run.go_on)
-    killing.finish()
+def _lane(run: Run, number: int, turn: int, places: Bases, dice: random.Random) -> None:
+    options, tally = run.options, run.tallies[number]
+    variant = ALL[(number + turn * options.workers) % len(ALL)] if options.variant == "all" else options.variant
+    parts: dict[str, Any] = {"hotels": options.hotels, "deadline": options.deadline, "bases": places}
+    with (
+        TemporaryDirectory(prefix="crash-") as folder,
+        lane(Path(folder), variant=variant, service=options.kill != "vault", **parts) as ready,
+    ):
+        killing = _killing(options, ready, dice, tally, number + turn)
+        killing.warm_up()
+        for _ in range(ROUNDS[options.kill]):
+            if run.over:
+                break
+            killing.round(run.go_on)
+        killing.finish()
+
+
+def _killing(
+    options: argparse.Namespace, ready: Lane, dice: random.Random, tally: Tally, turn: int
+) -> Killing | Service:
+    if options.kill == "vault":
+        return Killing(ready, dice, tally)
+    processes = options.processes[turn % len(options.processes)]
+    if options.kill == "service":
+        return Service(ready, dice, tally, processes=processes)
+    return Outages(ready, dice, tally, processes=processes, serving=turn // len(options.processes) % 2 == 0)
 
 
 @contextmanager
@@ -176,8 +206,6 @@ def stopped_by_signals(run: Run) -> Iterator[None]:
 def main(argv: Sequence[str] | None = None, say: Callable[[str], None] = print) -> int:
     """Run, print, and say whether every hotel is still connected."""
     options = arguments(argv)
-    options.seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed
-    options.hotels = options.hotels or (5 if options.service else 8)
     if options.merge:
         total = Tally()
         for path in options.merge:

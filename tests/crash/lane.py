@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import apsw
 from tests.acceptance.processes import World, world
+from tests.crash.bases import Base, Bases, FileBase, in_a_file
 from tests.crash.child import Plan, Report
 from tests.crash.nursery import PATIENCE, Child, Nursery
 
@@ -24,6 +24,7 @@ class Lane:
     """The hotels are connected in order: hotel n has connection n and the vendor's grant `first_grant` + n."""
 
     made: World
+    base: Base
     nursery: Nursery
     variant: str
     old_sqlite: bool = False
@@ -32,15 +33,16 @@ class Lane:
 
     @property
     def database(self) -> Path:
-        """The file."""
-        return self.made.folder / "hotels.sqlite3"
+        """The file, where that is what the hotels rest in."""
+        assert isinstance(self.base, FileBase)
+        return self.base.path
 
     def fork(self, work: str, *hotels: int, settings: dict[str, str] | None = None, **parts: Any) -> Child:
         """Start a child that does this for these hotels."""
         return self.nursery.fork(
             Plan(
                 work=work,
-                settings={**self.made.settings, **(settings or {})},
+                settings={**self.made.settings, **self.base.settings, **(settings or {})},
                 pipe="",
                 connections=tuple(self.connections[one] for one in hotels),
                 old_sqlite=self.old_sqlite,
@@ -70,7 +72,7 @@ class Lane:
         report = self.heal(hotel, settings=settings)
         assert report.statuses == [200], f"{report}\n{self.story(hotel)}"
         assert not self.marked(), self.story(hotel)
-        assert self.sound()
+        assert self.base.sound()
         return report
 
     def settled(self, hotel: int = 0) -> dict[str, Any]:
@@ -113,14 +115,7 @@ class Lane:
 
     def sql(self, statement: str, *values: object) -> list[dict[str, Any]]:
         """Rows of the database as they rest."""
-        with closing(apsw.Connection(str(self.database))) as connection:
-            connection.set_busy_timeout(5000)
-            cursor = connection.execute(statement, values)
-            try:
-                names = [column[0] for column in cursor.get_description()]
-            except apsw.ExecutionCompleteError:
-                return []
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+        return self.base.rows(statement, *values)
 
     def row(self, hotel: int = 0) -> dict[str, Any]:
         """The grant as it rests, and how many refresh tokens are stored with it."""
@@ -137,10 +132,6 @@ class Lane:
             "SELECT connection_id FROM grants WHERE reauth IS NOT NULL OR state = 'reauthorization_required'"
         )
         return [row["connection_id"] for row in rows]
-
-    def sound(self) -> bool:
-        """Whether SQLite finds its file whole."""
-        return [row["integrity_check"] for row in self.sql("PRAGMA integrity_check")] == ["ok"]
 
     def story(self, hotel: int, after: int = 0) -> str:
         """What the vendor saw and what the history says, for whoever has to find out."""
@@ -169,20 +160,26 @@ def lane(
     hotels: int = 1,
     deadline: float = 0.3,
     service: bool = False,
+    bases: Bases = in_a_file,
 ) -> Iterator[Lane]:
     """Everything running, every hotel connected; with `service`, the warm parent can fork whole services too."""
     arguments = ("--auto-approve", "--variant", variant, "--hotels", str(max(hotels, MORE_HOTELS)))
     settings = {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": str(deadline), "CLOUDBEDS_AUTH_RATE_LIMIT": "0"}
-    with world(folder, *arguments, **settings) as made, Nursery(folder, service) as nursery:
-        ready = Lane(made, nursery, variant)
+    with (
+        bases(folder) as base,
+        world(folder, *arguments, **settings, **base.settings) as made,
+        Nursery(folder, service) as nursery,
+    ):
+        ready = Lane(made, base, nursery, variant)
         ready.connect(hotels)
         yield ready
 
 
 def beside(other: Lane, folder: Path, *, hotels: int = 1, old_sqlite: bool = False) -> Lane:
-    """Another database, in this folder, with hotels of its own; vendor and warm parent are the other lane's."""
+    """Another file, in this folder, with hotels of its own; vendor and warm parent are the other lane's."""
     grants = len(other.made.vendor.control("state", "GET")["grants"])
+    base = FileBase(folder / "hotels.sqlite3")
     made = replace(other.made, folder=folder, services=[])
-    ready = Lane(made, other.nursery, other.variant, old_sqlite, grants + 1)
+    ready = Lane(made, base, other.nursery, other.variant, old_sqlite, grants + 1)
     ready.connect(hotels)
     return ready

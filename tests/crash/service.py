@@ -98,6 +98,7 @@ class Service:
             running.child.signal(signal.SIGKILL)
             at_the_kill = self.lane.refreshes(self._seen)  # what is pending now may be acted on later
             left = running.child.kill()[cut:]
+            self.lane.base.settle()
         self.lane.made.vendor.control("faults", "DELETE")
         self._judge(target, before, left, at_the_kill)
 
@@ -132,9 +133,7 @@ class Service:
 
     @contextmanager
     def _callers(self) -> Iterator[Callers]:
-        admin = self.lane.made.admin
-        assert admin.token is not None
-        with Callers(self.lane.made.port, admin.token, self.lane.connections) as callers:
+        with Callers(self.lane.made.port, self.lane.base.admin_token, self.lane.connections) as callers:
             yield callers
 
     def _account(self, callers: Callers) -> None:
@@ -176,8 +175,8 @@ class Service:
         missing = callers.all_served(since, self.patience)
         if missing:
             self._lost(missing, f"not served: {dict(callers.answers)} {callers.wrong}")
-        if self.lane.marked() or not self.lane.sound():
-            self._lost(None, f"marked as to be approved again: {self.lane.marked()}, or a damaged file")
+        if self.lane.marked() or not self.lane.base.sound():
+            self._lost(None, f"marked as to be approved again: {self.lane.marked()}, or a damaged database")
 
     # --- what a kill left
 

@@ -11,7 +11,7 @@ from typing import Any
 
 POINTS = ("K0", "K0p", "K1", "K2", "K3", "K4", "K5", "K6", "K7", "K8", "K9", "K10", "K11", "K12", "K13")
 OUTSIDE = frozenset({"K0"})
-COUNTERS = ("points", "caught", "variants", "refreshes", "answers")
+COUNTERS = ("points", "caught", "variants", "refreshes", "answers", "cost")
 NUMBERS = ("heals", "later")
 BAR = 40  # characters of the longest bar
 
@@ -22,8 +22,9 @@ class Tally:
 
     `points`: kills by kill point. `caught`: hotels by the point at which a kill of a whole service found them, those
     outside a refresh left out. `variants`: kills by variant. `refreshes`: token requests by outcome, as the vendor
-    counted them. `answers`: what callers of the service were told. `later`: calls that had to come again before they
-    were answered 200. `lost`: a story each. `runs`: what was run, and where.
+    counted them. `answers`: what callers of the service were told. `cost`: hotels under a killed database server, by
+    how many token requests so many generations took, and whether the kill fell into that. `later`: calls that had to
+    come again before they were answered 200. `lost`: a story each. `runs`: what was run, and where.
     """
 
     points: Counter[str] = field(default_factory=Counter)
@@ -31,6 +32,7 @@ class Tally:
     variants: Counter[str] = field(default_factory=Counter)
     refreshes: Counter[str] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)
+    cost: Counter[str] = field(default_factory=Counter)
     heals: int = 0
     later: int = 0
     most_kept: int = 0
@@ -84,7 +86,7 @@ class Tally:
     def read(cls, path: Path) -> Tally:
         """A report as it was written."""
         found = json.loads(path.read_text("utf-8"))
-        counters: dict[str, Any] = {name: Counter(found[name]) for name in COUNTERS}
+        counters: dict[str, Any] = {name: Counter(found.get(name, {})) for name in COUNTERS}
         rest = {name: found[name] for name in (*NUMBERS, "most_kept", "runs")}
         return cls(**counters, **rest, lost=found["stories"])
 
@@ -105,6 +107,7 @@ class Tally:
             f"refreshes at the vendor: {_listed(self.refreshes)}",
             *([f"hotels caught inside a refresh: {_listed(self.caught)}"] if self.caught else []),
             *([f"what callers were told: {_listed(self.answers)}"] if self.answers else []),
+            *([f"refreshes per generation: {_listed(self.cost)}"] if self.cost else []),
             f"grants lost {lost}, with 95 % certainty fewer than {at_most(lost) / max(1, kills):.2g} per kill",
             f"and {at_most(lost) / max(1, inside):.2g} per kill inside a refresh",
         ]

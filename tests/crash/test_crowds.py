@@ -1,4 +1,4 @@
-"""Several processes on one file: some are killed, some were forked with an open database (F04, F48, F61)."""
+"""Several processes on one database: some are killed, some were forked with an open file (F04, F45, F48, F50, F61)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 
 import pytest
 from tests.crash import marks
-from tests.crash.conftest import HASTY, LaneOf
+from tests.crash.conftest import HASTY, LaneOf, variants
+from tests.crash.lane import CALM
+from tests.crash.outages import HOUR
 
 
 @pytest.mark.parametrize("processes", [2, 8])
@@ -29,6 +31,49 @@ def test_processes_on_one_file_of_which_half_are_killed(processes: int, lane_of:
         assert report.statuses == [200], f"{report}\n{lane.story(0, after)}"
     lane.served()
     assert len(lane.refreshes(after)) <= 1 + processes // 2
+
+
+@pytest.mark.row("F04", "F45", "F50")
+@variants("V2/n", "V0/n")
+def test_two_machines_whose_processes_are_killed(variant: str, lane_of: LaneOf) -> None:
+    """The same over PostgreSQL, four processes an hour ahead and four behind: who lives is served, no lease is ignored.
+
+    One refresh for each that was killed with the lease, and one for who is left.
+    """
+    lane, dice = lane_of(variant, "postgresql"), random.Random(45)
+    lane.settled()
+    lane.end_tokens()
+    after = lane.last_entry()
+    victims, survivors = (
+        [lane.fork("heal", 0, skew=skew, settings=settings) for skew in (HOUR, -HOUR) * 2] for settings in (HASTY, None)
+    )
+    for victim in victims:
+        victim.wait_for_any(marks.LEASED + marks.SERVED + marks.FINISHED, 0.05)
+        time.sleep(dice.randint(0, 20_000) / 1e6)
+        victim.kill()
+    for survivor in survivors:
+        report = survivor.end()
+        assert report is not None
+        assert report.statuses == [200], f"{report}\n{lane.story(0, after)}"
+    lane.served()
+    leased = sum(victim.marks.count(marks.LEASED) for victim in victims)
+    assert len(lane.refreshes(after)) <= 1 + leased, lane.story(0, after)
+
+
+@pytest.mark.row("F45", "F50")
+def test_two_machines_that_nobody_kills(lane_of: LaneOf) -> None:
+    """Eight processes find the same dead token, four an hour ahead and four behind: one refresh, all are served."""
+    lane = lane_of("V2/n", "postgresql")
+    generation = lane.settled()["generation"]
+    lane.end_tokens()
+    after = lane.last_entry()
+    crowd = [lane.fork("call", 0, skew=skew, settings=CALM) for skew in (HOUR, -HOUR) * 4]
+    for process in crowd:
+        report = process.end()
+        assert report is not None
+        assert (report.statuses, report.errors) == ([200], [])
+    assert lane.row()["generation"] == generation + 1
+    assert [entry["outcome"] for entry in lane.refreshes(after)] == ["issued"]
 
 
 @pytest.mark.row("F61")

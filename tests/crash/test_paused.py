@@ -13,7 +13,17 @@ from tests.crash.nursery import Child
 
 GLANCE = 0.05  # seconds
 
-pytestmark = [pytest.mark.row("F48"), variants("V2/n", "V0/n")]
+pytestmark = pytest.mark.row("F48")
+VARIANTS = variants("V2/n", "V0/n")
+# The variants over SQLite, and the first one over PostgreSQL.
+LANES = pytest.mark.parametrize(
+    ("variant", "database"),
+    [
+        ("V2/n", "sqlite"),
+        pytest.param("V0/n", "sqlite", marks=pytest.mark.long),
+        pytest.param("V2/n", "postgresql", marks=pytest.mark.long),
+    ],
+)
 
 
 def paused(lane: Lane, mark: str) -> tuple[Child, int, int]:
@@ -23,7 +33,7 @@ def paused(lane: Lane, mark: str) -> tuple[Child, int, int]:
     after = lane.last_entry()
     sleeper = lane.fork("call", 0, stop_at=mark, settings=HASTY)
     sleeper.stopped()
-    while lane.row()["lease_until"] > time.clock_gettime(time.CLOCK_BOOTTIME):
+    while lane.row()["lease_until"] > lane.base.steady():
         time.sleep(GLANCE)
     return sleeper, generation, after
 
@@ -44,19 +54,21 @@ def take_the_lease_and_die(lane: Lane) -> None:
     thief.kill()
 
 
+@LANES
 @pytest.mark.parametrize("mark", [marks.PARSED, marks.IN_TRANSACTION])
-def test_with_the_pair_in_hand_and_nobody_else(mark: str, variant: str, lane_of: LaneOf) -> None:
+def test_with_the_pair_in_hand_and_nobody_else(mark: str, variant: str, database: str, lane_of: LaneOf) -> None:
     """K6, K7: it commits what it holds, and nothing is asked twice."""
-    lane = lane_of(variant)
+    lane = lane_of(variant, database)
     sleeper, generation, after = paused(lane, mark)
     goes_on(sleeper)
     assert lane.row()["generation"] == generation + 1
     assert [entry["outcome"] for entry in lane.refreshes(after)] == ["issued"]
 
 
-def test_with_the_pair_in_hand_and_the_lease_taken(variant: str, lane_of: LaneOf) -> None:
+@LANES
+def test_with_the_pair_in_hand_and_the_lease_taken(variant: str, database: str, lane_of: LaneOf) -> None:
     """K6, only the epoch moved: the pair is kept, the lease taken again, committed; one refresh."""
-    lane = lane_of(variant)
+    lane = lane_of(variant, database)
     sleeper, generation, after = paused(lane, marks.PARSED)
     epoch = lane.row()["lease_epoch"]
     take_the_lease_and_die(lane)
@@ -67,9 +79,10 @@ def test_with_the_pair_in_hand_and_the_lease_taken(variant: str, lane_of: LaneOf
     lane.served()
 
 
-def test_with_the_pair_in_hand_and_the_refresh_done_by_another(variant: str, lane_of: LaneOf) -> None:
+@LANES
+def test_with_the_pair_in_hand_and_the_refresh_done_by_another(variant: str, database: str, lane_of: LaneOf) -> None:
     """K6, the generation moved: its own pair is dropped, the stored one is used."""
-    lane = lane_of(variant)
+    lane = lane_of(variant, database)
     sleeper, generation, after = paused(lane, marks.PARSED)
     lane.served()
     assert lane.row()["generation"] == generation + 1
@@ -79,6 +92,7 @@ def test_with_the_pair_in_hand_and_the_refresh_done_by_another(variant: str, lan
     lane.served()
 
 
+@VARIANTS
 def test_inside_the_transaction_others_wait_and_send_nothing(variant: str, lane_of: LaneOf) -> None:
     """K7: the database is locked by whoever sleeps; another process is told so, and sends nothing."""
     lane = lane_of(variant)
@@ -94,10 +108,25 @@ def test_inside_the_transaction_others_wait_and_send_nothing(variant: str, lane_
     assert lane.row()["generation"] == generation + 1
 
 
+@pytest.mark.long
+@pytest.mark.row("F65")
+def test_asleep_inside_the_transaction_until_the_server_ends_it(lane_of: LaneOf) -> None:
+    """PostgreSQL frees the row after ten seconds: another process refreshes; the sleeper's own pair is dropped."""
+    lane = lane_of("V2/n", "postgresql")
+    sleeper, generation, after = paused(lane, marks.IN_TRANSACTION)
+    lane.served()
+    assert lane.row()["generation"] == generation + 1
+    goes_on(sleeper)
+    assert lane.row()["generation"] == generation + 1
+    assert [entry["outcome"] for entry in lane.refreshes(after)] == ["issued", "issued"]
+    lane.served()
+
+
+@LANES
 @pytest.mark.parametrize("meanwhile", ["nobody", "lease taken", "refreshed"])
-def test_before_the_answer_was_read(meanwhile: str, variant: str, lane_of: LaneOf) -> None:
+def test_before_the_answer_was_read(meanwhile: str, variant: str, database: str, lane_of: LaneOf) -> None:
     """K3: the answer lies in the socket, or its deadline is over when it runs on: 200, or 503 and later healed."""
-    lane = lane_of(variant)
+    lane = lane_of(variant, database)
     sleeper, _, after = paused(lane, marks.SENT)
     if meanwhile == "lease taken":
         take_the_lease_and_die(lane)

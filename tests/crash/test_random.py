@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.crash import kill
-from tests.crash.conftest import MakeLane
+from tests.crash.conftest import MakeLane, variants
 from tests.crash.tally import Tally
 from tests.crash.trials import Killing, Lost
 
@@ -32,6 +32,26 @@ def test_kills_at_random_microseconds_lose_nothing(variant: str, seed: int, tmp_
     assert (tally.kills, tally.variants[variant], tally.runs[0]["seed"]) == (20, 20, seed)
     assert tally.inside
     assert tally.heals
+
+
+@variants("V2/n", "V0/n", "V3/y", "V6")
+@pytest.mark.row("F01", "F04", "F06", "F07", "F09", "F10", "F66")
+def test_kills_over_postgresql_lose_nothing(variant: str, tmp_path: Path, postgres_server: str) -> None:
+    """The same, where a killed process's lease has to run out, and what it sent may be done after its death."""
+    given = ("--url", postgres_server, "--hotels", "4", "--deadline", "0.2", "--variant", variant, "--seed", "21")
+    tally = killed(tmp_path, "--trials", "12", *given)
+    assert (tally.kills, tally.runs[0]["database"]) == (12, "postgresql")
+    assert tally.inside
+
+
+@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.row("F04", "F08", "F66")
+def test_the_whole_service_killed_over_postgresql(processes: int, tmp_path: Path, postgres_server: str) -> None:
+    """SIGKILL of all its processes while callers call through /proxy; the next start serves every hotel."""
+    given = ("--kill", "service", "--url", postgres_server, "--hotels", "3", "--processes", str(processes))
+    tally = killed(tmp_path, "--trials", "3", *given, "--seed", "22")
+    assert tally.kills == 3
+    assert tally.answers["200"]
 
 
 @pytest.mark.parametrize("processes", [1, 2])

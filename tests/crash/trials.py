@@ -56,13 +56,15 @@ class Aim:
         return self._dice.randint(0, max(1, int(most * 1e6))) / 1e6
 
 
-def slow_network(lane: Lane, dice: random.Random, mark: str) -> None:
+def slow_network(
+    lane: Lane, dice: random.Random, mark: str, kinds: tuple[str, ...] = ("delay", "delay", "late")
+) -> None:
     """Behind a sent request, more often than not: the vendor takes its time, or acts when the caller is gone.
 
     Under V3 nothing is late: a request that lands behind a first use costs the approval, whatever a client does.
     """
     if mark == marks.SENT and dice.random() < 0.8:
-        kind = dice.choice(("delay",) if lane.variant.startswith("V3") else ("delay", "delay", "late"))
+        kind = dice.choice(("delay",) if lane.variant.startswith("V3") else kinds)
         seconds = dice.randint(10, 400) / 1000 if kind == "late" else 0.02
         lane.made.vendor.control("faults", target="token", kind=kind, seconds=seconds)
 
@@ -113,6 +115,7 @@ class Killing:
         if delay > SHORTEST_SLEEP:
             time.sleep(delay)
         left = victim.kill()
+        self.lane.base.settle()
         entries = self._news()
         self.lane.made.vendor.control("faults", "DELETE")
         life = Life(left, entries)
@@ -137,8 +140,8 @@ class Killing:
                 self._lost(hotel, "marked as to be approved again")
         if report.statuses != [200] * len(self.hotels):
             self._lost(None, f"not every hotel is served: {report.statuses} {report.errors[-8:]}")
-        if not self.lane.sound():
-            self._lost(None, "the database file is damaged")
+        if not self.lane.base.sound():
+            self._lost(None, "the database is damaged")
 
     def finish(self) -> None:
         """Ask the vendor what it counted."""

@@ -78,6 +78,33 @@ async def test_connections_that_died_while_idle(processes: Processes) -> None:
     assert await driver.write(noted("runs")) == 1
 
 
+async def test_told_to_stop_while_a_connection_is_handed_out(processes: Processes) -> None:
+    """Whenever it is cancelled, the task ends. A lease is renewed by such a task, which must not live on."""
+    driver = await processes.driver()
+    await driver.write(noted("runs"))
+
+    async def without_end() -> None:
+        while True:
+            await driver.write(noted("runs"))
+
+    for steps in range(20):
+        held = [driver._pool.connection() for _ in range(postgres.MOST_CONNECTIONS)]
+        for one in held:
+            await one.__aenter__()
+        writing = asyncio.create_task(without_end())
+        while not driver._pool.get_stats()["requests_waiting"]:
+            await asyncio.sleep(0)
+        back = asyncio.create_task(held[0].__aexit__(None, None, None))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait([writing], timeout=10)
+        assert writing.cancelled(), f"it lives on, told so {steps} steps after"
+        await back
+        for one in held[1:]:
+            await one.__aexit__(None, None, None)
+
+
 def both(first: str, second: str) -> Body[None]:
     """Adds a letter to two rows, in this order."""
 
@@ -144,13 +171,13 @@ class Doubtful(PostgresDriver):
 
     doubt = ""
 
-    async def _commit(self, connection: Any, xid: str | None, result: object) -> None:
+    async def _commit(self, connection: Any, moment: Any, result: object) -> None:
         doubt, self.doubt = self.doubt, ""
         if doubt == "after":
             await connection.execute("COMMIT")
         if doubt:
             end_others(self._conninfo)
-        await super()._commit(connection, xid, result)
+        await super()._commit(connection, moment, result)
 
 
 @pytest.mark.row("F63")

@@ -32,7 +32,8 @@ async def test_all_hotels_expire_together(stage: Stage) -> None:
     await stage.clock.sleep(STALE)
     began = stage.clock.steady()
     await asyncio.gather(*(keep_up(process, 200) for process in processes))
-    assert len(vendor.renewed) == len(set(vendor.renewed)) == vendor.proofs == len(known)
+    trouble = [told for told in stage.notes.told if "fail" in told[0] or "unavailable" in told[0]]
+    assert len(vendor.renewed) == len(set(vendor.renewed)) == vendor.proofs == len(known), trouble
     places = {f"R-{at}": at for at in range(len(known))}
     late = [abs(places[token] - at) for at, token in enumerate(vendor.renewed)]
     assert max(late) <= 2 * AT_ONCE * len(processes)

@@ -36,7 +36,7 @@ TIMEOUTS = (
     "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 )
-MOMENT = "SELECT extract(epoch FROM clock_timestamp())::float8 AS wall"
+MOMENT = "SELECT extract(epoch FROM clock_timestamp())::float8 AS wall, pg_postmaster_start_time()::text AS started"
 BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {TIMEOUTS}; {MOMENT}, NULL AS xid"
 # The transaction's id is asked for ahead: when the answer to its COMMIT is lost, the server is asked about it.
 BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED; {TIMEOUTS}; {MOMENT}, pg_current_xact_id()::text AS xid"
@@ -65,11 +65,14 @@ NOT_NOW = (*AGAIN, *GONE, errors.ReadOnlySqlTransaction, errors.InsufficientReso
 
 
 class UnknownCommit(Exception):
-    """COMMIT was sent and no answer came. `result` is what the transaction found, if it was committed."""
+    """COMMIT was sent and no answer came. `result` is what the transaction found, if it was committed.
 
-    def __init__(self, xid: str, result: Any) -> None:
-        super().__init__(xid)
-        self.xid = xid
+    `moment`: its id, and when in which life of the server it began.
+    """
+
+    def __init__(self, moment: DictRow, result: Any) -> None:
+        super().__init__(moment["xid"])
+        self.moment = moment
         self.result = result
 
 
@@ -142,14 +145,17 @@ class PostgresDriver:
         if self._opened_by != os.getpid():
             await self._begin_in_this_process()
         told: Exception = TimeoutError("no answer in time")
+        cancelled = _cancelled()
         try:
             async with asyncio.timeout(WITHIN):
                 for _ in range(MOST_RUNS):
                     try:
-                        return await self._once(body, begin)
+                        return await self._once(body, begin, cancelled)
                     except UnknownCommit as unknown:
                         told = unknown
-                        if await self._was_committed(unknown.xid):
+                        was_committed = await self._was_committed(unknown.moment)
+                        _heed(cancelled)
+                        if was_committed:
                             result: T = unknown.result
                             return result
                     except PoolTimeout:
@@ -162,8 +168,9 @@ class PostgresDriver:
             raise told
         raise StoreUnavailable(f"PostgreSQL cannot be used: {_said(told)}") from told
 
-    async def _once(self, body: Body[T], begin: str) -> T:
+    async def _once(self, body: Body[T], begin: str, cancelled: int) -> T:
         async with self._pool.connection() as connection:
+            _heed(cancelled)
             try:
                 cursor = await connection.execute(begin)
                 while cursor.nextset():
@@ -175,32 +182,39 @@ class PostgresDriver:
             except BaseException:
                 await _give_up(connection)
                 raise
-            await self._commit(connection, moment["xid"], result)
+            await self._commit(connection, moment, result)
             return result
 
-    async def _commit(self, connection: Connection, xid: str | None, result: object) -> None:
+    async def _commit(self, connection: Connection, moment: DictRow, result: object) -> None:
         try:
             await connection.execute("COMMIT")
         except AGAIN:
             raise  # the server answered: it is rolled back
         except GONE as error:
-            if xid is None:
+            if moment["xid"] is None:
                 raise
-            raise UnknownCommit(xid, result) from error
+            raise UnknownCommit(moment, result) from error
 
-    async def _was_committed(self, xid: str) -> bool:
-        """What became of a transaction; waits while it is still in progress, and for a connection to ask over."""
-        status: str | None = "in progress"
-        while status == "in progress":
+    async def _was_committed(self, moment: DictRow) -> bool:
+        """What became of a transaction; waits while it is still in progress, and for a connection to ask over.
+
+        Raises StoreUnavailable when that cannot be known: whoever asks again reads what rests.
+        """
+        xid = moment["xid"]
+        while True:
             with suppress(*GONE):
                 async with self._pool.connection() as connection:
-                    (row,) = await (await connection.execute(dialect.STATUS, {"xid": xid})).fetchall()
-                    status = row["status"]
-                    if status == "in progress":
-                        await connection.execute("SELECT pg_sleep(0.05)")
-        if status is None:
-            raise StoreUnavailable(f"PostgreSQL no longer knows what became of transaction {xid}")
-        return status == "committed"
+                    try:
+                        (row,) = await (await connection.execute(dialect.STATUS, moment)).fetchall()
+                    except errors.InvalidParameterValue:
+                        return False  # "in the future": the server crashed, and never wrote it down
+                    if row["crashed"] and row["status"] != "aborted":
+                        raise StoreUnavailable(f"PostgreSQL crashed while transaction {xid} was being committed")
+                    if row["status"] is None:
+                        raise StoreUnavailable(f"PostgreSQL no longer knows what became of transaction {xid}")
+                    if row["status"] != "in progress":
+                        return bool(row["status"] == "committed")
+                    await connection.execute("SELECT pg_sleep(0.05)")
 
     async def _begin_in_this_process(self) -> None:
         if self._opened_by:
@@ -220,6 +234,18 @@ class PostgresDriver:
         await pool.open()
         self._pool = pool
         self._opened_by = os.getpid()
+
+
+def _cancelled() -> int:
+    """How often this task was told to stop so far."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
+def _heed(before: int) -> None:
+    """Stop when told to since: Python 3.11's `wait_for`, on which the pool waits, may swallow that word."""
+    if _cancelled() > before:
+        raise asyncio.CancelledError
 
 
 async def _execute(connection: Connection, statement: Statement) -> Rows:

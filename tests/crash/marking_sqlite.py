@@ -1,0 +1,91 @@
+"""Marks over SQLite: inside the transaction that commits a pair, and at each sync of a rollback journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar
+
+import apsw
+from tests.crash.marking import instead_of
+from tests.crash.marks import CURRENT, SYNCING, Marker, watched
+
+from cloudbeds_auth.store.sql import durability, sqlite
+from cloudbeds_auth.store.sql.sqlite import SqliteDriver, SqliteFile
+from cloudbeds_auth.store.sql.transactions import Body
+
+T = TypeVar("T")
+
+OLD_SQLITE = 3_051_002  # the product keeps a rollback journal on such a build, and that runs on a VFS in Python
+
+
+def install(marker: Marker, *, old_sqlite: bool = False) -> None:
+    """Make this process leave them."""
+    instead_of(SqliteDriver, Driver)
+    instead_of(SqliteFile, _file(marker))
+    if old_sqlite:
+        made = _vfs(marker)
+        setattr(durability, "version_number", lambda: OLD_SQLITE)  # noqa: B010 - a test's hand in it
+        setattr(sqlite, "apsw", _WithDefaultVfs(made))  # noqa: B010
+
+
+class Driver(SqliteDriver):
+    """Takes along to its thread which refresh a transaction belongs to."""
+
+    async def _hop(self, work: Callable[[SqliteFile], T]) -> T:
+        context = copy_context()
+        return await super()._hop(lambda file: context.run(work, file))
+
+
+def _file(marker: Marker) -> type[SqliteFile]:
+    class File(SqliteFile):
+        """Marks the transaction that commits a pair: begun, and about to be committed."""
+
+        def _transaction(self, connection: apsw.Connection, body: Body[T], begin: str) -> T:
+            return super()._transaction(connection, watched(marker, body), begin)
+
+    return File
+
+
+class _WithDefaultVfs:
+    """The module `apsw`, whose connections go through another file system layer unless they name one."""
+
+    def __init__(self, vfs: apsw.VFS) -> None:
+        self._vfs = vfs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(apsw, name)
+
+    def Connection(self, path: str, vfs: str | None = None) -> apsw.Connection:  # noqa: N802 - apsw's name
+        return apsw.Connection(path, vfs=vfs or "crash-marks")
+
+
+def _vfs(marker: Marker) -> apsw.VFS:
+    told = partial(_syncing, marker)
+
+    class File(apsw.VFSFile):
+        """Marks a sync that is due while a pair is committed: written, and not synced."""
+
+        def __init__(self, name: Any, flags: list[int]) -> None:
+            super().__init__("", name, flags)
+
+        def xSync(self, flags: int) -> None:  # noqa: N802 - apsw's name
+            told()
+            super().xSync(flags)
+
+    class Vfs(apsw.VFS):
+        """The system's own, with those files."""
+
+        def __init__(self) -> None:
+            super().__init__("crash-marks", base="", iVersion=1)
+
+        def xOpen(self, name: Any, flags: list[int]) -> Any:  # noqa: N802 - apsw's name
+            return File(name, flags)
+
+    return Vfs()
+
+
+def _syncing(marker: Marker) -> None:
+    if CURRENT.get().committing:
+        marker.tell(SYNCING)
