@@ -68,14 +68,19 @@ def _runs(records: Sequence[Record], crashes: Sequence[Json]) -> str:
             f"{kept['processor']}, {kept['cores']} cores, {kept['memory']}, {kept['system']}, Python {kept['python']}, "
             f"SQLite {kept['sqlite']}"
         )
-    for crash in crashes:
-        lines.append(f"- `{_without_files(crash['command'])}`\n  {crash['seconds']:,.0f} s, {crash['machine']}")
+    for run in (run for crash in crashes for run in crash["runs"]):
+        commit = run["commit"][:12] or "unknown"
+        lines.append(
+            f"- `{_without_files(run['command'])}`\n  {run['seconds']:,.0f} s, commit {commit}, on {run['machine']}, "
+            f"Python {run['python']}"
+        )
     return "\n".join(lines)
 
 
 def _without_files(command: str) -> str:
     words = command.split()
-    hidden = {at for at, word in enumerate(words) if word == "--report" or (at and words[at - 1] == "--report")}
+    files = {"--report", "--resume"}
+    hidden = {at for at, word in enumerate(words) if word in files or (at and words[at - 1] in files)}
     return " ".join(word for at, word in enumerate(words) if at not in hidden)
 
 
@@ -162,14 +167,30 @@ def _controls(records: Sequence[Record]) -> str:
 def _crashes(crashes: Sequence[Json]) -> str:
     rows = [
         [
-            "the whole service" if one["service"] else "forked vaults", one["variant"], one["kills"], one["inside"],
+            one["runs"][0]["what"], one["runs"][0].get("database", "sqlite"), one["runs"][0]["variant"], one["kills"],
+            one["inside"],
             f"{sum(times > 0 for times in one['points'].values())}/{len(one['points'])}",
             at_most(one["lost"], one["kills"]).replace("a run", "a kill"),
         ]
         for one in crashes
     ]  # fmt: skip
-    heads = ["killed", "variant", "kills", "inside a refresh", "kill points hit", "grants lost"]
-    return "## SIGKILL at random microseconds, over real SQLite\n\n" + table(heads, rows, left=2)
+    heads = ["killed", "over", "variant", "kills", "inside a refresh", "kill points hit", "grants lost"]
+    told = "## SIGKILL at random microseconds, real processes and databases\n\n" + table(heads, rows, left=3)
+    return "\n\n".join([told, *(_points(one) for one in crashes), *(_cost(one) for one in crashes if one.get("cost"))])
+
+
+def _points(crash: Json) -> str:
+    """Where the kills fell: K0 to K13 of the fault catalogue, K0p while the stored token is asked about."""
+    run = crash["runs"][0]
+    told = ", ".join(f"{point} {times}" for point, times in crash["points"].items())
+    return f"{run['what']}, {run.get('database', 'sqlite')}: {told}."
+
+
+def _cost(crash: Json) -> str:
+    """What a generation cost in token requests, apart by whether a kill fell into its refresh."""
+    run = crash["runs"][0]
+    told = "; ".join(f"{where}: {number}" for where, number in sorted(crash["cost"].items()))
+    return f"{run['what']}, {run.get('database', 'sqlite')}, token requests for each generation: {told}."
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,9 +24,12 @@ from tests.simulation.workers import Died, Workers
 from cloudbeds_simulator.variants import VARIANTS
 
 CRASHES = {
-    "command": "python -m tests.crash.kill --trials 600 --report /somewhere/report.json", "machine": "8 cores",
-    "variant": "all", "service": False, "seconds": 60.0, "kills": 600, "inside": 400, "lost": 0,
-    "points": {"K0": 200, "K1": 400, "K2": 0},
+    "kills": 600, "inside": 400, "lost": 0, "points": {"K0": 200, "K1": 400, "K2": 0},
+    "cost": {"undisturbed: 1 for 1": 9},
+    "runs": [{
+        "what": "forked vaults", "command": "python -m tests.crash.kill --trials 600 --report /somewhere/report.json",
+        "variant": "all", "seconds": 60.0, "machine": "8 cores", "python": "3.11.7", "commit": "",
+    }],
 }  # fmt: skip
 
 
@@ -177,7 +180,10 @@ def test_one_page_tells_of_several_runs() -> None:
     assert "| copy started elsewhere | 32 | 2 | no files |" in text
     assert f"{2 * len(VARIANTS)}/{2 * len(VARIANTS)} covered" in text
     assert f"{len(CONTROLS)}/{len(CONTROLS)} caught" in text
-    assert "| forked vaults | all | 600 | 400 | 2/3 | 0 (with 95 % certainty fewer than 5.0e-03 a kill) |" in text
+    assert (
+        "| forked vaults | sqlite | all | 600 | 400 | 2/3 | 0 (with 95 % certainty fewer than 5.0e-03 a kill) |" in text
+    )
+    assert "token requests for each generation: undisturbed: 1 for 1: 9." in text
     assert "**0**" not in text
     assert "/somewhere" not in text
 
