@@ -75,8 +75,10 @@ async def test_a_newer_schema(processes: Processes) -> None:
         (known,) = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchall()[0]
         connection.execute("UPDATE meta SET value = '99' WHERE name = 'schema_version'")
         try:
+            refused = PostgresDriver(processes.url)
             with pytest.raises(ConfigurationError, match=f"schema 99, this version of cloudbeds-auth knows {known}"):
-                await PostgresDriver(processes.url).open()
+                await refused.open()
+            assert refused._pool.closed, "nothing is left open"
         finally:
             connection.execute("UPDATE meta SET value = %s WHERE name = 'schema_version'", (known,))
 

@@ -91,11 +91,7 @@ async def open_driver(settings: Settings) -> tuple[Driver, instance.Identity]:
     """The database with this version's schema, and what this installation is known by there."""
     if settings.is_postgres:
         server = postgres_driver(settings)
-        try:
-            await server.open()
-        except BaseException:
-            await server.close()
-            raise
+        await server.open()
         return server, instance.identify_server(server.place, settings.instance)
     _check_place(settings)
     file = SqliteDriver(settings.database_path, host_clock())

@@ -96,8 +96,16 @@ class PostgresDriver:
     async def open(self, *, migrations: bool = True) -> None:
         """Connect, check that commits last, bring the schema up to date.
 
-        Raises ConfigurationError where a person has to mend something, StoreUnavailable for the moment.
+        Raises ConfigurationError where a person has to mend something, StoreUnavailable for the moment; nothing is left
+        open then.
         """
+        try:
+            await self._open(migrations=migrations)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, *, migrations: bool) -> None:
         facts = await self._first_look()
         for setting, wanted in dialect.DURABLE.items():
             if facts[setting] not in wanted:
