@@ -69,7 +69,7 @@ test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in 
 test-namespaces: venv ## eight processes on two machines, which are network namespaces (as root, needs iproute2)
 	@$(BIN)/python -m pytest tests/namespaces
 
-coverage: venv ## every branch of core and vault is taken by a test (about a minute and a half)
+coverage: venv ## every branch of core and vault is taken by a test
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && export COVERAGE_FILE="$$place/data" && \
 	$(BIN)/python -m coverage run -m pytest -p no:xdist tests/core tests/vault \
 	  tests/unit/test_relay.py tests/unit/test_pairs.py tests/unit/test_returns.py tests/unit/test_shapes.py \
@@ -77,7 +77,7 @@ coverage: venv ## every branch of core and vault is taken by a test (about a min
 	$(BIN)/python -m coverage report --include='*/cloudbeds_auth/core/*,*/cloudbeds_auth/vault/*' \
 	  --fail-under=100 --precision=2 --show-missing --skip-covered
 
-mutation: venv ## mutants of core and vault that no test notices (about half an hour, one process)
+mutation: venv ## mutants of core and vault that no test notices (long, one process)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && \
 	cp -R src pyproject.toml "$$place" && mkdir "$$place/tests" && touch "$$place/README.md" && \

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from itertools import count
@@ -61,11 +61,15 @@ class PostgresServer:
 
     def initialise(self) -> None:
         """Make the cluster."""
+        self.make_data_folder()
+        options = ["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--no-locale"]
+        self._run("initdb", "-D", str(self.data), *options)
+
+    def make_data_folder(self) -> None:
+        """Where a cluster is made, or a copy of one is written to; nobody else's."""
         self.data.mkdir(mode=0o700)
         if self._as_nobody:
             os.chown(self.data, int(NOBODY), int(NOBODY))
-        options = ["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--no-locale"]
-        self._run("initdb", "-D", str(self.data), *options)
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -119,25 +123,13 @@ class PostgresServer:
     @contextmanager
     def standby(self) -> Iterator[PostgresServer]:
         """A second server that follows this one, asynchronously unless the primary is told otherwise."""
-        folder = Path(mkdtemp(prefix="cloudbeds-auth-postgres-"))
-        folder.chmod(0o755)
-        made = PostgresServer(folder)
-        try:
-            made.data.mkdir(mode=0o700)
-            if made._as_nobody:
-                os.chown(made.data, int(NOBODY), int(NOBODY))
-            made._run(
-                "pg_basebackup", "-D", str(made.data), "-d", self.url, "-R", "-X", "stream", "-c", "fast", "--no-sync"
-            )
+        with _in_a_folder_of_its_own({}) as made:
+            made.make_data_folder()
+            options = ["-R", "-X", "stream", "-c", "fast", "--no-sync"]
+            made._run("pg_basebackup", "-D", str(made.data), "-d", self.url, *options)
             made.start()
             self.wait_for("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'")
-            try:
-                yield made
-            finally:
-                if made._process is not None and made._process.poll() is None:
-                    made.stop(signal.SIGQUIT)
-        finally:
-            shutil.rmtree(folder)
+            yield made
 
     def promote(self) -> None:
         """A standby becomes a primary."""
@@ -180,18 +172,22 @@ class PostgresServer:
 @contextmanager
 def server(**settings: str) -> Iterator[PostgresServer]:
     """A server with these settings besides, gone at the end with all it held."""
+    with _in_a_folder_of_its_own(settings) as made:
+        made.initialise()
+        made.start()
+        yield made
+
+
+@contextmanager
+def _in_a_folder_of_its_own(settings: Mapping[str, str]) -> Iterator[PostgresServer]:
     folder = Path(mkdtemp(prefix="cloudbeds-auth-postgres-"))
     folder.chmod(0o755)
     made = PostgresServer(folder, **settings)
     try:
-        made.initialise()
-        made.start()
-        try:
-            yield made
-        finally:
-            if made._process is not None and made._process.poll() is None:
-                made.stop(signal.SIGQUIT)
+        yield made
     finally:
+        if made._process is not None and made._process.poll() is None:
+            made.stop(signal.SIGQUIT)
         shutil.rmtree(folder)
 
 

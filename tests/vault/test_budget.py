@@ -78,6 +78,8 @@ async def test_boots_that_cannot_be_told_apart(stage: Stage) -> None:
     await spent(process)
     stage.sql("UPDATE budgets SET arrival = arrival + 1e6")
     await Budget(process.world).spend(APP, 0.0)
+    ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
+    assert arrival < stage.clock.steady() + 1.0, "the next turn is counted from now"
 
 
 async def test_a_turn_too_far_away(stage: Stage) -> None:

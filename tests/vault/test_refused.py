@@ -154,8 +154,9 @@ async def test_one_trial_at_a_time(stage: Stage) -> None:
 async def test_an_accepted_secret_without_a_circuit_writes_nothing(stage: Stage) -> None:
     """The usual case costs no transaction."""
     chosen = await stage.one.circuits.choose(APP)
-    stage.one.driver.dark = True
+    stage.one.driver.dark = True  # a transaction would raise
     await stage.one.circuits.accepted(APP, chosen)
+    assert not chosen.on_trial
 
 
 # --- rule 12: reconnect is the last word

@@ -11,6 +11,7 @@ import errno
 import hmac
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import parse_qs, urlsplit
@@ -70,12 +71,12 @@ class Listener:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(HEAD_SECONDS):
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            writer.write((await self._page(head)).encode())
-            await writer.drain()
-        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            pass  # half a request, or a browser's spare connection: nothing to answer
+            # Half a request, or a browser's spare connection: nothing to answer.
+            with suppress(TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+                async with asyncio.timeout(HEAD_SECONDS):
+                    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                writer.write((await self._page(head)).encode())
+                await writer.drain()
         finally:
             writer.close()
             if self._spent:

@@ -167,7 +167,8 @@ async def test_a_migration_that_was_killed(tmp_path: Path) -> None:
         connection.close()  # as a kill: what was not committed is rolled back by whoever opens it next
         db = SqliteBench(path)
         await db.open()
-        await db.connected()
+        assert db.sql("SELECT value FROM meta WHERE name = 'schema_version'") == [(str(migrate.migrations()[-1][0]),)]
+        assert (await db.connected()).generation == 1
         await db.close()
 
 
