@@ -62,6 +62,7 @@ def test_a_database_path_that_cannot_be_written_names_the_setting(make_world: Ma
     made.extra["CLOUDBEDS_AUTH_DATABASE_URL"] = f"sqlite:///{made.folder}/file/hotels.sqlite3"
     told = start_refused(made)
     assert f"{made.folder}/file" in told
+    assert told.count("next: ") == 1, "told once"
     assert made.vendor.control("requests", "GET")["requests"] == []
 
 

@@ -56,7 +56,7 @@ def serve(
                 asyncio.run(_rehearse(opener))  # a worker that cannot start would only be started again
                 _supervise(settings, sockets, announce, reload=reload)
             else:
-                _serve_here(Service(opener), settings, sockets, announce)
+                _serve_here(Service(opener, told=False), settings, sockets, announce)
     finally:
         for one in sockets:
             one.close()

@@ -112,11 +112,13 @@ Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
 class Service:
     """An ASGI application with a life: `opener` opens the parts at the start, pushing their ends onto the stack.
 
-    What went wrong at the start is kept in `failure`, for whoever started the server to raise.
+    What went wrong at the start is kept in `failure`, for whoever started the server to raise; `told` says that nobody
+    will, so that the server tells of it.
     """
 
-    def __init__(self, opener: Opener) -> None:
+    def __init__(self, opener: Opener, *, told: bool = True) -> None:
         self._opener = opener
+        self._told = told
         self._app: ASGIApp | None = None
         self.failure: BaseException | None = None
 
@@ -143,8 +145,8 @@ class Service:
                 )
             except Exception as error:
                 self.failure = error
-                told = str(error.diagnosis()) if isinstance(error, Error) else type(error).__name__
-                await send({"type": "lifespan.startup.failed", "message": told})
+                what = str(error.diagnosis()) if isinstance(error, Error) else type(error).__name__
+                await send({"type": "lifespan.startup.failed", "message": what if self._told else ""})
                 if not isinstance(error, Error):
                     log.exception("the service could not be opened")
                 return

@@ -58,7 +58,7 @@ def check(out: Output) -> None:
     """
     from cloudbeds_auth import compose
 
-    settings = _settings()
+    settings = _existing()
     with out.progress("opening sealed tokens") as told:
         found = asyncio.run(compose.scan(settings, told))
     if out.as_json:
@@ -89,6 +89,7 @@ def backup(out: Output, file: Path) -> None:
             "this command backs up a SQLite file, and the database is PostgreSQL",
             next_step="use pg_dump or your server's own backups; see the page on operating",
         )
+    _must_exist(settings)
     with out.progress("copying pages") as told:
         compose.back_up(settings.database_path, file, told)
     if out.as_json:
@@ -110,7 +111,7 @@ def copy(out: Output, target: str) -> None:
     """
     from cloudbeds_auth import compose
 
-    settings = _settings()
+    settings = _existing()
     with out.progress("copying rows") as told:
         copied = asyncio.run(compose.copy(settings, target, told))
     where = compose.shown(target)
@@ -144,6 +145,24 @@ def adopt(out: Output, yes: bool) -> None:
         out.document({"database": where, "adopted": True})
     else:
         out.line(f"{where} is this installation's own now; restart what uses it")
+
+
+def _existing() -> Settings:
+    """The settings of a database that is there: looking at one makes none."""
+    settings = _settings()
+    _must_exist(settings)
+    return settings
+
+
+def _must_exist(settings: Settings) -> None:
+    from cloudbeds_auth import compose
+    from cloudbeds_auth.errors import ConfigurationError
+
+    if not settings.is_postgres and settings.database_path in compose.missing_files(settings):
+        raise ConfigurationError(
+            f"there is no database at {settings.database_path} yet",
+            next_step="set CLOUDBEDS_AUTH_DATABASE_URL to the one you mean; the first start makes it",
+        )
 
 
 def _settings() -> Settings:

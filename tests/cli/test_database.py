@@ -1,0 +1,106 @@
+"""`database migrate`, `check`, `backup`, `copy`: over real databases, as an operator types them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.fakes import Result, invoke
+from tests.store.test_move import HOTELS, KEY, filled, opened, settings
+
+from cloudbeds_auth.store import opening
+from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A SQLite database with hotels."""
+    found = f"sqlite:///{tmp_path}/hotels.db"
+    asyncio.run(filled(settings(found)))
+    return found
+
+
+def typed(url: str, *args: str) -> Result:
+    """One `database` command on this database."""
+    environment = {
+        "CLOUDBEDS_AUTH_DATABASE_URL": url,
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY,
+        "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
+    }
+    return invoke("database", *args, env=environment)
+
+
+def altered(url: str, sql: str) -> None:
+    """One statement, behind the vault's back."""
+
+    def body(now: Instant) -> Transaction[None]:
+        yield Statement("altered", sql, {})
+
+    async def alter() -> None:
+        driver, _ = await opening.open_driver(settings(url))
+        await driver.write(body)
+        await driver.close()
+
+    asyncio.run(alter())
+
+
+def test_check(url: str) -> None:
+    """Counts for people and for programs; a value that does not open is named, and the exit status says so."""
+    assert "sealed values  7, 0 problems" in typed(url, "check").out
+    document = json.loads(typed(url, "check", "--json").out)
+    assert (document["connections"], document["sealed_values"], document["problems"]) == (HOTELS, 2 * HOTELS + 1, [])
+    altered(url, "UPDATE tokens SET position = 9 WHERE grant_id = 'gra_1'")
+    found = typed(url, "check")
+    assert found.status == 1
+    assert "con_1 does not open" in found.out
+    assert json.loads(typed(url, "check", "--json").out)["problems"]
+
+
+@pytest.mark.parametrize("args", [["check"], ["backup", "copy.db"], ["copy", "--to", "sqlite:///other.db"]])
+def test_looking_at_a_database_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str]) -> None:
+    """Where there is no database yet, it says so and makes no file."""
+    monkeypatch.chdir(tmp_path)
+    found = typed(f"sqlite:///{tmp_path}/none.db", *args)
+    assert (found.status, list(tmp_path.iterdir())) == (1, [])
+    assert "there is no database at" in found.err
+
+
+def test_migrate(tmp_path: Path, url: str) -> None:
+    """A new database gets the schema, one that has it is left alone."""
+    assert "already" in typed(url, "migrate").out
+    fresh = json.loads(typed(f"sqlite:///{tmp_path}/new.db", "migrate", "--json").out)
+    assert fresh["schema_before"] == 0 < fresh["schema"]
+
+
+def test_backup(tmp_path: Path, url: str) -> None:
+    """A whole file, and no other is overwritten; the key is not in it, and says so; PostgreSQL has its own means."""
+    done = typed(url, "backup", str(tmp_path / "copy.db"))
+    assert done.status == 0
+    assert "keep the encryption key apart" in done.err
+    assert (tmp_path / "copy.db").stat().st_size > 0
+    again = typed(url, "backup", str(tmp_path / "copy.db"))
+    assert again.status == 1
+    assert "is there already" in again.err
+    elsewhere = typed("postgresql://db.example/hotels", "backup", str(tmp_path / "no.db"))
+    assert elsewhere.status == 1
+    assert "pg_dump" in elsewhere.err
+
+
+def test_copy(url: str, postgres_url: str) -> None:
+    """Moved once, told where to; run again it moves nothing; the password of the target is not told."""
+    target = postgres_url.replace("postgres@", "postgres:canary-password@")
+    moved = typed(url, "copy", "--to", target)
+    assert moved.status == 0, moved.err
+    assert "set CLOUDBEDS_AUTH_DATABASE_URL" in moved.out
+    assert json.loads(typed(url, "copy", "--to", target, "--json").out)["rows"] == {}
+    assert "canary" not in moved.out + moved.err
+
+    async def looked() -> bool:
+        async with opened(settings(url)) as source:
+            return source.read_only
+
+    assert asyncio.run(looked())
+    refused = typed(url, "copy", "--to", "mysql://x/y")
+    assert (refused.status, "--to is neither" in refused.err) == (1, True)
