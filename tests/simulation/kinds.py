@@ -62,15 +62,18 @@ class Drawn:
     mischief: dict[str, float]
 
 
-def drawn(seed: int, hours: float) -> Drawn:
-    """The variant and the faults of a seed whose faulty part lasts this long; a tenth of all seeds has none."""
+def drawn(seed: int, hours: float, *, dense: float = 1.0) -> Drawn:
+    """The variant and the faults of a seed whose faulty part lasts this long; a tenth of all seeds has none.
+
+    `dense` scales how often the world strikes in a run; the kind that its number names strikes as it must.
+    """
     dice = random.Random(f"kinds {seed}")
     turn, at = divmod(seed, len(VARIANTS))
     variant = list(VARIANTS)[at]
     if dice.random() < 0.1:
         return Drawn(variant, "", {}, {})
     sure = KINDS[(turn + 7 * at) % len(KINDS)]
-    level, strikes = dice.choice([0.02, 0.08, 0.2]), dice.choice([1.0, 3.0, 8.0])
+    level, strikes = dice.choice([0.02, 0.08, 0.2]), dense * dice.choice([1.0, 3.0, 8.0])
     rates = {kind: level * dice.uniform(0.1, 0.6) for kind in NETWORK_FAULTS if dice.random() < 0.4}
     mischief = {kind: _often(kind, strikes, dice) / hours for kind in MISCHIEF if dice.random() < 0.4}
     if sure in MISCHIEF:

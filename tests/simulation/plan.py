@@ -8,6 +8,9 @@ from typing import Any
 
 from tests.simulation.kinds import drawn
 
+LIFETIMES = ((1.2, 2.0), (1.2, 2.0), (1.2, 2.0), (2.0, 4.0), (2.0, 4.0), (4.0, 12.0))
+"""How many lifetimes of an access token the faulty part lasts: most runs are short, as most stories of a loss are."""
+LONG = 5.0  # lifetimes: a shorter run meets fewer strikes, or it would be all strikes and no refresh
 
 @dataclass(frozen=True)
 class Plan:
@@ -45,9 +48,10 @@ def draw(seed: int, store: str = "sql") -> Plan:
     """The plan of a seed, over this store."""
     dice = random.Random(f"plan {seed}")
     lifetime = dice.choice([300.0, 3600.0, 28800.0])
-    hours = lifetime * dice.uniform(5.0, 12.0) / 3600.0
+    lifetimes = dice.uniform(*dice.choice(LIFETIMES))
+    hours = lifetime * lifetimes / 3600.0
     limit = dice.choice([0.0, 0.0, 2.0, 5.0, 10.0])
-    faults = drawn(seed, hours)
+    faults = drawn(seed, hours, dense=min(1.0, lifetimes / LONG))
     return Plan(
         seed=seed,
         store=store,
@@ -56,7 +60,7 @@ def draw(seed: int, store: str = "sql") -> Plan:
         hotels=dice.choice([1, 1, 2, 3]),
         machines=dice.choice([1, 2, 2, 3]),
         hours=hours,
-        calls=dice.uniform(1.0, 5.0) * 3600.0 / lifetime,
+        calls=dice.uniform(0.8, 3.2) * 3600.0 / lifetime,
         # Who waits long between a turn and its request would send two at once: that is not the limit's doing.
         linger=dice.choice([0.0, 0.02] if limit else [0.0, 0.02, 0.3]),
         denies=dice.choice([0.0, 0.0, 0.1]),
