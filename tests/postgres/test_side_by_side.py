@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import pytest
 from tests.postgres.processes import Processes, leased, row
 from tests.support.fakes import pair
 
@@ -11,9 +13,10 @@ from cloudbeds_auth.core.budget import rate_within
 from cloudbeds_auth.core.nouns import Fence
 from cloudbeds_auth.ports.store import Authorization, Busy, Calls, Leased, NewAuthorization, Spending, Written
 from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.store.sql.transactions import Statement, Transaction
+from cloudbeds_auth.store.sql.transactions import QUERIES, Statement, Transaction
 
 MACHINES, AT_ONCE = 3, 30
+NESTED_LOOPS = ("enable_hashjoin", "enable_mergejoin", "enable_hashagg", "enable_sort", "enable_material")
 
 
 async def stores(processes: Processes) -> list[SqlStore]:
@@ -105,6 +108,24 @@ async def test_due_work(processes: Processes) -> None:
 
 def _all_due() -> Transaction[None]:
     yield Statement("all_due", "UPDATE grants SET due_at = 1", {})
+
+
+@pytest.mark.parametrize("planner", [(), NESTED_LOOPS])
+async def test_a_claim_is_no_larger_than_was_asked(processes: Processes, planner: tuple[str, ...]) -> None:
+    """However the server goes about it: a subquery that is run again for each row would lock others each time."""
+    store = await processes.store()
+    for _ in range(9):
+        await processes.hotel(store)
+    driver = await processes.driver()
+    await driver.write(lambda now: _all_due())
+    assert len(await driver.write(lambda now: _claim(planner, 4))) == 4
+
+
+def _claim(planner: tuple[str, ...], limit: int) -> Transaction[list[Any]]:
+    for setting in planner:
+        yield Statement(setting, f"SET LOCAL {setting} = off", {})
+    claimed = yield Statement("claim_due", QUERIES["claim_due"], {"now": 2.0, "until": 62.0, "limit": limit})
+    return list(claimed)
 
 
 async def test_one_history(processes: Processes) -> None:

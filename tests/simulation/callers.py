@@ -1,4 +1,7 @@
-"""Callers: programs that call the vendor through a machine's `auth=`, and what they may be told (I5, I10)."""
+"""Callers: programs that call the vendor through a machine's `auth=`, and what they may be told (I5, I10).
+
+And what runs beside them in every process: the parts of `background.Background`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import TYPE_CHECKING
 import httpx2
 from tests.simulation.machine import BASE, VERSION, Machine
 
-from cloudbeds_auth.errors import ConnectionUnusable, Error
+from cloudbeds_auth.errors import ConnectionUnusable, Error, StoreUnavailable
+from cloudbeds_auth.vault.upkeep import AFTER_FAILURE, LONGEST
 
 if TYPE_CHECKING:
     from tests.simulation.world import Hotel, World
@@ -33,6 +37,11 @@ class Callers:
             beginning.append(loop.spawn(machine.name, self._calling(machine, hotel, dice)))
         beginning.append(loop.spawn(machine.name, self._counting(machine)))
 
+    def keep(self, machine: Machine) -> None:
+        """What is due is looked after for as long as the machine lives."""
+        kept = self._world.loop.spawn(machine.name, self._keeping(machine))
+        self._beginning.setdefault(machine.name, []).append(kept)
+
     def stop(self, machine: Machine) -> None:
         """This machine takes no new calls; those under way go on."""
         for task in self._beginning.pop(machine.name, []):
@@ -51,6 +60,17 @@ class Callers:
         while True:
             await asyncio.sleep(self._world.plan.lifetime / 3)
             await machine.calls.flush()
+
+    async def _keeping(self, machine: Machine) -> None:
+        """The background's part that looks after grants."""
+        upkeep = machine.upkeep
+        await asyncio.sleep(upkeep.pause(AFTER_FAILURE))
+        while True:
+            try:
+                seconds = await upkeep.tick()
+            except StoreUnavailable:
+                seconds = upkeep.pause(LONGEST)
+            await asyncio.sleep(seconds)
 
     async def call(self, machine: Machine, hotel: Hotel, method: str = "GET") -> str:
         """One protected call; in a word how it ended."""

@@ -30,6 +30,7 @@ from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.refresh import Refresher
+from cloudbeds_auth.vault.upkeep import Upkeep
 from cloudbeds_auth.vault.world import World
 from cloudbeds_auth.wire import policy
 from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
@@ -83,6 +84,7 @@ class Machine:
     candidates: Candidates
     authorizer: Authorizer
     calls: CallRecorder
+    upkeep: Upkeep
     driver: SimDriver | MemoryDriver
     http: httpx2.AsyncClient
     _auths: dict[str, CloudbedsAuth] = field(default_factory=dict)
@@ -142,7 +144,8 @@ def start(
     access.attach(refresher, candidates)
     http = policy.client(timing, transport, keep_alive=4)
     authorizer = Authorizer(world, circuits, candidates)
-    return Machine(name, world, access, refresher, candidates, authorizer, CallRecorder(world), driver, http)
+    calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates)
+    return Machine(name, world, access, refresher, candidates, authorizer, calls, upkeep, driver, http)
 
 
 def _never(rejected: AccessToken | None) -> NoReturn:

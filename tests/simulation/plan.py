@@ -12,6 +12,7 @@ LIFETIMES = ((1.2, 2.0), (1.2, 2.0), (1.2, 2.0), (2.0, 4.0), (2.0, 4.0), (4.0, 1
 """How many lifetimes of an access token the faulty part lasts: most runs are short, as most stories of a loss are."""
 LONG = 5.0  # lifetimes: a shorter run meets fewer strikes, or it would be all strikes and no refresh
 
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that is drawn. `rates` are probabilities per request, `mischief` strikes per hour."""
@@ -31,6 +32,7 @@ class Plan:
     mischief: dict[str, float] = field(default_factory=dict)
     lying: bool = False
     denies: float = 0.0
+    upkeep: bool = False  # what nobody waits for is done while faults strike; once they have stopped, always
     limit: float = 0.0  # requests per second of ours to the vendor, over all machines; 0: not kept
     blind: frozenset[str] = frozenset()  # invariants that are not checked, to see what else finds a fault
 
@@ -69,4 +71,6 @@ def draw(seed: int, store: str = "sql") -> Plan:
         knows_dead=dice.random() < 0.6,
         rates=faults.rates,
         mischief=faults.mischief,
+        # Every half minute of simulated time: where a lifetime is hours, that would be all there is.
+        upkeep=lifetime < 3600.0 and dice.random() < 0.6,
     )

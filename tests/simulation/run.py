@@ -53,10 +53,10 @@ def go(world: World) -> None:
     """The four parts."""
     plan = world.plan
     connect(world)
-    world.calling = True
+    world.calling, world.keeping = True, plan.upkeep
     for number in range(1, plan.machines + 1):
         if number in world.machines:
-            world.callers.begin(world.machines[number])
+            world.set_to_work(world.machines[number])
         else:
             world.boot(number)
     mischief = Mischief(world)
@@ -88,7 +88,7 @@ def calm(world: World, mischief: Mischief) -> None:
     """Faults stop: nothing new is lost, what is under way lands, everybody runs and knows the secret."""
     world.trace.say("world", "faults stop")
     mischief.over = True
-    world.calling = False
+    world.calling, world.keeping = False, True
     world.fates.rates = {}
     world.fates.denies = 0.0
     world.fates.script = {}

@@ -114,7 +114,7 @@ class World:
         self.secrets: tuple[str, ...] = (SECRET,)
         self.hotels = [Hotel(str(1000 + number)) for number in range(1, plan.hotels + 1)]
         self.callers = Callers(self)
-        self.calling = False
+        self.calling = self.keeping = False
         self._changes = -1
         self.loop.after_step = self._after_step
 
@@ -131,9 +131,15 @@ class World:
         )  # fmt: skip
         self.machines[number] = machine
         self.trace.say(name, "starts")
+        self.set_to_work(machine)
+        return machine
+
+    def set_to_work(self, machine: Machine) -> None:
+        """Its callers and its upkeep begin, as far as this part of the run has them."""
         if self.calling:
             self.callers.begin(machine)
-        return machine
+        if self.keeping:
+            self.callers.keep(machine)
 
     def _way(self, name: str) -> SimDriver | MemoryDriver:
         parts = (self._linger, self.points.reached, self._committed, self.loop.alive)

@@ -18,7 +18,6 @@ from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ClientRefused,
     InvalidRequest,
-    RefreshInDoubt,
     RefreshPending,
     StateMismatch,
     TokenEndpointUnavailable,
@@ -372,14 +371,28 @@ async def test_a_candidate_refused_twice_is_dropped(stage: Stage) -> None:
     newer = await stage.candidate(old.connection_id, pair("new", property_ids=("1000",)))
     stage.vendor.thinks("A-new", DeadToken())
     stage.endpoint.will(Refused("dead"))
-    with pytest.raises(RefreshInDoubt):
-        await stage.one.candidates.resume(old.connection_id)
+    assert await stage.one.candidates.resume(old.connection_id) is None
+    assert (await stage.row(newer.id)).role is Role.CANDIDATE
     await stage.clock.sleep(60.0)
     stage.endpoint.will(Refused("dead"))
     assert await stage.one.candidates.resume(old.connection_id) is None
     assert (await stage.row(newer.id)).role is Role.SUPERSEDED
     assert (await stage.row(old.id)).role is Role.ACTIVE
     assert await stage.tokens(newer.id) == ["R-new"]
+    assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-1"
+
+
+async def test_a_candidate_that_was_revoked_before_it_was_proven_is_dropped(stage: Stage) -> None:
+    """`/userinfo` names its grant as dead: that is counted as for any grant, and it stands in nobody's way for ever."""
+    old = await stage.connected()
+    newer = await stage.candidate(old.connection_id, pair("new", property_ids=("1000",)))
+    stage.vendor.thinks("A-new", DeadGrant("revoked"))
+    assert await stage.one.candidates.resume(old.connection_id) is None
+    assert (await stage.row(newer.id)).role is Role.CANDIDATE
+    await stage.clock.sleep(60.0)
+    assert await stage.one.candidates.resume(old.connection_id) is None
+    assert (await stage.row(newer.id)).role is Role.SUPERSEDED
+    assert stage.endpoint.sent == []
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-1"
 
 

@@ -26,6 +26,7 @@ from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.vault.circuit import fingerprint
 
 HOUR = 3700.0
+STALE = 3300.0  # past nine tenths, before the end
 JSON = "application/json"
 
 
@@ -382,6 +383,19 @@ async def test_the_first_refusal_goes_on_with_a_newer_grant(stage: Stage) -> Non
     stage.endpoint.will(Refused("dead"))
     token = await stage.one.access.access_token(grant.connection_id)
     assert (token.reveal(), token.grant_id) == ("A-new", newer.id)
+
+
+async def test_a_refused_refresh_behind_callers_goes_on_with_a_newer_grant(stage: Stage) -> None:
+    """The stored token is stale, not expired: whoever asks has it, and what runs behind sees to the newer approval."""
+    grant = await stage.connected()
+    await stage.clock.sleep(STALE)
+    newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    stage.endpoint.will(Refused("dead"))
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
+    await stage.one.drain()
+    token = await stage.one.access.access_token(grant.connection_id)
+    assert (token.reveal(), token.grant_id) == ("A-new", newer.id)
+    assert stage.endpoint.sent == ["R-1"]
 
 
 async def test_a_waiting_grant_that_cannot_be_proven_costs_no_storm(stage: Stage) -> None:

@@ -199,3 +199,9 @@ class Access:
         with suppress(Error, GrantSuperseded):  # told to the observer by the flight; callers use what they have
             served = await self._refresher.refresh(Ask(row.id, seen=row.generation, patient=False))
             self._remember(served.grant)
+            if served.grant.generation > row.generation:
+                return
+        with suppress(Error):  # nothing newer came of it: a newer approval that waits is seen to, where there is one
+            promoted = await self._candidates.resume(row.connection_id)
+            if promoted is not None:
+                self._remember(promoted)

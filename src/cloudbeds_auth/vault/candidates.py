@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.core.refresh import Ask
-from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof, Verdict
+from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.flight import GrantSuperseded
@@ -32,7 +32,7 @@ class Candidates:
         if candidate is None:
             return None
         verdict = await self._verdict(candidate)
-        if isinstance(verdict, DeadToken):
+        if isinstance(verdict, DeadToken | DeadGrant):  # a refresh mends the one, and counts the other (rule 12)
             candidate = await self._refreshed(candidate)
             if candidate is None:
                 return None
@@ -70,6 +70,8 @@ class Candidates:
         ask = Ask(candidate.id, seen=candidate.generation, rejected=candidate.generation)
         try:
             return (await self._refresher.refresh(ask)).grant
+        except RefreshInDoubt:
+            return None  # not proven yet, and not dead either: later, by anybody
         except ReauthorizationRequired:
             await self._world.store.drop_candidate(candidate.id, "Cloudbeds refused it twice")
         except GrantSuperseded:

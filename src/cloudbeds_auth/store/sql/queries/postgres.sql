@@ -22,9 +22,10 @@ ON CONFLICT (client_id) DO UPDATE SET client_id = excluded.client_id
 RETURNING arrival, clock_id
 
 -- name: claim_due
--- Whoever pushes the moment ahead has the work; a row that somebody else holds is left to them.
+-- Whoever pushes the moment ahead has the work; a row that somebody else holds is left to them. As an array the
+-- subquery runs once: with IN, a plan may run it again for each row, which locks other ones, and takes more than :limit.
 UPDATE grants SET due_at = :until
-WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id, expires_at
 
 -- name: integrity
