@@ -128,12 +128,15 @@ class Disk:
         return [(name, at) for name, blob in sorted(self.files.items()) for at in range(len(blob.pending))]
 
     def left(self, keep: Iterable[tuple[str, int]], torn: int | None = None) -> dict[str, bytes]:
-        """What a power cut leaves when these pending writes made it, the last of them only up to byte `torn`."""
+        """What a power cut leaves when these pending writes made it, the last of them only up to byte `torn`.
+
+        What was written to a file is found in that file, or not at all: never in an earlier one of the same name.
+        """
         kept = list(keep)
-        result = self.durable()
+        result = self.durable() | {name: bytes(self.files[name].synced) for name, _ in kept}
         for name, at in sorted(kept):
             blob = self.files[name]
-            image = bytearray(result.get(name, bytes(blob.synced)))
+            image = bytearray(result[name])
             write = blob.pending[at]
             if torn is not None and (name, at) == kept[-1] and write.data is not None:
                 write = Write(write.offset, write.data[:torn])

@@ -99,8 +99,12 @@ def calm(world: World, mischief: Mischief) -> None:
         if world.secrets[0] != machine.world.apps["default"].secrets[0].reveal():
             world.kill(number)
     mischief.start_missing()
-    for number in list(world.machines):  # callers of the faulty part are gone with their processes
-        world.kill(number)
+    for number, machine in list(world.machines.items()):  # callers of the faulty part are gone
+        if world.plan.faultless:
+            world.callers.stop(machine)
+            world.set_to_work(machine)
+        else:
+            world.kill(number)
     mischief.start_missing()
     world.pass_time(LANDING)
 

@@ -118,3 +118,16 @@ def test_a_torn_write_is_a_prefix() -> None:
     disk.become({"f": b"old old old"})
     disk.files["f"].pending.append(Write(0, b"new new new"))
     assert disk.left([("f", 0)], torn=3)["f"] == b"new old old"
+
+
+def test_what_is_written_to_a_file_is_never_found_in_an_earlier_one_of_its_name() -> None:
+    """Removed without a sync of its folder, and made again: a power cut leaves the earlier file, or the later one."""
+    disk = Disk()
+    first = disk.open("journal", "m1")
+    first.xWrite(b"earlier", 0)
+    first.xSync(0)
+    disk.delete("journal", "m1", durable=False)
+    second = disk.open("journal", "m1")
+    second.xWrite(b"new", 0)
+    assert disk.left([]) == {"journal": b"earlier"}
+    assert disk.left([("journal", 0)]) == {"journal": b"new"}

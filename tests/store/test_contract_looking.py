@@ -89,6 +89,22 @@ async def test_a_connection_whose_only_candidate_was_dropped(bench: Bench) -> No
     assert await bench.store.current_grant(grant.connection_id) is None
 
 
+async def test_a_hotel_that_left_and_approved_again(bench: Bench) -> None:
+    """The new approval speaks for it before it is proven; once that is dropped, it is disconnected as before."""
+    old = await bench.connected(pair(1, property_ids=("1000",)))
+    await bench.store.disconnect(old.connection_id, actor="operator")
+    assert await bench.store.resolve("1000") == []
+    newer = await bench.approved(pair("new", property_ids=("1000",)), connection_id=old.connection_id)
+    assert (await bench.look(old.connection_id)).state is State.IN_DOUBT
+    assert await bench.store.current_grant(old.connection_id) == newer
+    assert await bench.store.resolve("1000") == [old.connection_id]
+    in_doubt = await bench.store.connections(states=[State.IN_DOUBT])
+    assert [one.id for one in in_doubt.connections] == [old.connection_id]
+    await bench.store.drop_candidate(newer.id, "refused twice")
+    assert (await bench.look(old.connection_id)).state is State.DISCONNECTED
+    assert await bench.store.resolve("1000") == []
+
+
 # --- resolving
 
 

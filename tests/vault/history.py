@@ -39,15 +39,23 @@ def told(events: Iterable[Event]) -> Told:
     """Read a whole history, newest first as the store gives it."""
     states: dict[str, State] = {}
     generations: dict[str, int] = {}
-    current = ""
+    waiting: dict[str, None] = {}
+    pointed = first = ""
     for event in reversed(list(events)):
         grant = event.grant_id
         if grant is None or event.kind not in MEANS:
             continue
+        first = first or grant
         if not (event.kind in {"proved", "promoted"} and states[grant] is State.REFRESHING):  # an attempt goes on
             states[grant] = MEANS[event.kind]
         if event.kind in GIVES_A_GENERATION and event.generation is not None:
             generations[grant] = event.generation
-        if event.kind == "promoted" or not current:
-            current = grant
+        if event.kind == "candidate_received":
+            waiting[grant] = None
+        elif event.kind in {"promoted", "superseded", "disconnected"}:
+            waiting.pop(grant, None)
+        if event.kind == "promoted":
+            pointed = grant
+    lasts = pointed and states[pointed] is not State.DISCONNECTED
+    current = pointed if lasts else ([*waiting] or [pointed or first])[-1]
     return Told(current, states[current], generations[current])

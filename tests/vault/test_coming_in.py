@@ -479,6 +479,18 @@ async def test_a_hotel_that_comes_back_keeps_its_connection(stage: Stage) -> Non
     assert back.generation == 3, "generations grow over the whole connection"
 
 
+async def test_a_hotel_that_left_and_approved_again_is_in_doubt_until_that_is_proven(stage: Stage) -> None:
+    """Cloudbeds cannot be asked at the moment: nobody is told that the hotel is disconnected, it has just approved."""
+    first = (await approve(stage.one, issued(1, property_ids=("1000",)))).connection
+    await stage.one.store.disconnect(first.id, actor="operator")
+    stage.vendor.thinks("A-2", Inconclusive("HTTP 503"))
+    back = (await approve(stage.one, issued(2, property_ids=("1000",)))).connection
+    assert (back.id, back.state, back.generation) == (first.id, State.IN_DOUBT, 2)
+    stage.vendor.thinks("A-2", Proof(ADA))
+    assert (await stage.one.access.access_token(first.id)).reveal() == "A-2"
+    assert (await stage.one.look.connection(first.id)).state is State.FRESH
+
+
 # --- an old grant's late answer
 
 

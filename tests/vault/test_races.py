@@ -13,7 +13,7 @@ from cloudbeds_auth.core.answers import Answer, NotSent, Refused
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.refresh import Ask
-from cloudbeds_auth.core.refusals import DeadToken
+from cloudbeds_auth.core.refusals import DeadToken, Proof
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending, StoreUnavailable
 from cloudbeds_auth.ports.store import Leased, Written
 from cloudbeds_auth.vault.flight import Flight, Flights, Served
@@ -37,6 +37,36 @@ async def is_deleted(stage: Stage, grant: Grant) -> None:
     """An operator deletes the row by hand."""
     for table, column in (("tokens", "grant_id"), ("properties", "grant_id"), ("grants", "id")):
         stage.sql(f"DELETE FROM {table} WHERE {column} = ?", grant.id)
+
+
+# --- whoever was rejected after the proof was asked for
+
+
+async def test_a_proof_says_nothing_about_a_token_that_died_while_it_was_under_way(stage: Stage) -> None:
+    """The first is told that its token was good; whoever was rejected meanwhile has it asked about again."""
+    grant = await stage.connected()
+
+    async def late() -> Proof:
+        await stage.clock.sleep(1.0)
+        return Proof()
+
+    stage.vendor.script = [late, DeadToken()]
+    stage.endpoint.will(issued(2))
+    first = asyncio.create_task(stage.one.refresh(grant.id, 1, rejected=1))
+    await stage.clock.sleep(0.5)
+    second = await stage.one.refresh(grant.id, 1, rejected=1)
+    assert ((await first).proven, (await first).grant.generation) == (True, 1)
+    assert second.grant.access.reveal() == "A-2"
+    assert stage.endpoint.sent == ["R-1"]
+
+
+async def test_a_herd_that_was_rejected_together_is_proven_by_one_question(stage: Stage) -> None:
+    """Fifty callers of an endpoint that refuses: `/userinfo` is asked once, nothing is spent."""
+    grant = await stage.connected()
+    served = await asyncio.gather(*(stage.one.refresh(grant.id, 1, rejected=1) for _ in range(50)))
+    assert {(one.proven, one.grant.generation) for one in served} == {(True, 1)}
+    assert stage.vendor.asked == ["A-1"]
+    assert stage.endpoint.sent == []
 
 
 # --- whoever read the row a moment too early

@@ -21,10 +21,22 @@ class GrantSuperseded(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What a refresh gives: the row whose access token is good to use, and whether it was proven just now."""
+    """What a refresh gives: the row whose access token is good to use.
+
+    `asked`: when `/userinfo` was asked, by the steady clock, where it has just proven that token good.
+    """
 
     grant: Grant
-    proven: bool = False
+    asked: float | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether it was proven just now."""
+        return self.asked is not None
+
+    def proven_since(self, moment: float) -> bool:
+        """Whether it was asked for then or later: an earlier proof says nothing of a token rejected meanwhile."""
+        return self.asked is not None and self.asked >= moment
 
 
 class Flight:
@@ -70,7 +82,8 @@ class Flights:
 
         Cancelling the caller leaves the flight alone. Raises GrantSuperseded and the errors of the public contract.
         """
-        until = self._world.clock.steady() + self._world.timing.wait
+        began = self._world.clock.steady()
+        until = began + self._world.timing.wait
         while True:
             flight = self._flights.get(ask.grant_id)
             own = flight is None
@@ -83,9 +96,9 @@ class Flights:
                     raise
                 await self._landed(until, flight)  # it gave up sooner than this caller would: once more
                 continue
-            if own or _answers(served, ask):
+            if own or _answers(served, ask, began):
                 return served
-            await self._landed(until, flight)  # it brought what was rejected, or something older: ask by ourselves
+            await self._landed(until, flight)  # what it brought is what was rejected, or older: once more
 
     async def drain(self) -> None:
         """End what only waits, and wait until what is being sent has come back and is committed."""
@@ -129,10 +142,13 @@ class Flights:
             raise RefreshPending(retry_after=self._world.timing.backoff_first)
 
 
-def _answers(served: Served, ask: Ask) -> bool:
-    """Whether what another caller's flight brought answers this one: newer than what was asked about, or proven.
+def _answers(served: Served, ask: Ask, began: float) -> bool:
+    """Whether what another caller's flight brought answers this one, which began then: newer than what was asked about,
+    or proven since.
 
     An operator wants a newer one, also while the proof of the pair that is stored still waits for its turn.
     """
     found, wanted = served.grant.generation, reference(ask)
-    return found > wanted or (found == wanted and not ask.operator and (served.proven or ask.rejected is None))
+    return found > wanted or (
+        found == wanted and not ask.operator and (ask.rejected is None or served.proven_since(began))
+    )

@@ -163,13 +163,14 @@ class Refresher:
         short = await self._no_turn(at, row)
         if short is not None:
             return self._serve(row, ask, short)
+        asked = self._world.clock.steady()
         verdict = await self._world.vendor.userinfo(row.access)
         self._world.observer.happened("proof", verdict=type(verdict).__name__)
         match verdict:
             case Proof():
                 await self._committer.confirm(row)
                 if key or ask.rejected is not None or unresolved(row, self._world.timing):
-                    return Served(row, proven=True)
+                    return Served(row, asked)
                 return await self._send(at, replace(row, tokens=row.tokens[-1:]))
             case DeadToken():
                 if key:

@@ -22,8 +22,9 @@ class Connections(Shelf):
             return [asked] if asked in connections else []
         homes: dict[str, None] = {}
         for row in self._tables.grants.values():
-            pointer = connections[row.connection_id].active_grant
-            speaks = row.role is Role.ACTIVE or (row.role is Role.CANDIDATE and pointer is None)
+            pointed = self._tables.grants.get(connections[row.connection_id].active_grant or "")
+            lasts = pointed is not None and pointed.role is not Role.DISCONNECTED
+            speaks = row.role is Role.ACTIVE or (row.role is Role.CANDIDATE and not lasts)
             if speaks and asked in row.property_ids:
                 homes[row.connection_id] = None
         return list(homes)

@@ -163,10 +163,11 @@ class Shelf:
         return candidates[-1] if candidates else None
 
     def _current(self, connection: ConnectionRow) -> GrantRow | None:
-        """The grant that speaks for a connection now."""
-        if connection.active_grant is not None:
-            return self._tables.grants[connection.active_grant]
-        return self._waiting(connection.id)
+        """The grant that speaks for a connection now: the active one, else the newest candidate, else a former one."""
+        pointed = self._tables.grants.get(connection.active_grant or "")
+        if pointed is not None and pointed.role is not Role.DISCONNECTED:
+            return pointed
+        return self._waiting(connection.id) or pointed
 
     def _tell(
         self,

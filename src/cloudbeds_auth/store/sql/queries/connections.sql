@@ -4,16 +4,20 @@
 SELECT * FROM connections WHERE id = :connection_id
 
 -- name: current
--- One connection with its current grant: the active one, else the newest candidate.
+-- One connection with its current grant: the active one, else the newest candidate, else the disconnected one.
 SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, g.* FROM connections c
-    LEFT JOIN grants g ON g.id = COALESCE(c.active_grant, (SELECT n.id FROM grants n
-        WHERE n.connection_id = c.id AND n.role = 'candidate' ORDER BY n.ordinal DESC LIMIT 1))
+    LEFT JOIN grants g ON g.id = COALESCE(
+        (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
+        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role = 'candidate' ORDER BY n.ordinal DESC LIMIT 1),
+        c.active_grant)
 WHERE c.id = :connection_id
 
 -- name: list
 SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, g.* FROM connections c
-    LEFT JOIN grants g ON g.id = COALESCE(c.active_grant, (SELECT n.id FROM grants n
-        WHERE n.connection_id = c.id AND n.role = 'candidate' ORDER BY n.ordinal DESC LIMIT 1))
+    LEFT JOIN grants g ON g.id = COALESCE(
+        (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
+        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role = 'candidate' ORDER BY n.ordinal DESC LIMIT 1),
+        c.active_grant)
 WHERE (CAST(:cursor AS TEXT) IS NULL OR c.id < :cursor)
     AND (CAST(:reference AS TEXT) IS NULL OR c.reference = :reference)
     AND (CAST(:app AS TEXT) IS NULL OR c.app = :app)
@@ -34,7 +38,8 @@ SELECT DISTINCT c.id FROM properties p
     JOIN grants g ON g.id = p.grant_id
     JOIN connections c ON c.id = g.connection_id
 WHERE p.property_id = :property_id
-    AND ((g.role = 'active' AND c.active_grant = g.id) OR (g.role = 'candidate' AND c.active_grant IS NULL))
+    AND ((g.role = 'active' AND c.active_grant = g.id) OR (g.role = 'candidate' AND NOT EXISTS (SELECT 1 FROM grants a
+        WHERE a.id = c.active_grant AND a.role <> 'disconnected')))
 
 -- name: grants_of
 SELECT * FROM grants WHERE connection_id = :connection_id ORDER BY ordinal
