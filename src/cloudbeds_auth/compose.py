@@ -114,6 +114,7 @@ async def build(
         public_url=settings.public_url,
         reread_apps=_rereader(apps, reread),
         limit=settings.limit,
+        wakeups=store.wakeups,
     )
     return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
 

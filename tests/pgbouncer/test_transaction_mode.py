@@ -77,3 +77,16 @@ async def test_a_refresh_over_many_server_connections(processes: Processes) -> N
         assert await other.confirm(grant.id, number)
         await store.release_lease(grant.id, fence.epoch)
     assert [token.value.reveal() for token in (await row(other, grant.id)).tokens] == ["R-11"]
+
+
+async def test_nothing_is_listened_to(processes: Processes) -> None:
+    """A session is nobody's own there: LISTEN would soon be somebody else's. The row is polled."""
+    store, waiting = await processes.store(), await processes.driver()
+    with waiting.wakeups.hearing("gra_1", 0.25) as heard:
+        task = waiting.wakeups._task
+        assert task is not None
+        await task
+        assert not waiting.wakeups.listening
+        await store.release_lease("gra_1", 1)
+        await heard.wait(600.0)
+        assert heard.longest == 0.25

@@ -70,6 +70,8 @@ class Way:
 class SimDriver(Way):
     """`store.sql.driver.Driver` of one machine, over the simulated disk of this name."""
 
+    wakeups = None  # time is virtual, and another process's COMMIT is found by polling
+
     def __init__(
         self,
         disk_name: str,

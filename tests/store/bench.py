@@ -231,6 +231,8 @@ class SqliteBench(Bench):
 class TimedDriver:
     """A driver whose transactions go by a clock of the test's, and not by the server's."""
 
+    wakeups = None
+
     def __init__(self, inner: PostgresDriver, instant: Callable[[], Instant]) -> None:
         self._inner = inner
         self._instant = instant

@@ -27,6 +27,8 @@ T = TypeVar("T")
 class Inline:
     """A driver that runs each transaction where it is asked for."""
 
+    wakeups = None
+
     def __init__(self, file: SqliteFile) -> None:
         self.file = file
 
@@ -69,7 +71,7 @@ class Stores:
                 answers.append(("answered", ended(question(store))))
             except (IllegalMove, StateMismatch) as error:
                 answers.append((type(error).__name__, None))
-        assert answers[0] == answers[1]
+        assert answers[0] == answers[1], f"{answers[0]}\n{answers[1]}"
         found: T | None = answers[0][1]
         return found
 

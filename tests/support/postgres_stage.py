@@ -36,6 +36,8 @@ class Elsewhere:
 class TimedDriver:
     """A driver whose transactions run in real time on another thread, and go by the clock of whoever asks."""
 
+    wakeups = None  # time is virtual, and another process's COMMIT is found by polling
+
     def __init__(self, inner: PostgresDriver, elsewhere: Elsewhere, instant: Callable[[], Instant]) -> None:
         self._inner = inner
         self._elsewhere = elsewhere

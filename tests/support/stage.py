@@ -47,6 +47,8 @@ class FailingDriver:
     write, as on a full disk.
     """
 
+    wakeups = None
+
     def __init__(self, inner: Driver) -> None:
         self.inner = inner
         self.dark = False

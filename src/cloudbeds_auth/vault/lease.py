@@ -6,12 +6,13 @@ It is a preference that makes one refresh the normal case; the generation is the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from cloudbeds_auth.core.refresh import Ask, reference
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending, StoreUnavailable
+from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.store import Busy, Leased
 from cloudbeds_auth.vault.flight import Served
 from cloudbeds_auth.vault.world import World
@@ -25,11 +26,36 @@ class Lease:
     epoch: int
 
 
+class Polling:
+    """ports.wakeups.Wakeups where other processes cannot be heard of: a look every now and then."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    @contextmanager
+    def hearing(self, grant_id: str, poll: float) -> Iterator[Pause]:
+        """See ports.wakeups."""
+        yield Pause(self._clock, poll)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """ports.wakeups.Heard: nothing is."""
+
+    clock: Clock
+    poll: float
+
+    async def wait(self, seconds: float) -> None:
+        """See ports.wakeups."""
+        await self.clock.sleep(min(self.poll, seconds))
+
+
 class Leases:
     """Takes leases for this process."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._wakeups = world.wakeups or Polling(world.clock)
 
     async def take(self, ask: Ask, until: float) -> Lease | Served:
         """Take the lease, or wait for what its holder brings; never send without it."""
@@ -55,16 +81,17 @@ class Leases:
         """
         world = self._world
         until = world.clock.steady() + seconds
-        while True:
-            await world.clock.sleep(max(0.0, min(world.timing.poll, until - world.clock.steady())))
-            grant = await world.store.grant(ask.grant_id)
-            if grant is None:
-                raise ConnectionDisconnected
-            if grant.generation != reference(ask) and grant.valid_for > 0:
-                return Served(grant)
-            free = grant.lease_left <= 0 and not (held_back and grant.held_back > 0)
-            if free or world.clock.steady() >= until:
-                return None
+        with self._wakeups.hearing(ask.grant_id, world.timing.poll) as heard:
+            while True:
+                await heard.wait(max(0.0, until - world.clock.steady()))
+                grant = await world.store.grant(ask.grant_id)
+                if grant is None:
+                    raise ConnectionDisconnected
+                if grant.generation != reference(ask) and grant.valid_for > 0:
+                    return Served(grant)
+                free = grant.lease_left <= 0 and not (held_back and grant.held_back > 0)
+                if free or world.clock.steady() >= until:
+                    return None
 
     @asynccontextmanager
     async def keep(self, lease: Lease) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
+from cloudbeds_auth.ports.wakeups import Wakeups
 from cloudbeds_auth.vault.streams import Streams
 
 
@@ -25,7 +26,8 @@ class World:
 
     `owner` names this process in leases; `public_url` is where our service answers; `reread_apps` brings `apps` up to
     date with the settings, which an operator may have mended while we run. `limit`: the vendor's rate for each client
-    id, over all processes; None: it is not kept. `streams` are this process's own.
+    id, over all processes; None: it is not kept. `wakeups`: how other processes are heard of; None: the row is looked
+    at now and then. `streams` are this process's own.
     """
 
     clock: Clock
@@ -40,6 +42,7 @@ class World:
     public_url: str = ""
     reread_apps: Callable[[], None] = lambda: None
     limit: Limit | None = None
+    wakeups: Wakeups | None = None
     streams: Streams = field(default_factory=Streams)
 
     def app(self, name: str) -> App:

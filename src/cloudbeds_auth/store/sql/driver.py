@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
+from cloudbeds_auth.ports.wakeups import Wakeups
 from cloudbeds_auth.store.sql.transactions import Body, Rows, Statement, Transaction
 
 T = TypeVar("T")
 
 
 class Driver(Protocol):
-    """Production: `sqlite.SqliteDriver`. Failures that a later call may not meet are raised as StoreUnavailable."""
+    """Production: `sqlite.SqliteDriver`, `postgres.PostgresDriver`.
+
+    Failures that a later call may not meet are raised as StoreUnavailable.
+    """
+
+    @property
+    def wakeups(self) -> Wakeups | None:
+        """How other processes are heard of, where that is possible."""
+        ...
 
     async def read(self, body: Body[T]) -> T:
         """Run a transaction that writes nothing, over one consistent view."""

@@ -23,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.store.sql import dialect, migrate
 from cloudbeds_auth.store.sql.driver import drive_async
+from cloudbeds_auth.store.sql.listening import TELL, TELLS, Listener
 from cloudbeds_auth.store.sql.transactions import Body, Instant, Rows, Statement
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ class PostgresDriver:
         given = conninfo_to_dict(url)
         self.database = str(given.get("dbname") or given.get("user") or "")
         self._conninfo = make_conninfo(**{**DEFAULTS, **{name: str(value) for name, value in given.items()}})
+        self.wakeups = Listener(self._conninfo)
         self._clock_id = ""
         self._opened_by = 0
         self._left_behind: list[object] = []
@@ -129,7 +131,8 @@ class PostgresDriver:
         return await self._run(body, BEGIN_WRITE)
 
     async def close(self) -> None:
-        """Close the pool."""
+        """Close the pool, and stop listening."""
+        await self.wakeups.close()
         if self._opened_by == os.getpid():
             await self._pool.close()
             self._opened_by = 0
@@ -259,7 +262,10 @@ def _heed(before: int) -> None:
 async def _execute(connection: Connection, statement: Statement) -> Rows:
     sql = dialect.SQL.get(statement.name) or dialect.placeholders(statement.sql)
     cursor = await connection.execute(sql, statement.parameters or None)
-    return await cursor.fetchall() if cursor.description is not None else ()
+    rows = await cursor.fetchall() if cursor.description is not None else ()
+    if statement.name in TELLS:
+        await connection.execute(TELL, statement.parameters)  # heard when this is committed, and not before
+    return rows
 
 
 async def _give_up(connection: Connection) -> None:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import apsw
 
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.ports.wakeups import Wakeups
 from cloudbeds_auth.store.sql import durability, migrate
 from cloudbeds_auth.store.sql.driver import drive
 from cloudbeds_auth.store.sql.transactions import Body, Instant, Rows, Statement
@@ -161,6 +162,8 @@ class SqliteFile:
 
 class SqliteDriver:
     """Runs a file's transactions on a thread of its own, and opens the file anew in a child after `fork()`."""
+
+    wakeups: Wakeups | None = None  # SQLite tells other processes nothing
 
     def __init__(self, path: Path, instant: Callable[[], Instant], *, version: int | None = None) -> None:
         self._new_file = partial(SqliteFile, path, instant, version=version)

@@ -23,6 +23,7 @@ from cloudbeds_auth.ports.store import (
     Spending,
     Written,
 )
+from cloudbeds_auth.ports.wakeups import Wakeups
 from cloudbeds_auth.store.sql import authorizations, connections, grants, upkeep
 from cloudbeds_auth.store.sql.driver import Driver
 from cloudbeds_auth.store.sql.transactions import Body, Instant, T, Transaction, query, query_one
@@ -65,6 +66,11 @@ class SqlStore:
         """See ports.store."""
         (row,) = await self._read(lambda now: query("report"))
         return {**row, "key_id": self._sealer.key_id}
+
+    @property
+    def wakeups(self) -> Wakeups | None:
+        """What wakes whoever waits for another process; None where the database tells nobody."""
+        return self._driver.wakeups
 
     async def close(self) -> None:
         """Finish what runs and close."""

@@ -30,7 +30,11 @@ ORDER BY c.id DESC LIMIT :limit
 
 -- name: count_states
 SELECT CASE WHEN g.state = 'fresh' AND g.stale_at <= :now THEN 'stale' ELSE g.state END AS look, COUNT(*) AS connections
-FROM connections c JOIN grants g ON g.id = c.active_grant GROUP BY 1
+FROM connections c JOIN grants g ON g.id = COALESCE(
+        (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
+        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role = 'candidate' ORDER BY n.ordinal DESC LIMIT 1),
+        c.active_grant)
+WHERE c.active_grant IS NOT NULL GROUP BY 1
 
 -- name: covering
 -- Connections that cover a property now.

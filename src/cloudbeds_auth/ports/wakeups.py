@@ -1,0 +1,25 @@
+"""Being woken when another process has done something to a grant, where the database can tell."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+
+class Heard(Protocol):
+    """What is heard of one grant."""
+
+    async def wait(self, seconds: float) -> None:
+        """Return when it is worth looking at the row again: after `seconds` at the latest, and too early now and then.
+
+        Whoever returns from this knows nothing yet: the row says what happened.
+        """
+        ...
+
+
+class Wakeups(Protocol):
+    """Production: `store.sql.listening.Listener` over PostgreSQL; where there is none, `vault.lease` polls."""
+
+    def hearing(self, grant_id: str, poll: float) -> AbstractContextManager[Heard]:
+        """Listen for this grant until the context ends; `poll` seconds between two looks while nothing can be heard."""
+        ...
