@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.errors import BodyNotReplayable, ForeignOrigin
 
 SENT = "cloudbeds_auth.sent"  # marks a request that was answered once
+GOING_OUT = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
+ANSWERED = "receive_response_headers.complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,9 @@ class Lender:
 class CloudbedsAuth(httpx2.Auth):
     """Drives `core.heal` for both kinds of client; at most three sends a request.
 
-    Raises ForeignOrigin before anything is sent to another origin than `base_url`'s, and BodyNotReplayable when a 401
-    came and the body was a stream that cannot be sent again (a body of at most `replay_limit` bytes always can).
+    Raises ForeignOrigin before anything is sent to another origin than `base_url`'s, also where the client follows a
+    redirect there, and BodyNotReplayable when a 401 came and the body was a stream that cannot be sent again (a body of
+    at most `replay_limit` bytes always can).
     """
 
     def __init__(self, base_url: str, lender: Lender, *, replay_limit: int) -> None:
@@ -49,7 +52,7 @@ class CloudbedsAuth(httpx2.Auth):
             await request.aread()
         flow = heal()
         step = next(flow)
-        with suppress(StopIteration):
+        with self._staying(request, awaited=True), suppress(StopIteration):
             while True:
                 if isinstance(step, Fetch):
                     step = flow.send(await self._lender.fetch(step.rejected))
@@ -66,7 +69,7 @@ class CloudbedsAuth(httpx2.Auth):
             request.read()
         flow = heal()
         step = next(flow)
-        with suppress(StopIteration):
+        with self._staying(request, awaited=False), suppress(StopIteration):
             while True:
                 if isinstance(step, Fetch):
                     step = flow.send(self._lender.fetch_blocking(step.rejected))
@@ -77,8 +80,20 @@ class CloudbedsAuth(httpx2.Auth):
                     step = flow.send(self._answered(request, step, response))
 
     def _must_be_ours(self, request: httpx2.Request) -> None:
-        if _origin(request.url) != self._origin:
-            raise ForeignOrigin(f"the credential is for {self._origin} and was asked for {_origin(request.url)}")
+        _must_be(self._origin, request.url)
+
+    @contextmanager
+    def _staying(self, request: httpx2.Request, *, awaited: bool) -> Iterator[None]:
+        """While the request is with the client, which may follow redirects, nothing goes out to another origin."""
+        given = request.extensions
+        watch = _Watch(self._origin, request)
+        request.extensions = {**given, "trace": watch.told_later if awaited else watch.told}
+        try:
+            yield
+        finally:
+            watch.over = True
+            kept = {name: value for name, value in request.extensions.items() if name != "trace"}
+            request.extensions = kept | {name: value for name, value in given.items() if name == "trace"}
 
     def _worth_keeping(self, request: httpx2.Request) -> bool:
         """Whether a streamed body of known length is small enough to be kept for another sending."""
@@ -95,8 +110,60 @@ class CloudbedsAuth(httpx2.Auth):
 
     def _answered(self, request: httpx2.Request, step: Send, response: httpx2.Response) -> Answered:
         request.extensions = {**request.extensions, SENT: True}
+        for hop in (*response.history, response):  # a transport that tells `_Watch` nothing
+            self._must_be_ours(hop.request)
         self._lender.note(step.token, request.method, request.url.path, response.status_code)
         return Answered(response.status_code)
+
+
+class _Watch:
+    """Told by the transport what comes and goes (httpx2's `trace` extension), and stops what would leave our origin.
+
+    A client that follows redirects does so behind the flow's back, with the request's extensions.
+    """
+
+    def __init__(self, origin: str, request: httpx2.Request) -> None:
+        self._origin = origin
+        self._url = request.url
+        self._given = request.extensions.get("trace")
+        self._next: httpx2.URL | None = None
+        self.over = False
+
+    def told(self, event: str, info: Mapping[str, Any]) -> None:
+        """For `httpx2.Client`; raises ForeignOrigin before a connection is made for another origin."""
+        self._heed(event, info)
+        if self._given is not None:
+            self._given(event, info)
+
+    async def told_later(self, event: str, info: Mapping[str, Any]) -> None:
+        """For `httpx2.AsyncClient`."""
+        self._heed(event, info)
+        if self._given is not None:
+            await self._given(event, info)
+
+    def _heed(self, event: str, info: Mapping[str, Any]) -> None:
+        if self.over:
+            return
+        if event.endswith(ANSWERED):
+            self._next = self._led_to(info["return_value"])
+        elif event.endswith(GOING_OUT) and self._next is not None:
+            _must_be(self._origin, self._next)
+
+    def _led_to(self, answer: Sequence[Any]) -> httpx2.URL | None:
+        """Where a redirect leads; `answer` is HTTP/1.1's or HTTP/2's, both hold the status and end in the headers."""
+        status = next(part for part in answer if isinstance(part, int))
+        response = httpx2.Response(status, headers=answer[-1])
+        if not response.has_redirect_location:
+            return None
+        try:
+            return self._url.join(response.headers["location"])
+        except httpx2.InvalidURL:
+            return None  # the client says so itself, and follows nothing
+
+
+def _must_be(origin: str, url: httpx2.URL) -> None:
+    if _origin(url) != origin:
+        raise ForeignOrigin(f"the credential is for {origin} and was asked for {_origin(url)}")
 
 
 def _in_memory(request: httpx2.Request) -> bool:
@@ -122,7 +189,7 @@ def blocking(
         except RuntimeError:
             running = None
         if running is loop:
-            raise RuntimeError("a blocking httpx2.Client in the vault's own event loop: use httpx2.AsyncClient here")
+            raise RuntimeError("a blocking client in the vault's own event loop: use httpx2.AsyncClient here")
         return asyncio.run_coroutine_threadsafe(fetch(rejected), loop).result()
 
     return ask
