@@ -23,7 +23,7 @@ from cloudbeds_auth.settings import Settings, load_from_environment
 if TYPE_CHECKING:
     import httpx2
 
-    from cloudbeds_auth.wire.auth import CloudbedsAuth
+    from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
 
 
 class TokenVault:
@@ -201,13 +201,18 @@ class TokenVault:
 
         The credential is added for `base_url`'s origin only; anything else raises ForeignOrigin before it is sent.
         """
-        from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender, blocking
+        from cloudbeds_auth.wire.auth import CloudbedsAuth
+
+        return CloudbedsAuth(self.base_url, self.lender(connection_id), replay_limit=self.settings.replay_limit)
+
+    def lender(self, connection_id: str) -> Lender:
+        """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
+        from cloudbeds_auth.wire.auth import Lender, blocking
 
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access_token(connection_id, rejected=rejected)
 
-        lender = Lender(fetch, blocking(self._loop, fetch), self.note_call, self.carrying)
-        return CloudbedsAuth(self.base_url, lender, replay_limit=self.settings.replay_limit)
+        return Lender(fetch, blocking(self._loop, fetch), self.note_call, self.carrying)
 
     async def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
         """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.

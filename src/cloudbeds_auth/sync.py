@@ -22,7 +22,7 @@ from cloudbeds_auth.settings import Settings, load_from_environment
 if TYPE_CHECKING:
     import httpx2
 
-    from cloudbeds_auth.wire.auth import CloudbedsAuth
+    from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
 
 T = TypeVar("T")
 
@@ -174,7 +174,13 @@ class TokenVault:
 
     def auth(self, connection_id: str) -> CloudbedsAuth:
         """`auth=` for `httpx2.Client`, and for `httpx2.AsyncClient`."""
-        from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
+        from cloudbeds_auth.wire.auth import CloudbedsAuth
+
+        return CloudbedsAuth(self.base_url, self.lender(connection_id), replay_limit=self._settings.replay_limit)
+
+    def lender(self, connection_id: str) -> Lender:
+        """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
+        from cloudbeds_auth.wire.auth import Lender
 
         def ask(rejected: AccessToken | None) -> AccessToken:
             return self.access_token(connection_id, rejected=rejected)
@@ -182,13 +188,12 @@ class TokenVault:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await asyncio.to_thread(ask, rejected)
 
-        lender = Lender(
+        return Lender(
             fetch,
             ask,
             lambda *call: self._now().vault.note_call(*call),
             lambda token: self._now().vault.carrying(token),
         )
-        return CloudbedsAuth(self.base_url, lender, replay_limit=self._settings.replay_limit)
 
     def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
         """One protected call, healed: to a path, a full address at the vendor, or a bare method name.

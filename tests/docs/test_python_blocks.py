@@ -14,6 +14,7 @@ BLOCKS = {
     "readme": ("README.md", ""),
     "asyncio": ("docs/python.md", "<!-- block -->"),
     "blocking": ("docs/python.md", "<!-- blocking -->"),
+    "requests": ("docs/clients.md", "<!-- requests -->"),
 }
 
 

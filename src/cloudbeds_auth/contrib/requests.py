@@ -1,0 +1,186 @@
+"""`auth=` for `requests`: the credential for the vendor's origin only, and 401s healed. The `requests` extra.
+
+    with TokenVault.open() as vault:  # of cloudbeds_auth.sync
+        requests.get(f"{vault.base_url}/api/v1.3/userinfo", auth=RequestsAuth(vault, connection_id))
+
+requests calls an auth when it prepares a request, and from then on tells it of answers only: the first sending is its
+own, the others are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+from urllib.parse import urlsplit
+
+from cloudbeds_auth.contrib.lending import Vault, healed, missing, must_be_ours, must_stay_ours
+from cloudbeds_auth.core.nouns import AccessToken
+from cloudbeds_auth.errors import BodyNotReplayable
+from cloudbeds_auth.wire.auth import Lender
+
+try:
+    from requests import PreparedRequest, Response
+    from requests.auth import AuthBase
+    from requests.exceptions import UnrewindableBodyError
+    from requests.utils import rewind_body
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(missing(__name__, "requests"), name=error.name) from None
+
+__all__ = ["RequestsAuth"]
+
+BLOCK = 64 * 1024  # bytes read at a time from a body that streams through
+
+
+class RequestsAuth(AuthBase):
+    """`auth=` for `requests.get` and its like, and for `requests.Session`. May be used from many threads.
+
+    Raises ForeignOrigin before anything is sent to another origin than `vault.base_url`'s; also for an answer that
+    redirects there, whether redirects are followed or not: requests does not tell. A 401 is answered by at most two
+    more sends. A body in memory, a file, and a stream of known length up to the replay limit can be sent again; any
+    other raises BodyNotReplayable when a 401 came. What `vault.access_token` raises is raised as it is.
+    """
+
+    def __init__(self, vault: Vault, connection_id: str) -> None:
+        self._base_url = vault.base_url
+        self._lender = vault.lender(connection_id)
+        self._replay_limit = vault.settings.replay_limit
+
+    def __call__(self, r: PreparedRequest) -> PreparedRequest:
+        """Called by requests for every request that it prepares."""
+        must_be_ours(r.url or "", self._base_url)
+        sent = _Sent(self._base_url, self._lender, self._lender.fetch_blocking(None))
+        _keep(r, self._replay_limit)
+        if not _in_memory(r) and not _rewindable(r):
+            r.body = _Once(r.body, self._lender.carrying(sent.token))
+        _show(r, sent.token)
+        r.register_hook("response", sent.answered)
+        return r
+
+
+class _Sent:
+    """One request under way: the token that it carries, and what to do with its answer.
+
+    requests calls it for every answer: the first, and those of redirects within the vendor's origin.
+    """
+
+    def __init__(self, base_url: str, lender: Lender, token: AccessToken) -> None:
+        self.token = token
+        self._base_url = base_url
+        self._lender = lender
+
+    def answered(self, response: Response, **sending: Any) -> Response:
+        """The answer that may be passed on; `sending` are the arguments that the request was sent with."""
+        last, first = response, True
+
+        def fetch(rejected: AccessToken | None) -> AccessToken:
+            return self.token if rejected is None else self._lender.fetch_blocking(rejected)
+
+        def send(token: AccessToken) -> int:
+            nonlocal last, first
+            if not first:
+                last = self._again(last, token, sending)
+            first = False
+            return self._noted(last)
+
+        try:
+            healed(fetch, send)
+        except BaseException:
+            last.close()
+            raise
+        return last
+
+    def _again(self, refused: Response, token: AccessToken, sending: dict[str, Any]) -> Response:
+        request = refused.request
+        _rewind(request)
+        refused.content  # noqa: B018 - read to its end, so that the connection can be used again
+        refused.close()
+        self.token = token
+        _show(request, token)
+        answer: Response = refused.connection.send(request, **sending)
+        answer.history = [*refused.history, refused]
+        return answer
+
+    def _noted(self, response: Response) -> int:
+        request = response.request
+        if isinstance(request.body, _Once):
+            request.body.close()
+        url = request.url or ""
+        must_be_ours(url, self._base_url)
+        self._lender.note(self.token, request.method or "", urlsplit(url).path, response.status_code)
+        must_stay_ours(response.status_code, url, response.headers.get("Location"), self._base_url)
+        return response.status_code
+
+
+class _Once:
+    """A body that passes through once, counted as under way until its answer came or nobody holds it any more."""
+
+    def __init__(self, body: Any, carrying: AbstractContextManager[None]) -> None:
+        self._body = body
+        self._carrying = carrying
+        self._under_way = ExitStack()
+        self._begun = False
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._begun:
+            raise BodyNotReplayable  # a redirect that repeats the body, or a retry of the session's own
+        self._begun = True
+        self._under_way.enter_context(self._carrying)
+        return self._parts()
+
+    def _parts(self) -> Iterator[Any]:
+        try:
+            yield from _parts(self._body)
+        except BaseException:  # it broke off: there will be no answer
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """The answer came."""
+        self._under_way.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _show(request: PreparedRequest, token: AccessToken) -> None:
+    request.headers["Authorization"] = f"Bearer {token.reveal()}"
+
+
+def _in_memory(request: PreparedRequest) -> bool:
+    return request.body is None or isinstance(request.body, str | bytes | bytearray | memoryview)
+
+
+def _rewindable(request: PreparedRequest) -> bool:
+    """Whether requests noted where the body began, and the body can go back there."""
+    seekable = getattr(request.body, "seekable", None)
+    return isinstance(request._body_position, int) and (seekable is None or bool(seekable()))
+
+
+def _rewind(request: PreparedRequest) -> None:
+    """Raises BodyNotReplayable where the body is spent."""
+    if _in_memory(request):
+        return
+    try:
+        rewind_body(request)
+    except (UnrewindableBodyError, ValueError) as error:  # ValueError: the file was closed meanwhile
+        raise BodyNotReplayable from error
+
+
+def _keep(request: PreparedRequest, limit: int) -> None:
+    """Read a body of known length into memory where it is small enough for that."""
+    length = str(request.headers.get("Content-Length", ""))
+    if _in_memory(request) or not length.isdigit() or int(length) > limit:
+        return
+    parts = _parts(request.body)
+    request.body = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
+    request._body_position = None  # nothing to go back to: requests would try at a redirect
+    request.headers.pop("Transfer-Encoding", None)
+
+
+def _parts(body: Any) -> Iterator[Any]:
+    if not hasattr(body, "read"):
+        yield from body
+        return
+    while part := body.read(BLOCK):
+        yield part
