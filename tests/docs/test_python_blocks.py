@@ -15,6 +15,7 @@ BLOCKS = {
     "asyncio": ("docs/python.md", "<!-- block -->"),
     "blocking": ("docs/python.md", "<!-- blocking -->"),
     "requests": ("docs/clients.md", "<!-- requests -->"),
+    "sdk": ("docs/clients.md", "<!-- sdk -->"),
 }
 
 

@@ -1,0 +1,184 @@
+"""Cloudbeds' own packages, `cloudbeds-pms` and `cloudbeds-pms-v1-3`, over a vault. The `sdk` extra.
+
+    with TokenVault.open() as vault:  # of cloudbeds_auth.sync
+        client = sdk.api_client(vault, connection_id, package=cloudbeds_pms_v1_3)
+        cloudbeds_pms_v1_3.HotelApi(client).get_hotels_get()
+
+Both packages come from one generator, so one subclass of either's `ApiClient` does: it puts the credential on every
+request at the moment it is sent. Neither is imported here.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from cloudbeds_auth.contrib.lending import Vault, healed, missing, must_be_ours, must_stay_ours
+from cloudbeds_auth.core.nouns import AccessToken
+from cloudbeds_auth.core.parsing import Unreadable, one_line, read_object, says_false
+from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest
+
+PACKAGES = ("cloudbeds_pms", "cloudbeds_pms_v1_3")
+
+try:
+    if not any(find_spec(package) for package in PACKAGES):
+        raise ModuleNotFoundError(name=PACKAGES[0])
+    from urllib3 import PoolManager, Retry
+    from urllib3.exceptions import LocationValueError
+    from urllib3.util import parse_url
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(missing(__name__, "sdk"), name=error.name) from None
+
+__all__ = ["api_client"]
+
+CREDENTIALS = frozenset({"authorization", "x-api-key"})  # header fields: exactly one of them leaves, with one value
+LENT = "lent by cloudbeds_auth when a request is sent"  # what the packages take for the access token
+MOST_WORDS = 500  # characters of the vendor's message
+
+
+def api_client(
+    vault: Vault, connection_id: str, *, package: ModuleType, configuration: Any = None, raise_on_failure: bool = True
+) -> Any:
+    """An `ApiClient` of `package` (`cloudbeds_pms` or `cloudbeds_pms_v1_3`) that calls for one hotel.
+
+    `configuration` is one of the package's own, for its other settings (TLS, proxy, pool, `retries`); it is copied, its
+    credentials are not used, and where it names no host of its own the vault's `base_url` is called. Without `retries`
+    nothing is sent again but after a 401. `raise_on_failure`: an answer of 200 with `success: false` raises the
+    package's `ApiException`, as every other failure does there.
+
+    A call raises ForeignOrigin before anything is sent to another origin than the vault's `base_url`, InvalidRequest
+    for `_request_auth` and for the token endpoint, what `vault.access_token` raises, and what the package raises.
+    """
+    return _kind(package)(vault, connection_id, package, configuration, raise_on_failure)
+
+
+@cache
+def _kind(package: ModuleType) -> type[Any]:
+    return type("ApiClient", (_Lent, package.ApiClient), {"__module__": __name__})
+
+
+class _Lent:
+    """What is added to the package's `ApiClient`; its methods keep their names and arguments."""
+
+    configuration: Any
+    rest_client: Any
+
+    def __init__(
+        self, vault: Vault, connection_id: str, package: ModuleType, configuration: Any, raise_on_failure: bool
+    ) -> None:
+        super().__init__(_configured(package, configuration, vault.base_url))  # type: ignore[call-arg]
+        self._base_url = vault.base_url
+        self._lender = vault.lender(connection_id)
+        self._package = package
+        self._raise_on_failure = raise_on_failure
+        _silence(self.rest_client.pool_manager)
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the connections; the package leaves them open."""
+        self.rest_client.pool_manager.clear()
+
+    def param_serialize(self, *args: Any, **parts: Any) -> Any:
+        """Refuses another credential for one call; everything else is the package's."""
+        if parts.get("_request_auth"):
+            raise InvalidRequest(
+                "this client lends the hotel's own credential; `_request_auth` names another",
+                next_step="use an ApiClient of the package itself for other credentials",
+            )
+        return super().param_serialize(*args, **parts)  # type: ignore[misc]
+
+    def call_api(
+        self,
+        method: str,
+        url: str,
+        header_params: dict[str, str] | None = None,
+        body: Any = None,
+        post_params: Any = None,
+        _request_timeout: Any = None,
+    ) -> Any:
+        """Send the serialized request, healed; the package's `RESTResponse`."""
+        path = _path(url, self._base_url)
+        plain = {name: value for name, value in (header_params or {}).items() if name.lower() not in CREDENTIALS}
+        call = super().call_api  # type: ignore[misc]
+        answer: Any = None
+
+        def send(token: AccessToken) -> int:
+            nonlocal answer
+            if answer is not None:
+                answer.read()  # to its end, so that the connection can be used again
+            headers = {**plain, "Authorization": f"Bearer {token.reveal()}"}  # a new one each: the package changes it
+            answer = call(method, url, headers, body, post_params, _request_timeout)
+            self._lender.note(token, method, path, answer.status)
+            return int(answer.status)
+
+        try:
+            healed(self._lender.fetch_blocking, send)
+            must_stay_ours(answer.status, url, answer.headers.get("Location"), self._base_url)
+        except BaseException:
+            if answer is not None:
+                answer.response.close()
+            raise
+        return answer
+
+    def response_deserialize(self, response_data: Any, response_types_map: Any = None) -> Any:
+        """The package's, unless the answer is a failure that it would take for a success."""
+        if self._raise_on_failure and 200 <= response_data.status <= 299:
+            words = _failure(response_data)
+            if words is not None:
+                raise self._package.ApiException(status=response_data.status, reason=words, http_resp=response_data)
+        return super().response_deserialize(response_data, response_types_map)  # type: ignore[misc]
+
+
+def _configured(package: ModuleType, given: Any, base_url: str) -> Any:
+    """A configuration of the package's for the vendor at `base_url`, with nothing in it that could be a credential."""
+    default = package.Configuration()
+    made = default if given is None else copy.copy(given)
+    if made.host == default.host:
+        made.host = base_url + urlsplit(default.host).path
+    made.access_token, made.api_key = LENT, {}
+    made.retries = _retries(made.retries)
+    return made
+
+
+def _retries(given: Any) -> Any:
+    """None, which would send GETs again after 429 and 503 and follow redirects, becomes neither."""
+    if given is None or given is False:
+        return False
+    return Retry.from_int(given).new(redirect=0, raise_on_redirect=False)
+
+
+def _silence(pools: PoolManager) -> None:
+    """`debug=True` of any configuration makes `http.client` print the headers of every connection; not of these."""
+    kinds: dict[str, Any] = dict(pools.pool_classes_by_scheme)
+    for scheme, kind in kinds.items():
+        connection = type(kind.ConnectionCls.__name__, (kind.ConnectionCls,), {"debuglevel": 0})
+        kinds[scheme] = type(kind.__name__, (kind,), {"ConnectionCls": connection})
+    pools.pool_classes_by_scheme = kinds
+
+
+def _path(url: str, base_url: str) -> str:
+    """The path at the vendor, of an address read as urllib3 reads it to send; raises ForeignOrigin, InvalidRequest."""
+    try:
+        parts = parse_url(url)
+    except LocationValueError:
+        raise ForeignOrigin(f"the credential is for {base_url} and was asked for no plain web address") from None
+    must_be_ours(parts.url, base_url)
+    path = parts.path or "/"
+    if path.rstrip("/").endswith("/access_token"):
+        raise InvalidRequest(
+            "the token endpoint is the vault's alone: a refresh behind its back kills the token it lends",
+            next_step="connect hotels with `begin_authorization` and `finish_authorization`",
+        )
+    return path
+
+
+def _failure(answer: Any) -> str | None:
+    """The vendor's words where a 2xx says `success: false`, as a boolean or as a string."""
+    try:
+        told = read_object(answer.headers.get("Content-Type", ""), answer.data or b"")
+    except Unreadable:
+        return None
+    return one_line(told.get("message"), MOST_WORDS) or "success: false" if says_false(told.get("success")) else None
