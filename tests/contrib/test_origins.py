@@ -1,0 +1,188 @@
+"""The credential is for the vendor's origin: one set of tests over every client of ours and of other libraries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from types import ModuleType
+from typing import Any
+
+import cloudbeds_pms
+import cloudbeds_pms_v1_3
+import httpx2
+import pytest
+import requests
+from tests.contrib.hotel import Hotel, connected
+from tests.contrib.stranger import Stranger, stranger
+
+from cloudbeds_auth import ForeignOrigin
+from cloudbeds_auth.contrib import sdk
+from cloudbeds_auth.contrib.requests import RequestsAuth
+
+
+def by_httpx2(hotel: Hotel, url: str) -> None:
+    """A blocking client that follows redirects."""
+    with httpx2.Client(auth=hotel.vault.auth(hotel.id), follow_redirects=True) as http:
+        http.get(url)
+
+
+def by_asynchronous_httpx2(hotel: Hotel, url: str) -> None:
+    """The same, asynchronous."""
+
+    async def ask() -> None:
+        async with httpx2.AsyncClient(auth=hotel.vault.auth(hotel.id), follow_redirects=True) as http:
+            await http.get(url)
+
+    asyncio.run(ask())
+
+
+def by_requests(hotel: Hotel, url: str) -> None:
+    """requests follows redirects by itself."""
+    with requests.Session() as http:
+        http.get(url, auth=RequestsAuth(hotel.vault, hotel.id))
+
+
+def by_sdk(package: ModuleType, call: Callable[[Any], Any]) -> Callable[[Hotel, str], None]:
+    """One of the vendor's packages, its `host` set to the address."""
+
+    def ask(hotel: Hotel, url: str) -> None:
+        with sdk.api_client(hotel.vault, hotel.id, package=package) as client:
+            client.configuration.host = url
+            call(client)
+
+    return ask
+
+
+CLIENTS: dict[str, Callable[[Hotel, str], None]] = {
+    "httpx2.Client": by_httpx2,
+    "httpx2.AsyncClient": by_asynchronous_httpx2,
+    "requests": by_requests,
+    "cloudbeds-pms-v1-3": by_sdk(
+        cloudbeds_pms_v1_3, lambda client: cloudbeds_pms_v1_3.HotelApi(client).get_hotels_get_without_preload_content()
+    ),
+    "cloudbeds-pms": by_sdk(
+        cloudbeds_pms,
+        lambda client: cloudbeds_pms.PropertyApi(client).system_controller_get_system_without_preload_content("1"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def hotel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hotel]:
+    """One for all of these tests: none of them may change anything."""
+    with connected(tmp_path_factory.mktemp("origins")) as made:
+        made.vault.access_token(made.id)
+        yield made
+
+
+@pytest.fixture
+def other() -> Iterator[Stranger]:
+    """The other server."""
+    with stranger() as listening:
+        yield listening
+
+
+@pytest.fixture(params=CLIENTS)
+def ask(request: pytest.FixtureRequest, hotel: Hotel) -> Iterator[Callable[[Hotel, str], None]]:
+    """One of the clients; a fault that it did not meet is not left to the next."""
+    yield CLIENTS[request.param]
+    hotel.made.vendor.control("faults", "DELETE")
+
+
+ELSEWHERE = {
+    "other port": "http://127.0.0.1:{other}",
+    "other host": "http://localhost:{vendor}",
+    "other host and port": "http://localhost:{other}",
+    "other scheme": "https://127.0.0.1:{vendor}",
+    "other scheme and port": "https://127.0.0.1:{other}",
+    "the vendor as a user": "http://127.0.0.1:{vendor}@127.0.0.1:{other}",
+    "the vendor as a user with a password": "http://127.0.0.1:{vendor}:x@127.0.0.1:{other}",
+    "the vendor and a port as a user": "http://127.0.0.1%3A{vendor}@127.0.0.1:{other}",
+    "another name of the same host": "http://127.1:{vendor}",
+    "a dot at the end": "http://127.0.0.1.:{vendor}",
+    "the vendor's name and more": "http://127.0.0.1.example:{vendor}",
+}
+
+
+def filled(address: str, hotel: Hotel, other: Stranger) -> str:
+    """The address with both ports in it."""
+    return address.format(other=other.port, vendor=hotel.vault.base_url.rpartition(":")[2])
+
+
+@pytest.mark.row("A63")
+@pytest.mark.parametrize("address", ELSEWHERE)
+def test_another_origin(hotel: Hotel, other: Stranger, ask: Callable[[Hotel, str], None], address: str) -> None:
+    """ForeignOrigin before anything is sent, to the other server or to the vendor; not even a connection is made."""
+    before = len(hotel.calls())
+    with pytest.raises(ForeignOrigin):
+        ask(hotel, filled(f"{ELSEWHERE[address]}/api/v1.3/echo", hotel, other))
+    assert other.heard == []
+    assert len(hotel.calls()) == before
+
+
+READ_IN_TWO_WAYS = {
+    "a backslash": "http://127.0.0.1:{vendor}\\@127.0.0.1:{other}",
+    "a backslash in place of slashes": "http:\\\\127.0.0.1:{other}",
+    "a fragment": "http://127.0.0.1:{vendor}#@127.0.0.1:{other}",
+    "a query": "http://127.0.0.1:{vendor}?@127.0.0.1:{other}",
+    "a semicolon": "http://127.0.0.1:{vendor};@127.0.0.1:{other}",
+    "a tab": "http://127.0.0.1:{vendor}\t@127.0.0.1:{other}",
+    "a line end": "http://127.0.0.1:{vendor}\r\n@127.0.0.1:{other}",
+    "a space": "http://127.0.0.1:{vendor} @127.0.0.1:{other}",
+    "a space before": " http://127.0.0.1:{other}",
+    "an encoded at": "http://127.0.0.1:{vendor}%40127.0.0.1:{other}",
+    "two ats": "http://127.0.0.1:{vendor}@127.0.0.1:{vendor}@127.0.0.1:{other}",
+    "three slashes": "http:///127.0.0.1:{other}",
+    "no slashes": "http:127.0.0.1:{other}",
+    "wide dots": "http://127\uff0e0\uff0e0\uff0e1:{other}",
+    "upper case": "HTTP://127.0.0.1:{other}",
+}
+
+
+@pytest.mark.row("A63")
+@pytest.mark.parametrize("address", READ_IN_TWO_WAYS)
+def test_an_address_that_may_be_read_in_two_ways(
+    hotel: Hotel, other: Stranger, ask: Callable[[Hotel, str], None], address: str
+) -> None:
+    """However a client reads it, what we judge is what it sends to: the other server hears nothing."""
+    with suppress(Exception):  # refused by us or by the client, or sent to the vendor
+        ask(hotel, filled(f"{READ_IN_TWO_WAYS[address]}/api/v1.3/echo", hotel, other))
+    assert other.heard == []
+
+
+@pytest.mark.row("A33")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_origin(
+    hotel: Hotel, other: Stranger, ask: Callable[[Hotel, str], None], status: int
+) -> None:
+    """ForeignOrigin before anything is sent there: not the credential, nor the request without it."""
+    before = len(hotel.calls())
+    hotel.fault("resource", "redirect", status=status, location=f"http://127.0.0.1:{other.port}/api/v1.3/echo")
+    with pytest.raises(ForeignOrigin):
+        ask(hotel, hotel.url("echo"))
+    assert other.heard == []
+    assert hotel.statuses()[before:] == [status]
+
+
+LOCATIONS = {**ELSEWHERE, "no scheme": "//127.0.0.1:{other}"}
+
+
+@pytest.mark.row("A33")
+@pytest.mark.parametrize("address", LOCATIONS)
+def test_a_redirect_to_any_other_origin(
+    hotel: Hotel, other: Stranger, ask: Callable[[Hotel, str], None], address: str
+) -> None:
+    """The same wherever it leads."""
+    before = len(hotel.calls())
+    hotel.fault("resource", "redirect", status=307, location=filled(f"{LOCATIONS[address]}/x", hotel, other))
+    with pytest.raises(ForeignOrigin):
+        ask(hotel, hotel.url("echo"))
+    assert other.heard == []
+    assert hotel.statuses()[before:] == [307]
+
+
+def test_what_would_have_been_heard(hotel: Hotel, other: Stranger) -> None:
+    """The other server hears a credential that is sent to it: the silence above is no deafness."""
+    requests.get(f"http://127.0.0.1:{other.port}/", headers={"Authorization": "Bearer x"}, timeout=10)
+    assert b"Authorization: Bearer x" in other.heard[0]

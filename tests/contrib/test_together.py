@@ -1,0 +1,66 @@
+"""Clients of every kind, blocking and asynchronous, over one store: a token ends, and one refresh mends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from threading import Barrier
+
+import cloudbeds_pms
+import cloudbeds_pms_v1_3
+import httpx2
+import pytest
+import requests
+from tests.contrib.hotel import Hotel
+
+from cloudbeds_auth import TokenVault
+from cloudbeds_auth.contrib import sdk
+from cloudbeds_auth.contrib.requests import RequestsAuth
+
+EACH = 8  # callers of each kind
+
+
+def kinds(hotel: Hotel, stack: ExitStack) -> list[Callable[[], int]]:
+    """One blocking call by each kind of client; its status."""
+    session, url = stack.enter_context(requests.Session()), hotel.url("getHotels")
+    http = stack.enter_context(httpx2.Client(auth=hotel.vault.auth(hotel.id)))
+    one = stack.enter_context(sdk.api_client(hotel.vault, hotel.id, package=cloudbeds_pms_v1_3))
+    elsewhere = cloudbeds_pms.Configuration(host=hotel.url("echo"))
+    two = stack.enter_context(sdk.api_client(hotel.vault, hotel.id, package=cloudbeds_pms, configuration=elsewhere))
+    auth = RequestsAuth(hotel.vault, hotel.id)
+    hotels, system = cloudbeds_pms_v1_3.HotelApi(one), cloudbeds_pms.PropertyApi(two)
+    return [
+        lambda: session.get(url, auth=auth).status_code,
+        lambda: http.get(url).status_code,
+        lambda: hotels.get_hotels_get_with_http_info().status_code,
+        lambda: int(system.system_controller_get_system_without_preload_content("100001").status),
+    ]
+
+
+@pytest.mark.row("F41")
+async def test_all_kinds_of_clients_cost_one_refresh(hotel: Hotel) -> None:
+    """32 threads of four clients on a blocking vault, 8 tasks on an asynchronous one: all are served, one refresh."""
+    with ExitStack() as stack:
+        blocking = kinds(hotel, stack) * EACH
+        ready, pool = Barrier(len(blocking) + 1), stack.enter_context(ThreadPoolExecutor(len(blocking) + 1))
+        async with TokenVault.open(hotel.settings) as other, httpx2.AsyncClient(auth=other.auth(hotel.id)) as http:
+            for status in [await asyncio.to_thread(call) for call in blocking[:4]]:
+                assert status == 200
+            assert (await http.get(hotel.url("getHotels"))).status_code == 200
+            await asyncio.to_thread(hotel.expire)
+
+            def at_once(call: Callable[[], int]) -> int:
+                ready.wait(30)
+                return call()
+
+            loop = asyncio.get_running_loop()
+            calls = [loop.run_in_executor(pool, at_once, call) for call in blocking]
+            await loop.run_in_executor(pool, ready.wait, 30)
+            answers = await asyncio.gather(*(http.get(hotel.url("getHotels")) for _ in range(EACH)))
+            statuses = [*(await asyncio.gather(*calls)), *(one.status_code for one in answers)]
+        assert statuses == [200] * (len(blocking) + EACH)
+        assert hotel.refreshes == 1
+        died = {one["access_token"] for one in hotel.calls() if one["status"] == 401}
+        assert len(died) == 1, "everybody met the same dead token"
