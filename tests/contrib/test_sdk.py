@@ -211,13 +211,14 @@ def test_another_credential_for_one_call_is_refused(hotel: Hotel, client: Any, w
 
 
 @pytest.mark.row("F20")
-@pytest.mark.parametrize("status", [413, 429, 503])
-@pytest.mark.parametrize("after", ["1", "1000000000", TOO_LATE])
-def test_nothing_is_sent_again_by_itself(hotel: Hotel, client: Any, status: int, after: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "after"), [(413, "1"), (429, "1"), (429, "1000000000"), (429, TOO_LATE), (429, None), (503, "1")]
+)
+def test_nothing_is_sent_again_by_itself(hotel: Hotel, client: Any, status: int, after: str | None) -> None:
     """A GET answered 413, 429 or 503 with Retry-After: the packages would wait and send it again, three times."""
     hotel.fault("resource", "rate_limited", status=status, retry_after=after)
     answer = read(client)
-    assert (answer.status, answer.headers["Retry-After"]) == (status, after)
+    assert (answer.status, answer.headers.get("Retry-After")) == (status, after)
     assert hotel.statuses() == [status]
 
 
@@ -441,15 +442,15 @@ def test_the_vaults_vendor_is_called(hotel: Hotel, package: ModuleType) -> None:
 
 
 @pytest.mark.row("A63")
-@pytest.mark.parametrize("host", ["https://api.cloudbeds.com/other", "http://[::1", "ftp://127.0.0.1", ""])
-def test_a_host_of_its_own_is_the_vendors_or_nothing_is_sent(hotel: Hotel, package: ModuleType, host: str) -> None:
+def test_a_host_of_its_own_is_the_vendors_or_nothing_is_sent(hotel: Hotel, package: ModuleType) -> None:
     """ForeignOrigin at the call, whether it was given or set later."""
-    given = sdk.api_client(hotel.vault, hotel.id, package=package, configuration=package.Configuration(host=host))
-    later = sdk.api_client(hotel.vault, hotel.id, package=package)
-    later.configuration.host = host
-    for client in (given, later):
-        with pytest.raises(ForeignOrigin):
-            read(client)
+    for host in ("https://api.cloudbeds.com/other", "http://[::1", "ftp://127.0.0.1", "//127.0.0.1", ""):
+        given = sdk.api_client(hotel.vault, hotel.id, package=package, configuration=package.Configuration(host=host))
+        later = sdk.api_client(hotel.vault, hotel.id, package=package)
+        later.configuration.host = host
+        for client in (given, later):
+            with pytest.raises(ForeignOrigin):
+                read(client)
     assert hotel.calls() == []
 
 
