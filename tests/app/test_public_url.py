@@ -9,6 +9,9 @@ from tests.app.fake_vault import FakeSettings, FakeVault
 from tests.app.running import Running, a_service
 from tests.app.tab import BROWSER, Tab
 
+from cloudbeds_auth.core.nouns import Begun
+from cloudbeds_auth.errors import StoreUnavailable
+
 
 @pytest.fixture
 async def public() -> AsyncIterator[Running[FakeVault]]:
@@ -61,3 +64,16 @@ async def test_closed_connect(public: Running[FakeVault]) -> None:
     assert status == 403
     assert "Start again" not in page
     assert public.vault.pending == {}
+
+
+async def test_start_again_under_the_prefix(public: Running[FakeVault], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that fails for the moment offers itself once more, at the address that the browser knows."""
+
+    async def unavailable(token: str, browser: str, /) -> Begun:
+        raise StoreUnavailable
+
+    link = await public.vault.create_link(expires_in=60)
+    monkeypatch.setattr(public.vault, "begin_from_link", unavailable)
+    status, _, page = await Tab(public, "connect.example").open(f"/connect/{link.token}")
+    assert status == 503
+    assert f'href="/auth/connect/{link.token}"' in page

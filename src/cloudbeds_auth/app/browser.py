@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -30,34 +30,45 @@ from cloudbeds_auth.errors import (
     StateMismatch,
 )
 
+CONNECT, CONNECTED = "/connect", "/connected"  # below the public URL
 MOST_PARAMETERS = 20
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
 
 
-class Browser:
-    """The handlers; one per service."""
+def routes(browser: Browser, callbacks: Iterable[str]) -> APIRouter:
+    """The service's routes to the handlers; `callbacks` are the paths of the redirect URIs as they reach us."""
+    router = APIRouter(include_in_schema=False)
+    add = router.add_api_route
+    add(CONNECT, browser.connect, methods=["GET"])
+    add(f"{CONNECT}/{{one_time}}", browser.connect_once, methods=["GET"])
+    add(CONNECTED, browser.connected, methods=["GET"])
+    add("/static/{name}", browser.static, methods=["GET"])
+    add("/favicon.ico", browser.favicon, methods=["GET"])
+    for path in callbacks:
+        add(path, browser.callback, methods=["GET"])
+    return router
 
-    def __init__(self, vault: Vault, callbacks: Iterable[str]) -> None:
+
+class Browser:
+    """The handlers, one of each for everything that a browser asks; whoever routes to them chooses no other paths.
+
+    They know their own paths below the public URL and never look at the path of a request, which a reverse proxy or a
+    mount may have changed. `assets` is where the pages' style sheet and icon are served, below the public URL.
+    """
+
+    def __init__(self, vault: Vault, *, assets: str = "/static") -> None:
         settings = vault.settings
         self._vault = vault
         self._settings = settings
         self._prefix = path_prefix(settings.public_url)
-        self._pages = Pages(self._prefix)
+        self._pages = Pages(self._prefix, assets)
         self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
         self._static = static_files()
-        self.router = APIRouter(include_in_schema=False)
-        add = self.router.add_api_route
-        add("/connect", self.connect, methods=["GET"])
-        add("/connect/{one_time}", self.connect_once, methods=["GET"])
-        add("/connected", self.connected, methods=["GET"])
-        add("/static/{name}", self.static, methods=["GET"])
-        add("/favicon.ico", self.favicon, methods=["GET"])
-        for path in callbacks:
-            add(path, self.callback, methods=["GET"])
 
     async def connect(self, request: Request) -> Response:
         """Start an approval in this browser; only where the operator lets anybody start one."""
+        start = _asked_again(CONNECT, request)
         try:
             if not self._settings.open_connect:
                 raise Forbidden("a connection starts with a one-time link here", next_step="ask for a link")
@@ -65,7 +76,7 @@ class Browser:
             return_to = asked.get("return_to")
             if return_to is not None:
                 allowed_return(return_to, self._settings.return_origins)
-            if (elsewhere := self._elsewhere(request)) is not None:
+            if (elsewhere := self._elsewhere(request, start)) is not None:
                 return redirect(elsewhere)
             browser = self._browser(request)
             begun = await self._vault.begin_authorization(
@@ -74,29 +85,47 @@ class Browser:
                 reference=asked.get("reference"),
                 browser=browser,
             )
-            return self._off(request, begun, browser)
+            return self._off(begun, browser, start)
         except Error as error:
-            return self._pages.problem(error, _again(request) if error.status >= 500 else None)
+            return await self.not_begun(request, error, start)
 
     async def connect_once(self, request: Request, one_time: str) -> Response:
         """Start the approval that a one-time link was made for."""
+        start = _asked_again(f"{CONNECT}/{quote(one_time, safe='')}", request)
         try:
-            if (elsewhere := self._elsewhere(request)) is not None:
+            if (elsewhere := self._elsewhere(request, start)) is not None:
                 return redirect(elsewhere)
             browser = self._browser(request)
-            return self._off(request, await self._vault.begin_from_link(one_time, browser), browser)
+            return self._off(await self._vault.begin_from_link(one_time, browser), browser, start)
         except Error as error:
-            return self._pages.problem(error, _again(request) if error.status >= 500 else None)
+            return await self.not_begun(request, error, start)
 
     async def callback(self, request: Request) -> Response:
         """Where the vendor sends the browser back to (RFC 6749 section 4.1.2): one exchange, or none."""
         try:
-            return await self._callback(request)
+            finished = await self._callback(request)
         except Error as error:
-            back = self._checked(error.return_to)
-            if back is None:
-                return self._pages.problem(error, self._start_again(request))
-            return self._cookies.forget_start(redirect(with_query(back, error=error.code)))
+            return await self.failed(request, error)
+        return self._cookies.forget_start(await self.done(request, finished))
+
+    async def done(self, request: Request, finished: Finished) -> Response:
+        """To a clean address: the code stays in no history entry and in no referrer (A14)."""
+        connection = finished.connection
+        back = self._checked(finished.return_to)
+        if back is None:
+            return redirect(with_query(self._prefix + CONNECTED, connection_id=connection.id))
+        return redirect(with_query(back, connection_id=connection.id, reference=connection.reference))
+
+    async def failed(self, request: Request, error: Error) -> Response:
+        """To where the start named, with the code of it; else the page that says what happened."""
+        back = self._checked(error.return_to)
+        if back is None:
+            return self._pages.problem(error, self._start_again(request))
+        return self._cookies.forget_start(redirect(with_query(back, error=error.code)))
+
+    async def not_begun(self, request: Request, error: Error, start: str) -> Response:
+        """The page about it; where a later try may go better, it offers one."""
+        return self._pages.problem(error, self._prefix + start if error.status >= 500 else None)
 
     async def connected(self, request: Request) -> Response:
         """The page after the approval; anybody may see it, so it tells nothing that it was not told."""
@@ -117,7 +146,7 @@ class Browser:
         """The icon, for browsers that ask without being told."""
         return await self.static("favicon.svg")
 
-    async def _callback(self, request: Request) -> Response:
+    async def _callback(self, request: Request) -> Finished:
         if _has_body(request):
             raise MethodNotAllowed("a callback is a GET without a body")
         asked = parameters(request, "code", "state", "error", "error_description", "error_uri", "iss")
@@ -133,21 +162,11 @@ class Browser:
         code = asked.get("code")
         if "error" in asked or not code:
             raise await self._denied(asked, state, browser)
-        return self._done(await self._vault.finish(code=code, state=state, browser=browser))
+        return await self._vault.finish(code=code, state=state, browser=browser)
 
     async def _denied(self, asked: dict[str, str], state: str, browser: str) -> AuthorizationDenied:
         """The hotel, or the vendor, said no: the state is spent, and nothing else changes."""
         return AuthorizationDenied(_reason(asked), return_to=await self._vault.deny(state=state, browser=browser))
-
-    def _done(self, finished: Finished) -> Response:
-        """To a clean address: the code stays in no history entry and in no referrer (A14)."""
-        connection = finished.connection
-        back = self._checked(finished.return_to)
-        if back is None:
-            where = with_query(f"{self._prefix}/connected", connection_id=connection.id)
-        else:
-            where = with_query(back, connection_id=connection.id, reference=connection.reference)
-        return self._cookies.forget_start(redirect(where))
 
     def _checked(self, return_to: str | None) -> str | None:
         """Checked when it was given and checked again now: the list of origins may have changed since."""
@@ -162,21 +181,21 @@ class Browser:
         """This browser's id: the one it has (several tabs share it), else a new one."""
         return self._cookies.browser(request) or self._vault.entropy.token()
 
-    def _off(self, request: Request, begun: Begun, browser: str) -> Response:
+    def _off(self, begun: Begun, browser: str, start: str) -> Response:
         """To the approval page, the browser's id and the way back to the start in its cookies."""
-        return self._cookies.remember(redirect(begun.url), browser, _again(request))
+        return self._cookies.remember(redirect(begun.url), browser, start)
 
-    def _elsewhere(self, request: Request) -> str | None:
+    def _elsewhere(self, request: Request, start: str) -> str | None:
         """The same path on the redirect URI's host: a cookie set on another name would not come back with the code."""
         home = urlsplit(self._settings.redirect_uri)
         if host_name(request.headers.get("host", "").lower()) == (home.hostname or "").lower():
             return None
         prefix = self._prefix if self._prefix and home.path.startswith(self._prefix + "/") else ""
-        return f"{origin_of(self._settings.redirect_uri)}{prefix}{_again(request)}"
+        return f"{origin_of(self._settings.redirect_uri)}{prefix}{start}"
 
     def _start_again(self, request: Request) -> str | None:
         """Where this browser began, else the bare start where anybody may use it."""
-        start = self._cookies.start(request) or ("/connect" if self._settings.open_connect else None)
+        start = self._cookies.start(request) or (CONNECT if self._settings.open_connect else None)
         return None if start is None else self._prefix + start
 
 
@@ -203,10 +222,9 @@ def redirect(where: str) -> Response:
     return Response(status_code=303, headers={"location": where})
 
 
-def _again(request: Request) -> str:
-    """The path and query that this request came with."""
+def _asked_again(path: str, request: Request) -> str:
+    """`path` with the query that this request came with."""
     query = request.scope["query_string"].decode("latin-1")
-    path: str = request.scope["raw_path"].decode("latin-1")
     return f"{path}?{query}" if query else path
 
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api, health
 from cloudbeds_auth.app.access import Anyone, callback_paths
-from cloudbeds_auth.app.browser import Browser
+from cloudbeds_auth.app.browser import Browser, routes
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.door import Authenticate, Door, admin_only
 from cloudbeds_auth.app.permits import Permit, need
@@ -84,7 +84,7 @@ def framework(vault: Vault, relay: Relay, metrics: Metrics, callbacks: Iterable[
     app.add_middleware(CatchUnexpected)
     app.include_router(health.router)
     app.include_router(api.router)
-    app.include_router(Browser(vault, callbacks).router)
+    app.include_router(routes(Browser(vault), callbacks))
     app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
     return app
 

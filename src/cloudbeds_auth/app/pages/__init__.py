@@ -18,10 +18,10 @@ _MEDIA = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
 
 
 class Pages:
-    """Renders the pages; `prefix` is the public URL's path, before every link of ours."""
+    """Renders the pages; `prefix` is the public URL's path, before every link of ours, `assets` the files' below it."""
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self, prefix: str, assets: str) -> None:
+        self._assets = prefix + assets
         self._environment = Environment(
             loader=PackageLoader(__name__, "templates"),
             autoescape=select_autoescape(default=True, default_for_string=True),
@@ -49,7 +49,7 @@ class Pages:
         )
 
     def _page(self, name: str, status: int, headers: dict[str, str], **values: str | None) -> HTMLResponse:
-        text = self._environment.get_template(name).render(prefix=self._prefix, **values)
+        text = self._environment.get_template(name).render(assets=self._assets, **values)
         return HTMLResponse(text, status, headers)
 
 
