@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from cloudbeds_auth.observe.metrics import Metrics
+    from cloudbeds_auth.wire.hotels import HotelClients
     from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 
@@ -199,3 +200,10 @@ def configure_logs(settings: Settings) -> None:
 def http_client(timing: Timing) -> httpx2.AsyncClient:
     """A pooled client for protected calls of our own, under the one policy."""
     return policy.client(timing, None, keep_alive=20)
+
+
+def hotel_clients(settings: Settings) -> HotelClients:
+    """Clients for one hotel each, over one pool, under the one policy."""
+    from cloudbeds_auth.wire.hotels import HotelClients
+
+    return HotelClients(settings.base_url, Timing.of(settings.token_timeout))

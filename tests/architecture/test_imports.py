@@ -14,6 +14,7 @@ LINT = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
 
 VIOLATIONS = {
     "Layers import one way": ("cloudbeds_auth/core/heal.py", "import cloudbeds_auth.vault.world"),
+    "Layers import one way: the journey": ("cloudbeds_auth/app/problems.py", "import cloudbeds_auth.contrib.fastapi"),
     "Drivers never import the vault": ("cloudbeds_auth/wire/auth.py", "import cloudbeds_auth.vault.world"),
     "reach drivers through compose only": ("cloudbeds_auth/app/problems.py", "import cloudbeds_auth.store.keys"),
     "Core knows no clock": ("cloudbeds_auth/core/refresh.py", "import time"),

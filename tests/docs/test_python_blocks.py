@@ -48,6 +48,45 @@ def test_the_block_runs_as_written(block: str, tmp_path: Path) -> None:
         assert made.vendor.counts("authorization_code") == {"issued": 1}
 
 
+def written(name: str, tmp_path: Path) -> None:
+    """This block of the page as a module."""
+    block = code_block(text_of("docs/fastapi.md"), "python", after=f"<!-- {name} -->")
+    (tmp_path / "hotels.py").write_text(block, "utf-8")
+
+
+def test_the_application_with_its_own_answers_runs_as_written(tmp_path: Path) -> None:
+    """It is told of the hotel that connected, and shows its own page about a callback that nobody began."""
+    written("answers", tmp_path)
+    with world(tmp_path, "--auto-approve") as made:
+        program = Process("uvicorn", "hotels:app", "--port", str(made.port), env=made.settings, cwd=tmp_path)
+        try:
+            program.wait_for("Uvicorn running on")
+            browser = Http(made.base)
+            assert "<h1>Connected</h1>" in browser.get("/connect?reference=tenant-7", follow=True).text
+            assert list(browser.get("/hotels").json.values()) == ["tenant-7"]
+            failed = browser.get("/callback?code=x&state=y")
+            assert (failed.status, failed.text[:22]) == (400, "<h1>Not connected</h1>")
+        finally:
+            program.stop()
+
+
+def test_the_mounted_application_runs_as_written(tmp_path: Path) -> None:
+    """Under a real uvicorn: a hotel that is not connected is a problem; it connects, and the endpoint answers."""
+    written("mounted", tmp_path)
+    with world(tmp_path, "--auto-approve", callback="/auth/callback") as made:
+        program = Process("uvicorn", "hotels:app", "--port", str(made.port), env=made.settings, cwd=tmp_path)
+        try:
+            program.wait_for("Uvicorn running on")
+            browser = Http(made.base)
+            assert browser.get("/me").json["code"] == "unknown_connection"
+            link = browser.post("/connect-my-hotel").headers["Location"]
+            shown = browser.get(link, follow=True)
+            assert shown.url.startswith(f"{made.base}/me?connection_id=con_")
+            assert shown.json["first_name"] == "Ada"
+        finally:
+            program.stop()
+
+
 def test_the_asyncio_block_is_the_public_contracts() -> None:
     """Letter by letter: users were promised this block."""
     promised = Path(__file__).with_name("contract_block.txt").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Adapters for clients of other libraries, each with the extra of its name: `requests`, `sdk`.
+"""Into other people's programs and clients: each module needs the extra of its name.
 
-Reading order: `lending` (what they share), `requests`, `sdk`.
+Reading order: `lending` (what the clients share), `requests`, `sdk`; `fastapi` mounts the whole flow.
 """

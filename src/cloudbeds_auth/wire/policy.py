@@ -77,19 +77,29 @@ def timeouts(timing: Timing) -> httpx2.Timeout:
 
 def client(timing: Timing, transport: httpx2.AsyncBaseTransport | None, *, keep_alive: int) -> httpx2.AsyncClient:
     """A client under this policy; `keep_alive` is how many idle connections it may hold. `transport` is for tests."""
+    return httpx2.AsyncClient(**manners(timing, keep_alive=keep_alive), transport=transport)
+
+
+def manners(timing: Timing, *, keep_alive: int) -> dict[str, Any]:
+    """What makes a client of httpx2 one under this policy, as its arguments."""
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": user_agent()}
     if keep_alive == 0:
         headers["Connection"] = "close"
-    return httpx2.AsyncClient(
-        verify=tls(),
-        trust_env=False,
-        follow_redirects=False,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers=headers,
-        timeout=timeouts(timing),
-        limits=httpx2.Limits(max_keepalive_connections=keep_alive),
-        transport=transport,
-    )
+    return {
+        "verify": tls(),
+        "trust_env": False,
+        "follow_redirects": False,
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        "headers": headers,
+        "timeout": timeouts(timing),
+        "limits": httpx2.Limits(max_keepalive_connections=keep_alive),
+    }
+
+
+def pool(*, keep_alive: int) -> httpx2.AsyncHTTPTransport:
+    """Connections under this policy, for several clients; `keep_alive` is how many idle ones it may hold."""
+    limits = httpx2.Limits(max_keepalive_connections=keep_alive)
+    return httpx2.AsyncHTTPTransport(verify=tls(), trust_env=False, limits=limits)
 
 
 async def ask(client: httpx2.AsyncClient, request: httpx2.Request, *, limit: int, deadline: float) -> Reply:

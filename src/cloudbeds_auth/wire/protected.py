@@ -1,9 +1,10 @@
-"""One protected call of `vault.call`: where it goes, and what it means when no answer comes."""
+"""One protected call of ours: where it goes, and what it means when no answer comes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -40,8 +41,15 @@ async def call(
     Raises UpstreamFailed when nothing was sent or only reading was asked for, else OutcomeUnknown; and what `auth`
     raises.
     """
-    try:
+    with in_our_words(method):
         return await http.request(method, url, auth=auth, **parts)
+
+
+@contextmanager
+def in_our_words(method: str) -> Iterator[None]:
+    """What goes wrong while a request of this method is sent and its answer read, as `call` says it."""
+    try:
+        yield
     except httpx2.InvalidURL as error:
         raise InvalidRequest(f"this address cannot be called: {error}") from None
     except policy.NO_CONNECTION as error:

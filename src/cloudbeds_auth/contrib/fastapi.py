@@ -1,0 +1,213 @@
+"""The whole flow in your own FastAPI application: connect, callback, pages, and clients that call Cloudbeds.
+
+    cloudbeds = Cloudbeds()
+    app = FastAPI()
+    cloudbeds.install(app, prefix="/auth")
+
+    @app.get("/hotels/{connection_id}/me")
+    async def me(http: Annotated[httpx2.AsyncClient, Depends(cloudbeds.client())]) -> Any:
+        return (await http.get("/api/v1.3/userinfo")).json()
+
+Needs the `fastapi` extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import httpx2
+from fastapi import APIRouter, Depends, FastAPI, Path, Request
+from starlette.responses import Response
+
+from cloudbeds_auth import compose
+from cloudbeds_auth.app import problems
+from cloudbeds_auth.app.browser import CONNECT, CONNECTED
+from cloudbeds_auth.app.headers import VENDOR
+from cloudbeds_auth.contrib.mounted import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
+from cloudbeds_auth.core.relay import property_of
+from cloudbeds_auth.errors import ConfigurationError, Error
+from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.settings import Settings, load_from_environment
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.wire.auth import CloudbedsAuth
+    from cloudbeds_auth.wire.hotels import HotelClients
+
+__all__ = ["Cloudbeds", "connection_in_path", "problem"]
+
+Which = Callable[..., Any]  # a dependency that returns a connection id or a property id
+
+
+def connection_in_path(connection_id: Annotated[str, Path()]) -> str:
+    """The path's `{connection_id}`: a connection id or a property id."""
+    return connection_id
+
+
+def problem(request: Request, error: Exception) -> Response:
+    """The exception handler for `cloudbeds_auth.Error`: `application/problem+json` with its stable code.
+
+    Never cached; in the header `X-Cloudbeds-Auth-Code`, too.
+    """
+    response = problems.on_error(request, error)
+    for name, value in VENDOR:
+        response.headers[name.decode()] = value.decode()
+    return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What lives as long as the application."""
+
+    vault: TokenVault
+    clients: HotelClients
+    browser: Mounted
+
+
+class Cloudbeds:
+    """The flow and the vault of one application; make it once, beside the application.
+
+    `settings` come from the environment and `.env` when the application starts, unless given. `callback` is the path
+    of the redirect URI below the prefix that the router is included with. With `upkeep` grants are refreshed behind, as
+    `TokenVault.open` says.
+
+    `on_connected(request, connection)` and `on_problem(request, error)` are asked before the browser is answered, and
+    may be coroutine functions. A response that they return is sent; None means the usual: to `return_to` where the
+    start named one, else our page. A browser that asks twice has `on_connected` asked twice.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        callback: str = "/callback",
+        upkeep: bool = False,
+        on_connected: OnConnected | None = None,
+        on_problem: OnProblem | None = None,
+    ) -> None:
+        self._settings = settings
+        self._callback = callback
+        self._upkeep = upkeep
+        self._on_connected = on_connected
+        self._on_problem = on_problem
+        self._stack = AsyncExitStack()
+        self._lives = 0
+        self._open: _Open | None = None
+        self.router = self._routes()
+
+    def install(self, app: FastAPI, *, prefix: str = "") -> None:
+        """Include the router below `prefix`, and answer a `cloudbeds_auth.Error` of any endpoint as a problem."""
+        app.include_router(self.router, prefix=prefix)
+        app.add_exception_handler(Error, problem)
+
+    @asynccontextmanager
+    async def lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        """The vault is open from the application's start to its end; the router brings this along.
+
+        Give it to `FastAPI(lifespan=…)` yourself where the application with the router is mounted below another one,
+        whose lifespan is the only one that runs. Raises ConfigurationError.
+        """
+        await self._begin(app)
+        try:
+            yield
+        finally:
+            await self._end()
+
+    # --- for endpoints
+
+    @property
+    def vault(self) -> TokenVault:
+        """The open vault. Raises ConfigurationError while the application does not run."""
+        return self._opened().vault
+
+    async def get_vault(self) -> TokenVault:
+        """A dependency: the open vault."""
+        return self.vault
+
+    def auth(self, which: Which = connection_in_path) -> Callable[..., Awaitable[CloudbedsAuth]]:
+        """A dependency: `auth=` for a client of your own, for the hotel whose id the dependency `which` returns."""
+
+        async def lend(identifier: str = Depends(which)) -> Any:
+            return self.vault.auth(await self._resolved(identifier))
+
+        return lend
+
+    def client(self, which: Which = connection_in_path) -> Callable[..., Awaitable[httpx2.AsyncClient]]:
+        """A dependency: a client of Cloudbeds' API for the hotel whose id the dependency `which` returns.
+
+        Whoever may ask the endpoint may ask it for every hotel that `which` lets through. Connections are kept between
+        requests. The client raises what `TokenVault.call` raises.
+        """
+
+        async def lend(identifier: str = Depends(which)) -> httpx2.AsyncClient:
+            opened = self._opened()
+            auth = opened.vault.auth(await self._resolved(identifier))
+            return opened.clients.client(auth, property_of(identifier))
+
+        return lend
+
+    async def _resolved(self, identifier: str) -> str:
+        """A connection id is taken as it is: an unknown one is told by the first call."""
+        return identifier if property_of(identifier) is None else await self.vault.resolve(identifier)
+
+    # --- the browser's way
+
+    def _routes(self) -> APIRouter:
+        router = APIRouter(include_in_schema=False, lifespan=self.lifespan)
+        add = router.add_api_route
+        add(CONNECT, self._connect, methods=["GET"])
+        add(f"{CONNECT}/{{one_time}}", self._connect_once, methods=["GET"])
+        add(CONNECTED, self._connected, methods=["GET"])
+        add(f"{CONNECTED}/{{name}}", self._asset, methods=["GET"])
+        add(self._callback, self._return, methods=["GET"], name=CALLBACK)
+        return router
+
+    async def _connect(self, request: Request) -> Response:
+        return ours(request, await self._opened().browser.connect(request))
+
+    async def _connect_once(self, request: Request, one_time: str) -> Response:
+        return ours(request, await self._opened().browser.connect_once(request, one_time))
+
+    async def _connected(self, request: Request) -> Response:
+        return ours(request, await self._opened().browser.connected(request))
+
+    async def _asset(self, request: Request, name: str) -> Response:
+        return ours(request, await self._opened().browser.static(name))
+
+    async def _return(self, request: Request) -> Response:
+        return ours(request, await self._opened().browser.callback(request))
+
+    # --- the vault's life
+
+    async def _begin(self, app: FastAPI) -> None:
+        self._lives += 1
+        if self._lives > 1:  # included twice, or given to the application besides
+            return
+        try:
+            settings = mounted_settings(self._settings or load_from_environment(), self._callback, app)
+            reread = None if self._settings is not None else load_from_environment
+            vault = await self._stack.enter_async_context(
+                TokenVault.open(settings, reread=reread, upkeep=self._upkeep),
+            )
+            clients = compose.hotel_clients(settings)
+            self._stack.push_async_callback(clients.aclose)
+            self._open = _Open(vault, clients, Mounted(vault, self._on_connected, self._on_problem))
+        except BaseException:
+            await self._end()
+            raise
+
+    async def _end(self) -> None:
+        self._lives -= 1
+        if not self._lives:
+            self._open = None
+            await self._stack.aclose()
+
+    def _opened(self) -> _Open:
+        if self._open is None:
+            raise ConfigurationError(
+                "the vault is not open: the lifespan of the application with the router does not run",
+                next_step="give `lifespan=cloudbeds.lifespan` to the outermost FastAPI; in a test, enter its client",
+            )
+        return self._open
