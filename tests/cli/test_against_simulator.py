@@ -13,7 +13,8 @@ import httpx2
 import pytest
 from tests.cli.fakes import Result, invoke
 
-from cloudbeds_auth.cli.processes import Child, bare_environment, free_port
+from cloudbeds_auth.children import bare_environment
+from cloudbeds_auth.cli.processes import Child, free_port
 from cloudbeds_auth.system import SystemClock, SystemEntropy
 
 APPROVAL = re.compile(r"http://\S+/(?:oauth\?|connect/)\S+")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloudbeds_auth.children import bare_environment
 from cloudbeds_auth.cli.demo_browser import Surprise
-from cloudbeds_auth.cli.processes import Child, bare_environment, free_port
+from cloudbeds_auth.cli.processes import Child, free_port
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 
