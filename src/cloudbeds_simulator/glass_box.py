@@ -33,6 +33,7 @@ class GlassBox:
 
     def __init__(self, model: Model, clock: Clock, faults: Faults, journal: Journal) -> None:
         self.model, self.clock, self.faults, self.journal = model, clock, faults, journal
+        self._begun = (tuple(model.apps.values()), tuple(model.hotels.values()), model.settings)
         self._routes: dict[tuple[str, str], Callable[[web.Request, Any], Awaitable[object] | object]] = {
             ("GET", "state"): lambda _, __: self.state(),
             ("GET", "requests"): self._requests,
@@ -47,6 +48,7 @@ class GlassBox:
             ("POST", "revoke"): self._revoke,
             ("POST", "choose"): self._choose,
             ("POST", "advance"): self._advance,
+            ("POST", "reset"): lambda _, __: self._reset(),
         }
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -192,6 +194,17 @@ class GlassBox:
 
     def _advance(self, _: web.Request, body: Any) -> object:
         return {"now": self.clock.advance(float(body["seconds"]))}
+
+    def _reset(self) -> object:
+        """As it was at the start: its apps, hotels and settings, its own time, and nothing that happened since.
+
+        What hangs goes on with values that nobody knows any more, and so does what was to happen later.
+        """
+        self.faults.clear()
+        self.model.begin_again(*self._begun)
+        self.journal.begin_again()
+        self.clock.ahead = 0.0
+        return self.state()
 
     def _named(self, body: Any) -> list[Grant]:
         if "grant" not in body:

@@ -60,6 +60,11 @@ class Journal:
         for listener in list(self.listeners):
             listener()
 
+    def begin_again(self) -> None:
+        """An empty log, counted from 1."""
+        self.entries.clear()
+        self.changed()
+
     def after(self, n: int) -> list[Entry]:
         """The entries behind number n."""
         return self.entries[max(0, n) :]

@@ -52,6 +52,17 @@ class Model:
         self.chosen = self._known(property_ids)
         return self.chosen
 
+    def begin_again(self, apps: Iterable[App], hotels: Iterable[Hotel], settings: Settings) -> None:
+        """Forget everything; then these are all there is."""
+        for kept in (self.apps, self.hotels, self.codes, self.app_states, self._by_access, self._by_refresh):
+            kept.clear()
+        self.grants.clear()
+        self.chosen, self.settings = (), settings
+        for app in apps:
+            self.add_app(app)
+        for hotel in hotels:
+            self.add_hotel(hotel)
+
     # --- authorization endpoint
 
     def registration(self, client_id: str, redirect_uri: str, response_type: str) -> App | Rejected:

@@ -199,3 +199,35 @@ def test_mint() -> None:
     """Minted values have the documented lengths and do not repeat."""
     assert [len(mint(kind)) for kind in ("access", "refresh", "code")] == [40, 40, 32]
     assert mint("access") != mint("access")
+
+
+async def test_reset(sim: Driver) -> None:
+    """As at the start: what was connected, added, switched, armed, advanced and logged is gone, a late deed too."""
+    begun = await sim.control("GET", "state")
+    told = await sim.connect()
+    await sim.control("POST", "settings", variant="V7/y", expires_in=60)
+    await sim.control("POST", "apps", client_id="other", redirect_uris=["http://localhost:1/x"])
+    await sim.control("POST", "hotels", property_id="7", name="New", user={"user_id": "1", "first_name": "N",
+                      "last_name": "N", "email": "n@n.example"})  # fmt: skip
+    await sim.control("POST", "advance", seconds=1000)
+    await sim.fault("duplicate", grant_type="refresh_token", seconds=0.05)
+    assert (await sim.refresh(told["refresh_token"])).status == 200
+    await sim.fault("status", times=None)
+    reset = await sim.control("POST", "reset")
+    assert reset | {"now": 0} == begun | {"now": 0}
+    assert abs(reset["now"] - begun["now"]) < 500
+    await asyncio.sleep(0.1)
+    assert (await sim.control("GET", "requests")) == {"requests": [], "last": 0}
+    assert (await sim.api("GET", "getHotels", told["access_token"])).status == 401
+    assert (await sim.refresh((await sim.connect())["refresh_token"])).status == 200
+
+
+async def test_reset_lets_hanging_requests_go(sim: Driver) -> None:
+    """Whoever waited is answered, as somebody who is unknown now."""
+    told = await sim.connect()
+    await sim.fault("hang_before")
+    waiting = asyncio.create_task(sim.refresh(told["refresh_token"]))
+    while (await sim.control("GET", "requests"))["requests"][-1]["grant_type"] != "refresh_token":
+        await asyncio.sleep(0.01)
+    await sim.control("POST", "reset")
+    assert (await waiting).status == 400
