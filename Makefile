@@ -99,6 +99,9 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 	  venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[$$extra]" && \
 	  venv/bin/python -c "import cloudbeds_auth.contrib.$$extra" || exit 1; \
 	done && \
+	venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[pytest]" && \
+	printf 'def test_it(cloudbeds_sync_vault, cloudbeds_connection):\n    assert cloudbeds_sync_vault.resolve("100001") == cloudbeds_connection.id\n' > test_it.py && \
+	venv/bin/python -m pytest -q -W error test_it.py && \
 	venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[server]" && \
 	venv/bin/cloudbeds-auth demo
 

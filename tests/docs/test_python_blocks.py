@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from tests.acceptance.processes import PATIENCE, Http, Process, world
 from tests.docs.pages import code_block, text_of
+from tests.pytest_plugin.running import run
 
 BLOCKS = {
     "readme": ("README.md", ""),
@@ -85,6 +86,27 @@ def test_the_mounted_application_runs_as_written(tmp_path: Path) -> None:
             assert shown.json["first_name"] == "Ada"
         finally:
             program.stop()
+
+
+OVERRIDDEN = """
+
+def test_the_override(cloudbeds_sync_vault):
+    settings = cloudbeds_sync_vault.settings
+    assert settings.return_origins == ("https://app.example",)
+    assert settings.redirect_uri == "https://app.example/auth/callback"
+"""
+
+
+def test_the_suite_runs_as_written(tmp_path: Path) -> None:
+    """By pytest, as a user runs it: every test of the page passes, with the fixtures as they are and overridden."""
+    page = text_of("docs/testing.md")
+    suite, override = (code_block(page, "python", after=f"<!-- {name} -->") for name in ("suite", "override"))
+    ini = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
+    (tmp_path / "pytest.ini").write_text(ini, "utf-8")
+    (tmp_path / "test_suite.py").write_text(suite, "utf-8")
+    (tmp_path / "test_override.py").write_text(override + OVERRIDDEN, "utf-8")
+    done = run(tmp_path)
+    assert done.counts == {"passed": 5}, done.output
 
 
 def test_the_asyncio_block_is_the_public_contracts() -> None:

@@ -1,0 +1,109 @@
+"""A user's tests of blocking code."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from cloudbeds_auth import Connection, ConnectionDisconnected, RefreshInDoubt, Settings, StateMismatch, sync
+from cloudbeds_auth.pytest_plugin import Simulator
+
+
+def whoami(vault: sync.TokenVault, connection: Connection) -> str:
+    """What a user's program might do."""
+    with httpx2.Client(base_url=vault.base_url, auth=vault.auth(connection.id)) as http:
+        name: str = http.get("/api/v1.3/userinfo").raise_for_status().json()["first_name"]
+        return name
+
+
+def test_a_call(cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection) -> None:
+    assert whoami(cloudbeds_sync_vault, cloudbeds_connection) == "Ada"
+    assert cloudbeds_connection.property_ids == ("100001",)
+    assert cloudbeds_connection.state == "fresh"
+
+
+def test_a_token_that_ran_out(
+    cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
+) -> None:
+    cloudbeds_simulator.expire()
+    assert whoami(cloudbeds_sync_vault, cloudbeds_connection) == "Ada"
+    assert cloudbeds_simulator.refreshes() == 1
+
+
+def test_an_answer_that_was_lost(
+    cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
+) -> None:
+    cloudbeds_simulator.expire()
+    cloudbeds_simulator.lose_answers()
+    with pytest.raises(RefreshInDoubt) as doubt:
+        whoami(cloudbeds_sync_vault, cloudbeds_connection)
+    assert doubt.value.retry_after
+    log = len(cloudbeds_simulator.requests())
+    while True:
+        try:
+            assert whoami(cloudbeds_sync_vault, cloudbeds_connection) == "Ada"
+            break
+        except RefreshInDoubt:
+            assert len(cloudbeds_simulator.requests()) == log, "held back: nothing was sent"
+    assert cloudbeds_simulator.counts("refresh_token") == {"issued": 2}
+
+
+@pytest.mark.cloudbeds(variant="V6/n", expires_in=600)
+def test_a_variant(
+    cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
+) -> None:
+    assert cloudbeds_connection.expires_at is not None
+    assert cloudbeds_connection.connected_at is not None
+    assert (cloudbeds_connection.expires_at - cloudbeds_connection.connected_at).total_seconds() == pytest.approx(
+        600, abs=2
+    )
+    cloudbeds_sync_vault.refresh(cloudbeds_connection.id)
+    [grant] = cloudbeds_simulator.state()["grants"]
+    first, second = grant["pairs"]
+    assert first["access_token"] != second["access_token"]
+    assert first["refresh_token"] == second["refresh_token"]
+
+
+def test_the_next_test_begins_afresh(cloudbeds_simulator: Simulator) -> None:
+    state = cloudbeds_simulator.state()
+    assert (state["settings"]["variant"], state["settings"]["expires_in"]) == ("V2/n", 28800)
+    assert (state["grants"], state["faults"], cloudbeds_simulator.requests()) == ([], [], [])
+    assert [hotel["property_id"] for hotel in state["hotels"]] == ["100001", "100002", "100003"]
+
+
+def test_a_hotel_says_no(cloudbeds_settings: Settings, cloudbeds_simulator: Simulator) -> None:
+    with sync.TokenVault.open(cloudbeds_settings) as vault:
+        begun = vault.begin_authorization()
+        denied = cloudbeds_simulator.deny(begun.url)
+        assert (denied.code, denied.state) == ("", begun.state)
+        assert "error=access_denied" in denied.url
+        with pytest.raises(StateMismatch):
+            vault.finish_authorization(code="made-up", state="made-up")
+
+
+def test_another_hotel(cloudbeds_settings: Settings, cloudbeds_simulator: Simulator) -> None:
+    cloudbeds_simulator.add_hotel("7", "Seventh Heaven")
+    with sync.TokenVault.open(cloudbeds_settings) as vault:
+        begun = vault.begin_authorization(reference="tenant-7")
+        approval = cloudbeds_simulator.approve(begun.url, "7")
+        connection = vault.finish_authorization(code=approval.code, state=approval.state)
+        assert (connection.reference, connection.property_ids) == ("tenant-7", ("7",))
+        vault.disconnect(connection.id)
+        with pytest.raises(ConnectionDisconnected):
+            vault.access_token(connection.id)
+
+
+def test_lifetimes_pass(
+    cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
+) -> None:
+    cloudbeds_simulator.advance(28801)
+    assert whoami(cloudbeds_sync_vault, cloudbeds_connection) == "Ada"
+    assert cloudbeds_simulator.refreshes() == 1
+
+
+def test_what_makes_no_sense_is_said(cloudbeds_simulator: Simulator) -> None:
+    with pytest.raises(ValueError, match="unknown fault kind 'nonsense'"):
+        cloudbeds_simulator.fault("nonsense")
+    with pytest.raises(ValueError, match="redirect_uri"):
+        cloudbeds_simulator.approve(f"{cloudbeds_simulator.url}/api/v1.3/oauth?client_id=tested-app&redirect_uri=x")
+    assert cloudbeds_simulator.wait_for(target="token", timeout=0.05) is None
