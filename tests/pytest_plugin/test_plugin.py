@@ -127,7 +127,11 @@ def test_a_vault_that_nobody_can_run(tmp_path: Path) -> None:
     )
     done = run(tmp_path, "-p", "no:asyncio")
     assert done.counts == {"error": 3}, done.output
-    for said in ("blocking ones have cloudbeds_sync_vault", "takes keywords only", "unknown setting 'varaint'"):
+    for said in (
+        "is for tests of pytest-asyncio (0.24 or newer) or anyio",
+        "takes keywords only",
+        "unknown setting 'varaint'",
+    ):
         assert said in done.output
 
 

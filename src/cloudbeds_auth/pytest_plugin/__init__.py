@@ -9,9 +9,12 @@ of its own), `on_asyncio` (the vault's fixture under pytest-asyncio).
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from cloudbeds_auth.pytest_plugin.fixtures import (
+    ON_ASYNCIO,
     _cloudbeds_process,
     _cloudbeds_vault_on_anyio,
     cloudbeds_connection,
@@ -48,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Know the marker, and pytest-asyncio where it is loaded."""
     config.addinivalue_line("markers", MARKER)
     if config.pluginmanager.hasplugin("asyncio"):
-        from cloudbeds_auth.pytest_plugin import on_asyncio
+        with suppress(ImportError, TypeError):  # older than 0.24: nobody's tests stop for that, only our vault's
+            from cloudbeds_auth.pytest_plugin import on_asyncio
 
-        config.pluginmanager.register(on_asyncio, "cloudbeds_auth_on_asyncio")
+            config.pluginmanager.register(on_asyncio, ON_ASYNCIO)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 TOKEN_TIMEOUT = 2.0  # seconds instead of 20: every wait of the protocol is a tenth of the usual
 QUICK = 0.2  # seconds between two refusals, instead of a minute
 MARK = "cloudbeds"
+ON_ASYNCIO = "cloudbeds_auth_on_asyncio"  # the name of the plugin that is there beside pytest-asyncio
 PREFIX = "CLOUDBEDS_"
 
 
@@ -127,12 +128,15 @@ def cloudbeds_vault(request: pytest.FixtureRequest) -> TokenVault:
     """
     if "anyio_backend" in request.fixturenames:
         name = "_cloudbeds_vault_on_anyio"
-    elif request.config.pluginmanager.hasplugin("cloudbeds_auth_on_asyncio"):
+    elif request.config.pluginmanager.hasplugin(ON_ASYNCIO):
         from cloudbeds_auth.pytest_plugin.on_asyncio import fixture_for
 
         name = fixture_for(request)
     else:
-        pytest.fail("cloudbeds_vault is for tests of pytest-asyncio or anyio; blocking ones have cloudbeds_sync_vault")
+        pytest.fail(
+            "cloudbeds_vault is for tests of pytest-asyncio (0.24 or newer) or anyio; blocking ones have "
+            "cloudbeds_sync_vault"
+        )
     vault: TokenVault = request.getfixturevalue(name)
     return vault
 

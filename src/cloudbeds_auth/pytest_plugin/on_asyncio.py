@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -18,8 +19,14 @@ def fixture_for(request: pytest.FixtureRequest) -> str:
     """The name of the one in the loop of this test."""
     mark = request.node.get_closest_marker("asyncio")
     said = {} if mark is None else mark.kwargs
-    scope = said.get("loop_scope") or said.get("scope") or request.config.getini("asyncio_default_test_loop_scope")
-    return f"_cloudbeds_vault_in_{scope or 'function'}_loop"
+    scope = said.get("loop_scope") or said.get("scope") or _usual_scope(request.config)
+    return f"_cloudbeds_vault_in_{scope}_loop"
+
+
+def _usual_scope(config: pytest.Config) -> str:
+    with suppress(ValueError):  # pytest-asyncio before 0.26 has no such setting
+        return str(config.getini("asyncio_default_test_loop_scope") or "function")
+    return "function"
 
 
 def _made(scope: Scope) -> Any:
