@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,7 @@ class FailingDriver:
 
     `refuse(name, times)`: rolled back. `forget(name, times)`: committed, and the answer lost (F63). `after(name, act)`:
     once, when such a transaction is done and before anything else. `dark`: everything, reads too. `writes_fail`: every
-    write, as on a full disk.
+    write, as on a full disk. `seen` counts the statements by name.
     """
 
     wakeups = None
@@ -53,6 +54,7 @@ class FailingDriver:
         self.inner = inner
         self.dark = False
         self.writes_fail = False
+        self.seen: Counter[str] = Counter()
         self._refused: dict[str, int] = {}
         self._forgotten: dict[str, int] = {}
         self._afterwards: dict[str, Callable[[], Awaitable[object]]] = {}
@@ -100,6 +102,7 @@ class FailingDriver:
                 statement = next(running)
                 while True:
                     seen.append(statement.name)
+                    self.seen[statement.name] += 1
                     if _count_down(self._refused, statement.name):
                         raise StoreUnavailable(f"the test refused {statement.name}")
                     statement = running.send((yield statement))

@@ -150,9 +150,37 @@ async def test_stale_is_used_and_refreshed_behind(stage: Stage) -> None:
     await stage.clock.sleep(STALE)
     slowly(stage, 5.0, issued(2))
     began = stage.clock.steady()
-    assert {(await lent(stage, grant)).reveal() for _ in range(5)} == {"A-1"}
+    assert {token.reveal() for token in await asyncio.gather(*(lent(stage, grant) for _ in range(5)))} == {"A-1"}
     assert stage.clock.steady() == began
     await stage.one.access.drain()
+    assert (await lent(stage, grant)).reveal() == "A-2"
+    assert stage.endpoint.sent == ["R-1"]
+
+
+async def test_a_herd_costs_the_store_one_look(stage: Stage) -> None:
+    """Two hundred callers of one moment that were all refused: one look before the refresh, whatever the pool holds."""
+    grant = await stage.connected()
+    token = await lent(stage, grant)
+    stage.vendor.thinks("A-1", DeadToken())
+    stage.endpoint.will(issued(2))
+    before = stage.one.driver.seen["current"]
+    lending = (stage.one.access.access_token(grant.connection_id, rejected=token) for _ in range(200))
+    assert {one.reveal() for one in await asyncio.gather(*lending)} == {"A-2"}
+    assert stage.one.driver.seen["current"] == before + 1
+
+
+async def test_a_look_that_has_begun_is_nobody_elses(stage: Stage) -> None:
+    """Who comes later may know of something newer: what a look had found by then is not for him."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(issued(2))
+    two = await stage.process()
+
+    async def meanwhile() -> None:
+        await two.access.access_token(grant.connection_id)
+        assert (await lent(stage, grant)).reveal() == "A-2"
+
+    stage.one.driver.after("current", meanwhile)
     assert (await lent(stage, grant)).reveal() == "A-2"
     assert stage.endpoint.sent == ["R-1"]
 

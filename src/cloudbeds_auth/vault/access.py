@@ -46,6 +46,7 @@ class Access:
         self._cache: dict[str, Cached] = {}
         self._behind: dict[str, asyncio.Task[None]] = {}
         self._rested: dict[str, float] = {}
+        self._looks: dict[str, asyncio.Task[Grant]] = {}  # that have not begun yet
         self._refresher: Refresher
         self._candidates: Candidates
 
@@ -128,7 +129,17 @@ class Access:
         return self._remember(served.grant)
 
     async def _current(self, connection_id: str) -> Grant:
-        """The row that speaks for the connection; a candidate that was left behind is gone on with first."""
+        """The row that speaks for the connection; a herd that comes at one moment costs the store one look."""
+        look = self._looks.get(connection_id)
+        if look is None:
+            look = asyncio.create_task(self._look(connection_id), name=f"look at {connection_id}")
+            look.add_done_callback(lambda done: done.cancelled() or done.exception())  # told to who is still there
+            self._looks[connection_id] = look
+        return await asyncio.shield(look)
+
+    async def _look(self, connection_id: str) -> Grant:
+        """Look, now: who comes later may know of something newer. A candidate that was left behind is gone on with."""
+        del self._looks[connection_id]
         row = await self._world.store.current_grant(connection_id)
         if row is None:
             known = await self._world.store.connection(connection_id) is not None  # its only candidate was dropped
