@@ -62,6 +62,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._since_time_passed = 0
         self._dead: set[str] = set()
         self._paused: dict[str, float] = {}
+        self._stood_until: dict[str, float] = {}
         self._held: set[str] = set()
         self._graveyard: list[asyncio.Handle] = []
         self._tasks: list[asyncio.Task[Any]] = []
@@ -141,7 +142,12 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def pause(self, machine: str, seconds: float) -> None:
         """It stands still for this long."""
-        self._paused[machine] = max(self.now + seconds, self._paused.get(machine, 0.0))
+        until = max(self.now + seconds, self._paused.get(machine, 0.0))
+        self._paused[machine] = self._stood_until[machine] = until
+
+    def stood_still_until(self, machine: str) -> float:
+        """When it last went on after a pause; the beginning, when it never stood still."""
+        return self._stood_until.get(machine, float("-inf"))
 
     def hold(self, machine: str) -> None:
         """It stands still until it is released."""

@@ -41,4 +41,4 @@ class Pace:
             )
 
     def _stood_still(self, machine: str, now: float) -> bool:
-        return now - self._loop._paused.get(machine, -WINDOW) < WINDOW
+        return now - self._loop.stood_still_until(machine) < WINDOW
