@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from tests.simulation.invariants import Invariants
+from tests.simulation.loop import SimLoop
 from tests.simulation.network import Exchange
 from tests.simulation.pace import Pace
 from tests.simulation.trace import Trace
@@ -21,6 +22,7 @@ class Intent:
     grant: str
     generation: int
     refresh: str
+    at: float
 
 
 class Driver(Protocol):
@@ -39,12 +41,12 @@ class Sendings:
         trace: Trace,
         invariants: Invariants,
         drivers: Mapping[str, Driver],
-        alive: Callable[[str], bool],
+        loop: SimLoop,
         faultless: bool,
         pace: Pace,
     ) -> None:
         self.trace, self.invariants, self._pace = trace, invariants, pace
-        self._drivers, self._alive, self._faultless = drivers, alive, faultless
+        self._drivers, self._loop, self._faultless = drivers, loop, faultless
         self._intents: dict[tuple[str, str], Intent] = {}  # by machine and grant: the newest one that is not spent
         self._of_call: dict[str, list[Exchange]] = {}
         self._of_code: dict[str, list[Exchange]] = {}
@@ -72,7 +74,7 @@ class Sendings:
         if stored is None or stored.intent != position:
             return  # not durable: the sending will be found out
         value = dict(stored.tokens).get(stored.intent or 0, "")
-        self._intents[machine, grant_id] = Intent(grant_id, stored.generation, value)
+        self._intents[machine, grant_id] = Intent(grant_id, stored.generation, value, self._loop.now)
 
     def _released(self, machine: str, grant_id: str) -> None:
         """I6: a pair in hand is dropped only when the generation moved; it may be the only living one."""
@@ -144,7 +146,7 @@ class Sendings:
         before = self._of_grant.setdefault(intent.grant, [])
         for earlier in before:
             if earlier.flying:
-                self._together(earlier, exchange)
+                self._together(earlier, exchange, intent)
         self._newer_ones_refused(intent, exchange, before)
         before.append(exchange)
         self._needed(intent, exchange)
@@ -175,9 +177,11 @@ class Sendings:
         if young and theirs.rotation.alive(stored.access, now):
             self.trace.violate("I4", f"{intent.grant} is refreshed though {self.trace.called(stored.access)} works")
 
-    def _together(self, earlier: Exchange, exchange: Exchange) -> None:
+    def _together(self, earlier: Exchange, exchange: Exchange, intent: Intent) -> None:
         """Two requests under way: of one process never, of two only when one stood still or lost its lease."""
-        if earlier.machine != exchange.machine and (earlier.disturbed or not self._alive(earlier.machine)):
+        stood_still = self._loop.stood_still_until(exchange.machine) > intent.at
+        disturbed = earlier.disturbed or stood_still or not self._loop.alive(earlier.machine)
+        if disturbed and earlier.machine != exchange.machine:
             return
         self.trace.violate("I4", f"#{exchange.number} is sent while #{earlier.number} is under way")
 

@@ -104,7 +104,7 @@ class World:
         self.invariants = Invariants(self.trace, rest, self.vendor, lambda: self.loop.now, self._asked_at)
         self.drivers: dict[str, SimDriver | MemoryDriver] = {}
         self.sendings = Sendings(
-            self.trace, self.invariants, self.drivers, self.loop.alive, plan.faultless,
+            self.trace, self.invariants, self.drivers, self.loop, plan.faultless,
             Pace(self.trace, self.loop, lambda: self.clock.boot, plan.limit),
         )  # fmt: skip
         self.entropy = Dice(dice["store"])
