@@ -23,7 +23,7 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-.PHONY: help venv demo test system browser test-browser test-pgbouncer test-namespaces test-wheel coverage mutation prove crash test-crash lint types contract docs lock check clean
+.PHONY: help venv demo test system browser test-browser test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000, STORE=sql or memory, RESUME=file
 	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2 \
 	  --store $(STORE) $(if $(RESUME),--resume $(RESUME))
+
+proof: venv ## docs/proof.md from the records in docs/proof
+	@$(BIN)/python -m tests.simulation.report docs/proof/* > docs/proof.md
 
 crash: venv ## SIGKILL at random microseconds over real SQLite: TRIALS=500 of a vault, a fifth as many of the service
 	@$(BIN)/python -m tests.crash.kill --trials $(TRIALS) --workers 2 --variant all

@@ -1,7 +1,8 @@
-"""One page from the records of several runs: `python -m tests.simulation.report FILE ... > docs/proof.md`.
+"""One page from the records of several runs: `python -m tests.simulation.report docs/proof/* > docs/proof.md`.
 
 Takes the files of `prove --resume` (of either store, with seeds, exhaustive sets or both) and the JSON reports of
-`python -m tests.crash.kill --report`, in any order, and writes what ROTATION section 5 asks a release to report.
+`python -m tests.crash.kill --report`, in any order, and writes what ROTATION section 5 asks a release to report. What
+is not JSON is written at the end as it stands.
 """
 
 from __future__ import annotations
@@ -197,12 +198,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Write the page to standard output; exit status 1 when anything failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.report", description=__doc__.split("\n")[0])
     parser.add_argument("files", type=Path, nargs="+")
-    files = parser.parse_args(argv).files
-    contents = {path: json.loads(path.read_text("utf-8")) for path in files}
+    records, crashes, remarks = read(parser.parse_args(argv).files)
+    print("\n".join([page(records, crashes), *remarks]), end="")
+    return 1 if any(one.failures for one in records) or any(one["lost"] for one in crashes) else 0
+
+
+def read(files: Iterable[Path]) -> tuple[list[Record], list[Json], list[str]]:
+    """The records of simulations, those of kills, and what is to be said besides."""
+    texts = {path: path.read_text("utf-8") for path in files}
+    contents = {path: json.loads(text) for path, text in texts.items() if path.suffix == ".json"}
     records = [load(path) for path, content in contents.items() if "kills" not in content]
     crashes = [content for content in contents.values() if "kills" in content]
-    print(page(records, crashes), end="")
-    return 1 if any(one.failures for one in records) or any(one["lost"] for one in crashes) else 0
+    return records, crashes, [text for path, text in texts.items() if path not in contents]
 
 
 if __name__ == "__main__":
