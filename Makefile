@@ -23,7 +23,7 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-.PHONY: help venv demo test system browser test-browser test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types contract docs lock check clean
+.PHONY: help venv demo test test-plugin system browser test-browser test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,11 @@ venv: ## make .venv from the hash-pinned lock
 demo: venv ## the whole journey against the simulator, step by step
 	@$(BIN)/cloudbeds-auth demo
 
-test: venv ## every test, the import contract included
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+test: venv ## every test that needs nothing else, the import contract included
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/pytest_plugin $(TESTS)
+
+test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
 
 system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 pgbouncer
