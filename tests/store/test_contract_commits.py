@@ -9,7 +9,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Fence, Role, StoredToken
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.store import Written
+from cloudbeds_auth.ports.store import Attempt, Written
 
 INTERVAL = 60.0
 
@@ -221,6 +221,18 @@ async def test_a_proof_clears_the_mark(bench: Bench, clock: HandClock) -> None:
     row = await bench.row(grant.id)
     assert (row.reauth, row.refusals, row.state) == (None, 0, State.FRESH)
     assert (await bench.kinds(grant.connection_id))[-1] == "proved"
+
+
+async def test_a_proof_after_a_failure_is_history(bench: Bench) -> None:
+    """The token was proven before; that it ends a backoff now is told all the same, as every change of state is."""
+    grant = await bench.hotel()
+    await bench.store.settle(await bench.intent(grant), Attempt.UNSENT, hold=20.0)
+    assert await bench.store.confirm(grant.id, 1)
+    assert (await bench.row(grant.id)).state is State.FRESH
+    kinds = [event.kind for event in await bench.store.events(grant.connection_id, limit=2)]
+    assert kinds == ["proved", "nothing_sent"]
+    assert await bench.store.confirm(grant.id, 1)
+    assert len(await bench.store.events(grant.connection_id)) == 6, "a proof of what is well is no news"
 
 
 async def test_a_proof_of_a_hotel_that_left(bench: Bench) -> None:

@@ -112,8 +112,9 @@ class Grants(Shelf):
         row = self._locked(now, grant_id)
         if row is None or row.generation != generation or row.role is Role.DISCONNECTED:
             return False
-        before, news = row.state, not row.proven or bool(row.reauth)
+        before = row.state
         row.state = move(row.state, Event.PROVED)
+        news = not row.proven or row.state is not before
         row.tokens = row.tokens[-1:]
         row.proven = True
         row.no_refusals()

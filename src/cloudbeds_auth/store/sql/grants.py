@@ -189,7 +189,7 @@ def confirm(now: Instant, grant_id: str, generation: int) -> Transaction[bool]:
     if row["state"] != state or row["kind"] == CredentialKind.API_KEY:  # out of a backoff or a mark; a key was used
         # A stale token that works while an attempt is unresolved stays in use (rule 3): no loop asks about it.
         yield from set_due(row, now, after=PROVED_AGAIN)
-    if not row["proven"] or row["reauth"]:
+    if not row["proven"] or row["state"] != state:
         yield from add_event(now, row, Event.PROVED)
     return True
 
