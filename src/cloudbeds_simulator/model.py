@@ -176,7 +176,13 @@ class Model:
         self.app_states[client_id, property_id] = state
         if state == "disabled":
             for grant in self.covering(property_id, client_id):
-                self.end(grant, "app state disabled", grant.face)
+                if self.settings.disabling_ends == "grant" or self._left_everywhere(grant):
+                    self.end(grant, "app state disabled", grant.face)
+
+    def _left_everywhere(self, grant: Grant) -> bool:
+        """Whether the app is disabled at every property of the grant."""
+        approval = grant.approval
+        return all(self.app_states.get((approval.client_id, one)) == "disabled" for one in approval.property_ids)
 
     def covering(self, property_id: str, client_id: str | None = None) -> list[Grant]:
         """The living grants that cover this property, of one app or of all."""

@@ -14,6 +14,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "refused_face": ("400", "401", "invalid_grant"),
     "denied_face": ("message", "hint", "problem"),
     "user_id": ("str", "int"),
+    "disabling_ends": ("grant", "property"),
 }
 """The settings that are one word out of a few."""
 
@@ -28,8 +29,10 @@ class Settings:
     ``expires_in`` seconds of an access token (28800 published), ``expires_in_form`` how an answer shows them;
     ``refresh_token`` and ``resources`` shape the token answer; ``refused_face`` the refusal of a refresh token:
     status 400 or 401 with ``invalid_request``, or RFC 6749's ``invalid_grant``; ``denied_face`` the 401 of a
-    resource; ``user_id`` its type in userinfo; ``code_lifetime`` (600 published) and ``idle_lifetime`` (365 days
-    without use end a grant) in seconds; ``random_state`` gives a state of the vendor's own when none was sent;
+    resource; ``user_id`` its type in userinfo; ``disabling_ends`` what ``postAppState disabled`` for one of several
+    properties of a grant ends: the whole session, as the documentation reads, or that property's part of it;
+    ``code_lifetime`` (600 published) and ``idle_lifetime`` (365 days without use end a grant) in seconds;
+    ``random_state`` gives a state of the vendor's own when none was sent;
     ``reauthorization_revokes`` ends earlier grants of the same app and property when a new code is exchanged (unknown
     of the real one, so off).
     """
@@ -43,6 +46,7 @@ class Settings:
     refused_face: str = "400"
     denied_face: str = "message"
     user_id: str = "str"
+    disabling_ends: str = "grant"
     code_lifetime: float = 600.0
     idle_lifetime: float = 365 * 86400.0
     random_state: bool = False

@@ -145,6 +145,16 @@ def test_disabled_app_state(model: Model) -> None:
     assert model.app_states["app", "100002"] == "enabled"
 
 
+def test_disabled_one_property_after_the_other(model: Model) -> None:
+    """The other reading: the session ends with the last of its properties."""
+    model.configure({"disabling_ends": "property"})
+    grant = connected(model, "100001", "100002").grant
+    model.set_app_state("app", "100002", "disabled")
+    assert not grant.rotation.revoked
+    model.set_app_state("app", "100001", "disabled")
+    assert grant.rotation.revoked
+
+
 @pytest.mark.parametrize("revokes", [False, True])
 def test_reauthorization(model: Model, revokes: bool) -> None:
     """Whether a new grant of the same property ends the earlier one is a switch."""

@@ -14,6 +14,7 @@ from cloudbeds_auth.core.answers import Ambiguous, Answer, Refused
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.core.refusals import DeadToken
+from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     ReauthorizationRequired,
@@ -100,6 +101,78 @@ async def test_a_token_that_died_early_is_renewed_to_say_goodbye(stage: Stage) -
     await leave(stage, grant)
     assert stage.vendor.disabled == [("A-1", ("1000",)), ("A-2", ("1000",))]
     assert await gone(stage, grant)
+
+
+SEVERAL = ("1000", "1001", "1002")
+
+
+async def left_after_the_first(stage: Stage) -> Grant:
+    """A hotel of several properties, at a vendor that ends the whole session with the first one that is disabled."""
+    grant = await stage.connected(pair(1, property_ids=SEVERAL))
+    tell = stage.vendor.disable_app
+
+    async def disable_app(access: Secret, property_ids: tuple[str, ...]) -> bool:
+        noted = await tell(access, property_ids)
+        stage.vendor.refuses.add(access.reveal())
+        stage.vendor.thinks("A-1", DeadToken())
+        return noted
+
+    stage.vendor.disable_app = disable_app  # type: ignore[method-assign]
+    return grant
+
+
+async def test_the_first_property_ends_the_session_of_all(stage: Stage) -> None:
+    """`disabled` removes every session: nothing is left to tell the others with, nor any need to."""
+    grant = await left_after_the_first(stage)
+    stage.endpoint.will(Refused("dead"))
+    await leave(stage, grant)
+    assert [part for _, part in stage.vendor.disabled] == [(one,) for one in SEVERAL]
+    assert await gone(stage, grant)
+    assert await detail(stage, grant) == "the vendor was told"
+
+
+async def test_a_token_that_died_on_the_way(stage: Stage) -> None:
+    """Another process refreshed meanwhile: with the newer token those are told that were not told yet, and only those;
+    the first of them ends the session of the last.
+    """
+    grant = await left_after_the_first(stage)
+    stage.vendor.thinks("A-2", DeadToken())
+    stage.endpoint.will(issued(2), Refused("dead"), Refused("dead"))
+    await leave(stage, grant)
+    told = [(token, part) for token, (part,) in stage.vendor.disabled]
+    assert told == [*(("A-1", one) for one in SEVERAL), ("A-2", "1001"), ("A-2", "1002")]
+    assert await gone(stage, grant)
+
+
+async def test_a_vendor_that_takes_no_note_of_one_of_several(stage: Stage) -> None:
+    """The token works all the while: the vendor was not told of that property, so nothing is forgotten."""
+    grant = await stage.connected(pair(1, property_ids=SEVERAL))
+
+    async def disable_app(access: Secret, property_ids: tuple[str, ...]) -> bool:
+        return property_ids != ("1001",)
+
+    stage.vendor.disable_app = disable_app  # type: ignore[method-assign]
+    with pytest.raises(TokenEndpointUnavailable):
+        await leave(stage, grant)
+    assert await stage.tokens(grant.id) == ["R-1"]
+
+
+async def test_an_answer_lost_after_the_first_property(stage: Stage) -> None:
+    """Whether the session has ended is not known: nothing is forgotten, and a later call finishes it."""
+    grant = await left_after_the_first(stage)
+    stage.endpoint.will(Ambiguous("HTTP 502"))
+    with pytest.raises(RefreshInDoubt):
+        await leave(stage, grant)
+    assert await stage.tokens(grant.id) == ["R-1"]
+    await stage.clock.sleep(60.0)
+    stage.endpoint.will(Refused("dead"))
+    with pytest.raises(RefreshInDoubt):
+        await leave(stage, grant)
+    await stage.clock.sleep(60.0)
+    stage.endpoint.will(Refused("dead"))
+    await leave(stage, grant)
+    assert await gone(stage, grant)
+    assert await detail(stage, grant) == "the vendor refuses every token already"
 
 
 async def test_no_living_token_to_say_it_with(stage: Stage) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from cloudbeds_auth.core.heal import MOST_SENDS
 from cloudbeds_auth.core.nouns import AccessToken, App, Grant
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
     ReauthorizationRequired,
+    RefreshInDoubt,
     TokenEndpointUnavailable,
     UnknownConnection,
 )
@@ -16,6 +20,8 @@ from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.flight import Served
 from cloudbeds_auth.vault.lease import Lease, Leases
 from cloudbeds_auth.vault.world import World
+
+Part = tuple[str, ...]  # one property, or none where none is known
 
 
 class Disconnecter:
@@ -66,25 +72,48 @@ class Disconnecter:
         return "the vendor was told"
 
     async def _told(self, connection_id: str) -> bool | None:
-        """Whether the vendor took note; None when there is nothing to be told. A dead token is renewed (rule 9)."""
+        """Whether the vendor took note; None when there is nothing to be told. A dead token is renewed (rule 9).
+
+        The vendor says that `disabled` ends every session, and it is told for each property: where the first one ends
+        the session of all, the others cannot be told any more, and need not be.
+        """
         token = await self._access.access_token(connection_id)
         found = await self._world.store.connection(connection_id)
         assert found is not None  # noqa: S101 - its token was just lent
         app = self._world.app(found.app)
         if app.level == "property":
             return None
-        if await self._disabled(app, found.property_ids, token):
-            return True
-        renewed = await self._access.access_token(connection_id, rejected=token)
-        return not renewed.is_same(token) and await self._disabled(app, found.property_ids, renewed)
+        parts: list[Part] = [(one,) for one in found.property_ids] or [()]
+        began = self._world.clock.steady()
+        left = parts
+        for _ in range(MOST_SENDS):
+            left = await self._left(app, left, token)
+            if not left:
+                return True
+            try:
+                renewed = await self._access.access_token(connection_id, rejected=token)
+            except RefreshInDoubt:
+                if len(left) < len(parts) and await self._refused_since(began, connection_id):
+                    return True
+                raise
+            if renewed.is_same(token):
+                break  # it works: of these the vendor takes no note
+            token = renewed
+        return False
 
-    async def _disabled(self, app: App, property_ids: tuple[str, ...], token: AccessToken) -> bool:
-        noted = True
-        parts: list[tuple[str, ...]] = [(one,) for one in property_ids]
-        for part in parts or [()]:  # one request each, so one turn each
+    async def _left(self, app: App, parts: Sequence[Part], token: AccessToken) -> list[Part]:
+        """Tell the vendor of each; those of which it took no note."""
+        left: list[Part] = []
+        for part in parts:  # one request each, so one turn each
             await self._budget.spend(app, self._world.timing.wait)
-            noted = await self._world.vendor.disable_app(token.value, part) and noted
-        return noted
+            if not await self._world.vendor.disable_app(token.value, part):
+                left.append(part)
+        return left
+
+    async def _refused_since(self, began: float, connection_id: str) -> bool:
+        """Whether the vendor has refused every token since it was first told."""
+        row = await self._world.store.current_grant(connection_id)
+        return row is not None and row.refused_ago is not None and row.refused_ago <= self._world.clock.steady() - began
 
     async def _under_lease(self, row: Grant, connection_id: str, actor: str, detail: str) -> None:
         """With the lease, so that no refresh is under way (rule 15); nobody waits longer than a caller would."""
