@@ -33,6 +33,7 @@ from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.disconnect import Disconnecter
+from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.mend import Mender
 from cloudbeds_auth.vault.refresh import Refresher
@@ -64,6 +65,7 @@ class Engine:
     candidates: Candidates
     authorizer: Authorizer
     calls: CallRecorder
+    health: Health
     disconnecter: Disconnecter
     look: Look
     mender: Mender
@@ -77,6 +79,7 @@ class Engine:
         """Let what runs finish and commit: exchanges, refreshes, counted calls."""
         await self.authorizer.drain()
         await self.access.drain()
+        await self.health.drain()
         await self.refresher.flights.drain()
         await self.calls.flush(everything=True)
 
@@ -155,6 +158,7 @@ def _wire(
         candidates=candidates,
         authorizer=authorizer,
         calls=CallRecorder(world),
+        health=Health(world, access, refresher),
         disconnecter=Disconnecter(world, access),
         look=look,
         mender=Mender(world, authorizer, look),

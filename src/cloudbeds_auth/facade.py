@@ -23,6 +23,7 @@ from cloudbeds_auth.settings import Settings, load_from_environment
 if TYPE_CHECKING:
     import httpx2
 
+    from cloudbeds_auth.core.refusals import Refusal
     from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
 
 
@@ -212,7 +213,7 @@ class TokenVault:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access_token(connection_id, rejected=rejected)
 
-        return Lender(fetch, blocking(self._loop, fetch), self.note_call, self.carrying)
+        return Lender(fetch, blocking(self._loop, fetch), self.note_call, self.carrying, self.heed)
 
     async def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
         """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.
@@ -231,6 +232,13 @@ class TokenVault:
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
         self._loop.call_soon_threadsafe(self._engine.calls.note, token, method, path, status)
+
+    def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
+        """A call that went out with this token was refused: the connection's health learns from it, behind the caller.
+
+        May be called from any thread. `core.glance` reads a refusal from an answer on its way.
+        """
+        self._loop.call_soon_threadsafe(self._engine.health.heed, token, refusal, method, path)
 
     def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
         """While a body is under way that cannot be sent again: a refresh that is due waits for it, up to its margin.

@@ -193,6 +193,7 @@ class TokenVault:
             ask,
             lambda *call: self._now().vault.note_call(*call),
             lambda token: self._now().vault.carrying(token),
+            lambda *refused: self._now().vault.heed(*refused),
         )
 
     def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:

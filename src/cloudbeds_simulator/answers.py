@@ -129,3 +129,39 @@ def dead(face: str, app_name: str, settings: Settings) -> Answer:
 
 FACES = ("denied", "message", "hint", "problem", "not_available", "user_inactive")
 """What ``dead`` knows; ``denied`` follows the setting ``denied_face``."""
+
+
+SCOPE = "Scope required for this call was not granted by property."
+UNNAMED = 'Please specify "propertyID" parameter for this call'
+ELSEWHERE = "None of the included property id's match the access_token user's property id"
+
+
+def closed(property_ids: list[str]) -> Answer:
+    """The failure of a call about properties that are no longer the vendor's customers."""
+    said = "Your request could not be fully completed. The property(ies) you are accessing have an invalid status."
+    return failed(f"{said} See details:\ncanceled: {', '.join(property_ids)}")
+
+
+REFUSALS: dict[str, Answer] = {
+    **{face: dead(face, "Partner", Settings()) for face in FACES},
+    "property_closed": closed(["100001"]),
+    "missing_scope": failed(SCOPE),
+    "property_unnamed": failed(UNNAMED),
+    "wrong_property": failed(ELSEWHERE),
+    "no_header": no_authorization(),
+    "forbidden": json_answer(403, {"message": "Forbidden"}),
+    "accounting": json_answer(
+        200, {"id": None, "timestamp": "2030-05-01T10:00:00Z", "code": "ACCESS_DENIED", "description": "Access denied"}
+    ),
+    "insights_401": json_answer(
+        401, {"error": {"code": 401, "status": "UNAUTHORIZED", "description": "Unauthorized", "message": {}}}
+    ),
+    "insights_403": json_answer(
+        403, {"error": {"code": 403, "status": "FORBIDDEN", "description": "Forbidden", "message": {}}}
+    ),
+    "unknown_method": unknown_method(),
+    "html": html_page(403, "403 from a gateway"),
+    "nothing": Answer(503),
+    "unknown": failed("Parameter startDate is required"),
+}
+"""Every refusal of a resource call that is documented or was seen, by name; and one that is a caller's own mistake."""

@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from cloudbeds_simulator.answers import REFUSALS
+
 BEFORE, AFTER = "before", "after"
 
 KINDS: dict[str, str] = {
@@ -23,6 +25,7 @@ KINDS: dict[str, str] = {
     "redirect": BEFORE,
     "rate_limited": BEFORE,
     "success_false": BEFORE,
+    "refused": BEFORE,
     "empty": AFTER,
     "body": AFTER,
     "oversized": AFTER,
@@ -32,12 +35,13 @@ KINDS: dict[str, str] = {
 """Every kind, and whether its place is before or after the request was acted upon unless the rule says otherwise."""
 
 MOVABLE = frozenset(
-    {"delay", "status", "html", "redirect", "rate_limited", "success_false", "empty", "body", "oversized"}
+    {"delay", "status", "html", "redirect", "rate_limited", "success_false", "refused", "empty", "body", "oversized"}
 )
 """The kinds a rule may place itself; of the others the place is in the name, or they need the real answer."""
 
 STATUS: dict[str, int] = {"status": 500, "html": 502, "redirect": 302, "rate_limited": 429}
-"""The status a kind answers with unless the rule says otherwise; 200 for every other kind."""
+"""The status a kind answers with unless the rule says otherwise; ``refused``: its face's own; 200 for every other kind.
+"""
 
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -63,7 +67,8 @@ class Rule:
     reset a ``late`` request is acted upon, or after its answer a ``duplicate`` one again. ``status``,
     ``content_type``, ``body``, ``location``, ``message``, ``retry_after``: of the answer given instead;
     ``body_base64`` for bytes that are no text, ``headers`` for any further ones. ``at``: bytes of the body
-    ``truncate`` lets through (None: half). ``size``: bytes of ``oversized``.
+    ``truncate`` lets through (None: half). ``size``: bytes of ``oversized``. ``face``: which of ``answers.REFUSALS``
+    a ``refused`` call is answered with.
     """
 
     target: str
@@ -80,6 +85,7 @@ class Rule:
     size: int = 10 * 1024 * 1024
     location: str = "https://elsewhere.invalid/"
     message: str = "Something went wrong."
+    face: str = "missing_scope"
     retry_after: str | None = None
     body_base64: str = ""
     headers: dict[str, str] = field(default_factory=dict)
@@ -121,8 +127,16 @@ def parse(content: object) -> Rule:
         raise ValueError("when must be before or after")
     if not rule.when or rule.kind not in MOVABLE:
         rule.when = KINDS[rule.kind]
-    rule.status = rule.status or STATUS.get(rule.kind, 200)
+    rule.status = rule.status or _own_status(rule)
     return rule
+
+
+def _own_status(rule: Rule) -> int:
+    if rule.kind != "refused":
+        return STATUS.get(rule.kind, 200)
+    if rule.face not in REFUSALS:
+        raise ValueError(f"unknown face {rule.face!r}: expected one of {', '.join(REFUSALS)}")
+    return REFUSALS[rule.face].status
 
 
 class Faults:

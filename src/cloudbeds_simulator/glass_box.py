@@ -151,7 +151,9 @@ class GlassBox:
     def _hotels(self, _: web.Request, body: Any) -> object:
         user = User(**{name: str(value) for name, value in body["user"].items()})
         group = body.get("group")
-        hotel = Hotel(str(body["property_id"]), str(body["name"]), user, str(group) if group else None)
+        hotel = Hotel(
+            str(body["property_id"]), str(body["name"]), user, str(group) if group else None, body.get("closed") is True
+        )
         self.model.add_hotel(hotel)
         return asdict(hotel)
 

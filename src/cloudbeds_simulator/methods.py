@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cloudbeds_simulator.answers import Answer, failed, json_answer
+from cloudbeds_simulator.answers import ELSEWHERE, SCOPE, UNNAMED, Answer, closed, failed, json_answer
 from cloudbeds_simulator.calls import Call
 from cloudbeds_simulator.model import Model
 from cloudbeds_simulator.records import Grant, Hotel
@@ -43,13 +43,17 @@ def find(call: Call) -> Method | None:
 def run(method: Method, asked: Asked) -> Answer:
     """The method's answer, or the documented complaint about its scope or property."""
     if method.scope and method.scope not in asked.grant.approval.scopes:
-        return failed("Scope required for this call was not granted by property.")
+        return failed(SCOPE)
     named = _named(asked.call)
     covered = asked.grant.approval.property_ids
     if any(one not in covered for one in named):
-        return failed("None of the included property id's match the access_token user's property id")
+        return failed(ELSEWHERE)
     if method.one_property and not named and len(covered) > 1:
-        return failed('Please specify "propertyID" parameter for this call')
+        return failed(UNNAMED)
+    meant = named or list(covered)
+    gone = [one for one in meant if one in asked.model.hotels and asked.model.hotels[one].closed]
+    if gone and (method.scope or method.one_property):
+        return closed(gone)
     return method.run(asked)
 
 

@@ -152,6 +152,8 @@ def replacement(rule: Rule) -> Answer:
         case "rate_limited":
             headers = {"Retry-After": rule.retry_after} if rule.retry_after is not None else {}
             answer = Answer(rule.status, b'{"message": "Too many requests"}', answers.JSON, headers)
+        case "refused":
+            answer = answers.REFUSALS[rule.face]
         case "success_false":
             answer = answers.failed(rule.message)
         case "oversized":

@@ -19,12 +19,16 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Hotel:
-    """One property. Hotels with the same ``group`` belong to one group account (an *association* in token answers)."""
+    """One property. Hotels with the same ``group`` belong to one group account (an *association* in token answers).
+
+    A ``closed`` one is no customer of the vendor any more: calls about it fail, its grants stay.
+    """
 
     property_id: str
     name: str
     user: User
     group: str | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
+from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
     AmbiguousProperty,
@@ -138,6 +139,7 @@ class FakeVault:
         self.proven = False
         self.failing: Error | None = None
         self.calls: list[tuple[int, str, str, int]] = []
+        self.heeded: list[tuple[str, str, str]] = []
         self.pending: dict[str, _Pending] = {}
         self.links: dict[str, _Pending] = {}
         self.exchanges: list[str] = []
@@ -181,6 +183,9 @@ class FakeVault:
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int, /) -> None:
         self.calls.append((token.generation, method, path, status))
+
+    def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str, /) -> None:
+        self.heeded.append((refusal.reason, method, path))
 
     @contextmanager
     def carrying(self, token: AccessToken, /) -> Iterator[None]:

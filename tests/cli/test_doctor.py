@@ -254,6 +254,26 @@ async def test_hotels_that_need_a_person(tmp_path: Path) -> None:
     assert levels(await hotels.need_a_person(subject(tmp_path, vault))) == [Level.OK]
 
 
+async def test_hotels_whose_calls_are_refused(tmp_path: Path) -> None:
+    """Connected, and yet something is missing: a warning each, over all pages; a hotel without one is none."""
+    vault = FakeVault()
+    scope = replace(ADA, problem="missing_scope", next_step="send the link")
+    vault.pages = [Page((ADA, scope), "more"), Page((scope,), None), Page((), None)]
+    found = await hotels.calls_refused(subject(tmp_path, vault))
+    assert levels(found) == [Level.WARNING] * 2
+    assert ("missing_scope" in found[0].what, found[0].mend) == (True, "send the link")
+    vault.pages = [Page((ADA,), None), Page((), None)]
+    assert levels(await hotels.calls_refused(subject(tmp_path, vault))) == [Level.OK]
+
+
+async def test_very_many_hotels_whose_calls_are_refused(tmp_path: Path) -> None:
+    """The newest are named; the rest would say the same."""
+    vault = FakeVault()
+    scope = replace(ADA, problem="missing_scope")
+    vault.pages = [Page((scope,) * 40, "more"), Page((scope,) * 40, "more"), Page((), None)]
+    assert len(await hotels.calls_refused(subject(tmp_path, vault))) == hotels.MOST
+
+
 async def test_a_broken_check_hides_nothing() -> None:
     """The checks after it still run."""
 

@@ -88,6 +88,10 @@ async def test_hang_ends_with_the_connection(sim: Driver) -> None:
         ({"kind": "empty"}, 200, b""),
         ({"kind": "body", "body": '{"access_token": 7}'}, 200, b'{"access_token": 7}'),
         ({"kind": "success_false", "message": "No."}, 200, b'{"success": false, "message": "No."}'),
+        ({"kind": "refused"}, 200, b"Scope required for this call was not granted"),
+        ({"kind": "refused", "face": "property_closed"}, 200, b"canceled: 100001"),
+        ({"kind": "refused", "face": "forbidden"}, 403, b"Forbidden"),
+        ({"kind": "refused", "face": "html"}, 403, b"<h1>403"),
         ({"kind": "rate_limited"}, 429, b"Too many"),
         ({"kind": "redirect", "status": 307}, 307, b""),
         ({"kind": "oversized", "size": 100_000}, 200, b"xxxx"),
@@ -298,6 +302,7 @@ def test_every_kind_parses(kind: str) -> None:
         ({"kind": "empty", "target": "token", "when": "later"}, "before or after"),
         ({"kind": "body", "target": "token", "body_base64": "!"}, "base64|padding"),
         ({"kind": "body", "target": "token", "headers": []}, "headers cannot be"),
+        ({"kind": "refused", "target": "any", "face": "odd"}, "unknown face 'odd'"),
     ],
 )
 def test_impossible_rules(content: object, words: str) -> None:

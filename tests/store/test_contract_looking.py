@@ -215,6 +215,71 @@ async def test_calls(bench: Bench) -> None:
     assert (await bench.look(grant.connection_id)).used_at == moment(20.0)
 
 
+# --- what a healthy hotel's calls run into
+
+SAID = {"method": "GET", "path": "/x", "said": "No."}
+
+
+async def test_a_problem_of_its_calls(bench: Bench) -> None:
+    """Shown with the connection, whose state stays; one line of history, and none more while it is shown."""
+    grant = await bench.connected()
+    for told in (True, False):
+        assert await bench.store.note_problem(grant.id, 1, "missing_scope", SAID) is told
+    found = await bench.look(grant.connection_id)
+    assert (found.state, found.problem) == (State.FRESH, "missing_scope")
+    (event, before) = await bench.store.events(grant.connection_id, limit=2)
+    assert (event.kind, event.actor, event.generation) == ("call_refused", "cloudbeds", 1)
+    assert event.data == {"reason": "missing_scope", "said": SAID}
+    assert before.kind == "proved"
+
+
+async def test_another_problem_of_its_calls(bench: Bench) -> None:
+    """The last one is shown."""
+    grant = await bench.connected()
+    for problem in ("missing_scope", "wrong_property", "missing_scope"):
+        assert await bench.store.note_problem(grant.id, 1, problem, SAID)
+        assert (await bench.look(grant.connection_id)).problem == problem
+
+
+async def test_how_long_a_problem_of_its_calls_stays(bench: Bench) -> None:
+    """A proof leaves it, the next pair clears it, and so does a new approval."""
+    grant = await bench.connected()
+    await bench.store.note_problem(grant.id, 1, "missing_scope", SAID)
+    await bench.store.confirm(grant.id, 1)
+    assert (await bench.look(grant.connection_id)).problem == "missing_scope"
+    fence = await bench.intent(grant)
+    await bench.store.commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3000.0)
+    assert (await bench.look(grant.connection_id)).problem is None
+    await bench.store.note_problem(grant.id, 2, "missing_scope", SAID)
+    await bench.connected(pair("new"), connection_id=grant.connection_id)
+    assert (await bench.look(grant.connection_id)).problem is None
+
+
+async def test_where_no_problem_of_its_calls_is_kept(bench: Bench, clock: HandClock) -> None:
+    """Not of an older token, of a grant that is not in use, or over the problem of a state that is worse."""
+    made = await many(bench, clock)
+    waiting = await bench.approved(pair("w", property_ids=("9999",)))
+    for name, grant in {**made, "waiting": waiting}.items():
+        expected = name in {"fresh", "stale"}
+        before = await bench.look(grant.connection_id)
+        assert not await bench.store.note_problem(grant.id, 7, "forbidden", SAID)
+        assert await bench.store.note_problem(grant.id, 1, "forbidden", SAID) is expected, name
+        after = await bench.look(grant.connection_id)
+        assert (after.state, after.problem) == (before.state, "forbidden" if expected else before.problem), name
+    assert not await bench.store.note_problem("gra_nobody", 1, "forbidden", SAID)
+
+
+async def test_an_approval_that_works_has_no_problem(bench: Bench, clock: HandClock) -> None:
+    """What stood in its way while it waited is over when it is seen to work."""
+    waiting = await bench.approved()
+    await bench.store.settle(await bench.intent(waiting), Attempt.UNSENT, hold=20.0)
+    assert (await bench.look(waiting.connection_id)).problem == "nothing_sent"
+    assert await bench.store.promote(waiting.connection_id, waiting.id, None, ())
+    await bench.store.confirm(waiting.id, 1)
+    found = await bench.look(waiting.connection_id)
+    assert (found.state, found.problem) == (State.FRESH, None)
+
+
 # --- leaving
 
 

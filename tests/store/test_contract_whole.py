@@ -48,6 +48,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "commit_pair": lambda store: store.commit_pair(fence, SENT, pair(2), stale_after=9.0),
         "confirm": lambda store: store.confirm(one.id, fence.generation),
         "count_refusal": lambda store: store.count_refusal(fence, "revoked", interval=60.0),
+        "note_problem": lambda store: store.note_problem(one.id, fence.generation, "missing_scope", {}),
         "record_calls": lambda store: store.record_calls(calls),
         "open_circuit": lambda store: store.open_circuit("default", "f1", trial_after=60.0),
         "close_circuit": lambda store: store.close_circuit("default", "f1"),

@@ -240,6 +240,12 @@ class Twins(RuleBasedStateMachine):
         fence = self._fence(back)
         self.both(lambda store: store.count_refusal(fence, reason, interval=interval))
 
+    @precondition(lambda self: self.grants)
+    @rule(at=small, older=st.sampled_from([0, 0, 1]), problem=st.sampled_from(["missing_scope", "forbidden"]))
+    def call_is_refused(self, at: int, older: int, problem: str) -> None:
+        row = self.stores.row(self._grant(at))
+        self.both(lambda store: store.note_problem(row.id, row.generation - older, problem, {"path": "/a"}))
+
     def _fence(self, back: int) -> Fence:
         return self.fences[-1 - back % len(self.fences)]
 

@@ -32,6 +32,7 @@ from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.disconnect import Disconnecter
 from cloudbeds_auth.vault.flight import Served
+from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
@@ -131,6 +132,7 @@ class Process:
     circuits: Circuits
     authorizer: Authorizer
     calls: CallRecorder
+    health: Health
     disconnecter: Disconnecter
     look: Look
     driver: FailingDriver
@@ -148,6 +150,7 @@ class Process:
         """Let everything that runs end."""
         await self.authorizer.drain()
         await self.access.drain()
+        await self.health.drain()
         await self.refresher.flights.drain()
 
 
@@ -166,6 +169,7 @@ def wire(world: World, driver: FailingDriver) -> Process:
         circuits=circuits,
         authorizer=Authorizer(world, circuits, candidates),
         calls=CallRecorder(world),
+        health=Health(world, access, refresher),
         disconnecter=Disconnecter(world, access),
         look=Look(world, circuits),
         driver=driver,

@@ -10,7 +10,7 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from cloudbeds_auth.app.permits import Permit, need
-from cloudbeds_auth.app.relaying import Call, read_all
+from cloudbeds_auth.app.relaying import Call, glance_at, read_all
 from cloudbeds_auth.app.shapes import (
     AccessTokenShape,
     AuthorizationShape,
@@ -152,7 +152,11 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
     )
     relayed = await permit.relay.call(connection_id, call)
     headers = policy.response_headers(relayed.answer.headers)
-    answer = VendorAnswer(await read_all(relayed.answer, LARGEST_USERINFO), relayed.answer.status)
+    glance = glance_at(relayed.answer)
+    body = await read_all(relayed.answer, LARGEST_USERINFO)
+    glance.see(body)
+    permit.relay.heed(call, relayed, glance.refusal())
+    answer = VendorAnswer(body, relayed.answer.status)
     answer.raw_headers = [
         *((name, value) for name, value in headers if name != b"content-length"),
         (b"content-length", str(len(answer.body)).encode()),

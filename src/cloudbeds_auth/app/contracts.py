@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
+from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
@@ -77,6 +78,10 @@ class Vault(Protocol):
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int, /) -> None:
         """One sending of this token, for the history; `status` 0: no answer came."""
+        ...
+
+    def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str, /) -> None:
+        """An answer to a call with this token refused it: the connection's health learns from that."""
         ...
 
     def carrying(self, token: AccessToken, /) -> AbstractContextManager[None]:

@@ -16,10 +16,11 @@ from cloudbeds_auth.app.body import Body, ClientGone
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.app.problems import Unexpected, send_problem
-from cloudbeds_auth.app.relaying import Call, Relay
+from cloudbeds_auth.app.relaying import Call, Relay, glance_at
 from cloudbeds_auth.core import relay as policy
 from cloudbeds_auth.core.callers import Caller, may
 from cloudbeds_auth.core.callers import Scope as CallerScope
+from cloudbeds_auth.core.glance import Glance
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
 
@@ -82,9 +83,12 @@ class Proxy:
         begun = self._vault.clock.steady()
         relayed = await self._relay.call(connection_id, call)
         try:
-            complete = await self._pass_on(relayed.answer, body, send)
+            glance = glance_at(relayed.answer)
+            complete = await self._pass_on(relayed.answer, glance, body, send)
         finally:
             relayed.answer.close()
+        if complete:
+            self._relay.heed(call, relayed, glance.refusal())
         self._vault.observer.happened(
             "proxied",
             connection_id=connection_id,
@@ -96,12 +100,14 @@ class Proxy:
             seconds=self._vault.clock.steady() - begun,
         )
 
-    async def _pass_on(self, answer: UpstreamAnswer, body: Body, send: Send) -> bool:
+    async def _pass_on(self, answer: UpstreamAnswer, glance: Glance, body: Body, send: Send) -> bool:
         """Head and body as they come; False when the body broke off, which the caller sees as a cut connection."""
         headers = [*policy.response_headers(answer.headers), *VENDOR]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         try:
             async for chunk in answer.chunks():
+                if glance.looking:
+                    glance.see(chunk)
                 async with asyncio.timeout(WRITE_STALLED):
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (Lost, TimeoutError):

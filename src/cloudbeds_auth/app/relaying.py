@@ -10,8 +10,10 @@ from typing import NoReturn
 
 from cloudbeds_auth.app.body import Body
 from cloudbeds_auth.app.contracts import Vault
+from cloudbeds_auth.core.glance import Glance
 from cloudbeds_auth.core.heal import Answered, Fetch, heal
 from cloudbeds_auth.core.nouns import AccessToken
+from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.errors import BodyNotReplayable, OutcomeUnknown, UpstreamFailed
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.upstream import Lost, Unsent, Upstream, UpstreamAnswer
@@ -45,10 +47,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Relayed:
-    """The answer to pass on, to be closed by whoever asked; `sends` counts the requests that were made for it."""
+    """The answer to pass on, to be closed by whoever asked; `sends` counts the requests that were made for it, the last
+    one with `token`.
+    """
 
     answer: UpstreamAnswer
     sends: int
+    token: AccessToken
 
 
 class Verdicts:
@@ -90,6 +95,7 @@ class Relay:
         flow = heal()
         step = next(flow)
         answer: UpstreamAnswer | None = None
+        token: AccessToken | None = None
         sends = 0
         try:
             while True:
@@ -102,15 +108,22 @@ class Relay:
                     answer.close()
                     answer = None
                 sends += 1
-                answer = await self._send(connection_id, step.token, call)
+                token = step.token
+                answer = await self._send(connection_id, token, call)
                 step = flow.send(Answered(answer.status))
         except StopIteration:
             assert answer is not None  # noqa: S101 - the generator ends after an answer only
-            return Relayed(answer, sends)
+            assert token is not None  # noqa: S101
+            return Relayed(answer, sends, token)
         except BaseException:
             if answer is not None:
                 answer.close()
             raise
+
+    def heed(self, call: Call, relayed: Relayed, refusal: Refusal | None) -> None:
+        """What the answer refused, if anything, for the connection's health."""
+        if refusal is not None:
+            self._vault.heed(relayed.token, refusal, call.method, call.path)
 
     async def _token(self, connection_id: str, call: Call, rejected: AccessToken | None) -> AccessToken:
         """The next token to try; the rejected one itself when the endpoint is what refuses."""
@@ -153,6 +166,16 @@ class Relay:
         raise OutcomeUnknown(
             f"the {call.method} was sent and no usable answer came ({why})", connection_id=connection_id
         ) from cause
+
+
+def glance_at(answer: UpstreamAnswer) -> Glance:
+    """A look at the answer, begun with its head."""
+    found = {b"content-type": "", b"content-encoding": "", b"content-length": ""}
+    for name, value in answer.headers:
+        known = name.lower()
+        if known in found:
+            found[known] = value.decode("latin-1")
+    return Glance(answer.status, *found.values())
 
 
 async def read_all(answer: UpstreamAnswer, limit: int) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 from urllib.parse import urljoin
 
+from cloudbeds_auth.core.glance import Glance
 from cloudbeds_auth.core.heal import Answered, Fetch, heal
 from cloudbeds_auth.core.nouns import AccessToken
+from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.core.returns import origin_of
 from cloudbeds_auth.errors import ForeignOrigin
 from cloudbeds_auth.settings import Settings
@@ -44,6 +46,13 @@ def healed(fetch: Callable[[AccessToken | None], AccessToken], send: Callable[[A
     with suppress(StopIteration):
         while True:
             step = flow.send(fetch(step.rejected) if isinstance(step, Fetch) else Answered(send(step.token)))
+
+
+def look_at(status: int, headers: Mapping[str, str], body: bytes) -> Refusal | None:
+    """What an answer refuses whose body was read and unpacked already; `headers` are found whatever their case."""
+    glance = Glance(status, headers.get("Content-Type") or "")
+    glance.see(body)
+    return glance.refusal()
 
 
 def must_be_ours(url: str, base_url: str) -> None:

@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib.lending import Vault, healed, missing, must_be_ours, must_stay_ours
+from cloudbeds_auth.contrib.lending import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
 from cloudbeds_auth.core.nouns import AccessToken
+from cloudbeds_auth.core.parsing import is_json
 from cloudbeds_auth.errors import BodyNotReplayable
 from cloudbeds_auth.wire.auth import Lender
 
@@ -85,10 +86,19 @@ class _Sent:
 
         try:
             healed(fetch, send)
+            self._look_at(last, streamed=bool(sending.get("stream")))
         except BaseException:
             last.close()
             raise
         return last
+
+    def _look_at(self, answer: Response, *, streamed: bool) -> None:
+        """Whether it refuses, where requests is about to read the body anyway; a streamed one is the caller's alone."""
+        if streamed or not is_json(answer.headers.get("Content-Type") or ""):
+            return
+        refusal = look_at(answer.status_code, answer.headers, answer.content)
+        if refusal is not None:
+            self._lender.heed(self.token, refusal, answer.request.method or "", urlsplit(answer.request.url or "").path)
 
     def _again(self, refused: Response, token: AccessToken, sending: dict[str, Any]) -> Response:
         request = refused.request

@@ -11,13 +11,14 @@ request at the moment it is sent. Neither is imported here.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib.lending import Vault, healed, missing, must_be_ours, must_stay_ours
+from cloudbeds_auth.contrib.lending import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.parsing import Unreadable, one_line, read_object, says_false
 from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest
@@ -111,6 +112,7 @@ class _Lent:
                 answer.read()  # to its end, so that the connection can be used again
             headers = {**plain, "Authorization": f"Bearer {token.reveal()}"}  # a new one each: the package changes it
             answer = call(method, url, headers, body, post_params, _request_timeout)
+            answer.lent = _Sent(token, method, path)  # what `response_deserialize` is given has no other trace of it
             self._lender.note(token, method, path, answer.status)
             return int(answer.status)
 
@@ -125,11 +127,28 @@ class _Lent:
 
     def response_deserialize(self, response_data: Any, response_types_map: Any = None) -> Any:
         """The package's, unless the answer is a failure that it would take for a success."""
+        self._look_at(response_data)
         if self._raise_on_failure and 200 <= response_data.status <= 299:
             words = _failure(response_data)
             if words is not None:
                 raise self._package.ApiException(status=response_data.status, reason=words, http_resp=response_data)
         return super().response_deserialize(response_data, response_types_map)  # type: ignore[misc]
+
+    def _look_at(self, answer: Any) -> None:
+        """Whether the body that the package has read refuses; one handed over unread is the caller's alone."""
+        sent = getattr(answer, "lent", None)
+        refusal = look_at(answer.status, answer.headers, answer.data or b"")
+        if refusal is not None and isinstance(sent, _Sent):
+            self._lender.heed(sent.token, refusal, sent.method, sent.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """How an answer was asked for."""
+
+    token: AccessToken
+    method: str
+    path: str
 
 
 def _configured(package: ModuleType, given: Any, base_url: str) -> Any:

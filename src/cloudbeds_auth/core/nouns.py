@@ -108,7 +108,8 @@ class Grant:
 
     `valid_for`: seconds the access token still has; `held_back`: seconds until the next attempt is allowed;
     `intent_age`: seconds since an attempt was begun whose outcome is unknown (None: none pending);
-    `refused_ago`: seconds since a whole pass was first refused.
+    `refused_ago`: seconds since a whole pass was first refused, or `/userinfo` first named a dead grant; `refused_as`:
+    with which reason.
     """
 
     id: str
@@ -133,6 +134,7 @@ class Grant:
     attempts: int = 0
     refusals: int = 0
     refused_ago: float | None = None
+    refused_as: str | None = None
     reauth: str | None = None
     latched: bool = False
 

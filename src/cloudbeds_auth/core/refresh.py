@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from enum import Enum
 
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Role, StoredToken
+from cloudbeds_auth.core.refusals import REVOKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def decide(row: Grant | None, ask: Ask, timing: Timing) -> Next:
         return Next.MARKED
     if row.held_back > 0:
         return Next.HELD_BACK
-    if row.valid_for > 0 and (row.kept or ask.rejected is not None or unresolved(row, timing)):
+    doubted = ask.rejected is not None or unresolved(row, timing) or suspected(row, ask)
+    if row.valid_for > 0 and (row.kept or doubted):
         return Next.PROBE
     return Next.SEND
 
@@ -109,6 +111,14 @@ def reference(ask: Ask) -> int:
 def unresolved(row: Grant, timing: Timing) -> bool:
     """Whether an attempt is pending whose outcome is unknown and recent enough to matter."""
     return row.intent_age is not None and row.intent_age < timing.unresolved
+
+
+def suspected(row: Grant, ask: Ask) -> bool:
+    """Whether `/userinfo` named a dead grant once: it is asked again, and no refresh token spent on it meanwhile.
+
+    `revoked` may as well have been a refused pass; then the next pass decides. An operator's refresh is always sent.
+    """
+    return row.refused_as is not None and row.refused_as != REVOKED and not ask.operator
 
 
 def servable(row: Grant, ask: Ask) -> bool:

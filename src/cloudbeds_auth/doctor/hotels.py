@@ -10,7 +10,9 @@ from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok
 from cloudbeds_auth.doctor.subject import Subject
 
 NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
+HEALTHY = (State.FRESH, State.STALE)
 MOST = 50
+PAGE, MOST_PAGES = 200, 50
 
 
 async def need_a_person(subject: Subject) -> Sequence[Finding]:
@@ -25,10 +27,25 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
     return found or ok("no hotel needs a person")
 
 
-def _finding(one: Connection) -> Finding:
+def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
     named = f"{one.id} ({', '.join(one.property_ids)})" if one.property_ids else one.id
     why = f"{named}: {LABELS[one.state]}" + (f": {one.problem}" if one.problem else "")
-    return Finding(Level.PROBLEM, why, one.next_step or one.connect_url or f"cloudbeds-auth connections show {one.id}")
+    return Finding(level, why, one.next_step or one.connect_url or f"cloudbeds-auth connections show {one.id}")
 
 
-CHECKS = (Check("hotels", need_a_person, needs_vault=True),)
+async def calls_refused(subject: Subject) -> Sequence[Finding]:
+    """Connected hotels whose calls run into what they did not allow; of very many, the newest."""
+    assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
+    found: list[Finding] = []
+    for state in HEALTHY:
+        cursor: str | None = None
+        for _ in range(MOST_PAGES):
+            page = await subject.vault.connections(state=state.value, limit=PAGE, cursor=cursor)
+            found += [_finding(one, Level.WARNING) for one in page.connections if one.problem]
+            cursor = page.next
+            if cursor is None or len(found) >= MOST:
+                break
+    return found[:MOST] or ok("no calls are refused for their scope or property")
+
+
+CHECKS = (Check("hotels", need_a_person, needs_vault=True), Check("calls", calls_refused, needs_vault=True))

@@ -59,6 +59,10 @@ ENDINGS = {
 """What the history calls each, and where it leads in the table of states."""
 
 
+CALL_REFUSED = "call_refused"
+"""What the history calls a call that Cloudbeds refused although the token works; it leads nowhere in that table."""
+
+
 class Counted(Enum):
     """What a refused pass meant."""
 
@@ -180,6 +184,14 @@ class GrantStore(Protocol):
 
     async def count_refusal(self, fence: Fence, reason: str, *, interval: float) -> Counted:
         """A whole pass was refused: count it; the second, `interval` later, marks the grant (rule 12)."""
+        ...
+
+    async def note_problem(self, grant_id: str, generation: int, problem: str, said: Mapping[str, str]) -> bool:
+        """The hotel is connected and its calls run into something: `problem` is shown, and the history has a line.
+
+        False, and nothing changes: it is shown already, or the grant is not in use, not healthy, or of a newer
+        generation. The next pair clears it.
+        """
         ...
 
     async def record_calls(self, calls: Sequence[Calls]) -> None:

@@ -23,6 +23,14 @@ NEXT_STEPS = {
 }
 # What is never stored: why a connection looks like this while nothing is wrong with the hotel.
 PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
+# What a healthy hotel's calls run into (`core.refusals`), and what mends it.
+CALLS_REFUSED = {
+    "missing_scope": "ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link",
+    "property_unnamed": "name the property with each call: this approval covers several",
+    "wrong_property": "correct the property id of the calls, or connect that hotel: this approval does not cover it",
+    "property_closed": "the property is closed at Cloudbeds: stop calling for it",
+    "forbidden": "the history names the call: its scope or its property is not part of this approval",
+}
 NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
 MOST_LISTED = 200
 
@@ -90,7 +98,7 @@ class Look:
 
     def _looks(self, found: Connection, circuit_open: bool) -> Connection:
         state = seen(found.state, stale=False, circuit_open=circuit_open, read_only=self._world.store.read_only)
-        step = NEXT_STEPS.get(state)
+        step = NEXT_STEPS.get(state) or CALLS_REFUSED.get(found.problem or "")
         app = self._world.apps.get(found.app)
         if state is State.DISCONNECTED and app is not None and app.level == "property":
             step = NO_APP_STATE

@@ -15,8 +15,8 @@ from enum import Enum
 
 from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, Unissued
 from cloudbeds_auth.core.nouns import Fence, Grant
-from cloudbeds_auth.core.refresh import Ask, Next, backoff, candidates, decide, servable, unresolved
-from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Proof
+from cloudbeds_auth.core.refresh import Ask, Next, backoff, candidates, decide, servable, suspected, unresolved
+from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken, Proof
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
@@ -36,8 +36,6 @@ from cloudbeds_auth.vault.commit import Committer, InHand
 from cloudbeds_auth.vault.flight import Flight, Flights, GrantSuperseded, Served
 from cloudbeds_auth.vault.lease import Lease, Leases
 from cloudbeds_auth.vault.world import World
-
-REVOKED = "revoked"  # the reason people read when every stored refresh token was refused
 
 
 class Turn(Enum):
@@ -169,7 +167,7 @@ class Refresher:
         match verdict:
             case Proof():
                 await self._committer.confirm(row)
-                if key or ask.rejected is not None or unresolved(row, self._world.timing):
+                if key or ask.rejected is not None or unresolved(row, self._world.timing) or suspected(row, ask):
                     return Served(row, asked)
                 return await self._send(at, replace(row, tokens=row.tokens[-1:]))
             case DeadToken():

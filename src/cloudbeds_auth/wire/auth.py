@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx2
 
+from cloudbeds_auth.core.glance import Glance
 from cloudbeds_auth.core.heal import Answered, Fetch, Send, heal
 from cloudbeds_auth.core.nouns import AccessToken
+from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.errors import BodyNotReplayable, ForeignOrigin
 
 SENT = "cloudbeds_auth.sent"  # marks a request that was answered once
@@ -23,13 +26,14 @@ ANSWERED = "receive_response_headers.complete"
 class Lender:
     """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
 
-    `carrying` is entered while a body that cannot be sent again is under way.
+    `carrying` is entered while a body that cannot be sent again is under way. `heed` is told what an answer refused.
     """
 
     fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
     fetch_blocking: Callable[[AccessToken | None], AccessToken]
     note: Callable[[AccessToken, str, str, int], None]
     carrying: Callable[[AccessToken], AbstractContextManager[None]] = lambda token: nullcontext()
+    heed: Callable[[AccessToken, Refusal, str, str], None] = lambda *refused: None
 
 
 class CloudbedsAuth(httpx2.Auth):
@@ -113,7 +117,72 @@ class CloudbedsAuth(httpx2.Auth):
         for hop in (*response.history, response):  # a transport that tells `_Watch` nothing
             self._must_be_ours(hop.request)
         self._lender.note(step.token, request.method, request.url.path, response.status_code)
+        self._look_at(step.token, request, response)
         return Answered(response.status_code)
+
+    def _look_at(self, token: AccessToken, request: httpx2.Request, response: httpx2.Response) -> None:
+        """While the body is read by whoever reads it, if it may be a refusal; a body that is in memory, now."""
+        headers = response.headers
+        glance = Glance(
+            response.status_code,
+            headers.get("content-type", ""),
+            headers.get("content-encoding", ""),
+            headers.get("content-length", ""),
+        )
+        if glance.looking:
+            told = partial(self._told, glance, token, request.method, request.url.path)
+            awaited = isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = (_SeenLater if awaited else _Seen)(response.stream, glance, told)
+
+    def _told(self, glance: Glance, token: AccessToken, method: str, path: str) -> None:
+        refusal = glance.refusal()
+        if refusal is not None:
+            self._lender.heed(token, refusal, method, path)
+
+
+@dataclass(slots=True)
+class _OnItsWay:
+    """An answer's bytes as they come, seen on their way; `told` once the last one has passed."""
+
+    stream: Any
+    glance: Glance
+    told: Callable[[], None]
+
+    @property
+    def elapsed(self) -> Any:
+        """What httpx2 asks its own stream for."""
+        return self.stream.elapsed
+
+
+class _Seen(_OnItsWay, httpx2.SyncByteStream):
+    """For `httpx2.Client`."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self.stream:
+            self.glance.see(part)
+            yield part
+        self.told()
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+class _SeenLater(_OnItsWay, httpx2.AsyncByteStream):
+    """For `httpx2.AsyncClient`."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = self.stream.__aiter__()
+        try:
+            async for part in parts:
+                self.glance.see(part)
+                yield part
+        finally:
+            if isinstance(parts, AsyncGenerator):
+                await parts.aclose()
+        self.told()
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
 
 
 class _Watch:

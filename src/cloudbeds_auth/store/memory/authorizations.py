@@ -126,7 +126,7 @@ class Authorizations(Shelf):
             if other.ordinal < row.ordinal and other.role in {Role.ACTIVE, Role.CANDIDATE}:
                 self._supersede(now, other, "a newer approval")
         row.state = move(row.state, Event.PROMOTED)
-        row.role, row.user = Role.ACTIVE, user
+        row.role, row.user, row.problem = Role.ACTIVE, user, None
         row.property_ids = tuple(dict.fromkeys((*row.property_ids, *property_ids)))
         set_due(row, now)
         connection.active_grant = grant_id

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.upkeep import PROVED_AGAIN
-from cloudbeds_auth.ports.store import ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.memory.rows import GrantRow, Shelf, grant_of, left, set_due, set_due_in
 
 
@@ -117,7 +117,9 @@ class Grants(Shelf):
         news = not row.proven or row.state is not before
         row.tokens = row.tokens[-1:]
         row.proven = True
+        of_its_calls = row.problem if before is State.FRESH else None  # a proof says nothing of it
         row.no_refusals()
+        row.problem = of_its_calls
         if row.state is not before or row.kind is CredentialKind.API_KEY:  # out of a backoff or a mark; a key was used
             set_due(row, now, after=PROVED_AGAIN)
         if news:
@@ -155,6 +157,18 @@ class Grants(Shelf):
         row.state = move(row.state, Event.PASS_REFUSED)
         row.not_before, row.problem = until, reason
         row.no_intent()
+
+    async def note_problem(self, grant_id: str, generation: int, problem: str, said: Mapping[str, str]) -> bool:
+        """See ports.store."""
+        now = self._write()
+        row = self._locked(now, grant_id)
+        if row is None or row.generation != generation or row.role is not Role.ACTIVE or row.state is not State.FRESH:
+            return False
+        if row.problem == problem:
+            return False
+        row.problem = problem
+        self._tell(now, row, CALL_REFUSED, actor="cloudbeds", reason=problem, said=dict(said))
+        return True
 
     async def record_calls(self, calls: Sequence[Calls]) -> None:
         """See ports.store."""

@@ -248,6 +248,7 @@ def grant_of(row: GrantRow, now: Instant) -> Grant:
         attempts=row.attempts,
         refusals=row.refusals if same_clock else 0,
         refused_ago=ago(row.first_refused, clock, now) if same_clock else None,
+        refused_as=row.first_reason if same_clock else None,
         reauth=row.reauth,
         latched=row.latched,
     )

@@ -12,7 +12,7 @@ from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, 
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import PROVED_AGAIN
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.ports.store import ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, left, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in
@@ -219,6 +219,20 @@ def count_refusal(now: Instant, fence: Fence, reason: str, interval: float) -> T
     yield from never_due(row["id"])
     yield from add_event(now, row, Event.REAUTHORIZATION_REQUIRED, reason=reason)
     return Counted.MARKED
+
+
+def note_problem(
+    now: Instant, grant_id: str, generation: int, problem: str, said: Mapping[str, str]
+) -> Transaction[bool]:
+    """What the calls of a healthy hotel run into; a state that is not healthy has a problem of its own."""
+    row = yield from locked(now, grant_id)
+    if row is None or row["generation"] != generation or row["role"] != Role.ACTIVE or row["state"] != State.FRESH:
+        return False
+    if row["problem"] == problem:
+        return False
+    yield from query("note_problem", grant_id=grant_id, generation=generation, problem=problem)
+    yield from add_event(now, row, CALL_REFUSED, actor="cloudbeds", reason=problem, said=dict(said))
+    return True
 
 
 def record_calls(now: Instant, calls: Sequence[Calls]) -> Transaction[None]:

@@ -145,6 +145,10 @@ class SqlStore:
         """See ports.store."""
         return await self._write(lambda now: grants.count_refusal(now, fence, reason, interval))
 
+    async def note_problem(self, grant_id: str, generation: int, problem: str, said: Mapping[str, str]) -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: grants.note_problem(now, grant_id, generation, problem, said))
+
     async def record_calls(self, calls: Sequence[Calls]) -> None:
         """See ports.store."""
         await self._write(lambda now: grants.record_calls(now, calls))

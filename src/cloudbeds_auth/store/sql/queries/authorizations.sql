@@ -73,7 +73,9 @@ SELECT * FROM grants WHERE connection_id = :connection_id AND role = 'candidate'
 UPDATE grants SET role = :role, state = :state WHERE id = :grant_id
 
 -- name: set_identity
-UPDATE grants SET user_id = :user_id, user_name = :user_name, user_email = :user_email, property_ids = :property_ids
+-- It was seen to work: what was in the way before is over.
+UPDATE grants SET user_id = :user_id, user_name = :user_name, user_email = :user_email, property_ids = :property_ids,
+    problem = NULL
 WHERE id = :grant_id
 
 -- name: move_pointer

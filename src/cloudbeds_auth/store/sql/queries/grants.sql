@@ -58,9 +58,13 @@ DELETE FROM tokens WHERE grant_id = :grant_id
 -- name: add_token
 INSERT INTO tokens (grant_id, position, generation, sealed) VALUES (:grant_id, :position, :generation, :sealed)
 
+-- name: note_problem
+UPDATE grants SET problem = :problem WHERE id = :grant_id AND generation = :generation AND state = 'fresh'
+
 -- name: confirm
-UPDATE grants SET proven = 1, refusals = 0, first_refused = NULL, first_reason = NULL, reauth = NULL, problem = NULL,
-    attempts = 0, state = :state
+-- A problem that is kept while the state is fresh is of the hotel's calls (note_problem): a proof says nothing of it.
+UPDATE grants SET proven = 1, refusals = 0, first_refused = NULL, first_reason = NULL, reauth = NULL,
+    attempts = 0, state = :state, problem = CASE WHEN state = 'fresh' THEN problem END
 WHERE id = :grant_id AND generation = :generation
 
 -- name: count_first
