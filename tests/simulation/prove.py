@@ -41,6 +41,7 @@ class Run:
     file: Path | None
     console: Console
     do: Callable[[Task], Outcome] = do
+    stopping: bool = False
     _saved: float = field(default_factory=time.monotonic)
     _seconds_before: float = 0.0
     _began: float = field(default_factory=time.monotonic)
@@ -60,6 +61,13 @@ class Run:
                     shown.failed(failure)
                 shown.moved()
                 self.save(at_once=bool(outcome.failures))
+                if self.stopping:
+                    raise KeyboardInterrupt
+
+    def interrupt(self, *_: object) -> NoReturn:
+        """End at once, or after what runs now: raised inside a finalizer, an exception is swallowed by Python."""
+        self.stopping = True
+        raise KeyboardInterrupt
 
     def save(self, *, at_once: bool) -> None:
         """Keep the record, now and then or now."""
@@ -152,23 +160,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     record.commands.append(command(asked))
-    signal.signal(signal.SIGTERM, _interrupt)
     run = Run(record, asked.workers, asked.resume, Console(stderr=True))
+    former = [(one, signal.signal(one, run.interrupt)) for one in (signal.SIGINT, signal.SIGTERM)]
     ended = 0
     try:
         work(run, asked)
     except KeyboardInterrupt:
         ended = INTERRUPTED
+    for one, handler in former:
+        signal.signal(one, handler)
     run.save(at_once=True)
     text = page([record], [])
     print(text)
     if asked.report:
         asked.report.write_text(text, "utf-8")
     return 1 if record.failures else ended
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
