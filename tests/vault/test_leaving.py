@@ -103,6 +103,19 @@ async def test_a_token_that_died_early_is_renewed_to_say_goodbye(stage: Stage) -
     assert await gone(stage, grant)
 
 
+async def test_tokens_that_die_one_after_another_are_not_renewed_for_ever(stage: Stage) -> None:
+    """Three sends, as for any call: then it is said that the vendor was not told, and nothing is forgotten."""
+    grant = await stage.connected()
+    stage.vendor.refuses = {"A-1", "A-2", "A-3"}
+    for name in stage.vendor.refuses:
+        stage.vendor.thinks(name, DeadToken())
+    stage.endpoint.will(issued(2), issued(3), issued(4))
+    with pytest.raises(TokenEndpointUnavailable):
+        await leave(stage, grant)
+    assert [token for token, _ in stage.vendor.disabled] == ["A-1", "A-2", "A-3"]
+    assert await stage.tokens(grant.id) != []
+
+
 SEVERAL = ("1000", "1001", "1002")
 
 
