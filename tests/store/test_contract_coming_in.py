@@ -190,6 +190,24 @@ async def test_its_home_is_the_one_connection_that_covers_it(bench: Bench) -> No
     assert (await bench.approved(pair(7))).connection_id not in {first.connection_id, second.connection_id}
 
 
+async def test_a_hotel_that_approves_twice_before_the_first_is_proven(bench: Bench) -> None:
+    """One connection: as nothing was ever proven, the newest candidate says which property it is, also when dropped."""
+    first = await bench.approved(pair(1, property_ids=("1000",)))
+    second = await bench.approved(pair(2, property_ids=("1000",)))
+    assert second.connection_id == first.connection_id
+    await bench.store.drop_candidate(second.id, "refused twice")
+    assert (await bench.approved(pair(5, property_ids=("1000",)))).connection_id == first.connection_id
+    assert (await bench.approved(pair(3, property_ids=("1000",)), app="other")).connection_id != first.connection_id
+    assert (await bench.approved(pair(4, property_ids=("1001",)))).connection_id != first.connection_id
+
+
+async def test_a_candidate_says_nothing_where_something_was_proven(bench: Bench) -> None:
+    """Another hotel approved by this one's link: that hotel's own approval does not follow it there."""
+    first = await bench.connected(pair(1, property_ids=("1000",)))
+    await bench.approved(pair(2, property_ids=("1001",)), connection_id=first.connection_id)
+    assert (await bench.approved(pair(3, property_ids=("1001",)))).connection_id != first.connection_id
+
+
 async def test_generations_grow_over_the_whole_connection(bench: Bench) -> None:
     """A rejected generation never means another grant's."""
     first = await bench.connected(pair(1, property_ids=("1000",)))

@@ -26,11 +26,14 @@ HEALED_WITHIN = 20  # looks of twenty seconds: the lease, the backoff's cap, the
 
 @dataclass
 class Known:
-    """What a bystander knows of one hotel. `calm`: nothing went wrong since it was last seen to be served."""
+    """What a bystander knows of one hotel. `proven`: one of its approvals was seen to work. `calm`: nothing went wrong
+    since it was last seen to be served.
+    """
 
     connection: str | None = None
     connected: bool = False
     disconnected: bool = False
+    proven: bool = False
     generation: int = 0
     calm: bool = True
     last: AccessToken | None = None
@@ -67,6 +70,11 @@ class Bystander(RuleBasedStateMachine):
         grant, known = self.house.cloud.received.get(hotel), self.known[hotel]
         return known.connected and not known.disconnected and grant is not None and not grant.rotation.revoked
 
+    def left(self, hotel: str) -> bool:
+        """Whether an operator said goodbye, or the hotel took its approval back before that was seen to work."""
+        known = self.known[hotel]
+        return known.disconnected or not (known.proven or self.lives(hotel))
+
     def served_without_doubt(self, hotel: str) -> bool:
         """Whether there is no excuse."""
         return self.lives(hotel) and self.known[hotel].calm and self.our_secret_is_good()
@@ -87,7 +95,7 @@ class Bystander(RuleBasedStateMachine):
             case ReauthorizationRequired():
                 assert not self.lives(hotel), "asked to reconnect, and the vendor accepts what we hold"
             case ConnectionDisconnected():
-                assert self.known[hotel].disconnected
+                assert self.left(hotel)
             case ClientRefused():
                 assert not self.our_secret_is_good()
             case _:
@@ -110,9 +118,9 @@ class Bystander(RuleBasedStateMachine):
         if seen.connected_at is not None and await vault._engine.world.store.candidate(known.connection) is None:
             assert (seen.generation or 0) >= known.generation, "generations never fall"
             known.generation = seen.generation or 0
-        assert seen.property_ids == (hotel,)
+        known.proven = seen.connected_at is not None
         if seen.state is State.DISCONNECTED:
-            assert known.disconnected
+            assert self.left(hotel)
         elif seen.state is State.REAUTHORIZATION_REQUIRED:
             assert not self.lives(hotel), "reconnect is asked of a hotel whose tokens the vendor accepts"
             assert seen.problem
@@ -122,6 +130,10 @@ class Bystander(RuleBasedStateMachine):
             assert not self.faultless
         else:
             assert seen.state in BUSY
+        if seen.generation is None:
+            assert self.left(hotel), "nothing speaks for it any more"
+            return
+        assert seen.property_ids == (hotel,)
         story = told(await vault.events(known.connection, limit=200))
         assert story.generation == seen.generation
         if seen.state not in {State.CLIENT_REFUSED, State.STALE}:

@@ -233,8 +233,9 @@ async def test_a_connection_that_never_worked(stage: Stage) -> None:
     await stage.one.store.drop_candidate(grant.id, "refused twice")
     assert (await stage.one.look.connection(grant.connection_id)).state is State.DISCONNECTED
     await leave(stage, grant)
-    with pytest.raises(ConnectionDisconnected):
-        await stage.one.access.access_token(grant.connection_id)
+    for ask in (stage.one.access.access_token, stage.one.access.refresh_now):
+        with pytest.raises(ConnectionDisconnected):
+            await ask(grant.connection_id)
 
 
 async def test_it_waits_for_a_refresh_under_way(stage: Stage) -> None:

@@ -9,6 +9,7 @@ from tests.support.fakes import issued, pair
 from tests.support.hotels import BusyVendor, hotels, keep_up, limited, upkeep_of
 from tests.support.stage import SqliteDatabase, Stage
 
+from cloudbeds_auth.core.answers import Refused
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Role
 from cloudbeds_auth.core.refusals import DeadToken
@@ -157,6 +158,21 @@ async def test_a_candidate_that_was_left_behind(stage: Stage) -> None:
     await upkeep_of(stage.one).tick()
     assert (await stage.row(grant.id)).role is Role.ACTIVE
     assert (await stage.one.store.next_due() or 0) > 26 * DAY
+
+
+@pytest.mark.parametrize("token", ["lasts", "is over"])
+async def test_a_refused_grant_and_a_newer_approval(stage: Stage, token: str) -> None:
+    """The old grant is due and the vendor refuses it: the approval that waits is gone on with at once, also where a
+    wall clock that was set back would make it wait for an hour."""
+    (old,) = await hotels(stage, 1)
+    new = await stage.candidate(old.connection_id, pair(7, property_ids=old.property_ids))
+    await stage.clock.sleep(STALE if token == "lasts" else 3700.0)
+    stage.sql("UPDATE grants SET due_at = due_at + 7200 WHERE id = ?", new.id)
+    stage.vendor.thinks("A-0", DeadToken())
+    stage.endpoint.will(Refused("revoked"))
+    await upkeep_of(stage.one).tick()
+    assert (await stage.row(new.id)).role is Role.ACTIVE
+    assert (await stage.row(old.id)).role is Role.SUPERSEDED
 
 
 async def test_whoever_is_killed_while_sending(stage: Stage) -> None:

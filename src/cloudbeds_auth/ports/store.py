@@ -242,7 +242,8 @@ class AuthorizationStore(Protocol):
         self, authorization_id: str, connection_id: str, grant_id: str, pair: Pair, *, stale_after: float
     ) -> str:
         """Store a new grant as a candidate; the id of its connection: the authorization's own, else the one connection
-        of this app that covers one of its properties, else `connection_id`, made now.
+        of this app that covers one of its properties, as its grant in use says, or its newest where none was ever
+        proven; else `connection_id`, made now.
         """
         ...
 

@@ -92,7 +92,7 @@ class Access:
             await self._candidates.resume(connection_id)
             row = await self._world.store.current_grant(connection_id)
             if row is None:
-                raise UnknownConnection(connection_id=connection_id)
+                raise await self._nothing(connection_id)
             try:
                 served = await self._refresher.refresh(Ask(row.id, seen=row.generation, operator=True))
             except GrantSuperseded:
@@ -142,8 +142,7 @@ class Access:
         del self._looks[connection_id]
         row = await self._world.store.current_grant(connection_id)
         if row is None:
-            known = await self._world.store.connection(connection_id) is not None  # its only candidate was dropped
-            raise (ConnectionDisconnected if known else UnknownConnection)(connection_id=connection_id)
+            raise await self._nothing(connection_id)
         if row.role is Role.DISCONNECTED or row.role is Role.CANDIDATE or row.reauth:
             promoted = await self._candidates.resume(connection_id)
             row = promoted if promoted is not None else row
@@ -155,6 +154,11 @@ class Access:
                 f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=connection_id
             )
         return row
+
+    async def _nothing(self, connection_id: str) -> Error:
+        """No grant speaks for it: nobody knows it, or its only candidate was dropped."""
+        known = await self._world.store.connection(connection_id) is not None
+        return (ConnectionDisconnected if known else UnknownConnection)(connection_id=connection_id)
 
     def _generation(self, row: Grant, rejected: AccessToken | int | None) -> int | None:
         if isinstance(rejected, AccessToken):

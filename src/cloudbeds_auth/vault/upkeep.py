@@ -56,8 +56,6 @@ class Upkeep:
         """Whether it went as it should."""
         try:
             await self._look_after(grant_id)
-        except GrantSuperseded:
-            return True  # the newer one is due by itself
         except Exception as error:  # noqa: BLE001 - one grant never stops the others
             self._world.observer.happened("upkeep_failed", grant=grant_id, error=type(error).__name__)
             return False
@@ -75,7 +73,13 @@ class Upkeep:
     async def _refresh(self, row: Grant) -> None:
         """A new pair, or a proof; an API key has no pair to renew, so it is asked about as if it had been rejected."""
         rejected = row.generation if row.kind is CredentialKind.API_KEY else None
-        await self._refresher.refresh(Ask(row.id, seen=row.generation, rejected=rejected, patient=False))
+        try:
+            served = await self._refresher.refresh(Ask(row.id, seen=row.generation, rejected=rejected, patient=False))
+        except GrantSuperseded:
+            served = None
+        if served is None or (served.grant.generation == row.generation and rejected is None):
+            # Nothing newer came of it: a newer approval that waits is seen to, where there is one.
+            await self._candidates.resume(row.connection_id)
         flight = self._refresher.flights.running(row.id)
         if flight is not None:  # callers go on already; the proof still runs, and is one of the few at once
             await asyncio.wait([flight.task])

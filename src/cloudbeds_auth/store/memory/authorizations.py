@@ -158,15 +158,13 @@ class Authorizations(Shelf):
 
     def _home(self, begun: NewAuthorization, connection_id: str, pair: Pair) -> str:
         """The connection of a new grant: the one asked for, the one that covers a property of it, or a new one."""
-        connections, grants = self._tables.connections, self._tables.grants
+        connections = self._tables.connections
         home = connections.get(begun.connection_id or "")
         if home is None:
             covering = [
                 one
                 for one in connections.values()
-                if one.app == begun.app
-                and one.active_grant is not None
-                and set(grants[one.active_grant].property_ids) & set(pair.property_ids)
+                if one.app == begun.app and set(self._spoken_for(one)) & set(pair.property_ids)
             ]
             home = covering[0] if len(covering) == 1 else None
         if home is None:
@@ -174,6 +172,12 @@ class Authorizations(Shelf):
         elif begun.reference is not None:
             home.reference = begun.reference
         return home.id
+
+    def _spoken_for(self, connection: ConnectionRow) -> tuple[str, ...]:
+        """The properties it covers: the grant in use says so; where none was ever proven, the newest."""
+        if connection.active_grant is not None:
+            return self._tables.grants[connection.active_grant].property_ids
+        return self._of_connection(connection.id)[-1].property_ids
 
 
 def _authorization(row: AuthorizationRow) -> Authorization:

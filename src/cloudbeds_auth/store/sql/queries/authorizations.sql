@@ -42,11 +42,14 @@ RETURNING id
 UPDATE authorizations SET outcome = :connection_id WHERE id = :id
 
 -- name: connections_covering
--- Of this app, whatever became of them: a hotel that comes back keeps its connection.
-SELECT DISTINCT c.id FROM connections c
-    JOIN grants g ON g.id = c.active_grant
-    JOIN properties p ON p.grant_id = g.id
+-- Of this app, whatever became of them: a hotel that comes back keeps its connection. The grant in use says which
+-- properties one covers; where none was ever proven, the newest.
+SELECT DISTINCT c.id FROM properties p
+    JOIN grants g ON g.id = p.grant_id
+    JOIN connections c ON c.id = g.connection_id
 WHERE c.app = :app AND p.property_id = :property_id
+    AND (c.active_grant = g.id OR (c.active_grant IS NULL
+        AND NOT EXISTS (SELECT 1 FROM grants n WHERE n.connection_id = c.id AND n.ordinal > g.ordinal)))
 
 -- name: add_connection
 INSERT INTO connections (id, app, reference, created_at) VALUES (:id, :app, :reference, :now)
