@@ -29,6 +29,7 @@ from cloudbeds_auth.vault.authorize import Authorizer
 from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
+from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.upkeep import Upkeep
 from cloudbeds_auth.vault.world import World
@@ -83,6 +84,7 @@ class Machine:
     refresher: Refresher
     candidates: Candidates
     authorizer: Authorizer
+    health: Health
     calls: CallRecorder
     upkeep: Upkeep
     driver: SimDriver | MemoryDriver
@@ -97,7 +99,7 @@ class Machine:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access.access_token(connection_id, rejected=rejected)
 
-        made = CloudbedsAuth(BASE, Lender(fetch, _never, self.calls.note), replay_limit=65536)
+        made = CloudbedsAuth(BASE, Lender(fetch, _never, self.calls.note, heed=self.health.heed), replay_limit=65536)
         self._auths[connection_id] = made
         return made
 
@@ -143,9 +145,9 @@ def start(
     candidates = Candidates(world, refresher)
     access.attach(refresher, candidates)
     http = policy.client(timing, transport, keep_alive=4)
-    authorizer = Authorizer(world, circuits, candidates)
+    authorizer, health = Authorizer(world, circuits, candidates), Health(world, access, refresher)
     calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates)
-    return Machine(name, world, access, refresher, candidates, authorizer, calls, upkeep, driver, http)
+    return Machine(name, world, access, refresher, candidates, authorizer, health, calls, upkeep, driver, http)
 
 
 def _never(rejected: AccessToken | None) -> NoReturn:

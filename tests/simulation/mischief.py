@@ -140,6 +140,7 @@ class Mischief:
             async with asyncio.timeout(GRACE):
                 await machine.authorizer.drain()  # as compose.Engine.drain
                 await machine.access.drain()
+                await machine.health.drain()
                 await machine.refresher.flights.drain()
                 world.sendings.drained(machine.name)
                 await machine.calls.flush(everything=True)
