@@ -74,7 +74,6 @@ class FakeVault:
         self.history: Sequence[Event] = (Event(1, AT, "promoted", "system", "g1", 1, {}),)
         self.failure: errors.Error | None = None
         self.finished = ADA
-        self.refreshes_to = 4
         self.led_to: list[str | None] = [None]
         self.report = {
             "sqlite": "3.54.1", "file": "/db", "journal_mode": "wal", "synchronous": "full", "key_id": "ab12"
@@ -112,7 +111,7 @@ class FakeVault:
 
     async def refresh(self, connection_id: str, /) -> Connection:
         self._note("refresh", connection_id)
-        return replace(ADA, generation=self.refreshes_to)
+        return replace(ADA, generation=4)
 
     async def disconnect(self, connection_id: str, /, forget: bool = False) -> Connection:
         self._note("disconnect", connection_id, forget)

@@ -167,11 +167,11 @@ def test_refresh(vault: FakeVault) -> None:
 
 
 def test_refresh_that_brought_nothing(vault: FakeVault) -> None:
-    """The vendor was away and the old token still serves: said, and exit 1."""
-    vault.refreshes_to = 3
+    """An earlier attempt is still open and the old token still serves: said, and exit 1."""
+    vault.failure = errors.RefreshInDoubt("nothing was sent", retry_after=300.0)
     result = invoke("connections", "refresh", "100001")
-    assert result.status == 1
-    assert "not refreshed" in result.out
+    assert (result.status, result.out) == (1, "")
+    assert "nothing was sent" in result.err
 
 
 def test_disconnect_asks_or_needs_yes(vault: FakeVault) -> None:

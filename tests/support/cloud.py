@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import count
@@ -51,6 +52,7 @@ class Cloud(httpx2.AsyncBaseTransport):
         self.refreshes: Counter[int] = Counter()  # token requests by grant
         self.exchanges: Counter[str] = Counter()  # by code
         self.met = 0  # how many requests met bad weather
+        self.met_at = 0.0  # when the last of them did, by the loop's clock
         self.secret = "secret-1"
         self.register(self.secret)
 
@@ -81,7 +83,8 @@ class Cloud(httpx2.AsyncBaseTransport):
         visit = Visit(call, self.model, entry, self._clock)
         waiting = self.weather[entry.target]
         weather = waiting.pop(0) if waiting else "fair"
-        self.met += weather != "fair"
+        if weather != "fair":
+            self.met, self.met_at = self.met + 1, asyncio.get_running_loop().time()
         if weather == "unsent":
             raise httpx2.ConnectError("no route", request=request)
         if entry.target == "token":

@@ -295,6 +295,24 @@ async def test_an_operator_refreshes_now(stage: Stage) -> None:
         await stage.one.access.refresh_now("con_nobody")
 
 
+async def test_an_operator_refreshes_after_a_lost_answer(stage: Stage) -> None:
+    """The stored token works and the lost request may still arrive: the operator is told that none was sent beside it,
+    and when one will be."""
+    grant = await stage.connected()
+    stage.endpoint.will(Ambiguous("lost"), issued(2))
+    with pytest.raises(RefreshInDoubt, match="lost"):
+        await stage.one.access.refresh_now(grant.connection_id)
+    with pytest.raises(RefreshInDoubt, match="nothing was sent") as told:
+        await stage.one.access.refresh_now(grant.connection_id)
+    assert (stage.endpoint.sent, stage.vendor.asked) == (["R-1"], ["A-1"])
+    assert told.value.retry_after is not None
+    assert 500.0 < told.value.retry_after < 600.0
+    await stage.clock.sleep(told.value.retry_after)
+    await stage.one.access.refresh_now(grant.connection_id)
+    assert stage.endpoint.sent == ["R-1", "R-1"]
+    assert (await stage.row(grant.id)).generation == 2
+
+
 @pytest.mark.parametrize("proven_after", [1, None])
 async def test_an_operator_refreshes_while_a_newer_grant_waits(stage: Stage, proven_after: int | None) -> None:
     """The old one is refused: the newer one is looked at again, a bounded number of times; never an internal signal."""

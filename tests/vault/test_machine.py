@@ -30,6 +30,7 @@ from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ClientRefused,
     Error,
+    RefreshInDoubt,
     StateMismatch,
     TryAgain,
 )
@@ -140,7 +141,9 @@ class Hotels(Bystander):
         try:
             found = self.run(self.vaults[process].refresh(known.connection))
         except Error as error:
-            self.judge(hotel, error)
+            # Said of a hotel that is served, too: a request that was lost may still arrive.
+            if not isinstance(error, RefreshInDoubt) or self.loop.time() - self.house.cloud.met_at > 700.0:
+                self.judge(hotel, error)
         else:
             assert (found.generation or 0) > known.generation or not known.calm
 

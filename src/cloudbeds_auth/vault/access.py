@@ -16,6 +16,7 @@ from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
     ReauthorizationRequired,
+    RefreshInDoubt,
     RefreshPending,
     StoreUnavailable,
     UnknownConnection,
@@ -98,6 +99,8 @@ class Access:
             except GrantSuperseded:
                 continue
             self._remember(served.grant)
+            if served.grant.generation == row.generation:
+                raise self._still_works(served.grant)
             return
         raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
 
@@ -154,6 +157,15 @@ class Access:
                 f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=connection_id
             )
         return row
+
+    def _still_works(self, row: Grant) -> RefreshInDoubt:
+        """An earlier attempt may still arrive, and the token works: nothing is sent beside it (rule 3)."""
+        timing = self._world.timing
+        return RefreshInDoubt(
+            "the token works, and an earlier attempt to renew it is still open: nothing was sent",
+            connection_id=row.connection_id,
+            retry_after=max(timing.backoff_first, timing.unresolved - (row.intent_age or 0.0)),
+        )
 
     async def _nothing(self, connection_id: str) -> Error:
         """No grant speaks for it: nobody knows it, or its only candidate was dropped."""
