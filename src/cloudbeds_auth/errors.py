@@ -198,7 +198,7 @@ class Unclaimed(ConnectionUnusable):
     """This connection waits to be claimed"""
 
     code = "unclaimed"
-    next_step_default = "claim it first"
+    next_step_default = "claim it: `cloudbeds-auth connections claim`, or POST /api/v1/connections/{id}/claim"
 
 
 class NotRefreshable(ConnectionUnusable):

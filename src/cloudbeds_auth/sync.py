@@ -141,6 +141,14 @@ class TokenVault:
         """Exchange the code that came back, once; the connection it led to."""
         return self._wait(lambda vault: vault.finish_authorization(code=code, state=state, browser=browser))
 
+    def arrive(self, *, code: str, app: str = "default") -> Connection:
+        """The hotel began in the Marketplace: exchange the code and park what comes of it until `claim`."""
+        return self._wait(lambda vault: vault.arrive(code=code, app=app))
+
+    def claim(self, connection_id: str, reference: str | None = None) -> Connection:
+        """Take what is parked there for yours; the connection that it is from now on."""
+        return self._wait(lambda vault: vault.claim(connection_id, reference))
+
     def create_link(
         self,
         *,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from cloudbeds_auth.core.arrivals import OURS
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
 from cloudbeds_auth.core.refusals import Refusal
@@ -55,6 +56,7 @@ class FakeSettings:
     trusted_proxies: Sequence[str] = ()
     return_origins: Sequence[str] = ("https://app.example",)
     open_connect: bool = True
+    marketplace: str = "refuse"
     body_limit: int = 512 * 1024
     replay_limit: int = 64 * 1024
 
@@ -217,7 +219,7 @@ class FakeVault:
     ) -> Begun:
         if app != "default":
             raise InvalidRequest(f"there is no app {app!r}")
-        state = self.entropy.token()
+        state = OURS + self.entropy.token()
         self.pending[state] = _Pending(browser, app, reference, return_to)
         url = f"{self.base_url}/api/v1.3/oauth?state={state}"
         return Begun(url, state, EPOCH + timedelta(minutes=10))
@@ -242,6 +244,17 @@ class FakeVault:
             raise FAILURES[code](return_to=begun.return_to)
         self.hotels["con_new"] = a_connection("con_new", reference=begun.reference, property_ids=("2000",))
         return Finished(self.hotels["con_new"], begun.return_to)
+
+    async def arrive(self, *, code: str, app: str = "default") -> Connection:
+        self.exchanges.append(code)
+        if code in FAILURES:
+            raise FAILURES[code]
+        self.hotels["con_parked"] = a_connection("con_parked", state=State.PARKED, property_ids=("3000",))
+        return self.hotels["con_parked"]
+
+    async def claim(self, connection_id: str, /, reference: str | None = None) -> Connection:
+        self.hotels[connection_id] = replace(self.hotels[connection_id], state=State.FRESH, reference=reference)
+        return self.hotels[connection_id]
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:
         return self._spend(state, browser).return_to

@@ -20,6 +20,7 @@ ANYONE = {
     "/connect",
     "/connect/{one_time}",
     "/connected",
+    "/claim/{connection_id}",
     "/callback",
     "/static/{name}",
     "/favicon.ico",
@@ -55,6 +56,7 @@ def test_route_table() -> None:
         ("GET", "/api/v1/connections/{identifier}"),
         ("DELETE", "/api/v1/connections/{identifier}"),
         ("POST", "/api/v1/connections/{identifier}/refresh"),
+        ("POST", "/api/v1/connections/{identifier}/claim"),
         ("GET", "/api/v1/connections/{identifier}/access-token"),
         ("GET", "/api/v1/connections/{identifier}/userinfo"),
         ("GET", "/api/v1/connections/{identifier}/events"),
@@ -73,7 +75,7 @@ async def test_every_route_needs_a_credential(service: Running[FakeVault]) -> No
         ("GET", "/no"),
     ]
     for method, path in table:
-        url = service.url + path.format(identifier="con_1", one_time="abc", name="style.css")
+        url = service.url + path.format(identifier="con_1", one_time="abc", name="style.css", connection_id="con_1")
         async with service.http.request(method, url, allow_redirects=False) as answer:
             if path in ANYONE:
                 assert answer.status != 401, path

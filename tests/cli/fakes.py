@@ -117,6 +117,10 @@ class FakeVault:
         self._note("disconnect", connection_id, forget)
         return replace(ADA, state=State.DISCONNECTED)
 
+    async def claim(self, connection_id: str, /, reference: str | None = None) -> Connection:
+        self._note("claim", connection_id, reference)
+        return replace(ADA, reference=reference)
+
     async def begin_authorization(self, **wish: Any) -> Begun:
         self._note("begin", wish)
         return Begun("https://cloudbeds.example/approve", "the-state", AT)

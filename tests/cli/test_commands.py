@@ -174,6 +174,13 @@ def test_refresh_that_brought_nothing(vault: FakeVault) -> None:
     assert "nothing was sent" in result.err
 
 
+def test_claim(vault: FakeVault) -> None:
+    """Under the operator's own name for the hotel; the connection is shown."""
+    result = invoke("connections", "claim", "con_ADA", "--reference", "tenant-7")
+    assert (result.status, "tenant-7" in result.out) == (0, True)
+    assert vault.asked == [("claim", "con_ADA", "tenant-7")]
+
+
 def test_disconnect_asks_or_needs_yes(vault: FakeVault) -> None:
     """Where nobody can be asked, --yes is needed; --forget is passed on."""
     refused = invoke("connections", "disconnect", "con_ADA")

@@ -306,6 +306,30 @@ async def test_the_application_answers_itself(run: Run) -> None:
         assert len(told) == 4
 
 
+@pytest.mark.row("A02")
+async def test_a_hotel_that_began_in_the_marketplace(run: Run) -> None:
+    """The application answers it, and claims it for whom it knows; until then no endpoint calls for it."""
+    told: list[Connection] = []
+
+    def on_parked(request: Request, connection: Connection) -> Response | None:
+        told.append(connection)
+        return HTMLResponse("<h1>Whose is it?</h1>") if len(told) > 1 else None
+
+    async with run(arguments={"on_parked": on_parked}, marketplace="park") as theirs:
+        begun = await theirs.cloudbeds.vault.begin_authorization()
+        code, _ = await theirs.vendor.approve(begun.url)
+        back = await theirs.tab().get("/callback", params={"code": code})
+        assert back.headers["Location"].endswith(f"/claim/{told[0].id}")
+        assert "waits" in (await theirs.tab().get(back.headers["Location"])).text
+        again = await theirs.tab().get("/callback", params={"code": code, "state": "of-cloudbeds"})
+        assert again.text == "<h1>Whose is it?</h1>"
+        assert (told[1].id, theirs.exchanges()) == (told[0].id, 1)
+        assert code_of(await theirs.tab().get(f"/hotels/{told[0].id}/userinfo")) == (409, "unclaimed")
+        claimed = await theirs.cloudbeds.vault.claim(told[0].id, "tenant-7")
+        assert (claimed.state, claimed.reference) == ("fresh", "tenant-7")
+        assert (await theirs.tab().get(f"/hotels/{claimed.id}/userinfo")).status_code == 200
+
+
 # --- where it lies
 
 

@@ -17,7 +17,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.core.budget import Rate
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.store import Attempt, Calls, Leased, NewAuthorization
+from cloudbeds_auth.ports.store import Attempt, Authorization, Calls, Leased, NewAuthorization
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 PROPERTIES = ("1000", "1001", "1002")
@@ -120,6 +120,35 @@ class Twins(RuleBasedStateMachine):
         if led_to is not None:
             self.grants.append(f"gra_{number}")
             self.homes = sorted({*self.homes, led_to})
+
+    @rule(code=st.sampled_from(["x", "y", "z"]), covered=properties, app=st.sampled_from(APPS), most=st.integers(0, 3))
+    def hotel_comes_from_the_marketplace(self, code: str, covered: tuple[str, ...], app: str, most: int) -> None:
+        number = len(self.begun)
+        new = NewAuthorization(
+            f"aut_{number}", app, f"arrival {code}", None, None, None, None, None, 600.0, parked=True
+        )
+        begun = self.both(lambda store: store.begin_arrival(new, code, most=most))
+        if isinstance(begun, Authorization) and begun.earlier is None:
+            self.begun.append(new)
+            at, first = len(self.grants), self._pair("new", covered=covered)
+            self.both(lambda store: store.add_candidate(begun.id, f"con_{at:03}", f"gra_{at}", first, stale_after=9.0))
+            self.grants.append(f"gra_{at}")
+            self.homes = sorted({*self.homes, f"con_{at:03}"})
+
+    @rule(at=small, reference=maybe)
+    def somebody_claims(self, at: int, reference: str | None) -> None:
+        home, grant = self.homes[at % len(self.homes)], f"gra_{len(self.grants)}"
+        self.both(lambda store: store.claim(home, reference, grant))
+        if any(grant == one for one in self.stores.tables()):
+            self.grants.append(grant)
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small)
+    def nobody_claimed_it(self, at: int) -> None:
+        grant = self._grant(at)
+        if self.both(lambda store: store.discard_parked(grant)):
+            self.grants.remove(grant)
+            self.fences = [fence for fence in self.fences if fence.grant_id != grant]
 
     @precondition(lambda self: self.grants)
     @rule(at=small, user=st.sampled_from([None, ADA]), learnt=properties)

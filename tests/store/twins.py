@@ -75,6 +75,11 @@ class Stores:
         found: T | None = answers[0][1]
         return found
 
+    def tables(self) -> list[str]:
+        """The grants that the memory store has."""
+        assert isinstance(self.memory, MemoryStore)
+        return list(self.memory._tables.grants)
+
     def row(self, grant_id: str) -> Grant:
         """A grant as the memory store has it."""
         found: Grant = ended(self.memory.grant(grant_id))

@@ -157,6 +157,7 @@ def test_nothing_needed() -> None:
 WRONG = {
     "CLOUDBEDS_CLIENT_ID": ["tab\tinside", "hötel"],
     "CLOUDBEDS_CLIENT_LEVEL": ["hotel"],
+    "CLOUDBEDS_AUTH_MARKETPLACE": ["yes", "claim"],
     "CLOUDBEDS_REDIRECT_URI": [
         "http://app.example.com/callback",
         "/callback",
@@ -320,7 +321,6 @@ def test_unknown_names_are_warnings() -> None:
     [
         ("CLOUDBEDS_CREDENTIAL", "oauth", "api-key"),
         ("CLOUDBEDS_CREDENTIAL_HEADER", "bearer", "x-api-key"),
-        ("CLOUDBEDS_AUTH_MARKETPLACE", "refuse", "park"),
         ("CLOUDBEDS_AUTH_RETENTION_DAYS", "400", "30"),
         ("CLOUDBEDS_AUTH_WEBHOOK_URL", "", "https://x"),
         ("CLOUDBEDS_AUTH_WEBHOOK_SECRET", "", "x"),

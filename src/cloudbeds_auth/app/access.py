@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
 # Paths with one variable segment, in the only spelling that is accepted: an encoded twin is not one of them.
-PATTERN = re.compile(r"/connect/[A-Za-z0-9_-]{1,256}\Z|/static/[a-z0-9-]{1,40}\.[a-z]{2,5}\Z")
+PATTERN = re.compile(
+    r"/claim/con_[A-Za-z0-9]{1,64}\Z|/connect/[A-Za-z0-9_-]{1,256}\Z|/static/[a-z0-9-]{1,40}\.[a-z]{2,5}\Z"
+)
 _SECRETIVE = re.compile(r"\A/(connect|hooks)/.*", re.DOTALL)
 
 

@@ -14,6 +14,7 @@ from cloudbeds_auth.app.relaying import Call, glance_at, read_all
 from cloudbeds_auth.app.shapes import (
     AccessTokenShape,
     AuthorizationShape,
+    ClaimShape,
     ConnectionShape,
     ConnectionsShape,
     EventShape,
@@ -88,6 +89,14 @@ async def get_connection(identifier: str, permit: Reading) -> ConnectionShape:
 async def refresh_connection(identifier: str, permit: Administering) -> ConnectionShape:
     """Refresh now; the connection as it is then."""
     return ConnectionShape.of(await permit.vault.refresh(await permit.resolve(identifier)))
+
+
+@router.post("/connections/{identifier}/claim")
+async def claim_connection(identifier: str, body: ClaimShape, permit: Connecting) -> ConnectionShape:
+    """Take what a hotel began in the Marketplace; the connection that it is from now on, which this hotel may have had
+    before.
+    """
+    return ConnectionShape.of(await permit.vault.claim(await permit.resolve(identifier), body.reference))
 
 
 @router.delete("/connections/{identifier}")

@@ -14,12 +14,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from cloudbeds_auth.app.access import path_prefix
+from cloudbeds_auth.app.arrivals import Arrivals
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.cookies import Cookies
 from cloudbeds_auth.app.door import host_name
 from cloudbeds_auth.app.pages import Pages, static_files
 from cloudbeds_auth.app.problems import MethodNotAllowed, NotFound, response
-from cloudbeds_auth.core.nouns import Begun, Finished
+from cloudbeds_auth.core.arrivals import begun_here
+from cloudbeds_auth.core.nouns import Begun, Connection, Finished
 from cloudbeds_auth.core.returns import allowed_return, origin_of, with_query
 from cloudbeds_auth.errors import (
     AuthorizationDenied,
@@ -30,7 +32,7 @@ from cloudbeds_auth.errors import (
     StateMismatch,
 )
 
-CONNECT, CONNECTED = "/connect", "/connected"  # below the public URL
+CONNECT, CONNECTED, CLAIM = "/connect", "/connected", "/claim"  # below the public URL
 MOST_PARAMETERS = 20
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
@@ -43,6 +45,7 @@ def routes(browser: Browser, callbacks: Iterable[str]) -> APIRouter:
     add(CONNECT, browser.connect, methods=["GET"])
     add(f"{CONNECT}/{{one_time}}", browser.connect_once, methods=["GET"])
     add(CONNECTED, browser.connected, methods=["GET"])
+    add(f"{CLAIM}/{{connection_id}}", browser.claim, methods=["GET"])
     add("/static/{name}", browser.static, methods=["GET"])
     add("/favicon.ico", browser.favicon, methods=["GET"])
     for path in callbacks:
@@ -65,6 +68,7 @@ class Browser:
         self._pages = Pages(self._prefix, assets)
         self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
         self._static = static_files()
+        self._arrivals = Arrivals(vault.clock)
 
     async def connect(self, request: Request) -> Response:
         """Start an approval in this browser; only where the operator lets anybody start one."""
@@ -103,6 +107,8 @@ class Browser:
     async def callback(self, request: Request) -> Response:
         """Where the vendor sends the browser back to (RFC 6749 section 4.1.2): one exchange, or none."""
         try:
+            if self._arrives(request):
+                return await self._arrived(request)
             finished = await self._callback(request)
         except Error as error:
             return await self.failed(request, error)
@@ -115,6 +121,10 @@ class Browser:
         if back is None:
             return redirect(with_query(self._prefix + CONNECTED, connection_id=connection.id))
         return redirect(with_query(back, connection_id=connection.id, reference=connection.reference))
+
+    async def parked(self, request: Request, connection: Connection) -> Response:
+        """To the page that says what it waits for."""
+        return redirect(f"{self._prefix}{CLAIM}/{connection.id}")
 
     async def failed(self, request: Request, error: Error) -> Response:
         """To where the start named, with the code of it; else the page that says what happened."""
@@ -135,6 +145,10 @@ class Browser:
             return self._pages.problem(error, None)
         return self._pages.connected(shown if _CONNECTION_ID.match(shown) else None)
 
+    async def claim(self, connection_id: str) -> Response:
+        """Where an approval from the Marketplace waits; the page says how it is claimed."""
+        return self._pages.waiting(connection_id if _CONNECTION_ID.match(connection_id) else None)
+
     async def static(self, name: str) -> Response:
         """One of our few files."""
         if name not in self._static:
@@ -146,13 +160,31 @@ class Browser:
         """The icon, for browsers that ask without being told."""
         return await self.static("favicon.svg")
 
-    async def _callback(self, request: Request) -> Finished:
+    def _arrives(self, request: Request) -> bool:
+        """Whether the hotel began in the Marketplace, and such approvals are taken. A state of ours never does."""
+        return self._settings.marketplace == "park" and not begun_here(self._answer(request).get("state"))
+
+    async def _arrived(self, request: Request) -> Response:
+        """Exchange and park; the page says what it waits for. Nothing of this browser's is looked at or changed."""
+        asked = self._answer(request)
+        code = asked.get("code")
+        if "error" in asked or not code:
+            raise AuthorizationDenied(_reason(asked))
+        self._arrivals.admit(request.client.host if request.client else "")
+        return await self.parked(request, await self._vault.arrive(code=code))
+
+    def _answer(self, request: Request) -> dict[str, str]:
+        """What the vendor answers through the browser (RFC 6749 section 4.1.2)."""
         if _has_body(request):
             raise MethodNotAllowed("a callback is a GET without a body")
         asked = parameters(request, "code", "state", "error", "error_description", "error_uri", "iss")
         issuer = asked.get("iss")
         if issuer is not None and issuer != self._vault.base_url:
             raise StateMismatch("the answer names another server than the one that was asked (RFC 9207)")
+        return asked
+
+    async def _callback(self, request: Request) -> Finished:
+        asked = self._answer(request)
         browser = self._cookies.browser(request)
         state = asked.get("state")
         if not state:

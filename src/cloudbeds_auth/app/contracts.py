@@ -45,6 +45,8 @@ class Settings(Protocol):
     @property
     def open_connect(self) -> bool: ...  # noqa: D102
     @property
+    def marketplace(self) -> str: ...  # noqa: D102
+    @property
     def body_limit(self) -> int: ...  # noqa: D102
     @property
     def replay_limit(self) -> int: ...  # noqa: D102
@@ -118,6 +120,14 @@ class Vault(Protocol):
 
     async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
         """The one exchange of this code; an error after the state was spent carries its `return_to`."""
+        ...
+
+    async def arrive(self, *, code: str, app: str = "default") -> Connection:
+        """The one exchange of a code that the hotel brought from the Marketplace; parked until it is claimed."""
+        ...
+
+    async def claim(self, connection_id: str, /, reference: str | None = None) -> Connection:
+        """Make usable what is parked there; the connection that it is from now on."""
         ...
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:

@@ -102,6 +102,14 @@ class NewAuthorizationShape(BaseModel):
     expires_in: Annotated[float, Field(ge=60, le=30 * DAY, allow_inf_nan=False)] = DAY
 
 
+class ClaimShape(BaseModel):
+    """Whose a parked connection is: `reference` is the caller's own name for the hotel."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reference: Annotated[str | None, Field(max_length=256)] = None
+
+
 class AuthorizationShape(BaseModel):
     """The link to hand to a hotel."""
 

@@ -1,4 +1,4 @@
-"""`connections`: list, show, refresh and disconnect hotels."""
+"""`connections`: list, show, refresh, claim and disconnect hotels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADINGS = ("connection", "state", "reference", "properties", "approved by", "to
 
 @click.group(
     name="connections",
-    short_help="List, show, refresh and disconnect hotels.",
+    short_help="List, show, refresh, claim and disconnect hotels.",
     invoke_without_command=True,
     context_settings=CONTEXT,
     epilog=examples(
@@ -137,6 +137,23 @@ def refresh(out: Output, connection: str) -> int:
         return await vault.refresh(await vault.resolve(connection))
 
     _show_one(out, with_vault(ask), "refreshed")
+    return 0
+
+
+@command.command(name="claim", epilog=examples("cloudbeds-auth connections claim con_01J... --reference tenant-7"))
+@click.argument("connection", metavar="ID")
+@click.option("--reference", help="Your own name for the hotel.")
+@with_output
+def claim(out: Output, connection: str, reference: str | None) -> int:
+    """Claim an approval that a hotel began in Cloudbeds' Marketplace.
+
+    Until then nobody can use it, and after a day it is deleted. A hotel that is connected already keeps its connection.
+    """
+
+    async def ask(vault: TokenVault) -> Connection:
+        return await vault.claim(await vault.resolve(connection), reference)
+
+    _show_one(out, with_vault(ask), "claimed")
     return 0
 
 

@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from cloudbeds_auth import compose
 from cloudbeds_auth.app import problems
-from cloudbeds_auth.app.browser import CONNECT, CONNECTED
+from cloudbeds_auth.app.browser import CLAIM, CONNECT, CONNECTED
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.contrib.mounted import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
 from cloudbeds_auth.core.relay import property_of
@@ -75,7 +75,9 @@ class Cloudbeds:
 
     `on_connected(request, connection)` and `on_problem(request, error)` are asked before the browser is answered, and
     may be coroutine functions. A response that they return is sent; None means the usual: to `return_to` where the
-    start named one, else our page. A browser that asks twice has `on_connected` asked twice.
+    start named one, else our page. A browser that asks twice has `on_connected` asked twice. `on_parked` is asked where
+    a hotel began in the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim it only for somebody who says that it is
+    theirs, never for whoever is signed in to this browser.
     """
 
     def __init__(
@@ -86,12 +88,14 @@ class Cloudbeds:
         upkeep: bool = False,
         on_connected: OnConnected | None = None,
         on_problem: OnProblem | None = None,
+        on_parked: OnConnected | None = None,
     ) -> None:
         self._settings = settings
         self._callback = callback
         self._upkeep = upkeep
         self._on_connected = on_connected
         self._on_problem = on_problem
+        self._on_parked = on_parked
         self._stack = AsyncExitStack()
         self._lives = 0
         self._open: _Open | None = None
@@ -161,6 +165,7 @@ class Cloudbeds:
         add(f"{CONNECT}/{{one_time}}", self._connect_once, methods=["GET"])
         add(CONNECTED, self._connected, methods=["GET"])
         add(f"{CONNECTED}/{{name}}", self._asset, methods=["GET"])
+        add(f"{CLAIM}/{{connection_id}}", self._claim, methods=["GET"])
         add(self._callback, self._return, methods=["GET"], name=CALLBACK)
         return router
 
@@ -172,6 +177,9 @@ class Cloudbeds:
 
     async def _connected(self, request: Request) -> Response:
         return ours(request, await self._opened().browser.connected(request))
+
+    async def _claim(self, request: Request, connection_id: str) -> Response:
+        return ours(request, await self._opened().browser.claim(connection_id))
 
     async def _asset(self, request: Request, name: str) -> Response:
         return ours(request, await self._opened().browser.static(name))
@@ -193,7 +201,7 @@ class Cloudbeds:
             )
             clients = compose.hotel_clients(settings)
             self._stack.push_async_callback(clients.aclose)
-            self._open = _Open(vault, clients, Mounted(vault, self._on_connected, self._on_problem))
+            self._open = _Open(vault, clients, Mounted(vault, self._on_connected, self._on_problem, self._on_parked))
         except BaseException:
             await self._end()
             raise

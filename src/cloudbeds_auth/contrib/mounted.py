@@ -34,14 +34,25 @@ OnProblem = Callable[[Request, Error], Awaitable[Answer] | Answer]
 class Mounted(Browser):
     """The handlers, with the application asked before the browser is answered."""
 
-    def __init__(self, vault: Vault, on_connected: OnConnected | None, on_problem: OnProblem | None) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        on_connected: OnConnected | None,
+        on_problem: OnProblem | None,
+        on_parked: OnConnected | None,
+    ) -> None:
         super().__init__(vault, assets=CONNECTED)
         self._on_connected = on_connected
         self._on_problem = on_problem
+        self._on_parked = on_parked
 
     async def done(self, request: Request, finished: Finished) -> Response:
         """The application's answer to a connected hotel, else the usual."""
         return await _theirs(request, self._on_connected, finished.connection) or await super().done(request, finished)
+
+    async def parked(self, request: Request, connection: Connection) -> Response:
+        """The application's answer to an approval that waits to be claimed, else the usual."""
+        return await _theirs(request, self._on_parked, connection) or await super().parked(request, connection)
 
     async def failed(self, request: Request, error: Error) -> Response:
         """The application's answer to a callback that led to no connection, else the usual."""

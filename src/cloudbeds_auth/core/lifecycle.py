@@ -56,6 +56,7 @@ class Event(StrEnum):
     REAUTHORIZATION_REQUIRED = "reauthorization_required"
     PROVED = "proved"
     PROMOTED = "promoted"
+    CLAIMED = "claimed"
     SUPERSEDED = "superseded"
     DISCONNECTED = "disconnected"
 
@@ -95,8 +96,10 @@ TABLE: dict[tuple[State, Event], State] = {
     # A candidate that worked becomes the connection's grant.
     **{(state, E.PROMOTED): S.FRESH for state in _RECOVERING},
     (S.REFRESHING, E.PROMOTED): S.REFRESHING,
-    # Leaving.
-    **{(state, E.SUPERSEDED): S.SUPERSEDED for state in (*_RECOVERING, S.REFRESHING, S.SUPERSEDED)},
+    # One that came from the Marketplace is claimed: not seen to work yet, like any that was just received.
+    (S.PARKED, E.CLAIMED): S.IN_DOUBT,
+    # Leaving; what is claimed for a connection that is there already leaves its own.
+    **{(state, E.SUPERSEDED): S.SUPERSEDED for state in (*_RECOVERING, S.REFRESHING, S.SUPERSEDED, S.PARKED)},
     **{
         (state, E.DISCONNECTED): S.DISCONNECTED
         for state in (*_RECOVERING, S.REFRESHING, S.SUPERSEDED, S.DISCONNECTED, S.PARKED)

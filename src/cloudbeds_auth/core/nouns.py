@@ -24,10 +24,13 @@ class CredentialKind(StrEnum):
 
 
 class Role(StrEnum):
-    """What a grant is to its connection: the one in use, a newer one not yet proven, or a former one."""
+    """What a grant is to its connection: the one in use, a newer one not yet proven, a former one, or one that came
+    from the Marketplace and is nobody's until it is claimed.
+    """
 
     ACTIVE = "active"
     CANDIDATE = "candidate"
+    PARKED = "parked"
     SUPERSEDED = "superseded"
     DISCONNECTED = "disconnected"
 

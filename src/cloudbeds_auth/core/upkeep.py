@@ -19,6 +19,7 @@ FURTHEST = 1800.0  # seconds; no lease, hold or turn reaches further: one that d
 SKEW = 60.0  # seconds by which a database's clock is set back without anybody taking note
 PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
 REMEMBERED = DAY  # that an expired state or link is still told from an unknown one
+PARKED = DAY  # that an approval from the Marketplace waits to be claimed
 CANDIDATE = 60.0  # seconds until somebody else goes on with a grant that whoever received it did not prove
 
 

@@ -91,11 +91,15 @@ class Spending(Enum):
     UNKNOWN = "never issued, or another browser's"
     EXPIRED = "older than its lifetime"
     SPENT = "used before, with another code"
+    FULL = "as many approvals wait to be claimed as may"
 
 
 @dataclass(frozen=True, slots=True)
 class NewAuthorization:
-    """A state about to be issued; only hashes rest. `browser` is None for flows without one (Python, command line)."""
+    """A state about to be issued; only hashes rest. `browser` is None for flows without one (Python, command line).
+
+    `parked`: the hotel began in the Marketplace; what comes of it waits to be claimed.
+    """
 
     id: str
     app: str
@@ -106,6 +110,7 @@ class NewAuthorization:
     connection_id: str | None
     link_hash: str | None
     lifetime: float
+    parked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +250,20 @@ class AuthorizationStore(Protocol):
         of this app that covers one of its properties, as its grant in use says, or its newest where none was ever
         proven; else `connection_id`, made now.
         """
+        ...
+
+    async def begin_arrival(self, new: NewAuthorization, code_hash: str, *, most: int) -> Authorization | Spending:
+        """Begin and spend at once what the hotel began itself; one code once. FULL while `most` wait to be claimed."""
+        ...
+
+    async def claim(self, connection_id: str, reference: str | None, grant_id: str) -> str | None:
+        """What waits there becomes a candidate: of the one connection of its app that covers one of its properties, as
+        a new grant named `grant_id`, else where it is. The id of that connection; None when nothing waits.
+        """
+        ...
+
+    async def discard_parked(self, grant_id: str) -> bool:
+        """Nobody claimed it in time: everything of it is deleted, its connection too. False when it waits no more."""
         ...
 
     async def candidate(self, connection_id: str) -> Grant | None:

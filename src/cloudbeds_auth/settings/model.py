@@ -81,6 +81,7 @@ class Settings(BaseModel):
     trusted_proxies: Annotated[Strings, BeforeValidator(values.trusted_proxies)] = ()
     return_origins: Annotated[Strings, BeforeValidator(values.return_origins)] = ()
     open_connect: bool = Field(default_factory=_open_connect)
+    marketplace: Literal["refuse", "park"] = "refuse"
     body_limit: ByteSize = Field(default=ByteSize(100 * MIB), ge=1)
     replay_limit: ByteSize = Field(default=ByteSize(MIB), ge=0)
     allow_network_fs: bool = False

@@ -26,6 +26,7 @@ OUR_PATHS = (
     "/healthz",
     "/readyz",
     "/metrics",
+    "/claim",
     "/connect",
     "/connected",
     "/session",

@@ -55,6 +55,7 @@ TABLE = (
     Variable("CLOUDBEDS_AUTH_TRUSTED_PROXIES", "trusted_proxies", "addresses or networks with commas between"),
     Variable("CLOUDBEDS_AUTH_RETURN_ORIGINS", "return_origins", "origins like `https://app.example.com`, with commas"),
     Variable("CLOUDBEDS_AUTH_OPEN_CONNECT", "open_connect", "`true` or `false`"),
+    Variable("CLOUDBEDS_AUTH_MARKETPLACE", "marketplace", "`refuse` or `park`"),
     Variable("CLOUDBEDS_AUTH_BODY_LIMIT", "body_limit", "bytes, like `104857600` or `100MiB`"),
     Variable("CLOUDBEDS_AUTH_REPLAY_LIMIT", "replay_limit", "bytes, like `1048576` or `1MiB`"),
     Variable("CLOUDBEDS_AUTH_ALLOW_NETWORK_FS", "allow_network_fs", "`true` or `false`"),
@@ -68,7 +69,6 @@ TABLE = (
 NOT_YET = {
     "CLOUDBEDS_CREDENTIAL": ("oauth",),
     "CLOUDBEDS_CREDENTIAL_HEADER": ("bearer",),
-    "CLOUDBEDS_AUTH_MARKETPLACE": ("refuse",),
     "CLOUDBEDS_AUTH_WEBHOOK_URL": (),
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET": (),
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET_FILE": (),

@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
+from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Grant, Role
 from cloudbeds_auth.core.refresh import Ask, servable
 from cloudbeds_auth.errors import (
@@ -19,6 +20,7 @@ from cloudbeds_auth.errors import (
     RefreshInDoubt,
     RefreshPending,
     StoreUnavailable,
+    Unclaimed,
     UnknownConnection,
 )
 from cloudbeds_auth.vault.candidates import Candidates
@@ -94,6 +96,7 @@ class Access:
             row = await self._world.store.current_grant(connection_id)
             if row is None:
                 raise await self._nothing(connection_id)
+            _must_be_claimed(row)
             try:
                 served = await self._refresher.refresh(Ask(row.id, seen=row.generation, operator=True))
             except GrantSuperseded:
@@ -151,6 +154,7 @@ class Access:
             row = promoted if promoted is not None else row
         if row.role is Role.DISCONNECTED:
             raise ConnectionDisconnected(connection_id=connection_id)
+        _must_be_claimed(row)
         if row.reauth:
             self.forget(connection_id)
             raise ReauthorizationRequired(
@@ -232,3 +236,9 @@ class Access:
             promoted = await self._candidates.resume(row.connection_id)
             if promoted is not None:
                 self._remember(promoted)
+
+
+def _must_be_claimed(row: Grant) -> None:
+    """Raises Unclaimed for what waits, and ConnectionDisconnected for what was claimed for another connection."""
+    if row.role is Role.PARKED:
+        raise (Unclaimed if row.state is State.PARKED else ConnectionDisconnected)(connection_id=row.connection_id)

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient
+from cloudbeds_auth.core.arrivals import MOST_PARKED, OURS
 from cloudbeds_auth.core.nouns import App, Begun, Finished, Link, Pair, moment
 from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ClientRefused,
     Error,
+    InvalidRequest,
+    RateLimited,
     RefreshPending,
     StateMismatch,
     StoreUnavailable,
@@ -67,7 +73,7 @@ class Authorizer:
         world = self._world
         registration = world.app(app)
         await self._must_exist(connection_id)
-        state = world.entropy.token()
+        state = OURS + world.entropy.token()
         await world.store.add_authorization(
             NewAuthorization(
                 id=world.entropy.identifier("aut_"),
@@ -120,9 +126,34 @@ class Authorizer:
         RateLimited, RefreshPending; once the state is spent, with the `return_to` that it was begun with.
         """
         key = (hashed(state), None if browser is None else hashed(browser), hashed(code))
+        return await self._shared(key, partial(self._finish, code, *key))
+
+    async def arrive(self, *, code: str, app: str = "default") -> Finished:
+        """The hotel began in the Marketplace: exchange the code, once, and park what comes of it until it is claimed.
+
+        Raises as `finish`, and RateLimited while too many wait to be claimed.
+        """
+        key = (hashed(f"arrival {app} {code}"), None, hashed(code))
+        return await self._shared(key, partial(self._arrived, code, app, key))
+
+    async def claim(self, connection_id: str, reference: str | None) -> str:
+        """Make what waits there usable, once it is seen to work; the connection that it is now: the one that the hotel
+        has already, else this one. Raises UnknownConnection, InvalidRequest where nothing waits to be claimed.
+        """
+        store = self._world.store
+        home = await store.claim(connection_id, reference, self._world.entropy.identifier("gra_"))
+        if home is None:
+            await self._must_exist(connection_id)
+            raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
+        self._world.observer.happened("claimed", connection=home)
+        await self._candidates.resume(home)
+        return home
+
+    async def _shared(self, key: Key, work: Callable[[], Coroutine[Any, Any, Finished]]) -> Finished:
+        """One piece of work for one code, whoever waits for it and however often it is asked for."""
         task = self._finishing.get(key)
         if task is None:
-            task = asyncio.create_task(self._finish(code, *key), name="finish authorization")
+            task = asyncio.create_task(work(), name="finish authorization")
             self._finishing[key] = task
             task.add_done_callback(lambda _: self._forget(key))
         try:
@@ -149,16 +180,25 @@ class Authorizer:
             raise UnknownConnection(connection_id=connection_id)
 
     async def _spend(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization:
-        spent = await self._world.store.spend_state(state_hash, browser_hash, code_hash)
-        match spent:
-            case Authorization():
-                return spent
-            case Spending.EXPIRED:
-                raise AuthorizationExpired("the approval took longer than ten minutes")
-            case Spending.SPENT:
-                raise StateMismatch("this approval was already used")
-            case _:
-                raise StateMismatch
+        return _must_be_spent(await self._world.store.spend_state(state_hash, browser_hash, code_hash))
+
+    async def _arrived(self, code: str, app: str, key: Key) -> Finished:
+        self._world.app(app)
+        state_hash, _, code_hash = key
+        new = NewAuthorization(
+            id=self._world.entropy.identifier("aut_"),
+            app=app,
+            state_hash=state_hash,
+            browser_hash=None,
+            reference=None,
+            return_to=None,
+            connection_id=None,
+            link_hash=None,
+            lifetime=STATE_LIFETIME,
+            parked=True,
+        )
+        begun = await self._world.store.begin_arrival(new, code_hash, most=MOST_PARKED)
+        return await self._connect(_must_be_spent(begun), code)
 
     async def _finish(self, code: str, state_hash: str, browser_hash: str | None, code_hash: str) -> Finished:
         spent = await self._spend(state_hash, browser_hash, code_hash)
@@ -234,6 +274,24 @@ class Authorizer:
                 failures += 1
                 world.observer.happened("commit_waits", connection=connection_id, failures=failures)
                 await world.clock.sleep(backoff(failures, world.timing, world.entropy.unit()))
+
+
+def _must_be_spent(spent: Authorization | Spending) -> Authorization:
+    match spent:
+        case Authorization():
+            return spent
+        case Spending.EXPIRED:
+            raise AuthorizationExpired("the approval took longer than ten minutes")
+        case Spending.SPENT:
+            raise StateMismatch("this approval was already used")
+        case Spending.FULL:
+            raise RateLimited(
+                f"{MOST_PARKED} approvals from the Marketplace wait to be claimed, and no more are taken",
+                next_step="the operator claims or disconnects what waits; the hotel connects again then",
+                retry_after=3600.0,
+            )
+        case _:
+            raise StateMismatch
 
 
 def _unavailable(detail: str) -> TokenEndpointUnavailable:

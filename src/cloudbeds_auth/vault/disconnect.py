@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloudbeds_auth.core.heal import MOST_SENDS
-from cloudbeds_auth.core.nouns import AccessToken, App, Grant
+from cloudbeds_auth.core.nouns import AccessToken, App, Grant, Role
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -13,6 +13,7 @@ from cloudbeds_auth.errors import (
     ReauthorizationRequired,
     RefreshInDoubt,
     TokenEndpointUnavailable,
+    Unclaimed,
     UnknownConnection,
 )
 from cloudbeds_auth.vault.access import Access
@@ -60,6 +61,8 @@ class Disconnecter:
             told = await self._told(connection_id)
         except ReauthorizationRequired:
             return "the vendor refuses every token already"
+        except Unclaimed:
+            return "the vendor refuses the token, and what waits to be claimed is not refreshed"
         if told is None:
             return "a property-level client has no app state to disable"
         if not told:
@@ -77,7 +80,7 @@ class Disconnecter:
         The vendor says that `disabled` ends every session, and it is told for each property: where the first one ends
         the session of all, the others cannot be told any more, and need not be.
         """
-        token = await self._access.access_token(connection_id)
+        token = await self._token(connection_id)
         found = await self._world.store.connection(connection_id)
         assert found is not None  # noqa: S101 - its token was just lent
         app = self._world.app(found.app)
@@ -100,6 +103,12 @@ class Disconnecter:
                 break  # it works: of these the vendor takes no note
             token = renewed
         return False
+
+    async def _token(self, connection_id: str) -> AccessToken:
+        row = await self._world.store.current_grant(connection_id)
+        if row is not None and row.role is Role.PARKED:  # used by nobody, but to say goodbye
+            return row.token()
+        return await self._access.access_token(connection_id)
 
     async def _left(self, app: App, parts: Sequence[Part], token: AccessToken) -> list[Part]:
         """Tell the vendor of each; those of which it took no note."""

@@ -30,7 +30,9 @@ class Mender:
         self._tokens: dict[str, str] = {}
 
     async def shown(self, connection: Connection) -> Connection:
-        """The connection with its link, if the hotel has to approve again."""
+        """The connection with its link, if the hotel has to approve again or somebody has to claim it."""
+        if connection.state is State.PARKED:
+            return replace(connection, connect_url=self._world.claim_url(connection.id))
         if connection.state is not State.REAUTHORIZATION_REQUIRED:
             return connection
         with suppress(Error):  # the link is a help; without it the connection is still shown

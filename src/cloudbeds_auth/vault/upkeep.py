@@ -1,4 +1,5 @@
-"""What nobody waits for: grants that are due are refreshed, idle ones kept alive, candidates gone on with.
+"""What nobody waits for: grants that are due are refreshed, idle ones kept alive, candidates gone on with, and
+approvals that nobody claimed deleted.
 
 `tick` does a few of what is due, the first to expire first, each within the rate limit and by the one refresh that
 there is. Whoever claims a grant in the store has it for a while, so processes never do the same work; a process that
@@ -65,7 +66,10 @@ class Upkeep:
         row = await self._world.store.grant(grant_id)
         if row is None:
             return
-        if row.role is Role.CANDIDATE:
+        if row.role is Role.PARKED:
+            if await self._world.store.discard_parked(row.id):
+                self._world.observer.happened("arrival_discarded", connection=row.connection_id)
+        elif row.role is Role.CANDIDATE:
             await self._candidates.resume(row.connection_id)
         elif row.role is Role.ACTIVE and not self._world.streams.put_off(row, self._world.timing):
             await self._refresh(row)

@@ -56,6 +56,10 @@ class World:
         """The address of a connect link."""
         return f"{self.public_url.rstrip('/')}/connect/{token}"
 
+    def claim_url(self, connection_id: str) -> str:
+        """The address where an approval from the Marketplace is claimed."""
+        return f"{self.public_url.rstrip('/')}/claim/{connection_id}"
+
     def told_answer(self, grant_type: str, answer: Answer, begun: float) -> None:
         """Tell the observer how the token endpoint answered, and in how many seconds since `begun`."""
         seconds = self.clock.steady() - begun

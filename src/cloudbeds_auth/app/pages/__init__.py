@@ -1,4 +1,4 @@
-"""The hotel's pages: three templates, one style sheet, one icon; nothing is loaded from anywhere else.
+"""The hotel's pages: four templates, one style sheet, one icon; nothing is loaded from anywhere else.
 
 Everything a template shows is escaped, and the pages work without any script.
 """
@@ -33,6 +33,10 @@ class Pages:
     def connected(self, connection_id: str | None) -> HTMLResponse:
         """What the hotel sees after it approved."""
         return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id)
+
+    def waiting(self, connection_id: str | None) -> HTMLResponse:
+        """What the hotel sees after it began in the Marketplace: its approval waits for somebody to claim it."""
+        return self._page("waiting.html", 200, {CODE: "ok"}, connection_id=connection_id)
 
     def problem(self, error: Error, start_again: str | None) -> HTMLResponse:
         """What happened, whether anything is lost, and a way to start again where there is one."""

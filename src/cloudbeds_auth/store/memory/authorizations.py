@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from cloudbeds_auth.core.lifecycle import Event, move
+from collections.abc import Iterable
+
+from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import Grant, Pair, Role, StoredToken, User
-from cloudbeds_auth.core.upkeep import CANDIDATE, REMEMBERED
+from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.memory.rows import (
@@ -16,6 +18,7 @@ from cloudbeds_auth.store.memory.rows import (
     grant_of,
     set_due,
 )
+from cloudbeds_auth.store.sql.authorizations import Ends
 from cloudbeds_auth.store.sql.transactions import Instant
 
 
@@ -79,35 +82,62 @@ class Authorizations(Shelf):
         begun = self._tables.authorizations[authorization_id]  # it was spent a moment ago, and is swept a day later
         if self._link_is_used(begun):
             raise StateMismatch("this connect link was used in another browser a moment ago")
-        home = self._home(begun.made, connection_id, pair)
+        made = begun.made
+        if made.parked:  # never where somebody else's tokens are
+            home = connection_id
+            self._tables.connections[home] = ConnectionRow(home, made.app, None)
+        else:
+            home = self._home(made, connection_id, pair)
         begun.outcome = home
-        if begun.made.link_hash in self._tables.links:
-            self._tables.links[begun.made.link_hash].used = True
-        former = self._of_connection(home)
-        row = GrantRow(
-            id=grant_id,
-            connection_id=home,
-            app=begun.made.app,
-            ordinal=max((one.ordinal for one in former), default=0) + 1,
-            kind=pair.kind,
-            # They grow over the whole connection: a program that names a rejected one never means another grant's.
-            generation=max((one.generation for one in former), default=0) + 1,
-            access=pair.access,
-            expires_at=now.wall + pair.lifetime,
-            lifetime=pair.lifetime,
-            stale_at=now.wall + stale_after,
-            clock_id=now.clock_id,
-            tokens=(StoredToken(1, pair.refresh),) if pair.refresh is not None else (),
-            property_ids=pair.property_ids,
-            scopes=pair.scopes or (),
-            due_at=now.wall + CANDIDATE,
-        )
-        self._tables.grants[grant_id] = row
+        if made.link_hash in self._tables.links:
+            self._tables.links[made.link_hash].used = True
+        ends = Ends(now.wall + pair.lifetime, pair.lifetime, now.wall + stale_after)
+        row = self._add_grant(now, home, grant_id, made.app, pair, ends)
+        if made.parked:
+            row.role, row.state, row.due_at = Role.PARKED, State.PARKED, now.wall + PARKED
+        received = "parked" if made.parked else "candidate_received"
         self._tell(
-            now, row, "candidate_received", actor="hotel", expires_at=row.expires_at,
-            property_ids=list(pair.property_ids),
+            now, row, received, actor="hotel", expires_at=row.expires_at, property_ids=list(pair.property_ids)
         )  # fmt: skip
         return home
+
+    async def begin_arrival(self, new: NewAuthorization, code_hash: str, *, most: int) -> Authorization | Spending:
+        """See ports.store."""
+        self._write()
+        if self._by_state(new.state_hash) is None:
+            if sum(row.state is State.PARKED for row in self._tables.grants.values()) >= most:
+                return Spending.FULL
+            await self.add_authorization(new)
+        return await self.spend_state(new.state_hash, None, code_hash)
+
+    async def claim(self, connection_id: str, reference: str | None, grant_id: str) -> str | None:
+        """See ports.store."""
+        now = self._write()
+        parked = [row for row in self._of_connection(connection_id) if row.state is State.PARKED]
+        if not parked:
+            return None
+        (row,) = parked
+        home = self._covering(row.app, row.property_ids)
+        if home is None:
+            home = connection_id
+            row.role, row.state = Role.CANDIDATE, move(row.state, Event.CLAIMED)
+            set_due(row, now)
+            self._tell(now, row, Event.CLAIMED, actor="operator")
+        else:
+            self._move(now, row, home, grant_id)
+        if reference is not None:
+            self._tables.connections[home].reference = reference
+        return home
+
+    async def discard_parked(self, grant_id: str) -> bool:
+        """See ports.store."""
+        self._write()
+        row = self._tables.grants.get(grant_id)
+        if row is None or row.role is not Role.PARKED:
+            return False
+        del self._tables.grants[grant_id], self._tables.connections[row.connection_id]
+        self._tables.events.pop(row.connection_id, None)
+        return True
 
     async def candidate(self, connection_id: str) -> Grant | None:
         """See ports.store."""
@@ -147,6 +177,45 @@ class Authorizations(Shelf):
         row.role, row.due_at = Role.SUPERSEDED, None
         self._tell(now, row, Event.SUPERSEDED, reason=reason)
 
+    def _add_grant(self, now: Instant, home: str, grant_id: str, app: str, pair: Pair, ends: Ends) -> GrantRow:
+        """A candidate of this connection, newer than everything that it has."""
+        former = self._of_connection(home)
+        row = GrantRow(
+            id=grant_id,
+            connection_id=home,
+            app=app,
+            ordinal=max((one.ordinal for one in former), default=0) + 1,
+            kind=pair.kind,
+            # They grow over the whole connection: a program that names a rejected one never means another grant's.
+            generation=max((one.generation for one in former), default=0) + 1,
+            access=pair.access,
+            expires_at=ends.expires_at,
+            lifetime=ends.lifetime,
+            stale_at=ends.stale_at,
+            clock_id=now.clock_id,
+            tokens=(StoredToken(1, pair.refresh),) if pair.refresh is not None else (),
+            property_ids=pair.property_ids,
+            scopes=pair.scopes or (),
+            due_at=now.wall + CANDIDATE,
+        )
+        self._tables.grants[grant_id] = row
+        return row
+
+    def _move(self, now: Instant, row: GrantRow, home: str, grant_id: str) -> None:
+        """The tokens of what was parked, to another connection."""
+        assert row.access is not None  # noqa: S101 - nobody used it up
+        refresh = row.tokens[-1].value if row.tokens else None
+        pair = Pair(row.access, refresh, row.lifetime, row.property_ids, row.scopes, row.kind)
+        ends = Ends(row.expires_at, row.lifetime, row.stale_at)
+        candidate = self._add_grant(now, home, grant_id, row.app, pair, ends)
+        row.access, row.tokens = None, ()
+        row.state, row.problem = move(row.state, Event.SUPERSEDED), f"claimed for {home}"
+        self._tell(now, row, Event.SUPERSEDED, reason=row.problem)
+        self._tell(
+            now, candidate, "candidate_received", actor="operator", expires_at=ends.expires_at,
+            property_ids=list(pair.property_ids),
+        )  # fmt: skip
+
     def _by_state(self, state_hash: str) -> AuthorizationRow | None:
         rows = self._tables.authorizations.values()
         return next((row for row in rows if row.made.state_hash == state_hash), None)
@@ -161,23 +230,31 @@ class Authorizations(Shelf):
         connections = self._tables.connections
         home = connections.get(begun.connection_id or "")
         if home is None:
-            covering = [
-                one
-                for one in connections.values()
-                if one.app == begun.app and set(self._spoken_for(one)) & set(pair.property_ids)
-            ]
-            home = covering[0] if len(covering) == 1 else None
+            home = connections.get(self._covering(begun.app, pair.property_ids) or "")
         if home is None:
             home = connections[connection_id] = ConnectionRow(connection_id, begun.app, begun.reference)
         elif begun.reference is not None:
             home.reference = begun.reference
         return home.id
 
+    def _covering(self, app: str, property_ids: Iterable[str]) -> str | None:
+        """The one connection of this app that covers one of these properties."""
+        wanted = set(property_ids)
+        found = [
+            one.id
+            for one in self._tables.connections.values()
+            if one.app == app and set(self._spoken_for(one)) & wanted
+        ]
+        return found[0] if len(found) == 1 else None
+
     def _spoken_for(self, connection: ConnectionRow) -> tuple[str, ...]:
-        """The properties it covers: the grant in use says so; where none was ever proven, the newest."""
+        """The properties it covers: the grant in use says so; where none was ever proven, the newest. What waits to be
+        claimed covers nothing.
+        """
         if connection.active_grant is not None:
             return self._tables.grants[connection.active_grant].property_ids
-        return self._of_connection(connection.id)[-1].property_ids
+        newest = self._of_connection(connection.id)[-1]
+        return () if newest.role is Role.PARKED else newest.property_ids
 
 
 def _authorization(row: AuthorizationRow) -> Authorization:

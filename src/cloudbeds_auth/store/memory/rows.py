@@ -163,11 +163,14 @@ class Shelf:
         return candidates[-1] if candidates else None
 
     def _current(self, connection: ConnectionRow) -> GrantRow | None:
-        """The grant that speaks for a connection now: the active one, else the newest candidate, else a former one."""
+        """The grant that speaks for a connection now: the active one, else the newest candidate (or what waits to be
+        claimed), else a former one.
+        """
         pointed = self._tables.grants.get(connection.active_grant or "")
         if pointed is not None and pointed.role is not Role.DISCONNECTED:
             return pointed
-        return self._waiting(connection.id) or pointed
+        waiting = [row for row in self._of_connection(connection.id) if row.role in {Role.CANDIDATE, Role.PARKED}]
+        return waiting[-1] if waiting else pointed
 
     def _tell(
         self,

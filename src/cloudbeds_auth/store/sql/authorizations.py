@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import Grant, Pair, Role, User
-from cloudbeds_auth.core.upkeep import CANDIDATE, REMEMBERED
+from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
@@ -46,7 +48,7 @@ def add_authorization(now: Instant, new: NewAuthorization) -> Transaction[None]:
     yield from query(
         "add_authorization", id=new.id, app=new.app, state_hash=new.state_hash, browser_hash=new.browser_hash,
         link_hash=new.link_hash, reference=new.reference, return_to=new.return_to, connection_id=new.connection_id,
-        expires_at=now.wall + new.lifetime,
+        expires_at=now.wall + new.lifetime, parked=int(new.parked),
     )  # fmt: skip
 
 
@@ -81,6 +83,14 @@ def _authorization(row: Row) -> Authorization:
     )
 
 
+class Ends(NamedTuple):
+    """When an access token ends and turns stale (unix seconds), and how long it lives in all."""
+
+    expires_at: float
+    lifetime: float
+    stale_at: float
+
+
 def add_candidate(
     now: Instant,
     authorization_id: str,
@@ -100,18 +110,40 @@ def add_candidate(
     yield from query("one_at_a_time", work=f"approvals of {begun['app']}")
     if (yield from _link_is_used(begun)):
         raise StateMismatch("this connect link was used in another browser a moment ago")
-    home = yield from _home(now, begun, connection_id, pair)
+    home = connection_id
+    if begun["parked"]:  # never where somebody else's tokens are
+        yield from query("add_connection", id=home, app=begun["app"], reference=None, now=now.wall)
+    else:
+        home = yield from _home(now, begun, connection_id, pair)
+    ends = Ends(now.wall + pair.lifetime, pair.lifetime, now.wall + stale_after)
+    row = yield from add_grant(now, home, grant_id, begun["app"], pair, ends, sealer)
+    if begun["parked"]:
+        yield from query("set_role", grant_id=grant_id, role=Role.PARKED, state=State.PARKED)
+        yield from query("set_due", grant_id=grant_id, due_at=now.wall + PARKED)
+    yield from query("set_outcome", id=authorization_id, connection_id=home)
+    if begun["link_hash"] is not None:
+        yield from query("use_link", hash=begun["link_hash"], now=now.wall)
+    received = "parked" if begun["parked"] else "candidate_received"
+    yield from add_event(
+        now, row, received, actor="hotel", expires_at=ends.expires_at, property_ids=list(pair.property_ids)
+    )
+    return home
+
+
+def add_grant(
+    now: Instant, home: str, grant_id: str, app: str, pair: Pair, ends: Ends, sealer: Sealer
+) -> Transaction[Row]:
+    """A candidate of this connection, newer than everything that it has."""
     yield from query("connection_locked", connection_id=home)
     former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
     # Generations grow over the whole connection: a program that names a rejected one never means another grant's.
     ordinal, generation = former["ordinal"] + 1, former["generation"] + 1
     scopes = pair.scopes if pair.scopes is not None else ()
-    expires_at = now.wall + pair.lifetime
     yield from query(
-        "add_grant", id=grant_id, connection_id=home, app=begun["app"], ordinal=ordinal, generation=generation,
-        kind=pair.kind, state=State.IN_DOUBT,
+        "add_grant", id=grant_id, connection_id=home, app=app, ordinal=ordinal, generation=generation,
+        kind=pair.kind, role=Role.CANDIDATE, state=State.IN_DOUBT,
         access_sealed=sealer.seal(pair.access, access_place(grant_id, generation)),
-        expires_at=expires_at, lifetime=pair.lifetime, stale_at=now.wall + stale_after,
+        expires_at=ends.expires_at, lifetime=ends.lifetime, stale_at=ends.stale_at,
         clock_id=now.clock_id, property_ids=listed(pair.property_ids), scopes=listed(scopes), now=now.wall,
     )  # fmt: skip
     if pair.refresh is not None:
@@ -119,15 +151,8 @@ def add_candidate(
         yield from query("add_token", grant_id=grant_id, position=1, generation=generation, sealed=sealed)
     for property_id in pair.property_ids:
         yield from query("add_property", grant_id=grant_id, property_id=property_id)
-    yield from query("set_outcome", id=authorization_id, connection_id=home)
-    if begun["link_hash"] is not None:
-        yield from query("use_link", hash=begun["link_hash"], now=now.wall)
-    row = {"id": grant_id, "connection_id": home, "generation": generation}
     yield from query("set_due", grant_id=grant_id, due_at=now.wall + CANDIDATE)
-    yield from add_event(
-        now, row, "candidate_received", actor="hotel", expires_at=expires_at, property_ids=list(pair.property_ids)
-    )
-    return home
+    return {"id": grant_id, "connection_id": home, "generation": generation}
 
 
 def _home(now: Instant, begun: Row, connection_id: str, pair: Pair) -> Transaction[str]:
@@ -135,17 +160,22 @@ def _home(now: Instant, begun: Row, connection_id: str, pair: Pair) -> Transacti
     asked = yield from query_one("connection_row", connection_id=begun["connection_id"])
     home: str | None = asked["id"] if asked else None
     if home is None:
-        covering: set[str] = set()
-        for property_id in pair.property_ids:
-            rows = yield from query("connections_covering", app=begun["app"], property_id=property_id)
-            covering |= {row["id"] for row in rows}
-        home = covering.pop() if len(covering) == 1 else None
+        home = yield from covering(begun["app"], pair.property_ids)
     if home is None:
         home = connection_id
         yield from query("add_connection", id=home, app=begun["app"], reference=begun["reference"], now=now.wall)
     elif begun["reference"] is not None:
         yield from query("set_reference", id=home, reference=begun["reference"])
     return home
+
+
+def covering(app: str, property_ids: Iterable[str]) -> Transaction[str | None]:
+    """The one connection of this app that covers one of these properties."""
+    found: set[str] = set()
+    for property_id in property_ids:
+        rows = yield from query("connections_covering", app=app, property_id=property_id)
+        found |= {row["id"] for row in rows}
+    return found.pop() if len(found) == 1 else None
 
 
 def read_candidate(now: Instant, connection_id: str, sealer: Sealer) -> Transaction[Grant | None]:

@@ -24,7 +24,7 @@ from cloudbeds_auth.ports.store import (
     Written,
 )
 from cloudbeds_auth.ports.wakeups import Wakeups
-from cloudbeds_auth.store.sql import authorizations, connections, grants, upkeep
+from cloudbeds_auth.store.sql import arrivals, authorizations, connections, grants, upkeep
 from cloudbeds_auth.store.sql.driver import Driver
 from cloudbeds_auth.store.sql.transactions import Body, Instant, T, Transaction, query, query_one
 
@@ -212,6 +212,18 @@ class SqlStore:
                 now, authorization_id, connection_id, grant_id, pair, stale_after, self._sealer
             )
         )
+
+    async def begin_arrival(self, new: NewAuthorization, code_hash: str, *, most: int) -> Authorization | Spending:
+        """See ports.store."""
+        return await self._write(lambda now: arrivals.begin_arrival(now, new, code_hash, most))
+
+    async def claim(self, connection_id: str, reference: str | None, grant_id: str) -> str | None:
+        """See ports.store."""
+        return await self._write(lambda now: arrivals.claim(now, connection_id, reference, grant_id, self._sealer))
+
+    async def discard_parked(self, grant_id: str) -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: arrivals.discard_parked(now, grant_id))
 
     async def candidate(self, connection_id: str) -> Grant | None:
         """See ports.store."""

@@ -24,8 +24,9 @@ DELETE FROM links WHERE expires_at < :before
 DELETE FROM authorizations WHERE expires_at < :before
 
 -- name: add_authorization
-INSERT INTO authorizations (id, app, state_hash, browser_hash, link_hash, reference, return_to, connection_id, expires_at)
-VALUES (:id, :app, :state_hash, :browser_hash, :link_hash, :reference, :return_to, :connection_id, :expires_at)
+INSERT INTO authorizations (id, app, state_hash, browser_hash, link_hash, reference, return_to, connection_id, expires_at,
+    parked)
+VALUES (:id, :app, :state_hash, :browser_hash, :link_hash, :reference, :return_to, :connection_id, :expires_at, :parked)
 
 -- name: authorization_by_state
 SELECT * FROM authorizations WHERE state_hash = :state_hash
@@ -43,11 +44,11 @@ UPDATE authorizations SET outcome = :connection_id WHERE id = :id
 
 -- name: connections_covering
 -- Of this app, whatever became of them: a hotel that comes back keeps its connection. The grant in use says which
--- properties one covers; where none was ever proven, the newest.
+-- properties one covers; where none was ever proven, the newest. What waits to be claimed covers nothing.
 SELECT DISTINCT c.id FROM properties p
     JOIN grants g ON g.id = p.grant_id
     JOIN connections c ON c.id = g.connection_id
-WHERE c.app = :app AND p.property_id = :property_id
+WHERE c.app = :app AND p.property_id = :property_id AND g.role <> 'parked'
     AND (c.active_grant = g.id OR (c.active_grant IS NULL
         AND NOT EXISTS (SELECT 1 FROM grants n WHERE n.connection_id = c.id AND n.ordinal > g.ordinal)))
 
@@ -63,11 +64,33 @@ SELECT COALESCE(MAX(ordinal), 0) AS ordinal, COALESCE(MAX(generation), 0) AS gen
 -- name: add_grant
 INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, access_sealed, expires_at, lifetime,
     stale_at, clock_id, property_ids, scopes, received_at)
-VALUES (:id, :connection_id, :app, :ordinal, :kind, 'candidate', :state, :generation, :access_sealed, :expires_at, :lifetime,
+VALUES (:id, :connection_id, :app, :ordinal, :kind, :role, :state, :generation, :access_sealed, :expires_at, :lifetime,
     :stale_at, :clock_id, :property_ids, :scopes, :now)
 
 -- name: add_property
 INSERT INTO properties (grant_id, property_id) VALUES (:grant_id, :property_id) ON CONFLICT DO NOTHING
+
+-- name: parked
+SELECT * FROM grants WHERE connection_id = :connection_id AND role = 'parked' AND state = 'parked'
+
+-- name: count_parked
+SELECT COUNT(*) AS waiting FROM grants WHERE role = 'parked' AND state = 'parked'
+
+-- name: forget_parked
+-- Its tokens are another grant's now; for the rest of its day it says so.
+UPDATE grants SET access_sealed = NULL, state = :state, problem = :problem WHERE id = :grant_id
+
+-- name: delete_properties
+DELETE FROM properties WHERE grant_id = :grant_id
+
+-- name: delete_grant
+DELETE FROM grants WHERE id = :grant_id
+
+-- name: delete_events
+DELETE FROM events WHERE connection_id = :connection_id
+
+-- name: delete_connection
+DELETE FROM connections WHERE id = :connection_id
 
 -- name: candidates
 SELECT * FROM grants WHERE connection_id = :connection_id AND role = 'candidate' ORDER BY ordinal DESC

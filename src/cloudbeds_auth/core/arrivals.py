@@ -1,0 +1,13 @@
+"""Who began an approval: we, with a state of ours, or the hotel in the Marketplace, with none or Cloudbeds' own."""
+
+from __future__ import annotations
+
+OURS = "st_"
+"""How every state of ours begins: one that is long forgotten is still told from the vendor's."""
+MOST_PARKED = 200
+"""Approvals that wait to be claimed, of all apps together; what comes then is refused and nothing is exchanged."""
+
+
+def begun_here(state: str | None) -> bool:
+    """Whether a callback's `state` is, or pretends to be, one that we issued."""
+    return state is not None and state.startswith(OURS)

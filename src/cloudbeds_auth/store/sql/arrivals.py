@@ -1,0 +1,87 @@
+"""The transactions of approvals that a hotel began in the Marketplace: nobody's until they are claimed."""
+
+from __future__ import annotations
+
+import json
+
+from cloudbeds_auth.core.lifecycle import Event, State, move
+from cloudbeds_auth.core.nouns import CredentialKind, Pair, Role
+from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.ports.store import Authorization, NewAuthorization, Spending
+from cloudbeds_auth.store.sql.authorizations import Ends, add_authorization, add_grant, covering, spend_state
+from cloudbeds_auth.store.sql.rows import add_event, grant_of
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.store.sql.upkeep import set_due
+
+
+def begin_arrival(
+    now: Instant, new: NewAuthorization, code_hash: str, most: int
+) -> Transaction[Authorization | Spending]:
+    """One authorization for one code, spent by it: whoever brings the code again is shown what it led to."""
+    yield from query("one_at_a_time", work="arrivals")
+    if (yield from query_one("authorization_by_state", state_hash=new.state_hash)) is None:
+        waiting = yield from query_one("count_parked")
+        if waiting is not None and waiting["waiting"] >= most:
+            return Spending.FULL
+        yield from add_authorization(now, new)
+    return (yield from spend_state(now, new.state_hash, None, code_hash))
+
+
+def claim(
+    now: Instant, connection_id: str, reference: str | None, grant_id: str, sealer: Sealer
+) -> Transaction[str | None]:
+    """Somebody's from now on: a candidate where it is, or of the connection that the hotel has already."""
+    row = yield from query_one("parked", connection_id=connection_id)
+    if row is None:
+        return None
+    yield from query("one_at_a_time", work=f"approvals of {row['app']}")  # before any row, as everywhere
+    yield from query("connection_locked", connection_id=connection_id)
+    row = yield from query_one("parked", connection_id=connection_id)
+    if row is None:  # claimed, sent away or deleted meanwhile
+        return None
+    home = yield from covering(row["app"], json.loads(row["property_ids"]))
+    if home is None:
+        home = connection_id
+        state = move(State(row["state"]), Event.CLAIMED)
+        yield from query("set_role", grant_id=row["id"], role=Role.CANDIDATE, state=state)
+        yield from set_due(row, now, role=Role.CANDIDATE)
+        yield from add_event(now, row, Event.CLAIMED, actor="operator")
+    else:
+        yield from _move(now, row, home, grant_id, sealer)
+    if reference is not None:
+        yield from query("set_reference", id=home, reference=reference)
+    return home
+
+
+def _move(now: Instant, row: Row, home: str, grant_id: str, sealer: Sealer) -> Transaction[None]:
+    """Its tokens to another connection; sealed again, because a seal names the place."""
+    tokens = yield from query("tokens", grant_id=row["id"])
+    grant = grant_of(row, tokens, sealer, now)
+    refresh = grant.tokens[-1].value if grant.tokens else None
+    pair = Pair(
+        grant.access, refresh, grant.lifetime, grant.property_ids, tuple(json.loads(row["scopes"])),
+        CredentialKind(row["kind"]),
+    )  # fmt: skip
+    ends = Ends(row["expires_at"], row["lifetime"], row["stale_at"])
+    candidate = yield from add_grant(now, home, grant_id, row["app"], pair, ends, sealer)
+    state, where = move(State(row["state"]), Event.SUPERSEDED), f"claimed for {home}"
+    yield from query("forget_parked", grant_id=row["id"], state=state, problem=where)
+    yield from query("drop_all_tokens", grant_id=row["id"])
+    yield from add_event(now, row, Event.SUPERSEDED, reason=where)
+    yield from add_event(
+        now, candidate, "candidate_received", actor="operator", expires_at=ends.expires_at,
+        property_ids=list(pair.property_ids),
+    )  # fmt: skip
+
+
+def discard_parked(now: Instant, grant_id: str) -> Transaction[bool]:
+    """Nothing of it stays: it was nobody's."""
+    row = yield from query_one("grant_locked", grant_id=grant_id)
+    if row is None or row["role"] != Role.PARKED:
+        return False
+    yield from query("drop_all_tokens", grant_id=grant_id)
+    yield from query("delete_properties", grant_id=grant_id)
+    yield from query("delete_grant", grant_id=grant_id)
+    yield from query("delete_events", connection_id=row["connection_id"])
+    yield from query("delete_connection", connection_id=row["connection_id"])
+    return True

@@ -1,0 +1,143 @@
+"""A hotel that began in the Marketplace comes back with no state of ours: refused, or parked where that is set."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.app.fake_vault import FakeSettings, FakeVault
+from tests.app.running import AS_ADMIN, Running, Vendor, a_service
+from tests.app.tab import BROWSER, Tab
+
+from cloudbeds_auth.app.arrivals import OF_ALL, OF_ONE, WINDOW, Arrivals
+from cloudbeds_auth.core.arrivals import OURS
+from cloudbeds_auth.errors import RateLimited
+
+NO_STATE, THEIRS = "/callback?code=c-1", "/callback?code=c-1&state=12ddc1756afbc3552728d5bb44c78"
+
+
+@pytest.fixture
+async def parking(vendor: Vendor) -> AsyncIterator[Running[FakeVault]]:
+    """A service that parks."""
+    async with a_service(FakeVault(FakeSettings(base_url=vendor.base_url, marketplace="park"))) as running:
+        yield running
+
+
+@pytest.mark.row("A02", "A03")
+@pytest.mark.parametrize("path", [NO_STATE, THEIRS])
+async def test_refused_by_default(service: Running[FakeVault], path: str) -> None:
+    """Nothing is exchanged."""
+    assert (await Tab(service).open(path))[0] == 400
+    assert service.vault.exchanges == []
+
+
+@pytest.mark.row("A02")
+@pytest.mark.parametrize("path", [NO_STATE, f"{NO_STATE}&state=", THEIRS])
+async def test_parked(parking: Running[FakeVault], path: str) -> None:
+    """Exchanged once, and a clean address says that it waits; it attaches to nothing that this browser is."""
+    tab = Tab(parking)
+    await tab.begin()
+    before = dict(tab.cookies)
+    assert (await tab.open(path))[:2] == (303, "/claim/con_parked")
+    status, _, page = await tab.open("/claim/con_parked")
+    assert (status, "con_parked" in page, "claim" in page) == (200, True, True)
+    assert parking.vault.exchanges == ["c-1"]
+    assert tab.cookies == before
+    assert [one.spent for one in parking.vault.pending.values()] == [False]
+
+
+@pytest.mark.row("A03", "A04", "A06")
+async def test_a_state_of_ours_never_parks(parking: Running[FakeVault]) -> None:
+    """Another browser's, one that is spent, one that is forged, one that nobody remembers: refused in this mode too."""
+    tab, other = Tab(parking), Tab(parking)
+    state = await other.begin()
+    await tab.begin()
+    forged = state[:-1] + ("A" if state[-1] != "A" else "B")
+    for brought in (state, forged, OURS, f"{OURS}forgotten"):
+        assert (await tab.open(f"/callback?code=x&state={brought}"))[0] == 400
+        assert (await Tab(parking).open(f"/callback?code=x&state={brought}"))[0] == 400
+    assert (await other.open(f"/callback?code=c-9&state={state}"))[0] == 303
+    assert (await other.open(f"/callback?code=c-8&state={state}"))[0] == 400
+    assert parking.vault.exchanges == ["c-9"]
+    assert BROWSER in other.cookies
+
+
+@pytest.mark.row("F85")
+@pytest.mark.parametrize("query", ["?error=access_denied", "?error=access_denied&code=x", "", "?error_description=No"])
+async def test_a_denial_parks_nothing(parking: Running[FakeVault], query: str) -> None:
+    """No code, or an error beside it: the page says so."""
+    status, _, page = await Tab(parking).open(f"/callback{query}")
+    assert (status, "authorization_denied" in page) == (400, True)
+    assert parking.vault.exchanges == []
+
+
+async def test_a_code_that_cloudbeds_refuses(parking: Running[FakeVault]) -> None:
+    """The page says what happened."""
+    status, _, page = await Tab(parking).open("/callback?code=spent")
+    assert (status, "authorization_expired" in page) == (400, True)
+
+
+@pytest.mark.row("A08")
+async def test_another_servers_answer(parking: Running[FakeVault]) -> None:
+    """RFC 9207's `iss` is compared as everywhere."""
+    assert (await Tab(parking).open(f"{NO_STATE}&iss=https%3A%2F%2Fevil"))[0] == 400
+    assert parking.vault.exchanges == []
+
+
+async def test_so_many_from_one_address(parking: Running[FakeVault]) -> None:
+    """After a few the next code is not exchanged; the page says when to come back."""
+    tab = Tab(parking)
+    for number in range(OF_ONE):
+        assert (await tab.open(f"/callback?code=c-{number}"))[0] == 303
+    status, _, page = await tab.open("/callback?code=one-too-many")
+    assert (status, "rate_limited" in page) == (503, True)
+    assert len(parking.vault.exchanges) == OF_ONE
+
+
+class _Hand:
+    """A clock that a test sets."""
+
+    now = 1000.0
+
+    def steady(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_every_address_has_its_own_count_and_all_have_one() -> None:
+    """Refused ones are not counted, and after the window everybody may come again."""
+    clock = _Hand()
+    arrivals = Arrivals(clock)
+    for number in range(OF_ALL):
+        arrivals.admit(f"10.0.0.{number // OF_ONE}")
+    for address in ("10.0.0.0", "10.0.1.1"):
+        with pytest.raises(RateLimited) as refused:
+            arrivals.admit(address)
+        assert refused.value.retry_after == WINDOW
+    clock.now += WINDOW
+    for _ in range(OF_ONE):
+        arrivals.admit("10.0.0.0")
+
+
+async def test_claimed_over_http(parking: Running[FakeVault]) -> None:
+    """By whoever may connect hotels, under their own name for it."""
+    await Tab(parking).open(NO_STATE)
+    url = f"{parking.url}/api/v1/connections/con_parked/claim"
+    async with parking.http.post(url, headers=AS_ADMIN, json={"reference": "tenant-7"}) as answer:
+        claimed = await answer.json()
+    assert (answer.status, claimed["reference"], claimed["state"]) == (200, "tenant-7", "fresh")
+    async with parking.http.post(url, json={}) as answer:
+        assert answer.status == 401
+
+
+@pytest.mark.parametrize("path", ["/claim/nobody", "/claim/", "/claim/con_%3Cscript%3E"])
+async def test_an_odd_address_of_the_page(parking: Running[FakeVault], path: str) -> None:
+    """Only a connection's id is shown, and only its spelling is open to anyone."""
+    status, _, page = await Tab(parking).open(path)
+    assert status == 401
+    assert "script" not in page
