@@ -133,6 +133,7 @@ FACES = ("denied", "message", "hint", "problem", "not_available", "user_inactive
 
 SCOPE = "Scope required for this call was not granted by property."
 UNNAMED = 'Please specify "propertyID" parameter for this call'
+PARTNERS_ONLY = "This method is not available for property-level clients."  # documented as a rule; the words are ours
 ELSEWHERE = "None of the included property id's match the access_token user's property id"
 
 

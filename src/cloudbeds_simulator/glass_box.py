@@ -20,7 +20,7 @@ from cloudbeds_simulator.faults import Faults
 from cloudbeds_simulator.journal import Entry, Journal
 from cloudbeds_simulator.misbehave import until
 from cloudbeds_simulator.model import Model
-from cloudbeds_simulator.records import ALL_SCOPES, App, Grant, Hotel, User
+from cloudbeds_simulator.records import ALL_SCOPES, LEVELS, App, Grant, Hotel, User
 from cloudbeds_simulator.system import Clock
 
 LONGEST_WAIT = 300.0
@@ -164,12 +164,16 @@ class GlassBox:
         uris = body.get("redirect_uris", known.redirect_uris if known else ())
         if isinstance(uris, str):
             raise ValueError("redirect_uris is a list")
+        level = str(body.get("level") or (known.level if known else "partner"))
+        if level not in LEVELS:
+            raise ValueError(f"level must be one of {', '.join(LEVELS)}")
         app = App(
             client_id,
             str(body.get("client_secret") or (known.client_secret if known else self.model.mint("secret"))),
             str(body.get("name") or (known.name if known else client_id)),
             frozenset(str(uri) for uri in uris),
             tuple(body.get("scopes") or (known.scopes if known else ALL_SCOPES)),
+            level,
         )
         self.model.add_app(app)
         return {**asdict(app), "redirect_uris": sorted(app.redirect_uris), "scopes": list(app.scopes)}

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cloudbeds_simulator.answers import ELSEWHERE, SCOPE, UNNAMED, Answer, closed, failed, json_answer
+from cloudbeds_simulator.answers import ELSEWHERE, PARTNERS_ONLY, SCOPE, UNNAMED, Answer, closed, failed, json_answer
 from cloudbeds_simulator.calls import Call
 from cloudbeds_simulator.model import Model
 from cloudbeds_simulator.records import Grant, Hotel
@@ -152,13 +152,22 @@ def _delete_webhook(asked: Asked) -> Answer:
     return json_answer(200, {"success": True}) if given else failed("Parameter subscriptionID is required")
 
 
+def _is_partner(asked: Asked) -> bool:
+    app = asked.model.apps.get(asked.grant.approval.client_id)
+    return app is None or app.level == "partner"
+
+
 def _get_app_state(asked: Asked) -> Answer:
+    if not _is_partner(asked):
+        return failed(PARTNERS_ONLY)
     one = _property(asked)
     state = asked.model.app_states.get((asked.grant.approval.client_id, one), "enabled")
     return json_answer(200, {"success": True, "data": {"propertyID": one, "app_state": state}})
 
 
 def _post_app_state(asked: Asked) -> Answer:
+    if not _is_partner(asked):
+        return failed(PARTNERS_ONLY)
     state = asked.call.field("app_state")
     if state not in APP_STATES:
         return failed("Parameter app_state is required")

@@ -33,13 +33,20 @@ class Hotel:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One client registration; ``scopes`` is the ceiling of what it may ask for, in the order the vendor lists them."""
+    """One client registration; ``scopes`` is the ceiling of what it may ask for, in the order the vendor lists them.
+
+    A ``property`` level client, which a hotel registers for itself, may neither get nor post an app state.
+    """
 
     client_id: str
     client_secret: str
     name: str
     redirect_uris: frozenset[str]
     scopes: tuple[str, ...]
+    level: str = "partner"
+
+
+LEVELS = ("partner", "property")
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,17 @@ async def test_app_state(sim: Driver) -> None:
     assert (await sim.refresh(told["refresh_token"])).status == 400
 
 
+async def test_app_state_of_a_property_level_client(sim: Driver) -> None:
+    """It may neither get nor post one: nothing changes, and its sessions live on."""
+    await sim.control("POST", "apps", client_id="simulated-app", level="property")
+    told = await sim.connect()
+    asked = await sim.api("GET", "getAppState", told["access_token"])
+    assert (asked.status, asked.json["success"]) == (200, False)
+    posted = await sim.api("POST", "postAppState", told["access_token"], data={"app_state": "disabled"})
+    assert (posted.status, posted.json["success"]) == (200, False)
+    assert (await sim.refresh(told["refresh_token"])).status == 200
+
+
 @pytest.mark.parametrize(("variant", "parent_lives"), [("V2/n", True), ("V4/n", False), ("V5/n", True)])
 async def test_unknown_method_as_use(sim: Driver, variant: str, parent_lives: bool) -> None:
     """A 404 before any method was reached is a first use only under V4."""

@@ -145,6 +145,7 @@ async def test_wait_times_out(sim: Driver) -> None:
         ("POST", "faults", [{"kind": "empty", "target": "token"}, {"kind": "explode"}], 400),
         ("POST", "hotels", {"property_id": "1"}, 400),
         ("POST", "apps", {"client_id": "x", "redirect_uris": "https://a.example"}, 400),
+        ("POST", "apps", {"client_id": "x", "level": "hotel"}, 400),
         ("POST", "revoke", {}, 400),
         ("POST", "revoke", {"grant": 7}, 400),
         ("POST", "revoke", {"grant": 1, "face": "smile"}, 400),
