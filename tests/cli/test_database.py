@@ -48,9 +48,9 @@ def altered(url: str, sql: str) -> None:
 
 def test_check(url: str) -> None:
     """Counts for people and for programs; a value that does not open is named, and the exit status says so."""
-    assert "sealed values  7, 0 problems" in typed(url, "check").out
+    assert "sealed values  9, 0 problems" in typed(url, "check").out
     document = json.loads(typed(url, "check", "--json").out)
-    assert (document["connections"], document["sealed_values"], document["problems"]) == (HOTELS, 2 * HOTELS + 1, [])
+    assert (document["connections"], document["sealed_values"], document["problems"]) == (HOTELS, 2 * HOTELS + 3, [])
     altered(url, "UPDATE tokens SET position = 9 WHERE grant_id = 'gra_1'")
     found = typed(url, "check")
     assert found.status == 1

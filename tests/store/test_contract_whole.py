@@ -11,13 +11,14 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.budget import Rate
 from cloudbeds_auth.core.lifecycle import IllegalMove
-from cloudbeds_auth.core.nouns import Fence, Grant, StoredToken
+from cloudbeds_auth.core.nouns import App, Fence, Grant, StoredToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import StoreReadOnly
 from cloudbeds_auth.ports.store import Attempt, Busy, Calls, Counted, Store, Written
 
 RATE = Rate(10.0, 2)
 SENT = StoredToken(1, Secret("R-1"))
+APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/aurora")
 
 READS: dict[str, Callable[[Store, Grant], Awaitable[object]]] = {
     "grant": lambda store, one: store.grant(one.id),
@@ -32,6 +33,9 @@ READS: dict[str, Callable[[Store, Grant], Awaitable[object]]] = {
     "link_outcome": lambda store, one: store.link_outcome("l1"),
     "open_circuits": lambda store, one: store.open_circuits("default"),
     "next_due": lambda store, one: store.next_due(),
+    "app": lambda store, one: store.app("aurora"),
+    "apps": lambda store, one: store.apps(),
+    "redirect_uris": lambda store, one: store.redirect_uris(),
     "report": lambda store, one: store.report(),
 }
 
@@ -64,6 +68,10 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "disconnect": lambda store: store.disconnect(one.connection_id, actor="operator"),
         "reserve_turn": lambda store: store.reserve_turn("client", RATE, 1.0),
         "claim_due": lambda store: store.claim_due(4, 60.0),
+        "add_app": lambda store: store.add_app(APP),
+        "rotate_secret": lambda store: store.rotate_secret("aurora", Secret("second")),
+        "drop_previous_secret": lambda store: store.drop_previous_secret("aurora"),
+        "remove_app": lambda store: store.remove_app("aurora"),
         "check": lambda store: store.check(),
     }
 

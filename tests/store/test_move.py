@@ -11,7 +11,7 @@ import pytest
 from tests.postgres.processes import leased, row
 from tests.support.fakes import pair
 
-from cloudbeds_auth.core.nouns import Grant
+from cloudbeds_auth.core.nouns import App, Grant
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
 from cloudbeds_auth.ports.store import NewAuthorization, Written
@@ -22,6 +22,7 @@ from cloudbeds_auth.store.sql.store import SqlStore
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_KEY = base64.b64encode(bytes(32)).decode()
 HOTELS = 3
+APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/aurora", level="property")
 
 
 def settings(url: str, *, key: str = KEY) -> Settings:
@@ -55,6 +56,8 @@ async def filled(where: Settings) -> list[Grant]:
             home = await store.add_candidate(new.id, f"con_{number}", f"gra_{number}", first, stale_after=3240.0)
             assert await store.promote(home, f"gra_{number}", None, ())
             found.append(await row(store, f"gra_{number}"))
+        assert await store.add_app(APP) is None
+        assert await store.rotate_secret(APP.id, Secret("second"))
         fence = await leased(store, found[0])
         assert await store.write_intent(fence, found[0].tokens[-1].position, lease=30.0, hold=0.0)
         written = await store.commit_pair(fence, found[0].tokens[-1], pair("0-2"), stale_after=3240.0)
@@ -97,6 +100,9 @@ async def test_everything_moves(ways: tuple[Settings, Settings]) -> None:
     async with opened(target) as there:
         assert not there.read_only
         assert await secrets(there) == before
+        moved = await there.app(APP.id)
+        assert moved is not None
+        assert [secret.reveal() for secret in moved.secrets] == ["second", "first"], "sealed as they rested"
         assert [event.kind for event in await there.events("con_0")] == history
         fence = await leased(there, await row(there, "gra_1"))
         assert await there.write_intent(fence, 1, lease=30.0, hold=0.0)
@@ -312,7 +318,8 @@ async def test_a_sound_database(one: Settings) -> None:
     """Everything opens, everything is counted."""
     await filled(one)
     found = await scan.scan(one, silent)
-    assert (found.connections, found.grants, found.sealed, found.problems) == (HOTELS, HOTELS, 2 * HOTELS + 1, [])
+    assert found.apps == 1
+    assert (found.connections, found.grants, found.sealed, found.problems) == (HOTELS, HOTELS, 2 * HOTELS + 3, [])
 
 
 @pytest.mark.row("F71", "F72")
@@ -323,12 +330,13 @@ async def test_values_that_do_not_open(one: Settings) -> None:
     for sql in (
         "UPDATE grants SET access_sealed = (SELECT access_sealed FROM grants WHERE id = 'gra_1') WHERE id = 'gra_2'",
         "UPDATE tokens SET sealed = (SELECT sealed FROM tokens WHERE grant_id = 'gra_2') WHERE grant_id = 'gra_1'",
+        "UPDATE apps SET previous_sealed = secret_sealed",
     ):
         await driver.write(lambda now, sql=sql: _statement(sql))  # type: ignore[misc]
     await driver.close()
     found = await scan.scan(one, silent)
     assert [problem.split(" does not open")[0] for problem in found.problems] == [
-        "a sealed value of con_1", "a sealed value of con_2",
+        "a client secret of the app aurora", "a sealed value of con_1", "a sealed value of con_2",
     ]  # fmt: skip
 
 

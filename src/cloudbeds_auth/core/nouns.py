@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.secret import Secret
@@ -155,7 +156,12 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One registration at Cloudbeds. `secrets`: the current one first, then one still valid during a reset."""
+    """One registration at Cloudbeds, known here by `id`, its name.
+
+    `secrets`: the current one first, then one still valid during a reset. `level`: `partner`, or `property` for what a
+    hotel registered for itself (CLOUDBEDS section 6: half the rate, no app states). `created_at` and `rotated_at`, when
+    its secret was last reset, are None for the app of the settings.
+    """
 
     id: str
     client_id: str
@@ -163,6 +169,14 @@ class App:
     redirect_uri: str
     scopes: tuple[str, ...] = ()
     level: str = "partner"
+    credential: CredentialKind = CredentialKind.OAUTH
+    created_at: datetime | None = None
+    rotated_at: datetime | None = None
+
+    @property
+    def redirect_path(self) -> str:
+        """The path that Cloudbeds sends browsers back to; no two apps share one."""
+        return urlsplit(self.redirect_uri).path
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Protocol
 from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
+from cloudbeds_auth.ports.apps import AppStore
 from cloudbeds_auth.ports.upkeep import UpkeepStore
 
 
@@ -324,7 +325,7 @@ class ConnectionStore(Protocol):
         ...
 
 
-class Store(GrantStore, CircuitStore, AuthorizationStore, ConnectionStore, UpkeepStore, Protocol):
+class Store(GrantStore, CircuitStore, AuthorizationStore, ConnectionStore, AppStore, UpkeepStore, Protocol):
     """All of it, and its life."""
 
     @property

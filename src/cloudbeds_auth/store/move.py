@@ -25,6 +25,7 @@ LOOK_AGAIN = 0.2
 COPYING = "copying"  # whose the target is until it is whole: nobody's, so it is read-only
 
 TABLES: dict[str, tuple[str, ...]] = {
+    "apps": ("name",),
     "connections": ("id",),
     "grants": ("id",),
     "tokens": ("grant_id", "position"),

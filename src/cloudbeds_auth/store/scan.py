@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cloudbeds_auth.ports.sealer import SealBroken, Sealer
+from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import keys, opening
 from cloudbeds_auth.store.sealing import AesGcmSealer
+from cloudbeds_auth.store.sql.apps import sealed_secrets
 from cloudbeds_auth.store.sql.driver import Driver
 from cloudbeds_auth.store.sql.migrate import schema_version
 from cloudbeds_auth.store.sql.rows import access_place, token_place
@@ -25,6 +26,7 @@ class Found:
     """What a scan found; `problems` are sentences for people."""
 
     schema: int = 0
+    apps: int = 0
     connections: int = 0
     grants: int = 0
     sealed: int = 0
@@ -33,14 +35,15 @@ class Found:
     def document(self) -> dict[str, object]:
         """For programs."""
         return {
-            "schema": self.schema, "connections": self.connections, "grants": self.grants,
+            "schema": self.schema, "apps": self.apps, "connections": self.connections, "grants": self.grants,
             "sealed_values": self.sealed, "problems": self.problems,
         }  # fmt: skip
 
     def fields(self) -> list[tuple[str, str]]:
         """For people."""
         return [
-            ("schema", str(self.schema)), ("connections", str(self.connections)), ("grants", str(self.grants)),
+            ("schema", str(self.schema)), ("apps", str(self.apps)), ("connections", str(self.connections)),
+            ("grants", str(self.grants)),
             ("sealed values", f"{self.sealed}, {len(self.problems)} problems"),
         ]  # fmt: skip
 
@@ -65,6 +68,10 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, told: Told) -> Non
     counted = await driver.read(lambda now: query_one("count_all"))
     assert counted is not None  # noqa: S101 - a count has one row
     found.connections = counted["connections"]
+    for app in await driver.read(lambda now: query("apps")):
+        found.apps += 1
+        for sealed, place in sealed_secrets(app):
+            _try(sealed, place, f"a client secret of the app {app['name']}", sealer, found)
     after = ""
     while page := await driver.read(lambda now, after=after: _page(now, after)):  # type: ignore[misc]
         for grant, tokens in page:
@@ -93,10 +100,12 @@ def _open(grant: Row, tokens: Rows, sealer: Sealer, found: Found) -> None:
     if grant["access_sealed"] is not None:
         values.append((grant["access_sealed"], access_place(grant["id"], grant["generation"])))
     for sealed, place in values:
-        found.sealed += 1
-        try:
-            sealer.open(sealed, place)
-        except SealBroken:
-            found.problems.append(
-                f"a sealed value of {grant['connection_id']} does not open ({place.table}, position {place.position})"
-            )
+        _try(sealed, place, f"a sealed value of {grant['connection_id']}", sealer, found)
+
+
+def _try(sealed: bytes, place: Place, what: str, sealer: Sealer, found: Found) -> None:
+    found.sealed += 1
+    try:
+        sealer.open(sealed, place)
+    except SealBroken:
+        found.problems.append(f"{what} does not open ({place.table}, position {place.position})")

@@ -16,7 +16,8 @@ import pytest
 from tests.store.bench import KEY, HandClock, SqliteBench
 from tests.support.fakes import pair
 
-from cloudbeds_auth.core.nouns import Fence
+from cloudbeds_auth.core.nouns import App, Fence
+from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.ports.store import Busy, Leased, Written
 from cloudbeds_auth.store.sealing import AesGcmSealer
@@ -259,6 +260,24 @@ async def test_a_swapped_row_is_that_hotels_alone(db: SqliteBench, what: str) ->
     with pytest.raises(StoreUnavailable, match="altered"):
         await db.store.grant(bad.id)
     assert (await db.row(good.id)).access.reveal() == "A-2"
+
+
+@pytest.mark.row("F72")
+@pytest.mark.parametrize("what", ["another app's", "the former one", "a flipped bit"])
+async def test_a_client_secret_opens_only_at_its_place(db: SqliteBench, what: str) -> None:
+    """Moved, rolled back or altered it is left out: never is one app's secret taken for another's."""
+    for name in ("aurora", "boreal"):
+        uri = f"https://a.example/callback/{name}"
+        await db.store.add_app(App(name, f"client of {name}", (Secret(f"{name}-1"),), uri))
+        await db.store.rotate_secret(name, Secret(f"{name}-2"))
+    altered = {
+        "another app's": "(SELECT other.secret_sealed FROM apps other WHERE other.name = 'boreal')",
+        "the former one": "previous_sealed",
+        "a flipped bit": "CAST(substr(secret_sealed, 1, length(secret_sealed) - 1) || x'00' AS BLOB)",
+    }
+    db.sql(f"UPDATE apps SET secret_sealed = {altered[what]} WHERE name = 'aurora'")
+    found = {app.id: [secret.reveal() for secret in app.secrets] for app in await db.store.apps()}
+    assert found == {"aurora": ["aurora-1"], "boreal": ["boreal-2", "boreal-1"]}
 
 
 # --- the file under us

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State, seen
-from cloudbeds_auth.core.nouns import Connection, CredentialKind, Event, Grant, Role, StoredToken, User, moment
+from cloudbeds_auth.core.nouns import App, Connection, CredentialKind, Event, Grant, Role, StoredToken, User, moment
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import FURTHEST, SKEW, Life, due
 from cloudbeds_auth.errors import StoreReadOnly
@@ -111,6 +111,7 @@ class Tables:
     circuits: dict[tuple[str, str], tuple[float, str]] = field(default_factory=dict)
     budgets: dict[str, tuple[float, str]] = field(default_factory=dict)
     events: dict[str, list[Event]] = field(default_factory=dict)
+    apps: dict[str, App] = field(default_factory=dict)
 
 
 class Shelf:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cloudbeds_auth.store.memory.apps import Apps
 from cloudbeds_auth.store.memory.authorizations import Authorizations
 from cloudbeds_auth.store.memory.connections import Connections
 from cloudbeds_auth.store.memory.grants import Circuits, Grants
 from cloudbeds_auth.store.memory.upkeep import Upkeep
 
 
-class MemoryStore(Grants, Circuits, Authorizations, Connections, Upkeep):
+class MemoryStore(Grants, Circuits, Authorizations, Connections, Apps, Upkeep):
     """`ports.store.Store` over dictionaries. Every method runs to its end without a pause: one transaction."""
 
     async def check(self) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from cloudbeds_auth.core.budget import Rate, Turn
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
+from cloudbeds_auth.core.nouns import App, Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.ports.apps import Taken
 from cloudbeds_auth.ports.store import (
     Attempt,
     Authorization,
@@ -23,89 +22,12 @@ from cloudbeds_auth.ports.store import (
     Spending,
     Written,
 )
-from cloudbeds_auth.ports.wakeups import Wakeups
-from cloudbeds_auth.store.sql import arrivals, authorizations, connections, grants, upkeep
-from cloudbeds_auth.store.sql.driver import Driver
-from cloudbeds_auth.store.sql.transactions import Body, Instant, T, Transaction, query, query_one
-
-CANARY = Place("meta", "canary", 0, 0)
+from cloudbeds_auth.store.sql import apps, arrivals, authorizations, connections, grants, upkeep
+from cloudbeds_auth.store.sql.base import Base
 
 
-class SqlStore:
-    """`is_dead(owner, clock_id)` says whether the process behind a lease is certainly gone."""
-
-    def __init__(self, driver: Driver, sealer: Sealer, is_dead: grants.IsDead) -> None:
-        self._driver = driver
-        self._sealer = sealer
-        self._is_dead = is_dead
-        self._read_only = False
-
-    @property
-    def read_only(self) -> bool:
-        """Whether this is a copy of another installation's database: then every write raises StoreReadOnly."""
-        return self._read_only
-
-    async def open(self, own: Callable[[Instant], Transaction[bool]] | None = None) -> None:
-        """Check that the keys open what rests here; raises ConfigurationError before anything is sent (F68).
-
-        `own` says, in a transaction, whether the database is this installation's own.
-        """
-        await self._driver.write(self._canary)
-        if own is not None:
-            self._read_only = not await self._driver.write(own)
-
-    async def check(self) -> None:
-        """One real write, and the canary; raises StoreUnavailable."""
-        await self._write(lambda now: query("set_meta", name="checked_at", value=f"{now.wall:.0f}"))
-        try:
-            await self._driver.write(self._canary)
-        except ConfigurationError as error:
-            raise StoreUnavailable(error.detail, next_step=error.next_step) from error
-
-    async def report(self) -> Mapping[str, str]:
-        """See ports.store."""
-        (row,) = await self._read(lambda now: query("report"))
-        return {**row, "key_id": self._sealer.key_id}
-
-    @property
-    def wakeups(self) -> Wakeups | None:
-        """What wakes whoever waits for another process; None where the database tells nobody."""
-        return self._driver.wakeups
-
-    async def close(self) -> None:
-        """Finish what runs and close."""
-        await self._driver.close()
-
-    def _canary(self, now: Instant) -> Transaction[None]:
-        row = yield from query_one("meta", name="key_canary")
-        if row is None:
-            sealed = self._sealer.seal(Secret("canary"), CANARY)
-            yield from query("set_meta", name="key_canary", value=sealed.hex())
-            return
-        try:
-            self._sealer.open(bytes.fromhex(row["value"]), CANARY)
-        except SealBroken:
-            raise ConfigurationError(
-                "the encryption key does not open this database: it was sealed with another one",
-                next_step="give the key that sealed it (CLOUDBEDS_AUTH_ENCRYPTION_KEYS, or the key file beside it)",
-            ) from None
-
-    async def _read(self, body: Body[T]) -> T:
-        return await self._sealed(self._driver.read, body)
-
-    async def _write(self, body: Body[T]) -> T:
-        if self._read_only:
-            raise StoreReadOnly
-        return await self._sealed(self._driver.write, body)
-
-    async def _sealed(self, run: object, body: Body[T]) -> T:
-        try:
-            return await run(body)  # type: ignore[operator, no-any-return]
-        except SealBroken as error:
-            raise StoreUnavailable(
-                "a stored token of this connection does not open: its row was altered or belongs elsewhere",
-                next_step="an operator looks at the database; connecting the hotel again replaces the row",
-            ) from error
+class SqlStore(Base):
+    """`ports.store.Store` over a driver."""
 
     # --- grants
 
@@ -279,3 +201,33 @@ class SqlStore:
     async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
         """See ports.store."""
         return await self._write(lambda now: connections.disconnect(now, connection_id, actor, detail))
+
+    # --- apps
+
+    async def app(self, name: str) -> App | None:
+        """See ports.apps."""
+        return await self._read(lambda now: apps.read_app(now, name, self._sealer))
+
+    async def apps(self) -> Sequence[App]:
+        """See ports.apps."""
+        return await self._read(lambda now: apps.read_apps(now, self._sealer))
+
+    async def redirect_uris(self) -> Sequence[str]:
+        """See ports.apps."""
+        return await self._read(apps.read_redirect_uris)
+
+    async def add_app(self, app: App) -> Taken | None:
+        """See ports.apps."""
+        return await self._write(lambda now: apps.add_app(now, app, self._sealer))
+
+    async def rotate_secret(self, name: str, secret: Secret) -> bool:
+        """See ports.apps."""
+        return await self._write(lambda now: apps.rotate_secret(now, name, secret, self._sealer))
+
+    async def drop_previous_secret(self, name: str) -> bool:
+        """See ports.apps."""
+        return await self._write(lambda now: apps.drop_previous_secret(now, name))
+
+    async def remove_app(self, name: str) -> int | None:
+        """See ports.apps."""
+        return await self._write(lambda now: apps.remove_app(now, name))

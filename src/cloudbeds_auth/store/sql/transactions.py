@@ -55,7 +55,9 @@ def load(*files: str) -> dict[str, str]:
 
 
 # The last file is of the database that most have; another driver has its own text for those names.
-QUERIES = load("grants.sql", "authorizations.sql", "connections.sql", "upkeep.sql", "move.sql", "sqlite.sql")
+QUERIES = load(
+    "grants.sql", "authorizations.sql", "connections.sql", "apps.sql", "upkeep.sql", "move.sql", "sqlite.sql"
+)
 
 
 def query(name: str, /, **parameters: object) -> Transaction[Rows]:

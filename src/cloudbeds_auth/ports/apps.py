@@ -1,0 +1,50 @@
+"""Registrations at Cloudbeds that rest in the store, beside the one of the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.secret import Secret
+
+
+class Taken(Enum):
+    """What another registration has already; the words complete a sentence."""
+
+    NAME = "there is an app of this name already"
+    CLIENT_ID = "another app has this client id already"
+    REDIRECT_PATH = "another app has a redirect URI with this path already"
+
+
+class AppStore(Protocol):
+    """A part of `ports.store.Store`; every method is one transaction and may raise `errors.StoreUnavailable`."""
+
+    async def app(self, name: str) -> App | None:
+        """The registration, with those of its secrets that open."""
+        ...
+
+    async def apps(self) -> Sequence[App]:
+        """All of them, by name."""
+        ...
+
+    async def redirect_uris(self) -> Sequence[str]:
+        """Where Cloudbeds may send browsers for them; no secret is opened for it."""
+        ...
+
+    async def add_app(self, app: App) -> Taken | None:
+        """Remember a registration with its first secret. Taken: nothing was written."""
+        ...
+
+    async def rotate_secret(self, name: str, secret: Secret) -> bool:
+        """A new secret; the one until now stays as the previous one, in place of any before. False: no such app."""
+        ...
+
+    async def drop_previous_secret(self, name: str) -> bool:
+        """Only the current secret is left. False: no such app."""
+        ...
+
+    async def remove_app(self, name: str) -> int | None:
+        """Forget the registration unless connections live by it: how many do (0: it is gone). None: no such app."""
+        ...

@@ -1,0 +1,37 @@
+-- Registrations at Cloudbeds beside the settings' own.
+
+-- name: app
+SELECT * FROM apps WHERE name = :name
+
+-- name: apps
+SELECT * FROM apps ORDER BY name
+
+-- name: redirect_uris
+SELECT redirect_uri FROM apps ORDER BY name
+
+-- name: taken
+SELECT name, client_id, redirect_path FROM apps
+WHERE name = :name OR client_id = :client_id OR redirect_path = :redirect_path
+
+-- name: add_app
+INSERT INTO apps (name, client_id, level, redirect_uri, redirect_path, scopes, credential, secret_sealed, created_at)
+VALUES (:name, :client_id, :level, :redirect_uri, :redirect_path, :scopes, :credential, :secret_sealed, :now)
+
+-- name: rotate_secret
+UPDATE apps SET previous_sealed = secret_sealed, secret_sealed = :secret_sealed, generation = :generation,
+    rotated_at = :now
+WHERE name = :name
+
+-- name: drop_previous_secret
+UPDATE apps SET previous_sealed = NULL WHERE name = :name
+
+-- name: living_connections
+-- What would be left without its registration.
+SELECT COUNT(DISTINCT connection_id) AS connections FROM grants
+WHERE app = :name AND (role IN ('active', 'candidate') OR state = 'parked')
+
+-- name: remove_app
+DELETE FROM apps WHERE name = :name
+
+-- name: forget_circuits
+DELETE FROM circuits WHERE app = :name
