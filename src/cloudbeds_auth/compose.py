@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.observe import LogObserver, Telling, logs
 from cloudbeds_auth.ports.observer import Observer
-from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.store import keys
 from cloudbeds_auth.store.backup import back_up as back_up
 from cloudbeds_auth.store.opening import adopt as adopt
@@ -28,6 +29,7 @@ from cloudbeds_auth.store.opening import open_store
 from cloudbeds_auth.store.opening import shown as shown
 from cloudbeds_auth.store.scan import scan as scan
 from cloudbeds_auth.vault.access import Access
+from cloudbeds_auth.vault.apps import Apps
 from cloudbeds_auth.vault.authorize import Authorizer
 from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
@@ -60,6 +62,7 @@ class Engine:
 
     settings: Settings
     world: World
+    apps: Apps
     access: Access
     refresher: Refresher
     candidates: Candidates
@@ -118,6 +121,7 @@ async def build(
         public_url=settings.public_url,
         reread_apps=_rereader(apps, reread),
         limit=settings.limit,
+        limits=settings.limits,
         wakeups=store.wakeups,
     )
     return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
@@ -153,6 +157,7 @@ def _wire(
     return Engine(
         settings=settings,
         world=world,
+        apps=Apps(world, partial(further_app, settings)),
         access=access,
         refresher=refresher,
         candidates=candidates,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from cloudbeds_auth.core.refusals import Refusal
+    from cloudbeds_auth.vault.apps import Apps
     from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
 
 
@@ -116,6 +117,11 @@ class TokenVault:
         """Where happenings are told."""
         return self._engine.world.observer
 
+    @property
+    def apps(self) -> Apps:
+        """Registrations at Cloudbeds: the settings' own, and further ones that are added here."""
+        return self._engine.apps
+
     # --- connecting
 
     async def begin_authorization(
@@ -123,13 +129,14 @@ class TokenVault:
         *,
         reference: str | None = None,
         return_to: str | None = None,
-        app: str = "default",
+        app: str | None = None,
         connection_id: str | None = None,
         browser: str | None = None,
     ) -> Begun:
         """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
 
-        `reference` is your own name for the hotel; `browser` an unguessable value that the same browser brings back.
+        `reference` is your own name for the hotel; `browser` an unguessable value that the same browser brings back;
+        `app` the registration that the hotel approves: None is the connection's own, else the default one.
         """
         return await self._engine.authorizer.begin(
             app=app, reference=reference, return_to=return_to, connection_id=connection_id, browser=browser
@@ -168,7 +175,7 @@ class TokenVault:
     async def create_link(
         self,
         *,
-        app: str = "default",
+        app: str | None = None,
         reference: str | None = None,
         return_to: str | None = None,
         connection_id: str | None = None,

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloudbeds_auth import facade
-from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Link
+from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.ports.store import Page
@@ -121,12 +121,17 @@ class TokenVault:
         """The service's admin token."""
         return self._now().vault.admin_token
 
+    @property
+    def apps(self) -> Apps:
+        """Registrations at Cloudbeds: the settings' own, and further ones that are added here."""
+        return Apps(self)
+
     def begin_authorization(
         self,
         *,
         reference: str | None = None,
         return_to: str | None = None,
-        app: str = "default",
+        app: str | None = None,
         connection_id: str | None = None,
         browser: str | None = None,
     ) -> Begun:
@@ -152,7 +157,7 @@ class TokenVault:
     def create_link(
         self,
         *,
-        app: str = "default",
+        app: str | None = None,
         reference: str | None = None,
         return_to: str | None = None,
         connection_id: str | None = None,
@@ -251,3 +256,48 @@ class TokenVault:
     def check(self) -> None:
         """Whether the database can be written and the keys open it."""
         self._wait(lambda vault: vault.check())
+
+
+class Apps:
+    """As `cloudbeds_auth.TokenVault.apps`, blocking."""
+
+    def __init__(self, vault: TokenVault) -> None:
+        self._vault = vault
+
+    def list(self) -> Sequence[App]:
+        """The settings' own, then the further ones by name."""
+        return self._vault._wait(lambda vault: vault.apps.list())
+
+    def get(self, name: str) -> App:
+        """One of them; raises InvalidRequest when there is none of this name."""
+        return self._vault._wait(lambda vault: vault.apps.get(name))
+
+    def add(
+        self,
+        name: str,
+        *,
+        client_id: str,
+        client_secret: Secret | str,
+        level: str = "property",
+        redirect_uri: str | None = None,
+        scopes: Sequence[str] | None = None,
+    ) -> App:
+        """Register another client id. Raises InvalidRequest, StoreUnavailable."""
+        return self._vault._wait(
+            lambda vault: vault.apps.add(
+                name, client_id=client_id, client_secret=client_secret, level=level, redirect_uri=redirect_uri,
+                scopes=scopes,
+            )
+        )  # fmt: skip
+
+    def rotate_secret(self, name: str, client_secret: Secret | str) -> App:
+        """The secret after a reset; the one until now stays valid beside it."""
+        return self._vault._wait(lambda vault: vault.apps.rotate_secret(name, client_secret))
+
+    def drop_previous_secret(self, name: str) -> App:
+        """Forget the secret before the last reset."""
+        return self._vault._wait(lambda vault: vault.apps.drop_previous_secret(name))
+
+    def remove(self, name: str) -> None:
+        """Forget a registration; raises InvalidRequest while connections live by it."""
+        self._vault._wait(lambda vault: vault.apps.remove(name))

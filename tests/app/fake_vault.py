@@ -222,7 +222,7 @@ class FakeVault:
         state = OURS + self.entropy.token()
         self.pending[state] = _Pending(browser, app, reference, return_to)
         url = f"{self.base_url}/api/v1.3/oauth?state={state}"
-        return Begun(url, state, EPOCH + timedelta(minutes=10))
+        return Begun(url, state, EPOCH + timedelta(minutes=10), self.settings.redirect_uri)
 
     async def begin_from_link(self, token: str, browser: str, /) -> Begun:
         link = self.links.get(token)

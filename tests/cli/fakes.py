@@ -123,7 +123,7 @@ class FakeVault:
 
     async def begin_authorization(self, **wish: Any) -> Begun:
         self._note("begin", wish)
-        return Begun("https://cloudbeds.example/approve", "the-state", AT)
+        return Begun("https://cloudbeds.example/approve", "the-state", AT, self.settings.redirect_uri)
 
     async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
         self._note("finish", code, state)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cloudbeds_auth.core.budget import rate_within
+from cloudbeds_auth.core.budget import Limit, rate_within
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.settings import Need, Settings, is_loopback, key_bytes, load, load_from_environment
+from cloudbeds_auth.errors import ConfigurationError, InvalidRequest
+from cloudbeds_auth.settings import Need, Settings, further_app, is_loopback, key_bytes, load, load_from_environment
 from cloudbeds_auth.settings.variables import KNOWN, TABLE
 
 APP = {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": "canary-client-secret"}
@@ -308,6 +308,53 @@ def test_a_rate_limit_may_be_off_or_only_observed() -> None:
     limit = read(AUTH_RATE_LIMIT="Observe", CLIENT_LEVEL="property").limit
     assert limit is not None
     assert (limit.rate, limit.observed) == (rate_within(5), True)
+
+
+@pytest.mark.parametrize(
+    ("given", "property_level", "partner"),
+    [
+        ({}, 5, 10),
+        ({"AUTH_RATE_LIMIT": "8"}, 5, 8),
+        ({"AUTH_RATE_LIMIT": "20"}, 5, 10),
+        ({"CLIENT_LEVEL": "property"}, 5, 10),
+    ],
+)
+def test_the_rate_limits_of_further_apps(given: dict[str, str], property_level: float, partner: float) -> None:
+    """The vendor's for their level, whatever the settings' own app is; a lower number that is given holds for all."""
+    limits = read(**given).limits
+    assert limits == {"property": Limit(rate_within(property_level)), "partner": Limit(rate_within(partner))}
+
+
+def test_further_apps_are_watched_or_left_alone_as_the_settings_own() -> None:
+    """`0` and `observe` are for every app."""
+    assert read(AUTH_RATE_LIMIT="0").limits == {"property": None, "partner": None}
+    assert read(AUTH_RATE_LIMIT="observe").limits["property"] == Limit(rate_within(5), observed=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"name": "Aurora"}, "name: is not made of lower-case letters"),
+        ({"name": ""}, "name: is not made of"),
+        ({"client_id": ""}, "client id: "),
+        ({"client_id": "cl\u00efent"}, "client id: holds a character"),
+        ({"client_secret": ""}, "client secret: is empty"),
+        ({"level": "hotel"}, "level: "),
+        ({"redirect_uri": "http://elsewhere.example/callback/a"}, "redirect uri: is plain http"),
+        ({"redirect_uri": "https://a.example/apps/a"}, "redirect uri: has a path that is one of this service's own"),
+        ({"scopes": ("read hotel",)}, "scopes: "),
+    ],
+)
+def test_a_further_app_that_cannot_be(wrong: dict[str, object], words: str) -> None:
+    """Every problem is named by its field, and no value is repeated: one of them is a secret."""
+    usual: dict[str, object] = {
+        "name": "aurora", "client_id": "client-2", "client_secret": "hidden", "level": "property",
+        "redirect_uri": None, "scopes": None,
+    }  # fmt: skip
+    with pytest.raises(InvalidRequest) as raised:
+        further_app(Settings(), **(usual | wrong))
+    assert words in raised.value.detail
+    assert "hidden" not in str(raised.value.diagnosis())
 
 
 def test_unknown_names_are_warnings() -> None:

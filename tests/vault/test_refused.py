@@ -147,7 +147,7 @@ async def test_one_trial_at_a_time(stage: Stage) -> None:
     assert chosen.on_trial
     with pytest.raises(ClientRefused):
         await stage.one.circuits.choose(APP)
-    await stage.one.circuits.accepted(APP, chosen)
+    await stage.one.circuits.accepted(chosen)
     assert not (await stage.one.circuits.choose(APP)).on_trial
     assert not await stage.one.circuits.is_open(APP)
 
@@ -156,7 +156,7 @@ async def test_an_accepted_secret_without_a_circuit_writes_nothing(stage: Stage)
     """The usual case costs no transaction."""
     chosen = await stage.one.circuits.choose(APP)
     stage.one.driver.dark = True  # a transaction would raise
-    await stage.one.circuits.accepted(APP, chosen)
+    await stage.one.circuits.accepted(chosen)
     assert not chosen.on_trial
 
 

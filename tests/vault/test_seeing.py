@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.support.fakes import APP, pair
 from tests.support.stage import Stage
@@ -55,11 +57,11 @@ async def test_a_connection_and_its_next_step(stage: Stage) -> None:
 
 async def test_an_open_circuit_shows(stage: Stage) -> None:
     """Our secret is refused: every living hotel of that app says so, those of others and those that left do not."""
-    stage.apps["other"] = APP
+    stage.apps["other"] = replace(APP, id="other")
     ours = await stage.connected(pair(1))
     left = await stage.connected(pair(2))
     await stage.one.store.disconnect(left.connection_id, actor="operator")
-    stranger = await stage.connected(pair(3), app="unknown app")
+    stranger = await stage.connected(pair(3), app="other")
     await stage.one.store.open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0)
     look = stage.one.look
     assert (await look.connection(ours.connection_id)).state is State.CLIENT_REFUSED
@@ -284,4 +286,4 @@ async def test_calls_during_a_flush_that_fails(stage: Stage, monkeypatch: pytest
 async def test_an_app_that_is_not_there(stage: Stage) -> None:
     """A typing error is told."""
     with pytest.raises(InvalidRequest, match="nobody"):
-        stage.one.world.app("nobody")
+        await stage.one.world.app("nobody")

@@ -203,11 +203,12 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An authorization that was begun: send the hotel to `url`; `state` comes back with the code."""
+    """An authorization that was begun: send the hotel to `url`; `state` comes back with the code, to `redirect_uri`."""
 
     url: str
     state: str
     expires_at: datetime
+    redirect_uri: str
 
 
 @dataclass(frozen=True, slots=True)

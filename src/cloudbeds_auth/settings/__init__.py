@@ -1,11 +1,22 @@
 """Settings: read once from the environment and `.env`, every problem reported at once and by name.
 
 Reading order: `variables` (the table of names), `values` (what a value must look like), `model` (the settings),
-`sources` (environment, `.env`, secret files), `loading` (all of it, with the findings).
+`sources` (environment, `.env`, secret files), `loading` (all of it, with the findings);
+`registration` (further apps, which are no settings and look like them).
 """
 
 from cloudbeds_auth.settings.loading import Need, load, load_from_environment
 from cloudbeds_auth.settings.model import Settings
+from cloudbeds_auth.settings.registration import further_app, redirect_uri_of
 from cloudbeds_auth.settings.values import is_loopback, key_bytes
 
-__all__ = ["Need", "Settings", "is_loopback", "key_bytes", "load", "load_from_environment"]
+__all__ = [
+    "Need",
+    "Settings",
+    "further_app",
+    "is_loopback",
+    "key_bytes",
+    "load",
+    "load_from_environment",
+    "redirect_uri_of",
+]

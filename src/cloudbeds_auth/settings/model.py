@@ -116,6 +116,19 @@ class Settings(BaseModel):
         return Limit(rate_within(self.rate_limit)) if self.rate_limit else None
 
     @property
+    def limits(self) -> dict[str, Limit | None]:
+        """The rate limits of further apps by their level: the vendor's, or less where less is set for all."""
+        given = "rate_limit" in self.model_fields_set
+        return {level: self._limit(rate, given=given) for level, rate in VENDORS_LIMITS.items()}
+
+    def _limit(self, vendors: float, *, given: bool) -> Limit | None:
+        if self.rate_limit == "observe":
+            return Limit(rate_within(vendors), observed=True)
+        if not self.rate_limit:
+            return None
+        return Limit(rate_within(min(vendors, self.rate_limit) if given else vendors))
+
+    @property
     def is_postgres(self) -> bool:
         """Whether the database is a PostgreSQL server."""
         return not self.database_url.startswith("sqlite:///")

@@ -19,6 +19,7 @@ from cloudbeds_auth.core.secret import Secret
 KEY_BYTES = 32
 SHORTEST_ADMIN_TOKEN = 32  # characters
 LISTED = re.compile(r"[\s,]+")
+APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}")
 OUR_PATHS = (
     "/api/v1",
@@ -71,6 +72,21 @@ def text(value: object) -> str:
 def secret(value: object) -> Secret:
     """Any value of `text` as a Secret."""
     return value if isinstance(value, Secret) else Secret(text(value))
+
+
+def client_secret(value: object) -> Secret:
+    """A secret that is there."""
+    found = secret(value)
+    if not found:
+        raise ValueError("is empty")
+    return found
+
+
+def app_name(value: object) -> str:
+    """A word that goes into addresses and command lines as it is."""
+    if not isinstance(value, str) or not APP_NAME.fullmatch(value):
+        raise ValueError("is not made of lower-case letters, digits and `-`, at most 40")
+    return value
 
 
 def admin_token(value: object) -> Secret:

@@ -15,11 +15,10 @@ from typing import Any
 
 from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.arrivals import MOST_PARKED, OURS
-from cloudbeds_auth.core.nouns import App, Begun, Finished, Link, Pair, moment
+from cloudbeds_auth.core.nouns import App, Begun, Connection, Finished, Link, Pair, moment
 from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
-    ClientRefused,
     Error,
     InvalidRequest,
     RateLimited,
@@ -62,22 +61,24 @@ class Authorizer:
     async def begin(
         self,
         *,
-        app: str = "default",
+        app: str | None = None,
         reference: str | None = None,
         return_to: str | None = None,
         connection_id: str | None = None,
         browser: str | None = None,
         link_hash: str | None = None,
     ) -> Begun:
-        """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves."""
+        """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves.
+
+        `app`: which registration the hotel approves; None: the connection's own, else the default one.
+        """
         world = self._world
-        registration = world.app(app)
-        await self._must_exist(connection_id)
+        registration = await self._registration(app, connection_id)
         state = OURS + world.entropy.token()
         await world.store.add_authorization(
             NewAuthorization(
                 id=world.entropy.identifier("aut_"),
-                app=app,
+                app=registration.id,
                 state_hash=hashed(state),
                 browser_hash=None if browser is None else hashed(browser),
                 reference=reference,
@@ -88,17 +89,24 @@ class Authorizer:
             )
         )
         url = world.vendor.authorization_url(registration, state)
-        return Begun(url, state, moment(world.clock.wall() + STATE_LIFETIME))
+        return Begun(url, state, moment(world.clock.wall() + STATE_LIFETIME), registration.redirect_uri)
 
     async def create_link(
-        self, *, app: str, reference: str | None, return_to: str | None, connection_id: str | None, expires_in: float
+        self,
+        *,
+        app: str | None,
+        reference: str | None,
+        return_to: str | None,
+        connection_id: str | None,
+        expires_in: float,
     ) -> Link:
         """A link that leads to at most one connection; `expires_in` in seconds."""
         world = self._world
-        world.app(app)
-        await self._must_exist(connection_id)
+        registration = await self._registration(app, connection_id)
         token = world.entropy.token()
-        await world.store.add_link(NewLink(hashed(token), app, reference, return_to, connection_id, expires_in))
+        await world.store.add_link(
+            NewLink(hashed(token), registration.id, reference, return_to, connection_id, expires_in)
+        )
         return Link(token, world.link_url(token), moment(world.clock.wall() + expires_in))
 
     async def begin_from_link(self, token: str, browser: str | None) -> Begun:
@@ -143,7 +151,7 @@ class Authorizer:
         store = self._world.store
         home = await store.claim(connection_id, reference, self._world.entropy.identifier("gra_"))
         if home is None:
-            await self._must_exist(connection_id)
+            await self._known(connection_id)
             raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
         self._world.observer.happened("claimed", connection=home)
         await self._candidates.resume(home)
@@ -175,15 +183,27 @@ class Authorizer:
         while self._finishing:
             await asyncio.wait(list(self._finishing.values()))
 
-    async def _must_exist(self, connection_id: str | None) -> None:
-        if connection_id is not None and await self._world.store.connection(connection_id) is None:
+    async def _registration(self, app: str | None, connection_id: str | None) -> App:
+        """What the hotel approves. A connection stays with its app: its tokens are of that client."""
+        world = self._world
+        if connection_id is None:
+            return await world.app(app or "default")
+        known = await self._known(connection_id)
+        if app not in {None, known.app}:
+            raise InvalidRequest(f"this connection is one of the app {known.app!r}", connection_id=connection_id)
+        return await world.app_of(known)
+
+    async def _known(self, connection_id: str) -> Connection:
+        known = await self._world.store.connection(connection_id)
+        if known is None:
             raise UnknownConnection(connection_id=connection_id)
+        return known
 
     async def _spend(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization:
         return _must_be_spent(await self._world.store.spend_state(state_hash, browser_hash, code_hash))
 
     async def _arrived(self, code: str, app: str, key: Key) -> Finished:
-        self._world.app(app)
+        await self._world.app(app)
         state_hash, _, code_hash = key
         new = NewAuthorization(
             id=self._world.entropy.identifier("aut_"),
@@ -217,7 +237,7 @@ class Authorizer:
         """From the spent state to the connection that it led to, now or before."""
         if spent.earlier is not None:
             return await self._finished(spent.earlier, spent)
-        app = self._world.app(spent.app)
+        app = await self._world.app_of(spent)
         pair = await self._exchange(app, code)
         if pair.scopes is None:  # the vendor does not say: what was asked for
             pair = replace(pair, scopes=app.scopes)
@@ -239,20 +259,19 @@ class Authorizer:
             # As long as whoever brought the code waits: it is good for ten minutes, and once.
             await self._budget.spend(app, 2 * world.timing.wait)
             chosen = await self._circuits.choose(app)
-            app = world.app(app.id)  # the settings may have been read again
             begun = world.clock.steady()
-            answer = await world.token_endpoint.exchange(app, chosen.secret, code)
+            answer = await world.token_endpoint.exchange(chosen.app, chosen.secret, code)
             world.told_answer("authorization_code", answer, begun)
             match answer:
                 case Issued(pair):
-                    await self._circuits.accepted(app, chosen)
+                    await self._circuits.accepted(chosen)
                     return pair
                 case Refused(reason):
                     raise AuthorizationExpired(f"Cloudbeds refused the authorization code ({reason})")
                 case RefusedClient(reason):
-                    await self._circuits.refused(app, chosen)
-                    if await self._circuits.is_open(app):
-                        raise ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
+                    await self._circuits.refused(chosen)
+                    if await self._circuits.is_open(chosen.app):
+                        raise self._circuits.error(app, f"Cloudbeds refuses this app's client id or secret ({reason})")
                 case NotSent(reason):
                     unsent += 1
                     if unsent == TRIES_UNSENT:

@@ -14,7 +14,7 @@ OBSERVED = 1.0  # a rate that is only watched stays this close: switched on late
 
 
 class Budget:
-    """Spends turns of `World.limit`; without one it does nothing, not even in the store."""
+    """Spends turns of the app's limit; without one it does nothing, not even in the store."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -25,7 +25,7 @@ class Budget:
         Raises RateLimited, with the seconds to wait, when the turn would come later than `patience` seconds, and
         StoreUnavailable. A limit that is only observed never waits and never raises RateLimited.
         """
-        world, limit = self._world, self._world.limit
+        world, limit = self._world, self._world.limit_of(app)
         if limit is None:
             return
         asked = OBSERVED if limit.observed else max(0.0, patience)

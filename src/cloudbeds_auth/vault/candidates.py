@@ -61,7 +61,7 @@ class Candidates:
 
     async def _has_turn(self, candidate: Grant) -> bool:
         try:
-            await self._budget.spend(self._world.app(candidate.app), BEHIND)
+            await self._budget.spend(await self._world.app_of(candidate), BEHIND)
         except RateLimited:
             return False
         return True

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ClientRefused
-from cloudbeds_auth.vault.world import World
+from cloudbeds_auth.vault.world import World, mend
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The secret to present; `on_trial` when it was refused before."""
+    """The secret to present, of `app` as it is now; `on_trial` when it was refused before."""
 
+    app: App
     secret: Secret
     fingerprint: str
     on_trial: bool
@@ -39,41 +40,50 @@ class Circuits:
     async def choose(self, app: App) -> Chosen:
         """The first secret that is not refused, else one that is due for a trial; raises ClientRefused."""
         waits = await self._world.store.open_circuits(app.id)
-        known = self._known(app, waits)
+        app, known = await self._known(app, waits)
         for name, secret in known.items():
             if name not in waits:
-                return Chosen(secret, name, on_trial=False)
+                return Chosen(app, secret, name, on_trial=False)
         for name, secret in known.items():
             if waits[name] <= 0:
                 await self._hold(app, name)  # everybody else keeps away meanwhile
-                return Chosen(secret, name, on_trial=True)
-        raise ClientRefused(retry_after=min(waits[name] for name in known))
+                return Chosen(app, secret, name, on_trial=True)
+        raise self.error(app, retry_after=min((waits[name] for name in known), default=None))
 
     async def is_open(self, app: App) -> bool:
-        """Whether every secret of this app is refused."""
+        """Whether every secret of this app is refused, or none is left that opens."""
         waits = await self._world.store.open_circuits(app.id)
-        return all(name in waits for name in self._known(app, waits))
+        _, known = await self._known(app, waits)
+        return all(name in waits for name in known)
 
-    def _known(self, app: App, waits: Mapping[str, float]) -> dict[str, Secret]:
-        """The app's secrets by fingerprint.
+    async def _known(self, app: App, waits: Mapping[str, float]) -> tuple[App, dict[str, Secret]]:
+        """The app and its secrets by fingerprint.
 
-        Where every one is refused the settings are read again: a mended one is used without a restart (F35).
+        Where every one is refused they are read again: a mended one is used without a restart (F35).
         """
         known = _fingerprints(app)
         if all(name in waits for name in known):
             self._world.reread_apps()
-            known = _fingerprints(self._world.app(app.id))
-        return known
+            app = await self._world.find(app.id) or app
+            known = _fingerprints(app)
+        return app, known
 
-    async def refused(self, app: App, chosen: Chosen) -> None:
+    def error(self, app: App, detail: str = "", *, retry_after: float | None = None) -> ClientRefused:
+        """What to raise where no secret of this app is left to present."""
+        if not app.secrets:
+            detail = f"the client secret of the app {app.id!r} does not open: its row was altered or belongs elsewhere"
+        step = None if app.id in self._world.apps else mend(app.id, app)
+        return ClientRefused(detail, next_step=step, retry_after=retry_after)
+
+    async def refused(self, chosen: Chosen) -> None:
         """The vendor refused this secret."""
-        await self._hold(app, chosen.fingerprint)
-        self._world.observer.happened("client_refused", app=app.id)
+        await self._hold(chosen.app, chosen.fingerprint)
+        self._world.observer.happened("client_refused", app=chosen.app.id)
 
-    async def accepted(self, app: App, chosen: Chosen) -> None:
+    async def accepted(self, chosen: Chosen) -> None:
         """The vendor took this secret."""
         if chosen.on_trial:
-            await self._world.store.close_circuit(app.id, chosen.fingerprint)
+            await self._world.store.close_circuit(chosen.app.id, chosen.fingerprint)
 
     async def _hold(self, app: App, name: str) -> None:
         await self._world.store.open_circuit(app.id, name, trial_after=self._world.timing.backoff_cap)

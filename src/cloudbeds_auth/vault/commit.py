@@ -77,15 +77,15 @@ class Committer:
         flight.publish(served)
         world.observer.happened("refreshed", connection=stored.connection_id, generation=stored.generation)
         with suppress(StoreUnavailable):
-            await self._circuits.accepted(world.app(stored.app), chosen)
-        await self._prove(stored)
+            await self._circuits.accepted(chosen)
+        await self._prove(stored, chosen)
         return served
 
-    async def _prove(self, stored: Grant) -> None:
+    async def _prove(self, stored: Grant, chosen: Chosen) -> None:
         """Ask with the new token at once; without a turn for it, what comes next proves before it spends."""
         world = self._world
         try:
-            await self._budget.spend(world.app(stored.app), BEHIND)
+            await self._budget.spend(chosen.app, BEHIND)
         except (RateLimited, StoreUnavailable):
             return
         verdict = await world.vendor.userinfo(stored.access)

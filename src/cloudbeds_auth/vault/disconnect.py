@@ -83,7 +83,7 @@ class Disconnecter:
         token = await self._token(connection_id)
         found = await self._world.store.connection(connection_id)
         assert found is not None  # noqa: S101 - its token was just lent
-        app = self._world.app(found.app)
+        app = await self._world.app_of(found)
         if app.level == "property":
             return None
         parts: list[Part] = [(one,) for one in found.property_ids] or [()]

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cloudbeds_auth.core.lifecycle import State, seen
-from cloudbeds_auth.core.nouns import Connection, Event
+from cloudbeds_auth.core.nouns import App, Connection, Event
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
 from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.vault.circuit import Circuits
-from cloudbeds_auth.vault.world import World
+from cloudbeds_auth.vault.world import World, mend
 
 NEXT_STEPS = {
     State.IN_DOUBT: "nothing to do: the next attempt settles it",
@@ -56,7 +56,7 @@ class Look:
         found = await self._world.store.connection(connection_id)
         if found is None:
             raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
-        return self._looks(found, found.app in await self._refused_apps({found.app}))
+        return (await self._shown([found]))[0]
 
     async def connections(
         self,
@@ -71,12 +71,11 @@ class Look:
         """One page, newest first. Raises InvalidRequest for a state that there is not, or a limit out of 1 to 200."""
         if not 1 <= limit <= MOST_LISTED:
             raise InvalidRequest(f"limit is 1 to {MOST_LISTED}")
-        refused = await self._refused_apps(set(self._world.apps))
         page = await self._world.store.connections(
             states=_stored_states(state), reference=reference, property_id=property_id, app=app, cursor=cursor,
             limit=limit,
         )  # fmt: skip
-        shown = [self._looks(found, found.app in refused) for found in page.connections]
+        shown = await self._shown(page.connections)
         # An open circuit changes how a row looks; what no longer looks as asked for is left out.
         return Page(tuple(found for found in shown if state is None or found.state == state), page.next)
 
@@ -92,15 +91,17 @@ class Look:
         """Connections by stored state, for a gauge."""
         return await self._world.store.count_states()
 
-    async def _refused_apps(self, names: set[str]) -> set[str]:
-        known = [self._world.apps[name] for name in names if name in self._world.apps]
-        return {app.id for app in known if await self._circuits.is_open(app)}
+    async def _shown(self, connections: Sequence[Connection]) -> list[Connection]:
+        apps = {name: await self._world.find(name) for name in {found.app for found in connections}}
+        refused = {name for name, app in apps.items() if app is None or await self._circuits.is_open(app)}
+        return [self._looks(found, apps[found.app], found.app in refused) for found in connections]
 
-    def _looks(self, found: Connection, circuit_open: bool) -> Connection:
-        state = seen(found.state, stale=False, circuit_open=circuit_open, read_only=self._world.store.read_only)
+    def _looks(self, found: Connection, app: App | None, client_refused: bool) -> Connection:
+        state = seen(found.state, stale=False, circuit_open=client_refused, read_only=self._world.store.read_only)
         step = NEXT_STEPS.get(state) or CALLS_REFUSED.get(found.problem or "")
-        app = self._world.apps.get(found.app)
-        if state is State.DISCONNECTED and app is not None and app.level == "property":
+        if state is State.CLIENT_REFUSED and found.app not in self._world.apps:
+            step = mend(found.app, app)
+        elif state is State.DISCONNECTED and app is not None and app.level == "property":
             step = NO_APP_STATE
         return replace(found, state=state, problem=PROBLEMS.get(state, found.problem), next_step=step)
 

@@ -109,7 +109,7 @@ class Refresher:
         if grant is None:
             raise ConnectionDisconnected
         try:
-            chosen = await self._circuits.choose(self._world.app(grant.app))
+            chosen = await self._circuits.choose(await self._world.app_of(grant))
             lease = await self._leases.take(flight.ask, until)
         except StoreUnavailable as error:
             return self._serve(grant, flight.ask, error)
@@ -187,7 +187,6 @@ class Refresher:
     async def _send(self, at: UnderLease, row: Grant) -> Served | HeldBack | Turn:
         """The child first, then the kept ones newest to oldest; only a definitive refusal moves on (rules 4, 5)."""
         world, timing = self._world, self._world.timing
-        app = world.app(row.app)
         for token in candidates(row.tokens):
             # Before the intent: what it holds back and the lease that it takes are for the answer, not for the queue.
             short = await self._no_turn(at, row)
@@ -207,7 +206,7 @@ class Refresher:
                 return Turn.RESTART
             self._before_sending(row.connection_id)
             begun = world.clock.steady()
-            answer = await world.token_endpoint.refresh(app, at.chosen.secret, token.value)
+            answer = await world.token_endpoint.refresh(at.chosen.app, at.chosen.secret, token.value)
             world.told_answer("refresh_token", answer, begun)
             if isinstance(answer, Issued):
                 hand = InHand(answer.pair, token, world.clock.steady())
@@ -223,7 +222,7 @@ class Refresher:
         world = self._world
         patience = at.until - world.clock.steady() if at.ask.patient else BEHIND
         try:
-            await self._budget.spend(world.app(row.app), patience)
+            await self._budget.spend(at.chosen.app, patience)
         except (RateLimited, StoreUnavailable) as error:
             error.connection_id = row.connection_id
             return error
@@ -234,11 +233,11 @@ class Refresher:
         store = self._world.store
         match answer:
             case Refused(reason):
-                await self._circuits.accepted(self._world.app(row.app), at.chosen)  # the client was not refused
+                await self._circuits.accepted(at.chosen)  # the client was not refused
                 return None if await store.settle(fence, Attempt.REFUSED, detail=reason) else Turn.RESTART
             case RefusedClient(reason):
                 await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
-                await self._circuits.refused(self._world.app(row.app), at.chosen)
+                await self._circuits.refused(at.chosen)
                 return Turn.RESTART  # with the other secret, or to find the circuit open
             case NotSent(reason):
                 hold = self._hold(row)

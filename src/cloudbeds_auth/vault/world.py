@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cloudbeds_auth.core.answers import Answer
 from cloudbeds_auth.core.budget import Limit
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.errors import ClientRefused, InvalidRequest
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
@@ -19,15 +20,33 @@ from cloudbeds_auth.ports.vendor import Vendor
 from cloudbeds_auth.ports.wakeups import Wakeups
 from cloudbeds_auth.vault.streams import Streams
 
+NAMES = "`cloudbeds-auth apps` lists those that there are"
+
+
+class OfApp(Protocol):
+    """What came by an app, and names it."""
+
+    @property
+    def app(self) -> str: ...  # noqa: D102 - the name of the registration
+
+
+def mend(name: str, registered: App | None = None) -> str:
+    """What an operator does about a further app that cannot be used: another secret, or the registration again."""
+    if registered is None:
+        return f"`cloudbeds-auth apps add {name}` with the client id that it had; no hotel is at fault"
+    return f"`cloudbeds-auth apps rotate-secret {name}` with the secret that Cloudbeds shows; no hotel is at fault"
+
 
 @dataclass(frozen=True, slots=True)
 class World:
     """Everything outside the rules.
 
-    `owner` names this process in leases; `public_url` is where our service answers; `reread_apps` brings `apps` up to
-    date with the settings, which an operator may have mended while we run. `limit`: the vendor's rate for each client
-    id, over all processes; None: it is not kept. `wakeups`: how other processes are heard of; None: the row is looked
-    at now and then. `streams` are this process's own.
+    `owner` names this process in leases; `public_url` is where our service answers. `apps` are the settings' own
+    registrations; `reread_apps` brings them up to date with the settings, which an operator may have mended while we
+    run. Further ones rest in the store and are read whenever they are needed: what is changed there holds at once, in
+    every process. `limit`: the vendor's rate for each client id, over all processes; None: it is not kept; `limits`:
+    those of further apps, by their level. `wakeups`: how other processes are heard of; None: the row is looked at now
+    and then. `streams` are this process's own.
     """
 
     clock: Clock
@@ -42,15 +61,32 @@ class World:
     public_url: str = ""
     reread_apps: Callable[[], None] = lambda: None
     limit: Limit | None = None
+    limits: Mapping[str, Limit | None] = field(default_factory=dict)
     wakeups: Wakeups | None = None
     streams: Streams = field(default_factory=Streams)
 
-    def app(self, name: str) -> App:
+    async def find(self, name: str) -> App | None:
+        """The registration of this name, if there is one: the settings' own, else the store's."""
+        own = self.apps.get(name)
+        return await self.store.app(name) if own is None else own
+
+    async def app(self, name: str) -> App:
         """The registration of this name; raises InvalidRequest when there is none."""
-        try:
-            return self.apps[name]
-        except KeyError:
-            raise InvalidRequest(f"there is no app named {name!r}") from None
+        found = await self.find(name)
+        if found is None:
+            raise InvalidRequest(f"there is no app named {name[:64]!r}", next_step=NAMES)
+        return found
+
+    async def app_of(self, row: OfApp) -> App:
+        """The registration that a grant or a connection came by; raises ClientRefused when it is gone."""
+        found = await self.find(row.app)
+        if found is None:
+            raise ClientRefused(f"the app {row.app!r} is not registered here any more", next_step=mend(row.app))
+        return found
+
+    def limit_of(self, app: App) -> Limit | None:
+        """The rate that this app's client id is kept to."""
+        return self.limit if app.id in self.apps else self.limits.get(app.level, self.limit)
 
     def link_url(self, token: str) -> str:
         """The address of a connect link."""
