@@ -15,7 +15,7 @@ from cloudbeds_auth import errors
 from cloudbeds_auth.cli import vaults
 from cloudbeds_auth.cli.main import run
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Link, User
+from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link, User
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.settings import Settings
@@ -62,12 +62,26 @@ class Answer:
     content: bytes = b'{"email": "ada@example.com"}'
 
 
+class FakeApps:
+    """The registrations: the settings' own, and what a test puts in behind it."""
+
+    def __init__(self, own: App) -> None:
+        self.found = [own]
+
+    async def list(self) -> Sequence[App]:
+        return self.found
+
+    async def get(self, name: str) -> App:
+        return next(app for app in self.found if app.id == name)
+
+
 class FakeVault:
     """Answers from what the test put in; `asked` has every call."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.base_url = self.settings.base_url
+        self.apps = FakeApps(self.settings.app())
         self.asked: list[tuple[Any, ...]] = []
         self.answer = Answer()
         self.pages: list[Page] = [Page((ADA,), None)]

@@ -56,6 +56,12 @@ class Day:
     async def run(self, *args: str) -> Result:
         return await asyncio.to_thread(invoke, *args, env=self.settings)
 
+    async def secretly(self, secret: str, *args: str) -> Result:
+        """Run a command with a client secret in its environment."""
+        result = await asyncio.to_thread(invoke, *args, env=self.settings | {"CLOUDBEDS_AUTH_APP_SECRET": secret})
+        assert result.status == 0, result.err
+        return result
+
     async def connect(self, *args: str) -> Result:
         """Run `connect` as a process, and open the address it prints as a browser would."""
         environment = bare_environment(self.folder, **self.settings)
@@ -155,3 +161,37 @@ async def test_the_token_leaves_for_cloudbeds_only(day: Day) -> None:
     assert "only" in foreign.err
     base = day.settings["CLOUDBEDS_BASE_URL"]
     assert (await day.run("call", "100001", "GET", f"{base}/api/v1.3/userinfo")).status == 0
+
+
+async def test_a_hotel_with_a_client_of_its_own(day: Day) -> None:
+    """Its app is added, the hotel connects by it and is refreshed with it, also across a reset; then both leave."""
+    uri = f"{day.redirect_uri}/aurora"
+    await at_cloudbeds(day, client_id="hotels-own", client_secret="first", redirect_uris=[uri], level="property")
+    added = await day.secretly("first", "apps", "add", "aurora", "--client-id", "hotels-own", "--json")
+    assert json.loads(added.out)["redirect_uri"] == uri
+    ours = json.loads((await day.connect("--json")).out)
+    theirs = json.loads((await day.connect("--app", "aurora", "--json")).out)
+    assert (ours["app"], theirs["app"]) == ("default", "aurora")
+    listed = json.loads((await day.run("connections", "list", "--app", "aurora", "--json")).out)
+    assert [one["id"] for one in listed["connections"]] == [theirs["id"]]
+    assert (await day.run("apps", "remove", "aurora", "--yes")).status == 1
+    assert (await day.run("doctor")).status == 0
+    await at_cloudbeds(day, client_id="hotels-own", client_secret="second")
+    refused = await day.run("connections", "refresh", theirs["id"])
+    assert (refused.status, "rotate-secret aurora" in refused.err) == (1, True)
+    assert (await day.run("connections", "refresh", ours["id"])).status == 0
+    for secret in ("second", "not at Cloudbeds yet"):
+        await day.secretly(secret, "apps", "rotate-secret", "aurora")
+        assert (await day.run("connections", "refresh", theirs["id"])).status == 0, "whichever of the two it takes"
+    again = json.loads((await day.connect("--connection", theirs["id"], "--json")).out)
+    assert (again["id"], again["app"]) == (theirs["id"], "aurora")
+    gone = json.loads((await day.run("connections", "disconnect", theirs["id"], "--yes", "--json")).out)
+    assert "in Cloudbeds" in gone["next_step"]
+    assert (await day.run("apps", "remove", "aurora", "--yes")).status == 0
+
+
+async def at_cloudbeds(day: Day, **app: object) -> None:
+    """Register a client there, or change one."""
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        told = await http.post(f"{day.settings['CLOUDBEDS_BASE_URL']}/_control/apps", json=app)
+        assert told.is_success, told.text

@@ -17,8 +17,9 @@ from tests.cli.fakes import ADA, FakeVault, invoke
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.doctor import configuration, database, hotels, listening, network
+from cloudbeds_auth.doctor import apps, configuration, database, hotels, listening, network
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report, ok
 from cloudbeds_auth.doctor.registry import CHECKS, examine
 from cloudbeds_auth.doctor.subject import Subject
@@ -241,6 +242,37 @@ async def test_port(tmp_path: Path) -> None:
         assert levels(found) == [Level.PROBLEM]
         assert "is held by" in found[0].what
     assert levels(await listening.listening_port(subject(tmp_path, port=port))) == [Level.OK]
+
+
+AURORA = App("aurora", "client-2", (Secret("hidden"),), "http://localhost:7000/callback/aurora")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "settings", "level", "word"),
+    [
+        ({}, {}, Level.OK, "exactly like this"),
+        ({"secrets": ()}, {}, Level.PROBLEM, "does not open"),
+        ({"client_id": "client-1"}, {}, Level.PROBLEM, "client id of the settings' own"),
+        ({"redirect_uri": "https://a.example/callback"}, {}, Level.PROBLEM, "path of the settings' own"),
+        ({"redirect_uri": "https://b.example/x"}, {"allowed_hosts": "a.example"}, Level.PROBLEM, "b.example"),
+        ({"redirect_uri": "https://b.example/x"}, {}, Level.OK, "exactly like this"),
+        ({"redirect_uri": "http://localhost:7009/x"}, {}, Level.WARNING, "leads to port 7009"),
+    ],
+)
+async def test_a_further_app(
+    tmp_path: Path, wrong: dict[str, Any], settings: dict[str, Any], level: Level, word: str
+) -> None:
+    """What keeps its hotels from connecting or being refreshed; the settings may have changed since it was added."""
+    here = subject(tmp_path, FakeVault(Settings(client_id="client-1")), client_id="client-1", **settings)
+    cast(FakeVault, here.vault).apps.found.append(replace(AURORA, **wrong))
+    (found,) = await apps.further_apps(here)
+    assert (found.level, word in found.what, bool(found.mend)) == (level, True, level is not Level.OK)
+    assert "hidden" not in str(found)
+
+
+async def test_no_further_app(tmp_path: Path) -> None:
+    """The settings' own is checked as such."""
+    assert await apps.further_apps(subject(tmp_path, FakeVault())) == ok("only the settings' own")
 
 
 async def test_hotels_that_need_a_person(tmp_path: Path) -> None:

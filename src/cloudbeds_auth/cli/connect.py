@@ -39,16 +39,17 @@ GLANCE = 0.5  # seconds between two looks at the database
         "cloudbeds-auth connect",
         "cloudbeds-auth connect --reference tenant-7 --open",
         "cloudbeds-auth connect --connection con_01J...     the hotel approves again, its connection id stays",
+        "cloudbeds-auth connect --app aurora                the registration of `cloudbeds-auth apps`",
     ),
 )
 @click.option("--reference", help="Your own id for this hotel; it comes back with the connection.")
 @click.option("--connection", "connection_id", metavar="ID", help="Reconnect this connection.")
-@click.option("--app", default="default", show_default=True, help="Which registration to use.")
+@click.option("--app", metavar="NAME", help="Which registration.  [default: the connection's own, else default]")
 @click.option("--timeout", type=click.FloatRange(min=1), default=600.0, show_default=True, metavar="SECONDS")
 @click.option("--open/--no-browser", "browse", default=False, help="Open the browser, or only print the address.")
 @with_output
 def command(
-    out: Output, reference: str | None, connection_id: str | None, app: str, timeout: float, browse: bool
+    out: Output, reference: str | None, connection_id: str | None, app: str | None, timeout: float, browse: bool
 ) -> None:
     """Connect a hotel: print the approval page's address, wait for the approval, print the connection."""
     wish = Wish(out, app, reference, connection_id, browse)
@@ -63,7 +64,9 @@ def command(
 class Wish:
     """What is wanted."""
 
-    def __init__(self, out: Output, app: str, reference: str | None, connection_id: str | None, browse: bool) -> None:
+    def __init__(
+        self, out: Output, app: str | None, reference: str | None, connection_id: str | None, browse: bool
+    ) -> None:
         self.out, self.app, self.reference = out, app, reference
         self.connection_id, self.browse = connection_id, browse
 
@@ -80,21 +83,28 @@ async def _within(wish: Wish, seconds: float) -> Connection:
             wish.connection_id = await vault.resolve(wish.connection_id)
         try:
             async with asyncio.timeout(seconds):
-                return await _connect(vault, wish)
+                return await _connect(vault, wish, await _redirect_uri(vault, wish))
         except TimeoutError:
             raise errors.AuthorizationExpired(f"nobody approved within {seconds:.0f} s") from None
 
 
-async def _connect(vault: TokenVault, wish: Wish) -> Connection:
+async def _redirect_uri(vault: TokenVault, wish: Wish) -> str:
+    """Where the hotel comes back to; which app it approves is settled on the way."""
+    if wish.app is None:
+        wish.app = "default" if wish.connection_id is None else (await vault.connection(wish.connection_id)).app
+    return (await vault.apps.get(wish.app)).redirect_uri
+
+
+async def _connect(vault: TokenVault, wish: Wish, redirect_uri: str) -> Connection:
     from cloudbeds_auth.cli.listener import bind
     from cloudbeds_auth.settings import is_loopback
 
-    uri = urlsplit(vault.settings.redirect_uri)
+    uri = urlsplit(redirect_uri)
     if uri.scheme != "http" or not is_loopback(uri.hostname or ""):
         return await _by_link(vault, wish)
-    sockets = bind(vault.settings.redirect_uri)
+    sockets = bind(redirect_uri)
     if sockets is not None:
-        return await _by_listening(vault, wish, sockets)
+        return await _by_listening(vault, wish, sockets, redirect_uri)
     await _refuse_strangers(uri.hostname or "", uri.port or 80)
     return await _by_link(vault, wish)
 
@@ -114,7 +124,7 @@ async def _refuse_strangers(host: str, port: int) -> None:
 # --- listening here
 
 
-async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket]) -> Connection:
+async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket], redirect_uri: str) -> Connection:
     from cloudbeds_auth.cli.listener import Listener
 
     try:
@@ -124,7 +134,7 @@ async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket]) ->
         approval = Approval(vault, begun.state)
         wish.show(begun.url)
         with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait"):
-            await Listener(vault.settings.redirect_uri, begun.state, approval.finish).serve(sockets)
+            await Listener(redirect_uri, begun.state, approval.finish).serve(sockets)
     finally:
         for sock in sockets:
             sock.close()

@@ -22,6 +22,7 @@ MODULES = {
     "simulate": "simulate",
     "connect": "connect",
     "connections": "connections",
+    "apps": "apps",
     "call": "call",
     "access-token": "access_token",
     "database": "database",

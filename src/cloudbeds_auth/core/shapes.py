@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from cloudbeds_auth.core.nouns import AccessToken, Connection, Event
+from cloudbeds_auth.core.nouns import AccessToken, App, Connection, Event
 
 
 def stamp(moment: datetime | None) -> str | None:
@@ -41,6 +41,22 @@ def connection_document(connection: Connection) -> dict[str, Any]:
         "problem": connection.problem,
         "next_step": connection.next_step,
         "connect_url": connection.connect_url,
+    }
+
+
+def app_document(app: App) -> dict[str, Any]:
+    """A registration; of its secrets only whether there are any."""
+    return {
+        "name": app.id,
+        "client_id": app.client_id,
+        "level": app.level,
+        "redirect_uri": app.redirect_uri,
+        "scopes": list(app.scopes),
+        "credential": app.credential.value,
+        "secret": bool(app.secrets),
+        "previous_secret": len(app.secrets) > 1,
+        "created_at": stamp(app.created_at),
+        "secret_rotated_at": stamp(app.rotated_at),
     }
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, problem, warning
 from cloudbeds_auth.doctor.subject import Subject
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Settings
 
 OLDEST_NOW = 1_764_000_000.0  # this code was written after it, so a clock before it is wrong
 LARGEST_SKEW = 120.0  # seconds
@@ -22,18 +26,25 @@ async def settings_complete(subject: Subject) -> Sequence[Finding]:
 
 async def redirect_uri(subject: Subject) -> Sequence[Finding]:
     """The redirect URI leads to where `serve` listens, as far as that can be known from here."""
-    from cloudbeds_auth.settings import is_loopback
-
     settings = subject.settings
     assert settings is not None  # noqa: S101 - the registry skips us without settings
-    parts = urlsplit(settings.redirect_uri)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    if is_loopback(parts.hostname or "") and parts.scheme == "http" and port != settings.port:
+    port = other_port(settings.redirect_uri, settings)
+    if port is not None:
         return warning(
             f"{settings.redirect_uri} leads to port {port}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
             f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds",
         )
     return ok(f"{settings.redirect_uri} (must be registered at Cloudbeds exactly like this)")
+
+
+def other_port(uri: str, settings: Settings) -> int | None:
+    """The port on this machine that a redirect URI leads to, where that is another one than the service's."""
+    from cloudbeds_auth.settings import is_loopback
+
+    parts = urlsplit(uri)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    is_elsewhere = is_loopback(parts.hostname or "") and parts.scheme == "http" and port != settings.port
+    return port if is_elsewhere else None
 
 
 async def clock(subject: Subject) -> Sequence[Finding]:

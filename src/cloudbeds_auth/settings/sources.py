@@ -63,12 +63,13 @@ def resolved(given: Mapping[str, str], findings: Findings) -> dict[str, str]:
             continue
         if variable.name in given:
             findings.problems.append(f"{variable.name}: is given twice, also as {name}; write only one of them")
-        elif (value := _secret_file(name, Path(given[name]), findings)) is not None:
+        elif (value := secret_file(name, Path(given[name]), findings)) is not None:
             values[variable.attribute] = value
     return values
 
 
-def _secret_file(name: str, path: Path, findings: Findings) -> str | None:
+def secret_file(name: str, path: Path, findings: Findings) -> str | None:
+    """What a file holds that `name` led to; None when it is no secret's file, which is found."""
     try:
         with path.open("rb") as file:
             value = file.read(LARGEST_SECRET_FILE + 1).decode("utf-8").strip()

@@ -76,6 +76,9 @@ NOT_YET = {
 }
 """Variables of the contract that this version does not act on yet, with the values that say nothing new."""
 
+FOR_COMMANDS = ("CLOUDBEDS_AUTH_APP_SECRET",)
+"""Variables that one command reads; no settings."""
+
 BY_ATTRIBUTE = {variable.attribute: variable for variable in TABLE}
 FILES = {variable.file_name: variable for variable in TABLE if variable.secret}
-KNOWN = frozenset({variable.name for variable in TABLE} | FILES.keys() | NOT_YET.keys())
+KNOWN = frozenset({variable.name for variable in TABLE} | FILES.keys() | NOT_YET.keys() | set(FOR_COMMANDS))

@@ -1,0 +1,249 @@
+"""`apps` as it is typed, over a real database: secrets from prompt, file and environment, never as an argument."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.fakes import Result, invoke
+
+SECRET = "canary-secret-of-aurora"
+NEXT = "canary-secret-after-the-reset"
+URI = "http://localhost:7000/callback/aurora"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, str]:
+    """Of an installation with an app in its settings."""
+    return {
+        "CLOUDBEDS_CLIENT_ID": "client-1",
+        "CLOUDBEDS_CLIENT_SECRET": "canary-secret-of-the-settings",
+        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path / 'apps.sqlite3'}",
+    }
+
+
+@pytest.fixture
+def typed(settings: dict[str, str]) -> Any:
+    """Run `apps …`; no secret is ever on standard output or standard error."""
+
+    def run(*args: str, stdin: str = "", **env: str) -> Result:
+        result = invoke("apps", *args, typed=stdin, env=settings | env)
+        assert "canary" not in result.out + result.err
+        return result
+
+    return run
+
+
+def secrets_of(settings: dict[str, str], name: str = "aurora") -> list[str]:
+    """An app's secrets as the vault would present them."""
+    from cloudbeds_auth.settings import Need, load
+    from cloudbeds_auth.sync import TokenVault
+
+    with TokenVault.open(load(settings, None, need=Need.APP)) as vault:
+        return [secret.reveal() for secret in vault.apps.get(name).secrets]
+
+
+def added(typed: Any, **env: str) -> Result:
+    """The app aurora, its secret from the environment."""
+    result: Result = typed("add", "aurora", "--client-id", "client-2", CLOUDBEDS_AUTH_APP_SECRET=SECRET, **env)
+    assert result.status == 0, result.err
+    return result
+
+
+# --- where a secret comes from
+
+
+def test_from_the_environment(typed: Any, settings: dict[str, str]) -> None:
+    """The variable of the command's own, which no setting takes for a slip of the pen; what to do next is said."""
+    result = added(typed)
+    assert URI in result.out
+    assert "connect --app aurora" in result.err
+    assert secrets_of(settings) == [SECRET]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_from_a_file(typed: Any, settings: dict[str, str], tmp_path: Path, mode: int) -> None:
+    """Only the value counts, not the line's end; a file that anybody may read is told of."""
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    (tmp_path / "secret").chmod(mode)
+    result = typed("add", "aurora", "--client-id", "client-2", "--secret-file", "secret")
+    assert result.status == 0
+    assert ("chmod 600" in result.err) == (mode == 0o644)
+    assert secrets_of(settings) == [SECRET]
+
+
+def test_from_standard_input(typed: Any, settings: dict[str, str]) -> None:
+    """For what comes from a password manager through a pipe."""
+    result = typed("add", "aurora", "--client-id", "client-2", "--secret-file", "-", stdin=f"{SECRET}\n")
+    assert result.status == 0
+    assert secrets_of(settings) == [SECRET]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_a_file_that_is_none(typed: Any, tmp_path: Path, content: bytes | None) -> None:
+    """Missing, empty, or no text: a diagnosis, and nothing is added."""
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    result = typed("add", "aurora", "--client-id", "client-2", "--secret-file", "secret")
+    assert (result.status, "--secret-file" in result.err) == (1, True)
+    assert "aurora" not in typed("list").out
+
+
+def test_from_a_prompt(settings: dict[str, str], tmp_path: Path) -> None:
+    """What to enter at Cloudbeds is said first, with this app's redirect URI; the secret is typed without an echo."""
+    screen = at_terminal(tmp_path, settings, ["add", "aurora"], {b"client id": b"client-2", b"secret": SECRET.encode()})
+    assert f"redirect URI      {URI}" in screen
+    assert SECRET not in screen
+    assert secrets_of(settings) == [SECRET]
+
+
+def at_terminal(folder: Path, settings: dict[str, str], args: list[str], answers: dict[bytes, bytes]) -> str:
+    """Run `apps …` at a pseudo-terminal, answering each prompt when it is asked; all that was on its screen."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "cloudbeds_auth", "apps", *args],
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=os.environ | settings, start_new_session=True,
+    ):  # fmt: skip
+        os.close(theirs)
+        screen, left = b"", dict(answers)
+        while True:
+            try:
+                screen += os.read(ours, 4096)
+            except OSError:
+                break
+            prompt = next(iter(left), None)
+            if prompt is not None and screen.rstrip(b" ").endswith(prompt + b":"):
+                os.write(ours, left.pop(prompt) + b"\n")
+    os.close(ours)
+    return screen.decode()
+
+
+@pytest.mark.row("A56")
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("add", "aurora", "--client-id", "client-2", "--client-secret", SECRET),
+        ("add", "aurora", "--client-id", "client-2", f"--secret={SECRET}"),
+        ("add", "aurora", SECRET, "--client-id", "client-2"),
+        ("rotate-secret", "aurora", SECRET),
+        ("rotate-secret", "aurora", "--secret", SECRET),
+    ],
+)
+def test_a_secret_among_the_arguments_is_refused(typed: Any, args: tuple[str, ...]) -> None:
+    """Also where a secret comes another way; it is not repeated, and whoever typed it is told to reset it."""
+    result = typed(*args, CLOUDBEDS_AUTH_APP_SECRET="canary-other")
+    assert result.status == 2
+    assert "never an argument" in result.err
+    assert "aurora" not in typed("list").out
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (("add", "aurora"), "--client-id"),
+        (("add", "aurora", "--client-id", "client-2"), "CLOUDBEDS_AUTH_APP_SECRET"),
+        (("rotate-secret", "aurora"), "--secret-file"),
+        (("remove", "aurora"), "--yes"),
+        (("--json", "list"), "after the subcommand"),
+        (("rotate-secret", "aurora", "--drop-previous", "--secret-file", "x"), "takes no secret"),
+    ],
+)
+def test_where_nobody_can_be_asked(typed: Any, args: tuple[str, ...], word: str) -> None:
+    """Wrong usage, with what to say instead; nothing waits for a terminal that is not there."""
+    result = typed(*args)
+    assert result.status == 2
+    assert word in result.err
+
+
+# --- what is there
+
+
+def test_a_list(typed: Any) -> None:
+    """The settings' own first; for programs whether there are secrets, and never which."""
+    added(typed)
+    shown = typed().out
+    assert [line.split()[0] for line in shown.splitlines()] == ["app", "default", "aurora"]
+    own, aurora = json.loads(typed("list", "--json").out)["apps"]
+    assert (own["name"], own["client_id"], own["level"], own["created_at"]) == ("default", "client-1", "partner", None)
+    assert aurora.pop("created_at") is not None
+    assert aurora == {
+        "name": "aurora", "client_id": "client-2", "level": "property", "redirect_uri": URI, "scopes": [],
+        "credential": "oauth", "secret": True, "previous_secret": False, "secret_rotated_at": None,
+    }  # fmt: skip
+
+
+def test_everything_may_be_said(typed: Any) -> None:
+    """Level, redirect URI and scopes of its own; as a document for programs."""
+    result = typed(
+        *("add", "partner-eu", "--client-id", "client-3", "--level", "partner", "--json"),
+        *("--redirect-uri", "https://auth.example.com/eu/callback", "--scopes", "read:hotel  read:rate"),
+        CLOUDBEDS_AUTH_APP_SECRET=SECRET,
+    )
+    document = json.loads(result.out)
+    assert (document["level"], document["scopes"]) == ("partner", ["read:hotel", "read:rate"])
+    assert document["redirect_uri"] == "https://auth.example.com/eu/callback"
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (("Aurora", "--client-id", "client-2"), "name"),
+        (("aurora", "--client-id", "client-1"), "client id"),
+        (("default", "--client-id", "client-2"), "of this name"),
+        (("aurora", "--client-id", "client-2", "--redirect-uri", "http://elsewhere.example/x"), "plain http"),
+    ],
+)
+def test_what_cannot_be_added(typed: Any, args: tuple[str, ...], word: str) -> None:
+    """A diagnosis that names what is wrong; exit status 1, nothing added."""
+    result = typed("add", *args, CLOUDBEDS_AUTH_APP_SECRET=SECRET)
+    assert result.status == 1
+    assert word in result.err
+    assert len(json.loads(typed("list", "--json").out)["apps"]) == 1
+
+
+# --- reset and end
+
+
+def test_a_reset_and_its_end(typed: Any, settings: dict[str, str]) -> None:
+    """New first, the former one beside it; dropped when it is said so."""
+    added(typed)
+    document = json.loads(typed("rotate-secret", "aurora", "--json", CLOUDBEDS_AUTH_APP_SECRET=NEXT).out)
+    assert (document["secret"], document["previous_secret"]) == (True, True)
+    assert secrets_of(settings) == [NEXT, SECRET]
+    assert "current and previous" in typed("list").out
+    assert typed("rotate-secret", "aurora", CLOUDBEDS_AUTH_APP_SECRET=NEXT).status == 1
+    assert "forgotten" in typed("rotate-secret", "aurora", "--drop-previous").out
+    assert secrets_of(settings) == [NEXT]
+
+
+@pytest.mark.parametrize("args", [("rotate-secret", "aurora"), ("remove", "aurora", "--yes")])
+def test_an_app_that_is_not_there(typed: Any, args: tuple[str, ...]) -> None:
+    """Told by name, with where to look."""
+    result = typed(*args, CLOUDBEDS_AUTH_APP_SECRET=SECRET)
+    assert (result.status, "no app named 'aurora'" in result.err) == (1, True)
+    assert "cloudbeds-auth apps" in result.err
+
+
+def test_removed(typed: Any) -> None:
+    """For people and for programs; then the name is free again."""
+    added(typed)
+    assert typed("remove", "aurora", "--yes").out == "aurora is removed\n"
+    added(typed)
+    assert json.loads(typed("remove", "aurora", "--yes", "--json").out) == {"name": "aurora", "removed": True}
+
+
+@pytest.mark.parametrize(("answer", "status", "left"), [(b"n", 130, 2), (b"y", 0, 1)])
+def test_removing_asks(
+    typed: Any, settings: dict[str, str], tmp_path: Path, answer: bytes, status: int, left: int
+) -> None:
+    """At a terminal, unless it is told not to."""
+    added(typed)
+    screen = at_terminal(tmp_path, settings, ["remove", "aurora"], {b"[y/N]": answer})
+    assert ("is removed" in screen) == (status == 0)
+    assert len(json.loads(typed("list", "--json").out)["apps"]) == left
