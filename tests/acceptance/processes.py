@@ -237,8 +237,10 @@ class World:
     @property
     def admin(self) -> Http:
         """A caller with the admin token."""
-        path = self.folder / "hotels.sqlite3.admin-token"
-        return Http(self.base, path.read_text("utf-8").strip())
+        token = self.settings.get("CLOUDBEDS_AUTH_ADMIN_TOKEN")
+        if token is None:
+            token = (self.folder / "hotels.sqlite3.admin-token").read_text("utf-8").strip()
+        return Http(self.base, token)
 
     def connect(self, browser: Http | None = None, query: str = "") -> str:
         """Approve as a browser would; the connection's id."""

@@ -53,6 +53,7 @@ class FakeSettings:
     workers: int = 1
     public_url: str = "http://localhost:7000"
     allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost", "::1")
+    derived_hosts: bool = True
     trusted_proxies: Sequence[str] = ()
     return_origins: Sequence[str] = ("https://app.example",)
     open_connect: bool = True
@@ -126,6 +127,18 @@ def a_connection(identifier: str = "con_1", **changes: object) -> Connection:
     return replace(healthy, **changes)  # type: ignore[arg-type]
 
 
+@dataclass
+class FakeApps:
+    """`app.contracts.Apps`. `found`: redirect URIs of further apps by name; `looks`: how often they were asked for."""
+
+    found: dict[str, str] = field(default_factory=dict)
+    looks: int = 0
+
+    async def redirect_uris(self) -> Sequence[str]:
+        self.looks += 1
+        return list(self.found.values())
+
+
 class FakeVault:
     """`app.contracts.Vault` in memory. `proven`: a rejected token is proven good; `failing`: raised by every token."""
 
@@ -136,6 +149,7 @@ class FakeVault:
         self.clock = FakeClock()
         self.entropy = FakeEntropy()
         self.observer = FakeObserver()
+        self.apps = FakeApps()
         self.hotels = {"con_1": a_connection()}
         self.generation = 1
         self.proven = False
@@ -217,18 +231,20 @@ class FakeVault:
         connection_id: str | None = None,
         browser: str | None = None,
     ) -> Begun:
-        if app != "default":
+        if app not in {"default", *self.apps.found}:
             raise InvalidRequest(f"there is no app {app!r}")
         state = OURS + self.entropy.token()
         self.pending[state] = _Pending(browser, app, reference, return_to)
         url = f"{self.base_url}/api/v1.3/oauth?state={state}"
-        return Begun(url, state, EPOCH + timedelta(minutes=10), self.settings.redirect_uri)
+        return Begun(url, state, EPOCH + timedelta(minutes=10), self.apps.found.get(app, self.settings.redirect_uri))
 
     async def begin_from_link(self, token: str, browser: str, /) -> Begun:
         link = self.links.get(token)
         if link is None:
             raise AuthorizationExpired("this link is spent or too old")
-        return await self.begin_authorization(reference=link.reference, return_to=link.return_to, browser=browser)
+        return await self.begin_authorization(
+            app=link.app, reference=link.reference, return_to=link.return_to, browser=browser
+        )
 
     def _spend(self, state: str, browser: str | None) -> _Pending:
         begun = self.pending.get(state)

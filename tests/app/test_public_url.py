@@ -52,9 +52,10 @@ async def test_callback_under_the_prefix(public: Running[FakeVault]) -> None:
 
 async def test_another_host_name(public: Running[FakeVault]) -> None:
     """Asked on another name, the browser first goes to the same path on the redirect URI's host, and gets no cookie."""
+    link = await public.vault.create_link(expires_in=60)
     tab = Tab(public, "internal.example")
-    status, location, _ = await tab.open("/connect/some-link?x=1")
-    assert (status, location) == (303, "https://connect.example/auth/connect/some-link?x=1")
+    status, location, _ = await tab.open(f"/connect/{link.token}?x=1")
+    assert (status, location) == (303, f"https://connect.example/auth/connect/{link.token}?x=1")
     assert tab.cookies == {}
 
 

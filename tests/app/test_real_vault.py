@@ -14,6 +14,7 @@ from tests.app.tab import BROWSER, Tab
 from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth.facade import TokenVault
+from cloudbeds_simulator.records import ALL_SCOPES, App
 
 
 @dataclass
@@ -174,3 +175,31 @@ async def test_default_deny(world: World) -> None:
     await tab.open(f"/callback?code={code}&state={state}")
     for path in ("/api/v1/connections", "/metrics", "/proxy/100001/api/v1.3/userinfo"):
         assert (await tab.open(path))[0] == 401
+
+
+async def test_an_app_that_a_hotel_brings(world: World) -> None:
+    """Added while the service runs: its hotel connects over the app's own callback, and refreshes with its client."""
+    vault, model = world.service.vault, world.vendor.simulator.model
+    uri = "http://localhost:7000/callback/aurora"
+    model.add_app(App("hotels-own", "first", "Aurora", frozenset({uri}), ALL_SCOPES, "property"))
+    assert (await Tab(world.service).open("/connect?app=aurora"))[0] == 400
+    await vault.apps.add("aurora", client_id="hotels-own", client_secret="first")
+    homes = {}
+    for app, callback in (("default", "/callback"), ("aurora", "/callback/aurora")):
+        tab = Tab(world.service)
+        code, state = await world.approved(tab, f"?app={app}&reference={app}")
+        assert (await tab.open(f"{callback}?code={code}&state={state}"))[0] == 303
+        [connection] = (await vault.connections(app=app)).connections
+        homes[app] = connection.id
+    world.vendor.expire()
+    assert await asyncio.gather(*(world.call(f"/proxy/{home}/api/v1.3/userinfo") for home in homes.values())) == [
+        (200, None), (200, None)
+    ]  # fmt: skip
+    for grant_type in ("authorization_code", "refresh_token"):
+        asked = sorted(str(one.client_id) for one in world.vendor.token_requests(grant_type))
+        assert asked == ["hotels-own", "simulated-app"]
+    async with world.service.http.get(
+        f"{world.service.url}/api/v1/connections?app=aurora",
+        headers={"Authorization": f"Bearer {vault.admin_token.reveal()}"},
+    ) as answer:
+        assert [one["id"] for one in (await answer.json())["connections"]] == [homes["aurora"]]

@@ -184,6 +184,7 @@ def test_everything_may_be_said(typed: Any) -> None:
         *("add", "partner-eu", "--client-id", "client-3", "--level", "partner", "--json"),
         *("--redirect-uri", "https://auth.example.com/eu/callback", "--scopes", "read:hotel  read:rate"),
         CLOUDBEDS_AUTH_APP_SECRET=SECRET,
+        CLOUDBEDS_REDIRECT_URI="https://auth.example.com/callback",
     )
     document = json.loads(result.out)
     assert (document["level"], document["scopes"]) == ("partner", ["read:hotel", "read:rate"])

@@ -253,9 +253,10 @@ AURORA = App("aurora", "client-2", (Secret("hidden"),), "http://localhost:7000/c
         ({}, {}, Level.OK, "exactly like this"),
         ({"secrets": ()}, {}, Level.PROBLEM, "does not open"),
         ({"client_id": "client-1"}, {}, Level.PROBLEM, "client id of the settings' own"),
-        ({"redirect_uri": "https://a.example/callback"}, {}, Level.PROBLEM, "path of the settings' own"),
-        ({"redirect_uri": "https://b.example/x"}, {"allowed_hosts": "a.example"}, Level.PROBLEM, "b.example"),
-        ({"redirect_uri": "https://b.example/x"}, {}, Level.OK, "exactly like this"),
+        ({"redirect_uri": "http://127.0.0.1:7000/callback"}, {}, Level.PROBLEM, "path of the settings' own"),
+        ({"redirect_uri": "http://[::1]:7000/x"}, {"allowed_hosts": "localhost"}, Level.PROBLEM, "::1"),
+        ({"redirect_uri": "http://[::1]:7000/x"}, {}, Level.OK, "exactly like this"),
+        ({"redirect_uri": "https://a.example/x"}, {}, Level.PROBLEM, "is https where"),
         ({"redirect_uri": "http://localhost:7009/x"}, {}, Level.WARNING, "leads to port 7009"),
     ],
 )

@@ -21,6 +21,7 @@ from tests.support.simulator import Vendor, vendor
 from cloudbeds_auth import AuthorizationDenied, ConfigurationError, Connection, Error, TokenVault
 from cloudbeds_auth.contrib.fastapi import Cloudbeds
 from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_simulator.records import ALL_SCOPES, App
 
 BROWSER = "cloudbeds-auth-browser"
 ORIGIN = "http://localhost:7000"
@@ -132,6 +133,21 @@ async def test_missing_and_forged_states(run: Run) -> None:
         for given in ({}, {"state": ""}, *({"state": one} for one in forged)):
             assert code_of(await tab.get("/callback", params={"code": "x"} | given)) == (400, "state_mismatch")
         assert theirs.exchanges() == 0
+
+
+@pytest.mark.parametrize("prefix", ["", "/auth"])
+async def test_a_further_app(run: Run, sim: Vendor, prefix: str) -> None:
+    """Added while the application runs: its hotel comes back below the callback, where its redirect URI lies."""
+    async with run(prefix, redirect_uri=f"http://localhost:7000{prefix}/callback") as theirs:
+        vault, tab = theirs.cloudbeds.vault, theirs.tab()
+        app = await vault.apps.add("aurora", client_id="hotels-own", client_secret="first")
+        known = App("hotels-own", "first", "Aurora", frozenset({app.redirect_uri}), ALL_SCOPES, "property")
+        sim.simulator.model.add_app(known)
+        back = await theirs.approved(tab, f"{prefix}/connect?app=aurora")
+        answer = await tab.get(urlsplit(app.redirect_uri).path, params=back)
+        [connection] = (await vault.connections(app="aurora")).connections
+        assert answer.headers["Location"] == f"{prefix}/connected?connection_id={connection.id}"
+        assert code_of(await tab.get(f"{prefix}/connect?app=nobody")) == (400, "invalid_request")
 
 
 @pytest.mark.row("A04", "F82")
@@ -353,7 +369,8 @@ async def test_over_https_only_links_start(run: Run) -> None:
 async def test_another_host_name(run: Run) -> None:
     """Asked on another name than the redirect URI's, the browser first goes to the same path there, with no cookie."""
     async with run("/auth", redirect_uri=f"{ORIGIN}/auth/callback") as theirs:
-        for path in ("/auth/connect?reference=a%26b", "/auth/connect/some-link"):
+        link = await theirs.cloudbeds.vault.create_link()
+        for path in ("/auth/connect?reference=a%26b", f"/auth/connect/{link.token}"):
             answer = await theirs.tab("http://127.0.0.1:7000").get(path)
             assert (answer.status_code, answer.headers["Location"]) == (303, f"{ORIGIN}{path}")
             assert "set-cookie" not in answer.headers

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.acceptance.processes import PATIENCE, Http, Process, world
+from tests.acceptance.processes import PATIENCE, Http, Process, World, world
 from tests.docs.pages import code_block, text_of
 from tests.pytest_plugin.running import run
+
+from cloudbeds_auth import TokenVault
+from cloudbeds_auth.settings import Need, load
 
 BLOCKS = {
     "readme": ("README.md", ""),
@@ -47,6 +52,28 @@ def test_the_block_runs_as_written(block: str, tmp_path: Path) -> None:
         assert status == 0, program.output
         assert "'first_name': 'Ada'" in program.output
         assert made.vendor.counts("authorization_code") == {"issued": 1}
+
+
+def test_the_block_about_several_apps_runs_as_written(tmp_path: Path) -> None:
+    """A hotel's own client is added, its hotel approves; after a reset at Cloudbeds only the new secret is left."""
+    block: dict[str, Any] = {}
+    exec(code_block(text_of("docs/python.md"), "python", after="<!-- apps -->"), block)
+
+    async def brought(made: World) -> None:
+        own: dict[str, Any] = {"client_id": "hotels-own", "redirect_uris": [f"{made.base}/callback/aurora"]}
+        made.vendor.control("apps", client_secret="first", **own)
+        async with TokenVault.open(load(made.settings, None, need=Need.APP)) as vault:
+            url = await block["bring"](vault, "hotels-own", "first")
+            state = parse_qs(urlsplit(url).query)["state"][0]
+            aurora = await vault.finish_authorization(code=approved(url), state=state)
+            assert (aurora.app, aurora.reference) == ("aurora", "tenant-7")
+            made.vendor.control("apps", client_secret="second", **own)
+            await block["after_a_reset"](vault, "second", aurora)
+            assert [secret.reveal() for secret in (await vault.apps.get("aurora")).secrets] == ["second"]
+            assert (await vault.connection(aurora.id)).generation == 2
+
+    with world(tmp_path, "--auto-approve") as made:
+        asyncio.run(brought(made))
 
 
 def written(name: str, tmp_path: Path) -> None:

@@ -341,6 +341,7 @@ def test_further_apps_are_watched_or_left_alone_as_the_settings_own() -> None:
         ({"client_secret": ""}, "client secret: is empty"),
         ({"level": "hotel"}, "level: "),
         ({"redirect_uri": "http://elsewhere.example/callback/a"}, "redirect uri: is plain http"),
+        ({"redirect_uri": "https://a.example/callback/a"}, "redirect uri: is https where"),
         ({"redirect_uri": "https://a.example/apps/a"}, "redirect uri: has a path that is one of this service's own"),
         ({"scopes": ("read hotel",)}, "scopes: "),
     ],

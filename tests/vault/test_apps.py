@@ -249,7 +249,7 @@ async def test_what_is_not_said_follows_from_the_settings(stage: Stage) -> None:
     ("parts", "word"),
     [
         ({"client_id": "client-1"}, "client id"),
-        ({"redirect_uri": "https://other.example/callback"}, "redirect URI"),
+        ({"redirect_uri": "http://127.0.0.1:7000/callback"}, "redirect URI"),
     ],
 )
 async def test_what_the_settings_app_has(stage: Stage, parts: dict[str, str], word: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from urllib.parse import urlsplit
 
 EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
@@ -11,6 +11,9 @@ EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ic
 PATTERN = re.compile(
     r"/claim/con_[A-Za-z0-9]{1,64}\Z|/connect/[A-Za-z0-9_-]{1,256}\Z|/static/[a-z0-9-]{1,40}\.[a-z]{2,5}\Z"
 )
+# What only callers with a credential ask for: no redirect URI may have such a path, so none is looked for.
+CREDENTIALLED = frozenset({"/metrics", "/openapi.json"})
+BELOW = ("/api/v1/", "/proxy/")
 _SECRETIVE = re.compile(r"\A/(connect|hooks)/.*", re.DOTALL)
 
 
@@ -23,6 +26,33 @@ class Anyone:
     def may(self, raw_path: str) -> bool:
         """Whether the path, exactly as it came over the wire, is open to anyone."""
         return raw_path in self._exact or PATTERN.match(raw_path) is not None
+
+
+class Further:
+    """Where browsers come back for apps that the settings do not name.
+
+    They are added while we run, so they are looked up whenever a host or a path is asked for that nobody knows, and
+    remembered nowhere (decision 0009). `callback` is the path at which the one handler of all callbacks is served;
+    `hosts`: whether the hosts of their redirect URIs may be asked for.
+    """
+
+    def __init__(
+        self, redirect_uris: Callable[[], Awaitable[Sequence[str]]], public_url: str, *, callback: str, hosts: bool
+    ) -> None:
+        self._redirect_uris = redirect_uris
+        self._public_url = public_url
+        self._callback = callback
+        self._hosts = hosts
+
+    async def knows_host(self, name: str) -> bool:
+        """Whether it is the host of one of their redirect URIs."""
+        return self._hosts and any(urlsplit(uri).hostname == name for uri in await self._redirect_uris())
+
+    async def callback(self, raw_path: str) -> str | None:
+        """The path that serves it, where `raw_path` is one of their callbacks."""
+        if raw_path in CREDENTIALLED or raw_path.startswith(BELOW):
+            return None
+        return self._callback if raw_path in callback_paths(await self._redirect_uris(), self._public_url) else None
 
 
 def callback_paths(redirect_uris: Iterable[str], public_url: str) -> tuple[str, ...]:

@@ -80,8 +80,6 @@ class Browser:
             return_to = asked.get("return_to")
             if return_to is not None:
                 allowed_return(return_to, self._settings.return_origins)
-            if (elsewhere := self._elsewhere(request, start)) is not None:
-                return redirect(elsewhere)
             browser = self._browser(request)
             begun = await self._vault.begin_authorization(
                 app=asked.get("app") or "default",
@@ -89,7 +87,7 @@ class Browser:
                 reference=asked.get("reference"),
                 browser=browser,
             )
-            return self._off(begun, browser, start)
+            return self._off(request, begun, browser, start)
         except Error as error:
             return await self.not_begun(request, error, start)
 
@@ -97,10 +95,8 @@ class Browser:
         """Start the approval that a one-time link was made for."""
         start = _asked_again(f"{CONNECT}/{quote(one_time, safe='')}", request)
         try:
-            if (elsewhere := self._elsewhere(request, start)) is not None:
-                return redirect(elsewhere)
             browser = self._browser(request)
-            return self._off(await self._vault.begin_from_link(one_time, browser), browser, start)
+            return self._off(request, await self._vault.begin_from_link(one_time, browser), browser, start)
         except Error as error:
             return await self.not_begun(request, error, start)
 
@@ -213,17 +209,24 @@ class Browser:
         """This browser's id: the one it has (several tabs share it), else a new one."""
         return self._cookies.browser(request) or self._vault.entropy.token()
 
-    def _off(self, begun: Begun, browser: str, start: str) -> Response:
-        """To the approval page, the browser's id and the way back to the start in its cookies."""
+    def _off(self, request: Request, begun: Begun, browser: str, start: str) -> Response:
+        """To the approval page, the browser's id and the way back to the start in its cookies.
+
+        Or first to the same path on the host that the hotel comes back to, where another approval is begun: a cookie
+        set on another name would not come back with the code.
+        """
+        elsewhere = self._elsewhere(request, begun.redirect_uri, start)
+        if elsewhere is not None:
+            return redirect(elsewhere)
         return self._cookies.remember(redirect(begun.url), browser, start)
 
-    def _elsewhere(self, request: Request, start: str) -> str | None:
-        """The same path on the redirect URI's host: a cookie set on another name would not come back with the code."""
-        home = urlsplit(self._settings.redirect_uri)
+    def _elsewhere(self, request: Request, redirect_uri: str, start: str) -> str | None:
+        """The same path on the redirect URI's host, unless it is asked there."""
+        home = urlsplit(redirect_uri)
         if host_name(request.headers.get("host", "").lower()) == (home.hostname or "").lower():
             return None
         prefix = self._prefix if self._prefix and home.path.startswith(self._prefix + "/") else ""
-        return f"{origin_of(self._settings.redirect_uri)}{prefix}{start}"
+        return f"{origin_of(redirect_uri)}{prefix}{start}"
 
     def _start_again(self, request: Request) -> str | None:
         """Where this browser began, else the bare start where anybody may use it."""

@@ -39,6 +39,8 @@ class Settings(Protocol):
     @property
     def allowed_hosts(self) -> Sequence[str]: ...  # noqa: D102
     @property
+    def derived_hosts(self) -> bool: ...  # noqa: D102 - whether `allowed_hosts` follow from the addresses
+    @property
     def trusted_proxies(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def return_origins(self) -> Sequence[str]: ...  # noqa: D102
@@ -50,6 +52,14 @@ class Settings(Protocol):
     def body_limit(self) -> int: ...  # noqa: D102
     @property
     def replay_limit(self) -> int: ...  # noqa: D102
+
+
+class Apps(Protocol):
+    """Registrations beside the settings' own."""
+
+    async def redirect_uris(self) -> Sequence[str]:
+        """Where Cloudbeds sends browsers for them."""
+        ...
 
 
 class Vault(Protocol):
@@ -67,6 +77,8 @@ class Vault(Protocol):
     def entropy(self) -> Entropy: ...  # noqa: D102
     @property
     def observer(self) -> Observer: ...  # noqa: D102
+    @property
+    def apps(self) -> Apps: ...  # noqa: D102
 
     async def resolve(self, id_or_property: str, /) -> str:
         """The connection id; raises UnknownConnection, AmbiguousProperty."""

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloudbeds_auth.app.access import Anyone, told
+from cloudbeds_auth.app.access import Anyone, Further, told
 from cloudbeds_auth.app.headers import Ours
 from cloudbeds_auth.app.problems import (
     AddressTooLong,
@@ -52,7 +52,8 @@ def admin_only(token: Secret) -> Authenticate:
 class Door:
     """`proxy` gets what lies below `/proxy/`, `inside` everything else.
 
-    `hosts`: host names that may be asked for; `authenticate`: credential to caller, None for a stranger.
+    `hosts`: host names that may be asked for; `further`: those and the callbacks of apps that the settings do not name;
+    `authenticate`: credential to caller, None for a stranger.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Door:
         *,
         hosts: Iterable[str],
         anyone: Anyone,
+        further: Further,
         authenticate: Authenticate,
         observer: Observer,
         clock: Clock,
@@ -70,6 +72,7 @@ class Door:
         self._proxy = proxy
         self._hosts = frozenset(host.strip().lower() for host in hosts)
         self._anyone = anyone
+        self._further = further
         self._authenticate = authenticate
         self._observer = observer
         self._clock = clock
@@ -103,7 +106,7 @@ class Door:
         """Every check before routing; puts the caller into the scope's state. Raises the refusal."""
         _limits(scope)
         names = [name for name, _ in scope["headers"]]
-        self._host(scope)
+        await self._host(scope)
         if scope["method"] not in METHODS:
             raise MethodNotAllowed(f"{scope['method']} is not served here")
         if b"upgrade" in names:
@@ -111,7 +114,11 @@ class Door:
         refuse_token(scope["query_string"])
         if not scope["raw_path"].startswith(b"/proxy/"):
             _small_body(scope)
-        if self._anyone.may(scope["raw_path"].decode("latin-1")):
+        path = scope["raw_path"].decode("latin-1")
+        if self._anyone.may(path):
+            return
+        if (callback := await self._further.callback(path)) is not None:
+            scope["path"] = callback  # one handler for all; it never looks at the path
             return
         query_of(scope["query_string"])
         caller = await self._authenticate(credential(scope))
@@ -119,13 +126,14 @@ class Door:
             raise Unauthenticated("this credential is not known here")
         scope["state"]["caller"] = caller
 
-    def _host(self, scope: Scope) -> None:
+    async def _host(self, scope: Scope) -> None:
         """Only the names that we are known by: a rebound or forged name is refused before anything else (A13, A19)."""
         found = [value for name, value in scope["headers"] if name == b"host"]
         if len(found) != 1:
             raise InvalidRequest("exactly one Host header is needed")
         host = found[0].decode("latin-1").lower()
-        if host not in self._hosts and host_name(host) not in self._hosts:
+        name = host_name(host)
+        if host not in self._hosts and name not in self._hosts and not await self._further.knows_host(name):
             raise Misdirected
 
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api, health
-from cloudbeds_auth.app.access import Anyone, callback_paths
+from cloudbeds_auth.app.access import Anyone, Further, callback_paths
 from cloudbeds_auth.app.browser import Browser, routes
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.door import Authenticate, Door, admin_only
@@ -45,22 +45,24 @@ def build(
     upstream: Upstream,
     *,
     authenticate: Authenticate | None = None,
-    redirect_uris: Iterable[str] = (),
 ) -> ASGIApp:
     """The whole service as one ASGI application, without its life: whoever opened `vault` and `upstream` closes them.
 
     `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only the admin
-    token is one. `redirect_uris`: those of further apps; the settings' own is always served.
+    token is one.
     """
     settings = vault.settings
     relay = Relay(vault, upstream)
-    callbacks = callback_paths((settings.redirect_uri, *redirect_uris), settings.public_url)
+    callbacks = callback_paths([settings.redirect_uri], settings.public_url)
     inside = framework(vault, relay, metrics, callbacks)
     return Door(
         inside,
         Proxy(vault, relay),
         hosts=settings.allowed_hosts,
         anyone=Anyone(callbacks),
+        further=Further(
+            vault.apps.redirect_uris, settings.public_url, callback=callbacks[0], hosts=settings.derived_hosts
+        ),
         authenticate=authenticate or admin_only(vault.admin_token),
         observer=vault.observer,
         clock=vault.clock,
@@ -103,7 +105,6 @@ class Parts:
     metrics: Metrics
     upstream: Upstream
     authenticate: Authenticate | None = None
-    redirect_uris: tuple[str, ...] = ()
 
 
 Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
@@ -141,7 +142,6 @@ class Service:
                     parts.metrics,
                     parts.upstream,
                     authenticate=parts.authenticate,
-                    redirect_uris=parts.redirect_uris,
                 )
             except Exception as error:
                 self.failure = error

@@ -70,7 +70,8 @@ class Cloudbeds:
     """The flow and the vault of one application; make it once, beside the application.
 
     `settings` come from the environment and `.env` when the application starts, unless given. `callback` is the path
-    of the redirect URI below the prefix that the router is included with. With `upkeep` grants are refreshed behind, as
+    of the redirect URI below the prefix that the router is included with; further apps come back to one segment below
+    it, which is where their redirect URIs lie by default. With `upkeep` grants are refreshed behind, as
     `TokenVault.open` says.
 
     `on_connected(request, connection)` and `on_problem(request, error)` are asked before the browser is answered, and
@@ -167,6 +168,7 @@ class Cloudbeds:
         add(f"{CONNECTED}/{{name}}", self._asset, methods=["GET"])
         add(f"{CLAIM}/{{connection_id}}", self._claim, methods=["GET"])
         add(self._callback, self._return, methods=["GET"], name=CALLBACK)
+        add(f"{self._callback}/{{app}}", self._return, methods=["GET"])
         return router
 
     async def _connect(self, request: Request) -> Response:

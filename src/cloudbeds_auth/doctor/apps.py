@@ -14,6 +14,8 @@ from cloudbeds_auth.doctor.subject import Subject
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
 
+ONE_SCHEME = "is https where the settings' own is http, or the other way round"
+
 
 async def further_apps(subject: Subject) -> Sequence[Finding]:
     """Each app of the store. The settings may have changed since it was added."""
@@ -38,8 +40,10 @@ def _wrong(app: App, own: App, settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, f"{app.id}: has the client id of the settings' own app", again)
     if app.redirect_path == own.redirect_path:
         yield Finding(Level.PROBLEM, f"{app.id}: its redirect URI has the path of the settings' own", again)
+    if urlsplit(app.redirect_uri).scheme != urlsplit(own.redirect_uri).scheme:
+        yield Finding(Level.PROBLEM, f"{app.id}: its redirect URI {ONE_SCHEME}", again)
     host = urlsplit(app.redirect_uri).hostname or ""
-    if "allowed_hosts" in settings.model_fields_set and host not in settings.allowed_hosts:
+    if not settings.derived_hosts and host not in settings.allowed_hosts:
         yield Finding(
             Level.PROBLEM, f"{app.id}: {host} of its redirect URI is not allowed",
             f"add {host} to CLOUDBEDS_AUTH_ALLOWED_HOSTS",

@@ -116,6 +116,11 @@ class Settings(BaseModel):
         return Limit(rate_within(self.rate_limit)) if self.rate_limit else None
 
     @property
+    def derived_hosts(self) -> bool:
+        """Whether the allowed hosts follow from the addresses, those of further apps too, because none are set."""
+        return "allowed_hosts" not in self.model_fields_set
+
+    @property
     def limits(self) -> dict[str, Limit | None]:
         """The rate limits of further apps by their level: the vendor's, or less where less is set for all."""
         given = "rate_limit" in self.model_fields_set

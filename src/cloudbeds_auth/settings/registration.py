@@ -12,6 +12,9 @@ from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.settings import values
 from cloudbeds_auth.settings.model import Settings
 
+AGAIN = "mend what is named above, then add the app again"
+ONE_SCHEME = "is https where CLOUDBEDS_REDIRECT_URI is http, or the other way round; one service takes one of the two"
+
 
 class Registration(BaseModel):
     """One registration, checked."""
@@ -34,13 +37,20 @@ def further_app(settings: Settings, **given: object) -> App:
         made = Registration.model_validate(parts)
     except ValidationError as error:
         problems = "; ".join(_problem(one["loc"][0], one["msg"]) for one in error.errors(include_url=False))
-        raise InvalidRequest(problems, next_step="mend what is named above, then add the app again") from None
+        raise InvalidRequest(problems, next_step=AGAIN) from None
+    if not same_scheme(settings, made.redirect_uri):
+        raise InvalidRequest(f"redirect uri: {ONE_SCHEME}", next_step=AGAIN)
     return App(made.name, made.client_id, (made.client_secret,), made.redirect_uri, made.scopes, made.level)
 
 
 def redirect_uri_of(settings: Settings, name: str) -> str:
     """The redirect URI of a further app unless it has another: below the settings' own, a path for itself."""
     return f"{settings.redirect_uri.rstrip('/')}/{name}"
+
+
+def same_scheme(settings: Settings, redirect_uri: str) -> bool:
+    """Whether the cookie that binds an approval to its browser is of the same kind as for the settings' own app."""
+    return values.url(redirect_uri).scheme == values.url(settings.redirect_uri).scheme
 
 
 def _problem(field: int | str, message: str) -> str:

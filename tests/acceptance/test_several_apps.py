@@ -1,0 +1,96 @@
+"""Two apps with two client ids over one running service, over both databases; one's secret is reset meanwhile."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from base64 import b64encode
+
+import pytest
+from tests.acceptance.conftest import MakeWorld
+from tests.acceptance.processes import CLIENT_ID, Http, World
+
+OWN = "hotels-own"
+
+
+def at_cloudbeds(made: World, secret: str) -> None:
+    """The hotel's own client, with this secret."""
+    uri = f"{made.base}/callback/aurora"
+    made.vendor.control("apps", client_id=OWN, client_secret=secret, redirect_uris=[uri], level="property")
+
+
+def typed(made: World, secret: str, *args: str) -> None:
+    """`cloudbeds-auth apps …`, the secret through standard input; it is printed nowhere."""
+    done = made.run("apps", *args, "--secret-file", "-", stdin=secret)
+    assert done.returncode == 0, done.stderr
+    assert secret not in done.stdout + done.stderr
+
+
+def refreshed_with(made: World, connection: str, after: int) -> tuple[int, list[tuple[str, str]]]:
+    """One protected call with a token that ran out; its status, and which clients asked for a new one, and got it."""
+    made.vendor.control("expire")
+    status = made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status
+    found = made.vendor.control(f"requests?after={after}", "GET")["requests"]
+    return status, [(one["client_id"], one["outcome"]) for one in found if one["grant_type"] == "refresh_token"]
+
+
+def journal(made: World) -> int:
+    """How much was asked so far."""
+    last: int = made.vendor.control("requests", "GET")["last"]
+    return last
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings of a service over either database."""
+    if request.param == "sqlite":
+        return {}
+    return {
+        "CLOUDBEDS_AUTH_DATABASE_URL": request.getfixturevalue("postgres_url"),
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": b64encode(secrets.token_bytes(32)).decode(),
+        "CLOUDBEDS_AUTH_ADMIN_TOKEN": secrets.token_hex(32),
+    }
+
+
+@pytest.mark.row("F35")
+def test_a_hotel_brings_a_client_of_its_own(make_world: MakeWorld, settings: dict[str, str]) -> None:
+    """Added, connected, refreshed with its own client, reset, and again: the service runs all the while, and the hotel
+    of the settings' own app notices nothing.
+    """
+    made = make_world("--auto-approve", "--hotels", "2", CLOUDBEDS_AUTH_RATE_LIMIT="0", **settings)
+    made.start()
+    ours = made.connect()
+    at_cloudbeds(made, "first-secret")
+    assert Http(made.base).get("/connect?app=aurora").status == 400
+    typed(made, "first-secret", "add", "aurora", "--client-id", OWN)
+    made.vendor.control("choose", property_ids=["100002"])
+    link = made.admin.post("/api/v1/authorizations", json_body={"app": "aurora", "reference": "tenant-7"})
+    assert Http(made.base).get(link.json["connect_url"], follow=True).status == 200
+    (shown,) = made.admin.get("/api/v1/connections?app=aurora").json["connections"]
+    assert (shown["reference"], shown["property_ids"]) == ("tenant-7", ["100002"])
+    theirs = shown["id"]
+
+    at = journal(made)
+    assert refreshed_with(made, theirs, at) == (200, [(OWN, "issued")])
+    at = journal(made)
+    assert refreshed_with(made, ours, at) == (200, [(CLIENT_ID, "issued")])
+
+    at_cloudbeds(made, "second-secret")
+    at = journal(made)
+    assert refreshed_with(made, theirs, at) == (503, [(OWN, "client_refused")])
+    assert made.admin.get(f"/api/v1/connections/{theirs}").json["state"] == "client_refused"
+    assert made.admin.get(f"/proxy/{ours}/api/v1.3/userinfo").status == 200, "no other app is touched"
+    typed(made, "second-secret", "rotate-secret", "aurora")
+    at = journal(made)
+    assert refreshed_with(made, theirs, at) == (200, [(OWN, "issued")])
+
+    typed(made, "not-yet-valid", "rotate-secret", "aurora")
+    at = journal(made)
+    assert refreshed_with(made, theirs, at) == (200, [(OWN, "client_refused"), (OWN, "issued")])
+
+    assert made.run("apps", "remove", "aurora", "--yes").returncode == 1
+    listed = json.loads(made.run("apps", "list", "--json").stdout)["apps"]
+    assert [(one["name"], one["previous_secret"]) for one in listed] == [("default", False), ("aurora", True)]
+    assert made.admin.ask("DELETE", f"/api/v1/connections/{theirs}").status == 200
+    assert made.run("apps", "remove", "aurora", "--yes").returncode == 0
+    assert Http(made.base).get("/callback/aurora?code=x&state=y").status == 401
