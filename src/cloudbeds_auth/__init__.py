@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Link
+    from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link
     from cloudbeds_auth.core.secret import Secret
     from cloudbeds_auth.errors import (
         AmbiguousProperty,
@@ -55,12 +55,13 @@ _WHERE = {
     "cloudbeds_auth.facade": ("TokenVault",),
     "cloudbeds_auth.settings": ("Settings",),
     "cloudbeds_auth.core.secret": ("Secret",),
-    "cloudbeds_auth.core.nouns": ("AccessToken", "Begun", "Connection", "Event", "Link"),
+    "cloudbeds_auth.core.nouns": ("AccessToken", "App", "Begun", "Connection", "Event", "Link"),
 }
 
 __all__ = [
     "AccessToken",
     "AmbiguousProperty",
+    "App",
     "AuthorizationDenied",
     "AuthorizationExpired",
     "Begun",

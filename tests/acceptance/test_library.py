@@ -9,6 +9,7 @@ import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -16,7 +17,15 @@ import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import Http, World
 
-from cloudbeds_auth import BodyNotReplayable, ForeignOrigin, OutcomeUnknown, TokenVault, UpstreamFailed
+from cloudbeds_auth import (
+    BodyNotReplayable,
+    ClientRefused,
+    ForeignOrigin,
+    InvalidRequest,
+    OutcomeUnknown,
+    TokenVault,
+    UpstreamFailed,
+)
 from cloudbeds_auth import sync as blocking
 from cloudbeds_auth.settings import Need, Settings, load
 
@@ -26,9 +35,9 @@ def settings_of(made: World) -> Settings:
     return load(made.settings, None, need=Need.APP)
 
 
-def connect(vault: blocking.TokenVault, reference: str | None = None) -> str:
+def connect(vault: blocking.TokenVault, reference: str | None = None, app: str | None = None) -> str:
     """Approve with the blocking vault; the connection's id."""
-    begun = vault.begin_authorization(reference=reference)
+    begun = vault.begin_authorization(reference=reference, app=app)
     back = parse_qs(urlsplit(Http().get(begun.url).headers["Location"]).query)
     return vault.finish_authorization(code=back["code"][0], state=back["state"][0]).id
 
@@ -68,6 +77,29 @@ async def test_an_asynchronous_client_is_healed_across_a_rotation(make_world: Ma
         with here, pytest.raises(RuntimeError, match="AsyncClient"):
             here.get("/api/v1.3/userinfo")
     assert made.vendor.counts() == {"issued": 1}
+
+
+def test_a_hotels_own_client_with_the_blocking_vault(make_world: MakeWorld) -> None:
+    """Added, listed, reset and removed, method by method; the hotel is refreshed with the secret that is taken."""
+    made = make_world("--auto-approve")
+    own: dict[str, Any] = {"client_id": "hotels-own", "redirect_uris": [f"{made.base}/callback/aurora"]}
+    made.vendor.control("apps", client_secret="first", **own)
+    with blocking.TokenVault.open(settings_of(made)) as vault:
+        added = vault.apps.add("aurora", client_id="hotels-own", client_secret="first", level="property")
+        assert vault.apps.get("aurora") == added
+        assert [app.id for app in vault.apps.list()] == ["default", "aurora"]
+        connection = connect(vault, app="aurora")
+        made.vendor.control("apps", client_secret="second", **own)
+        with pytest.raises(ClientRefused):
+            vault.refresh(connection)
+        assert len(vault.apps.rotate_secret("aurora", "second").secrets) == 2
+        assert vault.refresh(connection).generation == 2
+        assert len(vault.apps.drop_previous_secret("aurora").secrets) == 1
+        with pytest.raises(InvalidRequest, match="1 connection"):
+            vault.apps.remove("aurora")
+        vault.disconnect(connection)
+        vault.apps.remove("aurora")
+        assert [app.id for app in vault.apps.list()] == ["default"]
 
 
 def test_the_credential_is_for_the_vendors_origin_only(make_world: MakeWorld) -> None:
