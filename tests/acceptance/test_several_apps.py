@@ -11,6 +11,7 @@ from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import CLIENT_ID, Http, World
 
 OWN = "hotels-own"
+SECRETS = FIRST, SECOND, THIRD = "canary-first", "canary-second", "canary-not-yet-valid"
 
 
 def at_cloudbeds(made: World, secret: str) -> None:
@@ -58,11 +59,11 @@ def test_a_hotel_brings_a_client_of_its_own(make_world: MakeWorld, settings: dic
     of the settings' own app notices nothing.
     """
     made = make_world("--auto-approve", "--hotels", "2", CLOUDBEDS_AUTH_RATE_LIMIT="0", **settings)
-    made.start()
+    service = made.start()
     ours = made.connect()
-    at_cloudbeds(made, "first-secret")
+    at_cloudbeds(made, FIRST)
     assert Http(made.base).get("/connect?app=aurora").status == 400
-    typed(made, "first-secret", "add", "aurora", "--client-id", OWN)
+    typed(made, FIRST, "add", "aurora", "--client-id", OWN)
     made.vendor.control("choose", property_ids=["100002"])
     link = made.admin.post("/api/v1/authorizations", json_body={"app": "aurora", "reference": "tenant-7"})
     assert Http(made.base).get(link.json["connect_url"], follow=True).status == 200
@@ -75,16 +76,16 @@ def test_a_hotel_brings_a_client_of_its_own(make_world: MakeWorld, settings: dic
     at = journal(made)
     assert refreshed_with(made, ours, at) == (200, [(CLIENT_ID, "issued")])
 
-    at_cloudbeds(made, "second-secret")
+    at_cloudbeds(made, SECOND)
     at = journal(made)
     assert refreshed_with(made, theirs, at) == (503, [(OWN, "client_refused")])
     assert made.admin.get(f"/api/v1/connections/{theirs}").json["state"] == "client_refused"
     assert made.admin.get(f"/proxy/{ours}/api/v1.3/userinfo").status == 200, "no other app is touched"
-    typed(made, "second-secret", "rotate-secret", "aurora")
+    typed(made, SECOND, "rotate-secret", "aurora")
     at = journal(made)
     assert refreshed_with(made, theirs, at) == (200, [(OWN, "issued")])
 
-    typed(made, "not-yet-valid", "rotate-secret", "aurora")
+    typed(made, THIRD, "rotate-secret", "aurora")
     at = journal(made)
     assert refreshed_with(made, theirs, at) == (200, [(OWN, "client_refused"), (OWN, "issued")])
 
@@ -94,3 +95,7 @@ def test_a_hotel_brings_a_client_of_its_own(make_world: MakeWorld, settings: dic
     assert made.admin.ask("DELETE", f"/api/v1/connections/{theirs}").status == 200
     assert made.run("apps", "remove", "aurora", "--yes").returncode == 0
     assert Http(made.base).get("/callback/aurora?code=x&state=y").status == 401
+    rested = b"".join(path.read_bytes() for path in made.folder.iterdir() if path.is_file())
+    for secret in SECRETS:
+        assert secret not in service.output
+        assert secret.encode() not in rested

@@ -15,7 +15,7 @@ from tests.support.drawing import CALM
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.budget import Rate
-from cloudbeds_auth.core.nouns import CredentialKind, Fence, Pair, StoredToken, User
+from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.store import Attempt, Authorization, Calls, Leased, NewAuthorization
 
@@ -303,6 +303,24 @@ class Twins(RuleBasedStateMachine):
             self.both(lambda store: store.open_circuit(app, "f1", trial_after=after))
         else:
             self.both(lambda store: store.close_circuit(app, "f1"))
+
+    # --- registrations
+
+    @rule(name=st.sampled_from(APPS), client=st.sampled_from(["c1", "c2"]), path=st.sampled_from(["/a", "/b"]))
+    def app_is_added(self, name: str, client: str, path: str) -> None:
+        app = App(name, client, (Secret(client),), f"https://a.example{path}", ("read:hotel",), "property")
+        self.both(lambda store: store.add_app(app))
+
+    @rule(name=st.sampled_from(APPS), number=small)
+    def secret_is_reset(self, name: str, number: int) -> None:
+        self.both(lambda store: store.rotate_secret(name, Secret(f"secret-{number}")))
+
+    @rule(name=st.sampled_from(APPS), whole=st.booleans())
+    def app_or_its_former_secret_goes(self, name: str, whole: bool) -> None:
+        if whole:
+            self.both(lambda store: store.remove_app(name))
+        else:
+            self.both(lambda store: store.drop_previous_secret(name))
 
     # --- how both look
 

@@ -99,6 +99,7 @@ class Stores:
         self.ask(lambda store: store.connections(property_id=properties[0]))
         self.ask(lambda store: store.connections(states=[State.FRESH, State.STALE, State.DISCONNECTED]))
         self.ask(lambda store: store.count_states())
+        self.ask(_apps)
         self.ask(partial(_found, apps=apps, properties=properties, links=links))
 
 
@@ -113,6 +114,10 @@ async def _connection(store: Store, connection_id: str) -> list[object]:
         await store.candidate(connection_id),
         await store.events(connection_id, limit=20),
     ]
+
+
+async def _apps(store: Store) -> list[object]:
+    return [*await store.apps(), *await store.redirect_uris()]
 
 
 async def _found(store: Store, apps: Sequence[str], properties: Sequence[str], links: Sequence[str]) -> list[object]:
