@@ -10,9 +10,16 @@ import pytest
 
 from cloudbeds_auth.app.shapes import AccessTokenShape, ConnectionShape, EventShape
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import AccessToken, Connection, Event, User
+from cloudbeds_auth.core.nouns import AccessToken, App, Connection, Event, User
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.core.shapes import access_token_document, connection_document, event_document, precise, stamp
+from cloudbeds_auth.core.shapes import (
+    access_token_document,
+    app_document,
+    connection_document,
+    event_document,
+    precise,
+    stamp,
+)
 
 AT = datetime(2026, 11, 24, 7, 0, 0, 123_999, tzinfo=UTC)
 
@@ -94,3 +101,19 @@ def test_the_models_are_the_documents() -> None:
         (AccessTokenShape.of(token), access_token_document(token)),
     ):
         assert json.dumps(shape.model_dump()) == json.dumps(document)
+
+
+def test_a_registration_without_its_secrets() -> None:
+    """Whether there are any, and never which; moments only where there are some."""
+    app = App(
+        "aurora", "client-2", (Secret("canary-1"), Secret("canary-2")), "https://a.example/callback/aurora",
+        ("read:hotel",), "property", created_at=AT, rotated_at=AT,
+    )  # fmt: skip
+    document = app_document(app)
+    assert document == {
+        "name": "aurora", "client_id": "client-2", "level": "property", "scopes": ["read:hotel"],
+        "redirect_uri": "https://a.example/callback/aurora", "credential": "oauth", "secret": True,
+        "previous_secret": True, "created_at": stamp(AT), "secret_rotated_at": stamp(AT),
+    }  # fmt: skip
+    bare = app_document(replace(app, secrets=(), created_at=None, rotated_at=None))
+    assert (bare["secret"], bare["previous_secret"], bare["created_at"]) == (False, False, None)
