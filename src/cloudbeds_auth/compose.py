@@ -31,6 +31,7 @@ from cloudbeds_auth.store.scan import scan as scan
 from cloudbeds_auth.vault.access import Access
 from cloudbeds_auth.vault.apps import Apps
 from cloudbeds_auth.vault.authorize import Authorizer
+from cloudbeds_auth.vault.call_budget import CallBudget
 from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
@@ -68,6 +69,7 @@ class Engine:
     candidates: Candidates
     authorizer: Authorizer
     calls: CallRecorder
+    call_budget: CallBudget
     health: Health
     disconnecter: Disconnecter
     look: Look
@@ -88,6 +90,8 @@ class Engine:
 
     async def close(self) -> None:
         """Close every socket and the database; `drain` first."""
+        for turns in self.world.turns.values():
+            await turns.stop()
         await self.token_endpoint.aclose()
         await self.vendor.aclose()
         await self.world.store.close()
@@ -163,6 +167,7 @@ def _wire(
         candidates=candidates,
         authorizer=authorizer,
         calls=CallRecorder(world),
+        call_budget=CallBudget(world, access),
         health=Health(world, access, refresher),
         disconnecter=Disconnecter(world, access),
         look=look,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,7 +236,19 @@ class TokenVault:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access_token(connection_id, rejected=rejected)
 
-        return Lender(fetch, blocking(self._loop, fetch), self.note_call, self.carrying, self.heed)
+        turn, heed_pause = partial(self.turn, connection_id), partial(self.heed_pause, connection_id)
+        lender = Lender(
+            fetch,
+            blocking(self._loop, fetch),
+            self.note_call,
+            self.carrying,
+            self.heed,
+            heed_pause=heed_pause,
+            heed_pause_blocking=blocking(self._loop, heed_pause),
+        )
+        if self.settings.limit is None:
+            return lender
+        return replace(lender, turn=turn, turn_blocking=blocking(self._loop, turn))
 
     async def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
         """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.
@@ -249,6 +263,20 @@ class TokenVault:
         if self._http is None:
             self._http = http_client(self._engine.world.timing)
         return await protected.call(self._http, self.auth(connection_id), method, url, parts)
+
+    async def turn(self, connection_id: str) -> None:
+        """Wait for this hotel's next turn at the vendor; then exactly one request may go with a token lent before.
+
+        `lender()` and the proxy do this for every request. Raises RateLimited after at most 5 seconds.
+        """
+        await self._engine.call_budget.spend(connection_id)
+
+    async def heed_pause(self, connection_id: str, pause: float) -> None:
+        """A call for this hotel was answered 429: nobody of its client id has a turn for `pause` seconds.
+
+        `lender()` and the proxy do this at every 429. `core.budget.pause_of` reads the pause from an answer.
+        """
+        await self._engine.call_budget.heed(connection_id, pause)
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""

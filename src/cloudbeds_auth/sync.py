@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloudbeds_auth import facade
@@ -106,6 +107,11 @@ class TokenVault:
         running = self._now()
         return running.wait(work(running.vault))
 
+    async def _there(self, work: Callable[[facade.TokenVault], Coroutine[Any, Any, T]]) -> T:
+        """As `_wait`, from another event loop. No thread waits: many callers of one hotel would take all of them."""
+        running = self._now()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(running.vault), running.loop))
+
     @property
     def settings(self) -> Settings:
         """The settings."""
@@ -201,13 +207,28 @@ class TokenVault:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await asyncio.to_thread(ask, rejected)
 
-        return Lender(
+        async def turn() -> None:
+            await self._there(lambda vault: vault.turn(connection_id))
+
+        async def heed_pause(pause: float) -> None:
+            await self._there(lambda vault: vault.heed_pause(connection_id, pause))
+
+        lender = Lender(
             fetch,
             ask,
             lambda *call: self._now().vault.note_call(*call),
             lambda token: self._now().vault.carrying(token),
             lambda *refused: self._now().vault.heed(*refused),
+            heed_pause=heed_pause,
+            heed_pause_blocking=lambda pause: self._wait(lambda vault: vault.heed_pause(connection_id, pause)),
         )
+        if self._settings.limit is None:
+            return lender
+        return replace(lender, turn=turn, turn_blocking=lambda: self.turn(connection_id))
+
+    def turn(self, connection_id: str) -> None:
+        """Wait for this hotel's next turn at the vendor, at most 5 seconds; `lender()` does it for every request."""
+        self._wait(lambda vault: vault.turn(connection_id))
 
     def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
         """One protected call, healed: to a path, a full address at the vendor, or a bare method name.

@@ -140,7 +140,10 @@ class FakeApps:
 
 
 class FakeVault:
-    """`app.contracts.Vault` in memory. `proven`: a rejected token is proven good; `failing`: raised by every token."""
+    """`app.contracts.Vault` in memory. `proven`: a rejected token is proven good; `failing`: raised by every token.
+
+    `no_turn`: raised by every turn.
+    """
 
     def __init__(self, settings: FakeSettings | None = None) -> None:
         self.settings = settings or FakeSettings()
@@ -161,6 +164,9 @@ class FakeVault:
         self.exchanges: list[str] = []
         self.refreshes = 0
         self.rejections = 0
+        self.turns = 0
+        self.no_turn: Error | None = None
+        self.pauses: list[tuple[str, float]] = []
         self.streams: list[int] = []
         self.streams_ended = 0
         self.refresh_gate: asyncio.Event | None = None
@@ -196,6 +202,14 @@ class FakeVault:
             await self.refresh_gate.wait()
         self.generation += 1
         self.refreshes += 1
+
+    async def turn(self, connection_id: str, /) -> None:
+        self.turns += 1
+        if self.no_turn is not None:
+            raise self.no_turn
+
+    async def heed_pause(self, connection_id: str, pause: float, /) -> None:
+        self.pauses.append((connection_id, pause))
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int, /) -> None:
         self.calls.append((token.generation, method, path, status))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.drawing import CALM
 
-from cloudbeds_auth.core.budget import rate_within, reserve
+from cloudbeds_auth.core.budget import JITTER, LONGEST_PAUSE, UNSAID, closed, pause_of, rate_within, reserve
 
 
 @CALM
@@ -49,12 +49,73 @@ def test_a_turn_beyond_patience_is_not_taken() -> None:
     assert turn.wait == pytest.approx(10.0 - rate.tolerance)
 
 
-def test_throughput_in_the_long_run() -> None:
-    """Saturated for a minute, a limit of ten lets eight a second pass."""
-    rate = rate_within(10)
+@pytest.mark.parametrize(("limit", "a_minute"), [(10, 432), (5, 180)])
+def test_throughput_in_the_long_run(limit: int, a_minute: int) -> None:
+    """Saturated for a minute: what the headroom for arrivals leaves of the limit."""
+    rate = rate_within(limit)
     arrival, moments = 0.0, []
-    for _ in range(480):
+    for _ in range(a_minute):
         turn = reserve(arrival, 0.0, rate, patience=1e9)
         arrival = turn.arrival
         moments.append(turn.wait)
-    assert moments[-1] == pytest.approx(60.0, abs=0.5)
+    assert moments[-1] == pytest.approx(60.0, abs=1.0)
+
+
+@CALM
+@given(
+    limit=st.sampled_from([1, 2, 2.5, 5, 10, 50]),
+    late=st.lists(st.floats(0, JITTER - 1e-6), min_size=60, max_size=120),
+)
+def test_what_arrives_in_a_second_keeps_the_limit_whatever_way_it_took(limit: float, late: list[float]) -> None:
+    """Saturated, each request a quarter of a second late at most: no second at the vendor holds more than the limit."""
+    rate = rate_within(limit)
+    arrival, arrived = 0.0, []
+    for delay in late:
+        turn = reserve(arrival, 0.0, rate, patience=1e9)
+        arrival = turn.arrival
+        arrived.append(turn.wait + delay)
+    for start in arrived:
+        assert sum(start <= moment <= start + 0.999999 for moment in arrived) <= limit
+
+
+DATE = "Tue, 24 Nov 2026 08:00:00 GMT"
+
+
+@pytest.mark.row("F20")
+@pytest.mark.parametrize(
+    ("said", "pause"),
+    [
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("0", UNSAID),
+        ("1e9", LONGEST_PAUSE),
+        ("2.5", 2.5),
+        ("9" * 400, LONGEST_PAUSE),
+        ("Tue, 24 Nov 2026 08:00:09 GMT", 9.0),
+        ("Tue, 24 Nov 2026 07:00:00 GMT", UNSAID),
+        ("Wed, 25 Nov 2026 08:00:00 GMT", LONGEST_PAUSE),
+        ("-5", UNSAID),
+        ("nan", UNSAID),
+        ("soon", UNSAID),
+        (None, UNSAID),
+    ],
+)
+def test_what_a_429_asks_for(said: str | None, pause: float) -> None:
+    """Seconds, or a date against the answer's own; capped at a minute, and a second where it says nothing."""
+    assert pause_of(429, said, DATE) == pause
+    assert pause_of(503, said, DATE) is None
+
+
+def test_a_date_without_a_date_to_measure_it_by() -> None:
+    """No clock of ours takes part: the pause is the one of a 429 that says nothing."""
+    assert pause_of(429, "Tue, 24 Nov 2026 08:00:09 GMT", None) == UNSAID
+
+
+def test_a_pause_lets_nobody_pass_and_calls_nothing_back() -> None:
+    """The next turn comes when it is over, one after the other; a queue that was longer stays as it was."""
+    rate = rate_within(10)
+    paused = closed(100.0, 100.0, rate, 3.0)
+    first = reserve(paused, 100.0, rate, patience=5.0)
+    second = reserve(first.arrival, 100.0, rate, patience=5.0)
+    assert [first.wait, second.wait] == pytest.approx([3.0, 3.0 + rate.interval])
+    assert closed(200.0, 100.0, rate, 3.0) == 200.0

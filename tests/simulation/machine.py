@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import NoReturn
 
@@ -26,6 +27,7 @@ from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.vault.access import Access
 from cloudbeds_auth.vault.authorize import Authorizer
+from cloudbeds_auth.vault.call_budget import CallBudget
 from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
@@ -86,6 +88,7 @@ class Machine:
     authorizer: Authorizer
     health: Health
     calls: CallRecorder
+    call_budget: CallBudget
     upkeep: Upkeep
     driver: SimDriver | MemoryDriver
     http: httpx2.AsyncClient
@@ -99,7 +102,12 @@ class Machine:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access.access_token(connection_id, rejected=rejected)
 
-        made = CloudbedsAuth(BASE, Lender(fetch, _never, self.calls.note, heed=self.health.heed), replay_limit=65536)
+        async def turn() -> None:
+            await self.call_budget.spend(connection_id)
+
+        heed_pause = partial(self.call_budget.heed, connection_id)
+        lender = Lender(fetch, _never, self.calls.note, heed=self.health.heed, turn=turn, heed_pause=heed_pause)
+        made = CloudbedsAuth(BASE, lender, replay_limit=65536)
         self._auths[connection_id] = made
         return made
 
@@ -147,7 +155,8 @@ def start(
     http = policy.client(timing, transport, keep_alive=4)
     authorizer, health = Authorizer(world, circuits, candidates), Health(world, access, refresher)
     calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates)
-    return Machine(name, world, access, refresher, candidates, authorizer, health, calls, upkeep, driver, http)
+    budget = CallBudget(world, access)
+    return Machine(name, world, access, refresher, candidates, authorizer, health, calls, budget, upkeep, driver, http)
 
 
 def _never(rejected: AccessToken | None) -> NoReturn:

@@ -29,7 +29,7 @@ def forgotten_at_a_start(patch: Patch) -> None:
 
 
 def _in_memory(patch: Patch, arrivals: dict[str, float], whose: Any) -> None:
-    async def spend(self: Any, app: Any, patience: float) -> None:
+    async def spend(self: Any, app: Any, patience: float, line: str = "") -> None:
         world, now = self._world, self._world.clock.steady()
         if world.limit is None:
             return

@@ -191,3 +191,30 @@ async def test_a_use_in_the_past_changes_nothing(bench: Bench, clock: HandClock)
     late = Calls(grant.id, 1, clock.wall - 500.0, clock.wall - 400.0, 1, 0, {})
     await bench.store.record_calls([late])
     assert (await bench.look(grant.connection_id)).used_at == before
+
+
+# --- a pause that the vendor asks for
+
+
+@pytest.mark.row("F20")
+async def test_a_pause_is_kept_by_all_processes(bench: Bench, clock: HandClock) -> None:
+    """Nobody of this client id has a turn until it is over; another client id has its own."""
+    other = await bench.another()
+    await bench.store.pause_turns("client", RATE, 30.0)
+    for store in (bench.store, other):
+        turn = await store.reserve_turn("client", RATE, 5.0)
+        assert not turn.taken
+        assert turn.wait == pytest.approx(30.0, abs=1.0)
+    assert (await other.reserve_turn("another client", RATE, 0.0)).taken
+    clock.pass_(30.0)
+    assert (await other.reserve_turn("client", RATE, 0.0)).taken
+    assert not (await other.reserve_turn("client", RATE, 0.5)).taken, "no burst after it"
+
+
+async def test_a_pause_shortens_no_queue(bench: Bench) -> None:
+    """What was given already stays given: the next turn comes after it."""
+    slow = Rate(0.01, 1)
+    for _ in range(3):
+        await bench.store.reserve_turn("client", slow, 1e6)
+    await bench.store.pause_turns("client", slow, 1.0)
+    assert (await bench.store.reserve_turn("client", slow, 0.0)).wait == pytest.approx(300.0, abs=10.0)

@@ -10,6 +10,7 @@ from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.ports.vendor import Throttled, Turn
 
 APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))
 
@@ -117,6 +118,7 @@ class ScriptedVendor:
         self.script: list[Opinion] = []
         self.asked: list[str] = []
         self.listed: tuple[str, ...] = ()
+        self.throttled: Throttled | None = None  # what `getHotels` and `postAppState` answer
         self.disables = True
         self.refuses: set[str] = set()  # access tokens that disable nothing
         self.disabled: list[tuple[str, tuple[str, ...]]] = []
@@ -134,9 +136,14 @@ class ScriptedVendor:
         opinion = self.script.pop(0) if self.script else self.opinions.get(access.reveal(), Proof())
         return opinion if not callable(opinion) else await opinion()
 
-    async def properties(self, access: Secret) -> tuple[str, ...]:
+    async def properties(self, access: Secret, turn: Turn, /) -> tuple[str, ...]:
+        await turn()
+        if self.throttled is not None:
+            raise self.throttled
         return self.listed
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
+        if self.throttled is not None:
+            raise self.throttled
         self.disabled.append((access.reveal(), property_ids))
         return self.disables and access.reveal() not in self.refuses

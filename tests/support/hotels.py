@@ -14,6 +14,7 @@ from cloudbeds_auth.core.budget import Limit, rate_within
 from cloudbeds_auth.core.nouns import App, Grant
 from cloudbeds_auth.core.refusals import Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.vendor import Turn
 from cloudbeds_auth.vault.upkeep import Upkeep
 
 LATENCY = 0.2  # seconds
@@ -55,7 +56,8 @@ class BusyVendor:
         self.proofs += 1
         return Proof()
 
-    async def properties(self, access: Secret) -> tuple[str, ...]:
+    async def properties(self, access: Secret, turn: Turn, /) -> tuple[str, ...]:
+        await turn()
         await self._asked()
         return self.listed
 

@@ -24,6 +24,7 @@ from cloudbeds_auth.core.nouns import App, Pair
 from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ReauthorizationRequired, TryAgain
+from cloudbeds_auth.ports.vendor import Turn
 from cloudbeds_simulator.rotation import Issued as Given
 from cloudbeds_simulator.rotation import Refused as Dead
 from cloudbeds_simulator.rotation import Rotation
@@ -106,7 +107,7 @@ class Cloudbeds:
             return Inconclusive("lost")
         return Proof() if alive else DeadToken()
 
-    async def properties(self, access: Secret) -> tuple[str, ...]:
+    async def properties(self, access: Secret, turn: Turn, /) -> tuple[str, ...]:
         return ()
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:

@@ -18,7 +18,7 @@ from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
-from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint, retry_after
+from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 APP = App("default", "client-1", (Secret("s3cret & more"),), "https://app.example.com/callback")
 PAIR = {"access_token": "a1", "refresh_token": "r1", "token_type": "Bearer", "expires_in": 28800}
@@ -391,9 +391,20 @@ async def test_retry_after(head: str, seconds: float | None) -> None:
     assert found.retry_after == seconds
 
 
-def test_retry_after_scales() -> None:
-    """The cap is in proportion to the protocol's other durations."""
-    assert retry_after(httpx2.Headers({"Retry-After": "100"}), Timing.of(2.0).backoff_cap) == 6.0
+async def test_retry_after_scales() -> None:
+    """The cap is in proportion to the protocol's other durations; how long nobody sends after a 429 is the vendor's."""
+    found = await refreshed(answer("{}", "429 Too Many Requests", head="Retry-After: 40\r\n"), Timing.of(2.0))
+    assert isinstance(found, Ambiguous)
+    assert (found.retry_after, found.pause) == (6.0, 40.0)
+
+
+@pytest.mark.row("F20")
+async def test_only_a_429_pauses_everybody() -> None:
+    """A 503 holds back the grant that it came for, and nobody else."""
+    for status, pause in (("429 Too Many Requests", 9.0), ("503 Service Unavailable", None)):
+        found = await refreshed(answer("{}", status, head="Retry-After: 9\r\n"))
+        assert isinstance(found, Ambiguous)
+        assert (found.retry_after, found.pause) == (9.0, pause)
 
 
 @pytest.mark.row("A32")

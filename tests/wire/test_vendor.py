@@ -16,7 +16,7 @@ from cloudbeds_auth.core.nouns import App, User
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.vendor import Vendor
+from cloudbeds_auth.ports.vendor import Throttled, Vendor
 from cloudbeds_auth.wire.vendor import HttpVendor
 
 ACCESS = Secret("a1")
@@ -78,7 +78,6 @@ NOTHING: dict[str, Respond] = {
     "page": answer("<html>", kind="text/html"),
     "page with 401": answer("<html>", "401 Unauthorized", kind="text/html"),
     "redirect": answer("{}", "302 Found", head="Location: /login\r\n"),
-    "429": answer("{}", "429 Too Many Requests"),
     "404": answer("{}", "404 Not Found"),
     "500": answer("{}", "500 Internal Server Error"),
     "success false": answer('{"success": false}'),
@@ -87,6 +86,32 @@ NOTHING: dict[str, Respond] = {
     "oversized": answer(json.dumps(USER | {"x": "y" * 1024 * 1024})),
     "reset": reset,
 }
+
+
+@pytest.mark.row("F20")
+async def test_a_429_is_told_apart_from_an_outage() -> None:
+    """Whoever asked learns for how long nobody of the client id sends; it proves nothing."""
+    busy = answer("<html>", "429 Too Many Requests", head="Retry-After: 7\r\n", kind="text/html")
+    assert await judged(busy) == Inconclusive("HTTP 429", 7.0)
+    async with vendor(busy) as (made, _):
+        with pytest.raises(Throttled) as listing:
+            await made.properties(ACCESS)
+        with pytest.raises(Throttled) as disabling:
+            await made.disable_app(ACCESS, ("1000",))
+    assert (listing.value.pause, disabling.value.pause) == (7.0, 7.0)
+
+
+async def test_each_page_has_a_turn_of_its_own() -> None:
+    """The rate limit counts requests, not questions."""
+    turns: list[int] = []
+
+    async def turn() -> None:
+        turns.append(len(server.peers))
+
+    pages = [[{"propertyID": f"{page}-{number}"} for number in range(size)] for page, size in enumerate((100, 7))]
+    async with vendor(*(answer(hotels(page)) for page in pages)) as (made, server):
+        assert len(await made.properties(ACCESS, turn)) == 107
+    assert turns == [0, 1]
 
 
 @pytest.mark.parametrize("case", NOTHING)

@@ -90,6 +90,14 @@ class Vault(Protocol):
         """A token valid for `min_valid` seconds; `rejected` names the one that was answered 401."""
         ...
 
+    async def turn(self, connection_id: str, /) -> None:
+        """Wait for this hotel's next turn at the vendor; then exactly one request may go. Raises RateLimited."""
+        ...
+
+    async def heed_pause(self, connection_id: str, pause: float, /) -> None:
+        """A call was answered 429: nobody of this client id has a turn for `pause` seconds."""
+        ...
+
     def note_call(self, token: AccessToken, method: str, path: str, status: int, /) -> None:
         """One sending of this token, for the history; `status` 0: no answer came."""
         ...

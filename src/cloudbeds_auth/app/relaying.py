@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from cloudbeds_auth.app.body import Body
 from cloudbeds_auth.app.contracts import Vault
+from cloudbeds_auth.core.budget import TOO_MANY, pause_of
 from cloudbeds_auth.core.glance import Glance
 from cloudbeds_auth.core.heal import Answered, Fetch, heal
 from cloudbeds_auth.core.nouns import AccessToken
@@ -139,6 +140,7 @@ class Relay:
     async def _send(self, connection_id: str, token: AccessToken, call: Call) -> UpstreamAnswer:
         headers = [*call.headers, ("authorization", f"{token.token_type} {token.reveal()}")]
         status = 0
+        await self._vault.turn(connection_id)
         try:
             content = b"" if call.body is None else call.body.content()
             with nullcontext() if call.replayable else self._vault.carrying(token):
@@ -152,10 +154,23 @@ class Relay:
             self._lost(connection_id, call, str(error), error)
         finally:
             self._vault.note_call(token, call.method, call.path, status)
+        try:
+            await self._hear(connection_id, answer)
+        except BaseException:  # the caller hung up
+            answer.close()
+            raise
         if not 200 <= status <= 599:
             answer.close()
             self._lost(connection_id, call, f"status {status}", None)
         return answer
+
+    async def _hear(self, connection_id: str, answer: UpstreamAnswer) -> None:
+        """A 429 is passed on as it is, and heeded by everybody of this client id."""
+        if answer.status == TOO_MANY:
+            found = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
+            pause = pause_of(answer.status, found.get(b"retry-after"), found.get(b"date"))
+            assert pause is not None  # noqa: S101 - it is a 429
+            await self._vault.heed_pause(connection_id, pause)
 
     def _lost(self, connection_id: str, call: Call, why: str, cause: Exception | None) -> NoReturn:
         """Say what is known when something was sent and nothing usable came back."""

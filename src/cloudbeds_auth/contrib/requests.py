@@ -19,6 +19,7 @@ from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.parsing import is_json
 from cloudbeds_auth.errors import BodyNotReplayable
 from cloudbeds_auth.wire.auth import Lender
+from cloudbeds_auth.wire.turns import following
 
 try:
     from requests import PreparedRequest, Response
@@ -55,6 +56,7 @@ class RequestsAuth(AuthBase):
         if not _in_memory(r) and not _rewindable(r):
             r.body = _Once(r.body, self._lender.carrying(sent.token))
         _show(r, sent.token)
+        self._lender.turn_blocking()
         r.register_hook("response", sent.answered)
         return r
 
@@ -86,6 +88,9 @@ class _Sent:
 
         try:
             healed(fetch, send)
+            if last.is_redirect:  # followed or not: requests does not tell
+                with following(last.request.method or ""):
+                    self._lender.turn_blocking()
             self._look_at(last, streamed=bool(sending.get("stream")))
         except BaseException:
             last.close()
@@ -107,6 +112,7 @@ class _Sent:
         refused.close()
         self.token = token
         _show(request, token)
+        self._lender.turn_blocking()
         answer: Response = refused.connection.send(request, **sending)
         answer.history = [*refused.history, refused]
         return answer
@@ -118,6 +124,7 @@ class _Sent:
         url = request.url or ""
         must_be_ours(url, self._base_url)
         self._lender.note(self.token, request.method or "", urlsplit(url).path, response.status_code)
+        self._lender.hear_blocking(response.status_code, response.headers)
         must_stay_ours(response.status_code, url, response.headers.get("Location"), self._base_url)
         return response.status_code
 

@@ -110,10 +110,12 @@ class _Lent:
             nonlocal answer
             if answer is not None:
                 answer.read()  # to its end, so that the connection can be used again
+            self._lender.turn_blocking()
             headers = {**plain, "Authorization": f"Bearer {token.reveal()}"}  # a new one each: the package changes it
             answer = call(method, url, headers, body, post_params, _request_timeout)
             answer.lent = _Sent(token, method, path)  # what `response_deserialize` is given has no other trace of it
             self._lender.note(token, method, path, answer.status)
+            self._lender.hear_blocking(answer.status, answer.headers)
             return int(answer.status)
 
         try:

@@ -55,10 +55,11 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """The server may or may not have acted."""
+    """The server may or may not have acted. `pause`: a 429, and for how long nobody of this client id sends."""
 
     reason: str
     retry_after: float | None = None
+    pause: float | None = None
 
 
 Unissued = Refused | RefusedClient | NotSent | Ambiguous

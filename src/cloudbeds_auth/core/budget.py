@@ -8,9 +8,20 @@ ITU-T I.371 for the algorithm.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 BURST = 2  # a refresh is two requests: the token, and the proof
+# Seconds by which one request may take longer to the vendor than another: a new connection costs two round trips and a
+# handshake more than a kept one. What left within a second may arrive within that much less.
+JITTER = 0.25
+TOO_MANY = 429  # RFC 6585 section 4
+UNSAID = 1.0  # seconds of pause after a 429 that names none: the vendor counts by the second
+LONGEST_PAUSE = 60.0  # seconds; whatever a 429 asks for, it is asked again after a minute
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?\Z")  # RFC 9110's digits, and what some send instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +60,13 @@ class Limit:
 
 
 def rate_within(limit: float) -> Rate:
-    """The rate whose every one-second window holds at most `limit` requests (`limit` of at least 1)."""
+    """The rate whose every one-second window holds at most `limit` requests (`limit` of at least 1), where they leave
+    and, within `JITTER`, where they arrive.
+    """
     burst = BURST if limit >= 2 * BURST else 1
-    # A closed window of one second holds burst + floor(rate) requests at most.
-    return Rate(max(limit - burst, 0.5), burst)
+    # A window of `w` seconds holds burst + floor(rate * w) requests at most: at the limit up to 1 + JITTER seconds.
+    arriving = (math.floor(limit) - burst + 1) / (1 + JITTER)
+    return Rate(min(max(limit - burst, 0.5), arriving), burst)
 
 
 def reserve(arrival: float, now: float, rate: Rate, patience: float) -> Turn:
@@ -65,3 +79,34 @@ def reserve(arrival: float, now: float, rate: Rate, patience: float) -> Turn:
     if wait > patience:
         return Turn(False, wait, arrival)
     return Turn(True, wait, max(arrival, now) + rate.interval)
+
+
+def closed(arrival: float, now: float, rate: Rate, seconds: float) -> float:
+    """The arrival time that lets no request go for `seconds`; what was queued already is not called back."""
+    return max(arrival, now + seconds + rate.tolerance)
+
+
+def pause_of(status: int, retry_after: str | None, date: str | None) -> float | None:
+    """For how many seconds an answer asks everybody of this client id to send nothing; None unless it is a 429.
+
+    `retry_after` and `date` are its headers: RFC 9110 section 10.2.3, in seconds or as a date, and 6.6.1.
+    """
+    if status != TOO_MANY:
+        return None
+    wait = seconds_of(retry_after, date)
+    return UNSAID if wait is None else min(max(wait, UNSAID), LONGEST_PAUSE)
+
+
+def seconds_of(retry_after: str | None, date: str | None) -> float | None:
+    """What `Retry-After` says, in seconds from now; None when it says nothing that can be read.
+
+    A date is measured against the answer's own `Date`, so that no clock of ours takes part.
+    """
+    value = (retry_after or "").strip()
+    if _SECONDS.match(value):
+        return float(value)
+    try:
+        wait = (parsedate_to_datetime(value) - parsedate_to_datetime(date or "")).total_seconds()
+    except (TypeError, ValueError):
+        return None
+    return max(wait, 0.0)

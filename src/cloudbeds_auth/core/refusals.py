@@ -142,9 +142,13 @@ class DeadGrant:
 
 @dataclass(frozen=True, slots=True)
 class Inconclusive:
-    """An answer that says nothing about the token: an outage, a rate limit, a page of HTML."""
+    """An answer that says nothing about the token: an outage, a rate limit, a page of HTML.
+
+    `pause`: a 429, and for how long nobody of this client id sends.
+    """
 
     reason: str
+    pause: float | None = None
 
 
 Verdict = Proof | DeadToken | DeadGrant | Inconclusive

@@ -18,6 +18,10 @@ class UpkeepStore(Protocol):
         """
         ...
 
+    async def pause_turns(self, client_id: str, rate: Rate, seconds: float) -> None:
+        """Give nobody a turn of this client id for `seconds`, in any process; those given already stay given."""
+        ...
+
     async def claim_due(self, limit: int, hold: float) -> Sequence[str]:
         """Ids of at most `limit` grants that are due, the first to expire first; theirs is nobody else's turn for
         `hold` seconds. What becomes of a grant decides when it is due next.

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.refusals import Verdict
 from cloudbeds_auth.core.secret import Secret
+
+Turn = Callable[[], Awaitable[None]]
+
+
+class Throttled(Exception):
+    """The vendor answered 429; nobody of this client id sends for `pause` seconds."""
+
+    def __init__(self, pause: float) -> None:
+        super().__init__(f"HTTP 429: nothing is sent for {pause:g} s")
+        self.pause = pause
 
 
 class Vendor(Protocol):
@@ -20,10 +31,13 @@ class Vendor(Protocol):
         """`GET …/userinfo`: the proof call; needs no scope. Never raises for what the vendor or the network does."""
         ...
 
-    async def properties(self, access: Secret) -> tuple[str, ...]:
-        """The property ids that `getHotels` lists; empty when it cannot be asked or does not say."""
+    async def properties(self, access: Secret, turn: Turn, /) -> tuple[str, ...]:
+        """The property ids that `getHotels` lists; empty when it cannot be asked or does not say.
+
+        `turn` is awaited before each page is asked for. Raises what it raises, and Throttled.
+        """
         ...
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
-        """`postAppState disabled` for every property: whether the vendor took note of all of them."""
+        """`postAppState disabled` for every property: whether the vendor took note of all of them. Raises Throttled."""
         ...

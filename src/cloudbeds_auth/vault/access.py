@@ -49,6 +49,7 @@ class Access:
         self._cache: dict[str, Cached] = {}
         self._behind: dict[str, asyncio.Task[None]] = {}
         self._rested: dict[str, float] = {}
+        self._apps: dict[str, str] = {}  # by connection, of which a token was lent
         self._looks: dict[str, asyncio.Task[Grant]] = {}  # that have not begun yet
         self._refresher: Refresher
         self._candidates: Candidates
@@ -71,6 +72,10 @@ class Access:
     def forget(self, connection_id: str) -> None:
         """The stored token is about to die, or is gone: the next caller looks again."""
         self._cache.pop(connection_id, None)
+
+    def app_of(self, connection_id: str) -> str:
+        """The app of a connection of which a token was lent here."""
+        return self._apps[connection_id]
 
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
@@ -117,6 +122,7 @@ class Access:
             row = await self._current(connection_id)
         except StoreUnavailable:
             return self._unexpired(connection_id, rejected)
+        self._apps[connection_id] = row.app
         refused = self._generation(row, rejected)
         if refused is None or row.generation != refused:
             token = await self._good_enough(row, min_valid if rejected is None else 0.0)
@@ -197,6 +203,7 @@ class Access:
 
     def _remember(self, row: Grant) -> AccessToken:
         """Keep the newest generation in memory, unless a refresh that is sending is about to replace it."""
+        self._apps[row.connection_id] = row.app
         token, now = row.token(), self._world.clock.steady()
         flight = self._refresher.flights.running(row.id)
         known = self._cache.get(row.connection_id)

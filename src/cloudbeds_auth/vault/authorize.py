@@ -278,6 +278,7 @@ class Authorizer:
                         raise _unavailable(f"Cloudbeds could not be reached ({reason})")
                     await world.clock.sleep(backoff(unsent, world.timing, world.entropy.unit()))
                 case _:
+                    await self._budget.heed(app, answer.pause)
                     raise _unavailable(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})")
 
     async def _store(self, spent: Authorization, pair: Pair) -> str:

@@ -1,15 +1,21 @@
 """Whose turn it is at the vendor: one rate for all processes of a client id, kept in the store (I11).
 
-Every request of ours asks here first: tokens, proofs, `getHotels`, `postAppState`.
+Every request asks here first: tokens, proofs, `getHotels`, `postAppState`, and what callers send with a lent token.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from cloudbeds_auth.core.lines import OURS
 from cloudbeds_auth.core.nouns import App
-from cloudbeds_auth.errors import RateLimited
+from cloudbeds_auth.core.refusals import Inconclusive, Verdict
+from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable
+from cloudbeds_auth.vault.turns import Turns
 from cloudbeds_auth.vault.world import World
 
 BEHIND = 5.0  # seconds that a request waits for its turn when nobody waits for its answer
+CALL = 5.0  # seconds that a caller's request waits for its turn
 OBSERVED = 1.0  # a rate that is only watched stays this close: switched on later, it begins with no longer queue
 
 
@@ -19,7 +25,7 @@ class Budget:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def spend(self, app: App, patience: float) -> None:
+    async def spend(self, app: App, patience: float, line: str = OURS) -> None:
         """Wait for the next turn of this app's client id; afterwards exactly one request may go.
 
         Raises RateLimited, with the seconds to wait, when the turn would come later than `patience` seconds, and
@@ -28,13 +34,47 @@ class Budget:
         world, limit = self._world, self._world.limit_of(app)
         if limit is None:
             return
-        asked = OBSERVED if limit.observed else max(0.0, patience)
-        turn = await world.store.reserve_turn(app.client_id, limit.rate, asked)
         if limit.observed:
+            turn = await world.store.reserve_turn(app.client_id, limit.rate, OBSERVED)
             if turn.wait > 0:
                 world.observer.happened("rate_exceeded", app=app.id, wait=turn.wait)
-        elif not turn.taken:
-            world.observer.happened("rate_limited", app=app.id, wait=turn.wait)
-            raise RateLimited(retry_after=turn.wait)
-        elif turn.wait > 0:
-            await world.clock.sleep(turn.wait)
+            return
+        try:
+            await self._turns(app).take(line, max(0.0, patience))
+        except RateLimited as error:
+            world.observer.happened("rate_limited", app=app.id, wait=error.retry_after)
+            raise
+
+    async def spend_on_call(self, app: App, connection_id: str) -> None:
+        """As `spend`, for a request of this hotel's caller. While the store cannot be asked, this process goes on by
+        itself, slowly: the tokens in its memory are good (F62). Raises RateLimited.
+        """
+        try:
+            await self.spend(app, CALL, connection_id)
+        except (StoreUnavailable, StoreReadOnly):
+            if self._world.limit is not None and not self._world.limit.observed:
+                await self._turns(app).take_alone(CALL)
+
+    async def heed(self, app: App, pause: float | None) -> None:
+        """After an answer of the vendor: a 429 gives nobody of this client id a turn for `pause` seconds."""
+        world, limit = self._world, self._world.limit
+        if pause is None:
+            return
+        world.observer.happened("vendor_rate_limited", app=app.id, pause=pause)
+        if limit is None or limit.observed:
+            return
+        self._turns(app).pause(pause)
+        with suppress(StoreUnavailable, StoreReadOnly):  # this process has heard it
+            await world.store.pause_turns(app.client_id, limit.rate, pause)
+
+    async def heed_verdict(self, app: App, verdict: Verdict) -> None:
+        """As `heed`, after an answer of `/userinfo`."""
+        await self.heed(app, verdict.pause if isinstance(verdict, Inconclusive) else None)
+
+    def _turns(self, app: App) -> Turns:
+        world = self._world
+        assert world.limit is not None  # noqa: S101 - without one nobody waits
+        turns = world.turns.get(app.client_id)
+        if turns is None:
+            turns = world.turns[app.client_id] = Turns(world.store, world.clock, app.client_id, world.limit.rate)
+        return turns

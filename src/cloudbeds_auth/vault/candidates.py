@@ -9,6 +9,7 @@ from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
+from cloudbeds_auth.ports.vendor import Throttled
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.flight import GrantSuperseded
 from cloudbeds_auth.vault.refresh import Refresher
@@ -57,7 +58,9 @@ class Candidates:
         """What `/userinfo` says; without a turn to ask it, nothing is known yet."""
         if not await self._has_turn(candidate):
             return Inconclusive("the rate limit leaves no room")
-        return await self._world.vendor.userinfo(candidate.access)
+        verdict = await self._world.vendor.userinfo(candidate.access)
+        await self._budget.heed_verdict(self._world.app(candidate.app), verdict)
+        return verdict
 
     async def _has_turn(self, candidate: Grant) -> bool:
         try:
@@ -82,9 +85,10 @@ class Candidates:
         store = self._world.store
         learnt: tuple[str, ...] = ()
         if not candidate.property_ids:
-            if not await self._has_turn(candidate):
+            listed = await self._listed(candidate)
+            if listed is None:
                 return None  # later, by anybody: which hotel it is, is not guessed
-            learnt = await self._world.vendor.properties(candidate.access)
+            learnt = listed
         await self._must_be_same_hotel(candidate, (*candidate.property_ids, *learnt))
         if not await store.promote(candidate.connection_id, candidate.id, proof.user, learnt):
             return None
@@ -93,6 +97,17 @@ class Candidates:
         if promoted is not None:
             await store.confirm(promoted.id, promoted.generation)
         return promoted
+
+    async def _listed(self, candidate: Grant) -> tuple[str, ...] | None:
+        """What `getHotels` lists; None where the rate limit, ours or the vendor's, leaves no room to ask."""
+        app = self._world.app(candidate.app)
+        try:
+            return await self._world.vendor.properties(candidate.access, lambda: self._budget.spend(app, BEHIND))
+        except RateLimited:
+            return None
+        except Throttled as told:
+            await self._budget.heed(app, told.pause)
+            return None
 
     async def _must_be_same_hotel(self, candidate: Grant, covered: tuple[str, ...]) -> None:
         """One hotel's approval never silently takes another hotel's place (F87)."""

@@ -10,12 +10,14 @@ from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
+    RateLimited,
     ReauthorizationRequired,
     RefreshInDoubt,
     TokenEndpointUnavailable,
     Unclaimed,
     UnknownConnection,
 )
+from cloudbeds_auth.ports.vendor import Throttled
 from cloudbeds_auth.vault.access import Access
 from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.flight import Served
@@ -115,7 +117,12 @@ class Disconnecter:
         left: list[Part] = []
         for part in parts:  # one request each, so one turn each
             await self._budget.spend(app, self._world.timing.wait)
-            if not await self._world.vendor.disable_app(token.value, part):
+            try:
+                told = await self._world.vendor.disable_app(token.value, part)
+            except Throttled as throttled:
+                await self._budget.heed(app, throttled.pause)
+                raise RateLimited(retry_after=throttled.pause) from None
+            if not told:
                 left.append(part)
         return left
 

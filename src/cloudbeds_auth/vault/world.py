@@ -19,6 +19,7 @@ from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
 from cloudbeds_auth.ports.wakeups import Wakeups
 from cloudbeds_auth.vault.streams import Streams
+from cloudbeds_auth.vault.turns import Turns
 
 NAMES = "`cloudbeds-auth apps` lists those that there are"
 
@@ -64,6 +65,7 @@ class World:
     limits: Mapping[str, Limit | None] = field(default_factory=dict)
     wakeups: Wakeups | None = None
     streams: Streams = field(default_factory=Streams)
+    turns: dict[str, Turns] = field(default_factory=dict, init=False)
 
     async def find(self, name: str) -> App | None:
         """The registration of this name, if there is one: the settings' own, else the store's."""

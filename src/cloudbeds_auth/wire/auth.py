@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import httpx2
 
@@ -16,9 +16,11 @@ from cloudbeds_auth.core.heal import Answered, Fetch, Send, heal
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.errors import BodyNotReplayable, ForeignOrigin
+from cloudbeds_auth.wire import turns
 
 SENT = "cloudbeds_auth.sent"  # marks a request that was answered once
-GOING_OUT = ("connect_tcp.started", "connect_unix_socket.started", "send_request_headers.started")
+LEAVING = "send_request_headers.started"
+GOING_OUT = ("connect_tcp.started", "connect_unix_socket.started", LEAVING)
 ANSWERED = "receive_response_headers.complete"
 
 
@@ -27,6 +29,7 @@ class Lender:
     """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
 
     `carrying` is entered while a body that cannot be sent again is under way. `heed` is told what an answer refused.
+    `turn` comes before every request, and `heed_pause` after every 429: the rate limit; both also blocking.
     """
 
     fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
@@ -34,6 +37,22 @@ class Lender:
     note: Callable[[AccessToken, str, str, int], None]
     carrying: Callable[[AccessToken], AbstractContextManager[None]] = lambda token: nullcontext()
     heed: Callable[[AccessToken, Refusal, str, str], None] = lambda *refused: None
+    turn: Callable[[], Coroutine[Any, Any, None]] = turns.at_once
+    turn_blocking: Callable[[], None] = lambda: None
+    heed_pause: Callable[[float], Coroutine[Any, Any, None]] = turns.nobody_hears
+    heed_pause_blocking: Callable[[float], None] = lambda pause: None
+
+    async def hear(self, status: int, headers: Mapping[str, str]) -> None:
+        """Of an answer, so that a 429 is heeded; `headers` are found whatever their case."""
+        pause = turns.pause_in(status, headers)
+        if pause is not None:
+            await self.heed_pause(pause)
+
+    def hear_blocking(self, status: int, headers: Mapping[str, str]) -> None:
+        """As `hear`."""
+        pause = turns.pause_in(status, headers)
+        if pause is not None:
+            self.heed_pause_blocking(pause)
 
 
 class CloudbedsAuth(httpx2.Auth):
@@ -62,8 +81,10 @@ class CloudbedsAuth(httpx2.Auth):
                     step = flow.send(await self._lender.fetch(step.rejected))
                 else:
                     self._prepare(request, step)
+                    await self._lender.turn()
                     with self._carrying(request, step):
                         response = yield request
+                    await self._lender.hear(response.status_code, response.headers)
                     step = flow.send(self._answered(request, step, response))
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
@@ -79,8 +100,10 @@ class CloudbedsAuth(httpx2.Auth):
                     step = flow.send(self._lender.fetch_blocking(step.rejected))
                 else:
                     self._prepare(request, step)
+                    self._lender.turn_blocking()
                     with self._carrying(request, step):
                         response = yield request
+                    self._lender.hear_blocking(response.status_code, response.headers)
                     step = flow.send(self._answered(request, step, response))
 
     def _must_be_ours(self, request: httpx2.Request) -> None:
@@ -90,7 +113,7 @@ class CloudbedsAuth(httpx2.Auth):
     def _staying(self, request: httpx2.Request, *, awaited: bool) -> Iterator[None]:
         """While the request is with the client, which may follow redirects, nothing goes out to another origin."""
         given = request.extensions
-        watch = _Watch(self._origin, request)
+        watch = _Watch(self._origin, request, self._lender)
         request.extensions = {**given, "trace": watch.told_later if awaited else watch.told}
         try:
             yield
@@ -188,35 +211,45 @@ class _SeenLater(_OnItsWay, httpx2.AsyncByteStream):
 class _Watch:
     """Told by the transport what comes and goes (httpx2's `trace` extension), and stops what would leave our origin.
 
-    A client that follows redirects does so behind the flow's back, with the request's extensions.
+    A client that follows redirects does so behind the flow's back, with the request's extensions: each has a turn of
+    its own.
     """
 
-    def __init__(self, origin: str, request: httpx2.Request) -> None:
+    def __init__(self, origin: str, request: httpx2.Request, lender: Lender) -> None:
         self._origin = origin
+        self._lender = lender
         self._url = request.url
+        self._method = request.method
         self._given = request.extensions.get("trace")
         self._next: httpx2.URL | None = None
         self.over = False
 
     def told(self, event: str, info: Mapping[str, Any]) -> None:
         """For `httpx2.Client`; raises ForeignOrigin before a connection is made for another origin."""
-        self._heed(event, info)
+        if self._goes_on(event, info):
+            with turns.following(self._method):
+                self._lender.turn_blocking()
         if self._given is not None:
             self._given(event, info)
 
     async def told_later(self, event: str, info: Mapping[str, Any]) -> None:
         """For `httpx2.AsyncClient`."""
-        self._heed(event, info)
+        if self._goes_on(event, info):
+            with turns.following(self._method):
+                await self._lender.turn()
         if self._given is not None:
             await self._given(event, info)
 
-    def _heed(self, event: str, info: Mapping[str, Any]) -> None:
+    def _goes_on(self, event: str, info: Mapping[str, Any]) -> bool:
+        """Whether a request leaves now that a redirect led to."""
         if self.over:
-            return
+            return False
         if event.endswith(ANSWERED):
             self._next = self._led_to(info["return_value"])
         elif event.endswith(GOING_OUT) and self._next is not None:
             _must_be(self._origin, self._next)
+            return event.endswith(LEAVING)
+        return False
 
     def _led_to(self, answer: Sequence[Any]) -> httpx2.URL | None:
         """Where a redirect leads; `answer` is HTTP/1.1's or HTTP/2's, both hold the status and end in the headers."""
@@ -247,18 +280,20 @@ def _origin(url: httpx2.URL) -> str:
     return f"{url.scheme}://{url.host}:{port}"
 
 
-def blocking(
-    loop: asyncio.AbstractEventLoop, fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
-) -> Callable[[AccessToken | None], AccessToken]:
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def blocking(loop: asyncio.AbstractEventLoop, ask: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     """Ask from another thread than the vault's; in the vault's own thread it would wait for itself for ever."""
 
-    def ask(rejected: AccessToken | None) -> AccessToken:
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:
             running = None
         if running is loop:
             raise RuntimeError("a blocking client in the vault's own event loop: use httpx2.AsyncClient here")
-        return asyncio.run_coroutine_threadsafe(fetch(rejected), loop).result()
+        return asyncio.run_coroutine_threadsafe(ask(*args, **kwargs), loop).result()
 
-    return ask
+    return asked

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 
 import httpx2
 
 from cloudbeds_auth.core.answers import Ambiguous, Answer, NotSent, classify
+from cloudbeds_auth.core.budget import pause_of, seconds_of
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
@@ -58,7 +58,13 @@ class HttpTokenEndpoint:
             return Ambiguous(f"the answer was lost ({type(error).__name__})")
         answer = classify(reply.status, reply.content_type, reply.body, sent=sent)
         if isinstance(answer, Ambiguous):
-            return replace(answer, retry_after=retry_after(reply.headers, self._timing.backoff_cap))
+            asked, date = reply.headers.get("retry-after"), reply.headers.get("date")
+            wait = seconds_of(asked, date)
+            return replace(
+                answer,
+                retry_after=None if wait is None else min(wait, self._timing.backoff_cap),
+                pause=pause_of(reply.status, asked, date),
+            )
         return answer
 
     async def _post(self, form: dict[str, str]) -> policy.Reply:
@@ -71,18 +77,3 @@ class HttpTokenEndpoint:
                 # A socket that does not close cleanly must not turn a received pair into an error.
                 with suppress(OSError, httpx2.HTTPError):
                     await client.aclose()
-
-
-def retry_after(headers: httpx2.Headers, cap: float) -> float | None:
-    """Seconds that the server asks to wait (RFC 9110 section 10.2.3), at most `cap`; None when it does not say.
-
-    A date is measured against the answer's own `Date`, so that no clock of ours takes part.
-    """
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), cap)
-    try:
-        wait = (parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
-    except (TypeError, ValueError):
-        return None
-    return min(max(wait, 0.0), cap)

@@ -13,7 +13,8 @@ from cloudbeds_auth.core.parsing import JsonObject, Unreadable, read_object, say
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.refusals import Inconclusive, Verdict, dead_grant, judge_userinfo
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.wire import policy
+from cloudbeds_auth.ports.vendor import Throttled, Turn
+from cloudbeds_auth.wire import policy, turns
 
 PAGE_SIZE = 100  # the vendor's largest
 MOST_PAGES = 50
@@ -57,12 +58,16 @@ class HttpVendor:
             return Inconclusive(str(why))
         except Exception as error:  # noqa: BLE001  # no failure of a proof call says anything about the token
             return Inconclusive(f"no complete answer ({type(error).__name__})")
+        pause = turns.pause_in(reply.status, reply.headers)
+        if pause is not None:
+            return Inconclusive(f"HTTP {reply.status}", pause)
         return judge_userinfo(reply.status, reply.content_type, reply.body)
 
-    async def properties(self, access: Secret) -> tuple[str, ...]:
+    async def properties(self, access: Secret, turn: Turn = turns.at_once) -> tuple[str, ...]:
         """The ids that `getHotels` lists over all its pages; empty when any page cannot be read."""
         found: dict[str, None] = {}
         for page in range(1, MOST_PAGES + 1):
+            await turn()
             query = {"pageNumber": str(page), "pageSize": str(PAGE_SIZE)}
             answer = await self._object("GET", "getHotels", access, params=query)
             if answer is None or _failed(answer):
@@ -89,9 +94,12 @@ class HttpVendor:
             await client.aclose()
 
     async def _object(self, method: str, name: str, access: Secret, **parts: Mapping[str, str]) -> JsonObject | None:
-        """The JSON object of a 2xx answer, else None."""
+        """The JSON object of a 2xx answer, else None. Raises Throttled."""
         try:
             reply = await self._send(method, name, access, limit=policy.RESOURCE_BODY_LIMIT, **parts)
+            pause = turns.pause_in(reply.status, reply.headers)
+            if pause is not None:
+                raise Throttled(pause)
             return read_object(reply.content_type, reply.body) if 200 <= reply.status < 300 else None
         except (httpx2.HTTPError, OSError, policy.Unusable, Unreadable):  # OSError: TimeoutError and TLS too
             return None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cloudbeds_auth.core.budget import Rate, Turn, reserve
+from cloudbeds_auth.core.budget import Rate, Turn, closed, reserve
 from cloudbeds_auth.core.upkeep import FURTHEST, HORIZON
 from cloudbeds_auth.store.memory.rows import GrantRow, Shelf
+from cloudbeds_auth.store.sql.transactions import Instant
 
 
 class Upkeep(Shelf):
@@ -15,13 +16,16 @@ class Upkeep(Shelf):
     async def reserve_turn(self, client_id: str, rate: Rate, patience: float) -> Turn:
         """See ports.upkeep."""
         now = self._write()
-        arrival, clock_id = self._tables.budgets.get(client_id, (now.steady, now.clock_id))
-        if clock_id != now.clock_id or arrival > now.steady + FURTHEST:
-            arrival = now.steady
-        turn = reserve(arrival, now.steady, rate, patience)
+        turn = reserve(self._arrival(client_id, now), now.steady, rate, patience)
         if turn.taken:
             self._tables.budgets[client_id] = (turn.arrival, now.clock_id)
         return turn
+
+    async def pause_turns(self, client_id: str, rate: Rate, seconds: float) -> None:
+        """See ports.upkeep."""
+        now = self._write()
+        arrival = closed(self._arrival(client_id, now), now.steady, rate, seconds)
+        self._tables.budgets[client_id] = (arrival, now.clock_id)
 
     async def claim_due(self, limit: int, hold: float) -> Sequence[str]:
         """See ports.upkeep."""
@@ -39,6 +43,10 @@ class Upkeep(Shelf):
         """See ports.upkeep."""
         waiting = self._by_due()
         return max(0.0, _due_at(waiting[0]) - self._instant().wall) if waiting else None
+
+    def _arrival(self, client_id: str, now: Instant) -> float:
+        arrival, clock_id = self._tables.budgets.get(client_id, (now.steady, now.clock_id))
+        return arrival if clock_id == now.clock_id and arrival <= now.steady + FURTHEST else now.steady
 
     def _by_due(self) -> list[GrantRow]:
         return sorted((row for row in self._tables.grants.values() if row.due_at is not None), key=_due_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cloudbeds_auth.core.budget import Rate, Turn, reserve
+from cloudbeds_auth.core.budget import Rate, Turn, closed, reserve
 from cloudbeds_auth.core.nouns import CredentialKind, Role
 from cloudbeds_auth.core.upkeep import FURTHEST, HORIZON, Life, due
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
@@ -13,14 +13,25 @@ from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, que
 
 def reserve_turn(now: Instant, client_id: str, rate: Rate, patience: float) -> Transaction[Turn]:
     """The client's next turn, written down; one that would come after `patience` seconds is nobody's."""
-    row = yield from query_one("budget", client_id=client_id)
-    arrival = now.steady
-    if row is not None and row["clock_id"] == now.clock_id and row["arrival"] <= now.steady + FURTHEST:
-        arrival = row["arrival"]
-    turn = reserve(arrival, now.steady, rate, patience)
+    turn = reserve((yield from _arrival(now, client_id)), now.steady, rate, patience)
     if turn.taken:
         yield from query("set_budget", client_id=client_id, arrival=turn.arrival, clock_id=now.clock_id)
     return turn
+
+
+def pause_turns(now: Instant, client_id: str, rate: Rate, seconds: float) -> Transaction[None]:
+    """No turn for so long; who was given one already keeps it."""
+    arrival = closed((yield from _arrival(now, client_id)), now.steady, rate, seconds)
+    yield from query("set_budget", client_id=client_id, arrival=arrival, clock_id=now.clock_id)
+
+
+def _arrival(now: Instant, client_id: str) -> Transaction[float]:
+    """The arrival time that the last request left; now, where a clock that is gone left it."""
+    row = yield from query_one("budget", client_id=client_id)
+    if row is not None and row["clock_id"] == now.clock_id and row["arrival"] <= now.steady + FURTHEST:
+        arrival: float = row["arrival"]
+        return arrival
+    return now.steady
 
 
 def claim_due(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:

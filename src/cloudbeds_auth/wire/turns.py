@@ -1,0 +1,35 @@
+"""The rate limit where a client sends: what an answer asks for, what a redirect means, and what is done without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from cloudbeds_auth.core.budget import pause_of
+from cloudbeds_auth.errors import OutcomeUnknown, RateLimited
+
+
+async def at_once() -> None:
+    """A turn where no rate is kept."""
+
+
+async def nobody_hears(pause: float) -> None:
+    """A 429 where no rate is kept."""
+
+
+def pause_in(status: int, headers: Mapping[str, str]) -> float | None:
+    """As `core.budget.pause_of`; `headers` are found whatever their case."""
+    return pause_of(status, headers.get("Retry-After"), headers.get("Date"))
+
+
+@contextmanager
+def following(method: str) -> Iterator[None]:
+    """While an answer that redirects is followed: what was a write was carried out, and is not to be sent again."""
+    try:
+        yield
+    except RateLimited as error:
+        if method in {"GET", "HEAD"}:
+            raise
+        raise OutcomeUnknown(
+            f"the {method} was answered by a redirect, and the rate limit leaves no room to follow it"
+        ) from error

@@ -1,0 +1,71 @@
+"""The vendor's rate limit over processes that are killed, as operators and callers see it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from tests.acceptance.processes import World, world
+
+
+def echoes(made: World) -> int:
+    """How many of callers' requests reached the vendor."""
+    log = made.vendor.control("requests", "GET")["requests"]
+    return sum("/echo" in one["path"] for one in log)
+
+
+@pytest.mark.row("F20", "F75")
+def test_a_kill_forgets_no_429(tmp_path: Path) -> None:
+    """The 429 is passed on as it came; killed and started again, the service sends nothing until the pause is over,
+    and neither does the command line beside it.
+    """
+    with world(tmp_path, "--auto-approve", CLOUDBEDS_AUTH_RATE_LIMIT="10") as made:
+        service = made.start()
+        connection = made.connect()
+        path = f"/proxy/{connection}/api/v1.3/echo/x"
+        assert made.admin.get(path).status == 200
+        made.vendor.control("faults", target="resource", kind="rate_limited", retry_after="1000000000")
+        busy = made.admin.get(path)
+        assert (busy.status, busy.headers["Retry-After"]) == (429, "1000000000")
+        assert busy.headers["X-Cloudbeds-Auth-Code"] is None
+        sent = echoes(made)
+        service.stop(signal.SIGKILL)
+        made.start()
+        answer = made.admin.get(path)
+        assert (answer.status, answer.json["code"], answer.json["connection_id"]) == (503, "rate_limited", connection)
+        assert 30 < int(answer.headers["Retry-After"]) <= 60, "the wait is capped at a minute"
+        called = made.run("call", connection, "GET", "echo/x")
+        assert called.returncode == 1
+        assert "rate limit" in called.stderr
+        assert echoes(made) == sent
+
+
+def test_a_kill_forgets_no_turn(tmp_path: Path) -> None:
+    """Each request moves the one number in the database by an interval at least, whichever process sends it, and
+    whatever was killed in between.
+    """
+    interval = 2.0  # seconds between two requests of a limit of one
+    with world(tmp_path, "--auto-approve", CLOUDBEDS_AUTH_RATE_LIMIT="1") as made:
+        service = made.start()
+        path = f"/proxy/{made.connect()}/api/v1.3/echo/x"
+        arrivals, statuses = [arrival(made)], []
+        for _ in range(3):
+            statuses.append(made.admin.get(path).status)
+            arrivals.append(arrival(made))
+            service.stop(signal.SIGKILL)
+            service = made.start()
+        assert statuses == [200, 200, 200]
+        steps = [later - earlier for earlier, later in pairwise(arrivals)]
+        assert all(step >= interval - 1e-6 for step in steps), json.dumps(arrivals)
+
+
+def arrival(made: World) -> float:
+    """The number that everybody's next turn follows from."""
+    with sqlite3.connect(f"file:{made.folder}/hotels.sqlite3?mode=ro", uri=True) as database:
+        ((found,),) = database.execute("SELECT arrival FROM budgets").fetchall()
+    database.close()
+    return float(found)
