@@ -1,7 +1,7 @@
-"""I11 of ROTATION section 4: our own requests keep the vendor's rate, all machines and restarts together.
+"""I11 of ROTATION section 4: all requests keep the vendor's rate, all machines and restarts together.
 
-Requests of ours are token requests, proofs and look-ups; what callers send is their own business here. A process that
-stood still between its turn and its request is not the limit's doing and is not counted for that second.
+They are token requests, proofs, look-ups, and what callers send. A process that stood still between its turn and its
+request is not the limit's doing and is not counted for that second.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SLACK = 1e-6  # seconds, of floats
 
 
 class Pace:
-    """Told of every request of ours. `boot()` numbers the host's boots; `limit` is in requests per second, 0: none."""
+    """Told of every request. `boot()` numbers the host's boots; `limit` is in requests per second, 0: none."""
 
     def __init__(self, trace: Trace, loop: SimLoop, boot: Callable[[], int], limit: float) -> None:
         self._trace, self._loop, self._boot, self._limit = trace, loop, boot, limit

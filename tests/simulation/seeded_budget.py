@@ -9,6 +9,7 @@ from tests.simulation.patch import Patch
 from cloudbeds_auth.core.budget import reserve
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.vault import budget as budget_module
+from cloudbeds_auth.vault import call_budget as call_budget_module
 
 
 def each_process_for_itself(patch: Patch) -> None:
@@ -26,6 +27,15 @@ def forgotten_at_a_start(patch: Patch) -> None:
 
     patch.put(budget_module.Budget, "__init__", begin)
     _in_memory(patch, arrivals, lambda world: "all")
+
+
+def calls_not_counted(patch: Patch) -> None:
+    """What callers send has no turn; tokens and proofs have."""
+
+    async def spend(self: Any, connection_id: str) -> None:
+        """At once."""
+
+    patch.put(call_budget_module.CallBudget, "spend", spend)
 
 
 def _in_memory(patch: Patch, arrivals: dict[str, float], whose: Any) -> None:

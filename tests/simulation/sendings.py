@@ -103,8 +103,7 @@ class Sendings:
         driver = self._drivers.get(exchange.machine)
         if driver is not None and driver.in_transaction:
             self.trace.violate("I8", f"{exchange.machine} sends #{exchange.number} inside a transaction")
-        if not exchange.call_id:
-            self._pace.leaving(exchange.machine, exchange.number)
+        self._pace.leaving(exchange.machine, exchange.number)
         if exchange.target == "token":
             if exchange.refresh:
                 self._refresh(exchange)

@@ -188,13 +188,25 @@ async def test_a_refresh_is_not_behind_the_callers(stage: Stage) -> None:
 
 
 async def test_without_the_store_each_process_goes_on_slowly(stage: Stage) -> None:
-    """The token in memory is good (F62), and nobody can be asked whose turn it is: one request a second."""
+    """The token in memory is good (F62), and nobody can be asked whose turn it is: after a second, when everything
+    that was given is over, a tenth of the rate, so that ten processes are within it.
+    """
     process, traffic = await under_ten(stage), Traffic(stage)
     process.driver.dark = True
     await all_of(at_once(traffic, process, "con_1", 20))
-    assert traffic.when("con_1") == [pytest.approx(at) for at in (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)]
-    assert len(traffic.refused) == 14
+    assert traffic.when("con_1") == pytest.approx([1.0, 1.0 + 10 / 7.2, 1.0 + 20 / 7.2])
+    assert len(traffic.refused) == 17
     process.driver.dark = False
+
+
+async def test_a_store_that_comes_back_is_asked_again(stage: Stage) -> None:
+    """Whoever waited to go alone goes with a place of the store's, which counts for everybody."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    process.driver.refuse("budget")
+    await all_of(at_once(traffic, process, "con_1", 1))
+    assert traffic.when("con_1") == pytest.approx([1.0])
+    ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
+    assert arrival == pytest.approx(1001.0 + RATE.interval)
 
 
 async def test_a_copy_that_may_not_write_goes_on_slowly(stage: Stage) -> None:
@@ -202,7 +214,7 @@ async def test_a_copy_that_may_not_write_goes_on_slowly(stage: Stage) -> None:
     process, traffic = await under_ten(stage), Traffic(stage)
     process.store._read_only = True
     await all_of(at_once(traffic, process, "con_1", 3))
-    assert traffic.when("con_1") == [pytest.approx(at) for at in (0.0, 1.0, 2.0)]
+    assert traffic.when("con_1") == pytest.approx([1.0, 1.0 + 10 / 7.2, 1.0 + 20 / 7.2])
     process.store._read_only = False
 
 

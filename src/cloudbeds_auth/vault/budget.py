@@ -49,11 +49,14 @@ class Budget:
         """As `spend`, for a request of this hotel's caller. While the store cannot be asked, this process goes on by
         itself, slowly: the tokens in its memory are good (F62). Raises RateLimited.
         """
+        limit = self._world.limit
         try:
             await self.spend(app, CALL, connection_id)
         except (StoreUnavailable, StoreReadOnly):
-            if self._world.limit is not None and not self._world.limit.observed:
-                await self._turns(app).take_alone(CALL)
+            if limit is not None and not limit.observed:
+                left = await self._turns(app).wait_alone(CALL)
+                with suppress(StoreUnavailable, StoreReadOnly):
+                    await self.spend(app, left, connection_id)
 
     async def heed(self, app: App, pause: float | None) -> None:
         """After an answer of the vendor: a 429 gives nobody of this client id a turn for `pause` seconds."""

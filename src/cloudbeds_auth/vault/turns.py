@@ -20,7 +20,8 @@ from cloudbeds_auth.errors import Error, RateLimited, StoreReadOnly, StoreUnavai
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.store import Store
 
-ALONE = Rate(1.0, 1)  # of each process for itself, while the store cannot be asked; a tenth of a partner's limit
+ALONE = 0.1  # of the rate: each process for itself, while the store cannot be asked; ten of them are within it
+SURE = 1.0  # seconds for which the store is away before a process goes alone: what it gave until then is over
 
 
 @dataclass(eq=False, slots=True)
@@ -53,7 +54,9 @@ class Turns:
         self._lines: Lines[Waiter] = Lines()
         self._coming = -math.inf  # when the next place comes, at the earliest
         self._paused = -math.inf  # until when nothing is sent
-        self._alone = 0.0  # the arrival time that this process keeps for itself
+        self._alone = Rate(ALONE * rate.per_second, 1)
+        self._arrival = -math.inf  # that this process keeps for itself
+        self._away: float | None = None  # since when the store is
         self._serving: asyncio.Task[None] | None = None
 
     async def take(self, line: str, patience: float) -> None:
@@ -76,14 +79,19 @@ class Turns:
         if why_not is not None:
             raise why_not
 
-    async def take_alone(self, patience: float) -> None:
-        """While the store cannot be asked: this process's own slow pace. Raises RateLimited."""
+    async def wait_alone(self, patience: float) -> float:
+        """While the store cannot be asked, this process's own slow pace: wait for the next turn of it.
+
+        The patience that is left, for asking the store once more. Raises RateLimited.
+        """
         now = self._clock.steady()
-        turn = reserve(max(self._alone, self._paused), now, ALONE, patience)
+        away = now if self._away is None else self._away
+        turn = reserve(max(self._arrival, self._paused, away + SURE), now, self._alone, patience)
         if not turn.taken:
             raise RateLimited(retry_after=turn.wait)
-        self._alone = turn.arrival
+        self._arrival = turn.arrival
         await self._clock.sleep(turn.wait)
+        return patience - turn.wait
 
     def pause(self, seconds: float) -> None:
         """Nothing goes from this process for so long; the store tells the others."""
@@ -125,10 +133,12 @@ class Turns:
         try:
             turn = await self._store.reserve_turn(self._client_id, self._rate, longest)
         except (StoreUnavailable, StoreReadOnly) as error:
+            self._away = self._clock.steady() if self._away is None else self._away
             for waiter in self._lines:
                 waiter.tell(StoreUnavailable(error.detail, retry_after=error.retry_after))
             self._lines.send_away(_told)
             return
+        self._away = None
         self._refuse(asked, turn.wait)
         await self._until_it_comes(turn.wait)
         if self._paused <= self._clock.steady():  # else it is void: the vendor asked for a pause since
