@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, TypedDict, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -77,6 +77,14 @@ async def a_vendor() -> AsyncIterator[Vendor]:
 V = TypeVar("V", bound=Vault)
 
 
+class Timeouts(TypedDict, total=False):
+    """The proxy's upstream's, in seconds."""
+
+    connect: float
+    idle: float
+    head: float
+
+
 @dataclass
 class Running(Generic[V]):
     """A service that runs: its vault, its address, and a client that follows nothing and decodes nothing."""
@@ -90,16 +98,16 @@ class Running(Generic[V]):
 
 @asynccontextmanager
 async def a_service(
-    vault: V, keys: dict[str, Caller] | None = None, *, admin: str = ADMIN_TOKEN, idle: float = 60.0
+    vault: V, keys: dict[str, Caller] | None = None, *, admin: str = ADMIN_TOKEN, timeouts: Timeouts | None = None
 ) -> AsyncIterator[Running[V]]:
-    """The service with this vault; `keys` are further credentials."""
+    """The service with this vault; `keys` are further credentials, `timeouts` those of the proxy's upstream."""
     known = {admin: ADMIN, **(keys or {})}
 
     async def authenticate(credential: str) -> Caller | None:
         return known.get(credential)
 
     async def opener(stack: AsyncExitStack) -> Parts:
-        upstream = AiohttpUpstream(vault.base_url, idle=idle)
+        upstream = AiohttpUpstream(vault.base_url, **(timeouts or {}))
         stack.push_async_callback(upstream.aclose)
         return Parts(vault, lambda _: (b"# metrics\n", "text/plain; version=0.0.4"), upstream, authenticate)
 

@@ -138,16 +138,80 @@ async def test_answer_passes_unchanged(service: Running[FakeVault], vendor: Vend
         assert not {"Set-Cookie", "Server", "Authorization"} & set(answer.headers)
 
 
-async def test_redirect_is_not_followed(service: Running[FakeVault], vendor: Vendor) -> None:
-    """A redirect is the caller's to see; the credential goes nowhere with it."""
+@pytest.mark.row("A33")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "where",
+    ["https://evil.example/x", "http://127.0.0.1:9/x", "//evil.example", "http://127.0.0.1@evil.example/", "/y"],
+)
+async def test_redirect_is_not_followed(service: Running[FakeVault], vendor: Vendor, status: int, where: str) -> None:
+    """A redirect is the caller's to see, within the vendor's host too; the credential goes nowhere with it."""
 
     async def away(request: web.Request) -> web.StreamResponse:
-        return web.Response(status=302, headers={"Location": "https://evil.example/x"})
+        return web.Response(status=status, headers={"Location": where})
 
     vendor.answer = away
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, allow_redirects=False) as answer:
-        assert (answer.status, answer.headers["Location"]) == (302, "https://evil.example/x")
+    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (status, where)
+    assert [one.target for one in vendor.seen] == ["/x"]
+
+
+@pytest.mark.row("F40")
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 409, 422, 429, 500, 503])
+async def test_another_answer_costs_nothing(service: Running[FakeVault], vendor: Vendor, status: int) -> None:
+    """Whatever is no 401 is passed on, sent once, and nothing is refreshed for it."""
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"status": status}, status=status)
+
+    vendor.answer = refuse
+    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer:
+        assert (answer.status, await answer.json()) == (status, {"status": status})
+        assert "X-Cloudbeds-Auth-Code" not in answer.headers
     assert len(vendor.seen) == 1
+    assert (service.vault.refreshes, service.vault.rejections) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [("WgADwSPM-1", "WgADwSPM-1"), (None, None), ("x" * 201, None), ("two words", None)],
+)
+async def test_the_vendors_request_id_is_told(
+    service: Running[FakeVault], vendor: Vendor, sent: str | None, told: str | None
+) -> None:
+    """It is what Cloudbeds' support asks for: passed back, and part of the line that the log has for every call."""
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        return web.Response(headers={} if sent is None else {"X-Request-ID": sent})
+
+    vendor.answer = answered
+    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+        assert answer.headers.get("X-Request-ID") == sent
+    async with asyncio.timeout(20):
+        while not (facts := [facts for what, facts in service.vault.observer.seen if what == "proxied"]):
+            await asyncio.sleep(0)
+    assert [one["request_id"] for one in facts] == [told]
+
+
+HOP_BY_HOP = ["Keep-Alive", "TE", "Trailer", "Upgrade-Insecure-Requests", "Proxy-Connection", "X-Forwarded-For", "Via",
+              "Origin", "Referer", "Forwarded", "X-Original-URL", "X-HTTP-Method-Override"]  # fmt: skip
+
+
+async def test_only_listed_headers_are_sent(service: Running[FakeVault], vendor: Vendor) -> None:
+    """Hop-by-hop headers and whatever is not known to be harmless stay here; what is, arrives with its value."""
+    kept = {
+        "Accept": "a/b",
+        "Accept-Language": "de",
+        "If-None-Match": '"x"',
+        "Idempotency-Key": "k",
+        "User-Agent": "me",
+    }
+    headers = AS_ADMIN | kept | dict.fromkeys(HOP_BY_HOP, "x")
+    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=headers) as answer:
+        assert answer.status == 200
+    sent = {name.lower(): value for name, value in vendor.seen[0].headers}
+    assert {name: sent.pop(name.lower()) for name in kept} == kept
+    assert set(sent) == {"authorization", "host", "accept-encoding"}, "theirs, the credential, and what aiohttp needs"
 
 
 async def test_streams_both_ways(service: Running[FakeVault], vendor: Vendor) -> None:

@@ -14,6 +14,7 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
+@pytest.mark.row("F42")
 @pytest.mark.parametrize("method", METHODS)
 async def test_401_is_healed(service: Running[FakeVault], vendor: Vendor, method: str) -> None:
     """A 401 is answered with a renewed token and the same request; the caller never sees it."""
@@ -37,6 +38,7 @@ async def test_three_sends_at_most(service: Running[FakeVault], vendor: Vendor) 
     assert len(vendor.seen) == 3
 
 
+@pytest.mark.row("F39")
 async def test_proven_401_passes(service: Running[FakeVault], vendor: Vendor) -> None:
     """A token proven good: the endpoint itself refuses, and its own 401 is passed on."""
     vendor.good = set()
@@ -47,6 +49,7 @@ async def test_proven_401_passes(service: Running[FakeVault], vendor: Vendor) ->
     assert (len(vendor.seen), service.vault.refreshes) == (1, 0)
 
 
+@pytest.mark.row("F39")
 async def test_verdict_is_remembered(service: Running[FakeVault], vendor: Vendor) -> None:
     """An endpoint that refuses a good token: its 401 passes, the vault is asked once, nothing is refreshed."""
     vendor.good = set()
@@ -58,6 +61,7 @@ async def test_verdict_is_remembered(service: Running[FakeVault], vendor: Vendor
     assert (service.vault.rejections, service.vault.refreshes) == (2, 0)
 
 
+@pytest.mark.row("F42")
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 async def test_streamed_body_is_not_replayed(service: Running[FakeVault], vendor: Vendor, framing: str) -> None:
     """After a 401, a body that was streamed: the token is renewed, and the caller is told to send again."""
@@ -126,7 +130,7 @@ async def test_silence_after_sending(vault: FakeVault, vendor: Vendor) -> None:
 
     vendor.before = silent
     async with (
-        a_service(vault, idle=0.1) as service,
+        a_service(vault, timeouts={"idle": 0.1}) as service,
         service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "outcome_unknown")

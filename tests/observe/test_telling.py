@@ -65,7 +65,8 @@ def test_nobody_listens() -> None:
         ("reauthorization_required", {"connection": "con_1"}, logging.WARNING),
         ("client_refused", {}, logging.WARNING),
         ("refresh_failed", {}, logging.WARNING),
-        ("proxied", {"status": 200}, logging.DEBUG),
+        ("proxied", {"status": 200, "request_id": "v-1"}, logging.INFO),
+        ("call", {"status": 200}, logging.DEBUG),
     ],
 )
 def test_levels(what: str, facts: dict[str, Fact], level: int, caplog: pytest.LogCaptureFixture) -> None:

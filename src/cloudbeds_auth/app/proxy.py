@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Coroutine
 from typing import Any
 
@@ -26,6 +27,7 @@ from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
 
 log = logging.getLogger(__name__)
 
+REQUEST_ID = re.compile(rb"[!-~]{1,200}")
 WRITE_STALLED = 60.0  # seconds in which the caller read nothing of its answer
 
 
@@ -97,6 +99,7 @@ class Proxy:
             status=relayed.answer.status,
             sends=relayed.sends,
             complete=complete,
+            request_id=request_id_of(relayed.answer),  # what the vendor's support asks for
             seconds=self._vault.clock.steady() - begun,
         )
 
@@ -115,6 +118,12 @@ class Proxy:
         body.answered = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return True
+
+
+def request_id_of(answer: UpstreamAnswer) -> str | None:
+    """The vendor's `X-Request-ID`; None where it sent none, or something that is no short line of text."""
+    found = next((value for name, value in answer.headers if name.lower() == b"x-request-id"), b"")
+    return found.decode("ascii") if REQUEST_ID.fullmatch(found) else None
 
 
 async def until_hung_up(body: Body, work: Coroutine[Any, Any, None]) -> None:

@@ -15,7 +15,7 @@ LOGGER = "cloudbeds_auth"
 GRAVE = ("refused", "required", "lost", "failed", "unavailable", "broken", "denied", "waits", "ambiguous", "dead")
 # A library is silent until the program that uses it configures logging.
 logging.getLogger(LOGGER).addHandler(logging.NullHandler())
-FREQUENT = frozenset({"call", "proxied", "token_served"})
+FREQUENT = frozenset({"call", "token_served"})
 
 
 class Telling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -64,7 +65,8 @@ class AiohttpAnswer:
 class AiohttpUpstream:
     """`ports.upstream.Upstream` over aiohttp.
 
-    `connect` and `idle` are seconds: for a connection to come about, and for the vendor to send nothing at all.
+    Seconds: `connect` for a connection to come about, `idle` for the vendor to send nothing at all, `head` until the
+    head of the answer is complete where the whole request was handed over. A body may take as long as it flows.
     `context` is the TLS policy; without one, aiohttp verifies against the system's authorities.
     """
 
@@ -74,10 +76,12 @@ class AiohttpUpstream:
         *,
         connect: float = 5.0,
         idle: float = 60.0,
+        head: float = 120.0,
         context: ssl.SSLContext | None = None,
     ) -> None:
         self._base = base_url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=None, connect=POOL_WAIT, sock_connect=connect, sock_read=idle)
+        self._head = head
         self._context = context
         self._session: aiohttp.ClientSession | None = None
 
@@ -89,14 +93,16 @@ class AiohttpUpstream:
         """
         session = self._session or self._open()
         try:
-            response = await session.request(
-                method,
-                yarl.URL(self._base + target, encoded=True),  # else yarl would rewrite %2F and %2e
-                headers=headers,
-                data=_payload(body),
-                allow_redirects=False,
-                skip_auto_headers=_NO_AUTOMATIC_HEADERS,
-            )
+            # How long a streamed body takes is its sender's doing, and the caller's own timeouts end it.
+            async with asyncio.timeout(self._head if isinstance(body, bytes) else None):
+                response = await session.request(
+                    method,
+                    yarl.URL(self._base + target, encoded=True),  # else yarl would rewrite %2F and %2e
+                    headers=headers,
+                    data=_payload(body),
+                    allow_redirects=False,
+                    skip_auto_headers=_NO_AUTOMATIC_HEADERS,
+                )
         except _UNSENT as error:
             raise Unsent(type(error).__name__) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

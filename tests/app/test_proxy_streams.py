@@ -1,0 +1,224 @@
+"""Streams through `/proxy`: nobody is read faster than the other side reads, connections are kept, patience ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+from tests.app.fake_vault import FakeSettings, FakeVault
+from tests.app.running import AS_ADMIN, Running, Vendor, a_service
+
+PART = b"x" * 65536
+PARTS = 2048  # 128 MiB
+# What the kernel and the libraries hold between two slow ends: two hops of socket buffers, and nothing that grows.
+MOST_BETWEEN = 64 * 1024 * 1024
+SLOWLY = 40  # turns of the loop that everybody else has for one of the slow side's
+
+
+async def fall_behind() -> None:
+    """Let everybody else run as far as they can."""
+    for _ in range(SLOWLY):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.row("A40")
+async def test_a_slow_caller_slows_the_vendor_down(service: Running[FakeVault], vendor: Vendor) -> None:
+    """128 MiB, read slowly: what was taken from the vendor and not yet by the caller stays within socket buffers."""
+    sent = read = most = 0
+
+    async def pour(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for _ in range(PARTS):
+            await answer.write(PART)
+            sent += len(PART)
+        return answer
+
+    vendor.answer = pour
+    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, read_bufsize=4096) as answer:
+        while part := await answer.content.read(65536):
+            read += len(part)
+            most = max(most, sent - read)
+            await fall_behind()
+    assert read == PARTS * len(PART)
+    assert 0 < most < MOST_BETWEEN
+
+
+@pytest.mark.row("A40")
+async def test_a_slow_vendor_slows_the_caller_down(vendor: Vendor) -> None:
+    """128 MiB, read slowly at the vendor: what the caller got rid of and the vendor did not get stays bounded."""
+    sent = read = most = 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(PARTS):
+            sent += len(PART)
+            yield PART
+
+    async def sip(request: web.Request) -> web.StreamResponse:
+        nonlocal read, most
+        while part := await request.content.read(65536):
+            read += len(part)
+            most = max(most, sent - read)
+            await fall_behind()
+        return web.Response()
+
+    vendor.before = sip
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url, body_limit=PARTS * len(PART)))
+    async with (
+        a_service(vault) as service,
+        service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=body()) as answer,
+    ):
+        assert answer.status == 200
+    assert read == PARTS * len(PART)
+    assert 0 < most < MOST_BETWEEN
+
+
+async def test_connections_to_the_vendor_are_kept(service: Running[FakeVault], vendor: Vendor) -> None:
+    """One for calls that follow each other, whatever their method; for calls at once no more than there are of them."""
+    peers: list[object] = []
+
+    async def noted(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.append(request.transport.get_extra_info("peername"))
+        return web.json_response({})
+
+    async def call(method: str) -> None:
+        url = f"{service.url}/proxy/con_1/x"
+        async with service.http.request(method, url, headers=AS_ADMIN, data=b"y") as answer:
+            assert answer.status == 200
+            await answer.read()
+
+    vendor.answer = noted
+    for method in ("GET", "POST", "PUT", "DELETE") * 5:
+        await call(method)
+    assert (len(peers), len(set(peers))) == (20, 1)
+    for _ in range(4):
+        await asyncio.gather(*(call("POST") for _ in range(16)))
+    assert len(peers) == 20 + 64
+    assert len(set(peers)) <= 16
+
+
+async def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_kept(
+    service: Running[FakeVault], vendor: Vendor
+) -> None:
+    """A refused attempt's answer, closed unread, is never taken for the next one's."""
+    vendor.good = {"token-2"}
+    for _ in range(3):
+        async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"y") as answer:
+            assert await answer.json() == {"method": "POST", "size": 1}
+
+
+@pytest.mark.parametrize(("method", "code"), [("GET", "upstream_failed"), ("POST", "outcome_unknown")])
+async def test_a_head_that_trickles(vault: FakeVault, method: str, code: str) -> None:
+    """A vendor that sends a byte now and then is not idle; the head of its answer has an end all the same."""
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        try:
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except OSError:
+            writer.close()
+
+    server = await asyncio.start_server(trickle, "127.0.0.1", 0)
+    vault = FakeVault(FakeSettings(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+    async with (
+        server,
+        a_service(vault, timeouts={"head": 0.3}) as service,
+        service.http.request(method, f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+    ):
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, code)
+
+
+async def test_a_silent_vendor_is_given_up(vendor: Vendor) -> None:
+    """Nothing came for the idle time: a call that only reads has failed, and may be made again."""
+    released = asyncio.Event()
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        await released.wait()
+        return web.Response()
+
+    vendor.before = silent
+    async with (
+        a_service(FakeVault(FakeSettings(base_url=vendor.base_url)), timeouts={"idle": 0.1}) as service,
+        service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+    ):
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
+    released.set()
+
+
+async def test_an_answer_that_falls_silent_half_way(vendor: Vendor) -> None:
+    """The caller sees a connection that was cut, never an answer that looks whole."""
+    released = asyncio.Event()
+
+    async def half(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": "10"})
+        await answer.prepare(request)
+        await answer.write(b"half")
+        await released.wait()
+        return answer
+
+    vendor.answer = half
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url))
+    async with (
+        a_service(vault, timeouts={"idle": 0.1}) as service,
+        service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+    ):
+        assert await answer.content.readexactly(4) == b"half"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.content.read()
+    released.set()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_connection_that_never_comes_about(method: str) -> None:
+    """Nothing was sent, so a write has failed and may be made again: `upstream_failed`, not `outcome_unknown`."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        port = full.getsockname()[1]
+        waiting = []
+        for _ in range(3):  # nobody accepts: the queue is full, and the next connection waits for ever
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+            waiting.append(one)
+        try:
+            async with (
+                a_service(
+                    FakeVault(FakeSettings(base_url=f"http://127.0.0.1:{port}")), timeouts={"connect": 0.2}
+                ) as service,
+                service.http.request(method, f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+            ):
+                assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
+                assert "nothing was sent" in (await answer.json(content_type=None))["detail"]
+        finally:
+            for one in waiting:
+                one.close()
+
+
+@pytest.mark.row("A43")
+@pytest.mark.parametrize("size", [40_000, 2_000_000])
+async def test_an_answer_with_a_head_too_large(size: int) -> None:
+    """It is unusable: 502, and nothing of it is passed on."""
+
+    async def swell(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Request-ID: " + b"x" * size + b"\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(swell, "127.0.0.1", 0)
+    vault = FakeVault(FakeSettings(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+    async with (
+        server,
+        a_service(vault) as service,
+        service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+    ):
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
