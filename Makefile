@@ -23,7 +23,7 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-.PHONY: help venv demo test test-plugin system browser test-browser test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types contract docs lock check clean
+.PHONY: help venv demo test test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,14 +54,18 @@ test: venv ## every test that needs nothing else, the import contract included
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
 
-system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces
+system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces, Node where it is missing
 	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 pgbouncer
+	@node --version && npm --version || apt-get install -y -qq --no-install-recommends nodejs npm
 
 browser: venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/browser.txt
 
 test-browser: browser ## the hotel's pages in a real browser (needs `make system`)
 	@$(BIN)/python -m pytest tests/browser
+
+test-node: venv ## a program in another language behind the proxy: Node with axios (needs node and npm)
+	@$(BIN)/python -m pytest tests/node
 
 test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in transaction mode (needs `make system`)
 	@$(BIN)/python -m tests.support.pgbouncer pytest -n $(WORKERS) --dist worksteal \
@@ -136,10 +140,11 @@ docs: venv ## the documentation site, warnings are errors
 
 check: lint types contract test docs ## all of the above
 
-lock: ## pin every dependency with hashes and without addresses (needs uv)
+lock: ## pin every dependency with hashes and without addresses (needs uv, and npm)
 	uv pip compile $(LOCKING) --extra dev -o $(LOCK) pyproject.toml
 	uv pip compile $(LOCKING) --group browser --constraint $(LOCK) -o requirements/browser.txt
 	uv pip compile $(LOCKING) --group mutation --constraint $(LOCK) -o requirements/mutation.txt
+	cd tests/node && rm -f package-lock.json && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) site .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,7 +10,7 @@ import pytest
 from tests.support.postgres_fixtures import elsewhere, postgres_home, postgres_server, postgres_url
 
 __all__ = ["elsewhere", "postgres_home", "postgres_server", "postgres_url"]
-OWN_TARGETS = {"browser", "namespaces", "pgbouncer"}  # each needs a package or root
+OWN_TARGETS = {"browser", "namespaces", "node", "pgbouncer"}  # each needs a package or root
 ROW = re.compile(r"^[FA]\d\d$")
 skipped: list[str] = []
 

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,10 +35,12 @@ def free_port() -> int:
 class Process:
     """A child with its output collected; ended by its own pid, whatever happens."""
 
-    def __init__(self, *arguments: str, env: dict[str, str], cwd: Path) -> None:
+    def __init__(
+        self, *arguments: str, env: dict[str, str], cwd: Path, command: Sequence[str] = (sys.executable, "-m")
+    ) -> None:
         base = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [*command, *arguments],
             env={**base, "HOME": str(cwd), "PYTHONUNBUFFERED": "1", **env},
             cwd=cwd,
             stdin=subprocess.PIPE,

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from threading import Barrier
+from threading import Barrier, Condition, Event
+from types import ModuleType
 
 import cloudbeds_pms
 import cloudbeds_pms_v1_3
@@ -64,3 +65,48 @@ async def test_all_kinds_of_clients_cost_one_refresh(hotel: Hotel) -> None:
         assert hotel.refreshes == 1
         died = {one["access_token"] for one in hotel.calls() if one["status"] == 401}
         assert len(died) == 1, "everybody met the same dead token"
+
+
+ROTATIONS = 3
+CALLERS = 32
+
+
+@pytest.mark.row("F41")
+@pytest.mark.parametrize("package", [cloudbeds_pms_v1_3, cloudbeds_pms], ids=lambda package: package.__name__)
+def test_thirty_two_threads_of_the_vendors_package_see_no_401_across_three_rotations(
+    hotel: Hotel, package: ModuleType
+) -> None:
+    """The package as it is published, never told of a token; the token ends three times under the hands of 32 threads.
+    Each time one refresh mends it, and no thread ever sees anything but a 200.
+    """
+    statuses: list[int] = []
+    progress, ended = Condition(), Event()
+
+    def caller(ask: Callable[[], int]) -> None:
+        while not ended.is_set():
+            status = ask()  # a refusal that came through would be raised
+            with progress:
+                statuses.append(status)
+                progress.notify_all()
+
+    def until(number: int) -> None:
+        with progress:
+            assert progress.wait_for(lambda: len(statuses) >= number, 60)
+
+    with ExitStack() as stack:
+        one, two = kinds(hotel, stack)[2:]
+        ask = one if package is cloudbeds_pms_v1_3 else two
+        pool = stack.enter_context(ThreadPoolExecutor(CALLERS))
+        callers = [pool.submit(caller, ask) for _ in range(CALLERS)]
+        try:
+            for rotation in range(1, ROTATIONS + 1):
+                until(len(statuses) + CALLERS)
+                hotel.expire()
+                until(len(statuses) + 2 * CALLERS)
+                assert hotel.refreshes == rotation
+        finally:
+            ended.set()
+        for one_of_them in callers:
+            one_of_them.result(60)
+    assert set(statuses) == {200}
+    assert 401 in hotel.statuses(), "the vendor did refuse the dead tokens; nobody but the vault met that"

@@ -1,4 +1,4 @@
-"""The vendor's rate limit over processes that are killed, as operators and callers see it."""
+"""The proxy and the vendor's rate limit over real processes, as operators and callers see them."""
 
 from __future__ import annotations
 
@@ -42,6 +42,17 @@ def test_a_kill_forgets_no_429(tmp_path: Path) -> None:
         assert called.returncode == 1
         assert "rate limit" in called.stderr
         assert echoes(made) == sent
+
+
+def test_the_log_names_the_vendors_request(tmp_path: Path) -> None:
+    """Each proxied call is a line with the `X-Request-ID` that came back with it: what Cloudbeds' support asks for."""
+    with world(tmp_path, "--auto-approve") as made:
+        service = made.start()
+        answer = made.admin.get(f"/proxy/{made.connect()}/api/v1.3/getHotels")
+        assert answer.status == 200
+        told = json.loads(service.wait_for(r'^\{.*"event": "proxied".*$')[0])
+        assert (told["level"], told["facts"]["status"]) == ("info", 200)
+        assert told["facts"]["request_id"] == answer.headers["X-Request-ID"]
 
 
 def test_a_kill_forgets_no_turn(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""A program in another language moves behind the proxy by changing its base URL: Node with axios, from a lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.acceptance.processes import PATIENCE, Process, World, world
+from tests.docs.pages import code_block, text_of
+
+HERE = Path(__file__).parent
+ROTATIONS = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of its own with axios from the lock, below no folder of ours."""
+    made = tmp_path_factory.mktemp("node")
+    for name in ("package.json", "package-lock.json", "many.mjs"):
+        shutil.copy(HERE / name, made)
+    block = code_block(text_of("docs/clients.md"), "js", after="<!-- node -->")
+    (made / "hotel.mjs").write_text(block, "utf-8")
+    done = subprocess.run(
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        cwd=made,
+        env=os.environ | {"HOME": str(made), "npm_config_cache": str(made / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+def behind_the_proxy(made: World, connection: str) -> dict[str, str]:
+    """Where the program calls, and with which credential, beside the service."""
+    assert made.admin.token
+    return {"CLOUDBEDS_URL": f"{made.base}/proxy/{connection}", "CLOUDBEDS_TOKEN": made.admin.token}
+
+
+def at_the_vendor(made: World, connection: str) -> dict[str, str]:
+    """The same without it: Cloudbeds itself, and an access token."""
+    token = made.run("access-token", connection).stdout.strip()
+    return {"CLOUDBEDS_URL": made.vendor.base, "CLOUDBEDS_TOKEN": token}
+
+
+def node(folder: Path, script: str, env: dict[str, str]) -> Process:
+    """A program that runs."""
+    return Process(script, env=env, cwd=folder, command=("node",))
+
+
+def test_the_program_of_the_page_runs_in_both_places(folder: Path, tmp_path: Path) -> None:
+    """As it is written in docs/clients.md: at the vendor, and behind the proxy with another base URL."""
+    with world(tmp_path, "--auto-approve") as made:
+        made.start()
+        connection = made.connect()
+        for place in (at_the_vendor, behind_the_proxy):
+            program = node(folder, "hotel.mjs", place(made, connection))
+            try:
+                assert program.popen.wait(PATIENCE) == 0, program.output
+                program.wait_for("^Ada$")
+            finally:
+                program.stop()
+
+
+def test_thirty_two_callers_see_no_401_across_three_rotations(folder: Path, tmp_path: Path) -> None:
+    """The token ends three times under their hands; each time one refresh mends it, and every answer is a 200."""
+    with world(tmp_path, "--auto-approve") as made:
+        made.start()
+        connection = made.connect()
+        program = node(folder, "many.mjs", behind_the_proxy(made, connection))
+        try:
+            answered = 0
+            for rotation in range(1, ROTATIONS + 1):
+                answered += 200
+                program.wait_for(f"^answered {answered}$")
+                made.vendor.control("expire")
+                answered = 100 + int(program.lines[-1].split()[1])
+                program.wait_for(f"^answered {answered}$")
+                assert made.vendor.counts() == {"issued": rotation}
+            program.wait_for(f"^answered {answered + 100}$")
+            assert program.popen.stdin
+            program.popen.stdin.close()
+            statuses = json.loads(program.wait_for("^statuses (.*)$")[1])
+            assert program.popen.wait(PATIENCE) == 0
+        finally:
+            program.stop()
+        assert list(statuses) == ["200"], statuses
+        assert statuses["200"] > ROTATIONS * 300
+        refused = [one for one in made.vendor.control("requests", "GET")["requests"] if one["status"] == 401]
+        assert refused, "the vendor did refuse the dead tokens; nobody but the proxy met that"
+
+
+def test_without_the_proxy_the_same_callers_see_401s(folder: Path, tmp_path: Path) -> None:
+    """The program is the same, and so is the vendor: the silence above is the proxy's doing."""
+    with world(tmp_path, "--auto-approve") as made:
+        made.start()
+        program = node(folder, "many.mjs", at_the_vendor(made, made.connect()))
+        try:
+            program.wait_for("^answered 100$")
+            made.vendor.control("expire")
+            program.wait_for(f"^answered {200 + int(program.lines[-1].split()[1])}$")
+            assert program.popen.stdin
+            program.popen.stdin.close()
+            assert set(json.loads(program.wait_for("^statuses (.*)$")[1])) == {"200", "401"}
+        finally:
+            program.stop()
+
+
+def test_the_lock_names_no_registry() -> None:
+    """What is installed is known by its hash, wherever this machine gets packages from."""
+    packages = json.loads((HERE / "package-lock.json").read_text("utf-8"))["packages"]
+    installed = {name: one for name, one in packages.items() if name}
+    assert "node_modules/axios" in installed
+    assert all("integrity" in one and "resolved" not in one for one in installed.values())
