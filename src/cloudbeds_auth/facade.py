@@ -220,6 +220,10 @@ class TokenVault:
         """The token in this process's memory, if it is fresh: no waiting, from any thread."""
         return self._engine.access.cached(connection_id, min_valid)
 
+    def newest(self, connection_id: str, token: AccessToken) -> AccessToken:
+        """A token that came while a request with `token` waited for its turn; else `token`. From any thread."""
+        return self.cached(connection_id, 0.0) or token
+
     def auth(self, connection_id: str) -> CloudbedsAuth:
         """`auth=` for `httpx2.AsyncClient`, and for `httpx2.Client` in another thread than this vault's.
 
@@ -245,6 +249,7 @@ class TokenVault:
             self.heed,
             heed_pause=heed_pause,
             heed_pause_blocking=blocking(self._loop, heed_pause),
+            newest=partial(self.newest, connection_id),
         )
         if self.settings.limit is None:
             return lender

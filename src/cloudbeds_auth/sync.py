@@ -219,6 +219,7 @@ class TokenVault:
             lambda *call: self._now().vault.note_call(*call),
             lambda token: self._now().vault.carrying(token),
             lambda *refused: self._now().vault.heed(*refused),
+            newest=lambda token: self._now().vault.newest(connection_id, token),
             heed_pause=heed_pause,
             heed_pause_blocking=lambda pause: self._wait(lambda vault: vault.heed_pause(connection_id, pause)),
         )

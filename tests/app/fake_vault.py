@@ -166,6 +166,7 @@ class FakeVault:
         self.rejections = 0
         self.turns = 0
         self.no_turn: Error | None = None
+        self.renewed_while_waiting = False
         self.pauses: list[tuple[str, float]] = []
         self.streams: list[int] = []
         self.streams_ended = 0
@@ -193,6 +194,9 @@ class FakeVault:
         named = rejected.generation if isinstance(rejected, AccessToken) else rejected
         if named == self.generation and not self.proven:
             await asyncio.shield(asyncio.ensure_future(self._refresh()))
+        return self._token()
+
+    def _token(self) -> AccessToken:
         return AccessToken(
             Secret(f"token-{self.generation}"), EPOCH + timedelta(hours=8), self.generation, lifetime=28800.0
         )
@@ -207,6 +211,11 @@ class FakeVault:
         self.turns += 1
         if self.no_turn is not None:
             raise self.no_turn
+        if self.renewed_while_waiting:
+            await self._refresh()
+
+    def newest(self, connection_id: str, token: AccessToken, /) -> AccessToken:
+        return self._token() if self.renewed_while_waiting else token
 
     async def heed_pause(self, connection_id: str, pause: float, /) -> None:
         self.pauses.append((connection_id, pause))

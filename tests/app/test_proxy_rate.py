@@ -21,6 +21,15 @@ async def test_each_request_has_a_turn(service: Running[FakeVault], vendor: Vend
     assert service.vault.turns == len(vendor.seen) == 3
 
 
+async def test_a_token_that_is_renewed_while_a_request_waits(service: Running[FakeVault], vendor: Vendor) -> None:
+    """It goes with the new one: no 401 of a token that died meanwhile costs another turn."""
+    vendor.good, service.vault.renewed_while_waiting = {"token-2"}, True
+    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer:
+        assert answer.status == 200
+    assert [one.header("authorization") for one in vendor.seen] == ["Bearer token-2"]
+    assert service.vault.calls == [(2, "POST", "/x", 200)]
+
+
 async def test_userinfo_has_a_turn(service: Running[FakeVault], vendor: Vendor) -> None:
     """The call that the service makes for a caller is one like every other."""
     async with service.http.get(f"{service.url}/api/v1/connections/con_1/userinfo", headers=AS_ADMIN) as answer:

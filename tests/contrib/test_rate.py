@@ -69,6 +69,22 @@ def test_a_call_that_is_sent_again_has_another_turn(
     assert len(turns) == len(hotel.calls()) - before == 2
 
 
+def test_a_token_that_is_renewed_while_a_call_waits(
+    hotel: Hotel, ask: Callable[[Hotel, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call goes with the new one: no 401 of the token that died meanwhile costs another turn."""
+    ask(hotel, hotel.url("echo"))
+    before, spend = len(hotel.calls()), CallBudget.spend
+
+    async def slow(self: CallBudget, connection_id: str) -> None:
+        await spend(self, connection_id)
+        await self._access.refresh_now(connection_id)
+
+    monkeypatch.setattr(CallBudget, "spend", slow)
+    ask(hotel, hotel.url("echo"))
+    assert hotel.statuses()[before:] == [200]
+
+
 @pytest.mark.parametrize("client", FOLLOWING)
 def test_a_redirect_that_is_followed_has_another_turn(hotel: Hotel, client: str, turns: list[str]) -> None:
     """Clients follow it behind our back, within the vendor's origin."""

@@ -79,6 +79,16 @@ def test_proven_good(after: int) -> None:
         flow.send(current)
 
 
+def test_sent_with_a_newer_token_than_was_named() -> None:
+    """It came while the request waited: what is refused then is the one that was sent, and it may prove good."""
+    flow = heal()
+    next(flow)
+    assert flow.send(ONE) == Send(ONE)
+    assert flow.send(Answered(401, TWO)) == Fetch(TWO)
+    with pytest.raises(StopIteration):
+        flow.send(TWO)
+
+
 def test_a_failing_fetch_ends_it() -> None:
     """An error of the vault leaves through the driver; the flow is over."""
     flow = heal()

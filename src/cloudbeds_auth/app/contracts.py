@@ -98,6 +98,10 @@ class Vault(Protocol):
         """A call was answered 429: nobody of this client id has a turn for `pause` seconds."""
         ...
 
+    def newest(self, connection_id: str, token: AccessToken, /) -> AccessToken:
+        """A token that came while a request with `token` waited for its turn; else `token`."""
+        ...
+
     def note_call(self, token: AccessToken, method: str, path: str, status: int, /) -> None:
         """One sending of this token, for the history; `status` 0: no answer came."""
         ...

@@ -109,9 +109,10 @@ class Relay:
                     answer.close()
                     answer = None
                 sends += 1
-                token = step.token
+                await self._vault.turn(connection_id)
+                token = self._vault.newest(connection_id, step.token)
                 answer = await self._send(connection_id, token, call)
-                step = flow.send(Answered(answer.status))
+                step = flow.send(Answered(answer.status, token))
         except StopIteration:
             assert answer is not None  # noqa: S101 - the generator ends after an answer only
             assert token is not None  # noqa: S101
@@ -140,7 +141,6 @@ class Relay:
     async def _send(self, connection_id: str, token: AccessToken, call: Call) -> UpstreamAnswer:
         headers = [*call.headers, ("authorization", f"{token.token_type} {token.reveal()}")]
         status = 0
-        await self._vault.turn(connection_id)
         try:
             content = b"" if call.body is None else call.body.content()
             with nullcontext() if call.replayable else self._vault.carrying(token):

@@ -39,13 +39,13 @@ def missing(module: str, extra: str) -> str:
     return f"{module} needs what the library alone does not: pip install 'cloudbeds-auth[{extra}]'"
 
 
-def healed(fetch: Callable[[AccessToken | None], AccessToken], send: Callable[[AccessToken], int]) -> None:
-    """Drive `core.heal` for a blocking client; `send` answers with the HTTP status. At most three sends."""
+def healed(fetch: Callable[[AccessToken | None], AccessToken], send: Callable[[AccessToken], Answered]) -> None:
+    """Drive `core.heal` for a blocking client. At most three sends."""
     flow = heal()
     step = next(flow)
     with suppress(StopIteration):
         while True:
-            step = flow.send(fetch(step.rejected) if isinstance(step, Fetch) else Answered(send(step.token)))
+            step = flow.send(fetch(step.rejected) if isinstance(step, Fetch) else send(step.token))
 
 
 def look_at(status: int, headers: Mapping[str, str], body: bytes) -> Refusal | None:

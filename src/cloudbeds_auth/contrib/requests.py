@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cloudbeds_auth.contrib.lending import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
+from cloudbeds_auth.core.heal import Answered
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.parsing import is_json
 from cloudbeds_auth.errors import BodyNotReplayable
@@ -53,10 +54,11 @@ class RequestsAuth(AuthBase):
         must_be_ours(r.url or "", self._base_url)
         sent = _Sent(self._base_url, self._lender, self._lender.fetch_blocking(None))
         _keep(r, self._replay_limit)
+        self._lender.turn_blocking()
+        sent.token = self._lender.newest(sent.token)
         if not _in_memory(r) and not _rewindable(r):
             r.body = _Once(r.body, self._lender.carrying(sent.token))
         _show(r, sent.token)
-        self._lender.turn_blocking()
         r.register_hook("response", sent.answered)
         return r
 
@@ -79,12 +81,12 @@ class _Sent:
         def fetch(rejected: AccessToken | None) -> AccessToken:
             return self.token if rejected is None else self._lender.fetch_blocking(rejected)
 
-        def send(token: AccessToken) -> int:
+        def send(token: AccessToken) -> Answered:
             nonlocal last, first
             if not first:
                 last = self._again(last, token, sending)
             first = False
-            return self._noted(last)
+            return Answered(self._noted(last), self.token)
 
         try:
             healed(fetch, send)
@@ -110,9 +112,9 @@ class _Sent:
         _rewind(request)
         refused.content  # noqa: B018 - read to its end, so that the connection can be used again
         refused.close()
-        self.token = token
-        _show(request, token)
         self._lender.turn_blocking()
+        self.token = self._lender.newest(token)
+        _show(request, self.token)
         answer: Response = refused.connection.send(request, **sending)
         answer.history = [*refused.history, refused]
         return answer

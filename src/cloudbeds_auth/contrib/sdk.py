@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cloudbeds_auth.contrib.lending import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
+from cloudbeds_auth.core.heal import Answered
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.parsing import Unreadable, one_line, read_object, says_false
 from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest
@@ -106,17 +107,18 @@ class _Lent:
         call = super().call_api  # type: ignore[misc]
         answer: Any = None
 
-        def send(token: AccessToken) -> int:
+        def send(token: AccessToken) -> Answered:
             nonlocal answer
             if answer is not None:
                 answer.read()  # to its end, so that the connection can be used again
             self._lender.turn_blocking()
+            token = self._lender.newest(token)
             headers = {**plain, "Authorization": f"Bearer {token.reveal()}"}  # a new one each: the package changes it
             answer = call(method, url, headers, body, post_params, _request_timeout)
             answer.lent = _Sent(token, method, path)  # what `response_deserialize` is given has no other trace of it
             self._lender.note(token, method, path, answer.status)
             self._lender.hear_blocking(answer.status, answer.headers)
-            return int(answer.status)
+            return Answered(int(answer.status), token)
 
         try:
             healed(self._lender.fetch_blocking, send)

@@ -32,16 +32,17 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send the request with this token; send back whether the answer was a 401."""
+    """Send the request with this token, or a newer one; send back what was answered."""
 
     token: AccessToken
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The HTTP status of the answer."""
+    """The HTTP status of the answer. `token`: the newer one that it was sent with, if one came before the sending."""
 
     status: int
+    token: AccessToken | None = None
 
 
 def heal() -> Generator[Fetch | Send, AccessToken | Answered, None]:
@@ -52,6 +53,7 @@ def heal() -> Generator[Fetch | Send, AccessToken | Answered, None]:
         answer = yield Send(token)
         if not isinstance(answer, Answered) or answer.status != 401:
             return
+        token = answer.token or token
         renewed = yield Fetch(token)
         assert isinstance(renewed, AccessToken)  # noqa: S101
         if renewed.is_same(token):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.errors import BodyNotReplayable, ForeignOrigin
 from cloudbeds_auth.wire import turns
+from cloudbeds_auth.wire.seen import Seen, SeenLater
 
 SENT = "cloudbeds_auth.sent"  # marks a request that was answered once
 LEAVING = "send_request_headers.started"
@@ -29,7 +30,7 @@ class Lender:
     """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
 
     `carrying` is entered while a body that cannot be sent again is under way. `heed` is told what an answer refused.
-    `turn` comes before every request, and `heed_pause` after every 429: the rate limit; both also blocking.
+    `turn` comes before every request, then `newest` may name a newer token; `heed_pause` comes after every 429.
     """
 
     fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
@@ -39,6 +40,7 @@ class Lender:
     heed: Callable[[AccessToken, Refusal, str, str], None] = lambda *refused: None
     turn: Callable[[], Coroutine[Any, Any, None]] = turns.at_once
     turn_blocking: Callable[[], None] = lambda: None
+    newest: Callable[[AccessToken], AccessToken] = lambda token: token
     heed_pause: Callable[[float], Coroutine[Any, Any, None]] = turns.nobody_hears
     heed_pause_blocking: Callable[[float], None] = lambda pause: None
 
@@ -80,12 +82,13 @@ class CloudbedsAuth(httpx2.Auth):
                 if isinstance(step, Fetch):
                     step = flow.send(await self._lender.fetch(step.rejected))
                 else:
-                    self._prepare(request, step)
+                    _must_be_sendable(request)
                     await self._lender.turn()
-                    with self._carrying(request, step):
+                    token = self._show(request, step)
+                    with self._carrying(request, token):
                         response = yield request
                     await self._lender.hear(response.status_code, response.headers)
-                    step = flow.send(self._answered(request, step, response))
+                    step = flow.send(self._answered(request, token, response))
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         """For `httpx2.Client`."""
@@ -99,12 +102,13 @@ class CloudbedsAuth(httpx2.Auth):
                 if isinstance(step, Fetch):
                     step = flow.send(self._lender.fetch_blocking(step.rejected))
                 else:
-                    self._prepare(request, step)
+                    _must_be_sendable(request)
                     self._lender.turn_blocking()
-                    with self._carrying(request, step):
+                    token = self._show(request, step)
+                    with self._carrying(request, token):
                         response = yield request
                     self._lender.hear_blocking(response.status_code, response.headers)
-                    step = flow.send(self._answered(request, step, response))
+                    step = flow.send(self._answered(request, token, response))
 
     def _must_be_ours(self, request: httpx2.Request) -> None:
         _must_be(self._origin, request.url)
@@ -127,21 +131,21 @@ class CloudbedsAuth(httpx2.Auth):
         length = request.headers.get("content-length", "")
         return not _in_memory(request) and length.isdigit() and int(length) <= self._replay_limit
 
-    def _prepare(self, request: httpx2.Request, step: Send) -> None:
-        if SENT in request.extensions and not _in_memory(request):
-            raise BodyNotReplayable
-        request.headers["Authorization"] = f"Bearer {step.token.reveal()}"
+    def _show(self, request: httpx2.Request, step: Send) -> AccessToken:
+        token = self._lender.newest(step.token)
+        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+        return token
 
-    def _carrying(self, request: httpx2.Request, step: Send) -> AbstractContextManager[None]:
-        return nullcontext() if _in_memory(request) else self._lender.carrying(step.token)
+    def _carrying(self, request: httpx2.Request, token: AccessToken) -> AbstractContextManager[None]:
+        return nullcontext() if _in_memory(request) else self._lender.carrying(token)
 
-    def _answered(self, request: httpx2.Request, step: Send, response: httpx2.Response) -> Answered:
+    def _answered(self, request: httpx2.Request, token: AccessToken, response: httpx2.Response) -> Answered:
         request.extensions = {**request.extensions, SENT: True}
         for hop in (*response.history, response):  # a transport that tells `_Watch` nothing
             self._must_be_ours(hop.request)
-        self._lender.note(step.token, request.method, request.url.path, response.status_code)
-        self._look_at(step.token, request, response)
-        return Answered(response.status_code)
+        self._lender.note(token, request.method, request.url.path, response.status_code)
+        self._look_at(token, request, response)
+        return Answered(response.status_code, token)
 
     def _look_at(self, token: AccessToken, request: httpx2.Request, response: httpx2.Response) -> None:
         """While the body is read by whoever reads it, if it may be a refusal; a body that is in memory, now."""
@@ -155,57 +159,12 @@ class CloudbedsAuth(httpx2.Auth):
         if glance.looking:
             told = partial(self._told, glance, token, request.method, request.url.path)
             awaited = isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = (_SeenLater if awaited else _Seen)(response.stream, glance, told)
+            response.stream = (SeenLater if awaited else Seen)(response.stream, glance, told)
 
     def _told(self, glance: Glance, token: AccessToken, method: str, path: str) -> None:
         refusal = glance.refusal()
         if refusal is not None:
             self._lender.heed(token, refusal, method, path)
-
-
-@dataclass(slots=True)
-class _OnItsWay:
-    """An answer's bytes as they come, seen on their way; `told` once the last one has passed."""
-
-    stream: Any
-    glance: Glance
-    told: Callable[[], None]
-
-    @property
-    def elapsed(self) -> Any:
-        """What httpx2 asks its own stream for."""
-        return self.stream.elapsed
-
-
-class _Seen(_OnItsWay, httpx2.SyncByteStream):
-    """For `httpx2.Client`."""
-
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self.stream:
-            self.glance.see(part)
-            yield part
-        self.told()
-
-    def close(self) -> None:
-        self.stream.close()
-
-
-class _SeenLater(_OnItsWay, httpx2.AsyncByteStream):
-    """For `httpx2.AsyncClient`."""
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        parts = self.stream.__aiter__()
-        try:
-            async for part in parts:
-                self.glance.see(part)
-                yield part
-        finally:
-            if isinstance(parts, AsyncGenerator):
-                await parts.aclose()
-        self.told()
-
-    async def aclose(self) -> None:
-        await self.stream.aclose()
 
 
 class _Watch:
@@ -266,6 +225,11 @@ class _Watch:
 def _must_be(origin: str, url: httpx2.URL) -> None:
     if _origin(url) != origin:
         raise ForeignOrigin(f"the credential is for {origin} and was asked for {_origin(url)}")
+
+
+def _must_be_sendable(request: httpx2.Request) -> None:
+    if SENT in request.extensions and not _in_memory(request):
+        raise BodyNotReplayable
 
 
 def _in_memory(request: httpx2.Request) -> bool:
