@@ -56,6 +56,14 @@ def test_tokens_and_proofs_alone_go_one_after_the_other() -> None:
     assert served(lines(ours=3)) == ["ours0", "ours1", "ours2"]
 
 
+def test_who_leaves_has_no_place() -> None:
+    """Only that one; leaving twice, or a line that there is not, is nothing."""
+    queue = lines(a=3, b=1)
+    for name, one in (("a", "a1"), ("a", "a1"), ("b", "b0"), ("b", "b0"), ("c", "c0")):
+        queue.leave(name, one)
+    assert served(queue) == ["a0", "a2"]
+
+
 def test_who_is_sent_away_has_no_place() -> None:
     """An empty line is none."""
     queue = lines(a=3, b=1)

@@ -155,6 +155,15 @@ async def test_a_process_that_stops_cancels_who_waits(stage: Stage) -> None:
     assert sum(task.cancelled() for task in waiting) == 20 - len(traffic.went)
 
 
+async def test_a_process_that_only_heard_a_429_stops(stage: Stage) -> None:
+    """Nobody ever waited in it."""
+    process = await under_ten(stage)
+    await Budget(process.world).heed(APP, 2.0)
+    (turns,) = process.world.turns.values()
+    await turns.stop()
+    assert turns._serving is None
+
+
 async def test_an_error_of_ours_reaches_whoever_waits(stage: Stage) -> None:
     """Nobody hangs because the store does what it never should; and the next caller is served."""
     process, traffic = await under_ten(stage), Traffic(stage)

@@ -37,6 +37,14 @@ class Lines(Generic[T]):
         """Stand at the end of this line."""
         self._lines.setdefault(name, deque()).append(one)
 
+    def leave(self, name: str, one: T) -> None:
+        """Wait no longer in this line; who does not stand there, may."""
+        line = self._lines.get(name, deque())
+        if one in line:
+            line.remove(one)
+            if not line:
+                del self._lines[name]
+
     def send_away(self, gone: Callable[[T], bool]) -> None:
         """Let nobody wait who is `gone`."""
         for name, line in list(self._lines.items()):

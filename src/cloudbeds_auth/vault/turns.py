@@ -37,10 +37,9 @@ class Waiter:
         return max(0.0, self.until - now)
 
     def tell(self, why_not: Error | None) -> None:
-        """Once; who gave up meanwhile is not told."""
-        if not self.told.done():
-            self.told.set_result(why_not)
-            self.going = why_not is None
+        """Once."""
+        self.told.set_result(why_not)
+        self.going = why_not is None
 
 
 class Turns:
@@ -72,7 +71,7 @@ class Turns:
         try:
             why_not = await waiter.told
         except asyncio.CancelledError:
-            self._lines.send_away(_told)
+            self._lines.leave(line, waiter)
             if waiter.going:
                 self._give()  # its place came in the moment in which it gave up
             raise
@@ -112,31 +111,34 @@ class Turns:
 
     async def _serve(self) -> None:
         try:
-            while self._lines:
-                await self._serve_one()
+            while waiting := self._waiting():
+                await self._serve_one(waiting)
         except Exception as error:  # noqa: BLE001 - handed over to whoever waits
-            for waiter in self._lines:
+            for waiter in self._waiting():
                 waiter.told.set_exception(error)
         finally:
-            for waiter in self._lines:
+            for waiter in self._waiting():
                 waiter.told.cancel()
-            self._lines.send_away(_told)
 
-    async def _serve_one(self) -> None:
+    def _waiting(self) -> Lines[Waiter]:
+        """The lines, without those who were told or gave up."""
+        self._lines.send_away(_told)
+        return self._lines
+
+    async def _serve_one(self, waiting: Lines[Waiter]) -> None:
         """Ask for the next place, wait until it comes, and give it to whoever is next then."""
         asked = self._clock.steady()
         if self._paused > asked:
             self._refuse(asked, self._paused - asked)
             await self._until_it_comes(self._paused - asked)
             return
-        longest = max(waiter.patience(asked) for waiter in self._lines)
+        longest = max(waiter.patience(asked) for waiter in waiting)
         try:
             turn = await self._store.reserve_turn(self._client_id, self._rate, longest)
         except (StoreUnavailable, StoreReadOnly) as error:
             self._away = self._clock.steady() if self._away is None else self._away
-            for waiter in self._lines:
+            for waiter in self._waiting():
                 waiter.tell(StoreUnavailable(error.detail, retry_after=error.retry_after))
-            self._lines.send_away(_told)
             return
         self._away = None
         self._refuse(asked, turn.wait)
@@ -145,19 +147,18 @@ class Turns:
             self._give()
 
     async def _until_it_comes(self, wait: float) -> None:
-        if self._lines and wait > 0:
+        if self._waiting() and wait > 0:
             self._coming = self._clock.steady() + wait
             await self._clock.sleep(wait)
 
     def _refuse(self, asked: float, wait: float) -> None:
         """Tell those who would wait longer than they may."""
-        for waiter in self._lines:
+        for waiter in self._waiting():
             if waiter.patience(asked) < wait:
                 waiter.tell(RateLimited(retry_after=wait))
-        self._lines.send_away(_told)
 
     def _give(self) -> None:
-        waiter = self._lines.serve()
+        waiter = self._waiting().serve()
         if waiter is not None:
             waiter.tell(None)
 
