@@ -49,7 +49,7 @@ class Budget:
         """As `spend`, for a request of this hotel's caller. While the store cannot be asked, this process goes on by
         itself, slowly: the tokens in its memory are good (F62). Raises RateLimited.
         """
-        limit = self._world.limit
+        limit = self._world.limit_of(app)
         try:
             await self.spend(app, CALL, connection_id)
         except (StoreUnavailable, StoreReadOnly):
@@ -60,7 +60,7 @@ class Budget:
 
     async def heed(self, app: App, pause: float | None) -> None:
         """After an answer of the vendor: a 429 gives nobody of this client id a turn for `pause` seconds."""
-        world, limit = self._world, self._world.limit
+        world, limit = self._world, self._world.limit_of(app)
         if pause is None:
             return
         world.observer.happened("vendor_rate_limited", app=app.id, pause=pause)
@@ -75,9 +75,9 @@ class Budget:
         await self.heed(app, verdict.pause if isinstance(verdict, Inconclusive) else None)
 
     def _turns(self, app: App) -> Turns:
-        world = self._world
-        assert world.limit is not None  # noqa: S101 - without one nobody waits
+        world, limit = self._world, self._world.limit_of(app)
+        assert limit is not None  # noqa: S101 - without one nobody waits
         turns = world.turns.get(app.client_id)
         if turns is None:
-            turns = world.turns[app.client_id] = Turns(world.store, world.clock, app.client_id, world.limit.rate)
+            turns = world.turns[app.client_id] = Turns(world.store, world.clock, app.client_id, limit.rate)
         return turns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.vault.access import Access
 from cloudbeds_auth.vault.budget import Budget
@@ -21,14 +22,15 @@ class CallBudget:
 
         Raises RateLimited with the seconds to wait, the connection named.
         """
-        if self._world.limit is None:
-            return
         try:
-            await self._budget.spend_on_call(self._world.app(self._access.app_of(connection_id)), connection_id)
+            await self._budget.spend_on_call(await self._app(connection_id), connection_id)
         except RateLimited as error:
             error.connection_id = connection_id
             raise
 
     async def heed(self, connection_id: str, pause: float) -> None:
         """A call was answered 429: nobody of this client id has a turn for `pause` seconds, in any process."""
-        await self._budget.heed(self._world.app(self._access.app_of(connection_id)), pause)
+        await self._budget.heed(await self._app(connection_id), pause)
+
+    async def _app(self, connection_id: str) -> App:
+        return await self._world.app(self._access.app_of(connection_id))

@@ -59,7 +59,7 @@ class Candidates:
         if not await self._has_turn(candidate):
             return Inconclusive("the rate limit leaves no room")
         verdict = await self._world.vendor.userinfo(candidate.access)
-        await self._budget.heed_verdict(self._world.app(candidate.app), verdict)
+        await self._budget.heed_verdict(await self._world.app_of(candidate), verdict)
         return verdict
 
     async def _has_turn(self, candidate: Grant) -> bool:
@@ -100,7 +100,7 @@ class Candidates:
 
     async def _listed(self, candidate: Grant) -> tuple[str, ...] | None:
         """What `getHotels` lists; None where the rate limit, ours or the vendor's, leaves no room to ask."""
-        app = self._world.app(candidate.app)
+        app = await self._world.app_of(candidate)
         try:
             return await self._world.vendor.properties(candidate.access, lambda: self._budget.spend(app, BEHIND))
         except RateLimited:

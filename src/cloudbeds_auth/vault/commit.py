@@ -90,7 +90,7 @@ class Committer:
             return
         verdict = await world.vendor.userinfo(stored.access)
         world.observer.happened("proof", verdict=type(verdict).__name__)
-        await self._budget.heed_verdict(world.app(stored.app), verdict)
+        await self._budget.heed_verdict(chosen.app, verdict)
         if isinstance(verdict, Proof):
             await self.confirm(stored)
 

@@ -164,7 +164,7 @@ class Refresher:
         asked = self._world.clock.steady()
         verdict = await self._world.vendor.userinfo(row.access)
         self._world.observer.happened("proof", verdict=type(verdict).__name__)
-        await self._budget.heed_verdict(self._world.app(row.app), verdict)
+        await self._budget.heed_verdict(at.chosen.app, verdict)
         match verdict:
             case Proof():
                 await self._committer.confirm(row)
@@ -249,7 +249,7 @@ class Refresher:
             case _:
                 hold = max(self._hold(row), answer.retry_after or 0.0)
                 await store.settle(fence, Attempt.LOST, hold=hold, detail=answer.reason)
-                await self._budget.heed(self._world.app(row.app), answer.pause)
+                await self._budget.heed(at.chosen.app, answer.pause)
                 error = RefreshInDoubt(
                     f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})",
                     connection_id=row.connection_id,
