@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from base64 import b64encode
+from urllib.parse import urlencode
 
 import pytest
 from tests.acceptance.conftest import MakeWorld
@@ -51,6 +52,25 @@ def settings(request: pytest.FixtureRequest) -> dict[str, str]:
         "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": b64encode(secrets.token_bytes(32)).decode(),
         "CLOUDBEDS_AUTH_ADMIN_TOKEN": secrets.token_hex(32),
     }
+
+
+def test_a_hotel_presses_connect_app_for_a_client_of_its_own(make_world: MakeWorld) -> None:
+    """Begun at Cloudbeds, without a state of ours: exchanged with the client whose callback it is, then claimed."""
+    made = make_world("--auto-approve", CLOUDBEDS_AUTH_MARKETPLACE="park")
+    made.start()
+    at_cloudbeds(made, FIRST)
+    typed(made, FIRST, "add", "aurora", "--client-id", OWN)
+    query = {"client_id": OWN, "redirect_uri": f"{made.base}/callback/aurora", "response_type": "code"}
+    browser = Http(made.base)
+    back = browser.get(f"{made.vendor.base}/api/v1.3/oauth?{urlencode(query)}").headers["Location"]
+    assert browser.get(back).status == 303
+    (waits,) = made.admin.get("/api/v1/connections?state=parked").json["connections"]
+    assert waits["app"] == "aurora"
+    assert made.run("apps", "remove", "aurora", "--yes").returncode == 1, "it waits to be claimed"
+    claimed = made.admin.post(f"/api/v1/connections/{waits['id']}/claim", json_body={"reference": "tenant-7"}).json
+    assert (claimed["app"], claimed["state"], claimed["reference"]) == ("aurora", "fresh", "tenant-7")
+    at = journal(made)
+    assert refreshed_with(made, claimed["id"], at) == (200, [(OWN, "issued")])
 
 
 @pytest.mark.row("F35")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -134,9 +134,9 @@ class FakeApps:
     found: dict[str, str] = field(default_factory=dict)
     looks: int = 0
 
-    async def redirect_uris(self) -> Sequence[str]:
+    async def redirect_uris(self) -> Mapping[str, str]:
         self.looks += 1
-        return list(self.found.values())
+        return self.found
 
 
 class FakeVault:
@@ -288,7 +288,7 @@ class FakeVault:
         self.exchanges.append(code)
         if code in FAILURES:
             raise FAILURES[code]
-        self.hotels["con_parked"] = a_connection("con_parked", state=State.PARKED, property_ids=("3000",))
+        self.hotels["con_parked"] = a_connection("con_parked", app=app, state=State.PARKED, property_ids=("3000",))
         return self.hotels["con_parked"]
 
     async def claim(self, connection_id: str, /, reference: str | None = None) -> Connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from tests.app.fake_vault import FakeSettings, FakeVault
@@ -95,7 +95,7 @@ async def test_what_is_known_costs_no_look(service: Running[FakeVault]) -> None:
 async def test_a_store_that_is_away(service: Running[FakeVault], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it is a callback cannot be told: try again, and nothing is let in. What needs no look goes on."""
 
-    async def away() -> Sequence[str]:
+    async def away() -> Mapping[str, str]:
         raise StoreUnavailable
 
     monkeypatch.setattr(service.vault.apps, "redirect_uris", away)
@@ -103,6 +103,16 @@ async def test_a_store_that_is_away(service: Running[FakeVault], monkeypatch: py
         assert await status(again, "/hotel/back") == 503
         assert await status(again, "/healthz") == 200
         assert await status(again, "/api/v1/connections") == 401
+
+
+@pytest.mark.parametrize(("path", "app"), [("/hotel/back", "aurora"), ("/callback", "default")])
+async def test_an_app_that_a_hotel_found_in_the_marketplace(vault: FakeVault, path: str, app: str) -> None:
+    """Nobody here began it, so there is no state that names the app: the path that it came back to does."""
+    vault.settings.marketplace = "park"
+    vault.apps.found["aurora"] = AURORA
+    async with a_service(vault) as service:
+        assert (await Tab(service).open(f"{path}?code=c-1"))[:2] == (303, "/claim/con_parked")
+    assert vault.hotels["con_parked"].app == app
 
 
 @pytest.fixture

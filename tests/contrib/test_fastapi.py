@@ -148,6 +148,22 @@ async def test_a_further_app(run: Run, sim: Vendor, prefix: str) -> None:
         [connection] = (await vault.connections(app="aurora")).connections
         assert answer.headers["Location"] == f"{prefix}/connected?connection_id={connection.id}"
         assert code_of(await tab.get(f"{prefix}/connect?app=nobody")) == (400, "invalid_request")
+        assert (await tab.get(f"{prefix}/callback/nobody", params=back)).status_code == 404
+
+
+async def test_a_further_app_in_the_marketplace(run: Run, sim: Vendor) -> None:
+    """Nobody here began it: the path that the hotel comes back to says which client its code is for."""
+    async with run(marketplace="park") as theirs:
+        vault = theirs.cloudbeds.vault
+        app = await vault.apps.add("aurora", client_id="hotels-own", client_secret="first")
+        known = App("hotels-own", "first", "Aurora", frozenset({app.redirect_uri}), ALL_SCOPES, "property")
+        sim.simulator.model.add_app(known)
+        code = sim.simulator.model.authorize("hotels-own", app.redirect_uri, ["100001"], (), sim.simulator.clock.now())
+        await theirs.tab().get(urlsplit(app.redirect_uri).path, params={"code": code})
+        [waits] = (await vault.connections(state="parked")).connections
+        assert (waits.app, [one.client_id for one in sim.token_requests("authorization_code")]) == (
+            "aurora", ["hotels-own"]
+        )  # fmt: skip
 
 
 @pytest.mark.row("A04", "F82")

@@ -42,11 +42,11 @@ async def test_what_was_added_is_read(bench: Bench, clock: HandClock) -> None:
 
 async def test_a_list_by_name(bench: Bench) -> None:
     """Whatever the order in which they came."""
-    assert (await bench.store.apps(), await bench.store.redirect_uris()) == ([], [])
+    assert (await bench.store.apps(), await bench.store.redirect_uris()) == ([], {})
     await bench.store.add_app(BOREAL)
     await bench.store.add_app(AURORA)
     assert [app.id for app in await bench.store.apps()] == ["aurora", "boreal"]
-    assert await bench.store.redirect_uris() == [AURORA.redirect_uri, BOREAL.redirect_uri]
+    assert await bench.store.redirect_uris() == {"aurora": AURORA.redirect_uri, "boreal": BOREAL.redirect_uri}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,20 @@ async def test_an_app_with_living_connections_stays(bench: Bench) -> None:
         await bench.store.disconnect(connection.connection_id, actor="operator")
     assert await bench.store.remove_app("aurora") == 0
     assert await bench.store.app("aurora") is None
+
+
+async def test_an_app_with_something_parked_stays(bench: Bench) -> None:
+    """What waits to be claimed lives; claimed for another connection, it counts there and no more here."""
+    await bench.store.add_app(AURORA)
+    ours = await bench.connected(pair(1, property_ids=("1000",)), app="aurora")
+    waits = await bench.approved(pair(2, property_ids=("1000",)), app="aurora", parked=True)
+    assert await bench.store.remove_app("aurora") == 2
+    assert await bench.store.claim(waits.connection_id, None, "gra_claimed") == ours.connection_id
+    assert await bench.store.remove_app("aurora") == 1
+    other = await bench.approved(pair(3, property_ids=("1001",)), app="aurora", parked=True)
+    assert await bench.store.remove_app("aurora") == 2
+    assert await bench.store.discard_parked(other.id)
+    assert await bench.store.remove_app("aurora") == 1
 
 
 async def test_a_hotel_counts_once(bench: Bench) -> None:

@@ -117,7 +117,7 @@ async def _connection(store: Store, connection_id: str) -> list[object]:
 
 
 async def _apps(store: Store) -> list[object]:
-    return [*await store.apps(), *await store.redirect_uris()]
+    return [*await store.apps(), await store.redirect_uris()]
 
 
 async def _found(store: Store, apps: Sequence[str], properties: Sequence[str], links: Sequence[str]) -> list[object]:

@@ -242,7 +242,7 @@ async def test_what_is_not_said_follows_from_the_settings(stage: Stage) -> None:
     app = await added(stage)
     assert (app.level, app.scopes, app.redirect_uri) == ("property", ("read:hotel",), AURORA.redirect_uri)
     assert [one.id for one in await apps_of(stage.one).list()] == ["default", "aurora"]
-    assert await apps_of(stage.one).redirect_uris() == [AURORA.redirect_uri]
+    assert await apps_of(stage.one).redirect_uris() == {"aurora": AURORA.redirect_uri}
 
 
 @pytest.mark.parametrize(

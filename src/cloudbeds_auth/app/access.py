@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
 EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
@@ -15,6 +15,10 @@ PATTERN = re.compile(
 CREDENTIALLED = frozenset({"/metrics", "/openapi.json"})
 BELOW = ("/api/v1/", "/proxy/")
 _SECRETIVE = re.compile(r"\A/(connect|hooks)/.*", re.DOTALL)
+
+
+APP = "cloudbeds_app"
+"""In a request's state: the name of the app whose callback is asked for, where it is not the settings' own."""
 
 
 class Anyone:
@@ -32,27 +36,28 @@ class Further:
     """Where browsers come back for apps that the settings do not name.
 
     They are added while we run, so they are looked up whenever a host or a path is asked for that nobody knows, and
-    remembered nowhere (decision 0009). `callback` is the path at which the one handler of all callbacks is served;
-    `hosts`: whether the hosts of their redirect URIs may be asked for.
+    remembered nowhere (decision 0009). `home` is the path at which the one handler of all callbacks is served; `hosts`:
+    whether the hosts of their redirect URIs may be asked for.
     """
 
     def __init__(
-        self, redirect_uris: Callable[[], Awaitable[Sequence[str]]], public_url: str, *, callback: str, hosts: bool
+        self, redirect_uris: Callable[[], Awaitable[Mapping[str, str]]], public_url: str, *, home: str, hosts: bool
     ) -> None:
+        self.home = home
         self._redirect_uris = redirect_uris
         self._public_url = public_url
-        self._callback = callback
         self._hosts = hosts
 
     async def knows_host(self, name: str) -> bool:
         """Whether it is the host of one of their redirect URIs."""
-        return self._hosts and any(urlsplit(uri).hostname == name for uri in await self._redirect_uris())
+        return self._hosts and any(urlsplit(uri).hostname == name for uri in (await self._redirect_uris()).values())
 
-    async def callback(self, raw_path: str) -> str | None:
-        """The path that serves it, where `raw_path` is one of their callbacks."""
+    async def app_at(self, raw_path: str) -> str | None:
+        """The app whose callback it is; no two have the same."""
         if raw_path in CREDENTIALLED or raw_path.startswith(BELOW):
             return None
-        return self._callback if raw_path in callback_paths(await self._redirect_uris(), self._public_url) else None
+        known = (await self._redirect_uris()).items()
+        return next((name for name, uri in known if raw_path in callback_paths([uri], self._public_url)), None)
 
 
 def callback_paths(redirect_uris: Iterable[str], public_url: str) -> tuple[str, ...]:

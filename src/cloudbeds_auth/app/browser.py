@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from cloudbeds_auth.app.access import path_prefix
+from cloudbeds_auth.app.access import APP, path_prefix
 from cloudbeds_auth.app.arrivals import Arrivals
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.cookies import Cookies
@@ -167,7 +167,8 @@ class Browser:
         if "error" in asked or not code:
             raise AuthorizationDenied(_reason(asked))
         self._arrivals.admit(request.client.host if request.client else "")
-        return await self.parked(request, await self._vault.arrive(code=code))
+        app = getattr(request.state, APP, "default")  # there is no state of ours that names it: its path does
+        return await self.parked(request, await self._vault.arrive(code=code, app=app))
 
     def _answer(self, request: Request) -> dict[str, str]:
         """What the vendor answers through the browser (RFC 6749 section 4.1.2)."""

@@ -57,8 +57,8 @@ class Settings(Protocol):
 class Apps(Protocol):
     """Registrations beside the settings' own."""
 
-    async def redirect_uris(self) -> Sequence[str]:
-        """Where Cloudbeds sends browsers for them."""
+    async def redirect_uris(self) -> Mapping[str, str]:
+        """Where Cloudbeds sends browsers for each, by name."""
         ...
 
 

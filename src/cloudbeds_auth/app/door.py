@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloudbeds_auth.app.access import Anyone, Further, told
+from cloudbeds_auth.app.access import APP, Anyone, Further, told
 from cloudbeds_auth.app.headers import Ours
 from cloudbeds_auth.app.problems import (
     AddressTooLong,
@@ -117,8 +117,9 @@ class Door:
         path = scope["raw_path"].decode("latin-1")
         if self._anyone.may(path):
             return
-        if (callback := await self._further.callback(path)) is not None:
-            scope["path"] = callback  # one handler for all; it never looks at the path
+        if (app := await self._further.app_at(path)) is not None:
+            scope["path"] = self._further.home  # one handler for all; it never looks at the path
+            scope["state"][APP] = app
             return
         query_of(scope["query_string"])
         caller = await self._authenticate(credential(scope))

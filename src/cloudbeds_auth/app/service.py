@@ -60,9 +60,7 @@ def build(
         Proxy(vault, relay),
         hosts=settings.allowed_hosts,
         anyone=Anyone(callbacks),
-        further=Further(
-            vault.apps.redirect_uris, settings.public_url, callback=callbacks[0], hosts=settings.derived_hosts
-        ),
+        further=Further(vault.apps.redirect_uris, settings.public_url, home=callbacks[0], hosts=settings.derived_hosts),
         authenticate=authenticate or admin_only(vault.admin_token),
         observer=vault.observer,
         clock=vault.clock,

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import httpx2
 from fastapi import APIRouter, Depends, FastAPI, Path, Request
@@ -24,6 +25,7 @@ from starlette.responses import Response
 
 from cloudbeds_auth import compose
 from cloudbeds_auth.app import problems
+from cloudbeds_auth.app.access import APP
 from cloudbeds_auth.app.browser import CLAIM, CONNECT, CONNECTED
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.contrib.mounted import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
@@ -168,7 +170,7 @@ class Cloudbeds:
         add(f"{CONNECTED}/{{name}}", self._asset, methods=["GET"])
         add(f"{CLAIM}/{{connection_id}}", self._claim, methods=["GET"])
         add(self._callback, self._return, methods=["GET"], name=CALLBACK)
-        add(f"{self._callback}/{{app}}", self._return, methods=["GET"])
+        add(f"{self._callback}/{{segment}}", self._return_by_app, methods=["GET"])
         return router
 
     async def _connect(self, request: Request) -> Response:
@@ -188,6 +190,16 @@ class Cloudbeds:
 
     async def _return(self, request: Request) -> Response:
         return ours(request, await self._opened().browser.callback(request))
+
+    async def _return_by_app(self, request: Request, segment: str) -> Response:
+        """A further app's callback, one segment below the settings' own."""
+        known = await self.vault.apps.redirect_uris()
+        path = f"{self._callback}/{segment}"
+        app = next((name for name, uri in known.items() if urlsplit(uri).path.endswith(path)), None)
+        if app is None:
+            return ours(request, problems.response(problems.NotFound()))
+        setattr(request.state, APP, app)
+        return await self._return(request)
 
     # --- the vault's life
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -29,8 +29,8 @@ class AppStore(Protocol):
         """All of them, by name."""
         ...
 
-    async def redirect_uris(self) -> Sequence[str]:
-        """Where Cloudbeds may send browsers for them; no secret is opened for it."""
+    async def redirect_uris(self) -> Mapping[str, str]:
+        """Where Cloudbeds may send browsers for each, by name; no secret is opened for it."""
         ...
 
     async def add_app(self, app: App) -> Taken | None:

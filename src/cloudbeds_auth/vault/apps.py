@@ -5,7 +5,7 @@ They rest in the store, so every process that uses it knows them as soon as they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.secret import Secret
@@ -34,8 +34,8 @@ class Apps:
         """One of them; raises InvalidRequest when there is none of this name."""
         return await self._world.app(name)
 
-    async def redirect_uris(self) -> Sequence[str]:
-        """Where Cloudbeds sends browsers for the further ones."""
+    async def redirect_uris(self) -> Mapping[str, str]:
+        """Where Cloudbeds sends browsers for each of the further ones, by name."""
         return await self._world.store.redirect_uris()
 
     async def add(

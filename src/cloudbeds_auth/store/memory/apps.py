@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cloudbeds_auth.core.lifecycle import State
@@ -23,9 +23,9 @@ class Apps(Shelf):
         """See ports.apps."""
         return [app for _, app in sorted(self._tables.apps.items())]
 
-    async def redirect_uris(self) -> Sequence[str]:
+    async def redirect_uris(self) -> Mapping[str, str]:
         """See ports.apps."""
-        return [app.redirect_uri for app in await self.apps()]
+        return {app.id: app.redirect_uri for app in await self.apps()}
 
     async def add_app(self, app: App) -> Taken | None:
         """See ports.apps."""

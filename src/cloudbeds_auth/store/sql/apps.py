@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cloudbeds_auth.core.nouns import App, CredentialKind, moment
 from cloudbeds_auth.core.secret import Secret
@@ -39,10 +39,10 @@ def read_apps(now: Instant, sealer: Sealer) -> Transaction[Sequence[App]]:
     return [_app_of(row, sealer) for row in rows]
 
 
-def read_redirect_uris(now: Instant) -> Transaction[Sequence[str]]:
-    """Of all of them."""
+def read_redirect_uris(now: Instant) -> Transaction[Mapping[str, str]]:
+    """Of all of them, by name."""
     rows = yield from query("redirect_uris")
-    return [row["redirect_uri"] for row in rows]
+    return {row["name"]: row["redirect_uri"] for row in rows}
 
 
 def add_app(now: Instant, app: App, sealer: Sealer) -> Transaction[Taken | None]:

@@ -216,7 +216,7 @@ class SqlStore(Base):
         """See ports.apps."""
         return await self._read(lambda now: apps.read_apps(now, self._sealer))
 
-    async def redirect_uris(self) -> Sequence[str]:
+    async def redirect_uris(self) -> Mapping[str, str]:
         """See ports.apps."""
         return await self._read(apps.read_redirect_uris)
 

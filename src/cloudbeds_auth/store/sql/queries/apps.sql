@@ -7,7 +7,7 @@ SELECT * FROM apps WHERE name = :name
 SELECT * FROM apps ORDER BY name
 
 -- name: redirect_uris
-SELECT redirect_uri FROM apps ORDER BY name
+SELECT name, redirect_uri FROM apps ORDER BY name
 
 -- name: taken
 SELECT name, client_id, redirect_path FROM apps
