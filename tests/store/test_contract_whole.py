@@ -67,6 +67,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "drop_candidate": lambda store: store.drop_candidate(one.id, "of no use"),
         "disconnect": lambda store: store.disconnect(one.connection_id, actor="operator"),
         "reserve_turn": lambda store: store.reserve_turn("client", RATE, 1.0),
+        "pause_turns": lambda store: store.pause_turns("client", RATE, 1.0),
         "claim_due": lambda store: store.claim_due(4, 60.0),
         "add_app": lambda store: store.add_app(APP),
         "rotate_secret": lambda store: store.rotate_secret("aurora", Secret("second")),
