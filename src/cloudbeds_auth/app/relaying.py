@@ -17,10 +17,9 @@ from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.errors import BodyNotReplayable, OutcomeUnknown, UpstreamFailed
 from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.upstream import Lost, Unsent, Upstream, UpstreamAnswer
+from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent, Upstream, UpstreamAnswer
 
-# RFC 9110 section 9.2.2: sending one of these twice is like sending it once.
-IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+READING = frozenset({"GET", "HEAD"})  # safe methods (RFC 9110 section 9.2.1): sent or not, nothing changed
 VERDICT_FOR = 60.0  # seconds
 MOST_VERDICTS = 10_000
 
@@ -91,13 +90,15 @@ class Relay:
         """Send `call` for this connection, at most three times (ROTATION rule 9).
 
         Raises what the vault raises, BodyNotReplayable when the token was renewed and the body is gone,
-        UpstreamFailed and OutcomeUnknown. A non-idempotent call is repeated only after a 401.
+        UpstreamFailed and OutcomeUnknown. A write is repeated only after a 401.
         """
         flow = heal()
         step = next(flow)
         answer: UpstreamAnswer | None = None
         token: AccessToken | None = None
         sends = 0
+        # Where a kept connection turns out to be closed, what only reads goes once more, on another.
+        anew = call.method in READING and call.replayable
         try:
             while True:
                 if isinstance(step, Fetch):
@@ -111,7 +112,13 @@ class Relay:
                 sends += 1
                 await self._vault.turn(connection_id)
                 token = self._vault.newest(connection_id, step.token)
-                answer = await self._send(connection_id, token, call)
+                try:
+                    answer = await self._send(connection_id, token, call)
+                except Broken as error:
+                    if not anew:
+                        self._lost(connection_id, call, str(error), error)
+                    anew = False
+                    continue
                 step = flow.send(Answered(answer.status, token))
         except StopIteration:
             assert answer is not None  # noqa: S101 - the generator ends after an answer only
@@ -150,6 +157,8 @@ class Relay:
             raise UpstreamFailed(
                 f"no connection to Cloudbeds came about ({error}); nothing was sent", connection_id=connection_id
             ) from error
+        except Broken:
+            raise
         except Lost as error:
             self._lost(connection_id, call, str(error), error)
         finally:
@@ -176,7 +185,7 @@ class Relay:
         """Say what is known when something was sent and nothing usable came back."""
         if call.body is not None and call.body.failure is not None:
             raise call.body.failure from None  # the caller's own body broke off: the vendor got half a request
-        if call.method in IDEMPOTENT:
+        if call.method in READING:
             raise UpstreamFailed(f"Cloudbeds gave no usable answer ({why})", connection_id=connection_id) from cause
         raise OutcomeUnknown(
             f"the {call.method} was sent and no usable answer came ({why})", connection_id=connection_id

@@ -14,6 +14,10 @@ class Lost(Exception):
     """Something was sent and no usable answer came: the vendor may have acted."""
 
 
+class Broken(Lost):
+    """The connection broke before the head of an answer came: as a kept one does that the vendor has just closed."""
+
+
 class UpstreamAnswer(Protocol):
     """An answer whose head has arrived and whose body has not been read yet."""
 
@@ -44,7 +48,7 @@ class Upstream(Protocol):
     ) -> UpstreamAnswer:
         """Send one request for `target` (path and query, encoded already) to the vendor's host.
 
-        Raises Unsent or Lost. Cancelling it closes the connection.
+        Raises Unsent, Broken or Lost. Never sends twice. Cancelling it closes the connection.
         """
         ...
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import aiohttp
 import yarl
 
-from cloudbeds_auth.ports.upstream import Lost, Unsent
+from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent
 
 KEEP_ALIVE = 15.0  # seconds; shorter than the vendor's own, so that it rarely closes under a request of ours
 MOST_CONNECTIONS = 200
@@ -29,6 +29,20 @@ _UNSENT = (
 )
 # aiohttp adds these by itself when they are missing; the caller's request stays the caller's.
 _NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+class _Broke(Exception):
+    """Hides from aiohttp that the connection broke."""
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Left alone, aiohttp sends a PUT or a DELETE again whose answer was lost, and a GET without its turn."""
+    try:
+        return await send(request)
+    except _UNSENT:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _Broke from error
 
 
 class AiohttpAnswer:
@@ -88,9 +102,7 @@ class AiohttpUpstream:
     async def send(
         self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes | AsyncIterator[bytes]
     ) -> AiohttpAnswer:
-        """Send one request; raises Unsent or Lost. Only idempotent methods are ever tried twice, and only when the
-        pooled connection turned out to be closed (RFC 9112 section 9.3.1).
-        """
+        """Send one request, once; raises Unsent, Broken or Lost."""
         session = self._session or self._open()
         try:
             # How long a streamed body takes is its sender's doing, and the caller's own timeouts end it.
@@ -105,6 +117,8 @@ class AiohttpUpstream:
                 )
         except _UNSENT as error:
             raise Unsent(type(error).__name__) from error
+        except _Broke as broke:
+            raise Broken(type(broke.__cause__).__name__) from broke.__cause__
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Lost(type(error).__name__) from error
         return AiohttpAnswer(response)
@@ -124,6 +138,7 @@ class AiohttpUpstream:
                 keepalive_timeout=KEEP_ALIVE,
             ),
             timeout=self._timeout,
+            middlewares=(_once,),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
