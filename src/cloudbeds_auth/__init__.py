@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cloudbeds_auth.core.imports import Handover, Imported, Outcome
     from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link
     from cloudbeds_auth.core.secret import Secret
     from cloudbeds_auth.errors import (
@@ -55,6 +56,7 @@ _WHERE = {
     "cloudbeds_auth.facade": ("TokenVault",),
     "cloudbeds_auth.settings": ("Settings",),
     "cloudbeds_auth.core.secret": ("Secret",),
+    "cloudbeds_auth.core.imports": ("Handover", "Imported", "Outcome"),
     "cloudbeds_auth.core.nouns": ("AccessToken", "App", "Begun", "Connection", "Event", "Link"),
 }
 
@@ -76,10 +78,13 @@ __all__ = [
     "Event",
     "Forbidden",
     "ForeignOrigin",
+    "Handover",
+    "Imported",
     "InvalidRequest",
     "InvalidReturnTo",
     "Link",
     "NotRefreshable",
+    "Outcome",
     "OutcomeUnknown",
     "RateLimited",
     "ReauthorizationRequired",

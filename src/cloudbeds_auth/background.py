@@ -23,6 +23,7 @@ class Background:
         self._tasks.append(asyncio.create_task(self._write_calls(), name="write calls"))
         if self._upkeep:
             self._tasks.append(asyncio.create_task(self._keep_up(), name="upkeep"))
+            self._tasks.append(asyncio.create_task(self._forget(), name="retention"))
 
     async def stop(self) -> None:
         """End. What a tick has begun to send goes on, and `Engine.drain` waits for it and writes what is counted."""
@@ -47,6 +48,17 @@ class Background:
             except Exception as error:  # noqa: BLE001 - as above
                 self._failed(error)
                 seconds = upkeep.pause(LONGEST)
+            await clock.sleep(seconds)
+
+    async def _forget(self) -> None:
+        clock, retention = self._engine.world.clock, self._engine.retention
+        await clock.sleep(self._engine.upkeep.pause(LONGEST))
+        while True:
+            try:
+                seconds = await retention.tick()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
+                seconds = self._engine.upkeep.pause(LONGEST)
             await clock.sleep(seconds)
 
     def _failed(self, error: Exception) -> None:

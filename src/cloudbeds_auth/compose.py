@@ -37,9 +37,12 @@ from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.disconnect import Disconnecter
 from cloudbeds_auth.vault.health import Health
+from cloudbeds_auth.vault.importing import Importer
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.mend import Mender
 from cloudbeds_auth.vault.refresh import Refresher
+from cloudbeds_auth.vault.retention import Retention
+from cloudbeds_auth.vault.scopes import Scopes
 from cloudbeds_auth.vault.upkeep import Upkeep
 from cloudbeds_auth.vault.world import World
 from cloudbeds_auth.wire import policy
@@ -74,7 +77,10 @@ class Engine:
     disconnecter: Disconnecter
     look: Look
     mender: Mender
+    importer: Importer
+    scopes: Scopes
     upkeep: Upkeep
+    retention: Retention
     admin_token: Secret
     admin_token_file: Path | None
     token_endpoint: HttpTokenEndpoint
@@ -157,6 +163,7 @@ def _wire(
     candidates = Candidates(world, refresher)
     authorizer = Authorizer(world, circuits, candidates)
     look = Look(world, circuits)
+    mender = Mender(world, authorizer, look)
     access.attach(refresher, candidates)
     return Engine(
         settings=settings,
@@ -171,8 +178,11 @@ def _wire(
         health=Health(world, access, refresher),
         disconnecter=Disconnecter(world, access),
         look=look,
-        mender=Mender(world, authorizer, look),
+        mender=mender,
+        scopes=Scopes(world, look, mender),
+        importer=Importer(world, refresher, candidates, look, mender),
         upkeep=Upkeep(world, refresher, candidates),
+        retention=Retention(world, settings.retention_days),
         admin_token=admin_token,
         admin_token_file=admin_token_file,
         token_endpoint=token_endpoint,

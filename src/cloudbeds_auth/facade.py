@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.background import Background
 from cloudbeds_auth.compose import Engine, build, http_client
+from cloudbeds_auth.core.imports import Handover, Imported
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
 from cloudbeds_auth.core.secret import Secret
@@ -199,6 +200,15 @@ class TokenVault:
         """
         return await self._engine.authorizer.link_outcome(token)
 
+    async def import_hotel(self, hotel: Handover) -> Imported:
+        """Take a hotel over from another program: its token is stored, refreshed once, and seen to work.
+
+        The same token again goes on where it stands; one that was renewed is never sent again. The other program must
+        not refresh any more. Raises InvalidRequest, ClientRefused, StoreReadOnly and StoreUnavailable; whatever is this
+        hotel's own is the outcome.
+        """
+        return await self._engine.importer.bring_in(hotel)
+
     # --- using
 
     async def access_token(
@@ -320,11 +330,21 @@ class TokenVault:
         app: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        lacking_scopes: bool = False,
     ) -> Page:
-        """One page of connections, newest first; `.next` is the cursor of the next page."""
-        return await self._engine.look.connections(
+        """One page of connections, newest first; `.next` is the cursor of the next page.
+
+        `lacking_scopes`: only those in use whose approval lacks a scope that the app asks for now, each with its
+        connect link; then a page may hold fewer than there are, and have a next one.
+        """
+        listed = self._engine.scopes.lacking if lacking_scopes else self._engine.look.connections
+        return await listed(
             state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit
         )
+
+    async def missing_scopes(self, connection_id: str) -> tuple[str, ...]:
+        """What the app asks for now and this hotel did not grant; raises UnknownConnection."""
+        return await self._engine.scopes.missing(await self._engine.look.connection(connection_id))
 
     async def events(self, connection_id: str, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
         """The connection's history, newest first, before the event numbered `cursor`."""
@@ -348,6 +368,14 @@ class TokenVault:
     async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
         """Tell the vendor, then forget the tokens; `forget` insists where the vendor cannot be told."""
         await self._engine.disconnecter.disconnect(connection_id, forget=forget, actor="operator")
+        return await self.connection(connection_id)
+
+    async def forget(self, connection_id: str) -> Connection:
+        """Delete who approved, and what is left, of a hotel that is disconnected; the history keeps what happened.
+
+        Raises UnknownConnection, and InvalidRequest while it is connected.
+        """
+        await self._engine.retention.forget(connection_id, actor="operator")
         return await self.connection(connection_id)
 
     async def check(self) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloudbeds_auth import facade
+from cloudbeds_auth.core.imports import Handover, Imported
 from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.observer import Observer
@@ -255,17 +256,27 @@ class TokenVault:
         app: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        lacking_scopes: bool = False,
     ) -> Page:
-        """One page of connections, newest first."""
+        """One page of connections, newest first; with `lacking_scopes` those that have to approve again for a scope."""
         return self._wait(
             lambda vault: vault.connections(
-                state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit
+                state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit,
+                lacking_scopes=lacking_scopes,
             )
-        )
+        )  # fmt: skip
+
+    def missing_scopes(self, connection_id: str) -> tuple[str, ...]:
+        """What the app asks for now and this hotel did not grant."""
+        return self._wait(lambda vault: vault.missing_scopes(connection_id))
 
     def events(self, connection_id: str, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
         """The connection's history, newest first."""
         return self._wait(lambda vault: vault.events(connection_id, cursor, limit))
+
+    def import_hotel(self, hotel: Handover) -> Imported:
+        """Take a hotel over from another program, or go on with it."""
+        return self._wait(lambda vault: vault.import_hotel(hotel))
 
     def refresh(self, connection_id: str) -> Connection:
         """Refresh now, as an operator may."""
@@ -274,6 +285,10 @@ class TokenVault:
     def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
         """Tell the vendor, then forget the tokens."""
         return self._wait(lambda vault: vault.disconnect(connection_id, forget))
+
+    def forget(self, connection_id: str) -> Connection:
+        """Delete who approved, and what is left, of a hotel that is disconnected."""
+        return self._wait(lambda vault: vault.forget(connection_id))
 
     def check(self) -> None:
         """Whether the database can be written and the keys open it."""

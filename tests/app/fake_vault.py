@@ -310,15 +310,21 @@ class FakeVault:
         app: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        lacking_scopes: bool = False,
     ) -> Page:
         found = [
             one
             for one in self.hotels.values()
-            if (state is None or one.state.value == state)
+            if not (lacking_scopes and not await self.missing_scopes(one.id))
+            and (state is None or one.state.value == state)
             and (reference is None or one.reference == reference)
+            and (app is None or one.app == app)
             and (property_id is None or property_id in one.property_ids)
         ]
         return Page(tuple(found), "more" if cursor == "first" else None)
+
+    async def missing_scopes(self, connection_id: str, /) -> tuple[str, ...]:
+        return tuple({"read:hotel"} - {*self.hotels[connection_id].scopes})
 
     async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
         top = 250 if cursor is None else cursor - 1

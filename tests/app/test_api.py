@@ -64,7 +64,8 @@ async def test_list(service: Running[FakeVault]) -> None:
     service.vault.hotels["con_2"] = a_connection("con_2", property_ids=("2000",), reference="tenant-7")
     _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?cursor=first")
     assert ([one["id"] for one in body["connections"]], body["next"]) == (["con_1", "con_2"], "more")
-    for query in ("property=2000", "reference=tenant-7", "state=fresh&property=2000"):
+    service.vault.hotels["con_1"] = a_connection(app="other")
+    for query in ("property=2000", "reference=tenant-7", "state=fresh&property=2000", "app=default"):
         _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?{query}")
         assert [one["id"] for one in body["connections"]] == ["con_2"]
         assert body["next"] is None
@@ -78,6 +79,18 @@ async def test_list_for_a_bound_key(vault: FakeVault) -> None:
         for query, expected in (("", ["con_2"]), ("?property=1000", []), ("?state=fresh", ["con_2"])):
             async with service.http.get(service.url + CONNECTIONS + query, headers={"X-API-Key": "key"}) as answer:
                 assert [one["id"] for one in (await answer.json())["connections"]] == expected
+
+
+async def test_list_of_those_that_lack_a_scope(vault: FakeVault) -> None:
+    """Whoever asks: the whole list, or a key's own connections."""
+    vault.hotels["con_2"] = a_connection("con_2", property_ids=("2000",), scopes=())
+    keys = {"key": Caller("key", frozenset({Scope.READ}), frozenset({"con_1", "con_2"}))}
+    async with a_service(vault, keys) as service:
+        _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?lacking_scopes=true")
+        assert [one["id"] for one in body["connections"]] == ["con_2"]
+        url = f"{service.url}{CONNECTIONS}?lacking_scopes=true"
+        async with service.http.get(url, headers={"X-API-Key": "key"}) as answer:
+            assert [one["id"] for one in (await answer.json())["connections"]] == ["con_2"]
 
 
 async def test_access_token(service: Running[FakeVault]) -> None:

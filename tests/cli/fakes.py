@@ -135,6 +135,10 @@ class FakeVault:
         self._note("claim", connection_id, reference)
         return replace(ADA, reference=reference)
 
+    async def forget(self, connection_id: str, /) -> Connection:
+        self._note("forget", connection_id)
+        return replace(ADA, state=State.DISCONNECTED, authorizing_user=None)
+
     async def begin_authorization(self, **wish: Any) -> Begun:
         self._note("begin", wish)
         return Begun("https://cloudbeds.example/approve", "the-state", AT, self.settings.redirect_uri)
@@ -173,4 +177,5 @@ def put(monkeypatch: pytest.MonkeyPatch, vault: FakeVault) -> FakeVault:
         yield vault
 
     monkeypatch.setattr(vaults, "opened", opened)
+    monkeypatch.setattr(vaults, "nothing_rests", lambda: False)
     return vault

@@ -128,7 +128,7 @@ def test_list_is_aligned_text_in_a_pipe(vault: FakeVault) -> None:
 def test_list_json_and_filters(vault: FakeVault) -> None:
     """The contract's document, every filter passed on."""
     args = ["--state", "fresh", "--reference", "r", "--property", "1", "--app", "a", "--limit", "5", "--cursor", "c"]
-    document = json.loads(invoke("connections", "list", *args, "--json").out)
+    document = json.loads(invoke("connections", "list", *args, "--lacking-scopes", "--json").out)
     assert list(document["connections"][0]) == CONTRACT_FIELDS
     assert document["next"] is None
     assert vault.asked[0][1] == {
@@ -138,6 +138,7 @@ def test_list_json_and_filters(vault: FakeVault) -> None:
         "app": "a",
         "cursor": "c",
         "limit": 5,
+        "lacking_scopes": True,
     }
 
 
@@ -190,6 +191,23 @@ def test_disconnect_asks_or_needs_yes(vault: FakeVault) -> None:
     document = json.loads(invoke("connections", "disconnect", "con_ADA", "--yes", "--forget", "--json").out)
     assert document["state"] == State.DISCONNECTED.value
     assert vault.asked == [("disconnect", "con_ADA", True)]
+
+
+def test_those_that_lack_a_scope_are_listed_with_their_links(vault: FakeVault) -> None:
+    """Below the table, one line each."""
+    link = "http://localhost:7000/connect/one-time"
+    vault.pages = [Page((replace(ADA, connect_url=link, next_step="send the hotel its connect link"),), None)]
+    result = invoke("connections", "list", "--lacking-scopes")
+    assert f"con_ADA: send the hotel its connect link: {link}" in result.out
+
+
+def test_forget_asks_or_needs_yes(vault: FakeVault) -> None:
+    """Where nobody can be asked, --yes is needed; nobody's name is left."""
+    refused = invoke("connections", "forget", "con_ADA")
+    assert (refused.status, "--yes" in refused.err, vault.asked) == (2, True, [])
+    document = json.loads(invoke("connections", "forget", "con_ADA", "--yes", "--json").out)
+    assert document["authorizing_user"] is None
+    assert vault.asked == [("forget", "con_ADA")]
 
 
 def test_a_hostile_name_cannot_steer_the_terminal(vault: FakeVault) -> None:

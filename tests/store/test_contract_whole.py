@@ -14,6 +14,7 @@ from cloudbeds_auth.core.lifecycle import IllegalMove
 from cloudbeds_auth.core.nouns import App, Fence, Grant, StoredToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import StoreReadOnly
+from cloudbeds_auth.ports.importing import NewImport
 from cloudbeds_auth.ports.store import Attempt, Busy, Calls, Counted, Store, Written
 
 RATE = Rate(10.0, 2)
@@ -63,9 +64,14 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "begin_arrival": lambda store: store.begin_arrival(bench.state(parked=True), "code", most=9),
         "claim": lambda store: store.claim(one.connection_id, "tenant-9", "gra_9"),
         "discard_parked": lambda store: store.discard_parked(one.id),
+        "add_import": lambda store: store.add_import(
+            NewImport("hash", "default", None, "2000", pair(8, lifetime=0)), "con_8", "gra_8"
+        ),
         "promote": lambda store: store.promote(one.connection_id, one.id, None, ()),
         "drop_candidate": lambda store: store.drop_candidate(one.id, "of no use"),
         "disconnect": lambda store: store.disconnect(one.connection_id, actor="operator"),
+        "forget": lambda store: store.forget(one.connection_id, actor="operator"),
+        "sweep": lambda store: store.sweep(1.0, 9),
         "reserve_turn": lambda store: store.reserve_turn("client", RATE, 1.0),
         "pause_turns": lambda store: store.pause_turns("client", RATE, 1.0),
         "claim_due": lambda store: store.claim_due(4, 60.0),

@@ -228,6 +228,7 @@ WRONG = {
     "CLOUDBEDS_AUTH_LOG_FORMAT": ["xml"],
     "CLOUDBEDS_AUTH_LOG_LEVEL": ["LOUD"],
     "CLOUDBEDS_AUTH_RATE_LIMIT": ["-1", "0.5", "nan", "inf", "fast"],
+    "CLOUDBEDS_AUTH_RETENTION_DAYS": ["0", "-1", "1.5", "36501", "x"],
     "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": ["0", "-1", "nan", "inf", "601", "x"],
 }
 
@@ -369,7 +370,6 @@ def test_unknown_names_are_warnings() -> None:
     [
         ("CLOUDBEDS_CREDENTIAL", "oauth", "api-key"),
         ("CLOUDBEDS_CREDENTIAL_HEADER", "bearer", "x-api-key"),
-        ("CLOUDBEDS_AUTH_RETENTION_DAYS", "400", "30"),
         ("CLOUDBEDS_AUTH_WEBHOOK_URL", "", "https://x"),
         ("CLOUDBEDS_AUTH_WEBHOOK_SECRET", "", "x"),
     ],

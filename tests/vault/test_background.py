@@ -11,6 +11,7 @@ from tests.support.hotels import BusyVendor, hotels, limited, upkeep_of
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.background import Background
+from cloudbeds_auth.vault.retention import Retention
 from cloudbeds_auth.vault.upkeep import LONGEST
 
 STALE = 3240.0
@@ -18,7 +19,9 @@ STALE = 3240.0
 
 def background(process: Process, *, upkeep: bool) -> Background:
     """Over the parts of an engine that the loops use."""
-    engine: Any = SimpleNamespace(world=process.world, calls=process.calls, upkeep=upkeep_of(process))
+    engine: Any = SimpleNamespace(
+        world=process.world, calls=process.calls, upkeep=upkeep_of(process), retention=Retention(process.world, 400)
+    )
     return Background(engine, upkeep=upkeep)
 
 

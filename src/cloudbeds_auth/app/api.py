@@ -62,11 +62,20 @@ async def list_connections(
     property: Annotated[str | None, Query()] = None,  # noqa: A002 - the name in the public contract
     app: str | None = None,
     cursor: str | None = None,
+    lacking_scopes: bool = False,
 ) -> ConnectionsShape:
-    """Connections, newest first, filtered; never a token."""
+    """Connections, newest first, filtered; never a token.
+
+    `lacking_scopes`: only those whose approval lacks a scope that the app asks for now, each with its connect link.
+    """
     if permit.caller.connections is not None:
         mine = [await permit.vault.connection(one) for one in sorted(permit.caller.connections)]
-        found = [one for one in mine if _matches(one, state, reference, property, app)]
+        found = [
+            one
+            for one in mine
+            if _matches(one, state, reference, property, app)
+            and (not lacking_scopes or await permit.vault.missing_scopes(one.id))
+        ]
         return ConnectionsShape(connections=[ConnectionShape.of(one) for one in found], next=None)
     page = await permit.vault.connections(
         state=None if state is None else state.value,
@@ -75,6 +84,7 @@ async def list_connections(
         app=app,
         cursor=cursor,
         limit=PAGE,
+        lacking_scopes=lacking_scopes,
     )
     return ConnectionsShape(connections=[ConnectionShape.of(one) for one in page.connections], next=page.next)
 

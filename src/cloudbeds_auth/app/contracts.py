@@ -171,8 +171,13 @@ class Vault(Protocol):
         app: str | None = None,
         cursor: str | None = None,
         limit: int = 100,
+        lacking_scopes: bool = False,
     ) -> Page:
         """Connections, newest first."""
+        ...
+
+    async def missing_scopes(self, connection_id: str, /) -> tuple[str, ...]:
+        """What the app asks for and the hotel did not grant."""
         ...
 
     async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:

@@ -1,4 +1,4 @@
-"""`connections`: list, show, refresh, claim and disconnect hotels."""
+"""`connections`: list, show, refresh, claim, disconnect and import hotels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cloudbeds_auth.cli import importing
 from cloudbeds_auth.cli.commands import CONTEXT, connection_fields, examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
@@ -23,7 +24,7 @@ HEADINGS = ("connection", "state", "reference", "properties", "approved by", "to
 
 @click.group(
     name="connections",
-    short_help="List, show, refresh, claim and disconnect hotels.",
+    short_help="List, show, refresh, claim, disconnect and import hotels.",
     invoke_without_command=True,
     context_settings=CONTEXT,
     epilog=examples(
@@ -45,12 +46,17 @@ def command(context: click.Context, as_json: bool) -> None:
 
 @command.command(
     name="list",
-    epilog=examples("cloudbeds-auth connections list", "cloudbeds-auth connections list --reference tenant-7 --json"),
+    epilog=examples(
+        "cloudbeds-auth connections list",
+        "cloudbeds-auth connections list --reference tenant-7 --json",
+        "cloudbeds-auth connections list --lacking-scopes",
+    ),
 )
 @click.option("--state", type=click.Choice([state.value for state in State]), metavar="STATE", help="Only this state.")
 @click.option("--reference", help="Only your own id for them.")
 @click.option("--property", "property_id", metavar="ID", help="Only those that cover this property.")
 @click.option("--app", help="Only those of this app.")
+@click.option("--lacking-scopes", is_flag=True, help="Only those that lack a scope the app asks for now; with links.")
 @click.option("--limit", type=click.IntRange(1, 200), default=100, show_default=True, help="At most so many.")
 @click.option("--cursor", help="Go on where an earlier page ended.")
 @with_output
@@ -60,6 +66,7 @@ def list_connections(
     reference: str | None = None,
     property_id: str | None = None,
     app: str | None = None,
+    lacking_scopes: bool = False,
     limit: int = 100,
     cursor: str | None = None,
 ) -> None:
@@ -67,14 +74,18 @@ def list_connections(
 
     async def ask(vault: TokenVault) -> Page:
         return await vault.connections(
-            state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit
-        )
+            state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit,
+            lacking_scopes=lacking_scopes,
+        )  # fmt: skip
 
     page = with_vault(ask)
     if out.as_json:
         out.document({"connections": [connection_document(one) for one in page.connections], "next": page.next})
     elif page.connections:
         out.table(HEADINGS, [_row(one) for one in page.connections])
+        for one in page.connections:
+            if one.connect_url:
+                out.line(f"{one.id}: {one.next_step}: {one.connect_url}")
     else:
         out.line("no connections here; `cloudbeds-auth connect` makes one")
     if page.next and not out.as_json:
@@ -184,9 +195,37 @@ def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
     _show_one(out, with_vault(ask), "disconnected")
 
 
+@command.command(
+    name="forget",
+    epilog=examples(
+        "cloudbeds-auth connections forget con_01J...", "cloudbeds-auth connections forget con_01J... --yes"
+    ),
+)
+@click.argument("connection", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_output
+def forget(out: Output, connection: str, yes: bool) -> None:
+    """Delete the personal data of a disconnected hotel: who approved it, and what its calls were. ID: con_...
+
+    The history keeps what happened and when. A hotel that is connected is disconnected first.
+    """
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("this deletes personal data for good: say --yes where nobody can be asked")
+        click.confirm(f"Delete the personal data of {connection} for good?", abort=True, err=True)
+
+    async def ask(vault: TokenVault) -> Connection:
+        return await vault.forget(await vault.resolve(connection))
+
+    _show_one(out, with_vault(ask), "forgotten")
+
+
 def _show_one(out: Output, one: Connection, done: str) -> None:
     if out.as_json:
         out.document(connection_document(one))
     else:
         out.line(done)
         out.fields(connection_fields(one))
+
+
+command.add_command(importing.import_hotels)

@@ -22,6 +22,15 @@ async def opened() -> AsyncIterator[TokenVault]:
         yield vault
 
 
+def nothing_rests() -> bool:
+    """Whether there is no database yet; opening the vault would make one."""
+    from cloudbeds_auth import compose
+    from cloudbeds_auth.settings import load_from_environment
+
+    settings = load_from_environment()
+    return not settings.is_postgres and settings.database_path in compose.missing_files(settings)
+
+
 def with_vault(work: Callable[[TokenVault], Coroutine[Any, Any, T]]) -> T:
     """Run `work` on an open vault, to its end."""
 

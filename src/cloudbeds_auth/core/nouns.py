@@ -113,7 +113,7 @@ class Grant:
     `valid_for`: seconds the access token still has; `held_back`: seconds until the next attempt is allowed;
     `intent_age`: seconds since an attempt was begun whose outcome is unknown (None: none pending);
     `refused_ago`: seconds since a whole pass was first refused, or `/userinfo` first named a dead grant; `refused_as`:
-    with which reason.
+    with which reason. `said_of`: the property that an imported grant is said to be of, until the vendor names it too.
     """
 
     id: str
@@ -141,6 +141,7 @@ class Grant:
     refused_as: str | None = None
     reauth: str | None = None
     latched: bool = False
+    said_of: str | None = None
 
     @property
     def kept(self) -> tuple[StoredToken, ...]:

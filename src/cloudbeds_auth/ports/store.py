@@ -16,6 +16,8 @@ from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.ports.apps import AppStore
+from cloudbeds_auth.ports.importing import ImportStore
+from cloudbeds_auth.ports.retention import RetentionStore
 from cloudbeds_auth.ports.upkeep import UpkeepStore
 
 
@@ -62,6 +64,10 @@ ENDINGS = {
 
 CALL_REFUSED = "call_refused"
 """What the history calls a call that Cloudbeds refused although the token works; it leads nowhere in that table."""
+
+
+FORGOTTEN = "forgotten"
+"""What the history calls that its personal data was deleted; it leads nowhere in that table either."""
 
 
 class Counted(Enum):
@@ -144,7 +150,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of connections and the cursor of the next one."""
+    """One page of connections and the cursor of the next one: the id of the last connection before it."""
 
     connections: tuple[Connection, ...]
     next: str | None
@@ -325,7 +331,10 @@ class ConnectionStore(Protocol):
         ...
 
 
-class Store(GrantStore, CircuitStore, AuthorizationStore, ConnectionStore, AppStore, UpkeepStore, Protocol):
+class Store(
+    GrantStore, CircuitStore, AuthorizationStore, ImportStore, ConnectionStore, AppStore, UpkeepStore, RetentionStore,
+    Protocol,
+):  # fmt: skip
     """All of it, and its life."""
 
     @property

@@ -93,6 +93,7 @@ class Settings(BaseModel):
     rate_limit: Annotated[float | Literal["observe"], BeforeValidator(values.rate_limit)] = Field(
         default_factory=_rate_limit
     )
+    retention_days: int = Field(default=400, ge=1, le=36500)
     token_timeout: float = Field(default=20.0, gt=0, le=600, allow_inf_nan=False)
     warnings: Strings = ()
 

@@ -63,6 +63,7 @@ TABLE = (
     Variable("CLOUDBEDS_AUTH_LOG_FORMAT", "log_format", "`console`, `json`, or nothing to choose by the terminal"),
     Variable("CLOUDBEDS_AUTH_LOG_LEVEL", "log_level", "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`"),
     Variable("CLOUDBEDS_AUTH_RATE_LIMIT", "rate_limit", "requests per second from 1 on, 0 for no limit, or `observe`"),
+    Variable("CLOUDBEDS_AUTH_RETENTION_DAYS", "retention_days", "days from 1 on, like `400`"),
     Variable("CLOUDBEDS_AUTH_TOKEN_TIMEOUT", "token_timeout", "seconds above 0 and at most 600, like `20`"),
 )
 
@@ -72,7 +73,6 @@ NOT_YET = {
     "CLOUDBEDS_AUTH_WEBHOOK_URL": (),
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET": (),
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET_FILE": (),
-    "CLOUDBEDS_AUTH_RETENTION_DAYS": ("400",),
 }
 """Variables of the contract that this version does not act on yet, with the values that say nothing new."""
 

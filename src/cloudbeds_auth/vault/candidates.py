@@ -56,6 +56,8 @@ class Candidates:
 
     async def _verdict(self, candidate: Grant) -> Verdict:
         """What `/userinfo` says; without a turn to ask it, nothing is known yet."""
+        if not candidate.access:  # imported: its refresh token is all there is, and the one refresh sees to it
+            return DeadToken()
         if not await self._has_turn(candidate):
             return Inconclusive("the rate limit leaves no room")
         verdict = await self._world.vendor.userinfo(candidate.access)
@@ -84,11 +86,14 @@ class Candidates:
     async def _promote(self, candidate: Grant, proof: Proof) -> Grant | None:
         store = self._world.store
         learnt: tuple[str, ...] = ()
-        if not candidate.property_ids:
+        if candidate.said_of is not None or not candidate.property_ids:
             listed = await self._listed(candidate)
             if listed is None:
                 return None  # later, by anybody: which hotel it is, is not guessed
             learnt = listed
+        if candidate.said_of is not None and not learnt:
+            return None  # as well
+        await self._must_be_as_said(candidate, learnt)
         await self._must_be_same_hotel(candidate, (*candidate.property_ids, *learnt))
         if not await store.promote(candidate.connection_id, candidate.id, proof.user, learnt):
             return None
@@ -108,6 +113,18 @@ class Candidates:
         except Throttled as told:
             await self._budget.heed(app, told.pause)
             return None
+
+    async def _must_be_as_said(self, candidate: Grant, named: tuple[str, ...]) -> None:
+        """A token is of the hotel that the vendor names, whatever the list says that it came with (F87)."""
+        if candidate.said_of is None or candidate.said_of in named:
+            return
+        told = f"Cloudbeds names property {', '.join(named)}, not {candidate.said_of}"
+        await self._world.store.drop_candidate(candidate.id, told)
+        raise InvalidRequest(
+            told,
+            connection_id=candidate.connection_id,
+            next_step="correct the property and import the same token again: it was kept",
+        )
 
     async def _must_be_same_hotel(self, candidate: Grant, covered: tuple[str, ...]) -> None:
         """One hotel's approval never silently takes another hotel's place (F87)."""

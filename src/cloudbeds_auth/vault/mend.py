@@ -35,6 +35,10 @@ class Mender:
             return replace(connection, connect_url=self._world.claim_url(connection.id))
         if connection.state is not State.REAUTHORIZATION_REQUIRED:
             return connection
+        return await self.with_link(connection)
+
+    async def with_link(self, connection: Connection) -> Connection:
+        """The connection with its link, whatever its state."""
         with suppress(Error):  # the link is a help; without it the connection is still shown
             return replace(connection, connect_url=await self._url(connection))
         return connection

@@ -156,7 +156,7 @@ class Authorizations(Shelf):
             if other.ordinal < row.ordinal and other.role in {Role.ACTIVE, Role.CANDIDATE}:
                 self._supersede(now, other, "a newer approval")
         row.state = move(row.state, Event.PROMOTED)
-        row.role, row.user, row.problem = Role.ACTIVE, user, None
+        row.role, row.user, row.problem, row.said_of = Role.ACTIVE, user, None, None
         row.property_ids = tuple(dict.fromkeys((*row.property_ids, *property_ids)))
         set_due(row, now)
         connection.active_grant = grant_id
@@ -174,7 +174,7 @@ class Authorizations(Shelf):
 
     def _supersede(self, now: Instant, row: GrantRow, reason: str) -> None:
         row.state = move(row.state, Event.SUPERSEDED)
-        row.role, row.due_at = Role.SUPERSEDED, None
+        row.role, row.due_at, row.ended_at = Role.SUPERSEDED, None, now.wall
         self._tell(now, row, Event.SUPERSEDED, reason=reason)
 
     def _add_grant(self, now: Instant, home: str, grant_id: str, app: str, pair: Pair, ends: Ends) -> GrantRow:
@@ -246,15 +246,6 @@ class Authorizations(Shelf):
             if one.app == app and set(self._spoken_for(one)) & wanted
         ]
         return found[0] if len(found) == 1 else None
-
-    def _spoken_for(self, connection: ConnectionRow) -> tuple[str, ...]:
-        """The properties it covers: the grant in use says so; where none was ever proven, the newest. What waits to be
-        claimed covers nothing.
-        """
-        if connection.active_grant is not None:
-            return self._tables.grants[connection.active_grant].property_ids
-        newest = self._of_connection(connection.id)[-1]
-        return () if newest.role is Role.PARKED else newest.property_ids
 
 
 def _authorization(row: AuthorizationRow) -> Authorization:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from cloudbeds_auth.core.lifecycle import Event, State, move
+from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Grant, Role
 from cloudbeds_auth.core.nouns import Event as Line
 from cloudbeds_auth.ports.store import Page
@@ -74,7 +74,7 @@ class Connections(Shelf):
     async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Line]:
         """See ports.store."""
         lines = self._tables.events.get(connection_id, [])
-        before = lines if cursor is None else lines[: max(0, cursor - 1)]
+        before = lines if cursor is None else [line for line in lines if line.sequence < cursor]
         return before[: -limit - 1 : -1]
 
     async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
@@ -85,11 +85,5 @@ class Connections(Shelf):
         for row in self._of_connection(connection_id):
             if row.role is Role.DISCONNECTED:
                 continue
-            row.state = move(row.state, Event.DISCONNECTED)
-            row.role, row.access, row.tokens = Role.DISCONNECTED, None, ()
-            row.lease_owner = row.lease_until = row.not_before = row.due_at = None
-            row.lease_epoch += 1
-            row.problem = row.reauth = None
-            row.no_intent()
-            self._tell(now, row, Event.DISCONNECTED, actor=actor, detail=detail)
+            self._end(now, row, actor, detail)
         return True

@@ -8,6 +8,7 @@ from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.upkeep import PROVED_AGAIN
 from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.store.memory.importing import settle_property
 from cloudbeds_auth.store.memory.rows import GrantRow, Shelf, grant_of, left, set_due, set_due_in
 
 
@@ -99,6 +100,7 @@ class Grants(Shelf):
         row.proven, row.refreshed_at, row.not_before = False, now.wall, None
         row.no_intent()
         row.no_refusals()
+        settle_property(row, pair.property_ids)
         set_due(row, now)
         self._tell(
             now, row, Event.PAIR_COMMITTED, expires_at=row.expires_at, kept=len(row.tokens) - 1,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cloudbeds_auth.core.lifecycle import Event as Happening
-from cloudbeds_auth.core.lifecycle import State, seen
+from cloudbeds_auth.core.lifecycle import State, move, seen
 from cloudbeds_auth.core.nouns import App, Connection, CredentialKind, Event, Grant, Role, StoredToken, User, moment
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import FURTHEST, SKEW, Life, due
@@ -59,10 +59,22 @@ class GrantRow:
     refreshed_at: float | None = None
     used_at: float | None = None
     due_at: float | None = None
+    imported_hash: str | None = None
+    said_of: str | None = None
+    ended_at: float | None = None
 
     def no_intent(self) -> None:
         """Nothing is under way."""
         self.intent = self.intent_at = None
+
+    def end(self) -> None:
+        """It keeps nothing, and an attempt that still runs finds its fence moved."""
+        self.state = move(self.state, Happening.DISCONNECTED)
+        self.role, self.access, self.tokens = Role.DISCONNECTED, None, ()
+        self.lease_owner = self.lease_until = self.not_before = self.due_at = None
+        self.lease_epoch += 1
+        self.problem = self.reauth = None
+        self.no_intent()
 
     def no_refusals(self) -> None:
         """Whatever was counted against it is forgotten."""
@@ -173,6 +185,21 @@ class Shelf:
         waiting = [row for row in self._of_connection(connection.id) if row.role in {Role.CANDIDATE, Role.PARKED}]
         return waiting[-1] if waiting else pointed
 
+    def _spoken_for(self, connection: ConnectionRow) -> tuple[str, ...]:
+        """The properties it covers: the grant in use says so; where none was ever proven, the newest. What waits to be
+        claimed covers nothing.
+        """
+        if connection.active_grant is not None:
+            return self._tables.grants[connection.active_grant].property_ids
+        newest = self._of_connection(connection.id)[-1]
+        return () if newest.role is Role.PARKED else newest.property_ids
+
+    def _end(self, now: Instant, row: GrantRow, actor: str, detail: str) -> None:
+        """Forget the tokens of one grant."""
+        row.end()
+        row.ended_at = now.wall
+        self._tell(now, row, Happening.DISCONNECTED, actor=actor, detail=detail)
+
     def _tell(
         self,
         now: Instant,
@@ -186,7 +213,8 @@ class Shelf:
         """One line of history, of the row's generation unless another is named."""
         lines = self._tables.events.setdefault(row.connection_id, [])
         of = row.generation if generation is None else generation
-        lines.append(Event(len(lines) + 1, moment(now.wall), str(kind), actor, row.id, of, data))
+        sequence = lines[-1].sequence + 1 if lines else 1
+        lines.append(Event(sequence, moment(now.wall), str(kind), actor, row.id, of, data))
 
 
 def left(until: float | None, clock_id: str, now: Instant) -> float:
@@ -255,6 +283,7 @@ def grant_of(row: GrantRow, now: Instant) -> Grant:
         refused_as=row.first_reason if same_clock else None,
         reauth=row.reauth,
         latched=row.latched,
+        said_of=row.said_of,
     )
 
 

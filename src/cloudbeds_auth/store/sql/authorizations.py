@@ -231,6 +231,7 @@ def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Tra
 def _supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
     state = move(State(row["state"]), Event.SUPERSEDED)
     yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=state)
+    yield from query("set_ended", grant_id=row["id"], now=now.wall)
     yield from never_due(row["id"])
     yield from add_event(now, row, Event.SUPERSEDED, reason=reason)
 

@@ -10,7 +10,7 @@ from cloudbeds_auth.core.nouns import Event as Line
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.store.sql.rows import add_event, connection_of, event_of, grant_of
-from cloudbeds_auth.store.sql.transactions import Instant, Transaction, query, query_one
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due
 
 
@@ -78,9 +78,15 @@ def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Tra
     for row in grants:
         if row["role"] == Role.DISCONNECTED:
             continue
-        state = move(State(row["state"]), Event.DISCONNECTED)
-        yield from query("forget_access", grant_id=row["id"], state=state)
-        yield from query("drop_all_tokens", grant_id=row["id"])
-        yield from never_due(row["id"])
-        yield from add_event(now, row, Event.DISCONNECTED, actor=actor, detail=detail)
+        yield from end(now, row, actor, detail)
     return True
+
+
+def end(now: Instant, row: Row, actor: str, detail: str) -> Transaction[None]:
+    """Forget the tokens of one grant."""
+    state = move(State(row["state"]), Event.DISCONNECTED)
+    yield from query("forget_access", grant_id=row["id"], state=state)
+    yield from query("drop_all_tokens", grant_id=row["id"])
+    yield from query("set_ended", grant_id=row["id"], now=now.wall)
+    yield from never_due(row["id"])
+    yield from add_event(now, row, Event.DISCONNECTED, actor=actor, detail=detail)

@@ -13,6 +13,7 @@ from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import PROVED_AGAIN
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.store.sql.importing import settle_property
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, left, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in
@@ -142,6 +143,7 @@ def commit_pair(
         state=move(State(row["state"]), Event.PAIR_COMMITTED),
         wall=now.wall,
     )
+    yield from settle_property(row, pair.property_ids)
     yield from set_due(row, now, stale_at=stale_at, lifetime=pair.lifetime)
     yield from add_event(
         now, row, Event.PAIR_COMMITTED, generation=generation, expires_at=expires_at, kept=kept,

@@ -77,6 +77,7 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         refused_as=row["first_reason"] if same_clock else None,
         reauth=row["reauth"],
         latched=bool(row["latched"]),
+        said_of=row["said_of"],
     )
 
 

@@ -9,6 +9,7 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App, Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.apps import Taken
+from cloudbeds_auth.ports.importing import NewImport, Placed
 from cloudbeds_auth.ports.store import (
     Attempt,
     Authorization,
@@ -22,7 +23,16 @@ from cloudbeds_auth.ports.store import (
     Spending,
     Written,
 )
-from cloudbeds_auth.store.sql import apps, arrivals, authorizations, connections, grants, upkeep
+from cloudbeds_auth.store.sql import (
+    apps,
+    arrivals,
+    authorizations,
+    connections,
+    grants,
+    importing,
+    retention,
+    upkeep,
+)
 from cloudbeds_auth.store.sql.base import Base
 
 
@@ -165,6 +175,10 @@ class SqlStore(Base):
         """See ports.store."""
         await self._write(lambda now: authorizations.drop_candidate(now, grant_id, reason))
 
+    async def add_import(self, new: NewImport, connection_id: str, grant_id: str) -> Placed:
+        """See ports.importing."""
+        return await self._write(lambda now: importing.add_import(now, new, connection_id, grant_id, self._sealer))
+
     # --- connections
 
     async def resolve(self, connection_or_property: str) -> Sequence[str]:
@@ -235,3 +249,13 @@ class SqlStore(Base):
     async def remove_app(self, name: str) -> int | None:
         """See ports.apps."""
         return await self._write(lambda now: apps.remove_app(now, name))
+
+    # --- forgetting
+
+    async def forget(self, connection_id: str, *, actor: str) -> bool:
+        """See ports.retention."""
+        return await self._write(lambda now: retention.forget(now, connection_id, actor))
+
+    async def sweep(self, age: float, limit: int) -> int:
+        """See ports.retention."""
+        return await self._write(lambda now: retention.sweep(now, age, limit))

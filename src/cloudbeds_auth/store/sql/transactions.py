@@ -56,7 +56,15 @@ def load(*files: str) -> dict[str, str]:
 
 # The last file is of the database that most have; another driver has its own text for those names.
 QUERIES = load(
-    "grants.sql", "authorizations.sql", "connections.sql", "apps.sql", "upkeep.sql", "move.sql", "sqlite.sql"
+    "grants.sql",
+    "authorizations.sql",
+    "importing.sql",
+    "connections.sql",
+    "apps.sql",
+    "upkeep.sql",
+    "retention.sql",
+    "move.sql",
+    "sqlite.sql",
 )
 
 

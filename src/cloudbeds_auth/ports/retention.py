@@ -1,0 +1,21 @@
+"""What is forgotten: on request, and after its time."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class RetentionStore(Protocol):
+    """A part of `ports.store.Store`; every method is one transaction and may raise `errors.StoreUnavailable`."""
+
+    async def forget(self, connection_id: str, *, actor: str) -> bool:
+        """Of a connection that has ended: every token, who approved, and what its calls were. The history keeps what
+        happened and when. False, and nothing changes: unknown, or it has not ended.
+        """
+        ...
+
+    async def sweep(self, age: float, limit: int) -> int:
+        """Delete lines of history older than `age` seconds, and who approved what ended longer ago; the oldest first,
+        at most `limit` of each. How many there were.
+        """
+        ...

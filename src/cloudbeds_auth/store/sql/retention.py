@@ -1,0 +1,37 @@
+"""The transactions of forgetting: one connection on request, and what is too old in small batches."""
+
+from __future__ import annotations
+
+from cloudbeds_auth.core.nouns import Role
+from cloudbeds_auth.ports.store import FORGOTTEN
+from cloudbeds_auth.store.sql.connections import end
+from cloudbeds_auth.store.sql.rows import add_event
+from cloudbeds_auth.store.sql.transactions import Instant, Transaction, query, query_one
+
+
+def forget(now: Instant, connection_id: str, actor: str) -> Transaction[bool]:
+    """Tokens of dropped and replaced grants, who approved, and what the calls were."""
+    connection = yield from query_one("connection_locked", connection_id=connection_id)
+    if connection is None:
+        return False
+    current = yield from query_one("current", connection_id=connection_id)
+    if current is None or current["role"] not in {None, Role.DISCONNECTED}:
+        return False
+    grants = yield from query("grants_of", connection_id=connection_id)
+    for row in grants:
+        if row["role"] != Role.DISCONNECTED:
+            yield from end(now, row, actor, FORGOTTEN)
+    yield from query("forget_people", connection_id=connection_id)
+    yield from query("forget_calls", connection_id=connection_id)
+    if grants:
+        yield from add_event(now, grants[-1], FORGOTTEN, actor=actor)
+    return True
+
+
+def sweep(now: Instant, age: float, limit: int) -> Transaction[int]:
+    """By two indexes; processes take turns."""
+    yield from query("one_at_a_time", work="retention")
+    before = now.wall - age
+    people = yield from query("sweep_people", before=before, limit=limit)
+    events = yield from query("sweep_events", before=before, limit=limit)
+    return len(people) + len(events)

@@ -1,0 +1,44 @@
+"""What is too old is forgotten, a little at a time: history, and who approved what has ended."""
+
+from __future__ import annotations
+
+from cloudbeds_auth.core.upkeep import DAY
+from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
+from cloudbeds_auth.vault.world import World
+
+AT_ONCE = 500  # lines of one transaction
+EVERY = 3600.0  # seconds between two looks when nothing was left over
+NEXT = 1.0  # … and when something may be: no burst of deletions
+
+
+class Retention:
+    """Forgets what is older than `days`, and one connection when it is asked for."""
+
+    def __init__(self, world: World, days: int) -> None:
+        self._world = world
+        self._days = days
+
+    async def tick(self) -> float:
+        """Delete at most one batch; seconds until the next look. Raises StoreUnavailable."""
+        if self._world.store.read_only:
+            return EVERY
+        swept = await self._world.store.sweep(self._days * DAY, AT_ONCE)
+        if swept:
+            self._world.observer.happened("swept", rows=swept)
+        pause = NEXT if swept >= AT_ONCE else EVERY
+        return pause * (0.5 + 0.5 * self._world.entropy.unit())
+
+    async def forget(self, connection_id: str, *, actor: str) -> None:
+        """Forget who approved, every token and what the calls were, of a connection that has ended.
+
+        Raises UnknownConnection; InvalidRequest when it is still connected.
+        """
+        if await self._world.store.forget(connection_id, actor=actor):
+            return
+        if await self._world.store.connection(connection_id) is None:
+            raise UnknownConnection(connection_id=connection_id)
+        raise InvalidRequest(
+            "this hotel is still connected",
+            connection_id=connection_id,
+            next_step="disconnect it first, then forget it",
+        )
