@@ -1,10 +1,11 @@
-"""What runs behind the callers: counted calls are written to the history; with upkeep, what is due is done."""
+"""What runs behind the callers: counted calls are written to the history; with upkeep, what is due is done and told."""
 
 from __future__ import annotations
 
 import asyncio
 
 from cloudbeds_auth.compose import Engine
+from cloudbeds_auth.vault.outbound import Outbound
 from cloudbeds_auth.vault.upkeep import AFTER_FAILURE, LONGEST
 
 EVERY = 0.5  # seconds between looks at the counted calls
@@ -24,6 +25,8 @@ class Background:
         if self._upkeep:
             self._tasks.append(asyncio.create_task(self._keep_up(), name="upkeep"))
             self._tasks.append(asyncio.create_task(self._forget(), name="retention"))
+            if self._engine.outbound is not None:
+                self._tasks.append(asyncio.create_task(self._deliver(self._engine.outbound), name="webhooks"))
 
     async def stop(self) -> None:
         """End. What a tick has begun to send goes on, and `Engine.drain` waits for it and writes what is counted."""
@@ -60,6 +63,15 @@ class Background:
                 self._failed(error)
                 seconds = self._engine.upkeep.pause(LONGEST)
             await clock.sleep(seconds)
+
+    async def _deliver(self, outbound: Outbound) -> None:
+        while True:
+            try:
+                seconds = await outbound.tick()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
+                seconds = LONGEST * self._engine.world.entropy.unit()
+            await self._engine.world.clock.sleep(seconds)
 
     def _failed(self, error: Exception) -> None:
         self._engine.world.observer.happened("background_failed", error=type(error).__name__)

@@ -40,12 +40,14 @@ from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.importing import Importer
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.mend import Mender
+from cloudbeds_auth.vault.outbound import Outbound
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.retention import Retention
 from cloudbeds_auth.vault.scopes import Scopes
 from cloudbeds_auth.vault.upkeep import Upkeep
 from cloudbeds_auth.vault.world import World
 from cloudbeds_auth.wire import policy
+from cloudbeds_auth.wire.deliver import HttpDeliverer
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 from cloudbeds_auth.wire.vendor import HttpVendor
 
@@ -81,6 +83,7 @@ class Engine:
     scopes: Scopes
     upkeep: Upkeep
     retention: Retention
+    outbound: Outbound | None
     admin_token: Secret
     admin_token_file: Path | None
     token_endpoint: HttpTokenEndpoint
@@ -183,11 +186,19 @@ def _wire(
         importer=Importer(world, refresher, candidates, look, mender),
         upkeep=Upkeep(world, refresher, candidates),
         retention=Retention(world, settings.retention_days),
+        outbound=_outbound(settings, world),
         admin_token=admin_token,
         admin_token_file=admin_token_file,
         token_endpoint=token_endpoint,
         vendor=vendor,
     )
+
+
+def _outbound(settings: Settings, world: World) -> Outbound | None:
+    """None: no address is set, and messages wait in the outbox."""
+    if settings.webhook_url is None:
+        return None
+    return Outbound(world, HttpDeliverer(settings.webhook_url, settings.webhook_secrets, world.clock))
 
 
 def metrics() -> Metrics:

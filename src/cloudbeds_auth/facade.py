@@ -20,6 +20,7 @@ from cloudbeds_auth.errors import ReauthorizationRequired
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.settings import Settings, load_from_environment
 
@@ -353,6 +354,10 @@ class TokenVault:
     async def count_states(self) -> Mapping[State, int]:
         """How many connections are in which state."""
         return await self._engine.look.count_states()
+
+    async def outbox(self) -> Outbox:
+        """How many webhook messages wait to be delivered, since when, and how many were given up."""
+        return await self._engine.world.store.outbox()
 
     # --- operating
 

@@ -28,6 +28,7 @@ from cloudbeds_auth.errors import (
     UnknownConnection,
 )
 from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.ports.store import Page
 
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
@@ -329,6 +330,9 @@ class FakeVault:
     async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
         top = 250 if cursor is None else cursor - 1
         return [Event(n, EPOCH, "proved", "service", "gra_1", 1, {"n": n}) for n in range(top, max(0, top - limit), -1)]
+
+    async def outbox(self) -> Outbox:
+        return Outbox(0, 0.0, 0, None)
 
     async def refresh(self, connection_id: str, /) -> Connection:
         await self._refresh()

@@ -109,7 +109,7 @@ async def a_service(
     async def opener(stack: AsyncExitStack) -> Parts:
         upstream = AiohttpUpstream(vault.base_url, **(timeouts or {}))
         stack.push_async_callback(upstream.aclose)
-        return Parts(vault, lambda _: (b"# metrics\n", "text/plain; version=0.0.4"), upstream, authenticate)
+        return Parts(vault, lambda *_: (b"# metrics\n", "text/plain; version=0.0.4"), upstream, authenticate)
 
     sockets = bind("127.0.0.1", 0)
     listening = asyncio.Event()

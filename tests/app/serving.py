@@ -23,7 +23,7 @@ def main(port: int, base_url: str) -> int:
         stack.push_async_callback(vault.aclose)
         upstream = AiohttpUpstream(base_url)
         stack.push_async_callback(upstream.aclose)
-        return Parts(vault, lambda _: (b"", "text/plain"), upstream)
+        return Parts(vault, lambda *_: (b"", "text/plain"), upstream)
 
     try:
         serve(vault.settings, opener=opener)

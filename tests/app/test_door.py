@@ -31,7 +31,7 @@ def routes() -> list[tuple[str, str]]:
     """Method and path of every registered route."""
     vault = FakeVault()
     app = framework(
-        vault, Relay(vault, AiohttpUpstream("http://127.0.0.1:1")), lambda _: (b"", "text/plain"), ["/callback"]
+        vault, Relay(vault, AiohttpUpstream("http://127.0.0.1:1")), lambda *_: (b"", "text/plain"), ["/callback"]
     )
     found: list[tuple[str, str]] = []
     pending = list(app.routes)

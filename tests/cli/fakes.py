@@ -17,6 +17,7 @@ from cloudbeds_auth.cli.main import run
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link, User
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.settings import Settings
 
@@ -89,6 +90,7 @@ class FakeVault:
         self.failure: errors.Error | None = None
         self.finished = ADA
         self.led_to: list[str | None] = [None]
+        self.rests = Outbox(0, 0.0, 0, None)
         self.report = {
             "sqlite": "3.54.1", "file": "/db", "journal_mode": "wal", "synchronous": "full", "key_id": "ab12"
         }  # fmt: skip
@@ -161,6 +163,9 @@ class FakeVault:
 
     async def check(self) -> None:
         self._note("check")
+
+    async def outbox(self) -> Outbox:
+        return self.rests
 
     async def store_report(self) -> Mapping[str, str]:
         return self.report

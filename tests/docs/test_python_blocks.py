@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.acceptance.processes import PATIENCE, Http, Process, World, world
+from tests.acceptance.processes import PATIENCE, Http, Process, World, free_port, world
 from tests.docs.pages import code_block, text_of
 from tests.pytest_plugin.running import run
 
@@ -111,6 +111,30 @@ def test_the_mounted_application_runs_as_written(tmp_path: Path) -> None:
             shown = browser.get(link, follow=True)
             assert shown.url.startswith(f"{made.base}/me?connection_id=con_")
             assert shown.json["first_name"] == "Ada"
+        finally:
+            program.stop()
+
+
+def test_the_receiver_of_webhooks_runs_as_written(tmp_path: Path) -> None:
+    """It verifies what the service sends, and is told of the hotel that connects and leaves."""
+    block = code_block(text_of("docs/webhooks.md"), "python", after="<!-- receiver -->")
+    (tmp_path / "receiver.py").write_text(block, "utf-8")
+    port = free_port()
+    hooks = {
+        "CLOUDBEDS_AUTH_WEBHOOK_URL": f"http://127.0.0.1:{port}/hotel-events",
+        "CLOUDBEDS_AUTH_WEBHOOK_SECRET": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3",
+    }
+    with world(tmp_path, "--auto-approve", **hooks) as made:
+        program = Process("uvicorn", "receiver:app", "--port", str(port), env=made.settings, cwd=tmp_path)
+        try:
+            program.wait_for("Uvicorn running on")
+            made.start()
+            hotel = made.connect(query="?reference=tenant-7")
+            program.wait_for(f"connection.connected {hotel} tenant-7")
+            assert made.admin.ask("DELETE", f"/api/v1/connections/{hotel}").status == 200
+            program.wait_for(f"connection.disconnected {hotel} tenant-7")
+            forged = Http().post(hooks["CLOUDBEDS_AUTH_WEBHOOK_URL"], json_body={"type": "connection.connected"})
+            assert forged.status == 401
         finally:
             program.stop()
 

@@ -12,6 +12,7 @@ import pytest
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.observe.metrics import MOST_NAMES, Metrics, snake, status_class
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports.outbox import Outbox
 
 
 def shown(metrics: Metrics) -> list[str]:
@@ -48,6 +49,25 @@ def test_what_is_counted() -> None:
     ):
         assert line in lines
     assert "canary" not in "".join(lines)
+
+
+def test_webhooks_are_counted_and_what_waits_is_shown() -> None:
+    """Attempts by how they ended; how many messages wait, for how long, and how many were given up."""
+    metrics = Metrics()
+    for what in ("webhook_failed", "webhook_failed", "webhook_delivered", "webhook_given_up"):
+        metrics.happened(what, connection="con_canary", message="msg_canary", type="connection.connected")
+    lines = metrics.render(None, Outbox(2, 90.5, 1, "HTTP 410"))[0].decode().splitlines()
+    for line in (
+        'cloudbeds_auth_webhooks_total{outcome="webhook_failed"} 2.0',
+        'cloudbeds_auth_webhooks_total{outcome="webhook_delivered"} 1.0',
+        'cloudbeds_auth_webhooks_total{outcome="webhook_given_up"} 1.0',
+        "cloudbeds_auth_outbox_waiting 2.0",
+        "cloudbeds_auth_outbox_oldest_seconds 90.5",
+        "cloudbeds_auth_outbox_given_up 1.0",
+    ):
+        assert line in lines
+    assert "canary" not in "".join(lines)
+    assert not [line for line in shown(metrics) if "outbox" in line], "a store that does not answer"
 
 
 def test_connections_are_shown_where_they_are_known() -> None:

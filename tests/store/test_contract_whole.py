@@ -37,6 +37,8 @@ READS: dict[str, Callable[[Store, Grant], Awaitable[object]]] = {
     "app": lambda store, one: store.app("aurora"),
     "apps": lambda store, one: store.apps(),
     "redirect_uris": lambda store, one: store.redirect_uris(),
+    "next_message": lambda store, one: store.next_message(),
+    "outbox": lambda store, one: store.outbox(),
     "report": lambda store, one: store.report(),
 }
 
@@ -79,6 +81,9 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "rotate_secret": lambda store: store.rotate_secret("aurora", Secret("second")),
         "drop_previous_secret": lambda store: store.drop_previous_secret("aurora"),
         "remove_app": lambda store: store.remove_app("aurora"),
+        "claim_messages": lambda store: store.claim_messages(4, 60.0),
+        "message_delivered": lambda store: store.message_delivered("msg_1"),
+        "message_failed": lambda store: store.message_failed("msg_1", "HTTP 503", 5.0),
         "check": lambda store: store.check(),
     }
 

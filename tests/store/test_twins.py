@@ -6,6 +6,8 @@ both answer alike, raise alike, and look alike afterwards.
 
 from __future__ import annotations
 
+from functools import partial
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -17,7 +19,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.core.budget import Rate
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.store import Attempt, Authorization, Calls, Leased, NewAuthorization
+from cloudbeds_auth.ports.store import Attempt, Authorization, Calls, Leased, NewAuthorization, Store
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 PROPERTIES = ("1000", "1001", "1002")
@@ -29,6 +31,14 @@ seconds = st.sampled_from([0.0, 0.5, 19.0, 30.0, 45.0, 61.0, 700.0, 3300.0, 9000
 held = st.sampled_from([0.0, 20.0, 60.0])
 properties = st.lists(st.sampled_from(PROPERTIES), max_size=2, unique=True).map(tuple)
 maybe = st.none() | st.sampled_from(["a", "b"])
+
+
+async def _delivered(store: Store, name: str) -> None:
+    await store.message_delivered(name)
+
+
+async def _failed(store: Store, name: str, again_in: float | None) -> None:
+    await store.message_failed(name, "HTTP 503", again_in)
 
 
 class Twins(RuleBasedStateMachine):
@@ -292,6 +302,15 @@ class Twins(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3), hold=held)
     def due_ones_are_claimed(self, limit: int, hold: float) -> None:
         self.both(lambda store: store.claim_due(limit, hold))
+
+    @rule(limit=st.integers(1, 3), hold=held, ends=st.sampled_from(["well", "badly", "for ever", "unknown"]))
+    def messages_are_sent(self, limit: int, hold: float, ends: str) -> None:
+        for message in self.both(lambda store: store.claim_messages(limit, hold)) or ():
+            name, again_in = message.id, 300.0 if ends == "badly" else None
+            if ends == "well":
+                self.both(partial(_delivered, name=name))
+            elif ends != "unknown":
+                self.both(partial(_failed, name=name, again_in=again_in))
 
     @rule(client=st.sampled_from(["c1", "c2"]), patience=held)
     def turn_is_asked_for(self, client: str, patience: float) -> None:

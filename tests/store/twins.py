@@ -88,6 +88,8 @@ class Stores:
     def compare(self, grants: Sequence[str], homes: Sequence[str]) -> None:
         """These grants and connections look alike, with their histories."""
         self.ask(lambda store: store.next_due())
+        self.ask(lambda store: store.next_message())
+        self.ask(lambda store: store.outbox())
         for name in grants:
             self.ask(partial(_grant, grant_id=name))
         for home in homes:

@@ -17,6 +17,7 @@ from cloudbeds_auth.settings.variables import KNOWN, TABLE
 APP = {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": "canary-client-secret"}
 KEY = base64.b64encode(bytes(range(32))).decode()
 TOKEN = "canary-admin-token-0123456789abcdef"
+WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 
 
 def read(**more: str) -> Settings:
@@ -155,6 +156,8 @@ def test_nothing_needed() -> None:
 
 
 WRONG = {
+    "CLOUDBEDS_AUTH_WEBHOOK_URL": ["http://10.0.0.5/hook", "hook", "https://user@app.example.com/hook"],
+    "CLOUDBEDS_AUTH_WEBHOOK_SECRET": ["x", "whsec_!", "whsec_c2hvcnQ=", f"{WHSEC},x", f"whsec_{'A' * 100}"],
     "CLOUDBEDS_CLIENT_ID": ["tab\tinside", "hötel"],
     "CLOUDBEDS_CLIENT_LEVEL": ["hotel"],
     "CLOUDBEDS_AUTH_MARKETPLACE": ["yes", "claim"],
@@ -370,8 +373,6 @@ def test_unknown_names_are_warnings() -> None:
     [
         ("CLOUDBEDS_CREDENTIAL", "oauth", "api-key"),
         ("CLOUDBEDS_CREDENTIAL_HEADER", "bearer", "x-api-key"),
-        ("CLOUDBEDS_AUTH_WEBHOOK_URL", "", "https://x"),
-        ("CLOUDBEDS_AUTH_WEBHOOK_SECRET", "", "x"),
     ],
 )
 def test_not_in_effect(name: str, usual: str, other: str) -> None:
@@ -383,6 +384,7 @@ def test_not_in_effect(name: str, usual: str, other: str) -> None:
 SECRETS: list[tuple[str, str, Callable[[Settings], object]]] = [
     ("CLOUDBEDS_CLIENT_SECRET", "s3cret", lambda settings: settings.client_secret),
     ("CLOUDBEDS_CLIENT_SECRET_PREVIOUS", "older", lambda settings: settings.client_secret_previous),
+    ("CLOUDBEDS_AUTH_WEBHOOK_SECRET", WHSEC, lambda settings: settings.webhook_secrets[0]),
     ("CLOUDBEDS_AUTH_ADMIN_TOKEN", TOKEN, lambda settings: settings.admin_token),
     ("CLOUDBEDS_AUTH_ENCRYPTION_KEYS", KEY, lambda settings: settings.encryption_keys[0]),
     ("CLOUDBEDS_AUTH_DATABASE_URL", "sqlite:///x.sqlite3", lambda settings: Secret(settings.database_url)),
@@ -479,6 +481,25 @@ def test_from_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     (tmp_path / ".env").write_text("CLOUDBEDS_CLIENT_ID=from-file\n")
     monkeypatch.setenv("CLOUDBEDS_CLIENT_SECRET", "x")
     assert load_from_environment().client_id == "from-file"
+
+
+def test_webhook_secrets_come_in_any_number() -> None:
+    """Commas or spaces between; with the prefix or without; the URL and its query stay as they are."""
+    url = "https://app.example.com/hook?key=1"
+    settings = read(AUTH_WEBHOOK_URL=url, AUTH_WEBHOOK_SECRET=f"{WHSEC}, {WHSEC.removeprefix('whsec_')}")
+    assert settings.webhook_url == url
+    assert [one.reveal()[:6] for one in settings.webhook_secrets] == ["whsec_", "MDEyMz"]
+    assert "key=1" not in repr(settings)
+    assert WHSEC not in repr(settings)
+
+
+def test_a_webhook_needs_both() -> None:
+    """An address without a secret is a problem; a secret without an address signs nothing, and does no harm."""
+    (problem,) = problems({"CLOUDBEDS_AUTH_WEBHOOK_URL": "https://app.example.com/hook"})
+    assert problem.startswith("CLOUDBEDS_AUTH_WEBHOOK_SECRET: is required")
+    assert read(AUTH_WEBHOOK_SECRET=WHSEC).webhook_url is None
+    with pytest.raises(ValueError, match="is not a list"):
+        Settings(webhook_secrets=1)  # type: ignore[arg-type]
 
 
 def test_plain_http_public_url_is_a_warning() -> None:

@@ -20,8 +20,9 @@ STALE = 3240.0
 def background(process: Process, *, upkeep: bool) -> Background:
     """Over the parts of an engine that the loops use."""
     engine: Any = SimpleNamespace(
-        world=process.world, calls=process.calls, upkeep=upkeep_of(process), retention=Retention(process.world, 400)
-    )
+        world=process.world, calls=process.calls, upkeep=upkeep_of(process), retention=Retention(process.world, 400),
+        outbound=None,
+    )  # fmt: skip
     return Background(engine, upkeep=upkeep)
 
 

@@ -16,6 +16,7 @@ from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.ports.store import Page
 
 
@@ -186,6 +187,10 @@ class Vault(Protocol):
 
     async def count_states(self) -> Mapping[State, int]:
         """Connections by how they look now."""
+        ...
+
+    async def outbox(self) -> Outbox:
+        """What waits to be told to the receiver of webhooks."""
         ...
 
     async def refresh(self, connection_id: str, /) -> Connection:

@@ -16,6 +16,7 @@ from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.core.callers import Scope
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.errors import Error, StoreUnavailable
+from cloudbeds_auth.ports.outbox import Outbox
 
 CHECK_WITHIN = 5.0  # seconds
 
@@ -47,11 +48,13 @@ async def ready(request: Request) -> JSONResponse:
 
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request, permit: Annotated[Permit, Depends(need(Scope.METRICS))]) -> Response:
-    """Prometheus text. A store that does not answer takes away its own gauge and nothing else."""
+    """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
     vault = cast(Vault, request.app.state.vault)
     connections: Mapping[State, int] | None = None
+    outbox: Outbox | None = None
     with suppress(Error, TimeoutError):
         async with asyncio.timeout(CHECK_WITHIN):
             connections = await vault.count_states()
-    text, media = request.app.state.metrics(connections)
+            outbox = await vault.outbox()
+    text, media = request.app.state.metrics(connections, outbox)
     return Response(text, headers={"content-type": media})

@@ -32,9 +32,10 @@ from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.core.callers import Scope as CallerScope
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.errors import Error
+from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.ports.upstream import Upstream
 
-Metrics = Callable[[Mapping[State, int] | None], tuple[bytes, str]]  # connections by state; the text and its media type
+Metrics = Callable[[Mapping[State, int] | None, Outbox | None], tuple[bytes, str]]  # the text and its media type
 
 log = logging.getLogger(__name__)
 

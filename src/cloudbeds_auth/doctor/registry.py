@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.doctor import apps, configuration, database, hotels, listening, network
+from cloudbeds_auth.doctor import apps, configuration, database, hotels, listening, network, webhooks
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report
 from cloudbeds_auth.doctor.subject import Subject, opened, read_settings
 from cloudbeds_auth.ports.clock import Clock
@@ -21,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     *listening.CHECKS,
     *apps.CHECKS,
     *hotels.CHECKS,
+    *webhooks.CHECKS,
 )
 
 

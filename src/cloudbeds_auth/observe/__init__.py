@@ -12,7 +12,19 @@ from cloudbeds_auth.observe.logs import FACTS
 from cloudbeds_auth.ports.observer import Fact, Observer
 
 LOGGER = "cloudbeds_auth"
-GRAVE = ("refused", "required", "lost", "failed", "unavailable", "broken", "denied", "waits", "ambiguous", "dead")
+GRAVE = (
+    "refused",
+    "required",
+    "lost",
+    "failed",
+    "unavailable",
+    "broken",
+    "denied",
+    "waits",
+    "ambiguous",
+    "dead",
+    "given_up",
+)
 # A library is silent until the program that uses it configures logging.
 logging.getLogger(LOGGER).addHandler(logging.NullHandler())
 FREQUENT = frozenset({"call", "token_served"})

@@ -16,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.ports.outbox import Outbox
 
 PREFIX = "cloudbeds_auth"
 NAMES = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -28,6 +29,7 @@ LABELS = {
     "proofs": ("verdict", "Proof calls by verdict"),
     "calls": ("status", "Protected calls of this process by class of status"),
     "proxied_requests": ("status", "Proxied requests by class of status"),
+    "webhooks": ("outcome", "Attempts to deliver a message by how they ended"),
     "happenings": ("what", "Everything that was told, by name"),
 }
 COUNTED = {
@@ -40,6 +42,9 @@ COUNTED = {
     "proof": ("proofs", "verdict"),
     "call": ("calls", "status"),
     "proxied": ("proxied_requests", "status"),
+    "webhook_delivered": ("webhooks", None),
+    "webhook_failed": ("webhooks", None),
+    "webhook_given_up": ("webhooks", None),
 }
 TIMED = {"token_answer": "token_request", "proxied": "proxied_request"}
 
@@ -81,11 +86,13 @@ class Metrics:
         if what in TIMED and isinstance(seconds, int | float):
             self._durations[what].observe(seconds)
 
-    def render(self, connections: Mapping[State, int] | None = None) -> tuple[bytes, str]:
-        """The text for Prometheus and its content type, with a gauge of `connections` by state where they are known."""
+    def render(self, connections: Mapping[State, int] | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
+        """The text for Prometheus and its content type, with gauges of what rests in the store where it is known."""
         shown = CollectorRegistry()
         if connections is not None:
             shown.register(_Connections(connections))
+        if outbox is not None:
+            shown.register(_Outbox(outbox))
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
             return generate_latest(shown), CONTENT_TYPE_LATEST
@@ -105,6 +112,23 @@ class Metrics:
             return "other"
         seen.add(value)
         return value
+
+
+class _Outbox:
+    """Gauges of one moment, too."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client calls at every scrape."""
+        rests = self._outbox
+        for name, text, value in (
+            ("waiting", "Messages that wait to be delivered", rests.waiting),
+            ("oldest_seconds", "How long the oldest of them has waited", rests.oldest),
+            ("given_up", "Messages that were given up and are kept to be seen", rests.given_up),
+        ):
+            yield GaugeMetricFamily(f"{PREFIX}_outbox_{name}", text, value=value)
 
 
 class _Connections:

@@ -17,6 +17,7 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.ports.apps import AppStore
 from cloudbeds_auth.ports.importing import ImportStore
+from cloudbeds_auth.ports.outbox import OutboxStore
 from cloudbeds_auth.ports.retention import RetentionStore
 from cloudbeds_auth.ports.upkeep import UpkeepStore
 
@@ -332,8 +333,8 @@ class ConnectionStore(Protocol):
 
 
 class Store(
-    GrantStore, CircuitStore, AuthorizationStore, ImportStore, ConnectionStore, AppStore, UpkeepStore, RetentionStore,
-    Protocol,
+    GrantStore, CircuitStore, AuthorizationStore, ImportStore, ConnectionStore, AppStore, UpkeepStore, OutboxStore,
+    RetentionStore, Protocol,
 ):  # fmt: skip
     """All of it, and its life."""
 

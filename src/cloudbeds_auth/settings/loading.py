@@ -90,6 +90,8 @@ def _contradictions(settings: Settings, failed: set[str], need: Need) -> Iterabl
         for attribute in ("encryption_keys", "admin_token"):
             if not getattr(settings, attribute) and attribute not in failed:
                 yield _problem(attribute, "is required with PostgreSQL")
+    if settings.webhook_url is not None and not settings.webhook_secrets and "webhook_secrets" not in failed:
+        yield _problem("webhook_secrets", "is required with CLOUDBEDS_AUTH_WEBHOOK_URL")
 
 
 def _risks(settings: Settings) -> Iterable[str]:

@@ -12,7 +12,7 @@ from cloudbeds_auth.core.budget import Limit, rate_within
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.settings import values
+from cloudbeds_auth.settings import hooks, values
 
 MIB = 1024 * 1024
 DATABASE_NAME = "cloudbeds-auth.sqlite3"
@@ -94,6 +94,8 @@ class Settings(BaseModel):
         default_factory=_rate_limit
     )
     retention_days: int = Field(default=400, ge=1, le=36500)
+    webhook_url: Annotated[str, BeforeValidator(hooks.webhook_url)] | None = Field(default=None, repr=False)
+    webhook_secrets: Annotated[tuple[Secret, ...], PlainValidator(hooks.webhook_secrets)] = ()
     token_timeout: float = Field(default=20.0, gt=0, le=600, allow_inf_nan=False)
     warnings: Strings = ()
 

@@ -64,15 +64,19 @@ TABLE = (
     Variable("CLOUDBEDS_AUTH_LOG_LEVEL", "log_level", "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`"),
     Variable("CLOUDBEDS_AUTH_RATE_LIMIT", "rate_limit", "requests per second from 1 on, 0 for no limit, or `observe`"),
     Variable("CLOUDBEDS_AUTH_RETENTION_DAYS", "retention_days", "days from 1 on, like `400`"),
+    Variable("CLOUDBEDS_AUTH_WEBHOOK_URL", "webhook_url", "an https URL that takes a POST"),
+    Variable(
+        "CLOUDBEDS_AUTH_WEBHOOK_SECRET",
+        "webhook_secrets",
+        "`whsec_` and 24 to 64 random bytes in base64 (`echo whsec_$(openssl rand -base64 32)`)",
+        True,
+    ),
     Variable("CLOUDBEDS_AUTH_TOKEN_TIMEOUT", "token_timeout", "seconds above 0 and at most 600, like `20`"),
 )
 
 NOT_YET = {
     "CLOUDBEDS_CREDENTIAL": ("oauth",),
     "CLOUDBEDS_CREDENTIAL_HEADER": ("bearer",),
-    "CLOUDBEDS_AUTH_WEBHOOK_URL": (),
-    "CLOUDBEDS_AUTH_WEBHOOK_SECRET": (),
-    "CLOUDBEDS_AUTH_WEBHOOK_SECRET_FILE": (),
 }
 """Variables of the contract that this version does not act on yet, with the values that say nothing new."""
 

@@ -11,7 +11,7 @@ import asyncio
 import platform
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -107,13 +107,26 @@ async def ask(client: httpx2.AsyncClient, request: httpx2.Request, *, limit: int
 
     Raises Unusable, TimeoutError for the deadline, and whatever httpx2 or the socket raises.
     """
+    async with _sent(client, request, deadline) as response:
+        return Reply(response.status_code, response.headers, await _body(response, limit))
+
+
+async def knock(client: httpx2.AsyncClient, request: httpx2.Request, *, deadline: float) -> Reply:
+    """Send once and read the head of the answer only, within `deadline` seconds: whatever else comes is left unread."""
+    async with _sent(client, request, deadline) as response:
+        return Reply(response.status_code, response.headers, b"")
+
+
+@asynccontextmanager
+async def _sent(client: httpx2.AsyncClient, request: httpx2.Request, deadline: float) -> AsyncIterator[httpx2.Response]:
+    """The answer to a request, its head read; everything is over when this is left."""
     sockets = _Sockets()
     request.extensions["trace"] = sockets.trace
     try:
         async with asyncio.timeout(deadline):
             response = await client.send(request, stream=True)
             try:
-                return Reply(response.status_code, response.headers, await _body(response, limit))
+                yield response
             finally:
                 await response.aclose()
     finally:

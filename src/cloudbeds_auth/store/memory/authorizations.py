@@ -9,12 +9,12 @@ from cloudbeds_auth.core.nouns import Grant, Pair, Role, StoredToken, User
 from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.store.memory.announcing import Announcing
 from cloudbeds_auth.store.memory.rows import (
     AuthorizationRow,
     ConnectionRow,
     GrantRow,
     LinkRow,
-    Shelf,
     grant_of,
     set_due,
 )
@@ -22,7 +22,7 @@ from cloudbeds_auth.store.sql.authorizations import Ends
 from cloudbeds_auth.store.sql.transactions import Instant
 
 
-class Authorizations(Shelf):
+class Authorizations(Announcing):
     """`ports.store.AuthorizationStore`."""
 
     async def add_link(self, link: NewLink) -> None:
@@ -152,17 +152,19 @@ class Authorizations(Shelf):
         connection, row = self._tables.connections.get(connection_id), self._locked(now, grant_id)
         if connection is None or row is None or row.role is not Role.CANDIDATE:
             return connection is not None and connection.active_grant == grant_id
+        stood = self._standing(connection)
         for other in self._of_connection(connection_id):
             if other.ordinal < row.ordinal and other.role in {Role.ACTIVE, Role.CANDIDATE}:
                 self._supersede(now, other, "a newer approval")
         row.state = move(row.state, Event.PROMOTED)
-        row.role, row.user, row.problem, row.said_of = Role.ACTIVE, user, None, None
+        row.role, row.user, row.problem, row.said_of, row.reauth = Role.ACTIVE, user, None, None, None
         row.property_ids = tuple(dict.fromkeys((*row.property_ids, *property_ids)))
         set_due(row, now)
         connection.active_grant = grant_id
         if connection.connected_at is None:
             connection.connected_at = now.wall
         self._tell(now, row, Event.PROMOTED)
+        self._announce(now, connection_id, stood)
         return True
 
     async def drop_candidate(self, grant_id: str, reason: str) -> None:

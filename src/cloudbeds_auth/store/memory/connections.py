@@ -9,10 +9,11 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Grant, Role
 from cloudbeds_auth.core.nouns import Event as Line
 from cloudbeds_auth.ports.store import Page
-from cloudbeds_auth.store.memory.rows import Shelf, connection_of, grant_of
+from cloudbeds_auth.store.memory.announcing import Announcing
+from cloudbeds_auth.store.memory.rows import connection_of, grant_of
 
 
-class Connections(Shelf):
+class Connections(Announcing):
     """`ports.store.ConnectionStore`."""
 
     async def resolve(self, connection_or_property: str) -> Sequence[str]:
@@ -80,10 +81,13 @@ class Connections(Shelf):
     async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
         """See ports.store. The epoch grows, so an attempt that still runs finds its fence moved."""
         now = self._write()
-        if connection_id not in self._tables.connections:
+        connection = self._tables.connections.get(connection_id)
+        if connection is None:
             return False
+        stood = self._standing(connection)
         for row in self._of_connection(connection_id):
             if row.role is Role.DISCONNECTED:
                 continue
             self._end(now, row, actor, detail)
+        self._announce(now, connection_id, stood)
         return True

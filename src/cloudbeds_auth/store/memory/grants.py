@@ -8,11 +8,12 @@ from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.upkeep import PROVED_AGAIN
 from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.store.memory.announcing import Announcing
 from cloudbeds_auth.store.memory.importing import settle_property
 from cloudbeds_auth.store.memory.rows import GrantRow, Shelf, grant_of, left, set_due, set_due_in
 
 
-class Grants(Shelf):
+class Grants(Announcing):
     """`ports.store.GrantStore`."""
 
     async def grant(self, grant_id: str) -> Grant | None:
@@ -91,6 +92,7 @@ class Grants(Shelf):
             return Written.DONE if row.committed_epoch == fence.epoch else Written.GENERATION_MOVED
         if row.lease_epoch != fence.epoch:
             return Written.EPOCH_MOVED
+        stood = self._standing(self._tables.connections[row.connection_id])
         row.state = move(row.state, Event.PAIR_COMMITTED)
         # Unique over the connection: a program that names a rejected generation never means another grant's.
         row.generation = max(other.generation for other in self._of_connection(row.connection_id)) + 1
@@ -106,6 +108,7 @@ class Grants(Shelf):
             now, row, Event.PAIR_COMMITTED, expires_at=row.expires_at, kept=len(row.tokens) - 1,
             same_refresh_token=_is_same(pair, sent), refresh_token_named=pair.refresh is not None,
         )  # fmt: skip
+        self._announce(now, row.connection_id, stood)
         return Written.DONE
 
     async def confirm(self, grant_id: str, generation: int) -> bool:
@@ -114,7 +117,7 @@ class Grants(Shelf):
         row = self._locked(now, grant_id)
         if row is None or row.generation != generation or row.role is Role.DISCONNECTED:
             return False
-        before = row.state
+        before, stood = row.state, self._standing(self._tables.connections[row.connection_id])
         row.state = move(row.state, Event.PROVED)
         news = not row.proven or row.state is not before
         row.tokens = row.tokens[-1:]
@@ -126,6 +129,7 @@ class Grants(Shelf):
             set_due(row, now, after=PROVED_AGAIN)
         if news:
             self._tell(now, row, Event.PROVED)
+        self._announce(now, row.connection_id, stood)
         return True
 
     async def count_refusal(self, fence: Fence, reason: str, *, interval: float) -> Counted:
@@ -146,12 +150,14 @@ class Grants(Shelf):
             self._hold(row, now.steady + interval, reason)
             set_due_in(row, now, interval)
             return Counted.CANDIDATE
+        stood = self._standing(self._tables.connections[row.connection_id])
         row.state = move(row.state, Event.REAUTHORIZATION_REQUIRED)
         row.refusals += 1
         row.reauth = row.problem = reason
         row.not_before = row.due_at = None
         row.no_intent()
         self._tell(now, row, Event.REAUTHORIZATION_REQUIRED, reason=reason)
+        self._announce(now, row.connection_id, stood)
         return Counted.MARKED
 
     @staticmethod

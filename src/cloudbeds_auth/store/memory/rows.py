@@ -113,6 +113,21 @@ class AuthorizationRow:
 
 
 @dataclass(slots=True)
+class MessageRow:
+    """A message that was not delivered yet; `due_at` is None when it was given up."""
+
+    id: str
+    connection_id: str
+    sequence: int
+    kind: str
+    at: float
+    body: str
+    due_at: float | None
+    attempts: int = 0
+    problem: str | None = None
+
+
+@dataclass(slots=True)
 class Tables:
     """Everything that rests. `circuits` and `budgets` hold a steady moment and the name of its clock."""
 
@@ -124,6 +139,7 @@ class Tables:
     budgets: dict[str, tuple[float, str]] = field(default_factory=dict)
     events: dict[str, list[Event]] = field(default_factory=dict)
     apps: dict[str, App] = field(default_factory=dict)
+    outbox: dict[str, MessageRow] = field(default_factory=dict)
 
 
 class Shelf:

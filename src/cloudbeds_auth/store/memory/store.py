@@ -9,11 +9,12 @@ from cloudbeds_auth.store.memory.authorizations import Authorizations
 from cloudbeds_auth.store.memory.connections import Connections
 from cloudbeds_auth.store.memory.grants import Circuits, Grants
 from cloudbeds_auth.store.memory.importing import Imports
+from cloudbeds_auth.store.memory.outbox import OutboxShelf
 from cloudbeds_auth.store.memory.retention import Retention
 from cloudbeds_auth.store.memory.upkeep import Upkeep
 
 
-class MemoryStore(Grants, Circuits, Authorizations, Imports, Connections, Apps, Upkeep, Retention):
+class MemoryStore(Grants, Circuits, Authorizations, Imports, Connections, Apps, Upkeep, OutboxShelf, Retention):
     """`ports.store.Store` over dictionaries. Every method runs to its end without a pause: one transaction."""
 
     async def check(self) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
+from cloudbeds_auth.core.notices import Standing
 from cloudbeds_auth.core.nouns import Grant, Pair, Role, User
 from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due
@@ -211,6 +213,7 @@ def promote(
         now=now.wall,
     )
     yield from add_event(now, row, Event.PROMOTED)
+    yield from announce(now, connection_id, standing_of(connection, former), Standing.CONNECTED)
     return True
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
+from cloudbeds_auth.core.notices import Standing
 from cloudbeds_auth.core.nouns import Connection, Grant, Role
 from cloudbeds_auth.core.nouns import Event as Line
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import add_event, connection_of, event_of, grant_of
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due
@@ -79,6 +81,7 @@ def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Tra
         if row["role"] == Role.DISCONNECTED:
             continue
         yield from end(now, row, actor, detail)
+    yield from announce(now, connection_id, standing_of(connection, grants), Standing.AWAY)
     return True
 
 

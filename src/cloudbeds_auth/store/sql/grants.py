@@ -14,6 +14,7 @@ from cloudbeds_auth.core.upkeep import PROVED_AGAIN
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.sql.importing import settle_property
+from cloudbeds_auth.store.sql.outbox import announce_grant
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, left, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in
@@ -149,6 +150,7 @@ def commit_pair(
         now, row, Event.PAIR_COMMITTED, generation=generation, expires_at=expires_at, kept=kept,
         same_refresh_token=same, refresh_token_named=pair.refresh is not None,
     )  # fmt: skip
+    yield from announce_grant(now, row, reauth=None)
     return Written.DONE
 
 
@@ -193,6 +195,7 @@ def confirm(now: Instant, grant_id: str, generation: int) -> Transaction[bool]:
         yield from set_due(row, now, after=PROVED_AGAIN)
     if not row["proven"] or row["state"] != state:
         yield from add_event(now, row, Event.PROVED)
+    yield from announce_grant(now, row, reauth=None)
     return True
 
 
@@ -220,6 +223,7 @@ def count_refusal(now: Instant, fence: Fence, reason: str, interval: float) -> T
     yield from query("mark", **fenced, state=state)
     yield from never_due(row["id"])
     yield from add_event(now, row, Event.REAUTHORIZATION_REQUIRED, reason=reason)
+    yield from announce_grant(now, row, reauth=reason)
     return Counted.MARKED
 
 

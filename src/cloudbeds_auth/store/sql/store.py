@@ -10,6 +10,7 @@ from cloudbeds_auth.core.nouns import App, Connection, Event, Fence, Grant, Pair
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.apps import Taken
 from cloudbeds_auth.ports.importing import NewImport, Placed
+from cloudbeds_auth.ports.outbox import Message, Outbox
 from cloudbeds_auth.ports.store import (
     Attempt,
     Authorization,
@@ -30,6 +31,7 @@ from cloudbeds_auth.store.sql import (
     connections,
     grants,
     importing,
+    outbox,
     retention,
     upkeep,
 )
@@ -102,6 +104,28 @@ class SqlStore(Base):
     async def next_due(self) -> float | None:
         """See ports.upkeep."""
         return await self._read(upkeep.next_due)
+
+    # --- webhooks out
+
+    async def claim_messages(self, limit: int, hold: float) -> Sequence[Message]:
+        """See ports.outbox."""
+        return await self._write(lambda now: outbox.claim_messages(now, limit, hold))
+
+    async def next_message(self) -> float | None:
+        """See ports.outbox."""
+        return await self._read(outbox.next_message)
+
+    async def message_delivered(self, message_id: str) -> None:
+        """See ports.outbox."""
+        await self._write(lambda now: outbox.message_delivered(now, message_id))
+
+    async def message_failed(self, message_id: str, problem: str, again_in: float | None) -> None:
+        """See ports.outbox."""
+        await self._write(lambda now: outbox.message_failed(now, message_id, problem, again_in))
+
+    async def outbox(self) -> Outbox:
+        """See ports.outbox."""
+        return await self._read(outbox.read_outbox)
 
     # --- circuits
 

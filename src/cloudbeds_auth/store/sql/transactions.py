@@ -62,6 +62,7 @@ QUERIES = load(
     "connections.sql",
     "apps.sql",
     "upkeep.sql",
+    "outbox.sql",
     "retention.sql",
     "move.sql",
     "sqlite.sql",

@@ -101,7 +101,7 @@ UPDATE grants SET role = :role, state = :state WHERE id = :grant_id
 -- name: set_identity
 -- It was seen to work: what was in the way before is over.
 UPDATE grants SET user_id = :user_id, user_name = :user_name, user_email = :user_email, property_ids = :property_ids,
-    problem = NULL, said_of = NULL
+    problem = NULL, said_of = NULL, reauth = NULL
 WHERE id = :grant_id
 
 -- name: move_pointer

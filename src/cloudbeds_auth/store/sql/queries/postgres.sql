@@ -28,6 +28,13 @@ UPDATE grants SET due_at = :until
 WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id, expires_at
 
+-- name: claim_messages
+-- As claim_due.
+UPDATE outbox SET due_at = :until
+WHERE id = ANY (ARRAY(SELECT id FROM outbox WHERE due_at <= :now OR due_at > :horizon
+    ORDER BY due_at, at, connection_id, sequence LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING *
+
 -- name: integrity
 -- Checksums of pages are the server's own business: whatever can be read is sound.
 SELECT 'ok' AS problem

@@ -22,6 +22,12 @@ UPDATE grants SET due_at = :until
 WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
 RETURNING id, expires_at
 
+-- name: claim_messages
+UPDATE outbox SET due_at = :until
+WHERE id IN (SELECT id FROM outbox WHERE due_at <= :now OR due_at > :horizon
+    ORDER BY due_at, at, connection_id, sequence LIMIT :limit)
+RETURNING *
+
 -- name: integrity
 SELECT integrity_check AS problem FROM pragma_integrity_check
 

@@ -1,0 +1,40 @@
+"""What the settings of webhooks must look like; as `values`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+
+from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.settings.values import guarded_url, listed, secret
+
+PREFIX = "whsec_"
+SHORTEST, LONGEST = 24, 64  # bytes; Standard Webhooks, "Signature scheme"
+
+
+def webhook_url(value: object) -> str:
+    """Where our events go: https, or plain http to this machine; may carry a query."""
+    guarded_url(value)
+    return str(value)
+
+
+def webhook_secrets(value: object) -> tuple[Secret, ...]:
+    """One or several, with commas or spaces between: a message is signed with each."""
+    given = listed(value) if isinstance(value, str) else value
+    if not isinstance(given, Iterable):
+        raise ValueError("is not a list")
+    found = tuple(secret(one) for one in given)
+    for one in found:
+        _check(one)
+    return found
+
+
+def _check(one: Secret) -> None:
+    plain = one.reveal().removeprefix(PREFIX).rstrip("=")
+    try:
+        key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("holds a secret that is not base64") from None
+    if not SHORTEST <= len(key) <= LONGEST:
+        raise ValueError(f"holds a secret of {len(key)} bytes instead of {SHORTEST} to {LONGEST}")

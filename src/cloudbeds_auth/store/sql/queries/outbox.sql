@@ -1,0 +1,29 @@
+-- Webhooks out: messages that were not delivered yet.
+
+-- name: last_sequence
+SELECT COALESCE(MAX(sequence), 0) AS sequence FROM events WHERE connection_id = :connection_id
+
+-- name: add_message
+INSERT INTO outbox (id, connection_id, sequence, kind, at, body, due_at)
+VALUES (:id, :connection_id, :sequence, :kind, :at, :body, :at)
+ON CONFLICT (id) DO NOTHING
+
+-- name: sweep_outbox
+DELETE FROM outbox WHERE at < :untried AND (attempts = 0 OR at < :shown)
+
+-- name: next_message
+-- One that is further ahead than is ever written was written before the clock was set back.
+SELECT MIN(CASE WHEN due_at > :horizon THEN :now ELSE due_at END) AS due_at FROM outbox WHERE due_at >= 0
+
+-- name: message_delivered
+DELETE FROM outbox WHERE id = :id
+
+-- name: message_failed
+UPDATE outbox SET attempts = attempts + 1, problem = :problem, due_at = :due_at WHERE id = :id
+
+-- name: outbox_depth
+SELECT COUNT(due_at) AS waiting, COUNT(*) - COUNT(due_at) AS given_up,
+    MIN(CASE WHEN due_at IS NOT NULL THEN at END) AS oldest FROM outbox
+
+-- name: last_given_up
+SELECT problem FROM outbox WHERE due_at IS NULL ORDER BY at DESC, id LIMIT 1
