@@ -25,6 +25,7 @@ class Background:
         if self._upkeep:
             self._tasks.append(asyncio.create_task(self._keep_up(), name="upkeep"))
             self._tasks.append(asyncio.create_task(self._forget(), name="retention"))
+            self._tasks.append(asyncio.create_task(self._ask(), name="app states"))
             if self._engine.outbound is not None:
                 self._tasks.append(asyncio.create_task(self._deliver(self._engine.outbound), name="webhooks"))
 
@@ -63,6 +64,16 @@ class Background:
                 self._failed(error)
                 seconds = self._engine.upkeep.pause(LONGEST)
             await clock.sleep(seconds)
+
+    async def _ask(self) -> None:
+        inbound = self._engine.inbound
+        while True:
+            await self._engine.world.clock.sleep(inbound.pause())
+            try:
+                while await inbound.tick() == 0.0:
+                    pass
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
 
     async def _deliver(self, outbound: Outbound) -> None:
         while True:

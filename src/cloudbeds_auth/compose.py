@@ -38,6 +38,7 @@ from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.disconnect import Disconnecter
 from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.importing import Importer
+from cloudbeds_auth.vault.inbound import Inbound
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.mend import Mender
 from cloudbeds_auth.vault.outbound import Outbound
@@ -84,6 +85,7 @@ class Engine:
     upkeep: Upkeep
     retention: Retention
     outbound: Outbound | None
+    inbound: Inbound
     admin_token: Secret
     admin_token_file: Path | None
     token_endpoint: HttpTokenEndpoint
@@ -92,6 +94,7 @@ class Engine:
     async def drain(self) -> None:
         """Let what runs finish and commit: exchanges, refreshes, counted calls."""
         await self.authorizer.drain()
+        await self.inbound.stop()
         await self.access.drain()
         await self.health.drain()
         await self.refresher.flights.drain()
@@ -168,6 +171,7 @@ def _wire(
     look = Look(world, circuits)
     mender = Mender(world, authorizer, look)
     access.attach(refresher, candidates)
+    health, disconnecter = Health(world, access, refresher), Disconnecter(world, access)
     return Engine(
         settings=settings,
         world=world,
@@ -178,8 +182,8 @@ def _wire(
         authorizer=authorizer,
         calls=CallRecorder(world),
         call_budget=CallBudget(world, access),
-        health=Health(world, access, refresher),
-        disconnecter=Disconnecter(world, access),
+        health=health,
+        disconnecter=disconnecter,
         look=look,
         mender=mender,
         scopes=Scopes(world, look, mender),
@@ -187,6 +191,7 @@ def _wire(
         upkeep=Upkeep(world, refresher, candidates),
         retention=Retention(world, settings.retention_days),
         outbound=_outbound(settings, world),
+        inbound=Inbound(world, access, health, disconnecter, settings.hook),
         admin_token=admin_token,
         admin_token_file=admin_token_file,
         token_endpoint=token_endpoint,

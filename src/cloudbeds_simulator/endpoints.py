@@ -198,7 +198,7 @@ def _protected(visit: Visit, shown_status: int | None) -> Answer:
     if isinstance(found, Rejected):
         return _turned_down(visit, found)
     entry.outcome, entry.grant, entry.ordinal = "accepted", found.number, found.rotation.current.ordinal
-    answer = methods.run(method, methods.Asked(call, found, model))
+    answer = methods.run(method, methods.Asked(call, found, model, visit.now))
     model.resource(call.bearer, visit.now, 200 <= (shown_status or answer.status) < 300)
     return answer
 

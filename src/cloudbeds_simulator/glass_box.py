@@ -16,8 +16,10 @@ from aiohttp import web
 
 from cloudbeds_simulator import faults as fault_rules
 from cloudbeds_simulator.answers import FACES
+from cloudbeds_simulator.delivery import Delivery
 from cloudbeds_simulator.faults import Faults
 from cloudbeds_simulator.journal import Entry, Journal
+from cloudbeds_simulator.methods import APP_STATES
 from cloudbeds_simulator.misbehave import until
 from cloudbeds_simulator.model import Model
 from cloudbeds_simulator.records import ALL_SCOPES, LEVELS, App, Grant, Hotel, User
@@ -31,8 +33,8 @@ WAIT_TOKENS = frozenset({"refresh_token", "access_token"})
 class GlassBox:
     """The routes of the control API over one simulator's parts."""
 
-    def __init__(self, model: Model, clock: Clock, faults: Faults, journal: Journal) -> None:
-        self.model, self.clock, self.faults, self.journal = model, clock, faults, journal
+    def __init__(self, model: Model, clock: Clock, faults: Faults, journal: Journal, delivery: Delivery) -> None:
+        self.model, self.clock, self.faults, self.journal, self.delivery = model, clock, faults, journal, delivery
         self._begun = (tuple(model.apps.values()), tuple(model.hotels.values()), model.settings)
         self._routes: dict[tuple[str, str], Callable[[web.Request, Any], Awaitable[object] | object]] = {
             ("GET", "state"): lambda _, __: self.state(),
@@ -46,6 +48,8 @@ class GlassBox:
             ("POST", "hotels"): self._hotels,
             ("POST", "apps"): self._apps,
             ("POST", "revoke"): self._revoke,
+            ("POST", "app-state"): self._app_state,
+            ("GET", "webhooks"): lambda _, __: {"sent": delivery.told},
             ("POST", "choose"): self._choose,
             ("POST", "advance"): self._advance,
             ("POST", "reset"): lambda _, __: self._reset(),
@@ -191,6 +195,16 @@ class GlassBox:
         for grant in ending:
             self.model.end(grant, "disconnected" if "property" in body else "revoked", face)
         return {"revoked": [grant.number for grant in ending]}
+
+    def _app_state(self, _: web.Request, body: Any) -> object:
+        """What a hotel user does: of every app with a grant there. ``keep`` leaves the sessions alive for now."""
+        property_id, state = str(body["property"]), str(body["state"])
+        if state not in APP_STATES:
+            raise ValueError(f"state must be one of {', '.join(APP_STATES)}")
+        apps = sorted({grant.approval.client_id for grant in self.model.covering(property_id)})
+        for client_id in apps:
+            self.model.set_app_state(client_id, property_id, state, self.clock.now(), body.get("keep") is True)
+        return {"changed": apps}
 
     def _choose(self, _: web.Request, body: Any) -> object:
         chosen = body["property_ids"] if isinstance(body, dict) else body

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from cloudbeds_simulator import endpoints
 from cloudbeds_simulator.calls import Call, read
+from cloudbeds_simulator.delivery import Delivery
 from cloudbeds_simulator.endpoints import Visit
 from cloudbeds_simulator.faults import Faults
 from cloudbeds_simulator.glass_box import GlassBox
@@ -29,16 +30,24 @@ class Simulator:
         self.clock = clock or Clock()
         self.faults = Faults()
         self.journal = Journal()
-        self.glass_box = GlassBox(model, self.clock, self.faults, self.journal)
+        self.delivery = Delivery(model.subscriptions, self.clock.sleep)
+        self.glass_box = GlassBox(model, self.clock, self.faults, self.journal, self.delivery)
 
     def application(self) -> web.Application:
         """The aiohttp application: everything goes to one handler, which looks at the path byte for byte."""
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_route("*", "/{anything:.*}", self.handle)
+        app.on_cleanup.append(self._close)
         return app
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request."""
+        """Answer one request, and begin to post what it made due."""
+        try:
+            return await self._answer(request)
+        finally:
+            self.delivery.flush(self.model.settings.webhook_interval)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.raw_path.startswith(CONTROL):
             return await self._control(request)
         call = await read(request)
@@ -52,6 +61,9 @@ class Simulator:
         visit = Visit(call, self.model, entry, self.clock)
         wire = Wire(request, visit, self.faults, self.clock.sleep, self.journal.changed, again)
         return await wire.serve(rule)
+
+    async def _close(self, _: web.Application) -> None:
+        await self.delivery.close()
 
     def _logged(self, call: Call) -> Entry:
         entry = self.journal.open(self.clock.now(), endpoints.target_of(call), call.method, call.path)

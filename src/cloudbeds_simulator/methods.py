@@ -16,11 +16,12 @@ APP_STATES = ("enabled", "pending", "disabled", "installing")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An authenticated call: what was asked, by which grant, of which vendor."""
+    """An authenticated call: what was asked, by which grant, of which vendor, and when."""
 
     call: Call
     grant: Grant
     model: Model
+    now: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,42 @@ def _file(asked: Asked) -> Answer:
 
 def _delete_webhook(asked: Asked) -> Answer:
     given = dict(asked.call.query).get("subscriptionID")
-    return json_answer(200, {"success": True}) if given else failed("Parameter subscriptionID is required")
+    if not given:
+        return failed("Parameter subscriptionID is required")
+    known = asked.model.subscriptions.known
+    if given in known and known[given].client_id == asked.grant.approval.client_id:
+        del known[given]
+    return json_answer(200, {"success": True})
+
+
+def _post_webhook(asked: Asked) -> Answer:
+    """Any action is accepted, also one that never comes; a form is read, JSON is not."""
+    field = asked.call.field
+    for name in ("endpointUrl", "object", "action"):
+        if not field(name):
+            return failed(f"Parameter {name} is required")
+    header = (field("authHeaderName"), field("authHeaderValue")) if field("authHeaderName") else None
+    made = asked.model.subscriptions.add(
+        asked.grant.approval.client_id, _property(asked), field("object"), field("action"), field("endpointUrl"), header
+    )
+    return json_answer(200, {"success": True, "data": {"subscriptionID": made.number}})
+
+
+def _get_webhooks(asked: Asked) -> Answer:
+    wanted = tuple(_named(asked.call)) or asked.grant.approval.property_ids
+    rows = [
+        {
+            "id": one.number,
+            "key": {"type": "property", "id": one.property_id},
+            "event": {"entity": one.entity, "action": one.action},
+            "owner": {"type": "api-client", "id": one.client_id},
+            "subscriptionType": "webhook",
+            "subscriptionData": {"url": one.endpoint},
+            "authHeader": {"name": one.header[0]} if one.header else None,
+        }
+        for one in asked.model.subscriptions.of(asked.grant.approval.client_id, wanted)
+    ]
+    return json_answer(200, {"success": True, "data": rows})
 
 
 def _is_partner(asked: Asked) -> bool:
@@ -171,7 +207,7 @@ def _post_app_state(asked: Asked) -> Answer:
     state = asked.call.field("app_state")
     if state not in APP_STATES:
         return failed("Parameter app_state is required")
-    asked.model.set_app_state(asked.grant.approval.client_id, _property(asked), state)
+    asked.model.set_app_state(asked.grant.approval.client_id, _property(asked), state, asked.now)
     return json_answer(200, {"success": True})
 
 
@@ -194,6 +230,8 @@ METHODS: dict[str, Method] = {
     "putReservation": Method("PUT", "write:reservation", False, _put_reservation),
     "patchRate": Method("PATCH", "write:rate", False, _patch_rate),
     "postFile": Method("POST", "", False, _file),
+    "postWebhook": Method("POST", "", False, _post_webhook),
+    "getWebhooks": Method("GET", "", False, _get_webhooks),
     "deleteWebhook": Method("DELETE", "", False, _delete_webhook),
     "getAppState": Method("GET", "", False, _get_app_state),
     "postAppState": Method("POST", "", False, _post_app_state),

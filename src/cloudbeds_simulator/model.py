@@ -12,6 +12,7 @@ from cloudbeds_simulator import variants
 from cloudbeds_simulator.records import App, Approval, Code, Grant, Hotel, Rejected, Tokens
 from cloudbeds_simulator.rotation import Issued, Pair, Rotation
 from cloudbeds_simulator.settings import Settings
+from cloudbeds_simulator.subscriptions import Subscriptions
 
 
 class Model:
@@ -25,6 +26,7 @@ class Model:
         self.codes: dict[str, Code] = {}
         self.grants: list[Grant] = []
         self.app_states: dict[tuple[str, str], str] = {}
+        self.subscriptions = Subscriptions()
         self.chosen: tuple[str, ...] = ()
         self._by_access: dict[str, Grant] = {}
         self._by_refresh: dict[str, Grant] = {}
@@ -56,6 +58,8 @@ class Model:
         """Forget everything; then these are all there is."""
         for kept in (self.apps, self.hotels, self.codes, self.app_states, self._by_access, self._by_refresh):
             kept.clear()
+        self.subscriptions.known.clear()
+        self.subscriptions.due.clear()
         self.grants.clear()
         self.chosen, self.settings = (), settings
         for app in apps:
@@ -171,9 +175,17 @@ class Model:
         grant.ended = grant.ended or reason
         grant.face = face
 
-    def set_app_state(self, client_id: str, property_id: str, state: str) -> None:
-        """``enabled``, ``pending``, ``installing`` or ``disabled``, which removes every session of the app there."""
+    def set_app_state(self, client_id: str, property_id: str, state: str, now: float, keep: bool = False) -> None:
+        """``enabled``, ``pending``, ``installing`` or ``disabled``, which removes every session of the app there.
+
+        ``keep``: not yet; the documentation does not say how soon.
+        """
+        before = self.app_states.get((client_id, property_id), "enabled")
         self.app_states[client_id, property_id] = state
+        if state != before:
+            self.subscriptions.changed(client_id, property_id, before, state, now)
+        if keep:
+            return
         if state == "disabled":
             for grant in self.covering(property_id, client_id):
                 if self.settings.disabling_ends == "grant" or self._left_everywhere(grant):

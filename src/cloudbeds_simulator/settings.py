@@ -18,7 +18,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 """The settings that are one word out of a few."""
 
-SECONDS = ("expires_in", "code_lifetime", "idle_lifetime")
+SECONDS = ("expires_in", "code_lifetime", "idle_lifetime", "webhook_interval")
 SWITCHES = ("auto_approve", "random_state", "reauthorization_revokes")
 
 
@@ -32,6 +32,7 @@ class Settings:
     resource; ``user_id`` its type in userinfo; ``disabling_ends`` what ``postAppState disabled`` for one of several
     properties of a grant ends: the whole session, as the documentation reads, or that property's part of it;
     ``code_lifetime`` (600 published) and ``idle_lifetime`` (365 days without use end a grant) in seconds;
+    ``webhook_interval`` seconds lie between two attempts to deliver a webhook (a minute);
     ``random_state`` gives a state of the vendor's own when none was sent;
     ``reauthorization_revokes`` ends earlier grants of the same app and property when a new code is exchanged (unknown
     of the real one, so off).
@@ -49,6 +50,7 @@ class Settings:
     disabling_ends: str = "grant"
     code_lifetime: float = 600.0
     idle_lifetime: float = 365 * 86400.0
+    webhook_interval: float = 60.0
     random_state: bool = False
     reauthorization_revokes: bool = False
 

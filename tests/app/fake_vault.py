@@ -59,6 +59,8 @@ class FakeSettings:
     return_origins: Sequence[str] = ("https://app.example",)
     open_connect: bool = True
     marketplace: str = "refuse"
+    hook_secret: Secret | None = None
+    hook_header: Secret | None = None
     body_limit: int = 512 * 1024
     replay_limit: int = 64 * 1024
 
@@ -173,6 +175,7 @@ class FakeVault:
         self.streams_ended = 0
         self.refresh_gate: asyncio.Event | None = None
         self.drained = False
+        self.hints: list[bytes] = []
         self.disconnected: list[tuple[str, bool]] = []
         self.ready = True
 
@@ -330,6 +333,9 @@ class FakeVault:
     async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
         top = 250 if cursor is None else cursor - 1
         return [Event(n, EPOCH, "proved", "service", "gra_1", 1, {"n": n}) for n in range(top, max(0, top - limit), -1)]
+
+    def hint(self, body: bytes, /) -> None:
+        self.hints.append(body)
 
     async def outbox(self) -> Outbox:
         return Outbox(0, 0.0, 0, None)

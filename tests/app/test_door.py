@@ -51,6 +51,7 @@ def test_route_table() -> None:
         *(("GET", path) for path in ANYONE),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
+        ("POST", "/hooks/{secret}"),
         ("POST", "/api/v1/authorizations"),
         ("GET", "/api/v1/connections"),
         ("GET", "/api/v1/connections/{identifier}"),
@@ -75,7 +76,9 @@ async def test_every_route_needs_a_credential(service: Running[FakeVault]) -> No
         ("GET", "/no"),
     ]
     for method, path in table:
-        url = service.url + path.format(identifier="con_1", one_time="abc", name="style.css", connection_id="con_1")
+        url = service.url + path.format(
+            identifier="con_1", one_time="abc", name="style.css", connection_id="con_1", secret="s"
+        )
         async with service.http.request(method, url, allow_redirects=False) as answer:
             if path in ANYONE:
                 assert answer.status != 401, path

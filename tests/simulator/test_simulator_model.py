@@ -139,7 +139,7 @@ def test_find_is_no_use(model: Model) -> None:
 def test_disabled_app_state(model: Model) -> None:
     """Disabling the app for a property ends its grants there and no others; a new approval enables it again."""
     ended, other = connected(model, "100001", "100002").grant, connected(model, "100003").grant
-    model.set_app_state("app", "100002", "disabled")
+    model.set_app_state("app", "100002", "disabled", 0.0)
     assert (ended.rotation.revoked, other.rotation.revoked) == (True, False)
     connected(model, "100002")
     assert model.app_states["app", "100002"] == "enabled"
@@ -149,9 +149,9 @@ def test_disabled_one_property_after_the_other(model: Model) -> None:
     """The other reading: the session ends with the last of its properties."""
     model.configure({"disabling_ends": "property"})
     grant = connected(model, "100001", "100002").grant
-    model.set_app_state("app", "100002", "disabled")
+    model.set_app_state("app", "100002", "disabled", 0.0)
     assert not grant.rotation.revoked
-    model.set_app_state("app", "100001", "disabled")
+    model.set_app_state("app", "100001", "disabled", 0.0)
     assert grant.rotation.revoked
 
 

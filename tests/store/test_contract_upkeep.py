@@ -7,6 +7,7 @@ from tests.store.bench import Bench, HandClock, about
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.budget import Rate
+from cloudbeds_auth.core.hints import FIRST, POLL
 from cloudbeds_auth.core.nouns import CredentialKind
 from cloudbeds_auth.core.upkeep import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, spread
 from cloudbeds_auth.ports.store import Attempt, Calls, Written
@@ -218,3 +219,43 @@ async def test_a_pause_shortens_no_queue(bench: Bench) -> None:
         await bench.store.reserve_turn("client", slow, 1e6)
     await bench.store.pause_turns("client", slow, 1.0)
     assert (await bench.store.reserve_turn("client", slow, 0.0)).wait == pytest.approx(300.0, abs=10.0)
+
+
+# --- whose app state is asked about
+
+
+async def test_each_connection_is_asked_about_now_and_then(bench: Bench, clock: HandClock) -> None:
+    """First a minute after it connected, then every time after as long as was said; by one process at a time."""
+    grants = [await bench.connected() for _ in range(3)]
+    other = await bench.another()
+    assert list(await bench.store.claim_polls(9, POLL)) == []
+    clock.pass_(FIRST)
+    mine, theirs = await bench.store.claim_polls(2, POLL), await other.claim_polls(9, POLL)
+    assert sorted([*mine, *theirs]) == [grant.connection_id for grant in grants]
+    assert len(mine) == 2
+    clock.pass_(POLL - 1)
+    assert list(await other.claim_polls(9, POLL)) == []
+    clock.pass_(1)
+    assert len(await other.claim_polls(9, POLL)) == 3
+
+
+async def test_nobody_is_asked_about_whom_cloudbeds_refuses(bench: Bench, clock: HandClock) -> None:
+    """Marked, superseded, disconnected, or not proven yet."""
+    old = await bench.hotel()
+    current = await bench.connected(pair("new", property_ids=("1000",)))
+    gone = await bench.connected()
+    await bench.store.disconnect(gone.connection_id, actor="hotel")
+    await bench.approved()
+    clock.pass_(POLL)
+    assert list(await bench.store.claim_polls(9, 0.0)) == [old.connection_id]
+    fence = await bench.leased(current)
+    for _ in range(2):
+        await bench.store.count_refusal(fence, "revoked", interval=0.0)
+    assert list(await bench.store.claim_polls(9, 0.0)) == []
+
+
+async def test_a_poll_further_ahead_than_is_ever_written(bench: Bench, clock: HandClock) -> None:
+    """The wall clock was set back since: it is due now."""
+    grant = await bench.hotel()
+    clock.wall -= POLL + DAY
+    assert list(await bench.store.claim_polls(9, POLL)) == [grant.connection_id]

@@ -81,6 +81,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "rotate_secret": lambda store: store.rotate_secret("aurora", Secret("second")),
         "drop_previous_secret": lambda store: store.drop_previous_secret("aurora"),
         "remove_app": lambda store: store.remove_app("aurora"),
+        "claim_polls": lambda store: store.claim_polls(4, 60.0),
         "claim_messages": lambda store: store.claim_messages(4, 60.0),
         "message_delivered": lambda store: store.message_delivered("msg_1"),
         "message_failed": lambda store: store.message_failed("msg_1", "HTTP 503", 5.0),

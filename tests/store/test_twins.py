@@ -171,10 +171,11 @@ class Twins(RuleBasedStateMachine):
     def candidate_is_dropped(self, at: int) -> None:
         self.both(lambda store: store.drop_candidate(self._grant(at), "of no use"))
 
-    @rule(at=small)
-    def hotel_leaves(self, at: int) -> None:
+    @rule(at=small, which=st.none() | small)
+    def hotel_leaves(self, at: int, which: int | None) -> None:
         home = self.homes[at % len(self.homes)]
-        self.both(lambda store: store.disconnect(home, actor="operator", detail="asked"))
+        only = None if which is None or not self.grants else self._grant(which)
+        self.both(lambda store: store.disconnect(home, actor="operator", detail="asked", only=only))
 
     # --- a refresh
 
@@ -302,6 +303,10 @@ class Twins(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3), hold=held)
     def due_ones_are_claimed(self, limit: int, hold: float) -> None:
         self.both(lambda store: store.claim_due(limit, hold))
+
+    @rule(limit=st.integers(1, 3), every=seconds)
+    def app_states_are_asked_about(self, limit: int, every: float) -> None:
+        self.both(lambda store: store.claim_polls(limit, every))
 
     @rule(limit=st.integers(1, 3), hold=held, ends=st.sampled_from(["well", "badly", "for ever", "unknown"]))
     def messages_are_sent(self, limit: int, hold: float, ends: str) -> None:

@@ -10,7 +10,7 @@ from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.observer import Fact
-from cloudbeds_auth.ports.vendor import Throttled, Turn
+from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled, Turn
 
 APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))
 
@@ -121,6 +121,10 @@ class ScriptedVendor:
         self.throttled: Throttled | None = None  # what `getHotels` and `postAppState` answer
         self.disables = True
         self.refuses: set[str] = set()  # access tokens that disable nothing
+        self.app_states: dict[str | None, AppState] = {}
+        self.asked_states: list[str | None] = []
+        self.subscribed: list[tuple[Hook, str | None]] = []
+        self.subscribes = True
         self.disabled: list[tuple[str, tuple[str, ...]]] = []
 
     def thinks(self, access: Iterable[str] | str, opinion: Opinion) -> None:
@@ -141,6 +145,16 @@ class ScriptedVendor:
         if self.throttled is not None:
             raise self.throttled
         return self.listed
+
+    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
+        self.subscribed.append((hook, property_id))
+        return self.subscribes
+
+    async def app_state(self, access: Secret, property_id: str | None) -> AppState:
+        self.asked_states.append(property_id)
+        if self.throttled is not None:
+            raise self.throttled
+        return self.app_states.get(property_id, AppState("enabled"))
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
         if self.throttled is not None:

@@ -14,7 +14,7 @@ from cloudbeds_auth.core.budget import Limit, rate_within
 from cloudbeds_auth.core.nouns import App, Grant
 from cloudbeds_auth.core.refusals import Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.vendor import Turn
+from cloudbeds_auth.ports.vendor import AppState, Hook, Turn
 from cloudbeds_auth.vault.upkeep import Upkeep
 
 LATENCY = 0.2  # seconds
@@ -60,6 +60,13 @@ class BusyVendor:
         await turn()
         await self._asked()
         return self.listed
+
+    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
+        return True
+
+    async def app_state(self, access: Secret, property_id: str | None) -> AppState:
+        await self._asked()
+        return AppState("enabled")
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
         await self._asked()

@@ -156,6 +156,8 @@ def test_nothing_needed() -> None:
 
 
 WRONG = {
+    "CLOUDBEDS_AUTH_HOOK_SECRET": ["short", "a/path/of/more/than/thirty-two/letters", "é" * 40],
+    "CLOUDBEDS_AUTH_HOOK_HEADER": ["short", "with a space and more than thirty-two letters"],
     "CLOUDBEDS_AUTH_WEBHOOK_URL": ["http://10.0.0.5/hook", "hook", "https://user@app.example.com/hook"],
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET": ["x", "whsec_!", "whsec_c2hvcnQ=", f"{WHSEC},x", f"whsec_{'A' * 100}"],
     "CLOUDBEDS_CLIENT_ID": ["tab\tinside", "hötel"],
@@ -502,10 +504,36 @@ def test_a_webhook_needs_both() -> None:
         Settings(webhook_secrets=1)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("given", ["HOOK_SECRET", "HOOK_HEADER"])
+def test_a_hook_needs_both_of_its_secrets(given: str) -> None:
+    """One without the other is a problem that names what is missing."""
+    other = {"HOOK_SECRET": "HOOK_HEADER", "HOOK_HEADER": "HOOK_SECRET"}[given]
+    (problem,) = problems({f"CLOUDBEDS_AUTH_{given}": "a" * 40})
+    assert problem.startswith(f"CLOUDBEDS_AUTH_{other}: is required with CLOUDBEDS_AUTH_{given}")
+    settings = read(AUTH_HOOK_SECRET="a" * 40, AUTH_HOOK_HEADER="b" * 40)
+    assert "aaaa" not in repr(settings)
+    assert (settings.hook_secret, settings.hook_header) == (Secret("a" * 40), Secret("b" * 40))
+
+
 def test_plain_http_public_url_is_a_warning() -> None:
     """Links over plain http to another machine work, but are not private."""
     (warning,) = read(AUTH_PUBLIC_URL="http://10.0.0.5:7000").warnings
     assert "CLOUDBEDS_AUTH_PUBLIC_URL" in warning
+    hooks = {"AUTH_HOOK_SECRET": "a" * 40, "AUTH_HOOK_HEADER": "b" * 40}
+    settings = read(AUTH_PUBLIC_URL="http://10.0.0.5:7000", **hooks)
+    assert "CLOUDBEDS_AUTH_HOOK_SECRET subscribes nothing" in settings.warnings[1]
+    assert settings.hook is None
+
+
+def test_where_cloudbeds_posts_to() -> None:
+    """The public URL with its prefix; over https, or on this machine."""
+    hooks = {"AUTH_HOOK_SECRET": "a" * 40, "AUTH_HOOK_HEADER": "b" * 40}
+    assert read().hook is None
+    for public_url in ("https://auth.example.com/prefix", "http://localhost:7000"):
+        hook = read(AUTH_PUBLIC_URL=public_url, **hooks).hook
+        assert hook is not None
+        assert (hook.url, hook.value) == (f"{public_url}/hooks/{'a' * 40}", Secret("b" * 40))
+        assert "aaa" not in repr(hook)
 
 
 def test_settings_from_python() -> None:

@@ -19,9 +19,10 @@ STALE = 3240.0
 
 def background(process: Process, *, upkeep: bool) -> Background:
     """Over the parts of an engine that the loops use."""
+    idle: Any = SimpleNamespace(pause=lambda: 1e9)
     engine: Any = SimpleNamespace(
         world=process.world, calls=process.calls, upkeep=upkeep_of(process), retention=Retention(process.world, 400),
-        outbound=None,
+        outbound=None, inbound=idle,
     )  # fmt: skip
     return Background(engine, upkeep=upkeep)
 

@@ -162,8 +162,10 @@ async def test_what_somebody_else_claimed_meanwhile(stage: Stage) -> None:
 
 def loops(process: Process, outbound: Outbound | None, *, upkeep: bool) -> Background:
     """Over the parts of an engine that the loops use."""
-    idle: Any = SimpleNamespace(pause=lambda seconds: 1e6)
-    engine: Any = SimpleNamespace(world=process.world, calls=process.calls, upkeep=idle, outbound=outbound)
+    idle: Any = SimpleNamespace(pause=lambda *seconds: 1e6)
+    engine: Any = SimpleNamespace(
+        world=process.world, calls=process.calls, upkeep=idle, outbound=outbound, inbound=idle
+    )
     return Background(engine, upkeep=upkeep)
 
 

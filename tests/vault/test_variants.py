@@ -24,7 +24,7 @@ from cloudbeds_auth.core.nouns import App, Pair
 from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ReauthorizationRequired, TryAgain
-from cloudbeds_auth.ports.vendor import Turn
+from cloudbeds_auth.ports.vendor import AppState, Hook, Turn
 from cloudbeds_simulator.rotation import Issued as Given
 from cloudbeds_simulator.rotation import Refused as Dead
 from cloudbeds_simulator.rotation import Rotation
@@ -109,6 +109,12 @@ class Cloudbeds:
 
     async def properties(self, access: Secret, turn: Turn, /) -> tuple[str, ...]:
         return ()
+
+    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
+        return True
+
+    async def app_state(self, access: Secret, property_id: str | None) -> AppState:
+        return AppState("enabled")
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
         return True

@@ -16,7 +16,7 @@ from cloudbeds_auth.core.nouns import App, User
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.vendor import Throttled, Vendor
+from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled, Vendor
 from cloudbeds_auth.wire.vendor import HttpVendor
 
 ACCESS = Secret("a1")
@@ -281,3 +281,65 @@ async def test_unexpected_error_is_inconclusive() -> None:
 
     made = HttpVendor("https://api.cloudbeds.com", "v1.3", "https://x", Timing(), Broken())
     assert await made.userinfo(ACCESS) == Inconclusive("no complete answer (RuntimeError)")
+
+
+STATE = {"success": True, "data": {"propertyID": "1000", "app_state": "Disabled"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "expected"),
+    [
+        (STATE, "200 OK", AppState("disabled")),
+        ({"success": True, "app_state": "enabled"}, "200 OK", AppState("enabled")),
+        ({"success": True, "data": {}}, "200 OK", AppState(refused=True)),
+        (
+            {"success": False, "message": "Application is not available to be connected."},
+            "200 OK",
+            AppState(refused=True),
+        ),
+        ({"error": "access_denied"}, "401 Unauthorized", AppState(refused=True)),
+        ({"message": "Forbidden"}, "403 Forbidden", AppState(refused=True)),
+        ({"error": "later"}, "503 Service Unavailable", AppState()),
+        ("<html>", "200 OK", AppState()),
+    ],
+)
+async def test_app_state(body: object, status: str, expected: AppState) -> None:
+    """What it says, that it refuses, or neither: an outage says nothing about the hotel."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    kind = "text/html" if isinstance(body, str) else "application/json"
+    async with vendor(answer(text, status, kind=kind)) as (made, server):
+        assert await made.app_state(ACCESS, "1000") == expected
+        assert await made.app_state(ACCESS, None) == expected
+        assert [peer.line for peer in server.peers] == [
+            "GET /api/v1.3/getAppState?propertyID=1000",
+            "GET /api/v1.3/getAppState",
+        ]
+
+
+async def test_app_state_too_often() -> None:
+    """A 429 is everybody's pause."""
+    async with vendor(answer("{}", "429 Too Many Requests", "Retry-After: 7\r\n")) as (made, _):
+        with pytest.raises(Throttled) as throttled:
+            await made.app_state(ACCESS, "1000")
+    assert throttled.value.pause == 7.0
+
+
+async def test_app_state_without_an_answer() -> None:
+    """Says nothing."""
+    async with vendor(reset) as (made, _):
+        assert await made.app_state(ACCESS, "1000") == AppState()
+
+
+@pytest.mark.parametrize(("body", "taken"), [({"success": True, "data": {}}, True), ({"success": False}, False)])
+async def test_subscribing(body: object, taken: bool) -> None:
+    """A form, not JSON, which Cloudbeds ignores here; the header's value is told to nobody else."""
+    async with vendor(answer(json.dumps(body))) as (made, server):
+        assert await made.subscribe(ACCESS, Hook("https://us.example/hooks/s", "x-h", Secret("v")), "1000") is taken
+        assert await made.subscribe(ACCESS, Hook("https://us.example/hooks/s", "x-h", Secret("v")), None) is taken
+        first, second = (dict(parse_qsl(peer.body)) for peer in server.peers)
+        assert server.peers[0].line == "POST /api/v1.3/postWebhook"
+    assert first == {
+        "object": "integration", "action": "appstate_changed", "endpointUrl": "https://us.example/hooks/s",
+        "authHeaderName": "x-h", "authHeaderValue": "v", "propertyID": "1000",
+    }  # fmt: skip
+    assert second == {name: value for name, value in first.items() if name != "propertyID"}

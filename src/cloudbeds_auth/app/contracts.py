@@ -50,6 +50,10 @@ class Settings(Protocol):
     @property
     def marketplace(self) -> str: ...  # noqa: D102
     @property
+    def hook_secret(self) -> Secret | None: ...  # noqa: D102
+    @property
+    def hook_header(self) -> Secret | None: ...  # noqa: D102
+    @property
     def body_limit(self) -> int: ...  # noqa: D102
     @property
     def replay_limit(self) -> int: ...  # noqa: D102
@@ -187,6 +191,10 @@ class Vault(Protocol):
 
     async def count_states(self) -> Mapping[State, int]:
         """Connections by how they look now."""
+        ...
+
+    def hint(self, body: bytes, /) -> None:
+        """A webhook of the vendor's came with the right secrets: returns at once, confirmed behind."""
         ...
 
     async def outbox(self) -> Outbox:

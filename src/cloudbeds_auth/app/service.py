@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloudbeds_auth.app import api, health
+from cloudbeds_auth.app import api, health, hooks
 from cloudbeds_auth.app.access import Anyone, Further, callback_paths
 from cloudbeds_auth.app.browser import Browser, routes
 from cloudbeds_auth.app.contracts import Vault
@@ -85,6 +85,7 @@ def framework(vault: Vault, relay: Relay, metrics: Metrics, callbacks: Iterable[
     app.add_middleware(CatchUnexpected)
     app.include_router(health.router)
     app.include_router(api.router)
+    app.include_router(hooks.router)
     app.include_router(routes(Browser(vault), callbacks))
     app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
     return app

@@ -28,6 +28,13 @@ class UpkeepStore(Protocol):
         """
         ...
 
+    async def claim_polls(self, limit: int, every: float) -> Sequence[str]:
+        """Ids of at most `limit` connections in use whose app state is to be asked about, longest first.
+
+        The next time is `every` seconds later, whatever comes of it.
+        """
+        ...
+
     async def next_due(self) -> float | None:
         """Seconds until a grant is due (0: one is); None when none ever is."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloudbeds_auth.core.nouns import App
@@ -18,6 +19,26 @@ class Throttled(Exception):
     def __init__(self, pause: float) -> None:
         super().__init__(f"HTTP 429: nothing is sent for {pause:g} s")
         self.pause = pause
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """`state`: enabled, pending, installing or disabled; empty when none was told. `refused`: it says that it will not.
+
+    Neither: an outage.
+    """
+
+    state: str = ""
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Where Cloudbeds posts a change of the app's state, and the header that it sends with it."""
+
+    url: str = field(repr=False)
+    header: str
+    value: Secret
 
 
 class Vendor(Protocol):
@@ -40,4 +61,15 @@ class Vendor(Protocol):
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
         """`postAppState disabled` for every property: whether the vendor took note of all of them. Raises Throttled."""
+        ...
+
+    async def app_state(self, access: Secret, property_id: str | None) -> AppState:
+        """`getAppState` of one property, None: of the grant's own. Raises Throttled."""
+        ...
+
+    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
+        """`postWebhook` for `integration/appstate_changed`: whether it was taken. Raises Throttled.
+
+        Repeating it changes nothing.
+        """
         ...

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable
 
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.settings.values import guarded_url, listed, secret
+from cloudbeds_auth.settings.values import guarded_url, is_loopback, listed, secret, url
 
+HEADER = "X-Hook-Secret"  # that Cloudbeds sends with each of its webhooks
 PREFIX = "whsec_"
 SHORTEST, LONGEST = 24, 64  # bytes; Standard Webhooks, "Signature scheme"
+
+
+def reachable(public_url: str) -> bool:
+    """Whether Cloudbeds may be asked to post there: https, or this machine, where the simulator is."""
+    parts = url(public_url)
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def webhook_url(value: object) -> str:
@@ -27,6 +35,14 @@ def webhook_secrets(value: object) -> tuple[Secret, ...]:
     found = tuple(secret(one) for one in given)
     for one in found:
         _check(one)
+    return found
+
+
+def hook_secret(value: object) -> Secret:
+    """A part of a path that nobody guesses."""
+    found = secret(value)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{32,256}", found.reveal()):
+        raise ValueError("is no part of a path of 32 to 256 letters, digits, `_` and `-`")
     return found
 
 

@@ -19,6 +19,9 @@ from cloudbeds_auth.settings.variables import BY_ATTRIBUTE, KNOWN, NOT_YET, PREF
 
 ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
 
+TOGETHER = (("webhook_secrets", "webhook_url"), ("hook_secret", "hook_header"), ("hook_header", "hook_secret"))
+"""The first is required where the second is given."""
+
 
 class Need(Enum):
     """What must be there."""
@@ -90,14 +93,17 @@ def _contradictions(settings: Settings, failed: set[str], need: Need) -> Iterabl
         for attribute in ("encryption_keys", "admin_token"):
             if not getattr(settings, attribute) and attribute not in failed:
                 yield _problem(attribute, "is required with PostgreSQL")
-    if settings.webhook_url is not None and not settings.webhook_secrets and "webhook_secrets" not in failed:
-        yield _problem("webhook_secrets", "is required with CLOUDBEDS_AUTH_WEBHOOK_URL")
+    for attribute, other in TOGETHER:
+        if getattr(settings, other) and not getattr(settings, attribute) and attribute not in failed:
+            yield _problem(attribute, f"is required with {BY_ATTRIBUTE[other].name}")
 
 
 def _risks(settings: Settings) -> Iterable[str]:
     parts = url(settings.public_url)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         yield "CLOUDBEDS_AUTH_PUBLIC_URL is plain http: sign-in and connect links can be read on their way"
+        if settings.hook_secret is not None:
+            yield "CLOUDBEDS_AUTH_HOOK_SECRET subscribes nothing: CLOUDBEDS_AUTH_PUBLIC_URL is plain http"
 
 
 def _unknown(given: Mapping[str, str], findings: Findings) -> None:

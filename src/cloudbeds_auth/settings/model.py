@@ -12,6 +12,7 @@ from cloudbeds_auth.core.budget import Limit, rate_within
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.ports.vendor import Hook
 from cloudbeds_auth.settings import hooks, values
 
 MIB = 1024 * 1024
@@ -96,6 +97,8 @@ class Settings(BaseModel):
     retention_days: int = Field(default=400, ge=1, le=36500)
     webhook_url: Annotated[str, BeforeValidator(hooks.webhook_url)] | None = Field(default=None, repr=False)
     webhook_secrets: Annotated[tuple[Secret, ...], PlainValidator(hooks.webhook_secrets)] = ()
+    hook_secret: Annotated[Secret, PlainValidator(hooks.hook_secret)] | None = None
+    hook_header: Annotated[Secret, PlainValidator(values.admin_token)] | None = None
     token_timeout: float = Field(default=20.0, gt=0, le=600, allow_inf_nan=False)
     warnings: Strings = ()
 
@@ -110,6 +113,13 @@ class Settings(BaseModel):
             scopes=self.scopes,
             level=self.client_level,
         )
+
+    @property
+    def hook(self) -> Hook | None:
+        """Where Cloudbeds posts to; None: nowhere, or where it cannot."""
+        if self.hook_secret is None or self.hook_header is None or not hooks.reachable(self.public_url):
+            return None
+        return Hook(f"{self.public_url}/hooks/{self.hook_secret.reveal()}", hooks.HEADER, self.hook_header)
 
     @property
     def limit(self) -> Limit | None:

@@ -71,6 +71,13 @@ TABLE = (
         "`whsec_` and 24 to 64 random bytes in base64 (`echo whsec_$(openssl rand -base64 32)`)",
         True,
     ),
+    Variable(
+        "CLOUDBEDS_AUTH_HOOK_SECRET",
+        "hook_secret",
+        "32 to 256 letters, digits, `_` and `-` (`openssl rand -hex 32`)",
+        True,
+    ),
+    Variable("CLOUDBEDS_AUTH_HOOK_HEADER", "hook_header", "32 characters or more (`openssl rand -hex 32`)", True),
     Variable("CLOUDBEDS_AUTH_TOKEN_TIMEOUT", "token_timeout", "seconds above 0 and at most 600, like `20`"),
 )
 

@@ -28,6 +28,7 @@ CALLS_REFUSED = {
     "missing_scope": "ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link",
     "property_unnamed": "name the property with each call: this approval covers several",
     "wrong_property": "correct the property id of the calls, or connect that hotel: this approval does not cover it",
+    "property_disconnected": "a property of this approval disconnected the app at Cloudbeds: stop calling for it",
     "property_closed": "the property is closed at Cloudbeds: stop calling for it",
     "forbidden": "the history names the call: its scope or its property is not part of this approval",
 }

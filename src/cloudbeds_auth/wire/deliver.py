@@ -14,7 +14,6 @@ import httpx2
 from standardwebhooks import Webhook
 
 from cloudbeds_auth.core.budget import seconds_of
-from cloudbeds_auth.core.notices import DAY
 from cloudbeds_auth.core.nouns import moment
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
@@ -56,7 +55,7 @@ class HttpDeliverer:
         if 200 <= head.status < 300:
             return Outcome()
         wait = seconds_of(head.headers.get("retry-after"), head.headers.get("date"))
-        return Outcome(f"HTTP {head.status}", None if wait is None else min(wait, DAY), final=head.status == GONE)
+        return Outcome(f"HTTP {head.status}", wait, final=head.status == GONE)
 
     def _headers(self, message: Message) -> dict[str, str]:
         sent_at = moment(int(self._clock.wall()))

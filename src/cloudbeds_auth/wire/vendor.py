@@ -8,12 +8,13 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx2
 
+from cloudbeds_auth.core.hints import state_in
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.parsing import JsonObject, Unreadable, read_object, says_false
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.refusals import Inconclusive, Verdict, dead_grant, judge_userinfo
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.vendor import Throttled, Turn
+from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled, Turn
 from cloudbeds_auth.wire import policy, turns
 
 PAGE_SIZE = 100  # the vendor's largest
@@ -86,6 +87,33 @@ class HttpVendor:
             for form in forms or [{"app_state": "disabled"}]
         ]
         return all(answer is not None and _noted(answer) for answer in answers)
+
+    async def app_state(self, access: Secret, property_id: str | None) -> AppState:
+        """`getAppState`: any complete JSON that holds no state is a refusal; the documentation shows no answer."""
+        params = {"propertyID": property_id} if property_id else None
+        try:
+            reply = await self._send("GET", "getAppState", access, limit=policy.TOKEN_BODY_LIMIT, params=params)
+            pause = turns.pause_in(reply.status, reply.headers)
+            if pause is not None:
+                raise Throttled(pause)
+            answer = read_object(reply.content_type, reply.body)
+        except (httpx2.HTTPError, OSError, policy.Unusable, Unreadable):
+            return AppState()
+        if not 200 <= reply.status < 300 or _failed(answer):
+            return AppState(refused=reply.status < 500)
+        data = answer.get("data")
+        state = state_in(data) if isinstance(data, dict) else state_in(answer)
+        return AppState(state, refused=not state)
+
+    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
+        """`postWebhook` as a form: Cloudbeds ignores JSON here. Subscribing again renews the header."""
+        form = {
+            "object": "integration", "action": "appstate_changed", "endpointUrl": hook.url,
+            "authHeaderName": hook.header, "authHeaderValue": hook.value.reveal(),
+        }  # fmt: skip
+        named = {"propertyID": property_id} if property_id else {}
+        answer = await self._object("POST", "postWebhook", access, form=form | named)
+        return answer is not None and not _failed(answer)
 
     async def aclose(self) -> None:
         """Close the pool; a later call opens a new one."""

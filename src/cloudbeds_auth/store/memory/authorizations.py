@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cloudbeds_auth.core.hints import FIRST
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import Grant, Pair, Role, StoredToken, User
 from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
@@ -160,6 +161,7 @@ class Authorizations(Announcing):
         row.role, row.user, row.problem, row.said_of, row.reauth = Role.ACTIVE, user, None, None, None
         row.property_ids = tuple(dict.fromkeys((*row.property_ids, *property_ids)))
         set_due(row, now)
+        row.poll_at = now.wall + FIRST
         connection.active_grant = grant_id
         if connection.connected_at is None:
             connection.connected_at = now.wall

@@ -78,14 +78,18 @@ class Connections(Announcing):
         before = lines if cursor is None else [line for line in lines if line.sequence < cursor]
         return before[: -limit - 1 : -1]
 
-    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
+    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "", only: str | None = None) -> bool:
         """See ports.store. The epoch grows, so an attempt that still runs finds its fence moved."""
         now = self._write()
         connection = self._tables.connections.get(connection_id)
         if connection is None:
             return False
+        grants = self._of_connection(connection_id)
+        living = {row.id for row in grants if row.role in {Role.ACTIVE, Role.CANDIDATE}}
+        if only is not None and living != {only}:
+            return False
         stood = self._standing(connection)
-        for row in self._of_connection(connection_id):
+        for row in grants:
             if row.role is Role.DISCONNECTED:
                 continue
             self._end(now, row, actor, detail)

@@ -62,6 +62,7 @@ class GrantRow:
     imported_hash: str | None = None
     said_of: str | None = None
     ended_at: float | None = None
+    poll_at: float | None = None
 
     def no_intent(self) -> None:
         """Nothing is under way."""

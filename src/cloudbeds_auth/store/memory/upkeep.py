@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloudbeds_auth.core.budget import Rate, Turn, closed, reserve
-from cloudbeds_auth.core.upkeep import FURTHEST, HORIZON
+from cloudbeds_auth.core.hints import POLL
+from cloudbeds_auth.core.nouns import Role
+from cloudbeds_auth.core.upkeep import DAY, FURTHEST, HORIZON
 from cloudbeds_auth.store.memory.rows import GrantRow, Shelf
 from cloudbeds_auth.store.sql.transactions import Instant
 
@@ -38,6 +40,16 @@ class Upkeep(Shelf):
         for row in due:
             row.due_at = wall + hold
         return [row.id for row in sorted(due, key=lambda row: (row.expires_at, row.id))]
+
+    async def claim_polls(self, limit: int, every: float) -> Sequence[str]:
+        """See ports.upkeep."""
+        wall = self._write().wall
+        asked = [(row.poll_at, row.id, row) for row in self._tables.grants.values() if row.poll_at is not None]
+        asked = [one for one in asked if one[2].role is Role.ACTIVE and one[2].reauth is None]
+        due = sorted(one for one in asked if one[0] <= wall or one[0] > wall + POLL + DAY)[:limit]
+        for _, _, row in due:
+            row.poll_at = wall + every
+        return sorted(row.connection_id for _, _, row in due)
 
     async def next_due(self) -> float | None:
         """See ports.upkeep."""

@@ -16,7 +16,7 @@ from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink,
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
-from cloudbeds_auth.store.sql.upkeep import never_due, set_due
+from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_poll
 
 
 def add_link(now: Instant, link: NewLink) -> Transaction[None]:
@@ -205,6 +205,7 @@ def promote(
     state = move(State(row["state"]), Event.PROMOTED)
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
     yield from set_due(row, now, role=Role.ACTIVE)
+    yield from set_poll(now, grant_id)
     yield from query(
         "move_pointer",
         connection_id=connection_id,

@@ -101,6 +101,10 @@ class SqlStore(Base):
         """See ports.upkeep."""
         return await self._write(lambda now: upkeep.claim_due(now, limit, hold))
 
+    async def claim_polls(self, limit: int, every: float) -> Sequence[str]:
+        """See ports.upkeep."""
+        return await self._write(lambda now: upkeep.claim_polls(now, limit, every))
+
     async def next_due(self) -> float | None:
         """See ports.upkeep."""
         return await self._read(upkeep.next_due)
@@ -240,9 +244,9 @@ class SqlStore(Base):
         """See ports.store."""
         return await self._read(lambda now: connections.list_events(now, connection_id, cursor, limit))
 
-    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
+    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "", only: str | None = None) -> bool:
         """See ports.store."""
-        return await self._write(lambda now: connections.disconnect(now, connection_id, actor, detail))
+        return await self._write(lambda now: connections.disconnect(now, connection_id, actor, detail, only))
 
     # --- apps
 

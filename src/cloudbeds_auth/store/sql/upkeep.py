@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from cloudbeds_auth.core.budget import Rate, Turn, closed, reserve
+from cloudbeds_auth.core.hints import FIRST, POLL
 from cloudbeds_auth.core.nouns import CredentialKind, Role
-from cloudbeds_auth.core.upkeep import FURTHEST, HORIZON, Life, due
+from cloudbeds_auth.core.upkeep import DAY, FURTHEST, HORIZON, Life, due
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 
 
@@ -40,6 +41,19 @@ def claim_due(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str
     rows = yield from query("claim_due", now=now.wall, until=now.wall + hold, limit=limit)
     # A database returns them in any order.
     return [row["id"] for row in sorted(rows, key=lambda row: (row["expires_at"], row["id"]))]
+
+
+def claim_polls(now: Instant, limit: int, every: float) -> Transaction[Sequence[str]]:
+    """At most `limit` whose turn it is; the next time is `every` seconds later."""
+    rows = yield from query(
+        "claim_polls", now=now.wall, horizon=now.wall + POLL + DAY, until=now.wall + every, limit=limit
+    )
+    return sorted(row["connection_id"] for row in rows)
+
+
+def set_poll(now: Instant, grant_id: str) -> Transaction[None]:
+    """Connected a moment ago: asked about soon for the first time."""
+    yield from query("set_poll", grant_id=grant_id, poll_at=now.wall + FIRST)
 
 
 def next_due(now: Instant) -> Transaction[float | None]:

@@ -28,6 +28,13 @@ UPDATE grants SET due_at = :until
 WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id, expires_at
 
+-- name: claim_polls
+-- As claim_due.
+UPDATE grants SET poll_at = :until
+WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL
+    AND (poll_at <= :now OR poll_at > :horizon) ORDER BY poll_at, id LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING connection_id
+
 -- name: claim_messages
 -- As claim_due.
 UPDATE outbox SET due_at = :until

@@ -22,6 +22,12 @@ UPDATE grants SET due_at = :until
 WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
 RETURNING id, expires_at
 
+-- name: claim_polls
+UPDATE grants SET poll_at = :until
+WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL
+    AND (poll_at <= :now OR poll_at > :horizon) ORDER BY poll_at, id LIMIT :limit)
+RETURNING connection_id
+
 -- name: claim_messages
 UPDATE outbox SET due_at = :until
 WHERE id IN (SELECT id FROM outbox WHERE due_at <= :now OR due_at > :horizon

@@ -11,6 +11,9 @@ SELECT due_at FROM grants WHERE due_at >= 0 ORDER BY due_at LIMIT 1
 -- name: set_due
 UPDATE grants SET due_at = :due_at WHERE id = :grant_id
 
+-- name: set_poll
+UPDATE grants SET poll_at = :poll_at WHERE id = :grant_id
+
 -- name: set_budget
 INSERT INTO budgets (client_id, arrival, clock_id) VALUES (:client_id, :arrival, :clock_id)
 ON CONFLICT (client_id) DO UPDATE SET arrival = excluded.arrival, clock_id = excluded.clock_id

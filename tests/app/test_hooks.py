@@ -1,0 +1,79 @@
+"""`POST /hooks/{secret}`: both secrets or nothing; an answer at once, whatever the payload says."""
+
+from __future__ import annotations
+
+import pytest
+from tests.app.fake_vault import FakeSettings, FakeVault
+from tests.app.running import Running, Vendor, a_service, raw
+
+from cloudbeds_auth.app import hooks
+from cloudbeds_auth.core.secret import Secret
+
+PATH, HEADER = "path-" + "p" * 40, "header-" + "h" * 40
+BODY = b'{"newState": "disabled", "propertyID": 1000}'
+
+
+async def posted(
+    service: Running[FakeVault], path: str = PATH, header: str | None = HEADER, body: bytes = BODY
+) -> tuple[int, str]:
+    """Status and code of the answer to one delivery."""
+    headers = {} if header is None else {"X-Hook-Secret": header}
+    async with service.http.post(f"{service.url}/hooks/{path}", data=body, headers=headers) as answer:
+        return answer.status, answer.headers["x-cloudbeds-auth-code"]
+
+
+async def test_both_secrets(vendor: Vendor) -> None:
+    """Noted, as it came, whatever it says."""
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    async with a_service(vault) as service:
+        assert await posted(service) == (200, "ok")
+        assert await posted(service, body=b"not JSON") == (200, "ok")
+    assert vault.hints == [BODY, b"not JSON"]
+
+
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [(PATH, None), (PATH, ""), (PATH, PATH), (PATH[:-1], HEADER), (HEADER, HEADER), ("x", "x")],
+)
+async def test_one_secret_is_not_enough(vendor: Vendor, path: str, header: str | None) -> None:
+    """As any path without a credential: nobody learns that there is a hook, or which half was right."""
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    async with a_service(vault) as service:
+        assert await posted(service, path, header) == (401, "unauthenticated")
+    assert vault.hints == []
+
+
+@pytest.mark.parametrize("header", [None, "", HEADER])
+async def test_no_hook_is_set(service: Running[FakeVault], header: str | None) -> None:
+    """Nothing opens it, nor does nothing."""
+    assert await posted(service, PATH, header) == (401, "unauthenticated")
+    assert service.vault.hints == []
+
+
+async def test_a_large_payload(vendor: Vendor) -> None:
+    """Refused before it is read."""
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    async with a_service(vault) as service:
+        assert (await posted(service, body=b"x" * 70_000))[0] == 413
+    assert vault.hints == []
+
+
+async def test_a_payload_that_does_not_end(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """408 before the sender gives up; it tries again."""
+    monkeypatch.setattr(hooks, "WITHIN", 0.01)
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    head = f"POST /hooks/{PATH} HTTP/1.1\r\nHost: localhost\r\nX-Hook-Secret: {HEADER}\r\nContent-Length: 50\r\n"
+    async with a_service(vault) as service:
+        answer = await raw(service, f"{head}Connection: close\r\n\r\n{{".encode())
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert vault.hints == []
+
+
+async def test_the_secret_is_in_no_happening(vendor: Vendor) -> None:
+    """Neither the one in the path nor the one in the header."""
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    async with a_service(vault) as service:
+        await posted(service)
+    assert ("request", "/hooks/…") in [(what, facts.get("path")) for what, facts in vault.observer.seen]
+    assert PATH not in repr(vault.observer.seen)
+    assert HEADER not in repr(vault.observer.seen)
