@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -76,8 +77,8 @@ class Import:
             cwd=self.file.parent,
         )
 
-    async def killed(self, when: Callable[[], bool]) -> None:
-        """Begun, and killed without warning when this is so."""
+    async def killed(self, when: Callable[[], bool], how: signal.Signals = signal.SIGKILL) -> int:
+        """Begun, and ended in the middle when this is so, without warning or by Ctrl-C; its exit status."""
         process = await self.begin()
         changed = asyncio.Event()
         self.cloud.simulator.journal.listeners.add(changed.set)
@@ -85,9 +86,10 @@ class Import:
             while not when():
                 changed.clear()
                 await changed.wait()
-        process.kill()
+        process.send_signal(how)
         await process.communicate()
         self.cloud.simulator.journal.listeners.discard(changed.set)
+        return process.returncode or 0
 
     async def done(self) -> tuple[int, dict[str, object]]:
         """Its exit status and its document."""
@@ -139,6 +141,17 @@ async def test_five_hundred_hotels(tmp_path: Path) -> None:
         one = Import(cloud, as_csv(hotels, tmp_path / "hotels.csv"), f"sqlite:///{tmp_path / 'vault.sqlite3'}", "")
         await taken_over(cloud, hotels, one)
         await every_hotel_works(cloud, hotels, cloud.settings(tmp_path))
+
+
+async def test_interrupted_by_hand(tmp_path: Path) -> None:
+    """Ctrl-C lets what is under way come back and be stored: run again, it sends no token twice, not even one."""
+    async with vendor() as cloud:
+        hotels = of_an_old_script(cloud, 60)
+        one = Import(cloud, as_csv(hotels, tmp_path / "hotels.csv"), f"sqlite:///{tmp_path / 'vault.sqlite3'}", "")
+        assert await one.killed(lambda: issued(cloud) >= 10, signal.SIGINT) == 130
+        assert len(cloud.token_requests()) < len(hotels)
+        assert (await one.done())[0] == 0
+        assert Counter(entry.refresh_token for entry in cloud.token_requests()) == dict.fromkeys(hotels.values(), 1)
 
 
 @pytest.mark.parametrize("variant", ["V0/n", "V3/n"])

@@ -34,6 +34,7 @@ async def test_those_that_lack_one(stage: Stage) -> None:
     assert one.connect_url is not None
     link = await stage.one.authorizer.begin_from_link(one.connect_url.rpartition("/")[2], None)
     assert link.state
+    assert await wanting(stage, "read:hotel", "write:reservation").missing(one) == ("write:reservation",)
     assert (await wanting(stage, "read:hotel").lacking(**ALL)).connections == ()
 
 
