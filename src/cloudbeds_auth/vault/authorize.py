@@ -15,7 +15,7 @@ from typing import Any
 
 from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.arrivals import MOST_PARKED, OURS
-from cloudbeds_auth.core.nouns import App, Begun, Connection, Finished, Link, Pair, moment
+from cloudbeds_auth.core.nouns import App, Begun, Finished, Link, Pair, moment
 from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
@@ -73,7 +73,7 @@ class Authorizer:
         `app`: which registration the hotel approves; None: the connection's own, else the default one.
         """
         world = self._world
-        registration = await self._registration(app, connection_id)
+        registration = await world.app_for(app, connection_id)
         state = OURS + world.entropy.token()
         await world.store.add_authorization(
             NewAuthorization(
@@ -102,7 +102,7 @@ class Authorizer:
     ) -> Link:
         """A link that leads to at most one connection; `expires_in` in seconds."""
         world = self._world
-        registration = await self._registration(app, connection_id)
+        registration = await world.app_for(app, connection_id)
         token = world.entropy.token()
         await world.store.add_link(
             NewLink(hashed(token), registration.id, reference, return_to, connection_id, expires_in)
@@ -151,7 +151,7 @@ class Authorizer:
         store = self._world.store
         home = await store.claim(connection_id, reference, self._world.entropy.identifier("gra_"))
         if home is None:
-            await self._known(connection_id)
+            await self._world.known(connection_id)
             raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
         self._world.observer.happened("claimed", connection=home)
         await self._candidates.resume(home)
@@ -182,22 +182,6 @@ class Authorizer:
         """Wait until every exchange that runs is stored."""
         while self._finishing:
             await asyncio.wait(list(self._finishing.values()))
-
-    async def _registration(self, app: str | None, connection_id: str | None) -> App:
-        """What the hotel approves. A connection stays with its app: its tokens are of that client."""
-        world = self._world
-        if connection_id is None:
-            return await world.app(app or "default")
-        known = await self._known(connection_id)
-        if app not in {None, known.app}:
-            raise InvalidRequest(f"this connection is one of the app {known.app!r}", connection_id=connection_id)
-        return await world.app_of(known)
-
-    async def _known(self, connection_id: str) -> Connection:
-        known = await self._world.store.connection(connection_id)
-        if known is None:
-            raise UnknownConnection(connection_id=connection_id)
-        return known
 
     async def _spend(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization:
         return _must_be_spent(await self._world.store.spend_state(state_hash, browser_hash, code_hash))

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from cloudbeds_auth.core.answers import Answer
 from cloudbeds_auth.core.budget import Limit
-from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.nouns import App, Connection
 from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.errors import ClientRefused, InvalidRequest
+from cloudbeds_auth.errors import ClientRefused, InvalidRequest, UnknownConnection
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
@@ -84,6 +84,25 @@ class World:
         found = await self.find(row.app)
         if found is None:
             raise ClientRefused(f"the app {row.app!r} is not registered here any more", next_step=mend(row.app))
+        return found
+
+    async def app_for(self, name: str | None, connection_id: str | None) -> App:
+        """The registration that a hotel approves: a connection stays with its own, whose client its tokens are of.
+
+        Raises InvalidRequest, UnknownConnection, and ClientRefused as `app_of`.
+        """
+        if connection_id is None:
+            return await self.app(name or "default")
+        known = await self.known(connection_id)
+        if name not in {None, known.app}:
+            raise InvalidRequest(f"this connection is one of the app {known.app!r}", connection_id=connection_id)
+        return await self.app_of(known)
+
+    async def known(self, connection_id: str) -> Connection:
+        """The connection; raises UnknownConnection."""
+        found = await self.store.connection(connection_id)
+        if found is None:
+            raise UnknownConnection(connection_id=connection_id)
         return found
 
     def limit_of(self, app: App) -> Limit | None:
