@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 from cloudbeds_simulator.model import Model
-from cloudbeds_simulator.records import Grant, Rejected, Tokens
+from cloudbeds_simulator.records import Grant, Keyed, Rejected, Tokens
 from cloudbeds_simulator.settings import Settings
 
 JSON = "application/json"
@@ -60,6 +60,15 @@ def tokens(given: Tokens, model: Model, now: float) -> Answer:
     if settings.refresh_token == "present":
         content["refresh_token"] = given.pair.refresh_token
     if settings.resources != "missing":
+        content["resources"] = _resources(given.grant, model)
+    return json_answer(200, content)
+
+
+def api_key(given: Keyed, model: Model) -> Answer:
+    """The answer with an API key: nothing else in it, or whatever stands beside an access token."""
+    content: dict[str, object] = {"access_token": given.key.value}
+    if model.settings.key_answer == "dressed":
+        content |= {"token_type": "Bearer", "expires_in": 3600, "refresh_token": "of-no-use"}
         content["resources"] = _resources(given.grant, model)
     return json_answer(200, content)
 

@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from cloudbeds_simulator.keys import PREFIX
+
 API_PATH = re.compile(r"/api/v\d+(?:\.\d+)?/(?P<name>.+)")
 URLENCODED = "application/x-www-form-urlencoded"
 
@@ -57,6 +59,12 @@ class Call:
         """The token of an ``Authorization: Bearer`` header; no other place is looked at."""
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+    @property
+    def credentials(self) -> list[str]:
+        """What the call shows: a bearer, an API key in ``x-api-key``, or (nobody should) both."""
+        key = self.headers.get("X-Api-Key", "").strip()
+        return [one for one in (self.bearer, key if key.startswith(PREFIX) else None) if one]
 
     def param(self, name: str) -> str:
         """A parameter of the query, or else of the form; empty when absent."""

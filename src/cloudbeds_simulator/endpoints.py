@@ -12,8 +12,9 @@ from cloudbeds_simulator import answers, methods, pages, variants
 from cloudbeds_simulator.answers import Answer
 from cloudbeds_simulator.calls import Call
 from cloudbeds_simulator.journal import Entry
+from cloudbeds_simulator.keys import PREFIX
 from cloudbeds_simulator.model import Model
-from cloudbeds_simulator.records import App, Rejected, Tokens
+from cloudbeds_simulator.records import App, Keyed, Rejected, Tokens
 from cloudbeds_simulator.system import Clock
 from cloudbeds_simulator.variants import FirstUse
 
@@ -26,6 +27,16 @@ REJECTIONS = {
     "bad_secret": "client_refused",
 }
 """The log's outcome of a rejected token request; ``invalid`` for any other reason."""
+
+CODE_FOR_KEY = "urn:ietf:params:oauth:grant-type:api-key"
+EXCHANGE = "refresh_token_exchange"
+NEEDED = {
+    "authorization_code": "code",
+    CODE_FOR_KEY: "code",
+    "refresh_token": "refresh_token",
+    EXCHANGE: "refresh_token",
+}
+"""What a grant type carries beside the client's credentials."""
 
 REDIRECTED = {"client_id", "redirect_uri", "response_type", "scope", "state"}
 
@@ -151,32 +162,34 @@ def _token(visit: Visit) -> Answer:
     if call.method != "POST":
         entry.outcome = "unknown_method"
         return answers.unknown_method()
-    needed = {"authorization_code": "code", "refresh_token": "refresh_token"}.get(call.field("grant_type"))
+    grant_type = call.field("grant_type")
+    needed = NEEDED.get(grant_type)
     names = ["grant_type", "client_id", "client_secret", *([needed] if needed else [])]
     missing = [name for name in names if not call.field(name)]
     if missing:
-        outcome: Tokens | Rejected = Rejected("missing", missing[0])
+        outcome: Tokens | Keyed | Rejected = Rejected("missing", missing[0])
     elif needed == "code":
-        sent = (call.field("code"), call.field("redirect_uri"))
-        outcome = model.exchange(call.field("client_id"), call.field("client_secret"), *sent, visit.now)
+        sent, key = (call.field("code"), call.field("redirect_uri")), grant_type == CODE_FOR_KEY
+        outcome = model.exchange(call.field("client_id"), call.field("client_secret"), *sent, visit.now, key=key)
     elif needed:
-        outcome = model.refresh(
-            call.field("client_id"), call.field("client_secret"), call.field("refresh_token"), visit.now
-        )
+        asked = model.exchange_for_key if grant_type == EXCHANGE else model.refresh
+        outcome = asked(call.field("client_id"), call.field("client_secret"), call.field("refresh_token"), visit.now)
     else:
         checked = model.client(call.field("client_id"), call.field("client_secret"))
-        outcome = checked if isinstance(checked, Rejected) else Rejected("grant_type", call.field("grant_type"))
+        outcome = checked if isinstance(checked, Rejected) else Rejected("grant_type", grant_type)
     return _token_answer(visit, outcome)
 
 
-def _token_answer(visit: Visit, outcome: Tokens | Rejected) -> Answer:
+def _token_answer(visit: Visit, outcome: Tokens | Keyed | Rejected) -> Answer:
     entry = visit.entry
     if isinstance(outcome, Rejected):
         entry.outcome, entry.detail = REJECTIONS.get(outcome.reason, "invalid"), outcome.detail or outcome.reason
         entry.grant = outcome.grant.number if outcome.grant else None
         return answers.token_error(outcome, visit.model.settings)
-    entry.outcome, entry.grant = "issued", outcome.grant.number
-    entry.ordinal, entry.repeated = outcome.pair.ordinal, outcome.repeated
+    entry.outcome, entry.grant, entry.repeated = "issued", outcome.grant.number, outcome.repeated
+    if isinstance(outcome, Keyed):
+        return answers.api_key(outcome, visit.model)
+    entry.ordinal = outcome.pair.ordinal
     return answers.tokens(outcome, visit.model, visit.now)
 
 
@@ -190,22 +203,28 @@ def _protected(visit: Visit, shown_status: int | None) -> Answer:
         entry.outcome = "unknown_method"
         _use_if_any(visit, 404)
         return answers.unknown_method()
-    if call.bearer is None:
-        entry.outcome, entry.detail = "401", "no bearer token"
+    if len(call.credentials) != 1:
+        entry.outcome, entry.detail = "401", "two credentials" if call.credentials else "no bearer token"
         return answers.no_authorization()
-    found = model.find(call.bearer, visit.now)
+    (credential,) = call.credentials
+    found = model.find(credential, visit.now)
     entry.grant = found.grant.number if isinstance(found, Rejected) and found.grant else None
     if isinstance(found, Rejected):
         return _turned_down(visit, found)
-    entry.outcome, entry.grant, entry.ordinal = "accepted", found.number, found.rotation.current.ordinal
+    entry.outcome, entry.grant = "accepted", found.number
+    entry.ordinal = None if credential.startswith(PREFIX) else found.rotation.current.ordinal
     answer = methods.run(method, methods.Asked(call, found, model, visit.now))
-    model.resource(call.bearer, visit.now, 200 <= (shown_status or answer.status) < 300)
+    model.resource(credential, visit.now, 200 <= (shown_status or answer.status) < 300)
     return answer
 
 
 def _turned_down(visit: Visit, found: Rejected) -> Answer:
     entry, settings = visit.entry, visit.model.settings
     entry.detail = found.detail
+    is_key = any(one.startswith(PREFIX) for one in visit.call.credentials)
+    if is_key and (found.reason == "key" or (found.grant and found.grant.face == "denied")):
+        entry.outcome = "401"
+        return answers.denied("problem")
     if found.reason == "dead" and found.grant:
         app = visit.model.apps.get(found.grant.approval.client_id)
         answer = answers.dead(found.grant.face, app.name if app else "partner", settings)
@@ -217,5 +236,5 @@ def _turned_down(visit: Visit, found: Rejected) -> Answer:
 
 def _use_if_any(visit: Visit, status: int) -> None:
     """No method was reached: only under V4 is that a use of the token."""
-    if visit.call.bearer and variants.parse(visit.model.settings.variant).first_use is FirstUse.ANY:
-        visit.model.resource(visit.call.bearer, visit.now, 200 <= status < 300)
+    if len(visit.call.credentials) == 1 and variants.parse(visit.model.settings.variant).first_use is FirstUse.ANY:
+        visit.model.resource(visit.call.credentials[0], visit.now, 200 <= status < 300)

@@ -104,8 +104,9 @@ class GlassBox:
             "revoked": rotation.revoked,
             "ended": grant.ended,
             "face": grant.face,
-            "current": rotation.current.ordinal,
+            "current": rotation.current.ordinal if rotation.pairs else None,
             "pairs": pairs,
+            "keys": [asdict(key) for key in grant.keys],
         }
 
     def _requests(self, request: web.Request, _: Any) -> object:

@@ -71,7 +71,8 @@ class Simulator:
             entry.grant_type = call.field("grant_type") or None
             entry.client_id = call.field("client_id") or None
             entry.refresh_token = call.field("refresh_token") or None
-        entry.access_token = call.bearer
+        entry.access_token = next(iter(call.credentials), None)
+        entry.key_header = "X-Api-Key" in call.headers
         return entry
 
     async def _control(self, request: web.Request) -> web.StreamResponse:

@@ -16,7 +16,8 @@ class Entry:
     the token endpoint it becomes ``issued``, ``refused``, ``client_refused`` or ``invalid``, of a protected method
     ``accepted``, ``401``, ``dead`` or ``unknown_method``, of the consent page ``shown``, ``approved``, ``denied`` or
     ``invalid``, and ``not_acted`` when a fault answered instead. ``answered`` turns true when the last byte of the
-    answer has been written. ``at`` is the simulator's clock, Unix seconds.
+    answer has been written. ``key_header``: whether the request had an ``x-api-key``. ``at`` is the simulator's clock,
+    Unix seconds.
     """
 
     n: int
@@ -36,6 +37,7 @@ class Entry:
     status: int | None = None
     answered: bool = False
     fault: str | None = None
+    key_header: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The entry, ready for JSON."""

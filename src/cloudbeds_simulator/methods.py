@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cloudbeds_simulator.answers import ELSEWHERE, PARTNERS_ONLY, SCOPE, UNNAMED, Answer, closed, failed, json_answer
 from cloudbeds_simulator.calls import Call
+from cloudbeds_simulator.keys import PREFIX
 from cloudbeds_simulator.model import Model
 from cloudbeds_simulator.records import Grant, Hotel
 
@@ -214,7 +215,8 @@ def _post_app_state(asked: Asked) -> Answer:
 def _echo(asked: Asked) -> Answer:
     """What arrived, with every header but the credential, of which only the presence is told."""
     call = asked.call
-    headers = [[name, value] for name, value in call.headers.items() if name.lower() != "authorization"]
+    shown = {name: "(a key)" if value.startswith(PREFIX) else value for name, value in call.headers.items()}
+    headers = [[name, value] for name, value in shown.items() if name.lower() != "authorization"]
     told: dict[str, object] = {"method": call.method, "path": call.raw_path, "query": call.query, "headers": headers}
     told |= {"authorization": "Authorization" in call.headers, "body_length": len(call.body)}
     return json_answer(200, told | {"body_sha256": hashlib.sha256(call.body).hexdigest()})

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Iterable
 
-from cloudbeds_simulator import variants
-from cloudbeds_simulator.records import App, Approval, Code, Grant, Hotel, Rejected, Tokens
+from cloudbeds_simulator import keys, variants
+from cloudbeds_simulator.keys import Keyring
+from cloudbeds_simulator.records import App, Approval, Code, Grant, Hotel, Keyed, Rejected, Tokens
 from cloudbeds_simulator.rotation import Issued, Pair, Rotation
 from cloudbeds_simulator.settings import Settings
 from cloudbeds_simulator.subscriptions import Subscriptions
@@ -30,6 +31,7 @@ class Model:
         self.chosen: tuple[str, ...] = ()
         self._by_access: dict[str, Grant] = {}
         self._by_refresh: dict[str, Grant] = {}
+        self._keys = Keyring(mint)
 
     # --- registrations and switches
 
@@ -61,6 +63,7 @@ class Model:
         self.subscriptions.known.clear()
         self.subscriptions.due.clear()
         self.grants.clear()
+        self._keys.clear()
         self.chosen, self.settings = (), settings
         for app in apps:
             self.add_app(app)
@@ -113,9 +116,11 @@ class Model:
         return app
 
     def exchange(
-        self, client_id: str, client_secret: str, code: str, redirect_uri: str, now: float
-    ) -> Tokens | Rejected:
-        """``grant_type=authorization_code``: a new grant with its first pair; a code works once."""
+        self, client_id: str, client_secret: str, code: str, redirect_uri: str, now: float, *, key: bool = False
+    ) -> Tokens | Keyed | Rejected:
+        """``grant_type=authorization_code`` or, for a ``key``, the API key's: a new grant with its first pair, or with
+        a key and no pair; a code works once.
+        """
         app = self.client(client_id, client_secret)
         if isinstance(app, Rejected):
             return app
@@ -125,7 +130,8 @@ class Model:
         if found.spent or now - found.issued_at >= self.settings.code_lifetime:
             return Rejected("bad_code", "spent before" if found.spent else "older than its lifetime")
         found.spent = True
-        return self._grant(found.approval, now)
+        grant = self._grant(found.approval, now, key=key)
+        return self._keys.issue(grant, now) if key else Tokens(grant, self._index(grant, grant.rotation.current))
 
     def refresh(self, client_id: str, client_secret: str, refresh_token: str, now: float) -> Tokens | Rejected:
         """``grant_type=refresh_token``: what this R gives under the grant's variant."""
@@ -140,15 +146,39 @@ class Model:
         outcome = grant.rotation.present(refresh_token, now)
         if isinstance(outcome, Issued):
             grant.last_used_at = now
+            keys.refreshed(grant)
             return Tokens(grant, self._index(grant, outcome.pair), outcome.repeated)
         if outcome.reason == "reuse":
             grant.ended = "reuse"
         return Rejected("refused", outcome.reason, grant)
 
+    def exchange_for_key(self, client_id: str, client_secret: str, refresh_token: str, now: float) -> Keyed | Rejected:
+        """``grant_type=refresh_token_exchange``: an API key for a living R, which rotates nothing.
+
+        It may be another registered client that asks: the move to keys needs a second set of credentials.
+        """
+        app = self.client(client_id, client_secret)
+        if isinstance(app, Rejected):
+            return app
+        if self.settings.exchange == "not_offered":
+            return Rejected("grant_type", "not arranged")
+        grant = self._by_refresh.get(refresh_token)
+        if grant is None:
+            return Rejected("refused", "unknown")
+        refused = grant.rotation.show(refresh_token)
+        if refused is None:
+            return self._keys.exchange(grant, self.settings, now)
+        if refused.reason == "reuse":
+            grant.ended = "reuse"
+        return Rejected("refused", refused.reason, grant)
+
     # --- resources
 
     def find(self, access_token: str, now: float) -> Grant | Rejected:
-        """The living grant of this A, without counting it as a use."""
+        """The living grant of this A or API key, without counting it as a use."""
+        if access_token.startswith(keys.PREFIX):
+            found = self._keys.find(access_token, self.settings, now)
+            return found if isinstance(found, Rejected) else found[0]
         grant = self._by_access.get(access_token)
         if grant is None:
             return Rejected("denied", "unknown")
@@ -163,7 +193,8 @@ class Model:
         """A protected method was asked with this A and answers 2xx or not; an accepted one counts as a use."""
         grant = self.find(access_token, now)
         if isinstance(grant, Grant):
-            grant.rotation.use(access_token, now, successful)
+            if not self._keys.used(access_token, now):
+                grant.rotation.use(access_token, now, successful)
             grant.last_used_at = now
         return grant
 
@@ -213,17 +244,18 @@ class Model:
             raise ValueError(f"unknown property {unknown[0]}" if unknown else "no property chosen")
         return known
 
-    def _grant(self, approval: Approval, now: float) -> Tokens:
+    def _grant(self, approval: Approval, now: float, *, key: bool) -> Grant:
         if self.settings.reauthorization_revokes:
             for one in approval.property_ids:
                 for earlier in self.covering(one, approval.client_id):
                     self.end(earlier, "re-authorized")
-        rotation = Rotation(variants.parse(self.settings.variant), self.mint, now, self.settings.expires_in)
+        variant = variants.parse(self.settings.variant)
+        rotation = Rotation(variant, self.mint, now, self.settings.expires_in, empty=key)
         grant = Grant(len(self.grants) + 1, approval, rotation, now, now)
         self.grants.append(grant)
         for one in approval.property_ids:
             self.app_states[approval.client_id, one] = "enabled"
-        return Tokens(grant, self._index(grant, rotation.current))
+        return grant
 
     def _index(self, grant: Grant, pair: Pair) -> Pair:
         self._by_access[pair.access_token] = grant

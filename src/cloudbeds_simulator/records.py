@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cloudbeds_simulator.rotation import Pair, Rotation
 
@@ -71,8 +71,22 @@ class Code:
 
 
 @dataclass(slots=True)
+class Key:
+    """An API key. Times are Unix seconds; ``ended`` says why it is not accepted any more."""
+
+    value: str
+    issued_at: float
+    last_used_at: float
+    ended: str | None = None
+
+
+@dataclass(slots=True)
 class Grant:
-    """One approval with its tokens. ``number`` counts from 1; ``face`` is how a resource answers once it is dead."""
+    """One approval with its tokens, its keys, or both. ``number`` counts from 1.
+
+    ``face`` is how a resource answers once it is dead. One whose code was exchanged for a key has a rotation without a
+    pair.
+    """
 
     number: int
     approval: Approval
@@ -81,6 +95,16 @@ class Grant:
     last_used_at: float
     face: str = "denied"
     ended: str | None = None
+    keys: list[Key] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A token request that was answered with an API key; ``repeated`` when it was given before."""
+
+    grant: Grant
+    key: Key
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,12 +55,20 @@ class Rotation:
 
     ``mint`` makes a fresh token value of a kind, ``"access"`` or ``"refresh"``; ``lifetime`` is that of access tokens
     in seconds. Pairs are immutable, so a deep copy is a copy of short lists. ``accepted`` holds the living R's,
-    oldest first.
+    oldest first. An ``empty`` one has no pair at all, for an approval whose code was exchanged for an API key.
     """
 
     __slots__ = ("_by_refresh", "_now", "_outlived", "accepted", "lifetime", "mint", "pairs", "revoked", "variant")
 
-    def __init__(self, variant: Variant, mint: Callable[[str], str], now: float, lifetime: float = 28800.0) -> None:
+    def __init__(
+        self,
+        variant: Variant,
+        mint: Callable[[str], str],
+        now: float,
+        lifetime: float = 28800.0,
+        *,
+        empty: bool = False,
+    ) -> None:
         self.variant = variant
         self.mint = mint
         self.lifetime = lifetime
@@ -69,7 +77,7 @@ class Rotation:
         self._by_refresh: dict[str, int] = {}  # R -> ordinal of the newest pair that carries it
         self._now = -1  # ordinal of the current pair; V0 may go back to an earlier one
         self._outlived = 0  # every R of a lower ordinal was issued before an A that has been used
-        self.accepted: tuple[str, ...] = (self._issue(mint("refresh"), now).refresh_token,)
+        self.accepted: tuple[str, ...] = () if empty else (self._issue(mint("refresh"), now).refresh_token,)
 
     @property
     def current(self) -> Pair:
@@ -89,6 +97,12 @@ class Rotation:
         pair = self._issue(refresh_token if keeps else self.mint("refresh"), now)
         self.accepted = self._accepted_after(at, pair.refresh_token)
         return Issued(pair)
+
+    def show(self, refresh_token: str) -> Refused | None:
+        """This R is presented for something else than a refresh: why it is refused, or None. It rotates nothing."""
+        if self.revoked:
+            return Refused("revoked")
+        return None if refresh_token in self.accepted else self._refuse(refresh_token)
 
     def alive(self, access_token: str, now: float) -> bool:
         """Whether a resource would accept this A; asking changes nothing."""
@@ -112,7 +126,8 @@ class Rotation:
 
     def expire(self, now: float) -> None:
         """The current A runs out now, as if its lifetime had passed. Its R is not touched."""
-        self._replace(self._now, expires_at=min(now, self.current.expires_at))
+        if self.pairs:
+            self._replace(self._now, expires_at=min(now, self.current.expires_at))
 
     def revoke(self) -> None:
         """The server ends the grant: nothing of it is accepted again."""

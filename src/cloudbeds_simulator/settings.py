@@ -15,10 +15,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "denied_face": ("message", "hint", "problem"),
     "user_id": ("str", "int"),
     "disabling_ends": ("grant", "property"),
+    "exchange": ("offered", "not_offered"),
+    "repeated_exchange": ("same", "new", "refused"),
+    "key_answer": ("bare", "dressed"),
 }
 """The settings that are one word out of a few."""
 
-SECONDS = ("expires_in", "code_lifetime", "idle_lifetime", "webhook_interval")
+SECONDS = ("expires_in", "code_lifetime", "idle_lifetime", "key_idle_lifetime", "webhook_interval")
 SWITCHES = ("auto_approve", "random_state", "reauthorization_revokes")
 
 
@@ -33,6 +36,9 @@ class Settings:
     properties of a grant ends: the whole session, as the documentation reads, or that property's part of it;
     ``code_lifetime`` (600 published) and ``idle_lifetime`` (365 days without use end a grant) in seconds;
     ``webhook_interval`` seconds lie between two attempts to deliver a webhook (a minute);
+    ``key_idle_lifetime`` (30 days without use end an API key); ``exchange`` whether ``refresh_token_exchange`` was
+    arranged, ``repeated_exchange`` what a second one gives: the same key, a new one that ends the first, or a refusal;
+    ``key_answer`` whether an answer with a key holds nothing else, as documented, or what stands beside a pair too;
     ``random_state`` gives a state of the vendor's own when none was sent;
     ``reauthorization_revokes`` ends earlier grants of the same app and property when a new code is exchanged (unknown
     of the real one, so off).
@@ -51,6 +57,10 @@ class Settings:
     code_lifetime: float = 600.0
     idle_lifetime: float = 365 * 86400.0
     webhook_interval: float = 60.0
+    key_idle_lifetime: float = 30 * 86400.0
+    exchange: str = "offered"
+    repeated_exchange: str = "same"
+    key_answer: str = "bare"
     random_state: bool = False
     reauthorization_revokes: bool = False
 
