@@ -41,6 +41,7 @@ from cloudbeds_auth.vault.importing import Importer
 from cloudbeds_auth.vault.inbound import Inbound
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.mend import Mender
+from cloudbeds_auth.vault.migrate import Migrator
 from cloudbeds_auth.vault.outbound import Outbound
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.retention import Retention
@@ -78,6 +79,7 @@ class Engine:
     call_budget: CallBudget
     health: Health
     disconnecter: Disconnecter
+    migrator: Migrator
     look: Look
     mender: Mender
     importer: Importer
@@ -94,6 +96,7 @@ class Engine:
     async def drain(self) -> None:
         """Let what runs finish and commit: exchanges, refreshes, counted calls."""
         await self.authorizer.drain()
+        await self.migrator.drain()
         await self.inbound.stop()
         await self.access.drain()
         await self.health.drain()
@@ -121,7 +124,9 @@ async def build(
     timing = Timing.of(settings.token_timeout)
     api = f"{settings.base_url}/api/{settings.api_version}"
     token_endpoint = HttpTokenEndpoint(f"{api}/access_token", timing)
-    vendor = HttpVendor(settings.base_url, settings.api_version, settings.authorize_url, timing)
+    vendor = HttpVendor(
+        settings.base_url, settings.api_version, settings.authorize_url, timing, keys=settings.credential_header
+    )
     entropy = system.SystemEntropy()
     apps = {"default": settings.app()}
     world = World(
@@ -166,8 +171,9 @@ def _wire(
     access = Access(world)
     circuits = Circuits(world)
     refresher = Refresher(world, circuits, access.forget)
-    candidates = Candidates(world, refresher)
+    candidates = Candidates(world, refresher, access.forget)
     authorizer = Authorizer(world, circuits, candidates)
+    migrator = Migrator(world, circuits, candidates)
     look = Look(world, circuits)
     mender = Mender(world, authorizer, look)
     access.attach(refresher, candidates)
@@ -184,11 +190,12 @@ def _wire(
         call_budget=CallBudget(world, access),
         health=health,
         disconnecter=disconnecter,
+        migrator=migrator,
         look=look,
         mender=mender,
         scopes=Scopes(world, look, mender),
         importer=Importer(world, refresher, candidates, look, mender),
-        upkeep=Upkeep(world, refresher, candidates),
+        upkeep=Upkeep(world, refresher, candidates, migrator),
         retention=Retention(world, settings.retention_days),
         outbound=_outbound(settings, world),
         inbound=Inbound(world, access, health, disconnecter, settings.hook),

@@ -15,7 +15,8 @@
     │   ├── ReauthorizationRequired the vendor refuses every stored refresh token
     │   ├── ConnectionDisconnected  the tokens were given back
     │   ├── Unclaimed               parked until somebody claims it
-    │   └── NotRefreshable          an API key, or a hotel that was moved to one
+    │   ├── NotRefreshable          an API key, or a hotel that was moved to one
+    │   └── MigrationRefused        Cloudbeds exchanges no refresh token of this client for API keys
     ├── TryAgain                    nothing is lost; a later call heals
     │   ├── TokenEndpointUnavailable
     │   ├── StoreUnavailable
@@ -206,6 +207,14 @@ class NotRefreshable(ConnectionUnusable):
 
     code = "not_refreshable"
     next_step_default = "use it as it is; an API key does not expire while it is used"
+
+
+class MigrationRefused(ConnectionUnusable):
+    """Cloudbeds does not exchange this client's refresh tokens for API keys; the hotel was not moved"""
+
+    code = "migration_refused"
+    lost = "nothing; the hotel goes on with its OAuth tokens"
+    next_step_default = "arrange the move with Cloudbeds, which gives out a client that may make it"
 
 
 class TryAgain(Error):

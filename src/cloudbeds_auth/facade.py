@@ -261,6 +261,7 @@ class TokenVault:
             heed_pause=heed_pause,
             heed_pause_blocking=blocking(self._loop, heed_pause),
             newest=partial(self.newest, connection_id),
+            keys=self.settings.credential_header,
         )
         if self.settings.limit is None:
             return lender
@@ -369,6 +370,23 @@ class TokenVault:
         """Refresh now, as an operator may: also where reauthorization is required."""
         try:
             await self._engine.access.refresh_now(connection_id)
+        except ReauthorizationRequired as error:
+            await self._engine.mender.explain(error)
+            raise
+        return await self.connection(connection_id)
+
+    async def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
+        """Move a hotel from OAuth to an API key, without a new approval; a move that was cut off goes on.
+
+        `app` names the registration that may make the exchange, by default the connection's own. From its beginning on
+        the hotel's refresh tokens are never refreshed again: that would kill the key. Until the key is seen to work the
+        hotel is served by the access token it has. A hotel that has a key already is left as it is.
+
+        Raises TryAgain's where the move goes on with a later call, by the background too; MigrationRefused where
+        nothing was moved; ReauthorizationRequired where Cloudbeds refuses every stored refresh token.
+        """
+        try:
+            await self._engine.migrator.migrate(connection_id, app=app)
         except ReauthorizationRequired as error:
             await self._engine.mender.explain(error)
             raise

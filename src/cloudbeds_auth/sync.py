@@ -223,6 +223,7 @@ class TokenVault:
             newest=lambda token: self._now().vault.newest(connection_id, token),
             heed_pause=heed_pause,
             heed_pause_blocking=lambda pause: self._wait(lambda vault: vault.heed_pause(connection_id, pause)),
+            keys=self._settings.credential_header,
         )
         if self._settings.limit is None:
             return lender
@@ -281,6 +282,13 @@ class TokenVault:
     def refresh(self, connection_id: str) -> Connection:
         """Refresh now, as an operator may."""
         return self._wait(lambda vault: vault.refresh(connection_id))
+
+    def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
+        """Move a hotel from OAuth to an API key, without a new approval; a move that was cut off goes on.
+
+        Raises as `cloudbeds_auth.TokenVault.migrate_to_api_key`.
+        """
+        return self._wait(lambda vault: vault.migrate_to_api_key(connection_id, app=app))
 
     def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
         """Tell the vendor, then forget the tokens."""

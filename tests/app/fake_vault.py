@@ -63,6 +63,7 @@ class FakeSettings:
     hook_header: Secret | None = None
     body_limit: int = 512 * 1024
     replay_limit: int = 64 * 1024
+    credential_header: str = "bearer"
 
 
 class FakeClock:
@@ -151,6 +152,7 @@ class FakeVault:
     def __init__(self, settings: FakeSettings | None = None) -> None:
         self.settings = settings or FakeSettings()
         self.base_url = self.settings.base_url
+        self.kind = "token-"  # how its access tokens begin
         self.admin_token = Secret(ADMIN_TOKEN)
         self.clock = FakeClock()
         self.entropy = FakeEntropy()
@@ -202,7 +204,7 @@ class FakeVault:
 
     def _token(self) -> AccessToken:
         return AccessToken(
-            Secret(f"token-{self.generation}"), EPOCH + timedelta(hours=8), self.generation, lifetime=28800.0
+            Secret(f"{self.kind}{self.generation}"), EPOCH + timedelta(hours=8), self.generation, lifetime=28800.0
         )
 
     async def _refresh(self) -> None:

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 import yarl
 from aiohttp import web
-from tests.app.fake_vault import FakeVault
-from tests.app.running import AS_ADMIN, Running, Vendor
+from tests.app.fake_vault import FakeSettings, FakeVault
+from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -88,6 +88,22 @@ async def test_callers_credentials_stay_here(service: Running[FakeVault], vendor
     assert sent["authorization"] == "Bearer token-1"
     assert not {"x-api-key", "cookie", "proxy-authorization"} & set(sent)
     assert AS_ADMIN["Authorization"] not in sent.values()
+
+
+@pytest.mark.row("A35")
+async def test_a_key_in_its_own_header(vendor: Vendor) -> None:
+    """Ours goes out in `x-api-key` alone; the caller's own `x-api-key` is a credential for here and stays."""
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url, credential_header="x-api-key"))
+    vault.kind = "cbat_"
+    headers = {**AS_ADMIN, "X-API-Key": AS_ADMIN["Authorization"].removeprefix("Bearer ")}
+    async with (
+        a_service(vault) as service,
+        service.http.get(f"{service.url}/proxy/con_1/x", headers=headers) as answer,
+    ):
+        assert answer.status == 401, "this vendor knows bearers only, so each of the sendings is seen"
+    sent = [[(name.lower(), value) for name, value in one.headers] for one in vendor.seen]
+    shown = [[one for one in headers if one[0] in {"x-api-key", "authorization"}] for headers in sent]
+    assert shown == [[("x-api-key", f"cbat_{generation}")] for generation in (1, 2, 3)]
 
 
 @pytest.mark.row("A34")

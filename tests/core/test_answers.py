@@ -18,10 +18,14 @@ from cloudbeds_auth.core.answers import (
     Ambiguous,
     Answer,
     Issued,
+    KeyAnswer,
+    NotOffered,
     Refused,
     RefusedClient,
     classify,
+    classify_exchange,
 )
+from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import CredentialKind, Pair
 
 JSON = "application/json"
@@ -250,10 +254,64 @@ def test_resources(resources: object, ids: tuple[str, ...]) -> None:
     assert issued(resources=resources).property_ids == ids
 
 
-def test_an_api_key() -> None:
-    """`cbat_` is never refreshed: a refresh token beside it is not kept."""
-    pair = issued(access_token="cbat_1", expires_in=None)
-    assert (pair.kind, pair.refresh) == (CredentialKind.API_KEY, None)
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {}, {"expires_in": None}, {"expires_in": 60}, {"expires_in": "soon"}, {"expires_in": []},
+        {"token_type": "ApiKey"}, {"refresh_token": 7}, {"refresh_token": "a b"},
+    ],
+)  # fmt: skip
+def test_an_api_key(beside: dict[str, object]) -> None:
+    """`cbat_` is never refreshed and never ends: whatever stands beside it is not even read."""
+    pair = issued(access_token="cbat_1", **beside)
+    assert (pair.kind, pair.refresh, pair.lifetime) == (CredentialKind.API_KEY, None, FOREVER)
+
+
+def test_an_answer_with_a_key_alone() -> None:
+    """As documented; and one that could not go into a header is none."""
+    assert isinstance(answer(200, {"access_token": "cbat_1"}), Issued)
+    assert isinstance(answer(200, {"access_token": "cbat_ 1"}), Ambiguous)
+
+
+# --- the exchange of a refresh token for a key
+
+
+def exchanged(status: int, content: object, content_type: str = JSON) -> KeyAnswer:
+    """What an answer to the exchange means."""
+    return classify_exchange(status, content_type, json.dumps(content).encode())
+
+
+def test_an_exchange_that_is_answered() -> None:
+    """With a key; a pair in its place is dropped unused, so that the token that was sent lives on."""
+    found = exchanged(200, {"access_token": "cbat_1"})
+    assert isinstance(found, Issued)
+    assert found.pair.kind is CredentialKind.API_KEY
+    assert exchanged(200, GOOD) == Ambiguous("the answer holds no API key")
+
+
+@pytest.mark.parametrize("error", ["unsupported_grant_type", "unauthorized_client"])
+def test_an_exchange_that_was_not_arranged(error: str) -> None:
+    """This client may not make it: nothing happened, and the client's secret is as good as before."""
+    assert isinstance(exchanged(400, {"error": error, "message": "no"}), NotOffered)
+    assert isinstance(exchanged(401, {"error": error, "message": "no"}), NotOffered)
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "kind"),
+    [
+        (400, DEAD, Refused), (401, NO_CLIENT, RefusedClient), (401, BAD_SECRET, RefusedClient),
+        (400, MISSING, Ambiguous), (500, {"error": "unsupported_grant_type"}, Ambiguous), (429, DEAD, Ambiguous),
+        (404, [], Ambiguous),
+    ],
+)  # fmt: skip
+def test_an_exchange_that_is_not_answered(status: int, content: object, kind: type[object]) -> None:
+    """As a refresh with the same token would be judged."""
+    assert type(exchanged(status, content)) is kind
+
+
+def test_an_exchange_that_meets_a_gateway() -> None:
+    """A page of HTML is no refusal."""
+    assert type(exchanged(404, {}, "text/html")) is Ambiguous
 
 
 # --- anything at all

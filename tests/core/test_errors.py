@@ -20,7 +20,8 @@ CODES = {
     400: {"invalid_request", "invalid_return_to", "state_mismatch", "authorization_denied", "authorization_expired"},
     404: {"unknown_connection"},
     409: {
-        "ambiguous_property", "reauthorization_required", "connection_disconnected", "unclaimed", "not_refreshable"
+        "ambiguous_property", "reauthorization_required", "connection_disconnected", "unclaimed", "not_refreshable",
+        "migration_refused"
     },
     503: {
         "token_endpoint_unavailable", "store_unavailable", "store_read_only", "rate_limited", "refresh_pending",

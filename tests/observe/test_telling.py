@@ -64,6 +64,7 @@ def test_nobody_listens() -> None:
         ("token_answer", {"answer": "Refused"}, logging.WARNING),
         ("reauthorization_required", {"connection": "con_1"}, logging.WARNING),
         ("client_refused", {}, logging.WARNING),
+        ("migrated", {"connection": "con_1"}, logging.INFO),
         ("refresh_failed", {}, logging.WARNING),
         ("proxied", {"status": 200, "request_id": "v-1"}, logging.INFO),
         ("call", {"status": 200}, logging.DEBUG),

@@ -32,6 +32,7 @@ from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.health import Health
+from cloudbeds_auth.vault.migrate import Migrator
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.upkeep import Upkeep
 from cloudbeds_auth.vault.world import World
@@ -150,11 +151,12 @@ def start(
     access = Access(world)
     circuits = Circuits(world)
     refresher = Refresher(world, circuits, access.forget)
-    candidates = Candidates(world, refresher)
+    candidates = Candidates(world, refresher, access.forget)
     access.attach(refresher, candidates)
     http = policy.client(timing, transport, keep_alive=4)
     authorizer, health = Authorizer(world, circuits, candidates), Health(world, access, refresher)
-    calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates)
+    migrator = Migrator(world, circuits, candidates)
+    calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates, migrator)
     budget = CallBudget(world, access)
     return Machine(name, world, access, refresher, candidates, authorizer, health, calls, budget, upkeep, driver, http)
 

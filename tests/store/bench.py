@@ -85,7 +85,7 @@ class Bench(ABC):
 
     @abstractmethod
     def latch(self, grant_id: str) -> None:
-        """Set the no-refresh latch of a grant (rule 15), which no method of the port sets yet."""
+        """Set the no-refresh latch of a grant (rule 15) alone, behind the back of the port."""
 
     @property
     def store(self) -> Store:

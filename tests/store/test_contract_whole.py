@@ -10,14 +10,16 @@ from tests.store.bench import Bench, HandClock, link
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.budget import Rate
+from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.lifecycle import IllegalMove
-from cloudbeds_auth.core.nouns import App, Fence, Grant, StoredToken
+from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, StoredToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import StoreReadOnly
 from cloudbeds_auth.ports.importing import NewImport
 from cloudbeds_auth.ports.store import Attempt, Busy, Calls, Counted, Store, Written
 
 RATE = Rate(10.0, 2)
+KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)
 SENT = StoredToken(1, Secret("R-1"))
 APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/aurora")
 
@@ -57,6 +59,9 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "count_refusal": lambda store: store.count_refusal(fence, "revoked", interval=60.0),
         "note_problem": lambda store: store.note_problem(one.id, fence.generation, "missing_scope", {}),
         "record_calls": lambda store: store.record_calls(calls),
+        "begin_migration": lambda store: store.begin_migration(fence, "client-1"),
+        "end_migration": lambda store: store.end_migration(fence),
+        "add_key": lambda store: store.add_key(one.id, "gra_9", "default", KEY),
         "open_circuit": lambda store: store.open_circuit("default", "f1", trial_after=60.0),
         "close_circuit": lambda store: store.close_circuit("default", "f1"),
         "add_link": lambda store: store.add_link(link("l2")),
@@ -133,6 +138,8 @@ async def test_a_fence_that_moved_refuses_and_changes_nothing(bench: Bench, wron
     before = await seen(bench.store, one)
     assert not await bench.store.write_intent(fence, 1, lease=30.0, hold=20.0)
     assert not await bench.store.settle(fence, Attempt.REFUSED)
+    assert not await bench.store.begin_migration(fence, "client-1")
+    assert not await bench.store.end_migration(fence)
     assert await bench.store.count_refusal(fence, "revoked", interval=60.0) is Counted.MOVED
     if wrong != "superseded":  # its late pair goes to its own row (rule 13)
         written = await bench.store.commit_pair(fence, SENT, pair(2), stale_after=9.0)

@@ -17,6 +17,7 @@ from tests.support.drawing import CALM
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.budget import Rate
+from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.store import Attempt, Authorization, Calls, Leased, NewAuthorization, Store
@@ -252,6 +253,51 @@ class Twins(RuleBasedStateMachine):
     def intent_is_written(self, back: int, position: int, hold: float) -> None:
         fence = self._fence(back)
         self.both(lambda store: store.write_intent(fence, position, lease=30.0, hold=hold))
+
+    # --- the move to an API key
+
+    @precondition(lambda self: self.fences)
+    @rule(back=small, client=st.sampled_from(["client-1", "client-2"]))
+    def migration_begins(self, back: int, client: str) -> None:
+        fence = self._fence(back)
+        self.both(lambda store: store.begin_migration(fence, client))
+
+    @precondition(lambda self: self.fences)
+    @rule(back=small)
+    def migration_ends(self, back: int) -> None:
+        fence = self._fence(back)
+        self.both(lambda store: store.end_migration(fence))
+
+    @precondition(lambda self: self.fences)
+    @rule(back=small, position=st.integers(1, 2), hold=held)
+    def token_is_exchanged(self, back: int, position: int, hold: float) -> None:
+        fence = self._fence(back)
+        self.both(lambda store: store.write_intent(fence, position, lease=30.0, hold=hold, exchange=True))
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, covered=properties, app=st.sampled_from(APPS), again=st.booleans())
+    def key_comes(self, at: int, covered: tuple[str, ...], app: str, again: bool) -> None:
+        self.pairs += 1
+        key = pair(self.pairs, refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER, property_ids=covered)
+        name = self._grant(at + 1) if again else f"gra_key_{self.pairs}"
+        if self.both(lambda store: store.add_key(self._grant(at), name, app, key)) and name not in self.grants:
+            self.grants.append(name)
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, attempt=st.none() | st.sampled_from(Attempt), comes=st.booleans())
+    def grant_is_moved(self, at: int, attempt: Attempt | None, comes: bool) -> None:
+        """A whole move, as far as the fences let it; perhaps one exchange has another end before."""
+        before = len(self.fences)
+        self.lease_is_asked_for(at=at, owner="us", lasting=30.0)
+        if len(self.fences) > before:
+            self.migration_begins(back=0, client="client-1")
+            self.token_is_exchanged(back=0, position=1, hold=20.0)
+            if attempt is not None:
+                self.attempt_ends(back=0, attempt=attempt, hold=20.0)
+                self.migration_ends(back=0)
+                self.token_is_exchanged(back=0, position=1, hold=20.0)
+            if comes:
+                self.key_comes(at=at, covered=(), app="default", again=False)
 
     @precondition(lambda self: self.fences)
     @rule(back=small, attempt=st.sampled_from(Attempt), hold=held)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
-from cloudbeds_auth.core.answers import Answer, Issued
+from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer, NotOffered
+from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
@@ -14,7 +15,7 @@ from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled, Turn
 
 APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))
 
-Reply = Answer | Callable[[], Awaitable[Answer]]
+Reply = KeyAnswer | Callable[[], Awaitable[KeyAnswer]]
 Opinion = Verdict | Callable[[], Awaitable[Verdict]]
 
 
@@ -31,6 +32,11 @@ def pair(
     return Pair(
         Secret(f"A-{number}"), None if token is None else Secret(token), lifetime, property_ids, ("read:hotel",), kind
     )
+
+
+def key(name: int | str, *property_ids: str) -> Issued:
+    """The answer that carries an API key, and as the vendor's, nothing beside it unless it is asked for."""
+    return Issued(Pair(Secret(f"cbat_{name}"), None, FOREVER, property_ids, None, CredentialKind.API_KEY))
 
 
 def issued(number: int | str, **parts: object) -> Issued:
@@ -79,6 +85,7 @@ class ScriptedEndpoint:
         self.script: list[Reply] = []
         self.sent: list[str] = []
         self.codes: list[str] = []
+        self.exchanged: list[str] = []
         self.secrets: list[str] = []
         self.apps: list[str] = []
         self.running = 0
@@ -91,16 +98,22 @@ class ScriptedEndpoint:
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
         self.codes.append(code)
         self.apps.append(app.id)
-        return await self._next(secret)
+        return _of_a_refresh(await self._next(secret))
 
     async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
         self.sent.append(token.reveal())
         self.apps.append(app.id)
+        return _of_a_refresh(await self._next(secret))
+
+    async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
+        self.exchanged.append(token.reveal())
+        self.apps.append(app.id)
         return await self._next(secret)
 
-    async def _next(self, secret: Secret) -> Answer:
+    async def _next(self, secret: Secret) -> KeyAnswer:
         self.secrets.append(secret.reveal())
-        assert self.script, f"nobody expected another token request; sent so far: {self.sent} {self.codes}"
+        so_far = (self.sent, self.codes, self.exchanged)
+        assert self.script, f"nobody expected another token request; sent so far: {so_far}"
         reply = self.script.pop(0)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
@@ -108,6 +121,11 @@ class ScriptedEndpoint:
             return reply if not callable(reply) else await reply()
         finally:
             self.running -= 1
+
+
+def _of_a_refresh(answer: KeyAnswer) -> Answer:
+    assert not isinstance(answer, NotOffered)
+    return answer
 
 
 class ScriptedVendor:

@@ -9,9 +9,10 @@ from itertools import count
 from tests.support.fakes import issued, pair
 from tests.support.stage import Process, Stage, wire
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, NotSent
+from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, KeyAnswer, NotSent
 from cloudbeds_auth.core.budget import Limit, rate_within
-from cloudbeds_auth.core.nouns import App, Grant
+from cloudbeds_auth.core.credential import FOREVER
+from cloudbeds_auth.core.nouns import App, CredentialKind, Grant, Pair
 from cloudbeds_auth.core.refusals import Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.vendor import AppState, Hook, Turn
@@ -38,6 +39,11 @@ class BusyVendor:
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
         await self._asked()
         return issued(f"code-{code}-{next(self._numbers)}")
+
+    async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
+        await self._asked()
+        key = Pair(Secret(f"cbat_{token.reveal()}"), None, FOREVER, kind=CredentialKind.API_KEY)
+        return Issued(key)
 
     async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
         await self._asked()
@@ -88,7 +94,7 @@ async def limited(stage: Stage, vendor: BusyVendor, limit: float = 10) -> Proces
 
 def upkeep_of(process: Process) -> Upkeep:
     """As `compose._wire`."""
-    return Upkeep(process.world, process.refresher, process.candidates)
+    return Upkeep(process.world, process.refresher, process.candidates, process.migrator)
 
 
 async def keep_up(process: Process, seconds: float) -> None:

@@ -34,6 +34,7 @@ from cloudbeds_auth.vault.disconnect import Disconnecter
 from cloudbeds_auth.vault.flight import Served
 from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.look import Look
+from cloudbeds_auth.vault.migrate import Migrator
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
 
@@ -135,6 +136,7 @@ class Process:
     health: Health
     disconnecter: Disconnecter
     look: Look
+    migrator: Migrator
     driver: FailingDriver
 
     @property
@@ -149,6 +151,7 @@ class Process:
     async def drain(self) -> None:
         """Let everything that runs end."""
         await self.authorizer.drain()
+        await self.migrator.drain()
         await self.access.drain()
         await self.health.drain()
         await self.refresher.flights.drain()
@@ -159,7 +162,7 @@ def wire(world: World, driver: FailingDriver) -> Process:
     access = Access(world)
     circuits = Circuits(world)
     refresher = Refresher(world, circuits, access.forget)
-    candidates = Candidates(world, refresher)
+    candidates = Candidates(world, refresher, access.forget)
     access.attach(refresher, candidates)
     return Process(
         world=world,
@@ -172,6 +175,7 @@ def wire(world: World, driver: FailingDriver) -> Process:
         health=Health(world, access, refresher),
         disconnecter=Disconnecter(world, access),
         look=Look(world, circuits),
+        migrator=Migrator(world, circuits, candidates),
         driver=driver,
     )
 
@@ -245,7 +249,8 @@ class Stage:
 
     async def kill(self, process: Process) -> None:
         """As kill -9: whatever it was doing stops where it is; its lease is known to be a dead process's."""
-        for task in [flight.task for flight in process.refresher.flights._flights.values()]:
+        flights = process.refresher.flights._flights.values()
+        for task in [*(flight.task for flight in flights), *process.migrator._moves.values()]:
             task.cancel()
         process.driver.dark = True
         self.dead.add(process.world.owner)

@@ -66,6 +66,19 @@ def test_a_process_that_died_in_mid_refresh_leaves_its_trace() -> None:
     assert first.attempts[0].position == 0
 
 
+def test_a_move_to_an_api_key() -> None:
+    """The exchange is an attempt of the last pair; the key is a line of its own, without an end, and supersedes it."""
+    history = History().approved().add("migration_begun").add("intent_written", 1, position=1, exchange=True)
+    history.add("answer_lost", 1, detail="reset").add("intent_written", 1, position=1, exchange=True)
+    history.add("key_received").add("candidate_received", 2, "g2", expires_at=None, exchanged=True)
+    history.add("superseded", 1, reason="moved to an API key").add("promoted", 2, "g2").add("proved", 2, "g2")
+    last, key = history.lines()
+    assert [one.outcome for one in last.attempts] == [Outcome.LOST, Outcome.ANSWERED]
+    assert (last.ending, last.ended) == (Ending.MIGRATION, START + timedelta(seconds=10))
+    assert (key.origin, key.expires_at, key.ending, key.proven) == (Origin.EXCHANGE, None, Ending.LIVING, True)
+    assert key.lived_until(LATER) == LATER
+
+
 @pytest.mark.parametrize(
     ("kind", "outcome"),
     [

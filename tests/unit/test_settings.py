@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloudbeds_auth.core.budget import Limit, rate_within
+from cloudbeds_auth.core.nouns import CredentialKind
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, InvalidRequest
 from cloudbeds_auth.settings import Need, Settings, further_app, is_loopback, key_bytes, load, load_from_environment
@@ -160,6 +161,8 @@ WRONG = {
     "CLOUDBEDS_AUTH_HOOK_HEADER": ["short", "with a space and more than thirty-two letters"],
     "CLOUDBEDS_AUTH_WEBHOOK_URL": ["http://10.0.0.5/hook", "hook", "https://user@app.example.com/hook"],
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET": ["x", "whsec_!", "whsec_c2hvcnQ=", f"{WHSEC},x", f"whsec_{'A' * 100}"],
+    "CLOUDBEDS_CREDENTIAL": ["key", "api_key"],
+    "CLOUDBEDS_CREDENTIAL_HEADER": ["Authorization", "both"],
     "CLOUDBEDS_CLIENT_ID": ["tab\tinside", "hötel"],
     "CLOUDBEDS_CLIENT_LEVEL": ["hotel"],
     "CLOUDBEDS_AUTH_MARKETPLACE": ["yes", "claim"],
@@ -300,6 +303,13 @@ def test_slip_of_the_pen(slip: str, meant: str) -> None:
     assert f"did you mean {meant}?" in problem
 
 
+def test_the_credential_of_new_connections() -> None:
+    """OAuth unless a key is asked for, which travels as a bearer unless it is told otherwise; however it is cased."""
+    assert (read().app().credential, read().credential_header) == (CredentialKind.OAUTH, "bearer")
+    given = read(CREDENTIAL="API-Key", CREDENTIAL_HEADER="X-API-Key")
+    assert (given.app().credential, given.credential_header) == (CredentialKind.API_KEY, "x-api-key")
+
+
 def test_the_rate_limit_follows_the_client_level() -> None:
     """Ten requests a second for partners, five for property-level clients, unless a number is given."""
     assert (read().rate_limit, read(CLIENT_LEVEL="property").rate_limit) == (10.0, 5.0)
@@ -373,8 +383,6 @@ def test_unknown_names_are_warnings() -> None:
 @pytest.mark.parametrize(
     ("name", "usual", "other"),
     [
-        ("CLOUDBEDS_CREDENTIAL", "oauth", "api-key"),
-        ("CLOUDBEDS_CREDENTIAL_HEADER", "bearer", "x-api-key"),
     ],
 )
 def test_not_in_effect(name: str, usual: str, other: str) -> None:

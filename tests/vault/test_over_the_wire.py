@@ -276,7 +276,9 @@ async def test_a_strange_lifetime(tmp_path: Path, given: str) -> None:
         for _ in range(5):
             assert (await vault.call(connection.id, "GET", USERINFO)).status_code == 200
         assert len(sim.token_requests()) == 1
-        left = (await vault.access_token(connection.id)).expires_at.timestamp() - vault.clock.wall()
+        ends = (await vault.access_token(connection.id)).expires_at
+        assert ends is not None
+        left = ends.timestamp() - vault.clock.wall()
         assert 59 < left < 367 * 86400
 
 

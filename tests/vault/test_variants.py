@@ -19,7 +19,7 @@ from tests.support.stage import Process, Stage
 from tests.support.stage import stage as staged
 from tests.support.virtual import VirtualLoop
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused
+from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, KeyAnswer, NotSent, Refused
 from cloudbeds_auth.core.nouns import App, Pair
 from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
@@ -56,6 +56,9 @@ class Cloudbeds:
         return self.weather.pop(0) if self.weather else "fair"
 
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
+        raise NotImplementedError
+
+    async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
         raise NotImplementedError
 
     async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import socket
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -14,7 +15,8 @@ import pytest
 from tests.wire.rawserver import Peer, RawServer, Respond, answer, drip, raw, reset, serving, silence
 
 from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient
-from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.credential import FOREVER
+from cloudbeds_auth.core.nouns import App, CredentialKind
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
@@ -63,6 +65,42 @@ async def test_refresh_request() -> None:
     assert peer.head["connection"] == "close"
     assert peer.head["user-agent"].startswith("cloudbeds-auth/")
     assert not {"authorization", "cookie"} & peer.head.keys()
+
+
+KEY = json.dumps({"access_token": "cbat_1"})
+
+
+async def test_a_key_is_asked_for_with_the_code() -> None:
+    """Where the app's approvals ask for keys: its own grant type, and the rest as for tokens."""
+    async with serving(answer(KEY)) as server:
+        endpoint = HttpTokenEndpoint(server.url, TIMING)
+        found = await endpoint.exchange(replace(APP, credential=CredentialKind.API_KEY), APP.secrets[0], "code-1")
+        (peer,) = server.peers
+    assert isinstance(found, Issued)
+    assert (found.pair.access, found.pair.refresh, found.pair.lifetime) == (Secret("cbat_1"), None, FOREVER)
+    form = parse_qs(peer.body)
+    assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:api-key"]
+    assert (form["code"], form["redirect_uri"]) == (["code-1"], [APP.redirect_uri])
+
+
+async def test_a_refresh_token_is_exchanged_for_a_key() -> None:
+    """Its own grant type, with the refresh token and nothing else."""
+    async with serving(answer(KEY)) as server:
+        endpoint = HttpTokenEndpoint(server.url, TIMING)
+        found = await endpoint.exchange_for_key(APP, APP.secrets[0], Secret("r0"))
+        (peer,) = server.peers
+    assert isinstance(found, Issued)
+    assert found.pair.kind is CredentialKind.API_KEY
+    form = parse_qs(peer.body)
+    assert set(form) == {"grant_type", "refresh_token", "client_id", "client_secret"}
+    assert (form["grant_type"], form["refresh_token"]) == (["refresh_token_exchange"], ["r0"])
+
+
+async def test_an_exchange_under_a_rate_limit() -> None:
+    """A rate limit tells how long to wait, for an exchange too."""
+    async with serving(answer("{}", "429 Too Many Requests", "Retry-After: 7\r\n")) as server:
+        found = await HttpTokenEndpoint(server.url, TIMING).exchange_for_key(APP, APP.secrets[0], Secret("r0"))
+    assert found == Ambiguous("HTTP 429", retry_after=7.0)
 
 
 async def test_exchange_request() -> None:

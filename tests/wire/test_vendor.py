@@ -55,6 +55,25 @@ async def test_userinfo_request() -> None:
             assert "cookie" not in peer.head
 
 
+@pytest.mark.parametrize(
+    ("keys", "credential", "header"),
+    [
+        ("bearer", "cbat_1", ("authorization", "Bearer cbat_1")),
+        ("x-api-key", "cbat_1", ("x-api-key", "cbat_1")),
+        ("x-api-key", "a1", ("authorization", "Bearer a1")),
+    ],
+)
+async def test_a_key_travels_as_the_setting_says(keys: str, credential: str, header: tuple[str, str]) -> None:
+    """In one header, and no other credential beside it; an access token as ever."""
+    async with serving(answer(json.dumps(USER))) as server:
+        made = HttpVendor(server.url, "v1.3", f"{server.url}/oauth", Timing.of(20.0), keys=keys)
+        assert isinstance(await made.userinfo(Secret(credential)), Proof)
+        await made.aclose()
+        (peer,) = server.peers
+    shown = {name: value for name, value in peer.head.items() if name in {"authorization", "x-api-key"}}
+    assert shown == dict([header])
+
+
 async def test_used_again_after_close() -> None:
     """Closing ends the connections, not the object."""
     async with vendor(answer(json.dumps(USER))) as (made, server):

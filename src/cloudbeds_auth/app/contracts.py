@@ -57,6 +57,8 @@ class Settings(Protocol):
     def body_limit(self) -> int: ...  # noqa: D102
     @property
     def replay_limit(self) -> int: ...  # noqa: D102
+    @property
+    def credential_header(self) -> str: ...  # noqa: D102
 
 
 class Apps(Protocol):

@@ -11,6 +11,7 @@ from typing import NoReturn
 from cloudbeds_auth.app.body import Body
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.core.budget import TOO_MANY, pause_of
+from cloudbeds_auth.core.credential import header_of
 from cloudbeds_auth.core.glance import Glance
 from cloudbeds_auth.core.heal import Answered, Fetch, heal
 from cloudbeds_auth.core.nouns import AccessToken
@@ -85,6 +86,7 @@ class Relay:
         self._vault = vault
         self._upstream = upstream
         self._verdicts = Verdicts(vault.clock)
+        self._keys = vault.settings.credential_header
 
     async def call(self, connection_id: str, call: Call) -> Relayed:
         """Send `call` for this connection, at most three times (ROTATION rule 9).
@@ -146,7 +148,7 @@ class Relay:
         return token
 
     async def _send(self, connection_id: str, token: AccessToken, call: Call) -> UpstreamAnswer:
-        headers = [*call.headers, ("authorization", f"{token.token_type} {token.reveal()}")]
+        headers = [*call.headers, header_of(token, self._keys)]
         status = 0
         try:
             content = b"" if call.body is None else call.body.content()

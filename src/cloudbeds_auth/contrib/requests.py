@@ -58,7 +58,7 @@ class RequestsAuth(AuthBase):
         sent.token = self._lender.newest(sent.token)
         if not _in_memory(r) and not _rewindable(r):
             r.body = _Once(r.body, self._lender.carrying(sent.token))
-        _show(r, sent.token)
+        self._lender.show(r.headers, sent.token)
         r.register_hook("response", sent.answered)
         return r
 
@@ -114,7 +114,7 @@ class _Sent:
         refused.close()
         self._lender.turn_blocking()
         self.token = self._lender.newest(token)
-        _show(request, self.token)
+        self._lender.show(request.headers, self.token)
         answer: Response = refused.connection.send(request, **sending)
         answer.history = [*refused.history, refused]
         return answer
@@ -160,10 +160,6 @@ class _Once:
 
     def __del__(self) -> None:
         self.close()
-
-
-def _show(request: PreparedRequest, token: AccessToken) -> None:
-    request.headers["Authorization"] = f"Bearer {token.reveal()}"
 
 
 def _in_memory(request: PreparedRequest) -> bool:

@@ -113,7 +113,8 @@ class _Lent:
                 answer.read()  # to its end, so that the connection can be used again
             self._lender.turn_blocking()
             token = self._lender.newest(token)
-            headers = {**plain, "Authorization": f"Bearer {token.reveal()}"}  # a new one each: the package changes it
+            headers = dict(plain)  # a new one each: the package changes it
+            self._lender.show(headers, token)
             answer = call(method, url, headers, body, post_params, _request_timeout)
             answer.lent = _Sent(token, method, path)  # what `response_deserialize` is given has no other trace of it
             self._lender.note(token, method, path, answer.status)

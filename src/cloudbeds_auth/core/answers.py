@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from cloudbeds_auth.core.credential import FOREVER, is_api_key
 from cloudbeds_auth.core.nouns import CredentialKind, Pair
 from cloudbeds_auth.core.parsing import JsonObject, Unreadable, one_line, read_object, text_of
 from cloudbeds_auth.core.secret import Secret
@@ -22,7 +23,6 @@ DEFAULT_LIFETIME = 3600.0  # seconds; when `expires_in` is missing or absurd (CL
 SHORTEST_LIFETIME = 60.0  # seconds; less would refresh without end
 LONGEST_LIFETIME = 366 * 86400.0  # seconds
 LONGEST_TOKEN = 16 * 1024  # characters
-API_KEY_PREFIX = "cbat_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,21 @@ class Ambiguous:
     pause: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NotOffered:
+    """The client may not make this exchange: the move to API keys was not arranged with Cloudbeds. Nothing happened."""
+
+    reason: str
+
+
 Unissued = Refused | RefusedClient | NotSent | Ambiguous
 Answer = Issued | Unissued
+KeyAnswer = Answer | NotOffered
+"""What the exchange of a refresh token for an API key may be answered with."""
 
 _REASONS = ("message", "error_description", "hint", "detail")
 _TRANSIENT = frozenset({408, 425, 429})
+_NOT_OFFERED = frozenset({"unsupported_grant_type", "unauthorized_client"})  # RFC 6749 section 5.2
 
 
 def classify(status: int, content_type: str, body: bytes, *, sent: str) -> Answer:
@@ -80,6 +90,27 @@ def classify(status: int, content_type: str, body: bytes, *, sent: str) -> Answe
     if 400 <= status < 500 and status not in _TRANSIENT:
         return _refusal(status, answer, sent)
     return Ambiguous(f"HTTP {status}")
+
+
+def classify_exchange(status: int, content_type: str, body: bytes) -> KeyAnswer:
+    """What a complete answer to `refresh_token_exchange` means.
+
+    A pair in the place of a key is dropped unused, so that the token that was sent lives on (rule 2).
+    """
+    answer = classify(status, content_type, body, sent="refresh token")
+    if isinstance(answer, Issued):
+        return answer if answer.pair.kind is CredentialKind.API_KEY else Ambiguous("the answer holds no API key")
+    unusable = 400 <= status < 500 and isinstance(answer, RefusedClient | Ambiguous)
+    if unusable and _error_of(content_type, body) in _NOT_OFFERED:
+        return NotOffered(f"HTTP {status}: this client may not exchange refresh tokens for API keys")
+    return answer
+
+
+def _error_of(content_type: str, body: bytes) -> str:
+    try:
+        return one_line(read_object(content_type, body).get("error"), 100)
+    except Unreadable:
+        return ""
 
 
 def _refusal(status: int, answer: JsonObject, sent: str) -> Answer:
@@ -96,16 +127,17 @@ def _refusal(status: int, answer: JsonObject, sent: str) -> Answer:
 
 def _pair(answer: JsonObject) -> Answer:
     access, refresh = answer.get("access_token"), answer.get("refresh_token")
-    if not _usable(access) or not (refresh is None or _usable(refresh)):
+    if not _usable(access) or not (refresh is None or _usable(refresh) or is_api_key(access)):
         return Ambiguous("a token in the answer is missing, of a wrong type, or no printable ASCII")
+    # Whether anything beside a key means something is unknown: what is not needed is not read (CLOUDBEDS section 4).
+    is_key = is_api_key(access)
     kind = answer.get("token_type", "Bearer")
-    if not isinstance(kind, str) or kind.lower() != "bearer":
+    if not is_key and not (isinstance(kind, str) and kind.lower() == "bearer"):
         return Ambiguous("the answer's token type is not Bearer")
-    lifetime = _lifetime(answer.get("expires_in"))
+    lifetime = FOREVER if is_key else _lifetime(answer.get("expires_in"))
     if lifetime is None:
         return Ambiguous("the answer's expires_in is no number")
     scope = answer.get("scope")
-    is_key = access.startswith(API_KEY_PREFIX)
     pair = Pair(
         access=Secret(access),
         refresh=Secret(refresh) if _usable(refresh) and not is_key else None,

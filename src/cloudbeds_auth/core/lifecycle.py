@@ -48,6 +48,7 @@ class Event(StrEnum):
 
     INTENT_WRITTEN = "intent_written"
     PAIR_COMMITTED = "pair_committed"
+    KEY_RECEIVED = "key_received"
     TOKEN_REFUSED = "token_refused"
     ANSWER_LOST = "answer_lost"
     NOTHING_SENT = "nothing_sent"
@@ -59,6 +60,10 @@ class Event(StrEnum):
     CLAIMED = "claimed"
     SUPERSEDED = "superseded"
     DISCONNECTED = "disconnected"
+
+
+NEWER_APPROVAL, MOVED_TO_KEY = "a newer approval", "moved to an API key"
+"""Why a grant that worked was superseded, as its history says it."""
 
 
 class IllegalMove(Exception):
@@ -84,6 +89,8 @@ TABLE: dict[tuple[State, Event], State] = {
     # A pair may arrive late: after the mark, after a paused process lost its lease, after a new grant took over.
     **{(state, E.PAIR_COMMITTED): S.FRESH for state in (*_RECOVERING, S.REFRESHING)},
     (S.SUPERSEDED, E.PAIR_COMMITTED): S.SUPERSEDED,
+    # The exchange for an API key was answered: the key is a grant of its own, and this one serves until that is proven.
+    **{(state, E.KEY_RECEIVED): S.FRESH for state in (*_RECOVERING, S.REFRESHING)},
     # A whole pass refused, counted once; the second time, late enough, it is the last word (rule 12). `/userinfo`
     # may name a dead grant without anything having been sent, so this can begin in any living state.
     **{(state, E.PASS_REFUSED): S.BACKING_OFF for state in (S.FRESH, S.IN_DOUBT, S.BACKING_OFF, S.REFRESHING)},

@@ -7,6 +7,7 @@ for people and for history.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,13 @@ class CredentialKind(StrEnum):
 
     OAUTH = "oauth"
     API_KEY = "api_key"
+
+
+class Migration(StrEnum):
+    """How far the move of an OAuth grant to an API key has come; it is latched from the beginning (rule 15)."""
+
+    BEGUN = "begun"  # no exchange can have been accepted yet, but for the one whose intent is pending
+    IN_DOUBT = "in_doubt"  # the answer of an exchange was lost
 
 
 class Role(StrEnum):
@@ -41,16 +49,21 @@ def moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def end_moment(seconds: float) -> datetime | None:
+    """The end of something, as `moment`; None for what never ends by time."""
+    return None if math.isinf(seconds) else moment(seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class AccessToken:
     """An access token that has been committed to the store and may therefore be used (ROTATION rule 1).
 
-    `expires_at` is when the vendor said it ends; `generation` names it towards
+    `expires_at` is when the vendor said it ends, None for an API key; `generation` names it towards
     `access_token(rejected=…)` when an endpoint answered 401.
     """
 
     value: Secret
-    expires_at: datetime
+    expires_at: datetime | None
     generation: int
     token_type: str = "Bearer"
     grant_id: str = field(default="", repr=False)
@@ -69,7 +82,7 @@ class AccessToken:
 class Pair:
     """What one token answer carried (RFC 6749 section 5.1); `refresh` is None when the answer named none.
 
-    `lifetime` is `expires_in` in seconds, defaulted and clamped by `core.answers`.
+    `lifetime` is `expires_in` in seconds, defaulted and clamped by `core.answers`; infinite for an API key.
     """
 
     access: Secret
@@ -114,6 +127,7 @@ class Grant:
     `intent_age`: seconds since an attempt was begun whose outcome is unknown (None: none pending);
     `refused_ago`: seconds since a whole pass was first refused, or `/userinfo` first named a dead grant; `refused_as`:
     with which reason. `said_of`: the property that an imported grant is said to be of, until the vendor names it too.
+    `migration_client`: the client id under which the move to an API key is made.
     """
 
     id: str
@@ -142,6 +156,8 @@ class Grant:
     reauth: str | None = None
     latched: bool = False
     said_of: str | None = None
+    migration: Migration | None = None
+    migration_client: str | None = None
 
     @property
     def kept(self) -> tuple[StoredToken, ...]:
@@ -151,7 +167,7 @@ class Grant:
     def token(self) -> AccessToken:
         """The stored access token as callers get it."""
         return AccessToken(
-            self.access, moment(self.expires_at), self.generation, grant_id=self.id, lifetime=self.lifetime
+            self.access, end_moment(self.expires_at), self.generation, grant_id=self.id, lifetime=self.lifetime
         )
 
 
@@ -162,6 +178,7 @@ class App:
     `secrets`: the current one first, then one still valid during a reset. `level`: `partner`, or `property` for what a
     hotel registered for itself (CLOUDBEDS section 6: half the rate, no app states). `created_at` and `rotated_at`, when
     its secret was last reset, are None for the app of the settings.
+    `credential`: what its approvals ask for.
     """
 
     id: str

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from cloudbeds_auth.core.lifecycle import MOVED_TO_KEY
 from cloudbeds_auth.core.nouns import Event, moment
 from cloudbeds_auth.core.shapes import precise, stamp
 
@@ -21,6 +22,7 @@ class Origin(StrEnum):
 
     APPROVAL = "approval"
     REFRESH = "refresh"
+    EXCHANGE = "exchange for an API key"
     UNKNOWN = "unknown"
 
 
@@ -30,6 +32,7 @@ class Ending(StrEnum):
     LIVING = "still living"
     REFRESH = "refresh"
     APPROVAL = "new approval"
+    MIGRATION = "moved to an API key"
     DISCONNECT = "disconnect"
     REFUSED = "refused by Cloudbeds"
     DROPPED = "never taken into use"
@@ -182,6 +185,7 @@ class _Book:
             "promoted": self._promoted,
             "pair_committed": self._committed,
             "intent_written": self._intent,
+            "key_received": lambda draft, event: draft.close(Outcome.ANSWERED),
             "token_refused": lambda draft, event: draft.close(Outcome.REFUSED),
             "answer_lost": lambda draft, event: draft.close(Outcome.LOST, str(event.data.get("detail") or "")),
             "nothing_sent": lambda draft, event: draft.close(Outcome.UNSENT),
@@ -215,7 +219,8 @@ class _Book:
         return draft
 
     def _received(self, draft: _Draft, event: Event) -> None:
-        draft.origin, draft.began = Origin.APPROVAL, event.at
+        draft.origin = Origin.EXCHANGE if event.data.get("exchanged") is True else Origin.APPROVAL
+        draft.began = event.at
         draft.expires_at = _moment(event.data.get("expires_at"))
 
     def _committed(self, draft: _Draft, event: Event) -> None:
@@ -264,7 +269,8 @@ class _Book:
     def _superseded(self, draft: _Draft, event: Event) -> None:
         newest = self._newest[draft.grant_id]
         unused = newest.origin is not Origin.UNKNOWN and not newest.taken_into_use
-        newest.end(event.at, Ending.DROPPED if unused else Ending.APPROVAL)
+        ending = Ending.MIGRATION if event.data.get("reason") == MOVED_TO_KEY else Ending.APPROVAL
+        newest.end(event.at, Ending.DROPPED if unused else ending)
 
     def _disconnected(self, event: Event) -> None:
         for draft in self._drafts.values():

@@ -20,7 +20,8 @@ SKEW = 60.0  # seconds by which a database's clock is set back without anybody t
 PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
 REMEMBERED = DAY  # that an expired state or link is still told from an unknown one
 PARKED = DAY  # that an approval from the Marketplace waits to be claimed
-CANDIDATE = 60.0  # seconds until somebody else goes on with a grant that whoever received it did not prove
+# Seconds until somebody else goes on with a grant that whoever received it did not prove, or with a move to an API key.
+CANDIDATE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Life:
     stale_at: float
     lifetime: float
     used_at: float | None
+    migrating: bool = False
 
 
 def due(life: Life, now: float) -> float | None:
@@ -42,7 +44,7 @@ def due(life: Life, now: float) -> float | None:
     """
     if life.role not in {Role.ACTIVE, Role.CANDIDATE}:
         return None
-    if life.role is Role.CANDIDATE:
+    if life.role is Role.CANDIDATE or life.migrating:
         return now + CANDIDATE
     if life.kind is CredentialKind.API_KEY:
         return now + spread(KEEP_KEY_ALIVE, life.grant_id)

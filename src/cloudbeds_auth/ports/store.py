@@ -17,6 +17,7 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.ports.apps import AppStore
 from cloudbeds_auth.ports.importing import ImportStore
+from cloudbeds_auth.ports.migration import MigrationStore
 from cloudbeds_auth.ports.outbox import OutboxStore
 from cloudbeds_auth.ports.retention import RetentionStore
 from cloudbeds_auth.ports.upkeep import UpkeepStore
@@ -176,8 +177,14 @@ class GrantStore(Protocol):
         """Give the lease back; nothing happens when it is not ours any more."""
         ...
 
-    async def write_intent(self, fence: Fence, position: int, *, lease: float, hold: float) -> bool:
-        """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved."""
+    async def write_intent(
+        self, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
+    ) -> bool:
+        """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved.
+
+        The latch is part of the fence (rule 15): a latched grant's token is sent for an `exchange` and for nothing
+        else. An attempt of a migration that is pending still puts it in doubt.
+        """
         ...
 
     async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
@@ -336,7 +343,8 @@ class ConnectionStore(Protocol):
 
 
 class Store(
-    GrantStore, CircuitStore, AuthorizationStore, ImportStore, ConnectionStore, AppStore, UpkeepStore, OutboxStore,
+    GrantStore, MigrationStore, CircuitStore, AuthorizationStore, ImportStore, ConnectionStore, AppStore, UpkeepStore,
+    OutboxStore,
     RetentionStore, Protocol,
 ):  # fmt: skip
     """All of it, and its life."""

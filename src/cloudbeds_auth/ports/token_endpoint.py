@@ -1,10 +1,10 @@
-"""What the token endpoint is asked (RFC 6749 sections 4.1.3 and 6)."""
+"""What the token endpoint is asked (RFC 6749 sections 4.1.3 and 6; CLOUDBEDS section 2)."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from cloudbeds_auth.core.answers import Answer
+from cloudbeds_auth.core.answers import Answer, KeyAnswer
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.secret import Secret
 
@@ -15,9 +15,13 @@ class TokenEndpoint(Protocol):
     """
 
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
-        """`grant_type=authorization_code`."""
+        """`grant_type=authorization_code`, or the API key's own, as `app.credential` says."""
         ...
 
     async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
         """`grant_type=refresh_token`."""
+        ...
+
+    async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
+        """`grant_type=refresh_token_exchange`: an API key for the hotel of this refresh token."""
         ...

@@ -9,7 +9,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainValidator
 
 from cloudbeds_auth.core.budget import Limit, rate_within
-from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.nouns import App, CredentialKind
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.ports.vendor import Hook
@@ -54,6 +54,7 @@ class Settings(BaseModel):
 
     `rate_limit` is in requests per second, for every process together; 0: none; `observe`: the vendor's, told about
     and not kept. `token_timeout` is the deadline of one token exchange; every duration of the protocol scales with it.
+    `credential`: what an approval asks for; `credential_header`: in which header an API key of Cloudbeds travels.
     `encryption_keys` is empty when the key file beside the database is meant. `warnings` are sentences for people
     about what was set without effect.
     """
@@ -68,6 +69,8 @@ class Settings(BaseModel):
     scopes: Annotated[Strings, BeforeValidator(values.scopes)] = ()
     base_url: Annotated[str, BeforeValidator(values.base_url)] = "https://api.cloudbeds.com"
     api_version: str = Field(default="v1.3", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    credential: Annotated[Literal["oauth", "api-key"], BeforeValidator(values.word)] = "oauth"
+    credential_header: Annotated[Literal["bearer", "x-api-key"], BeforeValidator(values.word)] = "bearer"
     authorize_url: Annotated[str, BeforeValidator(values.authorize_url)] = Field(default_factory=_authorize_url)
     database_url: Annotated[str, BeforeValidator(values.database_url)] = Field(
         default_factory=default_database_url, repr=False
@@ -112,6 +115,7 @@ class Settings(BaseModel):
             redirect_uri=self.redirect_uri,
             scopes=self.scopes,
             level=self.client_level,
+            credential=CredentialKind.API_KEY if self.credential == "api-key" else CredentialKind.OAUTH,
         )
 
     @property

@@ -69,6 +69,11 @@ def text(value: object) -> str:
     return value
 
 
+def word(value: object) -> object:
+    """One of a few words, however it is cased."""
+    return value.strip().lower() if isinstance(value, str) else value
+
+
 def secret(value: object) -> Secret:
     """Any value of `text` as a Secret."""
     return value if isinstance(value, Secret) else Secret(text(value))

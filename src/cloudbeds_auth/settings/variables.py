@@ -33,6 +33,8 @@ TABLE = (
     Variable("CLOUDBEDS_SCOPES", "scopes", "scopes with spaces between, like `read:hotel read:guest`"),
     Variable("CLOUDBEDS_BASE_URL", "base_url", "scheme and host, like `https://api.cloudbeds.com`"),
     Variable("CLOUDBEDS_API_VERSION", "api_version", "a version like `v1.3`"),
+    Variable("CLOUDBEDS_CREDENTIAL", "credential", "`oauth` or `api-key`"),
+    Variable("CLOUDBEDS_CREDENTIAL_HEADER", "credential_header", "`bearer` or `x-api-key`"),
     Variable("CLOUDBEDS_AUTHORIZE_URL", "authorize_url", "a URL like `https://hotels.cloudbeds.com/api/v1.3/oauth`"),
     Variable(
         "CLOUDBEDS_AUTH_DATABASE_URL",
@@ -82,8 +84,6 @@ TABLE = (
 )
 
 NOT_YET = {
-    "CLOUDBEDS_CREDENTIAL": ("oauth",),
-    "CLOUDBEDS_CREDENTIAL_HEADER": ("bearer",),
 }
 """Variables of the contract that this version does not act on yet, with the values that say nothing new."""
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import AccessToken, Grant, Role
+from cloudbeds_auth.core.nouns import AccessToken, CredentialKind, Grant, Role
 from cloudbeds_auth.core.refresh import Ask, servable
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -28,6 +28,7 @@ from cloudbeds_auth.vault.flight import GrantSuperseded
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
 
+LOOK_AGAIN = 60.0  # seconds after which a key, which never turns stale, is read again: another process may have a newer
 MOST_LOOKS = 5  # times a connection is read again because its grant was replaced meanwhile
 
 
@@ -161,7 +162,7 @@ class Access:
         if row.role is Role.DISCONNECTED:
             raise ConnectionDisconnected(connection_id=connection_id)
         _must_be_claimed(row)
-        if row.reauth:
+        if row.reauth and not (row.latched and row.valid_for > 0):  # a move that failed: what it has serves to its end
             self.forget(connection_id)
             raise ReauthorizationRequired(
                 f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=connection_id
@@ -209,7 +210,8 @@ class Access:
         known = self._cache.get(row.connection_id)
         older = known is not None and known.token.grant_id == row.id and known.token.generation > row.generation
         if not older and (flight is None or not flight.killing):
-            self._cache[row.connection_id] = Cached(token, now + row.stale_in, now + row.valid_for, row.lifetime / 2)
+            fresh = row.stale_in if row.kind is CredentialKind.OAUTH else LOOK_AGAIN
+            self._cache[row.connection_id] = Cached(token, now + fresh, now + row.valid_for, row.lifetime / 2)
         return token
 
     def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken:

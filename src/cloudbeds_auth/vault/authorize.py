@@ -15,7 +15,8 @@ from typing import Any
 
 from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.arrivals import MOST_PARKED, OURS
-from cloudbeds_auth.core.nouns import App, Begun, Finished, Link, Pair, moment
+from cloudbeds_auth.core.credential import GrantType
+from cloudbeds_auth.core.nouns import App, Begun, CredentialKind, Finished, Link, Pair, moment
 from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
@@ -32,6 +33,7 @@ from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink,
 from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
+from cloudbeds_auth.vault.whose import properties_of
 from cloudbeds_auth.vault.world import World
 
 STATE_LIFETIME = 600.0  # seconds; as long as the vendor's codes live
@@ -223,6 +225,8 @@ class Authorizer:
             return await self._finished(spent.earlier, spent)
         app = await self._world.app_of(spent)
         pair = await self._exchange(app, code)
+        if pair.kind is CredentialKind.API_KEY and not pair.property_ids:
+            pair = replace(pair, property_ids=await properties_of(self._world, self._budget, app, pair))
         if pair.scopes is None:  # the vendor does not say: what was asked for
             pair = replace(pair, scopes=app.scopes)
         connection_id = await self._store(spent, pair)
@@ -245,7 +249,8 @@ class Authorizer:
             chosen = await self._circuits.choose(app)
             begun = world.clock.steady()
             answer = await world.token_endpoint.exchange(chosen.app, chosen.secret, code)
-            world.told_answer("authorization_code", answer, begun)
+            asked = GrantType.CODE_FOR_KEY if chosen.app.credential is CredentialKind.API_KEY else GrantType.CODE
+            world.told_answer(asked, answer, begun)
             match answer:
                 case Issued(pair):
                     await self._circuits.accepted(chosen)

@@ -5,6 +5,8 @@ Anyone may go on with one that was left behind: whoever wants a token of the con
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
@@ -17,11 +19,12 @@ from cloudbeds_auth.vault.world import World
 
 
 class Candidates:
-    """Proves candidates and promotes them."""
+    """Proves candidates and promotes them. `promoted(connection_id)` is told that an older credential is out of use."""
 
-    def __init__(self, world: World, refresher: Refresher) -> None:
+    def __init__(self, world: World, refresher: Refresher, promoted: Callable[[str], None]) -> None:
         self._world = world
         self._refresher = refresher
+        self._promoted = promoted
         self._budget = Budget(world)
 
     async def resume(self, connection_id: str) -> Grant | None:
@@ -97,6 +100,7 @@ class Candidates:
         await self._must_be_same_hotel(candidate, (*candidate.property_ids, *learnt))
         if not await store.promote(candidate.connection_id, candidate.id, proof.user, learnt):
             return None
+        self._promoted(candidate.connection_id)
         self._world.observer.happened("connected", connection=candidate.connection_id)
         promoted = await store.grant(candidate.id)
         if promoted is not None:

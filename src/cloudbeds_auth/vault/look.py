@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cloudbeds_auth.core.lifecycle import State, seen
-from cloudbeds_auth.core.nouns import App, Connection, Event
+from cloudbeds_auth.core.nouns import App, Connection, CredentialKind, Event
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
+from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
 from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.world import World, mend
@@ -23,13 +24,15 @@ NEXT_STEPS = {
 }
 # What is never stored: why a connection looks like this while nothing is wrong with the hotel.
 PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
-# What a healthy hotel's calls run into (`core.refusals`), and what mends it.
+# What a healthy hotel's calls run into (`core.refusals`), or what is done with it, and what mends it.
 CALLS_REFUSED = {
     "missing_scope": "ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link",
     "property_unnamed": "name the property with each call: this approval covers several",
     "wrong_property": "correct the property id of the calls, or connect that hotel: this approval does not cover it",
     "property_disconnected": "a property of this approval disconnected the app at Cloudbeds: stop calling for it",
     "property_closed": "the property is closed at Cloudbeds: stop calling for it",
+    MIGRATION_UNDER_WAY: "upkeep goes on with it under the client id that began it; or "
+    "`cloudbeds-auth connections migrate-to-api-key`, with that client id",
     "forbidden": "the history names the call: its scope or its property is not part of this approval",
 }
 NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
@@ -98,7 +101,8 @@ class Look:
         return [self._looks(found, apps[found.app], found.app in refused) for found in connections]
 
     def _looks(self, found: Connection, app: App | None, client_refused: bool) -> Connection:
-        state = seen(found.state, stale=False, circuit_open=client_refused, read_only=self._world.store.read_only)
+        refused = client_refused and found.credential != CredentialKind.API_KEY  # a key needs no client secret
+        state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.store.read_only)
         step = NEXT_STEPS.get(state) or CALLS_REFUSED.get(found.problem or "")
         if state is State.CLIENT_REFUSED and found.app not in self._world.apps:
             step = mend(found.app, app)

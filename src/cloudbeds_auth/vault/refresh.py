@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, Unissued
-from cloudbeds_auth.core.nouns import Fence, Grant
+from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant
 from cloudbeds_auth.core.refresh import Ask, Next, backoff, candidates, decide, servable, suspected, unresolved
 from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken, Proof
+from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
@@ -36,6 +37,8 @@ from cloudbeds_auth.vault.commit import Committer, InHand
 from cloudbeds_auth.vault.flight import Flight, Flights, GrantSuperseded, Served
 from cloudbeds_auth.vault.lease import Lease, Leases
 from cloudbeds_auth.vault.world import World
+
+NO_SECRET = Chosen(App("", "", (), ""), Secret(""), "", on_trial=False)
 
 
 class Turn(Enum):
@@ -109,7 +112,9 @@ class Refresher:
         if grant is None:
             raise ConnectionDisconnected
         try:
-            chosen = await self._circuits.choose(await self._world.app_of(grant))
+            chosen = NO_SECRET  # nothing is ever sent for a key but the key itself
+            if grant.kind is not CredentialKind.API_KEY:
+                chosen = await self._circuits.choose(await self._world.app_of(grant))
             lease = await self._leases.take(flight.ask, until)
         except StoreUnavailable as error:
             return self._serve(grant, flight.ask, error)
@@ -131,7 +136,7 @@ class Refresher:
         if step is Next.RETURN:
             return Served(row)
         if step in {Next.KEY_RETURN, Next.LATCHED}:
-            return self._serve(row, ask, NotRefreshable(connection_id=row.connection_id))
+            return self._serve(row, ask, _not_refreshable(row))
         if step is Next.MARKED:
             raise ReauthorizationRequired(connection_id=row.connection_id)
         if step is Next.HELD_BACK:
@@ -278,3 +283,18 @@ class Refresher:
             "Cloudbeds refused every stored token once; it is asked again before anybody is asked to reconnect",
             connection_id=row.connection_id, retry_after=world.timing.refusal_interval,
         ))  # fmt: skip
+
+
+def _not_refreshable(row: Grant) -> Error:
+    """A key is never refreshed; of a hotel that is being moved to one, what is in the way."""
+    if row.reauth is not None:
+        return ReauthorizationRequired(
+            f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=row.connection_id
+        )
+    if row.migration is not None:
+        return NotRefreshable(
+            "this hotel is being moved to an API key, and its last access token is not good any more",
+            connection_id=row.connection_id,
+            next_step="upkeep goes on with it, and `cloudbeds-auth connections migrate-to-api-key` does at once",
+        )
+    return NotRefreshable(connection_id=row.connection_id)

@@ -1,5 +1,5 @@
-"""What nobody waits for: grants that are due are refreshed, idle ones kept alive, candidates gone on with, and
-approvals that nobody claimed deleted.
+"""What nobody waits for: grants that are due are refreshed, idle ones kept alive, candidates and moves to API keys
+gone on with, and approvals that nobody claimed deleted.
 
 `tick` does a few of what is due, the first to expire first, each within the rate limit and by the one refresh that
 there is. Whoever claims a grant in the store has it for a while, so processes never do the same work; a process that
@@ -14,6 +14,7 @@ from cloudbeds_auth.core.nouns import CredentialKind, Grant, Role
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.flight import GrantSuperseded
+from cloudbeds_auth.vault.migrate import Migrator
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
 
@@ -26,11 +27,12 @@ AFTER_FAILURE = 1.0  # seconds between two ticks when one could not do all it to
 class Upkeep:
     """Does what is due, a few grants a tick."""
 
-    def __init__(self, world: World, refresher: Refresher, candidates: Candidates) -> None:
+    def __init__(self, world: World, refresher: Refresher, candidates: Candidates, migrator: Migrator) -> None:
         self._world = world
         self._refresher = refresher
         self._candidates = candidates
         self._named_again: dict[str, float] = {}  # imported grants by when Cloudbeds is asked again whose they are
+        self._migrator = migrator
 
     def pause(self, seconds: float) -> float:
         """At most `LONGEST` seconds and at least half of what was asked: fifty processes do not wake together."""
@@ -73,6 +75,8 @@ class Upkeep:
                 self._world.observer.happened("arrival_discarded", connection=row.connection_id)
         elif row.role is Role.CANDIDATE:
             await self._go_on(row)
+        elif row.migration is not None:
+            await self._migrator.go_on(row)
         elif row.role is Role.ACTIVE and not self._world.streams.put_off(row, self._world.timing):
             await self._refresh(row)
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import httpx2
 
+from cloudbeds_auth.core.credential import KeyHeader, show
 from cloudbeds_auth.core.glance import Glance
 from cloudbeds_auth.core.heal import Answered, Fetch, Send, heal
 from cloudbeds_auth.core.nouns import AccessToken
@@ -31,6 +41,7 @@ class Lender:
 
     `carrying` is entered while a body that cannot be sent again is under way. `heed` is told what an answer refused.
     `turn` comes before every request, then `newest` may name a newer token; `heed_pause` comes after every 429.
+    `keys` says in which header an API key travels.
     """
 
     fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
@@ -55,6 +66,12 @@ class Lender:
         pause = turns.pause_in(status, headers)
         if pause is not None:
             self.heed_pause_blocking(pause)
+
+    keys: str = KeyHeader.BEARER
+
+    def show(self, headers: MutableMapping[str, Any], token: AccessToken) -> None:
+        """Put the credential into these headers: it alone, in the one header that carries it."""
+        show(headers, token, self.keys)
 
 
 class CloudbedsAuth(httpx2.Auth):
@@ -133,7 +150,7 @@ class CloudbedsAuth(httpx2.Auth):
 
     def _show(self, request: httpx2.Request, step: Send) -> AccessToken:
         token = self._lender.newest(step.token)
-        request.headers["Authorization"] = f"Bearer {token.reveal()}"
+        self._lender.show(request.headers, token)
         return token
 
     def _carrying(self, request: httpx2.Request, token: AccessToken) -> AbstractContextManager[None]:

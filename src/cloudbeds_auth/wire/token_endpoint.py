@@ -6,17 +6,23 @@ connection of its own, so that nothing of an earlier answer can be taken for thi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 import httpx2
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, NotSent, classify
+from cloudbeds_auth.core.answers import Ambiguous, Answer, KeyAnswer, NotSent, classify, classify_exchange
 from cloudbeds_auth.core.budget import pause_of, seconds_of
-from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.credential import GrantType
+from cloudbeds_auth.core.nouns import App, CredentialKind
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.wire import policy
+
+A = TypeVar("A")
 
 
 class HttpTokenEndpoint:
@@ -31,19 +37,27 @@ class HttpTokenEndpoint:
         self._transport = transport
 
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
-        """`grant_type=authorization_code` with the redirect URI of the authorization request."""
-        form = {"grant_type": "authorization_code", "redirect_uri": app.redirect_uri, "code": code}
-        return await self._ask(app, secret, form, sent="authorization code")
+        """`grant_type=authorization_code`, or the API key's, with the redirect URI of the authorization request."""
+        asked = GrantType.CODE_FOR_KEY if app.credential is CredentialKind.API_KEY else GrantType.CODE
+        form = {"grant_type": asked.value, "redirect_uri": app.redirect_uri, "code": code}
+        return await self._ask(app, secret, form, partial(classify, sent="authorization code"))
 
     async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
         """`grant_type=refresh_token`."""
-        form = {"grant_type": "refresh_token", "refresh_token": token.reveal()}
-        return await self._ask(app, secret, form, sent="refresh token")
+        form = {"grant_type": GrantType.REFRESH.value, "refresh_token": token.reveal()}
+        return await self._ask(app, secret, form, partial(classify, sent="refresh token"))
+
+    async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
+        """`grant_type=refresh_token_exchange`."""
+        form = {"grant_type": GrantType.EXCHANGE.value, "refresh_token": token.reveal()}
+        return await self._ask(app, secret, form, classify_exchange)
 
     async def aclose(self) -> None:
         """Nothing to close: no connection outlives its request."""
 
-    async def _ask(self, app: App, secret: Secret, form: dict[str, str], *, sent: str) -> Answer:
+    async def _ask(
+        self, app: App, secret: Secret, form: dict[str, str], judge: Callable[[int, str, bytes], A]
+    ) -> A | NotSent | Ambiguous:
         """One request; every failure is a value, because a lost answer must not lose its intent."""
         form |= {"client_id": app.client_id, "client_secret": secret.reveal()}
         try:
@@ -56,7 +70,7 @@ class HttpTokenEndpoint:
             return Ambiguous(f"no complete answer within {self._timing.deadline:g} s")
         except Exception as error:  # noqa: BLE001  # whatever it is, the server may have acted
             return Ambiguous(f"the answer was lost ({type(error).__name__})")
-        answer = classify(reply.status, reply.content_type, reply.body, sent=sent)
+        answer = judge(reply.status, reply.content_type, reply.body)
         if isinstance(answer, Ambiguous):
             asked, date = reply.headers.get("retry-after"), reply.headers.get("date")
             wait = seconds_of(asked, date)

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx2
 
+from cloudbeds_auth.core.credential import KeyHeader, header_of
 from cloudbeds_auth.core.hints import state_in
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.parsing import JsonObject, Unreadable, read_object, says_false
@@ -25,7 +26,7 @@ DEEPEST = 4  # `data` is a list, or a list of lists
 class HttpVendor:
     """ports.vendor.Vendor at `base_url`, over a pool of connections that is made at the first call.
 
-    `transport` replaces the network in tests and simulations and is never closed here.
+    `transport` replaces the network in tests and simulations and is never closed here. `keys`: how API keys travel.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class HttpVendor:
         authorize_url: str,
         timing: Timing,
         transport: httpx2.AsyncBaseTransport | None = None,
+        keys: str = KeyHeader.BEARER,
     ) -> None:
+        self._keys = keys
         self._api = f"{base_url.rstrip('/')}/api/{api_version}"
         self._authorize_url = authorize_url
         self._timing = timing
@@ -145,7 +148,7 @@ class HttpVendor:
         # A connection for each request: an answer that comes twice must not be taken for the next one's, and prove a
         # token that never worked (F18).
         client = self._client = self._client or policy.client(self._timing, self._transport, keep_alive=0)
-        headers = {"Authorization": f"Bearer {access.reveal()}"}
+        headers = dict([header_of(access, self._keys)])
         request = client.build_request(method, f"{self._api}/{name}", headers=headers, params=params, data=form)
         return await policy.ask(client, request, limit=limit, deadline=self._timing.deadline)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cloudbeds_auth.core.hints import FIRST
-from cloudbeds_auth.core.lifecycle import Event, State, move
-from cloudbeds_auth.core.nouns import Grant, Pair, Role, StoredToken, User
+from cloudbeds_auth.core.lifecycle import MOVED_TO_KEY, NEWER_APPROVAL, Event, State, move
+from cloudbeds_auth.core.nouns import CredentialKind, Grant, Pair, Role, StoredToken, User
 from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
@@ -17,6 +17,7 @@ from cloudbeds_auth.store.memory.rows import (
     GrantRow,
     LinkRow,
     grant_of,
+    lasting,
     set_due,
 )
 from cloudbeds_auth.store.sql.authorizations import Ends
@@ -98,7 +99,7 @@ class Authorizations(Announcing):
             row.role, row.state, row.due_at = Role.PARKED, State.PARKED, now.wall + PARKED
         received = "parked" if made.parked else "candidate_received"
         self._tell(
-            now, row, received, actor="hotel", expires_at=row.expires_at, property_ids=list(pair.property_ids)
+            now, row, received, actor="hotel", expires_at=lasting(row.expires_at), property_ids=list(pair.property_ids)
         )  # fmt: skip
         return home
 
@@ -156,7 +157,8 @@ class Authorizations(Announcing):
         stood = self._standing(connection)
         for other in self._of_connection(connection_id):
             if other.ordinal < row.ordinal and other.role in {Role.ACTIVE, Role.CANDIDATE}:
-                self._supersede(now, other, "a newer approval")
+                moved = other.migration is not None and row.kind is CredentialKind.API_KEY
+                self._supersede(now, other, MOVED_TO_KEY if moved else NEWER_APPROVAL)
         row.state = move(row.state, Event.PROMOTED)
         row.role, row.user, row.problem, row.said_of, row.reauth = Role.ACTIVE, user, None, None, None
         row.property_ids = tuple(dict.fromkeys((*row.property_ids, *property_ids)))
@@ -216,7 +218,7 @@ class Authorizations(Announcing):
         row.state, row.problem = move(row.state, Event.SUPERSEDED), f"claimed for {home}"
         self._tell(now, row, Event.SUPERSEDED, reason=row.problem)
         self._tell(
-            now, candidate, "candidate_received", actor="operator", expires_at=ends.expires_at,
+            now, candidate, "candidate_received", actor="operator", expires_at=lasting(ends.expires_at),
             property_ids=list(pair.property_ids),
         )  # fmt: skip
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
-from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Migration, Pair, Role, StoredToken
 from cloudbeds_auth.core.upkeep import PROVED_AGAIN
 from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.memory.announcing import Announcing
 from cloudbeds_auth.store.memory.importing import settle_property
-from cloudbeds_auth.store.memory.rows import GrantRow, Shelf, grant_of, left, set_due, set_due_in
+from cloudbeds_auth.store.memory.rows import GrantRow, Shelf, grant_of, lasting, left, set_due, set_due_in
 
 
 class Grants(Announcing):
@@ -50,26 +50,32 @@ class Grants(Announcing):
         if row is not None and row.lease_epoch == epoch:
             row.lease_owner = row.lease_until = None
 
-    async def write_intent(self, fence: Fence, position: int, *, lease: float, hold: float) -> bool:
+    async def write_intent(
+        self, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
+    ) -> bool:
         """See ports.store."""
         now = self._write()
         row = self._locked(now, fence.grant_id)
-        if row is None or not _holds(row, fence) or row.latched:
+        if row is None or not holds(row, fence) or row.latched is not exchange:
             return False
         row.state = move(row.state, Event.INTENT_WRITTEN)
+        if row.intent is not None and row.migration is not None:
+            row.migration = Migration.IN_DOUBT
         row.intent, row.intent_at = position, now.steady
         row.not_before, row.lease_until = now.steady + hold, now.steady + lease
         set_due_in(row, now, hold)  # whoever is killed now leaves it to the background
-        self._tell(now, row, Event.INTENT_WRITTEN, position=position)
+        self._tell(now, row, Event.INTENT_WRITTEN, position=position, exchange=exchange)
         return True
 
     async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
         """See ports.store."""
-        now = self._write()
+        now, event = self._write(), ENDINGS[attempt]
+        before = self._tables.grants.get(fence.grant_id)
+        if before is not None and holds(before, fence):
+            move(before.state, event)  # an outcome without an attempt raises, and then nothing is changed
         row = self._locked(now, fence.grant_id)
-        if row is None or not _holds(row, fence):
+        if row is None or not holds(row, fence):
             return False
-        event = ENDINGS[attempt]
         row.state = move(row.state, event)
         self._tell(now, row, event, position=row.intent, detail=detail)
         row.not_before = now.steady + hold if hold > 0 else None
@@ -77,6 +83,8 @@ class Grants(Announcing):
         row.problem = None if attempt is Attempt.REFUSED else str(event)
         if attempt is not Attempt.LOST:
             row.no_intent()
+        elif row.migration is not None:
+            row.migration = Migration.IN_DOUBT
         if hold > 0:
             set_due_in(row, now, hold)
         return True
@@ -105,7 +113,7 @@ class Grants(Announcing):
         settle_property(row, pair.property_ids)
         set_due(row, now)
         self._tell(
-            now, row, Event.PAIR_COMMITTED, expires_at=row.expires_at, kept=len(row.tokens) - 1,
+            now, row, Event.PAIR_COMMITTED, expires_at=lasting(row.expires_at), kept=len(row.tokens) - 1,
             same_refresh_token=_is_same(pair, sent), refresh_token_named=pair.refresh is not None,
         )  # fmt: skip
         self._announce(now, row.connection_id, stood)
@@ -136,7 +144,7 @@ class Grants(Announcing):
         """See ports.store."""
         now = self._write()
         row = self._locked(now, fence.grant_id)
-        if row is None or not _holds(row, fence):
+        if row is None or not holds(row, fence):
             return Counted.MOVED
         if row.first_refused is None or row.first_reason != reason:
             self._hold(row, now.steady + interval, reason)
@@ -220,7 +228,8 @@ class Circuits(Shelf):
         self._tables.circuits.pop((app, fingerprint), None)
 
 
-def _holds(row: GrantRow, fence: Fence) -> bool:
+def holds(row: GrantRow, fence: Fence) -> bool:
+    """Whether nobody committed and nobody took the lease since, and the grant is looked after still."""
     return (
         row.generation == fence.generation
         and row.lease_epoch == fence.epoch

@@ -6,16 +6,30 @@ and `first_refused` are seconds of the steady clock named `clock_id`, and mean n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State, move, seen
-from cloudbeds_auth.core.nouns import App, Connection, CredentialKind, Event, Grant, Role, StoredToken, User, moment
+from cloudbeds_auth.core.nouns import (
+    App,
+    Connection,
+    CredentialKind,
+    Event,
+    Grant,
+    Migration,
+    Role,
+    StoredToken,
+    User,
+    end_moment,
+    moment,
+)
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import FURTHEST, SKEW, Life, due
 from cloudbeds_auth.errors import StoreReadOnly
+from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
 from cloudbeds_auth.ports.store import NewAuthorization, NewLink
 from cloudbeds_auth.store.sql.transactions import Instant
 
@@ -54,6 +68,8 @@ class GrantRow:
     first_reason: str | None = None
     reauth: str | None = None
     latched: bool = False
+    migration: Migration | None = None
+    migration_client: str | None = None
     problem: str | None = None
     user: User | None = None
     refreshed_at: float | None = None
@@ -234,6 +250,11 @@ class Shelf:
         lines.append(Event(sequence, moment(now.wall), str(kind), actor, row.id, of, data))
 
 
+def lasting(until: float) -> float | None:
+    """The end of a token as the history tells it; JSON has no infinity."""
+    return None if math.isinf(until) else until
+
+
 def left(until: float | None, clock_id: str, now: Instant) -> float:
     """Seconds until a steady moment; 0 when it is over or was measured by another clock."""
     seconds = 0.0 if until is None or clock_id != now.clock_id else until - now.steady
@@ -260,7 +281,8 @@ def _of_another_clock(row: GrantRow, now: Instant) -> bool:
 
 def set_due(row: GrantRow, now: Instant, *, after: float = 0.0) -> None:
     """Decide anew when the grant is due; not within `after` seconds."""
-    decided = due(Life(row.id, row.kind, row.role, row.stale_at, row.lifetime, row.used_at), now.wall)
+    migrating = row.migration is not None
+    decided = due(Life(row.id, row.kind, row.role, row.stale_at, row.lifetime, row.used_at, migrating), now.wall)
     row.due_at = decided if decided is None or not after else max(decided, now.wall + after)
 
 
@@ -301,6 +323,8 @@ def grant_of(row: GrantRow, now: Instant) -> Grant:
         reauth=row.reauth,
         latched=row.latched,
         said_of=row.said_of,
+        migration=row.migration,
+        migration_client=row.migration_client,
     )
 
 
@@ -322,10 +346,10 @@ def connection_of(connection: ConnectionRow, row: GrantRow | None, now: Instant)
         scopes=row.scopes,
         generation=row.generation,
         connected_at=_moment(connection.connected_at),
-        expires_at=None if row.role is Role.DISCONNECTED else moment(row.expires_at),
+        expires_at=None if row.role is Role.DISCONNECTED else end_moment(row.expires_at),
         refreshed_at=_moment(row.refreshed_at),
         used_at=_moment(row.used_at),
-        problem=row.problem,
+        problem=row.problem or (MIGRATION_UNDER_WAY if row.migration and row.role is not Role.DISCONNECTED else None),
     )
 
 

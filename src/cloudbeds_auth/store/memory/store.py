@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cloudbeds_auth.store.memory.apps import Apps
-from cloudbeds_auth.store.memory.authorizations import Authorizations
 from cloudbeds_auth.store.memory.connections import Connections
 from cloudbeds_auth.store.memory.grants import Circuits, Grants
 from cloudbeds_auth.store.memory.importing import Imports
+from cloudbeds_auth.store.memory.keys import Keys
 from cloudbeds_auth.store.memory.outbox import OutboxShelf
 from cloudbeds_auth.store.memory.retention import Retention
 from cloudbeds_auth.store.memory.upkeep import Upkeep
 
 
-class MemoryStore(Grants, Circuits, Authorizations, Imports, Connections, Apps, Upkeep, OutboxShelf, Retention):
+class MemoryStore(Grants, Circuits, Keys, Imports, Connections, Apps, Upkeep, OutboxShelf, Retention):
     """`ports.store.Store` over dictionaries. Every method runs to its end without a pause: one transaction."""
 
     async def check(self) -> None:

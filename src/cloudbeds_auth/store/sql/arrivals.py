@@ -9,7 +9,7 @@ from cloudbeds_auth.core.nouns import CredentialKind, Pair, Role
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, Spending
 from cloudbeds_auth.store.sql.authorizations import Ends, add_authorization, add_grant, covering, spend_state
-from cloudbeds_auth.store.sql.rows import add_event, grant_of
+from cloudbeds_auth.store.sql.rows import add_event, grant_of, lasting
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import set_due
 
@@ -69,7 +69,7 @@ def _move(now: Instant, row: Row, home: str, grant_id: str, sealer: Sealer) -> T
     yield from query("drop_all_tokens", grant_id=row["id"])
     yield from add_event(now, row, Event.SUPERSEDED, reason=where)
     yield from add_event(
-        now, candidate, "candidate_received", actor="operator", expires_at=ends.expires_at,
+        now, candidate, "candidate_received", actor="operator", expires_at=lasting(ends.expires_at),
         property_ids=list(pair.property_ids),
     )  # fmt: skip
 

@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cloudbeds_auth.core.lifecycle import Event, State, move
+from cloudbeds_auth.core.lifecycle import MOVED_TO_KEY, NEWER_APPROVAL, Event, State, move
 from cloudbeds_auth.core.notices import Standing
-from cloudbeds_auth.core.nouns import Grant, Pair, Role, User
+from cloudbeds_auth.core.nouns import CredentialKind, Grant, Pair, Role, User
 from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
-from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, listed, locked, token_place
+from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_poll
 
@@ -127,7 +127,7 @@ def add_candidate(
         yield from query("use_link", hash=begun["link_hash"], now=now.wall)
     received = "parked" if begun["parked"] else "candidate_received"
     yield from add_event(
-        now, row, received, actor="hotel", expires_at=ends.expires_at, property_ids=list(pair.property_ids)
+        now, row, received, actor="hotel", expires_at=lasting(ends.expires_at), property_ids=list(pair.property_ids)
     )
     return home
 
@@ -200,7 +200,8 @@ def promote(
     former = yield from query("grants_of", connection_id=connection_id)
     for other in former:
         if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
-            yield from _supersede(now, other, "a newer approval")
+            moved = other["migration"] is not None and row["kind"] == CredentialKind.API_KEY
+            yield from _supersede(now, other, MOVED_TO_KEY if moved else NEWER_APPROVAL)
     yield from _identify(row, user, property_ids)
     state = move(State(row["state"]), Event.PROMOTED)
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)

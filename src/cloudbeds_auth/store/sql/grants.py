@@ -15,7 +15,7 @@ from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.sql.importing import settle_property
 from cloudbeds_auth.store.sql.outbox import announce_grant
-from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, left, locked, token_place
+from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, left, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in
 
@@ -61,7 +61,8 @@ def release_lease(now: Instant, grant_id: str, epoch: int) -> Transaction[None]:
     yield from query("release_lease", grant_id=grant_id, epoch=epoch)
 
 
-def _holds(row: Row | None, fence: Fence) -> bool:
+def holds(row: Row | None, fence: Fence) -> bool:
+    """Whether nobody committed and nobody took the lease since, and the grant is looked after still."""
     return (
         row is not None
         and row["generation"] == fence.generation
@@ -70,10 +71,12 @@ def _holds(row: Row | None, fence: Fence) -> bool:
     )
 
 
-def write_intent(now: Instant, fence: Fence, position: int, lease: float, hold: float) -> Transaction[bool]:
+def write_intent(
+    now: Instant, fence: Fence, position: int, lease: float, hold: float, exchange: bool
+) -> Transaction[bool]:
     """Which token is about to be sent; the latch is part of the fence (rule 15)."""
     row = yield from locked(now, fence.grant_id)
-    if row is None or not _holds(row, fence) or row["latched"]:
+    if row is None or not holds(row, fence) or row["latched"] != int(exchange):
         return False
     yield from query(
         "write_intent",
@@ -84,17 +87,18 @@ def write_intent(now: Instant, fence: Fence, position: int, lease: float, hold: 
         now=now.steady,
         not_before=now.steady + hold,
         until=now.steady + lease,
+        latched=int(exchange),
         state=move(State(row["state"]), Event.INTENT_WRITTEN),
     )
     yield from set_due_in(row, now, hold)  # whoever is killed now leaves it to the background
-    yield from add_event(now, row, Event.INTENT_WRITTEN, position=position)
+    yield from add_event(now, row, Event.INTENT_WRITTEN, position=position, exchange=exchange)
     return True
 
 
 def settle(now: Instant, fence: Fence, attempt: Attempt, hold: float, detail: str) -> Transaction[bool]:
     """How a sending ended without a pair. Only a lost answer leaves the intent pending."""
     row = yield from locked(now, fence.grant_id)
-    if row is None or not _holds(row, fence):
+    if row is None or not holds(row, fence):
         return False
     event = ENDINGS[attempt]
     yield from query(
@@ -147,7 +151,7 @@ def commit_pair(
     yield from settle_property(row, pair.property_ids)
     yield from set_due(row, now, stale_at=stale_at, lifetime=pair.lifetime)
     yield from add_event(
-        now, row, Event.PAIR_COMMITTED, generation=generation, expires_at=expires_at, kept=kept,
+        now, row, Event.PAIR_COMMITTED, generation=generation, expires_at=lasting(expires_at), kept=kept,
         same_refresh_token=same, refresh_token_named=pair.refresh is not None,
     )  # fmt: skip
     yield from announce_grant(now, row, reauth=None)
@@ -202,7 +206,7 @@ def confirm(now: Instant, grant_id: str, generation: int) -> Transaction[bool]:
 def count_refusal(now: Instant, fence: Fence, reason: str, interval: float) -> Transaction[Counted]:
     """The first time it is noted; the second, late enough and with no newer grant waiting, it is the last word."""
     row = yield from locked(now, fence.grant_id)
-    if row is None or not _holds(row, fence):
+    if row is None or not holds(row, fence):
         return Counted.MOVED
     fenced = {"grant_id": fence.grant_id, "generation": fence.generation, "epoch": fence.epoch, "reason": reason}
     if row["first_refused"] is None or row["first_reason"] != reason:

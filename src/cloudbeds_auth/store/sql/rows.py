@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from datetime import datetime
 
 from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State, seen
-from cloudbeds_auth.core.nouns import Connection, CredentialKind, Event, Grant, Role, StoredToken, User, moment
+from cloudbeds_auth.core.nouns import (
+    Connection,
+    CredentialKind,
+    Event,
+    Grant,
+    Migration,
+    Role,
+    StoredToken,
+    User,
+    end_moment,
+    moment,
+)
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import FURTHEST, SKEW
+from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
 from cloudbeds_auth.ports.sealer import Place, Sealer
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
 
@@ -78,6 +91,8 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         reauth=row["reauth"],
         latched=bool(row["latched"]),
         said_of=row["said_of"],
+        migration=Migration(row["migration"]) if row["migration"] else None,
+        migration_client=row["migration_client"],
     )
 
 
@@ -101,10 +116,10 @@ def connection_of(row: Row, now: Instant) -> Connection:
         scopes=tuple(json.loads(row["scopes"])),
         generation=row["generation"],
         connected_at=_moment(row["connected_at"]),
-        expires_at=None if gone else _moment(row["expires_at"]),
+        expires_at=None if gone else end_moment(row["expires_at"]),
         refreshed_at=_moment(row["refreshed_at"]),
         used_at=_moment(row["used_at"]),
-        problem=row["problem"],
+        problem=row["problem"] or (MIGRATION_UNDER_WAY if row["migration"] and not gone else None),
     )
 
 
@@ -128,6 +143,11 @@ def event_of(row: Row) -> Event:
 def listed(values: Iterable[str]) -> str:
     """A tuple of strings as the JSON text of a column."""
     return json.dumps(list(values), separators=(",", ":"))
+
+
+def lasting(until: float) -> float | None:
+    """The end of a token as the history tells it; JSON has no infinity."""
+    return None if math.isinf(until) else until
 
 
 def add_event(

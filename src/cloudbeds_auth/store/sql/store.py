@@ -31,6 +31,7 @@ from cloudbeds_auth.store.sql import (
     connections,
     grants,
     importing,
+    keys,
     outbox,
     retention,
     upkeep,
@@ -59,9 +60,11 @@ class SqlStore(Base):
         """See ports.store."""
         await self._write(lambda now: grants.release_lease(now, grant_id, epoch))
 
-    async def write_intent(self, fence: Fence, position: int, *, lease: float, hold: float) -> bool:
+    async def write_intent(
+        self, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
+    ) -> bool:
         """See ports.store."""
-        return await self._write(lambda now: grants.write_intent(now, fence, position, lease, hold))
+        return await self._write(lambda now: grants.write_intent(now, fence, position, lease, hold, exchange))
 
     async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
         """See ports.store."""
@@ -86,6 +89,20 @@ class SqlStore(Base):
     async def record_calls(self, calls: Sequence[Calls]) -> None:
         """See ports.store."""
         await self._write(lambda now: grants.record_calls(now, calls))
+
+    # --- the move to an API key
+
+    async def begin_migration(self, fence: Fence, client_id: str) -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: keys.begin_migration(now, fence, client_id))
+
+    async def end_migration(self, fence: Fence) -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: keys.end_migration(now, fence))
+
+    async def add_key(self, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> bool:
+        """See ports.store."""
+        return await self._write(lambda now: keys.add_key(now, old_grant_id, grant_id, app, pair, self._sealer))
 
     # --- upkeep
 

@@ -54,12 +54,14 @@ def load(*files: str) -> dict[str, str]:
     return found
 
 
+_EVERYWHERE = ("grants.sql", "authorizations.sql", "connections.sql", "keys.sql", "upkeep.sql", "move.sql")
 # The last file is of the database that most have; another driver has its own text for those names.
 QUERIES = load(
     "grants.sql",
     "authorizations.sql",
     "importing.sql",
     "connections.sql",
+    "keys.sql",
     "apps.sql",
     "upkeep.sql",
     "outbox.sql",

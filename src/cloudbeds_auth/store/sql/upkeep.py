@@ -73,6 +73,7 @@ def set_due(row: Row, now: Instant, *, after: float = -math.inf, **changed: obje
             stale_at=life["stale_at"],
             lifetime=life["lifetime"],
             used_at=life["used_at"],
+            migrating=life["migration"] is not None,
         ),
         now.wall,
     )

@@ -27,15 +27,17 @@ WHERE id = :grant_id AND lease_epoch = :epoch
 
 -- name: write_intent
 UPDATE grants SET intent_position = :position, intent_epoch = :epoch, intent_at = :now, not_before = :not_before,
-    lease_until = :until, state = :state
-WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched = 0
+    lease_until = :until, state = :state,
+    migration = CASE WHEN intent_position IS NULL OR migration IS NULL THEN migration ELSE 'in_doubt' END
+WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched = :latched
     AND role IN ('active', 'candidate')
 
 -- name: settle
 UPDATE grants SET state = :state, not_before = :not_before, attempts = attempts + :failed, problem = :problem,
     intent_position = CASE WHEN :keep = 1 THEN intent_position END,
     intent_epoch = CASE WHEN :keep = 1 THEN intent_epoch END,
-    intent_at = CASE WHEN :keep = 1 THEN intent_at END
+    intent_at = CASE WHEN :keep = 1 THEN intent_at END,
+    migration = CASE WHEN :keep = 1 AND migration IS NOT NULL THEN 'in_doubt' ELSE migration END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: commit_pair

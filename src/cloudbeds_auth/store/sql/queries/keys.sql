@@ -1,0 +1,19 @@
+-- The move of a hotel to an API key. From its beginning on the grant is latched: no refresh token of it is refreshed.
+
+-- name: begin_migration
+-- An attempt to refresh that is pending still is older than any that could arrive.
+UPDATE grants SET latched = 1, migration = COALESCE(migration, 'begun'), migration_client = :client_id,
+    intent_position = CASE WHEN migration IS NULL THEN NULL ELSE intent_position END,
+    intent_epoch = CASE WHEN migration IS NULL THEN NULL ELSE intent_epoch END,
+    intent_at = CASE WHEN migration IS NULL THEN NULL ELSE intent_at END
+WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched <= 1 AND role = 'active'
+
+-- name: end_migration
+UPDATE grants SET latched = 0, migration = NULL, migration_client = NULL
+WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND migration = 'begun'
+    AND intent_position IS NULL
+
+-- name: key_received
+UPDATE grants SET state = :state, problem = NULL, not_before = NULL, attempts = 0,
+    intent_position = NULL, intent_epoch = NULL, intent_at = NULL
+WHERE id = :grant_id
