@@ -88,6 +88,9 @@ class FakeVault:
         self.pages: list[Page] = [Page((ADA,), None)]
         self.history: Sequence[Event] = (Event(1, AT, "promoted", "system", "g1", 1, {}),)
         self.failure: errors.Error | None = None
+        self.failures: dict[str, errors.Error] = {}
+        self.problems: dict[str, str] = {}
+        self.shown = ADA
         self.finished = ADA
         self.led_to: list[str | None] = [None]
         self.rests = Outbox(0, 0.0, 0, None)
@@ -116,7 +119,7 @@ class FakeVault:
         return self.answer
 
     async def connection(self, connection_id: str, /) -> Connection:
-        return ADA
+        return replace(self.shown, id=connection_id, problem=self.problems.get(connection_id))
 
     async def connections(self, **filters: Any) -> Page:
         self._note("connections", filters)
@@ -128,6 +131,13 @@ class FakeVault:
     async def refresh(self, connection_id: str, /) -> Connection:
         self._note("refresh", connection_id)
         return replace(ADA, generation=4)
+
+    async def migrate_to_api_key(self, connection_id: str, /, *, app: str | None = None) -> Connection:
+        self._note("migrate", connection_id, app)
+        error = self.failures.get(connection_id)
+        if error is not None:
+            raise error
+        return replace(ADA, id=connection_id, credential="api_key", expires_at=None)
 
     async def disconnect(self, connection_id: str, /, forget: bool = False) -> Connection:
         self._note("disconnect", connection_id, forget)

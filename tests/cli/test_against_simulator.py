@@ -195,3 +195,37 @@ async def at_cloudbeds(day: Day, **app: object) -> None:
     async with httpx2.AsyncClient(trust_env=False) as http:
         told = await http.post(f"{day.settings['CLOUDBEDS_BASE_URL']}/_control/apps", json=app)
         assert told.is_success, told.text
+
+
+async def test_a_hotel_is_moved_to_a_key(day: Day) -> None:
+    """Looked at first, then moved; it is called as before, refreshes nothing, and is left alone the next time."""
+    connected = json.loads((await day.connect("--json")).out)
+    looked = json.loads((await day.run("connections", "migrate-to-api-key", "--all", "--dry-run", "--json")).out)
+    assert looked["outcomes"] == {"would be moved": 1}
+    moved = await day.run("connections", "migrate-to-api-key", "100001", "--yes")
+    assert moved.status == 0, moved.out + moved.err
+    shown = json.loads((await day.run("connections", "show", "100001", "--json")).out)
+    assert (shown["id"], shown["credential"], shown["expires_at"]) == (connected["id"], "api_key", None)
+    day.settings["CLOUDBEDS_CREDENTIAL_HEADER"] = "x-api-key"
+    assert (await day.run("call", "100001", "GET", "userinfo")).status == 0
+    token = json.loads((await day.run("access-token", "100001", "--json")).out)
+    assert (token["access_token"][:5], token["expires_at"]) == ("cbat_", None)
+    refreshed = await day.run("connections", "refresh", "100001")
+    assert (refreshed.status, "never refreshed" in refreshed.err) == (1, True)
+    assert "has a key already" in (await day.run("connections", "migrate-to-api-key", "100001", "--yes")).out
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        base = day.settings["CLOUDBEDS_BASE_URL"]
+        counts = (await http.get(f"{base}/_control/counts")).json()["token"]
+        log = (await http.get(f"{base}/_control/requests")).json()["requests"]
+    assert counts == {"authorization_code": {"issued": 1}, "refresh_token_exchange": {"issued": 1}}
+    assert [one["key_header"] for one in log if one["target"] == "userinfo"][-1]
+
+
+async def test_connecting_with_keys(day: Day) -> None:
+    """Asked for with the code; a hotel that comes back keeps its connection although its answer names no property."""
+    day.settings["CLOUDBEDS_CREDENTIAL"] = "api-key"
+    first = json.loads((await day.connect("--json")).out)
+    again = json.loads((await day.connect("--json")).out)
+    assert (first["credential"], first["property_ids"]) == ("api_key", ["100001"])
+    assert again["id"] == first["id"]
+    assert (await day.run("call", "100001", "GET", "userinfo")).status == 0

@@ -12,7 +12,7 @@ import click
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.core.lifecycle import LABELS, State
-from cloudbeds_auth.core.nouns import Connection
+from cloudbeds_auth.core.nouns import Connection, CredentialKind
 from cloudbeds_auth.core.shapes import stamp
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -53,6 +53,7 @@ def connection_fields(connection: Connection) -> list[tuple[str, str]]:
     fields = [
         ("connection", connection.id),
         ("state", _state(connection.state)),
+        ("credential", "API key" if connection.credential == CredentialKind.API_KEY else None),
         ("app", connection.app),
         ("reference", connection.reference),
         ("properties", ", ".join(connection.property_ids)),

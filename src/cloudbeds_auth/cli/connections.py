@@ -1,4 +1,4 @@
-"""`connections`: list, show, refresh, claim, disconnect and import hotels."""
+"""`connections`: list, show, refresh, claim, move, disconnect and import hotels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli import importing
+from cloudbeds_auth.cli import importing, migrate
 from cloudbeds_auth.cli.commands import CONTEXT, connection_fields, examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
@@ -32,6 +32,7 @@ HEADINGS = ("connection", "state", "reference", "properties", "approved by", "to
         "cloudbeds-auth connections list --state reauthorization_required",
         "cloudbeds-auth connections show 100001",
         "cloudbeds-auth connections disconnect con_01J... --yes",
+        "cloudbeds-auth connections migrate-to-api-key con_01J... --dry-run",
     ),
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
@@ -218,6 +219,9 @@ def forget(out: Output, connection: str, yes: bool) -> None:
         return await vault.forget(await vault.resolve(connection))
 
     _show_one(out, with_vault(ask), "forgotten")
+
+
+command.add_command(migrate.command)
 
 
 def _show_one(out: Output, one: Connection, done: str) -> None:
