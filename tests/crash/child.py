@@ -172,6 +172,10 @@ async def _refresh(vault: TokenVault, plan: Plan) -> int:
     return (await vault.refresh(plan.connections[0])).generation or 0
 
 
+async def _migrate(vault: TokenVault, plan: Plan) -> int:
+    return 200 if (await vault.migrate_to_api_key(plan.connections[0])).credential == "api_key" else 500
+
+
 async def _check(vault: TokenVault, _: Plan) -> int:
     await vault.check()
     return 200
@@ -223,6 +227,7 @@ DEEDS: dict[str, Deed] = {
     "call_beside_a_fork": _call_beside_a_fork,
     "check": _check,
     "fork": _fork,
+    "migrate": _migrate,
     "pause": _pause,
     "refresh": _refresh,
 }

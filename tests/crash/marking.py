@@ -13,7 +13,10 @@ from tests.crash.marks import (
     COMMITTED,
     CURRENT,
     INTENT,
+    KEYED,
+    LATCHED,
     LEASED,
+    MOVED,
     PARSED,
     PROVEN,
     PRUNED,
@@ -28,8 +31,8 @@ from tests.crash.marks import (
 )
 
 from cloudbeds_auth import observe
-from cloudbeds_auth.core.answers import Answer, Issued
-from cloudbeds_auth.core.nouns import App, Fence, Pair, StoredToken
+from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer
+from cloudbeds_auth.core.nouns import App, Fence, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.store import Busy, Leased, Written
 from cloudbeds_auth.store.sql.store import SqlStore
@@ -42,7 +45,7 @@ TELLING = observe.Telling
 def install(marker: Marker) -> None:
     """What is the same over every database."""
     instead_of(TELLING, lambda *observers: TELLING(*observers, Observing(marker)))
-    instead_of(SqlStore, _store(marker))
+    instead_of(SqlStore, _moving(marker, _store(marker)))
     instead_of(HttpTokenEndpoint, _token_endpoint(marker))
     instead_of(policy._Sockets, _sockets(marker))
 
@@ -65,8 +68,10 @@ def _store(marker: Marker) -> type[SqlStore]:
                 marker.tell(LEASED)
             return taken
 
-        async def write_intent(self, fence: Fence, position: int, *, lease: float, hold: float) -> bool:
-            written = await super().write_intent(fence, position, lease=lease, hold=hold)
+        async def write_intent(
+            self, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
+        ) -> bool:
+            written = await super().write_intent(fence, position, lease=lease, hold=hold, exchange=exchange)
             if written:
                 marker.tell(INTENT)
             return written
@@ -97,12 +102,47 @@ def _store(marker: Marker) -> type[SqlStore]:
     return Store
 
 
+def _moving(marker: Marker, before: type[SqlStore]) -> type[SqlStore]:
+    class Store(before):  # type: ignore[misc, valid-type]  # a class made a moment ago
+        """Marks after each transaction of a move to an API key."""
+
+        async def begin_migration(self, fence: Fence, client_id: str) -> bool:
+            begun = await before.begin_migration(self, fence, client_id)
+            marker.tell(LATCHED)
+            return begun
+
+        async def add_key(self, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> bool:
+            refresh = CURRENT.get()
+            refresh.committing = True
+            try:
+                stored = await before.add_key(self, old_grant_id, grant_id, app, pair)
+            finally:
+                refresh.committing = False
+            marker.tell(KEYED)
+            return stored
+
+        async def promote(
+            self, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
+        ) -> bool:
+            promoted = await before.promote(self, connection_id, grant_id, user, property_ids)
+            marker.tell(MOVED)
+            return promoted
+
+    return Store
+
+
 def _token_endpoint(marker: Marker) -> type[HttpTokenEndpoint]:
     class TokenEndpoint(HttpTokenEndpoint):
         """Marks an answer that was understood."""
 
         async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
             answer = await super().refresh(app, secret, token)
+            if isinstance(answer, Issued):
+                marker.tell(PARSED)
+            return answer
+
+        async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
+            answer = await super().exchange_for_key(app, secret, token)
             if isinstance(answer, Issued):
                 marker.tell(PARSED)
             return answer

@@ -24,6 +24,7 @@ T = TypeVar("T")
 OPEN, LEASED, INTENT, SENDING, SENT, ANSWERING, PARSED = "o", "l", "i", "c", "s", "h", "p"
 IN_TRANSACTION, COMMITTING, SYNCING, COMMITTED, PUBLISHED = "t", "e", "y", "d", "r"
 USED, PROVEN, PRUNED, RELEASED, WAITING, SERVED, FINISHED, BORN = "u", "v", "w", "x", "n", "a", "f", "b"
+LATCHED, KEYED, MOVED = "m", "k", "z"  # of a move to an API key: it has begun, the key is stored, and in use
 
 POINTS = {
     OPEN: "K0", LEASED: "K0p", INTENT: "K1", SENDING: "K2", SENT: "K3", ANSWERING: "K5", PARSED: "K6",
@@ -92,7 +93,7 @@ class Marker:
 
 
 def watched(marker: Marker, body: Body[T]) -> Body[T]:
-    """The transaction that commits a pair leaves a mark when it has begun and when it is about to be committed."""
+    """The transaction that commits a pair or a key leaves a mark when it has begun, and when it is to be committed."""
     return partial(_watched, marker, body) if CURRENT.get().committing else body
 
 
