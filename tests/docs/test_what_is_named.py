@@ -14,7 +14,7 @@ from cloudbeds_auth import TokenVault, errors
 from cloudbeds_auth.app import api, health, problems
 from cloudbeds_auth.core.lifecycle import LABELS, State
 from cloudbeds_auth.settings.model import Settings
-from cloudbeds_auth.settings.variables import NOT_YET, TABLE
+from cloudbeds_auth.settings.variables import TABLE
 
 WALKS = (DOCS / "follow-a-token.md", DOCS / "how-it-works.md", DOCS / "rotation.md", *sorted(DOCS.glob("adr/0*.md")))
 DOTTED = re.compile(r"`([a-z_]+(?:\.[A-Za-z_]+)+)`")
@@ -59,13 +59,6 @@ def test_the_settings_page_names_exactly_the_variables_that_are_read() -> None:
     assert sorted(row[0].strip("`") for row in rows) == sorted(variable.name for variable in TABLE)
     secret = {row[0].strip("`") for row in rows if row[2] == "secret"}
     assert secret == {variable.name for variable in TABLE if variable.secret}
-
-
-def test_the_settings_page_names_exactly_the_variables_that_have_no_effect_yet() -> None:
-    """What is reserved is listed as reserved."""
-    listed = text_of("docs/settings.md").partition("## Known, and not in effect yet")[2]
-    names = set(re.findall(r"`(CLOUDBEDS_[A-Z_]+)`", listed))
-    assert names == {name for name in NOT_YET if not name.endswith("_FILE")}
 
 
 def test_plain_defaults_on_the_settings_page_are_the_settings_own() -> None:

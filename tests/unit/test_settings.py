@@ -380,17 +380,6 @@ def test_unknown_names_are_warnings() -> None:
     assert settings.warnings == ("CLOUDBEDS_COLOUR is not a setting and was ignored",)
 
 
-@pytest.mark.parametrize(
-    ("name", "usual", "other"),
-    [
-    ],
-)
-def test_not_in_effect(name: str, usual: str, other: str) -> None:
-    """A variable that this version does not act on is a warning unless it says what happens anyway."""
-    assert load(APP | {name: usual}, None, need=Need.APP).warnings == ()
-    assert load(APP | {name: other}, None, need=Need.APP).warnings == (f"{name} is not in effect in this version",)
-
-
 SECRETS: list[tuple[str, str, Callable[[Settings], object]]] = [
     ("CLOUDBEDS_CLIENT_SECRET", "s3cret", lambda settings: settings.client_secret),
     ("CLOUDBEDS_CLIENT_SECRET_PREVIOUS", "older", lambda settings: settings.client_secret_previous),

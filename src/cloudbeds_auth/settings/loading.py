@@ -15,7 +15,7 @@ from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings.model import Settings
 from cloudbeds_auth.settings.sources import Findings, merged, resolved
 from cloudbeds_auth.settings.values import is_loopback, url
-from cloudbeds_auth.settings.variables import BY_ATTRIBUTE, KNOWN, NOT_YET, PREFIX
+from cloudbeds_auth.settings.variables import BY_ATTRIBUTE, KNOWN, PREFIX
 
 ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
 
@@ -38,7 +38,6 @@ def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need) -> Sett
     findings = Findings()
     given = merged(environ, dotenv, findings)
     _unknown(given, findings)
-    _without_effect(given, findings)
     settings, failed = _validated(resolved(given, findings), findings)
     findings.problems += _contradictions(settings, failed | _unread(given), need)
     if findings.problems:
@@ -120,9 +119,3 @@ def _unknown(given: Mapping[str, str], findings: Findings) -> None:
 def _tail(name: str) -> str:
     """What distinguishes a name: the prefix that all share would make any two look alike."""
     return name.upper().removeprefix(PREFIX).removeprefix("AUTH_")
-
-
-def _without_effect(given: Mapping[str, str], findings: Findings) -> None:
-    for name, usual in NOT_YET.items():
-        if name in given and given[name].lower() not in usual:
-            findings.warnings.append(f"{name} is not in effect in this version")

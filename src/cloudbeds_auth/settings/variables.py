@@ -83,13 +83,9 @@ TABLE = (
     Variable("CLOUDBEDS_AUTH_TOKEN_TIMEOUT", "token_timeout", "seconds above 0 and at most 600, like `20`"),
 )
 
-NOT_YET = {
-}
-"""Variables of the contract that this version does not act on yet, with the values that say nothing new."""
-
 FOR_COMMANDS = ("CLOUDBEDS_AUTH_APP_SECRET",)
 """Variables that one command reads; no settings."""
 
 BY_ATTRIBUTE = {variable.attribute: variable for variable in TABLE}
 FILES = {variable.file_name: variable for variable in TABLE if variable.secret}
-KNOWN = frozenset({variable.name for variable in TABLE} | FILES.keys() | NOT_YET.keys() | set(FOR_COMMANDS))
+KNOWN = frozenset({variable.name for variable in TABLE} | FILES.keys() | set(FOR_COMMANDS))

@@ -17,5 +17,5 @@ RETURNING id
 
 -- name: sweep_events
 DELETE FROM events WHERE (connection_id, sequence) IN
-    (SELECT connection_id, sequence FROM events WHERE at < :before ORDER BY at LIMIT :limit)
+    (SELECT connection_id, sequence FROM events WHERE at < :before ORDER BY at, sequence LIMIT :limit)
 RETURNING sequence
