@@ -257,6 +257,34 @@ async def test_a_call_waits_in_the_line_of_its_hotel(stage: Stage) -> None:
     assert caught.value.retry_after == pytest.approx(30.0)
 
 
+async def test_a_further_app_is_looked_for_once(stage: Stage) -> None:
+    """Its calls count for its own client id, cost no look of their own, and go on while the store is away (F62)."""
+    await stage.one.store.add_app(replace(APP, id="aurora", client_id="client-2", redirect_uri="http://localhost/a"))
+    grant = await stage.connected(app="aurora")
+    process = await under_ten(stage)
+    await process.access.access_token(grant.connection_id)
+    calls = CallBudget(process.world, process.access)
+    for _ in range(3):
+        await calls.spend(grant.connection_id)
+    assert process.driver.seen["app"] == 1
+    assert set(process.world.turns) == {"client-2"}
+    process.driver.dark = True
+    await calls.spend(grant.connection_id)
+    await calls.heed(grant.connection_id, 1.0)
+    process.driver.dark = False
+
+
+async def test_a_call_of_an_app_that_is_missing(stage: Stage) -> None:
+    """Its token is lent while it lasts, so the call goes; no client id is known that it could count for."""
+    grant = await stage.connected(app="aurora")
+    process = await under_ten(stage)
+    await process.access.access_token(grant.connection_id)
+    calls = CallBudget(process.world, process.access)
+    await calls.spend(grant.connection_id)
+    await calls.heed(grant.connection_id, 30.0)
+    assert process.world.turns == {}
+
+
 async def test_without_a_limit_a_call_asks_nobody(stage: Stage) -> None:
     """Off is off."""
     stage.one.driver.dark = True

@@ -27,7 +27,6 @@ from cloudbeds_auth.errors import (
     StateMismatch,
     StoreUnavailable,
     TokenEndpointUnavailable,
-    UnknownConnection,
 )
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.vault.budget import Budget
@@ -234,10 +233,7 @@ class Authorizer:
         return await self._finished(connection_id, spent)
 
     async def _finished(self, connection_id: str, spent: Authorization) -> Finished:
-        connection = await self._world.store.connection(connection_id)
-        if connection is None:
-            raise UnknownConnection(connection_id=connection_id)
-        return Finished(connection, spent.return_to)
+        return Finished(await self._world.known(connection_id), spent.return_to)
 
     async def _exchange(self, app: App, code: str) -> Pair:
         """One exchange; tried again only where nothing was sent or where the vendor refused the client itself."""

@@ -105,6 +105,11 @@ class World:
             raise UnknownConnection(connection_id=connection_id)
         return found
 
+    @property
+    def limited(self) -> bool:
+        """Whether any app is kept to a rate."""
+        return self.limit is not None or any(self.limits.values())
+
     def limit_of(self, app: App) -> Limit | None:
         """The rate that this app's client id is kept to."""
         return self.limit if app.id in self.apps else self.limits.get(app.level, self.limit)
