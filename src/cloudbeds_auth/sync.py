@@ -326,12 +326,13 @@ class Apps:
         level: str = "property",
         redirect_uri: str | None = None,
         scopes: Sequence[str] | None = None,
+        credential: str | None = None,
     ) -> App:
         """Register another client id. Raises InvalidRequest, StoreUnavailable."""
         return self._vault._wait(
             lambda vault: vault.apps.add(
                 name, client_id=client_id, client_secret=client_secret, level=level, redirect_uri=redirect_uri,
-                scopes=scopes,
+                scopes=scopes, credential=credential,
             )
         )  # fmt: skip
 

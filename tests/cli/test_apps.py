@@ -183,11 +183,13 @@ def test_everything_may_be_said(typed: Any) -> None:
     result = typed(
         *("add", "partner-eu", "--client-id", "client-3", "--level", "partner", "--json"),
         *("--redirect-uri", "https://auth.example.com/eu/callback", "--scopes", "read:hotel  read:rate"),
+        *("--credential", "api-key"),
         CLOUDBEDS_AUTH_APP_SECRET=SECRET,
         CLOUDBEDS_REDIRECT_URI="https://auth.example.com/callback",
     )
     document = json.loads(result.out)
     assert (document["level"], document["scopes"]) == ("partner", ["read:hotel", "read:rate"])
+    assert document["credential"] == "api_key"
     assert document["redirect_uri"] == "https://auth.example.com/eu/callback"
 
 

@@ -360,6 +360,7 @@ def test_further_apps_are_watched_or_left_alone_as_the_settings_own() -> None:
         ({"redirect_uri": "https://a.example/callback/a"}, "redirect uri: is https where"),
         ({"redirect_uri": "https://a.example/apps/a"}, "redirect uri: has a path that is one of this service's own"),
         ({"scopes": ("read hotel",)}, "scopes: "),
+        ({"credential": "password"}, "credential: "),
     ],
 )
 def test_a_further_app_that_cannot_be(wrong: dict[str, object], words: str) -> None:

@@ -14,7 +14,7 @@ from tests.support.stage import Process, Stage, wire
 from cloudbeds_auth.core.answers import RefusedClient
 from cloudbeds_auth.core.budget import Limit, Rate, rate_within
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import App, Grant
+from cloudbeds_auth.core.nouns import App, CredentialKind, Grant
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, RateLimited
 from cloudbeds_auth.settings import Settings, further_app
@@ -241,6 +241,10 @@ async def test_what_is_not_said_follows_from_the_settings(stage: Stage) -> None:
     """Property level, the settings' scopes, and a redirect URI below the settings' own."""
     app = await added(stage)
     assert (app.level, app.scopes, app.redirect_uri) == ("property", ("read:hotel",), AURORA.redirect_uri)
+    assert app.credential is CredentialKind.OAUTH
+    key = await apps_of(stage.one).add("boreal", client_id="client-3", client_secret="x", credential="api-key")
+    assert (key.credential, await apps_of(await stage.process()).get("boreal")) == (CredentialKind.API_KEY, key)
+    await apps_of(stage.one).remove("boreal")
     assert [one.id for one in await apps_of(stage.one).list()] == ["default", "aurora"]
     assert await apps_of(stage.one).redirect_uris() == {"aurora": AURORA.redirect_uri}
 

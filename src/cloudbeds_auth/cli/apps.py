@@ -78,6 +78,7 @@ def list_apps(out: Output) -> None:
 @click.option("--level", type=click.Choice(["property", "partner"]), default="property", show_default=True)
 @click.option("--redirect-uri", metavar="URI", help="As registered.  [default: the settings' own, then /NAME]")
 @click.option("--scopes", metavar="SCOPES", help="With spaces between.  [default: the settings' own]")
+@click.option("--credential", type=click.Choice(["oauth", "api-key"]), help="[default: as the settings say]")
 @secrets_in.takes_secret
 @with_output
 @click.pass_context
@@ -89,6 +90,7 @@ def add(
     level: str,
     redirect_uri: str | None,
     scopes: str | None,
+    credential: str | None,
     secret_file: Path | None,
 ) -> None:
     """Register a further client id under NAME.
@@ -104,8 +106,9 @@ def add(
     async def ask(vault: TokenVault) -> App:
         listed = None if scopes is None else tuple(scopes.split())
         return await vault.apps.add(
-            name, client_id=client_id, client_secret=secret, level=level, redirect_uri=redirect_uri, scopes=listed
-        )
+            name, client_id=client_id, client_secret=secret, level=level, redirect_uri=redirect_uri, scopes=listed,
+            credential=credential,
+        )  # fmt: skip
 
     _show(out, with_vault(ask), "added")
     out.note(f"registered at Cloudbeds must be exactly this redirect URI; then: cloudbeds-auth connect --app {name}")
@@ -201,7 +204,7 @@ def _show(out: Output, app: App, done: str) -> None:
     out.line(done)
     fields = [
         ("app", app.id), ("level", app.level), ("client id", app.client_id), ("redirect URI", app.redirect_uri),
-        ("scopes", " ".join(app.scopes)), ("secrets", _secrets(app)), ("added", stamp(app.created_at)),
-        ("secret reset", stamp(app.rotated_at)),
+        ("scopes", " ".join(app.scopes)), ("credential", app.credential.value), ("secrets", _secrets(app)),
+        ("added", stamp(app.created_at)), ("secret reset", stamp(app.rotated_at)),
     ]  # fmt: skip
     out.fields([(name, value) for name, value in fields if value])

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
-from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.nouns import App, CredentialKind
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.settings import values
@@ -27,12 +27,16 @@ class Registration(BaseModel):
     level: Literal["partner", "property"]
     redirect_uri: Annotated[str, BeforeValidator(values.redirect_uri)]
     scopes: Annotated[tuple[str, ...], BeforeValidator(values.scopes)]
+    credential: Annotated[Literal["oauth", "api-key"], BeforeValidator(values.word)]
 
 
 def further_app(settings: Settings, **given: object) -> App:
     """The App of what was given; None: what follows from the settings. Raises InvalidRequest with every problem."""
-    usual = {"redirect_uri": redirect_uri_of(settings, str(given.get("name"))), "scopes": settings.scopes}
-    parts = {name: usual.get(name) if value is None else value for name, value in given.items()}
+    usual = {
+        "redirect_uri": redirect_uri_of(settings, str(given.get("name"))), "scopes": settings.scopes,
+        "credential": settings.credential,
+    }  # fmt: skip
+    parts = usual | {name: value for name, value in given.items() if value is not None}
     try:
         made = Registration.model_validate(parts)
     except ValidationError as error:
@@ -40,7 +44,8 @@ def further_app(settings: Settings, **given: object) -> App:
         raise InvalidRequest(problems, next_step=AGAIN) from None
     if not same_scheme(settings, made.redirect_uri):
         raise InvalidRequest(f"redirect uri: {ONE_SCHEME}", next_step=AGAIN)
-    return App(made.name, made.client_id, (made.client_secret,), made.redirect_uri, made.scopes, made.level)
+    kind = CredentialKind.API_KEY if made.credential == "api-key" else CredentialKind.OAUTH
+    return App(made.name, made.client_id, (made.client_secret,), made.redirect_uri, made.scopes, made.level, kind)
 
 
 def redirect_uri_of(settings: Settings, name: str) -> str:

@@ -47,16 +47,18 @@ class Apps:
         level: str = "property",
         redirect_uri: str | None = None,
         scopes: Sequence[str] | None = None,
+        credential: str | None = None,
     ) -> App:
         """Register another client id. `name` is a word in lower case that connections and links go by.
 
         `redirect_uri`: exactly as registered at Cloudbeds, with a path that no other app has; by default the settings'
         own and the name behind it. `scopes`: by default the settings' own. `level`: `property` for what a hotel
-        registered for itself, else `partner`. Raises InvalidRequest, StoreUnavailable.
+        registered for itself, else `partner`. `credential`: what its approvals ask for, `oauth` or `api-key`; by
+        default as the settings say. Raises InvalidRequest, StoreUnavailable.
         """
         app = self._checked(
             name=name, client_id=client_id, client_secret=client_secret, level=level, redirect_uri=redirect_uri,
-            scopes=scopes,
+            scopes=scopes, credential=credential,
         )  # fmt: skip
         taken = self._taken_by_own(app) or await self._world.store.add_app(app)
         if taken is not None:
