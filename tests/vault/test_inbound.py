@@ -130,6 +130,7 @@ async def test_a_session_that_is_gone_already(stage: Stage, inbound: Inbound) ->
     await hinted(stage, inbound, payload())
     assert await state_of(stage, grant) is State.REAUTHORIZATION_REQUIRED
     stage.vendor.asked_states.clear()
+    await asyncio.sleep(REST)
     await hinted(stage, inbound, payload())
     assert stage.vendor.asked_states == [], "what is marked is not asked about"
 
