@@ -100,7 +100,7 @@ async def test_an_exchange_under_a_rate_limit() -> None:
     """A rate limit tells how long to wait, for an exchange too."""
     async with serving(answer("{}", "429 Too Many Requests", "Retry-After: 7\r\n")) as server:
         found = await HttpTokenEndpoint(server.url, TIMING).exchange_for_key(APP, APP.secrets[0], Secret("r0"))
-    assert found == Ambiguous("HTTP 429", retry_after=7.0)
+    assert found == Ambiguous("HTTP 429", retry_after=7.0, pause=7.0)
 
 
 async def test_exchange_request() -> None:
