@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -216,6 +217,23 @@ async def test_a_store_that_comes_back_is_asked_again(stage: Stage) -> None:
     assert traffic.when("con_1") == pytest.approx([1.0])
     ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
     assert arrival == pytest.approx(1001.0 + RATE.interval)
+
+
+async def test_a_store_that_hangs_lets_nobody_go_together(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked file says no after five seconds, to everybody who asked meanwhile: one of them goes, not all at once."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+
+    async def hangs(*asked: object) -> None:
+        await stage.clock.sleep(5.0)
+        raise StoreUnavailable("the file is locked")
+
+    monkeypatch.setattr(process.store, "reserve_turn", hangs)
+    await all_of(at_once(traffic, process, "con_1", 8))
+    went = sorted(traffic.when("con_1"))
+    assert went
+    assert all(later - earlier >= 0.9 * 10 / 7.2 for earlier, later in itertools.pairwise(went)), went
+    assert len(went) + len(traffic.refused) == 8
+    assert len(traffic.refused) > 0
 
 
 async def test_a_copy_that_may_not_write_goes_on_slowly(stage: Stage) -> None:

@@ -54,9 +54,21 @@ class Budget:
             await self.spend(app, CALL, connection_id)
         except (StoreUnavailable, StoreReadOnly):
             if limit is not None and not limit.observed:
-                left = await self._turns(app).wait_alone(CALL)
-                with suppress(StoreUnavailable, StoreReadOnly):
-                    await self.spend(app, left, connection_id)
+                await self._go_alone(app, connection_id)
+
+    async def _go_alone(self, app: App, connection_id: str) -> None:
+        """At this process's own slow pace, the store asked once more before each send. Raises RateLimited."""
+        turns, clock, left = self._turns(app), self._world.clock, CALL
+        while True:
+            left = await turns.wait_alone(left)
+            asked = clock.steady()
+            try:
+                await self.spend(app, left, connection_id)
+            except (StoreUnavailable, StoreReadOnly):
+                if not turns.goes_alone():  # a store that hangs told several at once, and one of them went
+                    left -= clock.steady() - asked
+                    continue
+            return
 
     async def heed(self, app: App, pause: float | None) -> None:
         """After an answer of the vendor: a 429 gives nobody of this client id a turn for `pause` seconds."""

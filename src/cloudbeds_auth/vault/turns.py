@@ -21,6 +21,7 @@ from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.store import Store
 
 ALONE = 0.1  # of the rate: each process for itself, while the store cannot be asked; ten of them are within it
+NEARLY = 0.9  # of the time between two of these: their moments are sums of floats
 SURE = 1.0  # seconds for which the store is away before a process goes alone: what it gave until then is over
 
 
@@ -55,6 +56,7 @@ class Turns:
         self._paused = -math.inf  # until when nothing is sent
         self._alone = Rate(ALONE * rate.per_second, 1)
         self._arrival = -math.inf  # that this process keeps for itself
+        self._went = -math.inf  # when somebody last went alone
         self._away: float | None = None  # since when the store is
         self._serving: asyncio.Task[None] | None = None
 
@@ -91,6 +93,14 @@ class Turns:
         self._arrival = turn.arrival
         await self._clock.sleep(turn.wait)
         return patience - turn.wait
+
+    def goes_alone(self) -> bool:
+        """Whether nobody of this process has just gone alone; then whoever asks goes now."""
+        now = self._clock.steady()
+        if now < self._went + NEARLY * self._alone.interval:
+            return False
+        self._went = now
+        return True
 
     def pause(self, seconds: float) -> None:
         """Nothing goes from this process for so long; the store tells the others."""
