@@ -54,7 +54,7 @@ def draw(seed: int, store: str = "sql") -> Plan:
     hours = lifetime * lifetimes / 3600.0
     limit = dice.choice([0.0, 0.0, 2.0, 5.0, 10.0])
     faults = drawn(seed, hours, dense=min(1.0, lifetimes / LONG))
-    return Plan(
+    plan = Plan(
         seed=seed,
         store=store,
         variant=faults.variant,
@@ -74,3 +74,5 @@ def draw(seed: int, store: str = "sql") -> Plan:
         # Every half minute of simulated time: where a lifetime is hours, that would be all there is.
         upkeep=lifetime < 3600.0 and dice.random() < 0.6,
     )
+    # While the database is away each process sends by itself: no more of them than requests a second keep the limit.
+    return plan.but(limit=max(plan.limit, float(plan.machines))) if plan.limit else plan

@@ -70,7 +70,7 @@ def test_every_kind_of_fault_is_sure_to_strike_under_every_variant() -> None:
     sure = {(plan.variant, kind) for plan in plans for kind in KINDS if _strikes(plan, kind)}
     assert len(sure) == len(KINDS) * len(VARIANTS)
     assert many // 15 < sum(plan.faultless for plan in plans) < many // 7
-    assert {plan.limit for plan in plans} == {0.0, 2.0, 5.0, 10.0}
+    assert {plan.limit for plan in plans} == {0.0, 2.0, 3.0, 5.0, 10.0}
 
 
 def _strikes(plan: Plan, kind: str) -> bool:
