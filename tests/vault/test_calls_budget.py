@@ -307,6 +307,7 @@ async def test_without_a_limit_a_call_asks_nobody(stage: Stage) -> None:
     """Off is off."""
     stage.one.driver.dark = True
     await CallBudget(stage.one.world, stage.one.access).spend("con_whatever")
+    assert stage.one.world.turns == {}
     stage.one.driver.dark = False
 
 

@@ -142,6 +142,38 @@ async def test_an_ambiguous_exchange_is_not_repeated(stage: Stage) -> None:
     assert stage.endpoint.codes == ["code"]
 
 
+@pytest.mark.row("F84")
+async def test_a_process_that_dies_between_the_exchange_and_its_storing(stage: Stage) -> None:
+    """The new pair is nobody's: the old one of the same hotel goes on, and the spent code is not sent again."""
+    good, other = await stage.connected(), await stage.process()
+    begun = await stage.one.authorizer.begin(connection_id=good.connection_id)
+
+    async def nothing_can_be_stored() -> Answer:
+        stage.one.driver.dark = True
+        return issued(2, property_ids=("1000",))
+
+    stage.endpoint.will(nothing_can_be_stored)
+    finishing = asyncio.create_task(stage.one.authorizer.finish(code="code", state=begun.state))
+    await stage.clock.sleep(5.0)
+    for task in (*stage.one.authorizer._finishing.values(), finishing):
+        task.cancel()
+    await stage.kill(stage.one)
+    with pytest.raises(StateMismatch):
+        await other.authorizer.finish(code="code", state=begun.state)
+    assert (await other.access.access_token(good.connection_id)).reveal() == "A-1"
+    assert stage.endpoint.codes == ["code"]
+
+
+@pytest.mark.row("F88")
+async def test_a_process_that_dies_between_the_start_and_the_callback(stage: Stage) -> None:
+    """The state rests in the store: whoever gets the callback finishes what another process began."""
+    begun, other = await stage.one.authorizer.begin(reference="tenant-7"), await stage.process()
+    await stage.kill(stage.one)
+    stage.endpoint.will(issued(1, property_ids=("1000",)))
+    finished = await other.authorizer.finish(code="code", state=begun.state)
+    assert (finished.connection.state, finished.connection.reference) == (State.FRESH, "tenant-7")
+
+
 async def test_an_unsent_exchange_is_tried_again(stage: Stage) -> None:
     """No connection came about: the code is whole, three tries in all."""
     begun = await stage.one.authorizer.begin()
