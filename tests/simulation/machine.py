@@ -63,10 +63,13 @@ class Dice:
 
 
 class Teller:
-    """ports.observer.Observer that writes into the trace, and looks for secrets in what it is told (I9)."""
+    """ports.observer.Observer that writes into the trace, and looks for secrets in what it is told (I9).
 
-    def __init__(self, trace: Trace, name: str) -> None:
-        self._trace, self._name = trace, name
+    `alone(name)` is called when a request of this machine goes without a turn of the store's.
+    """
+
+    def __init__(self, trace: Trace, name: str, alone: Callable[[str], None]) -> None:
+        self._trace, self._name, self._alone = trace, name, alone
 
     def happened(self, what: str, /, **facts: Fact) -> None:
         told = " ".join(f"{key}={value}" for key, value in sorted(facts.items()) if not isinstance(value, float))
@@ -75,6 +78,8 @@ class Teller:
         if what not in {"proof", "token_answer"} or facts.get("answer") != "Issued":
             self._trace.say(self._name, f"{what} {told}")
         self._trace.count(f"told {what}")
+        if what == "went_alone":
+            self._alone(self._name)
 
 
 @dataclass
@@ -130,6 +135,7 @@ def start(
     secrets: tuple[str, ...],
     limit: float = 0.0,
     is_dead: Callable[[str, str], bool],
+    alone: Callable[[str], None] = lambda name: None,
 ) -> Machine:
     """As `compose.build` and `compose._wire`."""
     transport = SimTransport(network)
@@ -142,7 +148,7 @@ def start(
         store=store_over(driver, sealer, is_dead),
         token_endpoint=HttpTokenEndpoint(f"{api}/access_token", timing, transport),
         vendor=HttpVendor(BASE, VERSION, f"{BASE}/oauth", timing, transport),
-        observer=Teller(network.trace, name),
+        observer=Teller(network.trace, name, alone),
         timing=timing,
         apps=apps,
         owner=name,

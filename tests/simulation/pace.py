@@ -1,7 +1,8 @@
 """I11 of ROTATION section 4: all requests keep the vendor's rate, all machines and restarts together.
 
 They are token requests, proofs, look-ups, and what callers send. A process that stood still between its turn and its
-request is not the limit's doing and is not counted for that second.
+request is not the limit's doing and is not counted for that second. Processes that cannot ask the store go alone: the
+limit has room for one of them beside those that can, and no process can know of another one (ADR 0014).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from tests.simulation.loop import SimLoop
 from tests.simulation.trace import Trace
 
 WINDOW = 1.0  # second, both ends included
-BURST = 2  # what a boot that knows nothing of the last one may add; the product's own number is not asked
 SLACK = 1e-6  # seconds, of floats
 
 
@@ -23,6 +23,16 @@ class Pace:
     def __init__(self, trace: Trace, loop: SimLoop, boot: Callable[[], int], limit: float) -> None:
         self._trace, self._loop, self._boot, self._limit = trace, loop, boot, limit
         self._sent: deque[tuple[float, int]] = deque()
+        self._alone: deque[tuple[float, str]] = deque()
+
+    def alone(self, machine: str) -> None:
+        """A request of this machine goes now without a turn of the store's: never two of one machine in a second."""
+        now = self._loop.now
+        self._forget(now)
+        if self._limit and any(name == machine for _, name in self._alone) and not self._stood_still(machine, now):
+            self._trace.violate("I11", f"{machine} went alone twice within {WINDOW:g} s")
+        self._alone.append((now, machine))
+        self._trace.count("alone")
 
     def leaving(self, machine: str, number: int) -> None:
         """Request `number` of this machine is about to be sent."""
@@ -30,15 +40,25 @@ class Pace:
         if not self._limit or self._stood_still(machine, now):
             return
         self._sent.append((now, self._boot()))
-        while self._sent[0][0] < now - WINDOW + SLACK:
-            self._sent.popleft()
+        self._forget(now)
         self._trace.count("checks")
         self._trace.count("paced requests")
-        allowed = self._limit + (BURST if len({boot for _, boot in self._sent}) > 1 else 0)
+        allowed = self._allowed()
         if len(self._sent) > allowed:
             self._trace.violate(
-                "I11", f"#{number} is request {len(self._sent)} within {WINDOW:g} s, and {self._limit:g} are allowed"
+                "I11", f"#{number} is request {len(self._sent)} within {WINDOW:g} s, and {allowed:g} are allowed"
             )
+
+    def _allowed(self) -> float:
+        """The limit; beside one process that goes alone, another such, and what the last boot of the machine sent."""
+        alone = len({machine for _, machine in self._alone})
+        boots = len({boot for _, boot in self._sent})
+        return self._limit + max(0, alone + boots - 2)
+
+    def _forget(self, now: float) -> None:
+        for moments in (self._sent, self._alone):
+            while moments and moments[0][0] < now - WINDOW + SLACK:
+                moments.popleft()
 
     def _stood_still(self, machine: str, now: float) -> bool:
         return now - self._loop.stood_still_until(machine) < WINDOW

@@ -43,7 +43,7 @@ def _in_memory(patch: Patch, arrivals: dict[str, float], whose: Any) -> None:
         world, now = self._world, self._world.clock.steady()
         if world.limit is None:
             return
-        turn = reserve(arrivals.get(whose(world), now), now, world.limit.rate, patience)
+        turn = reserve(arrivals.get(whose(world), now), now, world.limit.rate.interval, patience)
         arrivals[whose(world)] = turn.arrival
         if not turn.taken:
             raise RateLimited(retry_after=turn.wait)

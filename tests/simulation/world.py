@@ -103,9 +103,9 @@ class World:
         rest = Rest(self.disk, self.sealer) if self.server is None else MemoryRest(self.server)
         self.invariants = Invariants(self.trace, rest, self.vendor, lambda: self.loop.now, self._asked_at)
         self.drivers: dict[str, SimDriver | MemoryDriver] = {}
+        self.pace = Pace(self.trace, self.loop, lambda: self.clock.boot, plan.limit)
         self.sendings = Sendings(
-            self.trace, self.invariants, self.drivers, self.loop, plan.faultless,
-            Pace(self.trace, self.loop, lambda: self.clock.boot, plan.limit),
+            self.trace, self.invariants, self.drivers, self.loop, plan.faultless, self.pace
         )  # fmt: skip
         self.entropy = Dice(dice["store"])
         self.machines: dict[int, Machine] = {}
@@ -128,6 +128,7 @@ class World:
         machine = start(
             name, clock=self.clock, entropy=self.entropy, driver=driver, sealer=self.sealer, network=self.network,
             timing=self.timing, secrets=self.secrets, limit=self.plan.limit, is_dead=self._is_dead,
+            alone=self.pace.alone,
         )  # fmt: skip
         self.machines[number] = machine
         self.trace.say(name, "starts")

@@ -18,7 +18,7 @@ from cloudbeds_auth.errors import StoreReadOnly
 from cloudbeds_auth.ports.importing import NewImport
 from cloudbeds_auth.ports.store import Attempt, Busy, Calls, Counted, Store, Written
 
-RATE = Rate(10.0, 2)
+RATE = Rate(10.0)
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)
 SENT = StoredToken(1, Secret("R-1"))
 APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/aurora")
@@ -80,7 +80,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "forget": lambda store: store.forget(one.connection_id, actor="operator"),
         "sweep": lambda store: store.sweep(1.0, 9),
         "reserve_turn": lambda store: store.reserve_turn("client", RATE, 1.0),
-        "pause_turns": lambda store: store.pause_turns("client", RATE, 1.0),
+        "pause_turns": lambda store: store.pause_turns("client", 1.0),
         "claim_due": lambda store: store.claim_due(4, 60.0),
         "add_app": lambda store: store.add_app(APP),
         "rotate_secret": lambda store: store.rotate_secret("aurora", Secret("second")),

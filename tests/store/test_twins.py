@@ -365,11 +365,11 @@ class Twins(RuleBasedStateMachine):
 
     @rule(client=st.sampled_from(["c1", "c2"]), patience=held)
     def turn_is_asked_for(self, client: str, patience: float) -> None:
-        self.both(lambda store: store.reserve_turn(client, Rate(0.1, 2), patience))
+        self.both(lambda store: store.reserve_turn(client, Rate(0.1), patience))
 
     @rule(client=st.sampled_from(["c1", "c2"]), pause=held)
     def vendor_asks_for_a_pause(self, client: str, pause: float) -> None:
-        self.both(lambda store: store.pause_turns(client, Rate(0.1, 2), pause))
+        self.both(lambda store: store.pause_turns(client, pause))
 
     @rule(app=st.sampled_from(APPS), opens=st.booleans(), after=seconds)
     def circuit_opens_or_closes(self, app: str, opens: bool, after: float) -> None:

@@ -213,7 +213,7 @@ async def test_a_secret_that_does_not_open(stage: Stage) -> None:
 async def test_a_further_app_keeps_its_levels_rate(stage: Stage, level: str, rate: int) -> None:
     """Whatever the settings' own app is kept to; each client id has a budget of its own."""
     limits = {name: Limit(rate_within(most)) for name, most in (("property", 5), ("partner", 10))}
-    own = Limit(Rate(0.001, 1))
+    own = Limit(Rate(0.001))
     process = wire(replace(stage.one.world, limit=own, limits=limits), stage.one.driver)
     app = await added(stage, level=level)
     assert process.world.limit_of(app) == Limit(rate_within(rate))

@@ -128,7 +128,7 @@ async def test_callers_that_hang_up_take_no_places_with_them(stage: Stage) -> No
 async def test_a_place_that_comes_as_its_caller_hangs_up_is_the_next_ones(stage: Stage) -> None:
     """It was given, and not used: whoever stands behind goes at once."""
     process, traffic = await under_ten(stage), Traffic(stage)
-    await all_of(at_once(traffic, process, "con_1", 2))
+    await all_of(at_once(traffic, process, "con_1", 1))
     first, second = at_once(traffic, process, "con_1", 2)
     await settle()
     (turns,) = process.world.turns.values()
@@ -142,7 +142,7 @@ async def test_a_place_that_comes_as_its_caller_hangs_up_is_the_next_ones(stage:
     await asyncio.wait([first])
     await second
     assert first.cancelled()
-    assert traffic.when("con_1")[2:] == [pytest.approx(RATE.interval)]
+    assert traffic.when("con_1")[1:] == [pytest.approx(RATE.interval)]
 
 
 async def test_a_process_that_stops_cancels_who_waits(stage: Stage) -> None:
@@ -206,6 +206,30 @@ async def test_without_the_store_each_process_goes_on_slowly(stage: Stage) -> No
     await all_of(at_once(traffic, process, "con_1", 20))
     assert traffic.when("con_1") == pytest.approx([1.0, 1.0 + 10 / 7.2, 1.0 + 20 / 7.2])
     assert len(traffic.refused) == 17
+    assert stage.notes.times("went_alone") == 3
+    process.driver.dark = False
+
+
+@pytest.mark.parametrize("limit", [2, 5, 10])
+async def test_one_process_without_the_store_beside_one_that_has_it(stage: Stage, limit: int) -> None:
+    """Nobody knows of the other: the limit has room for one that goes alone beside all that share it (I11)."""
+    one, two = await limited(stage, BusyVendor(), limit), await limited(stage, BusyVendor(), limit)
+    traffic = Traffic(stage)
+    two.driver.dark = True
+    await all_of([*at_once(traffic, one, "con_1", 60), *at_once(traffic, two, "con_2", 20)])
+    two.driver.dark = False
+    assert len(traffic.when("con_1")) > 3 * rate_within(limit).per_second
+    assert traffic.when("con_2")
+    assert traffic.most_in_a_second() <= limit
+
+
+async def test_a_limit_of_one_has_no_room_for_going_alone(stage: Stage) -> None:
+    """One request a second is all: a call goes with a place of the store's, or not."""
+    process = await limited(stage, BusyVendor(), 1)
+    process.driver.dark = True
+    with pytest.raises(StoreUnavailable):
+        await Budget(process.world).spend_on_call(APP, "con_1")
+    assert stage.clock.steady() == 1000.0
     process.driver.dark = False
 
 
@@ -267,8 +291,8 @@ async def test_a_call_waits_in_the_line_of_its_hotel(stage: Stage) -> None:
     await process.access.access_token(grant.connection_id)
     calls = CallBudget(process.world, process.access)
     await asyncio.gather(*(calls.spend(grant.connection_id) for _ in range(5)))
-    assert stage.clock.steady() - 1000.0 == pytest.approx(3 * RATE.interval)
-    await process.store.pause_turns(APP.client_id, RATE, 30.0)
+    assert stage.clock.steady() - 1000.0 == pytest.approx(4 * RATE.interval)
+    await process.store.pause_turns(APP.client_id, 30.0)
     with pytest.raises(RateLimited) as caught:
         await calls.spend(grant.connection_id)
     assert caught.value.connection_id == grant.connection_id

@@ -1,9 +1,9 @@
-"""The vendor's rate limit, as a generic cell rate algorithm over one number a client id.
+"""The vendor's rate limit, as a generic cell rate algorithm without a burst over one number a client id.
 
 Cloudbeds counts requests per second (10 for partners, 5 for property-level clients) and may suspend credentials that
-exceed it. GCRA spaces requests by an interval and lets a small burst pass; what can pass in any one second is then at
-most burst + rate, so both are chosen together to stay at the limit. Source: CLOUDBEDS section 6, "Rate limits";
-ITU-T I.371 for the algorithm.
+exceed it. Requests are spaced evenly: a burst would have to be taken off the rate, and the second request of a refresh,
+the proof, comes a round trip after the first one anyway. One request in ten is set aside for a process that cannot ask
+the store (ADR 0014). Source: CLOUDBEDS section 6, "Rate limits"; ITU-T I.371 for the algorithm.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-BURST = 2  # a refresh is two requests: the token, and the proof
+ALONE = 0.1  # of the limit: what one process may send while it cannot ask the store
 # Seconds by which one request may take longer to the vendor than another: a new connection costs two round trips and a
 # handshake more than a kept one. What left within a second may arrive within that much less.
 JITTER = 0.25
@@ -26,20 +26,17 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?\Z")  # RFC 9110's 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`per_second` requests in the long run, `burst` at once."""
+    """`per_second` requests of all processes together, evenly spaced; `alone` per second from each process that cannot
+    ask the store (0: nothing goes from it).
+    """
 
     per_second: float
-    burst: int
+    alone: float = 0.0
 
     @property
     def interval(self) -> float:
-        """Seconds between two requests in the long run."""
+        """Seconds between two requests of all processes together."""
         return 1.0 / self.per_second
-
-    @property
-    def tolerance(self) -> float:
-        """Seconds by which a request may come before its turn."""
-        return (self.burst - 1) * self.interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +58,30 @@ class Limit:
 
 def rate_within(limit: float) -> Rate:
     """The rate whose every one-second window holds at most `limit` requests (`limit` of at least 1), where they leave
-    and, within `JITTER`, where they arrive.
+    and, within `JITTER`, where they arrive: one process's that goes alone among them, if the limit has room for it.
     """
-    burst = BURST if limit >= 2 * BURST else 1
-    # A window of `w` seconds holds burst + floor(rate * w) requests at most: at the limit up to 1 + JITTER seconds.
-    arriving = (math.floor(limit) - burst + 1) / (1 + JITTER)
-    return Rate(min(max(limit - burst, 0.5), arriving), burst)
+    # A window of `w` seconds holds 1 + floor(rate * w) requests at most: those shared, up to 1 + JITTER seconds.
+    shared = math.floor(limit) - math.ceil(ALONE * limit)
+    if shared < 1:
+        return Rate(1 / (1 + JITTER))
+    return Rate(shared / (1 + JITTER), ALONE * shared / (1 + JITTER))
 
 
-def reserve(arrival: float, now: float, rate: Rate, patience: float) -> Turn:
+def reserve(arrival: float, now: float, interval: float, patience: float) -> Turn:
     """Take the next turn unless it is further away than `patience` seconds.
 
-    `arrival` is the theoretical arrival time left by the last request (0 when there was none); all are seconds of one
-    clock.
+    `arrival` is the theoretical arrival time left by the last request (0 when there was none), `interval` what lies
+    between two; all are seconds of one clock.
     """
-    wait = max(0.0, arrival - rate.tolerance - now)
+    wait = max(0.0, arrival - now)
     if wait > patience:
         return Turn(False, wait, arrival)
-    return Turn(True, wait, max(arrival, now) + rate.interval)
+    return Turn(True, wait, max(arrival, now) + interval)
 
 
-def closed(arrival: float, now: float, rate: Rate, seconds: float) -> float:
+def closed(arrival: float, now: float, seconds: float) -> float:
     """The arrival time that lets no request go for `seconds`; what was queued already is not called back."""
-    return max(arrival, now + seconds + rate.tolerance)
+    return max(arrival, now + seconds)
 
 
 def pause_of(status: int, retry_after: str | None, date: str | None) -> float | None:

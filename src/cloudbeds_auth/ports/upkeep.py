@@ -18,7 +18,7 @@ class UpkeepStore(Protocol):
         """
         ...
 
-    async def pause_turns(self, client_id: str, rate: Rate, seconds: float) -> None:
+    async def pause_turns(self, client_id: str, seconds: float) -> None:
         """Give nobody a turn of this client id for `seconds`, in any process; those given already stay given."""
         ...
 

@@ -47,14 +47,18 @@ class Budget:
 
     async def spend_on_call(self, app: App, connection_id: str) -> None:
         """As `spend`, for a request of this hotel's caller. While the store cannot be asked, this process goes on by
-        itself, slowly: the tokens in its memory are good (F62). Raises RateLimited.
+        itself, slowly: the tokens in its memory are good (F62). Raises RateLimited, and StoreUnavailable where the
+        limit is too low to go on beside the others.
         """
         limit = self._world.limit_of(app)
         try:
             await self.spend(app, CALL, connection_id)
         except (StoreUnavailable, StoreReadOnly):
-            if limit is not None and not limit.observed:
-                await self._go_alone(app, connection_id)
+            if limit is None or limit.observed:
+                return
+            if not limit.rate.alone:
+                raise
+            await self._go_alone(app, connection_id)
 
     async def _go_alone(self, app: App, connection_id: str) -> None:
         """At this process's own slow pace, the store asked once more before each send. Raises RateLimited."""
@@ -68,6 +72,7 @@ class Budget:
                 if not turns.goes_alone():  # a store that hangs told several at once, and one of them went
                     left -= clock.steady() - asked
                     continue
+                self._world.observer.happened("went_alone", app=app.id, connection=connection_id)
             return
 
     async def heed(self, app: App, pause: float | None) -> None:
@@ -80,7 +85,7 @@ class Budget:
             return
         self._turns(app).pause(pause)
         with suppress(StoreUnavailable, StoreReadOnly):  # this process has heard it
-            await world.store.pause_turns(app.client_id, limit.rate, pause)
+            await world.store.pause_turns(app.client_id, pause)
 
     async def heed_verdict(self, app: App, verdict: Verdict) -> None:
         """As `heed`, after an answer of `/userinfo`."""

@@ -20,7 +20,6 @@ from cloudbeds_auth.errors import Error, RateLimited, StoreReadOnly, StoreUnavai
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.store import Store
 
-ALONE = 0.1  # of the rate: each process for itself, while the store cannot be asked; ten of them are within it
 NEARLY = 0.9  # of the time between two of these: their moments are sums of floats
 SURE = 1.0  # seconds for which the store is away before a process goes alone: what it gave until then is over
 
@@ -54,7 +53,6 @@ class Turns:
         self._lines: Lines[Waiter] = Lines()
         self._coming = -math.inf  # when the next place comes, at the earliest
         self._paused = -math.inf  # until when nothing is sent
-        self._alone = Rate(ALONE * rate.per_second, 1)
         self._arrival = -math.inf  # that this process keeps for itself
         self._went = -math.inf  # when somebody last went alone
         self._away: float | None = None  # since when the store is
@@ -81,13 +79,13 @@ class Turns:
             raise why_not
 
     async def wait_alone(self, patience: float) -> float:
-        """While the store cannot be asked, this process's own slow pace: wait for the next turn of it.
+        """While the store cannot be asked, this process's own slow pace (`Rate.alone`): wait for the next turn of it.
 
         The patience that is left, for asking the store once more. Raises RateLimited.
         """
         now = self._clock.steady()
         away = now if self._away is None else self._away
-        turn = reserve(max(self._arrival, self._paused, away + SURE), now, self._alone, patience)
+        turn = reserve(max(self._arrival, self._paused, away + SURE), now, 1 / self._rate.alone, patience)
         if not turn.taken:
             raise RateLimited(retry_after=turn.wait)
         self._arrival = turn.arrival
@@ -97,7 +95,7 @@ class Turns:
     def goes_alone(self) -> bool:
         """Whether nobody of this process has just gone alone; then whoever asks goes now."""
         now = self._clock.steady()
-        if now < self._went + NEARLY * self._alone.interval:
+        if now < self._went + NEARLY / self._rate.alone:
             return False
         self._went = now
         return True
@@ -114,8 +112,8 @@ class Turns:
 
     def _must_come_in_time(self, line: str, patience: float) -> None:
         """Of the places to come, those before it in its own line take one each, and the next one has its moment."""
-        ahead = self._lines.length(line) + 1 - self._rate.burst
-        wait = max(ahead * self._rate.interval, max(self._coming, self._paused) - self._clock.steady())
+        ahead = self._lines.length(line) * self._rate.interval
+        wait = max(ahead, max(self._coming, self._paused) - self._clock.steady())
         if wait > patience:
             raise RateLimited(retry_after=wait)
 

@@ -18,15 +18,15 @@ class Upkeep(Shelf):
     async def reserve_turn(self, client_id: str, rate: Rate, patience: float) -> Turn:
         """See ports.upkeep."""
         now = self._write()
-        turn = reserve(self._arrival(client_id, now), now.steady, rate, patience)
+        turn = reserve(self._arrival(client_id, now), now.steady, rate.interval, patience)
         if turn.taken:
             self._tables.budgets[client_id] = (turn.arrival, now.clock_id)
         return turn
 
-    async def pause_turns(self, client_id: str, rate: Rate, seconds: float) -> None:
+    async def pause_turns(self, client_id: str, seconds: float) -> None:
         """See ports.upkeep."""
         now = self._write()
-        arrival = closed(self._arrival(client_id, now), now.steady, rate, seconds)
+        arrival = closed(self._arrival(client_id, now), now.steady, seconds)
         self._tables.budgets[client_id] = (arrival, now.clock_id)
 
     async def claim_due(self, limit: int, hold: float) -> Sequence[str]:

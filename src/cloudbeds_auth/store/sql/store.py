@@ -110,9 +110,9 @@ class SqlStore(Base):
         """See ports.upkeep."""
         return await self._write(lambda now: upkeep.reserve_turn(now, client_id, rate, patience))
 
-    async def pause_turns(self, client_id: str, rate: Rate, seconds: float) -> None:
+    async def pause_turns(self, client_id: str, seconds: float) -> None:
         """See ports.upkeep."""
-        await self._write(lambda now: upkeep.pause_turns(now, client_id, rate, seconds))
+        await self._write(lambda now: upkeep.pause_turns(now, client_id, seconds))
 
     async def claim_due(self, limit: int, hold: float) -> Sequence[str]:
         """See ports.upkeep."""

@@ -14,15 +14,15 @@ from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, que
 
 def reserve_turn(now: Instant, client_id: str, rate: Rate, patience: float) -> Transaction[Turn]:
     """The client's next turn, written down; one that would come after `patience` seconds is nobody's."""
-    turn = reserve((yield from _arrival(now, client_id)), now.steady, rate, patience)
+    turn = reserve((yield from _arrival(now, client_id)), now.steady, rate.interval, patience)
     if turn.taken:
         yield from query("set_budget", client_id=client_id, arrival=turn.arrival, clock_id=now.clock_id)
     return turn
 
 
-def pause_turns(now: Instant, client_id: str, rate: Rate, seconds: float) -> Transaction[None]:
+def pause_turns(now: Instant, client_id: str, seconds: float) -> Transaction[None]:
     """No turn for so long; who was given one already keeps it."""
-    arrival = closed((yield from _arrival(now, client_id)), now.steady, rate, seconds)
+    arrival = closed((yield from _arrival(now, client_id)), now.steady, seconds)
     yield from query("set_budget", client_id=client_id, arrival=arrival, clock_id=now.clock_id)
 
 
