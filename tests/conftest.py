@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from pathlib import Path
@@ -36,6 +37,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for row in mark.args:
                 if not ROW.match(row):
                     raise pytest.UsageError(f"{item.nodeid}: {row!r} is no row of the catalogue")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: whoever collects garbage during a test looks only at what was made since."""
+    gc.freeze()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

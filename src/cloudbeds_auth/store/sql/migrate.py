@@ -5,17 +5,19 @@ A kill between two files leaves a whole earlier schema, and the next start goes 
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import resources
 
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction, query, query_one
 
 
-def migrations() -> list[tuple[int, str]]:
-    """Every migration as its number and its SQL, in order."""
+@cache
+def migrations() -> tuple[tuple[int, str], ...]:
+    """Every migration as its number and its SQL, in order; read once."""
     folder = resources.files("cloudbeds_auth.store.sql").joinpath("migrations")
     files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return [(int(name.split("_", 1)[0]), folder.joinpath(name).read_text("utf-8")) for name in files]
+    return tuple((int(name.split("_", 1)[0]), folder.joinpath(name).read_text("utf-8")) for name in files)
 
 
 def statements(sql: str) -> list[str]:
