@@ -241,6 +241,7 @@ async def test_min_valid(stage: Stage) -> None:
     await stage.clock.sleep(1700.0)
     assert (await lent(stage, grant, min_valid=1900.0)).reveal() == "A-1"
     await stage.clock.sleep(200.0)
+    assert (await lent(stage, grant, min_valid=1600.0)).reveal() == "A-1"
     assert stage.one.access.cached(grant.connection_id, 1600.0) is not None
     assert stage.one.access.cached(grant.connection_id, 1750.0) is None
     stage.endpoint.will(issued(2))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import AccessToken, CredentialKind, Grant, Role
+from cloudbeds_auth.core.nouns import AccessToken, Grant, Role
 from cloudbeds_auth.core.refresh import Ask, servable
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -28,7 +28,7 @@ from cloudbeds_auth.vault.flight import GrantSuperseded
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
 
-LOOK_AGAIN = 60.0  # seconds after which a key, which never turns stale, is read again: another process may have a newer
+LOOK_AGAIN = 60.0  # seconds after which the row is read again: another process may have disconnected or replaced it
 MOST_LOOKS = 5  # times a connection is read again because its grant was replaced meanwhile
 
 
@@ -37,7 +37,7 @@ class Cached:
     """A committed access token of this process's memory; moments are of the steady clock."""
 
     token: AccessToken
-    stale_from: float
+    look_again: float  # from then on the row is read before it is lent: it is stale, or others may have changed it
     ends: float
     half_life: float
 
@@ -61,12 +61,14 @@ class Access:
         self._candidates = candidates
 
     def cached(self, connection_id: str, min_valid: float) -> AccessToken | None:
-        """The token in memory if it is not stale and has `min_valid` seconds left (at most half its lifetime)."""
+        """The token in memory if its row was read within a minute, it is not stale, and it has `min_valid` seconds left (at
+        most half its lifetime).
+        """
         entry = self._cache.get(connection_id)
         if entry is None:
             return None
         now = self._world.clock.steady()
-        if now >= entry.stale_from or now + min(min_valid, entry.half_life) >= entry.ends:
+        if now >= entry.look_again or now + min(min_valid, entry.half_life) >= entry.ends:
             return None
         return entry.token
 
@@ -210,8 +212,8 @@ class Access:
         known = self._cache.get(row.connection_id)
         older = known is not None and known.token.grant_id == row.id and known.token.generation > row.generation
         if not older and (flight is None or not flight.killing):
-            fresh = row.stale_in if row.kind is CredentialKind.OAUTH else LOOK_AGAIN
-            self._cache[row.connection_id] = Cached(token, now + fresh, now + row.valid_for, row.lifetime / 2)
+            again = now + min(row.stale_in, LOOK_AGAIN)
+            self._cache[row.connection_id] = Cached(token, again, now + row.valid_for, row.lifetime / 2)
         return token
 
     def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken:
