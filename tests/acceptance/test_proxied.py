@@ -59,7 +59,7 @@ def test_a_kill_forgets_no_turn(tmp_path: Path) -> None:
     """Each request moves the one number in the database by an interval at least, whichever process sends it, and
     whatever was killed in between.
     """
-    interval = 2.0  # seconds between two requests of a limit of one
+    interval = 1.25  # seconds between two requests of a limit of one
     with world(tmp_path, "--auto-approve", CLOUDBEDS_AUTH_RATE_LIMIT="1") as made:
         service = made.start()
         path = f"/proxy/{made.connect()}/api/v1.3/echo/x"

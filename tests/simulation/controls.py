@@ -139,7 +139,7 @@ CONTROLS = (
     Control("secret reset marks hotels", seeded.secret_reset_marks, ("I7",), {"mischief": {"secret reset": 2.0}}),
     Control("rate kept by each process for itself", seeded_budget.each_process_for_itself, ("I11",), RATED),
     Control("rate forgotten at a start", seeded_budget.forgotten_at_a_start, ("I11",),
-            RATED | {"mischief": {"all expire together": 120.0, "kill at a point": 120.0, "kill": 60.0}}),
+            RATED | {"mischief": {"all expire together": 120.0, "kill at a point": 120.0, "kill": 60.0}}, first=11),
     Control("calls without a turn", seeded_budget.calls_not_counted, ("I11",), RATED),
     Control("token requests on kept connections", seeded.kept_connections_of_tokens, ("I6",), STRAYS),
     Control("proofs on kept connections", seeded.kept_connections_of_proofs, ("I3", "I5"), STRAYS, 100),
