@@ -165,6 +165,16 @@ async def test_after_a_day_it_is_due(bench: Bench, clock: HandClock) -> None:
     assert not await bench.store.discard_parked(grant.id)
 
 
+async def test_after_a_day_it_is_nobodys(bench: Bench, clock: HandClock) -> None:
+    """Also where nobody looks after what is due: it cannot be claimed, and the next one that comes takes its room."""
+    grant = await arrived(bench)
+    clock.pass_(DAY)
+    assert await bench.store.claim(grant.connection_id, None, "gra_new") is None
+    late = bench.state(state_hash="late", parked=True)
+    assert isinstance(await bench.store.begin_arrival(late, "late", most=1), Authorization)
+    assert await bench.store.connection(grant.connection_id) is None
+
+
 async def test_what_was_claimed_is_not_deleted(bench: Bench) -> None:
     """Claimed a moment before: it stays."""
     grant = await arrived(bench)

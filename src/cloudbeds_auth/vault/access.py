@@ -61,7 +61,7 @@ class Access:
         self._candidates = candidates
 
     def cached(self, connection_id: str, min_valid: float) -> AccessToken | None:
-        """The token in memory if its row was read within a minute, it is not stale, and it has `min_valid` seconds left (at
+        """The token in memory if its row was read within a minute, it is not stale and has `min_valid` seconds left (at
         most half its lifetime).
         """
         entry = self._cache.get(connection_id)

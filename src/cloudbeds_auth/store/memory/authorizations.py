@@ -105,8 +105,10 @@ class Authorizations(Announcing):
 
     async def begin_arrival(self, new: NewAuthorization, code_hash: str, *, most: int) -> Authorization | Spending:
         """See ports.store."""
-        self._write()
+        wall = self._write().wall
         if self._by_state(new.state_hash) is None:
+            for row in [row for row in self._tables.grants.values() if _is_over(row, wall)]:
+                await self.discard_parked(row.id)
             if sum(row.state is State.PARKED for row in self._tables.grants.values()) >= most:
                 return Spending.FULL
             await self.add_authorization(new)
@@ -115,7 +117,8 @@ class Authorizations(Announcing):
     async def claim(self, connection_id: str, reference: str | None, grant_id: str) -> str | None:
         """See ports.store."""
         now = self._write()
-        parked = [row for row in self._of_connection(connection_id) if row.state is State.PARKED]
+        waiting = [row for row in self._of_connection(connection_id) if row.state is State.PARKED]
+        parked = [row for row in waiting if not _is_over(row, now.wall)]
         if not parked:
             return None
         (row,) = parked
@@ -257,3 +260,8 @@ class Authorizations(Announcing):
 def _authorization(row: AuthorizationRow) -> Authorization:
     made = row.made
     return Authorization(made.id, made.app, made.reference, made.return_to, made.connection_id, row.outcome)
+
+
+def _is_over(row: GrantRow, wall: float) -> bool:
+    """Whether it is parked, and its day has passed."""
+    return row.role is Role.PARKED and row.due_at is not None and row.due_at <= wall

@@ -20,6 +20,8 @@ def begin_arrival(
     """One authorization for one code, spent by it: whoever brings the code again is shown what it led to."""
     yield from query("one_at_a_time", work="arrivals")
     if (yield from query_one("authorization_by_state", state_hash=new.state_hash)) is None:
+        for row in (yield from query("parked_too_long", now=now.wall)):  # where no upkeep runs nobody else deletes it
+            yield from discard_parked(now, row["id"])
         waiting = yield from query_one("count_parked")
         if waiting is not None and waiting["waiting"] >= most:
             return Spending.FULL
@@ -31,13 +33,13 @@ def claim(
     now: Instant, connection_id: str, reference: str | None, grant_id: str, sealer: Sealer
 ) -> Transaction[str | None]:
     """Somebody's from now on: a candidate where it is, or of the connection that the hotel has already."""
-    row = yield from query_one("parked", connection_id=connection_id)
+    row = yield from query_one("parked", connection_id=connection_id, now=now.wall)
     if row is None:
         return None
     yield from query("one_at_a_time", work=f"approvals of {row['app']}")  # before any row, as everywhere
     yield from query("connection_locked", connection_id=connection_id)
-    row = yield from query_one("parked", connection_id=connection_id)
-    if row is None:  # claimed, sent away or deleted meanwhile
+    row = yield from query_one("parked", connection_id=connection_id, now=now.wall)
+    if row is None:  # claimed, sent away or over meanwhile
         return None
     home = yield from covering(row["app"], json.loads(row["property_ids"]))
     if home is None:

@@ -71,7 +71,10 @@ VALUES (:id, :connection_id, :app, :ordinal, :kind, :role, :state, :generation, 
 INSERT INTO properties (grant_id, property_id) VALUES (:grant_id, :property_id) ON CONFLICT DO NOTHING
 
 -- name: parked
-SELECT * FROM grants WHERE connection_id = :connection_id AND role = 'parked' AND state = 'parked'
+SELECT * FROM grants WHERE connection_id = :connection_id AND role = 'parked' AND state = 'parked' AND due_at > :now
+
+-- name: parked_too_long
+SELECT id FROM grants WHERE role = 'parked' AND due_at <= :now ORDER BY id
 
 -- name: count_parked
 SELECT COUNT(*) AS waiting FROM grants WHERE role = 'parked' AND state = 'parked'
