@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.support.fakes import APP, pair
+from tests.support.fakes import APP, key, pair
 from tests.support.stage import Process, Stage
 from tests.support.virtual import settle
 
@@ -72,6 +72,14 @@ async def test_cloudbeds_says_so_itself(stage: Stage, inbound: Inbound) -> None:
     assert (line.kind, line.actor) == ("disconnected", "hotel")
     kinds = [one.kind for one in await stage.one.store.claim_messages(9, 60.0)]
     assert kinds == ["connection.connected", "connection.disconnected"]
+
+
+async def test_a_hotel_with_a_key_of_the_second_credentials(stage: Stage, inbound: Inbound) -> None:
+    """The move was made with them, so Cloudbeds names their client id; it is asked, and said to be disconnected."""
+    grant = await stage.connected(key(1, "1000").pair)
+    stage.vendor.app_states["1000"] = DISABLED
+    await hinted(stage, inbound, payload(clientID="the second one"))
+    assert await state_of(stage, grant) is State.DISCONNECTED
 
 
 @pytest.mark.parametrize("state", ["enabled", "pending", "installing"])

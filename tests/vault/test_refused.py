@@ -10,7 +10,7 @@ from tests.support.stage import Stage, with_secrets
 
 from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient, classify
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import CredentialKind, Grant
+from cloudbeds_auth.core.nouns import App, CredentialKind, Grant
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, judge_userinfo
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
@@ -134,6 +134,49 @@ async def test_two_secrets_during_a_reset(stage: Stage) -> None:
     assert (await both.refresh(grant.id, 1)).grant.access.reveal() == "A-2"
     assert stage.endpoint.secrets == ["new", "secret-1"]
     assert stage.endpoint.sent == ["R-1", "R-1"]
+
+
+def new_and_old() -> dict[str, App]:
+    """Both secrets of a reset are registered, the new one first."""
+    return {"default": with_secrets(Secret("new"), Secret("secret-1"))}
+
+
+async def test_a_new_secret_that_was_registered_too_early(stage: Stage) -> None:
+    """Refused while Cloudbeds still took the old one: when that one ends, the same call is served with the new one."""
+    grant = await expired(stage)
+    both = await stage.process(apps=new_and_old())
+    stage.endpoint.will(RefusedClient("HTTP 401"), issued(2))
+    await both.refresh(grant.id, 1)
+    await both.drain()
+    await stage.clock.sleep(5.0)
+    stage.vendor.thinks("A-2", DeadToken())
+    stage.endpoint.will(RefusedClient("HTTP 401"), issued(3))
+    assert (await both.refresh(grant.id, 2, rejected=2)).grant.access.reveal() == "A-3"
+    assert stage.endpoint.secrets == ["new", "secret-1", "secret-1", "new"]
+    assert not (await both.circuits.choose(APP)).on_trial
+
+
+async def test_two_refused_secrets_do_not_call_each_other_up(stage: Stage) -> None:
+    """Neither is taken any more: one trial of the other, then nobody asks until the next is due."""
+    grant = await expired(stage)
+    both = await stage.process(apps=new_and_old())
+    await both.store.open_circuit("default", fingerprint(APP, Secret("new")), trial_after=30.0)
+    stage.endpoint.will(*[RefusedClient("HTTP 401")] * 2)
+    for _ in range(3):
+        with pytest.raises(ClientRefused):
+            await both.refresh(grant.id, 1)
+    assert stage.endpoint.secrets == ["secret-1", "new"]
+
+
+async def test_a_code_meets_both_secrets_of_a_reset(stage: Stage) -> None:
+    """It is exchanged with the new one, which was refused a while ago; nobody has to approve again."""
+    both = await stage.process(apps=new_and_old())
+    await both.store.open_circuit("default", fingerprint(APP, Secret("new")), trial_after=30.0)
+    begun = await both.authorizer.begin()
+    stage.endpoint.will(RefusedClient("HTTP 401"), issued(1, property_ids=("1000",)))
+    finished = await both.authorizer.finish(code="code", state=begun.state)
+    assert finished.connection.property_ids == ("1000",)
+    assert stage.endpoint.secrets == ["secret-1", "new"]
 
 
 async def test_one_trial_at_a_time(stage: Stage) -> None:

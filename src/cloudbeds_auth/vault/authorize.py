@@ -254,8 +254,7 @@ class Authorizer:
                 case Refused(reason):
                     raise AuthorizationExpired(f"Cloudbeds refused the authorization code ({reason})")
                 case RefusedClient(reason):
-                    await self._circuits.refused(chosen)
-                    if await self._circuits.is_open(chosen.app):
+                    if not await self._circuits.refused(chosen):
                         raise self._circuits.error(app, f"Cloudbeds refuses this app's client id or secret ({reason})")
                 case NotSent(reason):
                     unsent += 1

@@ -75,10 +75,21 @@ class Circuits:
         step = None if app.id in self._world.apps else mend(app.id, app)
         return ClientRefused(detail, next_step=step, retry_after=retry_after)
 
-    async def refused(self, chosen: Chosen) -> None:
-        """The vendor refused this secret."""
-        await self._hold(chosen.app, chosen.fingerprint)
-        self._world.observer.happened("client_refused", app=chosen.app.id)
+    async def refused(self, chosen: Chosen) -> bool:
+        """The vendor refused this secret. Whether another one may be presented now.
+
+        Where it was taken until now, the vendor may have changed to one that it refused before: they have a trial now.
+        """
+        app, store = chosen.app, self._world.store
+        await self._hold(app, chosen.fingerprint)
+        self._world.observer.happened("client_refused", app=app.id)
+        waits = await store.open_circuits(app.id)
+        others = [name for name in _fingerprints(app) if name in waits and name != chosen.fingerprint]
+        if chosen.on_trial:
+            return any(waits[name] <= 0 for name in others) or not await self.is_open(app)
+        for name in others:
+            await store.open_circuit(app.id, name, trial_after=0.0)
+        return bool(others) or not await self.is_open(app)
 
     async def accepted(self, chosen: Chosen) -> None:
         """The vendor took this secret."""

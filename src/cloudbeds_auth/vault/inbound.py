@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from cloudbeds_auth.core.hints import DISABLED, POLL, Hint, hint_of
-from cloudbeds_auth.core.nouns import AccessToken, App, Grant, Role
+from cloudbeds_auth.core.nouns import AccessToken, App, CredentialKind, Grant, Role
 from cloudbeds_auth.core.refusals import Act, Refusal
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports.vendor import Hook, Throttled
@@ -115,7 +115,8 @@ class Inbound:
         if row is None or row.role is not Role.ACTIVE or row.reauth:
             return
         app = await self._world.app_of(row)
-        if hint is not None and hint.client_id not in {"", app.client_id}:
+        # A key may be of the second set of credentials that a move was made with (docs/keys.md).
+        if hint is not None and row.kind is CredentialKind.OAUTH and hint.client_id not in {"", app.client_id}:
             return
         token = await self._access.access_token(connection_id)
         if token.grant_id != row.id:

@@ -254,8 +254,7 @@ class Migrator:
         match answer:
             case RefusedClient(reason):
                 await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
-                await self._circuits.refused(at.chosen)
-                if not await self._circuits.is_open(at.app):
+                if await self._circuits.refused(at.chosen):
                     return AGAIN  # with the other secret
                 error: Error = ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
             case NotOffered(reason):
