@@ -280,10 +280,13 @@ async def test_hotels_that_need_a_person(tmp_path: Path) -> None:
     """Each with its next step."""
     vault = FakeVault()
     lost = replace(ADA, state=State.REAUTHORIZATION_REQUIRED, problem="refused", next_step="send the link")
-    vault.pages = [Page((lost,), "more"), Page((), None)]
+    unnamed = replace(ADA, state=State.IN_DOUBT, problem="hotel_scope_missing", next_step="ask for the scope")
+    doubted = replace(unnamed, problem="property_unknown")
+    vault.pages = [Page((lost,), "more"), Page((), None), Page((doubted, unnamed), None), Page((), None)]
     found = await hotels.need_a_person(subject(tmp_path, vault))
     assert (found[0].level, found[0].mend) == (Level.PROBLEM, "send the link")
-    assert len(found) == 2
+    assert (found[2].level, found[2].mend) == (Level.PROBLEM, "ask for the scope")
+    assert len(found) == 3
     assert levels(await hotels.need_a_person(subject(tmp_path, vault))) == [Level.OK]
 
 

@@ -95,3 +95,36 @@ async def test_two_writers_promote_at_once(bench: Bench) -> None:
     assert current.id == newer.id
     rows = [await bench.row(grant.id) for grant in (first, older, newer)]
     assert [row.role for row in rows] == [Role.SUPERSEDED, Role.SUPERSEDED, Role.ACTIVE]
+
+
+async def test_a_candidate_that_waits_for_its_property(bench: Bench, clock: HandClock) -> None:
+    """What is in the way is shown, and told once; another reason is told again; it is due when it was said."""
+    new = await bench.approved(pair(1))
+    store, said = bench.store, {"reason": "outage", "said": "<html>"}
+    due = await store.next_due()
+    assert await store.note_unnamed(new.id, 1, "property_unknown", said, again_in=None)
+    assert await store.next_due() == due
+    assert not await store.note_unnamed(new.id, 1, "property_unknown", {}, again_in=3600.0)
+    assert await store.next_due() == 3600.0
+    assert not await store.note_unnamed(new.id, 2, "hotel_scope_missing", {}, again_in=0.0)
+    assert not await store.note_unnamed("gra_nobody", 1, "hotel_scope_missing", {}, again_in=0.0)
+    shown = await store.connection(new.connection_id)
+    assert shown is not None
+    assert shown.problem == "property_unknown"
+    assert await store.note_unnamed(new.id, 1, "hotel_scope_missing", {"reason": "b", "said": ""}, again_in=None)
+    lines = [one for one in await store.events(new.connection_id) if one.kind == "property_unknown"]
+    assert [(one.grant_id, one.generation, one.actor, one.data) for one in lines] == [
+        (new.id, 1, "vault", {"reason": "b", "said": ""}),
+        (new.id, 1, "vault", said),
+    ]
+
+
+async def test_only_a_candidate_waits_for_its_property(bench: Bench) -> None:
+    """One in use is not told of, and what was in the way before is over when it is promoted."""
+    new = await bench.approved(pair(1))
+    assert await bench.store.note_unnamed(new.id, 1, "property_unknown", {}, again_in=None)
+    assert await bench.store.promote(new.connection_id, new.id, None, ("1000",))
+    shown = await bench.store.connection(new.connection_id)
+    assert shown is not None
+    assert shown.problem is None
+    assert not await bench.store.note_unnamed(new.id, 1, "property_unknown", {}, again_in=0.0)

@@ -75,6 +75,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
             NewImport("hash", "default", None, "2000", pair(8, lifetime=0)), "con_8", "gra_8"
         ),
         "promote": lambda store: store.promote(one.connection_id, one.id, None, ()),
+        "note_unnamed": lambda store: store.note_unnamed(one.id, 1, "property_unknown", {}, again_in=9.0),
         "drop_candidate": lambda store: store.drop_candidate(one.id, "of no use"),
         "disconnect": lambda store: store.disconnect(one.connection_id, actor="operator"),
         "forget": lambda store: store.forget(one.connection_id, actor="operator"),

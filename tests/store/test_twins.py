@@ -168,6 +168,13 @@ class Twins(RuleBasedStateMachine):
         self.both(lambda store: store.promote(row.connection_id, row.id, user, learnt))
 
     @precondition(lambda self: self.grants)
+    @rule(at=small, generation=small, problem=st.sampled_from(["a", "b"]), again_in=st.none() | seconds)
+    def candidate_waits_for_its_property(self, at: int, generation: int, problem: str, again_in: float | None) -> None:
+        grant = self._grant(at)
+        said = {"reason": problem, "said": ""}
+        self.both(lambda store: store.note_unnamed(grant, generation, problem, said, again_in=again_in))
+
+    @precondition(lambda self: self.grants)
     @rule(at=small)
     def candidate_is_dropped(self, at: int) -> None:
         self.both(lambda store: store.drop_candidate(self._grant(at), "of no use"))

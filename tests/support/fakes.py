@@ -11,7 +11,7 @@ from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.observer import Fact
-from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled, Turn
+from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
 
 APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))
 
@@ -135,7 +135,8 @@ class ScriptedVendor:
         self.opinions: dict[str, Opinion] = {}
         self.script: list[Opinion] = []
         self.asked: list[str] = []
-        self.listed: tuple[str, ...] = ()
+        self.listed: tuple[str, ...] | Unlisted = ()
+        self.lists_properties = True
         self.throttled: Throttled | None = None  # what `getHotels` and `postAppState` answer
         self.disables = True
         self.refuses: set[str] = set()  # access tokens that disable nothing
@@ -158,11 +159,11 @@ class ScriptedVendor:
         opinion = self.script.pop(0) if self.script else self.opinions.get(access.reveal(), Proof())
         return opinion if not callable(opinion) else await opinion()
 
-    async def properties(self, access: Secret, turn: Turn, /) -> tuple[str, ...]:
+    async def properties(self, access: Secret, turn: Turn, /) -> Listed | Unlisted:
         await turn()
         if self.throttled is not None:
             raise self.throttled
-        return self.listed
+        return self.listed if isinstance(self.listed, Unlisted) else Listed(self.listed)
 
     async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
         self.subscribed.append((hook, property_id))

@@ -15,7 +15,7 @@ from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind, Grant, Pair
 from cloudbeds_auth.core.refusals import Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.vendor import AppState, Hook, Turn
+from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Turn
 from cloudbeds_auth.vault.upkeep import Upkeep
 
 LATENCY = 0.2  # seconds
@@ -23,6 +23,8 @@ LATENCY = 0.2  # seconds
 
 class BusyVendor:
     """Token endpoint and `/userinfo` in one; `moments` are those of every request, `renewed` the tokens sent."""
+
+    lists_properties = True
 
     def __init__(self) -> None:
         self.moments: list[float] = []
@@ -62,10 +64,10 @@ class BusyVendor:
         self.proofs += 1
         return Proof()
 
-    async def properties(self, access: Secret, turn: Turn, /) -> tuple[str, ...]:
+    async def properties(self, access: Secret, turn: Turn, /) -> Listed:
         await turn()
         await self._asked()
-        return self.listed
+        return Listed(self.listed)
 
     async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
         return True

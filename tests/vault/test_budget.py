@@ -198,7 +198,7 @@ async def test_a_code_waits_for_its_turn(stage: Stage) -> None:
 
 async def test_a_candidate_without_a_turn_waits(stage: Stage) -> None:
     """It is neither proven nor dropped; anybody goes on with it later."""
-    waiting = await stage.connected(pair(1), proven=False)
+    waiting = await stage.connected(pair(1, property_ids=("1000",)), proven=False)
     process = under(stage, Limit(rate_within(10)))
     await spent(process)
     assert await process.candidates.resume(waiting.connection_id) is None

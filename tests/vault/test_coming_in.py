@@ -211,7 +211,7 @@ async def test_a_closed_tab_loses_no_code(stage: Stage) -> None:
 
     async def slow() -> Answer:
         await stage.clock.sleep(15.0)
-        return issued(1)
+        return issued(1, property_ids=("1000",))
 
     stage.endpoint.will(slow)
     tab = asyncio.create_task(stage.one.authorizer.finish(code="code", state=begun.state))
@@ -231,7 +231,7 @@ async def test_a_grant_in_hand_waits_for_the_store(stage: Stage) -> None:
 
     async def full() -> Answer:
         stage.one.driver.writes_fail = True
-        return issued(1)
+        return issued(1, property_ids=("1000",))
 
     stage.endpoint.will(full)
     with pytest.raises(RefreshPending):
@@ -247,7 +247,7 @@ async def test_a_grant_in_hand_waits_for_the_store(stage: Stage) -> None:
 async def test_a_grant_whose_storing_was_lost_is_stored_once(stage: Stage) -> None:
     """Written, and the answer lost: the repeat finds it."""
     stage.one.driver.forget("add_grant")
-    finished = await approve(stage.one, issued(1))
+    finished = await approve(stage.one, issued(1, property_ids=("1000",)))
     assert stage.sql("SELECT COUNT(*) FROM grants") == [(1,)]
     assert finished.connection.state is State.FRESH
 
@@ -378,7 +378,7 @@ async def test_the_pointer_does_not_move_before_the_new_grant_worked(stage: Stag
 async def test_anyone_may_resume(stage: Stage) -> None:
     """A first grant whose proof was cut short is gone on with by another process that wants its token."""
     stage.vendor.thinks("A-1", Inconclusive("HTTP 503"))
-    connection = (await approve(stage.one, issued(1))).connection
+    connection = (await approve(stage.one, issued(1, property_ids=("1000",)))).connection
     assert connection.state is State.IN_DOUBT
     stage.vendor.thinks("A-1", Proof(ADA))
     two = await stage.process()
@@ -492,7 +492,8 @@ async def test_another_property_was_approved(stage: Stage, named: bool) -> None:
 @pytest.mark.row("F87")
 @pytest.mark.parametrize("approved", [("1000", "1001"), ("1001", "1000"), ()])
 async def test_the_same_hotel_with_more_properties_or_none_named(stage: Stage, approved: tuple[str, ...]) -> None:
-    """A group grows, or the vendor does not say: the pointer moves."""
+    """A group grows, or only the list says what the answer does not: the pointer moves."""
+    stage.vendor.listed = ("1000", "1001")
     old = await stage.connected(pair(1, property_ids=("1000",)))
     finished = await approve(stage.one, issued("new", property_ids=approved), connection_id=old.connection_id)
     assert finished.connection.id == old.connection_id

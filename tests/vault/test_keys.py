@@ -16,7 +16,7 @@ from cloudbeds_auth.core.nouns import CredentialKind, Finished
 from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ClientRefused, NotRefreshable, ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.ports.vendor import Throttled
+from cloudbeds_auth.ports.vendor import Listed, Throttled
 
 YEAR = 365 * 86400.0
 
@@ -81,9 +81,9 @@ async def test_a_key_whose_hotel_cannot_be_asked_about(stage: Stage) -> None:
 async def test_a_vendor_that_is_slow_to_say_which_hotel_it_is(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The key is not kept waiting for long before it is stored."""
 
-    async def slowly(access: Secret, turn: object) -> tuple[str, ...]:
+    async def slowly(access: Secret, turn: object) -> Listed:
         await stage.clock.sleep(20.0)
-        return ("1000",)
+        return Listed(("1000",))
 
     monkeypatch.setattr(stage.vendor, "properties", slowly)
     began = stage.clock.steady()
@@ -96,7 +96,7 @@ async def test_a_vendor_that_is_slow_to_say_which_hotel_it_is(stage: Stage, monk
 async def test_a_vendor_that_is_asked_too_often(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A 429 to the question which hotel it is: heeded, and the key comes in."""
 
-    async def throttled(access: Secret, turn: object) -> tuple[str, ...]:
+    async def throttled(access: Secret, turn: object) -> Listed:
         raise Throttled(7.0)
 
     monkeypatch.setattr(stage.vendor, "properties", throttled)

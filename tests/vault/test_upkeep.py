@@ -151,7 +151,7 @@ async def test_an_idle_api_key_is_used(stage: Stage) -> None:
 
 async def test_a_candidate_that_was_left_behind(stage: Stage) -> None:
     """Whoever received it was killed before the proof: a minute later somebody else goes on with it."""
-    grant = await stage.connected(pair(1), proven=False)
+    grant = await stage.connected(pair(1, property_ids=("1000",)), proven=False)
     await upkeep_of(stage.one).tick()
     assert (await stage.row(grant.id)).role is Role.CANDIDATE
     await stage.clock.sleep(61)

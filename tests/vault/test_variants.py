@@ -24,7 +24,7 @@ from cloudbeds_auth.core.nouns import App, Pair
 from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ReauthorizationRequired, TryAgain
-from cloudbeds_auth.ports.vendor import AppState, Hook, Turn
+from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Turn
 from cloudbeds_simulator.rotation import Issued as Given
 from cloudbeds_simulator.rotation import Refused as Dead
 from cloudbeds_simulator.rotation import Rotation
@@ -36,6 +36,8 @@ FORGIVING = [label for label in VARIANTS if not label.startswith("V7")]
 
 class Cloudbeds:
     """TokenEndpoint and Vendor over one grant's rotation; `weather` says what befalls the next requests."""
+
+    lists_properties = True
 
     def __init__(self, variant: str, now: Callable[[], float]) -> None:
         self._now = now
@@ -110,8 +112,8 @@ class Cloudbeds:
             return Inconclusive("lost")
         return Proof() if alive else DeadToken()
 
-    async def properties(self, access: Secret, turn: Turn, /) -> tuple[str, ...]:
-        return ()
+    async def properties(self, access: Secret, turn: Turn, /) -> Listed:
+        return Listed(("1000",))
 
     async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
         return True

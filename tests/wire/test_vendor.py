@@ -14,9 +14,18 @@ from tests.wire.rawserver import RawServer, Respond, answer, drip, raw, reset, s
 
 from cloudbeds_auth.core.nouns import App, User
 from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
+from cloudbeds_auth.core.refusals import (
+    OUTAGE,
+    UNREADABLE,
+    Act,
+    DeadGrant,
+    DeadToken,
+    Inconclusive,
+    Proof,
+    Verdict,
+)
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled, Vendor
+from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Unlisted, Vendor
 from cloudbeds_auth.wire.vendor import HttpVendor
 
 ACCESS = Secret("a1")
@@ -129,7 +138,7 @@ async def test_each_page_has_a_turn_of_its_own() -> None:
 
     pages = [[{"propertyID": f"{page}-{number}"} for number in range(size)] for page, size in enumerate((100, 7))]
     async with vendor(*(answer(hotels(page)) for page in pages)) as (made, server):
-        assert len(await made.properties(ACCESS, turn)) == 107
+        assert len(listed(await made.properties(ACCESS, turn))) == 107
     assert turns == [0, 1]
 
 
@@ -149,7 +158,7 @@ async def test_unreachable() -> None:
     """No such host: inconclusive."""
     made = HttpVendor("http://nobody.invalid", "v1.3", "http://nobody.invalid", Timing())
     assert await made.userinfo(ACCESS) == Inconclusive("no complete answer (ConnectError)")
-    assert await made.properties(ACCESS) == ()
+    assert await made.properties(ACCESS) == Unlisted(OUTAGE)
     assert not await made.disable_app(ACCESS, ("1",))
     await made.aclose()
 
@@ -168,14 +177,12 @@ def hotels(data: object) -> str:
         ({"propertyID": "1000"}, ("1000",)),
         ([None, "x", {}, {"propertyID": True}, {"propertyID": ""}, {"propertyID": None}], ()),
         ([[[[[[{"propertyID": "deep"}]]]]]], ()),
-        (None, ()),
-        ("1000", ()),
     ],
 )
 async def test_properties(data: object, found: tuple[str, ...]) -> None:
     """Ids are read however the list is nested and typed; nonsense is no property."""
     async with vendor(answer(hotels(data))) as (made, server):
-        assert await made.properties(ACCESS) == found
+        assert await made.properties(ACCESS) == Listed(found, whole=bool(found))  # one was to come
         assert server.peers[0].line == "GET /api/v1.3/getHotels?pageNumber=1&pageSize=100"
         assert server.peers[0].head["authorization"] == "Bearer a1"
 
@@ -184,7 +191,7 @@ async def test_properties_over_pages() -> None:
     """A group of more hotels than a page holds is read to its end."""
     pages = [[{"propertyID": f"{page}-{number}"} for number in range(size)] for page, size in enumerate((100, 100, 7))]
     async with vendor(*(answer(hotels(page)) for page in pages)) as (made, server):
-        assert len(await made.properties(ACCESS)) == 207
+        assert len(listed(await made.properties(ACCESS))) == 207
         assert [peer.line.split("=")[1].split("&")[0] for peer in server.peers] == ["1", "2", "3"]
 
 
@@ -192,7 +199,7 @@ async def test_properties_when_pages_are_ignored() -> None:
     """A server that answers every page with the first one is asked twice, not for ever."""
     page = [{"propertyID": str(number)} for number in range(100)]
     async with vendor(answer(hotels(page))) as (made, server):
-        assert len(await made.properties(ACCESS)) == 100
+        assert len(listed(await made.properties(ACCESS))) == 100
         assert len(server.peers) == 2
 
 
@@ -201,7 +208,81 @@ async def test_properties_unreadable(case: str) -> None:
     """Whatever goes wrong, nothing is said instead of half."""
     full = answer(hotels([{"propertyID": str(number)} for number in range(100)]))
     async with vendor(full, NOTHING[case]) as (made, _):
-        assert await made.properties(ACCESS) == ()
+        answer_ = await made.properties(ACCESS)
+    assert isinstance(answer_, Unlisted)
+    assert (answer_.refusal.act, answer_.final) == (Act.NOTHING, False)
+
+
+@pytest.mark.parametrize("data", [None, "1000", 7, True])
+async def test_properties_that_are_no_list(data: object) -> None:
+    """A 2xx that holds no list is no answer, not an empty one."""
+    async with vendor(answer(hotels(data))) as (made, _):
+        assert await made.properties(ACCESS) == Unlisted(UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    ("total", "asked", "whole"), [("2", 2, True), (3, 3, False), (None, 1, True), ("many", 1, True)]
+)
+async def test_pages_that_are_smaller_than_asked_for(total: object, asked: int, whole: bool) -> None:
+    """The total that the vendor tells is read to; a list that stays shorter is not taken for all of it."""
+    pages = [[{"propertyID": "1000"}], [{"propertyID": "1001"}], [{"propertyID": "1001"}]]
+    told = [answer(json.dumps({"success": True, "data": page, "total": total})) for page in pages]
+    async with vendor(*told) as (made, server):
+        found = await made.properties(ACCESS)
+        assert isinstance(found, Listed)
+        assert found == Listed(("1000", "1001")[:asked], whole=whole)
+        assert len(server.peers) == asked
+
+
+SCOPE = answer('{"success": false, "message": "Scope required for this call was not granted by property."}')
+DETAILS = answer('{"success": true, "data": {"propertyID": 1000, "propertyName": "Ada"}}')
+
+
+async def test_without_the_scope_for_the_list_the_details_are_asked() -> None:
+    """Each request has its turn; the one hotel that is named need not be all."""
+    turns: list[int] = []
+
+    async def turn() -> None:
+        turns.append(len(server.peers))
+
+    async with vendor(SCOPE, DETAILS) as (made, server):
+        assert await made.properties(ACCESS, turn) == Listed(("1000",), whole=False)
+        assert [peer.line for peer in server.peers][1] == "GET /api/v1.3/getHotelDetails"
+    assert turns == [0, 1]
+
+
+@pytest.mark.parametrize("details", ["scope", "empty", "list", *NOTHING])
+async def test_the_details_do_not_say_either(details: str) -> None:
+    """Then the refusal of the list is what is told, and that it is final."""
+    shapes = {"scope": SCOPE, "empty": answer('{"success": true, "data": {}}'), "list": answer(hotels([]))}
+    async with vendor(SCOPE, (shapes | NOTHING)[details]) as (made, _):
+        found = await made.properties(ACCESS)
+    assert isinstance(found, Unlisted)
+    assert (found.refusal.reason, found.final) == ("missing_scope", True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("propertyID", "1000", ("1000",)),
+        ("propertyId", 1000, ("1000",)),
+        ("property_id", " 1000 ", ("1000",)),
+        ("property_id", None, ()),
+        ("property_id", True, ()),
+        ("property_id", ["1000"], ()),
+        ("other", "1000", ()),
+    ],
+)
+async def test_userinfo_may_name_a_property(name: str, value: object, found: tuple[str, ...]) -> None:
+    """The documented body has none; one that it has is read."""
+    assert await judged(answer(json.dumps({name: value}))) == Proof(None, found)
+
+
+def listed(found: Listed | Unlisted) -> tuple[str, ...]:
+    """The ids of an answer that lists all."""
+    assert isinstance(found, Listed)
+    assert found.whole
+    return found.property_ids
 
 
 async def test_disable_app() -> None:

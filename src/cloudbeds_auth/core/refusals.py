@@ -18,6 +18,7 @@ from cloudbeds_auth.core.nouns import User
 from cloudbeds_auth.core.parsing import JsonObject, Unreadable, one_line, read_object, says_false, text_of
 
 REVOKED = "revoked"  # the vendor ended the grant; also when every stored refresh token was refused
+LONGEST_ID = 64  # characters of a property's id
 MOST_WORDS = 300  # characters of the vendor's message that are kept
 
 
@@ -84,6 +85,7 @@ TABLE = (
     Row("unknown_method", Act.NOTHING, members={"status": False, "error": "Unknown method."}),
 )
 OUTAGE = Refusal("outage", Act.NOTHING)  # HTML, or nothing: a gateway, a firewall, a wrong path; never a revocation
+UNREADABLE = Refusal("unreadable", Act.NOTHING)  # a 2xx that holds nothing of what was asked for
 UNKNOWN = "unknown"
 
 
@@ -121,9 +123,13 @@ def _holds(answer: JsonObject, members: Mapping[str, object]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The access token works; `user` is the person who approved, where the answer names one."""
+    """The access token works; `user` is the person who approved, where the answer names one.
+
+    `property_ids`: a property that it names, too; the documented body names none (CLOUDBEDS section 5).
+    """
 
     user: User | None = None
+    property_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +176,13 @@ def judge_userinfo(status: int, content_type: str, body: bytes) -> Verdict:
         return Inconclusive(f"HTTP {status}")
     if row is not None or says_false(answer.get("success")) or "error" in answer:
         return Inconclusive("the answer says that the call failed")
-    return Proof(_user(answer))
+    return Proof(_user(answer), property_in(answer))
+
+
+def property_in(found: Mapping[str, object]) -> tuple[str, ...]:
+    """The property that an object is about, as a tuple of one; ids come as strings and as integers. Empty: none."""
+    names = ("propertyID", "propertyId", "property_id")
+    return next(((text,) for name in names if (text := one_line(found.get(name), LONGEST_ID).strip())), ())
 
 
 def dead_grant(answer: JsonObject) -> str | None:

@@ -8,6 +8,7 @@ from cloudbeds_auth.core.lifecycle import LABELS, State
 from cloudbeds_auth.core.nouns import Connection
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok
 from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING
 
 NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
 HEALTHY = (State.FRESH, State.STALE)
@@ -24,6 +25,8 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
         found += [_finding(one) for one in page.connections]
         if page.next:
             found.append(Finding(Level.PROBLEM, "and more", f"cloudbeds-auth connections list --state {state.value}"))
+    page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
+    found += [_finding(one) for one in page.connections if one.problem == HOTEL_SCOPE_MISSING]
     return found or ok("no hotel needs a person")
 
 

@@ -68,6 +68,14 @@ CALL_REFUSED = "call_refused"
 """What the history calls a call that Cloudbeds refused although the token works; it leads nowhere in that table."""
 
 
+PROPERTY_UNKNOWN = "property_unknown"
+"""What the history calls that a token works and Cloudbeds names no property of it; and the problem that is shown."""
+
+
+HOTEL_SCOPE_MISSING = "hotel_scope_missing"
+"""The problem where that is so because the approval lacks the scope for the list of properties."""
+
+
 FORGOTTEN = "forgotten"
 """What the history calls that its personal data was deleted; it leads nowhere in that table either."""
 
@@ -290,6 +298,16 @@ class AuthorizationStore(Protocol):
     ) -> bool:
         """The candidate worked: make it the connection's grant, the old one superseded. False: a newer one came first.
         `property_ids` are those learnt besides the grant's own.
+        """
+        ...
+
+    async def note_unnamed(
+        self, grant_id: str, generation: int, problem: str, said: Mapping[str, str], *, again_in: float | None
+    ) -> bool:
+        """Nobody knows which property a candidate is of: `problem` is shown, and the history has a line. It is due
+        again in `again_in` seconds, None: as it was.
+
+        False: it is shown already, or the grant is no candidate, or of a newer generation.
         """
         ...
 

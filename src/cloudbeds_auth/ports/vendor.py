@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from cloudbeds_auth.core.nouns import App
-from cloudbeds_auth.core.refusals import Verdict
+from cloudbeds_auth.core.refusals import Act, Refusal, Verdict
 from cloudbeds_auth.core.secret import Secret
 
 Turn = Callable[[], Awaitable[None]]
@@ -41,8 +41,33 @@ class Hook:
     value: Secret
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """It answered: the properties that a credential covers. Not `whole`: others may be covered too."""
+
+    property_ids: tuple[str, ...]
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """It could not be asked, or gave no sensible answer, or refused to say."""
+
+    refusal: Refusal
+
+    @property
+    def final(self) -> bool:
+        """Whether it said that this credential may not ask: as long as that is so, asking again changes nothing."""
+        return self.refusal.act is Act.TELL
+
+
 class Vendor(Protocol):
     """Production: `wire.vendor`."""
+
+    @property
+    def lists_properties(self) -> bool:
+        """Whether a credential without properties can be asked about; where not, none is waited for."""
+        ...
 
     def authorization_url(self, app: App, state: str) -> str:
         """Where the hotel approves: the authorization endpoint with client_id, redirect_uri, response_type, state."""
@@ -52,10 +77,10 @@ class Vendor(Protocol):
         """`GET …/userinfo`: the proof call; needs no scope. Never raises for what the vendor or the network does."""
         ...
 
-    async def properties(self, access: Secret, turn: Turn, /) -> tuple[str, ...]:
-        """The property ids that `getHotels` lists; empty when it cannot be asked or does not say.
+    async def properties(self, access: Secret, turn: Turn, /) -> Listed | Unlisted:
+        """What `getHotels` lists; where the scope for it is missing, what `getHotelDetails` names.
 
-        `turn` is awaited before each page is asked for. Raises what it raises, and Throttled.
+        `turn` is awaited before each request. Raises what it raises, and Throttled.
         """
         ...
 

@@ -23,8 +23,10 @@ from cloudbeds_auth.errors import (
     Unclaimed,
     UnknownConnection,
 )
+from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.flight import GrantSuperseded
+from cloudbeds_auth.vault.look import UNNAMED
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
 
@@ -164,12 +166,32 @@ class Access:
         if row.role is Role.DISCONNECTED:
             raise ConnectionDisconnected(connection_id=connection_id)
         _must_be_claimed(row)
+        await self._must_be_named(row)
         if row.reauth and not (row.latched and row.valid_for > 0):  # a move that failed: what it has serves to its end
             self.forget(connection_id)
             raise ReauthorizationRequired(
                 f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=connection_id
             )
         return row
+
+    async def _must_be_named(self, row: Grant) -> None:
+        """A candidate whose property nobody knows is lent to nobody: it may be another hotel's."""
+        known = row.said_of is None and (row.property_ids or not self._world.vendor.lists_properties)
+        if row.role is not Role.CANDIDATE or row.reauth or known:
+            return
+        shown = await self._world.store.connection(row.connection_id)
+        if shown is not None and shown.problem == HOTEL_SCOPE_MISSING:
+            raise ReauthorizationRequired(
+                "Cloudbeds does not say which property this is: the approval lacks the scope read:hotel",
+                connection_id=row.connection_id,
+                next_step=UNNAMED[HOTEL_SCOPE_MISSING],
+            )
+        raise RefreshInDoubt(
+            "the hotel approved, and Cloudbeds did not say yet for which property",
+            connection_id=row.connection_id,
+            next_step=UNNAMED[PROPERTY_UNKNOWN],
+            retry_after=self._world.timing.backoff_first,
+        )
 
     def _still_works(self, row: Grant) -> RefreshInDoubt:
         """An earlier attempt may still arrive, and the token works: nothing is sent beside it (rule 3)."""

@@ -9,13 +9,19 @@ from collections.abc import Callable
 
 from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.core.refresh import Ask
-from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
+from cloudbeds_auth.core.refusals import Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
 from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.ports.vendor import Throttled
+from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
+from cloudbeds_auth.ports.vendor import Listed, Unlisted
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.flight import GrantSuperseded
 from cloudbeds_auth.vault.refresh import Refresher
+from cloudbeds_auth.vault.whose import listed
 from cloudbeds_auth.vault.world import World
+
+SELDOM = 3600.0  # seconds between two questions that had an answer which may never change
+NONE_NAMED = "no_property"  # the list is empty
+SCOPE_REFUSED = ("missing_scope", "forbidden")
 
 
 class Candidates:
@@ -88,14 +94,9 @@ class Candidates:
 
     async def _promote(self, candidate: Grant, proof: Proof) -> Grant | None:
         store = self._world.store
-        learnt: tuple[str, ...] = ()
-        if candidate.said_of is not None or not candidate.property_ids:
-            listed = await self._listed(candidate)
-            if listed is None:
-                return None  # later, by anybody: which hotel it is, is not guessed
-            learnt = listed
-        if candidate.said_of is not None and not learnt:
-            return None  # as well
+        learnt = await self._learnt(candidate, proof)
+        if learnt is None:
+            return None  # later, by anybody: which hotel it is, is not guessed
         await self._must_be_as_said(candidate, learnt)
         await self._must_be_same_hotel(candidate, (*candidate.property_ids, *learnt))
         if not await store.promote(candidate.connection_id, candidate.id, proof.user, learnt):
@@ -107,16 +108,33 @@ class Candidates:
             await store.confirm(promoted.id, promoted.generation)
         return promoted
 
-    async def _listed(self, candidate: Grant) -> tuple[str, ...] | None:
-        """What `getHotels` lists; None where the rate limit, ours or the vendor's, leaves no room to ask."""
-        app = await self._world.app_of(candidate)
-        try:
-            return await self._world.vendor.properties(candidate.access, lambda: self._budget.spend(app, BEHIND))
-        except RateLimited:
-            return None
-        except Throttled as told:
-            await self._budget.heed(app, told.pause)
-            return None
+    async def _learnt(self, candidate: Grant, proof: Proof) -> tuple[str, ...] | None:
+        """The properties that Cloudbeds names, where the grant came with none or with what somebody else says; None
+        while it names none. The list comes first; `/userinfo` names at most one.
+        """
+        world = self._world
+        if candidate.said_of is None and (candidate.property_ids or not world.vendor.lists_properties):
+            return ()
+        answer = await listed(world, self._budget, await world.app_of(candidate), candidate.access)
+        named = answer.property_ids if isinstance(answer, Listed) else ()
+        if named or proof.property_ids:
+            return named or proof.property_ids
+        await self._tell_unnamed(candidate, answer)
+        return None
+
+    async def _tell_unnamed(self, candidate: Grant, answer: Listed | Unlisted) -> None:
+        """Why it waits, for people to see. What only the hotel or the vendor can change is asked about seldom."""
+        refusal = answer.refusal if isinstance(answer, Unlisted) else Refusal(NONE_NAMED, Act.NOTHING)
+        settled = isinstance(answer, Listed) or answer.final
+        told = await self._world.store.note_unnamed(
+            candidate.id,
+            candidate.generation,
+            HOTEL_SCOPE_MISSING if refusal.reason in SCOPE_REFUSED else PROPERTY_UNKNOWN,
+            {"reason": refusal.reason, "said": refusal.said},
+            again_in=SELDOM if settled else None,
+        )
+        if told:
+            self._world.observer.happened(PROPERTY_UNKNOWN, connection=candidate.connection_id, reason=refusal.reason)
 
     async def _must_be_as_said(self, candidate: Grant, named: tuple[str, ...]) -> None:
         """A token is of the hotel that the vendor names, whatever the list says that it came with (F87)."""

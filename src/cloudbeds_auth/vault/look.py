@@ -9,7 +9,7 @@ from cloudbeds_auth.core.lifecycle import State, seen
 from cloudbeds_auth.core.nouns import App, Connection, CredentialKind, Event
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
 from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
-from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, Page
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.world import World, mend
 
@@ -35,8 +35,15 @@ CALLS_REFUSED = {
     "`cloudbeds-auth connections migrate-to-api-key`, with that client id",
     "forbidden": "the history names the call: its scope or its property is not part of this approval",
 }
+# Why a candidate waits although its token works: nobody knows yet which property it is of.
+UNNAMED = {
+    PROPERTY_UNKNOWN: "nothing to do: Cloudbeds did not say yet which property it is of, and is asked again by itself",
+    HOTEL_SCOPE_MISSING: "ask for the scope read:hotel (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a "
+    "connect link to approve again: without it Cloudbeds does not say which property this is",
+}
 NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
 MOST_LISTED = 200
+LIVING = (State.FRESH, State.STALE, State.REFRESHING, State.IN_DOUBT, State.BACKING_OFF)
 
 
 class Look:
@@ -103,7 +110,10 @@ class Look:
     def _looks(self, found: Connection, app: App | None, client_refused: bool) -> Connection:
         refused = client_refused and found.credential != CredentialKind.API_KEY  # a key needs no client secret
         state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.store.read_only)
-        step = NEXT_STEPS.get(state) or CALLS_REFUSED.get(found.problem or "")
+        problem = found.problem or ""
+        step = NEXT_STEPS.get(state) or CALLS_REFUSED.get(problem)
+        if state in LIVING:
+            step = UNNAMED.get(problem, step)
         if state is State.CLIENT_REFUSED and found.app not in self._world.apps:
             step = mend(found.app, app)
         elif state is State.DISCONNECTED and app is not None and app.level == "property":
@@ -120,5 +130,5 @@ def _stored_states(state: str | None) -> tuple[State, ...] | None:
     except ValueError:
         raise InvalidRequest(f"there is no state {state[:64]!r}; there are {', '.join(State)}") from None
     if wanted in {State.CLIENT_REFUSED, State.READ_ONLY}:
-        return (State.FRESH, State.STALE, State.REFRESHING, State.IN_DOUBT, State.BACKING_OFF)
+        return LIVING
     return (wanted,)

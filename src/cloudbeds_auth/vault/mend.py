@@ -12,6 +12,7 @@ from dataclasses import replace
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection
 from cloudbeds_auth.errors import Error, ReauthorizationRequired
+from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING
 from cloudbeds_auth.vault.authorize import Authorizer, hashed
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.world import World
@@ -33,7 +34,7 @@ class Mender:
         """The connection with its link, if the hotel has to approve again or somebody has to claim it."""
         if connection.state is State.PARKED:
             return replace(connection, connect_url=self._world.claim_url(connection.id))
-        if connection.state is not State.REAUTHORIZATION_REQUIRED:
+        if connection.state is not State.REAUTHORIZATION_REQUIRED and connection.problem != HOTEL_SCOPE_MISSING:
             return connection
         return await self.with_link(connection)
 

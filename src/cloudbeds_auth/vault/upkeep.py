@@ -20,7 +20,6 @@ from cloudbeds_auth.vault.world import World
 
 AT_ONCE = 4  # grants of one tick; together they queue for two turns each
 LONGEST = 30.0  # seconds between two ticks, at most
-SELDOM = 3600.0  # seconds between two questions that had no answer and may never have one
 AFTER_FAILURE = 1.0  # seconds between two ticks when one could not do all it took
 
 
@@ -31,7 +30,6 @@ class Upkeep:
         self._world = world
         self._refresher = refresher
         self._candidates = candidates
-        self._named_again: dict[str, float] = {}  # imported grants by when Cloudbeds is asked again whose they are
         self._migrator = migrator
 
     def pause(self, seconds: float) -> float:
@@ -74,21 +72,11 @@ class Upkeep:
             if await self._world.store.discard_parked(row.id):
                 self._world.observer.happened("arrival_discarded", connection=row.connection_id)
         elif row.role is Role.CANDIDATE:
-            await self._go_on(row)
+            await self._candidates.resume(row.connection_id)
         elif row.migration is not None:
             await self._migrator.go_on(row)
         elif row.role is Role.ACTIVE and not self._world.streams.put_off(row, self._world.timing):
             await self._refresh(row)
-
-    async def _go_on(self, row: Grant) -> None:
-        """One that works, and whose property Cloudbeds does not name, is asked about seldom: it may never name it."""
-        now = self._world.clock.steady()
-        unnamed = row.said_of is not None and row.proven
-        if unnamed and self._named_again.get(row.id, now) > now:
-            return
-        self._named_again.pop(row.id, None)
-        if await self._candidates.resume(row.connection_id) is None and unnamed:
-            self._named_again[row.id] = now + SELDOM
 
     async def _refresh(self, row: Grant) -> None:
         """A new pair, or a proof; an API key has no pair to renew, so it is asked about as if it had been rejected."""

@@ -11,11 +11,21 @@ import httpx2
 from cloudbeds_auth.core.credential import KeyHeader, header_of
 from cloudbeds_auth.core.hints import state_in
 from cloudbeds_auth.core.nouns import App
-from cloudbeds_auth.core.parsing import JsonObject, Unreadable, read_object, says_false
+from cloudbeds_auth.core.parsing import JsonObject, Unreadable, one_line, read_object, says_false
 from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.core.refusals import Inconclusive, Verdict, dead_grant, judge_userinfo
+from cloudbeds_auth.core.refusals import (
+    OUTAGE,
+    UNREADABLE,
+    Inconclusive,
+    Refusal,
+    Verdict,
+    dead_grant,
+    judge_userinfo,
+    property_in,
+    refusal_of,
+)
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled, Turn
+from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.wire import policy, turns
 
 PAGE_SIZE = 100  # the vendor's largest
@@ -28,6 +38,8 @@ class HttpVendor:
 
     `transport` replaces the network in tests and simulations and is never closed here. `keys`: how API keys travel.
     """
+
+    lists_properties = True
 
     def __init__(
         self,
@@ -67,20 +79,38 @@ class HttpVendor:
             return Inconclusive(f"HTTP {reply.status}", pause)
         return judge_userinfo(reply.status, reply.content_type, reply.body)
 
-    async def properties(self, access: Secret, turn: Turn = turns.at_once) -> tuple[str, ...]:
-        """The ids that `getHotels` lists over all its pages; empty when any page cannot be read."""
+    async def properties(self, access: Secret, turn: Turn = turns.at_once) -> Listed | Unlisted:
+        """The ids that `getHotels` lists over all its pages, else the one that `getHotelDetails` names.
+
+        Nothing is said instead of half when a page cannot be read.
+        """
+        listed = await self._all_hotels(access, turn)
+        if isinstance(listed, Unlisted) and listed.final:
+            await turn()
+            answer = await self._answered("getHotelDetails", access, {})
+            data = None if isinstance(answer, Refusal) else answer.get("data")
+            if isinstance(data, dict) and (named := property_in(data)):
+                return Listed(named, whole=False)
+        return listed
+
+    async def _all_hotels(self, access: Secret, turn: Turn) -> Listed | Unlisted:
         found: dict[str, None] = {}
         for page in range(1, MOST_PAGES + 1):
             await turn()
             query = {"pageNumber": str(page), "pageSize": str(PAGE_SIZE)}
-            answer = await self._object("GET", "getHotels", access, params=query)
-            if answer is None or _failed(answer):
-                return ()
+            answer = await self._answered("getHotels", access, query)
+            if isinstance(answer, Refusal):
+                return Unlisted(answer)
+            data, total = answer.get("data"), one_line(answer.get("total"), 20)
+            if not isinstance(data, list | dict):
+                return Unlisted(UNREADABLE)
             before = len(found)
-            found |= dict.fromkeys(_property_ids(answer.get("data"), DEEPEST))
-            if len(found) - before < PAGE_SIZE:  # the last page, or one that we had already
-                break
-        return tuple(found)
+            found |= dict.fromkeys(_property_ids(data, DEEPEST))
+            known = not total.isdecimal() or len(found) >= int(total)
+            new = len(found) - before
+            if new < PAGE_SIZE and (known or not new):  # the last page, or one that we had already
+                return Listed(tuple(found), whole=known)
+        return Listed(tuple(found), whole=False)
 
     async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
         """`postAppState` with `app_state=disabled` for each property (none known: once, for the grant's own)."""
@@ -124,16 +154,32 @@ class HttpVendor:
         if client is not None and self._transport is None:
             await client.aclose()
 
+    async def _answered(self, name: str, access: Secret, query: Mapping[str, str]) -> JsonObject | Refusal:
+        """The JSON object of a 2xx answer that refuses nothing, else how it was refused. Raises Throttled."""
+        reply = await self._reply("GET", name, access, params=query)
+        if reply is None:
+            return OUTAGE
+        refusal = refusal_of(reply.status, reply.content_type, reply.body)
+        if refusal is not None:
+            return refusal
+        answer = _read(reply)
+        return UNREADABLE if answer is None or _failed(answer) else answer
+
     async def _object(self, method: str, name: str, access: Secret, **parts: Mapping[str, str]) -> JsonObject | None:
         """The JSON object of a 2xx answer, else None. Raises Throttled."""
+        reply = await self._reply(method, name, access, **parts)
+        return None if reply is None else _read(reply)
+
+    async def _reply(self, method: str, name: str, access: Secret, **parts: Mapping[str, str]) -> policy.Reply | None:
+        """A complete answer; None: there was none. Raises Throttled."""
         try:
             reply = await self._send(method, name, access, limit=policy.RESOURCE_BODY_LIMIT, **parts)
-            pause = turns.pause_in(reply.status, reply.headers)
-            if pause is not None:
-                raise Throttled(pause)
-            return read_object(reply.content_type, reply.body) if 200 <= reply.status < 300 else None
-        except (httpx2.HTTPError, OSError, policy.Unusable, Unreadable):  # OSError: TimeoutError and TLS too
+        except (httpx2.HTTPError, OSError, policy.Unusable):  # OSError: TimeoutError and TLS too
             return None
+        pause = turns.pause_in(reply.status, reply.headers)
+        if pause is not None:
+            raise Throttled(pause)
+        return reply
 
     async def _send(
         self,
@@ -151,6 +197,14 @@ class HttpVendor:
         headers = dict([header_of(access, self._keys)])
         request = client.build_request(method, f"{self._api}/{name}", headers=headers, params=params, data=form)
         return await policy.ask(client, request, limit=limit, deadline=self._timing.deadline)
+
+
+def _read(reply: policy.Reply) -> JsonObject | None:
+    """The JSON object of a 2xx answer."""
+    try:
+        return read_object(reply.content_type, reply.body) if 200 <= reply.status < 300 else None
+    except Unreadable:
+        return None
 
 
 def _failed(answer: JsonObject) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cloudbeds_auth.core.hints import FIRST
 from cloudbeds_auth.core.lifecycle import MOVED_TO_KEY, NEWER_APPROVAL, Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Pair, Role, StoredToken, User
 from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
-from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.ports.store import PROPERTY_UNKNOWN, Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.memory.announcing import Announcing
 from cloudbeds_auth.store.memory.rows import (
     AuthorizationRow,
@@ -19,6 +19,7 @@ from cloudbeds_auth.store.memory.rows import (
     grant_of,
     lasting,
     set_due,
+    set_due_in,
 )
 from cloudbeds_auth.store.sql.authorizations import Ends
 from cloudbeds_auth.store.sql.transactions import Instant
@@ -172,6 +173,22 @@ class Authorizations(Announcing):
             connection.connected_at = now.wall
         self._tell(now, row, Event.PROMOTED)
         self._announce(now, connection_id, stood)
+        return True
+
+    async def note_unnamed(
+        self, grant_id: str, generation: int, problem: str, said: Mapping[str, str], *, again_in: float | None
+    ) -> bool:
+        """See ports.store."""
+        now = self._write()
+        row = self._locked(now, grant_id)
+        if row is None or row.role is not Role.CANDIDATE or row.generation != generation:
+            return False
+        if again_in is not None:
+            set_due_in(row, now, again_in)
+        if row.problem == problem:
+            return False
+        row.problem = problem
+        self._tell(now, row, PROPERTY_UNKNOWN, generation=generation, actor="vault", **said)
         return True
 
     async def drop_candidate(self, grant_id: str, reason: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cloudbeds_auth.core.lifecycle import MOVED_TO_KEY, NEWER_APPROVAL, Event, State, move
@@ -12,11 +12,11 @@ from cloudbeds_auth.core.nouns import CredentialKind, Grant, Pair, Role, User
 from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.ports.store import PROPERTY_UNKNOWN, Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
-from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_poll
+from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in, set_poll
 
 
 def add_link(now: Instant, link: NewLink) -> Transaction[None]:
@@ -239,6 +239,22 @@ def _supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
     yield from query("set_ended", grant_id=row["id"], now=now.wall)
     yield from never_due(row["id"])
     yield from add_event(now, row, Event.SUPERSEDED, reason=reason)
+
+
+def note_unnamed(
+    now: Instant, grant_id: str, generation: int, problem: str, said: Mapping[str, str], again_in: float | None
+) -> Transaction[bool]:
+    """Why a candidate waits, once."""
+    row = yield from locked(now, grant_id)
+    if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:
+        return False
+    if again_in is not None:
+        yield from set_due_in(row, now, again_in)
+    if row["problem"] == problem:
+        return False
+    yield from query("note_unnamed", grant_id=grant_id, problem=problem)
+    yield from add_event(now, row, PROPERTY_UNKNOWN, generation=generation, actor="vault", **said)
+    return True
 
 
 def drop_candidate(now: Instant, grant_id: str, reason: str) -> Transaction[None]:

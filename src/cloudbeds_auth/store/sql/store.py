@@ -216,6 +216,14 @@ class SqlStore(Base):
         """See ports.store."""
         return await self._write(lambda now: authorizations.promote(now, connection_id, grant_id, user, property_ids))
 
+    async def note_unnamed(
+        self, grant_id: str, generation: int, problem: str, said: Mapping[str, str], *, again_in: float | None
+    ) -> bool:
+        """See ports.store."""
+        return await self._write(
+            lambda now: authorizations.note_unnamed(now, grant_id, generation, problem, said, again_in)
+        )
+
     async def drop_candidate(self, grant_id: str, reason: str) -> None:
         """See ports.store."""
         await self._write(lambda now: authorizations.drop_candidate(now, grant_id, reason))

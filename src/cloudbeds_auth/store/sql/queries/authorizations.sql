@@ -107,6 +107,9 @@ UPDATE grants SET user_id = :user_id, user_name = :user_name, user_email = :user
     problem = NULL, said_of = NULL, reauth = NULL
 WHERE id = :grant_id
 
+-- name: note_unnamed
+UPDATE grants SET problem = :problem WHERE id = :grant_id
+
 -- name: move_pointer
 UPDATE connections SET active_grant = :grant_id, sequence = sequence + 1, connected_at = COALESCE(connected_at, :now)
 WHERE id = :connection_id AND sequence = :sequence
