@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from cloudbeds_auth.compose import Engine
+from cloudbeds_auth.vault.groups import Groups
+from cloudbeds_auth.vault.inbound import Inbound
 from cloudbeds_auth.vault.outbound import Outbound
 from cloudbeds_auth.vault.upkeep import AFTER_FAILURE, LONGEST
 
@@ -25,7 +27,8 @@ class Background:
         if self._upkeep:
             self._tasks.append(asyncio.create_task(self._keep_up(), name="upkeep"))
             self._tasks.append(asyncio.create_task(self._forget(), name="retention"))
-            self._tasks.append(asyncio.create_task(self._ask(), name="app states"))
+            self._tasks.append(asyncio.create_task(self._ask(self._engine.inbound), name="app states"))
+            self._tasks.append(asyncio.create_task(self._ask(self._engine.groups), name="groups"))
             if self._engine.outbound is not None:
                 self._tasks.append(asyncio.create_task(self._deliver(self._engine.outbound), name="webhooks"))
 
@@ -65,12 +68,11 @@ class Background:
                 seconds = self._engine.upkeep.pause(LONGEST)
             await clock.sleep(seconds)
 
-    async def _ask(self) -> None:
-        inbound = self._engine.inbound
+    async def _ask(self, asking: Inbound | Groups) -> None:
         while True:
-            await self._engine.world.clock.sleep(inbound.pause())
+            await self._engine.world.clock.sleep(asking.pause())
             try:
-                while await inbound.tick() == 0.0:
+                while await asking.tick() == 0.0:
                     pass
             except Exception as error:  # noqa: BLE001 - as above
                 self._failed(error)

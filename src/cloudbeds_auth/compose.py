@@ -36,6 +36,7 @@ from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.disconnect import Disconnecter
+from cloudbeds_auth.vault.groups import Groups
 from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.importing import Importer
 from cloudbeds_auth.vault.inbound import Inbound
@@ -88,6 +89,7 @@ class Engine:
     retention: Retention
     outbound: Outbound | None
     inbound: Inbound
+    groups: Groups
     admin_token: Secret
     admin_token_file: Path | None
     token_endpoint: HttpTokenEndpoint
@@ -199,6 +201,7 @@ def _wire(
         retention=Retention(world, settings.retention_days),
         outbound=_outbound(settings, world),
         inbound=Inbound(world, access, health, disconnecter, settings.hook),
+        groups=Groups(world, access, health),
         admin_token=admin_token,
         admin_token_file=admin_token_file,
         token_endpoint=token_endpoint,

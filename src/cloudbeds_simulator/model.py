@@ -40,8 +40,24 @@ class Model:
         self.apps[app.client_id] = app
 
     def add_hotel(self, hotel: Hotel) -> None:
-        """Add a property, or replace the one with the same id."""
-        self.hotels[hotel.property_id] = hotel
+        """Add a property, or replace the one with the same id. One that joins a group is covered from then on by the
+        grants of the whole group; one that leaves it is not covered any more by those that cover more of it.
+        """
+        one, former = hotel.property_id, self.hotels.get(hotel.property_id)
+        left, joined = former.group if former else None, hotel.group
+        self.hotels[one] = hotel
+        if left == joined:
+            return
+        for grant in self.grants:
+            covered = grant.approval.property_ids
+            if one in covered and self._of_group(left) & {*covered}:
+                grant.cover(tuple(other for other in covered if other != one))
+            elif one not in covered and (others := self._of_group(joined) - {one}) and others <= {*covered}:
+                grant.cover((*covered, one))
+
+    def _of_group(self, group: str | None) -> set[str]:
+        """The properties of a group; of none, none."""
+        return {one.property_id for one in self.hotels.values() if group is not None and one.group == group}
 
     def configure(self, changes: dict[str, object]) -> Settings:
         """Change some settings, for living grants too. Raises ValueError, changing nothing, when one is impossible."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cloudbeds_simulator.rotation import Pair, Rotation
 
@@ -96,6 +96,10 @@ class Grant:
     face: str = "denied"
     ended: str | None = None
     keys: list[Key] = field(default_factory=list)
+
+    def cover(self, property_ids: tuple[str, ...]) -> None:
+        """The group grew or shrank: these are the properties that it is for now."""
+        self.approval = replace(self.approval, property_ids=property_ids)
 
 
 @dataclass(frozen=True, slots=True)

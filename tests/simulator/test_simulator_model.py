@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -197,3 +198,37 @@ def test_hotels_are_repeatable() -> None:
     made = hotels(8)
     assert made == hotels(8)
     assert len({hotel.property_id for hotel in made}) == len({hotel.user.user_id for hotel in made}) == 8
+
+
+# --- groups that grow and shrink
+
+
+def member(model: Model, property_id: str, group: str | None) -> None:
+    """This hotel, of this group from now on."""
+    model.add_hotel(replace(model.hotels.get(property_id, replace(hotels(1)[0], property_id=property_id)), group=group))
+
+
+def test_a_hotel_joins_a_group(model: Model) -> None:
+    """Grants of the whole group cover it from then on; those of a part, of others and of nobody do not."""
+    for one in ("100001", "100002"):
+        member(model, one, "77")
+    whole, part = connected(model, "100001", "100002").grant, connected(model, "100001").grant
+    other = connected(model, "100003").grant
+    member(model, "100009", "77")
+    assert whole.approval.property_ids == ("100001", "100002", "100009")
+    assert (part.approval.property_ids, other.approval.property_ids) == (("100001",), ("100003",))
+    member(model, "100009", "77")
+    assert whole.approval.property_ids == ("100001", "100002", "100009")
+    member(model, "100010", None)
+    member(model, "100011", "88")
+    assert whole.approval.property_ids == ("100001", "100002", "100009")
+
+
+def test_a_hotel_leaves_a_group(model: Model) -> None:
+    """Grants that cover more of the group lose it; one that is of this hotel alone keeps it."""
+    for one in ("100001", "100002"):
+        member(model, one, "77")
+    whole, alone = connected(model, "100001", "100002").grant, connected(model, "100002").grant
+    member(model, "100002", None)
+    assert whole.approval.property_ids == ("100001",)
+    assert alone.approval.property_ids == ("100002",)

@@ -88,6 +88,8 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "drop_previous_secret": lambda store: store.drop_previous_secret("aurora"),
         "remove_app": lambda store: store.remove_app("aurora"),
         "claim_polls": lambda store: store.claim_polls(4, 60.0),
+        "claim_listings": lambda store: store.claim_listings(4, 60.0),
+        "relist": lambda store: store.relist(one.id, ("1000", "1001")),
         "claim_messages": lambda store: store.claim_messages(4, 60.0),
         "message_delivered": lambda store: store.message_delivered("msg_1"),
         "message_failed": lambda store: store.message_failed("msg_1", "HTTP 503", 5.0),

@@ -361,6 +361,16 @@ class Twins(RuleBasedStateMachine):
     def app_states_are_asked_about(self, limit: int, every: float) -> None:
         self.both(lambda store: store.claim_polls(limit, every))
 
+    @rule(limit=small, hold=seconds)
+    def listings_are_claimed(self, limit: int, hold: float) -> None:
+        self.both(lambda store: store.claim_listings(limit, hold))
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, named=properties)
+    def properties_are_listed_anew(self, at: int, named: tuple[str, ...]) -> None:
+        grant = self._grant(at)
+        self.both(lambda store: store.relist(grant, named))
+
     @rule(limit=st.integers(1, 3), hold=held, ends=st.sampled_from(["well", "badly", "for ever", "unknown"]))
     def messages_are_sent(self, limit: int, hold: float, ends: str) -> None:
         for message in self.both(lambda store: store.claim_messages(limit, hold)) or ():

@@ -11,6 +11,7 @@ from tests.support.hotels import BusyVendor, hotels, limited, upkeep_of
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.background import Background
+from cloudbeds_auth.vault.groups import PAUSE, Groups
 from cloudbeds_auth.vault.retention import Retention
 from cloudbeds_auth.vault.upkeep import LONGEST
 
@@ -22,7 +23,7 @@ def background(process: Process, *, upkeep: bool) -> Background:
     idle: Any = SimpleNamespace(pause=lambda: 1e9)
     engine: Any = SimpleNamespace(
         world=process.world, calls=process.calls, upkeep=upkeep_of(process), retention=Retention(process.world, 400),
-        outbound=None, inbound=idle,
+        outbound=None, inbound=idle, groups=idle,
     )  # fmt: skip
     return Background(engine, upkeep=upkeep)
 
@@ -77,3 +78,24 @@ async def test_counted_calls_are_written(stage: Stage) -> None:
     await asyncio.sleep(2)
     await loops.stop()
     assert "calls" in await stage.kinds(grant.connection_id)
+
+
+@pytest.mark.parametrize("upkeep", [True, False])
+async def test_groups_are_asked_for(stage: Stage, upkeep: bool) -> None:
+    """The loop of upkeep beside the others: it outlives the store, and is one of upkeep's alone."""
+    (grant,) = await hotels(stage, 1)
+    stage.vendor.listed = ("1000", "1001")
+    idle: Any = SimpleNamespace(pause=lambda: 1e9)
+    asking = Groups(stage.one.world, stage.one.access, stage.one.health)
+    engine: Any = SimpleNamespace(
+        world=stage.one.world, calls=stage.one.calls, upkeep=upkeep_of(stage.one),
+        retention=Retention(stage.one.world, 400), outbound=None, inbound=idle, groups=asking,
+    )  # fmt: skip
+    loops = Background(engine, upkeep=upkeep)
+    loops.start()
+    stage.one.driver.dark = True
+    await asyncio.sleep(100)
+    stage.one.driver.dark = False
+    await asyncio.sleep(PAUSE)
+    await loops.stop()
+    assert (await stage.row(grant.id)).property_ids == (("1000", "1001") if upkeep else ("1000",))

@@ -16,6 +16,7 @@ from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.ports.apps import AppStore
+from cloudbeds_auth.ports.groups import GroupStore
 from cloudbeds_auth.ports.importing import ImportStore
 from cloudbeds_auth.ports.migration import MigrationStore
 from cloudbeds_auth.ports.outbox import OutboxStore
@@ -362,6 +363,7 @@ class ConnectionStore(Protocol):
 
 class Store(
     GrantStore, MigrationStore, CircuitStore, AuthorizationStore, ImportStore, ConnectionStore, AppStore, UpkeepStore,
+    GroupStore,
     OutboxStore,
     RetentionStore, Protocol,
 ):  # fmt: skip

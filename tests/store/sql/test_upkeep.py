@@ -17,7 +17,10 @@ from cloudbeds_auth.store.sql.transactions import QUERIES
 
 DAY = 86400.0
 PARAMETERS: dict[str, Any] = {"now": 5.0, "until": 65.0, "limit": 4, "horizon": 1e9}
-SEARCHES = ["claim_due", "pull_due", "next_due"]
+SEARCHES = {
+    "claim_due": "grants_due", "pull_due": "grants_due", "next_due": "grants_due",
+    "claim_listings": "grants_list", "pull_listings": "grants_list",
+}  # fmt: skip
 
 
 def schema(rows: int) -> apsw.Connection:
@@ -29,8 +32,8 @@ def schema(rows: int) -> apsw.Connection:
     connection.execute("INSERT INTO connections (id, app, created_at) VALUES ('con_1', 'default', 0)")
     connection.executemany(
         "INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, expires_at, lifetime,"
-        " stale_at, clock_id, received_at, due_at)"
-        " VALUES (?, 'con_1', 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 1, 0, 'boot', 0, ?)",
+        " stale_at, clock_id, received_at, due_at, list_at)"
+        " VALUES (?1, 'con_1', 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 1, 0, 'boot', 0, ?2, ?2)",
         ((f"gra_{at:07d}", at if at < 8 else 2e9 if at < 16 else None if at % 3 else 1e6 + at) for at in range(rows)),
     )
     connection.execute("ANALYZE")
@@ -57,7 +60,8 @@ def test_it_is_a_search_over_the_index(name: str) -> None:
     """No plan scans the table, and none sorts."""
     with closing(schema(1000)) as connection:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", PARAMETERS)]
-    assert any("USING INDEX grants_due" in line or "USING COVERING INDEX grants_due" in line for line in plan), plan
+    index = SEARCHES[name]
+    assert any(f"USING INDEX {index}" in line or f"USING COVERING INDEX {index}" in line for line in plan), plan
     assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], plan
 
 
@@ -94,9 +98,15 @@ def former(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_an_earlier_database(former: Path) -> None:
-    """Grants in use are due when they turn stale, idle ones later, candidates now, what is over never."""
+    """Grants in use are due when they turn stale, idle ones later, candidates now, what is over never. Of those in use
+    it is asked which properties they cover: at once where none is known, else within a day.
+    """
+    with closing(apsw.Connection(str(former))) as connection:
+        connection.execute("UPDATE grants SET property_ids = '[\"1000\"]' WHERE id = 'gra_1'")
     db = SqliteBench(former)
     await db.open()
+    listed = [at for (at,) in db.sql("SELECT list_at FROM grants ORDER BY id")]
+    assert listed == [100, 100 + DAY, 100, None, None, 100]
     found = [due for (due,) in db.sql("SELECT due_at FROM grants ORDER BY id")]
     assert found == [1000, 100 + 30 * DAY, 900 + 20 * DAY, 100, None, None]
     await db.close()

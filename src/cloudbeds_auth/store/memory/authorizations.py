@@ -11,6 +11,7 @@ from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.store import PROPERTY_UNKNOWN, Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.memory.announcing import Announcing
+from cloudbeds_auth.store.memory.groups import set_listing
 from cloudbeds_auth.store.memory.rows import (
     AuthorizationRow,
     ConnectionRow,
@@ -168,6 +169,7 @@ class Authorizations(Announcing):
         row.property_ids = tuple(dict.fromkeys((*row.property_ids, *property_ids)))
         set_due(row, now)
         row.poll_at = now.wall + FIRST
+        set_listing(row, now, learnt=bool(property_ids))
         connection.active_grant = grant_id
         if connection.connected_at is None:
             connection.connected_at = now.wall

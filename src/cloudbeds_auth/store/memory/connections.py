@@ -21,14 +21,7 @@ class Connections(Announcing):
         asked, connections = connection_or_property, self._tables.connections
         if asked.startswith("con_"):
             return [asked] if asked in connections else []
-        homes: dict[str, None] = {}
-        for row in self._tables.grants.values():
-            pointed = self._tables.grants.get(connections[row.connection_id].active_grant or "")
-            lasts = pointed is not None and pointed.role is not Role.DISCONNECTED
-            speaks = row.role is Role.ACTIVE or (row.role is Role.CANDIDATE and not lasts)
-            if speaks and asked in row.property_ids:
-                homes[row.connection_id] = None
-        return list(homes)
+        return self._covering_now(asked)
 
     async def current_grant(self, connection_id: str) -> Grant | None:
         """See ports.store."""

@@ -79,6 +79,8 @@ class GrantRow:
     said_of: str | None = None
     ended_at: float | None = None
     poll_at: float | None = None
+    list_at: float | None = None
+    named_elsewhere: tuple[str, ...] = ()
 
     def no_intent(self) -> None:
         """Nothing is under way."""
@@ -217,6 +219,17 @@ class Shelf:
             return pointed
         waiting = [row for row in self._of_connection(connection.id) if row.role in {Role.CANDIDATE, Role.PARKED}]
         return waiting[-1] if waiting else pointed
+
+    def _covering_now(self, property_id: str) -> list[str]:
+        """The connections that cover a property now."""
+        homes: dict[str, None] = {}
+        for row in self._tables.grants.values():
+            pointed = self._tables.grants.get(self._tables.connections[row.connection_id].active_grant or "")
+            lasts = pointed is not None and pointed.role is not Role.DISCONNECTED
+            speaks = row.role is Role.ACTIVE or (row.role is Role.CANDIDATE and not lasts)
+            if speaks and property_id in row.property_ids:
+                homes[row.connection_id] = None
+        return list(homes)
 
     def _spoken_for(self, connection: ConnectionRow) -> tuple[str, ...]:
         """The properties it covers: the grant in use says so; where none was ever proven, the newest. What waits to be

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from cloudbeds_auth.store.memory.apps import Apps
 from cloudbeds_auth.store.memory.connections import Connections
 from cloudbeds_auth.store.memory.grants import Circuits, Grants
+from cloudbeds_auth.store.memory.groups import Groups
 from cloudbeds_auth.store.memory.importing import Imports
 from cloudbeds_auth.store.memory.keys import Keys
 from cloudbeds_auth.store.memory.outbox import OutboxShelf
@@ -14,7 +15,7 @@ from cloudbeds_auth.store.memory.retention import Retention
 from cloudbeds_auth.store.memory.upkeep import Upkeep
 
 
-class MemoryStore(Grants, Circuits, Keys, Imports, Connections, Apps, Upkeep, OutboxShelf, Retention):
+class MemoryStore(Grants, Circuits, Keys, Imports, Connections, Apps, Upkeep, Groups, OutboxShelf, Retention):
     """`ports.store.Store` over dictionaries. Every method runs to its end without a pause: one transaction."""
 
     async def check(self) -> None:

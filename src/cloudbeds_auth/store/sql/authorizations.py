@@ -13,6 +13,7 @@ from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.ports.store import PROPERTY_UNKNOWN, Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.store.sql.groups import set_listing
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
@@ -207,6 +208,7 @@ def promote(
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
     yield from set_due(row, now, role=Role.ACTIVE)
     yield from set_poll(now, grant_id)
+    yield from set_listing(now, grant_id, learnt=bool(property_ids))
     yield from query(
         "move_pointer",
         connection_id=connection_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cloudbeds_auth.core.budget import Rate, Turn
+from cloudbeds_auth.core.groups import Relisted
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App, Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
@@ -30,6 +31,7 @@ from cloudbeds_auth.store.sql import (
     authorizations,
     connections,
     grants,
+    groups,
     importing,
     keys,
     outbox,
@@ -121,6 +123,14 @@ class SqlStore(Base):
     async def claim_polls(self, limit: int, every: float) -> Sequence[str]:
         """See ports.upkeep."""
         return await self._write(lambda now: upkeep.claim_polls(now, limit, every))
+
+    async def claim_listings(self, limit: int, hold: float) -> Sequence[str]:
+        """See ports.groups."""
+        return await self._write(lambda now: groups.claim_listings(now, limit, hold))
+
+    async def relist(self, grant_id: str, named: tuple[str, ...]) -> Relisted | None:
+        """See ports.groups."""
+        return await self._write(lambda now: groups.relist(now, grant_id, named))
 
     async def next_due(self) -> float | None:
         """See ports.upkeep."""

@@ -64,6 +64,7 @@ QUERIES = load(
     "keys.sql",
     "apps.sql",
     "upkeep.sql",
+    "groups.sql",
     "outbox.sql",
     "retention.sql",
     "move.sql",

@@ -35,6 +35,13 @@ WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS 
     AND (poll_at <= :now OR poll_at > :horizon) ORDER BY poll_at, id LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING connection_id
 
+-- name: claim_listings
+-- As claim_due.
+UPDATE grants SET list_at = :until
+WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND list_at IS NOT NULL
+    AND list_at <= :now ORDER BY list_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING connection_id
+
 -- name: claim_messages
 -- As claim_due.
 UPDATE outbox SET due_at = :until

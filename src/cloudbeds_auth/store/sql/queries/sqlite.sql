@@ -28,6 +28,12 @@ WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND 
     AND (poll_at <= :now OR poll_at > :horizon) ORDER BY poll_at, id LIMIT :limit)
 RETURNING connection_id
 
+-- name: claim_listings
+UPDATE grants SET list_at = :until
+WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND list_at IS NOT NULL AND list_at <= :now
+    ORDER BY list_at LIMIT :limit)
+RETURNING connection_id
+
 -- name: claim_messages
 UPDATE outbox SET due_at = :until
 WHERE id IN (SELECT id FROM outbox WHERE due_at <= :now OR due_at > :horizon
