@@ -113,6 +113,24 @@ async def test_what_userinfo_names_is_taken_where_the_list_does_not_say(
     assert promoted.property_ids == ("3000", "3001")
 
 
+async def test_a_caller_that_asks_each_second(stage: Stage) -> None:
+    """Cloudbeds is asked once in a lease's time, and the caller told when that is over; a newer approval at once."""
+    grant = await waiting(stage, Unlisted(OUTAGE))
+    asked, left = len(stage.vendor.asked), []
+    for _ in range(int(stage.timing.lease)):
+        with pytest.raises(RefreshInDoubt) as told:
+            await stage.one.access.access_token(grant.connection_id)
+        left.append(told.value.retry_after)
+        await stage.clock.sleep(1.0)
+    assert len(stage.vendor.asked) - asked == 1
+    assert left == pytest.approx([stage.timing.lease - at for at in range(len(left))])
+    with pytest.raises(RefreshInDoubt):
+        await stage.one.access.access_token(grant.connection_id)
+    assert len(stage.vendor.asked) - asked == 2
+    await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-new"
+
+
 async def test_a_vendor_without_a_list_of_properties(stage: Stage) -> None:
     """Its port says so: nothing is asked, and nothing is waited for."""
     stage.vendor.lists_properties = False
@@ -128,7 +146,7 @@ async def test_one_that_is_not_proven_either_is_lent_to_nobody(stage: Stage) -> 
     unknown = await stage.connected(pair(1), proven=False)
     with pytest.raises(RefreshInDoubt) as told:
         await stage.one.access.access_token(unknown.connection_id)
-    assert told.value.retry_after == stage.timing.backoff_first
+    assert told.value.retry_after == stage.timing.lease
     known = await stage.connected(pair(2, property_ids=("2000",)), proven=False)
     assert (await stage.one.access.access_token(known.connection_id)).reveal() == "A-2"
 
@@ -143,6 +161,7 @@ async def test_a_key_whose_hotel_is_not_named(stage: Stage) -> None:
     with pytest.raises(ReauthorizationRequired):
         await stage.one.access.access_token(found.id)
     stage.vendor.listed = ("1000",)
+    await stage.clock.sleep(stage.timing.lease)
     assert (await stage.one.access.access_token(found.id)).reveal() == "cbat_1"
 
 
@@ -155,6 +174,7 @@ async def test_an_arrival_that_is_claimed(stage: Stage) -> None:
     with pytest.raises(RefreshInDoubt):
         await stage.one.access.access_token(parked.id)
     stage.vendor.listed = ("1000",)
+    await stage.clock.sleep(stage.timing.lease)
     assert (await stage.one.access.access_token(parked.id)).reveal() == "A-1"
 
 

@@ -160,7 +160,7 @@ class Access:
         row = await self._world.store.current_grant(connection_id)
         if row is None:
             raise await self._nothing(connection_id)
-        if row.role is Role.DISCONNECTED or row.role is Role.CANDIDATE or row.reauth:
+        if (row.role in {Role.DISCONNECTED, Role.CANDIDATE} or row.reauth) and not self._rests(row):
             promoted = await self._candidates.resume(connection_id)
             row = promoted if promoted is not None else row
         if row.role is Role.DISCONNECTED:
@@ -174,11 +174,23 @@ class Access:
             )
         return row
 
-    async def _must_be_named(self, row: Grant) -> None:
-        """A candidate whose property nobody knows is lent to nobody: it may be another hotel's."""
+    def _rests(self, row: Grant) -> bool:
+        """Whether it was asked a moment ago which property this candidate is of: who wants its token each second must
+        not take each second's turns.
+        """
+        return self._unnamed(row) and self._rested.get(row.id, 0.0) > self._world.clock.steady()
+
+    def _unnamed(self, row: Grant) -> bool:
+        """A candidate whose property nobody knows: it may be another hotel's."""
         known = row.said_of is None and (row.property_ids or not self._world.vendor.lists_properties)
-        if row.role is not Role.CANDIDATE or row.reauth or known:
+        return row.role is Role.CANDIDATE and not row.reauth and not known
+
+    async def _must_be_named(self, row: Grant) -> None:
+        """Raises for what waits until a property is named; it is lent to nobody."""
+        if not self._unnamed(row):
             return
+        if not self._rests(row):
+            self._rested[row.id] = self._world.clock.steady() + self._world.timing.lease
         shown = await self._world.store.connection(row.connection_id)
         if shown is not None and shown.problem == HOTEL_SCOPE_MISSING:
             raise ReauthorizationRequired(
@@ -190,7 +202,7 @@ class Access:
             "the hotel approved, and Cloudbeds did not say yet for which property",
             connection_id=row.connection_id,
             next_step=UNNAMED[PROPERTY_UNKNOWN],
-            retry_after=self._world.timing.backoff_first,
+            retry_after=self._rested[row.id] - self._world.clock.steady(),
         )
 
     def _still_works(self, row: Grant) -> RefreshInDoubt:
