@@ -328,7 +328,7 @@ async def test_the_loop_outlives_the_store(stage: Stage) -> None:
     ticks = Ticks()
     idle: Any = SimpleNamespace(pause=lambda *_: 1e9)
     engine: Any = SimpleNamespace(
-        world=stage.one.world, calls=stage.one.calls, upkeep=idle, outbound=None, inbound=ticks
+        world=stage.one.world, calls=stage.one.calls, upkeep=idle, outbound=None, inbound=ticks, groups=idle
     )
     running = Background(engine, upkeep=True)
     running.start()

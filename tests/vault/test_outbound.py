@@ -164,7 +164,7 @@ def loops(process: Process, outbound: Outbound | None, *, upkeep: bool) -> Backg
     """Over the parts of an engine that the loops use."""
     idle: Any = SimpleNamespace(pause=lambda *seconds: 1e6)
     engine: Any = SimpleNamespace(
-        world=process.world, calls=process.calls, upkeep=idle, outbound=outbound, inbound=idle
+        world=process.world, calls=process.calls, upkeep=idle, outbound=outbound, inbound=idle, groups=idle
     )
     return Background(engine, upkeep=upkeep)
 
