@@ -160,3 +160,13 @@ def test_any_bytes(status: int, content_type: str, body: bytes) -> None:
     """Never raises."""
     verdict = judge_userinfo(status, content_type, body)
     assert isinstance(verdict, Inconclusive | Proof | DeadToken)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [("propertyID", 1000, ("1000",)), ("propertyId", " 1000 ", ("1000",)), ("property_id", True, ()), ("x", "1", ())],
+)
+def test_a_property_that_it_names(name: str, value: object, found: tuple[str, ...]) -> None:
+    """The documented body has none; one that it has is read, and never taken from a list."""
+    assert judge(200, {name: value}) == Proof(None, found)
+    assert judge(200, {name: [value]}) == Proof(None, ())

@@ -310,3 +310,16 @@ async def test_a_copy_asks_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch
     assert 0.5 * PAUSE <= await groups_of(stage.one).tick() <= PAUSE
     assert answers.asked == []
     assert stage.one.driver.seen["claim_listings"] == 0
+
+
+async def test_a_hotel_that_leaves_meanwhile(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the claim and the look: nobody asks, and nothing went wrong."""
+    grant = await group(stage, "1000")
+
+    async def left() -> None:
+        await stage.one.store.disconnect(grant.connection_id, actor="hotel")
+
+    stage.one.driver.after("claim_listings", left)
+    answers = Answers(stage, monkeypatch)
+    await groups_of(stage.one).tick()
+    assert (answers.asked, stage.notes.times("listing_failed")) == ([], 0)

@@ -26,7 +26,7 @@ from cloudbeds_auth.core.refusals import (
 )
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Unlisted, Vendor
-from cloudbeds_auth.wire.vendor import HttpVendor
+from cloudbeds_auth.wire.vendor import MOST_PAGES, HttpVendor
 
 ACCESS = Secret("a1")
 USER = {"user_id": 123, "first_name": "Ada", "last_name": "Hotelier", "email": "ada@example.com"}
@@ -232,6 +232,16 @@ async def test_pages_that_are_smaller_than_asked_for(total: object, asked: int, 
         assert isinstance(found, Listed)
         assert found == Listed(("1000", "1001")[:asked], whole=whole)
         assert len(server.peers) == asked
+
+
+async def test_a_list_without_an_end() -> None:
+    """After so many pages it is not taken for all."""
+    pages = [answer(hotels([{"propertyID": f"{page}-{at}"} for at in range(100)])) for page in range(MOST_PAGES + 1)]
+    async with vendor(*pages) as (made, server):
+        found = await made.properties(ACCESS)
+        assert isinstance(found, Listed)
+        assert (len(found.property_ids), found.whole) == (100 * MOST_PAGES, False)
+        assert len(server.peers) == MOST_PAGES
 
 
 SCOPE = answer('{"success": false, "message": "Scope required for this call was not granted by property."}')
