@@ -68,10 +68,16 @@ CLIENTS: dict[str, Callable[[Hotel, str], None]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def hotel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hotel]:
+CREDENTIALS = {
+    "a token": {},
+    "a key in its own header": {"CLOUDBEDS_CREDENTIAL": "api-key", "CLOUDBEDS_CREDENTIAL_HEADER": "x-api-key"},
+}
+
+
+@pytest.fixture(scope="module", params=CREDENTIALS)
+def hotel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hotel]:
     """One for all of these tests: none of them may change anything."""
-    with connected(tmp_path_factory.mktemp("origins")) as made:
+    with connected(tmp_path_factory.mktemp("origins"), **CREDENTIALS[request.param]) as made:
         made.vault.access_token(made.id)
         yield made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -19,13 +20,17 @@ from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
 TOKEN = AccessToken(Secret("A-1"), datetime.now(UTC), 1, grant_id="g")
 
 
-def auth_for(base_url: str) -> CloudbedsAuth:
-    """Lends one token, for this origin."""
+KEY = AccessToken(Secret("cbat_1"), None, 1, grant_id="g")
+
+
+def auth_for(base_url: str, lent: AccessToken = TOKEN, keys: str = "bearer") -> CloudbedsAuth:
+    """Lends one credential, for this origin."""
 
     async def fetch(rejected: AccessToken | None) -> AccessToken:
-        return TOKEN
+        return lent
 
-    return CloudbedsAuth(base_url, Lender(fetch, lambda rejected: TOKEN, lambda *call: None), replay_limit=0)
+    lender = Lender(fetch, lambda rejected: lent, lambda *call: None, keys=keys)
+    return CloudbedsAuth(base_url, lender, replay_limit=0)
 
 
 @pytest.fixture
@@ -61,21 +66,55 @@ async def test_a_location_that_is_no_address(other: RawServer) -> None:
     assert len(vendor.peers) == 1
 
 
+CREDENTIALS: dict[str, tuple[AccessToken, str, tuple[bytes, bytes]]] = {
+    "a token": (TOKEN, "x-api-key", (b"Authorization", b"Bearer A-1")),
+    "a key as a bearer": (KEY, "bearer", (b"Authorization", b"Bearer cbat_1")),
+    "a key in its own header": (KEY, "x-api-key", (b"x-api-key", b"cbat_1")),
+}
+
+
+class Untold(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
+    """A transport that knows no `trace`: the vendor redirects to itself, then elsewhere. `sent` is all that left."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, list[tuple[bytes, bytes]]]] = []
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        leaving = [(name, value) for name, value in request.headers.raw if b"A-1" in value or b"cbat_1" in value]
+        self.sent.append((str(request.url), leaving))
+        to = {"/x": "https://hotels.example/y", "/y": "https://evil.example/"}.get(request.url.path)
+        return httpx2.Response(302, headers={"Location": to}) if to else httpx2.Response(200)
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return self.handle_request(request)
+
+
+async def sent(request: httpx2.Request, transport: Untold, auth: CloudbedsAuth, *, blocking: bool) -> None:
+    """By a client of either kind, told to follow redirects."""
+    if blocking:
+        with httpx2.Client(transport=transport, follow_redirects=True) as http:
+            http.send(request, auth=auth)
+    else:
+        async with httpx2.AsyncClient(transport=transport, follow_redirects=True) as later:
+            await later.send(request, auth=auth)
+
+
 @pytest.mark.row("A33")
-async def test_a_transport_that_tells_nothing() -> None:
-    """One that knows no `trace`: what it already sent carried no credential, and the error is ours all the same."""
-    seen: list[httpx2.Request] = []
-
-    def answering(request: httpx2.Request) -> httpx2.Response:
-        seen.append(request)
-        found = request.url.host == "hotels.example"
-        return httpx2.Response(302 if found else 200, headers={"Location": "https://evil.example/"} if found else {})
-
-    transport = httpx2.MockTransport(answering)
-    async with httpx2.AsyncClient(transport=transport, follow_redirects=True) as http:
-        with pytest.raises(ForeignOrigin, match=r"evil\.example"):
-            await http.get("https://hotels.example/x", auth=auth_for("https://hotels.example"))
-    assert ["Authorization" in request.headers for request in seen] == [True, False]
+@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_a_transport_that_tells_nothing(blocking: bool, credential: str) -> None:
+    """What it already sent elsewhere carried no credential, whichever header that travels in, and the error is ours."""
+    lent, keys, header = CREDENTIALS[credential]
+    transport, auth = Untold(), auth_for("https://hotels.example", lent, keys)
+    request = httpx2.Request("GET", "https://hotels.example/x")
+    with pytest.raises(ForeignOrigin, match=r"evil\.example"):
+        await sent(request, transport, auth, blocking=blocking)
+    (first, led, elsewhere) = transport.sent
+    assert first == ("https://hotels.example/x", [header])
+    assert led == ("https://hotels.example/y", [(b"Authorization", b"Bearer " + lent.reveal().encode())])
+    assert elsewhere == ("https://evil.example/", [])
+    assert pickle.loads(pickle.dumps(request)).headers.raw == request.headers.raw
+    assert header in request.headers.raw
 
 
 @pytest.mark.parametrize("blocking", [False, True])

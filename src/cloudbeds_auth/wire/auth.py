@@ -89,7 +89,7 @@ class CloudbedsAuth(httpx2.Auth):
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         """For `httpx2.AsyncClient`."""
-        self._must_be_ours(request)
+        _must_be(self._origin, request.url)
         if self._worth_keeping(request):
             await request.aread()
         flow = heal()
@@ -109,7 +109,7 @@ class CloudbedsAuth(httpx2.Auth):
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         """For `httpx2.Client`."""
-        self._must_be_ours(request)
+        _must_be(self._origin, request.url)
         if self._worth_keeping(request):
             request.read()
         flow = heal()
@@ -127,9 +127,6 @@ class CloudbedsAuth(httpx2.Auth):
                     self._lender.hear_blocking(response.status_code, response.headers)
                     step = flow.send(self._answered(request, token, response))
 
-    def _must_be_ours(self, request: httpx2.Request) -> None:
-        _must_be(self._origin, request.url)
-
     @contextmanager
     def _staying(self, request: httpx2.Request, *, awaited: bool) -> Iterator[None]:
         """While the request is with the client, which may follow redirects, nothing goes out to another origin."""
@@ -140,6 +137,7 @@ class CloudbedsAuth(httpx2.Auth):
             yield
         finally:
             watch.over = True
+            request.headers = httpx2.Headers(request.headers.raw)  # as they were sent
             kept = {name: value for name, value in request.extensions.items() if name != "trace"}
             request.extensions = kept | {name: value for name, value in given.items() if name == "trace"}
 
@@ -150,7 +148,7 @@ class CloudbedsAuth(httpx2.Auth):
 
     def _show(self, request: httpx2.Request, step: Send) -> AccessToken:
         token = self._lender.newest(step.token)
-        self._lender.show(request.headers, token)
+        request.headers = _Shown(request.headers, self._lender, token)
         return token
 
     def _carrying(self, request: httpx2.Request, token: AccessToken) -> AbstractContextManager[None]:
@@ -159,7 +157,7 @@ class CloudbedsAuth(httpx2.Auth):
     def _answered(self, request: httpx2.Request, token: AccessToken, response: httpx2.Response) -> Answered:
         request.extensions = {**request.extensions, SENT: True}
         for hop in (*response.history, response):  # a transport that tells `_Watch` nothing
-            self._must_be_ours(hop.request)
+            _must_be(self._origin, hop.request.url)
         self._lender.note(token, request.method, request.url.path, response.status_code)
         self._look_at(token, request, response)
         return Answered(response.status_code, token)
@@ -182,6 +180,26 @@ class CloudbedsAuth(httpx2.Auth):
         refusal = glance.refusal()
         if refusal is not None:
             self._lender.heed(token, refusal, method, path)
+
+
+class _Shown(httpx2.Headers):
+    """A request's headers with the credential: a bearer, which leaves in the header that the setting names.
+
+    A client that follows a redirect copies them, and takes `Authorization` out for another origin, no other header. The
+    copy for our own origin carries a key as a bearer, which is as good there.
+    """
+
+    def __init__(self, headers: httpx2.Headers, lender: Lender, token: AccessToken) -> None:
+        super().__init__(headers)
+        self._show = partial(lender.show, token=token)
+        show(self, token, KeyHeader.BEARER)
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """What a transport sends."""
+        leaving = httpx2.Headers(self)
+        self._show(leaving)
+        return leaving.raw
 
 
 class _Watch:
