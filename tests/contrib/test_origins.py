@@ -13,11 +13,13 @@ import cloudbeds_pms_v1_3
 import httpx2
 import pytest
 import requests
+from fastapi import FastAPI
 from tests.contrib.hotel import Hotel, connected
 from tests.contrib.stranger import Stranger, stranger
 
 from cloudbeds_auth import ForeignOrigin
 from cloudbeds_auth.contrib import sdk
+from cloudbeds_auth.contrib.fastapi import Cloudbeds
 from cloudbeds_auth.contrib.requests import RequestsAuth
 
 
@@ -43,6 +45,23 @@ def by_requests(hotel: Hotel, url: str) -> None:
         http.get(url, auth=RequestsAuth(hotel.vault, hotel.id))
 
 
+def by_call(hotel: Hotel, url: str) -> None:
+    """`vault.call`, told to follow redirects."""
+    hotel.vault.call(hotel.id, "GET", url, follow_redirects=True)
+
+
+def by_fastapi(hotel: Hotel, url: str) -> None:
+    """The client that a mounted application lends its endpoints, told to follow redirects."""
+
+    async def ask() -> None:
+        cloudbeds, app = Cloudbeds(hotel.settings), FastAPI()
+        cloudbeds.install(app)
+        async with app.router.lifespan_context(app), await cloudbeds.client()(hotel.id) as http:
+            await http.get(url, follow_redirects=True)
+
+    asyncio.run(ask())
+
+
 def by_sdk(package: ModuleType, call: Callable[[Any], Any]) -> Callable[[Hotel, str], None]:
     """One of the vendor's packages, its `host` set to the address."""
 
@@ -58,6 +77,8 @@ CLIENTS: dict[str, Callable[[Hotel, str], None]] = {
     "httpx2.Client": by_httpx2,
     "httpx2.AsyncClient": by_asynchronous_httpx2,
     "requests": by_requests,
+    "vault.call": by_call,
+    "contrib.fastapi": by_fastapi,
     "cloudbeds-pms-v1-3": by_sdk(
         cloudbeds_pms_v1_3, lambda client: cloudbeds_pms_v1_3.HotelApi(client).get_hotels_get_without_preload_content()
     ),
