@@ -27,6 +27,9 @@ try:
     from requests.auth import AuthBase
     from requests.exceptions import UnrewindableBodyError
     from requests.utils import rewind_body
+    from urllib3 import Retry
+
+    from cloudbeds_auth.contrib.retrying import counted, make_up
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(missing(__name__, "requests"), name=error.name) from None
 
@@ -48,6 +51,14 @@ class RequestsAuth(AuthBase):
         self._base_url = vault.base_url
         self._lender = vault.lender(connection_id)
         self._replay_limit = vault.settings.replay_limit
+
+    def retries(self, given: Retry | int) -> Retry:
+        """For `HTTPAdapter(max_retries=…)`: these, each after a turn of its own, and every 429 heard.
+
+        Raises RateLimited where there is none, OutcomeUnknown for a write that may have been carried out. What other
+        retries of a session send is counted afterwards, and not at all where no answer came in the end.
+        """
+        return counted(Retry.from_int(given), self._lender)
 
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
         """Called by requests for every request that it prepares."""
@@ -125,6 +136,7 @@ class _Sent:
             request.body.close()
         url = request.url or ""
         must_be_ours(url, self._base_url)
+        make_up(getattr(response.raw, "retries", None), self._lender)
         self._lender.note(self.token, request.method or "", urlsplit(url).path, response.status_code)
         self._lender.hear_blocking(response.status_code, response.headers)
         must_stay_ours(response.status_code, url, response.headers.get("Location"), self._base_url)

@@ -23,6 +23,7 @@ from cloudbeds_auth.core.heal import Answered
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.parsing import Unreadable, one_line, read_object, says_false
 from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest
+from cloudbeds_auth.wire.auth import Lender
 
 PACKAGES = ("cloudbeds_pms", "cloudbeds_pms_v1_3")
 
@@ -32,6 +33,8 @@ try:
     from urllib3 import PoolManager, Retry
     from urllib3.exceptions import LocationValueError
     from urllib3.util import parse_url
+
+    from cloudbeds_auth.contrib.retrying import counted
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(missing(__name__, "sdk"), name=error.name) from None
 
@@ -49,8 +52,8 @@ def api_client(
 
     `configuration` is one of the package's own, for its other settings (TLS, proxy, pool, `retries`); it is copied, its
     credentials are not used, and where it names no host of its own the vault's `base_url` is called. Without `retries`
-    nothing is sent again but after a 401. `raise_on_failure`: an answer of 200 with `success: false` raises the
-    package's `ApiException`, as every other failure does there.
+    nothing is sent again but after a 401; each of them has a turn under the rate limit. `raise_on_failure`: an answer
+    of 200 with `success: false` raises the package's `ApiException`, as every other failure does there.
 
     A call raises ForeignOrigin before anything is sent to another origin than the vault's `base_url`, InvalidRequest
     for `_request_auth` and for the token endpoint, what `vault.access_token` raises, and what the package raises.
@@ -72,9 +75,9 @@ class _Lent:
     def __init__(
         self, vault: Vault, connection_id: str, package: ModuleType, configuration: Any, raise_on_failure: bool
     ) -> None:
-        super().__init__(_configured(package, configuration, vault.base_url))  # type: ignore[call-arg]
-        self._base_url = vault.base_url
         self._lender = vault.lender(connection_id)
+        super().__init__(_configured(package, configuration, vault.base_url, self._lender))  # type: ignore[call-arg]
+        self._base_url = vault.base_url
         self._package = package
         self._raise_on_failure = raise_on_failure
         _silence(self.rest_client.pool_manager)
@@ -156,22 +159,22 @@ class _Sent:
     path: str
 
 
-def _configured(package: ModuleType, given: Any, base_url: str) -> Any:
+def _configured(package: ModuleType, given: Any, base_url: str, lender: Lender) -> Any:
     """A configuration of the package's for the vendor at `base_url`, with nothing in it that could be a credential."""
     default = package.Configuration()
     made = default if given is None else copy.copy(given)
     if made.host == default.host:
         made.host = base_url + urlsplit(default.host).path
     made.access_token, made.api_key = LENT, {}
-    made.retries = _retries(made.retries)
+    made.retries = _retries(made.retries, lender)
     return made
 
 
-def _retries(given: Any) -> Any:
+def _retries(given: Any, lender: Lender) -> Any:
     """None, which would send GETs again after 429 and 503 and follow redirects, becomes neither."""
     if given is None or given is False:
         return False
-    return Retry.from_int(given).new(redirect=0, raise_on_redirect=False)
+    return counted(Retry.from_int(given).new(redirect=0, raise_on_redirect=False), lender)
 
 
 def _silence(pools: PoolManager) -> None:

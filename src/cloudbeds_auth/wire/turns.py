@@ -22,14 +22,15 @@ def pause_in(status: int, headers: Mapping[str, str]) -> float | None:
     return pause_of(status, headers.get("Retry-After"), headers.get("Date"))
 
 
+REDIRECTED = "was answered by a redirect, and the rate limit leaves no room to follow it"
+
+
 @contextmanager
-def following(method: str) -> Iterator[None]:
-    """While an answer that redirects is followed: what was a write was carried out, and is not to be sent again."""
+def following(method: str, told: str = REDIRECTED) -> Iterator[None]:
+    """While a request that was sent goes on with another: what was a write is not to be sent again by whoever asked."""
     try:
         yield
     except RateLimited as error:
         if method in {"GET", "HEAD"}:
             raise
-        raise OutcomeUnknown(
-            f"the {method} was answered by a redirect, and the rate limit leaves no room to follow it"
-        ) from error
+        raise OutcomeUnknown(f"the {method} {told}") from error
