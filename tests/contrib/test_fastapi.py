@@ -21,6 +21,7 @@ from tests.support.simulator import Vendor, vendor
 from cloudbeds_auth import AuthorizationDenied, ConfigurationError, Connection, Error, TokenVault
 from cloudbeds_auth.contrib.fastapi import Cloudbeds
 from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.core.secret import Secret
 from cloudbeds_simulator.records import ALL_SCOPES, App
 
 BROWSER = "cloudbeds-auth-browser"
@@ -476,3 +477,34 @@ def test_neither_the_server_nor_its_proxy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "Cloudbeds\n", done.stderr
+
+
+PATH, HEADER = "path-" + "p" * 40, "header-" + "h" * 40
+HOOKS = {"hook_secret": Secret(PATH), "hook_header": Secret(HEADER)}
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "body", "found"),
+    [
+        (PATH, HEADER, b"{}", (200, "ok")),
+        (PATH, HEADER[:-1], b"{}", (401, "unauthenticated")),
+        (PATH[:-1], HEADER, b"{}", (401, "unauthenticated")),
+        (PATH, HEADER, b"x" * 70_000, (413, "invalid_request")),
+    ],
+    ids=["both secrets", "another header", "another path", "a large payload"],
+)
+async def test_a_webhook_of_cloudbeds(run: Run, path: str, given: str, body: bytes, found: tuple[int, str]) -> None:
+    """Answered as the service answers it; a secret that is wrong tells nothing, and nothing of ours is cached."""
+    async with run(**HOOKS) as theirs, theirs.tab() as cloudbeds:
+        answer = await cloudbeds.post(f"/hooks/{path}", content=body, headers={"X-Hook-Secret": given})
+    assert code_of(answer) == found
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_webhook_where_no_secret_is_set(run: Run) -> None:
+    """Nothing opens it."""
+    async with run() as theirs, theirs.tab() as cloudbeds:
+        assert code_of(await cloudbeds.post(f"/hooks/{PATH}", headers={"X-Hook-Secret": ""})) == (
+            401,
+            "unauthenticated",
+        )

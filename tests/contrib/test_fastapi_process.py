@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 from tests.acceptance.processes import Answer, Http, Process, World, world
 from tests.contrib.serving import ROOT, approved, free_port, serving, stripping_proxy
 
@@ -80,6 +83,25 @@ def test_workers_share_one_way(tmp_path: Path) -> None:
             assert answer.status == 200
             seen.add(answer.headers["X-Process"])
         assert made.vendor.counts() == {"issued": 1}
+
+
+def test_a_hotel_that_disconnects_at_cloudbeds(tmp_path: Path) -> None:
+    """Subscribed to where the router lies: Cloudbeds posts there, the application asks, the tokens are forgotten."""
+    hooks = {"CLOUDBEDS_AUTH_HOOK_SECRET": "p" * 40, "CLOUDBEDS_AUTH_HOOK_HEADER": "h" * 40, "THEIR_UPKEEP": "yes"}
+    with world(tmp_path, "--auto-approve", callback="/auth/callback", **hooks) as made:
+        with serving(made, prefix="/auth"):
+            hotel = Http(made.base).get("/auth/connect", follow=True).url.partition("connection_id=")[2]
+        with closing(apsw.Connection(str(made.folder / "hotels.sqlite3"))) as database:
+            database.execute("UPDATE grants SET poll_at = 0")  # its first minute is over
+        with serving(made, prefix="/auth") as process:
+            assert made.vendor.control("wait?path=/api/v1.3/postWebhook&answered=true&timeout=60", "GET")["entry"]
+            made.vendor.control("app-state", property="100001", state="disabled", keep=True)
+            process.wait_for(f'"POST /auth/hooks/{"p" * 40} HTTP/1.1" 200')
+            shown = Http(made.base)
+            while shown.get(f"/hotels/{hotel}/echo").status == 200:
+                time.sleep(0.05)
+            assert problem(shown, f"/hotels/{hotel}/echo") == (409, "connection_disconnected")
+        assert [one["status"] for one in made.vendor.control("webhooks", "GET")["sent"]] == [200]
 
 
 async def test_behind_a_proxy_that_strips_a_path(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from cloudbeds_auth.wire.auth import CloudbedsAuth
 
 TENANTS = {"alices-key": "tenant-7"}  # who is signed in, by a header of this application's own
 
-cloudbeds = Cloudbeds(callback="/callback")
+cloudbeds = Cloudbeds(callback="/callback", upkeep="THEIR_UPKEEP" in os.environ)
 app = FastAPI()
 app.add_middleware(GZipMiddleware, minimum_size=100)
 app.add_middleware(CORSMiddleware, allow_origins=["https://front.example"], allow_credentials=True)

@@ -113,7 +113,7 @@ class Door:
             raise InvalidRequest("no protocol is upgraded to here")
         refuse_token(scope["query_string"])
         if not scope["raw_path"].startswith(b"/proxy/"):
-            _small_body(scope)
+            small_body(scope)
         path = scope["raw_path"].decode("latin-1")
         if self._anyone.may(path):
             return
@@ -178,7 +178,7 @@ def _limits(scope: Scope) -> None:
         raise HeadersTooLarge(f"at most {MOST_HEADERS} headers of {LARGEST_HEADERS} bytes in all are taken")
 
 
-def _small_body(scope: Scope) -> None:
+def small_body(scope: Scope) -> None:
     """Outside the proxy a body is a small JSON document whose length is known before it is read."""
     for name, value in scope["headers"]:
         if name == b"transfer-encoding":

@@ -18,16 +18,21 @@ from cloudbeds_auth.app.problems import RequestTimedOut
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import Unauthenticated
 
+HOOK = "/hooks/{secret}"
 HEADER = "x-hook-secret"
 WITHIN = 1.5  # seconds for the body; Cloudbeds counts an answer after two as none
 
 router = APIRouter()
 
 
-@router.post("/hooks/{secret}", include_in_schema=False)
+@router.post(HOOK, include_in_schema=False)
 async def hook(request: Request, secret: str) -> dict[str, str]:
-    """Take note. A wrong secret is answered as any path is without a credential."""
-    vault = cast(Vault, request.app.state.vault)
+    """The service's."""
+    return await noted(cast(Vault, request.app.state.vault), request, secret)
+
+
+async def noted(vault: Vault, request: Request, secret: str) -> dict[str, str]:
+    """Take note. A wrong secret is answered as any path is without a credential: raises Unauthenticated."""
     settings = vault.settings
     path = _same(secret, settings.hook_secret)
     header = _same(request.headers.get(HEADER, ""), settings.hook_header)

@@ -21,12 +21,13 @@ from urllib.parse import urlsplit
 
 import httpx2
 from fastapi import APIRouter, Depends, FastAPI, Path, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from cloudbeds_auth import compose
-from cloudbeds_auth.app import problems
+from cloudbeds_auth.app import hooks, problems
 from cloudbeds_auth.app.access import APP
 from cloudbeds_auth.app.browser import CLAIM, CONNECT, CONNECTED
+from cloudbeds_auth.app.door import small_body
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.contrib.mounted import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
 from cloudbeds_auth.core.relay import property_of
@@ -159,7 +160,7 @@ class Cloudbeds:
         """A connection id is taken as it is: an unknown one is told by the first call."""
         return identifier if property_of(identifier) is None else await self.vault.resolve(identifier)
 
-    # --- the browser's way
+    # --- the browser's way, and Cloudbeds'
 
     def _routes(self) -> APIRouter:
         router = APIRouter(include_in_schema=False, lifespan=self.lifespan)
@@ -169,6 +170,7 @@ class Cloudbeds:
         add(CONNECTED, self._connected, methods=["GET"])
         add(f"{CONNECTED}/{{name}}", self._asset, methods=["GET"])
         add(f"{CLAIM}/{{connection_id}}", self._claim, methods=["GET"])
+        add(hooks.HOOK, self._hook, methods=["POST"])
         add(self._callback, self._return, methods=["GET"], name=CALLBACK)
         add(f"{self._callback}/{{segment}}", self._return_by_app, methods=["GET"])
         return router
@@ -187,6 +189,13 @@ class Cloudbeds:
 
     async def _asset(self, request: Request, name: str) -> Response:
         return ours(request, await self._opened().browser.static(name))
+
+    async def _hook(self, request: Request, secret: str) -> Response:
+        try:
+            small_body(request.scope)
+            return ours(request, JSONResponse(await hooks.noted(self.vault, request, secret)))
+        except Error as error:
+            return ours(request, problems.response(error))
 
     async def _return(self, request: Request) -> Response:
         return ours(request, await self._opened().browser.callback(request))
