@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from tests.acceptance.processes import PATIENCE, Http, Process, World, free_port, world
 from tests.docs.pages import code_block, text_of
+from tests.docs.under_load import across_three_rotations, example
 from tests.pytest_plugin.running import run
 
 from cloudbeds_auth import TokenVault
@@ -74,6 +76,21 @@ def test_the_block_about_several_apps_runs_as_written(tmp_path: Path) -> None:
 
     with world(tmp_path, "--auto-approve") as made:
         asyncio.run(brought(made))
+
+
+def test_the_vendors_package_under_load_runs_as_written(tmp_path: Path) -> None:
+    """The published package under 32 threads: the token ends three times under their hands, every answer is a 200."""
+    (tmp_path / "many.py").write_text(example("python", "sdk"), "utf-8")
+    with world(tmp_path, "--auto-approve", CLOUDBEDS_AUTH_TOKEN_TIMEOUT="20") as made:
+        made.start()
+        hotel = made.connect()
+        made.services.pop().stop()
+        program = Process("many", hotel, env=made.settings, cwd=tmp_path)
+        try:
+            statuses = across_three_rotations(program, made)
+        finally:
+            program.stop()
+    assert re.fullmatch(r"\{200: \d+\}", statuses), statuses
 
 
 def written(name: str, tmp_path: Path) -> None:
