@@ -242,6 +242,20 @@ def test_repeated_accept() -> None:
     assert len(request_headers([(b"accept", b"a/b"), (b"accept", b"c/d")], None)) == 2
 
 
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        (b"gzip, compress, deflate, br", "gzip, deflate"),  # axios
+        (b"br;q=1.0, GZIP ; q=0.8,x-gzip, ZSTD, identity;q=0, *;q=0.1", "GZIP ; q=0.8, x-gzip, identity;q=0"),
+        (b"br, zstd", "identity"),
+        (b"", "identity"),
+    ],
+)
+def test_only_what_can_be_looked_into_is_asked_for(asked: bytes, sent: str) -> None:
+    """A refusal in `br` or `zstd` would teach the connection nothing; the other codings keep their weights."""
+    assert request_headers([(b"Accept-Encoding", asked)], None) == [("accept-encoding", sent)]
+
+
 @pytest.mark.row("A42")
 def test_response_headers_are_an_allow_list() -> None:
     """Cookies, echoed credentials, the server's name and hop-by-hop headers stay there; the rest passes."""

@@ -12,8 +12,18 @@ from cloudbeds_auth.core.refusals import Refusal, refusal_of
 
 MOST = 8 * 1024  # bytes, as sent and unpacked; every documented refusal has less than one of these eight
 PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+LEGIBLE = PACKED | {"identity"}
 # One of these is in every refusal with a 2xx; without them a body is not taken apart. In lower case.
 TRACES = (b"false", b'"error"', b"access_denied")
+
+
+def legible(accepted: str) -> str:
+    """An `Accept-Encoding` without what no glance could unpack (`br`, `zstd`, `*`); the rest keeps its weight.
+
+    RFC 9110 section 12.5.3: `identity` asks for an answer that is not packed.
+    """
+    codings = (one.strip() for one in accepted.split(","))
+    return ", ".join(one for one in codings if one.partition(";")[0].strip().lower() in LEGIBLE) or "identity"
 
 
 class Glance:
@@ -29,7 +39,7 @@ class Glance:
         self._size = 0
         self.looking = (
             is_json(content_type)
-            and (self._encoding in PACKED or self._encoding in {"", "identity"})
+            and (self._encoding in LEGIBLE or not self._encoding)
             and not (length.isdigit() and int(length) > MOST)
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 
+from cloudbeds_auth.core.glance import legible
 from cloudbeds_auth.errors import InvalidRequest, UpstreamFailed
 
 PREFIX = b"/proxy/"
@@ -96,7 +97,8 @@ def request_headers(raw: Iterable[tuple[bytes, bytes]], property_id: str | None)
     """The caller's headers that go to the vendor; `property_id` replaces the caller's `X-Property-ID`.
 
     Names nominated by `Connection` (RFC 9110 section 7.6.1) are dropped here, before the credential is added, so
-    nobody can have it stripped (A34). Raises InvalidRequest for values that are not plain text and for doubled ones.
+    nobody can have it stripped (A34). `Accept-Encoding` asks only for what can be looked into (`legible`). Raises
+    InvalidRequest for values that are not plain text and for doubled ones.
     """
     received = [(name.lower(), value) for name, value in raw]
     nominated = _nominated(received)
@@ -110,7 +112,8 @@ def request_headers(raw: Iterable[tuple[bytes, bytes]], property_id: str | None)
         if not _FIELD_VALUE.match(value):
             raise InvalidRequest(f"the header {name.decode('ascii')} holds bytes that no header has")
         seen.add(name)
-        headers.append((name.decode("ascii"), value.decode("ascii")))
+        text = value.decode("ascii")
+        headers.append((name.decode("ascii"), legible(text) if name == b"accept-encoding" else text))
     if property_id:
         headers.append(("x-property-id", property_id))
     return headers
