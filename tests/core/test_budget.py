@@ -128,9 +128,12 @@ def test_what_a_429_asks_for(said: str | None, pause: float) -> None:
     assert pause_of(503, said, DATE) is None
 
 
-def test_a_date_without_a_date_to_measure_it_by() -> None:
-    """No clock of ours takes part: the pause is the one of a 429 that says nothing."""
-    assert pause_of(429, "Tue, 24 Nov 2026 08:00:09 GMT", None) == UNSAID
+@pytest.mark.row("F20")
+@pytest.mark.parametrize("date", [None, "", "just now", "Tue, 24 Nov 2026 08:00:00 -0000"])
+def test_a_date_that_cannot_be_measured(date: str | None) -> None:
+    """No clock of ours takes part: however near it is, nothing goes for the longest pause."""
+    assert pause_of(429, "Tue, 24 Nov 2026 08:00:09 GMT", date) == LONGEST_PAUSE
+    assert pause_of(429, "soon", date) == UNSAID
 
 
 def test_a_pause_lets_nobody_pass_and_calls_nothing_back() -> None:

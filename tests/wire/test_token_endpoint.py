@@ -416,7 +416,7 @@ DATE = "Date: Tue, 24 Nov 2026 08:00:00 GMT\r\n"
         (f"{DATE}Retry-After: Tue, 24 Nov 2026 08:00:09 GMT\r\n", 9.0),
         (f"{DATE}Retry-After: Tue, 24 Nov 2026 07:00:00 GMT\r\n", 0.0),
         (f"{DATE}Retry-After: Wed, 25 Nov 2026 08:00:00 GMT\r\n", 60.0),
-        ("Retry-After: Tue, 24 Nov 2026 08:00:09 GMT\r\n", None),
+        ("Retry-After: Tue, 24 Nov 2026 08:00:09 GMT\r\n", 60.0),
         (f"{DATE}Retry-After: -5\r\n", None),
         ("Retry-After: soon\r\n", None),
         ("", None),

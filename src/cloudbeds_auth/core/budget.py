@@ -98,13 +98,17 @@ def pause_of(status: int, retry_after: str | None, date: str | None) -> float | 
 def seconds_of(retry_after: str | None, date: str | None) -> float | None:
     """What `Retry-After` says, in seconds from now; None when it says nothing that can be read.
 
-    A date is measured against the answer's own `Date`, so that no clock of ours takes part.
+    A date is measured against the answer's own `Date`, so that no clock of ours takes part; where that says nothing, it
+    counts as `LONGEST_PAUSE` away.
     """
     value = (retry_after or "").strip()
     if _SECONDS.match(value):
         return float(value)
     try:
-        wait = (parsedate_to_datetime(value) - parsedate_to_datetime(date or "")).total_seconds()
-    except (TypeError, ValueError):
+        until = parsedate_to_datetime(value)
+    except ValueError:
         return None
-    return max(wait, 0.0)
+    try:
+        return max((until - parsedate_to_datetime(date or "")).total_seconds(), 0.0)
+    except (TypeError, ValueError):  # none, or one of the two without a zone
+        return LONGEST_PAUSE
