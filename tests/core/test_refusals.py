@@ -19,6 +19,7 @@ CLOSED = (
     "See details:\ncanceled: 12345"
 )
 GONE = "Application is not available to be connected. Reach out to Partner support for any questions."
+INSIGHTS = b'{"error": {"code": 401, "status": "UNAUTHORIZED", "description": "", "message": {}}}'
 ELSEWHERE = "None of the included property id's match the access_token user's property id"
 
 
@@ -41,6 +42,8 @@ DOCUMENTED: list[tuple[int, dict[str, object], str, Act]] = [
     (401, {"error": "invalid_token"}, "unauthorized", Act.HEAL),
     (401, {"type": "unauthorized", "title": "Unauthorized", "status": 401, "detail": "x"}, "unauthorized", Act.HEAL),
     (401, {"error": {"code": 401, "status": "x", "description": "y", "message": {}}}, "unauthorized", Act.HEAL),
+    (200, {"error": {"code": 401, "status": "x", "description": "y", "message": {}}}, "unauthorized", Act.LOOK),
+    (403, {"error": {"code": 401, "status": "x", "description": "y", "message": {}}}, "unauthorized", Act.LOOK),
     (403, {"message": "Forbidden"}, "forbidden", Act.TELL),
     (200, {"id": None, "code": "ACCESS_DENIED", "description": "Access denied"}, "forbidden", Act.TELL),
     (400, {"id": None, "code": "ACCESS_DENIED", "description": "Access denied"}, "forbidden", Act.TELL),
@@ -132,7 +135,8 @@ def test_what_was_said_is_one_line() -> None:
 def test_userinfo_is_judged_by_the_same_table() -> None:
     """A dead grant there is the proof of what a resource call only suggests; Accounting's words prove nothing."""
     assert judge_userinfo(200, JSON, json.dumps(no(GONE)).encode()) == Dead("revoked")
-    assert type(judge_userinfo(200, JSON, b'{"code": "ACCESS_DENIED"}')).__name__ == "Inconclusive"
+    for status, body in ((200, b'{"code": "ACCESS_DENIED"}'), (200, INSIGHTS), (403, INSIGHTS)):
+        assert type(judge_userinfo(status, JSON, body)).__name__ == "Inconclusive"
 
 
 # --- on its way

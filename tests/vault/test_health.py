@@ -16,6 +16,7 @@ from cloudbeds_auth.vault.health import AGAIN
 
 INACTIVE = Refusal("user_inactive", Act.SUSPECT, "User who approved this connection is not active anymore")
 NO_SCOPE = Refusal("missing_scope", Act.TELL, "Scope required for this call was not granted by property.")
+HIDDEN = Refusal("unauthorized", Act.LOOK)
 ELSEWHERE = Refusal("wrong_property", Act.TELL)
 
 
@@ -126,6 +127,19 @@ async def test_a_token_that_turns_out_dead_is_renewed(stage: Stage) -> None:
     stage.endpoint.will(Refused("dead"))
     await heed(stage, token, INACTIVE)
     assert await shown(stage, grant) == (State.BACKING_OFF, "revoked")
+
+
+async def test_a_401_that_hides_under_another_status(stage: Stage) -> None:
+    """The status did not say it, so nobody healed it: the dead token is renewed behind the call, a live one is not."""
+    grant, token = await lent(stage)
+    await heed(stage, token, HIDDEN)
+    assert stage.endpoint.sent == []
+    await stage.clock.sleep(stage.timing.lease)
+    stage.vendor.thinks("A-1", DeadToken())
+    stage.endpoint.will(issued(2))
+    await heed(stage, token, HIDDEN)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
+    assert await shown(stage, grant) == (State.FRESH, None)
 
 
 async def test_a_vendor_that_cannot_be_asked(stage: Stage) -> None:

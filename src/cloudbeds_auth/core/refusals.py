@@ -26,6 +26,7 @@ class Act(Enum):
     """What follows from a refusal, beside passing it on."""
 
     SUSPECT = "the grant may be dead: `/userinfo` is asked, and asked again later (rule 12)"
+    LOOK = "the access token may be dead, and the status does not say so: `/userinfo` is asked, or it is renewed"
     HEAL = "the access token may be dead: it is proven or renewed (rules 3 and 9)"
     TELL = "the hotel is connected and this call is not allowed: people are told"
     NOTHING = "an error of this call alone: the token is not touched"
@@ -76,6 +77,7 @@ TABLE = (
     Row("unauthorized", Act.HEAL, members={"error": "invalid_token"}, statuses=(401,)),
     Row("unauthorized", Act.HEAL, members={"type": "unauthorized"}, statuses=(401,)),
     Row("unauthorized", Act.HEAL, members={"error": {"code": 401}}, statuses=(401,)),
+    Row("unauthorized", Act.LOOK, members={"error": {"code": 401}}),  # Data Insights says it under any status
     # A scope or a property is missing: v2's, Data Insights', and that of Accounting and group profiles, which comes
     # with a 200 and with a 4xx.
     Row("forbidden", Act.TELL, members={"code": "ACCESS_DENIED"}),

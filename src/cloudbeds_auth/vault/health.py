@@ -38,7 +38,7 @@ class Health:
 
     def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call with this token was answered like this; nobody waits for what follows."""
-        if refusal.act is Act.SUSPECT:
+        if refusal.act in {Act.SUSPECT, Act.LOOK}:
             key, work = (token.grant_id, 0, ""), self._look_at(token, refusal)
         elif refusal.act is Act.TELL:
             key = (token.grant_id, token.generation, refusal.reason)
