@@ -202,6 +202,9 @@ class FakeVault:
             await asyncio.shield(asyncio.ensure_future(self._refresh()))
         return self._token()
 
+    async def lifetime(self, connection_id: str, /) -> float:
+        return self._token().lifetime
+
     def _token(self) -> AccessToken:
         return AccessToken(
             Secret(f"{self.kind}{self.generation}"), EPOCH + timedelta(hours=8), self.generation, lifetime=28800.0

@@ -125,14 +125,16 @@ async def test_rejected_generation(service: Running[FakeVault]) -> None:
         ("min_valid=nan", 400),
         ("min_valid=inf", 400),
         ("min_valid=x", 400),
+        ("min_valid=14401&rejected_generation=1", 400),
         ("rejected_generation=x", 400),
     ],
 )
 async def test_min_valid(service: Running[FakeVault], query: str, status: int) -> None:
-    """More than half of the lifetime (8 hours here) is refused."""
+    """More than half of the lifetime (8 hours here) is refused, and nothing is renewed for it."""
     got, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1/access-token?{query}")
     assert got == status
     assert status == 200 or body["code"] == "invalid_request"
+    assert service.vault.refreshes == 0
 
 
 async def test_events(service: Running[FakeVault]) -> None:

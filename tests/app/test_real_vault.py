@@ -69,6 +69,18 @@ async def test_journey(world: World) -> None:
     assert len(world.vendor.token_requests()) == 1
 
 
+async def test_a_request_that_is_refused_refreshes_nothing(world: World) -> None:
+    """More than half of the lifetime, of a token that Cloudbeds has ended: 400 by what is stored; half: renewed."""
+    connection = await world.vendor.connect(world.service.vault)
+    world.vendor.expire()
+    path = f"/api/v1/connections/{connection.id}/access-token?rejected_generation={connection.generation}"
+    lifetime = await world.service.vault.lifetime(connection.id)
+    assert await world.call(f"{path}&min_valid={lifetime / 2 + 1}") == (400, "invalid_request")
+    assert world.vendor.token_requests() == []
+    assert await world.call(f"{path}&min_valid={lifetime / 2}") == (200, "ok")
+    assert len(world.vendor.token_requests()) == 1
+
+
 @pytest.mark.row("A01")
 async def test_login_csrf(world: World) -> None:
     """The attacker's code and valid state in the victim's browser: 400 and no exchange; the attacker's own works."""

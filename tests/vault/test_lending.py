@@ -248,6 +248,15 @@ async def test_min_valid(stage: Stage) -> None:
     assert (await lent(stage, grant, min_valid=9999.0)).reveal() == "A-2"
 
 
+async def test_a_lifetime_is_read_and_nothing_is_sent(stage: Stage) -> None:
+    """Also of a token that ended; of nothing it has no end."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    assert await stage.one.look.lifetime(grant.connection_id) == grant.lifetime == 3600.0
+    assert await stage.one.look.lifetime("con_nobody") == float("inf")
+    assert stage.endpoint.sent == []
+
+
 async def test_a_pair_just_received_is_returned_whatever_its_lifetime(stage: Stage) -> None:
     """A lifetime shorter than `min_valid` causes no loop: one refresh, its token."""
     grant = await stage.connected()

@@ -127,14 +127,14 @@ async def get_access_token(
     proven good, the endpoint itself refuses.
     """
     connection_id = await permit.resolve(identifier)
+    if min_valid is not None:  # judged before anything is refreshed for it
+        lifetime = await permit.vault.lifetime(connection_id)
+        if min_valid > lifetime / 2:
+            raise InvalidRequest(
+                f"min_valid is more than half of the token's lifetime of {lifetime:.0f} s", connection_id=connection_id
+            )
     seconds = MIN_VALID if min_valid is None else min_valid
-    token = await permit.vault.access_token(connection_id, seconds, rejected_generation)
-    if min_valid is not None and min_valid > token.lifetime / 2:
-        raise InvalidRequest(
-            f"min_valid is more than half of the token's lifetime of {token.lifetime:.0f} s",
-            connection_id=connection_id,
-        )
-    return AccessTokenShape.of(token)
+    return AccessTokenShape.of(await permit.vault.access_token(connection_id, seconds, rejected_generation))
 
 
 @router.get("/connections/{identifier}/events")

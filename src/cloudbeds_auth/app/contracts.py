@@ -97,6 +97,10 @@ class Vault(Protocol):
         """A token valid for `min_valid` seconds; `rejected` names the one that was answered 401."""
         ...
 
+    async def lifetime(self, connection_id: str, /) -> float:
+        """Seconds from issue to end of its stored access token; infinite where there is none, or none that ends."""
+        ...
+
     async def turn(self, connection_id: str, /) -> None:
         """Wait for this hotel's next turn at the vendor; then exactly one request may go. Raises RateLimited."""
         ...

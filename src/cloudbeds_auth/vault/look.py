@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -68,6 +69,11 @@ class Look:
         if found is None:
             raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
         return (await self._shown([found]))[0]
+
+    async def lifetime(self, connection_id: str) -> float:
+        """Seconds from issue to end of its stored access token; infinite where there is none, or none that ends."""
+        row = await self._world.store.current_grant(connection_id)
+        return math.inf if row is None else row.lifetime
 
     async def connections(
         self,
