@@ -79,6 +79,21 @@ class FakeClock:
         await asyncio.sleep(seconds)
 
 
+class HandClock(FakeClock):
+    """A clock that a test sets."""
+
+    now = 1000.0
+
+    def wall(self) -> float:
+        return self.now
+
+    def steady(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 class FakeEntropy:
     """Real dice."""
 

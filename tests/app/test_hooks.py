@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from typing import Any
+
 import pytest
 from tests.app.fake_vault import FakeSettings, FakeVault
 from tests.app.running import Running, Vendor, a_service, raw
+from tests.support.simulator import vendor as simulator
 
 from cloudbeds_auth.app import hooks
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.facade import TokenVault
+from cloudbeds_simulator.delivery import ANSWER_WITHIN
 
 PATH, HEADER = "path-" + "p" * 40, "header-" + "h" * 40
 BODY = b'{"newState": "disabled", "propertyID": 1000}'
 
 
 async def posted(
-    service: Running[FakeVault], path: str = PATH, header: str | None = HEADER, body: bytes = BODY
+    service: Running[Any], path: str = PATH, header: str | None = HEADER, body: bytes = BODY
 ) -> tuple[int, str]:
     """Status and code of the answer to one delivery."""
     headers = {} if header is None else {"X-Hook-Secret": header}
@@ -67,6 +74,26 @@ async def test_a_payload_that_does_not_end(vendor: Vendor, monkeypatch: pytest.M
         answer = await raw(service, f"{head}Connection: close\r\n\r\n{{".encode())
     assert answer.startswith(b"HTTP/1.1 408")
     assert vault.hints == []
+
+
+async def test_an_answer_before_cloudbeds_gives_up(tmp_path: Path) -> None:
+    """Sooner than its two seconds: a body may take less, and nobody waits for what follows from it, however slow."""
+    assert hooks.WITHIN < ANSWER_WITHIN == 2.0
+    secrets = {"hook_secret": Secret(PATH), "hook_header": Secret(HEADER)}
+    async with (
+        simulator() as cloud,
+        TokenVault.open(cloud.settings(tmp_path, token_timeout=600.0, **secrets)) as vault,  # it gives up much later
+        a_service(vault, admin=vault.admin_token.reveal()) as service,
+    ):
+        connection = await cloud.connect(vault)
+        cloud.fault("hang_before", "getAppState", times=None)
+        async with asyncio.timeout(30):
+            assert await posted(service, body=b'{"newState": "disabled", "propertyID": 100001}') == (200, "ok")
+        async with asyncio.timeout(30):
+            while (asked := cloud.simulator.journal.find({"path": "/api/v1.3/getAppState"})) is None:
+                await asyncio.sleep(0)
+        assert not asked.answered
+        assert (await vault.connection(connection.id)).state == "fresh"
 
 
 async def test_the_secret_is_in_no_happening(vendor: Vendor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.app.fake_vault import FakeSettings, FakeVault
+from tests.app.fake_vault import FakeSettings, FakeVault, HandClock
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.tab import BROWSER, Tab
 
@@ -94,24 +94,23 @@ async def test_so_many_from_one_address(parking: Running[FakeVault]) -> None:
     assert len(parking.vault.exchanges) == OF_ONE
 
 
-class _Hand:
-    """A clock that a test sets."""
+async def test_another_address_may_still_come(vendor: Vendor) -> None:
+    """What one address brings is counted as its own, also where all come through one proxy."""
+    settings = FakeSettings(base_url=vendor.base_url, marketplace="park", trusted_proxies=("127.0.0.1",))
+    async with a_service(FakeVault(settings)) as parking:
 
-    now = 1000.0
+        async def come(address: str) -> int:
+            headers = {"Host": "localhost:7000", "X-Forwarded-For": address}
+            async with parking.http.get(parking.url + NO_STATE, headers=headers, allow_redirects=False) as answer:
+                return answer.status
 
-    def steady(self) -> float:
-        return self.now
-
-    def wall(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
+        assert [await come("203.0.113.1") for _ in range(OF_ONE + 1)] == [303] * OF_ONE + [503]
+        assert await come("203.0.113.2") == 303
 
 
 def test_every_address_has_its_own_count_and_all_have_one() -> None:
     """Refused ones are not counted, and after the window everybody may come again."""
-    clock = _Hand()
+    clock = HandClock()
     arrivals = Arrivals(clock)
     for number in range(OF_ALL):
         arrivals.admit(f"10.0.0.{number // OF_ONE}")

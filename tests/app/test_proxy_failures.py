@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.app.fake_vault import FakeSettings, FakeVault
+from tests.app.fake_vault import FakeSettings, FakeVault, HandClock
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -59,6 +59,28 @@ async def test_verdict_is_remembered(service: Running[FakeVault], vendor: Vendor
             assert answer.status == 401
     assert len(vendor.seen) == 4
     assert (service.vault.rejections, service.vault.refreshes) == (2, 0)
+
+
+@pytest.mark.row("F39")
+async def test_a_verdict_is_of_one_generation_and_ends_after_a_minute(vendor: Vendor) -> None:
+    """A newer token is asked about once more, and so is an old one when a minute is over."""
+    vault, clock = FakeVault(FakeSettings(base_url=vendor.base_url)), HandClock()
+    vault.clock, vault.proven, vendor.good = clock, True, set()
+    async with a_service(vault) as service:
+
+        async def asked() -> int:
+            """How often the vault was told of a rejected token, after one more call."""
+            async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+                assert answer.status == 401
+            return vault.rejections
+
+        assert [await asked(), await asked()] == [1, 1]
+        vault.generation = 2
+        assert [await asked(), await asked()] == [2, 2]
+        clock.now += 59.0
+        assert await asked() == 2
+        clock.now += 1.0
+        assert await asked() == 3
 
 
 @pytest.mark.row("F42")

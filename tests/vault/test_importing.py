@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 from tests.support.fakes import issued, pair
-from tests.support.hotels import upkeep_of
+from tests.support.hotels import BusyVendor, limited, upkeep_of
 from tests.support.stage import Process, Stage
 
-from cloudbeds_auth.core.answers import Ambiguous, NotSent, Refused, RefusedClient
+from cloudbeds_auth.cli.importing import AT_ONCE
+from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.imports import Handover, Imported, Outcome
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import Role, User, moment
+from cloudbeds_auth.core.nouns import App, Role, User, moment
 from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, StoreReadOnly, StoreUnavailable
@@ -58,6 +60,30 @@ async def test_a_token_is_sent_once_and_proven(stage: Stage) -> None:
     assert set(stage.vendor.asked) == {"A-1"}
     await stage.one.drain()
     assert await stage.tokens((await stage.one.store.current_grant(told.connection.id)).id) == ["R-1"]  # type: ignore[union-attr]
+
+
+class KnowingVendor(BusyVendor):
+    """Names the property of each token in its answer."""
+
+    async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
+        answer = await super().refresh(app, secret, token)
+        assert isinstance(answer, Issued)
+        return Issued(replace(answer.pair, property_ids=(token.reveal().removeprefix("R-"),)))
+
+
+async def test_many_hotels_stay_within_the_limit(stage: Stage) -> None:
+    """As many at once as the command takes: each token is sent once, and no second holds a request too many."""
+    vendor, gate = KnowingVendor(), asyncio.Semaphore(AT_ONCE)
+    one = importer(await limited(stage, vendor, 10))
+
+    async def bring_in_turn(property_id: str) -> Outcome:
+        async with gate:
+            return (await one.bring_in(old(property_id, f"R-{property_id}"))).outcome
+
+    hotels = [f"{2000 + at}" for at in range(40)]
+    assert set(await asyncio.gather(*map(bring_in_turn, hotels))) == {Outcome.CONNECTED}
+    assert sorted(vendor.renewed) == [f"R-{hotel}" for hotel in hotels]
+    assert vendor.most_in_a_second() <= 10
 
 
 async def test_the_same_token_again(stage: Stage) -> None:
