@@ -158,12 +158,37 @@ async def test_denial(world: World, answer: str) -> None:
     assert world.exchanges() == 0
 
 
+@pytest.mark.row("F83")
 async def test_a_failed_exchange_returns(world: World) -> None:
     """The code was spent elsewhere: the browser goes to `return_to` with the reason; without one, a page says it."""
     for query, expected in (("?return_to=/done", (303, "/done?error=authorization_expired")), ("", (400, ""))):
         tab = Tab(world.service)
         _, state = await world.approved(tab, query)
-        assert (await tab.open(f"/callback?code=made-up&state={state}"))[:2] == expected
+        status, location, page = await tab.open(f"/callback?code=made-up&state={state}")
+        assert (status, location) == expected
+    assert '<a class="button" href="/connect">Start again</a>' in page
+
+
+@pytest.mark.row("F81")
+async def test_a_tab_that_is_closed_during_the_callback(world: World) -> None:
+    """The browser hangs up while Cloudbeds takes its time: exchanged once, and the connection is listed afterwards."""
+    tab = Tab(world.service)
+    code, state = await world.approved(tab)
+    world.vendor.fault("hang_after", grant_type="authorization_code")
+    callback = asyncio.create_task(tab.open(f"/callback?code={code}&state={state}"))
+    async with asyncio.timeout(30):
+        while world.exchanges() == 0:
+            await asyncio.sleep(0)
+    callback.cancel()  # the client closes its connection
+    with pytest.raises(asyncio.CancelledError):
+        await callback
+    assert (await world.service.vault.connections()).connections == ()
+    world.vendor.simulator.faults.clear()
+    async with asyncio.timeout(30):
+        while not (listed := (await world.service.vault.connections(state="fresh")).connections):
+            await asyncio.sleep(0.01)
+    assert await world.call(f"/proxy/{listed[0].id}/api/v1.3/userinfo") == (200, None)
+    assert world.exchanges() == 1
 
 
 async def test_one_time_link(world: World) -> None:

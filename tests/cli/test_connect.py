@@ -113,18 +113,20 @@ async def test_a_failed_exchange_is_told_to_both(vault: FakeVault, uri: str, mon
 
     async def visit(browser: httpx2.AsyncClient) -> None:
         page = await patiently(browser, f"{uri}?code=c1&state=the-state")
-        assert "the code is &lt;spent&gt;" in page.text
+        assert "the code is &lt;spent&gt;. What to do next: start again" in page.text
 
     result = await while_connecting(visit)
     assert result.status == 1
     assert "the code is <spent>" in result.err
+    assert "start again" in result.err
 
 
 def test_nobody_approves(vault: FakeVault) -> None:
     """The wait ends by itself, with what to do next."""
     result = invoke("connect", "--timeout", "1")
     assert result.status == 1
-    assert "nobody approved" in result.err
+    assert "nobody approved within 1 s, or what was approved was lost on the way" in result.err
+    assert "start again with `cloudbeds-auth connect`" in result.err
 
 
 def test_a_stranger_on_the_port(vault: FakeVault, uri: str) -> None:

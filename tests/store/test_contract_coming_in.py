@@ -27,11 +27,11 @@ async def test_a_state_is_spent_once(bench: Bench) -> None:
 
 
 async def test_the_same_code_again_before_and_after_its_outcome(bench: Bench) -> None:
-    """While the exchange runs or failed: spent. Once it led to a connection: that one."""
+    """While the exchange runs, or where nothing came of it: unfinished. Once it led to a connection: that one."""
     new = bench.state()
     await bench.store.add_authorization(new)
     await bench.store.spend_state(new.state_hash, None, "code")
-    assert await bench.store.spend_state(new.state_hash, None, "code") is Spending.SPENT
+    assert await bench.store.spend_state(new.state_hash, None, "code") is Spending.UNFINISHED
     home = await bench.store.add_candidate(new.id, "con_1", "gra_1", pair(1), stale_after=9.0)
     again = await bench.store.spend_state(new.state_hash, None, "code")
     assert isinstance(again, Authorization)

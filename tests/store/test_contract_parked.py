@@ -64,11 +64,11 @@ async def test_a_hotel_that_is_connected_stays_so(bench: Bench) -> None:
 
 
 async def test_one_code_once(bench: Bench) -> None:
-    """While its exchange runs it is spent; once it led to something, it is shown that."""
+    """While its exchange runs it is unfinished; once it led to something, it is shown that."""
     first = bench.state(state_hash="arrival", parked=True)
     assert isinstance(await bench.store.begin_arrival(first, "code", most=9), Authorization)
     second = bench.state(state_hash="arrival", parked=True)
-    assert await bench.store.begin_arrival(second, "code", most=9) is Spending.SPENT
+    assert await bench.store.begin_arrival(second, "code", most=9) is Spending.UNFINISHED
     await bench.store.add_candidate(first.id, "con_1", "gra_1", ONE, stale_after=9.0)
     again = await bench.store.begin_arrival(second, "code", most=9)
     assert isinstance(again, Authorization)

@@ -19,7 +19,6 @@ from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     InvalidRequest,
     RateLimited,
-    StateMismatch,
     TokenEndpointUnavailable,
     Unclaimed,
     UnknownConnection,
@@ -136,7 +135,7 @@ async def test_a_code_that_is_exchanged_elsewhere(stage: Stage) -> None:
     other = await stage.process()
 
     async def meanwhile() -> Answer:
-        with pytest.raises(StateMismatch):
+        with pytest.raises(AuthorizationExpired, match="so far"):
             await other.authorizer.arrive(code="one")
         return issued(1, property_ids=("1000",))
 
@@ -158,7 +157,7 @@ async def test_an_answer_that_was_lost(stage: Stage) -> None:
     stage.endpoint.will(Ambiguous("lost"))
     with pytest.raises(TokenEndpointUnavailable):
         await stage.one.authorizer.arrive(code="code-1")
-    with pytest.raises(StateMismatch):
+    with pytest.raises(AuthorizationExpired, match="no connection has come of it"):
         await stage.one.authorizer.arrive(code="code-1")
     assert (await arrived(stage, 2)).state is State.PARKED
 

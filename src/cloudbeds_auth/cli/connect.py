@@ -85,7 +85,10 @@ async def _within(wish: Wish, seconds: float) -> Connection:
             async with asyncio.timeout(seconds):
                 return await _connect(vault, wish, await _redirect_uri(vault, wish))
         except TimeoutError:
-            raise errors.AuthorizationExpired(f"nobody approved within {seconds:.0f} s") from None
+            raise errors.AuthorizationExpired(
+                f"nobody approved within {seconds:.0f} s, or what was approved was lost on the way",
+                next_step="start again with `cloudbeds-auth connect`: only the hotel can approve once more",
+            ) from None
 
 
 async def _redirect_uri(vault: TokenVault, wish: Wish) -> str:
@@ -163,7 +166,8 @@ class Approval:
             self.connection = await self._vault.finish_authorization(code=given["code"], state=self._state)
         except errors.Error as error:
             self.failure = error
-            return Page(400, "Not connected", f"{error.detail}. You may close this page.")
+            said = f"{error.detail}. What to do next: {error.next_step}. You may close this page."
+            return Page(400, "Not connected", said)
         return Page(200, "Connected", "The hotel is connected. You may close this page.")
 
 

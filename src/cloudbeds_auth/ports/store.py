@@ -109,6 +109,7 @@ class Spending(Enum):
     UNKNOWN = "never issued, or another browser's"
     EXPIRED = "older than its lifetime"
     SPENT = "used before, with another code"
+    UNFINISHED = "used before, with this code, and no connection came of it so far"
     FULL = "as many approvals wait to be claimed as may"
 
 

@@ -288,6 +288,8 @@ def _must_be_spent(spent: Authorization | Spending) -> Authorization:
             raise AuthorizationExpired("the approval took longer than ten minutes")
         case Spending.SPENT:
             raise StateMismatch("this approval was already used")
+        case Spending.UNFINISHED:  # its process died, the vendor refused the code, or another process is at it
+            raise AuthorizationExpired("this approval came back before, and no connection has come of it so far")
         case Spending.FULL:
             raise RateLimited(
                 f"{MOST_PARKED} approvals from the Marketplace wait to be claimed, and no more are taken",

@@ -66,8 +66,10 @@ class Authorizations(Announcing):
         row = self._by_state(state_hash)
         if row is None or row.made.browser_hash != browser_hash:
             return Spending.UNKNOWN
+        if row.code_hash == code_hash:
+            return _authorization(row) if row.outcome else Spending.UNFINISHED
         if row.code_hash is not None:
-            return _authorization(row) if row.code_hash == code_hash and row.outcome else Spending.SPENT
+            return Spending.SPENT
         if self._link_is_used(row):
             return Spending.SPENT
         if row.expires_at <= now.wall:

@@ -64,8 +64,10 @@ def spend_state(
         return Spending.UNKNOWN
     if row["spent_at"] is None and (yield from _link_is_used(row)):
         return Spending.SPENT
+    if row["spent_at"] is not None and row["code_hash"] == code_hash:
+        return _authorization(row) if row["outcome"] else Spending.UNFINISHED
     if row["spent_at"] is not None:
-        return _authorization(row) if row["code_hash"] == code_hash and row["outcome"] else Spending.SPENT
+        return Spending.SPENT
     if row["expires_at"] <= now.wall:
         return Spending.EXPIRED
     spent = yield from query_one("spend_state", id=row["id"], now=now.wall, code_hash=code_hash)
