@@ -278,7 +278,7 @@ async def test_nothing_is_asked_against_a_pause(stage: Stage) -> None:
     vendor.listed = ("1000", "1001")
     process = await limited(stage, vendor)
     grant = await group(stage, "1000")
-    await process.store.pause_turns("client-1", rate_within(10), 60.0)
+    await process.store.pause_turns("client-1", 60.0)
     await groups_of(process).tick()
     assert vendor.moments == []
     assert await covered(stage, grant) == ("1000",)
