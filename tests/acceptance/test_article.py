@@ -231,6 +231,7 @@ def test_the_old_access_token_stops_at_once_and_the_old_refresh_token_works_unti
         assert "refresh token" in json.dumps(after_use.json).lower()
 
 
+@pytest.mark.row("F83")
 def test_authorization_codes_expire_and_are_single_use(make_world: MakeWorld) -> None:
     """A code that is older than ten minutes, or spent, gives a 4xx page that says so and offers to start again."""
     made = make_world("--auto-approve")
