@@ -147,3 +147,22 @@ async def test_a_trace_of_the_users_own_is_told(blocking: bool) -> None:
     assert told[0] == "connection.connect_tcp.started"
     assert "http11.receive_response_headers.complete" in told
     assert request.extensions["trace"] is trace
+
+
+@pytest.mark.parametrize(
+    ("accepted", "sent"), [("gzip, br, zstd", "gzip"), ("br", "identity"), ("deflate;q=0.5, *", "deflate;q=0.5")]
+)
+async def test_an_answer_is_asked_for_that_can_be_looked_into(accepted: str, sent: str) -> None:
+    """A client that unpacks brotli would be answered so, and a refusal in it would teach the connection nothing."""
+    async with serving(answer("{}")) as vendor, httpx2.AsyncClient() as http:
+        await http.get(f"{vendor.url}/x", auth=auth_for(vendor.url), headers={"Accept-Encoding": accepted})
+    assert vendor.peers[0].head["accept-encoding"] == sent
+
+
+async def test_a_request_that_accepts_what_it_likes_stays_so() -> None:
+    """Without the header nothing is added."""
+    async with serving(answer("{}")) as vendor, httpx2.AsyncClient() as http:
+        request = http.build_request("GET", f"{vendor.url}/x")
+        del request.headers["accept-encoding"]
+        await http.send(request, auth=auth_for(vendor.url))
+    assert "accept-encoding" not in vendor.peers[0].head

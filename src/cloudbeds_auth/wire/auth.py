@@ -21,7 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 import httpx2
 
 from cloudbeds_auth.core.credential import KeyHeader, show
-from cloudbeds_auth.core.glance import Glance
+from cloudbeds_auth.core.glance import Glance, legible
 from cloudbeds_auth.core.heal import Answered, Fetch, Send, heal
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.refusals import Refusal
@@ -149,6 +149,8 @@ class CloudbedsAuth(httpx2.Auth):
     def _show(self, request: httpx2.Request, step: Send) -> AccessToken:
         token = self._lender.newest(step.token)
         request.headers = _Shown(request.headers, self._lender, token)
+        if (accepted := request.headers.get("accept-encoding")) is not None:
+            request.headers["accept-encoding"] = legible(accepted)
         return token
 
     def _carrying(self, request: httpx2.Request, token: AccessToken) -> AbstractContextManager[None]:
