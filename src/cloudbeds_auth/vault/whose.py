@@ -23,10 +23,10 @@ async def listed(world: World, budget: Budget, app: App, access: Secret) -> List
     try:
         return await world.vendor.properties(access, lambda: budget.spend(app, BEHIND))
     except RateLimited:
-        pass
+        return Unlisted(NO_ROOM)
     except Throttled as told:
         await budget.heed(app, told.pause)
-    return Unlisted(NO_ROOM)
+        return Unlisted(NO_ROOM)
 
 
 async def properties_of(world: World, budget: Budget, app: App, key: Pair) -> tuple[str, ...]:
