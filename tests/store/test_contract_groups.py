@@ -154,6 +154,25 @@ async def test_nothing_is_taken_from_another_connection(bench: Bench) -> None:
     assert [one.kind for one in await lines(bench, ours)] == ["property_elsewhere"] * 2
 
 
+async def test_another_apps_connection_is_beside_this_one(bench: Bench) -> None:
+    """A hotel connects each app for itself: what one covers, the other may, too."""
+    ours = await bench.hotel()
+    theirs = await bench.connected(pair(2, property_ids=("2000",)), app="other")
+    assert await bench.store.relist(ours.id, ("1000", "2000")) == Relisted(("1000", "2000"), added=("2000",))
+    assert await bench.store.resolve("2000") == sorted([ours.connection_id, theirs.connection_id])
+
+
+async def test_a_property_that_two_others_cover(bench: Bench) -> None:
+    """One of them is named, always the same."""
+    ours = await bench.hotel()
+    first = await bench.connected(pair(2, property_ids=("2000",)))
+    second = await bench.approved(pair(3, property_ids=()))
+    assert await bench.store.promote(second.connection_id, second.id, None, ("2000",))
+    assert await bench.store.relist(ours.id, ("1000", "2000")) == Relisted(("1000",), elsewhere=("2000",))
+    (line,) = await lines(bench, ours)
+    assert line.data == {"properties": {"2000": min(first.connection_id, second.connection_id)}}
+
+
 async def test_a_property_that_was_set_free(bench: Bench) -> None:
     """When the other connection left, the next answer brings its property here."""
     ours, theirs = await group(bench, "1000"), await group(bench, "2000")

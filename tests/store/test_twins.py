@@ -139,6 +139,8 @@ class Twins(RuleBasedStateMachine):
             f"aut_{number}", app, f"arrival {code}", None, None, None, None, None, 600.0, parked=True
         )
         begun = self.both(lambda store: store.begin_arrival(new, code, most=most))
+        self.grants = [one for one in self.grants if one in self.stores.tables()]  # those whose day is over are gone
+        self.fences = [fence for fence in self.fences if fence.grant_id in self.grants]
         if isinstance(begun, Authorization) and begun.earlier is None:
             self.begun.append(new)
             at, first = len(self.grants), self._pair("new", covered=covered)

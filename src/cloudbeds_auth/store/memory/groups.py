@@ -37,7 +37,7 @@ class Groups(Shelf):
         if not named:
             return Relisted(row.property_ids)
         names = tuple(dict.fromkeys(named))
-        taken = {one: home for one in names for home in self._covering_now(one) if home != row.connection_id}
+        taken = {one: others[0] for one in names if (others := self._others(row, one))}
         change = relist(row.property_ids, names, taken)
         news = tuple(one for one in change.elsewhere if one not in row.named_elsewhere)
         row.property_ids, row.named_elsewhere = change.property_ids, change.elsewhere
@@ -46,6 +46,11 @@ class Groups(Shelf):
         if news:
             self._tell(now, row, PROPERTY_ELSEWHERE, properties={one: taken[one] for one in news})
         return Relisted(change.property_ids, change.added, change.dropped, news)
+
+    def _others(self, row: GrantRow, property_id: str) -> list[str]:
+        """The connections of this grant's app that cover a property, but for its own."""
+        homes = [home for home in self._covering_now(property_id) if home != row.connection_id]
+        return sorted(home for home in homes if self._tables.connections[home].app == row.app)
 
     def _by_listing(self) -> list[GrantRow]:
         rows = self._tables.grants.values()

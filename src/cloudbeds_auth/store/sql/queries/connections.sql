@@ -39,12 +39,13 @@ WHERE c.active_grant IS NOT NULL GROUP BY 1
 
 -- name: covering
 -- Connections that cover a property now.
-SELECT DISTINCT c.id FROM properties p
+SELECT DISTINCT c.id, c.app FROM properties p
     JOIN grants g ON g.id = p.grant_id
     JOIN connections c ON c.id = g.connection_id
 WHERE p.property_id = :property_id
     AND ((g.role = 'active' AND c.active_grant = g.id) OR (g.role = 'candidate' AND NOT EXISTS (SELECT 1 FROM grants a
         WHERE a.id = c.active_grant AND a.role <> 'disconnected')))
+ORDER BY c.id
 
 -- name: grants_of
 SELECT * FROM grants WHERE connection_id = :connection_id ORDER BY ordinal
