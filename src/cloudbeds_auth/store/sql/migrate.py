@@ -5,6 +5,7 @@ A kill between two files leaves a whole earlier schema, and the next start goes 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
@@ -26,15 +27,25 @@ def statements(sql: str) -> list[str]:
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
+def missing(now: Instant) -> Transaction[Sequence[tuple[int, str]]]:
+    """The migrations that this database does not have yet, in order; raises ConfigurationError as `schema_version`."""
+    found = yield from _found()
+    return [(number, sql) for number, sql in migrations() if number > found]
+
+
 def step(now: Instant, *, number: int, sql: str) -> Transaction[None]:
-    """Apply one migration unless it is there already."""
+    """Apply one migration, unless another process did meanwhile."""
     yield from query("one_at_a_time", work="migrate")
-    names = yield from query("tables")
-    if (yield from schema_version(any(row["name"] == "meta" for row in names))) >= number:
+    if (yield from _found()) >= number:
         return
     for position, statement in enumerate(statements(sql)):
         yield Statement(f"migration_{number}_{position}", statement, {})
     yield from query("set_meta", name="schema_version", value=str(number))
+
+
+def _found() -> Transaction[int]:
+    names = yield from query("tables")
+    return (yield from schema_version(any(row["name"] == "meta" for row in names)))
 
 
 def schema_version(has_meta: bool) -> Transaction[int]:

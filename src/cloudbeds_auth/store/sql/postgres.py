@@ -119,7 +119,7 @@ class PostgresDriver:
             raise ConfigurationError(f"PostgreSQL {int(facts['version']) // 10000} is too old; 14 or newer is needed")
         self._clock_id = f"postgresql:{facts['system']}"
         if migrations:
-            for number, sql in migrate.migrations():
+            for number, sql in await self.read(migrate.missing):
                 await self.write(partial(migrate.step, number=number, sql=sql))
 
     async def read(self, body: Body[T]) -> T:

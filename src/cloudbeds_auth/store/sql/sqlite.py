@@ -140,7 +140,7 @@ class SqliteFile:
 
     def _migrate(self, connection: apsw.Connection) -> None:
         # Each under the write lock: of two processes that start together, the second finds it done.
-        for number, sql in migrate.migrations():
+        for number, sql in self._transaction(connection, migrate.missing, "BEGIN"):
             step = partial(migrate.step, number=number, sql=sql)
             self._transaction(connection, step, "BEGIN IMMEDIATE")
 
