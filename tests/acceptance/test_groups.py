@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 
 import apsw
+import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import CLIENT_ID, Http, World
 
@@ -13,6 +15,15 @@ def member(made: World, property_id: str, group: str | None) -> None:
     """A hotel joins the group, or leaves it."""
     user = {"user_id": "7", "first_name": "G", "last_name": "A", "email": "g@group.example"}
     made.vendor.control("hotels", property_id=property_id, name=f"Hotel {property_id}", user=user, group=group)
+
+
+def approved(made: World) -> str:
+    """The connection that the page after an approval leads to."""
+    shown = Http(made.base).get("/connect", follow=True)
+    assert shown.status == 200, shown.text
+    found = re.search(r"con_\w+", shown.url + shown.text)
+    assert found, shown.text
+    return found[0]
 
 
 def test_a_group_grows_and_shrinks(make_world: MakeWorld) -> None:
@@ -61,3 +72,22 @@ def test_an_approval_whose_hotel_cloudbeds_may_not_name(make_world: MakeWorld) -
     assert Http(made.base).get(shown["connect_url"].removeprefix(made.base), follow=True).status == 200
     mended = made.admin.get(f"/api/v1/connections/{hotel}").json
     assert (mended["state"], mended["problem"], mended["property_ids"]) == ("fresh", None, ["100001"])
+
+
+@pytest.mark.row("F87")
+def test_a_hotel_comes_back_and_the_answer_does_not_name_it(make_world: MakeWorld) -> None:
+    """It keeps its connection, connected or disconnected, and its property id leads there; the other ids say so."""
+    made = make_world("--auto-approve")
+    made.vendor.control("settings", resources="missing")
+    made.start()
+    hotel = approved(made)
+    assert approved(made) == hotel
+    told = made.admin.ask("DELETE", f"/api/v1/connections/{hotel}")
+    assert told.status < 300, told.text
+    assert approved(made) == hotel
+    shown = made.admin.get(f"/api/v1/connections/{hotel}").json
+    assert (shown["state"], shown["property_ids"]) == ("fresh", ["100001"])
+    assert made.admin.get("/proxy/100001/api/v1.3/getHotelDetails").json["data"]["propertyID"] == "100001"
+    every = made.admin.get("/api/v1/connections").json["connections"]
+    assert [one["problem"] for one in every if one["id"] != hotel] == [f"moved to {hotel}"] * 2
+    assert made.vendor.counts() == {}, "no refresh token was sent for it"

@@ -41,6 +41,8 @@ READS: dict[str, Callable[[Store, Grant], Awaitable[object]]] = {
     "redirect_uris": lambda store, one: store.redirect_uris(),
     "next_message": lambda store, one: store.next_message(),
     "outbox": lambda store, one: store.outbox(),
+    "outcome": lambda store, one: store.outcome("aut_1"),
+    "covered": lambda store, one: store.covered(one.connection_id),
     "report": lambda store, one: store.report(),
 }
 
@@ -75,6 +77,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
             NewImport("hash", "default", None, "2000", pair(8, lifetime=0)), "con_8", "gra_8"
         ),
         "promote": lambda store: store.promote(one.connection_id, one.id, None, ()),
+        "bring_home": lambda store: store.bring_home(one.id, one.generation, ("1000",), "gra_9"),
         "note_unnamed": lambda store: store.note_unnamed(one.id, 1, "property_unknown", {}, again_in=9.0),
         "drop_candidate": lambda store: store.drop_candidate(one.id, "of no use"),
         "disconnect": lambda store: store.disconnect(one.connection_id, actor="operator"),

@@ -160,8 +160,44 @@ class Twins(RuleBasedStateMachine):
     def nobody_claimed_it(self, at: int) -> None:
         grant = self._grant(at)
         if self.both(lambda store: store.discard_parked(grant)):
-            self.grants.remove(grant)
-            self.fences = [fence for fence in self.fences if fence.grant_id != grant]
+            self.grants = [one for one in self.grants if one in self.stores.tables()]
+            self.fences = [fence for fence in self.fences if fence.grant_id in self.grants]
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, older=st.sampled_from([0, 0, 0, 1]), named=properties)
+    def candidate_turns_out_to_be_of(self, at: int, older: int, named: tuple[str, ...]) -> None:
+        self.pairs += 1
+        row, new = self.stores.row(self._grant(at)), f"gra_home_{self.pairs:03}"
+        self.both(lambda store: store.bring_home(row.id, row.generation - older, named, new))
+        if new in self.stores.tables():
+            self.grants.append(new)
+
+    @precondition(lambda self: self.grants)
+    @rule(
+        covered=st.sampled_from([*((one,) for one in PROPERTIES), PROPERTIES[:2]]),
+        reference=maybe,
+        twice=st.booleans(),
+        before=st.none() | small,
+    )
+    def hotel_comes_back(
+        self, covered: tuple[str, ...], reference: str | None, twice: bool, before: int | None
+    ) -> None:
+        """An approval that names nothing, perhaps two of one connection, or one that is refreshed; then it is named."""
+        self.state_is_issued(app="default", browser=None, reference=reference, home=None, by=None, lifetime=600.0)
+        new, at = self.begun[-1], len(self.grants)
+        first = self._pair("new")
+        name, home = f"gra_back_{self.pairs:03}", f"con_back_{self.pairs:03}"
+        self.both(lambda store: store.add_candidate(new.id, home, name, first, stale_after=3200.0))
+        self.grants.append(name)
+        self.homes = sorted({*self.homes, home})
+        if twice:
+            self.approval_comes_in(
+                kind=CredentialKind.OAUTH, covered=(), app="default", home=self.homes.index(home), by=None
+            )
+        if before is not None:
+            self.grant_is_refreshed(at=at, release=before % 2 == 0)
+        self.candidate_turns_out_to_be_of(at=len(self.grants) - 1, older=0, named=covered)
+        self.both(lambda store: store.outcome(new.id))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, user=st.sampled_from([None, ADA]), learnt=properties)

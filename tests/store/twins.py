@@ -114,6 +114,7 @@ async def _connection(store: Store, connection_id: str) -> list[object]:
         await store.connection(connection_id),
         await store.current_grant(connection_id),
         await store.candidate(connection_id),
+        await store.covered(connection_id),
         await store.events(connection_id, limit=20),
     ]
 

@@ -21,6 +21,7 @@ from cloudbeds_auth.ports.importing import ImportStore
 from cloudbeds_auth.ports.migration import MigrationStore
 from cloudbeds_auth.ports.outbox import OutboxStore
 from cloudbeds_auth.ports.retention import RetentionStore
+from cloudbeds_auth.ports.returning import ReturnStore
 from cloudbeds_auth.ports.upkeep import UpkeepStore
 
 
@@ -365,6 +366,7 @@ class ConnectionStore(Protocol):
 class Store(
     GrantStore, MigrationStore, CircuitStore, AuthorizationStore, ImportStore, ConnectionStore, AppStore, UpkeepStore,
     GroupStore,
+    ReturnStore,
     OutboxStore,
     RetentionStore, Protocol,
 ):  # fmt: skip

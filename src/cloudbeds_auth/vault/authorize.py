@@ -155,8 +155,8 @@ class Authorizer:
             await self._world.known(connection_id)
             raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
         self._world.observer.happened("claimed", connection=home)
-        await self._candidates.resume(home)
-        return home
+        promoted = await self._candidates.resume(home)
+        return home if promoted is None else promoted.connection_id
 
     async def _shared(self, key: Key, work: Callable[[], Coroutine[Any, Any, Finished]]) -> Finished:
         """One piece of work for one code, whoever waits for it and however often it is asked for."""
@@ -230,7 +230,8 @@ class Authorizer:
             pair = replace(pair, scopes=app.scopes)
         connection_id = await self._store(spent, pair)
         await self._candidates.resume(connection_id)
-        return await self._finished(connection_id, spent)
+        home = await self._world.store.outcome(spent.id)  # whoever named its property moved it where the hotel was
+        return await self._finished(home or connection_id, spent)
 
     async def _finished(self, connection_id: str, spent: Authorization) -> Finished:
         return Finished(await self._world.known(connection_id), spent.return_to)

@@ -5,6 +5,7 @@ Anyone may go on with one that was left behind: whoever wants a token of the con
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from cloudbeds_auth.core.nouns import Grant
@@ -35,6 +36,8 @@ class Candidates:
 
     async def resume(self, connection_id: str) -> Grant | None:
         """The newest candidate, promoted when its token works; None when there is none or it is not proven yet.
+
+        It may be of another connection then: the one that the hotel had before it approved again.
 
         Raises InvalidRequest when it turns out to be another hotel's: the connection keeps what it had.
         """
@@ -98,15 +101,34 @@ class Candidates:
         if learnt is None:
             return None  # later, by anybody: which hotel it is, is not guessed
         await self._must_be_as_said(candidate, learnt)
-        await self._must_be_same_hotel(candidate, (*candidate.property_ids, *learnt))
-        if not await store.promote(candidate.connection_id, candidate.id, proof.user, learnt):
+        at_home = await self._at_home(candidate, learnt)
+        if at_home is None:
             return None
-        self._promoted(candidate.connection_id)
-        self._world.observer.happened("connected", connection=candidate.connection_id)
-        promoted = await store.grant(candidate.id)
+        await self._must_be_same_hotel(at_home, (*at_home.property_ids, *learnt))
+        if not await store.promote(at_home.connection_id, at_home.id, proof.user, learnt):
+            return None
+        self._promoted(at_home.connection_id)
+        self._world.observer.happened("connected", connection=at_home.connection_id)
+        promoted = await store.grant(at_home.id)
         if promoted is not None:
             await store.confirm(promoted.id, promoted.generation)
         return promoted
+
+    async def _at_home(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:
+        """The candidate where it belongs, now that its properties are known: a hotel that came back has a connection
+        already. None: not now; later, by anybody. What is imported was asked for its property when it came.
+        """
+        if not learnt or candidate.said_of is not None:
+            return candidate
+        flight = self._refresher.flights.running(candidate.id)
+        if flight is not None:  # its pair is stored; until it is done it has the lease, and nothing moves
+            await asyncio.wait([flight.task])
+        store, new = self._world.store, self._world.entropy.identifier("gra_")
+        home = await store.bring_home(candidate.id, candidate.generation, learnt, new)
+        if home is None or home == candidate.connection_id:
+            return candidate if home else None
+        self._world.observer.happened("came_back", connection=home)
+        return await store.grant(new)
 
     async def _learnt(self, candidate: Grant, proof: Proof) -> tuple[str, ...] | None:
         """The properties that Cloudbeds names, where the grant came with none or with what somebody else says; None
@@ -149,13 +171,12 @@ class Candidates:
         )
 
     async def _must_be_same_hotel(self, candidate: Grant, covered: tuple[str, ...]) -> None:
-        """One hotel's approval never silently takes another hotel's place (F87)."""
-        current = await self._world.store.connection(candidate.connection_id)
-        known = set(current.property_ids) if current and current.connected_at else set()
-        if known and covered and known.isdisjoint(covered):
+        """One hotel's approval never silently takes another hotel's place (F87), not after that one left either."""
+        known = await self._world.store.covered(candidate.connection_id)
+        if known and covered and set(known).isdisjoint(covered):
             await self._world.store.drop_candidate(candidate.id, "another property was approved")
             raise InvalidRequest(
-                f"another property was approved ({', '.join(covered)}) than this connection covers",
+                f"another property was approved ({', '.join(covered)}) than this connection is for",
                 connection_id=candidate.connection_id,
-                next_step="approve as the hotel that is connected, or connect the other one with a link of its own",
+                next_step="approve as the hotel that was connected, or connect the other one with a link of its own",
             )

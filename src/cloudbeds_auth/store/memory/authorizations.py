@@ -22,6 +22,7 @@ from cloudbeds_auth.store.memory.rows import (
     set_due,
     set_due_in,
 )
+from cloudbeds_auth.store.sql.arrivals import Leaving
 from cloudbeds_auth.store.sql.authorizations import Ends
 from cloudbeds_auth.store.sql.transactions import Instant
 
@@ -133,7 +134,10 @@ class Authorizations(Announcing):
             set_due(row, now)
             self._tell(now, row, Event.CLAIMED, actor="operator")
         else:
-            self._move(now, row, home, grant_id)
+            assert row.due_at is not None  # noqa: S101 - else it would be over
+            self._move_tokens(
+                now, row, row.property_ids, home, grant_id, Leaving(f"claimed for {home}", "operator", row.due_at)
+            )
         if reference is not None:
             self._tables.connections[home].reference = reference
         return home
@@ -144,7 +148,9 @@ class Authorizations(Announcing):
         row = self._tables.grants.get(grant_id)
         if row is None or row.role is not Role.PARKED:
             return False
-        del self._tables.grants[grant_id], self._tables.connections[row.connection_id]
+        for each in self._of_connection(row.connection_id):
+            del self._tables.grants[each.id]
+        del self._tables.connections[row.connection_id]
         self._tables.events.pop(row.connection_id, None)
         return True
 
@@ -231,18 +237,19 @@ class Authorizations(Announcing):
         self._tables.grants[grant_id] = row
         return row
 
-    def _move(self, now: Instant, row: GrantRow, home: str, grant_id: str) -> None:
-        """The tokens of what was parked, to another connection."""
+    def _move_tokens(
+        self, now: Instant, row: GrantRow, property_ids: tuple[str, ...], home: str, grant_id: str, leaving: Leaving
+    ) -> None:
+        """The newest tokens of a grant become a candidate of another connection."""
         assert row.access is not None  # noqa: S101 - nobody used it up
         refresh = row.tokens[-1].value if row.tokens else None
-        pair = Pair(row.access, refresh, row.lifetime, row.property_ids, row.scopes, row.kind)
+        pair = Pair(row.access, refresh, row.lifetime, property_ids, row.scopes, row.kind)
         ends = Ends(row.expires_at, row.lifetime, row.stale_at)
         candidate = self._add_grant(now, home, grant_id, row.app, pair, ends)
-        row.access, row.tokens = None, ()
-        row.state, row.problem = move(row.state, Event.SUPERSEDED), f"claimed for {home}"
-        self._tell(now, row, Event.SUPERSEDED, reason=row.problem)
+        row.leave_sign(leaving.why, leaving.until)
+        self._tell(now, row, Event.SUPERSEDED, reason=leaving.why)
         self._tell(
-            now, candidate, "candidate_received", actor="operator", expires_at=lasting(ends.expires_at),
+            now, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),
             property_ids=list(pair.property_ids),
         )  # fmt: skip
 
@@ -259,6 +266,8 @@ class Authorizations(Announcing):
         """The connection of a new grant: the one asked for, the one that covers a property of it, or a new one."""
         connections = self._tables.connections
         home = connections.get(begun.connection_id or "")
+        if home is not None and any(row.role is Role.PARKED for row in self._of_connection(home.id)):
+            home = None  # what waits to be claimed, or is another connection's now, is nobody's to come back to
         if home is None:
             home = connections.get(self._covering(begun.app, pair.property_ids) or "")
         if home is None:

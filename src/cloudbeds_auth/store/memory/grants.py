@@ -93,7 +93,7 @@ class Grants(Announcing):
         """See ports.store."""
         now = self._write()
         row = self._locked(now, fence.grant_id)
-        if row is None or row.role is Role.DISCONNECTED:
+        if row is None or row.role in {Role.DISCONNECTED, Role.PARKED}:
             return Written.GONE
         if row.generation != fence.generation:
             # One lease commits one pair: what this epoch committed is this pair.

@@ -95,6 +95,14 @@ class GrantRow:
         self.problem = self.reauth = None
         self.no_intent()
 
+    def leave_sign(self, why: str, until: float) -> None:
+        """Its tokens are another grant's now; until then it says so."""
+        self.state = move(self.state, Happening.SUPERSEDED)
+        self.role, self.access, self.tokens, self.problem, self.reauth = Role.PARKED, None, (), why, None
+        self.lease_owner = self.lease_until = None
+        self.lease_epoch += 1
+        self.due_at = until
+
     def no_refusals(self) -> None:
         """Whatever was counted against it is forgotten."""
         self.refusals, self.first_refused, self.first_reason, self.reauth, self.problem = 0, None, None, None, None

@@ -12,10 +12,11 @@ from cloudbeds_auth.store.memory.importing import Imports
 from cloudbeds_auth.store.memory.keys import Keys
 from cloudbeds_auth.store.memory.outbox import OutboxShelf
 from cloudbeds_auth.store.memory.retention import Retention
+from cloudbeds_auth.store.memory.returning import Returns
 from cloudbeds_auth.store.memory.upkeep import Upkeep
 
 
-class MemoryStore(Grants, Circuits, Keys, Imports, Connections, Apps, Upkeep, Groups, OutboxShelf, Retention):
+class MemoryStore(Grants, Circuits, Keys, Imports, Returns, Connections, Apps, Upkeep, Groups, OutboxShelf, Retention):
     """`ports.store.Store` over dictionaries. Every method runs to its end without a pause: one transaction."""
 
     async def check(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Pair, Role
@@ -12,6 +14,14 @@ from cloudbeds_auth.store.sql.authorizations import Ends, add_authorization, add
 from cloudbeds_auth.store.sql.rows import add_event, grant_of, lasting
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import set_due
+
+
+class Leaving(NamedTuple):
+    """Why tokens leave their connection, who made them, and until when it says so (unix seconds)."""
+
+    why: str
+    actor: str
+    until: float
 
 
 def begin_arrival(
@@ -49,41 +59,47 @@ def claim(
         yield from set_due(row, now, role=Role.CANDIDATE)
         yield from add_event(now, row, Event.CLAIMED, actor="operator")
     else:
-        yield from _move(now, row, home, grant_id, sealer)
+        leaving = Leaving(f"claimed for {home}", "operator", row["due_at"])
+        yield from move_tokens(now, row, json.loads(row["property_ids"]), home, grant_id, leaving, sealer)
     if reference is not None:
         yield from query("set_reference", id=home, reference=reference)
     return home
 
 
-def _move(now: Instant, row: Row, home: str, grant_id: str, sealer: Sealer) -> Transaction[None]:
-    """Its tokens to another connection; sealed again, because a seal names the place."""
+def move_tokens(
+    now: Instant, row: Row, property_ids: Iterable[str], home: str, grant_id: str, leaving: Leaving, sealer: Sealer
+) -> Transaction[None]:
+    """The newest tokens of a grant become a candidate of another connection; sealed again, because a seal names the
+    place. What they leave holds none, and takes no late pair: its fence has moved.
+    """
     tokens = yield from query("tokens", grant_id=row["id"])
     grant = grant_of(row, tokens, sealer, now)
     refresh = grant.tokens[-1].value if grant.tokens else None
     pair = Pair(
-        grant.access, refresh, grant.lifetime, grant.property_ids, tuple(json.loads(row["scopes"])),
+        grant.access, refresh, grant.lifetime, tuple(property_ids), tuple(json.loads(row["scopes"])),
         CredentialKind(row["kind"]),
     )  # fmt: skip
     ends = Ends(row["expires_at"], row["lifetime"], row["stale_at"])
     candidate = yield from add_grant(now, home, grant_id, row["app"], pair, ends, sealer)
-    state, where = move(State(row["state"]), Event.SUPERSEDED), f"claimed for {home}"
-    yield from query("forget_parked", grant_id=row["id"], state=state, problem=where)
+    state = move(State(row["state"]), Event.SUPERSEDED)
+    yield from query("leave_sign", grant_id=row["id"], state=state, problem=leaving.why, due_at=leaving.until)
     yield from query("drop_all_tokens", grant_id=row["id"])
-    yield from add_event(now, row, Event.SUPERSEDED, reason=where)
+    yield from add_event(now, row, Event.SUPERSEDED, reason=leaving.why)
     yield from add_event(
-        now, candidate, "candidate_received", actor="operator", expires_at=lasting(ends.expires_at),
+        now, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),
         property_ids=list(pair.property_ids),
     )  # fmt: skip
 
 
 def discard_parked(now: Instant, grant_id: str) -> Transaction[bool]:
-    """Nothing of it stays: it was nobody's."""
+    """Nothing of its connection stays: it was nobody's, or is somewhere else."""
     row = yield from query_one("grant_locked", grant_id=grant_id)
     if row is None or row["role"] != Role.PARKED:
         return False
-    yield from query("drop_all_tokens", grant_id=grant_id)
-    yield from query("delete_properties", grant_id=grant_id)
-    yield from query("delete_grant", grant_id=grant_id)
+    for each in (yield from query("grants_of", connection_id=row["connection_id"])):
+        yield from query("drop_all_tokens", grant_id=each["id"])
+        yield from query("delete_properties", grant_id=each["id"])
+        yield from query("delete_grant", grant_id=each["id"])
     yield from query("delete_events", connection_id=row["connection_id"])
     yield from query("delete_connection", connection_id=row["connection_id"])
     return True

@@ -162,7 +162,7 @@ def add_grant(
 
 def _home(now: Instant, begun: Row, connection_id: str, pair: Pair) -> Transaction[str]:
     """The connection that a new grant belongs to: the one asked for, the one that covers its property, or a new one."""
-    asked = yield from query_one("connection_row", connection_id=begun["connection_id"])
+    asked = yield from query_one("asked_for", connection_id=begun["connection_id"])
     home: str | None = asked["id"] if asked else None
     if home is None:
         home = yield from covering(begun["app"], pair.property_ids)
@@ -204,7 +204,7 @@ def promote(
     for other in former:
         if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
             moved = other["migration"] is not None and row["kind"] == CredentialKind.API_KEY
-            yield from _supersede(now, other, MOVED_TO_KEY if moved else NEWER_APPROVAL)
+            yield from supersede(now, other, MOVED_TO_KEY if moved else NEWER_APPROVAL)
     yield from _identify(row, user, property_ids)
     state = move(State(row["state"]), Event.PROMOTED)
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
@@ -237,7 +237,8 @@ def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Tra
     )
 
 
-def _supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
+def supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
+    """Out of use; its tokens stay, and a late pair of it finds its row."""
     state = move(State(row["state"]), Event.SUPERSEDED)
     yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=state)
     yield from query("set_ended", grant_id=row["id"], now=now.wall)
@@ -265,4 +266,4 @@ def drop_candidate(now: Instant, grant_id: str, reason: str) -> Transaction[None
     """Of no use; its connection keeps what it had."""
     row = yield from locked(now, grant_id)
     if row is not None and row["role"] == Role.CANDIDATE:
-        yield from _supersede(now, row, reason)
+        yield from supersede(now, row, reason)

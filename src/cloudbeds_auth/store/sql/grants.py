@@ -123,7 +123,7 @@ def commit_pair(
 ) -> Transaction[Written]:
     """The next generation: tokens up to the one that was sent, then the one received."""
     row = yield from locked(now, fence.grant_id)
-    if row is None or row["role"] == Role.DISCONNECTED or row["latched"] >= MOVED:
+    if row is None or row["role"] in {Role.DISCONNECTED, Role.PARKED} or row["latched"] >= MOVED:
         return Written.GONE
     if row["generation"] != fence.generation:
         # One lease commits one pair: what this epoch committed is this pair.

@@ -36,6 +36,7 @@ from cloudbeds_auth.store.sql import (
     keys,
     outbox,
     retention,
+    returning,
     upkeep,
 )
 from cloudbeds_auth.store.sql.base import Base
@@ -215,6 +216,20 @@ class SqlStore(Base):
     async def discard_parked(self, grant_id: str) -> bool:
         """See ports.store."""
         return await self._write(lambda now: arrivals.discard_parked(now, grant_id))
+
+    async def bring_home(self, grant_id: str, generation: int, named: tuple[str, ...], new_grant_id: str) -> str | None:
+        """See ports.returning."""
+        return await self._write(
+            lambda now: returning.bring_home(now, grant_id, generation, named, new_grant_id, self._sealer)
+        )
+
+    async def outcome(self, authorization_id: str) -> str | None:
+        """See ports.returning."""
+        return await self._read(lambda now: returning.read_outcome(now, authorization_id))
+
+    async def covered(self, connection_id: str) -> tuple[str, ...]:
+        """See ports.returning."""
+        return await self._read(lambda now: returning.read_covered(now, connection_id))
 
     async def candidate(self, connection_id: str) -> Grant | None:
         """See ports.store."""

@@ -42,6 +42,17 @@ RETURNING id
 -- name: set_outcome
 UPDATE authorizations SET outcome = :connection_id WHERE id = :id
 
+-- name: move_outcomes
+UPDATE authorizations SET outcome = :connection_id WHERE outcome = :former
+
+-- name: asked_for
+-- What waits to be claimed, or is another connection's now, is nobody's to come back to.
+SELECT * FROM connections WHERE id = :connection_id
+    AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.connection_id = connections.id AND g.role = 'parked')
+
+-- name: covered
+SELECT g.property_ids FROM connections c JOIN grants g ON g.id = c.active_grant WHERE c.id = :connection_id
+
 -- name: connections_covering
 -- Of this app, whatever became of them: a hotel that comes back keeps its connection. The grant in use says which
 -- properties one covers; where none was ever proven, the newest. What waits to be claimed covers nothing.
@@ -79,9 +90,11 @@ SELECT id FROM grants WHERE role = 'parked' AND due_at <= :now ORDER BY id
 -- name: count_parked
 SELECT COUNT(*) AS waiting FROM grants WHERE role = 'parked' AND state = 'parked'
 
--- name: forget_parked
--- Its tokens are another grant's now; for the rest of its day it says so.
-UPDATE grants SET access_sealed = NULL, state = :state, problem = :problem WHERE id = :grant_id
+-- name: leave_sign
+-- Its tokens are another grant's now; until the day is over it says so.
+UPDATE grants SET role = 'parked', access_sealed = NULL, state = :state, problem = :problem, reauth = NULL,
+    due_at = :due_at, lease_owner = NULL, lease_until = NULL, lease_epoch = lease_epoch + 1
+WHERE id = :grant_id
 
 -- name: delete_properties
 DELETE FROM properties WHERE grant_id = :grant_id
