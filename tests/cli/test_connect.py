@@ -204,6 +204,24 @@ def test_an_approval_that_was_turned_down(elsewhere: FakeVault) -> None:
     assert "another property was approved" in result.err
 
 
+def test_a_hotel_that_came_back(elsewhere: FakeVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its approval moves while the proof is waited for: the connection that it had is the result, not what was left."""
+    histories = {
+        "con_new": approval("superseded", "candidate_received"),
+        "con_ADA": approval("promoted", "candidate_received"),
+    }
+
+    async def events(connection_id: str) -> Sequence[Event]:
+        return histories[connection_id]
+
+    elsewhere.led_to = ["con_new", "con_ADA"]
+    monkeypatch.setattr(elsewhere, "events", events)
+    result = invoke("connect")
+    assert result.status == 0
+    assert "con_ADA" in result.out
+    assert "con_new" not in result.out
+
+
 def test_a_public_redirect_uri_goes_through_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is listened on for a redirect URI that leads elsewhere."""
     vault = put(monkeypatch, FakeVault(Settings(redirect_uri="https://auth.example.com/callback")))

@@ -189,20 +189,23 @@ async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
     with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait, the link stays good"):
         while (connection_id := await vault.link_outcome(link.token)) is None:
             await clock.sleep(GLANCE)
-        await _proven(vault, connection_id, clock)
+        connection_id = await _proven(vault, link.token, connection_id, clock)
     return await vault.connection(connection_id)
 
 
-async def _proven(vault: TokenVault, connection_id: str, clock: Clock) -> None:
-    """Wait a little until the service saw the new approval work; raises InvalidRequest when it turned it down.
+async def _proven(vault: TokenVault, token: str, connection_id: str, clock: Clock) -> str:
+    """Wait a little until the service saw the new approval work, in the connection that it is of: a hotel that came
+    back has one. Raises InvalidRequest when it turned it down.
 
     An approval that can be neither proven nor turned down for now is connected all the same, and in doubt.
     """
     deadline = clock.steady() + PROOF_SECONDS
     while clock.steady() < deadline:
-        for event in await vault.events(connection_id):
+        events, former = await vault.events(connection_id), connection_id
+        connection_id = await vault.link_outcome(token) or former
+        for event in events if connection_id == former else ():
             if event.kind == "promoted":
-                return
+                return connection_id
             if event.kind == "superseded":
                 raise errors.InvalidRequest(
                     f"the approval was not taken into use: {event.data.get('reason')}",
@@ -212,3 +215,4 @@ async def _proven(vault: TokenVault, connection_id: str, clock: Clock) -> None:
             if event.kind == "candidate_received":
                 break
         await clock.sleep(GLANCE)
+    return connection_id
