@@ -154,12 +154,12 @@ async def test_nothing_is_taken_from_another_connection(bench: Bench) -> None:
     assert [one.kind for one in await lines(bench, ours)] == ["property_elsewhere"] * 2
 
 
-async def test_another_apps_connection_is_beside_this_one(bench: Bench) -> None:
-    """A hotel connects each app for itself: what one covers, the other may, too."""
+async def test_another_apps_connection_counts_as_well(bench: Bench) -> None:
+    """Two connections of one property make its id ambiguous to the programs that call by it."""
     ours = await bench.hotel()
     theirs = await bench.connected(pair(2, property_ids=("2000",)), app="other")
-    assert await bench.store.relist(ours.id, ("1000", "2000")) == Relisted(("1000", "2000"), added=("2000",))
-    assert await bench.store.resolve("2000") == sorted([ours.connection_id, theirs.connection_id])
+    assert await bench.store.relist(ours.id, ("1000", "2000")) == Relisted(("1000",), elsewhere=("2000",))
+    assert await bench.store.resolve("2000") == [theirs.connection_id]
 
 
 async def test_a_property_that_two_others_cover(bench: Bench) -> None:

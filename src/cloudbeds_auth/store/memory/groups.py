@@ -48,9 +48,8 @@ class Groups(Shelf):
         return Relisted(change.property_ids, change.added, change.dropped, news)
 
     def _others(self, row: GrantRow, property_id: str) -> list[str]:
-        """The connections of this grant's app that cover a property, but for its own."""
-        homes = [home for home in self._covering_now(property_id) if home != row.connection_id]
-        return sorted(home for home in homes if self._tables.connections[home].app == row.app)
+        """The connections that cover a property, but for this grant's own."""
+        return sorted(home for home in self._covering_now(property_id) if home != row.connection_id)
 
     def _by_listing(self) -> list[GrantRow]:
         rows = self._tables.grants.values()

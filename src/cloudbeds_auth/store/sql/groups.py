@@ -44,8 +44,7 @@ def relist(now: Instant, grant_id: str, named: tuple[str, ...]) -> Transaction[R
     for one in dict.fromkeys(named):
         if one not in known:
             homes = yield from query("covering", property_id=one)
-            apps = [home for home in homes if home["app"] == row["app"]]  # another app's connection is beside this one
-            others = [home["id"] for home in apps if home["id"] != row["connection_id"]]
+            others = [home["id"] for home in homes if home["id"] != row["connection_id"]]
             taken |= {one: others[0]} if others else {}
     change = decide(known, tuple(dict.fromkeys(named)), taken)
     told = json.loads(row["named_elsewhere"])

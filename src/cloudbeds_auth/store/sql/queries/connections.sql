@@ -39,7 +39,7 @@ WHERE c.active_grant IS NOT NULL GROUP BY 1
 
 -- name: covering
 -- Connections that cover a property now.
-SELECT DISTINCT c.id, c.app FROM properties p
+SELECT DISTINCT c.id FROM properties p
     JOIN grants g ON g.id = p.grant_id
     JOIN connections c ON c.id = g.connection_id
 WHERE p.property_id = :property_id
