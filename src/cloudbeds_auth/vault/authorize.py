@@ -9,15 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.arrivals import MOST_PARKED, OURS
-from cloudbeds_auth.core.credential import GrantType
-from cloudbeds_auth.core.nouns import App, Begun, CredentialKind, Finished, Link, Pair, moment
-from cloudbeds_auth.core.refresh import backoff, stale_after
+from cloudbeds_auth.core.nouns import Begun, Finished, Link, moment
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
     Error,
@@ -25,19 +21,15 @@ from cloudbeds_auth.errors import (
     RateLimited,
     RefreshPending,
     StateMismatch,
-    StoreUnavailable,
-    TokenEndpointUnavailable,
 )
 from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
-from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
-from cloudbeds_auth.vault.whose import properties_of
+from cloudbeds_auth.vault.exchange import Exchange
 from cloudbeds_auth.vault.world import World
 
 STATE_LIFETIME = 600.0  # seconds; as long as the vendor's codes live
 DENIED = "denied"
-TRIES_UNSENT = 3  # nothing was sent: the code is whole
 
 
 def hashed(value: str) -> str:
@@ -53,9 +45,8 @@ class Authorizer:
 
     def __init__(self, world: World, circuits: Circuits, candidates: Candidates) -> None:
         self._world = world
-        self._circuits = circuits
         self._candidates = candidates
-        self._budget = Budget(world)
+        self._exchange = Exchange(world, circuits)
         self._finishing: dict[Key, asyncio.Task[Finished]] = {}
         self._return_to: dict[Key, str | None] = {}  # of those that are finishing and whose state is spent
 
@@ -222,63 +213,14 @@ class Authorizer:
         """From the spent state to the connection that it led to, now or before."""
         if spent.earlier is not None:
             return await self._finished(spent.earlier, spent)
-        app = await self._world.app_of(spent)
-        pair = await self._exchange(app, code)
-        if pair.kind is CredentialKind.API_KEY and not pair.property_ids:
-            pair = replace(pair, property_ids=await properties_of(self._world, self._budget, app, pair))
-        if pair.scopes is None:  # the vendor does not say: what was asked for
-            pair = replace(pair, scopes=app.scopes)
-        connection_id = await self._store(spent, pair)
+        pair = await self._exchange.exchange(await self._world.app_of(spent), code)
+        connection_id = await self._exchange.store(spent, pair)
         await self._candidates.resume(connection_id)
         home = await self._world.store.outcome(spent.id)  # whoever named its property moved it where the hotel was
         return await self._finished(home or connection_id, spent)
 
     async def _finished(self, connection_id: str, spent: Authorization) -> Finished:
         return Finished(await self._world.known(connection_id), spent.return_to)
-
-    async def _exchange(self, app: App, code: str) -> Pair:
-        """One exchange; tried again only where nothing was sent or where the vendor refused the client itself."""
-        world = self._world
-        unsent = 0
-        while True:
-            # As long as whoever brought the code waits: it is good for ten minutes, and once.
-            await self._budget.spend(app, 2 * world.timing.wait)
-            chosen = await self._circuits.choose(app)
-            begun = world.clock.steady()
-            answer = await world.token_endpoint.exchange(chosen.app, chosen.secret, code)
-            asked = GrantType.CODE_FOR_KEY if chosen.app.credential is CredentialKind.API_KEY else GrantType.CODE
-            world.told_answer(asked, answer, begun)
-            match answer:
-                case Issued(pair):
-                    await self._circuits.accepted(chosen)
-                    return pair
-                case Refused(reason):
-                    raise AuthorizationExpired(f"Cloudbeds refused the authorization code ({reason})")
-                case RefusedClient(reason):
-                    if not await self._circuits.refused(chosen):
-                        raise self._circuits.error(app, f"Cloudbeds refuses this app's client id or secret ({reason})")
-                case NotSent(reason):
-                    unsent += 1
-                    if unsent == TRIES_UNSENT:
-                        raise _unavailable(f"Cloudbeds could not be reached ({reason})")
-                    await world.clock.sleep(backoff(unsent, world.timing, world.entropy.unit()))
-                case _:
-                    await self._budget.heed(app, answer.pause)
-                    raise _unavailable(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})")
-
-    async def _store(self, spent: Authorization, pair: Pair) -> str:
-        """The grant is in hand and nowhere else: stored for as long as it takes."""
-        world = self._world
-        connection_id, grant_id = world.entropy.identifier("con_"), world.entropy.identifier("gra_")
-        stale = stale_after(pair.lifetime, world.entropy.unit())
-        failures = 0
-        while True:
-            try:
-                return await world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale)
-            except StoreUnavailable:
-                failures += 1
-                world.observer.happened("commit_waits", connection=connection_id, failures=failures)
-                await world.clock.sleep(backoff(failures, world.timing, world.entropy.unit()))
 
 
 def _must_be_spent(spent: Authorization | Spending) -> Authorization:
@@ -299,7 +241,3 @@ def _must_be_spent(spent: Authorization | Spending) -> Authorization:
             )
         case _:
             raise StateMismatch
-
-
-def _unavailable(detail: str) -> TokenEndpointUnavailable:
-    return TokenEndpointUnavailable(detail, next_step="start again from the Connect link: a code is good for one try")
