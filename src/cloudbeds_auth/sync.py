@@ -17,8 +17,8 @@ from cloudbeds_auth import facade
 from cloudbeds_auth.core.imports import Handover, Imported
 from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.observer import Observer
-from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.settings import Settings, load_from_environment
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from cloudbeds_auth.errors import (
     TokenEndpointUnavailable,
     UnknownConnection,
 )
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.observer import Fact
 from cloudbeds_auth.ports.outbox import Outbox
-from cloudbeds_auth.ports.store import Page
 
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
 FAILURES: dict[str, type[Error]] = {

@@ -17,8 +17,8 @@ from cloudbeds_auth.cli.main import run
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link, User
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.outbox import Outbox
-from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.settings import Settings
 
 AT = datetime(2026, 11, 24, 8, tzinfo=UTC)

@@ -24,7 +24,7 @@ from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report, ok
 from cloudbeds_auth.doctor.registry import CHECKS, examine
 from cloudbeds_auth.doctor.subject import Subject
 from cloudbeds_auth.facade import TokenVault
-from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.settings import Need, Settings, load
 from cloudbeds_auth.system import SystemClock
 

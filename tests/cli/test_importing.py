@@ -14,7 +14,7 @@ from cloudbeds_auth.cli import import_file
 from cloudbeds_auth.core.imports import MEANINGS, Handover, Imported, Outcome
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection
-from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.ports.connections import Page
 
 HEADER = "reference,property,refresh_token\n"
 TOKEN = "secret-refresh-token"

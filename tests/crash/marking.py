@@ -34,7 +34,7 @@ from cloudbeds_auth import observe
 from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer
 from cloudbeds_auth.core.nouns import App, Fence, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.store import Busy, Leased, Written
+from cloudbeds_auth.ports.grants import Busy, Leased, Written
 from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.wire import policy
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint

@@ -12,7 +12,8 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.nouns import Fence, Grant
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.store import Leased, NewAuthorization
+from cloudbeds_auth.ports.authorizations import NewAuthorization
+from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.postgres import PostgresDriver
 from cloudbeds_auth.store.sql.store import SqlStore

@@ -12,7 +12,7 @@ from tests.support.fakes import pair
 from tests.support.postgres import PostgresServer, server
 
 from cloudbeds_auth.core.nouns import Grant
-from cloudbeds_auth.ports.store import Written
+from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.store.sql.store import SqlStore
 
 

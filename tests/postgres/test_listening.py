@@ -10,7 +10,7 @@ from tests.postgres.processes import Processes, leased, row
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.nouns import Grant
-from cloudbeds_auth.ports.store import Written
+from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.store.sql.listening import Listener
 from cloudbeds_auth.store.sql.postgres import PostgresDriver
 from cloudbeds_auth.store.sql.store import SqlStore

@@ -11,7 +11,8 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.budget import rate_within
 from cloudbeds_auth.core.nouns import Fence
-from cloudbeds_auth.ports.store import Authorization, Busy, Calls, Leased, NewAuthorization, Spending, Written
+from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, Spending
+from cloudbeds_auth.ports.grants import Busy, Calls, Leased, Written
 from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.store.sql.transactions import QUERIES, Statement, Transaction
 

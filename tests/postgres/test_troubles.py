@@ -16,7 +16,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.postgres_fixtures import END_OTHERS
 
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.store import Written
+from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.store.sql import postgres
 from cloudbeds_auth.store.sql.postgres import PostgresDriver
 from cloudbeds_auth.store.sql.transactions import Body, Instant, Statement, Transaction, query, query_one

@@ -12,7 +12,7 @@ from tests.simulation.weather import full, lose_answer
 from tests.simulation.world import World
 
 from cloudbeds_auth.errors import Error, StoreUnavailable
-from cloudbeds_auth.ports.store import Leased
+from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.vault.disconnect import Disconnecter
 
 PAST_THE_LEASE = 45.0  # seconds

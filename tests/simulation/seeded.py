@@ -13,7 +13,7 @@ from cloudbeds_auth.core import refusals
 from cloudbeds_auth.core.answers import Ambiguous, Refused, RefusedClient
 from cloudbeds_auth.core.refresh import Next
 from cloudbeds_auth.core.refusals import Proof
-from cloudbeds_auth.ports.store import Counted, Written
+from cloudbeds_auth.ports.grants import Counted, Written
 from cloudbeds_auth.store.sql import grants
 from cloudbeds_auth.vault import candidates as candidates_module
 from cloudbeds_auth.vault import commit as commit_module

@@ -10,7 +10,7 @@ from typing import Any
 from tests.simulation.patch import Patch
 
 from cloudbeds_auth.core.nouns import Fence
-from cloudbeds_auth.ports.store import Attempt, Leased
+from cloudbeds_auth.ports.grants import Attempt, Leased
 from cloudbeds_auth.store.memory import grants as memory
 from cloudbeds_auth.store.sql import durability, grants, rows
 from cloudbeds_auth.store.sql.transactions import query, query_one

@@ -14,7 +14,7 @@ from tests.simulation.driver import SimDriver
 from tests.simulation.machine import Machine, start, store_over
 
 from cloudbeds_auth.errors import Error, StoreUnavailable
-from cloudbeds_auth.ports.store import Leased
+from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.store.instance import Identity, recognise
 from cloudbeds_auth.store.sql.store import SqlStore
 

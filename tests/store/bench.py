@@ -21,7 +21,9 @@ import pytest
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.nouns import Connection, Fence, Grant, Pair
-from cloudbeds_auth.ports.store import Leased, NewAuthorization, NewLink, Store, Written
+from cloudbeds_auth.ports.authorizations import NewAuthorization, NewLink
+from cloudbeds_auth.ports.grants import Leased, Written
+from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.store.instance import Identity, recognise
 from cloudbeds_auth.store.memory.rows import Tables
 from cloudbeds_auth.store.memory.store import MemoryStore

@@ -9,7 +9,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Fence, Role, StoredToken
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.store import Attempt, Written
+from cloudbeds_auth.ports.grants import Attempt, Written
 
 INTERVAL = 60.0
 

@@ -8,7 +8,7 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Fence
-from cloudbeds_auth.ports.store import Attempt, Busy, Leased, Written
+from cloudbeds_auth.ports.grants import Attempt, Busy, Leased, Written
 
 # --- leases
 

@@ -11,7 +11,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Migration, Role
-from cloudbeds_auth.ports.store import Attempt, Counted
+from cloudbeds_auth.ports.grants import Attempt, Counted
 
 DAY = 86400.0
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)

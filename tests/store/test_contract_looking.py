@@ -8,7 +8,7 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Grant, Role, moment
-from cloudbeds_auth.ports.store import Attempt, Calls
+from cloudbeds_auth.ports.grants import Attempt, Calls
 
 INTERVAL = 60.0
 

@@ -11,8 +11,8 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.notices import LONGEST_WAIT, SHOWN, UNTRIED
 from cloudbeds_auth.core.nouns import Grant, User
+from cloudbeds_auth.ports.grants import Counted, Written
 from cloudbeds_auth.ports.outbox import Message
-from cloudbeds_auth.ports.store import Counted, Written
 
 HOLD = 60.0
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")

@@ -9,7 +9,7 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Pair, Role
-from cloudbeds_auth.ports.store import Authorization, Spending
+from cloudbeds_auth.ports.authorizations import Authorization, Spending
 
 DAY = 86400.0
 ONE = pair(1, property_ids=("1000",))

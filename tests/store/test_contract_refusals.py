@@ -7,7 +7,7 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Fence
-from cloudbeds_auth.ports.store import Counted
+from cloudbeds_auth.ports.grants import Counted
 
 INTERVAL = 60.0
 

@@ -8,8 +8,8 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Grant, User
+from cloudbeds_auth.ports.grants import Calls
 from cloudbeds_auth.ports.importing import NewImport
-from cloudbeds_auth.ports.store import Calls
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 DAY = 86400.0

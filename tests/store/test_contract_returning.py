@@ -10,7 +10,8 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Role
-from cloudbeds_auth.ports.store import Authorization, Written
+from cloudbeds_auth.ports.authorizations import Authorization
+from cloudbeds_auth.ports.grants import Written
 
 DAY = 86400.0
 ONE = pair(1, property_ids=("1000",))

@@ -15,8 +15,9 @@ from cloudbeds_auth.core.lifecycle import IllegalMove
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, StoredToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import StoreReadOnly
+from cloudbeds_auth.ports.grants import Attempt, Busy, Calls, Counted, Written
 from cloudbeds_auth.ports.importing import NewImport
-from cloudbeds_auth.ports.store import Attempt, Busy, Calls, Counted, Store, Written
+from cloudbeds_auth.ports.store import Store
 
 RATE = Rate(10.0)
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)

@@ -14,7 +14,8 @@ from tests.support.fakes import pair
 from cloudbeds_auth.core.nouns import App, Grant
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
-from cloudbeds_auth.ports.store import NewAuthorization, Written
+from cloudbeds_auth.ports.authorizations import NewAuthorization
+from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import backup, move, opening, scan
 from cloudbeds_auth.store.sql.store import SqlStore

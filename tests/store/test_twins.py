@@ -20,7 +20,9 @@ from cloudbeds_auth.core.budget import Rate
 from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.store import Attempt, Authorization, Calls, Leased, NewAuthorization, Store
+from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization
+from cloudbeds_auth.ports.grants import Attempt, Calls, Leased
+from cloudbeds_auth.ports.store import Store
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 PROPERTIES = ("1000", "1001", "1002")

@@ -17,7 +17,7 @@ from tests.support.virtual import VirtualClock
 from cloudbeds_auth.core.nouns import App, Grant, Pair
 from cloudbeds_auth.core.refresh import Ask, Timing
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.store import NewAuthorization
+from cloudbeds_auth.ports.authorizations import NewAuthorization
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
 from cloudbeds_auth.store.sealing import AesGcmSealer

@@ -21,7 +21,7 @@ from cloudbeds_auth.errors import (
     TryAgain,
     UnknownConnection,
 )
-from cloudbeds_auth.ports.store import Leased
+from cloudbeds_auth.ports.grants import Leased
 
 HOUR = 3700.0
 STALE = 3300.0  # past nine tenths, before the end

@@ -14,7 +14,7 @@ from cloudbeds_auth.core.nouns import AccessToken, Grant, moment
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt, StoreUnavailable
-from cloudbeds_auth.ports.store import Leased
+from cloudbeds_auth.ports.grants import Leased
 
 HOUR, STALE = 3700.0, 3300.0
 

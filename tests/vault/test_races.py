@@ -15,7 +15,7 @@ from cloudbeds_auth.core.nouns import Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.core.refusals import DeadToken, Proof
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending, StoreUnavailable
-from cloudbeds_auth.ports.store import Leased, Written
+from cloudbeds_auth.ports.grants import Leased, Written
 from cloudbeds_auth.vault.flight import Flight, Flights, Served
 
 HOUR = 3700.0

@@ -19,7 +19,7 @@ from cloudbeds_auth.errors import (
     StoreUnavailable,
     TokenEndpointUnavailable,
 )
-from cloudbeds_auth.ports.store import Leased, Written
+from cloudbeds_auth.ports.grants import Leased, Written
 
 UNSURE = Inconclusive("HTTP 503")
 HOUR = 3700.0  # longer than an access token lives here

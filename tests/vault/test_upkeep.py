@@ -14,7 +14,7 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Role
 from cloudbeds_auth.core.refusals import DeadToken
 from cloudbeds_auth.core.upkeep import DAY
-from cloudbeds_auth.ports.store import Leased
+from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.vault.upkeep import AT_ONCE, LONGEST
 
 STALE = 3240.0  # nine tenths of an hour

@@ -14,10 +14,10 @@ from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Fin
 from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.ports.outbox import Outbox
-from cloudbeds_auth.ports.store import Page
 
 
 class Settings(Protocol):

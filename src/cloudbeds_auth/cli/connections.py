@@ -17,7 +17,7 @@ from cloudbeds_auth.core.shapes import connection_document, event_document, stam
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
-    from cloudbeds_auth.ports.store import Page
+    from cloudbeds_auth.ports.connections import Page
 
 HEADINGS = ("connection", "state", "reference", "properties", "approved by", "token expires", "last used")
 

@@ -8,7 +8,7 @@ from cloudbeds_auth.core.lifecycle import LABELS, State
 from cloudbeds_auth.core.nouns import Connection
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok
 from cloudbeds_auth.doctor.subject import Subject
-from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING
+from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING
 
 NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
 HEALTHY = (State.FRESH, State.STALE)

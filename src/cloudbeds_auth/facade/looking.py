@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event
 from cloudbeds_auth.facade.opened import Opened
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.outbox import Outbox
-from cloudbeds_auth.ports.store import Page
 
 
 class Looking(Opened):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+FORGOTTEN = "forgotten"
+"""What the history calls that its personal data was deleted; it leads nowhere in the table of states."""
+
 
 class RetentionStore(Protocol):
     """A part of `ports.store.Store`; every method is one transaction and may raise `errors.StoreUnavailable`."""

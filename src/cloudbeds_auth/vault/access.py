@@ -23,7 +23,7 @@ from cloudbeds_auth.errors import (
     Unclaimed,
     UnknownConnection,
 )
-from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
+from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.flight import GrantSuperseded
 from cloudbeds_auth.vault.look import UNNAMED

@@ -22,7 +22,7 @@ from cloudbeds_auth.errors import (
     RefreshPending,
     StateMismatch,
 )
-from cloudbeds_auth.ports.store import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.exchange import Exchange

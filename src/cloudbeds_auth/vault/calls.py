@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.errors import StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports.store import Calls
+from cloudbeds_auth.ports.grants import Calls
 from cloudbeds_auth.vault.world import World
 
 SOON = 1.0  # seconds until a generation's first calls are written

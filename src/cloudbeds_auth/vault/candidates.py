@@ -12,7 +12,7 @@ from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.core.refusals import Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
 from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
+from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.ports.vendor import Listed, Unlisted
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.flight import GrantSuperseded

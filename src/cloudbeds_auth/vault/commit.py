@@ -9,7 +9,7 @@ from cloudbeds_auth.core.nouns import Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.core.refusals import Proof
 from cloudbeds_auth.errors import ConnectionDisconnected, RateLimited, StoreUnavailable
-from cloudbeds_auth.ports.store import Written
+from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.flight import Flight, GrantSuperseded, Served

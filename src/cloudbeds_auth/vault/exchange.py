@@ -12,7 +12,7 @@ from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refresh import backoff, stale_after
 from cloudbeds_auth.errors import AuthorizationExpired, StoreUnavailable, TokenEndpointUnavailable
-from cloudbeds_auth.ports.store import Authorization
+from cloudbeds_auth.ports.authorizations import Authorization
 from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.whose import properties_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cloudbeds_auth.core.refresh import Ask, reference
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending, StoreUnavailable
 from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.store import Busy, Leased
+from cloudbeds_auth.ports.grants import Busy, Leased
 from cloudbeds_auth.vault.flight import Served
 from cloudbeds_auth.vault.world import World
 

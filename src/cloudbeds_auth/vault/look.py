@@ -9,8 +9,9 @@ from dataclasses import replace
 from cloudbeds_auth.core.lifecycle import State, seen
 from cloudbeds_auth.core.nouns import App, Connection, CredentialKind, Event
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
+from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
-from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, Page
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.world import World, mend
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection
 from cloudbeds_auth.errors import Error, ReauthorizationRequired
-from cloudbeds_auth.ports.store import HOTEL_SCOPE_MISSING
+from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING
 from cloudbeds_auth.vault.authorize import Authorizer, hashed
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.world import World

@@ -36,7 +36,7 @@ from cloudbeds_auth.errors import (
     Unclaimed,
     UnknownConnection,
 )
-from cloudbeds_auth.ports.store import Attempt, Counted
+from cloudbeds_auth.ports.grants import Attempt, Counted
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Chosen, Circuits

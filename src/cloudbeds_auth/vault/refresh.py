@@ -30,7 +30,7 @@ from cloudbeds_auth.errors import (
     StoreUnavailable,
     TokenEndpointUnavailable,
 )
-from cloudbeds_auth.ports.store import Attempt, Counted
+from cloudbeds_auth.ports.grants import Attempt, Counted
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.commit import Committer, InHand

@@ -7,7 +7,7 @@ from dataclasses import replace
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App, Connection, CredentialKind
 from cloudbeds_auth.errors import InvalidRequest
-from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.vault.look import MOST_LISTED, Look
 from cloudbeds_auth.vault.mend import Mender
 from cloudbeds_auth.vault.world import World

@@ -19,7 +19,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.core.nouns import App, Fence
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
-from cloudbeds_auth.ports.store import Busy, Leased, Written
+from cloudbeds_auth.ports.grants import Busy, Leased, Written
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql import durability, migrate
 from cloudbeds_auth.store.sql.sqlite import SqliteDriver
@@ -387,7 +387,7 @@ import asyncio, os, sys
 sys.path.insert(0, os.getcwd())
 from pathlib import Path
 from tests.store.bench import HandClock, SqliteBench
-from cloudbeds_auth.ports.store import Busy, Leased
+from cloudbeds_auth.ports.grants import Busy, Leased
 
 async def parent_begins(db):
     await db.open()

@@ -9,7 +9,7 @@ from cloudbeds_auth.core.lifecycle import MOVED_TO_KEY, NEWER_APPROVAL, Event, S
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Pair, Role, StoredToken, User
 from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
-from cloudbeds_auth.ports.store import PROPERTY_UNKNOWN, Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.ports.authorizations import PROPERTY_UNKNOWN, Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.memory.announcing import Announcing
 from cloudbeds_auth.store.memory.groups import set_listing
 from cloudbeds_auth.store.memory.rows import (
@@ -28,10 +28,10 @@ from cloudbeds_auth.store.sql.transactions import Instant
 
 
 class Authorizations(Announcing):
-    """`ports.store.AuthorizationStore`."""
+    """`ports.authorizations.AuthorizationStore`."""
 
     async def add_link(self, link: NewLink) -> None:
-        """See ports.store."""
+        """See ports.authorizations."""
         now = self._write()
         links = self._tables.links
         for old in [name for name, row in links.items() if row.expires_at < now.wall - REMEMBERED]:
@@ -39,7 +39,7 @@ class Authorizations(Announcing):
         links[link.hash] = LinkRow(link, now.wall + link.lifetime)
 
     async def link(self, link_hash: str) -> NewLink | None:
-        """See ports.store."""
+        """See ports.authorizations."""
         row, now = self._tables.links.get(link_hash), self._instant()
         if row is None or row.used or row.expires_at <= now.wall:
             return None
@@ -47,12 +47,12 @@ class Authorizations(Announcing):
         return NewLink(made.hash, made.app, made.reference, made.return_to, made.connection_id, lifetime)
 
     async def link_outcome(self, link_hash: str) -> str | None:
-        """See ports.store."""
+        """See ports.authorizations."""
         rows = self._tables.authorizations.values()
         return next((row.outcome for row in rows if row.made.link_hash == link_hash and row.outcome), None)
 
     async def add_authorization(self, new: NewAuthorization) -> None:
-        """See ports.store."""
+        """See ports.authorizations."""
         now = self._write()
         if self._by_state(new.state_hash) is not None:
             raise ValueError("UNIQUE: a state was issued twice")
@@ -62,7 +62,7 @@ class Authorizations(Announcing):
         states[new.id] = AuthorizationRow(new, now.wall + new.lifetime)
 
     async def spend_state(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization | Spending:
-        """See ports.store."""
+        """See ports.authorizations."""
         now = self._write()
         row = self._by_state(state_hash)
         if row is None or row.made.browser_hash != browser_hash:
@@ -81,7 +81,7 @@ class Authorizations(Announcing):
     async def add_candidate(
         self, authorization_id: str, connection_id: str, grant_id: str, pair: Pair, *, stale_after: float
     ) -> str:
-        """See ports.store."""
+        """See ports.authorizations."""
         now = self._write()
         stored = self._tables.grants.get(grant_id)
         if stored is not None:  # a commit whose answer was lost: it is here
@@ -109,7 +109,7 @@ class Authorizations(Announcing):
         return home
 
     async def begin_arrival(self, new: NewAuthorization, code_hash: str, *, most: int) -> Authorization | Spending:
-        """See ports.store."""
+        """See ports.authorizations."""
         wall = self._write().wall
         if self._by_state(new.state_hash) is None:
             for row in [row for row in self._tables.grants.values() if _is_over(row, wall)]:
@@ -120,7 +120,7 @@ class Authorizations(Announcing):
         return await self.spend_state(new.state_hash, None, code_hash)
 
     async def claim(self, connection_id: str, reference: str | None, grant_id: str) -> str | None:
-        """See ports.store."""
+        """See ports.authorizations."""
         now = self._write()
         waiting = [row for row in self._of_connection(connection_id) if row.state is State.PARKED]
         parked = [row for row in waiting if not _is_over(row, now.wall)]
@@ -143,7 +143,7 @@ class Authorizations(Announcing):
         return home
 
     async def discard_parked(self, grant_id: str) -> bool:
-        """See ports.store."""
+        """See ports.authorizations."""
         self._write()
         row = self._tables.grants.get(grant_id)
         if row is None or row.role is not Role.PARKED:
@@ -155,14 +155,14 @@ class Authorizations(Announcing):
         return True
 
     async def candidate(self, connection_id: str) -> Grant | None:
-        """See ports.store."""
+        """See ports.authorizations."""
         row = self._waiting(connection_id)
         return None if row is None else grant_of(row, self._instant())
 
     async def promote(
         self, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
     ) -> bool:
-        """See ports.store."""
+        """See ports.authorizations."""
         now = self._write()
         connection, row = self._tables.connections.get(connection_id), self._locked(now, grant_id)
         if connection is None or row is None or row.role is not Role.CANDIDATE:
@@ -188,7 +188,7 @@ class Authorizations(Announcing):
     async def note_unnamed(
         self, grant_id: str, generation: int, problem: str, said: Mapping[str, str], *, again_in: float | None
     ) -> bool:
-        """See ports.store."""
+        """See ports.authorizations."""
         now = self._write()
         row = self._locked(now, grant_id)
         if row is None or row.role is not Role.CANDIDATE or row.generation != generation:
@@ -202,7 +202,7 @@ class Authorizations(Announcing):
         return True
 
     async def drop_candidate(self, grant_id: str, reason: str) -> None:
-        """See ports.store."""
+        """See ports.authorizations."""
         now = self._write()
         row = self._locked(now, grant_id)
         if row is not None and row.role is Role.CANDIDATE:

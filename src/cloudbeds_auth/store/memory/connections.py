@@ -8,29 +8,29 @@ from collections.abc import Mapping, Sequence
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Grant, Role
 from cloudbeds_auth.core.nouns import Event as Line
-from cloudbeds_auth.ports.store import Page
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.store.memory.announcing import Announcing
 from cloudbeds_auth.store.memory.rows import connection_of, grant_of
 
 
 class Connections(Announcing):
-    """`ports.store.ConnectionStore`."""
+    """`ports.connections.ConnectionStore`."""
 
     async def resolve(self, connection_or_property: str) -> Sequence[str]:
-        """See ports.store."""
+        """See ports.connections."""
         asked, connections = connection_or_property, self._tables.connections
         if asked.startswith("con_"):
             return [asked] if asked in connections else []
         return self._covering_now(asked)
 
     async def current_grant(self, connection_id: str) -> Grant | None:
-        """See ports.store."""
+        """See ports.connections."""
         connection = self._tables.connections.get(connection_id)
         row = None if connection is None else self._current(connection)
         return None if row is None else grant_of(row, self._instant())
 
     async def connection(self, connection_id: str) -> Connection | None:
-        """See ports.store."""
+        """See ports.connections."""
         connection = self._tables.connections.get(connection_id)
         return None if connection is None else connection_of(connection, self._current(connection), self._instant())
 
@@ -44,7 +44,7 @@ class Connections(Announcing):
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """See ports.store."""
+        """See ports.connections."""
         now, tables = self._instant(), self._tables.connections
         newest_first = sorted((name for name in tables if cursor is None or name < cursor), reverse=True)
         seen = (connection_of(tables[name], self._current(tables[name]), now) for name in newest_first)
@@ -60,13 +60,13 @@ class Connections(Announcing):
         return Page(page, page[-1].id if len(found) > limit else None)
 
     async def count_states(self) -> Mapping[State, int]:
-        """See ports.store."""
+        """See ports.connections."""
         now = self._instant()
         proven = [one for one in self._tables.connections.values() if one.active_grant is not None]
         return Counter(connection_of(one, self._current(one), now).state for one in proven)
 
     async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Line]:
-        """See ports.store."""
+        """See ports.connections."""
         lines = self._tables.events.get(connection_id, [])
         before = lines if cursor is None else [line for line in lines if line.sequence < cursor]
         return before[: -limit - 1 : -1]

@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Migration, Pair, Role, StoredToken
 from cloudbeds_auth.core.upkeep import PROVED_AGAIN
-from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.ports.grants import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.memory.announcing import Announcing
 from cloudbeds_auth.store.memory.importing import settle_property
 from cloudbeds_auth.store.memory.rows import GrantRow, Shelf, grant_of, lasting, left, set_due, set_due_in
 
 
 class Grants(Announcing):
-    """`ports.store.GrantStore`."""
+    """`ports.grants.GrantStore`."""
 
     async def grant(self, grant_id: str) -> Grant | None:
-        """See ports.store."""
+        """See ports.grants."""
         row = self._tables.grants.get(grant_id)
         return None if row is None else grant_of(row, self._instant())
 
     async def take_lease(self, grant_id: str, owner: str, seconds: float) -> Leased | Busy | None:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._write()
         row = self._locked(now, grant_id)
         if row is None:
@@ -35,7 +35,7 @@ class Grants(Announcing):
         return Leased(row.lease_epoch)
 
     async def renew_lease(self, grant_id: str, epoch: int, seconds: float) -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._write()
         row = self._locked(now, grant_id)
         if row is None or row.lease_epoch != epoch or row.lease_owner is None:
@@ -44,7 +44,7 @@ class Grants(Announcing):
         return True
 
     async def release_lease(self, grant_id: str, epoch: int) -> None:
-        """See ports.store."""
+        """See ports.grants."""
         self._write()
         row = self._tables.grants.get(grant_id)
         if row is not None and row.lease_epoch == epoch:
@@ -53,7 +53,7 @@ class Grants(Announcing):
     async def write_intent(
         self, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
     ) -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._write()
         row = self._locked(now, fence.grant_id)
         if row is None or not holds(row, fence) or row.latched is not exchange:
@@ -68,7 +68,7 @@ class Grants(Announcing):
         return True
 
     async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         now, event = self._write(), ENDINGS[attempt]
         before = self._tables.grants.get(fence.grant_id)
         if before is not None and holds(before, fence):
@@ -90,7 +90,7 @@ class Grants(Announcing):
         return True
 
     async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._write()
         row = self._locked(now, fence.grant_id)
         if row is None or row.role in {Role.DISCONNECTED, Role.PARKED}:
@@ -120,7 +120,7 @@ class Grants(Announcing):
         return Written.DONE
 
     async def confirm(self, grant_id: str, generation: int) -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._write()
         row = self._locked(now, grant_id)
         if row is None or row.generation != generation or row.role is Role.DISCONNECTED:
@@ -141,7 +141,7 @@ class Grants(Announcing):
         return True
 
     async def count_refusal(self, fence: Fence, reason: str, *, interval: float) -> Counted:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._write()
         row = self._locked(now, fence.grant_id)
         if row is None or not holds(row, fence):
@@ -175,7 +175,7 @@ class Grants(Announcing):
         row.no_intent()
 
     async def note_problem(self, grant_id: str, generation: int, problem: str, said: Mapping[str, str]) -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._write()
         row = self._locked(now, grant_id)
         if row is None or row.generation != generation or row.role is not Role.ACTIVE or row.state is not State.FRESH:
@@ -187,7 +187,7 @@ class Grants(Announcing):
         return True
 
     async def record_calls(self, calls: Sequence[Calls]) -> None:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._write()
         for entry in calls:
             row = self._tables.grants.get(entry.grant_id)
@@ -206,10 +206,10 @@ class Grants(Announcing):
 
 
 class Circuits(Shelf):
-    """`ports.store.CircuitStore`."""
+    """`ports.grants.CircuitStore`."""
 
     async def open_circuits(self, app: str) -> Mapping[str, float]:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._instant()
         return {
             fingerprint: left(trial_at, clock_id, now)
@@ -218,12 +218,12 @@ class Circuits(Shelf):
         }
 
     async def open_circuit(self, app: str, fingerprint: str, *, trial_after: float) -> None:
-        """See ports.store."""
+        """See ports.grants."""
         now = self._write()
         self._tables.circuits[app, fingerprint] = (now.steady + trial_after, now.clock_id)
 
     async def close_circuit(self, app: str, fingerprint: str) -> None:
-        """See ports.store."""
+        """See ports.grants."""
         self._write()
         self._tables.circuits.pop((app, fingerprint), None)
 

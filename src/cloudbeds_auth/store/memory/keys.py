@@ -15,10 +15,10 @@ from cloudbeds_auth.store.sql.authorizations import Ends
 
 
 class Keys(Authorizations):
-    """`ports.store.MigrationStore`."""
+    """`ports.migration.MigrationStore`."""
 
     async def begin_migration(self, fence: Fence, client_id: str) -> bool:
-        """See ports.store."""
+        """See ports.migration."""
         now = self._write()
         row = self._locked(now, fence.grant_id)
         if row is None or not holds(row, fence) or row.role is not Role.ACTIVE:
@@ -34,7 +34,7 @@ class Keys(Authorizations):
         return True
 
     async def end_migration(self, fence: Fence) -> bool:
-        """See ports.store."""
+        """See ports.migration."""
         now = self._write()
         row = self._locked(now, fence.grant_id)
         if row is None or not holds(row, fence) or row.migration is not Migration.BEGUN or row.intent is not None:
@@ -45,7 +45,7 @@ class Keys(Authorizations):
         return True
 
     async def add_key(self, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> bool:
-        """See ports.store."""
+        """See ports.migration."""
         now = self._write()
         row = self._locked(now, old_grant_id)
         if grant_id in self._tables.grants:

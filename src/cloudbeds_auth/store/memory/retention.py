@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cloudbeds_auth.core.nouns import Event, Role
-from cloudbeds_auth.ports.store import CALL_REFUSED, FORGOTTEN
+from cloudbeds_auth.ports.grants import CALL_REFUSED
+from cloudbeds_auth.ports.retention import FORGOTTEN
 from cloudbeds_auth.store.memory.rows import Shelf
 
 

@@ -29,8 +29,8 @@ from cloudbeds_auth.core.nouns import (
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import FURTHEST, SKEW, Life, due
 from cloudbeds_auth.errors import StoreReadOnly
+from cloudbeds_auth.ports.authorizations import NewAuthorization, NewLink
 from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
-from cloudbeds_auth.ports.store import NewAuthorization, NewLink
 from cloudbeds_auth.store.sql.transactions import Instant
 
 

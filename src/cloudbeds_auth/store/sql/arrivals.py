@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Pair, Role
+from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, Spending
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.ports.store import Authorization, NewAuthorization, Spending
 from cloudbeds_auth.store.sql.authorizations import Ends, add_authorization, add_grant, covering, spend_state
 from cloudbeds_auth.store.sql.rows import add_event, grant_of, lasting
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one

@@ -8,8 +8,8 @@ from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.notices import Standing
 from cloudbeds_auth.core.nouns import Connection, Grant, Role
 from cloudbeds_auth.core.nouns import Event as Line
+from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.ports.store import Page
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import add_event, connection_of, event_of, grant_of
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one

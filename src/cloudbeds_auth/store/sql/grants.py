@@ -11,8 +11,8 @@ from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import PROVED_AGAIN
+from cloudbeds_auth.ports.grants import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.ports.store import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.sql.importing import settle_property
 from cloudbeds_auth.store.sql.outbox import announce_grant
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, left, locked, token_place

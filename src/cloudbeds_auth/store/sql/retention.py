@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cloudbeds_auth.core.nouns import Role
-from cloudbeds_auth.ports.store import FORGOTTEN
+from cloudbeds_auth.ports.retention import FORGOTTEN
 from cloudbeds_auth.store.sql.connections import end
 from cloudbeds_auth.store.sql.rows import add_event
 from cloudbeds_auth.store.sql.transactions import Instant, Transaction, query, query_one

@@ -10,21 +10,11 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App, Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.apps import Taken
+from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.ports.connections import Page
+from cloudbeds_auth.ports.grants import Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.ports.importing import NewImport, Placed
 from cloudbeds_auth.ports.outbox import Message, Outbox
-from cloudbeds_auth.ports.store import (
-    Attempt,
-    Authorization,
-    Busy,
-    Calls,
-    Counted,
-    Leased,
-    NewAuthorization,
-    NewLink,
-    Page,
-    Spending,
-    Written,
-)
 from cloudbeds_auth.store.sql import (
     apps,
     arrivals,
@@ -48,63 +38,63 @@ class SqlStore(Base):
     # --- grants
 
     async def grant(self, grant_id: str) -> Grant | None:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._read(lambda now: grants.read_grant(now, grant_id, self._sealer))
 
     async def take_lease(self, grant_id: str, owner: str, seconds: float) -> Leased | Busy | None:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._write(lambda now: grants.take_lease(now, grant_id, owner, seconds, self._is_dead))
 
     async def renew_lease(self, grant_id: str, epoch: int, seconds: float) -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._write(lambda now: grants.renew_lease(now, grant_id, epoch, seconds))
 
     async def release_lease(self, grant_id: str, epoch: int) -> None:
-        """See ports.store."""
+        """See ports.grants."""
         await self._write(lambda now: grants.release_lease(now, grant_id, epoch))
 
     async def write_intent(
         self, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
     ) -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._write(lambda now: grants.write_intent(now, fence, position, lease, hold, exchange))
 
     async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._write(lambda now: grants.settle(now, fence, attempt, hold, detail))
 
     async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._write(lambda now: grants.commit_pair(now, fence, sent, pair, stale_after, self._sealer))
 
     async def confirm(self, grant_id: str, generation: int) -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._write(lambda now: grants.confirm(now, grant_id, generation))
 
     async def count_refusal(self, fence: Fence, reason: str, *, interval: float) -> Counted:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._write(lambda now: grants.count_refusal(now, fence, reason, interval))
 
     async def note_problem(self, grant_id: str, generation: int, problem: str, said: Mapping[str, str]) -> bool:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._write(lambda now: grants.note_problem(now, grant_id, generation, problem, said))
 
     async def record_calls(self, calls: Sequence[Calls]) -> None:
-        """See ports.store."""
+        """See ports.grants."""
         await self._write(lambda now: grants.record_calls(now, calls))
 
     # --- the move to an API key
 
     async def begin_migration(self, fence: Fence, client_id: str) -> bool:
-        """See ports.store."""
+        """See ports.migration."""
         return await self._write(lambda now: keys.begin_migration(now, fence, client_id))
 
     async def end_migration(self, fence: Fence) -> bool:
-        """See ports.store."""
+        """See ports.migration."""
         return await self._write(lambda now: keys.end_migration(now, fence))
 
     async def add_key(self, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> bool:
-        """See ports.store."""
+        """See ports.migration."""
         return await self._write(lambda now: keys.add_key(now, old_grant_id, grant_id, app, pair, self._sealer))
 
     # --- upkeep
@@ -162,43 +152,43 @@ class SqlStore(Base):
     # --- circuits
 
     async def open_circuits(self, app: str) -> Mapping[str, float]:
-        """See ports.store."""
+        """See ports.grants."""
         return await self._read(lambda now: grants.open_circuits(now, app))
 
     async def open_circuit(self, app: str, fingerprint: str, *, trial_after: float) -> None:
-        """See ports.store."""
+        """See ports.grants."""
         await self._write(lambda now: grants.open_circuit(now, app, fingerprint, trial_after))
 
     async def close_circuit(self, app: str, fingerprint: str) -> None:
-        """See ports.store."""
+        """See ports.grants."""
         await self._write(lambda now: grants.close_circuit(now, app, fingerprint))
 
     # --- authorizations
 
     async def add_link(self, link: NewLink) -> None:
-        """See ports.store."""
+        """See ports.authorizations."""
         await self._write(lambda now: authorizations.add_link(now, link))
 
     async def link(self, link_hash: str) -> NewLink | None:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._read(lambda now: authorizations.read_link(now, link_hash))
 
     async def link_outcome(self, link_hash: str) -> str | None:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._read(lambda now: authorizations.read_link_outcome(now, link_hash))
 
     async def add_authorization(self, new: NewAuthorization) -> None:
-        """See ports.store."""
+        """See ports.authorizations."""
         await self._write(lambda now: authorizations.add_authorization(now, new))
 
     async def spend_state(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization | Spending:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._write(lambda now: authorizations.spend_state(now, state_hash, browser_hash, code_hash))
 
     async def add_candidate(
         self, authorization_id: str, connection_id: str, grant_id: str, pair: Pair, *, stale_after: float
     ) -> str:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._write(
             lambda now: authorizations.add_candidate(
                 now, authorization_id, connection_id, grant_id, pair, stale_after, self._sealer
@@ -206,15 +196,15 @@ class SqlStore(Base):
         )
 
     async def begin_arrival(self, new: NewAuthorization, code_hash: str, *, most: int) -> Authorization | Spending:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._write(lambda now: arrivals.begin_arrival(now, new, code_hash, most))
 
     async def claim(self, connection_id: str, reference: str | None, grant_id: str) -> str | None:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._write(lambda now: arrivals.claim(now, connection_id, reference, grant_id, self._sealer))
 
     async def discard_parked(self, grant_id: str) -> bool:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._write(lambda now: arrivals.discard_parked(now, grant_id))
 
     async def bring_home(self, grant_id: str, generation: int, named: tuple[str, ...], new_grant_id: str) -> str | None:
@@ -232,25 +222,25 @@ class SqlStore(Base):
         return await self._read(lambda now: returning.read_covered(now, connection_id))
 
     async def candidate(self, connection_id: str) -> Grant | None:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._read(lambda now: authorizations.read_candidate(now, connection_id, self._sealer))
 
     async def promote(
         self, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
     ) -> bool:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._write(lambda now: authorizations.promote(now, connection_id, grant_id, user, property_ids))
 
     async def note_unnamed(
         self, grant_id: str, generation: int, problem: str, said: Mapping[str, str], *, again_in: float | None
     ) -> bool:
-        """See ports.store."""
+        """See ports.authorizations."""
         return await self._write(
             lambda now: authorizations.note_unnamed(now, grant_id, generation, problem, said, again_in)
         )
 
     async def drop_candidate(self, grant_id: str, reason: str) -> None:
-        """See ports.store."""
+        """See ports.authorizations."""
         await self._write(lambda now: authorizations.drop_candidate(now, grant_id, reason))
 
     async def add_import(self, new: NewImport, connection_id: str, grant_id: str) -> Placed:
@@ -260,15 +250,15 @@ class SqlStore(Base):
     # --- connections
 
     async def resolve(self, connection_or_property: str) -> Sequence[str]:
-        """See ports.store."""
+        """See ports.connections."""
         return await self._read(lambda now: connections.resolve(now, connection_or_property))
 
     async def current_grant(self, connection_id: str) -> Grant | None:
-        """See ports.store."""
+        """See ports.connections."""
         return await self._read(lambda now: connections.current_grant(now, connection_id, self._sealer))
 
     async def connection(self, connection_id: str) -> Connection | None:
-        """See ports.store."""
+        """See ports.connections."""
         return await self._read(lambda now: connections.read_connection(now, connection_id))
 
     async def connections(
@@ -281,21 +271,21 @@ class SqlStore(Base):
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """See ports.store."""
+        """See ports.connections."""
         return await self._read(
             lambda now: connections.list_connections(now, states, reference, property_id, app, cursor, limit)
         )
 
     async def count_states(self) -> Mapping[State, int]:
-        """See ports.store."""
+        """See ports.connections."""
         return await self._read(connections.count_states)
 
     async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
-        """See ports.store."""
+        """See ports.connections."""
         return await self._read(lambda now: connections.list_events(now, connection_id, cursor, limit))
 
     async def disconnect(self, connection_id: str, *, actor: str, detail: str = "", only: str | None = None) -> bool:
-        """See ports.store."""
+        """See ports.connections."""
         return await self._write(lambda now: connections.disconnect(now, connection_id, actor, detail, only))
 
     # --- apps

@@ -1,0 +1,159 @@
+"""What rests of grants and of client secrets: leases, intents, pairs, refusals, circuits; the fences around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from cloudbeds_auth.core.lifecycle import Event as Happening
+from cloudbeds_auth.core.nouns import Fence, Grant, Pair, StoredToken
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """The refresh lease is ours under `epoch`."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Somebody else holds the lease for another `left` seconds."""
+
+    left: float
+
+
+class Written(Enum):
+    """What became of a fenced write."""
+
+    DONE = "written"
+    GENERATION_MOVED = "somebody committed since"
+    EPOCH_MOVED = "only the lease was taken by somebody else"
+    GONE = "the grant was disconnected or superseded"
+
+
+class Attempt(Enum):
+    """How one sending ended without a pair; see `settle`."""
+
+    REFUSED = "the token was refused"
+    CLIENT_REFUSED = "the client was refused"
+    UNSENT = "nothing was sent"
+    LOST = "no usable answer"
+
+
+ENDINGS = {
+    Attempt.REFUSED: Happening.TOKEN_REFUSED,
+    Attempt.CLIENT_REFUSED: Happening.CLIENT_REFUSED,
+    Attempt.UNSENT: Happening.NOTHING_SENT,
+    Attempt.LOST: Happening.ANSWER_LOST,
+}
+"""What the history calls each, and where it leads in the table of states."""
+
+
+CALL_REFUSED = "call_refused"
+"""What the history calls a call that Cloudbeds refused although the token works; it leads nowhere in that table."""
+
+
+class Counted(Enum):
+    """What a refused pass meant."""
+
+    FIRST = "counted; asked again later"
+    EARLY = "too soon after the first to count"
+    MARKED = "reauthorization required"
+    CANDIDATE = "a newer grant waits to be proven"
+    MOVED = "the fence moved"
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls that one generation carried within one stretch of time; written behind, never one row a call.
+
+    `first` and `last` are unix seconds; `refused` counts answers 401; `methods` counts by method and path.
+    """
+
+    grant_id: str
+    generation: int
+    first: float
+    last: float
+    count: int
+    refused: int
+    methods: Mapping[str, int]
+
+
+class GrantStore(Protocol):
+    """What `vault.refresh` needs: leases, intents, commits, proofs (ROTATION section 3)."""
+
+    async def grant(self, grant_id: str) -> Grant | None:
+        """The row, with durations measured by the store's clock; None when it is gone."""
+        ...
+
+    async def take_lease(self, grant_id: str, owner: str, seconds: float) -> Leased | Busy | None:
+        """Take the lease if it is free, ended, or its owner is known dead; the epoch grows. None: no such grant."""
+        ...
+
+    async def renew_lease(self, grant_id: str, epoch: int, seconds: float) -> bool:
+        """Hold the lease for another `seconds`; False when somebody else took it."""
+        ...
+
+    async def release_lease(self, grant_id: str, epoch: int) -> None:
+        """Give the lease back; nothing happens when it is not ours any more."""
+        ...
+
+    async def write_intent(
+        self, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
+    ) -> bool:
+        """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved.
+
+        The latch is part of the fence (rule 15): a latched grant's token is sent for an `exchange` and for nothing
+        else. An attempt of a migration that is pending still puts it in doubt.
+        """
+        ...
+
+    async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
+        """Record how a sending ended. REFUSED clears intent and hold; LOST keeps the intent; False: the fence moved."""
+        ...
+
+    async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
+        """Make `pair` the next generation: tokens up to `sent`, then the new one. Repeating it is harmless.
+
+        Generations grow within a grant and are unique within a connection.
+        """
+        ...
+
+    async def confirm(self, grant_id: str, generation: int) -> bool:
+        """The generation was seen to work: forget its kept tokens, clear marks. Needs no lease."""
+        ...
+
+    async def count_refusal(self, fence: Fence, reason: str, *, interval: float) -> Counted:
+        """A whole pass was refused: count it; the second, `interval` later, marks the grant (rule 12)."""
+        ...
+
+    async def note_problem(self, grant_id: str, generation: int, problem: str, said: Mapping[str, str]) -> bool:
+        """The hotel is connected and its calls run into something: `problem` is shown, and the history has a line.
+
+        False, and nothing changes: it is shown already, or the grant is not in use, not healthy, or of a newer
+        generation. The next pair clears it.
+        """
+        ...
+
+    async def record_calls(self, calls: Sequence[Calls]) -> None:
+        """Add aggregated calls to the history."""
+        ...
+
+
+class CircuitStore(Protocol):
+    """Which client secrets the vendor refuses, by app and fingerprint of the secret (F35, F36)."""
+
+    async def open_circuits(self, app: str) -> Mapping[str, float]:
+        """Fingerprint to seconds until one trial is allowed again (0: now)."""
+        ...
+
+    async def open_circuit(self, app: str, fingerprint: str, *, trial_after: float) -> None:
+        """The vendor refused this secret; also claims a trial: nobody else tries before `trial_after` seconds."""
+        ...
+
+    async def close_circuit(self, app: str, fingerprint: str) -> None:
+        """The vendor accepted this secret."""
+        ...
