@@ -21,8 +21,8 @@ from tests.simulation.durable import Stored
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports.grants import Busy, Counted, Written
 from cloudbeds_auth.ports.store import Store
-from cloudbeds_auth.store.memory.rows import GrantRow, Tables
 from cloudbeds_auth.store.memory.store import MemoryStore
+from cloudbeds_auth.store.memory.tables import GrantRow, Tables
 from cloudbeds_auth.store.sql.transactions import Instant, Statement
 
 READS = frozenset(

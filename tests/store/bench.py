@@ -25,8 +25,8 @@ from cloudbeds_auth.ports.authorizations import NewAuthorization, NewLink
 from cloudbeds_auth.ports.grants import Leased, Written
 from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.store.instance import Identity, recognise
-from cloudbeds_auth.store.memory.rows import Tables
 from cloudbeds_auth.store.memory.store import MemoryStore
+from cloudbeds_auth.store.memory.tables import Tables
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.postgres import PostgresDriver
 from cloudbeds_auth.store.sql.sqlite import SqliteDriver

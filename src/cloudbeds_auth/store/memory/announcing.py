@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from cloudbeds_auth.core.notices import NOTICES, SHOWN, UNTRIED, Standing, message_body, message_id, standing
-from cloudbeds_auth.store.memory.rows import ConnectionRow, MessageRow, Shelf, connection_of
+from cloudbeds_auth.store.memory.rows import connection_of
+from cloudbeds_auth.store.memory.shelf import Shelf
+from cloudbeds_auth.store.memory.tables import ConnectionRow, MessageRow
 from cloudbeds_auth.store.sql.transactions import Instant
 
 

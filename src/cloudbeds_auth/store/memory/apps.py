@@ -9,7 +9,7 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App, Role, moment
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.apps import Taken
-from cloudbeds_auth.store.memory.rows import Shelf
+from cloudbeds_auth.store.memory.shelf import Shelf
 
 
 class Apps(Shelf):

@@ -12,16 +12,8 @@ from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.authorizations import PROPERTY_UNKNOWN, Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.store.memory.announcing import Announcing
 from cloudbeds_auth.store.memory.groups import set_listing
-from cloudbeds_auth.store.memory.rows import (
-    AuthorizationRow,
-    ConnectionRow,
-    GrantRow,
-    LinkRow,
-    grant_of,
-    lasting,
-    set_due,
-    set_due_in,
-)
+from cloudbeds_auth.store.memory.rows import grant_of, lasting, set_due, set_due_in
+from cloudbeds_auth.store.memory.tables import AuthorizationRow, ConnectionRow, GrantRow, LinkRow
 from cloudbeds_auth.store.sql.arrivals import Leaving
 from cloudbeds_auth.store.sql.authorizations import Ends
 from cloudbeds_auth.store.sql.transactions import Instant

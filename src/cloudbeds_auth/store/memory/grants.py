@@ -10,7 +10,9 @@ from cloudbeds_auth.core.upkeep import PROVED_AGAIN
 from cloudbeds_auth.ports.grants import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
 from cloudbeds_auth.store.memory.announcing import Announcing
 from cloudbeds_auth.store.memory.importing import settle_property
-from cloudbeds_auth.store.memory.rows import GrantRow, Shelf, grant_of, lasting, left, set_due, set_due_in
+from cloudbeds_auth.store.memory.rows import grant_of, lasting, left, set_due, set_due_in
+from cloudbeds_auth.store.memory.shelf import Shelf
+from cloudbeds_auth.store.memory.tables import GrantRow
 
 
 class Grants(Announcing):

@@ -8,7 +8,8 @@ from cloudbeds_auth.core.groups import EVERY, FIRST, Relisted, relist
 from cloudbeds_auth.core.nouns import Role
 from cloudbeds_auth.core.upkeep import DAY, spread
 from cloudbeds_auth.ports.groups import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE
-from cloudbeds_auth.store.memory.rows import GrantRow, Shelf
+from cloudbeds_auth.store.memory.shelf import Shelf
+from cloudbeds_auth.store.memory.tables import GrantRow
 from cloudbeds_auth.store.sql.transactions import Instant
 
 

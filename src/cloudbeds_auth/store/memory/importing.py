@@ -6,7 +6,8 @@ from cloudbeds_auth.core.nouns import CredentialKind, Role, StoredToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import CANDIDATE
 from cloudbeds_auth.ports.importing import NewImport, Placed
-from cloudbeds_auth.store.memory.rows import ConnectionRow, GrantRow, Shelf
+from cloudbeds_auth.store.memory.shelf import Shelf
+from cloudbeds_auth.store.memory.tables import ConnectionRow, GrantRow
 from cloudbeds_auth.store.sql.transactions import Instant
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cloudbeds_auth.core.notices import LONGEST_WAIT
 from cloudbeds_auth.ports.outbox import Message, Outbox
 from cloudbeds_auth.store.memory.announcing import Announcing
-from cloudbeds_auth.store.memory.rows import MessageRow
+from cloudbeds_auth.store.memory.tables import MessageRow
 
 
 class OutboxShelf(Announcing):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from cloudbeds_auth.core.nouns import Event, Role
 from cloudbeds_auth.ports.grants import CALL_REFUSED
 from cloudbeds_auth.ports.retention import FORGOTTEN
-from cloudbeds_auth.store.memory.rows import Shelf
+from cloudbeds_auth.store.memory.shelf import Shelf
 
 
 class Retention(Shelf):

@@ -6,7 +6,8 @@ from cloudbeds_auth.core.lifecycle import NEWER_APPROVAL
 from cloudbeds_auth.core.nouns import Role
 from cloudbeds_auth.core.upkeep import PARKED
 from cloudbeds_auth.store.memory.authorizations import Authorizations
-from cloudbeds_auth.store.memory.rows import ConnectionRow, GrantRow, left
+from cloudbeds_auth.store.memory.rows import left
+from cloudbeds_auth.store.memory.tables import ConnectionRow, GrantRow
 from cloudbeds_auth.store.sql.arrivals import Leaving
 from cloudbeds_auth.store.sql.transactions import Instant
 

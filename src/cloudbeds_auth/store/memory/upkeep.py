@@ -8,7 +8,8 @@ from cloudbeds_auth.core.budget import Rate, Turn, closed, reserve
 from cloudbeds_auth.core.hints import POLL
 from cloudbeds_auth.core.nouns import Role
 from cloudbeds_auth.core.upkeep import DAY, FURTHEST, HORIZON
-from cloudbeds_auth.store.memory.rows import GrantRow, Shelf
+from cloudbeds_auth.store.memory.shelf import Shelf
+from cloudbeds_auth.store.memory.tables import GrantRow
 from cloudbeds_auth.store.sql.transactions import Instant
 
 
