@@ -126,6 +126,7 @@ async def test_refreshing_a_key(stage: Stage) -> None:
     with pytest.raises(NotRefreshable) as raised:
         await stage.one.access.refresh_now(found.id)
     assert (raised.value.code, raised.value.status) == ("not_refreshable", 409)
+    assert (raised.value.connection_id, raised.value.detail) == (found.id, "This credential is never refreshed")
     assert stage.endpoint.sent == []
 
 

@@ -312,8 +312,12 @@ async def test_an_operator_refreshes_after_a_lost_answer(stage: Stage) -> None:
     stage.endpoint.will(Ambiguous("lost"), issued(2))
     with pytest.raises(RefreshInDoubt, match="lost"):
         await stage.one.access.refresh_now(grant.connection_id)
-    with pytest.raises(RefreshInDoubt, match="nothing was sent") as told:
+    with pytest.raises(RefreshInDoubt) as told:
         await stage.one.access.refresh_now(grant.connection_id)
+    assert (told.value.connection_id, told.value.detail) == (
+        grant.connection_id,
+        "the token works, and an earlier attempt to renew it is still open: nothing was sent",
+    )
     assert (stage.endpoint.sent, stage.vendor.asked) == (["R-1"], ["A-1"])
     assert told.value.retry_after is not None
     assert 500.0 < told.value.retry_after < 600.0
@@ -375,6 +379,7 @@ async def test_memory_serves_while_the_store_is_away(stage: Stage) -> None:
     stage.one.driver.dark = True
     await stage.clock.sleep(STALE)
     assert (await lent(stage, grant)).reveal() == "A-1"
+    assert stage.notes.told[-1] == ("store_unavailable", {"connection": grant.connection_id})
     for rejected in (token, token.generation):
         with pytest.raises(StoreUnavailable) as raised:
             await lent(stage, grant, rejected=rejected)

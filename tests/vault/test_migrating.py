@@ -274,8 +274,13 @@ async def test_an_expired_token_while_the_answer_is_missing(stage: Stage) -> Non
     with pytest.raises(RefreshInDoubt):
         await migrate(stage.one, grant)
     await stage.clock.sleep(HOUR)
-    with pytest.raises(NotRefreshable, match="being moved"):
+    with pytest.raises(NotRefreshable) as told:
         await stage.one.access.access_token(grant.connection_id)
+    assert (told.value.connection_id, told.value.detail, told.value.next_step) == (
+        grant.connection_id,
+        "this hotel is being moved to an API key, and its last access token is not good any more",
+        "upkeep goes on with it, and `cloudbeds-auth connections migrate-to-api-key` does at once",
+    )
     assert (await stage.one.look.connection(grant.connection_id)).next_step
     assert stage.endpoint.sent == []
 
@@ -313,8 +318,12 @@ async def test_the_exchange_is_refused(stage: Stage) -> None:
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
     with pytest.raises(ReauthorizationRequired):
         await migrate(stage.one, grant)
-    with pytest.raises(ReauthorizationRequired):  # an operator's refresh, too
+    with pytest.raises(ReauthorizationRequired) as told:  # an operator's refresh, too
         await stage.one.refresh(grant.id, 1, operator=True)
+    assert (told.value.connection_id, told.value.detail) == (
+        grant.connection_id,
+        f"Cloudbeds refuses every stored token ({(await stage.row(grant.id)).reauth})",
+    )
     await stage.clock.sleep(HOUR)
     with pytest.raises(ReauthorizationRequired):
         await stage.one.access.access_token(grant.connection_id)

@@ -32,6 +32,12 @@ async def waiting(stage: Stage, answer: tuple[str, ...] | Unlisted) -> Grant:
     return found
 
 
+TOLD = {
+    "property_unknown": "the hotel approved, and Cloudbeds did not say yet for which property",
+    "hotel_scope_missing": "Cloudbeds does not say which property this is: the approval lacks the scope read:hotel",
+}
+
+
 @pytest.mark.parametrize(
     ("answer", "problem", "reason"),
     [
@@ -57,6 +63,7 @@ async def test_no_property_is_named(
         with pytest.raises(expected) as told:
             await stage.one.access.access_token(grant.connection_id)
         assert told.value.next_step == UNNAMED[problem]
+        assert (told.value.connection_id, told.value.detail) == (grant.connection_id, TOLD[problem])
     (line,) = [one for one in await stage.one.store.events(grant.connection_id) if one.kind == "property_unknown"]
     said = answer.refusal.said if isinstance(answer, Unlisted) else ""
     assert (line.grant_id, line.generation, line.data) == (grant.id, 1, {"reason": reason, "said": said})
