@@ -292,8 +292,9 @@ def test_an_exchange_that_is_answered() -> None:
 @pytest.mark.parametrize("error", ["unsupported_grant_type", "unauthorized_client"])
 def test_an_exchange_that_was_not_arranged(error: str) -> None:
     """This client may not make it: nothing happened, and the client's secret is as good as before."""
-    assert isinstance(exchanged(400, {"error": error, "message": "no"}), NotOffered)
-    assert isinstance(exchanged(401, {"error": error, "message": "no"}), NotOffered)
+    for status in (400, 401):
+        told = f"HTTP {status}: this client may not exchange refresh tokens for API keys"
+        assert exchanged(status, {"error": error, "message": "no"}) == NotOffered(told)
 
 
 @pytest.mark.parametrize(
