@@ -263,6 +263,7 @@ def test_restart_on_change_while_developing(make_world: MakeWorld) -> None:
     time.sleep(0.5)  # the watcher compares times of files: let this one be older than the change
     code.write_text("A = 2\n", "utf-8")
     service.wait_for(r"(?i)detected changes|reloading")
+    service.wait_for("Finished server process")  # what it had accepted and not answered is reset
     assert made.admin.get(f"/api/v1/connections/{connection}/userinfo").status == 200
     assert service.stop() == 0
 
