@@ -106,6 +106,7 @@ async def test_a_suspicion_that_the_background_clears(stage: Stage) -> None:
     assert await shown(stage, grant) == (State.FRESH, None)
     assert (stage.endpoint.sent, (await stage.row(grant.id)).refusals) == ([], 0)
     assert (await stage.kinds(grant.connection_id))[-1] == "proved"
+    assert [what for what, _ in stage.notes.told if what.endswith("failed")] == ["refresh_failed"], "the first look"
 
 
 async def test_an_operators_refresh_is_sent_all_the_same(stage: Stage) -> None:
