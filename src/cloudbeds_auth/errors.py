@@ -136,10 +136,14 @@ class InvalidReturnTo(InvalidRequest):
     next_step_default = "list the origin in CLOUDBEDS_AUTH_RETURN_ORIGINS"
 
 
+AS_BEFORE = "nothing; what was connected before stays connected"  # on a hotel's page nobody knows of tokens
+
+
 class StateMismatch(InvalidRequest):
     """This approval was not started in this browser, or was started too long ago"""
 
     code = "state_mismatch"
+    lost = AS_BEFORE
     next_step_default = "start again from the Connect link"
 
 
@@ -147,6 +151,7 @@ class AuthorizationDenied(InvalidRequest):
     """The hotel did not approve"""
 
     code = "authorization_denied"
+    lost = AS_BEFORE
     next_step_default = "start again when the hotel is ready to approve"
 
 
@@ -154,6 +159,7 @@ class AuthorizationExpired(InvalidRequest):
     """The authorization code is spent or older than ten minutes"""
 
     code = "authorization_expired"
+    lost = AS_BEFORE
     next_step_default = "start again: only the hotel can get a new code"
 
 
