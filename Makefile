@@ -114,7 +114,7 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 
 prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000, STORE=sql or memory, RESUME=file
 	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2 \
-	  --store $(STORE) $(if $(RESUME),--resume $(RESUME))
+	  --store $(STORE) --controls $(if $(RESUME),--resume $(RESUME))
 
 proof: venv ## docs/proof.md from the records in docs/proof
 	@$(BIN)/python -m tests.simulation.report docs/proof/* > docs/proof.md

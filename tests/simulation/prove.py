@@ -1,9 +1,10 @@
 """The long run: `python -m tests.simulation.prove --seconds 600 --workers 2 --report proof.md`.
 
-Runs random seeds over the real SQL store, or over the store in memory, for as long as it is told; `--complete` runs the
-exhaustive sets and every negative control first. What fails prints its story and the command that replays it, and the
-exit status is 1. `--resume FILE` keeps the record of the run in a file and goes on where that file ends; several such
-files make one page: `python -m tests.simulation.report FILE ...`. Ctrl-C ends a run with the report so far.
+Runs random seeds over the real SQL store, or over the store in memory, for as long as it is told; `--controls` runs
+every negative control first, `--complete` the exhaustive sets too. What fails prints its story and the command that
+replays it, and the exit status is 1. `--resume FILE` keeps the record of the run in a file and goes on where that file
+ends; several such files make one page: `python -m tests.simulation.report FILE ...`. Ctrl-C ends a run with the report
+so far.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--from", dest="first", type=int, default=0, help="the first seed (default: %(default)s)")
     add("--store", choices=("sql", "memory"), default="sql", help="what the seeds run over (default: %(default)s)")
     add("--workers", type=int, default=1, help="processes side by side (default: %(default)s)")
+    add("--controls", action="store_true", help="first every negative control: each seeded bug must be caught")
     add("--complete", action="store_true", help="first the exhaustive sets in full, and every negative control")
     add("--set", choices=[one.name for one in SETS], help="only this exhaustive set; with --variant only that part")
     add("--variant", help="see --set")
@@ -118,8 +120,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--resume", type=Path, metavar="FILE", help="keep the record here, and go on where it ends")
     add("--report", type=Path, metavar="FILE", help="write the page here, as Markdown")
     asked = parser.parse_args(argv)
-    if (asked.seconds, asked.seeds, asked.set, asked.control) == (None,) * 4 and not asked.complete:
-        parser.error("say --seconds, --seeds, --complete, --set or --control")
+    if not any([asked.seconds, asked.seeds, asked.set, asked.control, asked.controls, asked.complete]):
+        parser.error("say --seconds, --seeds, --complete, --controls, --set or --control")
     return asked
 
 
@@ -127,7 +129,8 @@ def command(asked: argparse.Namespace) -> str:
     """What was asked, without the names of files."""
     words = [f"--{name} {value}" for name in ("store", "seconds", "seeds", "set", "variant", "control", "workers")
              if (value := getattr(asked, name)) is not None]  # fmt: skip
-    return " ".join([MODULE, *words, *(["--complete"] if asked.complete else [])])
+    words += [f"--from {asked.first}"] if asked.first else []
+    return " ".join([MODULE, *words, *(f"--{name}" for name in ("controls", "complete") if getattr(asked, name))])
 
 
 def fixed(asked: argparse.Namespace, record: Record) -> list[Task]:
@@ -137,6 +140,8 @@ def fixed(asked: argparse.Namespace, record: Record) -> list[Task]:
         return [one for one in tasks if one.name == asked.set and asked.variant in {None, one.variant}]
     if asked.control:
         return [one for one in tasks if one.name == asked.control]
+    if asked.controls and not asked.complete:
+        return [one for one in tasks if one.kind == "control"]
     return tasks if asked.complete else []
 
 

@@ -171,6 +171,21 @@ def test_the_complete_run_holds_every_set_variant_and_control() -> None:
     assert {task.kind for task in prove.sets_and_controls(record.new("memory"))} == {"set"}
 
 
+def test_a_run_with_controls_has_each_bug_caught_before_its_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    """As `make prove` runs it: bugs that nothing finds would make its seeds worth nothing."""
+    asked = prove.arguments(["--controls", "--seconds", "600", "--from", "7"])
+    tasks = prove.fixed(asked, record.new("sql"))
+    assert [(task.kind, task.name) for task in tasks] == [("control", one.name) for one in CONTROLS]
+    assert prove.fixed(asked, full("sql")) == prove.fixed(asked, record.new("memory")) == []
+    assert (
+        prove.command(asked)
+        == "python -m tests.simulation.prove --store sql --seconds 600.0 --workers 1 --from 7 --controls"
+    )
+    with pytest.raises(SystemExit):
+        prove.arguments([])
+    assert "--controls" in capsys.readouterr().err
+
+
 def test_one_page_tells_of_several_runs() -> None:
     """Both stores, the exhaustive sets, the controls and the real kills."""
     text = report.page([full("sql"), full("memory")], [CRASHES])
