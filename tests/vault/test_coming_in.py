@@ -481,6 +481,25 @@ async def test_a_newer_candidate_arrives_during_the_proof(stage: Stage) -> None:
     assert current.access.reveal() == "A-y"
 
 
+@pytest.mark.row("F86")
+async def test_a_late_proof_of_a_candidate_says_nothing_of_a_pair_that_came_since(stage: Stage) -> None:
+    """Another process proved it first, and refreshed it: that pair is not proven yet, and what it came from is kept."""
+    old = await stage.connected()
+    newer = await stage.candidate(old.connection_id, pair("new", property_ids=("1000",)))
+    two = await stage.process()
+
+    async def overtaken() -> Verdict:
+        assert await two.candidates.resume(old.connection_id)
+        stage.vendor.thinks("A-newer", Inconclusive("HTTP 503"))
+        stage.endpoint.will(issued("newer"))
+        await two.refresh(newer.id, newer.generation, operator=True)
+        return Proof()
+
+    stage.vendor.script = [overtaken]
+    assert await stage.one.candidates.resume(old.connection_id)
+    assert await stage.tokens(newer.id) == ["R-new", "R-newer"]
+
+
 @pytest.mark.row("F87")
 @pytest.mark.parametrize("named", [True, False])
 async def test_another_property_was_approved(stage: Stage, named: bool) -> None:

@@ -110,7 +110,8 @@ class Candidates:
         self._promoted(at_home.connection_id)
         self._world.observer.happened("connected", connection=at_home.connection_id)
         promoted = await store.grant(at_home.id)
-        if promoted is not None:
+        # Somebody else may have promoted it long ago and refreshed it since: the proof is of this token, not of theirs.
+        if promoted is not None and promoted.access.reveal() == candidate.access.reveal():
             await store.confirm(promoted.id, promoted.generation)
         return promoted
 
