@@ -80,6 +80,18 @@ async def test_no_mark_while_a_candidate_waits(bench: Bench, clock: HandClock) -
     assert (await bench.row(old.id)).state is State.BACKING_OFF
 
 
+async def test_an_older_candidate_holds_no_mark_back(bench: Bench, clock: HandClock) -> None:
+    """Of two that wait the newer one is the hotel's last word: dead, it makes way for the other."""
+    await bench.hotel()
+    older = await bench.approved(pair("x", property_ids=("1000",)))
+    newer = await bench.approved(pair("y", property_ids=("1000",)))
+    for grant, outcome in ((older, Counted.CANDIDATE), (newer, Counted.MARKED)):
+        fence = await bench.leased(grant, seconds=1000.0)
+        await bench.store.count_refusal(fence, "revoked", interval=INTERVAL)
+        clock.pass_(INTERVAL)
+        assert await bench.store.count_refusal(fence, "revoked", interval=INTERVAL) is outcome
+
+
 async def test_a_count_under_an_old_fence(bench: Bench) -> None:
     """Epoch or generation moved, superseded, gone: not counted."""
     grant = await bench.hotel()

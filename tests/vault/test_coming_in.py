@@ -462,6 +462,21 @@ async def test_two_candidates(stage: Stage) -> None:
     assert [(await stage.row(one.id)).role for one in (old, first)] == [Role.SUPERSEDED] * 2
 
 
+async def test_the_newer_of_two_candidates_is_dead(stage: Stage) -> None:
+    """Refused twice it is dropped, though an older one waits: that one is proven then, and the hotel is served."""
+    old = await stage.connected()
+    older = await stage.candidate(old.connection_id, pair("x", property_ids=("1000",)))
+    newer = await stage.candidate(old.connection_id, pair("y", property_ids=("1000",)))
+    stage.vendor.thinks("A-y", DeadToken())
+    stage.endpoint.will(Refused("dead"), Refused("dead"))
+    assert await stage.one.candidates.resume(old.connection_id) is None
+    await stage.clock.sleep(60.0)
+    assert await stage.one.candidates.resume(old.connection_id) is None
+    promoted = await stage.one.candidates.resume(old.connection_id)
+    assert promoted is not None
+    assert (promoted.id, (await stage.row(newer.id)).role) == (older.id, Role.SUPERSEDED)
+
+
 async def test_a_newer_candidate_arrives_during_the_proof(stage: Stage) -> None:
     """The one being proven came too late only when a newer one was promoted first: its own promotion is refused."""
     old = await stage.connected()

@@ -127,7 +127,9 @@ class GrantStore(Protocol):
         ...
 
     async def count_refusal(self, fence: Fence, reason: str, *, interval: float) -> Counted:
-        """A whole pass was refused: count it; the second, `interval` later, marks the grant (rule 12)."""
+        """A whole pass was refused: count it; the second, `interval` later, marks the grant (rule 12), unless a newer
+        one waits to be proven.
+        """
         ...
 
     async def note_problem(self, grant_id: str, generation: int, problem: str, said: Mapping[str, str]) -> bool:

@@ -156,7 +156,8 @@ class Grants(Announcing):
             return Counted.FIRST
         if now.steady - row.first_refused < interval:
             return Counted.EARLY
-        if any(other.role is Role.CANDIDATE and other is not row for other in self._of_connection(row.connection_id)):
+        of_connection = self._of_connection(row.connection_id)
+        if any(other.role is Role.CANDIDATE and other.ordinal > row.ordinal for other in of_connection):
             self._hold(row, now.steady + interval, reason)
             set_due_in(row, now, interval)
             return Counted.CANDIDATE

@@ -218,7 +218,7 @@ def count_refusal(now: Instant, fence: Fence, reason: str, interval: float) -> T
     if now.steady - row["first_refused"] < interval:
         return Counted.EARLY
     waiting = yield from query("candidates", connection_id=row["connection_id"])
-    if any(other["id"] != row["id"] for other in waiting):
+    if any(other["ordinal"] > row["ordinal"] for other in waiting):
         state = move(State(row["state"]), Event.PASS_REFUSED)
         yield from query("hold", **fenced, not_before=now.steady + interval, state=state)
         yield from set_due_in(row, now, interval)
