@@ -11,7 +11,7 @@ from tests.support.hotels import BusyVendor, limited
 from tests.support.stage import Process, Stage, wire
 
 from cloudbeds_auth.core.budget import Limit, rate_within
-from cloudbeds_auth.core.nouns import Role
+from cloudbeds_auth.core.nouns import CredentialKind, Role
 from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.errors import RateLimited, StoreUnavailable
 from cloudbeds_auth.store.sql.transactions import query
@@ -80,6 +80,16 @@ async def test_boots_that_cannot_be_told_apart(stage: Stage) -> None:
     await Budget(process.world).spend(APP, 0.0)
     ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
     assert arrival < stage.clock.steady() + 1.0, "the next turn is counted from now"
+
+
+async def test_a_rejected_key_is_asked_about_in_its_turn(stage: Stage) -> None:
+    """Nothing is sent for a key but the question whether it works, and that is a request of its app's like any other."""
+    grant = await stage.connected(pair(1, lifetime=366 * 86400.0, refresh=None, kind=CredentialKind.API_KEY))
+    process = under(stage, Limit(rate_within(10)))
+    await spent(process)
+    with pytest.raises(RateLimited):
+        await process.refresh(grant.id, 1, rejected=1)
+    assert stage.vendor.asked == []
 
 
 async def test_a_turn_too_far_away(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, Unissued
-from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant
+from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant
 from cloudbeds_auth.core.refresh import Ask, Next, backoff, candidates, decide, servable, suspected, unresolved
 from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken, Proof
 from cloudbeds_auth.core.secret import Secret
@@ -37,8 +37,6 @@ from cloudbeds_auth.vault.commit import Committer, InHand
 from cloudbeds_auth.vault.flight import Flight, Flights, GrantSuperseded, Served
 from cloudbeds_auth.vault.lease import Lease, Leases
 from cloudbeds_auth.vault.world import World
-
-NO_SECRET = Chosen(App("", "", (), ""), Secret(""), "", on_trial=False)
 
 
 class Turn(Enum):
@@ -112,9 +110,9 @@ class Refresher:
         if grant is None:
             raise ConnectionDisconnected
         try:
-            chosen = NO_SECRET  # nothing is ever sent for a key but the key itself
-            if grant.kind is not CredentialKind.API_KEY:
-                chosen = await self._circuits.choose(await self._world.app_of(grant))
+            app = await self._world.app_of(grant)
+            is_key = grant.kind is CredentialKind.API_KEY  # nothing is ever sent for one but the key itself
+            chosen = Chosen(app, Secret(""), "", on_trial=False) if is_key else await self._circuits.choose(app)
             lease = await self._leases.take(flight.ask, until)
         except StoreUnavailable as error:
             return self._serve(grant, flight.ask, error)
