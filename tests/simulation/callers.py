@@ -114,7 +114,7 @@ class Callers:
         last = sent[-1]
         if last.fate.answer is not None or last.strayed:
             return  # not the endpoint's 401, about a token that was proven good
-        grant = world.vendor.model._by_access.get(last.call.bearer or "")
+        grant = world.vendor.grant_behind(last.call)
         rotated = world.vendor.ledger.rotated.get(grant.number, 0.0) if grant else 0.0
         disturbed = not world.plan.faultless and len(sent) == 3
         if grant is not None and (rotated >= world.vendor._now() - (world.loop.now - last.at) or disturbed):

@@ -19,7 +19,7 @@ DATABASE = "vault.db"
 JOURNAL = f"{DATABASE}-journal"
 
 GRANTS = """SELECT id, connection_id, role, state, generation, access_sealed, intent_position, intent_epoch,
-    lease_owner, lease_epoch, committed_epoch, refusals, reauth, first_reason FROM grants
+    lease_owner, lease_epoch, committed_epoch, refusals, reauth, first_reason, latched FROM grants
     ORDER BY connection_id, ordinal"""
 TOKENS = "SELECT grant_id, position, generation, sealed FROM tokens ORDER BY grant_id, position"
 
@@ -41,6 +41,7 @@ class Stored:
     refusals: int
     reauth: str | None
     reason: str | None
+    latched: bool
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -95,11 +96,12 @@ class Rest:
             connection.close()
 
     def _stored(self, row: Any, tokens: list[tuple[int, str]]) -> Stored:
-        (grant, home, role, _, generation, sealed, intent, _, owner, epoch, committed, refusals, reauth, reason) = row
+        grant, home, role, _, generation, sealed, intent, _, owner, epoch, committed, refusals, *marks = row
+        reauth, reason, latched = marks
         access = "" if sealed is None else self._value(sealed, access_place(grant, generation))
         return Stored(
             grant, home, role, generation, access, tuple(tokens), intent, owner, epoch, committed, refusals, reauth,
-            reason,
+            reason, bool(latched),
         )  # fmt: skip
 
     def _value(self, sealed: bytes, place: Any) -> str:

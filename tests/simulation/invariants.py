@@ -159,7 +159,7 @@ class Invariants:
     def _twice(self, now: Stored, since: float) -> bool:
         ledger = self.vendor.ledger
         dead = [at for at, access in ledger.deaths if access == now.access and at >= since]
-        for value in now.values:
+        for value in now.values or (now.access,):  # of a key there is nothing else
             refused = [at for at, token in ledger.refusals if token == value and at >= since]
             moments = sorted([*dead, *refused])  # a dead body and a refused pass bear each other out
             if not moments or moments[-1] - moments[0] < INTERVAL * 0.9:

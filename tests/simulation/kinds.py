@@ -33,6 +33,7 @@ MISCHIEF = (
     "commit answer lost",
     "copy started elsewhere",
     "reconnect",
+    "move to a key",
     "revoke",
     "user inactive",
     "secret reset",
@@ -45,7 +46,7 @@ MISCHIEF = (
 
 ONCE_OR_TWICE = frozenset(
     {"power cut", "power cut at a disk operation", "reconnect", "secret reset", "wrong secret on one machine"}
-    | {"vendor down", "copy started elsewhere", "wall jump of a year"}
+    | {"vendor down", "copy started elsewhere", "wall jump of a year", "move to a key"}
 )
 LAST = frozenset({"revoke", "user inactive"})  # end a grant: at most once a run
 OF_FILES = frozenset({"copy started elsewhere"})  # mean nothing over the store in memory

@@ -73,7 +73,7 @@ class Teller:
 
     def happened(self, what: str, /, **facts: Fact) -> None:
         told = " ".join(f"{key}={value}" for key, value in sorted(facts.items()) if not isinstance(value, float))
-        if any(mark in told for mark in ("access-", "refresh-", "secret-sim")):
+        if any(mark in told for mark in ("access-", "refresh-", "cbat_", "secret-sim")):
             self._trace.violate("I9", f"a secret is told: {what}")
         if what not in {"proof", "token_answer"} or facts.get("answer") != "Issued":
             self._trace.say(self._name, f"{what} {told}")
@@ -93,6 +93,7 @@ class Machine:
     candidates: Candidates
     authorizer: Authorizer
     health: Health
+    migrator: Migrator
     calls: CallRecorder
     call_budget: CallBudget
     upkeep: Upkeep
@@ -164,7 +165,9 @@ def start(
     migrator = Migrator(world, circuits, candidates)
     calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates, migrator)
     budget = CallBudget(world, access)
-    return Machine(name, world, access, refresher, candidates, authorizer, health, calls, budget, upkeep, driver, http)
+    return Machine(
+        name, world, access, refresher, candidates, authorizer, health, migrator, calls, budget, upkeep, driver, http
+    )
 
 
 def _never(rejected: AccessToken | None) -> NoReturn:

@@ -150,6 +150,7 @@ def _stored(row: GrantRow) -> Stored:
         row.refusals,
         row.reauth,
         row.first_reason,
+        row.latched,
     )
 
 

@@ -139,6 +139,7 @@ class Mischief:
         try:
             async with asyncio.timeout(GRACE):
                 await machine.authorizer.drain()  # as compose.Engine.drain
+                await machine.migrator.drain()
                 await machine.access.drain()
                 await machine.health.drain()
                 await machine.refresher.flights.drain()

@@ -21,6 +21,7 @@ from tests.simulation.vendor import Vendor, call_of
 
 from cloudbeds_simulator.answers import Answer
 from cloudbeds_simulator.calls import Call
+from cloudbeds_simulator.endpoints import EXCHANGE
 
 FOR_EVER = 1e6
 HOST = "hotels.example"
@@ -52,9 +53,19 @@ class Exchange:
     strayed: bool = False  # its sender was shown the copy of another request's answer
 
     @property
-    def refresh(self) -> str:
-        """The refresh token that it carries."""
+    def token(self) -> str:
+        """The refresh token that it carries, to refresh with it or to have it exchanged for a key."""
         return self.call.field("refresh_token")
+
+    @property
+    def refresh(self) -> str:
+        """The refresh token that it spends."""
+        return "" if self.call.field("grant_type") == EXCHANGE else self.token
+
+    @property
+    def exchanged(self) -> str:
+        """The refresh token that it has exchanged for a key."""
+        return self.token if self.call.field("grant_type") == EXCHANGE else ""
 
     @property
     def code(self) -> str:
@@ -130,8 +141,8 @@ class Network:
         number = len(self.exchanges) + 1
         exchange = Exchange(number, machine, target, call, self.loop.now, self.loop.create_future())
         self.exchanges.append(exchange)
-        told = self.trace.called(exchange.refresh or exchange.code or call.bearer or "")
-        self.trace.say(machine, f"#{number} sends {target} {told}")
+        told = self.trace.called(exchange.token or exchange.code or next(iter(call.credentials), ""))
+        self.trace.say(machine, f"#{number} sends {'exchange' if exchange.exchanged else target} {told}")
         return exchange
 
     async def _leave(self, exchange: Exchange, fate: Fate) -> None:
@@ -180,11 +191,22 @@ class Network:
 
     def _note(self, exchange: Exchange, answer: Answer, *, genuine: bool) -> None:
         exchange.refused_client |= b"invalid_client" in answer.body
+        for key in self.vendor.killed:
+            self._killed(exchange, key)
         if exchange.target != "token" or not genuine:
             return
         exchange.refused = self.vendor.outcome == "refused"
-        if self.vendor.outcome == "issued":
+        if self.vendor.outcome == "issued" and not exchange.exchanged:
             exchange.access = self.vendor.ledger.issues[-1].access
+
+    def _killed(self, exchange: Exchange, key: str) -> None:
+        """I14: no refresh ends a key. Stated: one that was sent before the exchange does, whatever a client does."""
+        grant = self.vendor.grant_of(exchange.refresh)
+        asked = [one.at for one in self.exchanges if one.exchanged and self.vendor.grant_of(one.exchanged) is grant]
+        if exchange.at < min(asked):
+            self.trace.count("residual key")
+            return
+        self.trace.violate("I14", f"#{exchange.number} is a refresh, and ended {self.trace.called(key)}")
 
     def _reply(self, exchange: Exchange, answer: Answer) -> None:
         if exchange.reply.done():

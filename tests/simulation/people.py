@@ -12,6 +12,7 @@ from cloudbeds_auth.errors import Error
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
     from tests.simulation.mischief import Deed, Mischief
+    from tests.simulation.world import World
 
 OUTAGE = 6 * 3600.0  # seconds, at most (F77)
 HERD = 30
@@ -29,6 +30,7 @@ class People:
             "expire early": self._expire,
             "all expire together": self._all_expire_together,
             "reconnect": self._reconnect,
+            "move to a key": self._move_to_a_key,
             "revoke": self._revoke,
             "user inactive": self._user_inactive,
             "secret reset": self._secret_reset,
@@ -84,6 +86,11 @@ class People:
         except Error as error:
             self._world.trace.say(machine.name, f"reconnecting ended with {error.code}")
 
+    def _move_to_a_key(self) -> None:
+        """An operator moves this hotel; done already, it changes nothing (rule 15)."""
+        machine, hotel = self._mischief.some(), self._dice.choice(self._world.hotels)
+        self._world.loop.spawn(machine.name, moved(self._world, machine, hotel.connection_id))
+
     def _secret_reset(self) -> None:
         """The vendor takes another secret; machines learn of it when they are started next, one by one (F35, F36)."""
         world = self._world
@@ -119,6 +126,18 @@ class People:
         machine, hotel = self._mischief.some(), self._dice.choice(self._world.hotels)
         task = self._world.loop.spawn(machine.name, self._world.callers.call(machine, hotel))
         self._world.network.later(self._dice.uniform(0.0, 3.0), _hang_up, task)
+
+
+async def moved(world: World, machine: Machine, connection_id: str) -> str:
+    """A move to a key over this machine; in a word how it ended."""
+    try:
+        await machine.migrator.migrate(connection_id)
+        ended = "moved"
+    except Error as error:
+        ended = error.code
+    world.trace.count(f"move {ended}")
+    world.trace.say(machine.name, f"the move of {connection_id} to a key: {ended}")
+    return ended
 
 
 def _hang_up(task: asyncio.Task[str]) -> None:

@@ -1,4 +1,4 @@
-"""The invariants at the moment of a sending: I1, I4, I8, I11, I12, I13, and that an intent came first."""
+"""The invariants at the moment of a sending: I1, I4, I8, I11 to I14, and that an intent came first."""
 
 from __future__ import annotations
 
@@ -105,17 +105,19 @@ class Sendings:
             self.trace.violate("I8", f"{exchange.machine} sends #{exchange.number} inside a transaction")
         self._pace.leaving(exchange.machine, exchange.number)
         if exchange.target == "token":
-            if exchange.refresh:
+            if exchange.exchanged:
+                self._for_key(exchange)
+            elif exchange.refresh:
                 self._refresh(exchange)
             else:
                 self._code(exchange)
         else:
-            self._bearer(exchange)
+            self._protected(exchange)
 
-    def _bearer(self, exchange: Exchange) -> None:
-        bearer = exchange.call.bearer or ""
-        if bearer not in self.invariants.ever_access:
-            self.trace.violate("I1", f"{self.trace.called(bearer)} is sent before its pair is durable")
+    def _protected(self, exchange: Exchange) -> None:
+        for credential in exchange.call.credentials:
+            if credential not in self.invariants.ever_access:
+                self.trace.violate("I1", f"{self.trace.called(credential)} is sent before it is durable")
         if exchange.call_id:
             before = self._of_call.setdefault(exchange.call_id, [])
             for earlier in before:
@@ -133,36 +135,56 @@ class Sendings:
 
     def _refresh(self, exchange: Exchange) -> None:
         self.trace.count("refreshes")
-        intent = next(
-            (one for (machine, _), one in self._intents.items()
-             if machine == exchange.machine and one.refresh == exchange.refresh), None
-        )  # fmt: skip
-        if intent is None:
-            self.trace.violate("I1", f"{self.trace.called(exchange.refresh)} is sent without a durable intent")
-        assert intent is not None
-        del self._intents[exchange.machine, intent.grant]
-        exchange.generation, exchange.grant = intent.generation, intent.grant
-        before = self._of_grant.setdefault(intent.grant, [])
-        for earlier in before:
-            if earlier.flying:
-                self._together(earlier, exchange, intent)
-        self._newer_ones_refused(intent, exchange, before)
-        before.append(exchange)
+        intent = self._intended_before(exchange)
+        if self.invariants.rest.grants()[intent.grant].latched and not self._stood_still(exchange, intent):
+            self.trace.violate("I14", f"{self.trace.called(exchange.refresh)} is sent, and {intent.grant} is latched")
         self._needed(intent, exchange)
         key = (intent.grant, intent.generation)
         self._sends[key] = self._sends.get(key, 0) + 1
         if self._faultless and self._sends[key] > 1:
             self.trace.violate("I4", f"{intent.grant} is refreshed twice at generation {intent.generation}")
 
+    def _for_key(self, exchange: Exchange) -> None:
+        """I14: latched before any exchange is sent; apart from that it is an attempt like a refresh."""
+        self.trace.count("exchanges for a key")
+        intent = self._intended_before(exchange)
+        if not self.invariants.rest.grants()[intent.grant].latched and not self._stood_still(exchange, intent):
+            told = self.trace.called(exchange.exchanged)
+            self.trace.violate("I14", f"{told} is exchanged for a key, and {intent.grant} is not latched")
+
+    def _intended_before(self, exchange: Exchange) -> Intent:
+        """I1, I4: a durable intent came first, nothing else is under way, and newer tokens were refused."""
+        intent = next(
+            (one for (machine, _), one in self._intents.items()
+             if machine == exchange.machine and one.refresh == exchange.token), None
+        )  # fmt: skip
+        if intent is None:
+            self.trace.violate("I1", f"{self.trace.called(exchange.token)} is sent without a durable intent")
+        assert intent is not None
+        del self._intents[exchange.machine, intent.grant]
+        exchange.generation, exchange.grant = intent.generation, intent.grant
+        exchange.disturbed |= self._stood_still(exchange, intent)  # its lease may have run out meanwhile
+        before = self._of_grant.setdefault(intent.grant, [])
+        for earlier in before:
+            if earlier.flying:
+                self._together(earlier, exchange, intent)
+        self._newer_ones_refused(intent, exchange, before)
+        before.append(exchange)
+        return intent
+
+    def _stood_still(self, exchange: Exchange, intent: Intent) -> bool:
+        """Between its intent and now: the fence may have moved meanwhile."""
+        return self._loop.stood_still_until(exchange.machine) > intent.at
+
     def _newer_ones_refused(self, intent: Intent, exchange: Exchange, before: list[Exchange]) -> None:
         """I4: child first, and only a definitive refusal moves on to an older R (rules 4 and 5)."""
         stored = self.invariants.rest.grants()[intent.grant]
-        if stored.generation != intent.generation or exchange.refresh not in stored.values:
+        if stored.generation != intent.generation or exchange.token not in stored.values:
             return  # it stood still between its intent and now
         since = self.invariants.changed_at(intent.grant)
-        for newer in stored.values[stored.values.index(exchange.refresh) + 1 :]:
-            if not any(one.refresh == newer and one.refused and one.read and one.at >= since for one in before):
-                told, unsent = self.trace.called(exchange.refresh), self.trace.called(newer)
+        for newer in stored.values[stored.values.index(exchange.token) + 1 :]:
+            if not any(one.token == newer and one.refused and one.read and one.at >= since for one in before):
+                told, unsent = self.trace.called(exchange.token), self.trace.called(newer)
                 self.trace.violate("I4", f"{told} is sent, and {unsent} was not refused")
 
     def _needed(self, intent: Intent, exchange: Exchange) -> None:
@@ -178,7 +200,7 @@ class Sendings:
 
     def _together(self, earlier: Exchange, exchange: Exchange, intent: Intent) -> None:
         """Two requests under way: of one process never, of two only when one stood still or lost its lease."""
-        stood_still = self._loop.stood_still_until(exchange.machine) > intent.at
+        stood_still = self._stood_still(exchange, intent)
         disturbed = earlier.disturbed or stood_still or not self._loop.alive(earlier.machine)
         if disturbed and earlier.machine != exchange.machine:
             return
@@ -188,4 +210,5 @@ class Sendings:
 TOLD = frozenset(
     {"take_lease", "write_intent", "settle", "commit_pair", "confirm", "count_first", "hold", "mark", "add_grant"}
     | {"move_pointer", "set_role", "open_circuit", "close_circuit", "forget_access", "rebase"}
+    | {"begin_migration", "end_migration"}
 )

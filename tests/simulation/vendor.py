@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 from tests.simulation.trace import Trace
@@ -19,6 +20,7 @@ from cloudbeds_simulator.answers import Answer
 from cloudbeds_simulator.calls import Call
 from cloudbeds_simulator.endpoints import Visit
 from cloudbeds_simulator.journal import Entry
+from cloudbeds_simulator.keys import PREFIX
 from cloudbeds_simulator.model import Model
 from cloudbeds_simulator.records import App, Grant, Hotel, User
 from cloudbeds_simulator.settings import Settings
@@ -40,7 +42,9 @@ class Issue:
 
 @dataclass(slots=True)
 class Ledger:
-    """What the vendor did. `proofs`: access tokens that were shown a 2xx; `deaths`: (moment, access) of dead bodies."""
+    """What the vendor did. `proofs`: access tokens and keys that were shown a 2xx; `deaths`: (moment, access) of dead
+    bodies, and of keys that were denied.
+    """
 
     issues: list[Issue] = field(default_factory=list)
     refusals: list[tuple[float, str]] = field(default_factory=list)
@@ -63,6 +67,7 @@ class Vendor:
         self._clock = Clock(read=now)
         self._entries = 0
         self.outcome = ""  # of the last token request
+        self.killed: set[str] = set()  # keys that the last request ended, which was a refresh
         self.model = Model(self._mint, Settings(variant=variant, expires_in=lifetime))
         self.reset_secret(SECRET)
         for number in range(1, hotels + 1):
@@ -84,6 +89,12 @@ class Vendor:
         """The grant that this refresh token belongs to."""
         return self.model._by_refresh.get(refresh)
 
+    def grant_behind(self, call: Call) -> Grant | None:
+        """The grant of the access token or key that a call shows."""
+        return next((grant for grant in self.model.grants for shown in call.credentials
+                     if self.model._by_access.get(shown) is grant or shown in {key.value for key in grant.keys}),
+                    None)  # fmt: skip
+
     def accepted(self, refresh: str) -> tuple[str, ...]:
         """The refresh tokens that its grant accepts now."""
         grant = self.grant_of(refresh)
@@ -93,16 +104,15 @@ class Vendor:
         """Do what a request asks. `shown` is the status of the answer that a fault shows instead of this one."""
         visit = self._visit(call)
         revoked = [grant.number for grant in self.model.grants if grant.rotation.revoked]
+        living = self._living_keys()
         answer = endpoints.act(visit, shown)
+        self.killed = {key for key, ended in living.items() if ended() == "refreshed"}
         entry = visit.entry
         if entry.target == "token":
             self.outcome = entry.outcome
             self._note_token(number, call, entry)
-        elif entry.outcome == "accepted" and call.bearer:
-            if shown is None and 200 <= answer.status < 300 and b'"success": false' not in answer.body:
-                self.ledger.proofs.add(call.bearer)
-        elif entry.outcome == "dead" and call.bearer:
-            self.ledger.deaths.append((self._now(), call.bearer))
+        else:
+            self._note_use(call, entry, proves=shown is None and _succeeds(answer))
         for grant in self.model.grants:
             if grant.rotation.revoked and grant.number not in revoked:
                 self.trace.say("server", f"REVOKES grant {grant.number} ({grant.ended})")
@@ -115,13 +125,34 @@ class Vendor:
         endpoints.answered_unacted(self._visit(call), status)
         self.ledger.version += 1
 
+    def lives(self, credential: str) -> bool:
+        """Whether this access token or key works now."""
+        return isinstance(self.model.find(credential, self._now()), Grant)
+
+    def _living_keys(self) -> dict[str, Callable[[], str | None]]:
+        keys = [key for grant in self.model.grants for key in grant.keys if key.ended is None]
+        return {key.value: partial(getattr, key, "ended") for key in keys}
+
     def _visit(self, call: Call) -> Visit:
         self._entries += 1
         entry = Entry(self._entries, self._now(), endpoints.target_of(call), call.method, call.path)
         return Visit(call, self.model, entry, self._clock)
 
+    def _note_use(self, call: Call, entry: Entry, *, proves: bool) -> None:
+        for credential in call.credentials:
+            if entry.outcome == "accepted" and proves:
+                self.ledger.proofs.add(credential)
+            elif entry.outcome == "dead" or (entry.outcome == "401" and credential.startswith(PREFIX)):
+                self.ledger.deaths.append((self._now(), credential))
+
     def _note_token(self, number: int, call: Call, entry: Entry) -> None:
         sent = call.field("refresh_token") or call.field("code")
+        if entry.outcome == "issued" and entry.grant is not None and entry.ordinal is None:
+            key = self.model.grants[entry.grant - 1].keys[-1].value
+            self.trace.name(key, f"K{entry.grant}.{len(self.model.grants[entry.grant - 1].keys)}")
+            again = " again" if entry.repeated else ""
+            self.trace.say("server", f"#{number} {self.trace.called(sent)} -> {self.trace.called(key)}{again}")
+            return
         if entry.outcome == "issued" and entry.grant is not None and entry.ordinal is not None:
             pair = self.model.grants[entry.grant - 1].rotation.pairs[entry.ordinal]
             self.trace.name(pair.access_token, f"A{entry.grant}.{entry.ordinal}")
@@ -138,6 +169,10 @@ class Vendor:
 
     def _mint(self, kind: str) -> str:
         return f"{kind}-{self._dice.getrandbits(128):032x}"
+
+
+def _succeeds(answer: Answer) -> bool:
+    return 200 <= answer.status < 300 and b'"success": false' not in answer.body
 
 
 def call_of(method: str, raw_path: str, headers: Mapping[str, str], body: bytes) -> Call:

@@ -83,7 +83,7 @@ async def test_boots_that_cannot_be_told_apart(stage: Stage) -> None:
 
 
 async def test_a_rejected_key_is_asked_about_in_its_turn(stage: Stage) -> None:
-    """Nothing is sent for a key but the question whether it works, and that is a request of its app's like any other."""
+    """All that is sent for a key is the question whether it works: a request of its app, like any other."""
     grant = await stage.connected(pair(1, lifetime=366 * 86400.0, refresh=None, kind=CredentialKind.API_KEY))
     process = under(stage, Limit(rate_within(10)))
     await spent(process)
