@@ -99,6 +99,11 @@ RATED: dict[str, Any] = {  # many of our own requests at once, over several mach
     "rates": {"userinfo:lose request": 0.3},
     "mischief": {"all expire together": 60.0},
 }
+MOVES: dict[str, Any] = {  # exchanges without an answer, and tokens that end meanwhile
+    "calls": 60.0,
+    "rates": {"token:lose answer": 0.6},
+    "mischief": {"move to a key": 30.0, "expire early": 30.0},
+}
 SLOTS: dict[str, Any] = {"calls": 30.0, "hours": 3.0, "rates": UNPROVEN, "mischief": {"expire early": 10.0}}
 
 CONTROLS = (
@@ -136,6 +141,7 @@ CONTROLS = (
     Control("fence not checked", seeded_store.fence_not_checked, ("I6",), OVERLAP, 100),
     Control("pointer moved before the new grant worked", seeded.pointer_first, ("I3",),
             {"mischief": {"reconnect": 4.0}, "rates": {"userinfo:lose request": 0.5}}),
+    Control("a latched grant is refreshed", seeded_store.latch_ignored, ("I14",), MOVES),
     Control("secret reset marks hotels", seeded.secret_reset_marks, ("I7",), {"mischief": {"secret reset": 2.0}}),
     Control("rate kept by each process for itself", seeded_budget.each_process_for_itself, ("I11",), RATED),
     Control("rate forgotten at a start", seeded_budget.forgotten_at_a_start, ("I11",),

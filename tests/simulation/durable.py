@@ -19,7 +19,7 @@ DATABASE = "vault.db"
 JOURNAL = f"{DATABASE}-journal"
 
 GRANTS = """SELECT id, connection_id, role, state, generation, access_sealed, intent_position, intent_epoch,
-    lease_owner, lease_epoch, committed_epoch, refusals, reauth, first_reason, latched FROM grants
+    lease_owner, lease_epoch, committed_epoch, refusals, reauth, first_reason, latched, ordinal FROM grants
     ORDER BY connection_id, ordinal"""
 TOKENS = "SELECT grant_id, position, generation, sealed FROM tokens ORDER BY grant_id, position"
 
@@ -42,6 +42,7 @@ class Stored:
     reauth: str | None
     reason: str | None
     latched: bool
+    ordinal: int
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -97,11 +98,11 @@ class Rest:
 
     def _stored(self, row: Any, tokens: list[tuple[int, str]]) -> Stored:
         grant, home, role, _, generation, sealed, intent, _, owner, epoch, committed, refusals, *marks = row
-        reauth, reason, latched = marks
+        reauth, reason, latched, ordinal = marks
         access = "" if sealed is None else self._value(sealed, access_place(grant, generation))
         return Stored(
             grant, home, role, generation, access, tuple(tokens), intent, owner, epoch, committed, refusals, reauth,
-            reason, bool(latched),
+            reason, bool(latched), ordinal,
         )  # fmt: skip
 
     def _value(self, sealed: bytes, place: Any) -> str:

@@ -146,11 +146,11 @@ class Invariants:
         return [issue for issue in self.vendor.ledger.issues if issue.access == access]
 
     def _truly_dead(self, now: Stored, seen: Seen, stored: dict[str, Stored]) -> None:
-        """I7: marked only when all of D was refused twice, or `/userinfo` twice named a dead grant; no candidate."""
+        """I7: marked only when all of D was refused twice, or `/userinfo` named a dead grant twice; no newer waits."""
         living = [value for value in now.values if value in self.vendor.accepted(value)]
         if living:
             self.trace.violate("I7", f"{now.id} is marked, and {self.trace.called(living[0])} is accepted")
-        if any(other.role == "candidate" and other.id != now.id and other.connection_id == now.connection_id
+        if any(other.role == "candidate" and other.ordinal > now.ordinal and other.connection_id == now.connection_id
                for other in stored.values()):  # fmt: skip
             self.trace.violate("I7", f"{now.id} is marked while a newer grant waits")
         if not self._twice(now, seen.changed_at):

@@ -151,6 +151,7 @@ def _stored(row: GrantRow) -> Stored:
         row.reauth,
         row.first_reason,
         row.latched,
+        row.ordinal,
     )
 
 

@@ -5,6 +5,7 @@ The lease and the fence are broken in both stores, the rest in the SQL store.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.simulation.patch import Patch
@@ -14,6 +15,7 @@ from cloudbeds_auth.ports.grants import Attempt, Leased
 from cloudbeds_auth.store.memory import grants as memory
 from cloudbeds_auth.store.sql import durability, grants, rows
 from cloudbeds_auth.store.sql.transactions import query, query_one
+from cloudbeds_auth.vault import refresh as refresh_module
 
 
 def lost_sync(patch: Patch) -> None:
@@ -121,6 +123,21 @@ def delete_at_first_refusal(patch: Patch) -> None:
         return done
 
     patch.put(grants, "settle", settle)
+
+
+def latch_ignored(patch: Patch) -> None:
+    sound_decision = patch.of(refresh_module, "decide")
+    sound = patch.of(grants, "write_intent")
+
+    def decide(row: Any, *rest: Any) -> Any:
+        return sound_decision(row and replace(row, latched=False), *rest)
+
+    def write_intent(now: Any, fence: Any, *parts: Any) -> Any:
+        row = yield from query_one("grant", grant_id=fence.grant_id)
+        return (yield from sound(now, fence, *parts[:-1], bool(row and row["latched"])))
+
+    patch.put(refresh_module, "decide", decide)
+    patch.put(grants, "write_intent", write_intent)
 
 
 def fence_not_checked(patch: Patch) -> None:
