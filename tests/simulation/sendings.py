@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,7 +34,7 @@ class Driver(Protocol):
 
 
 class Sendings:
-    """Told of every commit and of every request about to leave."""
+    """Told of every commit and of every request about to leave. `moving(machine)`: it moves a hotel to a key."""
 
     def __init__(
         self,
@@ -44,8 +44,9 @@ class Sendings:
         loop: SimLoop,
         faultless: bool,
         pace: Pace,
+        moving: Callable[[str], bool],
     ) -> None:
-        self.trace, self.invariants, self._pace = trace, invariants, pace
+        self.trace, self.invariants, self._pace, self._moving = trace, invariants, pace, moving
         self._drivers, self._loop, self._faultless = drivers, loop, faultless
         self._intents: dict[tuple[str, str], Intent] = {}  # by machine and grant: the newest one that is not spent
         self._of_call: dict[str, list[Exchange]] = {}
@@ -78,6 +79,8 @@ class Sendings:
 
     def _released(self, machine: str, grant_id: str) -> None:
         """I6: a pair in hand is dropped only when the generation moved; it may be the only living one."""
+        if self._moving(machine):
+            return  # its own lease may be what is given back
         stored = self.invariants.rest.grants().get(grant_id)
         for exchange in self._of_grant.get(grant_id, []):
             ours = exchange.machine == machine and exchange.access and exchange.read and not exchange.judged

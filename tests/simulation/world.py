@@ -105,7 +105,7 @@ class World:
         self.drivers: dict[str, SimDriver | MemoryDriver] = {}
         self.pace = Pace(self.trace, self.loop, lambda: self.clock.boot, plan.limit)
         self.sendings = Sendings(
-            self.trace, self.invariants, self.drivers, self.loop, plan.faultless, self.pace
+            self.trace, self.invariants, self.drivers, self.loop, plan.faultless, self.pace, self._moving
         )  # fmt: skip
         self.entropy = Dice(dice["store"])
         self.machines: dict[int, Machine] = {}
@@ -206,6 +206,9 @@ class World:
 
     def _committed(self, machine: str, statements: list[Statement]) -> None:
         self.sendings.committed(machine, statements)
+
+    def _moving(self, name: str) -> bool:
+        return any(machine.migrator._moves for machine in self.machines.values() if machine.name == name)
 
     def _asked_at(self, number: int) -> int | None:
         return self.network.exchanges[number - 1].generation
