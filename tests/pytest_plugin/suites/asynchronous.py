@@ -14,6 +14,7 @@ from cloudbeds_auth.pytest_plugin import Simulator
 async def test_many_calls_are_healed_by_one_refresh(
     cloudbeds_vault: TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:
+    """Eight calls with a token that ran out: each is answered, and one refresh was sent."""
     cloudbeds_simulator.expire()
     auth = cloudbeds_vault.auth(cloudbeds_connection.id)
     async with httpx2.AsyncClient(base_url=cloudbeds_vault.base_url, auth=auth) as http:
@@ -25,6 +26,7 @@ async def test_many_calls_are_healed_by_one_refresh(
 async def test_an_answer_that_was_lost(
     cloudbeds_vault: TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:
+    """The program waits as long as the error says, once, and is served by the second refresh."""
     cloudbeds_simulator.expire()
     cloudbeds_simulator.lose_answers()
     waited = 0
@@ -42,6 +44,7 @@ async def test_an_answer_that_was_lost(
 async def test_a_hanging_answer_meets_a_deadline(
     cloudbeds_vault: TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:
+    """A fault can be waited for while it strikes, and lifted."""
     cloudbeds_simulator.expire()
     cloudbeds_simulator.fault("hang_before", grant_type="refresh_token")
     asked = asyncio.create_task(cloudbeds_vault.call(cloudbeds_connection.id, "GET", "userinfo"))
@@ -56,6 +59,8 @@ async def test_a_hanging_answer_meets_a_deadline(
 async def test_a_hotel_that_revoked(
     cloudbeds_vault: TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:
+    """Refused twice, as quickly as the mark allows, and the error has the link to approve anew."""
+
     async def patiently() -> None:
         while True:
             try:

@@ -17,6 +17,7 @@ def whoami(vault: sync.TokenVault, connection: Connection) -> str:
 
 
 def test_a_call(cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection) -> None:
+    """The connection of the fixture is connected, and its calls are served."""
     assert whoami(cloudbeds_sync_vault, cloudbeds_connection) == "Ada"
     assert cloudbeds_connection.property_ids == ("100001",)
     assert cloudbeds_connection.state == "fresh"
@@ -25,6 +26,7 @@ def test_a_call(cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Con
 def test_a_token_that_ran_out(
     cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:
+    """One refresh heals it."""
     cloudbeds_simulator.expire()
     assert whoami(cloudbeds_sync_vault, cloudbeds_connection) == "Ada"
     assert cloudbeds_simulator.refreshes() == 1
@@ -33,6 +35,7 @@ def test_a_token_that_ran_out(
 def test_an_answer_that_was_lost(
     cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:
+    """Held back, nothing is sent; then the second refresh serves."""
     cloudbeds_simulator.expire()
     cloudbeds_simulator.lose_answers()
     with pytest.raises(RefreshInDoubt) as doubt:
@@ -52,6 +55,7 @@ def test_an_answer_that_was_lost(
 def test_a_variant(
     cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:
+    """The mark sets the rotation rule and the lifetime of this test."""
     assert cloudbeds_connection.expires_at is not None
     assert cloudbeds_connection.connected_at is not None
     assert (cloudbeds_connection.expires_at - cloudbeds_connection.connected_at).total_seconds() == pytest.approx(
@@ -65,6 +69,7 @@ def test_a_variant(
 
 
 def test_the_next_test_begins_afresh(cloudbeds_simulator: Simulator) -> None:
+    """Neither settings nor grants, faults or hotels of another test are there."""
     state = cloudbeds_simulator.state()
     assert (state["settings"]["variant"], state["settings"]["expires_in"]) == ("V2/n", 28800)
     assert (state["grants"], state["faults"], cloudbeds_simulator.requests()) == ([], [], [])
@@ -72,6 +77,7 @@ def test_the_next_test_begins_afresh(cloudbeds_simulator: Simulator) -> None:
 
 
 def test_a_hotel_says_no(cloudbeds_settings: Settings, cloudbeds_simulator: Simulator) -> None:
+    """The denial comes back as Cloudbeds sends it, and a state that nobody began is refused."""
     with sync.TokenVault.open(cloudbeds_settings) as vault:
         begun = vault.begin_authorization()
         denied = cloudbeds_simulator.deny(begun.url)
@@ -82,6 +88,7 @@ def test_a_hotel_says_no(cloudbeds_settings: Settings, cloudbeds_simulator: Simu
 
 
 def test_another_hotel(cloudbeds_settings: Settings, cloudbeds_simulator: Simulator) -> None:
+    """A hotel of the test connects, with the program's own reference, and is disconnected."""
     cloudbeds_simulator.add_hotel("7", "Seventh Heaven")
     with sync.TokenVault.open(cloudbeds_settings) as vault:
         begun = vault.begin_authorization(reference="tenant-7")
@@ -96,12 +103,14 @@ def test_another_hotel(cloudbeds_settings: Settings, cloudbeds_simulator: Simula
 def test_lifetimes_pass(
     cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection, cloudbeds_simulator: Simulator
 ) -> None:
+    """Time is moved on, not waited for."""
     cloudbeds_simulator.advance(28801)
     assert whoami(cloudbeds_sync_vault, cloudbeds_connection) == "Ada"
     assert cloudbeds_simulator.refreshes() == 1
 
 
 def test_what_makes_no_sense_is_said(cloudbeds_simulator: Simulator) -> None:
+    """A fault or an address that means nothing raises; what never comes is None."""
     with pytest.raises(ValueError, match="unknown fault kind 'nonsense'"):
         cloudbeds_simulator.fault("nonsense")
     with pytest.raises(ValueError, match="redirect_uri"):

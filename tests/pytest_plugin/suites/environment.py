@@ -25,6 +25,7 @@ def cloudbeds_settings(cloudbeds_settings: Settings) -> Settings:
 def test_the_program_finds_the_simulator(
     cloudbeds_environment: Mapping[str, str], cloudbeds_settings: Settings, cloudbeds_connection: Connection
 ) -> None:
+    """What the program reads by itself is what the fixtures say."""
     with sync.TokenVault.open() as vault:
         assert vault.settings == cloudbeds_settings
         assert vault.settings.redirect_uri == "https://app.example/auth/callback"
@@ -32,12 +33,14 @@ def test_the_program_finds_the_simulator(
 
 
 def test_so_does_a_child(cloudbeds_environment: Mapping[str, str], cloudbeds_connection: Connection) -> None:
+    """Environment variables reach a process of its own."""
     command = [sys.executable, "-m", "cloudbeds_auth", "call", cloudbeds_connection.id, "GET", "userinfo"]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     assert '"first_name": "Ada"' in child.stdout, child.stderr
 
 
 def test_without_the_fixture_the_users_own_settings_count() -> None:
+    """The fixture changes nothing for tests that do not ask for it."""
     assert os.environ["CLOUDBEDS_CLIENT_ID"] == "the-users-own"
     with pytest.raises(ConfigurationError, match="CLOUDBEDS_AUTH_PORT"), sync.TokenVault.open():
         pass
@@ -46,6 +49,7 @@ def test_without_the_fixture_the_users_own_settings_count() -> None:
 def test_a_vault_of_the_fixtures_reads_neither(
     cloudbeds_sync_vault: sync.TokenVault, cloudbeds_connection: Connection
 ) -> None:
+    """Neither the user's variables nor the user's file."""
     assert cloudbeds_sync_vault.settings.client_id == "tested-app"
     assert cloudbeds_sync_vault.settings.scopes == ()
     assert cloudbeds_sync_vault.call(cloudbeds_connection.id, "GET", "userinfo").status_code == 200

@@ -8,6 +8,7 @@ HEAVY = ["aiohttp", "apsw", "click", "cryptography", "fastapi", "httpx2", "pydan
 
 
 def test_nothing_was_imported() -> None:
+    """A suite that uses no fixture of ours pays for no import."""
     assert "cloudbeds_auth.pytest_plugin" in sys.modules
     assert [name for name in HEAVY if name in sys.modules] == []
     assert [name for name in sys.modules if name.startswith("cloudbeds_simulator")] == []
