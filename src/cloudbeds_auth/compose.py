@@ -175,7 +175,7 @@ def _wire(
     refresher = Refresher(world, circuits, access.forget)
     candidates = Candidates(world, refresher, access.forget)
     authorizer = Authorizer(world, circuits, candidates)
-    migrator = Migrator(world, circuits, candidates)
+    migrator = Migrator(world, circuits, candidates, refresher.flights)
     look = Look(world, circuits)
     mender = Mender(world, authorizer, look)
     access.attach(refresher, candidates)

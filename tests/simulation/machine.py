@@ -162,7 +162,7 @@ def start(
     access.attach(refresher, candidates)
     http = policy.client(timing, transport, keep_alive=4)
     authorizer, health = Authorizer(world, circuits, candidates), Health(world, access, refresher)
-    migrator = Migrator(world, circuits, candidates)
+    migrator = Migrator(world, circuits, candidates, refresher.flights)
     calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates, migrator)
     budget = CallBudget(world, access)
     return Machine(

@@ -175,7 +175,7 @@ def wire(world: World, driver: FailingDriver) -> Process:
         health=Health(world, access, refresher),
         disconnecter=Disconnecter(world, access),
         look=Look(world, circuits),
-        migrator=Migrator(world, circuits, candidates),
+        migrator=Migrator(world, circuits, candidates, refresher.flights),
         driver=driver,
     )
 

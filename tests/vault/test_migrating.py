@@ -94,6 +94,27 @@ async def test_a_refresh_under_way_when_the_move_begins(stage: Stage) -> None:
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_1"
 
 
+async def test_a_refresh_of_this_process_that_outlived_its_lease(stage: Stage) -> None:
+    """As after a long standstill: nothing is exchanged beside it, and a later call moves the hotel."""
+    grant = await stage.connected()
+
+    async def at_last() -> Issued:
+        await stage.clock.sleep(700.0)
+        return issued(2)
+
+    stage.endpoint.will(at_last, key(1))
+    with pytest.raises(RefreshPending):  # nobody waits so long
+        await stage.one.refresh(grant.id, 1, operator=True)
+    stage.sql("UPDATE grants SET lease_owner = NULL, lease_until = NULL")
+    await stage.clock.sleep(650.0)
+    with pytest.raises(RefreshPending):
+        await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == []
+    await stage.clock.sleep(60.0)
+    await migrate(stage.one, grant)
+    assert (stage.endpoint.sent, stage.endpoint.exchanged, stage.endpoint.most_running) == (["R-1"], ["R-2"], 1)
+
+
 async def test_a_refresh_that_begins_during_the_move(stage: Stage) -> None:
     """It waits for the lease, and then finds the grant superseded: the caller gets the key. No token is refreshed."""
     grant = await stage.connected()

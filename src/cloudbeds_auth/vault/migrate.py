@@ -40,6 +40,7 @@ from cloudbeds_auth.ports.grants import Attempt, Counted
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
+from cloudbeds_auth.vault.flight import Flights
 from cloudbeds_auth.vault.lease import Lease, Leases
 from cloudbeds_auth.vault.world import World
 
@@ -60,12 +61,16 @@ class Attempting:
 
 
 class Migrator:
-    """Moves hotels, one move at a time for each connection of this process; cancelling the caller cancels none."""
+    """Moves hotels, one move at a time for each connection of this process; cancelling the caller cancels none.
 
-    def __init__(self, world: World, circuits: Circuits, candidates: Candidates) -> None:
+    `flights`: the refreshes of this process.
+    """
+
+    def __init__(self, world: World, circuits: Circuits, candidates: Candidates, flights: Flights) -> None:
         self._world = world
         self._circuits = circuits
         self._candidates = candidates
+        self._flights = flights
         self._leases = Leases(world)
         self._budget = Budget(world)
         self._moves: dict[str, asyncio.Task[None]] = {}
@@ -159,6 +164,10 @@ class Migrator:
         if not isinstance(lease, Lease):  # somebody refreshed meanwhile
             return AGAIN
         async with self._leases.keep(lease):
+            flight = self._flights.running(row.id)
+            if flight is not None and flight.sending:
+                # This process stood still for longer than the lease of its refresh, which is sent still: it ends first.
+                raise RefreshPending(connection_id=row.connection_id, retry_after=self._world.timing.backoff_first)
             return await self._holding(row.id, Attempting(lease, chosen.app, chosen, until))
 
     # --- under the lease
