@@ -36,6 +36,7 @@ from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.disconnect import Disconnecter
+from cloudbeds_auth.vault.drain import drained
 from cloudbeds_auth.vault.groups import Groups
 from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.importing import Importer
@@ -97,12 +98,8 @@ class Engine:
 
     async def drain(self) -> None:
         """Let what runs finish and commit: exchanges, refreshes, counted calls."""
-        await self.authorizer.drain()
-        await self.migrator.drain()
         await self.inbound.stop()
-        await self.access.drain()
-        await self.health.drain()
-        await self.refresher.flights.drain()
+        await drained(self.authorizer, self.migrator, self.access, self.health, self.refresher.flights)
         await self.calls.flush(everything=True)
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ from tests.simulation.points import Strike
 from tests.simulation.weather import Weather
 
 from cloudbeds_auth.errors import Error
+from cloudbeds_auth.vault.drain import drained
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
@@ -138,11 +139,9 @@ class Mischief:
         world.callers.stop(machine)
         try:
             async with asyncio.timeout(GRACE):
-                await machine.authorizer.drain()  # as compose.Engine.drain
-                await machine.migrator.drain()
-                await machine.access.drain()
-                await machine.health.drain()
-                await machine.refresher.flights.drain()
+                await drained(  # as compose.Engine.drain
+                    machine.authorizer, machine.migrator, machine.access, machine.health, machine.refresher.flights
+                )
                 world.sendings.drained(machine.name)
                 await machine.calls.flush(everything=True)
             world.trace.count("drained to the end")

@@ -31,6 +31,7 @@ from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.disconnect import Disconnecter
+from cloudbeds_auth.vault.drain import drained
 from cloudbeds_auth.vault.flight import Served
 from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.look import Look
@@ -150,11 +151,7 @@ class Process:
 
     async def drain(self) -> None:
         """Let everything that runs end."""
-        await self.authorizer.drain()
-        await self.migrator.drain()
-        await self.access.drain()
-        await self.health.drain()
-        await self.refresher.flights.drain()
+        await drained(self.authorizer, self.migrator, self.access, self.health, self.refresher.flights)
 
 
 def wire(world: World, driver: FailingDriver) -> Process:

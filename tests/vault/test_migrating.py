@@ -164,6 +164,28 @@ async def test_the_caller_of_a_move_hangs_up(stage: Stage) -> None:
     await moved(stage, grant)
 
 
+@pytest.mark.row("F78")
+async def test_a_move_begins_while_the_process_waits_for_its_last_refresh(stage: Stage) -> None:
+    """A stop that waits for one hotel's refresh waits for another hotel's exchange too, begun since."""
+    one, other = await stage.connected(pair(5, property_ids=("2000",))), await stage.connected()
+
+    async def slowly(answer: Issued | KeyAnswer) -> Issued | KeyAnswer:
+        await stage.clock.sleep(3.0)
+        return answer
+
+    stage.endpoint.will(lambda: slowly(issued(6)))
+    refresh = asyncio.create_task(stage.one.refresh(one.id, seen=1, operator=True))
+    await stage.clock.sleep(1.0)
+    stopping = asyncio.create_task(stage.one.drain())
+    await stage.clock.sleep(1.0)
+    stage.endpoint.will(lambda: slowly(key(1)))
+    move = asyncio.create_task(migrate(stage.one, other))
+    await stopping
+    assert refresh.done()
+    assert move.done()
+    assert (await stage.one.look.connection(other.connection_id)).credential == "api_key"
+
+
 # --- killed, at each point
 
 STATEMENTS = ("take_lease", "begin_migration", "write_intent", "key_received", "move_pointer", "confirm")

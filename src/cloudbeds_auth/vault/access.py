@@ -117,10 +117,12 @@ class Access:
             return
         raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
 
-    async def drain(self) -> None:
-        """Wait for the refreshes that run behind."""
-        if self._behind:
+    async def drain(self) -> bool:
+        """Wait for the refreshes that run behind; whether there was any."""
+        waited = bool(self._behind)
+        while self._behind:
             await asyncio.wait(list(self._behind.values()))
+        return waited
 
     async def _looked_up(self, connection_id: str, min_valid: float, rejected: AccessToken | int | None) -> AccessToken:
         try:

@@ -170,10 +170,12 @@ class Authorizer:
         spent = await self._spend(hashed(state), None if browser is None else hashed(browser), hashed(DENIED))
         return spent.return_to
 
-    async def drain(self) -> None:
-        """Wait until every exchange that runs is stored."""
+    async def drain(self) -> bool:
+        """Wait until every exchange that runs is stored; whether there was any."""
+        waited = bool(self._finishing)
         while self._finishing:
             await asyncio.wait(list(self._finishing.values()))
+        return waited
 
     async def _spend(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization:
         return _must_be_spent(await self._world.store.spend_state(state_hash, browser_hash, code_hash))

@@ -100,13 +100,15 @@ class Flights:
                 return served
             await self._landed(until, flight)  # what it brought is what was rejected, or older: once more
 
-    async def drain(self) -> None:
-        """End what only waits, and wait until what is being sent has come back and is committed."""
+    async def drain(self) -> bool:
+        """End what only waits, and wait until what is being sent has come back and is committed; whether any was."""
+        waited = bool(self._flights)
         while self._flights:
             for flight in self._flights.values():
                 if not flight.sending:
                     flight.task.cancel()
             await asyncio.wait([flight.task for flight in self._flights.values()])
+        return waited
 
     def _take_off(self, ask: Ask) -> Flight:
         flight = Flight(ask)

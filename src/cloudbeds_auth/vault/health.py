@@ -52,10 +52,12 @@ class Health:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def drain(self) -> None:
-        """Wait for what runs behind."""
+    async def drain(self) -> bool:
+        """Wait for what runs behind; whether there was any."""
+        waited = bool(self._tasks)
         while self._tasks:
             await asyncio.wait(self._tasks)
+        return waited
 
     def _resting(self, key: Key) -> bool:
         """Whether it was heeded a moment ago; if not, it is now."""

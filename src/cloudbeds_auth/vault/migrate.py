@@ -95,10 +95,12 @@ class Migrator:
         if app is not None:
             await self.migrate(row.connection_id, app=app.id)
 
-    async def drain(self) -> None:
-        """Wait until what is under way is stored."""
+    async def drain(self) -> bool:
+        """Wait until what is under way is stored; whether there was any."""
+        waited = bool(self._moves)
         while self._moves:
             await asyncio.wait(list(self._moves.values()))
+        return waited
 
     def _landed(self, connection_id: str, done: asyncio.Task[None]) -> None:
         del self._moves[connection_id]
