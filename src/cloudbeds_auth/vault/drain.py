@@ -16,7 +16,7 @@ class Drains(Protocol):
 async def drained(*parts: Drains) -> None:
     """Until one round finds nothing to wait for: while one part ends, another may begin something.
 
-    A hotel is moved to an API key while the last refresh comes back; a proof that fails behind asks for a refresh.
+    A hotel is moved to an API key while the last refresh comes back; a refused call that is looked at asks for one.
     """
     while any([await part.drain() for part in parts]):
         pass
