@@ -176,7 +176,7 @@ def _wire(
     look = Look(world, circuits)
     mender = Mender(world, authorizer, look)
     access.attach(refresher, candidates)
-    health, disconnecter = Health(world, access, refresher), Disconnecter(world, access)
+    health, disconnecter = Health(world, access, refresher, candidates), Disconnecter(world, access)
     return Engine(
         settings=settings,
         world=world,

@@ -161,7 +161,7 @@ def start(
     candidates = Candidates(world, refresher, access.forget)
     access.attach(refresher, candidates)
     http = policy.client(timing, transport, keep_alive=4)
-    authorizer, health = Authorizer(world, circuits, candidates), Health(world, access, refresher)
+    authorizer, health = Authorizer(world, circuits, candidates), Health(world, access, refresher, candidates)
     migrator = Migrator(world, circuits, candidates, refresher.flights)
     calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates, migrator)
     budget = CallBudget(world, access)

@@ -169,7 +169,7 @@ def wire(world: World, driver: FailingDriver) -> Process:
         circuits=circuits,
         authorizer=Authorizer(world, circuits, candidates),
         calls=CallRecorder(world),
-        health=Health(world, access, refresher),
+        health=Health(world, access, refresher, candidates),
         disconnecter=Disconnecter(world, access),
         look=Look(world, circuits),
         migrator=Migrator(world, circuits, candidates, refresher.flights),

@@ -173,6 +173,16 @@ async def test_a_grant_that_was_replaced_elsewhere(stage: Stage) -> None:
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-new"
 
 
+async def test_a_newer_approval_waits_behind_a_dead_grant(stage: Stage) -> None:
+    """The hotel approved again, which was not proven yet: the first body that names the old one dead has it proven."""
+    grant, token = await lent(stage)
+    await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    stage.vendor.thinks("A-1", DeadGrant("user_inactive"))
+    await heed(stage, token, INACTIVE)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-new"
+    assert stage.endpoint.sent == []
+
+
 async def test_a_mark_made_elsewhere(stage: Stage) -> None:
     """This process lends from memory until a body tells it: then it reads the mark, and asks the vendor nothing."""
     grant, token = await lent(stage)

@@ -13,7 +13,7 @@ from tests.support.stage import Process, Stage
 from cloudbeds_auth.core.answers import Ambiguous, Issued, KeyAnswer, NotOffered, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Migration, Pair, Role
-from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof
+from cloudbeds_auth.core.refusals import Act, DeadToken, Inconclusive, Proof, Refusal
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
     ClientRefused,
@@ -328,6 +328,37 @@ async def test_an_expired_token_while_the_answer_is_missing(stage: Stage) -> Non
     assert stage.endpoint.sent == []
 
 
+async def test_a_newer_approval_waits_while_the_answer_is_missing(stage: Stage) -> None:
+    """Whoever is refused with the old token goes on with the newer approval, and does not wait for upkeep."""
+    grant = await stage.connected()
+    stage.endpoint.will(Ambiguous("reset"))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    token = await stage.one.access.access_token(grant.connection_id)
+    await stage.candidate(grant.connection_id, pair("anew", property_ids=("1000",)))
+    stage.vendor.thinks("A-anew", Inconclusive("HTTP 502"))
+    assert (await stage.one.access.access_token(grant.connection_id)).is_same(token), "nobody refused it"
+    with pytest.raises(RefreshInDoubt, match="approved again"):
+        await stage.one.access.access_token(grant.connection_id, rejected=token)
+    stage.vendor.thinks("A-anew", Proof())
+    assert (await stage.one.access.access_token(grant.connection_id, rejected=token)).reveal() == "A-anew"
+    assert stage.endpoint.sent == []
+
+
+async def test_a_hotel_whose_move_is_in_doubt_is_said_to_be_dead(stage: Stage) -> None:
+    """It approved again: a body that names a dead grant makes the vault go on with that approval at once."""
+    grant = await stage.connected()
+    stage.endpoint.will(Ambiguous("reset"))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    token = await stage.one.access.access_token(grant.connection_id)
+    await stage.candidate(grant.connection_id, pair("anew", property_ids=("1000",)))
+    stage.one.health.heed(token, Refusal("user_inactive", Act.SUSPECT), "GET", "/x")
+    await stage.one.health.drain()
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-anew"
+    assert stage.endpoint.sent == []
+
+
 async def test_a_lost_answer_and_then_a_refusal(stage: Stage) -> None:
     """The first exchange may have been accepted: the latch holds whatever comes later, and people are told."""
     grant = await stage.connected()
@@ -568,6 +599,20 @@ async def test_a_key_that_cannot_be_asked_about_yet(stage: Stage) -> None:
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
     stage.vendor.thinks("cbat_1", Proof())
     await migrate(stage.one, grant)
+    await moved(stage, grant)
+
+
+async def test_the_old_token_ends_before_the_key_was_asked_about(stage: Stage) -> None:
+    """The next caller proves the key; until Cloudbeds can be asked it is told to wait."""
+    grant = await stage.connected()
+    stage.vendor.thinks("cbat_1", Inconclusive("HTTP 502"))
+    stage.endpoint.will(key(1))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    await stage.clock.sleep(HOUR)
+    with pytest.raises(RefreshInDoubt):
+        await stage.one.access.access_token(grant.connection_id)
+    stage.vendor.thinks("cbat_1", Proof())
     await moved(stage, grant)
 
 

@@ -16,6 +16,7 @@ from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.core.refusals import Act, Refusal
 from cloudbeds_auth.errors import ConnectionDisconnected, Error, ReauthorizationRequired
 from cloudbeds_auth.vault.access import Access
+from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.flight import GrantSuperseded
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
@@ -29,10 +30,11 @@ Key = tuple[str, int, str]  # grant, generation, reason
 class Health:
     """Heeds refusals: asks the vendor about one grant, and writes about one, at most once in a lease's time."""
 
-    def __init__(self, world: World, access: Access, refresher: Refresher) -> None:
+    def __init__(self, world: World, access: Access, refresher: Refresher, candidates: Candidates) -> None:
         self._world = world
         self._access = access
         self._refresher = refresher
+        self._candidates = candidates
         self._rests: dict[Key, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -82,8 +84,11 @@ class Health:
             world.observer.happened("grant_suspected", connection=row.connection_id, reason=refusal.reason)
             try:
                 await self._refresher.refresh(Ask(row.id, seen=row.generation, rejected=row.generation, patient=False))
-            except (ReauthorizationRequired, ConnectionDisconnected, GrantSuperseded):
+            except (ReauthorizationRequired, ConnectionDisconnected):
                 self._access.forget(row.connection_id)
+            except GrantSuperseded:
+                self._access.forget(row.connection_id)
+                await self._candidates.resume(row.connection_id)
 
     async def _tell(self, key: Key, refusal: Refusal, said: Mapping[str, str]) -> None:
         """What this hotel did not allow, for people to see."""

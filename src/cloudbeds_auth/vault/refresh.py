@@ -134,7 +134,7 @@ class Refresher:
         if step is Next.RETURN:
             return Served(row)
         if step in {Next.KEY_RETURN, Next.LATCHED}:
-            return self._serve(row, ask, _not_refreshable(row))
+            return await self._serve_or_newer(row, ask, _not_refreshable(row))
         if step is Next.MARKED:
             raise ReauthorizationRequired(connection_id=row.connection_id)
         if step is Next.HELD_BACK:
@@ -151,6 +151,16 @@ class Refresher:
         if servable(row, ask):
             return Served(row)
         raise error
+
+    async def _serve_or_newer(self, row: Grant, ask: Ask, error: Error) -> Served:
+        """SERVE, of a grant from which nothing newer comes now. Instead of the error, whoever asked goes on with the
+        newer approval, or the key, that waits to be proven.
+        """
+        if not servable(row, ask):
+            waiting = await self._world.store.candidate(row.connection_id)
+            if waiting is not None and waiting.id != row.id:
+                raise GrantSuperseded
+        return self._serve(row, ask, error)
 
     def _held_back(self, row: Grant, ask: Ask) -> Served | HeldBack:
         if servable(row, ask):
@@ -274,10 +284,7 @@ class Refresher:
         if counted is Counted.MARKED:
             world.observer.happened("reauthorization_required", connection=row.connection_id, reason=reason)
             raise ReauthorizationRequired(connection_id=row.connection_id)
-        waiting = await world.store.candidate(row.connection_id)
-        if waiting is not None and waiting.id != row.id and not servable(row, at.ask):
-            raise GrantSuperseded  # a newer approval waits to be proven: whoever asked goes on with that one
-        return self._serve(row, at.ask, RefreshInDoubt(
+        return await self._serve_or_newer(row, at.ask, RefreshInDoubt(
             "Cloudbeds refused every stored token once; it is asked again before anybody is asked to reconnect",
             connection_id=row.connection_id, retry_after=world.timing.refusal_interval,
         ))  # fmt: skip
