@@ -110,6 +110,7 @@ class Access:
             try:
                 served = await self._refresher.refresh(Ask(row.id, seen=row.generation, operator=True))
             except GrantSuperseded:
+                await self._candidates.go_on(connection_id)
                 continue
             self._remember(served.grant)
             if served.grant.generation == row.generation:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from cloudbeds_auth.core.nouns import Grant
+from cloudbeds_auth.core.nouns import CredentialKind, Grant
 from cloudbeds_auth.core.refresh import Ask
 from cloudbeds_auth.core.refusals import Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
 from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
@@ -59,9 +59,16 @@ class Candidates:
 
         Raises RefreshInDoubt while that one can be neither proven nor dropped: reading again would find the same.
         """
-        if await self.resume(connection_id) is None and await self._world.store.candidate(connection_id) is not None:
+        if await self.resume(connection_id) is None:
+            await self.must_not_wait(connection_id)
+
+    async def must_not_wait(self, connection_id: str) -> None:
+        """Raises RefreshInDoubt where a candidate waits: what it is, and that nobody knows yet whether it works."""
+        waiting = await self._world.store.candidate(connection_id)
+        if waiting is not None:
+            what = "the key was stored" if waiting.kind is CredentialKind.API_KEY else "the hotel approved again"
             raise RefreshInDoubt(
-                "the hotel approved again, and Cloudbeds could not yet be asked whether the new token works",
+                f"{what}, and Cloudbeds could not yet be asked whether it works",
                 connection_id=connection_id,
                 retry_after=self._world.timing.backoff_first,
             )

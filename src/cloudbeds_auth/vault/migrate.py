@@ -138,13 +138,7 @@ class Migrator:
             raise ConnectionDisconnected(connection_id=connection_id)
         if row.role is Role.PARKED:
             raise Unclaimed(connection_id=connection_id)
-        waiting = await self._world.store.candidate(connection_id)
-        if waiting is not None:
-            what = "the key was stored" if waiting.kind is CredentialKind.API_KEY else "the hotel approved again"
-            raise RefreshInDoubt(
-                f"{what}, and Cloudbeds could not yet be asked whether it works",
-                connection_id=connection_id, retry_after=self._world.timing.backoff_first,
-            )  # fmt: skip
+        await self._candidates.must_not_wait(connection_id)
         if row.kind is CredentialKind.API_KEY:
             return None
         if row.reauth is not None:
