@@ -24,13 +24,18 @@ class Life:
         return [entry for entry in self.entries if entry["grant_type"] == "refresh_token"]
 
 
+def last_step(left: str) -> str:
+    """The last mark that the refresh itself left: its caller may have been answered while it goes on."""
+    return next((mark for mark in reversed(left) if mark in marks.POINTS), marks.OPEN)
+
+
 def point_of(left: str, refreshes: list[dict[str, Any]]) -> str:
     """The kill point, from the marks that the process left and the token requests that the vendor saw of it.
 
     A request whose headers were going out (K2) was sent (K3) if the vendor read it, and K4 if it acted on it: when it
     acted as often as the process began to send.
     """
-    last = next((mark for mark in reversed(left) if mark in marks.POINTS), marks.OPEN)
+    last = last_step(left)
     begun = left.count(marks.SENDING)
     if last in {marks.SENDING, marks.SENT} and begun:
         acted = sum(entry["outcome"] not in {"pending", "not_acted"} for entry in refreshes)
@@ -45,8 +50,7 @@ def broken_promise(point: str, life: Life, before: dict[str, Any], after: dict[s
     """What the row and the journal show that this kill point rules out (rules 1 and 7); empty when nothing."""
     gained = after["generation"] - before["generation"]
     committed = life.marks.count(marks.COMMITTED)
-    last = life.marks[-1:]
-    if not committed <= gained <= committed + (last in MAYBE):
+    if not committed <= gained <= committed + (last_step(life.marks) in MAYBE):
         return f"{committed} commits were seen and the generation moved by {gained}"
     outcomes = [entry["outcome"] for entry in life.refreshes]
     settled = "refused" in outcomes or "client_refused" in outcomes  # a refusal takes the intent back
