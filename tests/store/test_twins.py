@@ -368,10 +368,10 @@ class Twins(RuleBasedStateMachine):
         self.both(lambda store: store.confirm(row.id, row.generation - older))
 
     @precondition(lambda self: self.fences)
-    @rule(back=small, reason=st.sampled_from(["revoked", "user_inactive"]), interval=held)
-    def pass_is_refused(self, back: int, reason: str, interval: float) -> None:
+    @rule(back=small, reason=st.sampled_from(["revoked", "user_inactive"]), asked_ago=held, interval=held)
+    def pass_is_refused(self, back: int, reason: str, asked_ago: float, interval: float) -> None:
         fence = self._fence(back)
-        self.both(lambda store: store.count_refusal(fence, reason, interval=interval))
+        self.both(lambda store: store.count_refusal(fence, reason, asked_ago=asked_ago, interval=interval))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, older=st.sampled_from([0, 0, 1]), problem=st.sampled_from(["missing_scope", "forbidden"]))

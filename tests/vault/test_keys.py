@@ -13,7 +13,7 @@ from tests.support.stage import Stage
 from cloudbeds_auth.core.answers import RefusedClient
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Finished
-from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken
+from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ClientRefused, NotRefreshable, ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.ports.vendor import Listed, Throttled
@@ -147,6 +147,23 @@ async def test_a_key_that_is_refused(stage: Stage, face: DeadToken | DeadGrant) 
     assert stage.endpoint.sent == []
     again = (await approved(stage, key(2, "1000"))).connection
     assert (again.id, again.state) == (found.id, State.FRESH)
+
+
+@pytest.mark.parametrize("face", [DeadToken(), DeadGrant("user_inactive")])
+async def test_an_answer_that_lay_around_is_not_the_last_word(stage: Stage, face: DeadToken | DeadGrant) -> None:
+    """Asked within the interval by a process that then stood still until it was over: it is asked once more."""
+    found = (await approved(stage, key(1, "1000"))).connection
+    token = await stage.one.access.access_token(found.id)
+
+    async def read_late() -> Verdict:
+        await stage.clock.sleep(21.0)
+        return face
+
+    stage.vendor.script = [face, read_late, face]
+    for expected in (RefreshInDoubt, RefreshInDoubt, ReauthorizationRequired):
+        with pytest.raises(expected):
+            await stage.one.access.access_token(found.id, rejected=token)
+        await stage.clock.sleep(40.0)
 
 
 async def test_a_key_needs_no_client_secret(stage: Stage) -> None:

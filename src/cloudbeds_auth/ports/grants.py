@@ -126,9 +126,10 @@ class GrantStore(Protocol):
         """The generation was seen to work: forget its kept tokens, clear marks. Needs no lease."""
         ...
 
-    async def count_refusal(self, fence: Fence, reason: str, *, interval: float) -> Counted:
-        """A whole pass was refused: count it; the second, `interval` later, marks the grant (rule 12), unless a newer
-        one waits to be proven.
+    async def count_refusal(self, fence: Fence, reason: str, *, asked_ago: float, interval: float) -> Counted:
+        """A whole pass was refused: count it; the second marks the grant (rule 12), unless a newer one waits to be
+        proven. The second is one that began, `asked_ago` seconds before now, `interval` after the first was counted:
+        a process that stood still between its question and this is not a minute's proof.
         """
         ...
 

@@ -186,6 +186,7 @@ class Migrator:
         fence = Fence(row.id, row.generation, at.lease.epoch)
         if not await world.store.begin_migration(fence, at.app.client_id):
             return AGAIN
+        asked = world.clock.steady()
         for token in candidates(tokens):
             answer = await self._exchanged(at, fence, row, token)
             if answer is None:
@@ -195,7 +196,7 @@ class Migrator:
             if not isinstance(answer, Refused):
                 return await self._stop(at, fence, row, answer)
             await world.store.settle(fence, Attempt.REFUSED, detail=answer.reason)
-        return await self._count(fence, row)
+        return await self._count(fence, row, asked)
 
     async def _worth_sending(self, row: Grant) -> Sequence[StoredToken]:
         """Which tokens may be exchanged: as with a refresh the child, then the kept ones (rule 4), which a proof drops.
@@ -285,10 +286,12 @@ class Migrator:
         timing = self._world.timing
         return max(timing.deadline, backoff(row.attempts, timing, self._world.entropy.unit()))
 
-    async def _count(self, fence: Fence, row: Grant) -> float:
+    async def _count(self, fence: Fence, row: Grant, asked: float) -> float:
         """Every stored token was refused: told to people once that happened twice (rule 12), and nothing more sent."""
         world = self._world
-        counted = await world.store.count_refusal(fence, REFUSED, interval=world.timing.refusal_interval)
+        counted = await world.store.count_refusal(
+            fence, REFUSED, asked_ago=world.clock.steady() - asked, interval=world.timing.refusal_interval
+        )
         if counted is Counted.MARKED:
             world.observer.happened("reauthorization_required", connection=row.connection_id, reason=REFUSED)
             raise ReauthorizationRequired(
