@@ -259,12 +259,12 @@ class Twins(RuleBasedStateMachine):
         before = len(self.fences)
         self.lease_is_asked_for(at=at, owner="us", lasting=30.0)
         if len(self.fences) > before:
-            self.pass_is_refused(back=0, reason=reason, interval=60.0)
+            self.pass_is_refused(back=0, reason=reason, asked_ago=0.0, interval=60.0)
             self.time_passes(passed=wait)
             if newer:
                 home = self.homes.index(self.stores.row(self._grant(at)).connection_id)
                 self.approval_comes_in(kind=CredentialKind.OAUTH, covered=(), app="default", home=home, by=None)
-            self.pass_is_refused(back=0, reason=reason, interval=60.0)
+            self.pass_is_refused(back=0, reason=reason, asked_ago=0.0, interval=60.0)
 
     @precondition(lambda self: self.grants)
     @rule(at=small, boot=st.integers(1, 3), passed=seconds)
