@@ -19,6 +19,7 @@ from cloudbeds_auth.core.refresh import (
     backoff,
     candidates,
     decide,
+    may_mark,
     reference,
     servable,
     stale_after,
@@ -200,6 +201,13 @@ def test_stale_after(lifetime: float, dice: float) -> None:
 def test_stale_is_spread() -> None:
     """A fleet that was connected in one minute is not refreshed in one minute."""
     assert stale_after(28800.0, 0.99) - stale_after(28800.0, 0.0) > 20 * 60
+
+
+@pytest.mark.parametrize(("ago", "verdict"), [(None, False), (0.0, False), (59.9, False), (60.0, True), (3600.0, True)])
+def test_may_mark(ago: float | None, verdict: bool) -> None:
+    """The second refusal is the last word if the first was counted an interval before its pass began (rule 12)."""
+    assert may_mark(replace(ROW, refused_ago=ago), TIMING) is verdict
+    assert not may_mark(replace(ROW, refused_ago=60.0), Timing.of(200.0)), "the interval grows with the deadline"
 
 
 # --- durations

@@ -104,6 +104,11 @@ MOVES: dict[str, Any] = {  # exchanges without an answer, and tokens that end me
     "rates": {"token:lose answer": 0.6},
     "mischief": {"move to a key": 30.0, "expire early": 30.0},
 }
+SLOW_COUNTS: dict[str, Any] = {  # a hotel with a key loses its user, and machines stand still with that answer
+    "machines": 1,
+    "calls": 120.0,
+    "mischief": {"move to a key": 30.0, "user inactive": 6.0, "pause": 20.0},
+}
 SLOTS: dict[str, Any] = {"calls": 30.0, "hours": 3.0, "rates": UNPROVEN, "mischief": {"expire early": 10.0}}
 
 CONTROLS = (
@@ -133,6 +138,8 @@ CONTROLS = (
             SLOTS | {"rates": UNPROVEN | {"token:lose answer": 0.3}}),
     Control("delete at first refusal", seeded_store.delete_at_first_refusal, ("I3",), SLOTS, 100),
     Control("no re-read after refusal", seeded.no_reread, ("I7",), STRICT, 100, ("V7/n",), first=9),
+    Control("a refusal counted when it is told", seeded_store.refusal_counted_when_told, ("I7",), SLOW_COUNTS,
+            first=81),
     Control("waiter cancels leader", seeded.waiter_cancels_leader, ("I6",),
             {"mischief": {"cancelled caller": 200.0, "expire early": 60.0}, "linger": 0.5, "calls": 4.0}, 100),
     Control("retry before the old socket is closed", seeded.socket_left_open, ("I4",),

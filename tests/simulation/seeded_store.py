@@ -41,6 +41,17 @@ def no_lease(patch: Patch) -> None:
     patch.put(memory.Grants, "take_lease", take_in_memory)
 
 
+def refusal_counted_when_told(patch: Patch) -> None:
+    sound = patch.of(grants, "count_refusal")
+
+    def count(now: Any, fence: Fence, reason: str, may_mark: bool, interval: float) -> Any:
+        row = yield from query_one("grant", grant_id=fence.grant_id)
+        first = row["first_refused"] if row else None
+        return (yield from sound(now, fence, reason, first is not None and now.steady - first >= interval, interval))
+
+    patch.put(grants, "count_refusal", count)
+
+
 def _only(patch: Patch, *, sent: bool, old_child: bool) -> None:
     """After the sound `_append`, keep of the older tokens only these."""
     sound = patch.of(grants, "_append")

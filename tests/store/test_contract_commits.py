@@ -141,7 +141,7 @@ async def test_a_late_pair_clears_the_mark(bench: Bench, clock: HandClock) -> No
     grant = await bench.hotel()
     fence = await bench.intent(grant)
     for _ in range(2):
-        await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=INTERVAL)
+        await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=INTERVAL)
         clock.pass_(INTERVAL)
     assert (await bench.row(grant.id)).reauth == "revoked"
     assert await bench.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0) is Written.DONE
@@ -215,7 +215,7 @@ async def test_a_proof_clears_the_mark(bench: Bench, clock: HandClock) -> None:
     grant = await bench.hotel()
     fence = await bench.leased(grant)
     for _ in range(2):
-        await bench.store.count_refusal(fence, "user_inactive", asked_ago=0.0, interval=INTERVAL)
+        await bench.store.count_refusal(fence, "user_inactive", may_mark=True, interval=INTERVAL)
         clock.pass_(INTERVAL)
     assert await bench.store.confirm(grant.id, 1)
     row = await bench.row(grant.id)

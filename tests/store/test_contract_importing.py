@@ -20,7 +20,7 @@ async def refused(bench: Bench, grant: Grant) -> None:
     """Its connection needs a new approval."""
     fence = await bench.leased(grant)
     for _ in range(2):
-        await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=0.0)
+        await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
     assert (await bench.row(grant.id)).reauth == "revoked"
 
 

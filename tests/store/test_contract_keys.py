@@ -168,9 +168,9 @@ async def test_a_key_for_a_hotel_that_left(bench: Bench) -> None:
 async def test_a_refused_move_is_marked_and_left_alone(bench: Bench, clock: HandClock) -> None:
     """Every token refused, twice: the hotel has to approve; nothing is due any more."""
     grant, fence = await begun(bench)
-    assert await bench.store.count_refusal(fence, "migration_refused", asked_ago=0.0, interval=60.0) is Counted.FIRST
+    assert await bench.store.count_refusal(fence, "migration_refused", may_mark=False, interval=60.0) is Counted.FIRST
     clock.pass_(61.0)
-    assert await bench.store.count_refusal(fence, "migration_refused", asked_ago=0.0, interval=60.0) is Counted.MARKED
+    assert await bench.store.count_refusal(fence, "migration_refused", may_mark=True, interval=60.0) is Counted.MARKED
     shown = await bench.look(grant.connection_id)
     assert (shown.state, shown.problem) == (State.REAUTHORIZATION_REQUIRED, "migration_refused")
     assert await bench.store.next_due() is None

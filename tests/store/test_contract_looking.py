@@ -26,8 +26,8 @@ async def many(bench: Bench, clock: HandClock) -> dict[str, Grant]:
     await bench.store.settle(await bench.intent(made["backing_off"]), Attempt.UNSENT, hold=20.0)
     made["reauthorization_required"] = await bench.connected(pair("m", lifetime=1e6))
     fence = await bench.leased(made["reauthorization_required"], seconds=1e4)
-    await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=0.0)
-    await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=0.0)
+    await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
+    await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
     made["disconnected"] = await bench.connected(pair("g", lifetime=1e6, property_ids=("1002",)), reference="tenant-2")
     await bench.store.disconnect(made["disconnected"].connection_id, actor="operator")
     return made

@@ -36,7 +36,7 @@ async def marked(bench: Bench, grant: Grant) -> None:
     """Two passes refused."""
     fence = await bench.leased(grant)
     for _ in range(2):
-        counted = await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=0.0)
+        counted = await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
     assert counted is Counted.MARKED
     await bench.store.release_lease(grant.id, fence.epoch)
 
@@ -68,7 +68,7 @@ async def test_a_hotel_that_has_to_approve_again(bench: Bench) -> None:
     await marked(bench, grant)
     assert await told(bench) == ["reauthorization_required"]
     fence = await bench.intent(grant)
-    await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=0.0)
+    await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
     assert await told(bench) == []
 
 
@@ -134,7 +134,7 @@ async def test_a_write_whose_fence_moved_tells_nothing(bench: Bench) -> None:
     await bench.store.disconnect(grant.connection_id, actor="hotel")
     await told(bench)
     assert await bench.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=3000.0) is Written.GONE
-    assert await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=0.0) is Counted.MOVED
+    assert await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0) is Counted.MOVED
     assert await told(bench) == []
 
 

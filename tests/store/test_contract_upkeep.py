@@ -126,7 +126,7 @@ async def test_an_attempt_that_runs_or_failed_says_when_the_next_may_begin(bench
 async def test_a_refused_pass_is_due_after_its_interval(bench: Bench) -> None:
     """Asked again then, by whoever is first."""
     fence = await bench.leased(await bench.hotel())
-    await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=60.0)
+    await bench.store.count_refusal(fence, "revoked", may_mark=False, interval=60.0)
     assert await bench.store.next_due() == about(60.0)
 
 
@@ -150,7 +150,7 @@ async def test_what_is_over_is_never_due(bench: Bench) -> None:
     assert current is not None
     fence = await bench.leased(current)
     for _ in range(2):
-        await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=0.0)
+        await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
     assert await bench.store.next_due() is None
     gone = await bench.connected()
     await bench.store.disconnect(gone.connection_id, actor="hotel")
@@ -249,7 +249,7 @@ async def test_nobody_is_asked_about_whom_cloudbeds_refuses(bench: Bench, clock:
     assert list(await bench.store.claim_polls(9, 0.0)) == [old.connection_id]
     fence = await bench.leased(current)
     for _ in range(2):
-        await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=0.0)
+        await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
     assert list(await bench.store.claim_polls(9, 0.0)) == []
 
 

@@ -59,7 +59,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "settle": lambda store: store.settle(fence, Attempt.LOST, hold=20.0),
         "commit_pair": lambda store: store.commit_pair(fence, SENT, pair(2), stale_after=9.0),
         "confirm": lambda store: store.confirm(one.id, fence.generation),
-        "count_refusal": lambda store: store.count_refusal(fence, "revoked", asked_ago=0.0, interval=60.0),
+        "count_refusal": lambda store: store.count_refusal(fence, "revoked", may_mark=False, interval=60.0),
         "note_problem": lambda store: store.note_problem(one.id, fence.generation, "missing_scope", {}),
         "record_calls": lambda store: store.record_calls(calls),
         "begin_migration": lambda store: store.begin_migration(fence, "client-1"),
@@ -147,7 +147,7 @@ async def test_a_fence_that_moved_refuses_and_changes_nothing(bench: Bench, wron
     assert not await bench.store.settle(fence, Attempt.REFUSED)
     assert not await bench.store.begin_migration(fence, "client-1")
     assert not await bench.store.end_migration(fence)
-    assert await bench.store.count_refusal(fence, "revoked", asked_ago=0.0, interval=60.0) is Counted.MOVED
+    assert await bench.store.count_refusal(fence, "revoked", may_mark=False, interval=60.0) is Counted.MOVED
     if wrong != "superseded":  # its late pair goes to its own row (rule 13)
         written = await bench.store.commit_pair(fence, SENT, pair(2), stale_after=9.0)
         assert (

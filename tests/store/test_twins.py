@@ -259,12 +259,12 @@ class Twins(RuleBasedStateMachine):
         before = len(self.fences)
         self.lease_is_asked_for(at=at, owner="us", lasting=30.0)
         if len(self.fences) > before:
-            self.pass_is_refused(back=0, reason=reason, asked_ago=0.0, interval=60.0)
+            self.pass_is_refused(back=0, reason=reason, may_mark=False, interval=60.0)
             self.time_passes(passed=wait)
             if newer:
                 home = self.homes.index(self.stores.row(self._grant(at)).connection_id)
                 self.approval_comes_in(kind=CredentialKind.OAUTH, covered=(), app="default", home=home, by=None)
-            self.pass_is_refused(back=0, reason=reason, asked_ago=0.0, interval=60.0)
+            self.pass_is_refused(back=0, reason=reason, may_mark=wait > 60.0, interval=60.0)
 
     @precondition(lambda self: self.grants)
     @rule(at=small, boot=st.integers(1, 3), passed=seconds)
@@ -368,10 +368,10 @@ class Twins(RuleBasedStateMachine):
         self.both(lambda store: store.confirm(row.id, row.generation - older))
 
     @precondition(lambda self: self.fences)
-    @rule(back=small, reason=st.sampled_from(["revoked", "user_inactive"]), asked_ago=held, interval=held)
-    def pass_is_refused(self, back: int, reason: str, asked_ago: float, interval: float) -> None:
+    @rule(back=small, reason=st.sampled_from(["revoked", "user_inactive"]), may_mark=st.booleans(), interval=held)
+    def pass_is_refused(self, back: int, reason: str, may_mark: bool, interval: float) -> None:
         fence = self._fence(back)
-        self.both(lambda store: store.count_refusal(fence, reason, asked_ago=asked_ago, interval=interval))
+        self.both(lambda store: store.count_refusal(fence, reason, may_mark=may_mark, interval=interval))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, older=st.sampled_from([0, 0, 1]), problem=st.sampled_from(["missing_scope", "forbidden"]))

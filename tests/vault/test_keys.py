@@ -12,10 +12,11 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.core.answers import RefusedClient
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import CredentialKind, Finished
+from cloudbeds_auth.core.nouns import CredentialKind, Fence, Finished
 from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ClientRefused, NotRefreshable, ReauthorizationRequired, RefreshInDoubt
+from cloudbeds_auth.ports.grants import Counted
 from cloudbeds_auth.ports.vendor import Listed, Throttled
 
 YEAR = 365 * 86400.0
@@ -149,17 +150,29 @@ async def test_a_key_that_is_refused(stage: Stage, face: DeadToken | DeadGrant) 
     assert (again.id, again.state) == (found.id, State.FRESH)
 
 
+@pytest.mark.parametrize("still", ["before it is read", "before it is counted"])
 @pytest.mark.parametrize("face", [DeadToken(), DeadGrant("user_inactive")])
-async def test_an_answer_that_lay_around_is_not_the_last_word(stage: Stage, face: DeadToken | DeadGrant) -> None:
+async def test_an_answer_that_lay_around_is_not_the_last_word(
+    stage: Stage, face: DeadToken | DeadGrant, still: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Asked within the interval by a process that then stood still until it was over: it is asked once more."""
     found = (await approved(stage, key(1, "1000"))).connection
     token = await stage.one.access.access_token(found.id)
+    count = stage.one.store.count_refusal
+    stops = [0.0, 21.0, 0.0]
 
-    async def read_late() -> Verdict:
-        await stage.clock.sleep(21.0)
+    async def read() -> Verdict:
+        if still == "before it is read":
+            await stage.clock.sleep(stops.pop(0))
         return face
 
-    stage.vendor.script = [face, read_late, face]
+    async def count_late(fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Counted:
+        if still == "before it is counted":
+            await stage.clock.sleep(stops.pop(0))
+        return await count(fence, reason, may_mark=may_mark, interval=interval)
+
+    monkeypatch.setattr(stage.one.store, "count_refusal", count_late)
+    stage.vendor.script = [read, read, read]
     for expected in (RefreshInDoubt, RefreshInDoubt, ReauthorizationRequired):
         with pytest.raises(expected):
             await stage.one.access.access_token(found.id, rejected=token)

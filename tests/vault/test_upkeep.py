@@ -239,7 +239,7 @@ async def test_marked_and_disconnected_grants_are_left_alone(stage: Stage) -> No
     stage.sql("UPDATE grants SET first_refused = ?, first_reason = 'revoked'", stage.clock.steady() - 100)
     lease = await stage.one.store.take_lease(marked.id, "us", 30.0)
     assert isinstance(lease, Leased)
-    await stage.one.store.count_refusal(Fence(marked.id, 1, lease.epoch), "revoked", asked_ago=0.0, interval=60.0)
+    await stage.one.store.count_refusal(Fence(marked.id, 1, lease.epoch), "revoked", may_mark=True, interval=60.0)
     await stage.one.store.disconnect(gone.connection_id, actor="operator")
     await stage.candidate(old.connection_id, pair(9, property_ids=("1002",)))
     await stage.one.candidates.resume(old.connection_id)

@@ -121,6 +121,15 @@ def suspected(row: Grant, ask: Ask) -> bool:
     return row.refused_as is not None and row.refused_as != REVOKED and not ask.operator
 
 
+def may_mark(row: Grant, timing: Timing) -> bool:
+    """Whether a pass that begins now may be the second one refused: the first was counted an interval ago (rule 12).
+
+    Said of the row as it was read before Cloudbeds is asked. A process that then stands still, or waits for the
+    database, makes the interval no longer.
+    """
+    return row.refused_ago is not None and row.refused_ago >= timing.refusal_interval
+
+
 def servable(row: Grant, ask: Ask) -> bool:
     """SERVE: the stored access token is unexpired and nobody named it as rejected.
 

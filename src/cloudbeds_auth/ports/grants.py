@@ -126,10 +126,10 @@ class GrantStore(Protocol):
         """The generation was seen to work: forget its kept tokens, clear marks. Needs no lease."""
         ...
 
-    async def count_refusal(self, fence: Fence, reason: str, *, asked_ago: float, interval: float) -> Counted:
+    async def count_refusal(self, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Counted:
         """A whole pass was refused: count it; the second marks the grant (rule 12), unless a newer one waits to be
-        proven. The second is one that began, `asked_ago` seconds before now, `interval` after the first was counted:
-        a process that stood still between its question and this is not a minute's proof.
+        proven. Whether it came late enough is `core.refresh.may_mark` of the row that was read under this fence's
+        lease, before the pass began. The next pass is due `interval` seconds from now.
         """
         ...
 

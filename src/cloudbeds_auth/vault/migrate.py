@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from cloudbeds_auth.core.answers import Ambiguous, Issued, KeyAnswer, NotOffered, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, Pair, Role, StoredToken
-from cloudbeds_auth.core.refresh import Ask, backoff, candidates, unresolved
+from cloudbeds_auth.core.refresh import Ask, backoff, candidates, may_mark, unresolved
 from cloudbeds_auth.core.refusals import Proof
 from cloudbeds_auth.errors import (
     ClientRefused,
@@ -186,7 +186,6 @@ class Migrator:
         fence = Fence(row.id, row.generation, at.lease.epoch)
         if not await world.store.begin_migration(fence, at.app.client_id):
             return AGAIN
-        asked = world.clock.steady()
         for token in candidates(tokens):
             answer = await self._exchanged(at, fence, row, token)
             if answer is None:
@@ -196,7 +195,7 @@ class Migrator:
             if not isinstance(answer, Refused):
                 return await self._stop(at, fence, row, answer)
             await world.store.settle(fence, Attempt.REFUSED, detail=answer.reason)
-        return await self._count(fence, row, asked)
+        return await self._count(fence, row)
 
     async def _worth_sending(self, row: Grant) -> Sequence[StoredToken]:
         """Which tokens may be exchanged: as with a refresh the child, then the kept ones (rule 4), which a proof drops.
@@ -286,11 +285,11 @@ class Migrator:
         timing = self._world.timing
         return max(timing.deadline, backoff(row.attempts, timing, self._world.entropy.unit()))
 
-    async def _count(self, fence: Fence, row: Grant, asked: float) -> float:
+    async def _count(self, fence: Fence, row: Grant) -> float:
         """Every stored token was refused: told to people once that happened twice (rule 12), and nothing more sent."""
         world = self._world
         counted = await world.store.count_refusal(
-            fence, REFUSED, asked_ago=world.clock.steady() - asked, interval=world.timing.refusal_interval
+            fence, REFUSED, may_mark=may_mark(row, world.timing), interval=world.timing.refusal_interval
         )
         if counted is Counted.MARKED:
             world.observer.happened("reauthorization_required", connection=row.connection_id, reason=REFUSED)

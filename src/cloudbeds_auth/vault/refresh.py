@@ -15,7 +15,17 @@ from enum import Enum
 
 from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, Unissued
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant
-from cloudbeds_auth.core.refresh import Ask, Next, backoff, candidates, decide, servable, suspected, unresolved
+from cloudbeds_auth.core.refresh import (
+    Ask,
+    Next,
+    backoff,
+    candidates,
+    decide,
+    may_mark,
+    servable,
+    suspected,
+    unresolved,
+)
 from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken, Proof
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
@@ -186,12 +196,12 @@ class Refresher:
                 return await self._send(at, replace(row, tokens=row.tokens[-1:]))
             case DeadToken():
                 if key:
-                    return await self._count(at, row, REVOKED, asked)
+                    return await self._count(at, row, REVOKED)
                 # Known dead: whatever happens next, it is not served again in this flight, nor asked about in the next.
                 self._dead[row.id] = row.generation
                 return await self._send(at, replace(row, valid_for=0.0))
             case DeadGrant(reason):
-                return await self._count(at, replace(row, valid_for=0.0), reason, asked)
+                return await self._count(at, replace(row, valid_for=0.0), reason)
             case _:
                 return self._serve(row, ask, RefreshInDoubt(
                     f"Cloudbeds could not be asked whether the token works ({verdict.reason})",
@@ -201,7 +211,6 @@ class Refresher:
     async def _send(self, at: UnderLease, row: Grant) -> Served | HeldBack | Turn:
         """The child first, then the kept ones newest to oldest; only a definitive refusal moves on (rules 4, 5)."""
         world, timing = self._world, self._world.timing
-        asked = world.clock.steady()
         for token in candidates(row.tokens):
             # Before the intent: what it holds back and the lease that it takes are for the answer, not for the queue.
             short = await self._no_turn(at, row)
@@ -230,7 +239,7 @@ class Refresher:
             at.flight.sending = False
             if ended is not None:
                 return ended
-        return await self._count(at, row, REVOKED, asked)
+        return await self._count(at, row, REVOKED)
 
     async def _no_turn(self, at: UnderLease, row: Grant) -> Error | None:
         """Wait for the next request's turn at the vendor; why not, when it does not come in time. Nothing was sent."""
@@ -275,12 +284,12 @@ class Refresher:
         timing = self._world.timing
         return max(timing.deadline, backoff(row.attempts, timing, self._world.entropy.unit()))
 
-    async def _count(self, at: UnderLease, row: Grant, reason: str, asked: float) -> Served | Turn:
-        """A whole pass was refused, or `/userinfo` named a dead grant (rule 12), asked from that moment on."""
+    async def _count(self, at: UnderLease, row: Grant, reason: str) -> Served | Turn:
+        """A whole pass was refused, or `/userinfo` named a dead grant (rule 12)."""
         world = self._world
         fence = Fence(row.id, row.generation, at.lease.epoch)
         counted = await world.store.count_refusal(
-            fence, reason, asked_ago=world.clock.steady() - asked, interval=world.timing.refusal_interval
+            fence, reason, may_mark=may_mark(row, world.timing), interval=world.timing.refusal_interval
         )
         if counted is Counted.MOVED:
             return Turn.RESTART

@@ -142,7 +142,7 @@ class Grants(Announcing):
         self._announce(now, row.connection_id, stood)
         return True
 
-    async def count_refusal(self, fence: Fence, reason: str, *, asked_ago: float, interval: float) -> Counted:
+    async def count_refusal(self, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Counted:
         """See ports.grants."""
         now = self._write()
         row = self._locked(now, fence.grant_id)
@@ -154,7 +154,7 @@ class Grants(Announcing):
             set_due_in(row, now, interval)
             self._tell(now, row, Event.PASS_REFUSED, reason=reason)
             return Counted.FIRST
-        if now.steady - asked_ago - row.first_refused < interval:
+        if not may_mark:
             return Counted.EARLY
         of_connection = self._of_connection(row.connection_id)
         if any(other.role is Role.CANDIDATE and other.ordinal > row.ordinal for other in of_connection):

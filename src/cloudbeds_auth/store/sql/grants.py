@@ -203,7 +203,7 @@ def confirm(now: Instant, grant_id: str, generation: int) -> Transaction[bool]:
     return True
 
 
-def count_refusal(now: Instant, fence: Fence, reason: str, asked_ago: float, interval: float) -> Transaction[Counted]:
+def count_refusal(now: Instant, fence: Fence, reason: str, may_mark: bool, interval: float) -> Transaction[Counted]:
     """The first time it is noted; the second, late enough and with no newer grant waiting, it is the last word."""
     row = yield from locked(now, fence.grant_id)
     if row is None or not holds(row, fence):
@@ -215,7 +215,7 @@ def count_refusal(now: Instant, fence: Fence, reason: str, asked_ago: float, int
         yield from set_due_in(row, now, interval)
         yield from add_event(now, row, Event.PASS_REFUSED, reason=reason)
         return Counted.FIRST
-    if now.steady - asked_ago - row["first_refused"] < interval:
+    if not may_mark:
         return Counted.EARLY
     waiting = yield from query("candidates", connection_id=row["connection_id"])
     if any(other["ordinal"] > row["ordinal"] for other in waiting):

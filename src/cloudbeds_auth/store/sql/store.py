@@ -71,9 +71,9 @@ class SqlStore(Base):
         """See ports.grants."""
         return await self._write(lambda now: grants.confirm(now, grant_id, generation))
 
-    async def count_refusal(self, fence: Fence, reason: str, *, asked_ago: float, interval: float) -> Counted:
+    async def count_refusal(self, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Counted:
         """See ports.grants."""
-        return await self._write(lambda now: grants.count_refusal(now, fence, reason, asked_ago, interval))
+        return await self._write(lambda now: grants.count_refusal(now, fence, reason, may_mark, interval))
 
     async def note_problem(self, grant_id: str, generation: int, problem: str, said: Mapping[str, str]) -> bool:
         """See ports.grants."""
