@@ -68,6 +68,7 @@ class Vendor:
         self._entries = 0
         self.outcome = ""  # of the last token request
         self.killed: set[str] = set()  # keys that the last request ended, which was a refresh
+        self.given: dict[str, int] = {}  # by key, the number of the request that it was first given for
         self.model = Model(self._mint, Settings(variant=variant, expires_in=lifetime))
         self.reset_secret(SECRET)
         for number in range(1, hotels + 1):
@@ -149,6 +150,7 @@ class Vendor:
         sent = call.field("refresh_token") or call.field("code")
         if entry.outcome == "issued" and entry.grant is not None and entry.ordinal is None:
             key = self.model.grants[entry.grant - 1].keys[-1].value
+            self.given.setdefault(key, number)
             self.trace.name(key, f"K{entry.grant}.{len(self.model.grants[entry.grant - 1].keys)}")
             again = " again" if entry.repeated else ""
             self.trace.say("server", f"#{number} {self.trace.called(sent)} -> {self.trace.called(key)}{again}")
