@@ -12,7 +12,7 @@ from tests.support.postgres_fixtures import elsewhere, postgres_home, postgres_s
 
 __all__ = ["elsewhere", "postgres_home", "postgres_server", "postgres_url"]
 OWN_TARGETS = {"browser", "namespaces", "node", "pgbouncer"}  # each needs a package or root
-ROW = re.compile(r"^[FA]\d\d$")
+ROW = re.compile(r"[FA][0-9]{2,3}\Z")
 skipped: list[str] = []
 
 
