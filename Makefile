@@ -13,7 +13,7 @@ WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/nu
 TESTS ?= tests
 SECONDS ?= 60
 TRIALS ?= 500
-STORE ?= sql
+STORE ?= disk
 
 # The first interpreter that is new enough and can make virtual environments.
 define FIND_PYTHON
@@ -112,7 +112,7 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 	venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[server]" && \
 	venv/bin/cloudbeds-auth demo
 
-prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000, STORE=sql or memory, RESUME=file
+prove: venv ## the rotation protocol in simulation: SECONDS=60 or SEEDS=1000, STORE=disk or memory, RESUME=file
 	@$(BIN)/python -m tests.simulation.prove $(if $(SEEDS),--seeds $(SEEDS),--seconds $(SECONDS)) --workers 2 \
 	  --store $(STORE) --controls $(if $(RESUME),--resume $(RESUME))
 

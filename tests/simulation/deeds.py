@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import apsw
-from tests.simulation.machine import Machine, store_over
+from tests.simulation.machine import Machine
 from tests.simulation.mischief import Mischief
 from tests.simulation.weather import full, lose_answer
 from tests.simulation.world import World
 
 from cloudbeds_auth.errors import Error, StoreUnavailable
 from cloudbeds_auth.ports.grants import Leased
+from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.vault.disconnect import Disconnecter
 
 PAST_THE_LEASE = 45.0  # seconds
@@ -50,7 +51,7 @@ def lease_taken(keep: bool, world: World, machine: Machine) -> None:
 
 
 async def _take(world: World, keep: bool) -> None:
-    store = store_over(world.drivers["operator"], world.sealer, lambda owner, clock: True)
+    store = SqlStore(world.drivers["operator"], world.sealer, lambda owner, clock: True)
     for grant in list(world.invariants.rest.grants().values()):
         try:
             taken = await store.take_lease(grant.id, "somebody", A_WHILE)

@@ -85,10 +85,10 @@ class Disk:
 
     def open(self, name: str, owner: str) -> File:
         """Open or create."""
-        self._must_live(owner)
+        self.must_live(owner)
         if name not in self.files:
             self.hook("create", name)
-            self._must_live(owner)
+            self.must_live(owner)
             self.files[name] = Blob()
         self._numbers += 1
         handle = File(self, name, self.files[name], self._numbers, owner)
@@ -97,9 +97,9 @@ class Disk:
 
     def delete(self, name: str, owner: str, durable: bool) -> None:
         """Unlink; with `durable` the folder is synced too."""
-        self._must_live(owner)
+        self.must_live(owner)
         self.hook("delete", name)
-        self._must_live(owner)
+        self.must_live(owner)
         blob = self.files.pop(name, None)
         if blob is None:
             raise _missing()
@@ -164,7 +164,8 @@ class Disk:
         self.files = {name: Blob(bytearray(image), bytearray(image), born=True) for name, image in files.items()}
         self.version += 1
 
-    def _must_live(self, owner: str) -> None:
+    def must_live(self, owner: str) -> None:
+        """Raises an apsw error for a process that was killed."""
         if owner in self.gone:
             raise apsw.IOError("this process was killed")
 

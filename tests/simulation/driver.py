@@ -1,19 +1,20 @@
-"""A machine's way to its store: each transaction runs inline, at a moment that the scheduler chooses.
+"""A machine's way to its database: each transaction runs inline, at a moment that the scheduler chooses.
 
 The machine may yield before and after each transaction, so that others come between; inside, `probe(point)` is told of
 every statement, of the moment before COMMIT and after it, and may kill the machine there or raise an apsw error.
-`SimDriver` is the product's `SqliteFile` so driven; `memory.MemoryDriver` the store over dictionaries.
+Beneath is the product's `SqliteFile`: on a simulated disk (`on_disk`), or in memory (`memory.MemoryFile`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
 import apsw
-from tests.simulation.disk import NAME, vfs
+from tests.simulation.disk import NAME, Disk, vfs
 from tests.simulation.durable import DATABASE
 
 from cloudbeds_auth.errors import StoreUnavailable
@@ -28,63 +29,26 @@ class Killed(BaseException):
     """Unwinds a transaction of a machine that was killed inside it; nothing after it runs."""
 
 
-class Way:
-    """What both drivers do. `linger()` gives the seconds to wait around a transaction; `probe(point)`: see the module.
+class SimDriver:
+    """`store.sql.driver.Driver` of one machine, over its own `SqliteFile`.
 
-    `committed` is told after each COMMIT which statements it held.
+    `linger()` gives the seconds to wait around a transaction; `probe(point)`: see the module. `committed` is told after
+    each COMMIT which statements it held.
     """
-
-    def __init__(
-        self,
-        machine: str,
-        linger: Callable[[], float],
-        probe: Callable[[str, str], None],
-        committed: Callable[[str, list[Statement]], None],
-        alive: Callable[[str], bool],
-    ) -> None:
-        self.machine = machine
-        self._linger, self._probe, self._committed, self._alive = linger, probe, committed, alive
-
-    async def _scheduled(self, inline: Callable[[], T]) -> T:
-        """Run a transaction at its moment; one that a kill ends inside leaves its coroutine in limbo for ever."""
-        await asyncio.sleep(self._linger())
-        vfs().opener = self.machine
-        try:
-            result = inline()
-        except BaseException as error:
-            if not self._alive(self.machine):
-                await asyncio.get_running_loop().create_future()
-            if isinstance(error, StoreUnavailable):
-                busy = isinstance(error.__cause__, apsw.BusyError)
-                await asyncio.sleep(BUSY_MILLISECONDS / 1000 if busy else self._linger())
-            raise
-        await asyncio.sleep(self._linger())
-        return result
-
-    def _at(self, point: str) -> None:
-        self._probe(self.machine, point)
-        if not self._alive(self.machine):
-            raise Killed
-
-
-class SimDriver(Way):
-    """`store.sql.driver.Driver` of one machine, over the simulated disk of this name."""
 
     wakeups = None  # time is virtual, and another process's COMMIT is found by polling
 
     def __init__(
         self,
-        disk_name: str,
+        file: SqliteFile,
         machine: str,
-        instant: Callable[[], Instant],
         linger: Callable[[], float],
         probe: Callable[[str, str], None],
         committed: Callable[[str, list[Statement]], None],
         alive: Callable[[str], bool],
     ) -> None:
-        super().__init__(machine, linger, probe, committed, alive)
-        vfs()
-        self.file = SqliteFile(Path(f"/{disk_name}/{DATABASE}"), instant, version=OLD_SQLITE, vfs=NAME)
+        self.file, self.machine = file, machine
+        self._linger, self._probe, self._committed, self._alive = linger, probe, committed, alive
 
     @property
     def in_transaction(self) -> bool:
@@ -94,15 +58,31 @@ class SimDriver(Way):
 
     async def read(self, body: Body[T]) -> T:
         """As the port says."""
-        return await self._scheduled(lambda: self._inline(body, "BEGIN"))
+        return await self._scheduled(body, "BEGIN")
 
     async def write(self, body: Body[T]) -> T:
         """As the port says."""
-        return await self._scheduled(lambda: self._inline(body, "BEGIN IMMEDIATE"))
+        return await self._scheduled(body, "BEGIN IMMEDIATE")
 
     async def close(self) -> None:
         """As the port says."""
         self.file.close()
+
+    async def _scheduled(self, body: Body[T], begin: str) -> T:
+        """Run a transaction at its moment; one that a kill ends inside leaves its coroutine in limbo for ever."""
+        await asyncio.sleep(self._linger())
+        vfs().opener = self.machine
+        try:
+            result = self._inline(body, begin)
+        except BaseException as error:
+            if not self._alive(self.machine):
+                await asyncio.get_running_loop().create_future()
+            if isinstance(error, StoreUnavailable):
+                busy = isinstance(error.__cause__, apsw.BusyError)
+                await asyncio.sleep(BUSY_MILLISECONDS / 1000 if busy else self._linger())
+            raise
+        await asyncio.sleep(self._linger())
+        return result
 
     def _inline(self, body: Body[T], begin: str) -> T:
         done: list[Statement] = []
@@ -127,6 +107,29 @@ class SimDriver(Way):
                 return value
 
         return watched
+
+    def _at(self, point: str) -> None:
+        self._probe(self.machine, point)
+        if not self._alive(self.machine):
+            raise Killed
+
+
+def on_disk(disk: str, instant: Callable[[], Instant]) -> SqliteFile:
+    """The product's file on the simulated disk of this name, for one process."""
+    vfs()
+    return SqliteFile(Path(f"/{disk}/{DATABASE}"), instant, version=OLD_SQLITE, vfs=NAME)
+
+
+@cache
+def template() -> bytes:
+    """An empty database of the product's schema, as its file; made once a process."""
+    disk = Disk()
+    disk.attach("template")
+    vfs().opener = "template"
+    file = on_disk("template", lambda: Instant(0.0, 0.0, "boot-1"))
+    file.open()
+    file.close()
+    return bytes(disk.files[DATABASE].data)
 
 
 def _last(done: list[Statement]) -> str:

@@ -1,7 +1,8 @@
 """D of ROTATION section 4: what a power cut now would leave of the grants, opened with the real sealer.
 
-Read through a connection of its own from a copy of what was synced; a hot journal among it is rolled back, as the next
-start would do. Cached while nothing is synced.
+On a disk it is read through a connection of its own from a copy of what was synced; a hot journal among it is rolled
+back, as the next start would do. In memory, where every COMMIT is durable, it is read between two transactions. Cached
+while nothing is committed.
 """
 
 from __future__ import annotations
@@ -64,11 +65,12 @@ def connection_to(files: dict[str, bytes]) -> apsw.Connection:
 
 
 class Rest:
-    """Reads what rests on a disk."""
+    """Reads what rests on a disk, or behind a server's connection."""
 
-    def __init__(self, disk: Disk, sealer: AesGcmSealer) -> None:
+    def __init__(self, disk: Disk, sealer: AesGcmSealer, server: apsw.Connection | None = None) -> None:
         self._disk = disk
         self._sealer = sealer
+        self._server = server
         self._opened: dict[bytes, str] = {}
         self._version = -1
         self._grants: dict[str, Stored] = {}
@@ -77,24 +79,29 @@ class Rest:
         """Every grant that rests now, by id."""
         if self._version != self._disk.version:
             self._version = self._disk.version
-            self._grants = self.read(self._disk.durable())
+            self._grants = self._read(self._server) if self._server else self.read(self._disk.durable())
         return self._grants
 
     def plain(self) -> bytes:
         """What is in the files, for whoever reads them without the key (I9)."""
+        if self._server:
+            return self._server.serialize("main")
         return b"".join(bytes(blob.data) for blob in self._disk.files.values())
 
     def read(self, files: dict[str, bytes]) -> dict[str, Stored]:
         """Every grant in these files."""
         connection = connection_to(files)
         try:
-            tokens: dict[str, list[tuple[int, str]]] = {}
-            for grant_id, position, generation, sealed in connection.execute(TOKENS):
-                value = self._value(sealed, token_place(grant_id, position, generation))
-                tokens.setdefault(grant_id, []).append((position, value))
-            return {row[0]: self._stored(row, tokens.get(row[0], [])) for row in connection.execute(GRANTS)}
+            return self._read(connection)
         finally:
             connection.close()
+
+    def _read(self, connection: apsw.Connection) -> dict[str, Stored]:
+        tokens: dict[str, list[tuple[int, str]]] = {}
+        for grant_id, position, generation, sealed in connection.execute(TOKENS):
+            value = self._value(sealed, token_place(grant_id, position, generation))
+            tokens.setdefault(grant_id, []).append((position, value))
+        return {row[0]: self._stored(row, tokens.get(row[0], [])) for row in connection.execute(GRANTS)}
 
     def _stored(self, row: Any, tokens: list[tuple[int, str]]) -> Stored:
         grant, home, role, _, generation, sealed, intent, _, owner, epoch, committed, refusals, *marks = row

@@ -33,7 +33,7 @@ class Strike:
     arm: Callable[[World, Machine], Callable[[], bool]]
 
 
-def everywhere(variants: Iterable[str] = VARIANTS, store: str = "sql", stride: int = 1, offset: int = 0) -> Tally:
+def everywhere(variants: Iterable[str] = VARIANTS, store: str = "disk", stride: int = 1, offset: int = 0) -> Tally:
     """Every strike at every point of one refresh, by scenario and variant."""
     tally = Tally()
     for case in cases(variants, store=store):
@@ -57,7 +57,7 @@ def strikes(case: Case) -> Iterator[Strike]:
             yield from _of_points(OF_STATEMENTS, at, point)
         if point.startswith("committed"):
             yield from _of_points(OF_COMMITS, at, point)
-    if case.store == "sql":
+    if case.store == "disk":
         yield from _of_operations(case)
 
 

@@ -36,7 +36,7 @@ class Tally:
     failures: list[str] = field(default_factory=list)
 
 
-def staged(variant: str, scenario: str, store: str = "sql", machines: int = 1) -> tuple[World, Machine]:
+def staged(variant: str, scenario: str, store: str = "disk", machines: int = 1) -> tuple[World, Machine]:
     """A world whose one hotel is about to be refreshed, and the machine that will do it; only that one runs."""
     world = World(Plan(1, store=store, variant=variant, lifetime=LIFETIME, machines=machines, linger=0.0))
     world.plan = world.plan.but(mischief={"kill": 0.0})  # a kill is a fault: the checks for faultless runs are off
@@ -73,7 +73,7 @@ def one_refresh(world: World, machine: Machine) -> None:
     world.loop.run(lambda: world.loop.now >= until or not world.loop.alive(machine.name))
 
 
-def points_of(variant: str, scenario: str, store: str = "sql") -> list[str]:
+def points_of(variant: str, scenario: str, store: str = "disk") -> list[str]:
     """Every point that one refresh passes."""
     world, machine = staged(variant, scenario, store)
     world.points.log = []
@@ -89,7 +89,7 @@ class Case:
 
     variant: str
     scenario: str
-    store: str = "sql"
+    store: str = "disk"
 
     def staged(self, machines: int = 1) -> tuple[World, Machine]:
         """See `staged`."""
@@ -100,7 +100,7 @@ class Case:
         return points_of(self.variant, self.scenario, self.store)
 
 
-def cases(variants: Iterable[str], scenarios: Iterable[str] = SCENARIOS, store: str = "sql") -> list[Case]:
+def cases(variants: Iterable[str], scenarios: Iterable[str] = SCENARIOS, store: str = "disk") -> list[Case]:
     """All of them."""
     return [Case(variant, scenario, store) for variant, scenario in itertools.product(variants, scenarios)]
 
@@ -129,7 +129,7 @@ def killed(case: Case, kills: tuple[int, ...], log: list[list[str]] | None = Non
     return ""
 
 
-def kill_points(variants: Iterable[str] = VARIANTS, store: str = "sql", stride: int = 1, offset: int = 0) -> Tally:
+def kill_points(variants: Iterable[str] = VARIANTS, store: str = "disk", stride: int = 1, offset: int = 0) -> Tally:
     """Every kill point of one refresh, by scenario and variant."""
     tally = Tally()
     for case in cases(variants, store=store):
@@ -145,7 +145,7 @@ def kill_points(variants: Iterable[str] = VARIANTS, store: str = "sql", stride: 
 
 def pairs(
     variants: Iterable[str] = PAIRED,
-    store: str = "sql",
+    store: str = "disk",
     stride: int = 1,
     scenarios: Iterable[str] = SCENARIOS[:2],
 ) -> Tally:
@@ -163,7 +163,7 @@ def pairs(
     return tally
 
 
-def cuts(variants: Iterable[str] = ("V0/n", "V2/n"), store: str = "sql", stride: int = 1) -> Tally:
+def cuts(variants: Iterable[str] = ("V0/n", "V2/n"), store: str = "disk", stride: int = 1) -> Tally:
     """Every byte cut of the token answer, ended, reset and hanging."""
     tally = Tally()
     for case, mode in itertools.product(cases(variants, ("expired",), store), ("end", "reset", "hang")):

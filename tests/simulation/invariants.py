@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tests.simulation.durable import Rest, Stored
-from tests.simulation.memory import MemoryRest
 from tests.simulation.trace import Trace
 from tests.simulation.vendor import Issue, Vendor
 
@@ -33,7 +32,7 @@ class Invariants:
     def __init__(
         self,
         trace: Trace,
-        rest: Rest | MemoryRest,
+        rest: Rest,
         vendor: Vendor,
         now: Callable[[], float],
         asked_at: Callable[[int], int | None],

@@ -49,7 +49,7 @@ ONCE_OR_TWICE = frozenset(
     | {"vendor down", "copy started elsewhere", "wall jump of a year", "move to a key"}
 )
 LAST = frozenset({"revoke", "user inactive"})  # end a grant: at most once a run
-OF_FILES = frozenset({"copy started elsewhere"})  # mean nothing over the store in memory
+OF_FILES = frozenset({"copy started elsewhere"})  # mean nothing in memory
 KINDS = (*NETWORK_FAULTS, *MISCHIEF)
 
 

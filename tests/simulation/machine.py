@@ -11,7 +11,6 @@ from typing import NoReturn
 
 import httpx2
 from tests.simulation.driver import SimDriver
-from tests.simulation.memory import MemoryDriver
 from tests.simulation.network import Network, SimTransport
 from tests.simulation.trace import Trace
 from tests.simulation.vendor import CALLBACK, CLIENT, SCOPES
@@ -22,7 +21,6 @@ from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.observer import Fact
-from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.vault.access import Access
@@ -97,7 +95,7 @@ class Machine:
     calls: CallRecorder
     call_budget: CallBudget
     upkeep: Upkeep
-    driver: SimDriver | MemoryDriver
+    driver: SimDriver
     http: httpx2.AsyncClient
     _auths: dict[str, CloudbedsAuth] = field(default_factory=dict)
 
@@ -119,17 +117,12 @@ class Machine:
         return made
 
 
-def store_over(driver: SimDriver | MemoryDriver, sealer: AesGcmSealer, is_dead: Callable[[str, str], bool]) -> Store:
-    """The store at the other end of a machine's driver."""
-    return SqlStore(driver, sealer, is_dead) if isinstance(driver, SimDriver) else driver.store(is_dead)
-
-
 def start(
     name: str,
     *,
     clock: Clock,
     entropy: Dice,
-    driver: SimDriver | MemoryDriver,
+    driver: SimDriver,
     sealer: AesGcmSealer,
     network: Network,
     timing: Timing,
@@ -146,7 +139,7 @@ def start(
     world = World(
         clock=clock,
         entropy=entropy,
-        store=store_over(driver, sealer, is_dead),
+        store=SqlStore(driver, sealer, is_dead),
         token_endpoint=HttpTokenEndpoint(f"{api}/access_token", timing, transport),
         vendor=HttpVendor(BASE, VERSION, f"{BASE}/oauth", timing, transport),
         observer=Teller(network.trace, name, alone),

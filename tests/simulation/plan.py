@@ -18,7 +18,7 @@ class Plan:
     """Everything that is drawn. `rates` are probabilities per request, `mischief` strikes per hour."""
 
     seed: int
-    store: str = "sql"  # or "memory"
+    store: str = "disk"  # SQLite on the simulated disk; or "memory": SQLite in memory
     variant: str = "V2/n"
     lifetime: float = 3600.0
     hotels: int = 1
@@ -46,7 +46,7 @@ class Plan:
         return replace(self, **changes)
 
 
-def draw(seed: int, store: str = "sql") -> Plan:
+def draw(seed: int, store: str = "disk") -> Plan:
     """The plan of a seed, over this store."""
     dice = random.Random(f"plan {seed}")
     lifetime = dice.choice([300.0, 3600.0, 28800.0])

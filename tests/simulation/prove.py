@@ -1,7 +1,8 @@
 """The long run: `python -m tests.simulation.prove --seconds 600 --workers 2 --report proof.md`.
 
-Runs random seeds over the real SQL store, or over the store in memory, for as long as it is told; `--controls` runs
-every negative control first, `--complete` the exhaustive sets too. What fails prints its story and the command that
+Runs random seeds of the production code for as long as it is told, over SQLite on a simulated disk (`--store disk`), or
+over SQLite in memory (`--store memory`), which is faster, where the disk is not the question; `--controls` runs every
+negative control first, `--complete` the exhaustive sets too. What fails prints its story and the command that
 replays it, and the exit status is 1. `--resume FILE` keeps the record of the run in a file and goes on where that file
 ends; several such files make one page: `python -m tests.simulation.report FILE ...`. Ctrl-C ends a run with the report
 so far.
@@ -84,13 +85,13 @@ def _died(one: Died[Task]) -> Outcome:
 
 
 def sets_and_controls(record: Record) -> list[Task]:
-    """What `--complete` has still to do. The controls are bugs of the SQL store."""
+    """What `--complete` has still to do. The controls are run on the disk, which some of them are bugs of."""
     parts = [
         Task("set", record.store, name=one.name, variant=variant)
         for one in SETS
         for variant in one.variants.get(record.store, ()) if variant not in record.sets.get(one.name, {})
     ]  # fmt: skip
-    controls = CONTROLS if record.store == "sql" else ()
+    controls = CONTROLS if record.store == "disk" else ()
     return parts + [Task("control", record.store, name=one.name) for one in controls if one.name not in record.controls]
 
 
@@ -110,7 +111,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, help="run random seeds for so long")
     add("--seeds", type=int, help="run so many random seeds")
     add("--from", dest="first", type=int, default=0, help="the first seed (default: %(default)s)")
-    add("--store", choices=("sql", "memory"), default="sql", help="what the seeds run over (default: %(default)s)")
+    add("--store", choices=("disk", "memory"), default="disk", help="what the seeds run over (default: %(default)s)")
     add("--workers", type=int, default=1, help="processes side by side (default: %(default)s)")
     add("--controls", action="store_true", help="first every negative control: each seeded bug must be caught")
     add("--complete", action="store_true", help="first the exhaustive sets in full, and every negative control")

@@ -16,11 +16,18 @@ from typing import Any
 
 from tests.simulation.kinds import KINDS, OF_FILES
 from tests.simulation.record import Record, load
-from tests.simulation.sets import KILL_POINTS, SETS
+from tests.simulation.sets import KILL_POINTS, SETS, Set
 
 from cloudbeds_simulator.variants import VARIANTS
 
 Json = dict[str, Any]
+FORMER = "former memory"  # of records that are older than SQLite in memory
+STORES = {
+    "disk": "SQLite on the simulated disk",
+    "memory": "SQLite in memory",
+    FORMER: "the former store in memory",
+}
+"""What a record's store is called."""
 HEAD = """# Proof
 
 What was run to show that no hotel is lost, and what came of it. The protocol and its invariants are in
@@ -105,7 +112,7 @@ def _seeds(records: Sequence[Record]) -> str:
         row("violations", [len(one.failures) for one in records]),
         row("grants lost", [at_most(*one) for one in zip(lost, [one.seeds for one in records], strict=True)]),
     ]
-    return "## Random runs\n\n" + table(["", *(f"{one.store} store" for one in records)], rows)
+    return "## Random runs\n\n" + table(["", *(STORES[one.store] for one in records)], rows)
 
 
 def _faults(records: Sequence[Record]) -> str:
@@ -115,7 +122,7 @@ def _faults(records: Sequence[Record]) -> str:
     for kind in KINDS:
         row: list[object] = [kind]
         for one in records:
-            if one.store == "memory" and kind in OF_FILES:
+            if one.store != "disk" and kind in OF_FILES:
                 row += ["no files", ""]
                 continue
             struck = [one.variants[variant][f"fault {kind}"] if variant in one.variants else 0 for variant in VARIANTS]
@@ -131,14 +138,18 @@ def _sets(records: Sequence[Record]) -> str:
             parts = one.sets.get(a_set.name, {})
             if not parts:
                 continue
-            covered = f"{len(parts)}/{len(a_set.variants[one.store])}"
+            covered = f"{len(parts)}/{len(_variants(a_set, one.store))}"
             seconds = sum(part.seconds for part in parts.values())
             runs, failures = (sum(getattr(part, what) for part in parts.values()) for what in ("runs", "failures"))
-            rows.append([a_set.name, one.store, covered, runs, failures, f"{seconds / 60:.1f}"])
+            rows.append([a_set.name, STORES[one.store], covered, runs, failures, f"{seconds / 60:.1f}"])
             if a_set.name == KILL_POINTS:
                 points.append(_kill_points(one))
-    heads = ["set", "store", "variants", "runs", "failures", "minutes of one core"]
+    heads = ["set", "over", "variants", "runs", "failures", "minutes of one core"]
     return "## Exhaustive sets\n\n" + "\n\n".join([table(heads, rows, left=3), *points])
+
+
+def _variants(a_set: Set, store: str) -> tuple[str, ...]:
+    return a_set.variants["memory" if store == FORMER else store]
 
 
 def _kill_points(record: Record) -> str:
@@ -147,7 +158,7 @@ def _kill_points(record: Record) -> str:
     covered = sum(part.points.get(name, 0) > 0 for part in parts.values() for name in names)
     rows = [[name, sum(part.points.get(name, 0) for part in parts.values())] for name in names]
     return (
-        f"Kill points by variants over the {record.store} store: {covered}/{len(names) * len(VARIANTS)} covered.\n\n"
+        f"Kill points by variants over {STORES[record.store]}: {covered}/{len(names) * len(VARIANTS)} covered.\n\n"
         + table(["killed at", "times"], rows)
     )
 

@@ -31,7 +31,7 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def run_seed(seed: int, store: str = "sql") -> Result:
+def run_seed(seed: int, store: str = "disk") -> Result:
     """The run of this seed, over this store."""
     return run_plan(draw(seed, store))
 

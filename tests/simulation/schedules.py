@@ -23,7 +23,7 @@ from tests.simulation.run import must_serve
 from tests.simulation.trace import Violation
 
 SCENARIOS = ("expired", "unproven")
-OVER_SQL = ("V0/n", "V2/n", "V3/n", "V3/y")
+ON_DISK = ("V0/n", "V2/n", "V3/n", "V3/y")
 CALLS = 4  # of each machine, at most, until it is served
 LONGEST = 600.0  # seconds until a machine must have come to its end
 SURELY_HELD = 20.0  # seconds for which a lease is held that was just taken or renewed: lease less renewal
@@ -145,7 +145,7 @@ def of_case(case: Case, stride: int = 1, offset: int = 0) -> Iterator[tuple[Play
 
 
 def schedules(
-    variants: Iterable[str], store: str = "sql", stride: int = 1, offset: int = 0, scenarios: Iterable[str] = SCENARIOS
+    variants: Iterable[str], store: str = "disk", stride: int = 1, offset: int = 0, scenarios: Iterable[str] = SCENARIOS
 ) -> Tally:
     """All schedules of these variants; `stride`: only every so-many-th point of each machine, beginning at `offset`."""
     tally = Tally()

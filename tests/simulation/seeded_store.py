@@ -1,7 +1,4 @@
-"""Seeded bugs of the store: slots instead of a list, no lease, loose fences, lost syncs.
-
-The lease and the fence are broken in both stores, the rest in the SQL store.
-"""
+"""Seeded bugs of the store: slots instead of a list, no lease, loose fences, lost syncs."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from tests.simulation.patch import Patch
 
 from cloudbeds_auth.core.nouns import Fence
 from cloudbeds_auth.ports.grants import Attempt, Leased
-from cloudbeds_auth.store.memory import grants as memory
 from cloudbeds_auth.store.sql import durability, grants, rows
 from cloudbeds_auth.store.sql.transactions import query, query_one
 from cloudbeds_auth.vault import refresh as refresh_module
@@ -33,12 +29,7 @@ def no_lease(patch: Patch) -> None:
         row = yield from query_one("grant", grant_id=grant_id)
         return Leased(row["lease_epoch"]) if row else None
 
-    async def take_in_memory(self: Any, grant_id: str, owner: str, seconds: float) -> Any:
-        row = self._tables.grants.get(grant_id)
-        return Leased(row.lease_epoch) if row else None
-
     patch.put(grants, "take_lease", take)
-    patch.put(memory.Grants, "take_lease", take_in_memory)
 
 
 def refusal_counted_when_told(patch: Patch) -> None:
@@ -159,12 +150,4 @@ def fence_not_checked(patch: Patch) -> None:
         loose = Fence(fence.grant_id, row["generation"], row["lease_epoch"]) if row else fence
         return (yield from sound(now, loose, *parts))
 
-    sound_in_memory = patch.of(memory.Grants, "commit_pair")
-
-    async def commit_in_memory(self: Any, fence: Any, *parts: Any, **more: Any) -> Any:
-        row = self._tables.grants.get(fence.grant_id)
-        loose = Fence(fence.grant_id, row.generation, row.lease_epoch) if row else fence
-        return await sound_in_memory(self, loose, *parts, **more)
-
     patch.put(grants, "commit_pair", commit)
-    patch.put(memory.Grants, "commit_pair", commit_in_memory)

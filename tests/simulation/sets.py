@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.simulation.everywhere import everywhere
 from tests.simulation.exhaustive import PAIRED, Tally, cuts, kill_points, pairs
 from tests.simulation.lost_pages import lost_pages
-from tests.simulation.schedules import OVER_SQL, schedules
+from tests.simulation.schedules import ON_DISK, schedules
 
 from cloudbeds_simulator.variants import VARIANTS
 
@@ -25,24 +25,24 @@ class Set:
 
 
 ALL, SOME = tuple(VARIANTS), ("V0/n", "V2/n", "V3/n")
-BOTH = {"sql": ALL, "memory": ALL}
+BOTH = {"disk": ALL, "memory": ALL}
 SETS = (
     Set(KILL_POINTS, lambda variant, store: kill_points((variant,), store), BOTH),
     Set(
         "byte cuts of the token answer",
         lambda variant, store: cuts((variant,), store),
-        {"sql": SOME, "memory": SOME},
+        {"disk": SOME, "memory": SOME},
     ),
-    Set("lost and torn pages", lambda variant, store: lost_pages((variant,)), {"sql": SOME}),
+    Set("lost and torn pages", lambda variant, store: lost_pages((variant,)), {"disk": SOME}),
     Set("each fault at each point", lambda variant, store: everywhere((variant,), store), BOTH),
     Set(
         "ordered pairs of kill points",
         lambda variant, store: pairs((variant,), store),
-        {"sql": PAIRED, "memory": PAIRED},
+        {"disk": PAIRED, "memory": PAIRED},
     ),
     Set(
         "schedules of two coordinators",
         lambda variant, store: schedules((variant,), store),
-        {"sql": OVER_SQL, "memory": ALL},
+        {"disk": ON_DISK, "memory": ALL},
     ),
 )

@@ -1,4 +1,4 @@
-"""Random runs over the memory store: the same faults, several times as many seeds, every invariant."""
+"""Random runs over SQLite in memory: the same faults but those of files, more seeds, every invariant."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BATCH = 16
 
 
 @pytest.mark.parametrize("first", range(0, SHARE, BATCH))
-def test_every_invariant_holds_over_the_memory_store(first: int) -> None:
-    """Machines share a store that outlives them; it refuses, fails for a while, and loses answers."""
+def test_every_invariant_holds_over_sqlite_in_memory(first: int) -> None:
+    """Machines share a database that outlives them; it refuses, fails for a while, and loses answers."""
     for seed in range(first, first + BATCH):
         result = run_seed(seed, "memory")
         assert result.violation is None, f"seed {seed}: {result.violation}\n{result.plan}\n{result.story}"

@@ -51,7 +51,7 @@ def quiet() -> Console:
 
 def test_the_seeds_of_a_record_are_ranges_whatever_their_order() -> None:
     """Workers end in any order; a seed that is done twice counts once."""
-    made = record.new("sql")
+    made = record.new("disk")
     for seed in (3, 0, 1, 7, 2, 3):
         made.add_seed(seed)
     assert made.done == [[0, 4], [7, 8]]
@@ -61,16 +61,16 @@ def test_the_seeds_of_a_record_are_ranges_whatever_their_order() -> None:
 
 def test_a_record_comes_back_from_its_file_as_it_was(tmp_path: Path) -> None:
     """Counters, parts and failures too; nothing else is left in the folder."""
-    made = full("sql")
+    made = full("disk")
     made.failures.append(record.Failure("seed 3", "I2: lost", "story", "replay"))
     made.save(tmp_path / "run.json")
-    assert record.resumed(tmp_path / "run.json", "sql") == made
+    assert record.resumed(tmp_path / "run.json", "disk") == made
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
 def test_a_record_of_other_code_or_of_the_other_store_is_refused(tmp_path: Path) -> None:
     """Counts of different code are not added up."""
-    made = full("sql")
+    made = full("disk")
     made.save(tmp_path / "run.json")
     with pytest.raises(OtherCode, match="store"):
         record.resumed(tmp_path / "run.json", "memory")
@@ -145,7 +145,7 @@ def test_ctrl_c_ends_a_run_with_the_report_so_far(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(record.ROOT), *filter(None, sys.path)])}
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
         assert run.stderr is not None
-        assert run.stderr.readline().startswith("seeds over sql")
+        assert run.stderr.readline().startswith("seeds over disk")
         run.send_signal(signal.SIGINT)
         out, _ = run.communicate()
     assert run.returncode == prove.INTERRUPTED
@@ -162,10 +162,10 @@ def test_a_record_says_nothing_about_hosts_users_or_paths() -> None:
 
 def test_the_complete_run_holds_every_set_variant_and_control() -> None:
     """Nothing that is there already is done again."""
-    made = record.new("sql")
+    made = record.new("disk")
     tasks = prove.sets_and_controls(made)
-    assert len(tasks) == sum(len(one.variants["sql"]) for one in SETS) + len(CONTROLS)
-    left = prove.sets_and_controls(full("sql"))
+    assert len(tasks) == sum(len(one.variants["disk"]) for one in SETS) + len(CONTROLS)
+    left = prove.sets_and_controls(full("disk"))
     assert {task.kind for task in left} == {"set"}
     assert KILL_POINTS not in {task.name for task in left}
     assert {task.kind for task in prove.sets_and_controls(record.new("memory"))} == {"set"}
@@ -174,12 +174,12 @@ def test_the_complete_run_holds_every_set_variant_and_control() -> None:
 def test_a_run_with_controls_has_each_bug_caught_before_its_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     """As `make prove` runs it: bugs that nothing finds would make its seeds worth nothing."""
     asked = prove.arguments(["--controls", "--seconds", "600", "--from", "7"])
-    tasks = prove.fixed(asked, record.new("sql"))
+    tasks = prove.fixed(asked, record.new("disk"))
     assert [(task.kind, task.name) for task in tasks] == [("control", one.name) for one in CONTROLS]
-    assert prove.fixed(asked, full("sql")) == prove.fixed(asked, record.new("memory")) == []
+    assert prove.fixed(asked, full("disk")) == prove.fixed(asked, record.new("memory")) == []
     assert (
         prove.command(asked)
-        == "python -m tests.simulation.prove --store sql --seconds 600.0 --workers 1 --from 7 --controls"
+        == "python -m tests.simulation.prove --store disk --seconds 600.0 --workers 1 --from 7 --controls"
     )
     with pytest.raises(SystemExit):
         prove.arguments([])
@@ -188,7 +188,7 @@ def test_a_run_with_controls_has_each_bug_caught_before_its_seeds(capsys: pytest
 
 def test_one_page_tells_of_several_runs() -> None:
     """Both stores, the exhaustive sets, the controls and the real kills."""
-    text = report.page([full("sql"), full("memory")], [CRASHES])
+    text = report.page([full("disk"), full("memory")], [CRASHES])
     assert "| seeds | 30 | 30 |" in text
     assert "0 (with 95 % certainty fewer than 1.0e-01 a run)" in text
     assert f"| connect | {2 * len(VARIANTS)} | 2 | {2 * len(VARIANTS)} | 2 |" in text
@@ -205,6 +205,6 @@ def test_one_page_tells_of_several_runs() -> None:
 
 def test_a_fault_that_never_struck_is_shown_as_a_gap() -> None:
     """Under one variant is enough."""
-    made = full("sql")
+    made = full("disk")
     del made.variants["V7/y"]["fault pause"]
     assert "| pause | 30 | **0** |" in report.page([made], [])

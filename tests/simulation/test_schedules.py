@@ -8,7 +8,7 @@ import pytest
 from tests.simulation import seeded, seeded_store
 from tests.simulation.exhaustive import STATIONS, Case
 from tests.simulation.patch import Patch
-from tests.simulation.schedules import OVER_SQL, Mark, Play, Schedule, distinct, of_case, schedules
+from tests.simulation.schedules import ON_DISK, Mark, Play, Schedule, distinct, of_case, schedules
 
 from cloudbeds_simulator.variants import VARIANTS
 
@@ -23,15 +23,15 @@ def test_two_coordinators_lose_nothing_however_they_interleave(variant: str) -> 
 
 
 @pytest.mark.row("F44", "F48")
-@pytest.mark.parametrize("variant", OVER_SQL)
+@pytest.mark.parametrize("variant", ON_DISK)
 def test_two_coordinators_over_the_sql_store(variant: str) -> None:
     """The same schedules over the product's SQL."""
-    tally = schedules((variant,), "sql", stride=14, offset=OVER_SQL.index(variant))
+    tally = schedules((variant,), "disk", stride=14, offset=ON_DISK.index(variant))
     assert not tally.failures, "\n\n".join(tally.failures[:2])
     assert tally.runs > 15
 
 
-@pytest.mark.parametrize("store", ["memory", "sql"])
+@pytest.mark.parametrize("store", ["memory", "disk"])
 @pytest.mark.parametrize(
     ("bug", "invariant"),
     [(seeded_store.no_lease, "I4"), (seeded_store.fence_not_checked, "I6"), (seeded.prune_before_proof, "I3")],
@@ -55,12 +55,12 @@ def test_the_points_cover_a_refresh_from_its_lease_to_its_proof() -> None:
 
 
 def test_both_stores_have_the_same_schedules() -> None:
-    """The other machine comes in at each point, over SQL and over memory: as many points, the same outcome."""
+    """The other machine comes in at each point, on the disk and in memory: as many points, the same outcome."""
     for schedule in (Schedule(1, 6), Schedule(1, 11, 20), Schedule(2, 12, 3)):
-        plays = [Play(Case("V2/n", "expired", store), schedule) for store in ("sql", "memory")]
+        plays = [Play(Case("V2/n", "expired", store), schedule) for store in ("disk", "memory")]
         assert [play.run() for play in plays] == ["", ""]
-        sql, memory = ([len(passed) for passed in play.passed] for play in plays)
-        assert sql == memory
+        disk, memory = ([len(passed) for passed in play.passed] for play in plays)
+        assert disk == memory
 
 
 def test_of_equal_questions_in_a_row_the_first_and_the_last_are_points() -> None:

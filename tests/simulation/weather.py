@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import apsw
 from tests.simulation.disk import Disk
-from tests.simulation.driver import SimDriver
-from tests.simulation.machine import Machine, start, store_over
+from tests.simulation.driver import SimDriver, on_disk
+from tests.simulation.machine import Machine, start
 
 from cloudbeds_auth.errors import Error, StoreUnavailable
 from cloudbeds_auth.ports.grants import Leased
@@ -64,7 +64,7 @@ class Weather:
             try:
                 world.disturb("everybody")
                 seconds = self._dice.uniform(0.1, 30.0)
-                store = store_over(machine.driver, world.sealer, lambda owner, clock: True)
+                store = SqlStore(machine.driver, world.sealer, lambda owner, clock: True)
                 taken = await store.take_lease(grant.id, "somebody", seconds)
                 if isinstance(taken, Leased):
                     world.sendings.strangers.add((grant.id, taken.epoch))
@@ -131,8 +131,7 @@ class Weather:
     def _copy_started_elsewhere(self) -> None:
         """The database's files are copied to another host, and a process is started over them (F74)."""
         machine = self._mischief.some()
-        if isinstance(machine.driver, SimDriver):
-            self._world.loop.spawn(machine.name, self._copied(machine.driver))
+        self._world.loop.spawn(machine.name, self._copied(machine.driver))
 
     async def _copied(self, original: SimDriver) -> None:
         world = self._world
@@ -143,7 +142,8 @@ class Weather:
         disk, name = Disk(), f"copy{next(self._copies)}"
         disk.become(world.disk.durable())
         disk.attach(name)
-        driver = SimDriver(name, name, world.clock.instant, world._linger, _nothing, _nothing, world.loop.alive)
+        file = on_disk(name, world.clock.instant)
+        driver = SimDriver(file, name, world._linger, _nothing, _nothing, world.loop.alive)
         world.drivers[name] = driver
         copy = start(
             name, clock=world.clock, entropy=world.entropy, driver=driver, sealer=world.sealer, network=world.network,

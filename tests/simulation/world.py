@@ -1,4 +1,4 @@
-"""The simulated world: one disk (or one server of the memory store), one vendor, one network, machines and callers.
+"""The simulated world: one disk (or one server in memory), one vendor, one network, machines and callers.
 
 A run goes in four parts: hotels connect; callers call while the plan's faults strike; then faults stop, and every
 living hotel must serve within the bound of I10; then it is looked whether any secret rests in plain text.
@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.simulation.callers import Callers
-from tests.simulation.disk import NAME, Disk, vfs
-from tests.simulation.driver import OLD_SQLITE, SimDriver
+from tests.simulation.disk import Disk, vfs
+from tests.simulation.driver import SimDriver, on_disk, template
 from tests.simulation.durable import DATABASE, Rest
 from tests.simulation.fates import Fates
 from tests.simulation.invariants import Invariants
 from tests.simulation.loop import BEGAN, SimLoop
 from tests.simulation.machine import Dice, Machine, start
-from tests.simulation.memory import MemoryDriver, MemoryRest, Server
+from tests.simulation.memory import MemoryFile, Server
 from tests.simulation.network import Exchange, Network
 from tests.simulation.pace import Pace
 from tests.simulation.plan import Plan
@@ -30,13 +29,11 @@ from tests.simulation.vendor import SECRET, Vendor
 
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.store.sealing import AesGcmSealer
-from cloudbeds_auth.store.sql.sqlite import SqliteFile
 from cloudbeds_auth.store.sql.transactions import Instant, Statement
 
 WALL = 1_800_000_000.0
 KEY = bytes(range(32))
 DISK_NAME = "world"
-_template: list[bytes] = []
 
 
 class Clock:
@@ -89,7 +86,7 @@ class World:
         self.clock = Clock(self.loop)
         self.sealer = AesGcmSealer([KEY], random=dice["store"].randbytes)
         self.disk = Disk()
-        self.server = Server(self.disk, self.clock.instant) if plan.store == "memory" else None
+        self.server = Server(self.disk) if plan.store == "memory" else None
         if self.server is None:
             self.disk.become({DATABASE: template()})
             self.disk.lying = plan.lying
@@ -100,9 +97,9 @@ class World:
         )
         self.fates = Fates(dice["net"], {}, plan.denies)
         self.network = Network(self.loop, self.vendor, self.trace, self.fates, self._leaving, self.points.reached)
-        rest = Rest(self.disk, self.sealer) if self.server is None else MemoryRest(self.server)
+        rest = Rest(self.disk, self.sealer, self.server.connection if self.server else None)
         self.invariants = Invariants(self.trace, rest, self.vendor, lambda: self.loop.now, self._asked_at)
-        self.drivers: dict[str, SimDriver | MemoryDriver] = {}
+        self.drivers: dict[str, SimDriver] = {}
         self.pace = Pace(self.trace, self.loop, lambda: self.clock.boot, plan.limit)
         self.sendings = Sendings(
             self.trace, self.invariants, self.drivers, self.loop, plan.faultless, self.pace, self._moving
@@ -142,11 +139,9 @@ class World:
         if self.keeping:
             self.callers.keep(machine)
 
-    def _way(self, name: str) -> SimDriver | MemoryDriver:
-        parts = (self._linger, self.points.reached, self._committed, self.loop.alive)
-        if self.server is not None:
-            return MemoryDriver(self.server, name, *parts)
-        return SimDriver(DISK_NAME, name, self.clock.instant, *parts)
+    def _way(self, name: str) -> SimDriver:
+        file = MemoryFile(self.server, self.clock.instant) if self.server else on_disk(DISK_NAME, self.clock.instant)
+        return SimDriver(file, name, self._linger, self.points.reached, self._committed, self.loop.alive)
 
     def kill(self, number: int) -> None:
         """As kill -9."""
@@ -206,6 +201,8 @@ class World:
 
     def _committed(self, machine: str, statements: list[Statement]) -> None:
         self.sendings.committed(machine, statements)
+        if self.server is not None:
+            self.server.answer()
 
     def _moving(self, name: str) -> bool:
         return any(machine.migrator._moves for machine in self.machines.values() if machine.name == name)
@@ -236,22 +233,6 @@ class World:
         for name, driver in self.drivers.items():
             self.disk.abandon(name)
             vfs().opener = name
-            if isinstance(driver, SimDriver):
-                driver.file.close()
-
-
-def template() -> bytes:
-    """An empty database of the product's schema; made once a process."""
-    if not _template:
-        disk = Disk()
-        disk.attach("template")
-        vfs().opener = "template"
-        file = SqliteFile(_path("template"), lambda: Instant(WALL, 0.0, "boot-1"), version=OLD_SQLITE, vfs=NAME)
-        file.open()
-        file.close()
-        _template.append(bytes(disk.files[DATABASE].data))
-    return _template[0]
-
-
-def _path(prefix: str) -> Path:
-    return Path(f"/{prefix}/{DATABASE}")
+            driver.file.close()
+        if self.server is not None:
+            self.server.connection.close()

@@ -1,7 +1,6 @@
-"""The stores under one contract: each on its bench, with a clock that a test sets where the store lets it.
+"""The stores under one contract: each on its bench, with a clock that a test sets by hand.
 
-`MAKERS` is the registry: another store adds its bench there, and every test of the contract runs over it too. A test
-that asks for the fixture `clock` runs only over stores whose clock is ours.
+`MAKERS` is the registry: another store adds its bench there, and every test of the contract runs over it too.
 """
 
 from __future__ import annotations
@@ -25,8 +24,6 @@ from cloudbeds_auth.ports.authorizations import NewAuthorization, NewLink
 from cloudbeds_auth.ports.grants import Leased, Written
 from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.store.instance import Identity, recognise
-from cloudbeds_auth.store.memory.store import MemoryStore
-from cloudbeds_auth.store.memory.tables import Tables
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.postgres import PostgresDriver
 from cloudbeds_auth.store.sql.sqlite import SqliteDriver
@@ -67,8 +64,6 @@ class Bench(ABC):
 
     `path`: a file that it may rest in. `dead`: the owners known dead.
     """
-
-    clocked = True  # whether a test may set the store's clock
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -178,25 +173,6 @@ class Bench(ABC):
         return [event.kind for event in reversed(await self.store.events(connection_id))]
 
 
-class MemoryBench(Bench):
-    """The memory store; its processes share the tables."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._tables = Tables()
-
-    async def another(self) -> Store:
-        self.opened.append(MemoryStore(self.clock.instant, self.is_dead, tables=self._tables))
-        return self.opened[-1]
-
-    async def copy(self) -> Store:
-        self.opened.append(MemoryStore(self.clock.instant, self.is_dead, tables=self._tables, read_only=True))
-        return self.opened[-1]
-
-    def latch(self, grant_id: str) -> None:
-        self._tables.grants[grant_id].latched = True
-
-
 class SqliteBench(Bench):
     """The SQL store on a real file, over its real driver."""
 
@@ -276,8 +252,7 @@ class PostgresBench(Bench):
             connection.execute("UPDATE grants SET latched = 1 WHERE id = %s", (grant_id,))
 
 
-MAKERS: dict[str, type[MemoryBench] | type[SqliteBench] | type[PostgresBench]] = {
-    "memory": MemoryBench,
+MAKERS: dict[str, type[SqliteBench] | type[PostgresBench]] = {
     "sqlite": SqliteBench,
     "postgresql": PostgresBench,
 }

@@ -1,4 +1,4 @@
-"""Every test of the contract over every store: the fixture `bench`, and `clock` for those that set the time."""
+"""Every test of the contract over every store: the fixture `bench`, and its `clock`, which a test sets by hand."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from tests.store.bench import MAKERS, Bench, HandClock, PostgresBench
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that sets the clock runs over the stores whose clock is ours."""
+    """Over each database."""
     if "bench" in metafunc.fixturenames:
-        sets_clock = "clock" in metafunc.fixturenames
-        stores = [name for name, maker in MAKERS.items() if maker.clocked or not sets_clock]
-        metafunc.parametrize("bench", stores, indirect=True)
+        metafunc.parametrize("bench", MAKERS, indirect=True)
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ async def test_checking_and_reporting(bench: Bench) -> None:
     await bench.store.check()
     report = await bench.store.report()
     assert "key_id" in report
-    assert {"memory", "sqlite", "postgresql"} & set(report)
+    assert {"sqlite", "postgresql"} & set(report)
     assert "R-1" not in str(report)
 
 

@@ -1,20 +1,30 @@
-"""Both stores after the same operations: the memory store is the oracle of the SQL store.
+"""SQLite and PostgreSQL after the same operations: each is the other's oracle.
 
 Whatever is drawn (also what no coordinator would do: old fences, strangers' tokens, steps out of order, other boots),
-both answer alike, raise alike, and look alike afterwards.
+both answer alike, raise alike, hold the same rows after each step, and are read alike.
 """
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from tests.store.bench import link
-from tests.store.twins import Stores
+from tests.store.both import Both
 from tests.support.drawing import CALM
 from tests.support.fakes import pair
+from tests.support.postgres_stage import Elsewhere
 
 from cloudbeds_auth.core.budget import Rate
 from cloudbeds_auth.core.credential import FOREVER
@@ -28,6 +38,7 @@ ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 PROPERTIES = ("1000", "1001", "1002")
 APPS = ("default", "other")
 OWNERS = ("us", "them")
+ALL = 1000  # of several that are due at the same moment each database may take another one first
 
 small = st.integers(0, 5)  # an index into what there is so far
 seconds = st.sampled_from([0.0, 0.5, 19.0, 30.0, 45.0, 61.0, 700.0, 3300.0, 90000.0])
@@ -44,12 +55,13 @@ async def _failed(store: Store, name: str, again_in: float | None) -> None:
     await store.message_failed(name, "HTTP 503", again_in)
 
 
-class Twins(RuleBasedStateMachine):
+class Operations(RuleBasedStateMachine):
     """Both stores, and the names of what was put into them."""
 
-    def __init__(self) -> None:
+    def __init__(self, stores: Both) -> None:
         super().__init__()
-        self.stores = Stores()
+        self.stores = stores
+        stores.begin_anew()
         self.clock, self.dead, self.both = self.stores.clock, self.stores.dead, self.stores.ask
         self.begun: list[NewAuthorization] = []
         self.grants: list[str] = []
@@ -59,8 +71,8 @@ class Twins(RuleBasedStateMachine):
         self.pairs = 0
 
     def teardown(self) -> None:
+        self.stores.compare(self.grants, self.homes)
         self.stores.compare_lists(APPS, PROPERTIES, self.links)
-        self.stores.close()
 
     def _pair(self, refresh: str, kind: CredentialKind = CredentialKind.OAUTH, covered: tuple[str, ...] = ()) -> Pair:
         self.pairs += 1
@@ -141,7 +153,7 @@ class Twins(RuleBasedStateMachine):
             f"aut_{number}", app, f"arrival {code}", None, None, None, None, None, 600.0, parked=True
         )
         begun = self.both(lambda store: store.begin_arrival(new, code, most=most))
-        self.grants = [one for one in self.grants if one in self.stores.tables()]  # those whose day is over are gone
+        self.grants = [one for one in self.grants if one in self.stores.grants()]  # those whose day is over are gone
         self.fences = [fence for fence in self.fences if fence.grant_id in self.grants]
         if isinstance(begun, Authorization) and begun.earlier is None:
             self.begun.append(new)
@@ -154,7 +166,7 @@ class Twins(RuleBasedStateMachine):
     def somebody_claims(self, at: int, reference: str | None) -> None:
         home, grant = self.homes[at % len(self.homes)], f"gra_{len(self.grants)}"
         self.both(lambda store: store.claim(home, reference, grant))
-        if any(grant == one for one in self.stores.tables()):
+        if any(grant == one for one in self.stores.grants()):
             self.grants.append(grant)
 
     @precondition(lambda self: self.grants)
@@ -162,7 +174,7 @@ class Twins(RuleBasedStateMachine):
     def nobody_claimed_it(self, at: int) -> None:
         grant = self._grant(at)
         if self.both(lambda store: store.discard_parked(grant)):
-            self.grants = [one for one in self.grants if one in self.stores.tables()]
+            self.grants = [one for one in self.grants if one in self.stores.grants()]
             self.fences = [fence for fence in self.fences if fence.grant_id in self.grants]
 
     @precondition(lambda self: self.grants)
@@ -171,7 +183,7 @@ class Twins(RuleBasedStateMachine):
         self.pairs += 1
         row, new = self.stores.row(self._grant(at)), f"gra_home_{self.pairs:03}"
         self.both(lambda store: store.bring_home(row.id, row.generation - older, named, new))
-        if new in self.stores.tables():
+        if new in self.stores.grants():
             self.grants.append(new)
 
     @precondition(lambda self: self.grants)
@@ -393,17 +405,17 @@ class Twins(RuleBasedStateMachine):
         ]
         self.both(lambda store: store.record_calls(calls))
 
-    @rule(limit=st.integers(1, 3), hold=held)
-    def due_ones_are_claimed(self, limit: int, hold: float) -> None:
-        self.both(lambda store: store.claim_due(limit, hold))
+    @rule(hold=held)
+    def due_ones_are_claimed(self, hold: float) -> None:
+        self.both(lambda store: store.claim_due(ALL, hold))
 
     @rule(limit=st.integers(1, 3), every=seconds)
     def app_states_are_asked_about(self, limit: int, every: float) -> None:
         self.both(lambda store: store.claim_polls(limit, every))
 
-    @rule(limit=small, hold=seconds)
-    def listings_are_claimed(self, limit: int, hold: float) -> None:
-        self.both(lambda store: store.claim_listings(limit, hold))
+    @rule(hold=seconds)
+    def listings_are_claimed(self, hold: float) -> None:
+        self.both(lambda store: store.claim_listings(ALL, hold))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, named=properties)
@@ -453,12 +465,25 @@ class Twins(RuleBasedStateMachine):
         else:
             self.both(lambda store: store.drop_previous_secret(name))
 
-    # --- how both look
+    # --- what is read
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, home=small)
+    def somebody_reads(self, at: int, home: int) -> None:
+        self.stores.compare([self._grant(at)], [self.homes[home % len(self.homes)]])
 
     @invariant()
-    def both_look_alike(self) -> None:
-        self.stores.compare(self.grants, self.homes)
+    def rows_are_the_same(self) -> None:
+        self.stores.compare_rows()
 
 
-TestTwins = Twins.TestCase
-TestTwins.settings = settings(CALM, max_examples=50, stateful_step_count=40)
+@pytest.mark.parametrize("part", range(3))
+def test_sqlite_and_postgresql_agree(postgres_url: str, elsewhere: Elsewhere, part: int) -> None:
+    """Random sequences of operations; in parts, which run side by side."""
+    with closing(Both(postgres_url, elsewhere)) as stores:
+
+        class Here(Operations):
+            def __init__(self) -> None:
+                super().__init__(stores)
+
+        run_state_machine_as_test(Here, settings=settings(CALM, max_examples=8, stateful_step_count=40))
