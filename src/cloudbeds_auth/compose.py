@@ -197,7 +197,7 @@ def _wire(
         upkeep=Upkeep(world, refresher, candidates, migrator),
         retention=Retention(world, settings.retention_days),
         outbound=_outbound(settings, world),
-        inbound=Inbound(world, access, health, disconnecter, settings.hook),
+        inbound=Inbound(world, access, health, settings.hook),
         groups=Groups(world, access, health),
         admin_token=admin_token,
         admin_token_file=admin_token_file,

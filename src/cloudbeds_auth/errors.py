@@ -197,7 +197,7 @@ class ConnectionDisconnected(ConnectionUnusable):
     """This hotel was disconnected"""
 
     code = "connection_disconnected"
-    lost = "the tokens were forgotten when the hotel was disconnected"
+    lost = "the approval; its tokens were deleted, or stay sealed where the hotel disconnected the app at Cloudbeds"
     next_step_default = "connect the hotel again if it wants to be"
 
 

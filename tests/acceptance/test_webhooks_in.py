@@ -23,19 +23,26 @@ def connected(made: World) -> str:
     return hotel
 
 
-def test_cloudbeds_posts_and_confirms(make_world: MakeWorld) -> None:
-    """Subscribed by itself; when the hotel leaves the service is told, asks, and forgets; no secret is in its log."""
+@pytest.mark.row("F95")
+def test_cloudbeds_posts_disabled_while_the_token_works(make_world: MakeWorld) -> None:
+    """Subscribed by itself; Cloudbeds posts that the hotel left, and says so when it is asked. The token works all the
+    same: the hotel is served, nothing is deleted, and the history has both. No secret is in the log.
+    """
     made = make_world("--auto-approve", **SECRETS)
     hotel = connected(made)
     service = made.start()
     found = made.vendor.control("wait?path=/api/v1.3/postWebhook&answered=true&timeout=60", "GET")["entry"]
     assert found is not None, service.output
     made.vendor.control("app-state", property="100001", state="disabled", keep=True)
-    service.wait_for('"disconnected"')
-    shown = made.admin.get(f"/api/v1/connections/{hotel}").json
-    assert shown["state"] == "disconnected"
-    last = made.admin.get(f"/api/v1/connections/{hotel}/events").json["events"][0]
-    assert (last["kind"], last["actor"]) == ("disconnected", "hotel")
+    service.wait_for('"disabled_said"')
+    service.wait_for('"proof"')
+    assert made.admin.get(f"/proxy/{hotel}/api/v1.3/userinfo").status == 200
+    assert made.admin.get(f"/api/v1/connections/{hotel}").json["state"] == "fresh"
+    events = made.admin.get(f"/api/v1/connections/{hotel}/events").json["events"]
+    assert [one["kind"] for one in events if one["kind"].startswith("disabled")] == [
+        "disabled_withdrawn",
+        "disabled_said",
+    ]
     assert [one["status"] for one in made.vendor.control("webhooks", "GET")["sent"]] == [200]
     service.stop()
     assert PATH not in service.output

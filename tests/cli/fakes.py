@@ -130,7 +130,10 @@ class FakeVault:
 
     async def refresh(self, connection_id: str, /) -> Connection:
         self._note("refresh", connection_id)
-        return replace(ADA, generation=4)
+        error = self.failures.get(connection_id)
+        if error is not None:
+            raise error
+        return replace(ADA, id=connection_id, generation=4)
 
     async def migrate_to_api_key(self, connection_id: str, /, *, app: str | None = None) -> Connection:
         self._note("migrate", connection_id, app)

@@ -175,6 +175,53 @@ def test_refresh_that_brought_nothing(vault: FakeVault) -> None:
     assert "nothing was sent" in result.err
 
 
+def marked_hotels(vault: FakeVault) -> None:
+    """Two that have to approve again, one that left at Cloudbeds, one that an operator disconnected."""
+    needed = replace(ADA, state=State.REAUTHORIZATION_REQUIRED, problem="revoked")
+    gone = replace(ADA, state=State.DISCONNECTED)
+    vault.pages = [
+        Page((replace(needed, id="con_1"),), "more"),
+        Page((replace(needed, id="con_2"),), None),
+        Page((replace(gone, id="con_3", problem="disabled"), replace(gone, id="con_4", problem=None)), None),
+    ]
+
+
+def test_refresh_marked(vault: FakeVault) -> None:
+    """Every marked hotel is tried once, page by page; the report has each, and exit 1 says that not all recovered."""
+    marked_hotels(vault)
+    vault.failures = {
+        "con_2": errors.ReauthorizationRequired("as before"),
+        "con_3": errors.RefreshInDoubt("no answer"),
+    }
+    result = invoke("connections", "refresh", "--marked", "--json")
+    assert [what[1] for what in vault.asked if what[0] == "refresh"] == ["con_1", "con_2", "con_3"]
+    document = json.loads(result.out)
+    assert [one["outcome"] for one in document["hotels"]] == [
+        "recovered",
+        "refused as before",
+        "could not be tried: run this again",
+    ]
+    assert document["hotels"][1]["code"] == "reauthorization_required"
+    assert result.status == 1
+
+
+def test_refresh_marked_when_all_recover(vault: FakeVault) -> None:
+    """Counts for people, and exit 0; so it is where none is marked."""
+    marked_hotels(vault)
+    result = invoke("connections", "refresh", "--marked")
+    assert (result.status, "3 recovered" in result.out) == (0, True)
+    vault.pages = [Page((), None)]
+    result = invoke("connections", "refresh", "--marked")
+    assert (result.status, "no hotel is marked" in result.out) == (0, True)
+
+
+@pytest.mark.parametrize("arguments", [(), ("con_ADA", "--marked")])
+def test_refresh_one_or_all(vault: FakeVault, arguments: tuple[str, ...]) -> None:
+    """Neither or both is a usage error, and nothing is asked."""
+    assert invoke("connections", "refresh", *arguments).status == 2
+    assert vault.asked == []
+
+
 def test_claim(vault: FakeVault) -> None:
     """Under the operator's own name for the hotel; the connection is shown."""
     result = invoke("connections", "claim", "con_ADA", "--reference", "tenant-7")

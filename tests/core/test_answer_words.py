@@ -18,14 +18,16 @@ from cloudbeds_auth.core.answers import (
     Issued,
     Refused,
     RefusedClient,
+    Sent,
+    UnauthorizedClient,
     classify,
 )
 
-REFRESH, CODE = "refresh token", "authorization code"
+REFRESH, CODE = Sent.TOKEN, Sent.CODE
 GOOD: dict[str, Any] = {"access_token": "A", "expires_in": 28800, "refresh_token": "R"}
 
 
-def answer(status: int, body: object, sent: str = REFRESH) -> Answer:
+def answer(status: int, body: object, sent: Sent = REFRESH) -> Answer:
     """Classify this object as the vendor would send it."""
     return classify(status, "application/json", json.dumps(body).encode(), sent=sent)
 
@@ -36,8 +38,21 @@ def answer(status: int, body: object, sent: str = REFRESH) -> Answer:
         (400, {"error": "invalid_grant"}, REFRESH, Refused("HTTP 400: the refresh token is refused")),
         (401, {"error": "invalid_grant"}, CODE, Refused("HTTP 401: the authorization code is refused")),
         (401, {"error": "invalid_client"}, CODE, RefusedClient("HTTP 401: the client id or secret is refused")),
-        (403, {}, REFRESH, Ambiguous("HTTP 403: an error that names neither the refresh token nor the client")),
-        (403, {}, CODE, Ambiguous("HTTP 403: an error that names neither the authorization code nor the client")),
+        (
+            403, {}, REFRESH,
+            Ambiguous(
+                "HTTP 403, another error: it refuses in words that are in no table",
+                unrecognized="HTTP 403, another error",
+            ),
+        ),
+        (
+            400, {"error": "unauthorized_client"}, REFRESH,
+            UnauthorizedClient("HTTP 400: this client may not use the refresh token"),
+        ),
+        (
+            400, {"hint": "Token is not linked to client"}, REFRESH,
+            UnauthorizedClient("HTTP 400: this client may not use the refresh token", agrees=False),
+        ),
         (429, {}, REFRESH, Ambiguous("HTTP 429")),
         (503, {"error": "invalid_grant"}, REFRESH, Ambiguous("HTTP 503")),
         (200, [], REFRESH, Ambiguous("HTTP 200: the answer is JSON but not an object")),
@@ -49,7 +64,7 @@ def answer(status: int, body: object, sent: str = REFRESH) -> Answer:
         (200, GOOD | {"expires_in": []}, REFRESH, Ambiguous("the answer's expires_in is no number")),
     ],
 )  # fmt: skip
-def test_what_an_answer_says(status: int, body: object, sent: str, said: Answer) -> None:
+def test_what_an_answer_says(status: int, body: object, sent: Sent, said: Answer) -> None:
     """The status, and one sentence without a word of the answer's own."""
     assert answer(status, body, sent) == said
 
@@ -60,9 +75,9 @@ def test_which_statuses_carry_a_pair(status: int, kind: type) -> None:
     assert type(answer(status, GOOD)) is kind
 
 
-@pytest.mark.parametrize(("status", "kind"), [(399, Ambiguous), (400, Refused), (499, Refused), (500, Ambiguous)])
+@pytest.mark.parametrize(("status", "kind"), [(399, Ambiguous), (400, Refused), (401, Refused), (402, Ambiguous)])
 def test_which_statuses_refuse(status: int, kind: type) -> None:
-    """4xx and no other."""
+    """400 and 401, and no other."""
     assert type(answer(status, {"error": "invalid_grant"})) is kind
 
 

@@ -14,13 +14,29 @@ def told(**payload: object) -> Hint | None:
     return hint_of(json.dumps(payload).encode())
 
 
-@pytest.mark.parametrize("state", ["newState", "app_state", "appState", "state", "status"])
+@pytest.mark.parametrize("state", ["newState", "app_state", "state"])
 @pytest.mark.parametrize("name", ["propertyID", "propertyId", "propertyID_str", "propertyId_str"])
 @pytest.mark.parametrize("number", [1000, "1000"])
 def test_every_spelling_is_read(state: str, name: str, number: object) -> None:
     """Ids are strings and integers; the client id may be missing."""
     assert told(**{state: "Disabled", name: number}) == Hint("1000", "")
     assert told(**{state: "disabled", name: number, "clientID": "app"}) == Hint("1000", "app")
+
+
+@pytest.mark.row("F95")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"status": "disabled"},
+        {"appState": "disabled"},
+        {"newState": "disabled", "event": "reservation/status_changed"},
+        {"data": {"newState": "disabled"}},
+    ],
+)
+def test_another_objects_state(payload: dict[str, object]) -> None:
+    """A `status` is a reservation's as well as an app's, and another event's payload is about something else."""
+    assert told(propertyID="1000", **payload) is None
+    assert told(propertyID="1000", newState="disabled", event="integration/appstate_changed") == Hint("1000", "")
 
 
 def test_the_string_is_preferred() -> None:

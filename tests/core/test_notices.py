@@ -11,9 +11,15 @@ from cloudbeds_auth.core.nouns import Role
 
 
 def test_every_change_between_two_standings_is_decided() -> None:
-    """Whoever was never connected cannot be marked; standing as before is no news."""
+    """Whoever was never connected cannot be marked, nor be said to have left; standing as before is no news."""
     changes = set(itertools.product(Standing, Standing))
-    silent = {(one, one) for one in Standing} | {(Standing.AWAY, Standing.MARKED)}
+    marks = (Standing.MARKED, Standing.LEFT)
+    silent = (
+        {(one, one) for one in Standing}
+        | {(Standing.AWAY, mark) for mark in marks}
+        | set(itertools.permutations(marks))
+    )
+    silent |= {(Standing.LEFT, Standing.AWAY)}  # that it left is known already
     assert NOTICES.keys() == changes - silent
     assert set(NOTICES.values()) == set(Notice)
 
@@ -24,6 +30,7 @@ def test_only_the_grant_in_use_speaks_for_its_connection(role: Role | None) -> N
     assert standing(role, None) is standing(role, "revoked") is Standing.AWAY
     assert standing(Role.ACTIVE, None) is Standing.CONNECTED
     assert standing(Role.ACTIVE, "revoked") is Standing.MARKED
+    assert standing(Role.ACTIVE, "disabled") is Standing.LEFT
 
 
 def test_a_message_has_an_id_of_its_own() -> None:

@@ -17,10 +17,12 @@ from cloudbeds_auth.core.refresh import (
     Next,
     Timing,
     backoff,
+    brake,
     candidates,
     decide,
     may_mark,
     reference,
+    reprieve,
     servable,
     stale_after,
     unresolved,
@@ -65,12 +67,22 @@ REJECTED = Ask("g", seen=3, rejected=3)
         ({"kind": CredentialKind.API_KEY, "valid_for": 0.0}, SEEN, Next.KEY_RETURN),
         ({"kind": CredentialKind.API_KEY}, REJECTED, Next.KEY_PROBE),
         ({"kind": CredentialKind.API_KEY, "latched": True, "reauth": "x", "held_back": 9.0}, REJECTED, Next.KEY_PROBE),
+        ({"kind": CredentialKind.API_KEY, "reauth": "x"}, SEEN, Next.KEY_PROBE),
+        ({"kind": CredentialKind.API_KEY, "braked": 9.0}, REJECTED, Next.BRAKED),
+        ({"kind": CredentialKind.API_KEY, "braked": 9.0}, SEEN, Next.KEY_RETURN),
+        # new access tokens are answered 401, too: only for another 401 nothing is sent yet
+        ({"braked": 9.0}, REJECTED, Next.BRAKED),
+        ({"braked": 9.0, "valid_for": 0.0}, REJECTED, Next.BRAKED),
+        ({"braked": 9.0}, SEEN, Next.SEND),
+        ({"braked": 9.0, "held_back": 9.0}, REJECTED, Next.HELD_BACK),
         # latched before marked before held back
         ({"latched": True}, SEEN, Next.LATCHED),
         ({"latched": True, "reauth": "x", "held_back": 9.0}, replace(SEEN, operator=True), Next.LATCHED),
         ({"reauth": "x"}, SEEN, Next.MARKED),
         ({"reauth": "x", "held_back": 9.0}, REJECTED, Next.MARKED),
-        ({"reauth": "x"}, replace(SEEN, operator=True), Next.SEND),
+        ({"reauth": "x"}, replace(SEEN, operator=True), Next.PROBE),
+        ({"reauth": "x"}, replace(SEEN, upkeep=True), Next.PROBE),
+        ({"reauth": "x", "valid_for": 0.0}, replace(SEEN, upkeep=True), Next.SEND),
         ({"held_back": 0.001}, SEEN, Next.HELD_BACK),
         ({"held_back": 9.0, "valid_for": 0.0}, REJECTED, Next.HELD_BACK),
         ({"held_back": 9.0, "reauth": "x"}, replace(SEEN, operator=True), Next.HELD_BACK),
@@ -105,23 +117,44 @@ def test_a_grant_that_is_not_there(ask: Ask) -> None:
 def test_every_combination() -> None:
     """An oracle of predicates, independent of the order in which they are asked, over all combinations."""
     found: set[Next] = set()
-    for moved, valid, key, latched, marked, held, kept, rejected, doubt, operator in product([False, True], repeat=10):
+    for moved, valid, key, latched, marked, held, kept, rejected, doubt, operator, braked in product(
+        [False, True], repeat=11
+    ):
         row = replace(
             ROW, generation=4 if moved else 3, valid_for=9.0 if valid else 0.0, latched=latched,
             kind=CredentialKind.API_KEY if key else CredentialKind.OAUTH, reauth="x" if marked else None,
             held_back=9.0 if held else 0.0, tokens=stored("a", "b") if kept else stored("b"),
-            intent_age=5.0 if doubt else None,
+            intent_age=5.0 if doubt else None, braked=9.0 if braked else 0.0,
         )  # fmt: skip
         step = decide(row, Ask("g", seen=3, rejected=3 if rejected else None, operator=operator), TIMING)
         found.add(step)
         sends = not (moved and valid) and not key and not latched and (not marked or operator) and not held
-        probes = sends and valid and (kept or rejected or doubt)
+        sends = sends and not (rejected and braked)
+        probes = sends and valid and (kept or rejected or doubt or marked)
         assert (step is Next.SEND) == (sends and not probes)
         assert (step is Next.PROBE) == probes
         assert (step is Next.RETURN) == (moved and valid)
         if key and not (moved and valid):
-            assert step is (Next.KEY_PROBE if rejected else Next.KEY_RETURN)
+            asked = rejected or marked
+            assert step is (Next.BRAKED if asked and braked else Next.KEY_PROBE if asked else Next.KEY_RETURN)
     assert found == set(Next) - {Next.GONE, Next.RESTART}
+
+
+def test_how_long_a_reprieve_is() -> None:
+    """The interval, doubling to an hour, and no longer than the access token lasts, but for the interval."""
+    seen = [reprieve(replace(ROW, reprieves=count, valid_for=1e6), TIMING) for count in (0, 1, 5, 6, 1000)]
+    assert seen == [60.0, 120.0, 1920.0, 3600.0, 3600.0]
+    assert reprieve(replace(ROW, reprieves=5, valid_for=300.0), TIMING) == 300.0
+    assert reprieve(replace(ROW, reprieves=5, valid_for=3.0), TIMING) == 60.0
+
+
+@pytest.mark.row("F100")
+def test_how_long_the_brake_holds() -> None:
+    """60 s, doubling to an hour: an hour of 401s everywhere costs at most eight refreshes."""
+    waits = [brake(denied, TIMING) for denied in range(1, 9)]
+    assert waits == [60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0]
+    assert brake(1000, TIMING) == 3600.0
+    assert 1 + sum(sum(waits[:count]) < 3600.0 for count in range(1, 9)) <= 8
 
 
 def test_the_generation_to_be_replaced() -> None:

@@ -8,7 +8,7 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Fence
-from cloudbeds_auth.ports.grants import Attempt, Busy, Leased, Written
+from cloudbeds_auth.ports.grants import Attempt, Busy, Leased, Settled, Written
 
 # --- leases
 
@@ -193,7 +193,7 @@ async def test_each_way_an_attempt_ends(
     """Only a lost answer leaves the intent; a refusal clears the hold; failures are counted; history tells it."""
     grant = await bench.connected()
     fence = await bench.intent(grant)
-    assert await bench.store.settle(fence, attempt, hold=hold, detail="HTTP 500")
+    assert await bench.store.settle(fence, attempt, hold=hold, detail="HTTP 500") is Settled.DONE
     row = await bench.row(grant.id)
     assert (row.state, row.intent, row.attempts) == (state, intent, attempts)
     assert row.held_back == about(hold)
@@ -210,7 +210,7 @@ async def test_an_attempt_under_an_old_fence(bench: Bench) -> None:
     grant = await bench.connected()
     fence = await bench.intent(grant)
     for wrong in (Fence(grant.id, 1, fence.epoch + 1), Fence(grant.id, 2, fence.epoch), Fence("gra_nobody", 1, 1)):
-        assert not await bench.store.settle(wrong, Attempt.LOST, hold=25.0)
+        assert await bench.store.settle(wrong, Attempt.LOST, hold=25.0) is Settled.MOVED
     assert (await bench.row(grant.id)).attempts == 0
 
 

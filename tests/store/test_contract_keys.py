@@ -11,7 +11,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Migration, Role
-from cloudbeds_auth.ports.grants import Attempt, Counted
+from cloudbeds_auth.ports.grants import Attempt, Counted, Settled
 
 DAY = 86400.0
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)
@@ -91,7 +91,7 @@ async def test_giving_it_up(bench: Bench) -> None:
     """Nothing was exchanged: the latch is lifted, and a refresh goes on as before."""
     grant, fence = await exchanging(bench)
     assert not await bench.store.end_migration(fence), "an exchange is under way"
-    assert await bench.store.settle(fence, Attempt.UNSENT, hold=20.0)
+    assert await bench.store.settle(fence, Attempt.UNSENT, hold=20.0) is Settled.DONE
     assert await bench.store.end_migration(fence)
     row = await bench.row(grant.id)
     assert (row.latched, row.migration, row.migration_client) == (False, None, None)
@@ -102,10 +102,10 @@ async def test_giving_it_up(bench: Bench) -> None:
 async def test_a_lost_answer_holds_the_latch(bench: Bench) -> None:
     """Somebody at the vendor may have a key by now, also when a later exchange was refused."""
     grant, fence = await exchanging(bench)
-    assert await bench.store.settle(fence, Attempt.LOST, hold=20.0)
+    assert await bench.store.settle(fence, Attempt.LOST, hold=20.0) is Settled.DONE
     assert (await bench.row(grant.id)).migration is Migration.IN_DOUBT
     assert await bench.store.write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True)
-    assert await bench.store.settle(fence, Attempt.CLIENT_REFUSED)
+    assert await bench.store.settle(fence, Attempt.CLIENT_REFUSED) is Settled.DONE
     assert not await bench.store.end_migration(fence)
     assert (await bench.row(grant.id)).latched
 
@@ -115,7 +115,7 @@ async def test_a_killed_exchange_holds_the_latch(bench: Bench) -> None:
     grant, fence = await exchanging(bench)
     assert await bench.store.write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True)
     assert (await bench.row(grant.id)).migration is Migration.IN_DOUBT
-    assert await bench.store.settle(fence, Attempt.UNSENT, hold=20.0)
+    assert await bench.store.settle(fence, Attempt.UNSENT, hold=20.0) is Settled.DONE
     assert not await bench.store.end_migration(fence)
 
 

@@ -250,16 +250,3 @@ async def test_messages_that_are_gone(bench: Bench) -> None:
     await bench.store.message_delivered("msg_nobody")
     await bench.store.message_failed("msg_nobody", "HTTP 500", 1.0)
     assert (await bench.store.outbox()).waiting == 0
-
-
-@pytest.mark.parametrize("newer", [False, True])
-async def test_a_hotel_that_left_unless_it_came_back(bench: Bench, newer: bool) -> None:
-    """What is known of one grant ends the connection only while there is no other: else nothing changes."""
-    grant = await bench.hotel()
-    await told(bench)
-    if newer:
-        await bench.approved(pair("new", property_ids=("1000",)))
-    for only, done in (("gra_nobody", False), (grant.id, not newer)):
-        assert await bench.store.disconnect(grant.connection_id, actor="hotel", only=only) is done
-    assert await told(bench) == ([] if newer else ["disconnected"])
-    assert len(await bench.tokens(grant.id)) == (1 if newer else 0)

@@ -15,7 +15,7 @@ from cloudbeds_auth.core.lifecycle import IllegalMove
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, StoredToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import StoreReadOnly
-from cloudbeds_auth.ports.grants import Attempt, Busy, Calls, Counted, Written
+from cloudbeds_auth.ports.grants import Attempt, Busy, Calls, Counted, Settled, Written
 from cloudbeds_auth.ports.importing import NewImport
 from cloudbeds_auth.ports.store import Store
 
@@ -144,7 +144,7 @@ async def test_a_fence_that_moved_refuses_and_changes_nothing(bench: Bench, wron
         await bench.store.disconnect(one.connection_id, actor="operator")
     before = await seen(bench.store, one)
     assert not await bench.store.write_intent(fence, 1, lease=30.0, hold=20.0)
-    assert not await bench.store.settle(fence, Attempt.REFUSED)
+    assert await bench.store.settle(fence, Attempt.REFUSED) is Settled.MOVED
     assert not await bench.store.begin_migration(fence, "client-1")
     assert not await bench.store.end_migration(fence)
     assert await bench.store.count_refusal(fence, "revoked", may_mark=False, interval=60.0) is Counted.MOVED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
-from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer, NotOffered
+from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer, NotOffered, UnauthorizedClient
 from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refusals import Proof, Verdict
@@ -15,7 +15,8 @@ from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn,
 
 APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))
 
-Reply = KeyAnswer | Callable[[], Awaitable[KeyAnswer]]
+Either = Answer | KeyAnswer
+Reply = Either | Callable[[], Awaitable[Either]] | Callable[[], Awaitable[Answer]]
 Opinion = Verdict | Callable[[], Awaitable[Verdict]]
 
 
@@ -108,9 +109,11 @@ class ScriptedEndpoint:
     async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
         self.exchanged.append(token.reveal())
         self.apps.append(app.id)
-        return await self._next(secret)
+        answer = await self._next(secret)
+        assert not isinstance(answer, UnauthorizedClient)
+        return answer
 
-    async def _next(self, secret: Secret) -> KeyAnswer:
+    async def _next(self, secret: Secret) -> Either:
         self.secrets.append(secret.reveal())
         so_far = (self.sent, self.codes, self.exchanged)
         assert self.script, f"nobody expected another token request; sent so far: {so_far}"
@@ -123,7 +126,7 @@ class ScriptedEndpoint:
             self.running -= 1
 
 
-def _of_a_refresh(answer: KeyAnswer) -> Answer:
+def _of_a_refresh(answer: Either) -> Answer:
     assert not isinstance(answer, NotOffered)
     return answer
 

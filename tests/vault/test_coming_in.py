@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from tests.support.fakes import issued, pair
+from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage, with_secrets
 from tests.support.virtual import settle
 
@@ -14,6 +15,7 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Finished, Grant, Role, User
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.core.upkeep import RETRY_FIRST
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ClientRefused,
@@ -404,8 +406,10 @@ async def test_a_candidate_whose_token_died_is_refreshed_once(stage: Stage) -> N
     assert stage.endpoint.sent == ["R-1"]
 
 
-async def test_a_candidate_refused_twice_is_dropped(stage: Stage) -> None:
-    """The old grant stays the connection's; the new one is superseded and its tokens stay sealed."""
+async def test_a_candidate_refused_twice(stage: Stage) -> None:
+    """The old grant stays the connection's; the new one is marked, and in no other's way. It is tried again by itself,
+    and the vendor that takes it then has it promoted.
+    """
     old = await stage.connected()
     newer = await stage.candidate(old.connection_id, pair("new", property_ids=("1000",)))
     stage.vendor.thinks("A-new", DeadToken())
@@ -415,13 +419,19 @@ async def test_a_candidate_refused_twice_is_dropped(stage: Stage) -> None:
     await stage.clock.sleep(60.0)
     stage.endpoint.will(Refused("dead"))
     assert await stage.one.candidates.resume(old.connection_id) is None
-    assert (await stage.row(newer.id)).role is Role.SUPERSEDED
+    assert ((await stage.row(newer.id)).role, (await stage.row(newer.id)).reauth) == (Role.CANDIDATE, "revoked")
     assert (await stage.row(old.id)).role is Role.ACTIVE
     assert await stage.tokens(newer.id) == ["R-new"]
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-1"
+    assert await stage.one.candidates.resume(old.connection_id) is None
+    await stage.clock.sleep(RETRY_FIRST)
+    stage.endpoint.will(issued("newer"))
+    await upkeep_of(stage.one).tick()
+    assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-newer"
+    assert (await stage.row(newer.id)).role is Role.ACTIVE
 
 
-async def test_a_candidate_that_was_revoked_before_it_was_proven_is_dropped(stage: Stage) -> None:
+async def test_a_candidate_that_was_revoked_before_it_was_proven(stage: Stage) -> None:
     """`/userinfo` names its grant as dead: that is counted as for any grant, and it stands in nobody's way for ever."""
     old = await stage.connected()
     newer = await stage.candidate(old.connection_id, pair("new", property_ids=("1000",)))
@@ -430,7 +440,7 @@ async def test_a_candidate_that_was_revoked_before_it_was_proven_is_dropped(stag
     assert (await stage.row(newer.id)).role is Role.CANDIDATE
     await stage.clock.sleep(60.0)
     assert await stage.one.candidates.resume(old.connection_id) is None
-    assert (await stage.row(newer.id)).role is Role.SUPERSEDED
+    assert (await stage.row(newer.id)).reauth == "revoked"
     assert stage.endpoint.sent == []
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-1"
 
@@ -463,7 +473,7 @@ async def test_two_candidates(stage: Stage) -> None:
 
 
 async def test_the_newer_of_two_candidates_is_dead(stage: Stage) -> None:
-    """Refused twice it is dropped, though an older one waits: that one is proven then, and the hotel is served."""
+    """Refused twice it is in no way of the older one: that is proven then, and the hotel is served."""
     old = await stage.connected()
     older = await stage.candidate(old.connection_id, pair("x", property_ids=("1000",)))
     newer = await stage.candidate(old.connection_id, pair("y", property_ids=("1000",)))
@@ -474,7 +484,7 @@ async def test_the_newer_of_two_candidates_is_dead(stage: Stage) -> None:
     assert await stage.one.candidates.resume(old.connection_id) is None
     promoted = await stage.one.candidates.resume(old.connection_id)
     assert promoted is not None
-    assert (promoted.id, (await stage.row(newer.id)).role) == (older.id, Role.SUPERSEDED)
+    assert (promoted.id, (await stage.row(newer.id)).reauth) == (older.id, "revoked")
 
 
 async def test_a_newer_candidate_arrives_during_the_proof(stage: Stage) -> None:

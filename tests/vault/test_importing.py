@@ -353,14 +353,18 @@ async def test_an_access_token_tells_of_another_hotel_before_anything_is_spent(s
 
 
 async def test_an_access_token_that_works_beside_a_refused_refresh_token(stage: Stage) -> None:
-    """It serves while it lasts; the refresh token is in doubt, then refused, as any grant's in use."""
+    """It serves while it lasts, and the refresh token is in doubt; then it is refused, as any grant's in use."""
     stage.vendor.listed = ("1000",)
-    stage.endpoint.will(Refused("revoked"), Refused("revoked"))
+    stage.endpoint.will(*[Refused("revoked")] * 4)
     hotel = old(access_token=Secret("A-old"), expires_at=in_an_hour(stage))
     told = await bring_in(stage, hotel)
     assert told.outcome is Outcome.IN_DOUBT
     assert (await stage.one.access.access_token(told.connection.id)).reveal() == "A-old"
     await stage.clock.sleep(told.retry_after or 0.0)
+    assert (await bring_in(stage, hotel)).outcome is Outcome.IN_DOUBT
+    await stage.clock.sleep(3600.0)
+    assert (await bring_in(stage, hotel)).outcome is Outcome.IN_DOUBT
+    await stage.clock.sleep(61.0)
     told = await bring_in(stage, hotel)
     assert told.outcome is Outcome.REFUSED
     assert told.connection.connect_url

@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 from tests.support.fakes import APP, key, pair
+from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage
 from tests.support.virtual import settle
 
 from cloudbeds_auth.background import Background
+from cloudbeds_auth.core.answers import Refused
 from cloudbeds_auth.core.hints import FIRST, POLL
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Grant
-from cloudbeds_auth.core.refusals import DeadGrant
+from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.core.upkeep import RETRY_FIRST
+from cloudbeds_auth.errors import ConnectionDisconnected, StoreUnavailable
 from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled
 from cloudbeds_auth.vault.inbound import AT_ONCE, LEFT_OUT, MOST_WAITING, PAUSE, REST, Inbound
 
@@ -29,7 +32,7 @@ DISABLED, REFUSED, NOTHING = AppState("disabled"), AppState(refused=True), AppSt
 
 def inbound_of(process: Process, hook: Hook | None = None) -> Inbound:
     """As `compose._wire`."""
-    return Inbound(process.world, process.access, process.health, process.disconnecter, hook)
+    return Inbound(process.world, process.access, process.health, hook)
 
 
 @pytest.fixture
@@ -60,24 +63,93 @@ async def hinted(stage: Stage, inbound: Inbound, body: bytes) -> None:
     await stage.one.health.drain()
 
 
-async def test_cloudbeds_says_so_itself(stage: Stage, inbound: Inbound) -> None:
-    """Disconnected by the hotel: the tokens are forgotten, nobody is told goodbye, and a message waits."""
+async def looked_at_twice(stage: Stage, inbound: Inbound, body: bytes) -> None:
+    """The payload came, and a second look an interval later."""
+    await hinted(stage, inbound, body)
+    await asyncio.sleep(stage.timing.refusal_interval + 1)
+    await upkeep_of(stage.one).tick()
+    await stage.one.drain()
+
+
+@pytest.mark.row("F95")
+@pytest.mark.parametrize("dead", [DeadGrant("revoked"), DeadToken()])
+async def test_cloudbeds_says_so_itself(stage: Stage, inbound: Inbound, dead: Verdict) -> None:
+    """Disconnected by the hotel, and the grant is dead at a second look: `/userinfo` names it, or rejects the token and
+    every refresh token is refused. The tokens stay sealed, and a message waits.
+    """
     grant = await stage.connected()
     stage.vendor.app_states["1000"] = DISABLED
-    await hinted(stage, inbound, payload(clientID=APP.client_id))
+    stage.vendor.thinks("A-1", dead)
+    stage.endpoint.will(Refused("dead"), Refused("dead"))
+    await looked_at_twice(stage, inbound, payload(clientID=APP.client_id))
     assert await state_of(stage, grant) is State.DISCONNECTED
-    assert await stage.tokens(grant.id) == []
+    with pytest.raises(ConnectionDisconnected):
+        await stage.one.access.access_token(grant.connection_id)
+    assert await stage.tokens(grant.id) == ["R-1"]
     assert stage.vendor.disabled == []
-    (line,) = await stage.one.store.events(grant.connection_id, limit=1)
-    assert (line.kind, line.actor) == ("disconnected", "hotel")
+    assert (await stage.kinds(grant.connection_id))[-1] == "disabled_at_cloudbeds"
     kinds = [one.kind for one in await stage.one.store.claim_messages(9, 60.0)]
     assert kinds == ["connection.connected", "connection.disconnected"]
+
+
+@pytest.mark.row("F95")
+@pytest.mark.parametrize("face", ["a hook", "an answer"])
+async def test_a_disabled_that_is_not_true(stage: Stage, inbound: Inbound, face: str) -> None:
+    """Said once while `/userinfo` works: nothing is deleted, callers are served, and the history says so."""
+    grant = await stage.connected(pair(1, lifetime=1e6, property_ids=("1000",)))
+    stage.vendor.app_states["1000"] = DISABLED
+    if face == "an answer":
+        await asyncio.sleep(POLL)
+        await inbound.tick()
+        await stage.one.health.drain()
+    else:
+        await looked_at_twice(stage, inbound, payload())
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
+    assert await stage.tokens(grant.id) == ["R-1"]
+    assert await state_of(stage, grant) is State.FRESH
+    assert (await stage.kinds(grant.connection_id))[-2:] == ["disabled_said", "disabled_withdrawn"]
+    assert stage.endpoint.sent == []
+
+
+@pytest.mark.row("F95")
+async def test_a_disabled_hotel_that_lives(stage: Stage, inbound: Inbound) -> None:
+    """Everything was refused by mistake, twice: it is tried again by itself, and a message says that it recovered."""
+    grant = await stage.connected()
+    stage.vendor.app_states["1000"] = DISABLED
+    stage.vendor.thinks("A-1", DeadGrant("revoked"))
+    stage.endpoint.will(Refused("by mistake"))
+    await looked_at_twice(stage, inbound, payload())
+    assert await state_of(stage, grant) is State.DISCONNECTED
+    stage.vendor.thinks("A-1", Proof())
+    await stage.clock.sleep(RETRY_FIRST)
+    await upkeep_of(stage.one).tick()
+    assert await state_of(stage, grant) is State.FRESH
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
+    kinds = [one.kind for one in await stage.one.store.claim_messages(9, 60.0)]
+    assert kinds == ["connection.connected", "connection.disconnected", "connection.recovered"]
+
+
+@pytest.mark.row("F95")
+async def test_an_operator_disconnects_what_left(stage: Stage, inbound: Inbound) -> None:
+    """Then the tokens are deleted: an operator's word is the last."""
+    grant = await stage.connected()
+    stage.vendor.app_states["1000"] = DISABLED
+    stage.vendor.thinks("A-1", DeadGrant("revoked"))
+    stage.endpoint.will(Refused("dead"))
+    await looked_at_twice(stage, inbound, payload())
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    assert await stage.tokens(grant.id) == []
+    assert await state_of(stage, grant) is State.DISCONNECTED
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
 
 
 async def test_a_hotel_with_a_key_of_the_second_credentials(stage: Stage, inbound: Inbound) -> None:
     """The move was made with them, so Cloudbeds names their client id; it is asked, and said to be disconnected."""
     grant = await stage.connected(key(1, "1000").pair)
     stage.vendor.app_states["1000"] = DISABLED
+    stage.vendor.thinks("cbat_1", DeadToken())
+    await hinted(stage, inbound, payload(clientID="the second one"))
+    await asyncio.sleep(stage.timing.refusal_interval + 1)
     await hinted(stage, inbound, payload(clientID="the second one"))
     assert await state_of(stage, grant) is State.DISCONNECTED
 
@@ -179,10 +251,12 @@ async def test_one_of_several_properties(stage: Stage, inbound: Inbound) -> None
 
 
 async def test_all_of_several_properties(stage: Stage, inbound: Inbound) -> None:
-    """Then the connection is over."""
+    """Then the connection is over, once its grant is dead."""
     grant = await stage.connected(pair(1, property_ids=("1000", "1001")))
     stage.vendor.app_states |= {"1000": DISABLED, "1001": DISABLED}
-    await hinted(stage, inbound, payload("1001"))
+    stage.vendor.thinks("A-1", DeadGrant("revoked"))
+    stage.endpoint.will(Refused("dead"))
+    await looked_at_twice(stage, inbound, payload("1001"))
     assert await state_of(stage, grant) is State.DISCONNECTED
 
 
@@ -194,12 +268,13 @@ async def test_a_grant_whose_properties_are_unknown(stage: Stage, inbound: Inbou
     stage.vendor.listed = ()
     stage.sql("UPDATE grants SET expires_at = expires_at + 1000000, stale_at = stale_at + 1000000, lifetime = 2000000")
     await inbound.tick()
+    await stage.one.health.drain()
     assert stage.vendor.asked_states == [None]
-    assert await state_of(stage, grant) is State.DISCONNECTED
+    assert (await stage.kinds(grant.connection_id))[-2:] == ["disabled_said", "disabled_withdrawn"]
 
 
 async def test_a_hotel_that_approved_again_meanwhile(stage: Stage, inbound: Inbound) -> None:
-    """What Cloudbeds said was of the former approval: neither is forgotten."""
+    """What Cloudbeds said was of the former approval: neither is deleted."""
     grant = await stage.connected()
 
     async def again(access: object, property_id: object) -> AppState:
@@ -287,15 +362,6 @@ async def test_many_are_asked_about_a_few_at_a_time(stage: Stage, inbound: Inbou
     assert await inbound.tick() == 0.0
     assert await inbound.tick() > 0.0
     assert len(stage.vendor.asked_states) == AT_ONCE + 1
-
-
-async def test_a_disconnect_that_nobody_told_of(stage: Stage, inbound: Inbound) -> None:
-    """Learnt by asking."""
-    grant = await stage.connected(pair(1, lifetime=1e6, property_ids=("1000",)))
-    stage.vendor.app_states["1000"] = DISABLED
-    await asyncio.sleep(POLL)
-    await inbound.tick()
-    assert await state_of(stage, grant) is State.DISCONNECTED
 
 
 async def test_a_copy_of_another_installation_asks_nothing() -> None:

@@ -15,6 +15,7 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Migration, Pair, Role
 from cloudbeds_auth.core.refusals import Act, DeadToken, Inconclusive, Proof, Refusal
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.core.upkeep import RETRY_FIRST
 from cloudbeds_auth.errors import (
     ClientRefused,
     ConnectionDisconnected,
@@ -367,6 +368,7 @@ async def test_a_lost_answer_and_then_a_refusal(stage: Stage) -> None:
     stage.endpoint.will(Ambiguous("reset"), NotOffered("not arranged"), Refused("dead"), Refused("dead"))
     with pytest.raises(RefreshInDoubt):
         await migrate(stage.one, grant)
+    stage.vendor.thinks("A-1", DeadToken())
     for wait, error in ((61.0, MigrationRefused), (61.0, RefreshInDoubt), (61.0, ReauthorizationRequired)):
         await stage.clock.sleep(wait)
         with pytest.raises(error):
@@ -379,9 +381,18 @@ async def test_a_lost_answer_and_then_a_refusal(stage: Stage) -> None:
 
 
 async def test_the_exchange_is_refused(stage: Stage) -> None:
-    """Twice, an interval apart: the hotel is to approve again. What it has serves to its end; nothing more is sent."""
+    """Twice, an interval apart: while its access token works it serves; then the hotel is to approve again, and the
+    exchange is tried again now and then. No token is refreshed.
+    """
     grant = await stage.connected()
-    stage.endpoint.will(Refused("dead"), Refused("dead"))
+    stage.endpoint.will(*[Refused("dead")] * 4)
+    for _ in range(2):
+        with pytest.raises(RefreshInDoubt):
+            await migrate(stage.one, grant)
+        await stage.clock.sleep(61.0)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
+    assert stage.notes.times("reprieved") == 1
+    await stage.clock.sleep(HOUR)
     with pytest.raises(RefreshInDoubt):
         await migrate(stage.one, grant)
     await stage.clock.sleep(61.0)
@@ -391,20 +402,18 @@ async def test_the_exchange_is_refused(stage: Stage) -> None:
     assert (shown.state, shown.problem) == (State.REAUTHORIZATION_REQUIRED, "migration_refused")
     assert shown.next_step
     assert stage.notes.times("reauthorization_required") == 1
-    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
-    with pytest.raises(ReauthorizationRequired):
-        await migrate(stage.one, grant)
     with pytest.raises(ReauthorizationRequired) as told:  # an operator's refresh, too
         await stage.one.refresh(grant.id, 1, operator=True)
     assert (told.value.connection_id, told.value.detail) == (
         grant.connection_id,
         f"Cloudbeds refuses every stored token ({(await stage.row(grant.id)).reauth})",
     )
-    await stage.clock.sleep(HOUR)
     with pytest.raises(ReauthorizationRequired):
         await stage.one.access.access_token(grant.connection_id)
+    await stage.clock.sleep(RETRY_FIRST)
+    stage.endpoint.will(Refused("dead"))
     await upkeep_of(stage.one).tick()
-    assert (stage.endpoint.sent, stage.endpoint.exchanged) == ([], ["R-1", "R-1"])
+    assert (stage.endpoint.sent, stage.endpoint.exchanged) == ([], ["R-1"] * 5)
     stage.endpoint.will(key("anew", "1000"))  # and that is how it is mended
     begun = await stage.one.authorizer.begin(connection_id=grant.connection_id)
     await stage.one.authorizer.finish(code="code", state=begun.state)

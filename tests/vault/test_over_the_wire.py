@@ -235,6 +235,7 @@ async def test_no_refresh_token_in_the_answer(tmp_path: Path) -> None:
         for _ in range(3):
             sim.expire()
             assert (await vault.call(connection.id, "GET", USERINFO)).status_code == 200
+            await proofs_are_in(vault)
         assert await stored(vault, connection.id) == before
         told = [event.data for event in await vault.events(connection.id) if event.kind == "pair_committed"]
         assert [one["refresh_token_named"] for one in told] == [False] * 3
@@ -249,6 +250,7 @@ async def test_the_same_refresh_token_again(tmp_path: Path) -> None:
         for generation in (2, 3, 4):
             sim.expire()
             assert (await vault.call(connection.id, "GET", USERINFO)).status_code == 200
+            await proofs_are_in(vault)
             after = await vault.connection(connection.id)
             assert (after.generation, after.problem) == (generation, None)
         assert await stored(vault, connection.id) == before

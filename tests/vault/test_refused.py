@@ -8,7 +8,7 @@ import pytest
 from tests.support.fakes import APP, issued, pair
 from tests.support.stage import Stage, with_secrets
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient, classify
+from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient, Sent, classify
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App, CredentialKind, Grant
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, judge_userinfo
@@ -66,7 +66,7 @@ async def refused_once(stage: Stage) -> Grant:
 async def test_what_is_no_refusal_changes_nothing(stage: Stage, status: int, content_type: str, body: bytes) -> None:
     """Ambiguous: the token stays, nothing is counted, and a later pass heals."""
     grant = await expired(stage)
-    stage.endpoint.will(classify(status, content_type, body, sent="refresh token"))
+    stage.endpoint.will(classify(status, content_type, body, sent=Sent.TOKEN))
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, 1)
     row = await stage.row(grant.id)
@@ -337,7 +337,7 @@ async def test_a_later_2xx_clears_the_mark(stage: Stage) -> None:
     served = await stage.one.refresh(grant.id, 1, rejected=1, operator=True)
     assert served.proven
     assert ((await stage.row(grant.id)).reauth, (await stage.row(grant.id)).state) == (None, State.FRESH)
-    assert (await stage.kinds(grant.connection_id))[-1] == "proved"
+    assert (await stage.kinds(grant.connection_id))[-2:] == ["proved", "recovered"]
 
 
 @pytest.mark.parametrize(

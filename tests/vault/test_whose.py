@@ -12,7 +12,7 @@ from cloudbeds_auth.core.nouns import Grant, Role
 from cloudbeds_auth.core.refusals import OUTAGE, UNREADABLE, Act, Inconclusive, Proof, Refusal
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.ports.vendor import Throttled, Unlisted
-from cloudbeds_auth.vault.look import UNNAMED
+from cloudbeds_auth.vault.look import WAITING
 from cloudbeds_auth.vault.mend import Mender
 
 SCOPE = Unlisted(Refusal("missing_scope", Act.TELL, "Scope required"))
@@ -56,13 +56,13 @@ async def test_no_property_is_named(
     """It waits, nobody is lent its token, and people see why: in the list, and once in the history."""
     grant = await waiting(stage, answer)
     shown = await stage.one.look.connection(grant.connection_id)
-    assert (shown.state, shown.problem, shown.next_step) == (State.IN_DOUBT, problem, UNNAMED[problem])
+    assert (shown.state, shown.problem, shown.next_step) == (State.IN_DOUBT, problem, WAITING[problem])
     assert shown.connected_at is None
     expected = ReauthorizationRequired if problem == "hotel_scope_missing" else RefreshInDoubt
     for _ in range(2):
         with pytest.raises(expected) as told:
             await stage.one.access.access_token(grant.connection_id)
-        assert told.value.next_step == UNNAMED[problem]
+        assert told.value.next_step == WAITING[problem]
         assert (told.value.connection_id, told.value.detail) == (grant.connection_id, TOLD[problem])
     (line,) = [one for one in await stage.one.store.events(grant.connection_id) if one.kind == "property_unknown"]
     said = answer.refusal.said if isinstance(answer, Unlisted) else ""

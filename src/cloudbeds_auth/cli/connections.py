@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli import importing, migrate
+from cloudbeds_auth.cli import importing, migrate, refreshing
 from cloudbeds_auth.cli.commands import CONTEXT, connection_fields, examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
@@ -136,22 +136,6 @@ def _event_row(event: Event) -> tuple[str, ...]:
     return stamp(event.at) or "-", event.kind.replace("_", " "), generation, event.actor
 
 
-@command.command(name="refresh", epilog=examples("cloudbeds-auth connections refresh con_01J..."))
-@click.argument("connection", metavar="ID")
-@with_output
-def refresh(out: Output, connection: str) -> int:
-    """Refresh a connection's tokens now. ID: con_... or a property id.
-
-    Exit status 1 when no new tokens came; it is said why, and nothing is lost.
-    """
-
-    async def ask(vault: TokenVault) -> Connection:
-        return await vault.refresh(await vault.resolve(connection))
-
-    _show_one(out, with_vault(ask), "refreshed")
-    return 0
-
-
 @command.command(name="claim", epilog=examples("cloudbeds-auth connections claim con_01J... --reference tenant-7"))
 @click.argument("connection", metavar="ID")
 @click.option("--reference", help="Your own name for the hotel.")
@@ -222,6 +206,7 @@ def forget(out: Output, connection: str, yes: bool) -> None:
 
 
 command.add_command(migrate.command)
+command.add_command(refreshing.command)
 
 
 def _show_one(out: Output, one: Connection, done: str) -> None:

@@ -1,22 +1,24 @@
-"""What an answer of the token endpoint means (ROTATION rule 11): classified, never guessed.
+"""What an answer of the token endpoint means (rule 11): classified, never guessed.
 
-Only a well-formed JSON answer with a client-error status that names the refresh token (or the code) is a refusal of
-it; one that names the client is a refusal of the client; a well-formed pair is a pair. Everything else is ambiguous:
-the server may have acted, and every refresh token is kept.
+A refusal is a row of `REFUSALS`: a well-formed JSON answer with status 400 or 401 that says one of these things in so
+many words. A body that merely mentions a refresh token refuses nothing. A well-formed pair is a pair. Everything else
+is ambiguous: the server may have acted, and every refresh token is kept.
 
 The vendor's words differ from RFC 6749's: a dead refresh token is `invalid_request` + "The refresh token is invalid.",
-a spent code and an unknown client are `server_error` with status 401 (CLOUDBEDS section 2).
+a spent code and an unknown client are `server_error` with status 401.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, TypeGuard
 
 from cloudbeds_auth.core.credential import FOREVER, is_api_key
 from cloudbeds_auth.core.nouns import CredentialKind, Pair
-from cloudbeds_auth.core.parsing import JsonObject, Unreadable, one_line, read_object, text_of
+from cloudbeds_auth.core.parsing import JsonObject, Unreadable, one_line, read_object, sentences_of
 from cloudbeds_auth.core.secret import Secret
 
 DEFAULT_LIFETIME = 3600.0  # seconds; when `expires_in` is missing or absurd (CLOUDBEDS section 11, row 6)
@@ -47,6 +49,14 @@ class RefusedClient:
 
 
 @dataclass(frozen=True, slots=True)
+class UnauthorizedClient:
+    """The client may not use what it presented. Of this grant alone, unless another one's answer agrees (`agrees`)."""
+
+    reason: str
+    agrees: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class NotSent:
     """The request never left: no connection, no name, no TLS. The server cannot have acted."""
 
@@ -55,11 +65,17 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """The server may or may not have acted. `pause`: a 429, and for how long nobody of this client id sends."""
+    """The server may or may not have acted.
+
+    `retry_after`: seconds that the server asks for. `pause`: a 429, and for how many seconds no process sends under
+    this client id. `unrecognized`: a 4xx refused something in words that are in no table; in short, to be compared with
+    the next one.
+    """
 
     reason: str
     retry_after: float | None = None
     pause: float | None = None
+    unrecognized: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +85,75 @@ class NotOffered:
     reason: str
 
 
-Unissued = Refused | RefusedClient | NotSent | Ambiguous
+Unissued = Refused | RefusedClient | UnauthorizedClient | NotSent | Ambiguous
 Answer = Issued | Unissued
-KeyAnswer = Answer | NotOffered
+KeyAnswer = Issued | Refused | RefusedClient | NotSent | Ambiguous | NotOffered
 """What the exchange of a refresh token for an API key may be answered with."""
 
-_REASONS = ("message", "error_description", "hint", "detail")
 _TRANSIENT = frozenset({408, 425, 429})
 _NOT_OFFERED = frozenset({"unsupported_grant_type", "unauthorized_client"})  # RFC 6749 section 5.2
+_WORDS = frozenset(
+    {"access_denied", "invalid_request", "invalid_scope", "server_error", "temporarily_unavailable"}
+    | {"invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"}
+)  # RFC 6749 sections 4.1.2.1 and 5.2
+_REFUSING = (400, 401)  # RFC 6749 section 5.2; the vendor's own refusals come with both
 
 
-def classify(status: int, content_type: str, body: bytes, *, sent: str) -> Answer:
-    """What a complete answer means. `sent` is `refresh token` or `authorization code`: what the request presented."""
+class Sent(StrEnum):
+    """What a token request presented."""
+
+    CODE = "authorization code"
+    TOKEN = "refresh token"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One documented refusal: `error` is RFC 6749's member (None: any), `says` a whole sentence of one of the vendor's
+    members of words, `mentions` parts of one; in lower case, without the full stop. `sent`: only for a request that
+    presented this.
+    """
+
+    means: type[Refused | RefusedClient | UnauthorizedClient]
+    error: str | None
+    says: str = ""
+    mentions: tuple[str, ...] = ()
+    sent: Sent | None = None
+
+    def fits(self, error: str, sentences: Collection[str], sent: Sent) -> bool:
+        """Whether this answer is one of these."""
+        if self.error not in {None, error} or self.sent not in {None, sent}:
+            return False
+        if self.says and self.says not in sentences:
+            return False
+        return not self.mentions or any(all(part in one for part in self.mentions) for one in sentences)
+
+
+# The first row that fits is the meaning. Sources: RFC 6749 section 5.2; Cloudbeds' pages "Common errors" and
+# "Connecting and disconnecting"; the hints are those of the server library whose words Cloudbeds uses.
+REFUSALS = (
+    # Beside "The refresh token is invalid.": another registration's token, which says nothing of the token itself.
+    Refusal(UnauthorizedClient, None, says="token is not linked to client"),
+    Refusal(UnauthorizedClient, "unauthorized_client"),
+    Refusal(RefusedClient, "invalid_client"),
+    Refusal(RefusedClient, None, mentions=("entity not found", "client")),
+    Refusal(Refused, "invalid_grant"),
+    Refusal(Refused, "invalid_request", says="the refresh token is invalid", sent=Sent.TOKEN),
+    # A code is good for one try and ten minutes: the hotel starts again, and nothing that works is lost.
+    Refusal(Refused, "invalid_request", mentions=("authorization code",), sent=Sent.CODE),
+    Refusal(Refused, "server_error", mentions=("authorization code",), sent=Sent.CODE),
+)
+
+
+def classify(status: int, content_type: str, body: bytes, *, sent: Sent) -> Answer:
+    """What a complete answer means to a request that presented `sent`."""
+    refusing = 400 <= status < 500 and status not in _TRANSIENT
     try:
         answer = read_object(content_type, body)
     except Unreadable as why:
-        return Ambiguous(f"HTTP {status}: {why}")
+        return Ambiguous(f"HTTP {status}: {why}", unrecognized=f"HTTP {status}, another error" if refusing else None)
     if 200 <= status < 300:
         return _pair(answer)
-    if 400 <= status < 500 and status not in _TRANSIENT:
-        return _refusal(status, answer, sent)
-    return Ambiguous(f"HTTP {status}")
+    return _refusal(status, answer, sent) if refusing else Ambiguous(f"HTTP {status}")
 
 
 def classify_exchange(status: int, content_type: str, body: bytes) -> KeyAnswer:
@@ -97,11 +161,12 @@ def classify_exchange(status: int, content_type: str, body: bytes) -> KeyAnswer:
 
     A pair in the place of a key is dropped unused, so that the token that was sent lives on (rule 2).
     """
-    answer = classify(status, content_type, body, sent="refresh token")
+    answer = classify(status, content_type, body, sent=Sent.TOKEN)
     if isinstance(answer, Issued):
         return answer if answer.pair.kind is CredentialKind.API_KEY else Ambiguous("the answer holds no API key")
     unusable = 400 <= status < 500 and isinstance(answer, RefusedClient | Ambiguous)
-    if unusable and _error_of(content_type, body) in _NOT_OFFERED:
+    not_offered = unusable and _error_of(content_type, body) in _NOT_OFFERED
+    if not_offered or isinstance(answer, UnauthorizedClient):
         return NotOffered(f"HTTP {status}: this client may not exchange refresh tokens for API keys")
     return answer
 
@@ -113,16 +178,21 @@ def _error_of(content_type: str, body: bytes) -> str:
         return ""
 
 
-def _refusal(status: int, answer: JsonObject, sent: str) -> Answer:
+def _refusal(status: int, answer: JsonObject, sent: Sent) -> Answer:
     error = one_line(answer.get("error"), 100)
-    words = text_of(answer, *_REASONS)
-    if error in {"invalid_client", "unauthorized_client"} or ("entity not found" in words and "client" in words):
-        return RefusedClient(f"HTTP {status}: the client id or secret is refused")
-    # `server_error` is the vendor's word for a spent code, but never for a dead refresh token.
-    trusted = error != "server_error" or sent == "authorization code"
-    if error == "invalid_grant" or (trusted and sent in words):
+    sentences = sentences_of(answer, "message", "error_description", "hint", "detail")
+    row = next((row for row in REFUSALS if row.fits(error, sentences, sent)), None) if status in _REFUSING else None
+    if row is None:
+        # Of its words only those are repeated that are known: what is in the others is not.
+        said = f"HTTP {status}, {error if error in _WORDS else 'another error'}"
+        return Ambiguous(f"{said}: it refuses in words that are in no table", unrecognized=said)
+    if row.means is Refused:
         return Refused(f"HTTP {status}: the {sent} is refused")
-    return Ambiguous(f"HTTP {status}: an error that names neither the {sent} nor the client")
+    if row.means is RefusedClient:
+        return RefusedClient(f"HTTP {status}: the client id or secret is refused")
+    return UnauthorizedClient(
+        f"HTTP {status}: this client may not use the {sent}", agrees=row.error == "unauthorized_client"
+    )
 
 
 def _pair(answer: JsonObject) -> Answer:

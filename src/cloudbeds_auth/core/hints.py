@@ -1,7 +1,7 @@
 """Webhooks in: what an `integration/appstate_changed` says, read leniently, because nobody has published one.
 
-It is unsigned, may be forged, may come twice or never: a hint. It makes us ask, and nothing is forgotten for it alone.
-Source: CLOUDBEDS sections 7 and 8, section 11 rows 24 and 25.
+It is unsigned, may be forged, may come twice or never: a hint. It makes us ask, and nothing is deleted for it. What
+`getAppState` answers is read by the same words, and is a hint, too (rule 12).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ DISABLED = "disabled"  # the only state of an app at a property that ends a conn
 FIRST = 60.0  # seconds until a hotel that connected is asked about for the first time, and its webhook subscribed
 POLL = 43200.0  # seconds between two looks at a connection's app state: Cloudbeds deletes its webhook at a disconnect
 LONGEST = 64  # characters of a state or an id
-STATES = ("newState", "app_state", "appState", "state", "status")
+STATES = ("newState", "app_state", "state")  # no other: `status` and its like may be another object's
+EVENT = "appstate_changed"
 PROPERTIES = ("propertyID_str", "propertyId_str", "propertyID", "propertyId")
 CLIENTS = ("clientID", "clientId", "client_id")
 
@@ -36,6 +37,9 @@ def hint_of(body: bytes) -> Hint | None:
     except Unreadable:
         return None
     property_id = _first(payload, PROPERTIES)
+    event = _first(payload, ("event",))
+    if event and not event.lower().endswith(EVENT):
+        return None
     if state_in(payload) != DISABLED or not property_id:
         return None
     return Hint(property_id, _first(payload, CLIENTS))

@@ -55,6 +55,7 @@ class Event(StrEnum):
     CLIENT_REFUSED = "client_refused"
     PASS_REFUSED = "pass_refused"
     REAUTHORIZATION_REQUIRED = "reauthorization_required"
+    DISABLED = "disabled_at_cloudbeds"
     PROVED = "proved"
     PROMOTED = "promoted"
     CLAIMED = "claimed"
@@ -76,41 +77,44 @@ class IllegalMove(Exception):
 
 
 S, E = State, Event
-_RECOVERING = (S.FRESH, S.IN_DOUBT, S.BACKING_OFF, S.REAUTHORIZATION_REQUIRED)
+_SERVING = (S.FRESH, S.IN_DOUBT, S.BACKING_OFF)
+_MARKED = (S.REAUTHORIZATION_REQUIRED, S.DISCONNECTED)
+_LIVING = (*_SERVING, S.REFRESHING, *_MARKED)
+_ATTEMPT = (E.INTENT_WRITTEN, E.TOKEN_REFUSED, E.ANSWER_LOST, E.NOTHING_SENT, E.CLIENT_REFUSED, E.PASS_REFUSED)
 
 TABLE: dict[tuple[State, Event], State] = {
-    # An attempt begins from any living state; `reauthorization_required` only when an operator asks for it.
-    **{(state, E.INTENT_WRITTEN): S.REFRESHING for state in (*_RECOVERING, S.REFRESHING)},
+    # An attempt begins from any living state.
+    **{(state, E.INTENT_WRITTEN): S.REFRESHING for state in (*_SERVING, S.REFRESHING)},
     # How an attempt ends.
     (S.REFRESHING, E.TOKEN_REFUSED): S.REFRESHING,
     (S.REFRESHING, E.ANSWER_LOST): S.IN_DOUBT,
     (S.REFRESHING, E.NOTHING_SENT): S.BACKING_OFF,
     (S.REFRESHING, E.CLIENT_REFUSED): S.BACKING_OFF,
-    # A pair may arrive late: after the mark, after a paused process lost its lease, after a new grant took over.
-    **{(state, E.PAIR_COMMITTED): S.FRESH for state in (*_RECOVERING, S.REFRESHING)},
+    # A pair may arrive late: after a paused process lost its lease, after a new grant took over.
+    **{(state, E.PAIR_COMMITTED): S.FRESH for state in (*_SERVING, S.REFRESHING)},
     (S.SUPERSEDED, E.PAIR_COMMITTED): S.SUPERSEDED,
     # The exchange for an API key was answered: the key is a grant of its own, and this one serves until that is proven.
-    **{(state, E.KEY_RECEIVED): S.FRESH for state in (*_RECOVERING, S.REFRESHING)},
+    **{(state, E.KEY_RECEIVED): S.FRESH for state in (*_SERVING, S.REFRESHING)},
+    # A marked grant is tried again now and then (rule 12). Only a proof ends the mark, never a pair alone.
+    **{(state, event): state for state in _MARKED for event in (*_ATTEMPT, E.PAIR_COMMITTED, E.KEY_RECEIVED)},
     # A whole pass refused, counted once; the second time, late enough, it is the last word (rule 12). `/userinfo`
     # may name a dead grant without anything having been sent, so this can begin in any living state.
-    **{(state, E.PASS_REFUSED): S.BACKING_OFF for state in (S.FRESH, S.IN_DOUBT, S.BACKING_OFF, S.REFRESHING)},
-    (S.REAUTHORIZATION_REQUIRED, E.PASS_REFUSED): S.REAUTHORIZATION_REQUIRED,
-    **{(state, E.REAUTHORIZATION_REQUIRED): S.REAUTHORIZATION_REQUIRED for state in (*_RECOVERING, S.REFRESHING)},
+    **{(state, E.PASS_REFUSED): S.BACKING_OFF for state in (*_SERVING, S.REFRESHING)},
+    **{(state, E.REAUTHORIZATION_REQUIRED): S.REAUTHORIZATION_REQUIRED for state in (*_SERVING, S.REFRESHING)},
+    # The same, of a grant of which Cloudbeds said that the hotel disabled the app.
+    **{(state, E.DISABLED): S.DISCONNECTED for state in (*_SERVING, S.REFRESHING)},
     # The access token was seen to work: whatever was in doubt is settled. An attempt that runs goes on running.
-    **{(state, E.PROVED): S.FRESH for state in _RECOVERING},
+    **{(state, E.PROVED): S.FRESH for state in (*_SERVING, *_MARKED)},
     (S.REFRESHING, E.PROVED): S.REFRESHING,
     (S.SUPERSEDED, E.PROVED): S.SUPERSEDED,
     # A candidate that worked becomes the connection's grant.
-    **{(state, E.PROMOTED): S.FRESH for state in _RECOVERING},
+    **{(state, E.PROMOTED): S.FRESH for state in (*_SERVING, *_MARKED)},
     (S.REFRESHING, E.PROMOTED): S.REFRESHING,
     # One that came from the Marketplace is claimed: not seen to work yet, like any that was just received.
     (S.PARKED, E.CLAIMED): S.IN_DOUBT,
     # Leaving; what is claimed for a connection that is there already leaves its own.
-    **{(state, E.SUPERSEDED): S.SUPERSEDED for state in (*_RECOVERING, S.REFRESHING, S.SUPERSEDED, S.PARKED)},
-    **{
-        (state, E.DISCONNECTED): S.DISCONNECTED
-        for state in (*_RECOVERING, S.REFRESHING, S.SUPERSEDED, S.DISCONNECTED, S.PARKED)
-    },
+    **{(state, E.SUPERSEDED): S.SUPERSEDED for state in (*_LIVING, S.SUPERSEDED, S.PARKED)},
+    **{(state, E.DISCONNECTED): S.DISCONNECTED for state in (*_LIVING, S.SUPERSEDED, S.PARKED)},
 }
 
 

@@ -12,6 +12,7 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from cloudbeds_auth.core.nouns import Connection, Role, moment
+from cloudbeds_auth.core.refusals import DISABLED
 from cloudbeds_auth.core.shapes import connection_document, precise
 
 DAY = 86400.0
@@ -43,6 +44,7 @@ class Standing(Enum):
     AWAY = "never connected, or disconnected"
     CONNECTED = "connected"
     MARKED = "the hotel has to approve again"
+    LEFT = "the hotel disconnected the app at Cloudbeds"
 
 
 NOTICES = {
@@ -51,6 +53,8 @@ NOTICES = {
     (Standing.MARKED, Standing.CONNECTED): Notice.RECOVERED,
     (Standing.CONNECTED, Standing.AWAY): Notice.DISCONNECTED,
     (Standing.MARKED, Standing.AWAY): Notice.DISCONNECTED,
+    (Standing.CONNECTED, Standing.LEFT): Notice.DISCONNECTED,
+    (Standing.LEFT, Standing.CONNECTED): Notice.RECOVERED,
 }
 """Any other change (a refresh, a backoff, a newer approval of a healthy hotel) is told to nobody."""
 
@@ -59,7 +63,9 @@ def standing(role: Role | str | None, reauth: str | None) -> Standing:
     """Of a connection whose pointer is at a grant with this role and mark; None: at no grant."""
     if role != Role.ACTIVE:
         return Standing.AWAY
-    return Standing.CONNECTED if reauth is None else Standing.MARKED
+    if reauth is None:
+        return Standing.CONNECTED
+    return Standing.LEFT if reauth == DISABLED else Standing.MARKED
 
 
 def message_id(notice: Notice, connection_id: str, sequence: int, at: float) -> str:

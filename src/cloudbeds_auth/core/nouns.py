@@ -126,7 +126,10 @@ class Grant:
     `valid_for`: seconds the access token still has; `held_back`: seconds until the next attempt is allowed;
     `intent_age`: seconds since an attempt was begun whose outcome is unknown (None: none pending);
     `refused_ago`: seconds since a whole pass was first refused, or `/userinfo` first named a dead grant; `refused_as`:
-    with which reason. `said_of`: the property that an imported grant is said to be of, until the vendor names it too.
+    with which reason; `reprieves`: how often the access token has worked since all the same. `reauth`: the reason of
+    the mark, where the hotel has to approve again. `denied`: pairs in a row whose proof was answered 401; `braked`:
+    seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to be of,
+    until the vendor names it too.
     `migration_client`: the client id under which the move to an API key is made.
     """
 
@@ -153,6 +156,10 @@ class Grant:
     refusals: int = 0
     refused_ago: float | None = None
     refused_as: str | None = None
+    reprieves: int = 0
+    denied: int = 0
+    braked: float = 0.0
+    problem: str | None = None
     reauth: str | None = None
     latched: bool = False
     said_of: str | None = None

@@ -47,6 +47,11 @@ def text_of(answer: JsonObject, *names: str) -> str:
     return " ".join(value for name in names if isinstance(value := answer.get(name), str)).lower()
 
 
+def sentences_of(answer: JsonObject, *names: str) -> list[str]:
+    """The named members that are strings, each in lower case and without its full stop."""
+    return [value.strip().rstrip(".").lower() for name in names if isinstance(value := answer.get(name), str)]
+
+
 def one_line(value: object, most: int) -> str:
     """A string or a whole number as one line of at most `most` printable characters; anything else is empty.
 

@@ -55,7 +55,7 @@ class Timing:
 class Ask:
     """Why a refresh is wanted: what the asker last saw, what it was refused with, who it is.
 
-    `seen` and `rejected` are generations. `operator` may try again after `reauthorization_required`.
+    `seen` and `rejected` are generations. `operator` and `upkeep` may try a marked grant again (rule 12).
     `patient`: a waiting caller; the background asks impatiently and gives up at the first obstacle.
     """
 
@@ -63,6 +63,7 @@ class Ask:
     seen: int
     rejected: int | None = None
     operator: bool = False
+    upkeep: bool = False
     patient: bool = True
 
 
@@ -75,8 +76,9 @@ class Next(Enum):
     KEY_RETURN = "an API key that nobody rejected is not refreshable"
     KEY_PROBE = "an API key that was rejected is asked about"
     LATCHED = "moved to an API key: never refreshed again"
-    MARKED = "a person has to act"
+    MARKED = "the hotel has to approve again; upkeep tries it now and then"
     HELD_BACK = "too soon after the last attempt"
+    BRAKED = "too soon after /userinfo answered 401 to a new access token, or to a key without saying that it ended"
     PROBE = "prove before spending"
     SEND = "send the child, then the kept ones"
 
@@ -90,17 +92,29 @@ def decide(row: Grant | None, ask: Ask, timing: Timing) -> Next:
     if row.generation != reference(ask) and row.valid_for > 0:
         return Next.RETURN
     if row.kind is CredentialKind.API_KEY:
-        return Next.KEY_RETURN if ask.rejected is None else Next.KEY_PROBE
+        return _decide_of_key(row, ask)
     if row.latched:
         return Next.LATCHED
-    if row.reauth and not ask.operator:
+    if row.reauth and not (ask.operator or ask.upkeep):
         return Next.MARKED
     if row.held_back > 0:
         return Next.HELD_BACK
-    doubted = ask.rejected is not None or unresolved(row, timing) or suspected(row, ask)
-    if row.valid_for > 0 and (row.kept or doubted):
+    if ask.rejected is not None and row.braked > 0:
+        return Next.BRAKED
+    if row.valid_for > 0 and (row.kept or settles(row, ask, timing)):
         return Next.PROBE
     return Next.SEND
+
+
+def _decide_of_key(row: Grant, ask: Ask) -> Next:
+    if ask.rejected is None and row.reauth is None:
+        return Next.KEY_RETURN
+    return Next.BRAKED if row.braked > 0 else Next.KEY_PROBE
+
+
+def settles(row: Grant, ask: Ask, timing: Timing) -> bool:
+    """Whether a proof of the stored access token answers the question, and nothing is sent (rule 3)."""
+    return ask.rejected is not None or unresolved(row, timing) or suspected(row, ask) or row.reauth is not None
 
 
 def reference(ask: Ask) -> int:
@@ -147,12 +161,28 @@ def candidates(tokens: Sequence[StoredToken]) -> list[StoredToken]:
     return order
 
 
+def reprieve(row: Grant, timing: Timing) -> float:
+    """Seconds to the next pass where every refresh token was refused, twice, and the access token works: the interval,
+    doubling to an hour while this repeats, and no longer than the access token lasts.
+    """
+    doubled = timing.refusal_interval * 2.0 ** min(row.reprieves, 30)
+    return max(timing.refusal_interval, min(doubled, LONGEST_HOLD, row.valid_for))
+
+
+def brake(denied: int, timing: Timing) -> float:
+    """Seconds to the next refresh that a 401 may cause, when the proofs of the last `denied` pairs were answered 401;
+    of an API key, to the next question whether it works.
+    """
+    return min(timing.refusal_interval * 2.0 ** min(denied - 1, 30), LONGEST_HOLD)
+
+
 def backoff(attempts: int, timing: Timing, dice: float) -> float:
     """Seconds to hold back after the `attempts`-th failure in a row: exponential with full jitter, `dice` in [0, 1)."""
     ceiling = min(timing.backoff_cap, timing.backoff_first * 2.0 ** min(attempts, 30))
     return ceiling * dice
 
 
+LONGEST_HOLD = 3600.0  # seconds; what is refused again and again is asked about at least so often
 STALE_AT = 0.9  # of the lifetime (rule 10)
 
 

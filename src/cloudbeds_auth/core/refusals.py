@@ -4,8 +4,8 @@ Every client passes a body on as it came. What it tells about the connection bes
 answer of `/userinfo` proves is judged by it: `Proof`, `DeadToken`, `DeadGrant`, or `Inconclusive`.
 
 A proof is what allows kept refresh tokens to be forgotten, so it is judged strictly: a 2xx of an authenticated call,
-a well-formed JSON object, no `success: false`, no `error`. A captive portal's page, a 404 or a 429 prove nothing
-(ROTATION section 2, variant V5).
+a well-formed JSON object that names a user, no `success: false`, no `error`. A captive portal's page, `{}`, a 404 or a
+429 prove nothing. A 401 says that the access token is rejected, whatever its shape, and nothing of a refresh token.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cloudbeds_auth.core.nouns import User
 from cloudbeds_auth.core.parsing import JsonObject, Unreadable, one_line, read_object, says_false, text_of
 
 REVOKED = "revoked"  # the vendor ended the grant; also when every stored refresh token was refused
+DISABLED = "disabled"  # the grant is dead, and Cloudbeds said that the hotel disabled the app
 LONGEST_ID = 64  # characters of a property's id
 MOST_WORDS = 300  # characters of the vendor's message that are kept
 
@@ -52,6 +53,7 @@ class Row:
     words: str = ""
     members: Mapping[str, object] = field(default_factory=dict)
     statuses: tuple[int, ...] = ()
+    ends_key: bool = False  # documented for an API key that was revoked
 
     def fits(self, status: int, answer: JsonObject) -> bool:
         """Whether this answer is one of these."""
@@ -73,9 +75,9 @@ TABLE = (
     Row("wrong_property", Act.TELL, words="none of the included property id's match"),
     # The shapes of a 401: the classic API's with a message or a hint, RFC 6750's word, v2's and a revoked key's
     # problem details, Data Insights' error object.
-    Row("unauthorized", Act.HEAL, members={"error": "access_denied"}, statuses=(401,)),
+    Row("unauthorized", Act.HEAL, members={"error": "access_denied"}, statuses=(401,), ends_key=True),
     Row("unauthorized", Act.HEAL, members={"error": "invalid_token"}, statuses=(401,)),
-    Row("unauthorized", Act.HEAL, members={"type": "unauthorized"}, statuses=(401,)),
+    Row("unauthorized", Act.HEAL, members={"type": "unauthorized"}, statuses=(401,), ends_key=True),
     Row("unauthorized", Act.HEAL, members={"error": {"code": 401}}, statuses=(401,)),
     Row("unauthorized", Act.LOOK, members={"error": {"code": 401}}),  # Data Insights says it under any status
     # A scope or a property is missing: v2's, Data Insights', and that of Accounting and group profiles, which comes
@@ -136,9 +138,9 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class DeadToken:
-    """A 401 in the vendor's own JSON: this access token is dead."""
+    """A 401: this access token is rejected. `documented`: in a body that Cloudbeds shows for a revoked API key."""
 
-    reason: str = "401"
+    documented: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +169,18 @@ def judge_userinfo(status: int, content_type: str, body: bytes) -> Verdict:
     try:
         answer = read_object(content_type, body)
     except Unreadable as why:
-        return Inconclusive(f"HTTP {status}: {why}")
+        return DeadToken(documented=False) if status == 401 else Inconclusive(f"HTTP {status}: {why}")
     row = _row(status, answer)
     if row is not None and row.act is Act.SUSPECT:
         return DeadGrant(row.reason)
     if status == 401:
-        denied = row is not None and row.act is Act.HEAL
-        return DeadToken() if denied else Inconclusive("HTTP 401 in an unknown shape")
+        return DeadToken(documented=row is not None and row.ends_key)
     if not 200 <= status < 300:
         return Inconclusive(f"HTTP {status}")
     if row is not None or says_false(answer.get("success")) or "error" in answer:
         return Inconclusive("the answer says that the call failed")
-    return Proof(_user(answer), property_in(answer))
+    user = _user(answer)
+    return Inconclusive("the answer names no user") if user is None else Proof(user, property_in(answer))
 
 
 def property_in(found: Mapping[str, object]) -> tuple[str, ...]:

@@ -15,11 +15,17 @@ KEEP_ALIVE = 30 * DAY  # Cloudbeds keeps an unused refresh token about this long
 KEEP_KEY_ALIVE = 20 * DAY  # … and disables an unused API key after a month
 SPREAD = 0.1  # of these: how much earlier, a different part for each grant
 HORIZON = KEEP_ALIVE + 10 * DAY  # nothing is ever due further ahead, by a wall clock that was not set back
-FURTHEST = 1800.0  # seconds; no lease, hold or turn reaches further: one that does is of a clock that was set back
+FURTHEST = 3600.0  # seconds; no lease, hold or turn reaches further: one that does is of a clock that was set back
 SKEW = 60.0  # seconds by which a database's clock is set back without anybody taking note
 PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
 REMEMBERED = DAY  # that an expired state or link is still told from an unknown one
 PARKED = DAY  # that an approval from the Marketplace waits to be claimed
+RETRY_FIRST = 300.0  # seconds until a marked grant is tried again for the first time; each wait is twice the one before
+RETRY_AT_LEAST_EVERY = 6 * 3600.0
+RETRIED = 30 * DAY  # that a marked grant is tried so often; after that with keep-alive
+MARKS_AT_ONCE = 2  # hotels of one app that are marked within `STORM`; more are likely to be the vendor's fault, or ours
+STORM = 600.0  # seconds
+DELAYED = 3600.0  # seconds that a mark waits in a storm
 # Seconds until somebody else goes on with a grant that whoever received it did not prove, or with a move to an API key.
 CANDIDATE = 60.0
 
@@ -51,6 +57,17 @@ def due(life: Life, now: float) -> float | None:
     if life.used_at is not None and now - life.used_at <= life.lifetime:
         return life.stale_at
     return now + spread(KEEP_ALIVE, life.grant_id)
+
+
+def retry_in(marked_for: float, grant_id: str) -> float:
+    """Seconds until a grant that was marked `marked_for` seconds ago is tried again (rule 12): after 5 minutes, then
+    doubling to six hours, after thirty days with keep-alive.
+
+    The wait after a retry is what has passed so far and five minutes, which doubles: 5, 10, 20 … minutes.
+    """
+    if marked_for > RETRIED:
+        return spread(KEEP_ALIVE, grant_id)
+    return min(max(marked_for, 0.0) + RETRY_FIRST, RETRY_AT_LEAST_EVERY)
 
 
 def spread(seconds: float, grant_id: str) -> float:

@@ -24,6 +24,8 @@ GRAVE = (
     "ambiguous",
     "dead",
     "given_up",
+    "delayed",
+    "unrecognized",
 )
 # A library is silent until the program that uses it configures logging.
 logging.getLogger(LOGGER).addHandler(logging.NullHandler())

@@ -37,6 +37,7 @@ COUNTED = {
     "refreshed": ("refreshes", None),
     "refresh_failed": ("refreshes", None),
     "reauthorization_required": ("refreshes", None),
+    "recovered": ("refreshes", None),
     "client_refused": ("refreshes", None),
     "token_answer": ("token_requests", "answer"),
     "proof": ("proofs", "verdict"),

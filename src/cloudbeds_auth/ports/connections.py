@@ -54,9 +54,6 @@ class ConnectionStore(Protocol):
         """History, newest first, before `cursor`."""
         ...
 
-    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "", only: str | None = None) -> bool:
-        """Forget every token of the connection and mark it. False: unknown.
-
-        `only`: not when another grant than this one is in use or waits to be proven (False, and nothing changes).
-        """
+    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
+        """Forget every token of the connection. False: unknown."""
         ...

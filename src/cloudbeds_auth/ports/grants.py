@@ -39,13 +39,23 @@ class Attempt(Enum):
 
     REFUSED = "the token was refused"
     CLIENT_REFUSED = "the client was refused"
+    UNAUTHORIZED = "the client was refused, for this grant alone"
     UNSENT = "nothing was sent"
     LOST = "no usable answer"
+
+
+class Settled(Enum):
+    """What became of the record of an ending."""
+
+    DONE = "written"
+    UNRECOGNIZED = "written; and for a day the vendor has refused in words that are in no table"
+    MOVED = "the fence moved"
 
 
 ENDINGS = {
     Attempt.REFUSED: Happening.TOKEN_REFUSED,
     Attempt.CLIENT_REFUSED: Happening.CLIENT_REFUSED,
+    Attempt.UNAUTHORIZED: Happening.CLIENT_REFUSED,
     Attempt.UNSENT: Happening.NOTHING_SENT,
     Attempt.LOST: Happening.ANSWER_LOST,
 }
@@ -56,12 +66,27 @@ CALL_REFUSED = "call_refused"
 """What the history calls a call that Cloudbeds refused although the token works; it leads nowhere in that table."""
 
 
+# Further lines of a grant's history that lead nowhere in that table.
+RECOVERED = "recovered"  # a proof ended a mark
+REPRIEVED = "reprieved"  # every refresh token is refused, and the access token works
+PAIR_DENIED = "pair_denied"  # the proof of a new pair was answered 401
+MARK_DELAYED = "mark_delayed"  # several hotels of one app would be marked at once
+DISABLED_SAID = "disabled_said"  # Cloudbeds said that the app is disabled
+DISABLED_WITHDRAWN = "disabled_withdrawn"  # … and the token works all the same
+UNRECOGNIZED = "unrecognized_refusal"  # … for a day, in words that are in no table
+UNAUTHORIZED_CLIENT = "unauthorized_client"  # … the client, for this grant alone
+UNRECOGNIZED_FOR = 86400.0  # seconds, with the access token over
+
+
 class Counted(Enum):
     """What a refused pass meant."""
 
     FIRST = "counted; asked again later"
-    EARLY = "too soon after the first to count"
+    EARLY = "too soon after the first to count, or the access token could not be asked about"
+    DELAYED = "the mark waits: several hotels of the app were marked a moment ago"
+    REPRIEVED = "no mark: the access token works"
     MARKED = "reauthorization required"
+    STILL_MARKED = "as it was marked before"
     CANDIDATE = "a newer grant waits to be proven"
     MOVED = "the fence moved"
 
@@ -111,8 +136,18 @@ class GrantStore(Protocol):
         """
         ...
 
-    async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
-        """Record how a sending ended. REFUSED clears intent and hold; LOST keeps the intent; False: the fence moved."""
+    async def settle(
+        self,
+        fence: Fence,
+        attempt: Attempt,
+        *,
+        hold: float = 0.0,
+        detail: str = "",
+        unrecognized: str | None = None,
+    ) -> Settled:
+        """Record how a sending ended. REFUSED clears intent and hold; LOST keeps the intent. `unrecognized`: the answer
+        was a refusal in words that are in no table; in short.
+        """
         ...
 
     async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
@@ -124,6 +159,18 @@ class GrantStore(Protocol):
 
     async def confirm(self, grant_id: str, generation: int) -> bool:
         """The generation was seen to work: forget its kept tokens, clear marks. Needs no lease."""
+        ...
+
+    async def note_denied(self, grant_id: str, generation: int, hold: float) -> bool:
+        """The proof of this generation was answered 401: a 401 causes no refresh for `hold` seconds. Needs no lease."""
+        ...
+
+    async def note_disabled(self, grant_id: str, generation: int) -> bool:
+        """Cloudbeds said that the app is disabled. False: not the grant in use, a newer generation, or known."""
+        ...
+
+    async def reprieve(self, fence: Fence, reason: str, hold: float) -> bool:
+        """Instead of a mark: the access token works. It is proven, and the next pass is due in `hold` seconds."""
         ...
 
     async def count_refusal(self, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Counted:

@@ -28,6 +28,14 @@ class UpkeepStore(Protocol):
         """
         ...
 
+    async def claim_retries(self, limit: int, hold: float) -> Sequence[str]:
+        """As `claim_due`, of marked grants, which have a queue of their own (rule 12)."""
+        ...
+
+    async def retry_all(self, app: str, limit: int) -> int:
+        """Make marked grants of this app due now, at most `limit`, the newest marks first; how many."""
+        ...
+
     async def claim_polls(self, limit: int, every: float) -> Sequence[str]:
         """Ids of at most `limit` connections in use whose app state is to be asked about, longest first.
 
@@ -36,5 +44,5 @@ class UpkeepStore(Protocol):
         ...
 
     async def next_due(self) -> float | None:
-        """Seconds until a grant is due (0: one is); None when none ever is."""
+        """Seconds until a grant is due (0: one is), marked ones too; None when none ever is."""
         ...

@@ -26,7 +26,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.flight import GrantSuperseded
-from cloudbeds_auth.vault.look import UNNAMED
+from cloudbeds_auth.vault.look import WAITING
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
 
@@ -113,7 +113,7 @@ class Access:
                 await self._candidates.go_on(connection_id)
                 continue
             self._remember(served.grant)
-            if served.grant.generation == row.generation:
+            if served.grant.generation == row.generation and row.reauth is None:
                 raise self._still_works(served.grant)
             return
         raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
@@ -172,6 +172,11 @@ class Access:
         await self._must_be_named(row)
         if row.reauth and not (row.latched and row.valid_for > 0):  # a move that failed: what it has serves to its end
             self.forget(connection_id)
+            if row.state is State.DISCONNECTED:
+                raise ConnectionDisconnected(
+                    "Cloudbeds says that the hotel disconnected the app, and refuses every stored token",
+                    connection_id=connection_id,
+                )
             raise ReauthorizationRequired(
                 f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=connection_id
             )
@@ -199,12 +204,12 @@ class Access:
             raise ReauthorizationRequired(
                 "Cloudbeds does not say which property this is: the approval lacks the scope read:hotel",
                 connection_id=row.connection_id,
-                next_step=UNNAMED[HOTEL_SCOPE_MISSING],
+                next_step=WAITING[HOTEL_SCOPE_MISSING],
             )
         raise RefreshInDoubt(
             "the hotel approved, and Cloudbeds did not say yet for which property",
             connection_id=row.connection_id,
-            next_step=UNNAMED[PROPERTY_UNKNOWN],
+            next_step=WAITING[PROPERTY_UNKNOWN],
             retry_after=self._rested[row.id] - self._world.clock.steady(),
         )
 

@@ -42,17 +42,17 @@ class Candidates:
         Raises InvalidRequest when it turns out to be another hotel's: the connection keeps what it had.
         """
         candidate = await self._world.store.candidate(connection_id)
-        if candidate is None:
-            return None
+        return None if candidate is None else await self.prove(candidate)
+
+    async def prove(self, candidate: Grant) -> Grant | None:
+        """As `resume`, of this one; upkeep asks so for one that was refused and is tried again (rule 12)."""
         verdict = await self._verdict(candidate)
         if isinstance(verdict, DeadToken | DeadGrant):  # a refresh mends the one, and counts the other (rule 12)
-            candidate = await self._refreshed(candidate)
-            if candidate is None:
+            refreshed = await self._refreshed(candidate)
+            if refreshed is None:
                 return None
-            verdict = await self._verdict(candidate)
-        if not isinstance(verdict, Proof):
-            return None
-        return await self._promote(candidate, verdict)
+            candidate, verdict = refreshed, await self._verdict(refreshed)
+        return await self._promote(candidate, verdict) if isinstance(verdict, Proof) else None
 
     async def go_on(self, connection_id: str) -> None:
         """The grant in use was superseded or refused: see to the newer one before the connection is read again.
@@ -91,13 +91,11 @@ class Candidates:
         return True
 
     async def _refreshed(self, candidate: Grant) -> Grant | None:
-        ask = Ask(candidate.id, seen=candidate.generation, rejected=candidate.generation)
+        seen, marked = candidate.generation, candidate.reauth is not None
         try:
-            return (await self._refresher.refresh(ask)).grant
-        except RefreshInDoubt:
-            return None  # not proven yet, and not dead either: later, by anybody
-        except ReauthorizationRequired:
-            await self._world.store.drop_candidate(candidate.id, "Cloudbeds refused it twice")
+            return (await self._refresher.refresh(Ask(candidate.id, seen, rejected=seen, upkeep=marked))).grant
+        except (RefreshInDoubt, ReauthorizationRequired):
+            return None  # later: by any process, or now and then where it was refused twice
         except GrantSuperseded:
             self._world.observer.happened("candidate_superseded", connection=candidate.connection_id)
         return None

@@ -36,6 +36,7 @@ class Circuits:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._unauthorized: dict[str, str] = {}  # by app, the grant for which the client was refused last
 
     async def choose(self, app: App) -> Chosen:
         """The first secret that is not refused, else one that is due for a trial; raises ClientRefused."""
@@ -91,8 +92,15 @@ class Circuits:
             await store.open_circuit(app.id, name, trial_after=0.0)
         return bool(others) or not await self.is_open(app)
 
+    def agreed(self, chosen: Chosen, grant_id: str) -> bool:
+        """The client was refused for one grant. Whether another one's answer says the same, and none was taken since:
+        then it is the client that is refused (F104).
+        """
+        return self._unauthorized.setdefault(chosen.app.id, grant_id) != grant_id
+
     async def accepted(self, chosen: Chosen) -> None:
         """The vendor took this secret."""
+        self._unauthorized.pop(chosen.app.id, None)
         if chosen.on_trial:
             await self._world.store.close_circuit(chosen.app.id, chosen.fingerprint)
 

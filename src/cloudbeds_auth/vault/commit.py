@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from cloudbeds_auth.core.nouns import Fence, Grant, Pair, Role, StoredToken
-from cloudbeds_auth.core.refresh import backoff, stale_after
-from cloudbeds_auth.core.refusals import Proof
+from cloudbeds_auth.core.refresh import backoff, brake, stale_after
+from cloudbeds_auth.core.refusals import DeadToken, Proof
 from cloudbeds_auth.errors import ConnectionDisconnected, RateLimited, StoreUnavailable
 from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.vault.budget import BEHIND, Budget
@@ -15,6 +15,8 @@ from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.vault.lease import Lease, Leases
 from cloudbeds_auth.vault.world import World
+
+MOST_RETRIED = 1000  # marked grants of an app that one recovery makes due; each of those that recover makes more so
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,22 @@ class Committer:
         await self._budget.heed_verdict(chosen.app, verdict)
         if isinstance(verdict, Proof):
             await self.confirm(stored)
+        elif isinstance(verdict, DeadToken):
+            await self.denied(stored)
+
+    async def denied(self, grant: Grant) -> float:
+        """Its access token, or API key, was answered 401 and nothing says that the grant is dead. Seconds until another
+        401 may cause anything.
+        """
+        hold = brake(grant.denied + 1, self._world.timing)
+        with suppress(StoreUnavailable):  # then the next 401 asks once more
+            await self._world.store.note_denied(grant.id, grant.generation, hold)
+        return hold
 
     async def confirm(self, grant: Grant) -> None:
-        """Its generation was seen to work."""
+        """Its generation was seen to work. One that was marked has recovered: the app's other marks are due now."""
+        world = self._world
         with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
-            await self._world.store.confirm(grant.id, grant.generation)
+            if await world.store.confirm(grant.id, grant.generation) and grant.reauth is not None:
+                world.observer.happened("recovered", connection=grant.connection_id, reason=grant.reauth)
+                await world.store.retry_all(grant.app, MOST_RETRIED)

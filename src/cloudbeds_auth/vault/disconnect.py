@@ -47,7 +47,9 @@ class Disconnecter:
         try:
             detail = await self._tell(connection_id)
         except ConnectionDisconnected:
-            return
+            if row is None or row.role is Role.DISCONNECTED:
+                return
+            detail = "the hotel disconnected the app at Cloudbeds before"
         except Error as error:
             if not forget:
                 raise
@@ -56,12 +58,6 @@ class Disconnecter:
             await self._under_lease(row, connection_id, actor, detail)
         self._access.forget(connection_id)
         self._world.observer.happened("disconnected", connection=connection_id)
-
-    async def learn(self, row: Grant, detail: str) -> None:
-        """The hotel left at Cloudbeds, which says so itself: forget, unless it has approved again meanwhile."""
-        if await self._under_lease(row, row.connection_id, "hotel", detail, only=row.id):
-            self._access.forget(row.connection_id)
-            self._world.observer.happened("disconnected", connection=row.connection_id, actor="hotel")
 
     async def _tell(self, connection_id: str) -> str:
         """`postAppState disabled`; what to write into the history."""
@@ -137,9 +133,7 @@ class Disconnecter:
         row = await self._world.store.current_grant(connection_id)
         return row is not None and row.refused_ago is not None and row.refused_ago <= self._world.clock.steady() - began
 
-    async def _under_lease(
-        self, row: Grant, connection_id: str, actor: str, detail: str, only: str | None = None
-    ) -> bool:
+    async def _under_lease(self, row: Grant, connection_id: str, actor: str, detail: str) -> None:
         """With the lease, so that no refresh is under way (rule 15); nobody waits longer than a caller would."""
         world = self._world
         until = world.clock.steady() + world.timing.wait
@@ -147,7 +141,4 @@ class Disconnecter:
         while not isinstance(lease, Lease):  # somebody refreshed meanwhile: ask about the new generation
             current = await world.store.current_grant(connection_id) or row
             lease = await self._leases.take(Ask(current.id, seen=current.generation), until)
-        if await world.store.disconnect(connection_id, actor=actor, detail=detail, only=only):
-            return True
-        await world.store.release_lease(lease.grant_id, lease.epoch)
-        return False
+        await world.store.disconnect(connection_id, actor=actor, detail=detail)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient
+from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, UnauthorizedClient
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refresh import backoff, stale_after
-from cloudbeds_auth.errors import AuthorizationExpired, StoreUnavailable, TokenEndpointUnavailable
+from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, StoreUnavailable, TokenEndpointUnavailable
 from cloudbeds_auth.ports.authorizations import Authorization
 from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.circuit import Circuits
@@ -59,6 +59,8 @@ class Exchange:
                     return pair
                 case Refused(reason):
                     raise AuthorizationExpired(f"Cloudbeds refused the authorization code ({reason})")
+                case UnauthorizedClient(reason):
+                    raise ClientRefused(f"Cloudbeds does not let this client id use the code ({reason})")
                 case RefusedClient(reason):
                     if not await self._circuits.refused(chosen):
                         raise self._circuits.error(app, f"Cloudbeds refuses this app's client id or secret ({reason})")

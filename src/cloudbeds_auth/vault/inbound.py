@@ -1,8 +1,9 @@
 """Hotels that leave at Cloudbeds: learnt from its webhook, which is a hint, and by asking now and then.
 
-Before anything is forgotten Cloudbeds itself says `disabled`, to a token that lives, for every property of the grant. A
-refusal instead of a state has the grant looked at by the one way there is (`vault.health`). A property-level client
-may not ask for an app state, so for it that is all.
+Nothing is deleted for either. Where Cloudbeds itself says `disabled`, for every property of the grant, that is written
+down, and the grant is looked at by the one way there is (`vault.health`): a token that works withdraws it, and a grant
+that is dead twice, an interval apart, is shown as disconnected and tried again like any other mark (rule 12). A refusal
+instead of a state leads to the same look. A property-level client may not ask for an app state, so for it that is all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports.vendor import Hook, Throttled
 from cloudbeds_auth.vault.access import Access
 from cloudbeds_auth.vault.budget import BEHIND, Budget
-from cloudbeds_auth.vault.disconnect import Disconnecter
 from cloudbeds_auth.vault.health import Health
 from cloudbeds_auth.vault.world import World
 
@@ -37,13 +37,10 @@ SUSPECTED = Refusal("app_state_refused", Act.SUSPECT)
 class Inbound:
     """Follows hints, and asks by itself. Whoever was asked about is subscribed to `hook`, where there is one."""
 
-    def __init__(
-        self, world: World, access: Access, health: Health, disconnecter: Disconnecter, hook: Hook | None = None
-    ) -> None:
+    def __init__(self, world: World, access: Access, health: Health, hook: Hook | None = None) -> None:
         self._world = world
         self._access = access
         self._health = health
-        self._disconnecter = disconnecter
         self._hook = hook
         self._budget = Budget(world)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -124,22 +121,30 @@ class Inbound:
         if app.level == "property":
             await self._look(token)
             return
-        disabled: list[str] = []
-        for part in _parts(row, hint):
-            answer = await self._in_turn(app, partial(self._world.vendor.app_state, token.value, part))
-            if answer.refused:
-                await self._look(token)
-            if answer.state != DISABLED:
-                break
-            disabled.append(part or "")
-        else:
-            await self._disconnecter.learn(row, "Cloudbeds says that the app is disabled")
+        disabled = await self._disabled_parts(app, token, _parts(row, hint))
+        if len(disabled) == len(_parts(row, hint)):
+            # A hint, which one wrong answer may be: believed once the grant is dead, too (rule 12).
+            if await self._world.store.note_disabled(row.id, token.generation):
+                self._world.observer.happened("disabled_said", connection=connection_id)
+            await self._look(token)
             return
         if disabled:
             said = {"properties": ", ".join(disabled)}
             await self._world.store.note_problem(row.id, token.generation, LEFT_OUT, said)
         if hint is None:
             await self._subscribe(app, token, row)
+
+    async def _disabled_parts(self, app: App, token: AccessToken, parts: list[str | None]) -> list[str]:
+        """Those of which Cloudbeds says that the app is disabled, up to the first of which it says anything else."""
+        disabled: list[str] = []
+        for part in parts:
+            answer = await self._in_turn(app, partial(self._world.vendor.app_state, token.value, part))
+            if answer.refused:
+                await self._look(token)
+            if answer.state != DISABLED:
+                break
+            disabled.append(part or "")
+        return disabled
 
     async def _subscribe(self, app: App, token: AccessToken, row: Grant) -> None:
         """Once more each time: Cloudbeds deletes subscriptions, and an operator may have changed the secrets."""
@@ -160,7 +165,7 @@ class Inbound:
             raise
 
     async def _look(self, token: AccessToken) -> None:
-        """No state was told: whether the grant lives, `/userinfo` says."""
+        """Whether the grant lives, `/userinfo` says."""
         self._health.heed(token, SUSPECTED, "GET", "getAppState")
 
 

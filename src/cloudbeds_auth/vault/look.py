@@ -11,6 +11,7 @@ from cloudbeds_auth.core.nouns import App, Connection, CredentialKind, Event
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
 from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.ports.connections import Page
+from cloudbeds_auth.ports.grants import UNAUTHORIZED_CLIENT, UNRECOGNIZED
 from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.world import World, mend
@@ -18,7 +19,7 @@ from cloudbeds_auth.vault.world import World, mend
 NEXT_STEPS = {
     State.IN_DOUBT: "nothing to do: the next attempt settles it",
     State.BACKING_OFF: "nothing to do: it is tried again by itself",
-    State.REAUTHORIZATION_REQUIRED: "send the hotel its connect link; only the hotel can approve again",
+    State.REAUTHORIZATION_REQUIRED: "send the hotel its connect link; what is stored is tried again by itself, too",
     State.CLIENT_REFUSED: "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault",
     State.PARKED: "claim it within a day: `cloudbeds-auth connections claim`, or POST /api/v1/connections/{id}/claim",
     State.DISCONNECTED: "connect the hotel again if it wants to be",
@@ -37,8 +38,12 @@ CALLS_REFUSED = {
     "`cloudbeds-auth connections migrate-to-api-key`, with that client id",
     "forbidden": "the history names the call: its scope or its property is not part of this approval",
 }
-# Why a candidate waits although its token works: nobody knows yet which property it is of.
-UNNAMED = {
+# What a connection that serves or recovers waits for, where the problem says more than the state.
+WAITING = {
+    UNRECOGNIZED: "Cloudbeds refuses the refresh in words that nobody has documented: ask its support, with the "
+    "history; the connect link mends it if the hotel did disconnect",
+    UNAUTHORIZED_CLIENT: "this hotel's tokens may be of another registration: check the client id; it is tried again",
+    # Why a candidate waits although its token works: nobody knows yet which property it is of.
     PROPERTY_UNKNOWN: "nothing to do: Cloudbeds did not say yet which property it is of, and is asked again by itself",
     HOTEL_SCOPE_MISSING: "ask for the scope read:hotel (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a "
     "connect link to approve again: without it Cloudbeds does not say which property this is",
@@ -120,7 +125,7 @@ class Look:
         problem = found.problem or ""
         step = NEXT_STEPS.get(state) or CALLS_REFUSED.get(problem)
         if state in LIVING:
-            step = UNNAMED.get(problem, step)
+            step = WAITING.get(problem, step)
         if state is State.CLIENT_REFUSED and found.app not in self._world.apps:
             step = mend(found.app, app)
         elif state is State.DISCONNECTED and app is not None and app.level == "property":

@@ -13,11 +13,13 @@ from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection
 from cloudbeds_auth.errors import Error, ReauthorizationRequired
 from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING
+from cloudbeds_auth.ports.grants import UNRECOGNIZED
 from cloudbeds_auth.vault.authorize import Authorizer, hashed
 from cloudbeds_auth.vault.look import Look
 from cloudbeds_auth.vault.world import World
 
 GOOD_FOR = 7 * 86400.0  # seconds
+MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED)  # problems of a connection that is not marked
 MADE_AGAIN = 86400.0  # seconds before its end
 
 
@@ -31,10 +33,10 @@ class Mender:
         self._tokens: dict[str, str] = {}
 
     async def shown(self, connection: Connection) -> Connection:
-        """The connection with its link, if the hotel has to approve again or somebody has to claim it."""
+        """The connection with its link, if the hotel has to approve again, or may have to, or it is to be claimed."""
         if connection.state is State.PARKED:
             return replace(connection, connect_url=self._world.claim_url(connection.id))
-        if connection.state is not State.REAUTHORIZATION_REQUIRED and connection.problem != HOTEL_SCOPE_MISSING:
+        if connection.state is not State.REAUTHORIZATION_REQUIRED and connection.problem not in MENDED_BY_LINK:
             return connection
         return await self.with_link(connection)
 

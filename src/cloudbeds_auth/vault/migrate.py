@@ -15,12 +15,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cloudbeds_auth.core.answers import Ambiguous, Issued, KeyAnswer, NotOffered, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, Pair, Role, StoredToken
-from cloudbeds_auth.core.refresh import Ask, backoff, candidates, may_mark, unresolved
-from cloudbeds_auth.core.refusals import Proof
+from cloudbeds_auth.core.refresh import Ask, backoff, candidates, unresolved
+from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.errors import (
     ClientRefused,
     ConnectionDisconnected,
@@ -42,6 +43,7 @@ from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.flight import Flights
 from cloudbeds_auth.vault.lease import Lease, Leases
+from cloudbeds_auth.vault.marks import Marks
 from cloudbeds_auth.vault.world import World
 
 Unmoved = RefusedClient | NotOffered | NotSent | Ambiguous
@@ -73,6 +75,7 @@ class Migrator:
         self._flights = flights
         self._leases = Leases(world)
         self._budget = Budget(world)
+        self._marks = Marks(world)
         self._moves: dict[str, asyncio.Task[None]] = {}
 
     async def migrate(self, connection_id: str, *, app: str | None = None) -> None:
@@ -141,7 +144,7 @@ class Migrator:
         await self._candidates.must_not_wait(connection_id)
         if row.kind is CredentialKind.API_KEY:
             return None
-        if row.reauth is not None:
+        if row.reauth is not None and row.migration is None:
             raise ReauthorizationRequired(
                 f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=connection_id
             )
@@ -195,7 +198,7 @@ class Migrator:
             if not isinstance(answer, Refused):
                 return await self._stop(at, fence, row, answer)
             await world.store.settle(fence, Attempt.REFUSED, detail=answer.reason)
-        return await self._count(fence, row)
+        return await self._count(at, row)
 
     async def _worth_sending(self, row: Grant) -> Sequence[StoredToken]:
         """Which tokens may be exchanged: as with a refresh the child, then the kept ones (rule 4), which a proof drops.
@@ -205,13 +208,7 @@ class Migrator:
         """
         if not row.kept or row.valid_for <= 0:
             return row.tokens
-        app = await self._world.app_of(row)
-        try:
-            await self._budget.spend(app, BEHIND)
-        except RateLimited:
-            return row.tokens
-        verdict = await self._world.vendor.userinfo(row.access)
-        await self._budget.heed_verdict(app, verdict)
+        verdict = await self._asked(row)
         if isinstance(verdict, Proof):
             await self._world.store.confirm(row.id, row.generation)
             return row.tokens[-1:]
@@ -285,22 +282,29 @@ class Migrator:
         timing = self._world.timing
         return max(timing.deadline, backoff(row.attempts, timing, self._world.entropy.unit()))
 
-    async def _count(self, fence: Fence, row: Grant) -> float:
-        """Every stored token was refused: told to people once that happened twice (rule 12), and nothing more sent."""
-        world = self._world
-        counted = await world.store.count_refusal(
-            fence, REFUSED, may_mark=may_mark(row, world.timing), interval=world.timing.refusal_interval
-        )
-        if counted is Counted.MARKED:
-            world.observer.happened("reauthorization_required", connection=row.connection_id, reason=REFUSED)
+    async def _count(self, at: Attempting, row: Grant) -> float:
+        """Every stored token was refused: the hotel has to approve again once that happened twice (rule 12)."""
+        counted = await self._marks.count(row, at.lease.epoch, REFUSED, partial(self._asked, row))
+        if counted in {Counted.MARKED, Counted.STILL_MARKED}:
             raise ReauthorizationRequired(
                 "Cloudbeds exchanged none of this hotel's refresh tokens for an API key",
                 connection_id=row.connection_id,
             )
-        if counted in {Counted.MOVED, Counted.CANDIDATE}:
+        if counted in {Counted.MOVED, Counted.CANDIDATE, Counted.REPRIEVED}:
             return AGAIN
         raise RefreshInDoubt(
-            "Cloudbeds refused every stored token once; it is asked again before the hotel is asked to approve anew",
+            "Cloudbeds refused every stored token; it is asked again before the hotel is asked to approve anew",
             connection_id=row.connection_id,
-            retry_after=world.timing.refusal_interval,
+            retry_after=self._world.timing.refusal_interval,
         )
+
+    async def _asked(self, row: Grant) -> Verdict | Error:
+        """What `/userinfo` says of the stored access token, in its turn at the rate; the error where there is none."""
+        app = await self._world.app_of(row)
+        try:
+            await self._budget.spend(app, BEHIND)
+        except (RateLimited, StoreUnavailable) as error:
+            return error
+        verdict = await self._world.vendor.userinfo(row.access)
+        await self._budget.heed_verdict(app, verdict)
+        return verdict

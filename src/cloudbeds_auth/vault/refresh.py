@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 
-from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, Unissued
+from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, UnauthorizedClient, Unissued
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant
 from cloudbeds_auth.core.refresh import (
     Ask,
@@ -23,12 +24,12 @@ from cloudbeds_auth.core.refresh import (
     decide,
     may_mark,
     servable,
-    suspected,
-    unresolved,
+    settles,
 )
-from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken, Proof
+from cloudbeds_auth.core.refusals import REVOKED, DeadGrant, DeadToken, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
+    ClientRefused,
     ConnectionDisconnected,
     Error,
     NotRefreshable,
@@ -39,13 +40,15 @@ from cloudbeds_auth.errors import (
     StoreReadOnly,
     StoreUnavailable,
     TokenEndpointUnavailable,
+    TryAgain,
 )
-from cloudbeds_auth.ports.grants import Attempt, Counted
+from cloudbeds_auth.ports.grants import UNAUTHORIZED_CLIENT, UNRECOGNIZED, Attempt, Counted, Settled
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.commit import Committer, InHand
 from cloudbeds_auth.vault.flight import Flight, Flights, GrantSuperseded, Served
 from cloudbeds_auth.vault.lease import Lease, Leases
+from cloudbeds_auth.vault.marks import Marks
 from cloudbeds_auth.vault.world import World
 
 
@@ -87,6 +90,7 @@ class Refresher:
         self._before_sending = before_sending
         self._leases = Leases(world)
         self._budget = Budget(world)
+        self._marks = Marks(world)
         self._committer = Committer(world, circuits, self._leases)
         self._dead: dict[str, int] = {}  # by grant, the generation whose access token was answered 401
         self.flights = Flights(world, self._until_served)
@@ -149,7 +153,9 @@ class Refresher:
             raise ReauthorizationRequired(connection_id=row.connection_id)
         if step is Next.HELD_BACK:
             return self._held_back(row, ask)
-        if step is Next.PROBE and self._dead.get(row.id) == row.generation:
+        if step is Next.BRAKED:
+            raise _braked(row, row.braked)
+        if step is Next.PROBE and self._dead.get(row.id) == row.generation and not may_mark(row, timing):
             # It was asked about before, and the turn at the vendor is better spent on the refresh.
             return await self._send(at, replace(row, valid_for=0.0))
         if step in {Next.PROBE, Next.KEY_PROBE}:
@@ -158,47 +164,50 @@ class Refresher:
 
     def _serve(self, row: Grant, ask: Ask, error: Error) -> Served:
         """SERVE: the stored token while it is unexpired and nobody named it as rejected, else the error."""
-        if servable(row, ask):
+        if self._servable(row, ask):
             return Served(row)
         raise error
+
+    def _servable(self, row: Grant, ask: Ask) -> bool:
+        return servable(row, ask) and self._dead.get(row.id) != row.generation
 
     async def _serve_or_newer(self, row: Grant, ask: Ask, error: Error) -> Served:
         """SERVE, of a grant from which nothing newer comes now. Instead of the error, whoever asked goes on with the
         newer approval, or the key, that waits to be proven.
         """
-        if not servable(row, ask):
+        if not self._servable(row, ask):
             waiting = await self._world.store.candidate(row.connection_id)
             if waiting is not None and waiting.id != row.id:
                 raise GrantSuperseded
         return self._serve(row, ask, error)
 
     def _held_back(self, row: Grant, ask: Ask) -> Served | HeldBack:
-        if servable(row, ask):
+        if self._servable(row, ask):
             return Served(row)
-        kind = RefreshInDoubt if row.refusals or row.intent is not None else TokenEndpointUnavailable
+        kind: type[ClientRefused | TryAgain] = TokenEndpointUnavailable
+        if row.problem == UNAUTHORIZED_CLIENT:
+            kind = ClientRefused
+        elif row.refusals or row.intent is not None:
+            kind = RefreshInDoubt
         return HeldBack(row.held_back, kind(connection_id=row.connection_id, retry_after=row.held_back))
 
     async def _probe(self, at: UnderLease, row: Grant, *, key: bool) -> Served | HeldBack | Turn:
         """Prove before spending (rule 3): ask `/userinfo` with the stored access token first."""
-        ask = at.ask
-        short = await self._no_turn(at, row)
-        if short is not None:
-            return self._serve(row, ask, short)
-        asked = self._world.clock.steady()
-        verdict = await self._world.vendor.userinfo(row.access)
-        self._world.observer.happened("proof", verdict=type(verdict).__name__)
-        await self._budget.heed_verdict(at.chosen.app, verdict)
+        ask, asked = at.ask, self._world.clock.steady()
+        verdict = await self._asked(at, row)
         match verdict:
+            case Error():
+                return self._serve(row, ask, verdict)
             case Proof():
                 await self._committer.confirm(row)
-                if key or ask.rejected is not None or unresolved(row, self._world.timing) or suspected(row, ask):
-                    return Served(row, asked)
+                if key or settles(row, ask, self._world.timing):
+                    return Served(replace(row, reauth=None), asked)
                 return await self._send(at, replace(row, tokens=row.tokens[-1:]))
+            case DeadToken(documented=False) if key:
+                raise _braked(row, await self._committer.denied(row))
+            case DeadToken() if key:
+                return await self._count(at, replace(row, valid_for=0.0), REVOKED)
             case DeadToken():
-                if key:
-                    return await self._count(at, row, REVOKED)
-                # Known dead: whatever happens next, it is not served again in this flight, nor asked about in the next.
-                self._dead[row.id] = row.generation
                 return await self._send(at, replace(row, valid_for=0.0))
             case DeadGrant(reason):
                 return await self._count(at, replace(row, valid_for=0.0), reason)
@@ -207,6 +216,20 @@ class Refresher:
                     f"Cloudbeds could not be asked whether the token works ({verdict.reason})",
                     connection_id=row.connection_id, retry_after=self._world.timing.backoff_first,
                 ))  # fmt: skip
+
+    async def _asked(self, at: UnderLease, row: Grant) -> Verdict | Error:
+        """What `/userinfo` says of the stored access token, in its turn at the rate; the error where there is none."""
+        short = await self._no_turn(at, row)
+        if short is not None:
+            return short
+        verdict = await self._world.vendor.userinfo(row.access)
+        self._world.observer.happened("proof", verdict=type(verdict).__name__)
+        await self._budget.heed_verdict(at.chosen.app, verdict)
+        if isinstance(verdict, DeadToken):
+            self._dead[row.id] = row.generation  # neither served again, nor asked about by the next refresh
+        elif isinstance(verdict, Proof):
+            self._dead.pop(row.id, None)
+        return verdict
 
     async def _send(self, at: UnderLease, row: Grant) -> Served | HeldBack | Turn:
         """The child first, then the kept ones newest to oldest; only a definitive refusal moves on (rules 4, 5)."""
@@ -258,20 +281,35 @@ class Refresher:
         match answer:
             case Refused(reason):
                 await self._circuits.accepted(at.chosen)  # the client was not refused
-                return None if await store.settle(fence, Attempt.REFUSED, detail=reason) else Turn.RESTART
-            case RefusedClient(reason):
+                settled = await store.settle(fence, Attempt.REFUSED, detail=reason)
+                return Turn.RESTART if settled is Settled.MOVED else None
+            case UnauthorizedClient(reason, agrees) if not (agrees and self._circuits.agreed(at.chosen, row.id)):
+                hold = self._hold(row)
+                await store.settle(fence, Attempt.UNAUTHORIZED, hold=hold, detail=reason)
+                error: Error = ClientRefused(
+                    f"Cloudbeds does not let this client id use the hotel's tokens ({reason})",
+                    connection_id=row.connection_id,
+                    retry_after=hold,
+                )
+            case RefusedClient(reason) | UnauthorizedClient(reason):
                 await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
                 await self._circuits.refused(at.chosen)
                 return Turn.RESTART  # with the other secret, or to find the circuit open
             case NotSent(reason):
                 hold = self._hold(row)
                 await store.settle(fence, Attempt.UNSENT, hold=hold, detail=reason)
-                error: Error = TokenEndpointUnavailable(
+                error = TokenEndpointUnavailable(
                     f"Cloudbeds could not be reached ({reason})", connection_id=row.connection_id, retry_after=hold
                 )
             case _:
                 hold = max(self._hold(row), answer.retry_after or 0.0)
-                await store.settle(fence, Attempt.LOST, hold=hold, detail=answer.reason)
+                settled = await store.settle(
+                    fence, Attempt.LOST, hold=hold, detail=answer.reason, unrecognized=answer.unrecognized
+                )
+                if settled is Settled.UNRECOGNIZED:
+                    self._world.observer.happened(
+                        UNRECOGNIZED, connection=row.connection_id, answer=answer.unrecognized
+                    )
                 await self._budget.heed(at.chosen.app, answer.pause)
                 error = RefreshInDoubt(
                     f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})",
@@ -286,20 +324,23 @@ class Refresher:
 
     async def _count(self, at: UnderLease, row: Grant, reason: str) -> Served | Turn:
         """A whole pass was refused, or `/userinfo` named a dead grant (rule 12)."""
-        world = self._world
-        fence = Fence(row.id, row.generation, at.lease.epoch)
-        counted = await world.store.count_refusal(
-            fence, reason, may_mark=may_mark(row, world.timing), interval=world.timing.refusal_interval
-        )
+        counted = await self._marks.count(row, at.lease.epoch, reason, partial(self._asked, at, row))
         if counted is Counted.MOVED:
             return Turn.RESTART
-        if counted is Counted.MARKED:
-            world.observer.happened("reauthorization_required", connection=row.connection_id, reason=reason)
+        if counted in {Counted.MARKED, Counted.STILL_MARKED}:
             raise ReauthorizationRequired(connection_id=row.connection_id)
         return await self._serve_or_newer(row, at.ask, RefreshInDoubt(
-            "Cloudbeds refused every stored token once; it is asked again before anybody is asked to reconnect",
-            connection_id=row.connection_id, retry_after=world.timing.refusal_interval,
+            "Cloudbeds refused every stored token; it is asked again before the hotel is asked to reconnect",
+            connection_id=row.connection_id, retry_after=self._world.timing.refusal_interval,
         ))  # fmt: skip
+
+
+def _braked(row: Grant, seconds: float) -> RefreshInDoubt:
+    return RefreshInDoubt(
+        "Cloudbeds answers 401 to whatever it is asked with: nothing is sent for another 401 yet",
+        connection_id=row.connection_id,
+        retry_after=seconds,
+    )
 
 
 def _not_refreshable(row: Grant) -> Error:

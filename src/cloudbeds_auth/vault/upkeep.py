@@ -1,5 +1,5 @@
-"""What nobody waits for: grants that are due are refreshed, idle ones kept alive, candidates and moves to API keys
-gone on with, and approvals that nobody claimed deleted.
+"""What nobody waits for: grants that are due are refreshed, idle ones kept alive, marked ones tried again, candidates
+and moves to API keys gone on with, and approvals that nobody claimed deleted.
 
 `tick` does a few of what is due, the first to expire first, each within the rate limit and by the one refresh that
 there is. Whoever claims a grant in the store has it for a while, so processes never do the same work; a process that
@@ -12,6 +12,7 @@ import asyncio
 
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Role
 from cloudbeds_auth.core.refresh import Ask
+from cloudbeds_auth.errors import ReauthorizationRequired
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.flight import GrantSuperseded
 from cloudbeds_auth.vault.migrate import Migrator
@@ -19,6 +20,7 @@ from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.world import World
 
 AT_ONCE = 4  # grants of one tick; together they queue for two turns each
+MARKED_AT_ONCE = 2  # of these, grants that were marked: those that serve do not wait behind them
 LONGEST = 30.0  # seconds between two ticks, at most
 AFTER_FAILURE = 1.0  # seconds between two ticks when one could not do all it took
 
@@ -45,7 +47,9 @@ class Upkeep:
         if world.store.read_only:
             return LONGEST
         # Longer than the longest wait for a lease, an answer and a proof: then somebody else may try.
-        claimed = await world.store.claim_due(AT_ONCE, 2 * world.timing.lease)
+        hold = 2 * world.timing.lease
+        marked = await world.store.claim_retries(MARKED_AT_ONCE, hold)
+        claimed = [*await world.store.claim_due(AT_ONCE - len(marked), hold), *marked]
         done = await asyncio.gather(*(self._safely(grant_id) for grant_id in claimed))
         if not all(done):
             return self.pause(AFTER_FAILURE)
@@ -72,7 +76,7 @@ class Upkeep:
             if await self._world.store.discard_parked(row.id):
                 self._world.observer.happened("arrival_discarded", connection=row.connection_id)
         elif row.role is Role.CANDIDATE:
-            await self._candidates.resume(row.connection_id)
+            await self._candidates.prove(row)
         elif row.migration is not None:
             await self._migrator.go_on(row)
         elif row.role is Role.ACTIVE and not self._world.streams.put_off(row, self._world.timing):
@@ -81,10 +85,15 @@ class Upkeep:
     async def _refresh(self, row: Grant) -> None:
         """A new pair, or a proof; an API key has no pair to renew, so it is asked about as if it had been rejected."""
         rejected = row.generation if row.kind is CredentialKind.API_KEY else None
+        ask = Ask(row.id, seen=row.generation, rejected=rejected, upkeep=True, patient=False)
         try:
-            served = await self._refresher.refresh(Ask(row.id, seen=row.generation, rejected=rejected, patient=False))
+            served = await self._refresher.refresh(ask)
         except GrantSuperseded:
             served = None
+        except ReauthorizationRequired:
+            if row.reauth is None:
+                raise
+            return  # refused as before: it is tried again later
         if served is None or (served.grant.generation == row.generation and rejected is None):
             # Nothing newer came of it: a newer approval that waits is seen to, where there is one.
             await self._candidates.resume(row.connection_id)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloudbeds_auth.core.answers import KeyAnswer
+from cloudbeds_auth.core.answers import Answer, KeyAnswer
 from cloudbeds_auth.core.budget import Limit
 from cloudbeds_auth.core.nouns import App, Connection
 from cloudbeds_auth.core.refresh import Timing
@@ -122,7 +122,7 @@ class World:
         """The address where an approval from the Marketplace is claimed."""
         return f"{self.public_url.rstrip('/')}/claim/{connection_id}"
 
-    def told_answer(self, grant_type: str, answer: KeyAnswer, begun: float) -> None:
+    def told_answer(self, grant_type: str, answer: Answer | KeyAnswer, begun: float) -> None:
         """Tell the observer how the token endpoint answered, and in how many seconds since `begun`."""
         seconds = self.clock.steady() - begun
         self.observer.happened("token_answer", grant_type=grant_type, answer=type(answer).__name__, seconds=seconds)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import httpx2
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, KeyAnswer, NotSent, classify, classify_exchange
+from cloudbeds_auth.core.answers import Ambiguous, Answer, KeyAnswer, NotSent, Sent, classify, classify_exchange
 from cloudbeds_auth.core.budget import pause_of, seconds_of
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind
@@ -40,12 +40,12 @@ class HttpTokenEndpoint:
         """`grant_type=authorization_code`, or the API key's, with the redirect URI of the authorization request."""
         asked = GrantType.CODE_FOR_KEY if app.credential is CredentialKind.API_KEY else GrantType.CODE
         form = {"grant_type": asked.value, "redirect_uri": app.redirect_uri, "code": code}
-        return await self._ask(app, secret, form, partial(classify, sent="authorization code"))
+        return await self._ask(app, secret, form, partial(classify, sent=Sent.CODE))
 
     async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
         """`grant_type=refresh_token`."""
         form = {"grant_type": GrantType.REFRESH.value, "refresh_token": token.reveal()}
-        return await self._ask(app, secret, form, partial(classify, sent="refresh token"))
+        return await self._ask(app, secret, form, partial(classify, sent=Sent.TOKEN))
 
     async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
         """`grant_type=refresh_token_exchange`."""

@@ -184,12 +184,13 @@ def covering(app: str, property_ids: Iterable[str]) -> Transaction[str | None]:
 
 
 def read_candidate(now: Instant, connection_id: str, sealer: Sealer) -> Transaction[Grant | None]:
-    """The newest grant that waits to be proven."""
+    """The newest grant that waits to be proven; not one that was refused twice, which upkeep alone tries again."""
     rows = yield from query("candidates", connection_id=connection_id)
-    if not rows:
+    waiting = next((row for row in rows if row["marked_at"] is None), None)
+    if waiting is None:
         return None
-    tokens = yield from query("tokens", grant_id=rows[0]["id"])
-    return grant_of(rows[0], tokens, sealer, now)
+    tokens = yield from query("tokens", grant_id=waiting["id"])
+    return grant_of(waiting, tokens, sealer, now)
 
 
 def promote(
@@ -208,7 +209,7 @@ def promote(
     yield from _identify(row, user, property_ids)
     state = move(State(row["state"]), Event.PROMOTED)
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
-    yield from set_due(row, now, role=Role.ACTIVE)
+    yield from set_due(row, now, role=Role.ACTIVE, marked_at=None)
     yield from set_poll(now, grant_id)
     yield from set_listing(now, grant_id, learnt=bool(property_ids))
     yield from query(

@@ -71,15 +71,12 @@ def list_events(now: Instant, connection_id: str, cursor: int | None, limit: int
     return [event_of(row) for row in rows]
 
 
-def disconnect(now: Instant, connection_id: str, actor: str, detail: str, only: str | None) -> Transaction[bool]:
+def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Transaction[bool]:
     """Forget every token of every grant; the epoch grows, so an attempt that still runs finds its fence moved."""
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
         return False
     grants = yield from query("grants_of", connection_id=connection_id)
-    living = {row["id"] for row in grants if row["role"] in {Role.ACTIVE, Role.CANDIDATE}}
-    if only is not None and living != {only}:
-        return False
     for row in grants:
         if row["role"] == Role.DISCONNECTED:
             continue

@@ -9,15 +9,35 @@ from collections.abc import Callable, Mapping, Sequence
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.core.refusals import DISABLED
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.core.upkeep import PROVED_AGAIN
-from cloudbeds_auth.ports.grants import CALL_REFUSED, ENDINGS, Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.core.upkeep import CANDIDATE, DELAYED, MARKS_AT_ONCE, PROVED_AGAIN, RETRY_FIRST, STORM
+from cloudbeds_auth.ports.grants import (
+    CALL_REFUSED,
+    DISABLED_SAID,
+    DISABLED_WITHDRAWN,
+    ENDINGS,
+    MARK_DELAYED,
+    PAIR_DENIED,
+    RECOVERED,
+    REPRIEVED,
+    UNAUTHORIZED_CLIENT,
+    UNRECOGNIZED,
+    UNRECOGNIZED_FOR,
+    Attempt,
+    Busy,
+    Calls,
+    Counted,
+    Leased,
+    Settled,
+    Written,
+)
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql.importing import settle_property
 from cloudbeds_auth.store.sql.outbox import announce_grant
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, left, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
-from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in
+from cloudbeds_auth.store.sql.upkeep import set_due, set_due_in, set_retry
 
 MOVED = 4  # of `latched`: the grant lives in another database now
 IsDead = Callable[[str, str], bool]
@@ -95,12 +115,15 @@ def write_intent(
     return True
 
 
-def settle(now: Instant, fence: Fence, attempt: Attempt, hold: float, detail: str) -> Transaction[bool]:
+def settle(
+    now: Instant, fence: Fence, attempt: Attempt, hold: float, detail: str, unrecognized: str | None
+) -> Transaction[Settled]:
     """How a sending ended without a pair. Only a lost answer leaves the intent pending."""
     row = yield from locked(now, fence.grant_id)
     if row is None or not holds(row, fence):
-        return False
+        return Settled.MOVED
     event = ENDINGS[attempt]
+    since, for_long = _unrecognized_since(now, row, unrecognized)
     yield from query(
         "settle",
         grant_id=fence.grant_id,
@@ -108,14 +131,34 @@ def settle(now: Instant, fence: Fence, attempt: Attempt, hold: float, detail: st
         epoch=fence.epoch,
         state=move(State(row["state"]), event),
         not_before=now.steady + hold if hold > 0 else None,
-        failed=int(attempt in {Attempt.UNSENT, Attempt.LOST}),
+        failed=int(attempt in {Attempt.UNSENT, Attempt.LOST, Attempt.UNAUTHORIZED}),
         keep=int(attempt is Attempt.LOST),
-        problem=None if attempt is Attempt.REFUSED else str(event),
+        problem=UNRECOGNIZED if for_long else PROBLEMS.get(attempt, str(event)),
+        unrecognized=unrecognized,
+        unrecognized_at=since,
     )
     if hold > 0:
         yield from set_due_in(row, now, hold)
     yield from add_event(now, row, event, position=row["intent_position"], detail=detail)
-    return True
+    if for_long and row["problem"] != UNRECOGNIZED:
+        yield from add_event(now, row, UNRECOGNIZED, answer=unrecognized)
+        return Settled.UNRECOGNIZED
+    return Settled.DONE
+
+
+PROBLEMS = {Attempt.REFUSED: None, Attempt.UNAUTHORIZED: UNAUTHORIZED_CLIENT}
+"""What a connection shows of an ending, where it is not the event's own name."""
+
+
+def _unrecognized_since(now: Instant, row: Row, unrecognized: str | None) -> tuple[float | None, bool]:
+    """Since when (unix seconds) the token endpoint has refused in these very words, which are in no table; and whether
+    that is a problem by now: for a day, with the access token over.
+    """
+    if unrecognized is None:
+        return None, False
+    same = row["unrecognized"] == unrecognized and row["unrecognized_at"] is not None
+    since = min(row["unrecognized_at"], now.wall) if same else now.wall
+    return since, now.wall - max(since, row["expires_at"]) >= UNRECOGNIZED_FOR
 
 
 def commit_pair(
@@ -146,15 +189,18 @@ def commit_pair(
         lifetime=pair.lifetime,
         stale_at=stale_at,
         state=move(State(row["state"]), Event.PAIR_COMMITTED),
+        kind=pair.kind,
         wall=now.wall,
     )
     yield from settle_property(row, pair.property_ids)
-    yield from set_due(row, now, stale_at=stale_at, lifetime=pair.lifetime)
+    if row["marked_at"] is None:
+        yield from set_due(row, now, stale_at=stale_at, lifetime=pair.lifetime, kind=pair.kind)
+    else:  # a process that is killed now leaves the proof, which ends the mark, to the background
+        yield from query("set_retry", grant_id=row["id"], due_at=now.wall + CANDIDATE)
     yield from add_event(
         now, row, Event.PAIR_COMMITTED, generation=generation, expires_at=lasting(expires_at), kept=kept,
-        same_refresh_token=same, refresh_token_named=pair.refresh is not None,
+        same_refresh_token=same, refresh_token_named=pair.refresh is not None, credential=str(pair.kind),
     )  # fmt: skip
-    yield from announce_grant(now, row, reauth=None)
     return Written.DONE
 
 
@@ -196,10 +242,50 @@ def confirm(now: Instant, grant_id: str, generation: int) -> Transaction[bool]:
     yield from query("confirm", grant_id=grant_id, generation=generation, state=state)
     if row["state"] != state or row["kind"] == CredentialKind.API_KEY:  # out of a backoff or a mark; a key was used
         # A stale token that works while an attempt is unresolved stays in use (rule 3): no loop asks about it.
-        yield from set_due(row, now, after=PROVED_AGAIN)
+        yield from set_due(row, now, after=PROVED_AGAIN, marked_at=None)
     if not row["proven"] or row["state"] != state:
         yield from add_event(now, row, Event.PROVED)
+    if row["disabled_at"] is not None:
+        yield from add_event(now, row, DISABLED_WITHDRAWN)
+    if row["marked_at"] is not None:
+        yield from add_event(now, row, RECOVERED, reason=row["reauth"])
     yield from announce_grant(now, row, reauth=None)
+    return True
+
+
+def note_denied(now: Instant, grant_id: str, generation: int, hold: float) -> Transaction[bool]:
+    """The proof of this pair was answered 401: the next refresh that a 401 causes waits."""
+    row = yield from locked(now, grant_id)
+    if row is None or row["generation"] != generation or row["role"] == Role.DISCONNECTED:
+        return False
+    yield from query("note_denied", grant_id=grant_id, generation=generation, until=now.steady + hold)
+    yield from add_event(now, row, PAIR_DENIED, hold=hold)
+    return True
+
+
+def note_disabled(now: Instant, grant_id: str, generation: int) -> Transaction[bool]:
+    """Cloudbeds said that the app is disabled: a hint, until the grant is dead or its token works."""
+    row = yield from locked(now, grant_id)
+    if row is None or row["generation"] != generation or row["role"] != Role.ACTIVE or row["disabled_at"] is not None:
+        return False
+    yield from query("note_disabled", grant_id=grant_id, generation=generation, now=now.wall)
+    yield from add_event(now, row, DISABLED_SAID, actor="cloudbeds")
+    return True
+
+
+def reprieve(now: Instant, fence: Fence, reason: str, hold: float) -> Transaction[bool]:
+    """Every refresh token was refused twice, and the access token works: it is proven, and the next pass waits."""
+    row = yield from locked(now, fence.grant_id)
+    if row is None or not holds(row, fence):
+        return False
+    yield from confirm(now, row["id"], fence.generation)
+    state = move(State(row["state"]), Event.PASS_REFUSED)
+    yield from query(
+        "reprieve", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch, reason=reason, state=state,
+        not_before=now.steady + hold,
+    )  # fmt: skip
+    yield from set_due_in(row, now, hold)
+    yield from add_event(now, row, REPRIEVED, reason=reason, hold=hold)
     return True
 
 
@@ -209,26 +295,63 @@ def count_refusal(now: Instant, fence: Fence, reason: str, may_mark: bool, inter
     if row is None or not holds(row, fence):
         return Counted.MOVED
     fenced = {"grant_id": fence.grant_id, "generation": fence.generation, "epoch": fence.epoch, "reason": reason}
+    if row["marked_at"] is not None:
+        state = move(State(row["state"]), Event.PASS_REFUSED)
+        yield from query("marked_still", **fenced, state=state)
+        yield from set_retry(now, row)
+        yield from add_event(now, row, Event.PASS_REFUSED, reason=reason)
+        return Counted.STILL_MARKED
     if row["first_refused"] is None or row["first_reason"] != reason:
         state = move(State(row["state"]), Event.PASS_REFUSED)
         yield from query("count_first", **fenced, now=now.steady, not_before=now.steady + interval, state=state)
         yield from set_due_in(row, now, interval)
         yield from add_event(now, row, Event.PASS_REFUSED, reason=reason)
         return Counted.FIRST
-    if not may_mark:
-        return Counted.EARLY
-    waiting = yield from query("candidates", connection_id=row["connection_id"])
-    if any(other["ordinal"] > row["ordinal"] for other in waiting):
+    held: Counted | None = None if may_mark else Counted.EARLY
+    if held is None and (yield from _newer_waits(row)):
+        held = Counted.CANDIDATE
+    if held is None and (yield from _storm(now, row)):
+        held, interval = Counted.DELAYED, RETRY_FIRST
+    if held is not None:
         state = move(State(row["state"]), Event.PASS_REFUSED)
         yield from query("hold", **fenced, not_before=now.steady + interval, state=state)
         yield from set_due_in(row, now, interval)
-        return Counted.CANDIDATE
-    state = move(State(row["state"]), Event.REAUTHORIZATION_REQUIRED)
-    yield from query("mark", **fenced, state=state)
-    yield from never_due(row["id"])
-    yield from add_event(now, row, Event.REAUTHORIZATION_REQUIRED, reason=reason)
-    yield from announce_grant(now, row, reauth=reason)
+        return held
+    yield from _mark(now, row, fence, reason)
     return Counted.MARKED
+
+
+def _newer_waits(row: Row) -> Transaction[bool]:
+    """Whether a newer approval, or a key, waits to be proven; not one that was refused as well."""
+    waiting = yield from query("candidates", connection_id=row["connection_id"])
+    return any(other["ordinal"] > row["ordinal"] and other["marked_at"] is None for other in waiting)
+
+
+def _storm(now: Instant, row: Row) -> Transaction[bool]:
+    """Whether this mark waits: a third hotel of one app within ten minutes is rather the vendor's fault, or ours."""
+    yield from query("one_at_a_time", work=f"marks of {row['app']}")
+    if row["mark_after"] is not None:
+        return bool(now.wall < row["mark_after"] <= now.wall + DELAYED)
+    found = yield from query_one("marks_since", app=row["app"], since=now.wall - STORM)
+    if found is None or found["marks"] < MARKS_AT_ONCE:
+        return False
+    yield from query("delay_mark", grant_id=row["id"], mark_after=now.wall + DELAYED)
+    yield from add_event(now, row, MARK_DELAYED, marks=found["marks"])
+    return True
+
+
+def _mark(now: Instant, row: Row, fence: Fence, reason: str) -> Transaction[None]:
+    """The hotel has to approve again. Where Cloudbeds said that it disabled the app, that is why."""
+    event = Event.REAUTHORIZATION_REQUIRED if row["disabled_at"] is None else Event.DISABLED
+    shown = reason if row["disabled_at"] is None else DISABLED
+    state = move(State(row["state"]), event)
+    yield from query(
+        "mark", grant_id=fence.grant_id, generation=fence.generation, epoch=fence.epoch, reason=shown, now=now.wall,
+        state=state,
+    )  # fmt: skip
+    yield from set_retry(now, {**row, "marked_at": now.wall})
+    yield from add_event(now, row, event, reason=reason)
+    yield from announce_grant(now, row, reauth=shown)
 
 
 def note_problem(

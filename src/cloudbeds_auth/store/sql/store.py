@@ -12,7 +12,7 @@ from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.apps import Taken
 from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.ports.connections import Page
-from cloudbeds_auth.ports.grants import Attempt, Busy, Calls, Counted, Leased, Written
+from cloudbeds_auth.ports.grants import Attempt, Busy, Calls, Counted, Leased, Settled, Written
 from cloudbeds_auth.ports.importing import NewImport, Placed
 from cloudbeds_auth.ports.outbox import Message, Outbox
 from cloudbeds_auth.store.sql import (
@@ -59,9 +59,17 @@ class SqlStore(Base):
         """See ports.grants."""
         return await self._write(lambda now: grants.write_intent(now, fence, position, lease, hold, exchange))
 
-    async def settle(self, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "") -> bool:
+    async def settle(
+        self,
+        fence: Fence,
+        attempt: Attempt,
+        *,
+        hold: float = 0.0,
+        detail: str = "",
+        unrecognized: str | None = None,
+    ) -> Settled:
         """See ports.grants."""
-        return await self._write(lambda now: grants.settle(now, fence, attempt, hold, detail))
+        return await self._write(lambda now: grants.settle(now, fence, attempt, hold, detail, unrecognized))
 
     async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
         """See ports.grants."""
@@ -70,6 +78,18 @@ class SqlStore(Base):
     async def confirm(self, grant_id: str, generation: int) -> bool:
         """See ports.grants."""
         return await self._write(lambda now: grants.confirm(now, grant_id, generation))
+
+    async def note_denied(self, grant_id: str, generation: int, hold: float) -> bool:
+        """See ports.grants."""
+        return await self._write(lambda now: grants.note_denied(now, grant_id, generation, hold))
+
+    async def note_disabled(self, grant_id: str, generation: int) -> bool:
+        """See ports.grants."""
+        return await self._write(lambda now: grants.note_disabled(now, grant_id, generation))
+
+    async def reprieve(self, fence: Fence, reason: str, hold: float) -> bool:
+        """See ports.grants."""
+        return await self._write(lambda now: grants.reprieve(now, fence, reason, hold))
 
     async def count_refusal(self, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Counted:
         """See ports.grants."""
@@ -110,6 +130,14 @@ class SqlStore(Base):
     async def claim_due(self, limit: int, hold: float) -> Sequence[str]:
         """See ports.upkeep."""
         return await self._write(lambda now: upkeep.claim_due(now, limit, hold))
+
+    async def claim_retries(self, limit: int, hold: float) -> Sequence[str]:
+        """See ports.upkeep."""
+        return await self._write(lambda now: upkeep.claim_retries(now, limit, hold))
+
+    async def retry_all(self, app: str, limit: int) -> int:
+        """See ports.upkeep."""
+        return await self._write(lambda now: upkeep.retry_all(now, app, limit))
 
     async def claim_polls(self, limit: int, every: float) -> Sequence[str]:
         """See ports.upkeep."""
@@ -284,9 +312,9 @@ class SqlStore(Base):
         """See ports.connections."""
         return await self._read(lambda now: connections.list_events(now, connection_id, cursor, limit))
 
-    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "", only: str | None = None) -> bool:
+    async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
         """See ports.connections."""
-        return await self._write(lambda now: connections.disconnect(now, connection_id, actor, detail, only))
+        return await self._write(lambda now: connections.disconnect(now, connection_id, actor, detail))
 
     # --- apps
 

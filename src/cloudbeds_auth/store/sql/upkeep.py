@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cloudbeds_auth.core.budget import Rate, Turn, closed, reserve
 from cloudbeds_auth.core.hints import FIRST, POLL
 from cloudbeds_auth.core.nouns import CredentialKind, Role
-from cloudbeds_auth.core.upkeep import DAY, FURTHEST, HORIZON, Life, due
+from cloudbeds_auth.core.upkeep import DAY, FURTHEST, HORIZON, Life, due, retry_in
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 
 
@@ -43,6 +43,18 @@ def claim_due(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str
     return [row["id"] for row in sorted(rows, key=lambda row: (row["expires_at"], row["id"]))]
 
 
+def claim_retries(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:
+    """As `claim_due`, of marked grants (rule 12)."""
+    yield from query("pull_retries", now=now.wall, horizon=now.wall + HORIZON, limit=limit)
+    rows = yield from query("claim_retries", now=now.wall, until=now.wall + hold, limit=limit)
+    return sorted(row["id"] for row in rows)
+
+
+def retry_all(now: Instant, app: str, limit: int) -> Transaction[int]:
+    """Make the marks of an app due, at most `limit`; how many."""
+    return len((yield from query("retry_all", app=app, now=now.wall, limit=limit)))
+
+
 def claim_polls(now: Instant, limit: int, every: float) -> Transaction[Sequence[str]]:
     """At most `limit` whose turn it is; the next time is `every` seconds later."""
     rows = yield from query(
@@ -58,13 +70,16 @@ def set_poll(now: Instant, grant_id: str) -> Transaction[None]:
 
 def next_due(now: Instant) -> Transaction[float | None]:
     """Seconds until something is due; None when nothing ever is."""
-    row = yield from query_one("next_due")
-    return None if row is None else max(0.0, row["due_at"] - now.wall)
+    found = ((yield from query_one("next_due")), (yield from query_one("next_retry")))
+    return min((max(0.0, row["due_at"] - now.wall) for row in found if row is not None), default=None)
 
 
 def set_due(row: Row, now: Instant, *, after: float = -math.inf, **changed: object) -> Transaction[None]:
     """Decide anew when a grant is due, from its row and what has just `changed` in it; not within `after` seconds."""
     life = {**row, **changed}
+    if life["marked_at"] is not None:
+        yield from set_retry(now, life)
+        return
     decided = due(
         Life(
             grant_id=life["id"],
@@ -82,11 +97,19 @@ def set_due(row: Row, now: Instant, *, after: float = -math.inf, **changed: obje
 
 
 def set_due_in(row: Row, now: Instant, seconds: float) -> Transaction[None]:
-    """Due in so many seconds, unless the grant is no longer looked after."""
-    if row["role"] in {Role.ACTIVE, Role.CANDIDATE}:
+    """Due in so many seconds, unless the grant is no longer looked after; a marked one has its own schedule."""
+    if row["marked_at"] is not None:
+        yield from set_retry(now, row)
+    elif row["role"] in {Role.ACTIVE, Role.CANDIDATE}:
         yield from query("set_due", grant_id=row["id"], due_at=now.wall + seconds)
+
+
+def set_retry(now: Instant, row: Row) -> Transaction[None]:
+    """When a marked grant is tried again."""
+    wait = retry_in(now.wall - row["marked_at"], row["id"])
+    yield from query("set_retry", grant_id=row["id"], due_at=now.wall + wait)
 
 
 def never_due(grant_id: str) -> Transaction[None]:
     """Nothing to do any more."""
-    yield from query("set_due", grant_id=grant_id, due_at=None)
+    yield from query("never_due", grant_id=grant_id)

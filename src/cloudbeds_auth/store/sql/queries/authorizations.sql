@@ -93,7 +93,7 @@ SELECT COUNT(*) AS waiting FROM grants WHERE role = 'parked' AND state = 'parked
 -- name: leave_sign
 -- Its tokens are another grant's now; until the day is over it says so.
 UPDATE grants SET role = 'parked', access_sealed = NULL, state = :state, problem = :problem, reauth = NULL,
-    due_at = :due_at, lease_owner = NULL, lease_until = NULL, lease_epoch = lease_epoch + 1
+    marked_at = NULL, retry_at = NULL, due_at = :due_at, lease_owner = NULL, lease_until = NULL, lease_epoch = lease_epoch + 1
 WHERE id = :grant_id
 
 -- name: delete_properties
@@ -117,7 +117,8 @@ UPDATE grants SET role = :role, state = :state WHERE id = :grant_id
 -- name: set_identity
 -- It was seen to work: what was in the way before is over.
 UPDATE grants SET user_id = :user_id, user_name = :user_name, user_email = :user_email, property_ids = :property_ids,
-    problem = NULL, said_of = NULL, reauth = NULL
+    problem = NULL, said_of = NULL, reauth = NULL, marked_at = NULL, retry_at = NULL, mark_after = NULL,
+    disabled_at = NULL
 WHERE id = :grant_id
 
 -- name: note_unnamed

@@ -53,7 +53,7 @@ SELECT * FROM grants WHERE connection_id = :connection_id ORDER BY ordinal
 -- name: forget_access
 UPDATE grants SET access_sealed = NULL, role = 'disconnected', state = :state, intent_position = NULL,
     intent_epoch = NULL, intent_at = NULL, not_before = NULL, lease_owner = NULL, lease_until = NULL,
-    lease_epoch = lease_epoch + 1, problem = NULL, reauth = NULL
+    lease_epoch = lease_epoch + 1, problem = NULL, reauth = NULL, marked_at = NULL
 WHERE id = :grant_id
 
 -- name: add_event

@@ -9,7 +9,7 @@ SELECT position, generation, sealed FROM tokens WHERE grant_id = :grant_id ORDER
 -- name: rebase
 -- The row was last written under another clock: its steady moments mean nothing here. A pending intent stays pending.
 UPDATE grants SET clock_id = :clock_id, lease_owner = NULL, lease_until = NULL, not_before = NULL, refusals = 0,
-    first_refused = NULL, first_reason = NULL, intent_at = CASE WHEN intent_position IS NULL THEN NULL ELSE :now END
+    first_refused = NULL, first_reason = NULL, brake_until = NULL, intent_at = CASE WHEN intent_position IS NULL THEN NULL ELSE :now END
 WHERE id = :grant_id
 
 -- name: take_lease
@@ -33,7 +33,10 @@ WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND l
     AND role IN ('active', 'candidate')
 
 -- name: settle
-UPDATE grants SET state = :state, not_before = :not_before, attempts = attempts + :failed, problem = :problem,
+-- What a mark says stays until a proof ends it.
+UPDATE grants SET state = :state, not_before = :not_before, attempts = attempts + :failed,
+    problem = CASE WHEN marked_at IS NULL THEN :problem ELSE problem END,
+    unrecognized = :unrecognized, unrecognized_at = :unrecognized_at,
     intent_position = CASE WHEN :keep = 1 THEN intent_position END,
     intent_epoch = CASE WHEN :keep = 1 THEN intent_epoch END,
     intent_at = CASE WHEN :keep = 1 THEN intent_at END,
@@ -41,10 +44,13 @@ UPDATE grants SET state = :state, not_before = :not_before, attempts = attempts 
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: commit_pair
+-- A mark stays: only a proof ends it. An API key in the place of a pair is latched: nothing of it is ever refreshed.
 UPDATE grants SET generation = :next_generation, access_sealed = :access_sealed, expires_at = :expires_at,
     lifetime = :lifetime, stale_at = :stale_at, proven = 0, committed_epoch = :epoch, refusals = 0,
-    first_refused = NULL, first_reason = NULL, reauth = NULL, problem = NULL, attempts = 0, not_before = NULL,
-    intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state, refreshed_at = :wall
+    first_refused = NULL, first_reason = NULL, mark_after = NULL, reprieves = 0, unrecognized = NULL,
+    unrecognized_at = NULL, problem = CASE WHEN marked_at IS NULL THEN NULL ELSE problem END, attempts = 0,
+    not_before = NULL, intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state,
+    refreshed_at = :wall, kind = :kind, latched = CASE WHEN :kind = 'api_key' THEN 1 ELSE latched END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: drop_tokens_after
@@ -65,9 +71,22 @@ UPDATE grants SET problem = :problem WHERE id = :grant_id AND generation = :gene
 
 -- name: confirm
 -- A problem that is kept while the state is fresh is of the hotel's calls (note_problem): a proof says nothing of it.
-UPDATE grants SET proven = 1, refusals = 0, first_refused = NULL, first_reason = NULL, reauth = NULL,
-    attempts = 0, state = :state, problem = CASE WHEN state = 'fresh' THEN problem END
+UPDATE grants SET proven = 1, refusals = 0, first_refused = NULL, first_reason = NULL, reauth = NULL, marked_at = NULL,
+    retry_at = NULL, mark_after = NULL, denied = 0, brake_until = NULL, unrecognized = NULL, unrecognized_at = NULL,
+    disabled_at = NULL, attempts = 0, state = :state, problem = CASE WHEN state = 'fresh' THEN problem END
 WHERE id = :grant_id AND generation = :generation
+
+-- name: reprieve
+-- The access token works although every refresh token is refused: it serves, and the next pass waits.
+UPDATE grants SET reprieves = reprieves + 1, not_before = :not_before, state = :state, problem = :reason,
+    intent_position = NULL, intent_epoch = NULL, intent_at = NULL
+WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
+
+-- name: note_denied
+UPDATE grants SET denied = denied + 1, brake_until = :until WHERE id = :grant_id AND generation = :generation
+
+-- name: note_disabled
+UPDATE grants SET disabled_at = :now WHERE id = :grant_id AND generation = :generation
 
 -- name: count_first
 UPDATE grants SET refusals = 1, first_refused = :now, first_reason = :reason, not_before = :not_before,
@@ -80,9 +99,20 @@ UPDATE grants SET not_before = :not_before, intent_position = NULL, intent_epoch
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: mark
-UPDATE grants SET refusals = refusals + 1, reauth = :reason, problem = :reason, not_before = NULL,
-    intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state
+UPDATE grants SET refusals = refusals + 1, reauth = :reason, problem = :reason, marked_at = :now, mark_after = NULL,
+    not_before = NULL, intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
+
+-- name: marked_still
+UPDATE grants SET refusals = refusals + 1, not_before = NULL, intent_position = NULL, intent_epoch = NULL,
+    intent_at = NULL, state = :state
+WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
+
+-- name: delay_mark
+UPDATE grants SET mark_after = :mark_after WHERE id = :grant_id
+
+-- name: marks_since
+SELECT COUNT(*) AS marks FROM grants WHERE app = :app AND marked_at > :since AND role IN ('active', 'candidate')
 
 -- name: set_used
 -- A grant that is used is due when it turns stale. One that recovers, or is stale already, is somebody's work by now.

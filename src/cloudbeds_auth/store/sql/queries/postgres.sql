@@ -28,6 +28,20 @@ UPDATE grants SET due_at = :until
 WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id, expires_at
 
+-- name: claim_retries
+-- As claim_due.
+UPDATE grants SET retry_at = :until
+WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE retry_at <= :now ORDER BY retry_at LIMIT :limit
+    FOR UPDATE SKIP LOCKED))
+RETURNING id
+
+-- name: retry_all
+-- The newest marks first: they are likely to have one cause. One that is being tried now is left out.
+UPDATE grants SET retry_at = :now
+WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE app = :app AND marked_at IS NOT NULL AND retry_at > :now
+    ORDER BY marked_at DESC LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING id
+
 -- name: claim_polls
 -- As claim_due.
 UPDATE grants SET poll_at = :until

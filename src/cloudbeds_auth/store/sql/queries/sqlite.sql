@@ -22,6 +22,18 @@ UPDATE grants SET due_at = :until
 WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
 RETURNING id, expires_at
 
+-- name: claim_retries
+UPDATE grants SET retry_at = :until
+WHERE id IN (SELECT id FROM grants WHERE retry_at <= :now ORDER BY retry_at LIMIT :limit)
+RETURNING id
+
+-- name: retry_all
+-- The newest marks first: they are likely to have one cause.
+UPDATE grants SET retry_at = :now
+WHERE id IN (SELECT id FROM grants WHERE app = :app AND marked_at IS NOT NULL AND retry_at > :now
+    ORDER BY marked_at DESC LIMIT :limit)
+RETURNING id
+
 -- name: claim_polls
 UPDATE grants SET poll_at = :until
 WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL

@@ -8,6 +8,20 @@ WHERE id IN (SELECT id FROM grants WHERE due_at > :horizon ORDER BY due_at DESC 
 -- name: next_due
 SELECT due_at FROM grants WHERE due_at >= 0 ORDER BY due_at LIMIT 1
 
+-- name: pull_retries
+-- As pull_due.
+UPDATE grants SET retry_at = :now
+WHERE id IN (SELECT id FROM grants WHERE retry_at > :horizon ORDER BY retry_at DESC LIMIT :limit)
+
+-- name: next_retry
+SELECT retry_at AS due_at FROM grants WHERE retry_at >= 0 ORDER BY retry_at LIMIT 1
+
+-- name: set_retry
+UPDATE grants SET retry_at = :due_at, due_at = NULL WHERE id = :grant_id
+
+-- name: never_due
+UPDATE grants SET due_at = NULL, retry_at = NULL WHERE id = :grant_id
+
 -- name: set_due
 UPDATE grants SET due_at = :due_at WHERE id = :grant_id
 

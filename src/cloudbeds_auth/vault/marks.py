@@ -1,0 +1,48 @@
+"""The last word about a grant: when the hotel is asked to approve again, and what stands in its way (rule 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from cloudbeds_auth.core.nouns import Fence, Grant
+from cloudbeds_auth.core.refresh import may_mark, reprieve
+from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Proof, Verdict
+from cloudbeds_auth.errors import Error
+from cloudbeds_auth.ports.grants import Counted
+from cloudbeds_auth.vault.world import World
+
+Asked = Callable[[], Awaitable[Verdict | Error]]
+
+
+class Marks:
+    """Counts passes in which every stored token was refused."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def count(self, row: Grant, epoch: int, reason: str, asked: Asked) -> Counted:
+        """A whole pass was refused, or `/userinfo` named a dead grant, under the lease of this epoch.
+
+        `row.valid_for` is 0 where `/userinfo` has just rejected the access token. An unexpired one is asked about,
+        by `asked`, before a mark: while it works, nothing is marked. Raises StoreUnavailable.
+        """
+        world, fence = self._world, Fence(row.id, row.generation, epoch)
+        final = may_mark(row, world.timing)
+        if final and row.valid_for > 0 and row.reauth is None:
+            verdict = await asked()
+            if isinstance(verdict, Proof):
+                return await self._reprieve(row, fence, reason)
+            final = isinstance(verdict, DeadToken | DeadGrant)
+        counted = await world.store.count_refusal(fence, reason, may_mark=final, interval=world.timing.refusal_interval)
+        if counted is Counted.MARKED:
+            world.observer.happened("reauthorization_required", connection=row.connection_id, reason=reason)
+        elif counted is Counted.DELAYED:
+            world.observer.happened("mark_delayed", connection=row.connection_id, app=row.app)
+        return counted
+
+    async def _reprieve(self, row: Grant, fence: Fence, reason: str) -> Counted:
+        hold = reprieve(row, self._world.timing)
+        if not await self._world.store.reprieve(fence, reason, hold):
+            return Counted.MOVED
+        self._world.observer.happened("reprieved", connection=row.connection_id, hold=hold)
+        return Counted.REPRIEVED
