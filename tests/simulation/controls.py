@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation import seeded, seeded_budget, seeded_store
+from tests.simulation import seeded, seeded_budget, seeded_marks, seeded_store
 from tests.simulation.patch import Patch
 from tests.simulation.plan import Plan
 from tests.simulation.run import Result, run_plan
@@ -109,6 +109,11 @@ SLOW_COUNTS: dict[str, Any] = {  # a hotel with a key loses its user, and machin
     "calls": 120.0,
     "mischief": {"move to a key": 30.0, "user inactive": 6.0, "pause": 20.0},
 }
+LYING: dict[str, Any] = {  # every refresh token is refused for a while, and tokens end meanwhile
+    "calls": 60.0,
+    "upkeep": True,
+    "mischief": {"tokens refused by mistake": 4.0, "expire early": 20.0},
+}
 SLOTS: dict[str, Any] = {"calls": 30.0, "hours": 3.0, "rates": UNPROVEN, "mischief": {"expire early": 10.0}}
 
 CONTROLS = (
@@ -156,6 +161,11 @@ CONTROLS = (
     Control("calls without a turn", seeded_budget.calls_not_counted, ("I11",), RATED),
     Control("token requests on kept connections", seeded.kept_connections_of_tokens, ("I6",), STRAYS, first=12),
     Control("proofs on kept connections", seeded.kept_connections_of_proofs, ("I3", "I5"), STRAYS, 100, first=43),
+    Control("a mark that never retries", seeded_marks.mark_never_retries, ("I15",), LYING),
+    Control("a refusal by substring", seeded_marks.refusal_by_substring, ("I7",),
+            {"calls": 60.0, "rates": {"token:mentions a token": 0.9}, "mischief": {"expire early": 20.0}}),
+    Control("one disabled believed", seeded_marks.one_disabled_believed, ("I15",),
+            {"mischief": {"disabled by mistake": 6.0}}),
     Control("success: false ignored", seeded.success_false_ignored, ("I3",),
             {"rates": {"userinfo:gateway unacted": 0.7}}),
 )  # fmt: skip

@@ -20,7 +20,8 @@ DATABASE = "vault.db"
 JOURNAL = f"{DATABASE}-journal"
 
 GRANTS = """SELECT id, connection_id, role, state, generation, access_sealed, intent_position, intent_epoch,
-    lease_owner, lease_epoch, committed_epoch, refusals, reauth, first_reason, latched, ordinal FROM grants
+    lease_owner, lease_epoch, committed_epoch, refusals, reauth, first_reason, latched, ordinal, denied,
+    mark_after, reprieves FROM grants
     ORDER BY connection_id, ordinal"""
 TOKENS = "SELECT grant_id, position, generation, sealed FROM tokens ORDER BY grant_id, position"
 
@@ -44,6 +45,9 @@ class Stored:
     reason: str | None
     latched: bool
     ordinal: int
+    denied: int = 0
+    mark_after: float | None = None
+    reprieves: int = 0
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -105,11 +109,11 @@ class Rest:
 
     def _stored(self, row: Any, tokens: list[tuple[int, str]]) -> Stored:
         grant, home, role, _, generation, sealed, intent, _, owner, epoch, committed, refusals, *marks = row
-        reauth, reason, latched, ordinal = marks
+        reauth, reason, latched, ordinal, *brakes = marks
         access = "" if sealed is None else self._value(sealed, access_place(grant, generation))
         return Stored(
             grant, home, role, generation, access, tuple(tokens), intent, owner, epoch, committed, refusals, reauth,
-            reason, bool(latched), ordinal,
+            reason, bool(latched), ordinal, *brakes,
         )  # fmt: skip
 
     def _value(self, sealed: bytes, place: Any) -> str:

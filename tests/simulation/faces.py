@@ -26,6 +26,12 @@ GATEWAY_OF_RESOURCE = (
     failed("Something went wrong"),
     html_page(401, "401 Authorization Required"),
 )
+MENTIONED = (  # a refresh token, and nothing is said of it
+    json_answer(403, {"error": "access_denied", "message": "Too many refresh token requests"}),
+    json_answer(400, {"error": "temporarily_unavailable", "message": "The refresh token could not be checked."}),
+    json_answer(409, {"error": "invalid_request", "message": "The refresh token is invalid."}),
+    json_answer(400, {"error": "invalid_request", "message": "The refresh token could not be checked; try later."}),
+)
 RATE_LIMITED = tuple(
     Answer(429, b'{"error": "too_many_requests"}', headers=headers)
     for headers in (

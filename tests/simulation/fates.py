@@ -10,6 +10,7 @@ from tests.simulation.faces import (
     GATEWAY_OF_RESOURCE,
     GATEWAY_OF_TOKEN,
     LIFETIMES,
+    MENTIONED,
     ODD,
     RATE_LIMITED,
     REDIRECTS,
@@ -34,8 +35,9 @@ NETWORK_FAULTS = (
     "redirect",
     "odd body",
     "odd lifetime",
+    "mentions a token",
 )
-OF_TOKEN_ONLY = frozenset({"odd lifetime"})
+OF_TOKEN_ONLY = frozenset({"odd lifetime", "mentions a token"})
 LONGEST_DELAY = 150.0
 LATEST_COPY = 30.0  # seconds after its first copy
 INSTEAD: Mapping[str, tuple[Answer, ...]] = {
@@ -43,6 +45,7 @@ INSTEAD: Mapping[str, tuple[Answer, ...]] = {
     "try later": TRY_LATER,
     "redirect": REDIRECTS,
     "odd body": ODD,
+    "mentions a token": MENTIONED,
 }
 DOWN = ("refused", "silent", "page")  # how a vendor that is down shows it
 
@@ -77,7 +80,8 @@ class Fates:
     """Draws fates. `rates`: fault kind (or `target:kind`) to probability. `script`: fates to hand out first, by target.
 
     `denies`: how often an endpoint refuses a token that is good, for want of a permission. That is no fault. `down()`
-    says whether the vendor is down, and one of `DOWN` how it shows.
+    says whether the vendor is down, and one of `DOWN` how it shows; `lies`, by target, what it answers instead of the
+    truth, None: nothing.
     """
 
     def __init__(self, dice: random.Random, rates: dict[str, float], denies: float = 0.0) -> None:
@@ -85,6 +89,7 @@ class Fates:
         self.rates = dict(rates)
         self.denies = denies
         self.down: Callable[[], str] = lambda: ""
+        self.lies: dict[str, Callable[[], Answer | None]] = {}
         self.script: dict[str, list[Fate]] = {}
 
     def draw(self, target: str) -> Fate:
@@ -96,6 +101,10 @@ class Fates:
         fate = Fate(connect=dice.uniform(0.0, 0.05), there=self._way(), back=self._way())
         if how := self.down():
             return _down(fate, how)
+        lie = self.lies.get(target, _no_lie)()
+        if lie is not None:
+            fate.kind, fate.acted, fate.answer = "lie", False, lie
+            return fate
         if target == "resource" and self.denies and dice.random() < self.denies:
             fate.kind, fate.acted, fate.answer = "denied", False, denied("message")
             return fate
@@ -142,6 +151,10 @@ class Fates:
     def _way(self) -> float:
         dice = self._dice
         return dice.uniform(2.0, 7.0) if dice.random() < 0.03 else dice.uniform(0.01, 0.4)
+
+
+def _no_lie() -> None:
+    """The truth."""
 
 
 def _down(fate: Fate, how: str) -> Fate:

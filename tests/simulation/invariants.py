@@ -83,7 +83,9 @@ class Invariants:
         if before == now:
             return
         self.trace.count("checks", 4)
-        if now.role != "disconnected":
+        if now.role == "disconnected":
+            self.trace.violate("I15", f"{now.id} is disconnected, and no operator asked for it")
+        else:
             self._kept(before, now)
             self._fenced(before, now)
             if now.reauth and not before.reauth:
@@ -147,10 +149,10 @@ class Invariants:
     def _truly_dead(self, now: Stored, seen: Seen, stored: dict[str, Stored]) -> None:
         """I7: marked only when all of D was refused twice, or `/userinfo` named a dead grant twice; no newer waits."""
         living = [value for value in now.values if value in self.vendor.accepted(value)]
-        if living:
+        if living and not self.vendor.ledger.lied:
             self.trace.violate("I7", f"{now.id} is marked, and {self.trace.called(living[0])} is accepted")
         if any(other.role == "candidate" and other.ordinal > now.ordinal and other.connection_id == now.connection_id
-               for other in stored.values()):  # fmt: skip
+               and not other.reauth for other in stored.values()):  # fmt: skip
             self.trace.violate("I7", f"{now.id} is marked while a newer grant waits")
         if not self._twice(now, seen.changed_at):
             self.trace.violate("I7", f"{now.id} is marked without two refusals, {INTERVAL:g} s apart, of all it has")

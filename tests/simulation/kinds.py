@@ -41,12 +41,17 @@ MISCHIEF = (
     "vendor down",
     "herd",
     "cancelled caller",
+    "stopped before a send",
+    "tokens refused by mistake",
+    "401s everywhere",
+    "disabled by mistake",
 )
 """What the world does besides the network's faults, in strikes per hour of simulated time."""
 
 ONCE_OR_TWICE = frozenset(
     {"power cut", "power cut at a disk operation", "reconnect", "secret reset", "wrong secret on one machine"}
     | {"vendor down", "copy started elsewhere", "wall jump of a year", "move to a key"}
+    | {"tokens refused by mistake", "401s everywhere", "disabled by mistake"}
 )
 LAST = frozenset({"revoke", "user inactive"})  # end a grant: at most once a run
 OF_FILES = frozenset({"copy started elsewhere"})  # mean nothing in memory

@@ -30,6 +30,7 @@ from cloudbeds_auth.vault.calls import CallRecorder
 from cloudbeds_auth.vault.candidates import Candidates
 from cloudbeds_auth.vault.circuit import Circuits
 from cloudbeds_auth.vault.health import Health
+from cloudbeds_auth.vault.inbound import Inbound
 from cloudbeds_auth.vault.migrate import Migrator
 from cloudbeds_auth.vault.refresh import Refresher
 from cloudbeds_auth.vault.upkeep import Upkeep
@@ -95,6 +96,7 @@ class Machine:
     calls: CallRecorder
     call_budget: CallBudget
     upkeep: Upkeep
+    inbound: Inbound
     driver: SimDriver
     http: httpx2.AsyncClient
     _auths: dict[str, CloudbedsAuth] = field(default_factory=dict)
@@ -158,9 +160,11 @@ def start(
     migrator = Migrator(world, circuits, candidates, refresher.flights)
     calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates, migrator)
     budget = CallBudget(world, access)
+    inbound = Inbound(world, access, health)
     return Machine(
-        name, world, access, refresher, candidates, authorizer, health, migrator, calls, budget, upkeep, driver, http
-    )
+        name, world, access, refresher, candidates, authorizer, health, migrator, calls, budget, upkeep, inbound,
+        driver, http,
+    )  # fmt: skip
 
 
 def _never(rejected: AccessToken | None) -> NoReturn:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.disk import vfs
 from tests.simulation.kinds import OF_FILES
+from tests.simulation.lies import Lies
 from tests.simulation.people import People
 from tests.simulation.points import Strike
 from tests.simulation.weather import Weather
@@ -45,10 +46,12 @@ class Mischief:
             "kill at a disk operation": self._kill_at_a_disk_operation,
             "drain": self._drain,
             "pause": self._pause,
+            "stopped before a send": self._stopped_before_a_send,
             "power cut": self._power_cut,
             "power cut at a disk operation": self._power_cut_at_a_disk_operation,
             **Weather(self).deeds(),
             **People(self).deeds(),
+            **Lies(self).deeds(),
         }
 
     async def run(self) -> None:
@@ -154,6 +157,10 @@ class Mischief:
         word = self.dice.choice(["", "token answer read", "userinfo answer read"])
         after = 1 if word else self.dice.randrange(1, 40)
         self.arm(after, lambda name: self.pause(name, seconds), word=word)
+
+    def _stopped_before_a_send(self) -> None:
+        """Its intent is committed, and its lease runs out before the first byte leaves (F97)."""
+        self.arm(1, lambda name: self.pause(name, self.dice.choice([45.0, 700.0])), word="token connecting")
 
     def pause(self, name: str, seconds: float) -> None:
         """This process stands still, as after SIGSTOP."""

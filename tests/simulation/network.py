@@ -172,6 +172,9 @@ class Network:
         if first and fate.answer is not None and not fate.acted:
             self.vendor.refuse_unacted(exchange.call, fate.answer.status)
             answer = fate.answer
+            if fate.kind == "lie" and exchange.token:
+                self.vendor.refuse_by_mistake(exchange.call)
+                exchange.refused = True
         else:
             shown = fate.answer.status if first and fate.answer is not None else None
             answer = self.vendor.act(number, exchange.call, shown)

@@ -43,7 +43,7 @@ class Issue:
 @dataclass(slots=True)
 class Ledger:
     """What the vendor did. `proofs`: access tokens and keys that were shown a 2xx; `deaths`: (moment, access) of dead
-    bodies, and of keys that were denied.
+    bodies, and of keys that were denied. `refusals`: those that were shown, also by mistake.
     """
 
     issues: list[Issue] = field(default_factory=list)
@@ -51,6 +51,7 @@ class Ledger:
     proofs: set[str] = field(default_factory=set)
     deaths: list[tuple[float, str]] = field(default_factory=list)
     rotated: dict[int, float] = field(default_factory=dict)
+    lied: bool = False  # it refused refresh tokens that live
     version: int = 0
 
 
@@ -124,6 +125,11 @@ class Vendor:
     def refuse_unacted(self, call: Call, status: int) -> None:
         """A gateway answers in the method's place; under V4 even that is a use of the token."""
         endpoints.answered_unacted(self._visit(call), status)
+        self.ledger.version += 1
+
+    def refuse_by_mistake(self, call: Call) -> None:
+        """A refresh token is refused, whatever is true of it."""
+        self.ledger.refusals.append((self._now(), call.field("refresh_token")))
         self.ledger.version += 1
 
     def lives(self, credential: str) -> bool:

@@ -231,11 +231,10 @@ class Operations(RuleBasedStateMachine):
     def candidate_is_dropped(self, at: int) -> None:
         self.both(lambda store: store.drop_candidate(self._grant(at), "of no use"))
 
-    @rule(at=small, which=st.none() | small)
-    def hotel_leaves(self, at: int, which: int | None) -> None:
+    @rule(at=small)
+    def hotel_leaves(self, at: int) -> None:
         home = self.homes[at % len(self.homes)]
-        only = None if which is None or not self.grants else self._grant(which)
-        self.both(lambda store: store.disconnect(home, actor="operator", detail="asked", only=only))
+        self.both(lambda store: store.disconnect(home, actor="operator", detail="asked"))
 
     # --- a refresh
 

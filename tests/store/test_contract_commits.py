@@ -27,7 +27,8 @@ async def test_a_commit_appends(bench: Bench, clock: HandClock) -> None:
     (event,) = await bench.store.events(grant.connection_id, limit=1)
     assert (event.kind, event.generation) == ("pair_committed", 2)
     assert event.data == {
-        "expires_at": clock.wall + 3600.0, "kept": 1, "same_refresh_token": False, "refresh_token_named": True
+        "expires_at": clock.wall + 3600.0, "kept": 1, "same_refresh_token": False, "refresh_token_named": True,
+        "credential": "oauth",
     }  # fmt: skip
 
 
@@ -136,8 +137,8 @@ async def test_a_disconnected_grants_late_pair_is_gone(bench: Bench) -> None:
     assert await bench.store.commit_pair(nobody, grant.tokens[0], pair(2), stale_after=9.0) is Written.GONE
 
 
-async def test_a_late_pair_clears_the_mark(bench: Bench, clock: HandClock) -> None:
-    """Reauthorization was required; a pair came after all."""
+async def test_a_late_pair_leaves_the_mark(bench: Bench, clock: HandClock) -> None:
+    """Reauthorization was required, and a pair came after all: only its proof ends the mark."""
     grant = await bench.hotel()
     fence = await bench.intent(grant)
     for _ in range(2):
@@ -146,7 +147,11 @@ async def test_a_late_pair_clears_the_mark(bench: Bench, clock: HandClock) -> No
     assert (await bench.row(grant.id)).reauth == "revoked"
     assert await bench.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0) is Written.DONE
     row = await bench.row(grant.id)
-    assert (row.reauth, row.refusals, row.state) == (None, 0, State.FRESH)
+    assert (row.reauth, row.problem, row.state) == ("revoked", "revoked", State.REAUTHORIZATION_REQUIRED)
+    assert await bench.store.next_due() == about(60.0), "whoever is killed now leaves the proof to the background"
+    assert await bench.store.confirm(grant.id, 2)
+    row = await bench.row(grant.id)
+    assert (row.reauth, row.problem, row.state) == (None, None, State.FRESH)
 
 
 async def test_a_wall_clock_set_back_stretches_no_life(bench: Bench, clock: HandClock) -> None:
@@ -220,7 +225,7 @@ async def test_a_proof_clears_the_mark(bench: Bench, clock: HandClock) -> None:
     assert await bench.store.confirm(grant.id, 1)
     row = await bench.row(grant.id)
     assert (row.reauth, row.refusals, row.state) == (None, 0, State.FRESH)
-    assert (await bench.kinds(grant.connection_id))[-1] == "proved"
+    assert (await bench.kinds(grant.connection_id))[-2:] == ["proved", "recovered"]
 
 
 async def test_a_proof_after_a_failure_is_history(bench: Bench) -> None:

@@ -165,15 +165,15 @@ async def test_a_key_for_a_hotel_that_left(bench: Bench) -> None:
     assert not await bench.store.add_key("gra_nobody", "gra_key", "default", KEY)
 
 
-async def test_a_refused_move_is_marked_and_left_alone(bench: Bench, clock: HandClock) -> None:
-    """Every token refused, twice: the hotel has to approve; nothing is due any more."""
+async def test_a_refused_move_is_marked_and_tried_again(bench: Bench, clock: HandClock) -> None:
+    """Every token refused, twice: the hotel has to approve; the exchange is tried again in five minutes."""
     grant, fence = await begun(bench)
     assert await bench.store.count_refusal(fence, "migration_refused", may_mark=False, interval=60.0) is Counted.FIRST
     clock.pass_(61.0)
     assert await bench.store.count_refusal(fence, "migration_refused", may_mark=True, interval=60.0) is Counted.MARKED
     shown = await bench.look(grant.connection_id)
     assert (shown.state, shown.problem) == (State.REAUTHORIZATION_REQUIRED, "migration_refused")
-    assert await bench.store.next_due() is None
+    assert await bench.store.next_due() == about(300.0)
 
 
 async def test_a_move_that_was_cut_off_is_due_in_a_minute(bench: Bench, clock: HandClock) -> None:

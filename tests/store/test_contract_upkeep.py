@@ -10,7 +10,7 @@ from cloudbeds_auth.core.budget import Rate
 from cloudbeds_auth.core.hints import FIRST, POLL
 from cloudbeds_auth.core.nouns import CredentialKind
 from cloudbeds_auth.core.upkeep import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, spread
-from cloudbeds_auth.ports.grants import Attempt, Calls, Written
+from cloudbeds_auth.ports.grants import Attempt, Calls, Counted, Written
 
 RATE = Rate(1.0)  # a request a second
 HOLD = 60.0
@@ -143,7 +143,7 @@ async def test_a_grant_that_is_proven_out_of_doubt_is_left_alone_for_a_while(ben
 
 
 async def test_what_is_over_is_never_due(bench: Bench) -> None:
-    """Marked, superseded, disconnected."""
+    """Superseded, disconnected, marked before that or not."""
     old = await bench.hotel()
     await bench.connected(pair("new", property_ids=("1000",)))
     current = await bench.store.current_grant(old.connection_id)
@@ -151,10 +151,32 @@ async def test_what_is_over_is_never_due(bench: Bench) -> None:
     fence = await bench.leased(current)
     for _ in range(2):
         await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
+    assert await bench.store.next_due() == about(300.0)
+    await bench.store.disconnect(current.connection_id, actor="operator")
     assert await bench.store.next_due() is None
     gone = await bench.connected()
     await bench.store.disconnect(gone.connection_id, actor="hotel")
     assert await bench.store.next_due() is None
+
+
+async def test_marked_grants_have_a_queue_of_their_own(bench: Bench) -> None:
+    """Claimed apart from those in use; after five minutes, then ten once a retry was refused; all of an app at once."""
+    one, two = [await bench.connected(pair(at, property_ids=(at,))) for at in ("1", "2")]
+    fences = {grant.id: await bench.leased(grant) for grant in (one, two)}
+    for fence in fences.values():
+        for _ in range(2):
+            await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
+    assert await bench.store.claim_retries(9, 60.0) == []
+    assert await bench.store.retry_all("another app", 9) == 0
+    assert await bench.store.retry_all("default", 1) == 1
+    assert await bench.store.claim_due(9, 60.0) == []
+    (claimed,) = await bench.store.claim_retries(9, 60.0)
+    assert await bench.store.claim_retries(9, 60.0) == [], "nobody else is given it"
+    refused = await bench.store.count_refusal(fences[claimed], "revoked", may_mark=True, interval=0.0)
+    assert refused is Counted.STILL_MARKED
+    assert await bench.store.next_due() == about(300.0)
+    await bench.store.confirm(one.id if claimed == two.id else two.id, 1)
+    assert await bench.store.next_due() == about(600.0)
 
 
 # --- who does it

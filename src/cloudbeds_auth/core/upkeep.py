@@ -21,8 +21,8 @@ PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked afte
 REMEMBERED = DAY  # that an expired state or link is still told from an unknown one
 PARKED = DAY  # that an approval from the Marketplace waits to be claimed
 RETRY_FIRST = 300.0  # seconds until a marked grant is tried again for the first time; each wait is twice the one before
-RETRY_AT_LEAST_EVERY = 6 * 3600.0
-RETRIED = 30 * DAY  # that a marked grant is tried so often; after that with keep-alive
+RETRY_AT_LEAST_EVERY = 6 * 3600.0  # seconds
+MOST_RETRIES = 126  # of them so often, which takes thirty days; after that with keep-alive
 MARKS_AT_ONCE = 2  # hotels of one app that are marked within `STORM`; more are likely to be the vendor's fault, or ours
 STORM = 600.0  # seconds
 DELAYED = 3600.0  # seconds that a mark waits in a storm
@@ -59,15 +59,13 @@ def due(life: Life, now: float) -> float | None:
     return now + spread(KEEP_ALIVE, life.grant_id)
 
 
-def retry_in(marked_for: float, grant_id: str) -> float:
-    """Seconds until a grant that was marked `marked_for` seconds ago is tried again (rule 12): after 5 minutes, then
-    doubling to six hours, after thirty days with keep-alive.
-
-    The wait after a retry is what has passed so far and five minutes, which doubles: 5, 10, 20 … minutes.
+def retry_in(retries: int, grant_id: str) -> float:
+    """Seconds until a marked grant is tried again that was refused in so many retries (rule 12): 5 minutes, doubling to
+    six hours, for about thirty days; then with keep-alive. Counted and not timed: a clock that jumps ends no retries.
     """
-    if marked_for > RETRIED:
+    if retries >= MOST_RETRIES:
         return spread(KEEP_ALIVE, grant_id)
-    return min(max(marked_for, 0.0) + RETRY_FIRST, RETRY_AT_LEAST_EVERY)
+    return min(RETRY_FIRST * 2.0**retries, RETRY_AT_LEAST_EVERY)
 
 
 def spread(seconds: float, grant_id: str) -> float:

@@ -298,7 +298,7 @@ def count_refusal(now: Instant, fence: Fence, reason: str, may_mark: bool, inter
     if row["marked_at"] is not None:
         state = move(State(row["state"]), Event.PASS_REFUSED)
         yield from query("marked_still", **fenced, state=state)
-        yield from set_retry(now, row)
+        yield from set_retry(now, {**row, "retries": row["retries"] + 1})
         yield from add_event(now, row, Event.PASS_REFUSED, reason=reason)
         return Counted.STILL_MARKED
     if row["first_refused"] is None or row["first_reason"] != reason:
@@ -349,7 +349,7 @@ def _mark(now: Instant, row: Row, fence: Fence, reason: str) -> Transaction[None
         "mark", grant_id=fence.grant_id, generation=fence.generation, epoch=fence.epoch, reason=shown, now=now.wall,
         state=state,
     )  # fmt: skip
-    yield from set_retry(now, {**row, "marked_at": now.wall})
+    yield from set_retry(now, {**row, "retries": 0})
     yield from add_event(now, row, event, reason=reason)
     yield from announce_grant(now, row, reauth=shown)
 

@@ -106,7 +106,7 @@ def set_due_in(row: Row, now: Instant, seconds: float) -> Transaction[None]:
 
 def set_retry(now: Instant, row: Row) -> Transaction[None]:
     """When a marked grant is tried again."""
-    wait = retry_in(now.wall - row["marked_at"], row["id"])
+    wait = retry_in(row["retries"], row["id"])
     yield from query("set_retry", grant_id=row["id"], due_at=now.wall + wait)
 
 

@@ -1,9 +1,10 @@
 -- A mark is not the end: a marked grant is tried again, and what stands in the way of a mark is counted.
 
 -- Unix seconds: when a grant was marked, when it is tried again, and until when the mark waits because several hotels of
--- one app would be marked.
+-- one app would be marked; and how many retries were refused.
 ALTER TABLE grants ADD COLUMN marked_at DOUBLE PRECISION;
 ALTER TABLE grants ADD COLUMN retry_at DOUBLE PRECISION;
+ALTER TABLE grants ADD COLUMN retries BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE grants ADD COLUMN mark_after DOUBLE PRECISION;
 -- How often every refresh token was refused while the access token worked.
 ALTER TABLE grants ADD COLUMN reprieves BIGINT NOT NULL DEFAULT 0;

@@ -99,13 +99,13 @@ UPDATE grants SET not_before = :not_before, intent_position = NULL, intent_epoch
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: mark
-UPDATE grants SET refusals = refusals + 1, reauth = :reason, problem = :reason, marked_at = :now, mark_after = NULL,
+UPDATE grants SET refusals = refusals + 1, reauth = :reason, problem = :reason, marked_at = :now, retries = 0, mark_after = NULL,
     not_before = NULL, intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: marked_still
-UPDATE grants SET refusals = refusals + 1, not_before = NULL, intent_position = NULL, intent_epoch = NULL,
-    intent_at = NULL, state = :state
+UPDATE grants SET refusals = refusals + 1, retries = retries + 1, not_before = NULL, intent_position = NULL,
+    intent_epoch = NULL, intent_at = NULL, state = :state
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: delay_mark

@@ -1,0 +1,41 @@
+"""Seeded bugs of rules 11 and 12: what is believed too soon, and what is never tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.simulation.patch import Patch
+
+from cloudbeds_auth.core.answers import Refused, Sent
+from cloudbeds_auth.store.sql import connections, grants, upkeep
+from cloudbeds_auth.store.sql.transactions import query_one
+from cloudbeds_auth.wire import token_endpoint as endpoint_module
+
+
+def mark_never_retries(patch: Patch) -> None:
+    def claim(now: Any, limit: int, hold: float) -> Any:
+        yield from ()
+        return []
+
+    patch.put(upkeep, "claim_retries", claim)
+
+
+def refusal_by_substring(patch: Patch) -> None:
+    sound = patch.of(endpoint_module, "classify")
+
+    def classify(status: int, content_type: str, body: bytes, *, sent: Sent) -> Any:
+        if 400 <= status < 500 and sent.encode() in body.lower():
+            return Refused("it mentions what was sent")
+        return sound(status, content_type, body, sent=sent)
+
+    patch.put(endpoint_module, "classify", classify)
+
+
+def one_disabled_believed(patch: Patch) -> None:
+    patch.of(grants, "note_disabled")
+
+    def note(now: Any, grant_id: str, generation: int) -> Any:
+        row = yield from query_one("grant", grant_id=grant_id)
+        return (yield from connections.disconnect(now, row["connection_id"], "hotel", "disabled")) if row else False
+
+    patch.put(grants, "note_disabled", note)
