@@ -18,7 +18,7 @@ from tests.simulation.disk import Disk, vfs
 from tests.simulation.driver import template
 
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.store.sql.sqlite import SqliteFile
+from cloudbeds_auth.store.sql.sqlite import SqliteFile, prepare_once
 from cloudbeds_auth.store.sql.transactions import Body, Instant, Transaction
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ class Server:
         self.connection = apsw.Connection(":memory:")
         self.connection.deserialize("main", template())
         self.connection.execute("PRAGMA foreign_keys = 1")
+        prepare_once(self.connection)
 
     def answer(self) -> None:
         """A COMMIT is done, and its answer is on its way; raises StoreUnavailable when it is lost."""

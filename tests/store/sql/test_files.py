@@ -22,7 +22,7 @@ from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.ports.grants import Busy, Leased, Written
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql import durability, migrate
-from cloudbeds_auth.store.sql.sqlite import SqliteDriver
+from cloudbeds_auth.store.sql.sqlite import SqliteDriver, SqliteFile
 from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction, query_one
 
@@ -53,6 +53,25 @@ async def test_durable_settings(tmp_path: Path) -> None:
     """WAL with FULL, foreign keys, secure delete, temporary tables in memory; read back on the connection itself."""
     asked = ["journal_mode", "synchronous", "foreign_keys", "secure_delete", "temp_store", "fullfsync"]
     assert await ask(tmp_path / "db", *asked) == ["wal", 2, 1, 1, 2, 1]
+
+
+def test_a_statement_is_prepared_once(tmp_path: Path) -> None:
+    """Whatever is bound to it: that takes many times as long as to run it."""
+    file = SqliteFile(tmp_path / "db", HandClock().instant)
+    file.open()
+    assert file._connection is not None
+    looked_at: list[object] = []  # while a statement is prepared, SQLite asks about each column of it
+
+    def allowed(*what: object) -> int:
+        looked_at.append(what)
+        return apsw.SQLITE_OK
+
+    file._connection.authorizer = allowed
+    file.run(lambda now: query_one("current", connection_id="con_1"), "BEGIN")
+    first = len(looked_at)
+    file.run(lambda now: query_one("current", connection_id="con_2"), "BEGIN")
+    assert len(looked_at) == first > 0
+    file.close()
 
 
 async def test_an_old_sqlite(tmp_path: Path) -> None:
@@ -440,7 +459,7 @@ import asyncio, os, sys, threading, time
 sys.path.insert(0, os.getcwd())
 from pathlib import Path
 from tests.store.bench import HandClock
-from cloudbeds_auth.store.sql.sqlite import SqliteDriver
+from cloudbeds_auth.store.sql.sqlite import SqliteDriver, SqliteFile
 from cloudbeds_auth.store.sql.transactions import query, query_one
 
 driver, begun = SqliteDriver(Path(sys.argv[1]), HandClock().instant), threading.Event()

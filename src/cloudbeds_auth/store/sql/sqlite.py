@@ -75,6 +75,7 @@ class SqliteFile:
                 self._create_private()
             connection = apsw.Connection(str(self.path), vfs=self._vfs)
             connection.set_busy_timeout(BUSY_MILLISECONDS)
+            prepare_once(connection)
             durability.claim_file(connection, str(self.path))
             durability.settle_pragmas(connection, version=self._version)
             self._migrate(connection)
@@ -245,6 +246,15 @@ def schema_of(path: Path) -> int:
     except apsw.Error as error:
         raise ConfigurationError(f"the database at {path} cannot be read: {_said(error)}") from error
     return int(found) if found else 0
+
+
+def prepare_once(connection: apsw.Connection) -> None:
+    """Keep a statement's plan whatever values are bound to it.
+
+    Else SQLite prepares it anew for each new value that might let it use an index of some rows only: that takes many
+    times as long as to run it.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
 
 def _execute(connection: apsw.Connection, statement: Statement) -> Rows:
