@@ -1,8 +1,9 @@
 """D of ROTATION section 4: what a power cut now would leave of the grants, opened with the real sealer.
 
-On a disk it is read through a connection of its own from a copy of what was synced; a hot journal among it is rolled
-back, as the next start would do. In memory, where every COMMIT is durable, it is read between two transactions. Cached
-while nothing is committed.
+On a disk it is read through a connection of its own, which sees what was synced and nothing else; with a hot journal
+among it, from a copy, where the journal is rolled back, as the next start would do. In memory, where every COMMIT is
+durable, it is read between two transactions. Nothing is read again at the same version of the disk, and a grant whose
+rows did not change is the same object.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import apsw
-from tests.simulation.disk import NAME, Disk, vfs
+from tests.simulation.disk import NAME, Blob, Disk, vfs
 
+from cloudbeds_auth.ports.sealer import Place
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.rows import access_place, token_place
 
@@ -61,11 +63,19 @@ def connection_to(files: dict[str, bytes]) -> apsw.Connection:
         connection = apsw.Connection(":memory:")
         connection.deserialize("main", files[DATABASE])
         return connection
-    disk, name = Disk(), "copy"  # one at a time: the next takes its place
+    disk = Disk()
     disk.become(dict(files))
-    disk.attach(name)
-    vfs().opener = name
-    return apsw.Connection(f"/{name}/{DATABASE}", vfs=NAME)
+    return _opened(disk, "copy")  # one at a time: the next takes its place
+
+
+class Synced:
+    """A connection to what was synced of a database, for as long as nobody but SQLite changes it."""
+
+    def __init__(self, blob: Blob) -> None:
+        self.blob = blob
+        disk = Disk()
+        disk.files[DATABASE] = Blob(data=blob.synced)
+        self.connection = _opened(disk, "synced")
 
 
 class Rest:
@@ -75,15 +85,18 @@ class Rest:
         self._disk = disk
         self._sealer = sealer
         self._server = server
-        self._opened: dict[bytes, str] = {}
+        self._synced: Synced | None = None
         self._version = -1
+        self._values: dict[tuple[bytes, Place], str] = {}
+        self._known: dict[str, tuple[Any, Stored]] = {}
         self._grants: dict[str, Stored] = {}
 
     def grants(self) -> dict[str, Stored]:
         """Every grant that rests now, by id."""
         if self._version != self._disk.version:
             self._version = self._disk.version
-            self._grants = self._read(self._server) if self._server else self.read(self._disk.durable())
+            connection = self._server or self._undisturbed()
+            self._grants = self._read(connection) if connection else self.read(self._disk.durable())
         return self._grants
 
     def plain(self) -> bytes:
@@ -100,25 +113,59 @@ class Rest:
         finally:
             connection.close()
 
-    def _read(self, connection: apsw.Connection) -> dict[str, Stored]:
-        tokens: dict[str, list[tuple[int, str]]] = {}
-        for grant_id, position, generation, sealed in connection.execute(TOKENS):
-            value = self._value(sealed, token_place(grant_id, position, generation))
-            tokens.setdefault(grant_id, []).append((position, value))
-        return {row[0]: self._stored(row, tokens.get(row[0], [])) for row in connection.execute(GRANTS)}
+    def close(self) -> None:
+        """Nothing is read any more."""
+        if self._synced is not None:
+            self._synced.connection.close()
+            self._synced = None
 
-    def _stored(self, row: Any, tokens: list[tuple[int, str]]) -> Stored:
+    def _undisturbed(self) -> apsw.Connection | None:
+        """The connection to what was synced; None where that has to be rolled back first, or is not all there."""
+        blob, journal = self._disk.files[DATABASE], self._disk.files.get(JOURNAL)
+        if self._disk.removed or (journal is not None and journal.synced) or not blob.born:
+            return None
+        if self._synced is None or self._synced.blob is not blob:
+            self.close()
+            self._synced = Synced(blob)
+        return self._synced.connection
+
+    def _read(self, connection: apsw.Connection) -> dict[str, Stored]:
+        tokens: dict[str, list[Any]] = {}
+        for row in connection.execute(TOKENS):
+            tokens.setdefault(row[0], []).append(row)
+        found: dict[str, Stored] = {}
+        for row in connection.execute(GRANTS):
+            grant = row[0]
+            rows = (row, tokens.get(grant))
+            before = self._known.get(grant)
+            if before is None or before[0] != rows:
+                before = self._known[grant] = (rows, self._stored(row, tokens.get(grant, [])))
+            found[grant] = before[1]
+        return found
+
+    def _stored(self, row: Any, tokens: list[Any]) -> Stored:
         grant, home, role, _, generation, sealed, intent, _, owner, epoch, committed, refusals, *marks = row
         reauth, reason, latched, ordinal, *brakes = marks
         access = "" if sealed is None else self._value(sealed, access_place(grant, generation))
+        held = tuple(
+            (position, self._value(token, token_place(grant, position, born))) for _, position, born, token in tokens
+        )
         return Stored(
-            grant, home, role, generation, access, tuple(tokens), intent, owner, epoch, committed, refusals, reauth,
+            grant, home, role, generation, access, held, intent, owner, epoch, committed, refusals, reauth,
             reason, bool(latched), ordinal, *brakes,
         )  # fmt: skip
 
-    def _value(self, sealed: bytes, place: Any) -> str:
-        key = bytes(sealed) + repr(place).encode()
-        found = self._opened.get(key)
+    def _value(self, sealed: bytes, place: Place) -> str:
+        found = self._values.get((sealed, place))
         if found is None:
-            found = self._opened[key] = self._sealer.open(bytes(sealed), place).reveal()
+            found = self._values[sealed, place] = self._sealer.open(sealed, place).reveal()
         return found
+
+
+def _opened(disk: Disk, name: str) -> apsw.Connection:
+    disk.attach(name)
+    former, vfs().opener = vfs().opener, name
+    try:
+        return apsw.Connection(f"/{name}/{DATABASE}", vfs=NAME)
+    finally:
+        vfs().opener = former

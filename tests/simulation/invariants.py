@@ -80,7 +80,7 @@ class Invariants:
             self._say(now)
             return
         before = seen.before
-        if before == now:
+        if before is now or before == now:
             return
         self.trace.count("checks", 4)
         if now.role == "disconnected":

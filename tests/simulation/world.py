@@ -234,5 +234,6 @@ class World:
             self.disk.abandon(name)
             vfs().opener = name
             driver.file.close()
+        self.invariants.rest.close()
         if self.server is not None:
             self.server.connection.close()
