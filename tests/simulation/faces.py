@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cloudbeds_simulator.answers import Answer, failed, html_page, json_answer
+from cloudbeds_simulator.answers import Answer, html_page, json_answer
 
 GATEWAY_OF_TOKEN = (
     html_page(500, "500 Internal Server Error"),
@@ -23,7 +23,7 @@ GATEWAY_OF_RESOURCE = (
     json_answer(404, {"status": False, "error": "Unknown method."}),
     json_answer(403, {"error": "forbidden"}),
     html_page(200, "Welcome to the hotel's wireless network"),
-    failed("Something went wrong"),
+    json_answer(200, {"success": False, "message": "Something went wrong", "user_id": "1"}),
     html_page(401, "401 Authorization Required"),
 )
 MENTIONED = (  # a refresh token, and nothing is said of it

@@ -8,7 +8,7 @@ from typing import Any
 from tests.simulation.patch import Patch
 
 from cloudbeds_auth.core.nouns import Fence
-from cloudbeds_auth.ports.grants import Attempt, Leased
+from cloudbeds_auth.ports.grants import Attempt, Leased, Settled
 from cloudbeds_auth.store.sql import durability, grants, rows
 from cloudbeds_auth.store.sql.transactions import query, query_one
 from cloudbeds_auth.vault import refresh as refresh_module
@@ -115,10 +115,10 @@ def unfenced_confirm(patch: Patch) -> None:
 def delete_at_first_refusal(patch: Patch) -> None:
     sound = patch.of(grants, "settle")
 
-    def settle(now: Any, fence: Any, attempt: Any, hold: float, detail: str) -> Any:
+    def settle(now: Any, fence: Any, attempt: Any, *parts: Any) -> Any:
         row = yield from query_one("grant", grant_id=fence.grant_id)
-        done = yield from sound(now, fence, attempt, hold, detail)
-        if done and attempt is Attempt.REFUSED and row and row["intent_position"]:
+        done = yield from sound(now, fence, attempt, *parts)
+        if done is Settled.DONE and attempt is Attempt.REFUSED and row and row["intent_position"]:
             held = yield from query("tokens", grant_id=fence.grant_id)
             if len(held) > 1:
                 yield from query("drop_tokens_after", grant_id=fence.grant_id, position=row["intent_position"] - 1)
