@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cloudbeds_auth import system
 from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.origins import same_service
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
@@ -138,8 +139,9 @@ async def build(
         timing=timing,
         apps=apps,
         owner=system.lease_owner(entropy),
+        issuer=settings.base_url,
         public_url=settings.public_url,
-        reread_apps=_rereader(apps, reread),
+        reread_apps=_rereader(settings.base_url, apps, reread),
         limit=settings.limit,
         limits=settings.limits,
         wakeups=store.wakeups,
@@ -147,14 +149,18 @@ async def build(
     return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
 
 
-def _rereader(apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:
-    """Brings the apps up to date; settings that are not well-formed at the moment change nothing."""
+def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:
+    """Brings the apps up to date; settings that are not well-formed at the moment change nothing, nor do those for
+    another origin than this process sends everything to.
+    """
 
     def update() -> None:
         if reread is not None:
             with suppress(ConfigurationError):
-                app = reread().app()
-                apps[app.id] = app
+                found = reread()
+                if same_service(found.base_url, base_url):
+                    app = found.app()
+                    apps[app.id] = app
 
     return update
 

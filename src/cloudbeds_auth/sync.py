@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cloudbeds_auth import facade
 from cloudbeds_auth.core.imports import Handover, Imported
 from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link
+from cloudbeds_auth.core.origins import Foreign
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.observer import Observer
@@ -343,6 +344,14 @@ class Apps:
     def drop_previous_secret(self, name: str) -> App:
         """Forget the secret before the last reset."""
         return self._vault._wait(lambda vault: vault.apps.drop_previous_secret(name))
+
+    def foreign(self) -> Sequence[Foreign]:
+        """What may not be used with the settings as they are: it came from another origin or client id."""
+        return self._vault._wait(lambda vault: vault.apps.foreign())
+
+    def move_origin(self, name: str, former: str, *, actor: str = "operator") -> int:
+        """The vendor moved from `former` to the origin that the settings name; how many grants were moved."""
+        return self._vault._wait(lambda vault: vault.apps.move_origin(name, former, actor=actor))
 
     def remove(self, name: str) -> None:
         """Forget a registration; raises InvalidRequest while connections live by it."""

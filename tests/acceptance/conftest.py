@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,3 +23,15 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
             return stack.enter_context(world(tmp_path, *arguments, **parts))
 
         yield make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings of a service over either database."""
+    if request.param == "sqlite":
+        return {}
+    return {
+        "CLOUDBEDS_AUTH_DATABASE_URL": request.getfixturevalue("postgres_url"),
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": b64encode(secrets.token_bytes(32)).decode(),
+        "CLOUDBEDS_AUTH_ADMIN_TOKEN": secrets.token_hex(32),
+    }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-from base64 import b64encode
 from urllib.parse import urlencode
 
 import pytest
@@ -40,18 +38,6 @@ def journal(made: World) -> int:
     """How much was asked so far."""
     last: int = made.vendor.control("requests", "GET")["last"]
     return last
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Settings of a service over either database."""
-    if request.param == "sqlite":
-        return {}
-    return {
-        "CLOUDBEDS_AUTH_DATABASE_URL": request.getfixturevalue("postgres_url"),
-        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": b64encode(secrets.token_bytes(32)).decode(),
-        "CLOUDBEDS_AUTH_ADMIN_TOKEN": secrets.token_hex(32),
-    }
 
 
 def test_a_hotel_presses_connect_app_for_a_client_of_its_own(make_world: MakeWorld) -> None:

@@ -148,6 +148,7 @@ def start(
         timing=timing,
         apps=apps,
         owner=name,
+        issuer=BASE,
         limit=Limit(rate_within(limit)) if limit else None,
     )
     access = Access(world)

@@ -8,12 +8,15 @@ from itertools import count
 from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer, NotOffered, UnauthorizedClient
 from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
+from cloudbeds_auth.core.origins import Source
 from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.observer import Fact
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
 
+ISSUER = "https://vendor.example"
 APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))
+HERE = Source(ISSUER, APP.client_id)
 
 Either = Answer | KeyAnswer
 Reply = Either | Callable[[], Awaitable[Either]] | Callable[[], Awaitable[Answer]]

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import apsw
-from tests.support.fakes import APP, Dice, Notebook, ScriptedEndpoint, ScriptedVendor, pair
+from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, ScriptedVendor, pair
 from tests.support.virtual import VirtualClock
 
 from cloudbeds_auth.core.nouns import App, Grant, Pair
+from cloudbeds_auth.core.origins import Source
 from cloudbeds_auth.core.refresh import Ask, Timing
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports.authorizations import NewAuthorization
@@ -224,7 +225,12 @@ class Stage:
     one: Process = field(init=False)
 
     async def process(
-        self, *, endpoint: TokenEndpoint | None = None, vendor: Vendor | None = None, apps: dict[str, App] | None = None
+        self,
+        *,
+        endpoint: TokenEndpoint | None = None,
+        vendor: Vendor | None = None,
+        apps: dict[str, App] | None = None,
+        issuer: str = ISSUER,
     ) -> Process:
         """Start another process of ours."""
         driver = FailingDriver(await self.database.driver(self.clock.instant))
@@ -240,6 +246,7 @@ class Stage:
             timing=self.timing,
             apps=apps or self.apps,
             owner=f"process-{len(self.processes) + 1}",
+            issuer=issuer,
         )
         self.processes.append(wire(world, driver))
         return self.processes[-1]
@@ -263,7 +270,9 @@ class Stage:
 
     # --- what rests
 
-    async def connected(self, first: Pair | None = None, *, app: str = "default", proven: bool = True) -> Grant:
+    async def connected(
+        self, first: Pair | None = None, *, app: str = "default", proven: bool = True, source: Source | None = None
+    ) -> Grant:
         """A connected hotel with `first` (A-1, R-1) as its pair: as a finished authorization leaves it."""
         store, number = self.one.store, self.dice.identifier("")
         state = f"state-{number}"
@@ -271,7 +280,8 @@ class Stage:
             NewAuthorization(f"aut_{number}", app, state, None, None, None, None, None, 600.0)
         )
         await store.spend_state(state, None, "code")
-        first = first or pair(1, property_ids=("1000",))
+        here = Source(ISSUER, self.apps[app].client_id if app in self.apps else None)
+        first = replace(first or pair(1, property_ids=("1000",)), source=source or here)
         connection = await store.add_candidate(
             f"aut_{number}", f"con_{number}", f"gra_{number}", first, stale_after=0.9 * first.lifetime
         )

@@ -75,6 +75,7 @@ class House:
             timing=self.timing,
             apps=apps,
             owner=f"process-{self.opened}",
+            issuer=BASE,
             public_url="http://localhost:7000",
             reread_apps=lambda: apps.update(default=self.settings().app()),
         )

@@ -15,6 +15,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.core.origins import Source
 from cloudbeds_auth.core.secret import Secret
 
 
@@ -82,7 +83,8 @@ class AccessToken:
 class Pair:
     """What one token answer carried (RFC 6749 section 5.1); `refresh` is None when the answer named none.
 
-    `lifetime` is `expires_in` in seconds, defaulted and clamped by `core.answers`; infinite for an API key.
+    `lifetime` is `expires_in` in seconds, defaulted and clamped by `core.answers`; infinite for an API key. `source`:
+    who issued it, and to which client id.
     """
 
     access: Secret
@@ -91,6 +93,7 @@ class Pair:
     property_ids: tuple[str, ...] = ()
     scopes: tuple[str, ...] | None = None
     kind: CredentialKind = CredentialKind.OAUTH
+    source: Source = Source()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,7 @@ class Grant:
     the mark, where the hotel has to approve again. `denied`: pairs in a row whose proof was answered 401; `braked`:
     seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to be of,
     until the vendor names it too.
-    `migration_client`: the client id under which the move to an API key is made.
+    `migration_client`: the client id under which the move to an API key is made. `source`: where it came from.
     """
 
     id: str
@@ -165,6 +168,7 @@ class Grant:
     said_of: str | None = None
     migration: Migration | None = None
     migration_client: str | None = None
+    source: Source = Source()
 
     @property
     def kept(self) -> tuple[StoredToken, ...]:
@@ -185,7 +189,8 @@ class App:
     `secrets`: the current one first, then one still valid during a reset. `level`: `partner`, or `property` for what a
     hotel registered for itself (CLOUDBEDS section 6: half the rate, no app states). `created_at` and `rotated_at`, when
     its secret was last reset, are None for the app of the settings.
-    `credential`: what its approvals ask for.
+    `credential`: what its approvals ask for. `issuer`: the vendor's origin that its secret is for, where it is listed;
+    None: not bound to one yet.
     """
 
     id: str
@@ -197,6 +202,7 @@ class App:
     credential: CredentialKind = CredentialKind.OAUTH
     created_at: datetime | None = None
     rotated_at: datetime | None = None
+    issuer: str | None = None
 
     @property
     def redirect_path(self) -> str:
@@ -206,7 +212,9 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One hotel's connection as people and programs see it; its id survives every reconnect."""
+    """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
+    credential came from.
+    """
 
     id: str
     app: str
@@ -224,6 +232,7 @@ class Connection:
     problem: str | None = None
     next_step: str | None = None
     connect_url: str | None = None
+    source: Source = field(default=Source(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

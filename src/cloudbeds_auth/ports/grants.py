@@ -153,12 +153,16 @@ class GrantStore(Protocol):
     async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
         """Make `pair` the next generation: tokens up to `sent`, then the new one. Repeating it is harmless.
 
-        Generations grow within a grant and are unique within a connection.
+        Generations grow within a grant and are unique within a connection. A grant of which no client id is known is
+        bound to that of `pair.source`.
         """
         ...
 
-    async def confirm(self, grant_id: str, generation: int) -> bool:
-        """The generation was seen to work: forget its kept tokens, clear marks. Needs no lease."""
+    async def confirm(self, grant_id: str, generation: int, *, issuer: str | None = None) -> bool:
+        """The generation was seen to work: forget its kept tokens, clear marks. Needs no lease.
+
+        `issuer`: the vendor's origin where; a grant of which none is known is bound to it, and so is its app.
+        """
         ...
 
     async def note_denied(self, grant_id: str, generation: int, hold: float) -> bool:

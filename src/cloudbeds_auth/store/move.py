@@ -35,6 +35,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "circuits": ("app", "fingerprint"),
     "events": ("connection_id", "sequence"),
     "budgets": ("client_id",),
+    "issuers": ("app",),
     "outbox": ("id",),
 }
 """Every table but `meta`, with its key; what refers to another table comes after it."""

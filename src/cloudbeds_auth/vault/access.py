@@ -36,8 +36,12 @@ MOST_LOOKS = 5  # times a connection is read again because its grant was replace
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """A committed access token of this process's memory; moments are of the steady clock."""
+    """A committed access token of this process's memory; moments are of the steady clock. `client_id`: to which it was
+    issued, where that is known.
+    """
 
+    app: str
+    client_id: str | None
     token: AccessToken
     look_again: float  # from then on the row is read before it is lent: it is stale, or others may have changed it
     ends: float
@@ -66,13 +70,21 @@ class Access:
         """The token in memory if its row was read within a minute, it is not stale and has `min_valid` seconds left (at
         most half its lifetime).
         """
-        entry = self._cache.get(connection_id)
+        entry = self._entry(connection_id)
         if entry is None:
             return None
         now = self._world.clock.steady()
         if now >= entry.look_again or now + min(min_valid, entry.half_life) >= entry.ends:
             return None
         return entry.token
+
+    def _entry(self, connection_id: str) -> Cached | None:
+        """What is in memory, unless the settings were read again since and name another client id (rule 11)."""
+        entry = self._cache.get(connection_id)
+        if entry is None or entry.client_id is None:
+            return entry
+        own = self._world.apps.get(entry.app)
+        return entry if own is None or own.client_id == entry.client_id else None
 
     def forget(self, connection_id: str) -> None:
         """The stored token is about to die, or is gone: the next caller looks again."""
@@ -169,6 +181,8 @@ class Access:
         if row.role is Role.DISCONNECTED:
             raise ConnectionDisconnected(connection_id=connection_id)
         _must_be_claimed(row)
+        # A further app cannot change its client id while it has grants, so none is read for each look.
+        self._world.must_match(row, self._world.apps.get(row.app))
         await self._must_be_named(row)
         if row.reauth and not (row.latched and row.valid_for > 0):  # a move that failed: what it has serves to its end
             self.forget(connection_id)
@@ -255,13 +269,14 @@ class Access:
         older = known is not None and known.token.grant_id == row.id and known.token.generation > row.generation
         if not older and (flight is None or not flight.killing):
             again = now + min(row.stale_in, LOOK_AGAIN)
-            self._cache[row.connection_id] = Cached(token, again, now + row.valid_for, row.lifetime / 2)
+            ends, client_id = now + row.valid_for, row.source.client_id
+            self._cache[row.connection_id] = Cached(row.app, client_id, token, again, ends, row.lifetime / 2)
         return token
 
     def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken:
         """The store cannot be read: the token in memory while it lasts (F62)."""
         self._world.observer.happened("store_unavailable", connection=connection_id)
-        entry = self._cache.get(connection_id)
+        entry = self._entry(connection_id)
         refused = rejected.generation if isinstance(rejected, AccessToken) else rejected
         if entry is None or entry.ends <= self._world.clock.steady() or entry.token.generation == refused:
             raise StoreUnavailable(connection_id=connection_id, retry_after=self._world.timing.backoff_first)

@@ -6,8 +6,10 @@ They rest in the store, so every process that uses it knows them as soon as they
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.origins import Foreign, findings, same_service
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.ports.apps import Taken
@@ -17,9 +19,12 @@ OURS = (
     "change the settings: CLOUDBEDS_CLIENT_ID, CLOUDBEDS_CLIENT_SECRET, and CLOUDBEDS_CLIENT_SECRET_PREVIOUS in a reset"
 )
 
+MOVE = "name the origin that it came from: `cloudbeds-auth doctor` and `cloudbeds-auth apps` say which"
+AT_ONCE = 100  # grants that one transaction looks at where the vendor moved
+
 
 class Apps:
-    """Lists, adds, resets and removes them. `checked` makes an App of what was given; raises InvalidRequest."""
+    """Lists, adds, resets, moves and removes them. `checked` makes an App of what was given; raises InvalidRequest."""
 
     def __init__(self, world: World, checked: Callable[..., App]) -> None:
         self._world = world
@@ -27,12 +32,49 @@ class Apps:
 
     async def list(self) -> Sequence[App]:
         """The settings' own, then the further ones by name. Their secrets are `Secret`; nothing shows them."""
-        own = self._world.apps
-        return [*own.values(), *(app for app in await self._world.store.apps() if app.id not in own)]
+        own, bound = self._world.apps, await self._world.store.issuers()
+        found = [*own.values(), *(app for app in await self._world.store.apps() if app.id not in own)]
+        return [replace(app, issuer=bound.get(app.id)) for app in found]
 
     async def get(self, name: str) -> App:
         """One of them; raises InvalidRequest when there is none of this name."""
-        return await self._world.app(name)
+        return replace(await self._world.app(name), issuer=await self._world.store.issuer(name))
+
+    async def foreign(self) -> Sequence[Foreign]:
+        """What may not be used with the settings as they are, because it came from another origin or client id (rule
+        11): one finding for each cause.
+        """
+        store = self._world.store
+        apps = await self.list()
+        bound = {app.id: app.issuer for app in apps if app.issuer is not None}
+        clients = {app.id: app.client_id for app in apps}
+        return findings(await store.held(), bound, clients, self._world.issuer, self._world.apps)
+
+    async def move_origin(self, name: str, former: str, *, actor: str = "operator") -> int:
+        """The vendor moved: what this app has from the origin `former`, its secret and its grants, is from now on of
+        the origin that the settings name. How many grants were moved. Cut off, it goes on when it is asked for again.
+
+        Only an operator knows whether that is so: afterwards every token is sent there. Raises InvalidRequest where
+        nothing is of `former`, StoreUnavailable.
+        """
+        store, here = self._world.store, self._world.issuer
+        app = await self.get(name)
+        if same_service(former, here):
+            raise InvalidRequest(f"{former} is where the settings send everything already", next_step=MOVE)
+        if app.issuer is not None and not same_service(app.issuer, former) and not same_service(app.issuer, here):
+            raise InvalidRequest(f"the client secret of the app {name!r} is for {app.issuer}", next_step=MOVE)
+        moved, after = 0, ""
+        while True:  # the grants first: a move that is cut off leaves the secret where it was
+            last, more = await store.move_grants(name, former, here, actor=actor, after=after, limit=AT_ONCE)
+            moved += more
+            if last is None:
+                break
+            after = last
+        if not moved and (app.issuer is None or same_service(app.issuer, here)):
+            raise InvalidRequest(f"nothing of the app {name!r} came from {former}", next_step=MOVE)
+        await store.move_app(name, former, here)
+        self._world.observer.happened("origin_moved", app=name, former=former, origin=here, grants=moved)
+        return moved
 
     async def redirect_uris(self) -> Mapping[str, str]:
         """Where Cloudbeds sends browsers for each of the further ones, by name."""
@@ -60,7 +102,7 @@ class Apps:
             name=name, client_id=client_id, client_secret=client_secret, level=level, redirect_uri=redirect_uri,
             scopes=scopes, credential=credential,
         )  # fmt: skip
-        taken = self._taken_by_own(app) or await self._world.store.add_app(app)
+        taken = self._taken_by_own(app) or await self._world.store.add_app(replace(app, issuer=self._world.issuer))
         if taken is not None:
             raise InvalidRequest(taken.value, next_step=NAMES)
         self._world.observer.happened("app_added", app=name)

@@ -66,6 +66,7 @@ class Authorizer:
         """
         world = self._world
         registration = await world.app_for(app, connection_id)
+        await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
         state = OURS + world.entropy.token()
         await world.store.add_authorization(
             NewAuthorization(

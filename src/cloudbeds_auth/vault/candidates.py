@@ -117,7 +117,7 @@ class Candidates:
         promoted = await store.grant(at_home.id)
         # Somebody else may have promoted it long ago and refreshed it since: the proof is of this token, not of theirs.
         if promoted is not None and promoted.access.reveal() == candidate.access.reveal():
-            await store.confirm(promoted.id, promoted.generation)
+            await store.confirm(promoted.id, promoted.generation, issuer=self._world.issuer)
         return promoted
 
     async def _at_home(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:

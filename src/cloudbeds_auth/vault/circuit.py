@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.nouns import App, Grant
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ClientRefused
 from cloudbeds_auth.vault.world import World, mend
@@ -38,10 +38,15 @@ class Circuits:
         self._world = world
         self._unauthorized: dict[str, str] = {}  # by app, the grant for which the client was refused last
 
-    async def choose(self, app: App) -> Chosen:
-        """The first secret that is not refused, else one that is due for a trial; raises ClientRefused."""
+    async def choose(self, app: App, grant: Grant | None = None) -> Chosen:
+        """The first secret that is not refused, else one that is due for a trial; raises ClientRefused, also where the
+        secret is for another origin, or where `grant`, whose token goes with it, came to another client id.
+        """
+        await self._world.must_be_bound_here(app)
         waits = await self._world.store.open_circuits(app.id)
         app, known = await self._known(app, waits)
+        if grant is not None:  # a mended registration may be another one
+            self._world.must_match(grant, app)
         for name, secret in known.items():
             if name not in waits:
                 return Chosen(app, secret, name, on_trial=False)

@@ -42,7 +42,7 @@ class Committer:
         failures = 0
         while True:
             try:
-                written = await self._write(lease, row, hand)
+                written = await self._write(lease, row, hand, chosen)
                 if written is Written.EPOCH_MOVED:
                     await self._leases.again(lease)
                     continue
@@ -59,11 +59,11 @@ class Committer:
                 return await self._publish(flight, stored, chosen)
             return Served(stored)  # the generation moved: this pair is not the newest, and is dropped
 
-    async def _write(self, lease: Lease, row: Grant, hand: InHand) -> Written:
+    async def _write(self, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Written:
         world = self._world
         fence = Fence(row.id, row.generation, lease.epoch)
         age = world.clock.steady() - hand.received
-        pair = replace(hand.pair, lifetime=max(1.0, hand.pair.lifetime - age))
+        pair = replace(hand.pair, lifetime=max(1.0, hand.pair.lifetime - age), source=world.source(chosen.app))
         stale = stale_after(pair.lifetime, world.entropy.unit())
         return await world.store.commit_pair(fence, hand.sent, pair, stale_after=stale)
 
@@ -111,6 +111,7 @@ class Committer:
         """Its generation was seen to work. One that was marked has recovered: the app's other marks are due now."""
         world = self._world
         with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
-            if await world.store.confirm(grant.id, grant.generation) and grant.reauth is not None:
+            confirmed = await world.store.confirm(grant.id, grant.generation, issuer=world.issuer)
+            if confirmed and grant.reauth is not None:
                 world.observer.happened("recovered", connection=grant.connection_id, reason=grant.reauth)
                 await world.store.retry_all(grant.app, MOST_RETRIED)

@@ -111,6 +111,7 @@ class Disconnecter:
     async def _token(self, connection_id: str) -> AccessToken:
         row = await self._world.store.current_grant(connection_id)
         if row is not None and row.role is Role.PARKED:  # used by nobody, but to say goodbye
+            await self._world.app_of(row)
             return row.token()
         return await self._access.access_token(connection_id)
 

@@ -56,7 +56,7 @@ class Exchange:
             match answer:
                 case Issued(pair):
                     await self._circuits.accepted(chosen)
-                    return pair
+                    return replace(pair, source=world.source(chosen.app))
                 case Refused(reason):
                     raise AuthorizationExpired(f"Cloudbeds refused the authorization code ({reason})")
                 case UnauthorizedClient(reason):

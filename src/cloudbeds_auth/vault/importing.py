@@ -57,6 +57,7 @@ class Importer:
         registration = await self._world.app(hotel.app)
         if not hotel.property_id or hotel.property_id.startswith("con_") or not hotel.refresh_token:
             raise InvalidRequest("an import names a property of Cloudbeds and its refresh token")
+        await self._world.must_be_bound_here(registration)
         valid_for = 0.0
         if hotel.access_token and hotel.expires_at is not None:
             valid_for = hotel.expires_at.timestamp() - self._world.clock.wall()
@@ -65,6 +66,7 @@ class Importer:
             hotel.refresh_token,
             valid_for,
             scopes=registration.scopes if hotel.scopes is None else hotel.scopes,  # what was asked for, most likely
+            source=self._world.source(registration),
         )
         return NewImport(hashed(hotel.refresh_token.reveal()), hotel.app, hotel.reference, hotel.property_id, pair)
 

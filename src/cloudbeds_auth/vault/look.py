@@ -120,12 +120,16 @@ class Look:
         return [self._looks(found, apps[found.app], found.app in refused) for found in connections]
 
     def _looks(self, found: Connection, app: App | None, client_refused: bool) -> Connection:
+        foreign = self._world.foreign(found.app, found.source, app)
         refused = client_refused and found.credential != CredentialKind.API_KEY  # a key needs no client secret
+        refused = refused or foreign is not None
         state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.store.read_only)
         problem = found.problem or ""
         step = NEXT_STEPS.get(state) or CALLS_REFUSED.get(problem)
         if state in LIVING:
             step = WAITING.get(problem, step)
+        if state is State.CLIENT_REFUSED and foreign is not None:
+            return replace(found, state=state, problem=foreign.what, next_step=foreign.next_step)
         if state is State.CLIENT_REFUSED and found.app not in self._world.apps:
             step = mend(found.app, app)
         elif state is State.DISCONNECTED and app is not None and app.level == "property":

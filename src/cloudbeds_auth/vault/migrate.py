@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from cloudbeds_auth.core.answers import Ambiguous, Issued, KeyAnswer, NotOffered, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.core.origins import Source
 from cloudbeds_auth.core.refresh import Ask, backoff, candidates, unresolved
 from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.errors import (
@@ -121,7 +122,7 @@ class Migrator:
             row = await self._to_move(connection_id)
             if row is None:
                 return
-            app = await (world.app_of(row) if app_name is None else world.app(app_name))
+            app = await self._client(row, app_name)
             seconds = await self._attempt(row, app, until)
             if seconds > AGAIN and world.clock.steady() + seconds > until:
                 raise RefreshInDoubt(
@@ -129,6 +130,16 @@ class Migrator:
                 )
             await world.clock.sleep(seconds)
         raise RefreshPending(connection_id=connection_id, retry_after=world.timing.backoff_first)
+
+    async def _client(self, row: Grant, named: str | None) -> App:
+        """The registration that makes the exchange: the grant's own, or the one that was named for this move, which may
+        be another client, and is asked for nothing else.
+        """
+        if named is None:
+            return await self._world.app_of(row)
+        app = await self._world.app(named)
+        self._world.must_match(row, None)
+        return app
 
     async def _to_move(self, connection_id: str) -> Grant | None:
         """The OAuth grant that is to be moved; None when the connection's credential is a key that works."""
@@ -185,7 +196,7 @@ class Migrator:
             )
         if row.held_back > 0:
             return row.held_back
-        tokens = await self._worth_sending(row)
+        tokens = await self._worth_sending(row, at.app)
         fence = Fence(row.id, row.generation, at.lease.epoch)
         if not await world.store.begin_migration(fence, at.app.client_id):
             return AGAIN
@@ -200,7 +211,7 @@ class Migrator:
             await world.store.settle(fence, Attempt.REFUSED, detail=answer.reason)
         return await self._count(at, row)
 
-    async def _worth_sending(self, row: Grant) -> Sequence[StoredToken]:
+    async def _worth_sending(self, row: Grant, app: App) -> Sequence[StoredToken]:
         """Which tokens may be exchanged: as with a refresh the child, then the kept ones (rule 4), which a proof drops.
 
         Of an unproven pair it is not known which refresh token lives, and there are servers that end the grant where
@@ -208,9 +219,9 @@ class Migrator:
         """
         if not row.kept or row.valid_for <= 0:
             return row.tokens
-        verdict = await self._asked(row)
+        verdict = await self._asked(row, app)
         if isinstance(verdict, Proof):
-            await self._world.store.confirm(row.id, row.generation)
+            await self._world.store.confirm(row.id, row.generation, issuer=self._world.issuer)
             return row.tokens[-1:]
         return row.tokens
 
@@ -238,6 +249,7 @@ class Migrator:
         """The key is in hand and nowhere else: stored for as long as it takes, and used by nobody before."""
         world, failures = self._world, 0
         grant_id = world.entropy.identifier("gra_")
+        key = replace(key, source=Source(world.issuer, _bound_to(row, app)))
         while True:
             try:
                 stored = await world.store.add_key(row.id, grant_id, app.id, key)
@@ -284,7 +296,7 @@ class Migrator:
 
     async def _count(self, at: Attempting, row: Grant) -> float:
         """Every stored token was refused: the hotel has to approve again once that happened twice (rule 12)."""
-        counted = await self._marks.count(row, at.lease.epoch, REFUSED, partial(self._asked, row))
+        counted = await self._marks.count(row, at.lease.epoch, REFUSED, partial(self._asked, row, at.app))
         if counted in {Counted.MARKED, Counted.STILL_MARKED}:
             raise ReauthorizationRequired(
                 "Cloudbeds exchanged none of this hotel's refresh tokens for an API key",
@@ -298,9 +310,9 @@ class Migrator:
             retry_after=self._world.timing.refusal_interval,
         )
 
-    async def _asked(self, row: Grant) -> Verdict | Error:
+    async def _asked(self, row: Grant, app: App) -> Verdict | Error:
         """What `/userinfo` says of the stored access token, in its turn at the rate; the error where there is none."""
-        app = await self._world.app_of(row)
+        app = await self._world.find(row.app) or app  # its turn counts for the client that it was issued to
         try:
             await self._budget.spend(app, BEHIND)
         except (RateLimited, StoreUnavailable) as error:
@@ -308,3 +320,10 @@ class Migrator:
         verdict = await self._world.vendor.userinfo(row.access)
         await self._budget.heed_verdict(app, verdict)
         return verdict
+
+
+def _bound_to(row: Grant, app: App) -> str | None:
+    """The client id that a key is of: the grant's own. None where another client was given for the exchange: the
+    service, whose settings go on with the former, serves the key.
+    """
+    return app.client_id if app.client_id == row.source.client_id else None

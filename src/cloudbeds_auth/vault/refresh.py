@@ -126,7 +126,7 @@ class Refresher:
         try:
             app = await self._world.app_of(grant)
             is_key = grant.kind is CredentialKind.API_KEY  # nothing is ever sent for one but the key itself
-            chosen = Chosen(app, Secret(""), "", on_trial=False) if is_key else await self._circuits.choose(app)
+            chosen = Chosen(app, Secret(""), "", on_trial=False) if is_key else await self._circuits.choose(app, grant)
             lease = await self._leases.take(flight.ask, until)
         except StoreUnavailable as error:
             return self._serve(grant, flight.ask, error)
@@ -143,6 +143,7 @@ class Refresher:
         step = decide(row, ask, timing)
         if row is None or step is Next.GONE:
             raise ConnectionDisconnected
+        self._world.must_match(row, at.chosen.app)  # another process may have bound it meanwhile
         if step is Next.RESTART:
             raise GrantSuperseded
         if step is Next.RETURN:

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from cloudbeds_auth.core.answers import Answer, KeyAnswer
 from cloudbeds_auth.core.budget import Limit
-from cloudbeds_auth.core.nouns import App, Connection
+from cloudbeds_auth.core.nouns import App, Connection, Grant
+from cloudbeds_auth.core.origins import Foreign, Source, foreign, foreign_secret
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, UnknownConnection
 from cloudbeds_auth.ports.clock import Clock
@@ -42,7 +43,8 @@ def mend(name: str, registered: App | None = None) -> str:
 class World:
     """Everything outside the rules.
 
-    `owner` names this process in leases; `public_url` is where our service answers. `apps` are the settings' own
+    `owner` names this process in leases; `issuer` is the vendor's origin that everything is sent to; `public_url` is
+    where our service answers. `apps` are the settings' own
     registrations; `reread_apps` brings them up to date with the settings, which an operator may have mended while we
     run. Further ones rest in the store and are read whenever they are needed: what is changed there holds at once, in
     every process. `limit`: the vendor's rate for each client id, over all processes; None: it is not kept; `limits`:
@@ -59,6 +61,7 @@ class World:
     timing: Timing
     apps: Mapping[str, App]
     owner: str
+    issuer: str
     public_url: str = ""
     reread_apps: Callable[[], None] = lambda: None
     limit: Limit | None = None
@@ -80,11 +83,42 @@ class World:
         return found
 
     async def app_of(self, row: OfApp) -> App:
-        """The registration that a grant or a connection came by; raises ClientRefused when it is gone."""
+        """The registration that a grant or a connection came by. Raises ClientRefused when it is gone, and of a grant
+        as `must_match`.
+        """
         found = await self.find(row.app)
         if found is None:
             raise ClientRefused(f"the app {row.app!r} is not registered here any more", next_step=mend(row.app))
+        if isinstance(row, Grant):
+            self.must_match(row, found)
         return found
+
+    def must_match(self, row: Grant, app: App | None) -> None:
+        """Before anything of a grant is sent or lent: raises ClientRefused where it came from another origin than this
+        process asks, or to another client id than `app` has (rule 11). Without an app the client id is not compared.
+        """
+        found = self.foreign(row.app, row.source, app)
+        if found is not None:
+            raise ClientRefused(
+                f"this hotel's {found.what}: nothing of them is sent",
+                connection_id=row.connection_id,
+                next_step=found.next_step,
+            )
+
+    def foreign(self, name: str, source: Source, app: App | None) -> Foreign | None:
+        """Why what came from `source` by the app of this name may not be used here; None: it may."""
+        here = Source(self.issuer, None if app is None else app.client_id)
+        return foreign(source, here, name, own=name in self.apps)
+
+    async def must_be_bound_here(self, app: App) -> None:
+        """Before a client secret is sent: raises ClientRefused where it is for another origin than this process asks."""
+        found = foreign_secret(await self.store.issuer(app.id), self.issuer, app.id)
+        if found is not None:
+            raise ClientRefused(f"{found.what}: it is not sent", next_step=found.next_step)
+
+    def source(self, app: App) -> Source:
+        """Where what this process receives under this registration comes from."""
+        return Source(self.issuer, app.client_id)
 
     async def app_for(self, name: str | None, connection_id: str | None) -> App:
         """The registration that a hotel approves: a connection stays with its own, whose client its tokens are of.

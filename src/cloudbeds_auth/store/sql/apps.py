@@ -9,6 +9,7 @@ from cloudbeds_auth.core.nouns import App, CredentialKind, moment
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.apps import Taken
 from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.store.sql.origins import bind
 from cloudbeds_auth.store.sql.rows import listed
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 
@@ -46,7 +47,7 @@ def read_redirect_uris(now: Instant) -> Transaction[Mapping[str, str]]:
 
 
 def add_app(now: Instant, app: App, sealer: Sealer) -> Transaction[Taken | None]:
-    """A new registration, unlike all others."""
+    """A new registration, unlike all others; its secret is for `app.issuer`."""
     yield from query("one_at_a_time", work=CHANGES)
     rows = yield from query("taken", name=app.id, client_id=app.client_id, redirect_path=app.redirect_path)
     for column, value, taken in (
@@ -61,6 +62,7 @@ def add_app(now: Instant, app: App, sealer: Sealer) -> Transaction[Taken | None]
         redirect_path=app.redirect_path, scopes=listed(app.scopes), credential=app.credential,
         secret_sealed=sealer.seal(app.secrets[0], secret_place(app.id, 1)), now=now.wall,
     )  # fmt: skip
+    yield from bind(now, app.id, app.issuer)
     return None
 
 
@@ -94,6 +96,7 @@ def remove_app(now: Instant, name: str) -> Transaction[int | None]:
     assert living is not None  # noqa: S101 - a count has one row
     if not living["connections"]:
         yield from query("forget_circuits", name=name)
+        yield from query("forget_issuer", app=name)
         yield from query("remove_app", name=name)
     return int(living["connections"])
 

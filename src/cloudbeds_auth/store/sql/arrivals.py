@@ -77,7 +77,7 @@ def move_tokens(
     refresh = grant.tokens[-1].value if grant.tokens else None
     pair = Pair(
         grant.access, refresh, grant.lifetime, tuple(property_ids), tuple(json.loads(row["scopes"])),
-        CredentialKind(row["kind"]),
+        CredentialKind(row["kind"]), grant.source,
     )  # fmt: skip
     ends = Ends(row["expires_at"], row["lifetime"], row["stale_at"])
     candidate = yield from add_grant(now, home, grant_id, row["app"], pair, ends, sealer)

@@ -14,6 +14,7 @@ from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.ports.authorizations import PROPERTY_UNKNOWN, Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql.groups import set_listing
+from cloudbeds_auth.store.sql.origins import bind, sourced
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
@@ -150,7 +151,9 @@ def add_grant(
         access_sealed=sealer.seal(pair.access, access_place(grant_id, generation)),
         expires_at=ends.expires_at, lifetime=ends.lifetime, stale_at=ends.stale_at,
         clock_id=now.clock_id, property_ids=listed(pair.property_ids), scopes=listed(scopes), now=now.wall,
+        issuer=pair.source.issuer, client_id=pair.source.client_id,
     )  # fmt: skip
+    yield from bind(now, app, pair.source.issuer)
     if pair.refresh is not None:
         sealed = sealer.seal(pair.refresh, token_place(grant_id, 1, generation))
         yield from query("add_token", grant_id=grant_id, position=1, generation=generation, sealed=sealed)
@@ -190,7 +193,7 @@ def read_candidate(now: Instant, connection_id: str, sealer: Sealer) -> Transact
     if waiting is None:
         return None
     tokens = yield from query("tokens", grant_id=waiting["id"])
-    return grant_of(waiting, tokens, sealer, now)
+    return grant_of((yield from sourced(waiting)), tokens, sealer, now)
 
 
 def promote(

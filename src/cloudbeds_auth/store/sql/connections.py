@@ -10,6 +10,7 @@ from cloudbeds_auth.core.nouns import Connection, Grant, Role
 from cloudbeds_auth.core.nouns import Event as Line
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.store.sql.origins import sourced
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import add_event, connection_of, event_of, grant_of
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
@@ -31,13 +32,13 @@ def current_grant(now: Instant, connection_id: str, sealer: Sealer) -> Transacti
     if row is None or row["id"] is None:
         return None
     tokens = yield from query("tokens", grant_id=row["id"])
-    return grant_of(row, tokens, sealer, now)
+    return grant_of((yield from sourced(row)), tokens, sealer, now)
 
 
 def read_connection(now: Instant, connection_id: str) -> Transaction[Connection | None]:
     """One connection as people see it."""
     row = yield from query_one("current", connection_id=connection_id)
-    return None if row is None else connection_of(row, now)
+    return None if row is None else connection_of((yield from sourced(row)), now)
 
 
 def list_connections(
@@ -55,8 +56,10 @@ def list_connections(
         "list", cursor=cursor, reference=reference, app=app, property_id=property_id, states=wanted, now=now.wall,
         limit=limit + 1,
     )  # fmt: skip
-    found = tuple(connection_of(row, now) for row in rows[:limit])
-    return Page(found, found[-1].id if len(rows) > limit else None)
+    found: list[Connection] = []
+    for row in rows[:limit]:
+        found.append(connection_of((yield from sourced(row)), now))
+    return Page(tuple(found), found[-1].id if len(rows) > limit else None)
 
 
 def count_states(now: Instant) -> Transaction[Mapping[State, int]]:

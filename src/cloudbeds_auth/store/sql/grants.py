@@ -34,6 +34,7 @@ from cloudbeds_auth.ports.grants import (
 )
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql.importing import settle_property
+from cloudbeds_auth.store.sql.origins import bind, sourced
 from cloudbeds_auth.store.sql.outbox import announce_grant
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, left, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
@@ -49,7 +50,7 @@ def read_grant(now: Instant, grant_id: str, sealer: Sealer) -> Transaction[Grant
     if row is None:
         return None
     tokens = yield from query("tokens", grant_id=grant_id)
-    return grant_of(row, tokens, sealer, now)
+    return grant_of((yield from sourced(row)), tokens, sealer, now)
 
 
 def take_lease(
@@ -191,6 +192,7 @@ def commit_pair(
         state=move(State(row["state"]), Event.PAIR_COMMITTED),
         kind=pair.kind,
         wall=now.wall,
+        client_id=pair.source.client_id,
     )
     yield from settle_property(row, pair.property_ids)
     if row["marked_at"] is None:
@@ -232,14 +234,19 @@ def _add_token(grant_id: str, position: int, generation: int, value: Secret, sea
     yield from query("add_token", grant_id=grant_id, position=position, generation=generation, sealed=sealed)
 
 
-def confirm(now: Instant, grant_id: str, generation: int) -> Transaction[bool]:
-    """Seen to work: nothing older is needed. Fenced on the generation alone; losing it is harmless."""
+def confirm(now: Instant, grant_id: str, generation: int, issuer: str | None) -> Transaction[bool]:
+    """Seen to work: nothing older is needed. Fenced on the generation alone; losing it is harmless.
+
+    A grant from before is bound to the origin where that was seen, and so is its app.
+    """
     row = yield from locked(now, grant_id)
     if row is None or row["generation"] != generation or row["role"] == Role.DISCONNECTED:
         return False
     yield from query("drop_kept_tokens", grant_id=grant_id)
     state = move(State(row["state"]), Event.PROVED)
-    yield from query("confirm", grant_id=grant_id, generation=generation, state=state)
+    yield from query("confirm", grant_id=grant_id, generation=generation, state=state, issuer=issuer)
+    if row["issuer"] is None:
+        yield from bind(now, row["app"], issuer)
     if row["state"] != state or row["kind"] == CredentialKind.API_KEY:  # out of a backoff or a mark; a key was used
         # A stale token that works while an attempt is unresolved stays in use (rule 3): no loop asks about it.
         yield from set_due(row, now, after=PROVED_AGAIN, marked_at=None)

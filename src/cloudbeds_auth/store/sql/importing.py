@@ -32,6 +32,7 @@ def add_import(now: Instant, new: NewImport, connection_id: str, grant_id: str, 
     yield from query("one_at_a_time", work=f"approvals of {new.app}")
     known = yield from query_one("imported", token_hash=new.token_hash)
     if known is not None and not _of_another_property(known, new.property_id):
+        yield from _settle_source(known, new)
         return Placed(known["connection_id"], known["id"])
     home = yield from _home(now, new, connection_id)
     if home.grant_id is None:
@@ -56,6 +57,15 @@ def _of_another_property(known: Row, property_id: str) -> bool:
     """Whether it was dropped because the vendor names another property than the one it was imported for."""
     dropped = known["role"] == Role.SUPERSEDED and known["reauth"] is None
     return dropped and known["said_of"] not in {None, property_id}
+
+
+def _settle_source(known: Row, new: NewImport) -> Transaction[None]:
+    """Where an imported token is from, the importer says, and says better with the next try, until it worked once."""
+    if known["role"] == Role.CANDIDATE and known["refreshed_at"] is None and not known["proven"]:
+        source = new.pair.source
+        yield from query(
+            "settle_source", grant_id=known["id"], issuer=source.issuer, client_id=source.client_id
+        )
 
 
 def _home(now: Instant, new: NewImport, connection_id: str) -> Transaction[Placed]:
@@ -108,6 +118,7 @@ def _add(now: Instant, new: NewImport, home: str, grant_id: str, hand: Hand, sea
         kind=CredentialKind.OAUTH, role=Role.CANDIDATE, state=State.IN_DOUBT, access_sealed=access,
         expires_at=hand.expires_at, lifetime=hand.lifetime, stale_at=hand.expires_at, clock_id=now.clock_id,
         property_ids=listed((new.property_id,)), scopes=listed(new.pair.scopes or ()), now=now.wall,
+        issuer=new.pair.source.issuer, client_id=new.pair.source.client_id,
     )  # fmt: skip
     for position, token in enumerate(hand.refresh, 1):
         sealed = sealer.seal(token, token_place(grant_id, position, generation))

@@ -21,6 +21,7 @@ from cloudbeds_auth.core.nouns import (
     end_moment,
     moment,
 )
+from cloudbeds_auth.core.origins import Source
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import FURTHEST, SKEW
 from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
@@ -97,6 +98,7 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         said_of=row["said_of"],
         migration=Migration(row["migration"]) if row["migration"] else None,
         migration_client=row["migration_client"],
+        source=source_of(row),
     )
 
 
@@ -124,7 +126,13 @@ def connection_of(row: Row, now: Instant) -> Connection:
         refreshed_at=_moment(row["refreshed_at"]),
         used_at=_moment(row["used_at"]),
         problem=row["problem"] or (MIGRATION_UNDER_WAY if row["migration"] and not gone else None),
+        source=source_of(row),
     )
+
+
+def source_of(row: Row) -> Source:
+    """Where a grant came from."""
+    return Source(row["issuer"], row["client_id"])
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -8,6 +8,7 @@ from cloudbeds_auth.core.budget import Rate, Turn
 from cloudbeds_auth.core.groups import Relisted
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App, Connection, Event, Fence, Grant, Pair, StoredToken, User
+from cloudbeds_auth.core.origins import Held
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.apps import Taken
 from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, NewLink, Spending
@@ -24,6 +25,7 @@ from cloudbeds_auth.store.sql import (
     groups,
     importing,
     keys,
+    origins,
     outbox,
     retention,
     returning,
@@ -75,9 +77,9 @@ class SqlStore(Base):
         """See ports.grants."""
         return await self._write(lambda now: grants.commit_pair(now, fence, sent, pair, stale_after, self._sealer))
 
-    async def confirm(self, grant_id: str, generation: int) -> bool:
+    async def confirm(self, grant_id: str, generation: int, *, issuer: str | None = None) -> bool:
         """See ports.grants."""
-        return await self._write(lambda now: grants.confirm(now, grant_id, generation))
+        return await self._write(lambda now: grants.confirm(now, grant_id, generation, issuer))
 
     async def note_denied(self, grant_id: str, generation: int, hold: float) -> bool:
         """See ports.grants."""
@@ -345,6 +347,28 @@ class SqlStore(Base):
     async def remove_app(self, name: str) -> int | None:
         """See ports.apps."""
         return await self._write(lambda now: apps.remove_app(now, name))
+
+    async def issuer(self, app: str) -> str | None:
+        """See ports.apps."""
+        return await self._read(lambda now: origins.read_issuer(now, app))
+
+    async def issuers(self) -> Mapping[str, str]:
+        """See ports.apps."""
+        return await self._read(origins.read_issuers)
+
+    async def held(self) -> Sequence[Held]:
+        """See ports.apps."""
+        return await self._read(origins.read_held)
+
+    async def move_grants(
+        self, app: str, former: str, issuer: str, *, actor: str, after: str, limit: int
+    ) -> tuple[str | None, int]:
+        """See ports.apps."""
+        return await self._write(lambda now: origins.move_grants(now, app, former, issuer, actor, after, limit))
+
+    async def move_app(self, app: str, former: str, issuer: str) -> None:
+        """See ports.apps."""
+        await self._write(lambda now: origins.move_app(now, app, former, issuer))
 
     # --- forgetting
 

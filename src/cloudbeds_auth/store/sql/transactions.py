@@ -63,6 +63,7 @@ QUERIES = load(
     "connections.sql",
     "keys.sql",
     "apps.sql",
+    "origins.sql",
     "upkeep.sql",
     "groups.sql",
     "outbox.sql",

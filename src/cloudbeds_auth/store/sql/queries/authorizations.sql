@@ -74,9 +74,9 @@ SELECT COALESCE(MAX(ordinal), 0) AS ordinal, COALESCE(MAX(generation), 0) AS gen
 
 -- name: add_grant
 INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, access_sealed, expires_at, lifetime,
-    stale_at, clock_id, property_ids, scopes, received_at)
+    stale_at, clock_id, property_ids, scopes, received_at, issuer, client_id)
 VALUES (:id, :connection_id, :app, :ordinal, :kind, :role, :state, :generation, :access_sealed, :expires_at, :lifetime,
-    :stale_at, :clock_id, :property_ids, :scopes, :now)
+    :stale_at, :clock_id, :property_ids, :scopes, :now, :issuer, :client_id)
 
 -- name: add_property
 INSERT INTO properties (grant_id, property_id) VALUES (:grant_id, :property_id) ON CONFLICT DO NOTHING
