@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
+import pwd
 import socket
 import stat
 from collections.abc import Iterator
@@ -105,6 +107,38 @@ def private_folder(path: Path) -> None:
         raise ConfigurationError(f"the folder {path} cannot be used: {error.strerror}") from None
     if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
         raise ConfigurationError(f"anybody may replace files in {path}; run `chmod o-w {path}`")
+
+
+def written_by_others(path: Path, found: os.stat_result) -> str | None:
+    """What is wrong with a file of settings that another user wrote or may write, and what to run; None: nothing is.
+
+    `found` is the file itself, as it was opened. Root's own is as good as ours, and a group may write where it is the
+    owner's alone. A link is whose it is, too: it could lead to a file of ours that was meant for another place.
+    """
+    us = os.geteuid()
+    for owner in (os.lstat(path).st_uid, found.st_uid):
+        if owner not in {us, 0}:
+            return f"{path} belongs to another user ({_user(owner)}); run `chown {_user(us)} {path}` if it is yours"
+    by_group = found.st_mode & stat.S_IWGRP and not is_private_group(found.st_gid, found.st_uid)
+    if by_group or found.st_mode & stat.S_IWOTH:
+        return f"{path} may be written by others; run `chmod go-w {path}`"
+    return None
+
+
+def is_private_group(group: int, owner: int) -> bool:
+    """Whether a group is a user's own: the user's first one, of the same name, and nobody else is in it."""
+    try:
+        user, found = pwd.getpwuid(owner), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return user.pw_gid == group and found.gr_name == user.pw_name and set(found.gr_mem) <= {user.pw_name}
+
+
+def _user(number: int) -> str:
+    """A user's name; the number where it has none."""
+    with suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return str(number)
 
 
 def write_private(path: Path, data: bytes, exclusive: bool) -> None:

@@ -95,7 +95,7 @@ def must_serve_all(made: World, hotels: list[str]) -> None:
 
 @pytest.mark.row("F92")
 def test_another_registered_apps_credentials_in_the_settings(make_world: MakeWorld, settings: dict[str, str]) -> None:
-    """Its id and secret are valid, and no hotel approved it: 0 requests, no mark, one finding. Right again: all serve."""
+    """They are valid, and no hotel approved that app: 0 requests, no mark, one finding. Right again: all serve."""
     made = make_world("--auto-approve", "--hotels", "3", **settings)
     hotels = fleet(made)
     uri = f"{made.base}/callback"
@@ -112,9 +112,7 @@ def test_another_registered_apps_credentials_in_the_settings(make_world: MakeWor
 
 
 @pytest.mark.row("F92")
-def test_a_service_that_points_at_another_host(
-    make_world: MakeWorld, settings: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_service_that_points_at_another_host(make_world: MakeWorld, settings: dict[str, str], tmp_path: Path) -> None:
     """Neither a token nor the app's secret reaches it, an approval there included. An operator may say that the vendor
     moved; whoever said so by mistake says it back.
     """

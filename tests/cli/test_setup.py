@@ -27,7 +27,7 @@ def no_doctor(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Doctor is only remembered, not run."""
     asked: list[Path] = []
 
-    def examine(out: object, path: Path) -> int:
+    def examine(out: object, path: Path, named: bool) -> int:
         asked.append(path)
         return 0
 

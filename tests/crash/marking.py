@@ -88,8 +88,8 @@ def _store(marker: Marker) -> type[SqlStore]:
                 marker.tell(COMMITTED)
             return written
 
-        async def confirm(self, grant_id: str, generation: int) -> bool:
-            confirmed = await super().confirm(grant_id, generation)
+        async def confirm(self, grant_id: str, generation: int, *, issuer: str | None = None) -> bool:
+            confirmed = await super().confirm(grant_id, generation, issuer=issuer)
             if CURRENT.get().after_commit:
                 marker.tell(PRUNED)
             return confirmed

@@ -107,12 +107,13 @@ def test_a_registration_without_its_secrets() -> None:
     """Whether there are any, and never which; moments only where there are some."""
     app = App(
         "aurora", "client-2", (Secret("canary-1"), Secret("canary-2")), "https://a.example/callback/aurora",
-        ("read:hotel",), "property", created_at=AT, rotated_at=AT,
+        ("read:hotel",), "property", created_at=AT, rotated_at=AT, issuer="https://vendor.example",
     )  # fmt: skip
     document = app_document(app)
     assert document == {
         "name": "aurora", "client_id": "client-2", "level": "property", "scopes": ["read:hotel"],
         "redirect_uri": "https://a.example/callback/aurora", "credential": "oauth", "secret": True,
+        "origin": "https://vendor.example",
         "previous_secret": True, "created_at": stamp(AT), "secret_rotated_at": stamp(AT),
     }  # fmt: skip
     bare = app_document(replace(app, secrets=(), created_at=None, rotated_at=None))

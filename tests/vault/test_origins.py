@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
@@ -12,14 +11,14 @@ from tests.support.fakes import APP, HERE, ISSUER, issued, key, pair
 from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, NotSent, Refused, RefusedClient
+from cloudbeds_auth.core.answers import Ambiguous, NotSent, Refused, RefusedClient
 from cloudbeds_auth.core.imports import Handover, Imported
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import App, CredentialKind, Grant, Role
+from cloudbeds_auth.core.nouns import CredentialKind, Grant, Role
 from cloudbeds_auth.core.origins import Source
-from cloudbeds_auth.core.refusals import Act, DeadToken, Inconclusive, Proof, Refusal, Verdict
+from cloudbeds_auth.core.refusals import Act, Inconclusive, Proof, Refusal
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, RefreshInDoubt, StoreUnavailable, Unclaimed
+from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreUnavailable, Unclaimed
 from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.vault import apps as vault_apps
 from cloudbeds_auth.vault.apps import Apps
@@ -67,7 +66,7 @@ def source_of(stage: Stage, grant: Grant) -> Source:
 
 def bound(stage: Stage) -> dict[str, str]:
     """Which apps' secrets are for which origin."""
-    return dict(stage.sql("SELECT app, issuer FROM issuers"))  # type: ignore[arg-type]
+    return dict(stage.sql("SELECT app, issuer FROM issuers"))
 
 
 Asked = Callable[[Process, Grant], Awaitable[object]]
@@ -87,7 +86,7 @@ ASKED: dict[str, Asked] = {
 @pytest.mark.parametrize("expired", [False, True], ids=["unexpired", "expired"])
 @pytest.mark.parametrize("how", ["client id", "origin"])
 async def test_nothing_of_a_grant_is_sent_from_elsewhere(stage: Stage, how: str, expired: bool, asked: str) -> None:
-    """Refused as `client_refused`, both named, before any lease; the row stays as it was, and the right process serves."""
+    """Refused, both named, before any lease; the row stays as it was, and the right process serves."""
     grant = await stage.connected()
     if expired:
         await stage.clock.sleep(HOUR)
@@ -272,7 +271,7 @@ async def test_origins_that_are_one_service(stage: Stage, host: str) -> None:
 
 @pytest.mark.row("F92")
 async def test_a_row_from_before_is_bound_by_a_proof_and_by_a_committed_refresh(stage: Stage) -> None:
-    """The proof says at which vendor it works, the pair to which client it was issued; neither is said by anything else."""
+    """The proof says at which vendor it works, the pair to which client it was issued; nothing else says either."""
     grant = await stage.connected(source=NEITHER)
     stage.vendor.thinks(["A-2"], Inconclusive("HTTP 502"))
     await stage.clock.sleep(HOUR)
@@ -292,7 +291,7 @@ async def test_a_row_from_before_is_bound_by_a_proof_and_by_a_committed_refresh(
 
 @pytest.mark.row("F92")
 async def test_a_proof_alone_names_no_client(stage: Stage) -> None:
-    """A row from before whose token was seen to work: its origin is known, and any client's first pair names the rest."""
+    """A row from before whose token was seen to work: its origin is known, and its first pair names the rest."""
     grant = await stage.connected(source=NEITHER)
     await stage.one.refresh(grant.id, 1, 1)
     assert source_of(stage, grant) == Source(ISSUER, None)
@@ -500,9 +499,7 @@ async def test_a_move_that_was_cut_off_goes_on(stage: Stage, monkeypatch: pytest
 
 @pytest.mark.row("F92")
 async def test_a_move_that_there_is_not(stage: Stage) -> None:
-    """From where nothing came, from where everything is sent already, of an app that there is not, or whose secret is for
-    a third origin.
-    """
+    """From where nothing came, or all is sent already; of no app, or of one whose secret is for a third origin."""
     grant = await stage.connected()
     one, other = apps_of(stage.one), apps_of(await stage.process(issuer=ELSEWHERE))
     for asked, said in (
@@ -540,7 +537,7 @@ async def test_a_grant_that_moved_meanwhile(stage: Stage) -> None:
 @pytest.mark.row("F92")
 @pytest.mark.parametrize("how", ["client id", "origin"])
 async def test_people_see_both_names(stage: Stage, how: str) -> None:
-    """The state is `client_refused`, and one finding counts the hotels; what is disconnected or marked looks as it did."""
+    """The state is `client_refused`, and one finding counts the hotels; what has ended or is marked looks as it did."""
     living = [await stage.connected(pair(at, property_ids=(str(at),))) for at in range(3)]
     gone = await stage.connected(pair(8, property_ids=("8",)))
     await stage.one.store.disconnect(gone.connection_id, actor="hotel")

@@ -29,6 +29,9 @@ def open_parts(settings: Settings | None) -> Opener:
             TokenVault.open(given, observers=[metrics], reread=load_from_environment, upkeep=True)
         )
         compose.configure_logs(vault.settings)
+        if vault.settings.env_file is not None:
+            names = ", ".join(vault.settings.from_env_file)
+            vault.observer.happened("settings_from_file", file=str(vault.settings.env_file), variables=names)
         if vault.admin_token_file is not None:
             vault.observer.happened("admin_token", file=str(vault.admin_token_file))  # where it is, never what it is
         upstream = compose.upstream(vault.settings)

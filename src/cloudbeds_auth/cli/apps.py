@@ -1,4 +1,4 @@
-"""`apps`: registrations at Cloudbeds beside the settings' own."""
+"""`apps`: registrations at Cloudbeds beside the settings' own, and where the vendor is that they are for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from cloudbeds_auth.cli import secrets_in, setup
 from cloudbeds_auth.cli.commands import CONTEXT, examples, with_output
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.reading import read_settings
 from cloudbeds_auth.cli.vaults import with_vault
 from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.shapes import app_document, stamp
@@ -19,13 +20,13 @@ from cloudbeds_auth.core.shapes import app_document, stamp
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
 
-HEADINGS = ("app", "level", "client id", "redirect URI", "secrets", "added")
+HEADINGS = ("app", "level", "client id", "redirect URI", "origin", "secrets", "added")
 WITH_EXTRAS = {**CONTEXT, "allow_extra_args": True}  # to refuse them without repeating them
 
 
 @click.group(
     name="apps",
-    short_help="List, add, reset and remove registrations at Cloudbeds.",
+    short_help="List, add, reset, move and remove registrations at Cloudbeds.",
     invoke_without_command=True,
     context_settings=CONTEXT,
     epilog=examples(
@@ -149,6 +150,46 @@ def rotate_secret(
     _show(out, with_vault(ask), "the former secret is forgotten" if drop_previous else "the new secret is used")
 
 
+@command.command(
+    name="move-origin",
+    epilog=examples(
+        "cloudbeds-auth apps move-origin default --from https://hotels.cloudbeds-stage.com",
+        "cloudbeds-auth apps move-origin aurora --from https://hotels.cloudbeds-stage.com --yes",
+    ),
+)
+@click.argument("name")
+@click.option("--from", "former", metavar="ORIGIN", required=True, help="Scheme and host that it came from.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@with_output
+def move_origin(out: Output, name: str, former: str, yes: bool) -> None:
+    """Say that the vendor moved: what came from ORIGIN is sent to CLOUDBEDS_BASE_URL from now on.
+
+    Tokens and secrets are sent only to the origin that they came from, so a wrong CLOUDBEDS_BASE_URL is refused as
+    client_refused. This is for the one who knows that it is right. It moves the app's secret and all its hotels, with
+    a line in the history of each; a running service takes note by itself. Interrupted, it is simply run again.
+    """
+    from cloudbeds_auth.settings import base_url
+
+    try:
+        origin = base_url(former)
+    except ValueError as error:
+        raise click.UsageError(f"--from {error}; write scheme and host, like `https://api.cloudbeds.com`") from None
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("this sends tokens to another host: say --yes where nobody can be asked")
+        here = read_settings().base_url
+        click.confirm(f"Send what {name} has from {origin} to {here} from now on?", abort=True, err=True)
+
+    async def ask(vault: TokenVault) -> tuple[int, str]:
+        return await vault.apps.move_origin(name, origin), vault.base_url
+
+    moved, now = with_vault(ask)
+    if out.as_json:
+        out.document({"name": name, "from": origin, "origin": now, "grants": moved})
+    else:
+        out.line(f"{name} is of {now} now, and so are {moved} grant{'' if moved == 1 else 's'} of it")
+
+
 @command.command(name="remove", epilog=examples("cloudbeds-auth apps remove aurora --yes"))
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -183,9 +224,9 @@ def _asked_id(out: Output, uri: str) -> str:
 
 
 def _usual_uri(name: str) -> str:
-    from cloudbeds_auth.settings import load_from_environment, redirect_uri_of
+    from cloudbeds_auth.settings import redirect_uri_of
 
-    return redirect_uri_of(load_from_environment(), name)
+    return redirect_uri_of(read_settings(), name)
 
 
 def _secrets(app: App) -> str:
@@ -194,7 +235,8 @@ def _secrets(app: App) -> str:
 
 
 def _row(app: App) -> tuple[str, ...]:
-    return app.id, app.level, app.client_id, app.redirect_uri, _secrets(app), stamp(app.created_at) or "in the settings"
+    added = stamp(app.created_at) or "in the settings"
+    return app.id, app.level, app.client_id, app.redirect_uri, app.issuer or "", _secrets(app), added
 
 
 def _show(out: Output, app: App, done: str) -> None:
@@ -204,7 +246,8 @@ def _show(out: Output, app: App, done: str) -> None:
     out.line(done)
     fields = [
         ("app", app.id), ("level", app.level), ("client id", app.client_id), ("redirect URI", app.redirect_uri),
-        ("scopes", " ".join(app.scopes)), ("credential", app.credential.value), ("secrets", _secrets(app)),
+        ("scopes", " ".join(app.scopes)), ("credential", app.credential.value), ("origin", app.issuer or ""),
+        ("secrets", _secrets(app)),
         ("added", stamp(app.created_at)), ("secret reset", stamp(app.rotated_at)),
     ]  # fmt: skip
     out.fields([(name, value) for name, value in fields if value])

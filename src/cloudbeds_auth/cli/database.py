@@ -10,6 +10,7 @@ import click
 
 from cloudbeds_auth.cli.commands import CONTEXT, examples, with_output
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.reading import read_settings
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
@@ -54,7 +55,8 @@ def migrate(out: Output) -> None:
 def check(out: Output) -> None:
     """Read everything: the schema, the file's integrity, and every sealed token opened with the keys.
 
-    Exits with 1 when something does not open; nothing is changed.
+    Also whether tokens and secrets came from the origin and the client id that the settings name: they are used nowhere
+    else. Exits with 1 when something does not open or does not match; nothing is changed.
     """
     from cloudbeds_auth import compose
 
@@ -166,6 +168,6 @@ def _must_exist(settings: Settings) -> None:
 
 
 def _settings() -> Settings:
-    from cloudbeds_auth.settings import Need, load_from_environment
+    from cloudbeds_auth.settings import Need
 
-    return load_from_environment(Need.NOTHING)
+    return read_settings(Need.NOTHING)

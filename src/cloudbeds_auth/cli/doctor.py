@@ -10,6 +10,7 @@ import click
 
 from cloudbeds_auth.cli.commands import examples, with_output
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.reading import tell_source
 
 if TYPE_CHECKING:
     from cloudbeds_auth.doctor.findings import Finding
@@ -29,11 +30,16 @@ def command(out: Output) -> int:
 
     Secrets are never shown or sent. Exit status 1 when there is a problem.
     """
-    return examine(out, Path(".env"))
+    from cloudbeds_auth.settings import env_file
+
+    return examine(out, *env_file())
 
 
-def examine(out: Output, dotenv: Path) -> int:
-    """Run all checks on the settings of the environment and `dotenv`, show the findings; 0 when there is no problem."""
+def examine(out: Output, dotenv: Path, named: bool = True) -> int:
+    """Run all checks on the settings of the environment and `dotenv`, show the findings; 0 when there is no problem.
+
+    `named`: the operator named the file.
+    """
     import os
 
     from cloudbeds_auth.doctor.registry import examine as run
@@ -41,7 +47,9 @@ def examine(out: Output, dotenv: Path) -> int:
     from cloudbeds_auth.system import SystemClock
 
     def read(need: Need) -> Settings:
-        return load(os.environ, dotenv, need=need)
+        found = load(os.environ, dotenv, need=need, named=named)
+        tell_source(found)
+        return found
 
     with out.waiting("checking"):
         report = asyncio.run(run(read, SystemClock()))

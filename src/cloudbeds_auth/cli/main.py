@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -14,6 +15,7 @@ from cloudbeds_auth.cli import output
 from cloudbeds_auth.cli.commands import CONTEXT, examples
 
 FAILED, INTERRUPTED = 1, 130
+ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # as settings.variables has it, which a command that needs no settings imports not
 
 MODULES = {
     "demo": "demo",
@@ -63,12 +65,20 @@ def _close_stdout() -> None:
     ),
 )
 @click.version_option(package_name="cloudbeds-auth", prog_name="cloudbeds-auth")
-def cli() -> None:
+@click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Read settings from FILE instead of .env in the current folder, whoever may write it.",
+)
+def cli(env_file: Path | None) -> None:
     """Keeps hotels connected to Cloudbeds: tokens exchanged, kept safe, refreshed, and never lost.
 
     Settings come from the environment or a .env file. Every command has --help, with examples, and --json.
     Exit status: 0 done, 1 failed, 2 wrong usage.
     """
+    if env_file is not None:
+        os.environ[ENV_FILE] = str(env_file.absolute())  # for workers of the service too
 
 
 def run(args: Sequence[str] | None = None) -> int:

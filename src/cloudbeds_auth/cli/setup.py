@@ -32,26 +32,27 @@ DEFAULT_REDIRECT = "http://localhost:7000/callback"
     "--file",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path(".env"),
-    show_default=True,
-    help="Where to write. Other lines of an existing file stay.",
+    help="Where to write. Other lines of an existing file stay.  [default: .env]",
 )
 @click.option("--non-interactive", is_flag=True, help="Ask nothing: take id and secret from the environment.")
 @with_output
-def command(out: Output, redirect_uri: str | None, path: Path, non_interactive: bool) -> int:
+def command(out: Output, redirect_uri: str | None, path: Path | None, non_interactive: bool) -> int:
     """Say what to enter at Cloudbeds, store client id and secret in .env (0600), then run doctor.
 
     The secret is asked for without showing it, is never an argument, and is never printed.
     """
     if not non_interactive and not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: set the variables and say --non-interactive")
-    known = _known(path)
+    from cloudbeds_auth.settings import env_file as of_settings
+
+    path, named = (path, True) if path is not None else of_settings()
+    known = _known(path, named)
     uri = _checked_uri(redirect_uri or known.get(REDIRECT_URI) or DEFAULT_REDIRECT)
     instructions(out, uri)
     given = _unattended(known) if non_interactive else _asked(known)
     env_file.write(path, {CLIENT_ID: given[0], CLIENT_SECRET: given[1], REDIRECT_URI: uri})
     out.note(f"wrote {path} (only you can read it)")
-    return doctor.examine(out, path)
+    return doctor.examine(out, path, named)
 
 
 def instructions(out: Output, uri: str) -> None:
@@ -68,13 +69,14 @@ def instructions(out: Output, uri: str) -> None:
     say("")
 
 
-def _known(path: Path) -> dict[str, str]:
-    """What the environment and the file say already; the environment wins."""
-    from dotenv import dotenv_values
+def _known(path: Path, named: bool) -> dict[str, str]:
+    """What the environment and the file say already; the environment wins.
 
-    env_file.read(path)  # complains in our words if it cannot be read
-    written = dotenv_values(path, interpolate=False) if path.exists() else {}
-    both: Mapping[str, str | None] = {**written, **os.environ}
+    Raises ConfigurationError, also where another user may have written a file that nobody named.
+    """
+    from cloudbeds_auth.settings import written
+
+    both = {**written(path, named=named), **os.environ} if path.exists() else dict(os.environ)
     return {name: value for name in (CLIENT_ID, CLIENT_SECRET, REDIRECT_URI) if (value := both.get(name))}
 
 

@@ -9,6 +9,7 @@ import click
 
 from cloudbeds_auth.cli.commands import examples, need_server, with_output
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.reading import read_settings
 
 DEFAULT_PORT = "7001"
 CLIENT_ID, CLIENT_SECRET = "simulated-app", "simulated-secret"  # of a made-up app: nothing they open exists
@@ -51,14 +52,14 @@ def command(out: Output, options: tuple[str, ...]) -> int:
 
 def _with_defaults(options: tuple[str, ...]) -> list[str]:
     """The options given, with our port and the redirect URI of the settings where none is named."""
-    from cloudbeds_auth.settings import Need, load_from_environment
+    from cloudbeds_auth.settings import Need
 
     named = {option.partition("=")[0] for option in options}
     given = list(options)
     if not named & {"--port", "--help", "-h"}:
         given += ["--port", DEFAULT_PORT]
     if "--redirect-uri" not in named:
-        given += ["--redirect-uri", load_from_environment(Need.NOTHING).redirect_uri]
+        given += ["--redirect-uri", read_settings(Need.NOTHING).redirect_uri]
     return given
 
 

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cloudbeds_auth.cli.reading import read_settings
+
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
 
@@ -17,17 +19,17 @@ T = TypeVar("T")
 async def opened() -> AsyncIterator[TokenVault]:
     """The vault of the environment's settings."""
     from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.settings import load_from_environment
 
-    async with TokenVault.open() as vault:
+    async with TokenVault.open(read_settings(), reread=load_from_environment) as vault:
         yield vault
 
 
 def nothing_rests() -> bool:
     """Whether there is no database yet; opening the vault would make one."""
     from cloudbeds_auth import compose
-    from cloudbeds_auth.settings import load_from_environment
 
-    settings = load_from_environment()
+    settings = read_settings()
     return not settings.is_postgres and settings.database_path in compose.missing_files(settings)
 
 

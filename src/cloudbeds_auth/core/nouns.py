@@ -15,7 +15,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.origins import Source
+from cloudbeds_auth.core.origins import UNKNOWN, Source
 from cloudbeds_auth.core.secret import Secret
 
 
@@ -93,7 +93,7 @@ class Pair:
     property_ids: tuple[str, ...] = ()
     scopes: tuple[str, ...] | None = None
     kind: CredentialKind = CredentialKind.OAUTH
-    source: Source = Source()
+    source: Source = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class Grant:
     said_of: str | None = None
     migration: Migration | None = None
     migration_client: str | None = None
-    source: Source = Source()
+    source: Source = UNKNOWN
 
     @property
     def kept(self) -> tuple[StoredToken, ...]:
@@ -213,7 +213,7 @@ class App:
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
-    credential came from.
+    credential came from; `foreign`: that is why it is `client_refused`.
     """
 
     id: str
@@ -232,7 +232,8 @@ class Connection:
     problem: str | None = None
     next_step: str | None = None
     connect_url: str | None = None
-    source: Source = field(default=Source(), repr=False)
+    source: Source = field(default=UNKNOWN, repr=False)
+    foreign: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ class Source:
     client_id: str | None = None
 
 
+UNKNOWN = Source()
+
+
 @dataclass(frozen=True, slots=True)
 class Foreign:
     """Why a credential may not be used here: both places named; and what an operator does about it."""

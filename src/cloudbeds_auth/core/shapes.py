@@ -53,6 +53,7 @@ def app_document(app: App) -> dict[str, Any]:
         "redirect_uri": app.redirect_uri,
         "scopes": list(app.scopes),
         "credential": app.credential.value,
+        "origin": app.issuer,
         "secret": bool(app.secrets),
         "previous_secret": len(app.secrets) > 1,
         "created_at": stamp(app.created_at),

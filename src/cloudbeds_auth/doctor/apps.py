@@ -1,4 +1,6 @@
-"""Checks of further registrations: do browsers come back to this service for them, and do their secrets open?"""
+"""Checks of registrations: do browsers come back to this service for further ones, do their secrets open, and did what
+is stored come from the origin and the client ids of the settings?
+"""
 
 from __future__ import annotations
 
@@ -56,4 +58,11 @@ def _wrong(app: App, own: App, settings: Settings) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-CHECKS = (Check("apps", further_apps, needs_vault=True),)
+async def where_from(subject: Subject) -> Sequence[Finding]:
+    """Tokens and secrets that came from another origin or client id: nothing of them is sent; no hotel is at fault."""
+    assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
+    found = [Finding(Level.PROBLEM, one.what, one.next_step) for one in await subject.vault.apps.foreign()]
+    return found or ok("everything stored came from the origin and the client ids of the settings")
+
+
+CHECKS = (Check("apps", further_apps, needs_vault=True), Check("origins", where_from, needs_vault=True))

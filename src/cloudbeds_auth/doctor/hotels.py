@@ -22,8 +22,9 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
     found: list[Finding] = []
     for state in NEED_A_PERSON:
         page = await subject.vault.connections(state=state.value, limit=MOST)
-        found += [_finding(one) for one in page.connections]
-        if page.next:
+        shown = [one for one in page.connections if not one.foreign]  # those have one finding together
+        found += map(_finding, shown)
+        if page.next and shown:
             found.append(Finding(Level.PROBLEM, "and more", f"cloudbeds-auth connections list --state {state.value}"))
     page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
     found += [_finding(one) for one in page.connections if one.problem == HOTEL_SCOPE_MISSING]

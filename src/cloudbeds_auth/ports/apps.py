@@ -10,7 +10,6 @@ from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.origins import Held
 from cloudbeds_auth.core.secret import Secret
 
-
 ORIGIN_MOVED = "origin_moved"
 """What the history calls that an operator said where the vendor is now; it leads nowhere in the table of states."""
 

@@ -5,18 +5,21 @@ Reading order: `variables` (the table of names), `values` (what a value must loo
 `registration` (further apps, which are no settings and look like them).
 """
 
-from cloudbeds_auth.settings.loading import Need, load, load_from_environment
+from cloudbeds_auth.settings.loading import Need, env_file, load, load_from_environment, written
 from cloudbeds_auth.settings.model import Settings
 from cloudbeds_auth.settings.registration import further_app, redirect_uri_of
-from cloudbeds_auth.settings.values import is_loopback, key_bytes
+from cloudbeds_auth.settings.values import base_url, is_loopback, key_bytes
 
 __all__ = [
     "Need",
     "Settings",
+    "base_url",
+    "env_file",
     "further_app",
     "is_loopback",
     "key_bytes",
     "load",
     "load_from_environment",
     "redirect_uri_of",
+    "written",
 ]

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings.model import Settings
-from cloudbeds_auth.settings.sources import Findings, merged, resolved
+from cloudbeds_auth.settings.sources import Findings, in_file, merged, resolved
 from cloudbeds_auth.settings.values import is_loopback, url
-from cloudbeds_auth.settings.variables import BY_ATTRIBUTE, KNOWN, PREFIX
+from cloudbeds_auth.settings.variables import BY_ATTRIBUTE, ENV_FILE, KNOWN, PREFIX
 
 ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
 
@@ -30,25 +30,46 @@ class Need(Enum):
     APP = "the client id and secret are required"
 
 
-def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need) -> Settings:
+def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: bool = False) -> Settings:
     """The settings of an environment and a `.env` file (None or missing: none).
 
-    Raises ConfigurationError with every problem; each names the variable, what is wrong and what to write.
+    `named`: the operator named the file, so it is there, and is taken whoever may write it. Raises ConfigurationError
+    with every problem; each names the variable, what is wrong and what to write.
     """
     findings = Findings()
-    given = merged(environ, dotenv, findings)
+    given = merged(environ, dotenv, findings, named=named)
     _unknown(given, findings)
     settings, failed = _validated(resolved(given, findings), findings)
     findings.problems += _contradictions(settings, failed | _unread(given), need)
     if findings.problems:
         raise ConfigurationError(problems=tuple(findings.problems))
-    warnings = (*findings.warnings, *_risks(settings))
-    return settings.model_copy(update={"warnings": warnings})
+    told: dict[str, Any] = {"warnings": (*findings.warnings, *_risks(settings))}
+    if dotenv is not None and findings.from_file:
+        told |= {"env_file": dotenv.absolute(), "from_env_file": findings.from_file}
+    return settings.model_copy(update=told)
 
 
 def load_from_environment(need: Need = Need.APP) -> Settings:
-    """The settings of this process: its environment, then `.env` in the current folder."""
-    return load(os.environ, Path(".env"), need=need)
+    """The settings of this process: its environment, then the file that it names, else `.env` in the current folder."""
+    path, named = env_file()
+    return load(os.environ, path, need=need, named=named)
+
+
+def env_file() -> tuple[Path, bool]:
+    """The file that settings are read from beside the environment, and whether the operator named it."""
+    named = os.environ.get(ENV_FILE, "").strip()
+    return Path(named or ".env"), bool(named)
+
+
+def written(path: Path, *, named: bool) -> dict[str, str]:
+    """What a file of settings says, as it is. Raises ConfigurationError where it cannot be read, and where nobody named
+    it and another user may have written it.
+    """
+    findings = Findings()
+    found = in_file(path, findings, named=named)
+    if findings.problems:
+        raise ConfigurationError(problems=tuple(findings.problems))
+    return found
 
 
 def _validated(values: Mapping[str, Any], findings: Findings) -> tuple[Settings, set[str]]:

@@ -56,7 +56,8 @@ class Settings(BaseModel):
     and not kept. `token_timeout` is the deadline of one token exchange; every duration of the protocol scales with it.
     `credential`: what an approval asks for; `credential_header`: in which header an API key of Cloudbeds travels.
     `encryption_keys` is empty when the key file beside the database is meant. `warnings` are sentences for people
-    about what was set without effect.
+    about what was set without effect. `env_file`: the file that the variables `from_env_file` came from; None: all
+    are the environment's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -104,6 +105,8 @@ class Settings(BaseModel):
     hook_header: Annotated[Secret, PlainValidator(values.admin_token)] | None = None
     token_timeout: float = Field(default=20.0, gt=0, le=600, allow_inf_nan=False)
     warnings: Strings = ()
+    env_file: Path | None = None
+    from_env_file: Strings = ()
 
     def app(self) -> App:
         """The default app's registration. Without a client id or secret (Need.NOTHING) it is there but empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,50 +10,91 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from cloudbeds_auth.core.origins import is_vendors
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.host import written_by_others
+from cloudbeds_auth.settings.values import is_loopback, origin, url
 from cloudbeds_auth.settings.variables import FILES, PREFIX, TABLE
 
+BASE_URL = "CLOUDBEDS_BASE_URL"
 LARGEST_SECRET_FILE = 64 * 1024  # bytes
 
 
 @dataclass(slots=True)
 class Findings:
-    """What was found while reading: problems stop the start, warnings do not."""
+    """What was found while reading: problems stop the start, warnings do not; `from_file` are the variables that came
+    from `.env`.
+    """
 
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    from_file: tuple[str, ...] = ()
 
 
-def merged(environ: Mapping[str, str], dotenv: Path | None, findings: Findings) -> dict[str, str]:
+def merged(environ: Mapping[str, str], dotenv: Path | None, findings: Findings, *, named: bool) -> dict[str, str]:
     """Our variables from both sources; the environment wins, also with an empty value, which means "not set".
 
-    A secret and its `_FILE` are two spellings of one variable: either in the environment hides both in `.env`.
+    A secret and its `_FILE` are two spellings of one variable: either in the environment hides both in `.env`. `named`:
+    as `in_file`. Raises ConfigurationError as `in_file`.
     """
     ours = {name: value.strip() for name, value in environ.items() if name.upper().startswith(PREFIX)}
-    written = _dotenv(dotenv, findings)
+    written = {} if dotenv is None else in_file(dotenv, findings, named=named)
     hidden = {_other_spelling(name) for name in ours} | ours.keys()
-    both = {name: value for name, value in written.items() if name not in hidden} | ours
-    return {name: value for name, value in both.items() if value}
+    taken = {name: value for name, value in written.items() if name not in hidden and value}
+    findings.from_file = tuple(sorted(taken))
+    if dotenv is not None and not named and BASE_URL in taken and not _is_harmless(taken[BASE_URL]):
+        findings.problems.append(
+            f"{BASE_URL}: {dotenv.absolute()} names a host that is neither Cloudbeds' nor this machine, and every "
+            "credential would be sent there; write it in the environment if it is meant"
+        )
+    return taken | {name: value for name, value in ours.items() if value}
+
+
+def _is_harmless(base_url: str) -> bool:
+    """Whether a file that was found in the current folder may name this host; what is no URL is found elsewhere."""
+    try:
+        return is_loopback(url(base_url).hostname or "") or is_vendors(origin(base_url))
+    except ValueError:
+        return True
 
 
 def _other_spelling(name: str) -> str:
     return FILES[name].name if name in FILES else f"{name}_FILE"
 
 
-def _dotenv(path: Path | None, findings: Findings) -> dict[str, str]:
-    if path is None or not path.exists():
+def in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
+    """Our variables of a `.env`; none where there is no such file.
+
+    `named`: the operator named it. Otherwise it was found in the current folder, where anybody may have put it: raises
+    ConfigurationError where another user wrote or may write it, and it holds anything of ours (A69).
+    """
+    if not named and not path.exists():
         return {}
     try:
-        # No interpolation: a `$` in a client secret is a dollar sign, and nothing but this file is read.
-        found = dotenv_values(path, interpolate=False, encoding="utf-8")
-        mode = path.stat().st_mode
+        found, status = _read(path, named=named)
     except (OSError, UnicodeDecodeError) as error:
         findings.problems.append(f"{path}: cannot be read ({type(error).__name__}); make it a readable UTF-8 text file")
         return {}
     ours = {name: (value or "").strip() for name, value in found.items() if name.upper().startswith(PREFIX)}
+    whole = path.absolute()
+    wrong = written_by_others(whole, status) if ours and not named else None
+    if wrong is not None:
+        raise ConfigurationError(
+            problems=(wrong,), next_step=f"read what it says before; `--env-file {whole}` takes it as it is"
+        )
     secrets = {variable.name for variable in TABLE if variable.secret}
-    if mode & (stat.S_IRGRP | stat.S_IROTH) and secrets & ours.keys():
+    if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and secrets & ours.keys():
         findings.warnings.append(f"{path} holds secrets and others may read it; run `chmod 600 {path}`")
     return ours
+
+
+def _read(path: Path, *, named: bool) -> tuple[Mapping[str, str | None], os.stat_result]:
+    """What the file says, and the file that said it."""
+    if not named and not path.is_file():  # a pipe would hold us until somebody writes into it
+        raise OSError("not a file")
+    with path.open(encoding="utf-8") as file:
+        # No interpolation: a `$` in a client secret is a dollar sign, and nothing but this file is read.
+        return dotenv_values(stream=file, interpolate=False), os.fstat(file.fileno())
 
 
 def resolved(given: Mapping[str, str], findings: Findings) -> dict[str, str]:

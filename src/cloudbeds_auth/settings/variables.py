@@ -83,8 +83,11 @@ TABLE = (
     Variable("CLOUDBEDS_AUTH_TOKEN_TIMEOUT", "token_timeout", "seconds above 0 and at most 600, like `20`"),
 )
 
-FOR_COMMANDS = ("CLOUDBEDS_AUTH_APP_SECRET",)
-"""Variables that one command reads; no settings."""
+ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"
+"""Names the file that settings are read from instead of `.env`; of the environment only."""
+
+FOR_COMMANDS = ("CLOUDBEDS_AUTH_APP_SECRET", ENV_FILE)
+"""Variables that are no settings."""
 
 BY_ATTRIBUTE = {variable.attribute: variable for variable in TABLE}
 FILES = {variable.file_name: variable for variable in TABLE if variable.secret}

@@ -1,10 +1,13 @@
-"""Reads a whole database: whether it is sound, and whether every sealed value opens with the keys at hand."""
+"""Reads a whole database: whether it is sound, whether every sealed value opens with the keys at hand, and whether
+what rests there may be used with the settings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from cloudbeds_auth.core.origins import findings
 from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import keys, opening
@@ -12,6 +15,7 @@ from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.apps import sealed_secrets
 from cloudbeds_auth.store.sql.driver import Driver
 from cloudbeds_auth.store.sql.migrate import schema_version
+from cloudbeds_auth.store.sql.origins import read_held, read_issuers
 from cloudbeds_auth.store.sql.rows import access_place, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
 
@@ -57,6 +61,7 @@ async def scan(settings: Settings, told: Told) -> Found:
     found = Found()
     try:
         await _read(driver, sealer, found, told)
+        found.problems += await driver.read(lambda now: _foreign(now, settings))
     finally:
         await driver.close()
     return found
@@ -83,6 +88,15 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, told: Told) -> Non
 def _integrity(now: Instant) -> Transaction[list[str]]:
     rows = yield from query("integrity")
     return [row["problem"] for row in rows if row["problem"] != "ok"]
+
+
+def _foreign(now: Instant, settings: Settings) -> Transaction[list[str]]:
+    """What came from another origin or client id than the settings name (core.origins)."""
+    held, bound = (yield from read_held(now)), (yield from read_issuers(now))
+    clients = {row["name"]: row["client_id"] for row in (yield from query("apps"))}
+    own = settings.app()
+    found = findings(held, bound, clients | {own.id: own.client_id}, settings.base_url, {own.id})
+    return [f"{one.what}: {one.next_step}" for one in found]
 
 
 def _page(now: Instant, after: str) -> Transaction[Sequence[tuple[Row, Rows]]]:

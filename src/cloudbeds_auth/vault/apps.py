@@ -53,6 +53,7 @@ class Apps:
     async def move_origin(self, name: str, former: str, *, actor: str = "operator") -> int:
         """The vendor moved: what this app has from the origin `former`, its secret and its grants, is from now on of
         the origin that the settings name. How many grants were moved. Cut off, it goes on when it is asked for again.
+        `former` is an origin as `App.issuer` tells it.
 
         Only an operator knows whether that is so: afterwards every token is sent there. Raises InvalidRequest where
         nothing is of `former`, StoreUnavailable.

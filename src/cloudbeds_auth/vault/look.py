@@ -129,7 +129,7 @@ class Look:
         if state in LIVING:
             step = WAITING.get(problem, step)
         if state is State.CLIENT_REFUSED and foreign is not None:
-            return replace(found, state=state, problem=foreign.what, next_step=foreign.next_step)
+            return replace(found, state=state, problem=foreign.what, next_step=foreign.next_step, foreign=True)
         if state is State.CLIENT_REFUSED and found.app not in self._world.apps:
             step = mend(found.app, app)
         elif state is State.DISCONNECTED and app is not None and app.level == "property":

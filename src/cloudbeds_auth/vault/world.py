@@ -111,7 +111,7 @@ class World:
         return foreign(source, here, name, own=name in self.apps)
 
     async def must_be_bound_here(self, app: App) -> None:
-        """Before a client secret is sent: raises ClientRefused where it is for another origin than this process asks."""
+        """Before a client secret is sent: raises ClientRefused where it is for another origin than ours is."""
         found = foreign_secret(await self.store.issuer(app.id), self.issuer, app.id)
         if found is not None:
             raise ClientRefused(f"{found.what}: it is not sent", next_step=found.next_step)

@@ -58,7 +58,7 @@ def list_connections(
     )  # fmt: skip
     found: list[Connection] = []
     for row in rows[:limit]:
-        found.append(connection_of((yield from sourced(row)), now))
+        found.append(connection_of((yield from sourced(row)), now))  # noqa: PERF401 - no comprehension may yield
     return Page(tuple(found), found[-1].id if len(rows) > limit else None)
 
 

@@ -63,9 +63,7 @@ def _settle_source(known: Row, new: NewImport) -> Transaction[None]:
     """Where an imported token is from, the importer says, and says better with the next try, until it worked once."""
     if known["role"] == Role.CANDIDATE and known["refreshed_at"] is None and not known["proven"]:
         source = new.pair.source
-        yield from query(
-            "settle_source", grant_id=known["id"], issuer=source.issuer, client_id=source.client_id
-        )
+        yield from query("settle_source", grant_id=known["id"], issuer=source.issuer, client_id=source.client_id)
 
 
 def _home(now: Instant, new: NewImport, connection_id: str) -> Transaction[Placed]:
