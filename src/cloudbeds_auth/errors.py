@@ -25,7 +25,7 @@
     │   ├── RefreshPending
     │   ├── RefreshInDoubt
     │   └── BodyNotReplayable
-    ├── ClientRefused               the app's own client id or secret is refused
+    ├── ClientRefused               the app's own client id or secret is refused, or is not this grant's
     └── UpstreamError               the vendor's side of a proxied call
         ├── UpstreamFailed
         └── OutcomeUnknown
@@ -276,7 +276,7 @@ class BodyNotReplayable(TryAgain):
 
 
 class ClientRefused(Error):
-    """Cloudbeds refuses this app's client id or secret"""
+    """The app's client id or secret is refused, or is not the one that this hotel's grant came from"""
 
     code = "client_refused"
     status = 503

@@ -16,6 +16,7 @@ from cloudbeds_auth.cli import vaults
 from cloudbeds_auth.cli.main import run
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link, User
+from cloudbeds_auth.core.origins import Foreign
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.outbox import Outbox
@@ -68,12 +69,16 @@ class FakeApps:
 
     def __init__(self, own: App) -> None:
         self.found = [own]
+        self.strange: list[Foreign] = []
 
     async def list(self) -> Sequence[App]:
         return self.found
 
     async def get(self, name: str) -> App:
         return next(app for app in self.found if app.id == name)
+
+    async def foreign(self) -> Sequence[Foreign]:
+        return self.strange
 
 
 class FakeVault:

@@ -174,7 +174,7 @@ def test_a_list(typed: Any) -> None:
     assert aurora.pop("created_at") is not None
     assert aurora == {
         "name": "aurora", "client_id": "client-2", "level": "property", "redirect_uri": URI, "scopes": [],
-        "credential": "oauth", "secret": True, "previous_secret": False, "secret_rotated_at": None,
+        "credential": "oauth", "origin": "https://api.cloudbeds.com", "secret": True, "previous_secret": False, "secret_rotated_at": None,
     }  # fmt: skip
 
 
@@ -250,3 +250,65 @@ def test_removing_asks(
     screen = at_terminal(tmp_path, settings, ["remove", "aurora"], {b"[y/N]": answer})
     assert ("is removed" in screen) == (status == 0)
     assert len(json.loads(typed("list", "--json").out)["apps"]) == left
+
+
+# --- where the vendor is
+
+OLD, NEW = "https://hotels.cloudbeds-stage.com", "https://api.cloudbeds.com"
+
+
+@pytest.mark.row("F92")
+def test_the_vendor_moved(typed: Any) -> None:
+    """What was added towards the old origin is of the new one from then on; the list says so, for people and programs."""
+    added(typed, CLOUDBEDS_BASE_URL=OLD)
+    assert OLD in typed("list").out
+    moved = typed("move-origin", "aurora", "--from", f"{OLD}:443/", "--yes")
+    assert (moved.status, moved.out) == (0, f"aurora is of {NEW} now, and so are 0 grants of it\n")
+    (_, aurora) = json.loads(typed("list", "--json").out)["apps"]
+    assert aurora["origin"] == NEW
+    again = typed("move-origin", "aurora", "--from", OLD, "--yes")
+    assert (again.status, "nothing of the app 'aurora' came from" in again.err) == (1, True)
+
+
+@pytest.mark.row("F92")
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--from", "hotels.cloudbeds-stage.com", "--yes"), "write scheme and host"),
+        (("--from", f"{OLD}/api", "--yes"), "has more than scheme and host"),
+        (("--from", OLD), "say --yes where nobody can be asked"),
+        (("--yes",), "Missing option '--from'"),
+    ],
+)
+def test_a_move_that_is_not_typed_as_it_should_be(typed: Any, args: tuple[str, ...], said: str) -> None:
+    """Wrong usage, and nothing is moved."""
+    added(typed, CLOUDBEDS_BASE_URL=OLD)
+    result = typed("move-origin", "aurora", *args)
+    assert (result.status, said in result.err) == (2, True)
+    assert OLD in typed("list").out
+
+
+@pytest.mark.row("F92")
+def test_a_move_is_asked_about(typed: Any, settings: dict[str, str], tmp_path: Path) -> None:
+    """At a terminal both origins are named first."""
+    added(typed, CLOUDBEDS_BASE_URL=OLD)
+    asked = f"Send what aurora has from {OLD} to {NEW} from now on? [y/N]"
+    screen = at_terminal(tmp_path, settings, ["move-origin", "aurora", "--from", OLD], {b"[y/N]": b"n"})
+    assert asked in screen
+    assert OLD in typed("list").out
+    at_terminal(tmp_path, settings, ["move-origin", "aurora", "--from", OLD], {b"[y/N]": b"y"})
+    assert OLD not in typed("list").out
+
+
+@pytest.mark.row("F92")
+def test_blocking_code_moves_it_too(typed: Any, settings: dict[str, str]) -> None:
+    """And sees the finding before."""
+    from cloudbeds_auth.settings import Need, load
+    from cloudbeds_auth.sync import TokenVault
+
+    added(typed, CLOUDBEDS_BASE_URL=OLD)
+    with TokenVault.open(load(settings, None, need=Need.APP)) as vault:
+        (found,) = vault.apps.foreign()
+        assert OLD in found.what
+        assert vault.apps.move_origin("aurora", OLD) == 0
+        assert list(vault.apps.foreign()) == []

@@ -18,6 +18,7 @@ from tests.cli.fakes import ADA, FakeVault, invoke
 from cloudbeds_auth import errors
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.origins import Foreign
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.doctor import apps, configuration, database, hotels, listening, network
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report, ok
@@ -274,6 +275,27 @@ async def test_a_further_app(
 async def test_no_further_app(tmp_path: Path) -> None:
     """The settings' own is checked as such."""
     assert await apps.further_apps(subject(tmp_path, FakeVault())) == ok("only the settings' own")
+
+
+@pytest.mark.row("F92")
+async def test_what_came_from_elsewhere(tmp_path: Path) -> None:
+    """One finding for each cause, with its next step; the hotels concerned are not listed beside it."""
+    vault = FakeVault()
+    assert levels(await apps.where_from(subject(tmp_path, vault))) == [Level.OK]
+    vault.apps.strange = [Foreign("60 hotels: their tokens were issued by one, and another is set", "set it back")]
+    assert await apps.where_from(subject(tmp_path, vault)) == [
+        Finding(Level.PROBLEM, vault.apps.strange[0].what, "set it back")
+    ]
+    strange = replace(ADA, state=State.CLIENT_REFUSED, problem="tokens were issued by one", foreign=True)
+    vault.pages = [Page((), None), Page((strange,) * 50, "more"), Page((), None)]
+    assert levels(await hotels.need_a_person(subject(tmp_path, vault))) == [Level.OK]
+
+
+async def test_a_large_healthy_fleet_needs_nobody(tmp_path: Path) -> None:
+    """A page on which no hotel looks refused says nothing of the next one."""
+    vault = FakeVault()
+    vault.pages = [Page((), None), Page((), "more"), Page((), None)]
+    assert levels(await hotels.need_a_person(subject(tmp_path, vault))) == [Level.OK]
 
 
 async def test_hotels_that_need_a_person(tmp_path: Path) -> None:

@@ -124,6 +124,7 @@ async def test_what_nobody_waits_for_sends_nothing_either(stage: Stage, how: str
         await other.drain()
     await inbound.stop()
     assert nothing_sent(stage)
+    assert stage.notes.times("source_refused") == 24, "once a minute, however many ask"
     row = await stage.row(grant.id)
     assert (row.reauth, row.refusals, row.role, len(row.tokens)) == (None, 0, Role.ACTIVE, 1)
     stage.endpoint.will(issued(2))

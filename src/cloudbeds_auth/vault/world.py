@@ -23,6 +23,7 @@ from cloudbeds_auth.vault.streams import Streams
 from cloudbeds_auth.vault.turns import Turns
 
 NAMES = "`cloudbeds-auth apps` lists those that there are"
+TELL_AGAIN = 60.0  # seconds until it is told again that credentials came from elsewhere
 
 
 class OfApp(Protocol):
@@ -69,6 +70,7 @@ class World:
     wakeups: Wakeups | None = None
     streams: Streams = field(default_factory=Streams)
     turns: dict[str, Turns] = field(default_factory=dict, init=False)
+    told: dict[Foreign, float] = field(default_factory=dict, init=False)
 
     async def find(self, name: str) -> App | None:
         """The registration of this name, if there is one: the settings' own, else the store's."""
@@ -99,6 +101,7 @@ class World:
         """
         found = self.foreign(row.app, row.source, app)
         if found is not None:
+            self._tell(row.app, found)
             raise ClientRefused(
                 f"this hotel's {found.what}: nothing of them is sent",
                 connection_id=row.connection_id,
@@ -114,7 +117,15 @@ class World:
         """Before a client secret is sent: raises ClientRefused where it is for another origin than ours is."""
         found = foreign_secret(await self.store.issuer(app.id), self.issuer, app.id)
         if found is not None:
+            self._tell(app.id, found)
             raise ClientRefused(f"{found.what}: it is not sent", next_step=found.next_step)
+
+    def _tell(self, app: str, found: Foreign) -> None:
+        """Tell the observer, of a whole fleet once a minute."""
+        now = self.clock.steady()
+        if self.told.get(found, -TELL_AGAIN) + TELL_AGAIN <= now:
+            self.told[found] = now
+            self.observer.happened("source_refused", app=app, why=found.what)
 
     def source(self, app: App) -> Source:
         """Where what this process receives under this registration comes from."""
