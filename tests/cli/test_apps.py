@@ -174,7 +174,8 @@ def test_a_list(typed: Any) -> None:
     assert aurora.pop("created_at") is not None
     assert aurora == {
         "name": "aurora", "client_id": "client-2", "level": "property", "redirect_uri": URI, "scopes": [],
-        "credential": "oauth", "origin": "https://api.cloudbeds.com", "secret": True, "previous_secret": False, "secret_rotated_at": None,
+        "credential": "oauth", "origin": "https://api.cloudbeds.com", "secret": True, "previous_secret": False,
+        "secret_rotated_at": None,
     }  # fmt: skip
 
 
@@ -259,7 +260,7 @@ OLD, NEW = "https://hotels.cloudbeds-stage.com", "https://api.cloudbeds.com"
 
 @pytest.mark.row("F92")
 def test_the_vendor_moved(typed: Any) -> None:
-    """What was added towards the old origin is of the new one from then on; the list says so, for people and programs."""
+    """What was added towards the old origin is of the new one from then on, and the list says so."""
     added(typed, CLOUDBEDS_BASE_URL=OLD)
     assert OLD in typed("list").out
     moved = typed("move-origin", "aurora", "--from", f"{OLD}:443/", "--yes")
