@@ -436,6 +436,22 @@ async def test_credentials_given_for_a_move_alone(stage: Stage, kept: bool) -> N
 
 
 @pytest.mark.row("F92")
+async def test_a_grant_from_before_is_bound_while_its_move_waits_for_the_lease(stage: Stage) -> None:
+    """Another process's pair names the client: what was read unbound is not exchanged under another."""
+    grant = await stage.connected(source=NEITHER)
+    mover = await strange(stage, "client id")
+
+    async def bind() -> None:
+        stage.sql("UPDATE grants SET client_id = 'client-1'")
+
+    mover.driver.after("take_lease", bind)
+    with pytest.raises(ClientRefused, match="client-1"):
+        await mover.migrator.migrate(grant.connection_id)
+    assert nothing_sent(stage)
+    assert not (await stage.row(grant.id)).latched
+
+
+@pytest.mark.row("F92")
 async def test_a_key_of_the_apps_own_exchange_is_bound_to_its_client(stage: Stage) -> None:
     """And is lent under no other."""
     grant = await stage.connected()

@@ -55,12 +55,15 @@ REFUSED = "migration_refused"  # the reason when Cloudbeds exchanges none of the
 
 @dataclass(frozen=True, slots=True)
 class Attempting:
-    """What one attempt works with; `until` is when its caller gives up, by the steady clock."""
+    """What one attempt works with; `until` is when its caller gives up, by the steady clock. `named`: the app was named
+    for this move, and may be another client than the grant's.
+    """
 
     lease: Lease
     app: App
     chosen: Chosen
     until: float
+    named: bool
 
 
 class Migrator:
@@ -122,24 +125,14 @@ class Migrator:
             row = await self._to_move(connection_id)
             if row is None:
                 return
-            app = await self._client(row, app_name)
-            seconds = await self._attempt(row, app, until)
+            app = await (world.app_of(row) if app_name is None else world.app(app_name))
+            seconds = await self._attempt(row, app, until, named=app_name is not None)
             if seconds > AGAIN and world.clock.steady() + seconds > until:
                 raise RefreshInDoubt(
                     "too soon after the last attempt", connection_id=connection_id, retry_after=seconds
                 )
             await world.clock.sleep(seconds)
         raise RefreshPending(connection_id=connection_id, retry_after=world.timing.backoff_first)
-
-    async def _client(self, row: Grant, named: str | None) -> App:
-        """The registration that makes the exchange: the grant's own, or the one that was named for this move, which may
-        be another client, and is asked for nothing else.
-        """
-        if named is None:
-            return await self._world.app_of(row)
-        app = await self._world.app(named)
-        self._world.must_match(row, None)
-        return app
 
     async def _to_move(self, connection_id: str) -> Grant | None:
         """The OAuth grant that is to be moved; None when the connection's credential is a key that works."""
@@ -167,9 +160,10 @@ class Migrator:
         if promoted is not None and promoted.kind is CredentialKind.API_KEY:
             self._world.observer.happened("migrated", connection=connection_id)
 
-    async def _attempt(self, row: Grant, app: App, until: float) -> float:
+    async def _attempt(self, row: Grant, app: App, until: float, *, named: bool) -> float:
         """One attempt that did not raise; seconds until the connection is read again, moved or not."""
         chosen = await self._circuits.choose(app)
+        self._must_match(row, chosen.app, named=named)
         lease = await self._leases.take(Ask(row.id, seen=row.generation), until)
         if not isinstance(lease, Lease):  # somebody refreshed meanwhile
             return AGAIN
@@ -178,7 +172,11 @@ class Migrator:
             if flight is not None and flight.sending:
                 # This process stood still for longer than the lease of its refresh, which is sent still: it ends first.
                 raise RefreshPending(connection_id=row.connection_id, retry_after=self._world.timing.backoff_first)
-            return await self._holding(row.id, Attempting(lease, chosen.app, chosen, until))
+            return await self._holding(row.id, Attempting(lease, chosen.app, chosen, until, named))
+
+    def _must_match(self, row: Grant, app: App, *, named: bool) -> None:
+        """Credentials that were given for this move may be another client's; never is it made at another origin."""
+        self._world.must_match(row, None if named else app)
 
     # --- under the lease
 
@@ -188,6 +186,7 @@ class Migrator:
         row = await world.store.grant(grant_id)
         if row is None or row.role is not Role.ACTIVE or await world.store.candidate(row.connection_id) is not None:
             return AGAIN
+        self._must_match(row, at.app, named=at.named)  # another process may have bound it meanwhile
         if row.migration is None and unresolved(row, world.timing):
             raise RefreshInDoubt(
                 "the answer of a refresh was lost, and one that arrives late would kill the key",
