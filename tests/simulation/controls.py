@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation import seeded, seeded_budget, seeded_marks, seeded_store
+from tests.simulation import seeded, seeded_budget, seeded_marks, seeded_origins, seeded_store
 from tests.simulation.patch import Patch
 from tests.simulation.plan import Plan
 from tests.simulation.run import Result, run_plan
@@ -166,6 +166,10 @@ CONTROLS = (
             {"calls": 60.0, "rates": {"token:mentions a token": 0.9}, "mischief": {"expire early": 20.0}}),
     Control("one disabled believed", seeded_marks.one_disabled_believed, ("I15",),
             {"mischief": {"disabled by mistake": 6.0}}),
+    Control("sent under another client id", seeded_origins.where_from_is_not_compared, ("I9",),
+            {"calls": 60.0, "mischief": {"another client id on one machine": 6.0, "expire early": 20.0}}),
+    Control("sent to another origin", seeded_origins.where_from_is_not_compared, ("I9",),
+            {"calls": 60.0, "mischief": {"another origin on one machine": 6.0, "expire early": 20.0}}),
     Control("success: false ignored", seeded.success_false_ignored, ("I3",),
             {"rates": {"userinfo:gateway unacted": 0.7}}),
 )  # fmt: skip

@@ -45,6 +45,8 @@ MISCHIEF = (
     "tokens refused by mistake",
     "401s everywhere",
     "disabled by mistake",
+    "another client id on one machine",
+    "another origin on one machine",
 )
 """What the world does besides the network's faults, in strikes per hour of simulated time."""
 
@@ -52,6 +54,7 @@ ONCE_OR_TWICE = frozenset(
     {"power cut", "power cut at a disk operation", "reconnect", "secret reset", "wrong secret on one machine"}
     | {"vendor down", "copy started elsewhere", "wall jump of a year", "move to a key"}
     | {"tokens refused by mistake", "401s everywhere", "disabled by mistake"}
+    | {"another client id on one machine", "another origin on one machine"}
 )
 LAST = frozenset({"revoke", "user inactive"})  # end a grant: at most once a run
 OF_FILES = frozenset({"copy started elsewhere"})  # mean nothing in memory

@@ -132,23 +132,25 @@ def start(
     limit: float = 0.0,
     is_dead: Callable[[str, str], bool],
     alone: Callable[[str], None] = lambda name: None,
+    client: str = CLIENT,
+    base: str = BASE,
 ) -> Machine:
     """As `compose.build` and `compose._wire`."""
     transport = SimTransport(network)
-    api = f"{BASE}/api/{VERSION}"
-    app = App("default", CLIENT, tuple(map(Secret, secrets)), CALLBACK, SCOPES)
+    api = f"{base}/api/{VERSION}"
+    app = App("default", client, tuple(map(Secret, secrets)), CALLBACK, SCOPES)
     apps: Mapping[str, App] = {"default": app}
     world = World(
         clock=clock,
         entropy=entropy,
         store=SqlStore(driver, sealer, is_dead),
         token_endpoint=HttpTokenEndpoint(f"{api}/access_token", timing, transport),
-        vendor=HttpVendor(BASE, VERSION, f"{BASE}/oauth", timing, transport),
+        vendor=HttpVendor(base, VERSION, f"{base}/oauth", timing, transport),
         observer=Teller(network.trace, name, alone),
         timing=timing,
         apps=apps,
         owner=name,
-        issuer=BASE,
+        issuer=base,
         limit=Limit(rate_within(limit)) if limit else None,
     )
     access = Access(world)

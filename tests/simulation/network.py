@@ -17,7 +17,7 @@ from tests.simulation.fates import Fate, Fates
 from tests.simulation.loop import MACHINE, SimLoop, machine_context
 from tests.simulation.sockets import Socket, Sockets
 from tests.simulation.trace import Trace
-from tests.simulation.vendor import Vendor, call_of
+from tests.simulation.vendor import CLIENT, Vendor, call_of
 
 from cloudbeds_simulator.answers import Answer
 from cloudbeds_simulator.calls import Call
@@ -137,6 +137,8 @@ class Network:
         if request.url.host != HOST:
             self.trace.violate("I9", f"{machine} sends to {request.url.host}, which is not the vendor")
         call = call_of(request.method, request.url.raw_path.decode(), request.headers, body)
+        if call.field("refresh_token") and call.field("client_id") != CLIENT:
+            self.trace.violate("I9", f"{machine} sends a hotel's token under the client id {call.field('client_id')}")
         target = {"access_token": "token", "userinfo": "userinfo"}.get(call.name, "resource")
         number = len(self.exchanges) + 1
         exchange = Exchange(number, machine, target, call, self.loop.now, self.loop.create_future())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from tests.simulation.fates import DOWN
+from tests.simulation.vendor import OTHER, OTHERS_SECRET
 
 from cloudbeds_auth.errors import Error
 
@@ -35,6 +37,8 @@ class People:
             "user inactive": self._user_inactive,
             "secret reset": self._secret_reset,
             "wrong secret on one machine": self._wrong_secret,
+            "another client id on one machine": partial(self._strange, client=OTHER, secrets=(OTHERS_SECRET,)),
+            "another origin on one machine": partial(self._strange, base="https://elsewhere.example"),
             "vendor down": self._vendor_down,
             "herd": self._herd,
             "cancelled caller": self._cancelled_caller,
@@ -111,6 +115,14 @@ class People:
         finally:
             world.secrets = right
         world.network.later(self._dice.uniform(60.0, 1800.0), self._mischief.restart, number)
+
+    def _strange(self, **settings: Any) -> None:
+        """One machine is started with another registered app's credentials, or towards another host (F92)."""
+        world, machine = self._world, self._mischief.some()
+        number = next(number for number, one in world.machines.items() if one is machine)
+        world.kill(number)
+        world.boot(number, **settings)
+        world.network.later(self._dice.uniform(60.0, 3600.0), self._mischief.restart, number)
 
     # --- callers
 

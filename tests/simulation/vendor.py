@@ -28,6 +28,7 @@ from cloudbeds_simulator.system import Clock
 
 CLIENT, SECRET, CALLBACK = "client-sim", "secret-sim-0", "http://localhost:7000/callback"
 SCOPES = ("read:hotel", "write:reservation")
+OTHER, OTHERS_SECRET = "client-of-another-app", "secret-of-another-app"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Vendor:
         self.given: dict[str, int] = {}  # by key, the number of the request that it was first given for
         self.model = Model(self._mint, Settings(variant=variant, expires_in=lifetime))
         self.reset_secret(SECRET)
+        self.model.add_app(App(OTHER, OTHERS_SECRET, "Another", frozenset({CALLBACK}), SCOPES))
         for number in range(1, hotels + 1):
             user = User(str(number), "Ada", f"Hotel{number}", f"ada{number}@hotel.example")
             self.model.add_hotel(Hotel(str(1000 + number), f"Hotel {number}", user))

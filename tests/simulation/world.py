@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from tests.simulation.callers import Callers
 from tests.simulation.disk import Disk, vfs
@@ -117,15 +118,15 @@ class World:
 
     # --- machines
 
-    def boot(self, number: int) -> Machine:
-        """Start machine `number`, as a process with a name of its own."""
+    def boot(self, number: int, **settings: Any) -> Machine:
+        """Start machine `number`, as a process with a name of its own; `settings` of `start` that are not usual."""
         self.lives[number] = self.lives.get(number, 0) + 1
         name = f"m{number}.{self.lives[number]}"
         driver = self.drivers[name] = self._way(name)
         machine = start(
             name, clock=self.clock, entropy=self.entropy, driver=driver, sealer=self.sealer, network=self.network,
-            timing=self.timing, secrets=self.secrets, limit=self.plan.limit, is_dead=self._is_dead,
-            alone=self.pace.alone,
+            timing=self.timing, limit=self.plan.limit, is_dead=self._is_dead, alone=self.pace.alone,
+            **{"secrets": self.secrets, **settings},
         )  # fmt: skip
         self.machines[number] = machine
         self.trace.say(name, "starts")

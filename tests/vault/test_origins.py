@@ -111,7 +111,7 @@ async def test_what_nobody_waits_for_sends_nothing_either(stage: Stage, how: str
     grant = await stage.connected()
     other = await strange(stage, how)
     token = grant.token()
-    inbound = Inbound(other.world, other.access, other.health, other.disconnecter)
+    inbound = Inbound(other.world, other.access, other.health)
     groups, upkeep = Groups(other.world, other.access, other.health), upkeep_of(other)
     stage.sql("UPDATE grants SET used_at = received_at, due_at = stale_at, poll_at = 0, list_at = 0")
     for _ in range(24):
@@ -302,6 +302,58 @@ async def test_a_proof_alone_names_no_client(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
     assert source_of(stage, grant) == HERE
+
+
+@pytest.mark.row("F92")
+async def test_a_mark_from_before_counts_its_retries_from_the_first_pair(stage: Stage) -> None:
+    """It may have been made under another app's id: the pair that names the client begins the count anew."""
+    grant = await stage.connected(source=NEITHER)
+    await stage.clock.sleep(HOUR)
+    stage.sql("UPDATE grants SET reauth = 'revoked', state = 'reauthorization_required', problem = 'revoked',"
+              " marked_at = ?, retries = 9, due_at = NULL, retry_at = ?", *[stage.clock.wall()] * 2)  # fmt: skip
+    stage.vendor.thinks(["A-2"], Inconclusive("HTTP 502"))
+    stage.endpoint.will(issued(2))
+    await upkeep_of(stage.one).tick()
+    await stage.one.drain()
+    assert stage.sql("SELECT retries, client_id, reauth FROM grants") == [(0, "client-1", "revoked")]
+    stage.vendor.thinks(["A-2"], Proof())
+    await stage.clock.sleep(HOUR / 10)
+    while await upkeep_of(stage.one).tick() == 0.0:
+        pass
+    assert (await stage.row(grant.id)).reauth is None
+    assert source_of(stage, grant) == HERE
+
+
+@pytest.mark.row("F92")
+async def test_a_marked_hotel_is_not_tried_under_another_id(stage: Stage) -> None:
+    """A day of retries that send nothing counts none; with the right id in the settings it heals by itself."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.sql("UPDATE grants SET reauth = 'revoked', state = 'reauthorization_required', problem = 'revoked',"
+              " marked_at = ?, retries = 3, due_at = NULL, retry_at = ?", *[stage.clock.wall()] * 2)  # fmt: skip
+    other = await strange(stage, "client id")
+    for _ in range(24):
+        await upkeep_of(other).tick()
+        await stage.clock.sleep(HOUR)
+    assert nothing_sent(stage)
+    assert stage.sql("SELECT retries FROM grants") == [(3,)]
+    stage.endpoint.will(issued(2))
+    while await upkeep_of(stage.one).tick() == 0.0:
+        pass
+    await stage.one.drain()
+    assert (await stage.row(grant.id)).reauth is None
+
+
+@pytest.mark.row("F92")
+async def test_a_reprieve_binds_as_a_proof_does(stage: Stage) -> None:
+    """Every refresh token is refused and the access token works: where it worked is known from then on."""
+    grant = await stage.connected(pair(1, lifetime=7200.0, property_ids=("1000",)), source=NEITHER)
+    stage.endpoint.will(Refused("HTTP 400"), Refused("HTTP 400"))
+    for _ in range(2):
+        await stage.one.refresh(grant.id, 1)
+        await stage.clock.sleep(100.0)
+    assert "reprieved" in await stage.kinds(grant.connection_id)
+    assert (source_of(stage, grant), bound(stage)) == (Source(ISSUER, None), {"default": ISSUER})
 
 
 @pytest.mark.row("F92")

@@ -173,7 +173,7 @@ class GrantStore(Protocol):
         """Cloudbeds said that the app is disabled. False: not the grant in use, a newer generation, or known."""
         ...
 
-    async def reprieve(self, fence: Fence, reason: str, hold: float) -> bool:
+    async def reprieve(self, fence: Fence, reason: str, hold: float, *, issuer: str | None = None) -> bool:
         """Instead of a mark: the access token works. It is proven, and the next pass is due in `hold` seconds."""
         ...
 

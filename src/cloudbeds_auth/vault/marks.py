@@ -42,7 +42,7 @@ class Marks:
 
     async def _reprieve(self, row: Grant, fence: Fence, reason: str) -> Counted:
         hold = reprieve(row, self._world.timing)
-        if not await self._world.store.reprieve(fence, reason, hold):
+        if not await self._world.store.reprieve(fence, reason, hold, issuer=self._world.issuer):
             return Counted.MOVED
         self._world.observer.happened("reprieved", connection=row.connection_id, hold=hold)
         return Counted.REPRIEVED

@@ -280,12 +280,12 @@ def note_disabled(now: Instant, grant_id: str, generation: int) -> Transaction[b
     return True
 
 
-def reprieve(now: Instant, fence: Fence, reason: str, hold: float) -> Transaction[bool]:
+def reprieve(now: Instant, fence: Fence, reason: str, hold: float, issuer: str | None) -> Transaction[bool]:
     """Every refresh token was refused twice, and the access token works: it is proven, and the next pass waits."""
     row = yield from locked(now, fence.grant_id)
     if row is None or not holds(row, fence):
         return False
-    yield from confirm(now, row["id"], fence.generation)
+    yield from confirm(now, row["id"], fence.generation, issuer)
     state = move(State(row["state"]), Event.PASS_REFUSED)
     yield from query(
         "reprieve", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch, reason=reason, state=state,

@@ -89,9 +89,9 @@ class SqlStore(Base):
         """See ports.grants."""
         return await self._write(lambda now: grants.note_disabled(now, grant_id, generation))
 
-    async def reprieve(self, fence: Fence, reason: str, hold: float) -> bool:
+    async def reprieve(self, fence: Fence, reason: str, hold: float, *, issuer: str | None = None) -> bool:
         """See ports.grants."""
-        return await self._write(lambda now: grants.reprieve(now, fence, reason, hold))
+        return await self._write(lambda now: grants.reprieve(now, fence, reason, hold, issuer))
 
     async def count_refusal(self, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Counted:
         """See ports.grants."""

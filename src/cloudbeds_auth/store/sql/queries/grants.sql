@@ -44,14 +44,15 @@ UPDATE grants SET state = :state, not_before = :not_before, attempts = attempts 
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: commit_pair
--- A mark stays: only a proof ends it. An API key in the place of a pair is latched: nothing of it is ever refreshed.
+-- A mark stays: only a proof ends it; while no client id was known it may have been another's, so its retries count from
+-- here. An API key in the place of a pair is latched: nothing of it is ever refreshed.
 UPDATE grants SET generation = :next_generation, access_sealed = :access_sealed, expires_at = :expires_at,
     lifetime = :lifetime, stale_at = :stale_at, proven = 0, committed_epoch = :epoch, refusals = 0,
     first_refused = NULL, first_reason = NULL, mark_after = NULL, reprieves = 0, unrecognized = NULL,
     unrecognized_at = NULL, problem = CASE WHEN marked_at IS NULL THEN NULL ELSE problem END, attempts = 0,
     not_before = NULL, intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state,
     refreshed_at = :wall, kind = :kind, latched = CASE WHEN :kind = 'api_key' THEN 1 ELSE latched END,
-    client_id = COALESCE(client_id, :client_id)
+    client_id = COALESCE(client_id, :client_id), retries = CASE WHEN client_id IS NULL THEN 0 ELSE retries END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: drop_tokens_after
