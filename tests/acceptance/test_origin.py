@@ -140,3 +140,22 @@ def test_a_service_that_points_at_another_host(make_world: MakeWorld, settings: 
         assert back.returncode == 0, back
         assert with_tokens(stranger.base) == []
     must_serve_all(made, hotels)
+
+
+@pytest.mark.row("A69")
+def test_a_service_beside_a_planted_file(make_world: MakeWorld) -> None:
+    """Its log names the file and the variables that came from it; once others may write the file, it does not start."""
+    made = make_world()
+    env_file = made.folder / ".env"
+    env_file.write_text("CLOUDBEDS_SCOPES=read:canary\nCLOUDBEDS_BASE_URL=https://evil.example\n", "utf-8")
+    env_file.chmod(0o600)
+    service = made.start()
+    told = service.wait_for("settings_from_file")[0]
+    line = next(line for line in service.lines if told in line)
+    assert str(env_file) in line
+    assert "CLOUDBEDS_SCOPES" in line
+    assert "canary" not in service.output
+    assert "CLOUDBEDS_BASE_URL" not in line, "the environment's counts"
+    env_file.chmod(0o666)
+    stopped = made.run("serve")
+    assert (stopped.returncode, f"chmod go-w {env_file}" in stopped.stderr) == (1, True)
