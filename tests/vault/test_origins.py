@@ -411,6 +411,7 @@ async def test_an_import_says_where_it_is_from(stage: Stage) -> None:
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     assert (await bring_in(stage.one)).outcome == "connected"
     assert source_of(stage, grant) == HERE
+    assert bound(stage) == {"default": ISSUER}, "nothing but imports has bound it"
     with pytest.raises(ClientRefused):
         await wrong.access.access_token(told.connection.id)
     assert (await bring_in(wrong)).connection.id == told.connection.id

@@ -45,12 +45,11 @@ class World:
     """Everything outside the rules.
 
     `owner` names this process in leases; `issuer` is the vendor's origin that everything is sent to; `public_url` is
-    where our service answers. `apps` are the settings' own
-    registrations; `reread_apps` brings them up to date with the settings, which an operator may have mended while we
-    run. Further ones rest in the store and are read whenever they are needed: what is changed there holds at once, in
-    every process. `limit`: the vendor's rate for each client id, over all processes; None: it is not kept; `limits`:
-    those of further apps, by their level. `wakeups`: how other processes are heard of; None: the row is looked at now
-    and then. `streams` are this process's own.
+    where our service answers. `apps` are the settings' own registrations; `reread_apps` brings them up to date with the
+    settings, which an operator may have mended while we run. Further ones rest in the store and are read whenever they
+    are needed: what is changed there holds at once, in every process. `limit`: the vendor's rate for each client id,
+    over all processes; None: it is not kept; `limits`: those of further apps, by their level. `wakeups`: how other
+    processes are heard of; None: the row is looked at now and then. `streams` are this process's own.
     """
 
     clock: Clock

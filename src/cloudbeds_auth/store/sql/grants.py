@@ -237,7 +237,7 @@ def _add_token(grant_id: str, position: int, generation: int, value: Secret, sea
 def confirm(now: Instant, grant_id: str, generation: int, issuer: str | None) -> Transaction[bool]:
     """Seen to work: nothing older is needed. Fenced on the generation alone; losing it is harmless.
 
-    A grant from before is bound to the origin where that was seen, and so is its app.
+    A grant from before is bound to the origin where that was seen; an app, to that of its first proof at the latest.
     """
     row = yield from locked(now, grant_id)
     if row is None or row["generation"] != generation or row["role"] == Role.DISCONNECTED:
@@ -245,7 +245,7 @@ def confirm(now: Instant, grant_id: str, generation: int, issuer: str | None) ->
     yield from query("drop_kept_tokens", grant_id=grant_id)
     state = move(State(row["state"]), Event.PROVED)
     yield from query("confirm", grant_id=grant_id, generation=generation, state=state, issuer=issuer)
-    if row["issuer"] is None:
+    if row["issuer"] is None or not row["proven"]:
         yield from bind(now, row["app"], issuer)
     if row["state"] != state or row["kind"] == CredentialKind.API_KEY:  # out of a backoff or a mark; a key was used
         # A stale token that works while an attempt is unresolved stays in use (rule 3): no loop asks about it.

@@ -5,7 +5,7 @@
 ALTER TABLE grants ADD COLUMN issuer TEXT;
 ALTER TABLE grants ADD COLUMN client_id TEXT;
 -- The vendor's origin that an app's client secret is for: that of its first accepted exchange, of its registration here,
--- or of the first proof of a grant from before.
+-- or of the first proof of any of its grants.
 CREATE TABLE issuers (
     app TEXT PRIMARY KEY,
     issuer TEXT NOT NULL,
