@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
+import select
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import aiohttp
 import yarl
+from aiohttp.client_proto import ResponseHandler
 
 from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent
 
@@ -43,6 +47,66 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
         raise _Broke from error
+
+
+class _Asked(ResponseHandler):
+    """A connection on which only what was asked for may come; anything else closes it (A75).
+
+    aiohttp reads on while a connection waits for its next request, and takes an answer that came then for the next
+    request's.
+    """
+
+    _body: aiohttp.StreamReader | None = None  # of the newest request's final answer
+
+    @property
+    def waits(self) -> bool:
+        """Whether the last request was answered to its end."""
+        return self._body is not None and self._body.is_eof()
+
+    def set_response_params(self, **params: Any) -> None:
+        """A request is about to be sent."""
+        self._body = None
+        super().set_response_params(**params)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        """A head has come, and its body follows."""
+        message, body = data
+        if message.code >= 200:
+            self._body = body
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the vendor."""
+        if data and self.waits and self.transport is not None:
+            self.transport.abort()
+        else:
+            super().data_received(data)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """The pool, which gives away no connection that something lies unread on."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        asked: Callable[..., ResponseHandler] = _Asked
+        self._factory = functools.partial(asked, loop=self._loop)
+
+    async def connect(self, *args: Any, **options: Any) -> Any:
+        """A connection that is silent, or a new one."""
+        while True:
+            connection = await super().connect(*args, **options)
+            if not _speaks(connection.protocol):
+                return connection
+            connection.close()
+
+
+def _speaks(protocol: ResponseHandler | None) -> bool:
+    """Whether a kept connection has bytes, or its end, that the event loop has not seen yet."""
+    if not isinstance(protocol, _Asked) or not protocol.waits or protocol.transport is None:
+        return False
+    found = select.poll()
+    found.register(protocol.transport.get_extra_info("socket"), select.POLLIN)
+    return bool(found.poll(0))
 
 
 class AiohttpAnswer:
@@ -132,7 +196,7 @@ class AiohttpUpstream:
     def _open(self) -> aiohttp.ClientSession:
         """The session is made where its event loop runs, at the first request."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 ssl=self._context if self._context is not None else True,
                 limit=MOST_CONNECTIONS,
                 keepalive_timeout=KEEP_ALIVE,
