@@ -155,7 +155,7 @@ class FakeApps:
 
     async def redirect_uris(self) -> Mapping[str, str]:
         self.looks += 1
-        return self.found
+        return dict(self.found)
 
 
 class FakeVault:
@@ -195,6 +195,8 @@ class FakeVault:
         self.hints: list[bytes] = []
         self.disconnected: list[tuple[str, bool]] = []
         self.ready = True
+        self.checks = 0
+        self.check_gate: asyncio.Event | None = None
 
     async def resolve(self, id_or_property: str, /) -> str:
         if id_or_property in self.hotels:
@@ -372,6 +374,9 @@ class FakeVault:
         return {State.FRESH: len(self.hotels)}
 
     async def check(self) -> None:
+        self.checks += 1
+        if self.check_gate is not None:
+            await self.check_gate.wait()
         if not self.ready:
             raise StoreUnavailable("/var/lib/secret-place is full")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.app.fake_vault import FakeVault, a_connection
+from tests.app.fake_vault import FakeVault, HandClock, a_connection
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 
 from cloudbeds_auth import errors
@@ -280,13 +281,41 @@ async def test_ambiguous_property(service: Running[FakeVault]) -> None:
     assert (status, body["code"]) == (409, "ambiguous_property")
 
 
-async def test_ready(service: Running[FakeVault]) -> None:
+async def test_ready(vault: FakeVault) -> None:
     """Ready while the store is; else 503 with the check's name and nothing about the machine."""
-    assert (await ask(service, "GET", "/readyz"))[:2] == (200, {"status": "ready", "checks": {"store": "ok"}})
-    service.vault.ready = False
-    status, body, headers = await ask(service, "GET", "/readyz")
-    assert (status, body) == (503, {"status": "unready", "checks": {"store": "store_unavailable"}})
-    assert headers["X-Cloudbeds-Auth-Code"] == "store_unavailable"
+    vault.clock = clock = HandClock()
+    async with a_service(vault) as service:
+        assert (await ask(service, "GET", "/readyz"))[:2] == (200, {"status": "ready", "checks": {"store": "ok"}})
+        vault.ready = False
+        clock.now += 1.0
+        status, body, headers = await ask(service, "GET", "/readyz")
+        assert (status, body) == (503, {"status": "unready", "checks": {"store": "store_unavailable"}})
+        assert headers["X-Cloudbeds-Auth-Code"] == "store_unavailable"
+
+
+@pytest.mark.row("A79")
+@pytest.mark.parametrize("ready", [True, False])
+async def test_ready_is_checked_once_a_second(vault: FakeVault, ready: bool) -> None:
+    """However often, and by however many at once, it is asked: one check of the store a second, whatever came of it."""
+    vault.clock, vault.ready, vault.check_gate = clock, ready, _ = HandClock(), ready, asyncio.Event()
+    async with a_service(vault) as service:
+
+        async def asked() -> int:
+            async with service.http.get(service.url + "/readyz") as answer:
+                return answer.status
+
+        at_once = [asyncio.create_task(asked()) for _ in range(20)]
+        while not vault.checks:
+            await asyncio.sleep(0)
+        at_once.pop().cancel()  # the one that hangs up spoils it for nobody
+        vault.check_gate.set()
+        expected = 200 if ready else 503
+        assert set(await asyncio.gather(*at_once)) == {expected}
+        assert ([await asked() for _ in range(20)], vault.checks) == ([expected] * 20, 1)
+        clock.now += 0.9
+        assert (await asked(), vault.checks) == (expected, 1)
+        clock.now += 0.1
+        assert (await asked(), vault.checks) == (expected, 2)
 
 
 async def test_metrics_and_description(service: Running[FakeVault]) -> None:

@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from tests.app.fake_vault import FakeSettings, FakeVault
-from tests.app.running import AS_ADMIN, Running, a_service
+from tests.app.fake_vault import FakeSettings, FakeVault, HandClock
+from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.tab import BROWSER, Tab
 
 from cloudbeds_auth.errors import StoreUnavailable
 
 AURORA = "http://aurora.localhost:7000/hotel/back"
+
+
+@pytest.fixture
+def vault(vendor: Vendor) -> FakeVault:
+    """With a clock that the test sets: apps are remembered for a second."""
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url))
+    vault.clock = HandClock()
+    return vault
+
+
+def a_second_later(service: Running[FakeVault]) -> None:
+    """What was remembered is forgotten."""
+    assert isinstance(service.vault.clock, HandClock)
+    service.vault.clock.now += 1.0
 
 
 async def status(service: Running[FakeVault], path: str, host: str = "localhost", **more: str) -> int:
@@ -24,12 +38,14 @@ async def test_the_callback_of_an_app_that_was_added(service: Running[FakeVault]
     """Closed until the app is there, then one like the settings' own; no path beside it opens."""
     assert await status(service, "/hotel/back") == 401
     service.vault.apps.found["aurora"] = AURORA
+    a_second_later(service)
     assert await status(service, "/hotel/back") == 400, "a callback without a state"
     for callback in ("/hotel/back", "/callback"):
         assert await status(service, callback, method="POST") == 405
     for path in ("/hotel", "/hotel/back/", "/hotel/back/x", "/hotel%2fback", "//hotel/back"):
         assert await status(service, path) == 401, path
     del service.vault.apps.found["aurora"]
+    a_second_later(service)
     assert await status(service, "/hotel/back") == 401
 
 
@@ -37,6 +53,7 @@ async def test_the_host_of_an_app_that_was_added(service: Running[FakeVault]) ->
     """A Host header that leads to nobody's redirect URI is refused as ever."""
     assert await status(service, "/healthz", "aurora.localhost:7000") == 421
     service.vault.apps.found["aurora"] = AURORA
+    a_second_later(service)
     assert await status(service, "/healthz", "aurora.localhost:7000") == 200
     assert await status(service, "/healthz", "evil.example") == 421
 
@@ -92,15 +109,30 @@ async def test_what_is_known_costs_no_look(service: Running[FakeVault]) -> None:
     assert service.vault.apps.looks == 0
 
 
+@pytest.mark.row("A79")
+async def test_strangers_cost_one_look_a_second(service: Running[FakeVault]) -> None:
+    """Paths and hosts that nobody knows, as many as they like: the apps are read once a second."""
+    for number in range(20):
+        assert await status(service, f"/no/{number}") == 401
+        assert await status(service, "/healthz", f"no-{number}.example") == 421
+    assert service.vault.apps.looks == 1
+    a_second_later(service)
+    assert [await status(service, "/no"), service.vault.apps.looks] == [401, 2]
+
+
 async def test_a_store_that_is_away(service: Running[FakeVault], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it is a callback cannot be told: try again, and nothing is let in. What needs no look goes on."""
 
+    asked = 0
+
     async def away() -> Mapping[str, str]:
+        nonlocal asked
+        asked += 1
         raise StoreUnavailable
 
     monkeypatch.setattr(service.vault.apps, "redirect_uris", away)
     async with a_service(service.vault) as again:
-        assert await status(again, "/hotel/back") == 503
+        assert [await status(again, "/hotel/back"), await status(again, "/hotel/back"), asked] == [503, 503, 1]
         assert await status(again, "/healthz") == 200
         assert await status(again, "/api/v1/connections") == 401
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable
 from urllib.parse import urlsplit
+
+from cloudbeds_auth.app.contracts import Apps
+from cloudbeds_auth.app.remembered import Remembered
+from cloudbeds_auth.ports.clock import Clock
 
 EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
 # Paths with one variable segment, in the only spelling that is accepted: an encoded twin is not one of them.
@@ -35,16 +39,14 @@ class Anyone:
 class Further:
     """Where browsers come back for apps that the settings do not name.
 
-    They are added while we run, so they are looked up whenever a host or a path is asked for that nobody knows, and
-    remembered nowhere (decision 0009). `home` is the path at which the one handler of all callbacks is served; `hosts`:
+    They are added while we run, so they are read when a host or a path is asked for that is not known, and remembered
+    for a second (decision 0009). `home` is the path at which the one handler of all callbacks is served; `hosts`:
     whether the hosts of their redirect URIs may be asked for.
     """
 
-    def __init__(
-        self, redirect_uris: Callable[[], Awaitable[Mapping[str, str]]], public_url: str, *, home: str, hosts: bool
-    ) -> None:
+    def __init__(self, apps: Apps, clock: Clock, public_url: str, *, home: str, hosts: bool) -> None:
         self.home = home
-        self._redirect_uris = redirect_uris
+        self._redirect_uris = Remembered(apps.redirect_uris, clock)
         self._public_url = public_url
         self._hosts = hosts
 

@@ -32,18 +32,22 @@ async def alive() -> dict[str, str]:
 @router.get("/readyz")
 async def ready(request: Request) -> JSONResponse:
     """The store can be written and the keys open what is in it; 503 with the failed check's name otherwise."""
-    vault = cast(Vault, request.app.state.vault)
-    problem: str | None = None
+    problem: str | None = await request.app.state.unready()
+    if problem is None:
+        return JSONResponse({"status": "ready", "checks": {"store": "ok"}})
+    return JSONResponse({"status": "unready", "checks": {"store": problem}}, 503, {CODE: problem, "retry-after": "1"})
+
+
+async def unready(vault: Vault) -> str | None:
+    """The code of what keeps the service from being ready; None when nothing does. Writes to the store."""
     try:
         async with asyncio.timeout(CHECK_WITHIN):
             await vault.check()
     except Error as error:
-        problem = error.code
+        return error.code
     except TimeoutError:
-        problem = StoreUnavailable.code
-    if problem is None:
-        return JSONResponse({"status": "ready", "checks": {"store": "ok"}})
-    return JSONResponse({"status": "unready", "checks": {"store": problem}}, 503, {CODE: problem, "retry-after": "1"})
+        return StoreUnavailable.code
+    return None
 
 
 @router.get("/metrics", response_class=Response)

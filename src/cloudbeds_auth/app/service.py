@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
@@ -29,6 +30,7 @@ from cloudbeds_auth.app.problems import (
 )
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.relaying import Relay
+from cloudbeds_auth.app.remembered import Remembered
 from cloudbeds_auth.core.callers import Scope as CallerScope
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.errors import Error
@@ -61,7 +63,7 @@ def build(
         Proxy(vault, relay),
         hosts=settings.allowed_hosts,
         anyone=Anyone(callbacks),
-        further=Further(vault.apps.redirect_uris, settings.public_url, home=callbacks[0], hosts=settings.derived_hosts),
+        further=Further(vault.apps, vault.clock, settings.public_url, home=callbacks[0], hosts=settings.derived_hosts),
         authenticate=authenticate or admin_only(vault.admin_token),
         observer=vault.observer,
         clock=vault.clock,
@@ -79,6 +81,7 @@ def framework(vault: Vault, relay: Relay, metrics: Metrics, callbacks: Iterable[
         redirect_slashes=False,
     )
     app.state.vault, app.state.relay, app.state.metrics = vault, relay, metrics
+    app.state.unready = Remembered(partial(health.unready, vault), vault.clock)
     app.add_exception_handler(Error, on_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)

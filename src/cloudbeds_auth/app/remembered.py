@@ -1,0 +1,35 @@
+"""What strangers may ask as often as they like, asked of the store at most once a second (A79)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from cloudbeds_auth.ports.clock import Clock
+
+FOR = 1.0  # seconds
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """What `ask` returns or raises. Everyone who asks while it runs, and for a second after it ended, has the same."""
+
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]], clock: Clock) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._asked: asyncio.Task[T] | None = None
+        self._until = 0.0
+
+    async def __call__(self) -> T:
+        """Ask, or remember. Being cancelled does not cancel it for the others."""
+        if self._asked is None or (self._asked.done() and self._clock.steady() >= self._until):
+            self._asked = asyncio.create_task(self._ask())
+            self._asked.add_done_callback(self._answered)
+        return await asyncio.shield(self._asked)
+
+    def _answered(self, asked: asyncio.Task[T]) -> None:
+        self._until = self._clock.steady() + FOR
+        if not asked.cancelled():
+            asked.exception()  # where everyone who asked is gone, it is no news
