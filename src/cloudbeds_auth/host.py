@@ -6,6 +6,7 @@ import errno
 import grp
 import os
 import pwd
+import resource
 import socket
 import stat
 from collections.abc import Iterator
@@ -23,6 +24,19 @@ NETWORK_FILE_SYSTEMS = frozenset(
 NETWORK_FILE_SYSTEMS |= {"ncpfs", "nfs", "nfs4", "ocfs2", "smb", "smb2", "smb3", "smbfs"}
 NETWORK_FILE_SYSTEMS |= {"fuse.ceph", "fuse.cephfs", "fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone"}
 NETWORK_FILE_SYSTEMS |= {"fuse.s3fs", "fuse.smbnetfs", "fuse.sshfs"}
+
+
+def open_files(wanted: int) -> int:
+    """How many files this process may have open, its limit raised to `wanted` as far as the machine allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if raised > soft:
+        with suppress(OSError, ValueError):  # a limit of the kernel's below the one that it names (macOS)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+            return raised
+    return soft
 
 
 def take_port(host: str, port: int) -> list[socket.socket]:

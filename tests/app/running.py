@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from aiohttp import web
 from tests.app.fake_vault import ADMIN_TOKEN
 
 from cloudbeds_auth.app.contracts import Vault
+from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.listening import bind
 from cloudbeds_auth.app.server import AnnouncingServer, configuration
 from cloudbeds_auth.app.service import Parts, Service
@@ -98,9 +100,18 @@ class Running(Generic[V]):
 
 @asynccontextmanager
 async def a_service(
-    vault: V, keys: dict[str, Caller] | None = None, *, admin: str = ADMIN_TOKEN, timeouts: Timeouts | None = None
+    vault: V,
+    keys: dict[str, Caller] | None = None,
+    *,
+    admin: str = ADMIN_TOKEN,
+    timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
+    window: int | None = None,
 ) -> AsyncIterator[Running[V]]:
-    """The service with this vault; `keys` are further credentials, `timeouts` those of the proxy's upstream."""
+    """The service with this vault; `keys` are further credentials, `timeouts` those of the proxy's upstream.
+
+    `window`: bytes of answers that the kernel holds for a caller who does not read.
+    """
     known = {admin: ADMIN, **(keys or {})}
 
     async def authenticate(credential: str) -> Caller | None:
@@ -109,9 +120,12 @@ async def a_service(
     async def opener(stack: AsyncExitStack) -> Parts:
         upstream = AiohttpUpstream(vault.base_url, **(timeouts or {}))
         stack.push_async_callback(upstream.aclose)
-        return Parts(vault, lambda *_: (b"# metrics\n", "text/plain; version=0.0.4"), upstream, authenticate)
+        metrics = (b"# metrics\n", "text/plain; version=0.0.4")
+        return Parts(vault, lambda *_: metrics, upstream, authenticate, limits or Limits())
 
     sockets = bind("127.0.0.1", 0)
+    if window is not None:
+        sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, window)
     listening = asyncio.Event()
     server = AnnouncingServer(configuration(Service(opener), vault.settings), listening.set)
     task = asyncio.create_task(server._serve(sockets))

@@ -307,7 +307,7 @@ async def test_ready_is_checked_once_a_second(vault: FakeVault, ready: bool) -> 
         at_once = [asyncio.create_task(asked()) for _ in range(20)]
         while not vault.checks:
             await asyncio.sleep(0)
-        at_once.pop().cancel()  # the one that hangs up spoils it for nobody
+        at_once.pop().cancel()  # the others do not notice one that hangs up
         vault.check_gate.set()
         expected = 200 if ready else 503
         assert set(await asyncio.gather(*at_once)) == {expected}

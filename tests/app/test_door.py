@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from tests.app.fake_vault import ADMIN_TOKEN, FakeVault
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 
+from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.service import framework
 from cloudbeds_auth.core.callers import Caller, Scope
@@ -31,7 +32,10 @@ def routes() -> list[tuple[str, str]]:
     """Method and path of every registered route."""
     vault = FakeVault()
     app = framework(
-        vault, Relay(vault, AiohttpUpstream("http://127.0.0.1:1")), lambda *_: (b"", "text/plain"), ["/callback"]
+        vault,
+        Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), Limits()),
+        lambda *_: (b"", "text/plain"),
+        ["/callback"],
     )
     found: list[tuple[str, str]] = []
     pending = list(app.routes)

@@ -111,7 +111,7 @@ async def test_what_is_known_costs_no_look(service: Running[FakeVault]) -> None:
 
 @pytest.mark.row("A79")
 async def test_strangers_cost_one_look_a_second(service: Running[FakeVault]) -> None:
-    """Paths and hosts that nobody knows, as many as they like: the apps are read once a second."""
+    """Unknown paths and hosts, as many as they like: the apps are read once a second."""
     for number in range(20):
         assert await status(service, f"/no/{number}") == 401
         assert await status(service, "/healthz", f"no-{number}.example") == 421

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
 from tests.app.fake_vault import ADMIN_TOKEN, FakeVault
-from tests.app.running import Running, Vendor, raw
+from tests.app.running import Running, Vendor, a_service, raw
 
-from cloudbeds_auth.app import protocol
+from cloudbeds_auth.app.limits import Limits
 
 HEAD = f"Host: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n".encode()
 
@@ -71,6 +72,13 @@ async def test_too_large(service: Running[FakeVault], request_bytes: bytes, stat
     assert (await raw(service, request_bytes)).split(b" ", 2)[1] == status
 
 
+async def test_what_is_no_request(service: Running[FakeVault]) -> None:
+    """Its refusal arrives although more of it is on the way, and carries our code."""
+    answer = await raw(service, b"\x16\x03\x01" + b"x" * 100_000)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"x-cloudbeds-auth-code: invalid_request\r\n" in answer
+
+
 async def test_bad_chunk_tail(service: Running[FakeVault], vendor: Vendor) -> None:
     """A body whose chunks are malformed is never sent on as a whole request."""
     answer = await raw(service, post(b"Transfer-Encoding: chunked\r\n", b"3\r\nabcX\r\n0\r\n\r\n"))
@@ -87,19 +95,19 @@ async def test_pipelined(service: Running[FakeVault], vendor: Vendor) -> None:
     assert [seen.body for seen in vendor.seen] == [b"a", b"bb"]
 
 
-async def test_slow_head(service: Running[FakeVault], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_head(vault: FakeVault) -> None:
     """A head that does not come to an end is cut off; one on a later request of the connection too."""
-    monkeypatch.setattr(protocol, "HEAD_WITHIN", 0.05)
-    for first in (b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"):
-        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
-        writer.write(first + b"GET /healthz HTTP/1.1\r\nHo")
-        async with asyncio.timeout(30):
-            try:
-                answer = await reader.read()
-            except ConnectionResetError:
-                answer = b""
-        assert answer.count(b"HTTP/1.1 ") <= (1 if first else 0)
-        writer.close()
+    async with a_service(vault, limits=Limits(head=0.05)) as service:
+        for first in (b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+            writer.write(first + b"GET /healthz HTTP/1.1\r\nHo")
+            async with asyncio.timeout(30):
+                try:
+                    answer = await reader.read()
+                except ConnectionResetError:
+                    answer = b""
+            assert answer.count(b"HTTP/1.1 ") <= (1 if first else 0)
+            writer.close()
 
 
 async def test_one_endless_header(service: Running[FakeVault]) -> None:
@@ -129,3 +137,97 @@ async def test_trailers_are_dropped(service: Running[FakeVault], vendor: Vendor)
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert vendor.seen[0].body == b"a"
     assert vendor.seen[0].header("x-property-id") is None
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.row("A37")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"1;" + b"x" * 30_000 + b"\r\na\r\n0\r\n\r\n",
+        b"1;" + b"x" * 1_000_000 + b"\r\na\r\n0\r\n\r\n",
+        b'1;name="' + b"x" * 1_000_000 + b'"\r\na\r\n0\r\n\r\n',
+        b"1;" + b"x" * 1_000_000,
+        b"1;xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\na\r\n" * 1000 + b"0\r\n\r\n",
+        b"1\r\na\r\n0;" + b"x" * 1_000_000 + b"\r\n\r\n",
+        b"1\r\na\r\n0\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n",
+        b"1\r\na\r\n0\r\nX: " + b"x" * 1_000_000,
+        b"1\r\na\r\n0\r\n" + b"X: x\r\n" * 10_000 + b"\r\n",
+        b"1\r\na\r\n" + b"0" * 1_000_000,
+    ],
+    ids=[
+        "30 KB",
+        "1 MB",
+        "quoted",
+        "endless",
+        "many small ones",
+        "of the last chunk",
+        "a trailer",
+        "an endless trailer",
+        "trailers",
+        "zeros",
+    ],
+)
+async def test_what_is_beside_the_body(service: Running[FakeVault], vendor: Vendor, body: bytes) -> None:
+    """Chunk extensions and trailers, which are not read, are bounded: 400, closed, nothing sent on."""
+    answer = await raw(service, post(CHUNKED, body))
+    assert answer.split(b" ", 2)[1] in {b"400", b"431"}
+    assert b"connection: close" in answer.lower()
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert vendor.seen == []
+
+
+@pytest.mark.row("A37")
+@pytest.mark.parametrize(
+    ("body", "size"),
+    [
+        (b"1;name=value\r\na\r\n0\r\n\r\n", 1),
+        (b"1;" + b"x" * 10_000 + b"\r\na\r\n0\r\n\r\n", 1),
+        (b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n", 20_000),
+        (b"0000000000000001\r\na\r\n" * 100 + b"0\r\n\r\n", 100),
+    ],
+    ids=["a small one", "10 KB", "tiny chunks", "leading zeros"],
+)
+async def test_chunks_as_they_may_be(service: Running[FakeVault], vendor: Vendor, body: bytes, size: int) -> None:
+    """A recipient ignores extensions that it does not know (RFC 9112 section 7.1.1), and takes chunks of any size."""
+    answer = await raw(service, post(CHUNKED + b"Connection: close\r\n", body))
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert [len(seen.body) for seen in vendor.seen] == [size]
+
+
+@pytest.mark.row("A37")
+async def test_beside_a_body_that_streams(service: Running[FakeVault], vendor: Vendor) -> None:
+    """Where the vendor has half of the request already, it never gets the other half."""
+    begun = b"%x\r\n" % 100_000 + b"x" * 100_000 + b"\r\n"
+    answer = await raw(service, post(CHUNKED, begun + b"1;" + b"x" * 1_000_000 + b"\r\na\r\n0\r\n\r\n"))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert vendor.seen == []
+
+
+async def test_a_malformed_request_behind_one_that_is_answered(service: Running[FakeVault], vendor: Vendor) -> None:
+    """The refusal of the second does not come in the middle of the first's answer."""
+
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": "4"})
+        await answer.prepare(request)
+        await answer.write(b"ab")
+        await gate.wait()
+        await answer.write(b"cd")
+        return answer
+
+    gate = asyncio.Event()
+    vendor.answer = slowly
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(post(b"Content-Length: 1\r\n", b"a"))
+    begun = await reader.readuntil(b"\r\n\r\n") + await reader.readexactly(2)
+    writer.write(b"nonsense\r\n\r\n")
+    gate.set()
+    try:
+        rest = await reader.read()
+    except ConnectionResetError:
+        rest = b""
+    assert begun.startswith(b"HTTP/1.1 200 ")
+    assert b"400" not in rest
+    writer.close()

@@ -51,6 +51,19 @@ def test_what_is_counted() -> None:
     assert "canary" not in "".join(lines)
 
 
+@pytest.mark.row("A71", "A23")
+def test_what_is_reported_together_is_counted_one_by_one() -> None:
+    """A happening that says how often it was: so often it is counted; no address becomes a label."""
+    metrics = Metrics()
+    metrics.happened("connection_refused", address="203.0.113.9", why="too_many", times=1)
+    metrics.happened("connection_refused", address="203.0.113.9", why="too_many", times=1099)
+    metrics.happened("credential_refused", address="203.0.113.9", times=20)
+    lines = shown(metrics)
+    assert 'cloudbeds_auth_happenings_total{what="connection_refused"} 1100.0' in lines
+    assert 'cloudbeds_auth_happenings_total{what="credential_refused"} 20.0' in lines
+    assert "203.0.113" not in "".join(lines)
+
+
 def test_webhooks_are_counted_and_what_waits_is_shown() -> None:
     """Attempts by how they ended; how many messages wait, for how long, and how many were given up."""
     metrics = Metrics()

@@ -70,8 +70,8 @@ async def test_a_kept_connection_is_used_again() -> None:
     ],
     ids=["whole", "in two", "half", "half, then whole", "an interim one", "nonsense"],
 )
-async def test_an_answer_nobody_asked_for(stray: tuple[bytes, ...]) -> None:
-    """It came while the connection waited for its next request: that request goes on another one."""
+async def test_an_unsolicited_answer(stray: tuple[bytes, ...]) -> None:
+    """It came while the connection waited for its next request: that request uses another one."""
     came = asyncio.Event()
     async with serving(then(*stray, came=came), answer(SECOND)) as server, calling(server.url) as upstream:
         assert await call(upstream) == b"first"
@@ -84,7 +84,7 @@ async def test_an_answer_nobody_asked_for(stray: tuple[bytes, ...]) -> None:
 @pytest.mark.parametrize("rest", [(), (STRAY[20:],)], ids=["nothing more", "the rest later"])
 @pytest.mark.parametrize("same", [STRAY, STRAY[:20]], ids=["whole", "half"])
 async def test_a_second_answer_in_the_same_piece(same: bytes, rest: tuple[bytes, ...]) -> None:
-    """Two answers to one request, the second begun in the packet that ended the first: it is nobody's."""
+    """Two answers to one request, the second begun in the packet that ended the first: it is dropped."""
     came = asyncio.Event()
     async with (
         serving(then(*rest, came=came, first=FIRST + same), answer(SECOND)) as server,
@@ -110,7 +110,7 @@ async def test_the_body_of_an_answer_to_head() -> None:
 
 @pytest.mark.row("A75")
 async def test_an_answer_that_lies_unread_in_the_socket() -> None:
-    """It has arrived, and nobody read it yet, when the next request takes the connection."""
+    """It has arrived, and was not read yet, when the next request takes the connection."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         loop = asyncio.get_running_loop()

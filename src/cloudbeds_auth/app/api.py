@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.relaying import Call, glance_at, read_all
 from cloudbeds_auth.app.shapes import (
@@ -169,10 +170,11 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
             policy.property_of(identifier),
         ),
     )
-    relayed = await permit.relay.call(connection_id, call)
-    headers = policy.response_headers(relayed.answer.headers)
-    glance = glance_at(relayed.answer)
-    body = await read_all(relayed.answer, LARGEST_USERINFO)
+    async with permit.relay.shares.place(address_of(request.scope)):
+        relayed = await permit.relay.call(connection_id, call)
+        headers = policy.response_headers(relayed.answer.headers)
+        glance = glance_at(relayed.answer)
+        body = await read_all(relayed.answer, LARGEST_USERINFO)
     glance.see(body)
     permit.relay.heed(call, relayed, glance.refusal())
     answer = VendorAnswer(body, relayed.answer.status)

@@ -1,20 +1,50 @@
-"""The body of a proxied request: kept when it is small enough to be sent again, else streamed once."""
+"""A request's body: waited for so long; a proxied one is kept where it is small enough, else streamed once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
+from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.problems import BodyTooLarge, RequestTimedOut
-
-STALLED = 60.0  # seconds in which not one byte of an unfinished body came
-TO_KEEP = 120.0  # seconds for a body that is kept as a whole
 
 
 class ClientGone(Exception):
     """The caller hung up; there is nobody left to answer."""
+
+
+class Arriving:
+    """A `receive` that gives up a body which comes too slowly: raises RequestTimedOut (A71, A72).
+
+    What counts is the time in which the caller is waited for, and not that in which nothing is read. An answer that
+    streams events to its caller has no body to wait for, so nothing here ends it.
+    """
+
+    def __init__(self, receive: Receive, limits: Limits) -> None:
+        self._receive = receive
+        self._limits = limits
+        self._waited = 0.0
+        self._came = 0
+        self._ended = False
+
+    async def __call__(self) -> Message:
+        """The next message; after the body's end there is no hurry."""
+        if self._ended:
+            return await self._receive()
+        now = asyncio.get_running_loop().time
+        begun = now()
+        left = self._limits.body + min(0.0, self._came / self._limits.body_rate - self._waited)
+        try:
+            async with asyncio.timeout(left):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestTimedOut from None
+        self._waited += now() - begun
+        self._came += len(message.get("body", b""))
+        self._ended = not message.get("more_body", False)
+        return message
 
 
 class Body:
@@ -49,12 +79,8 @@ class Body:
         if self._length is not None and self._length > self._keep:
             return
         parts: list[bytes] = []
-        try:
-            async with asyncio.timeout(TO_KEEP):
-                while not self._ended.is_set() and self._size <= self._keep:
-                    parts.append(await self._next())
-        except TimeoutError:
-            raise RequestTimedOut from None
+        while not self._ended.is_set() and self._size <= self._keep:
+            parts.append(await self._next())
         self._kept = b"".join(parts)
 
     def content(self) -> bytes | AsyncIterator[bytes]:
@@ -77,12 +103,8 @@ class Body:
             return kept
         while not self._ended.is_set():
             try:
-                async with asyncio.timeout(STALLED):
-                    chunk = await self._next()
-            except TimeoutError:
-                self.failure = RequestTimedOut()
-                raise self.failure from None
-            except (ClientGone, BodyTooLarge) as error:
+                chunk = await self._next()
+            except (ClientGone, BodyTooLarge, RequestTimedOut) as error:
                 self.failure = error
                 raise
             if chunk:

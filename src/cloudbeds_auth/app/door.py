@@ -13,7 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app.access import APP, Anyone, Further, told
+from cloudbeds_auth.app.addresses import address_of
+from cloudbeds_auth.app.body import Arriving, ClientGone
+from cloudbeds_auth.app.connections import occupy, stay
+from cloudbeds_auth.app.guesses import Guesses
 from cloudbeds_auth.app.headers import Ours
+from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.problems import (
     AddressTooLong,
     BodyTooLarge,
@@ -23,6 +28,7 @@ from cloudbeds_auth.app.problems import (
     Misdirected,
     send_problem,
 )
+from cloudbeds_auth.app.tally import Tally
 from cloudbeds_auth.core.callers import ADMIN, Caller
 from cloudbeds_auth.core.relay import query_of, refuse_token
 from cloudbeds_auth.core.secret import Secret
@@ -35,6 +41,7 @@ LONGEST_TARGET = 16 * 1024  # bytes of path and query
 MOST_HEADERS = 100
 LARGEST_HEADERS = 64 * 1024  # bytes of all names and values
 LARGEST_BODY = 64 * 1024  # bytes, outside the proxy
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # without either there is no body (RFC 9112 section 6.3)
 
 Authenticate = Callable[[str], Awaitable[Caller | None]]
 
@@ -67,6 +74,8 @@ class Door:
         authenticate: Authenticate,
         observer: Observer,
         clock: Clock,
+        limits: Limits,
+        tally: Tally,
     ) -> None:
         self._inside = inside
         self._proxy = proxy
@@ -76,6 +85,9 @@ class Door:
         self._authenticate = authenticate
         self._observer = observer
         self._clock = clock
+        self._limits = limits
+        self._tally = tally
+        self._guesses = Guesses(limits, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
@@ -84,8 +96,13 @@ class Door:
             return
         begun = self._clock.steady()
         ours = Ours(send, scope.setdefault("state", {}))
+        if any(name in FRAMING for name, _ in scope["headers"]):
+            receive = Arriving(receive, self._limits)
         try:
             await self._admit(scope)
+            occupy(scope)
+        except ClientGone:
+            return
         except Error as error:
             ours.status = error.status
             await send_problem(send, error, *_extra(error))
@@ -122,10 +139,20 @@ class Door:
             scope["state"][APP] = app
             return
         query_of(scope["query_string"])
-        caller = await self._authenticate(credential(scope))
+        scope["state"]["caller"] = await self._caller(scope)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        """The caller whose credential it is; after wrong ones from the same address, not at once (A23)."""
+        given, address = credential(scope), address_of(scope)
+        if wait := self._guesses.wait(address, given):
+            await stay(scope, self._clock.sleep(wait))
+        caller = await self._authenticate(given)
         if caller is None:
+            self._guesses.wrong(address, given)
+            self._tally.add("credential_refused", address=address)
             raise Unauthenticated("this credential is not known here")
-        scope["state"]["caller"] = caller
+        self._guesses.right(address, given)
+        return caller
 
     async def _host(self, scope: Scope) -> None:
         """Only the names that we are known by: a rebound or forged name is refused before anything else (A13, A19)."""

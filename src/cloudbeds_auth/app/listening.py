@@ -7,9 +7,10 @@ import socket
 from collections.abc import Sequence
 
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.host import holder_of, take_port
+from cloudbeds_auth.host import holder_of, open_files, take_port
 
 BACKLOG = 2048
+RESERVED = 300  # open files for everything but callers: 200 connections to Cloudbeds, the database, logs
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -26,6 +27,14 @@ def bind(host: str, port: int) -> list[socket.socket]:
     for one in bound:
         one.set_inheritable(True)
     return bound
+
+
+def room(connections: int) -> int:
+    """How many connections the machine's limit of open files leaves room for, `connections` at most.
+
+    Without such a bound the listening socket itself fails when the files run out, for every caller.
+    """
+    return max(1, min(connections, open_files(connections + RESERVED) - RESERVED))
 
 
 def address_of(sockets: Sequence[socket.socket]) -> str:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloudbeds_auth.app.headers import CODE, SECURITY
-from cloudbeds_auth.errors import Error, InvalidRequest, TryAgain, Unauthenticated
+from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, TryAgain, Unauthenticated
 
 TYPES = "https://cloudbeds-auth.readthedocs.io/en/stable/errors/#"
 DEFAULT_RETRY_AFTER = 1  # second
@@ -71,6 +71,10 @@ class HeadersTooLarge(InvalidRequest):
     """The headers are more or larger than this service takes"""
 
     status = 431
+
+
+class TooManyCalls(RateLimited):
+    """Too many calls of this caller are under way"""
 
 
 class Unexpected(Error):
@@ -143,7 +147,9 @@ def on_error(request: Request, error: Exception) -> Response:
 
 
 def on_http_exception(request: Request, error: Exception) -> Response:
-    """The framework's own refusals (no such path, no such method), as problems."""
+    """The framework's own refusals (no such path, no such method), as problems; ours, where it met one in a body."""
+    if isinstance(error.__cause__, Error):
+        return response(error.__cause__)
     status = error.status_code if isinstance(error, HTTPException) else 500
     answer = response(_BY_STATUS.get(status, InvalidRequest if 400 <= status < 500 else Unexpected)())
     allow = (error.headers or {}).get("Allow") if isinstance(error, HTTPException) else None

@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.body import Body, ClientGone
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.headers import VENDOR
@@ -28,7 +29,6 @@ from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
 log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(rb"[!-~]{1,200}")
-WRITE_STALLED = 60.0  # seconds in which the caller read nothing of its answer
 
 
 class Proxy:
@@ -56,11 +56,11 @@ class Proxy:
             told = error if isinstance(error, Error) else Unexpected()
             if told is not error:
                 log.exception("an unexpected error in the proxy")
-            self._vault.observer.happened("proxy_refused", method=scope["method"], status=told.status, code=told.code)
+            self._vault.observer.happened(
+                "proxy_refused", method=scope["method"], status=told.status, code=told.code, address=address_of(scope)
+            )
             if not started:
-                # Bytes of a body nobody will read must not be taken for the next request.
-                closing = ((b"connection", b"close"),) if told.status in {408, 413} else ()
-                await send_problem(send, told, *closing)
+                await send_problem(send, told)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         target = policy.upstream_path(scope["raw_path"])
@@ -74,11 +74,12 @@ class Proxy:
         query = policy.query_of(scope["query_string"])
         length = announced_length(scope)
         body = Body(receive, length=length, keep=self._settings.replay_limit, limit=self._settings.body_limit)
-        await body.fill()
-        if length and not body.replayable:
-            headers.append(("content-length", str(length)))  # a stream keeps its framing
-        call = Call(scope["method"], target.path, query, headers, body)
-        await until_hung_up(body, self._exchange(connection_id, call, body, send))
+        async with self._relay.shares.place(address_of(scope)):
+            await body.fill()
+            if length and not body.replayable:
+                headers.append(("content-length", str(length)))  # a stream keeps its framing
+            call = Call(scope["method"], target.path, query, headers, body)
+            await until_hung_up(body, self._exchange(connection_id, call, body, send))
 
     async def _exchange(self, connection_id: str, call: Call, body: Body, send: Send) -> None:
         """Call the vendor and pass its answer on."""
@@ -111,9 +112,8 @@ class Proxy:
             async for chunk in answer.chunks():
                 if glance.looking:
                     glance.see(chunk)
-                async with asyncio.timeout(WRITE_STALLED):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except (Lost, TimeoutError):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except Lost:
             return False  # an unfinished answer: the server closes the connection
         body.answered = True
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -10,6 +10,8 @@ from typing import NoReturn
 
 from cloudbeds_auth.app.body import Body
 from cloudbeds_auth.app.contracts import Vault
+from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.app.shares import Shares
 from cloudbeds_auth.core.budget import TOO_MANY, pause_of
 from cloudbeds_auth.core.credential import header_of
 from cloudbeds_auth.core.glance import Glance
@@ -80,9 +82,10 @@ class Verdicts:
 
 
 class Relay:
-    """The proxied call of every route; between calls it holds only `Verdicts`."""
+    """The proxied call of every route, made in a place of `shares`; between calls it holds only `Verdicts`."""
 
-    def __init__(self, vault: Vault, upstream: Upstream) -> None:
+    def __init__(self, vault: Vault, upstream: Upstream, limits: Limits) -> None:
+        self.shares = Shares(limits)
         self._vault = vault
         self._upstream = upstream
         self._verdicts = Verdicts(vault.clock)

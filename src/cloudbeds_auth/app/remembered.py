@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """What `ask` returns or raises. Everyone who asks while it runs, and for a second after it ended, has the same."""
+    """What `ask` returns or raises, for all that ask while it runs and for a second after it ended."""
 
     def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]], clock: Clock) -> None:
         self._ask = ask
@@ -32,4 +32,4 @@ class Remembered(Generic[T]):
     def _answered(self, asked: asyncio.Task[T]) -> None:
         self._until = self._clock.steady() + FOR
         if not asked.cancelled():
-            asked.exception()  # where everyone who asked is gone, it is no news
+            asked.exception()  # retrieved, also where all that asked are gone

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
@@ -17,8 +17,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cloudbeds_auth.app import api, health, hooks
 from cloudbeds_auth.app.access import Anyone, Further, callback_paths
 from cloudbeds_auth.app.browser import Browser, routes
+from cloudbeds_auth.app.connections import CONNECTIONS, Connections
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.door import Authenticate, Door, admin_only
+from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.app.listening import room
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.problems import (
     CatchUnexpected,
@@ -31,6 +34,7 @@ from cloudbeds_auth.app.problems import (
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.remembered import Remembered
+from cloudbeds_auth.app.tally import Tally
 from cloudbeds_auth.core.callers import Scope as CallerScope
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.errors import Error
@@ -48,14 +52,16 @@ def build(
     upstream: Upstream,
     *,
     authenticate: Authenticate | None = None,
+    limits: Limits,
+    tally: Tally,
 ) -> ASGIApp:
     """The whole service as one ASGI application, without its life: whoever opened `vault` and `upstream` closes them.
 
     `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only the admin
-    token is one.
+    token is one. `tally` reports what is refused.
     """
     settings = vault.settings
-    relay = Relay(vault, upstream)
+    relay = Relay(vault, upstream, limits)
     callbacks = callback_paths([settings.redirect_uri], settings.public_url)
     inside = framework(vault, relay, metrics, callbacks)
     return Door(
@@ -67,6 +73,8 @@ def build(
         authenticate=authenticate or admin_only(vault.admin_token),
         observer=vault.observer,
         clock=vault.clock,
+        limits=limits,
+        tally=tally,
     )
 
 
@@ -108,6 +116,7 @@ class Parts:
     metrics: Metrics
     upstream: Upstream
     authenticate: Authenticate | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
@@ -129,22 +138,30 @@ class Service:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Requests go to the application once it is open."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._live(scope, receive, send)
         elif self._app is not None:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await send_problem(send, Unexpected("the service is not open"))
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
         async with AsyncExitStack() as stack:
             try:
                 parts = await self._opener(stack)
+                tally = Tally(parts.vault.observer, every=parts.limits.report_every)
+                stack.callback(tally.close)
+                trusted = parts.vault.settings.trusted_proxies
+                scope.get("state", {})[CONNECTIONS] = Connections(
+                    parts.limits, room(parts.limits.connections), trusted, tally
+                )
                 self._app = build(
                     parts.vault,
                     parts.metrics,
                     parts.upstream,
                     authenticate=parts.authenticate,
+                    limits=parts.limits,
+                    tally=tally,
                 )
             except Exception as error:
                 self.failure = error

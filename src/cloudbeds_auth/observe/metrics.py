@@ -78,8 +78,9 @@ class Metrics:
         self._seen: dict[str, set[str]] = {}
 
     def happened(self, what: str, /, **facts: Fact) -> None:
-        """Count it; `seconds` among the facts feeds the histogram."""
-        self._count("happenings", what)
+        """Count it, `times` among the facts often; `seconds` feeds the histogram."""
+        times = facts.get("times", 1)
+        self._count("happenings", what, times if isinstance(times, int) else 1)
         if what in COUNTED:
             metric, fact = COUNTED[what]
             self._count(metric, what if fact is None else facts.get(fact))
@@ -99,10 +100,10 @@ class Metrics:
             return generate_latest(shown), CONTENT_TYPE_LATEST
         return generate_latest(self._registry) + generate_latest(shown), CONTENT_TYPE_LATEST
 
-    def _count(self, metric: str, value: object) -> None:
+    def _count(self, metric: str, value: object, times: int = 1) -> None:
         label, _ = LABELS[metric]
         shown = status_class(value) if label == "status" else self._bounded(metric, snake(str(value)))
-        self._counters[metric].labels(shown).inc()
+        self._counters[metric].labels(shown).inc(times)
 
     def _bounded(self, metric: str, value: str) -> str:
         """The value when it is a short name and not one too many: a label must not grow without end."""

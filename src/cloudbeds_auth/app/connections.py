@@ -1,0 +1,126 @@
+"""How many connections there may be, in all and from one address, and which one makes room for the next (A71).
+
+A connection is occupied while a request runs on it that the door has let in. Any other may be closed for the sake of a
+new one: it waits for its next request, sends a head or a body without end, or has no right to be here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import Scope
+
+from cloudbeds_auth.app.addresses import Networks, counted
+from cloudbeds_auth.app.body import ClientGone
+from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.app.tally import Tally
+
+CONNECTIONS = "cloudbeds_connections"
+"""In the state of the application's life: the `Connections` that the server's protocol counts by."""
+CONNECTION = "cloudbeds_connection"
+"""In a request's state: the `Connection` that it came on, where the server is ours."""
+REFUSED = "connection_refused"
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    """One connection. `drop` closes it at once; `gone`: it is closed; `lists`: where it is while it may be closed."""
+
+    address: str
+    drop: Callable[[], None]
+    lists: tuple[dict[Connection, None], ...]
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def occupy(self) -> None:
+        """A request runs on it."""
+        for spare in self.lists:
+            spare.pop(self, None)
+
+    def release(self) -> None:
+        """No request runs on it any more."""
+        if not self.gone.is_set():
+            for spare in self.lists:
+                spare[self] = None
+
+
+@dataclass(slots=True)
+class _Peer:
+    """One address: how many connections it has, and those that may be closed, the one that waited longest first."""
+
+    count: int = 0
+    spare: dict[Connection, None] = field(default_factory=dict)
+
+
+class Connections:
+    """All of this process, at most `most`. `trusted_proxies` may have as many of them as there are."""
+
+    def __init__(self, limits: Limits, most: int, trusted_proxies: Iterable[str], tally: Tally) -> None:
+        self.limits = limits
+        self.tally = tally
+        self._most = most
+        self._trusted = Networks(trusted_proxies)
+        self._count = 0
+        self._spare: dict[Connection, None] = {}
+        self._peers: dict[str, _Peer] = {}
+
+    def open(self, host: str, drop: Callable[[], None]) -> Connection | None:
+        """Count one more, which waits for its first request; None where there is no room for it."""
+        address = counted(host)
+        peer = self._peers.get(address, _Peer())
+        full = peer.count >= self.limits.connections_per_address and host not in self._trusted
+        if (full and not self._room(peer.spare)) or (self._count >= self._most and not self._room(self._spare)):
+            self.tally.add(REFUSED, address=address, why="too_many")
+            return None
+        self._count += 1
+        self._peers[address] = peer
+        peer.count += 1
+        connection = Connection(address, drop, (self._spare, peer.spare))
+        connection.release()
+        return connection
+
+    def close(self, connection: Connection) -> None:
+        """It is closed, or about to be."""
+        if connection.gone.is_set():
+            return
+        connection.occupy()
+        connection.gone.set()
+        self._count -= 1
+        peer = self._peers[connection.address]
+        peer.count -= 1
+        if not peer.count:
+            del self._peers[connection.address]
+
+    def _room(self, spare: dict[Connection, None]) -> bool:
+        """Close the one of them that has waited longest; False where each is occupied."""
+        longest = next(iter(spare), None)
+        if longest is None:
+            return False
+        self.tally.add(REFUSED, address=longest.address, why="made_room")
+        self.close(longest)
+        longest.drop()
+        return True
+
+
+def occupy(scope: Scope) -> None:
+    """The request was let in: its connection is not closed to make room."""
+    if (connection := scope["state"].get(CONNECTION)) is not None:
+        connection.occupy()
+
+
+async def stay(scope: Scope, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work` while the caller waits; raises ClientGone, the work given up, when its connection is closed."""
+    connection: Connection | None = scope["state"].get(CONNECTION)
+    if connection is None:
+        await work
+        return
+    tasks = [asyncio.ensure_future(one) for one in (work, connection.gone.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    if connection.gone.is_set():
+        raise ClientGone
