@@ -14,7 +14,7 @@ MOST = 10_000  # addresses with wrong credentials, and right credentials by addr
 
 
 class Guesses:
-    """A credential waits before it is checked, so that hanging up on the wait reveals nothing (decision 0017).
+    """A credential waits before it is checked, so that hanging up on the wait reveals nothing (decision 0019).
 
     One that was right from the same address before does not wait: a caller that shares its address with an attacker
     is not slowed down.
