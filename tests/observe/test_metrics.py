@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from cloudbeds_auth import observe
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.observe.metrics import MOST_NAMES, Metrics, snake, status_class
+from cloudbeds_auth.observe.metrics import COUNTED, LABELS, MOST_NAMES, TIMED, Metrics, snake, status_class
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.ports.outbox import Outbox
 
@@ -23,7 +25,7 @@ def shown(metrics: Metrics) -> list[str]:
 
 
 def test_what_is_counted() -> None:
-    """Refreshes, token answers, proofs, calls and proxied requests, by how they ended."""
+    """Refreshes, token answers, proofs and proxied requests, by how they ended."""
     metrics = Metrics()
     observer: Observer = metrics
     observer.happened("refreshed", connection="con_canary", generation=2)
@@ -31,7 +33,6 @@ def test_what_is_counted() -> None:
     observer.happened("token_answer", answer="RefusedClient", seconds=0.3)
     observer.happened("proof", verdict="DeadToken")
     observer.happened("proof", verdict="DeadToken")
-    observer.happened("call", status=204)
     observer.happened("proxied", status=503, connection_id="con_canary", seconds=0.02)
     observer.happened("proxied", status=None)
     lines = shown(metrics)
@@ -40,7 +41,6 @@ def test_what_is_counted() -> None:
         'cloudbeds_auth_refreshes_total{outcome="refresh_failed"} 1.0',
         'cloudbeds_auth_token_requests_total{outcome="refused_client"} 1.0',
         'cloudbeds_auth_proofs_total{verdict="dead_token"} 2.0',
-        'cloudbeds_auth_calls_total{status="2xx"} 1.0',
         'cloudbeds_auth_proxied_requests_total{status="5xx"} 1.0',
         'cloudbeds_auth_proxied_requests_total{status="other"} 1.0',
         'cloudbeds_auth_happenings_total{what="proof"} 2.0',
@@ -157,3 +157,50 @@ def test_imported_only_here() -> None:
     """Without the `server` extra everything but this module still imports."""
     code = "import sys, cloudbeds_auth.observe, cloudbeds_auth.observe.logs; print('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"False\n"
+
+
+# --- what feeds them
+
+SOURCE = Path(observe.__file__).parents[1]
+
+
+def emitted() -> dict[str, set[str]]:
+    """The happenings that some code tells of, and the facts that are told with them; read from the source."""
+    found: dict[str, set[str]] = {}
+    for file in sorted(SOURCE.rglob("*.py")):
+        tree = ast.parse(file.read_text("utf-8"))
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "happened":
+                for name in _names(call.args[0], tree):
+                    found.setdefault(name, set()).update(keyword.arg or "" for keyword in call.keywords)
+    return found
+
+
+def _names(what: ast.expr, tree: ast.Module) -> set[str]:
+    """The texts that an argument may be: itself, or those that its variable is given in that file."""
+    if isinstance(what, ast.Name):
+        given = (node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and _gives(node, what.id))
+        return {name for value in given for name in _names(value, tree)}
+    if isinstance(what, ast.IfExp):
+        return _names(what.body, tree) | _names(what.orelse, tree)
+    return {what.value} if isinstance(what, ast.Constant) and isinstance(what.value, str) else set()
+
+
+def _gives(node: ast.Assign, name: str) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
+
+
+@pytest.mark.parametrize("happening", COUNTED)
+def test_something_feeds_it(happening: str) -> None:
+    """What a metric counts is told by some code, with the fact that is its label and the seconds that it took."""
+    told = emitted()
+    assert happening in told
+    _, label = COUNTED[happening]
+    assert label is None or label in told[happening]
+    assert happening not in TIMED or "seconds" in told[happening]
+
+
+def test_every_metric_has_a_source() -> None:
+    """No counter is there that nothing counts."""
+    assert set(LABELS) == {metric for metric, _ in COUNTED.values()} | {"happenings"}
+    assert set(TIMED) <= set(COUNTED)

@@ -67,11 +67,10 @@ def test_nobody_listens() -> None:
         ("migrated", {"connection": "con_1"}, logging.INFO),
         ("refresh_failed", {}, logging.WARNING),
         ("proxied", {"status": 200, "request_id": "v-1"}, logging.INFO),
-        ("call", {"status": 200}, logging.DEBUG),
     ],
 )
 def test_levels(what: str, facts: dict[str, Fact], level: int, caplog: pytest.LogCaptureFixture) -> None:
-    """What a person should look at is a warning, what happens at every call is debug."""
+    """What a person should look at is a warning."""
     caplog.set_level(logging.DEBUG)
     LogObserver("test.observer").happened(what, **facts)
     (record,) = caplog.records

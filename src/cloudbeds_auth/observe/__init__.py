@@ -29,7 +29,6 @@ GRAVE = (
 )
 # A library is silent until the program that uses it configures logging.
 logging.getLogger(LOGGER).addHandler(logging.NullHandler())
-FREQUENT = frozenset({"call", "token_served"})
 
 
 class Telling:
@@ -65,12 +64,8 @@ class LogObserver:
     def happened(self, what: str, /, **facts: Fact) -> None:
         """Log `what` with its facts."""
         told = [what, *(str(facts.get(name, "")).lower() for name in ("answer", "verdict"))]
-        if what in FREQUENT:
-            level = logging.DEBUG
-        elif any(word in text for word in GRAVE for text in told):
-            level = logging.WARNING
-        else:
-            level = logging.INFO
+        grave = any(word in text for word in GRAVE for text in told)
+        level = logging.WARNING if grave else logging.INFO
         if self._logger.isEnabledFor(level):
             self._logger.log(level, "%s", what, extra={FACTS: facts})
 

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus: how refreshes, proofs and calls end. No hotel, grant or user is ever a label.
+"""Numbers for Prometheus: how refreshes, proofs and proxied requests end. No hotel, grant or user is ever a label.
 
 The only module that imports prometheus_client, which comes with the `server` extra. With `PROMETHEUS_MULTIPROC_DIR` set
 before the first import, the workers of one service are added up when any of them is asked.
@@ -27,7 +27,6 @@ LABELS = {
     "refreshes": ("outcome", "Refreshes by how they ended"),
     "token_requests": ("outcome", "Requests to the token endpoint by what the answer meant"),
     "proofs": ("verdict", "Proof calls by verdict"),
-    "calls": ("status", "Protected calls of this process by class of status"),
     "proxied_requests": ("status", "Proxied requests by class of status"),
     "webhooks": ("outcome", "Attempts to deliver a message by how they ended"),
     "happenings": ("what", "Everything that was told, by name"),
@@ -41,7 +40,6 @@ COUNTED = {
     "client_refused": ("refreshes", None),
     "token_answer": ("token_requests", "answer"),
     "proof": ("proofs", "verdict"),
-    "call": ("calls", "status"),
     "proxied": ("proxied_requests", "status"),
     "webhook_delivered": ("webhooks", None),
     "webhook_failed": ("webhooks", None),
