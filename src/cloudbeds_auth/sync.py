@@ -272,8 +272,8 @@ class TokenVault:
         """What the app asks for now and this hotel did not grant."""
         return self._wait(lambda vault: vault.missing_scopes(connection_id))
 
-    def events(self, connection_id: str, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
-        """The connection's history, newest first."""
+    def events(self, connection_id: str, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
+        """The connection's history, newest first; `.cursor` of the last one goes on where these end."""
         return self._wait(lambda vault: vault.events(connection_id, cursor, limit))
 
     def import_hotel(self, hotel: Handover) -> Imported:

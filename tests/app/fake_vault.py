@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from cloudbeds_auth.core.arrivals import OURS
+from cloudbeds_auth.core.history import Place
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
 from cloudbeds_auth.core.refusals import Refusal
@@ -352,9 +353,12 @@ class FakeVault:
     async def missing_scopes(self, connection_id: str, /) -> tuple[str, ...]:
         return tuple({"read:hotel"} - {*self.hotels[connection_id].scopes})
 
-    async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
-        top = 250 if cursor is None else cursor - 1
-        return [Event(n, EPOCH, "proved", "service", "gra_1", 1, {"n": n}) for n in range(top, max(0, top - limit), -1)]
+    async def events(self, connection_id: str, /, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
+        top = 250 if cursor is None else Place.parse(cursor).sequence - 1
+        return [
+            Event(n, EPOCH, "proved", "service", "gra_1", 1, {"n": n}, Place(n).cursor)
+            for n in range(top, max(0, top - limit), -1)
+        ]
 
     def hint(self, body: bytes, /) -> None:
         self.hints.append(body)

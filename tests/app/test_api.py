@@ -158,6 +158,13 @@ async def test_events(service: Running[FakeVault]) -> None:
     }
 
 
+@pytest.mark.parametrize("cursor", ["9" * 30, "-1", "x", "1_1"])
+async def test_events_from_nowhere(service: Running[FakeVault], cursor: str) -> None:
+    """A cursor that no page gave is the caller's mistake."""
+    status, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1/events?cursor={cursor}")
+    assert (status, body["code"]) == (400, "invalid_request")
+
+
 async def test_refresh_and_disconnect(service: Running[FakeVault]) -> None:
     """Both answer with the connection as it is then."""
     status, body, _ = await ask(service, "POST", f"{CONNECTIONS}/con_1/refresh")

@@ -130,7 +130,7 @@ class FakeVault:
         self._note("connections", filters)
         return self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
 
-    async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+    async def events(self, connection_id: str, /, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         return self.history[:limit]
 
     async def refresh(self, connection_id: str, /) -> Connection:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import CredentialKind, Role
-from cloudbeds_auth.core.upkeep import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, Life, due, spread
+from cloudbeds_auth.core.upkeep import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, Life, due, spread, used_since
 
 NOW = 1_800_000_000.0
 LIFE = Life("gra_1", CredentialKind.OAUTH, Role.ACTIVE, stale_at=NOW + 3000, lifetime=3600, used_at=NOW - 60)
@@ -51,3 +52,20 @@ def test_grants_are_spread() -> None:
     assert max(found) <= 30 * DAY
     tenths = {int((30 * DAY - one) / (0.3 * DAY)) for one in found}
     assert len(tenths) == 10
+
+
+@pytest.mark.parametrize(
+    ("noted", "lifetime", "news"),
+    [
+        (None, 3600.0, True),
+        (NOW - 299, 28_800.0, False),
+        (NOW - 300, 28_800.0, True),
+        (NOW - 299, FOREVER, False),
+        (NOW - 5, 60.0, False),
+        (NOW - 6, 60.0, True),
+        (NOW + 500, 60.0, False),
+    ],
+)
+def test_a_use_is_news_now_and_then(noted: float | None, lifetime: float, news: bool) -> None:
+    """After five minutes, and after a tenth of a short life; never one that is older than what was noted."""
+    assert used_since(noted, NOW, lifetime) is news

@@ -12,7 +12,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.core.budget import rate_within
 from cloudbeds_auth.core.nouns import Fence
 from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, Spending
-from cloudbeds_auth.ports.grants import Busy, Calls, Leased, Written
+from cloudbeds_auth.ports.grants import Busy, Leased, Written
 from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.store.sql.transactions import QUERIES, Statement, Transaction
 
@@ -134,14 +134,13 @@ async def test_one_history(processes: Processes) -> None:
     askers = await stores(processes)
     one, two = await processes.hotel(askers[0]), await processes.hotel(askers[0])
     begun = [len(await askers[0].events(grant.connection_id, limit=200)) for grant in (one, two)]
-    lines = [
-        [
-            Calls(grant.id, 1, 1.0 * at, 2.0 * at, 1, 0, {"GET /x": 1})
+    await asyncio.gather(
+        *(
+            store.note_problem(grant.id, 1, f"problem_{at}", {})
+            for at, store in enumerate(askers)
             for grant in ((one, two) if at % 2 else (two, one))
-        ]
-        for at in range(1, AT_ONCE + 1)
-    ]
-    await asyncio.gather(*(store.record_calls(some) for store, some in zip(askers, lines, strict=True)))
+        )
+    )
     for grant, before in zip((one, two), begun, strict=True):
         told = [event.sequence for event in await askers[0].events(grant.connection_id, limit=200)]
         assert told == list(range(before + AT_ONCE, 0, -1))

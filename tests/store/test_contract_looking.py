@@ -6,9 +6,11 @@ import pytest
 from tests.store.bench import Bench, HandClock
 from tests.support.fakes import pair
 
+from cloudbeds_auth.core.calls import Calls
+from cloudbeds_auth.core.history import Place
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Grant, Role, moment
-from cloudbeds_auth.ports.grants import Attempt, Calls
+from cloudbeds_auth.ports.grants import Attempt
 
 INTERVAL = 60.0
 
@@ -199,20 +201,20 @@ async def test_history(bench: Bench, clock: HandClock) -> None:
     assert [event.sequence for event in events] == [3, 2, 1]
     assert {event.at for event in events} == {moment(clock.wall)}
     assert [event.sequence for event in await bench.store.events(grant.connection_id, limit=2)] == [3, 2]
-    assert [event.sequence for event in await bench.store.events(grant.connection_id, cursor=3)] == [2, 1]
+    assert [event.sequence for event in await bench.store.events(grant.connection_id, place=Place(3))] == [2, 1]
 
 
 async def test_calls(bench: Bench) -> None:
     """Aggregates are lines of history and the time of last use; calls of nobody are dropped."""
     grant = await bench.connected()
-    calls = Calls(grant.id, 1, 10.0, 20.0, 3, 1, {"GET /a": 3})
-    older = Calls(grant.id, 1, 1.0, 5.0, 1, 0, {"GET /b": 1})
+    calls = Calls(grant.id, 1, 1e10, 1e10 + 10, 3, 1, {"GET /a": 3})
+    older = Calls(grant.id, 1, 1e10 - 9, 1e10 - 5, 1, 0, {"GET /b": 1})
     await bench.store.record_calls([Calls("gra_nobody", 1, 1.0, 2.0, 1, 0, {}), calls, older])
     (second, first, *_) = await bench.store.events(grant.connection_id)
-    assert (first.kind, first.actor, first.generation) == ("calls", "caller", 1)
-    assert first.data == {"first": 10.0, "last": 20.0, "count": 3, "refused": 1, "methods": {"GET /a": 3}}
-    assert second.data["count"] == 1
-    assert (await bench.look(grant.connection_id)).used_at == moment(20.0)
+    assert (second.kind, second.actor, second.generation, second.at) == ("calls", "caller", 1, moment(1e10))
+    assert second.data == {"first": 1e10, "last": 1e10 + 10, "count": 3, "refused": 1, "methods": {"GET /a": 3}}
+    assert first.data["count"] == 1
+    assert (await bench.look(grant.connection_id)).used_at == moment(1e10 + 10)
 
 
 # --- what a healthy hotel's calls run into

@@ -6,9 +6,10 @@ import pytest
 from tests.store.bench import Bench, HandClock
 from tests.support.fakes import pair
 
+from cloudbeds_auth.core.calls import Calls
+from cloudbeds_auth.core.history import Place
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Grant, User
-from cloudbeds_auth.ports.grants import Calls
 from cloudbeds_auth.ports.importing import NewImport
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
@@ -100,12 +101,12 @@ async def test_the_history_goes_on_after_its_beginning_is_gone(bench: Bench, clo
     clock.pass_(DAY)
     await bench.store.confirm(grant.id, 1)
     (newest, *_) = await bench.store.events(grant.connection_id)
-    assert await bench.store.sweep(0.5 * DAY, 100) == newest.sequence - 1
+    assert await bench.store.sweep(0.5 * DAY, 100) == newest.sequence - 1 + len(["calls"])
     await bench.store.disconnect(grant.connection_id, actor="operator")
     told = await bench.store.events(grant.connection_id)
     assert [event.sequence for event in told] == [newest.sequence + 1, newest.sequence]
-    assert await bench.store.events(grant.connection_id, cursor=newest.sequence + 1) == [newest]
-    assert await bench.store.events(grant.connection_id, cursor=newest.sequence) == []
+    assert await bench.store.events(grant.connection_id, place=Place(newest.sequence + 1, 0)) == [newest]
+    assert await bench.store.events(grant.connection_id, place=Place(newest.sequence, 0)) == []
 
 
 @pytest.mark.parametrize("limit", [1, 2])
@@ -113,6 +114,6 @@ async def test_a_few_at_a_time(bench: Bench, clock: HandClock, limit: int) -> No
     """The oldest first."""
     grant = await hotel(bench)
     clock.pass_(DAY)
-    kinds = await bench.kinds(grant.connection_id)
-    assert await bench.store.sweep(0.0, limit) == limit
+    kinds = [kind for kind in await bench.kinds(grant.connection_id) if kind != "calls"]
+    assert await bench.store.sweep(0.0, limit) == limit + len(["calls"])
     assert await bench.kinds(grant.connection_id) == kinds[limit:]

@@ -7,10 +7,11 @@ from tests.store.bench import Bench, HandClock, about
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.budget import Rate
+from cloudbeds_auth.core.calls import Calls
 from cloudbeds_auth.core.hints import FIRST, POLL
 from cloudbeds_auth.core.nouns import CredentialKind
 from cloudbeds_auth.core.upkeep import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, spread
-from cloudbeds_auth.ports.grants import Attempt, Calls, Counted, Written
+from cloudbeds_auth.ports.grants import Attempt, Counted, Written
 
 RATE = Rate(1.0)  # a request a second
 HOLD = 60.0

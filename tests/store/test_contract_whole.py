@@ -10,12 +10,13 @@ from tests.store.bench import Bench, HandClock, link
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.budget import Rate
+from cloudbeds_auth.core.calls import Calls
 from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.lifecycle import IllegalMove
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, StoredToken
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import StoreReadOnly
-from cloudbeds_auth.ports.grants import Attempt, Busy, Calls, Counted, Settled, Written
+from cloudbeds_auth.ports.grants import Attempt, Busy, Counted, Settled, Written
 from cloudbeds_auth.ports.importing import NewImport
 from cloudbeds_auth.ports.store import Store
 
@@ -84,6 +85,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "disconnect": lambda store: store.disconnect(one.connection_id, actor="operator"),
         "forget": lambda store: store.forget(one.connection_id, actor="operator"),
         "sweep": lambda store: store.sweep(1.0, 9),
+        "roll_up": lambda store: store.roll_up(9),
         "reserve_turn": lambda store: store.reserve_turn("client", RATE, 1.0),
         "pause_turns": lambda store: store.pause_turns("client", 1.0),
         "claim_due": lambda store: store.claim_due(4, 60.0),

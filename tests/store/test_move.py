@@ -11,6 +11,7 @@ import pytest
 from tests.postgres.processes import leased, row
 from tests.support.fakes import pair
 
+from cloudbeds_auth.core.calls import Calls
 from cloudbeds_auth.core.nouns import App, Grant
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
@@ -64,6 +65,9 @@ async def filled(where: Settings) -> list[Grant]:
         written = await store.commit_pair(fence, found[0].tokens[-1], pair("0-2"), stale_after=3240.0)
         assert written is Written.DONE
         await store.release_lease("gra_0", fence.epoch)
+        await store.record_calls(
+            [Calls("gra_0", 1, 1e9, 1e9 + number, 1, 0, {"GET /a": 1}, f"x/{number}") for number in range(3)]
+        )
         return [await row(store, grant.id) for grant in found]
 
 
@@ -89,7 +93,8 @@ async def test_everything_moves(ways: tuple[Settings, Settings]) -> None:
     await filled(source)
     async with opened(source) as running:
         before = await secrets(running)
-        history = [event.kind for event in await running.events("con_0")]
+        history = await running.events("con_0")
+        assert [event.kind for event in history].count("calls") == 3
         told: list[str] = []
         copied = await opening.copy(source, target.database_url, lambda what, done, total: told.append(what))
         assert (copied["connections"], copied["grants"], copied["tokens"]) == (HOTELS, HOTELS, HOTELS + 1)
@@ -104,7 +109,7 @@ async def test_everything_moves(ways: tuple[Settings, Settings]) -> None:
         moved = await there.app(APP.id)
         assert moved is not None
         assert [secret.reveal() for secret in moved.secrets] == ["second", "first"], "sealed as they rested"
-        assert [event.kind for event in await there.events("con_0")] == history
+        assert await there.events("con_0") == history
         fence = await leased(there, await row(there, "gra_1"))
         assert await there.write_intent(fence, 1, lease=30.0, hold=0.0)
 

@@ -16,7 +16,7 @@ from cloudbeds_auth.store.sql.postgres import PostgresDriver
 # What refers to another table comes before it.
 TABLES = (
     "tokens", "properties", "events", "grants", "connections", "links", "authorizations", "circuits", "budgets", "apps",
-    "outbox", "issuers",
+    "outbox", "issuers", "calls",
 )  # fmt: skip
 END_OTHERS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity

@@ -143,6 +143,16 @@ def test_calls_of_a_generation_add_up() -> None:
     assert carried.last == datetime.fromtimestamp(two, UTC)
 
 
+def test_calls_have_the_number_of_the_event_before() -> None:
+    """They are read after it, in whichever order both are handed in."""
+    history = History().approved().refreshed(2)
+    committed = next(event for event in history.events if event.kind == "pair_committed")
+    calls = Event(committed.sequence, committed.at, "calls", "caller", "g1", 2, {"count": 3})
+    for events in ([*history.events, calls], [calls, *reversed(history.events)]):
+        first, second = pairs(events)
+        assert (first.ending, second.origin, second.carried.count) == (Ending.REFRESH, Origin.REFRESH, 3)
+
+
 def test_a_history_cut_at_its_old_end() -> None:
     """A pair whose beginning is not in the events has none; the rest is still told."""
     first, second = pairs(History().approved().refreshed(2).events[3:])

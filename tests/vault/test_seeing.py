@@ -8,12 +8,12 @@ import pytest
 from tests.support.fakes import APP, pair
 from tests.support.stage import Stage
 
+from cloudbeds_auth.core.calls import MOST_PATHS, Calls
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Connection, Fence, moment
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, ReauthorizationRequired, UnknownConnection
-from cloudbeds_auth.ports.grants import Attempt, Calls, Leased
-from cloudbeds_auth.vault.calls import MOST_PATHS
+from cloudbeds_auth.ports.grants import Attempt, Leased
 from cloudbeds_auth.vault.circuit import fingerprint
 from cloudbeds_auth.vault.mend import GOOD_FOR, MADE_AGAIN, Mender
 

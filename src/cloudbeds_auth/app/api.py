@@ -139,12 +139,10 @@ async def get_access_token(
 
 
 @router.get("/connections/{identifier}/events")
-async def list_events(
-    identifier: str, permit: Reading, cursor: Annotated[int | None, Query(ge=0)] = None
-) -> EventsShape:
+async def list_events(identifier: str, permit: Reading, cursor: str | None = None) -> EventsShape:
     """A connection's history, newest first."""
     events = await permit.vault.events(await permit.resolve(identifier), cursor=cursor, limit=PAGE)
-    following = str(events[-1].sequence) if len(events) == PAGE else None
+    following = events[-1].cursor if len(events) == PAGE else None
     return EventsShape(events=[EventShape.of(event) for event in events], next=following)
 
 

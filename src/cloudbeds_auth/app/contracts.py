@@ -191,7 +191,7 @@ class Vault(Protocol):
         """What the app asks for and the hotel did not grant."""
         ...
 
-    async def events(self, connection_id: str, /, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+    async def events(self, connection_id: str, /, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         """History, newest first."""
         ...
 

@@ -265,7 +265,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a connection's history, append-only."""
+    """One line of a connection's history.
+
+    Events are numbered, and never change. A line of counted calls (kind `calls`) has the number of the event before it,
+    and is merged with others as it grows older. `cursor` names the place behind a line that was read from a history.
+    """
 
     sequence: int
     at: datetime
@@ -274,3 +278,4 @@ class Event:
     grant_id: str | None
     generation: int | None
     data: Mapping[str, object] = field(default_factory=dict)
+    cursor: str = field(default="", compare=False)

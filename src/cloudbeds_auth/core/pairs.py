@@ -124,7 +124,7 @@ class PairLine:
 def pairs(events: Iterable[Event]) -> list[PairLine]:
     """One line per token pair, in the order in which the pairs came; the events may be in any order."""
     book = _Book()
-    for event in sorted(events, key=lambda event: event.sequence):
+    for event in sorted(events, key=lambda event: (event.sequence, event.kind == "calls")):
         book.read(event)
     return book.lines()
 

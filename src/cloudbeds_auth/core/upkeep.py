@@ -17,6 +17,7 @@ SPREAD = 0.1  # of these: how much earlier, a different part for each grant
 HORIZON = KEEP_ALIVE + 10 * DAY  # nothing is ever due further ahead, by a wall clock that was not set back
 FURTHEST = 3600.0  # seconds; no lease, hold or turn reaches further: one that does is of a clock that was set back
 SKEW = 60.0  # seconds by which a database's clock is set back without anybody taking note
+USED = 300.0  # seconds after which a later use of a grant is written down again: every call would be too often
 PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
 REMEMBERED = DAY  # that an expired state or link is still told from an unknown one
 PARKED = DAY  # that an approval from the Marketplace waits to be claimed
@@ -66,6 +67,11 @@ def retry_in(retries: int, grant_id: str) -> float:
     if retries >= MOST_RETRIES:
         return spread(KEEP_ALIVE, grant_id)
     return min(RETRY_FIRST * 2.0**retries, RETRY_AT_LEAST_EVERY)
+
+
+def used_since(noted: float | None, used: float, lifetime: float) -> bool:
+    """Whether a use at the unix second `used` is news: the last one `noted` is long before, for a life as long."""
+    return noted is None or used - noted >= min(USED, lifetime / 10)
 
 
 def spread(seconds: float, grant_id: str) -> float:

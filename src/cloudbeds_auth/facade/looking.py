@@ -51,8 +51,8 @@ class Looking(Opened):
         """What the app asks for now and this hotel did not grant; raises UnknownConnection."""
         return await self._engine.scopes.missing(await self._engine.look.connection(connection_id))
 
-    async def events(self, connection_id: str, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
-        """The connection's history, newest first, before the event numbered `cursor`."""
+    async def events(self, connection_id: str, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
+        """The connection's history, newest first; `.cursor` of the last one goes on where these end."""
         return await self._engine.look.events(connection_id, cursor=cursor, limit=limit)
 
     async def count_states(self) -> Mapping[State, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from cloudbeds_auth.core.history import NEWEST, Place
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Connection, Event, Grant
 
@@ -50,8 +51,8 @@ class ConnectionStore(Protocol):
         """Connections by how they look now."""
         ...
 
-    async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
-        """History, newest first, before `cursor`."""
+    async def events(self, connection_id: str, *, place: Place = NEWEST, limit: int = 100) -> Sequence[Event]:
+        """History, newest first, from `place` on: events, and lines of counted calls between them."""
         ...
 
     async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from cloudbeds_auth.core.calls import Calls
 from cloudbeds_auth.core.lifecycle import Event as Happening
 from cloudbeds_auth.core.nouns import Fence, Grant, Pair, StoredToken
 
@@ -89,22 +90,6 @@ class Counted(Enum):
     STILL_MARKED = "as it was marked before"
     CANDIDATE = "a newer grant waits to be proven"
     MOVED = "the fence moved"
-
-
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """Calls that one generation carried within one stretch of time; written behind, never one row a call.
-
-    `first` and `last` are unix seconds; `refused` counts answers 401; `methods` counts by method and path.
-    """
-
-    grant_id: str
-    generation: int
-    first: float
-    last: float
-    count: int
-    refused: int
-    methods: Mapping[str, int]
 
 
 class GrantStore(Protocol):
@@ -193,7 +178,11 @@ class GrantStore(Protocol):
         ...
 
     async def record_calls(self, calls: Sequence[Calls]) -> None:
-        """Add aggregated calls to the history."""
+        """Add lines of counted calls to the history; those of a grant that is gone are dropped.
+
+        More than one transaction: the lines come first and hold no row of a grant; then the time of last use of each
+        grant whose last one is long ago, and when it is due therefore. One whose row is held is left to the next time.
+        """
         ...
 
 

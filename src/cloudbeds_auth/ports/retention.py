@@ -18,7 +18,13 @@ class RetentionStore(Protocol):
         ...
 
     async def sweep(self, age: float, limit: int) -> int:
-        """Delete lines of history older than `age` seconds, and who approved what ended longer ago; the oldest first,
-        at most `limit` of each. How many there were.
+        """Delete events and lines of counted calls older than `age` seconds, and who approved what ended longer ago;
+        the oldest first, at most `limit` of each. How many there were.
+        """
+        ...
+
+    async def roll_up(self, limit: int) -> bool:
+        """Merge lines of counted calls that are old enough (`core.calls`), the oldest first, at most `limit` of each
+        span, each in a transaction of its own. Whether there may be more.
         """
         ...

@@ -34,6 +34,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "authorizations": ("id",),
     "circuits": ("app", "fingerprint"),
     "events": ("connection_id", "sequence"),
+    "calls": ("connection_id", "span", "first_us", "generation", "line"),
     "budgets": ("client_id",),
     "issuers": ("app",),
     "outbox": ("id",),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from cloudbeds_auth.core.history import Place
 from cloudbeds_auth.core.lifecycle import State, seen
 from cloudbeds_auth.core.nouns import App, Connection, CredentialKind, Event
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
@@ -102,13 +103,14 @@ class Look:
         # An open circuit changes how a row looks; what no longer looks as asked for is left out.
         return Page(tuple(found for found in shown if state is None or found.state == state), page.next)
 
-    async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
-        """History, newest first; raises UnknownConnection."""
+    async def events(self, connection_id: str, *, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
+        """History, newest first, from `cursor` on; raises UnknownConnection, or InvalidRequest."""
+        place = Place.parse(cursor)
         if not 1 <= limit <= MOST_LISTED:
             raise InvalidRequest(f"limit is 1 to {MOST_LISTED}")
         if await self._world.store.connection(connection_id) is None:
             raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
-        return await self._world.store.events(connection_id, cursor=cursor, limit=limit)
+        return await self._world.store.events(connection_id, place=place, limit=limit)
 
     async def count_states(self) -> Mapping[State, int]:
         """Connections by stored state, for a gauge."""

@@ -1,4 +1,7 @@
-"""What is too old is forgotten, a little at a time: history, and who approved what has ended."""
+"""What is too old is forgotten, a little at a time: history, and who approved what has ended.
+
+Counted calls become fewer and coarser lines long before that.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,17 @@ class Retention:
         self._days = days
 
     async def tick(self) -> float:
-        """Delete at most one batch; seconds until the next look. Raises StoreUnavailable."""
+        """Delete at most one batch, and merge one of counted calls; seconds until the next look.
+
+        Raises StoreUnavailable.
+        """
         if self._world.store.read_only:
             return EVERY
         swept = await self._world.store.sweep(self._days * DAY, AT_ONCE)
         if swept:
             self._world.observer.happened("swept", rows=swept)
-        pause = NEXT if swept >= AT_ONCE else EVERY
+        more = await self._world.store.roll_up(AT_ONCE)
+        pause = NEXT if more or swept >= AT_ONCE else EVERY
         return pause * (0.5 + 0.5 * self._world.entropy.unit())
 
     async def forget(self, connection_id: str, *, actor: str) -> None:

@@ -11,7 +11,7 @@ import apsw
 import pytest
 from tests.store.bench import SqliteBench, about
 
-from cloudbeds_auth.ports.grants import Calls
+from cloudbeds_auth.core.calls import Calls
 from cloudbeds_auth.store.sql import durability, migrate
 from cloudbeds_auth.store.sql.transactions import QUERIES
 

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.notices import Standing
 from cloudbeds_auth.core.nouns import Connection, Grant, Role
-from cloudbeds_auth.core.nouns import Event as Line
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql.origins import sourced
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
-from cloudbeds_auth.store.sql.rows import add_event, connection_of, event_of, grant_of
+from cloudbeds_auth.store.sql.rows import add_event, connection_of, grant_of
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due
 
@@ -66,12 +65,6 @@ def count_states(now: Instant) -> Transaction[Mapping[State, int]]:
     """How many connections look how; those that were never proven are not counted."""
     rows = yield from query("count_states", now=now.wall)
     return {State(row["look"]): row["connections"] for row in rows}
-
-
-def list_events(now: Instant, connection_id: str, cursor: int | None, limit: int) -> Transaction[Sequence[Line]]:
-    """History, newest first."""
-    rows = yield from query("events", connection_id=connection_id, cursor=cursor, limit=limit)
-    return [event_of(row) for row in rows]
 
 
 def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Transaction[bool]:

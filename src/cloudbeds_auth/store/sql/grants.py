@@ -5,7 +5,7 @@ Each reads the row first and writes second, inside one transaction, and names th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant, Pair, Role, StoredToken
@@ -26,7 +26,6 @@ from cloudbeds_auth.ports.grants import (
     UNRECOGNIZED_FOR,
     Attempt,
     Busy,
-    Calls,
     Counted,
     Leased,
     Settled,
@@ -373,21 +372,6 @@ def note_problem(
     yield from query("note_problem", grant_id=grant_id, generation=generation, problem=problem)
     yield from add_event(now, row, CALL_REFUSED, actor="cloudbeds", reason=problem, said=dict(said))
     return True
-
-
-def record_calls(now: Instant, calls: Sequence[Calls]) -> Transaction[None]:
-    """Aggregated calls as lines of history; calls of a grant that is gone are dropped."""
-    for entry in sorted(calls, key=lambda entry: entry.grant_id):  # every process locks them in the same order
-        row = yield from query_one("grant_locked", grant_id=entry.grant_id)
-        if row is None:
-            continue
-        yield from query("set_used", grant_id=entry.grant_id, at=entry.last, now=now.wall)
-        if row["kind"] == CredentialKind.API_KEY and row["due_at"] is not None:
-            yield from set_due(row, now)
-        yield from add_event(
-            now, row, "calls", generation=entry.generation, actor="caller", first=entry.first, last=entry.last,
-            count=entry.count, refused=entry.refused, methods=dict(entry.methods),
-        )  # fmt: skip
 
 
 def open_circuits(now: Instant, app: str) -> Transaction[Mapping[str, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cloudbeds_auth.core.calls import SPANS
+from cloudbeds_auth.core.history import microseconds
 from cloudbeds_auth.core.nouns import Role
 from cloudbeds_auth.ports.retention import FORGOTTEN
 from cloudbeds_auth.store.sql.connections import end
@@ -23,15 +25,20 @@ def forget(now: Instant, connection_id: str, actor: str) -> Transaction[bool]:
             yield from end(now, row, actor, FORGOTTEN)
     yield from query("forget_people", connection_id=connection_id)
     yield from query("forget_calls", connection_id=connection_id)
+    yield from query("forget_methods", connection_id=connection_id)
     if grants:
         yield from add_event(now, grants[-1], FORGOTTEN, actor=actor)
     return True
 
 
 def sweep(now: Instant, age: float, limit: int) -> Transaction[int]:
-    """By two indexes; processes take turns."""
+    """By an index for each; processes take turns."""
     yield from query("one_at_a_time", work="retention")
     before = now.wall - age
     people = yield from query("sweep_people", before=before, limit=limit)
     events = yield from query("sweep_events", before=before, limit=limit)
-    return len(people) + len(events)
+    swept = len(people) + len(events)
+    for span in SPANS:
+        calls = yield from query("sweep_calls", span=span, before=microseconds(before), limit=limit)
+        swept += len(calls)
+    return swept

@@ -139,8 +139,8 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else moment(seconds)
 
 
-def event_of(row: Row) -> Event:
-    """One line of history."""
+def event_of(row: Row, cursor: str) -> Event:
+    """One event of a history."""
     return Event(
         sequence=row["sequence"],
         at=moment(row["at"]),
@@ -149,6 +149,28 @@ def event_of(row: Row) -> Event:
         grant_id=row["grant_id"],
         generation=row["generation"],
         data=json.loads(row["data"]),
+        cursor=cursor,
+    )
+
+
+def calls_event_of(row: Row, sequence: int, cursor: str) -> Event:
+    """One line of counted calls as a part of a history, after the event of that number."""
+    first, last = row["first_us"] / 1e6, row["last_us"] / 1e6
+    return Event(
+        sequence=sequence,
+        at=moment(first),
+        kind="calls",
+        actor="caller",
+        grant_id=row["grant_id"],
+        generation=row["generation"],
+        data={
+            "first": first,
+            "last": last,
+            "count": row["count"],
+            "refused": row["refused"],
+            "methods": json.loads(row["methods"]),
+        },
+        cursor=cursor,
     )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from cloudbeds_auth.core.budget import Rate, Turn
+from cloudbeds_auth.core.calls import STEPS, Calls
 from cloudbeds_auth.core.groups import Relisted
+from cloudbeds_auth.core.history import NEWEST, Place
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App, Connection, Event, Fence, Grant, Pair, StoredToken, User
 from cloudbeds_auth.core.origins import Held
@@ -13,16 +16,18 @@ from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.apps import Taken
 from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.ports.connections import Page
-from cloudbeds_auth.ports.grants import Attempt, Busy, Calls, Counted, Leased, Settled, Written
+from cloudbeds_auth.ports.grants import Attempt, Busy, Counted, Leased, Settled, Written
 from cloudbeds_auth.ports.importing import NewImport, Placed
 from cloudbeds_auth.ports.outbox import Message, Outbox
 from cloudbeds_auth.store.sql import (
     apps,
     arrivals,
     authorizations,
+    calls,
     connections,
     grants,
     groups,
+    history,
     importing,
     keys,
     origins,
@@ -101,9 +106,11 @@ class SqlStore(Base):
         """See ports.grants."""
         return await self._write(lambda now: grants.note_problem(now, grant_id, generation, problem, said))
 
-    async def record_calls(self, calls: Sequence[Calls]) -> None:
+    async def record_calls(self, counted: Sequence[Calls]) -> None:
         """See ports.grants."""
-        await self._write(lambda now: grants.record_calls(now, calls))
+        used = await self._write(lambda now: calls.add_calls(now, counted))
+        for grant_id, at in used.items():
+            await self._write(partial(calls.note_use, grant_id=grant_id, at=at))
 
     # --- the move to an API key
 
@@ -310,9 +317,9 @@ class SqlStore(Base):
         """See ports.connections."""
         return await self._read(connections.count_states)
 
-    async def events(self, connection_id: str, *, cursor: int | None = None, limit: int = 100) -> Sequence[Event]:
+    async def events(self, connection_id: str, *, place: Place = NEWEST, limit: int = 100) -> Sequence[Event]:
         """See ports.connections."""
-        return await self._read(lambda now: connections.list_events(now, connection_id, cursor, limit))
+        return await self._read(lambda now: history.read_history(now, connection_id, place, limit))
 
     async def disconnect(self, connection_id: str, *, actor: str, detail: str = "") -> bool:
         """See ports.connections."""
@@ -379,3 +386,10 @@ class SqlStore(Base):
     async def sweep(self, age: float, limit: int) -> int:
         """See ports.retention."""
         return await self._write(lambda now: retention.sweep(now, age, limit))
+
+    async def roll_up(self, limit: int) -> bool:
+        """See ports.retention."""
+        more = [await self._write(lambda now: calls.take_over(now, limit))]
+        for span, coarser, age in STEPS:
+            more.append(await self._write(partial(calls.roll_up, span=span, coarser=coarser, age=age, limit=limit)))
+        return any(more)

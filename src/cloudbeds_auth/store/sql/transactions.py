@@ -65,6 +65,7 @@ QUERIES = load(
     "apps.sql",
     "origins.sql",
     "upkeep.sql",
+    "calls.sql",
     "groups.sql",
     "outbox.sql",
     "retention.sql",

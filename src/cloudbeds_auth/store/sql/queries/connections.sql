@@ -63,7 +63,7 @@ FROM events WHERE connection_id = :connection_id
 
 -- name: events
 SELECT * FROM events
-WHERE connection_id = :connection_id AND (CAST(:cursor AS BIGINT) IS NULL OR sequence < :cursor)
+WHERE connection_id = :connection_id AND sequence < :before
 ORDER BY sequence DESC LIMIT :limit
 
 -- name: meta

@@ -8,6 +8,10 @@ SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()
 -- name: grant_locked
 SELECT g.* FROM connections c JOIN grants g ON g.connection_id = c.id WHERE g.id = :grant_id FOR UPDATE OF c, g
 
+-- name: grant_unless_locked
+-- Alone, and without its connection: it is waited for by nobody who holds something, and waits for nobody.
+SELECT * FROM grants WHERE id = :grant_id FOR UPDATE SKIP LOCKED
+
 -- name: connection_locked
 SELECT * FROM connections WHERE id = :connection_id FOR UPDATE
 
@@ -62,6 +66,32 @@ UPDATE outbox SET due_at = :until
 WHERE id = ANY (ARRAY(SELECT id FROM outbox WHERE due_at <= :now OR due_at > :horizon
     ORDER BY due_at, at, connection_id, sequence LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING *
+
+-- name: grants_called
+SELECT id, connection_id, role, used_at, lifetime FROM grants
+WHERE id IN (SELECT json_array_elements_text(CAST(:grants AS json)))
+
+-- name: add_calls
+INSERT INTO calls (connection_id, span, first_us, generation, line, grant_id, last_us, count, refused, methods)
+SELECT connection_id, span, first_us, generation, line, grant_id, last_us, count, refused, methods
+FROM json_populate_recordset(CAST(NULL AS calls), CAST(:lines AS json))
+ON CONFLICT (connection_id, span, first_us, generation, line) DO UPDATE SET
+    last_us = excluded.last_us, count = excluded.count, refused = excluded.refused, methods = excluded.methods
+
+-- name: calls_within
+SELECT c.* FROM json_to_recordset(CAST(:periods AS json))
+    AS p (connection_id text, generation bigint, begins bigint, ends bigint)
+JOIN calls c ON c.connection_id = p.connection_id AND c.generation = p.generation
+    AND c.span = :span AND c.first_us >= p.begins AND c.first_us < p.ends
+
+-- name: drop_calls
+DELETE FROM calls c USING json_populate_recordset(CAST(NULL AS calls), CAST(:lines AS json)) AS l
+WHERE c.connection_id = l.connection_id AND c.first_us = l.first_us AND c.generation = l.generation
+    AND c.span = l.span AND c.line = l.line
+
+-- name: drop_events
+DELETE FROM events e USING json_populate_recordset(CAST(NULL AS events), CAST(:events AS json)) AS l
+WHERE e.connection_id = l.connection_id AND e.sequence = l.sequence
 
 -- name: integrity
 -- Checksums of pages are the server's own business: whatever can be read is sound.

@@ -7,6 +7,9 @@ SELECT name FROM sqlite_schema WHERE type = 'table'
 -- name: grant_locked
 SELECT * FROM grants WHERE id = :grant_id
 
+-- name: grant_unless_locked
+SELECT * FROM grants WHERE id = :grant_id
+
 -- name: connection_locked
 SELECT * FROM connections WHERE id = :connection_id
 
@@ -51,6 +54,31 @@ UPDATE outbox SET due_at = :until
 WHERE id IN (SELECT id FROM outbox WHERE due_at <= :now OR due_at > :horizon
     ORDER BY due_at, at, connection_id, sequence LIMIT :limit)
 RETURNING *
+
+-- name: grants_called
+SELECT id, connection_id, role, used_at, lifetime FROM grants WHERE id IN (SELECT value FROM json_each(:grants))
+
+-- name: add_calls
+INSERT INTO calls (connection_id, span, first_us, generation, line, grant_id, last_us, count, refused, methods)
+SELECT value ->> 'connection_id', value ->> 'span', value ->> 'first_us', value ->> 'generation', value ->> 'line',
+    value ->> 'grant_id', value ->> 'last_us', value ->> 'count', value ->> 'refused', value ->> 'methods'
+FROM json_each(:lines) WHERE true
+ON CONFLICT (connection_id, span, first_us, generation, line) DO UPDATE SET
+    last_us = excluded.last_us, count = excluded.count, refused = excluded.refused, methods = excluded.methods
+
+-- name: calls_within
+SELECT c.* FROM json_each(:periods) p CROSS JOIN calls c
+WHERE c.connection_id = p.value ->> 'connection_id' AND c.generation = p.value ->> 'generation'
+    AND c.span = :span AND c.first_us >= p.value ->> 'begins' AND c.first_us < p.value ->> 'ends'
+
+-- name: drop_calls
+DELETE FROM calls WHERE (connection_id, span, first_us, generation, line) IN
+    (SELECT value ->> 'connection_id', value ->> 'span', value ->> 'first_us', value ->> 'generation', value ->> 'line'
+    FROM json_each(:lines))
+
+-- name: drop_events
+DELETE FROM events WHERE (connection_id, sequence) IN
+    (SELECT value ->> 'connection_id', value ->> 'sequence' FROM json_each(:events))
 
 -- name: integrity
 SELECT integrity_check AS problem FROM pragma_integrity_check

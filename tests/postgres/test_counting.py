@@ -1,0 +1,76 @@
+"""Counting calls over PostgreSQL: it holds up no refresh, and no refresh holds it up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+import psycopg
+import pytest
+from tests.postgres.processes import Processes
+
+from cloudbeds_auth.core.calls import Calls
+from cloudbeds_auth.ports.grants import Leased
+from cloudbeds_auth.store.sql.postgres import PostgresDriver
+from cloudbeds_auth.store.sql.transactions import Body, Statement, Transaction
+
+T = TypeVar("T")
+SOON = 1.0  # seconds; a lock is waited for twice as long, and then again
+
+
+class Held(PostgresDriver):
+    """Holds its next transaction open, before its COMMIT, for as long as the server sleeps."""
+
+    hold = False
+
+    async def write(self, body: Body[T]) -> T:
+        if not self.hold:
+            return await super().write(body)
+        self.hold = False
+        return await super().write(lambda now: self._held(body(now)))
+
+    @staticmethod
+    def _held(running: Transaction[T]) -> Transaction[T]:
+        result = yield from running
+        yield Statement("asleep", "SELECT pg_sleep(4)", {})
+        return result
+
+
+@pytest.mark.row("F96")
+async def test_a_lease_while_calls_are_written(processes: Processes) -> None:
+    """A flush that stands still in the middle of its transaction is in nobody's way: the lease comes at once."""
+    driver = await processes.opened(Held(processes.url))
+    counting, refreshing = await processes.store(driver), await processes.store()
+    hotels = [await processes.hotel(refreshing) for _ in range(3)]
+    driver.hold = True
+    lines = [Calls(hotel.id, 1, 1.0, 2.0, 1, 0, {"GET /x": 1}) for hotel in hotels]
+    flush = asyncio.create_task(counting.record_calls(lines))
+    try:
+        await asyncio.sleep(0.5)
+        for hotel in hotels:
+            async with asyncio.timeout(SOON):
+                assert isinstance(await refreshing.take_lease(hotel.id, "us", 30.0), Leased)
+        assert not flush.done()
+    finally:
+        await flush
+
+
+@pytest.mark.row("F96")
+async def test_calls_are_written_while_a_row_is_held(processes: Processes) -> None:
+    """Another transaction holds a hotel's rows: the count is written all the same, and the time of last use later."""
+    store = await processes.store()
+    hotel = await processes.hotel(store)
+    line = Calls(hotel.id, 1, 1.0, 2.0, 1, 0, {"GET /x": 1})
+    async with await psycopg.AsyncConnection.connect(processes.url) as other:
+        await other.execute("SELECT 1 FROM connections WHERE id = %s FOR UPDATE", (hotel.connection_id,))
+        await other.execute("SELECT 1 FROM grants WHERE id = %s FOR UPDATE", (hotel.id,))
+        async with asyncio.timeout(SOON):
+            await store.record_calls([line])
+    assert "calls" in [event.kind for event in await store.events(hotel.connection_id)]
+    seen = await store.connection(hotel.connection_id)
+    assert seen is not None
+    assert seen.used_at is None
+    await store.record_calls([line])
+    seen = await store.connection(hotel.connection_id)
+    assert seen is not None
+    assert seen.used_at is not None
