@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TypeVar
 
 import psycopg
@@ -11,6 +12,7 @@ from tests.postgres.processes import Processes
 
 from cloudbeds_auth.core.calls import Calls
 from cloudbeds_auth.ports.grants import Leased
+from cloudbeds_auth.store.sql.dialect import SQL
 from cloudbeds_auth.store.sql.postgres import PostgresDriver
 from cloudbeds_auth.store.sql.transactions import Body, Statement, Transaction
 
@@ -74,3 +76,31 @@ async def test_calls_are_written_while_a_row_is_held(processes: Processes) -> No
     seen = await store.connection(hotel.connection_id)
     assert seen is not None
     assert seen.used_at is not None
+
+
+FILL = """
+INSERT INTO calls SELECT 'con_' || hotel, span, 60000000 * at + hotel, 1, '', 'gra_' || hotel, 60000000 * at, 1, 0, '{}'
+FROM generate_series(1, 50) hotel, (VALUES (60, 400), (3600, 200), (86400, 100)) spans (span, lines),
+    generate_series(1::bigint, lines) at
+"""
+PERIOD = {"connection_id": "con_7", "generation": 1, "begins": 0, "ends": 3_600_000_000}
+LINE = {"connection_id": "con_7", "span": 60, "first_us": 60_000_007, "generation": 1, "line": ""}
+SEARCHES: dict[str, dict[str, object]] = {
+    "calls": {"connection_id": "con_7", "span": 60, "first_us": 10**17, "limit": 100},
+    "calls_within": {"periods": json.dumps([PERIOD] * 100), "span": 3600},
+    "drop_calls": {"lines": json.dumps([LINE] * 100)},
+    "old_calls": {"span": 60, "before": 10**10, "limit": 100},
+    "sweep_calls": {"span": 60, "before": 10**10, "limit": 100},
+}
+
+
+@pytest.mark.row("F98")
+@pytest.mark.parametrize("name", SEARCHES)
+async def test_lines_are_found_by_an_index(processes: Processes, name: str) -> None:
+    """However many hotels there are, and whatever the planner takes a period to hold."""
+    await processes.store()
+    async with await psycopg.AsyncConnection.connect(processes.url) as connection:
+        await connection.execute(FILL)
+        await connection.execute("ANALYZE calls")
+        plan = await (await connection.execute(f"EXPLAIN {SQL[name]}", SEARCHES[name])).fetchall()
+    assert not [line for (line,) in plan if "Seq Scan on calls" in line], plan

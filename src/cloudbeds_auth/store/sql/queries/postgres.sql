@@ -79,10 +79,11 @@ ON CONFLICT (connection_id, span, first_us, generation, line) DO UPDATE SET
     last_us = excluded.last_us, count = excluded.count, refused = excluded.refused, methods = excluded.methods
 
 -- name: calls_within
+-- OFFSET 0 keeps the planner to one search by the key for each period: it takes a range to hold a third of the table.
 SELECT c.* FROM json_to_recordset(CAST(:periods AS json))
     AS p (connection_id text, generation bigint, begins bigint, ends bigint)
-JOIN calls c ON c.connection_id = p.connection_id AND c.generation = p.generation
-    AND c.span = :span AND c.first_us >= p.begins AND c.first_us < p.ends
+CROSS JOIN LATERAL (SELECT * FROM calls WHERE connection_id = p.connection_id AND generation = p.generation
+    AND span = :span AND first_us >= p.begins AND first_us < p.ends OFFSET 0) c
 
 -- name: drop_calls
 DELETE FROM calls c USING json_populate_recordset(CAST(NULL AS calls), CAST(:lines AS json)) AS l
