@@ -27,11 +27,12 @@ from tests.support.fakes import pair
 from tests.support.postgres_stage import Elsewhere
 
 from cloudbeds_auth.core.budget import Rate
+from cloudbeds_auth.core.calls import Calls
 from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization
-from cloudbeds_auth.ports.grants import Attempt, Calls, Leased
+from cloudbeds_auth.ports.grants import Attempt, Leased
 from cloudbeds_auth.ports.store import Store
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
@@ -399,13 +400,22 @@ class Operations(RuleBasedStateMachine):
     # --- behind the callers
 
     @precondition(lambda self: self.grants)
-    @rule(at=small, ago=seconds, refused=st.integers(0, 2))
-    def calls_are_recorded(self, at: int, ago: float, refused: int) -> None:
+    @rule(at=small, ago=seconds | st.just(4e6), refused=st.integers(0, 2), line=st.sampled_from(["us/1", "them/1"]))
+    def calls_are_recorded(self, at: int, ago: float, refused: int, line: str) -> None:
         last = self.clock.wall - ago
         calls = [
-            Calls(name, 1, last - 1.0, last, 3, refused, {"GET /a": 3}) for name in (self._grant(at), "gra_nobody")
+            Calls(name, 1, last - 1.0, last, 3, refused, {"GET /a": 3}, line)
+            for name in (self._grant(at), "gra_nobody")
         ]
         self.both(lambda store: store.record_calls(calls))
+
+    @rule()
+    def lines_of_calls_are_merged(self) -> None:
+        self.both(lambda store: store.roll_up(ALL))
+
+    @rule(age=seconds | st.just(4e6))
+    def history_is_swept(self, age: float) -> None:
+        self.both(lambda store: store.sweep(age, ALL))
 
     @rule(hold=held)
     def due_ones_are_claimed(self, hold: float) -> None:
