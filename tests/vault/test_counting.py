@@ -411,6 +411,21 @@ async def test_the_time_of_last_use_is_written_now_and_then(stage: Stage) -> Non
     assert stage.one.driver.seen["set_used"] == 4
 
 
+async def test_the_use_of_many_hotels(stage: Stage) -> None:
+    """Some are noted with each batch, so that other lines do not wait: those first that were idle longest."""
+    busy(stage, 50)
+    began = stage.clock.wall()
+    stage.sql("UPDATE grants SET used_at = ? WHERE id <> 'gra_33'", began - DAY)
+    for expected in (20, 40, 50):
+        for at in range(1, 51):
+            stage.one.calls.note(token(f"gra_{at}"), "GET", "/a", 200)
+        await stage.one.calls.flush(everything=True)
+        noted = {name for (name,) in stage.sql("SELECT id FROM grants WHERE used_at >= ?", began)}
+        assert len(noted) == expected
+        assert "gra_33" in noted
+        await stage.clock.sleep(60)
+
+
 async def test_a_short_life_is_written_more_often(stage: Stage) -> None:
     """So that a token of a minute is refreshed ahead while it is used, too."""
     grant = await stage.connected(pair(1, lifetime=60.0))

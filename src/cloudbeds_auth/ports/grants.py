@@ -180,8 +180,9 @@ class GrantStore(Protocol):
     async def record_calls(self, calls: Sequence[Calls]) -> None:
         """Add lines of counted calls to the history; those of a grant that is gone are dropped.
 
-        More than one transaction: the lines come first and hold no row of a grant; then the time of last use of each
-        grant whose last one is long ago, and when it is due therefore. One whose row is held is left to the next time.
+        More than one transaction: the lines come first and hold no row of a grant; then the time of last use of some
+        grants whose noted one is long ago, the longest first, and when each is due therefore. One whose row is held is
+        left to the next time.
         """
         ...
 

@@ -9,7 +9,8 @@ from cloudbeds_auth.core.upkeep import DAY
 from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
 from cloudbeds_auth.vault.world import World
 
-AT_ONCE = 500  # lines of one transaction
+AT_ONCE = 500  # lines that one transaction deletes
+MERGED_AT_ONCE = 200  # … or merges: some 10 ms of SQLite's one writer
 EVERY = 3600.0  # seconds between two looks when nothing was left over
 NEXT = 1.0  # … and when something may be: no burst of deletions
 
@@ -31,7 +32,7 @@ class Retention:
         swept = await self._world.store.sweep(self._days * DAY, AT_ONCE)
         if swept:
             self._world.observer.happened("swept", rows=swept)
-        more = await self._world.store.roll_up(AT_ONCE)
+        more = await self._world.store.roll_up(MERGED_AT_ONCE)
         pause = NEXT if more or swept >= AT_ONCE else EVERY
         return pause * (0.5 + 0.5 * self._world.entropy.unit())
 

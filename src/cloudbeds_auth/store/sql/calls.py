@@ -21,11 +21,12 @@ from cloudbeds_auth.store.sql.upkeep import set_due
 
 KEY = ("connection_id", "span", "first_us", "generation", "line")
 TAKEN_OVER = "calls_taken_over"  # in `meta`: up to which event lines of an earlier version were taken over
+NOTED_AT_ONCE = 20  # of a batch; the others' use is noted with their next line
 ALL = "all"  # … and that there are none left
 
 
 def add_calls(now: Instant, calls: Sequence[Calls]) -> Transaction[Mapping[str, float]]:
-    """Add lines as they were counted; the grants whose last use is to be noted, and when it was.
+    """Add lines as they were counted; the grants whose last use is to be noted now, and when it was.
 
     Of a grant that has ended only the numbers are kept: its connection may have been forgotten meanwhile.
     """
@@ -40,11 +41,13 @@ def add_calls(now: Instant, calls: Sequence[Calls]) -> Transaction[Mapping[str, 
         rows.append(_row_of(shown, grant["connection_id"], AS_COUNTED))
         used[line.grant_id] = max(line.last, used.get(line.grant_id, line.last))
     yield from _add(rows)
-    return {
-        grant_id: at
+    news = [
+        grant_id
         for grant_id, at in used.items()
         if used_since(grants[grant_id]["used_at"], at, grants[grant_id]["lifetime"])
-    }
+    ]
+    news.sort(key=lambda grant_id: grants[grant_id]["used_at"] or 0.0)
+    return {grant_id: used[grant_id] for grant_id in news[:NOTED_AT_ONCE]}
 
 
 def note_use(now: Instant, grant_id: str, at: float) -> Transaction[None]:
