@@ -1,14 +1,19 @@
-"""This machine's files and ports: what may rest where, and who listens."""
+"""This machine: its id, its files and ports, what may rest where, and who listens."""
 
 from __future__ import annotations
 
 import errno
 import grp
+import hashlib
+import hmac
 import os
 import pwd
+import re
 import resource
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +29,35 @@ NETWORK_FILE_SYSTEMS = frozenset(
 NETWORK_FILE_SYSTEMS |= {"ncpfs", "nfs", "nfs4", "ocfs2", "smb", "smb2", "smb3", "smbfs"}
 NETWORK_FILE_SYSTEMS |= {"fuse.ceph", "fuse.cephfs", "fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone"}
 NETWORK_FILE_SYSTEMS |= {"fuse.s3fs", "fuse.smbnetfs", "fuse.sshfs"}
+IMAGE_FILE_SYSTEMS = frozenset(
+    {"aufs", "fuse.fuse-overlayfs", "overlay"}
+)  # of a container: the same for all of its image
+MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+MACHINE_ID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")  # 128 bits; macOS writes hyphens
+
+
+def machine_id(files: tuple[Path, ...] = MACHINE_ID_FILES, mountinfo: Path = PROC / "self/mountinfo") -> str:
+    """A name of this machine that outlives its boots; empty when it has none.
+
+    It is made from the machine's id, which is to be shown to nobody (machine-id(5)). An id in a container's image names
+    no machine: every container of that image has it.
+    """
+    for found in _machine_ids(files, mountinfo):
+        if MACHINE_ID.fullmatch(found):
+            return hmac.new(found.lower().encode(), OUR_FOLDER.encode(), hashlib.sha256).hexdigest()[:32]
+    return ""
+
+
+def _machine_ids(files: tuple[Path, ...], mountinfo: Path) -> Iterator[str]:
+    if sys.platform == "darwin":
+        command = ["/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  # no input of anybody's
+        yield from re.findall(r'"IOPlatformUUID" = "([^"]+)"', shown)
+        return
+    for path in files:
+        with suppress(OSError, UnicodeDecodeError):
+            if _file_system(path, mountinfo) not in IMAGE_FILE_SYSTEMS:
+                yield path.read_text("ascii").strip()
 
 
 def open_files(wanted: int) -> int:
@@ -203,6 +237,12 @@ def _sync_folder(folder: Path) -> None:
 
 def network_file_system(path: Path, mountinfo: Path = PROC / "self/mountinfo") -> str | None:
     """The name of the network file system that `path` is on, else None (also where it cannot be told; proc(5))."""
+    kind = _file_system(path, mountinfo)
+    return kind if kind in NETWORK_FILE_SYSTEMS else None
+
+
+def _file_system(path: Path, mountinfo: Path) -> str:
+    """The name of the file system that `path` is on; empty where the system does not say."""
     target = path.resolve()
     best, kind = Path(), ""
     with suppress(OSError, UnicodeDecodeError):
@@ -212,7 +252,7 @@ def network_file_system(path: Path, mountinfo: Path = PROC / "self/mountinfo") -
             # Of several mounts on one folder the last covers the others.
             if target.is_relative_to(mounted) and len(mounted.parts) >= len(best.parts):
                 best, kind = mounted, right.split()[0]
-    return kind if kind in NETWORK_FILE_SYSTEMS else None
+    return kind
 
 
 def _unescaped(text: str) -> str:

@@ -14,6 +14,8 @@ from cloudbeds_auth.store import instance
 from cloudbeds_auth.store.sql.sqlite import SqliteFile
 from cloudbeds_auth.store.sql.transactions import Instant
 
+MACHINE = "machine-1"
+
 
 def database(path: Path) -> SqliteFile:
     """A database at this path."""
@@ -29,10 +31,10 @@ def test_a_new_database_is_claimed_and_known_again(tmp_path: Path) -> None:
     """The first start leaves a mark that only its owner reads; the next one finds it."""
     file = database(tmp_path / "a.sqlite3")
     file.open()
-    first = instance.identify(file.path, None, "ins_1")
+    first = instance.identify(file.path, None, "ins_1", MACHINE)
     assert is_own(file, first)
     assert stat.S_IMODE(instance.mark_file(file.path).stat().st_mode) == 0o600
-    again = instance.identify(file.path, None, "ins_2")
+    again = instance.identify(file.path, None, "ins_2", MACHINE)
     assert again == first
     assert is_own(file, again)
     file.close()
@@ -40,20 +42,20 @@ def test_a_new_database_is_claimed_and_known_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("with_mark", [True, False], ids=["with its mark", "without its mark"])
 def test_a_copy_is_not_ours_until_it_is_adopted(with_mark: bool, tmp_path: Path) -> None:
-    """A copied file has another inode, and without the mark another name, too."""
+    """On the same machine, too: a copied file has another inode, and without the mark another name."""
     file = database(tmp_path / "a.sqlite3")
     file.open()
-    assert is_own(file, instance.identify(file.path, None, "ins_1"))
+    assert is_own(file, instance.identify(file.path, None, "ins_1", MACHINE))
     file.close()
     (tmp_path / "copy").mkdir()
     copy = database(tmp_path / "copy" / "a.sqlite3")
     shutil.copy(file.path, copy.path)
     if with_mark:
         shutil.copy(instance.mark_file(file.path), instance.mark_file(copy.path))
-    identity = instance.identify(copy.path, None, "ins_2")
+    identity = instance.identify(copy.path, None, "ins_2", MACHINE)
     assert not is_own(copy, identity)
     copy.run(lambda now: instance.adopt(now, identity), "BEGIN IMMEDIATE")
-    assert is_own(copy, instance.identify(copy.path, None, "ins_3"))
+    assert is_own(copy, instance.identify(copy.path, None, "ins_3", MACHINE))
     copy.close()
 
 
@@ -61,12 +63,12 @@ def test_a_name_by_hand(tmp_path: Path) -> None:
     """The same name vouches for a restored file; another name does not."""
     file = database(tmp_path / "a.sqlite3")
     file.open()
-    assert is_own(file, instance.identify(file.path, "front-office", "unused"))
+    assert is_own(file, instance.identify(file.path, "front-office", "unused", MACHINE))
     file.close()
     restored = database(tmp_path / "b.sqlite3")
     shutil.copy(file.path, restored.path)
-    assert not is_own(restored, instance.identify(restored.path, "back-office", "unused"))
-    assert is_own(restored, instance.identify(restored.path, "front-office", "unused"))
+    assert not is_own(restored, instance.identify(restored.path, "back-office", "unused", MACHINE))
+    assert is_own(restored, instance.identify(restored.path, "front-office", "unused", MACHINE))
     assert not instance.mark_file(restored.path).exists()
     restored.close()
 
@@ -76,7 +78,7 @@ def test_starting_together(tmp_path: Path) -> None:
     file = database(tmp_path / "a.sqlite3")
     file.open()
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda number: instance.identify(file.path, None, f"ins_{number}"), range(32)))
+        found = list(pool.map(lambda number: instance.identify(file.path, None, f"ins_{number}", MACHINE), range(32)))
     assert len(set(found)) == 1
     file.close()
 
@@ -87,6 +89,6 @@ def test_a_mark_that_cannot_be_read(tmp_path: Path) -> None:
     file.open()
     instance.mark_file(file.path).mkdir()
     with pytest.raises(ConfigurationError, match="instance") as refused:
-        instance.identify(file.path, None, "ins_1")
+        instance.identify(file.path, None, "ins_1", MACHINE)
     assert "CLOUDBEDS_AUTH_INSTANCE" in refused.value.next_step
     file.close()

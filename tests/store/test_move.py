@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -261,6 +262,18 @@ async def test_a_copy_is_not_moved(tmp_path: Path) -> None:
     backup.back_up(source.database_path, tmp_path / "copy.db", silent)
     with pytest.raises(ConfigurationError, match="copy of another installation"):
         await opening.copy(settings(f"sqlite:///{tmp_path}/copy.db"), f"sqlite:///{tmp_path}/two.db", silent)
+
+
+async def test_a_copy_with_its_mark_is_not_moved(tmp_path: Path) -> None:
+    """Read-only where it is, it does not become writable by being moved elsewhere, as long as it is not adopted."""
+    source, copied = (settings(f"sqlite:///{tmp_path}/{name}.db") for name in ("one", "copy"))
+    await filled(source)
+    for made in ("", ".instance"):
+        shutil.copy(f"{source.database_path}{made}", f"{copied.database_path}{made}")
+    with pytest.raises(ConfigurationError, match="copy of another installation"):
+        await opening.copy(copied, f"sqlite:///{tmp_path}/two.db", silent)
+    await opening.adopt(copied)
+    assert (await opening.copy(copied, f"sqlite:///{tmp_path}/two.db", silent))["grants"] == HOTELS
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "sqlite:///", "postgresql://host"])

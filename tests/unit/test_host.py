@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.host import holder_of, network_file_system, private_folder, take_port, write_private
+from cloudbeds_auth.host import (
+    holder_of,
+    machine_id,
+    network_file_system,
+    private_folder,
+    take_port,
+    write_private,
+)
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -158,6 +165,47 @@ def test_no_mountinfo(tmp_path: Path) -> None:
     """Where it cannot be told, None."""
     assert network_file_system(tmp_path, tmp_path / "missing") is None
     assert network_file_system(tmp_path) is None
+
+
+# --- which machine
+
+ID = "0123456789abcdef0123456789abcdef"
+
+
+@linux
+def test_machine_id(tmp_path: Path) -> None:
+    """The same at each look, the first file that has one; a name made from the id, which itself is not in it."""
+    first, second, missing = tmp_path / "machine-id", tmp_path / "dbus", tmp_path / "mountinfo"
+    second.write_text(f"{ID}\n")
+    found = machine_id((first, second), missing)
+    assert re.fullmatch(r"[0-9a-f]{32}", found)
+    assert ID not in found
+    first.write_text("uninitialized\n")  # as systemd leaves it in an image
+    assert machine_id((first, second), missing) == found
+    first.write_text("f" * 32)
+    assert machine_id((first, second), missing) not in {found, ""}
+    assert machine_id() == machine_id()
+
+
+@linux
+@pytest.mark.parametrize("content", [b"", b"\n", b"uninitialized", b"\xff" * 32, b"0" * 31], ids=repr)
+def test_a_machine_without_an_id(content: bytes, tmp_path: Path) -> None:
+    """No file, or one that says nothing: unknown."""
+    path = tmp_path / "machine-id"
+    assert machine_id((path,), tmp_path / "mountinfo") == ""
+    path.write_bytes(content)
+    assert machine_id((path,), tmp_path / "mountinfo") == ""
+
+
+@linux
+@pytest.mark.parametrize(("kind", "known"), [("overlay", False), ("ext4", True)])
+def test_an_id_of_an_image(kind: str, known: bool, tmp_path: Path) -> None:
+    """The id in a container's image is every such container's, so it names no machine; one mounted there does."""
+    path, mountinfo = tmp_path / "machine-id", tmp_path / "mountinfo"
+    path.write_text(ID)
+    mounts = ("22 1 8:1 / / rw - overlay overlay rw", f"23 22 8:2 /id {tmp_path.resolve()} rw - {kind} /dev/x rw")
+    mountinfo.write_text("\n".join(mounts))
+    assert bool(machine_id((path,), mountinfo)) == known
 
 
 # --- ports

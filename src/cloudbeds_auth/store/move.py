@@ -81,8 +81,7 @@ def _is_ours(now: Instant, *, identity: instance.Identity, target: str) -> Trans
     moved = yield from query_one("meta", name="moved_to")
     if moved is not None:
         return bool(moved["value"] == target)
-    owner = yield from query_one("meta", name="instance")
-    return owner is None or owner["value"] == identity.name
+    return (yield from instance.is_own(now, identity))
 
 
 def _copied_from(now: Instant, *, source: str) -> Transaction[bool]:

@@ -98,7 +98,7 @@ async def open_driver(settings: Settings) -> tuple[Driver, instance.Identity]:
     await file.open()
     fresh = system.SystemEntropy().identifier("ins_")
     try:
-        return file, instance.identify(settings.database_path, settings.instance, fresh)
+        return file, instance.identify(settings.database_path, settings.instance, fresh, host.machine_id())
     except BaseException:
         await file.close()
         raise
