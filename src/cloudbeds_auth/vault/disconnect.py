@@ -13,6 +13,7 @@ from cloudbeds_auth.errors import (
     RateLimited,
     ReauthorizationRequired,
     RefreshInDoubt,
+    StoreReadOnly,
     TokenEndpointUnavailable,
     Unclaimed,
     UnknownConnection,
@@ -39,8 +40,10 @@ class Disconnecter:
     async def disconnect(self, connection_id: str, *, forget: bool, actor: str) -> None:
         """Tell the vendor, then forget. Raises when it cannot be told and `forget` does not insist: nothing is lost.
 
-        Disconnecting what is disconnected already changes nothing.
+        Disconnecting what is disconnected already changes nothing. From a copy the vendor is told nothing: StoreReadOnly.
         """
+        if self._world.store.read_only:
+            raise StoreReadOnly(connection_id=connection_id)
         row = await self._world.store.current_grant(connection_id)
         if row is None and await self._world.store.connection(connection_id) is None:
             raise UnknownConnection(connection_id=connection_id)

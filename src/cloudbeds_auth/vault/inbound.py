@@ -49,7 +49,7 @@ class Inbound:
 
     def hint(self, body: bytes) -> None:
         """A payload came with the right secrets. Returns at once; what it tells of is confirmed behind the sender."""
-        hint = hint_of(body)
+        hint = None if self._world.store.read_only else hint_of(body)  # a copy could believe it, and write nothing down
         if hint is None or len(self._tasks) >= MOST_WAITING:
             self._world.observer.happened("hint_ignored" if hint is None else "hint_dropped")
             return
