@@ -11,6 +11,7 @@ from typing import Any
 from tests.crash.marks import (
     ANSWERING,
     COMMITTED,
+    CONNECTED,
     CURRENT,
     INTENT,
     KEYED,
@@ -35,6 +36,7 @@ from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer
 from cloudbeds_auth.core.nouns import App, Fence, Pair, StoredToken, User
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.grants import Busy, Leased, Written
+from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.store.sql.store import SqlStore
 from cloudbeds_auth.wire import policy
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
@@ -135,14 +137,14 @@ def _token_endpoint(marker: Marker) -> type[HttpTokenEndpoint]:
     class TokenEndpoint(HttpTokenEndpoint):
         """Marks an answer that was understood."""
 
-        async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
-            answer = await super().refresh(app, secret, token)
+        async def refresh(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> Answer:
+            answer = await super().refresh(app, secret, token, may_send)
             if isinstance(answer, Issued):
                 marker.tell(PARSED)
             return answer
 
-        async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
-            answer = await super().exchange_for_key(app, secret, token)
+        async def exchange_for_key(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> KeyAnswer:
+            answer = await super().exchange_for_key(app, secret, token, may_send)
             if isinstance(answer, Issued):
                 marker.tell(PARSED)
             return answer
@@ -161,13 +163,15 @@ def _sockets(marker: Marker) -> type[Any]:
     class Sockets(before):  # type: ignore[misc]  # private to the product, and that is what is looked at
         """Marks how far a token request, and the first use of a new token, have come on the wire."""
 
-        def __init__(self) -> None:
-            super().__init__()
+        def __init__(self, may_send: MaySend) -> None:
+            super().__init__(may_send)
             self._target = b""
 
         async def trace(self, event: str, info: dict[str, Any]) -> None:
             if event == "http11.send_request_headers.started":
                 self._target = info["request"].url.target
+                if self._target.endswith(b"/access_token"):
+                    marker.tell(CONNECTED)
             if self._target.endswith(b"/access_token") and event in tokens:
                 marker.tell(tokens[event])
             elif self._target.endswith(b"/userinfo") and tokens.get(event) == SENT and CURRENT.get().after_commit:

@@ -22,6 +22,7 @@ from cloudbeds_auth.store.sql.transactions import Body, Instant, Transaction
 T = TypeVar("T")
 
 OPEN, LEASED, INTENT, SENDING, SENT, ANSWERING, PARSED = "o", "l", "i", "c", "s", "h", "p"
+CONNECTED = "j"  # the connection is up and nothing has left: K1 still
 IN_TRANSACTION, COMMITTING, SYNCING, COMMITTED, PUBLISHED = "t", "e", "y", "d", "r"
 USED, PROVEN, PRUNED, RELEASED, WAITING, SERVED, FINISHED, BORN = "u", "v", "w", "x", "n", "a", "f", "b"
 LATCHED, KEYED, MOVED = "m", "k", "z"  # of a move to an API key: it has begun, the key is stored, and in use

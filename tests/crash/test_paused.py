@@ -135,3 +135,17 @@ def test_before_the_answer_was_read(meanwhile: str, variant: str, database: str,
     goes_on(sleeper, "RefreshInDoubt", "TokenEndpointUnavailable")
     lane.served()
     assert len(lane.refreshes(after)) <= 3
+
+
+@pytest.mark.row("F97")
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
+@pytest.mark.parametrize("mark", [marks.INTENT, marks.CONNECTED])
+def test_before_the_first_byte_and_the_refresh_done_by_another(mark: str, database: str, lane_of: LaneOf) -> None:
+    """K1 to K2: the token that it was about to send is dead by now, and under V3 the grant with it: it is not sent."""
+    lane = lane_of("V3/n", database)
+    sleeper, generation, after = paused(lane, mark)
+    lane.served()
+    assert lane.row()["generation"] == generation + 1
+    goes_on(sleeper)
+    assert [entry["outcome"] for entry in lane.refreshes(after)] == ["issued"]
+    lane.served()

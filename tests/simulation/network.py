@@ -110,7 +110,7 @@ class Network:
             self.trace.count(f"fault {fate.kind}")
         exchange.socket = self.sockets.take(exchange)
         try:
-            await self._leave(exchange, fate)
+            await self._leave(exchange, fate, request)
             answer = await exchange.reply
         except BaseException:
             self.over(exchange)
@@ -147,12 +147,14 @@ class Network:
         self.trace.say(machine, f"#{number} sends {'exchange' if exchange.exchanged else target} {told}")
         return exchange
 
-    async def _leave(self, exchange: Exchange, fate: Fate) -> None:
+    async def _leave(self, exchange: Exchange, fate: Fate, request: httpx2.Request) -> None:
         machine = exchange.machine
         await self.at(machine, f"{exchange.target} connecting")
         await asyncio.sleep(fate.connect)
         if fate.kind in {"connect", "down: refused"}:
             raise httpx2.ConnectError("simulated")
+        if (trace := request.extensions.get("trace")) is not None:  # the connection is up: as a real transport tells it
+            await trace("http11.send_request_headers.started", {"request": request})
         await self.at(machine, f"{exchange.target} half written")
         exchange.sent = True
         if fate.kind in {"lose request", "down: silent"}:

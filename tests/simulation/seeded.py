@@ -121,8 +121,8 @@ def waiter_cancels_leader(patch: Patch) -> None:
 def socket_left_open(patch: Patch) -> None:
     sound = patch.of(policy, "ask")
 
-    async def ask(client: Any, request: Any, *, limit: int, deadline: float) -> Any:
-        going = asyncio.ensure_future(sound(client, request, limit=limit, deadline=1e5))
+    async def ask(client: Any, request: Any, *, deadline: float, **limits: Any) -> Any:
+        going = asyncio.ensure_future(sound(client, request, deadline=1e5, **limits))
         async with asyncio.timeout(deadline):
             return await asyncio.shield(going)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
-from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer, NotOffered, UnauthorizedClient
+from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer, NotOffered, TooLate, UnauthorizedClient
 from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.origins import Source
 from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
 
 ISSUER = "https://vendor.example"
@@ -104,12 +105,16 @@ class ScriptedEndpoint:
         self.apps.append(app.id)
         return _of_a_refresh(await self._next(secret))
 
-    async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
+    async def refresh(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> Answer:
+        if not may_send():
+            return TooLate()
         self.sent.append(token.reveal())
         self.apps.append(app.id)
         return _of_a_refresh(await self._next(secret))
 
-    async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
+    async def exchange_for_key(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> KeyAnswer:
+        if not may_send():
+            return TooLate()
         self.exchanged.append(token.reveal())
         self.apps.append(app.id)
         answer = await self._next(secret)

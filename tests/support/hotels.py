@@ -15,6 +15,7 @@ from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind, Grant, Pair
 from cloudbeds_auth.core.refusals import Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Turn
 from cloudbeds_auth.vault.upkeep import Upkeep
 
@@ -42,12 +43,12 @@ class BusyVendor:
         await self._asked()
         return issued(f"code-{code}-{next(self._numbers)}")
 
-    async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
+    async def exchange_for_key(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> KeyAnswer:
         await self._asked()
         key = Pair(Secret(f"cbat_{token.reveal()}"), None, FOREVER, kind=CredentialKind.API_KEY)
         return Issued(key)
 
-    async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
+    async def refresh(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> Answer:
         await self._asked()
         if self.down:
             return NotSent("down") if len(self.moments) % 2 else Ambiguous("HTTP 502")

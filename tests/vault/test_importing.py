@@ -21,6 +21,7 @@ from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.ports.importing import NewImport
+from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.vault.importing import Importer
 from cloudbeds_auth.vault.mend import Mender
 
@@ -65,8 +66,8 @@ async def test_a_token_is_sent_once_and_proven(stage: Stage) -> None:
 class KnowingVendor(BusyVendor):
     """Names the property of each token in its answer."""
 
-    async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
-        answer = await super().refresh(app, secret, token)
+    async def refresh(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> Answer:
+        answer = await super().refresh(app, secret, token, may_send)
         assert isinstance(answer, Issued)
         return Issued(replace(answer.pair, property_ids=(token.reveal().removeprefix("R-"),)))
 

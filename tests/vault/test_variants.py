@@ -24,6 +24,7 @@ from cloudbeds_auth.core.nouns import App, Pair
 from cloudbeds_auth.core.refusals import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ReauthorizationRequired, TryAgain
+from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Turn
 from cloudbeds_simulator.rotation import Issued as Given
 from cloudbeds_simulator.rotation import Refused as Dead
@@ -60,10 +61,10 @@ class Cloudbeds:
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
         raise NotImplementedError
 
-    async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
+    async def exchange_for_key(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> KeyAnswer:
         raise NotImplementedError
 
-    async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
+    async def refresh(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> Answer:
         await self.look()
         value, weather = token.reveal(), self._next()
         self.sent.append(value)

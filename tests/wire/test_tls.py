@@ -16,6 +16,7 @@ from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.wire import policy
+from cloudbeds_auth.wire.policy import at_any_time
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 APP = App("default", "c", (Secret("s"),), "https://app.example.com/callback")
@@ -34,7 +35,9 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 async def refresh(url: str, timing: Timing | None = None) -> Answer:
     """One refresh."""
-    return await HttpTokenEndpoint(url, timing or Timing.of(20.0)).refresh(APP, APP.secrets[0], Secret("r0"))
+    return await HttpTokenEndpoint(url, timing or Timing.of(20.0)).refresh(
+        APP, APP.secrets[0], Secret("r0"), at_any_time
+    )
 
 
 async def test_trusted(authority: Authority) -> None:

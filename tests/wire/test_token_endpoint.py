@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,12 +15,13 @@ import httpx2
 import pytest
 from tests.wire.rawserver import Peer, RawServer, Respond, answer, drip, raw, reset, serving, silence
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient
+from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient, TooLate
 from cloudbeds_auth.core.credential import FOREVER
 from cloudbeds_auth.core.nouns import App, CredentialKind
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
+from cloudbeds_auth.wire.policy import at_any_time
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 APP = App("default", "client-1", (Secret("s3cret & more"),), "https://app.example.com/callback")
@@ -32,7 +34,7 @@ OK = json.dumps(PAIR)
 async def refresh(url: str, timing: Timing = TIMING) -> Answer:
     """One refresh of the token `r0`."""
     endpoint: TokenEndpoint = HttpTokenEndpoint(f"{url}/api/v1.3/access_token", timing)
-    return await endpoint.refresh(APP, APP.secrets[0], Secret("r0"))
+    return await endpoint.refresh(APP, APP.secrets[0], Secret("r0"), at_any_time)
 
 
 async def refreshed(respond: Respond, timing: Timing = TIMING) -> Answer:
@@ -87,7 +89,7 @@ async def test_a_refresh_token_is_exchanged_for_a_key() -> None:
     """Its own grant type, with the refresh token and nothing else."""
     async with serving(answer(KEY)) as server:
         endpoint = HttpTokenEndpoint(server.url, TIMING)
-        found = await endpoint.exchange_for_key(APP, APP.secrets[0], Secret("r0"))
+        found = await endpoint.exchange_for_key(APP, APP.secrets[0], Secret("r0"), at_any_time)
         (peer,) = server.peers
     assert isinstance(found, Issued)
     assert found.pair.kind is CredentialKind.API_KEY
@@ -99,7 +101,9 @@ async def test_a_refresh_token_is_exchanged_for_a_key() -> None:
 async def test_an_exchange_under_a_rate_limit() -> None:
     """A rate limit tells how long to wait, for an exchange too."""
     async with serving(answer("{}", "429 Too Many Requests", "Retry-After: 7\r\n")) as server:
-        found = await HttpTokenEndpoint(server.url, TIMING).exchange_for_key(APP, APP.secrets[0], Secret("r0"))
+        found = await HttpTokenEndpoint(server.url, TIMING).exchange_for_key(
+            APP, APP.secrets[0], Secret("r0"), at_any_time
+        )
     assert found == Ambiguous("HTTP 429", retry_after=7.0, pause=7.0)
 
 
@@ -125,7 +129,7 @@ async def test_own_connection_each() -> None:
     async with serving(answer(OK)) as server:
         endpoint = HttpTokenEndpoint(server.url, TIMING)
         for _ in range(2):
-            assert isinstance(await endpoint.refresh(APP, APP.secrets[0], Secret("r0")), Issued)
+            assert isinstance(await endpoint.refresh(APP, APP.secrets[0], Secret("r0"), at_any_time), Issued)
         assert server.connections == 2
 
 
@@ -153,7 +157,7 @@ async def test_refusals(status: str, body: dict[str, str], grant: str, kind: typ
     async with serving(answer(json.dumps(body), status)) as server:
         endpoint = HttpTokenEndpoint(server.url, TIMING)
         if grant == "refresh":
-            found = await endpoint.refresh(APP, APP.secrets[0], Secret("r0"))
+            found = await endpoint.refresh(APP, APP.secrets[0], Secret("r0"), at_any_time)
         else:
             found = await endpoint.exchange(APP, APP.secrets[0], "code")
     assert isinstance(found, kind)
@@ -396,7 +400,7 @@ async def test_failures_beneath(error: Exception, kind: type[Answer]) -> None:
 
     transport = Failing()
     endpoint = HttpTokenEndpoint("https://api.cloudbeds.com/x", TIMING, transport)
-    found = await endpoint.refresh(APP, APP.secrets[0], Secret("r0"))
+    found = await endpoint.refresh(APP, APP.secrets[0], Secret("r0"), at_any_time)
     await endpoint.aclose()
     assert isinstance(found, kind)
     assert "canary" not in repr(found)
@@ -471,3 +475,50 @@ async def test_never_repeated_by_itself() -> None:
     async with serving(reset) as server:
         await refresh(server.url)
         assert seen(server) == 1
+
+
+# --- a process that stood still before the first byte
+
+
+def answers(*words: bool) -> Callable[[], bool]:
+    """Of whoever is asked whether it may be sent, one after the other."""
+    left = iter(words)
+    return lambda: next(left)
+
+
+@pytest.mark.row("F97")
+@pytest.mark.parametrize("ask", ["refresh", "exchange_for_key"])
+@pytest.mark.parametrize("words", [(False,), (True, False)], ids=["before the head", "before the body"])
+async def test_it_may_not_be_sent_any_more(ask: str, words: tuple[bool, ...]) -> None:
+    """Asked when the connection is up: no token leaves, and before the head not one byte; the socket is closed."""
+    heard: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.read())
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        endpoint = HttpTokenEndpoint(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", TIMING)
+        found = await getattr(endpoint, ask)(APP, APP.secrets[0], Secret("r0"), answers(*words))
+        async with asyncio.timeout(5):
+            while not heard:
+                await asyncio.sleep(0.01)
+    assert isinstance(found, TooLate)
+    assert isinstance(found, NotSent)
+    assert b"r0" not in heard[0]
+    assert (heard == [b""]) == (words == (False,))
+
+
+@pytest.mark.row("F97")
+async def test_it_is_asked_when_the_connection_is_up() -> None:
+    """Not before: a handshake that takes long counts."""
+    async with serving(answer(OK)) as server:
+        asked: list[int] = []
+
+        def may_send() -> bool:
+            asked.append(server.connections)
+            return True
+
+        endpoint = HttpTokenEndpoint(server.url, TIMING)
+        assert isinstance(await endpoint.refresh(APP, APP.secrets[0], Secret("r0"), may_send), Issued)
+        assert len(asked) == 2

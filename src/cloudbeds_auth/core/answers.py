@@ -64,6 +64,13 @@ class NotSent:
 
 
 @dataclass(frozen=True, slots=True)
+class TooLate(NotSent):
+    """The same, because this process stood still after the intent: its lease may be over, and is taken anew."""
+
+    reason: str = "this process stood still before it was sent"
+
+
+@dataclass(frozen=True, slots=True)
 class Ambiguous:
     """The server may or may not have acted.
 

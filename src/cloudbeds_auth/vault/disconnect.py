@@ -40,7 +40,7 @@ class Disconnecter:
     async def disconnect(self, connection_id: str, *, forget: bool, actor: str) -> None:
         """Tell the vendor, then forget. Raises when it cannot be told and `forget` does not insist: nothing is lost.
 
-        Disconnecting what is disconnected already changes nothing. From a copy the vendor is told nothing: StoreReadOnly.
+        Disconnecting what is disconnected already changes nothing. A copy tells the vendor nothing: StoreReadOnly.
         """
         if self._world.store.read_only:
             raise StoreReadOnly(connection_id=connection_id)

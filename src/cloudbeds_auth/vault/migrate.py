@@ -17,7 +17,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cloudbeds_auth.core.answers import Ambiguous, Issued, KeyAnswer, NotOffered, NotSent, Refused, RefusedClient
+from cloudbeds_auth.core.answers import (
+    Ambiguous,
+    Issued,
+    KeyAnswer,
+    NotOffered,
+    NotSent,
+    Refused,
+    RefusedClient,
+    TooLate,
+)
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.core.origins import Source
@@ -225,21 +234,24 @@ class Migrator:
         return row.tokens
 
     async def _exchanged(self, at: Attempting, fence: Fence, row: Grant, token: StoredToken) -> KeyAnswer | None:
-        """One exchange of this token; None when the fence moved, and nothing was sent."""
+        """One exchange of this token; None when the fence moved or this process stood still, and nothing was sent."""
         world = self._world
         try:
             await self._budget.spend(at.app, at.until - world.clock.steady())
         except Error as error:
             error.connection_id = row.connection_id
             raise
-        hold = world.timing.deadline
+        hold, may_send = world.timing.deadline, world.in_time()
         if not await world.store.write_intent(
             fence, token.position, lease=world.timing.lease, hold=hold, exchange=True
         ):
             return None
         begun = world.clock.steady()
-        answer = await world.token_endpoint.exchange_for_key(at.app, at.chosen.secret, token.value)
+        answer = await world.token_endpoint.exchange_for_key(at.app, at.chosen.secret, token.value, may_send)
         world.told_answer(GrantType.EXCHANGE, answer, begun)
+        if isinstance(answer, TooLate):
+            await world.store.settle(fence, Attempt.UNSENT, detail=answer.reason)
+            return None
         if isinstance(answer, Issued | Refused):
             await self._circuits.accepted(at.chosen)
         return answer

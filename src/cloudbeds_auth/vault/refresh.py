@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 
-from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, UnauthorizedClient, Unissued
+from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient, TooLate, UnauthorizedClient, Unissued
 from cloudbeds_auth.core.nouns import CredentialKind, Fence, Grant
 from cloudbeds_auth.core.refresh import (
     Ask,
@@ -56,6 +56,7 @@ class Turn(Enum):
     """Why an attempt ended without an answer."""
 
     RESTART = "the fence moved: look again"
+    STOOD_STILL = "the lease may be over: nothing was sent, take it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class Refresher:
                 served = await self._leases.wait(ask, turn.seconds, held_back=True)
                 if served is not None:
                     return served
+            elif turn is Turn.STOOD_STILL:  # whoever asked stood still with this process
+                until = world.clock.steady() + world.timing.wait
             elif world.clock.steady() >= until:
                 raise RefreshPending(retry_after=world.timing.backoff_first)
 
@@ -242,6 +245,7 @@ class Refresher:
                 return self._serve(row, at.ask, short)
             fence = Fence(row.id, row.generation, at.lease.epoch)
             at.flight.sending = True
+            may_send = world.in_time()
             try:
                 written = await world.store.write_intent(
                     fence, token.position, lease=timing.lease, hold=timing.deadline
@@ -254,7 +258,7 @@ class Refresher:
                 return Turn.RESTART
             self._before_sending(row.connection_id)
             begun = world.clock.steady()
-            answer = await world.token_endpoint.refresh(at.chosen.app, at.chosen.secret, token.value)
+            answer = await world.token_endpoint.refresh(at.chosen.app, at.chosen.secret, token.value, may_send)
             world.told_answer("refresh_token", answer, begun)
             if isinstance(answer, Issued):
                 hand = InHand(answer.pair, token, world.clock.steady())
@@ -296,6 +300,9 @@ class Refresher:
                 await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
                 await self._circuits.refused(at.chosen)
                 return Turn.RESTART  # with the other secret, or to find the circuit open
+            case TooLate(reason):
+                await store.settle(fence, Attempt.UNSENT, detail=reason)
+                return Turn.STOOD_STILL
             case NotSent(reason):
                 hold = self._hold(row)
                 await store.settle(fence, Attempt.UNSENT, hold=hold, detail=reason)

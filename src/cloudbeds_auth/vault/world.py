@@ -16,7 +16,7 @@ from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.ports.store import Store
-from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
+from cloudbeds_auth.ports.token_endpoint import MaySend, TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
 from cloudbeds_auth.ports.wakeups import Wakeups
 from cloudbeds_auth.vault.streams import Streams
@@ -165,6 +165,13 @@ class World:
     def claim_url(self, connection_id: str) -> str:
         """The address where an approval from the Marketplace is claimed."""
         return f"{self.public_url.rstrip('/')}/claim/{connection_id}"
+
+    def in_time(self) -> MaySend:
+        """Whether this process has not stood still since now (rule 7): no request is as long under way before its first
+        byte as one may take in all. Asked by the steady clock, which runs while the machine sleeps.
+        """
+        began = self.clock.steady()
+        return lambda: self.clock.steady() - began < self.timing.deadline
 
     def told_answer(self, grant_type: str, answer: Answer | KeyAnswer, begun: float) -> None:
         """Tell the observer how the token endpoint answered, and in how many seconds since `begun`."""

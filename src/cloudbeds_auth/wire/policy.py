@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +32,14 @@ NO_CONNECTION = (
     httpx2.LocalProtocolError,  # a header that h11 refuses to write
 )
 """Failures before the first byte of a request leaves: the server cannot have acted."""
+
+
+LEAVING = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
+"""What httpx2's `trace` extension calls the moments before bytes leave; the tokens are in the body."""
+
+
+class StoodStill(Exception):
+    """The request may not be sent any more: its sender stood still before the first byte left."""
 
 
 class Unusable(Exception):
@@ -102,25 +110,40 @@ def pool(*, keep_alive: int) -> httpx2.AsyncHTTPTransport:
     return httpx2.AsyncHTTPTransport(verify=tls(), trust_env=False, limits=limits)
 
 
-async def ask(client: httpx2.AsyncClient, request: httpx2.Request, *, limit: int, deadline: float) -> Reply:
+def at_any_time() -> bool:
+    """A request that needs no lease may always be sent."""
+    return True
+
+
+async def ask(
+    client: httpx2.AsyncClient,
+    request: httpx2.Request,
+    *,
+    limit: int,
+    deadline: float,
+    may_send: Callable[[], bool] = at_any_time,
+) -> Reply:
     """Send once and read the whole answer: at most `limit` bytes, within `deadline` seconds.
 
-    Raises Unusable, TimeoutError for the deadline, and whatever httpx2 or the socket raises.
+    `may_send` is asked when the connection is up, directly before the first byte. Raises StoodStill where it says no,
+    Unusable, TimeoutError for the deadline, and whatever httpx2 or the socket raises.
     """
-    async with _sent(client, request, deadline) as response:
+    async with _sent(client, request, deadline, may_send) as response:
         return Reply(response.status_code, response.headers, await _body(response, limit))
 
 
 async def knock(client: httpx2.AsyncClient, request: httpx2.Request, *, deadline: float) -> Reply:
     """Send once and read the head of the answer only, within `deadline` seconds: whatever else comes is left unread."""
-    async with _sent(client, request, deadline) as response:
+    async with _sent(client, request, deadline, at_any_time) as response:
         return Reply(response.status_code, response.headers, b"")
 
 
 @asynccontextmanager
-async def _sent(client: httpx2.AsyncClient, request: httpx2.Request, deadline: float) -> AsyncIterator[httpx2.Response]:
+async def _sent(
+    client: httpx2.AsyncClient, request: httpx2.Request, deadline: float, may_send: Callable[[], bool]
+) -> AsyncIterator[httpx2.Response]:
     """The answer to a request, its head read; everything is over when this is left."""
-    sockets = _Sockets()
+    sockets = _Sockets(may_send)
     request.extensions["trace"] = sockets.trace
     try:
         async with asyncio.timeout(deadline):
@@ -156,17 +179,24 @@ async def _parts(response: httpx2.Response) -> AsyncIterator[bytes]:
 
 
 class _Sockets:
-    """Closes a socket whose TLS handshake was cancelled: until that ends, nobody else in the HTTP stack owns it."""
+    """Follows a request on its connection, as an httpx2 trace extension.
 
-    def __init__(self) -> None:
+    Closes a socket whose TLS handshake was cancelled: until that ends, nobody else in the HTTP stack owns it. Stops
+    what `may_send` says is not to be sent any more.
+    """
+
+    def __init__(self, may_send: Callable[[], bool]) -> None:
+        self._may_send = may_send
         self._opened: Any = None
 
     async def trace(self, event: str, info: dict[str, Any]) -> None:
-        """An httpx2 trace extension: remembers the socket between "connected" and "handshake done"."""
+        """Remembers the socket between "connected" and "handshake done"; raises StoodStill before bytes leave."""
         if event == "connection.connect_tcp.complete":
             self._opened = info["return_value"]
         elif event in {"connection.start_tls.complete", "http11.send_request_headers.started"}:
             self._opened = None
+        if event in LEAVING and not self._may_send():
+            raise StoodStill
 
     async def close_unused(self) -> None:
         """Close what nobody took over."""

@@ -14,12 +14,22 @@ from typing import TypeVar
 
 import httpx2
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, KeyAnswer, NotSent, Sent, classify, classify_exchange
+from cloudbeds_auth.core.answers import (
+    Ambiguous,
+    Answer,
+    KeyAnswer,
+    NotSent,
+    Sent,
+    TooLate,
+    classify,
+    classify_exchange,
+)
 from cloudbeds_auth.core.budget import pause_of, seconds_of
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.wire import policy
 
 A = TypeVar("A")
@@ -42,26 +52,33 @@ class HttpTokenEndpoint:
         form = {"grant_type": asked.value, "redirect_uri": app.redirect_uri, "code": code}
         return await self._ask(app, secret, form, partial(classify, sent=Sent.CODE))
 
-    async def refresh(self, app: App, secret: Secret, token: Secret) -> Answer:
+    async def refresh(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> Answer:
         """`grant_type=refresh_token`."""
         form = {"grant_type": GrantType.REFRESH.value, "refresh_token": token.reveal()}
-        return await self._ask(app, secret, form, partial(classify, sent=Sent.TOKEN))
+        return await self._ask(app, secret, form, partial(classify, sent=Sent.TOKEN), may_send)
 
-    async def exchange_for_key(self, app: App, secret: Secret, token: Secret) -> KeyAnswer:
+    async def exchange_for_key(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> KeyAnswer:
         """`grant_type=refresh_token_exchange`."""
         form = {"grant_type": GrantType.EXCHANGE.value, "refresh_token": token.reveal()}
-        return await self._ask(app, secret, form, classify_exchange)
+        return await self._ask(app, secret, form, classify_exchange, may_send)
 
     async def aclose(self) -> None:
         """Nothing to close: no connection outlives its request."""
 
     async def _ask(
-        self, app: App, secret: Secret, form: dict[str, str], judge: Callable[[int, str, bytes], A]
+        self,
+        app: App,
+        secret: Secret,
+        form: dict[str, str],
+        judge: Callable[[int, str, bytes], A],
+        may_send: MaySend = policy.at_any_time,
     ) -> A | NotSent | Ambiguous:
         """One request; every failure is a value, because a lost answer must not lose its intent."""
         form |= {"client_id": app.client_id, "client_secret": secret.reveal()}
         try:
-            reply = await self._post(form)
+            reply = await self._post(form, may_send)
+        except policy.StoodStill:
+            return TooLate()
         except policy.NO_CONNECTION as error:
             return NotSent(f"no connection ({type(error).__name__})")
         except policy.Unusable as why:
@@ -81,11 +98,13 @@ class HttpTokenEndpoint:
             )
         return answer
 
-    async def _post(self, form: dict[str, str]) -> policy.Reply:
-        client = policy.client(self._timing, self._transport, keep_alive=0)
+    async def _post(self, form: dict[str, str], may_send: MaySend) -> policy.Reply:
+        client, deadline = policy.client(self._timing, self._transport, keep_alive=0), self._timing.deadline
         try:
             request = client.build_request("POST", self._url, data=form)
-            return await policy.ask(client, request, limit=policy.TOKEN_BODY_LIMIT, deadline=self._timing.deadline)
+            return await policy.ask(
+                client, request, limit=policy.TOKEN_BODY_LIMIT, deadline=deadline, may_send=may_send
+            )
         finally:
             if self._transport is None:
                 # A socket that does not close cleanly must not turn a received pair into an error.
