@@ -9,7 +9,7 @@ import pytest
 from tests.store.bench import Bench, HandClock, about
 from tests.support.fakes import pair
 
-from cloudbeds_auth.core.notices import LONGEST_WAIT, SHOWN, UNTRIED
+from cloudbeds_auth.core.notices import DAY, SHOWN, UNTRIED
 from cloudbeds_auth.core.nouns import Grant, User
 from cloudbeds_auth.ports.grants import Counted, Written
 from cloudbeds_auth.ports.outbox import Message
@@ -221,12 +221,19 @@ async def test_how_much_rests(bench: Bench, clock: HandClock) -> None:
     assert (full.waiting, full.oldest, full.given_up) == (2, about(100.0), 0)
 
 
-async def test_a_clock_that_was_set_back_stops_nothing(bench: Bench, clock: HandClock) -> None:
-    """A moment further ahead than is ever written is now."""
+@pytest.mark.row("F99")
+@pytest.mark.parametrize("back", [600.0, 3600.0, 3 * DAY])
+async def test_a_clock_that_was_set_back_stops_nothing(bench: Bench, clock: HandClock, back: float) -> None:
+    """A message that was never tried is due now, one that failed as far ahead as it was."""
     await bench.hotel()
-    clock.wall -= LONGEST_WAIT + 1
+    clock.wall -= back
     assert await bench.store.next_message() == 0.0
-    assert (await one(bench)).kind == "connection.connected"
+    message = await one(bench)
+    assert message.kind == "connection.connected"
+    await bench.store.message_failed(message.id, "HTTP 503", 300.0)
+    clock.wall -= back
+    assert list(await bench.store.claim_messages(4, HOLD)) == []
+    assert await bench.store.next_message() == about(300.0)
 
 
 async def test_nothing_rests_for_ever(bench: Bench, clock: HandClock) -> None:

@@ -11,7 +11,7 @@ from cloudbeds_auth.core.calls import Calls
 from cloudbeds_auth.core.hints import FIRST, POLL
 from cloudbeds_auth.core.nouns import CredentialKind
 from cloudbeds_auth.core.upkeep import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, spread
-from cloudbeds_auth.ports.grants import Attempt, Counted, Written
+from cloudbeds_auth.ports.grants import Attempt, Busy, Counted, Leased, Written
 
 RATE = Rate(1.0)  # a request a second
 HOLD = 60.0
@@ -70,12 +70,16 @@ async def test_another_boot_begins_afresh(bench: Bench, clock: HandClock) -> Non
     assert (await bench.store.reserve_turn("client", RATE, 0.0)).wait == 0.0
 
 
-async def test_an_arrival_that_nobody_can_have_left_is_none(bench: Bench, clock: HandClock) -> None:
-    """The steady clock was set back, and the boot could not be told apart: nobody waits for hours."""
+async def test_an_arrival_from_before_the_clock_was_set_back(bench: Bench, clock: HandClock) -> None:
+    """Or of another boot that could not be told apart: it is as far ahead as it was, and nobody waits for hours."""
     clock.steady += 1e6
     await bench.store.reserve_turn("client", RATE, 0.0)
     clock.steady -= 1e6
-    assert (await bench.store.reserve_turn("client", RATE, 0.0)).wait == 0.0
+    assert (await bench.store.reserve_turn("client", RATE, 5.0)).wait == about(RATE.interval)
+    clock.steady -= 600.0
+    await bench.store.pause_turns("client", 30.0)
+    clock.steady -= 3600.0
+    assert (await bench.store.reserve_turn("client", RATE, 60.0)).wait == about(30.0)
 
 
 # --- when a grant is due
@@ -199,11 +203,41 @@ async def test_claiming(bench: Bench, clock: HandClock) -> None:
     assert len(await other.claim_due(9, HOLD)) == 3
 
 
-async def test_a_moment_further_ahead_than_is_ever_written(bench: Bench, clock: HandClock) -> None:
-    """The wall clock was set back by a year since: it is due now."""
+@pytest.mark.row("F99")
+@pytest.mark.parametrize("back", [600.0, 3600.0, 365 * DAY])
+async def test_what_is_due_when_the_wall_clock_is_set_back(bench: Bench, clock: HandClock, back: float) -> None:
+    """As far ahead as it was, for whoever looks next; a moment that was written since, and one of before, stay."""
+    grants = [await bench.hotel(), await bench.approved()]
+    clock.pass_(30.0)
+    before = await bench.store.next_due()
+    assert before == about(CANDIDATE - 30.0)
+    clock.wall -= back
+    assert list(await bench.store.claim_due(4, HOLD)) == []
+    assert await bench.store.next_due() == about(CANDIDATE)
+    clock.pass_(CANDIDATE)
+    assert list(await bench.store.claim_due(4, HOLD)) == [grants[1].id]
+    assert await bench.store.next_due() == about(HOLD)
+
+
+@pytest.mark.row("F99")
+@pytest.mark.parametrize("back", [600.0, 3600.0])
+async def test_a_row_when_the_clock_is_set_back(bench: Bench, clock: HandClock, back: float) -> None:
+    """Whoever reads it is told no longer duration than when it was written; whoever writes it lets time go on."""
     grant = await bench.hotel()
-    clock.wall -= 365 * DAY
-    assert list(await bench.store.claim_due(4, HOLD)) == [grant.id]
+    fence = await bench.intent(grant)
+    clock.steady -= back
+    row = await bench.row(grant.id)
+    assert (row.lease_left, row.held_back, row.intent_age) == (about(30.0), about(20.0), 0.0)
+    clock.pass_(5.0)
+    assert (await bench.row(grant.id)).lease_left == about(30.0), "nobody has written it yet"
+    taken = await bench.store.take_lease(grant.id, "others", 30.0)
+    assert taken == Busy(about(30.0))
+    clock.pass_(10.0)
+    row = await bench.row(grant.id)
+    assert (row.lease_left, row.held_back, row.intent_age) == (about(20.0), about(10.0), about(10.0))
+    assert await bench.store.renew_lease(grant.id, fence.epoch, 30.0)
+    clock.pass_(30.0)
+    assert isinstance(await bench.store.take_lease(grant.id, "others", 30.0), Leased)
 
 
 async def test_a_use_in_the_past_changes_nothing(bench: Bench, clock: HandClock) -> None:

@@ -68,10 +68,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """ports.clock.Clock of the running loop, virtual or not; `jump` sets the wall clock ahead or back."""
+    """ports.clock.Clock of the running loop, virtual or not; `jump` sets the wall clock ahead or back.
+
+    `behind`: by how much the database's own clock is, after a failover to a host whose clock lags.
+    """
 
     def __init__(self) -> None:
         self.jump = 0.0
+        self.behind = 0.0
         self.boot = "boot-1"
 
     def wall(self) -> float:
@@ -85,7 +89,7 @@ class VirtualClock:
 
     def instant(self) -> Instant:
         """The store's clock."""
-        return Instant(self.wall(), self.steady(), self.boot)
+        return Instant(self.wall() - self.behind, self.steady() - self.behind, self.boot)
 
 
 async def settle(turns: int = 60) -> None:

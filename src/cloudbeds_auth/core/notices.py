@@ -22,7 +22,6 @@ WAITS = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0
 Source: Standard Webhooks, "Retry schedule".
 """
 JITTER = 0.2  # how much longer than that, at most
-LONGEST_WAIT = 2 * DAY  # nothing is ever due further ahead, by a wall clock that was not set back
 UNTRIED = 7 * DAY  # that a message is kept which nobody has tried to send: no address is set
 SHOWN = 30 * DAY  # that a message which was given up is kept, for people to see
 PERSONAL = ("authorizing_user",)  # a name and an e-mail address; whoever needs them asks the API

@@ -16,11 +16,14 @@ from cloudbeds_auth.store.sql import durability, migrate
 from cloudbeds_auth.store.sql.transactions import QUERIES
 
 DAY = 86400.0
-PARAMETERS: dict[str, Any] = {"now": 5.0, "until": 65.0, "limit": 4, "horizon": 1e9}
+PARAMETERS: dict[str, Any] = {
+    "now": 5.0, "steady": 5.0, "clock_id": "boot", "until": 65.0, "limit": 4, "horizon": 1e9,
+}  # fmt: skip
 SEARCHES = {
-    "claim_due": "grants_due", "pull_due": "grants_due", "next_due": "grants_due",
+    "claim_due": "grants_due", "pull_due": "grants_due_from", "next_due": "grants_due",
     "claim_listings": "grants_list", "pull_listings": "grants_list",
 }  # fmt: skip
+OF_THE_LIMIT = "SCAN late"  # over those that the search found, and no more than its limit
 
 
 def schema(rows: int) -> apsw.Connection:
@@ -32,8 +35,9 @@ def schema(rows: int) -> apsw.Connection:
     connection.execute("INSERT INTO connections (id, app, created_at) VALUES ('con_1', 'default', 0)")
     connection.executemany(
         "INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, expires_at, lifetime,"
-        " stale_at, clock_id, received_at, due_at, list_at)"
-        " VALUES (?1, 'con_1', 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 1, 0, 'boot', 0, ?2, ?2)",
+        " stale_at, clock_id, received_at, due_at, list_at, due_from, measured_at)"
+        " VALUES (?1, 'con_1', 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 1, 0, 'boot', 0, ?2, ?2,"
+        " CASE WHEN ?2 = 2e9 THEN 1e9 ELSE 1 END, CASE WHEN ?2 = 2e9 THEN 1e9 END)",
         ((f"gra_{at:07d}", at if at < 8 else 2e9 if at < 16 else None if at % 3 else 1e6 + at) for at in range(rows)),
     )
     connection.execute("ANALYZE")
@@ -62,7 +66,8 @@ def test_it_is_a_search_over_the_index(name: str) -> None:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", PARAMETERS)]
     index = SEARCHES[name]
     assert any(f"USING INDEX {index}" in line or f"USING COVERING INDEX {index}" in line for line in plan), plan
-    assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], plan
+    scans = [line for line in plan if line.startswith("SCAN") and line != OF_THE_LIMIT]
+    assert not [*scans, *(line for line in plan if "TEMP B-TREE" in line)], plan
 
 
 @pytest.mark.parametrize("name", SEARCHES)

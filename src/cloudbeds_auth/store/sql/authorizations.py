@@ -18,7 +18,7 @@ from cloudbeds_auth.store.sql.origins import bind, sourced
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
-from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_in, set_poll
+from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_at, set_due_in, set_poll
 
 
 def add_link(now: Instant, link: NewLink) -> Transaction[None]:
@@ -125,7 +125,7 @@ def add_candidate(
     row = yield from add_grant(now, home, grant_id, begun["app"], pair, ends, sealer)
     if begun["parked"]:
         yield from query("set_role", grant_id=grant_id, role=Role.PARKED, state=State.PARKED)
-        yield from query("set_due", grant_id=grant_id, due_at=now.wall + PARKED)
+        yield from set_due_at(now, grant_id, now.wall + PARKED)
     yield from query("set_outcome", id=authorization_id, connection_id=home)
     if begun["link_hash"] is not None:
         yield from query("use_link", hash=begun["link_hash"], now=now.wall)
@@ -159,7 +159,7 @@ def add_grant(
         yield from query("add_token", grant_id=grant_id, position=1, generation=generation, sealed=sealed)
     for property_id in pair.property_ids:
         yield from query("add_property", grant_id=grant_id, property_id=property_id)
-    yield from query("set_due", grant_id=grant_id, due_at=now.wall + CANDIDATE)
+    yield from set_due_at(now, grant_id, now.wall + CANDIDATE)
     return {"id": grant_id, "connection_id": home, "generation": generation}
 
 

@@ -35,9 +35,9 @@ from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql.importing import settle_property
 from cloudbeds_auth.store.sql.origins import bind, sourced
 from cloudbeds_auth.store.sql.outbox import announce_grant
-from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, left, locked, token_place
+from cloudbeds_auth.store.sql.rows import access_place, add_event, behind, grant_of, lasting, left, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
-from cloudbeds_auth.store.sql.upkeep import set_due, set_due_in, set_retry
+from cloudbeds_auth.store.sql.upkeep import set_due, set_due_in, set_retry, set_retry_in
 
 MOVED = 4  # of `latched`: the grant lives in another database now
 IsDead = Callable[[str, str], bool]
@@ -63,7 +63,9 @@ def take_lease(
     if holder is not None and remaining > 0 and not is_dead(holder, now.clock_id):
         return Busy(remaining)
     epoch = row["lease_epoch"]
-    yield from query("take_lease", grant_id=grant_id, owner=owner, until=now.steady + seconds, epoch=epoch)
+    yield from query(
+        "take_lease", grant_id=grant_id, owner=owner, until=now.steady + seconds, now=now.steady, epoch=epoch
+    )
     return Leased(epoch + 1)
 
 
@@ -72,7 +74,9 @@ def renew_lease(now: Instant, grant_id: str, epoch: int, seconds: float) -> Tran
     row = yield from locked(now, grant_id)
     if row is None:
         return False
-    renewed = yield from query_one("renew_lease", grant_id=grant_id, epoch=epoch, until=now.steady + seconds)
+    renewed = yield from query_one(
+        "renew_lease", grant_id=grant_id, epoch=epoch, until=now.steady + seconds, now=now.steady
+    )
     return renewed is not None
 
 
@@ -130,6 +134,7 @@ def settle(
         generation=fence.generation,
         epoch=fence.epoch,
         state=move(State(row["state"]), event),
+        now=now.steady,
         not_before=now.steady + hold if hold > 0 else None,
         failed=int(attempt in {Attempt.UNSENT, Attempt.LOST, Attempt.UNAUTHORIZED}),
         keep=int(attempt is Attempt.LOST),
@@ -197,7 +202,7 @@ def commit_pair(
     if row["marked_at"] is None:
         yield from set_due(row, now, stale_at=stale_at, lifetime=pair.lifetime, kind=pair.kind)
     else:  # a process that is killed now leaves the proof, which ends the mark, to the background
-        yield from query("set_retry", grant_id=row["id"], due_at=now.wall + CANDIDATE)
+        yield from set_retry_in(now, row, CANDIDATE)
     yield from add_event(
         now, row, Event.PAIR_COMMITTED, generation=generation, expires_at=lasting(expires_at), kept=kept,
         same_refresh_token=same, refresh_token_named=pair.refresh is not None, credential=str(pair.kind),
@@ -264,7 +269,7 @@ def note_denied(now: Instant, grant_id: str, generation: int, hold: float) -> Tr
     row = yield from locked(now, grant_id)
     if row is None or row["generation"] != generation or row["role"] == Role.DISCONNECTED:
         return False
-    yield from query("note_denied", grant_id=grant_id, generation=generation, until=now.steady + hold)
+    yield from query("note_denied", grant_id=grant_id, generation=generation, until=now.steady + hold, now=now.steady)
     yield from add_event(now, row, PAIR_DENIED, hold=hold)
     return True
 
@@ -288,7 +293,7 @@ def reprieve(now: Instant, fence: Fence, reason: str, hold: float, issuer: str |
     state = move(State(row["state"]), Event.PASS_REFUSED)
     yield from query(
         "reprieve", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch, reason=reason, state=state,
-        not_before=now.steady + hold,
+        not_before=now.steady + hold, now=now.steady,
     )  # fmt: skip
     yield from set_due_in(row, now, hold)
     yield from add_event(now, row, REPRIEVED, reason=reason, hold=hold)
@@ -320,7 +325,7 @@ def count_refusal(now: Instant, fence: Fence, reason: str, may_mark: bool, inter
         held, interval = Counted.DELAYED, RETRY_FIRST
     if held is not None:
         state = move(State(row["state"]), Event.PASS_REFUSED)
-        yield from query("hold", **fenced, not_before=now.steady + interval, state=state)
+        yield from query("hold", **fenced, now=now.steady, not_before=now.steady + interval, state=state)
         yield from set_due_in(row, now, interval)
         return held
     yield from _mark(now, row, fence, reason)
@@ -375,16 +380,17 @@ def note_problem(
 
 
 def open_circuits(now: Instant, app: str) -> Transaction[Mapping[str, float]]:
-    """Refused secrets by fingerprint, and seconds until a trial."""
+    """Refused secrets by fingerprint, and seconds until a trial: none where the clock was set back since."""
     rows = yield from query("circuits", app=app)
-    return {row["fingerprint"]: left(row["trial_at"], row, now) for row in rows}
+    return {row["fingerprint"]: 0.0 if behind(row, now) > 0 else left(row["trial_at"], row, now) for row in rows}
 
 
 def open_circuit(now: Instant, app: str, fingerprint: str, trial_after: float) -> Transaction[None]:
     """This secret is refused; the next trial not before."""
     yield from query(
-        "open_circuit", app=app, fingerprint=fingerprint, trial_at=now.steady + trial_after, clock_id=now.clock_id
-    )
+        "open_circuit", app=app, fingerprint=fingerprint, trial_at=now.steady + trial_after, now=now.steady,
+        clock_id=now.clock_id,
+    )  # fmt: skip
 
 
 def close_circuit(now: Instant, app: str, fingerprint: str) -> Transaction[None]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cloudbeds_auth.core.groups import EVERY, FIRST, Relisted
 from cloudbeds_auth.core.groups import relist as decide
 from cloudbeds_auth.core.nouns import Role
-from cloudbeds_auth.core.upkeep import DAY, spread
+from cloudbeds_auth.core.upkeep import PULLED, SLACK, spread
 from cloudbeds_auth.ports.groups import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE
 from cloudbeds_auth.store.sql.rows import add_event, listed, locked
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
@@ -16,7 +16,7 @@ from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, que
 
 def claim_listings(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:
     """At most `limit` whose turn it is, longest first."""
-    yield from query("pull_listings", now=now.wall, horizon=now.wall + EVERY + DAY, limit=limit)
+    yield from query("pull_listings", now=now.wall, horizon=now.wall + EVERY + SLACK, limit=PULLED)
     rows = yield from query("claim_listings", now=now.wall, until=now.wall + hold, limit=limit)
     return sorted(row["connection_id"] for row in rows)
 

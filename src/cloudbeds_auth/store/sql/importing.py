@@ -14,6 +14,7 @@ from cloudbeds_auth.ports.importing import NewImport, Placed
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql.rows import access_place, add_event, listed, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.store.sql.upkeep import set_due_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def _add(now: Instant, new: NewImport, home: str, grant_id: str, hand: Hand, sea
         "mark_import", grant_id=grant_id, token_hash=new.token_hash, said_of=new.property_id,
         refreshed_at=hand.refreshed_at,
     )  # fmt: skip
-    yield from query("set_due", grant_id=grant_id, due_at=now.wall + CANDIDATE)
+    yield from set_due_at(now, grant_id, now.wall + CANDIDATE)
     row = {"id": grant_id, "connection_id": home, "generation": generation}
     yield from add_event(
         now, row, "candidate_received", actor="operator", expires_at=hand.expires_at, property_ids=[new.property_id],

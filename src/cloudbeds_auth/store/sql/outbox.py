@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloudbeds_auth.core.notices import (
-    LONGEST_WAIT,
     NOTICES,
     SHOWN,
     UNTRIED,
@@ -14,6 +13,7 @@ from cloudbeds_auth.core.notices import (
     message_id,
     standing,
 )
+from cloudbeds_auth.core.upkeep import PULLED
 from cloudbeds_auth.ports.outbox import Message, Outbox
 from cloudbeds_auth.store.sql.rows import connection_of
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
@@ -55,16 +55,15 @@ def _sweep(now: Instant) -> Transaction[None]:
 def claim_messages(now: Instant, limit: int, hold: float) -> Transaction[Sequence[Message]]:
     """At most `limit` that are due, oldest first; nobody else is given them for `hold` seconds."""
     yield from _sweep(now)
-    rows = yield from query(
-        "claim_messages", now=now.wall, horizon=now.wall + LONGEST_WAIT, until=now.wall + hold, limit=limit
-    )
+    yield from query("pull_messages", now=now.wall, limit=PULLED)
+    rows = yield from query("claim_messages", now=now.wall, until=now.wall + hold, limit=limit)
     in_order = sorted(rows, key=lambda row: (row["at"], row["connection_id"], row["sequence"]))
     return [Message(row["id"], row["connection_id"], row["kind"], row["body"], row["attempts"]) for row in in_order]
 
 
 def next_message(now: Instant) -> Transaction[float | None]:
     """Seconds until one is due."""
-    row = yield from query_one("next_message", now=now.wall, horizon=now.wall + LONGEST_WAIT)
+    row = yield from query_one("next_message", now=now.wall)
     return None if row is None or row["due_at"] is None else max(0.0, row["due_at"] - now.wall)
 
 
@@ -76,7 +75,7 @@ def message_delivered(now: Instant, message_id: str) -> Transaction[None]:
 def message_failed(now: Instant, message_id: str, problem: str, again_in: float | None) -> Transaction[None]:
     """One more attempt failed."""
     due_at = None if again_in is None else now.wall + again_in
-    yield from query("message_failed", id=message_id, problem=problem, due_at=due_at)
+    yield from query("message_failed", id=message_id, problem=problem, due_at=due_at, now=now.wall)
 
 
 def read_outbox(now: Instant) -> Transaction[Outbox]:

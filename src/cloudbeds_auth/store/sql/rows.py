@@ -23,7 +23,6 @@ from cloudbeds_auth.core.nouns import (
 )
 from cloudbeds_auth.core.origins import Source
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.core.upkeep import FURTHEST, SKEW
 from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
 from cloudbeds_auth.ports.sealer import Place, Sealer
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
@@ -39,19 +38,26 @@ def token_place(grant_id: str, position: int, generation: int) -> Place:
     return Place("tokens", grant_id, position, generation)
 
 
+def behind(row: Row, now: Instant) -> float:
+    """By how many seconds the clock was set back, at least, since this row was last written under the same clock."""
+    return 0.0 if row["measured_at"] is None else max(0.0, row["measured_at"] - now.steady)
+
+
 def left(moment_at: float | None, row: Row, now: Instant) -> float:
-    """Seconds until a steady moment of this row; 0 when it is over or was measured by another clock."""
+    """Seconds until a steady moment of this row; 0 when it is over or was measured by another clock.
+
+    Never more than from when the row was written: where the clock was set back since, it counts from then.
+    """
     if moment_at is None or row["clock_id"] != now.clock_id:
         return 0.0
-    seconds = moment_at - now.steady
-    return seconds if 0.0 < seconds <= FURTHEST else 0.0
+    return max(0.0, moment_at - now.steady - behind(row, now))
 
 
 def ago(moment_at: float | None, row: Row, now: Instant) -> float | None:
     """Seconds since a steady moment of this row; None when there is none, 0 when another clock measured it."""
     if moment_at is None:
         return None
-    return max(0.0, now.steady - moment_at) if row["clock_id"] == now.clock_id else 0.0
+    return max(0.0, now.steady + behind(row, now) - moment_at) if row["clock_id"] == now.clock_id else 0.0
 
 
 def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
@@ -211,16 +217,12 @@ def locked(now: Instant, grant_id: str) -> Transaction[Row | None]:
     connection until the transaction ends.
     """
     row = yield from query_one("grant_locked", grant_id=grant_id)
-    if row is None or not _of_another_clock(row, now):
-        return row
-    yield from query("rebase", grant_id=grant_id, clock_id=now.clock_id, now=now.steady)
-    return (yield from query_one("grant", grant_id=grant_id))
-
-
-def _of_another_clock(row: Row, now: Instant) -> bool:
-    """Whether this row's steady moments mean nothing: another host's or boot's, or a clock that was set back since."""
+    if row is None:
+        return None
     if row["clock_id"] != now.clock_id:
-        return True
-    ahead = [row[name] - now.steady for name in ("lease_until", "not_before") if row[name] is not None]
-    begun = [row[name] - now.steady for name in ("intent_at", "first_refused") if row[name] is not None]
-    return any(seconds > FURTHEST for seconds in ahead) or any(seconds > SKEW for seconds in begun)
+        yield from query("rebase", grant_id=grant_id, clock_id=now.clock_id, now=now.steady)
+    elif behind(row, now) > 0:
+        yield from query("set_back", grant_id=grant_id, behind=behind(row, now), now=now.steady)
+    else:
+        return row
+    return (yield from query_one("grant", grant_id=grant_id))

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from cloudbeds_auth.core.budget import Rate, Turn, closed, reserve
 from cloudbeds_auth.core.hints import FIRST, POLL
 from cloudbeds_auth.core.nouns import CredentialKind, Role
-from cloudbeds_auth.core.upkeep import DAY, FURTHEST, HORIZON, Life, due, retry_in
+from cloudbeds_auth.core.upkeep import PULLED, SLACK, Life, due, retry_in
+from cloudbeds_auth.store.sql.rows import behind
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 
 
@@ -16,36 +17,48 @@ def reserve_turn(now: Instant, client_id: str, rate: Rate, patience: float) -> T
     """The client's next turn, written down; one that would come after `patience` seconds is nobody's."""
     turn = reserve((yield from _arrival(now, client_id)), now.steady, rate.interval, patience)
     if turn.taken:
-        yield from query("set_budget", client_id=client_id, arrival=turn.arrival, clock_id=now.clock_id)
+        yield from _set_arrival(now, client_id, turn.arrival)
     return turn
 
 
 def pause_turns(now: Instant, client_id: str, seconds: float) -> Transaction[None]:
     """No turn for so long; who was given one already keeps it."""
     arrival = closed((yield from _arrival(now, client_id)), now.steady, seconds)
-    yield from query("set_budget", client_id=client_id, arrival=arrival, clock_id=now.clock_id)
+    yield from _set_arrival(now, client_id, arrival)
 
 
 def _arrival(now: Instant, client_id: str) -> Transaction[float]:
-    """The arrival time that the last request left; now, where a clock that is gone left it."""
+    """The arrival time that the last request left; now, where a clock that is gone left it.
+
+    Where the clock was set back since, it is as far ahead as it was then.
+    """
     row = yield from query_one("budget", client_id=client_id)
-    if row is not None and row["clock_id"] == now.clock_id and row["arrival"] <= now.steady + FURTHEST:
-        arrival: float = row["arrival"]
-        return arrival
-    return now.steady
+    if row is None or row["clock_id"] != now.clock_id:
+        return now.steady
+    arrival: float = row["arrival"]
+    return arrival - behind(row, now)
+
+
+def _set_arrival(now: Instant, client_id: str, arrival: float) -> Transaction[None]:
+    yield from query("set_budget", client_id=client_id, arrival=arrival, now=now.steady, clock_id=now.clock_id)
 
 
 def claim_due(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:
     """At most `limit` grants that are due, longest first; nobody else is given them for `hold` seconds."""
-    yield from query("pull_due", now=now.wall, horizon=now.wall + HORIZON, limit=limit)
+    yield from _pulled(now)
     rows = yield from query("claim_due", now=now.wall, until=now.wall + hold, limit=limit)
     # A database returns them in any order.
     return [row["id"] for row in sorted(rows, key=lambda row: (row["expires_at"], row["id"]))]
 
 
+def _pulled(now: Instant) -> Transaction[None]:
+    """What was due, or to be tried again, by a clock that was set back since."""
+    yield from query("pull_due", now=now.wall, steady=now.steady, clock_id=now.clock_id, limit=PULLED)
+
+
 def claim_retries(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:
     """As `claim_due`, of marked grants (rule 12)."""
-    yield from query("pull_retries", now=now.wall, horizon=now.wall + HORIZON, limit=limit)
+    yield from _pulled(now)
     rows = yield from query("claim_retries", now=now.wall, until=now.wall + hold, limit=limit)
     return sorted(row["id"] for row in rows)
 
@@ -58,7 +71,7 @@ def retry_all(now: Instant, app: str, limit: int) -> Transaction[int]:
 def claim_polls(now: Instant, limit: int, every: float) -> Transaction[Sequence[str]]:
     """At most `limit` whose turn it is; the next time is `every` seconds later."""
     rows = yield from query(
-        "claim_polls", now=now.wall, horizon=now.wall + POLL + DAY, until=now.wall + every, limit=limit
+        "claim_polls", now=now.wall, horizon=now.wall + POLL + SLACK, until=now.wall + every, limit=limit
     )
     return sorted(row["connection_id"] for row in rows)
 
@@ -92,8 +105,7 @@ def set_due(row: Row, now: Instant, *, after: float = -math.inf, **changed: obje
         ),
         now.wall,
     )
-    due_at = None if decided is None else max(decided, now.wall + after)
-    yield from query("set_due", grant_id=life["id"], due_at=due_at)
+    yield from set_due_at(now, life["id"], None if decided is None else max(decided, now.wall + after))
 
 
 def set_due_in(row: Row, now: Instant, seconds: float) -> Transaction[None]:
@@ -101,15 +113,24 @@ def set_due_in(row: Row, now: Instant, seconds: float) -> Transaction[None]:
     if row["marked_at"] is not None:
         yield from set_retry(now, row)
     elif row["role"] in {Role.ACTIVE, Role.CANDIDATE}:
-        yield from query("set_due", grant_id=row["id"], due_at=now.wall + seconds)
+        yield from set_due_at(now, row["id"], now.wall + seconds)
 
 
 def set_retry(now: Instant, row: Row) -> Transaction[None]:
     """When a marked grant is tried again."""
-    wait = retry_in(row["retries"], row["id"])
-    yield from query("set_retry", grant_id=row["id"], due_at=now.wall + wait)
+    yield from set_retry_in(now, row, retry_in(row["retries"], row["id"]))
+
+
+def set_retry_in(now: Instant, row: Row, seconds: float) -> Transaction[None]:
+    """A marked grant is tried again in so many seconds."""
+    yield from query("set_retry", grant_id=row["id"], due_at=now.wall + seconds, now=now.wall)
 
 
 def never_due(grant_id: str) -> Transaction[None]:
     """Nothing to do any more."""
     yield from query("never_due", grant_id=grant_id)
+
+
+def set_due_at(now: Instant, grant_id: str, due_at: float | None) -> Transaction[None]:
+    """Due from this unix second on; None: never."""
+    yield from query("set_due", grant_id=grant_id, due_at=due_at, now=now.wall)

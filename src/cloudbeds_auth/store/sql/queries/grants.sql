@@ -8,16 +8,23 @@ SELECT position, generation, sealed FROM tokens WHERE grant_id = :grant_id ORDER
 
 -- name: rebase
 -- The row was last written under another clock: its steady moments mean nothing here. A pending intent stays pending.
-UPDATE grants SET clock_id = :clock_id, lease_owner = NULL, lease_until = NULL, not_before = NULL, refusals = 0,
-    first_refused = NULL, first_reason = NULL, brake_until = NULL, intent_at = CASE WHEN intent_position IS NULL THEN NULL ELSE :now END
+UPDATE grants SET clock_id = :clock_id, measured_at = :now, lease_owner = NULL, lease_until = NULL, not_before = NULL,
+    refusals = 0, first_refused = NULL, first_reason = NULL, brake_until = NULL,
+    intent_at = CASE WHEN intent_position IS NULL THEN NULL ELSE :now END
+WHERE id = :grant_id
+
+-- name: set_back
+-- The clock was set back since the row was last written: all its moments are, so that what was left then is left now.
+UPDATE grants SET measured_at = :now, lease_until = lease_until - :behind, not_before = not_before - :behind,
+    intent_at = intent_at - :behind, first_refused = first_refused - :behind, brake_until = brake_until - :behind
 WHERE id = :grant_id
 
 -- name: take_lease
-UPDATE grants SET lease_owner = :owner, lease_epoch = lease_epoch + 1, lease_until = :until
+UPDATE grants SET lease_owner = :owner, lease_epoch = lease_epoch + 1, lease_until = :until, measured_at = :now
 WHERE id = :grant_id AND lease_epoch = :epoch
 
 -- name: renew_lease
-UPDATE grants SET lease_until = :until
+UPDATE grants SET lease_until = :until, measured_at = :now
 WHERE id = :grant_id AND lease_epoch = :epoch AND lease_owner IS NOT NULL
 RETURNING id
 
@@ -27,14 +34,14 @@ WHERE id = :grant_id AND lease_epoch = :epoch
 
 -- name: write_intent
 UPDATE grants SET intent_position = :position, intent_epoch = :epoch, intent_at = :now, not_before = :not_before,
-    lease_until = :until, state = :state,
+    lease_until = :until, measured_at = :now, state = :state,
     migration = CASE WHEN intent_position IS NULL OR migration IS NULL THEN migration ELSE 'in_doubt' END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched = :latched
     AND role IN ('active', 'candidate')
 
 -- name: settle
 -- What a mark says stays until a proof ends it.
-UPDATE grants SET state = :state, not_before = :not_before, attempts = attempts + :failed,
+UPDATE grants SET state = :state, not_before = :not_before, measured_at = :now, attempts = attempts + :failed,
     problem = CASE WHEN marked_at IS NULL THEN :problem ELSE problem END,
     unrecognized = :unrecognized, unrecognized_at = :unrecognized_at,
     intent_position = CASE WHEN :keep = 1 THEN intent_position END,
@@ -81,24 +88,25 @@ WHERE id = :grant_id AND generation = :generation
 
 -- name: reprieve
 -- The access token works although every refresh token is refused: it serves, and the next pass waits.
-UPDATE grants SET reprieves = reprieves + 1, not_before = :not_before, state = :state, problem = :reason,
-    intent_position = NULL, intent_epoch = NULL, intent_at = NULL
+UPDATE grants SET reprieves = reprieves + 1, not_before = :not_before, measured_at = :now, state = :state,
+    problem = :reason, intent_position = NULL, intent_epoch = NULL, intent_at = NULL
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: note_denied
-UPDATE grants SET denied = denied + 1, brake_until = :until WHERE id = :grant_id AND generation = :generation
+UPDATE grants SET denied = denied + 1, brake_until = :until, measured_at = :now
+WHERE id = :grant_id AND generation = :generation
 
 -- name: note_disabled
 UPDATE grants SET disabled_at = :now WHERE id = :grant_id AND generation = :generation
 
 -- name: count_first
 UPDATE grants SET refusals = 1, first_refused = :now, first_reason = :reason, not_before = :not_before,
-    intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state, problem = :reason
+    measured_at = :now, intent_position = NULL, intent_epoch = NULL, intent_at = NULL, state = :state, problem = :reason
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: hold
-UPDATE grants SET not_before = :not_before, intent_position = NULL, intent_epoch = NULL, intent_at = NULL,
-    state = :state, problem = :reason
+UPDATE grants SET not_before = :not_before, measured_at = :now, intent_position = NULL, intent_epoch = NULL,
+    intent_at = NULL, state = :state, problem = :reason
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch
 
 -- name: mark
@@ -125,11 +133,13 @@ UPDATE grants SET used_at = :at,
 WHERE id = :grant_id AND (used_at IS NULL OR used_at < :at)
 
 -- name: circuits
-SELECT fingerprint, trial_at, clock_id FROM circuits WHERE app = :app
+SELECT fingerprint, trial_at, measured_at, clock_id FROM circuits WHERE app = :app
 
 -- name: open_circuit
-INSERT INTO circuits (app, fingerprint, trial_at, clock_id) VALUES (:app, :fingerprint, :trial_at, :clock_id)
-ON CONFLICT (app, fingerprint) DO UPDATE SET trial_at = excluded.trial_at, clock_id = excluded.clock_id
+INSERT INTO circuits (app, fingerprint, trial_at, measured_at, clock_id)
+VALUES (:app, :fingerprint, :trial_at, :now, :clock_id)
+ON CONFLICT (app, fingerprint) DO UPDATE SET trial_at = excluded.trial_at, measured_at = excluded.measured_at,
+    clock_id = excluded.clock_id
 
 -- name: close_circuit
 DELETE FROM circuits WHERE app = :app AND fingerprint = :fingerprint

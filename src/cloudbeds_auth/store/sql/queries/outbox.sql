@@ -4,22 +4,23 @@
 SELECT COALESCE(MAX(sequence), 0) AS sequence FROM events WHERE connection_id = :connection_id
 
 -- name: add_message
-INSERT INTO outbox (id, connection_id, sequence, kind, at, body, due_at)
-VALUES (:id, :connection_id, :sequence, :kind, :at, :body, :at)
+INSERT INTO outbox (id, connection_id, sequence, kind, at, body, due_at, due_from)
+VALUES (:id, :connection_id, :sequence, :kind, :at, :body, :at, :at)
 ON CONFLICT (id) DO NOTHING
 
 -- name: sweep_outbox
 DELETE FROM outbox WHERE at < :untried AND (attempts = 0 OR at < :shown)
 
 -- name: next_message
--- One that is further ahead than is ever written was written before the clock was set back.
-SELECT MIN(CASE WHEN due_at > :horizon THEN :now ELSE due_at END) AS due_at FROM outbox WHERE due_at >= 0
+-- One that was written later than now is seen to first: the clock was set back since.
+SELECT CASE WHEN EXISTS (SELECT 1 FROM outbox WHERE due_from > :now AND due_at IS NOT NULL) THEN :now
+    ELSE (SELECT MIN(due_at) FROM outbox WHERE due_at >= 0) END AS due_at
 
 -- name: message_delivered
 DELETE FROM outbox WHERE id = :id
 
 -- name: message_failed
-UPDATE outbox SET attempts = attempts + 1, problem = :problem, due_at = :due_at WHERE id = :id
+UPDATE outbox SET attempts = attempts + 1, problem = :problem, due_at = :due_at, due_from = :now WHERE id = :id
 
 -- name: outbox_depth
 SELECT COUNT(due_at) AS waiting, COUNT(*) - COUNT(due_at) AS given_up,

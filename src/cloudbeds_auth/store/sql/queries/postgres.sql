@@ -23,25 +23,44 @@ SELECT pg_advisory_xact_lock(hashtextextended(:work, 0))
 -- The row is made, or only locked: two processes never start from the same arrival.
 INSERT INTO budgets (client_id, arrival, clock_id) VALUES (:client_id, 0, '')
 ON CONFLICT (client_id) DO UPDATE SET client_id = excluded.client_id
-RETURNING arrival, clock_id
+RETURNING arrival, measured_at, clock_id
+
+-- name: pull_due
+-- Written later than now: the clock was set back since, and what was left then is left now; of what set_back sees to, too.
+-- A row that somebody else holds is pulled the next time.
+WITH late AS MATERIALIZED (SELECT id AS late_id,
+        CASE WHEN clock_id = :clock_id AND measured_at > :steady THEN measured_at - :steady ELSE 0 END AS behind
+    FROM grants WHERE due_from > :now AND (due_at IS NOT NULL OR retry_at IS NOT NULL)
+    ORDER BY due_from DESC LIMIT :limit
+    FOR UPDATE SKIP LOCKED)
+UPDATE grants SET due_at = due_at - (due_from - :now), retry_at = retry_at - (due_from - :now), due_from = :now,
+    measured_at = measured_at - behind, lease_until = lease_until - behind, not_before = not_before - behind,
+    intent_at = intent_at - behind, first_refused = first_refused - behind, brake_until = brake_until - behind
+FROM late WHERE id = late_id
+
+-- name: pull_messages
+-- As pull_due.
+UPDATE outbox SET due_at = due_at - (due_from - :now), due_from = :now
+WHERE id = ANY (ARRAY(SELECT id FROM outbox WHERE due_from > :now AND due_at IS NOT NULL
+    ORDER BY due_from DESC LIMIT :limit FOR UPDATE SKIP LOCKED))
 
 -- name: claim_due
 -- Whoever pushes the moment ahead has the work; a row that somebody else holds is left to them. As an array the
 -- subquery runs once: with IN, a plan may run it again for each row, which locks other ones, and takes more than :limit.
-UPDATE grants SET due_at = :until
+UPDATE grants SET due_at = :until, due_from = :now
 WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id, expires_at
 
 -- name: claim_retries
 -- As claim_due.
-UPDATE grants SET retry_at = :until
+UPDATE grants SET retry_at = :until, due_from = :now
 WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE retry_at <= :now ORDER BY retry_at LIMIT :limit
     FOR UPDATE SKIP LOCKED))
 RETURNING id
 
 -- name: retry_all
 -- The newest marks first: they are likely to have one cause. One that is being tried now is left out.
-UPDATE grants SET retry_at = :now
+UPDATE grants SET retry_at = :now, due_from = :now
 WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE app = :app AND marked_at IS NOT NULL AND retry_at > :now
     ORDER BY marked_at DESC LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id
@@ -62,8 +81,8 @@ RETURNING connection_id
 
 -- name: claim_messages
 -- As claim_due.
-UPDATE outbox SET due_at = :until
-WHERE id = ANY (ARRAY(SELECT id FROM outbox WHERE due_at <= :now OR due_at > :horizon
+UPDATE outbox SET due_at = :until, due_from = :now
+WHERE id = ANY (ARRAY(SELECT id FROM outbox WHERE due_at <= :now
     ORDER BY due_at, at, connection_id, sequence LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING *
 

@@ -17,22 +17,38 @@ SELECT * FROM connections WHERE id = :connection_id
 SELECT :work AS work
 
 -- name: budget
-SELECT arrival, clock_id FROM budgets WHERE client_id = :client_id
+SELECT arrival, measured_at, clock_id FROM budgets WHERE client_id = :client_id
+
+-- name: pull_due
+-- Written later than now: the clock was set back since, and what was left then is left now; of what set_back sees to, too.
+WITH late AS MATERIALIZED (SELECT id AS late_id,
+        CASE WHEN clock_id = :clock_id AND measured_at > :steady THEN measured_at - :steady ELSE 0 END AS behind
+    FROM grants WHERE due_from > :now AND (due_at IS NOT NULL OR retry_at IS NOT NULL)
+    ORDER BY due_from DESC LIMIT :limit)
+UPDATE grants SET due_at = due_at - (due_from - :now), retry_at = retry_at - (due_from - :now), due_from = :now,
+    measured_at = measured_at - behind, lease_until = lease_until - behind, not_before = not_before - behind,
+    intent_at = intent_at - behind, first_refused = first_refused - behind, brake_until = brake_until - behind
+FROM late WHERE id = late_id
+
+-- name: pull_messages
+-- As pull_due.
+UPDATE outbox SET due_at = due_at - (due_from - :now), due_from = :now
+WHERE id IN (SELECT id FROM outbox WHERE due_from > :now AND due_at IS NOT NULL ORDER BY due_from DESC LIMIT :limit)
 
 -- name: claim_due
 -- Whoever pushes the moment ahead has the work; nobody else finds it meanwhile.
-UPDATE grants SET due_at = :until
+UPDATE grants SET due_at = :until, due_from = :now
 WHERE id IN (SELECT id FROM grants WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
 RETURNING id, expires_at
 
 -- name: claim_retries
-UPDATE grants SET retry_at = :until
+UPDATE grants SET retry_at = :until, due_from = :now
 WHERE id IN (SELECT id FROM grants WHERE retry_at <= :now ORDER BY retry_at LIMIT :limit)
 RETURNING id
 
 -- name: retry_all
 -- The newest marks first: they are likely to have one cause.
-UPDATE grants SET retry_at = :now
+UPDATE grants SET retry_at = :now, due_from = :now
 WHERE id IN (SELECT id FROM grants WHERE app = :app AND marked_at IS NOT NULL AND retry_at > :now
     ORDER BY marked_at DESC LIMIT :limit)
 RETURNING id
@@ -50,8 +66,8 @@ WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND 
 RETURNING connection_id
 
 -- name: claim_messages
-UPDATE outbox SET due_at = :until
-WHERE id IN (SELECT id FROM outbox WHERE due_at <= :now OR due_at > :horizon
+UPDATE outbox SET due_at = :until, due_from = :now
+WHERE id IN (SELECT id FROM outbox WHERE due_at <= :now
     ORDER BY due_at, at, connection_id, sequence LIMIT :limit)
 RETURNING *
 

@@ -1,33 +1,24 @@
 -- What is due, and the rate limit. Every search here is over an index: the tables may be large.
 
--- name: pull_due
--- Further ahead than anything is ever written: the wall clock was set back since.
-UPDATE grants SET due_at = :now
-WHERE id IN (SELECT id FROM grants WHERE due_at > :horizon ORDER BY due_at DESC LIMIT :limit)
-
 -- name: next_due
 SELECT due_at FROM grants WHERE due_at >= 0 ORDER BY due_at LIMIT 1
-
--- name: pull_retries
--- As pull_due.
-UPDATE grants SET retry_at = :now
-WHERE id IN (SELECT id FROM grants WHERE retry_at > :horizon ORDER BY retry_at DESC LIMIT :limit)
 
 -- name: next_retry
 SELECT retry_at AS due_at FROM grants WHERE retry_at >= 0 ORDER BY retry_at LIMIT 1
 
 -- name: set_retry
-UPDATE grants SET retry_at = :due_at, due_at = NULL WHERE id = :grant_id
+UPDATE grants SET retry_at = :due_at, due_at = NULL, due_from = :now WHERE id = :grant_id
 
 -- name: never_due
 UPDATE grants SET due_at = NULL, retry_at = NULL WHERE id = :grant_id
 
 -- name: set_due
-UPDATE grants SET due_at = :due_at WHERE id = :grant_id
+UPDATE grants SET due_at = :due_at, due_from = :now WHERE id = :grant_id
 
 -- name: set_poll
 UPDATE grants SET poll_at = :poll_at WHERE id = :grant_id
 
 -- name: set_budget
-INSERT INTO budgets (client_id, arrival, clock_id) VALUES (:client_id, :arrival, :clock_id)
-ON CONFLICT (client_id) DO UPDATE SET arrival = excluded.arrival, clock_id = excluded.clock_id
+INSERT INTO budgets (client_id, arrival, measured_at, clock_id) VALUES (:client_id, :arrival, :now, :clock_id)
+ON CONFLICT (client_id) DO UPDATE SET arrival = excluded.arrival, measured_at = excluded.measured_at,
+    clock_id = excluded.clock_id
