@@ -85,7 +85,7 @@ def test_an_unknown_connection_is_a_404_that_says_where_to_look(make_world: Make
     """By HTTP, by proxy and on the command line."""
     made = make_world()
     made.start()
-    for path in ("/api/v1/connections/con_nobody", "/proxy/con_nobody/api/v1.3/userinfo", "/proxy/4711/x"):
+    for path in ("/api/v1/connections/con_nobody", "/proxy/con_nobody/api/v1.3/userinfo", "/proxy/4711/api/x"):
         answer = made.admin.get(path)
         assert (answer.status, answer.json["code"]) == (404, "unknown_connection")
         assert "cloudbeds-auth connections" in answer.json["next_step"]

@@ -244,7 +244,7 @@ async def test_userinfo_refused_by_the_vendor(service: Running[FakeVault], vendo
         (errors.UnknownConnection(), 404, None),
     ],
 )
-@pytest.mark.parametrize("path", [f"{CONNECTIONS}/con_1/access-token", "/proxy/con_1/x"])
+@pytest.mark.parametrize("path", [f"{CONNECTIONS}/con_1/access-token", "/proxy/con_1/api/x"])
 async def test_problems(
     service: Running[FakeVault], path: str, error: errors.Error, status: int, retry_after: str | None
 ) -> None:
@@ -267,7 +267,7 @@ async def test_problems(
     assert headers.get("Retry-After") == retry_after
 
 
-@pytest.mark.parametrize("path", [f"{CONNECTIONS}/con_1/access-token", "/proxy/con_1/x"])
+@pytest.mark.parametrize("path", [f"{CONNECTIONS}/con_1/access-token", "/proxy/con_1/api/x"])
 async def test_unexpected(service: Running[FakeVault], path: str, caplog: pytest.LogCaptureFixture) -> None:
     """A bug of ours is a 500 problem that tells nothing, and one entry in the log."""
 

@@ -73,8 +73,8 @@ async def test_every_route_needs_a_credential(service: Running[FakeVault]) -> No
     """Each route, the proxy, and paths that do not exist: 401 without a credential, unless open to anyone."""
     table = [
         *routes(),
-        ("GET", "/proxy/con_1/x"),
-        ("POST", "/proxy/con_1/x"),
+        ("GET", "/proxy/con_1/api/x"),
+        ("POST", "/proxy/con_1/api/x"),
         ("GET", "/docs"),
         ("GET", "/"),
         ("GET", "/no"),
@@ -147,7 +147,7 @@ async def test_credentials(service: Running[FakeVault], headers: dict[str, str],
 
 
 @pytest.mark.row("A45")
-@pytest.mark.parametrize("path", ["/api/v1/connections", "/proxy/con_1/x", "/healthz"])
+@pytest.mark.parametrize("path", ["/api/v1/connections", "/proxy/con_1/api/x", "/healthz"])
 async def test_token_in_address(service: Running[FakeVault], vendor: Vendor, path: str) -> None:
     """A token in an address is refused, and told to nobody."""
     async with service.http.get(f"{service.url}{path}?access_token={ADMIN_TOKEN}", headers=AS_ADMIN) as answer:
@@ -158,7 +158,7 @@ async def test_token_in_address(service: Running[FakeVault], vendor: Vendor, pat
 
 
 @pytest.mark.row("A19")
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/connections", "/proxy/con_1/x", "/no"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/connections", "/proxy/con_1/api/x", "/no"])
 @pytest.mark.parametrize(
     "host", ["rebind.evil:8080", "localhost.", "localhost@evil", "127.0.0.1.evil", "", "localhost:x", "[::1"]
 )
@@ -197,7 +197,7 @@ async def test_poisoned_host(service: Running[FakeVault], headers: dict[str, str
 @pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PROPFIND", "CONNECT"])
 async def test_methods(service: Running[FakeVault], method: str) -> None:
     """Six methods are served, and no preflight is answered."""
-    target = "localhost:443" if method == "CONNECT" else "/proxy/con_1/x"
+    target = "localhost:443" if method == "CONNECT" else "/proxy/con_1/api/x"
     answer = await raw(
         service,
         f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
@@ -212,7 +212,7 @@ async def test_upgrade(service: Running[FakeVault], upgrade: str) -> None:
     """No protocol is upgraded to."""
     answer = await raw(
         service,
-        f"GET /proxy/con_1/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
+        f"GET /proxy/con_1/api/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
         f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode(),
     )
@@ -251,12 +251,12 @@ KEYS = {
         ("reader", "POST", "/api/v1/authorizations", 403),
         ("reader", "GET", "/metrics", 403),
         ("reader", "GET", "/openapi.json", 403),
-        ("reader", "GET", "/proxy/con_1/x", 403),
-        ("relayer", "GET", "/proxy/con_1/x", 200),
-        ("relayer", "GET", "/proxy/1000/x", 200),
+        ("reader", "GET", "/proxy/con_1/api/x", 403),
+        ("relayer", "GET", "/proxy/con_1/api/x", 200),
+        ("relayer", "GET", "/proxy/1000/api/x", 200),
         ("relayer", "GET", "/api/v1/connections", 403),
-        ("other", "GET", "/proxy/con_1/x", 403),
-        ("other", "GET", "/proxy/1000/x", 403),
+        ("other", "GET", "/proxy/con_1/api/x", 403),
+        ("other", "GET", "/proxy/1000/api/x", 403),
         ("other", "GET", "/api/v1/connections/con_1", 403),
         ("other", "GET", "/api/v1/connections/1000", 403),
         ("other", "GET", "/api/v1/connections/con_1/events", 403),

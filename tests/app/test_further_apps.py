@@ -101,7 +101,14 @@ async def test_an_app_that_there_is_not(service: Running[FakeVault]) -> None:
 async def test_what_is_known_costs_no_look(service: Running[FakeVault]) -> None:
     """Calls of programs, the settings' own callback, and what is open to anyone ask the store for no app."""
     service.vault.apps.found["aurora"] = AURORA
-    for path in ("/api/v1/connections", "/api/v1/nonsense", "/proxy/con_1/x", "/metrics", "/openapi.json", "/healthz"):
+    for path in (
+        "/api/v1/connections",
+        "/api/v1/nonsense",
+        "/proxy/con_1/api/x",
+        "/metrics",
+        "/openapi.json",
+        "/healthz",
+    ):
         async with service.http.get(service.url + path, headers=AS_ADMIN):
             pass
         await status(service, path)

@@ -15,7 +15,7 @@ HEAD = f"Host: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n".encode()
 
 
 def post(extra: bytes, body: bytes = b"") -> bytes:
-    return b"POST /proxy/con_1/x HTTP/1.1\r\n" + HEAD + extra + b"\r\n" + body
+    return b"POST /proxy/con_1/api/x HTTP/1.1\r\n" + HEAD + extra + b"\r\n" + body
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def post(extra: bytes, body: bytes = b"") -> bytes:
         b"GET http://evil/healthz HTTP/1.1\r\n" + HEAD + b"\r\n",
         b"GET http://localhost/healthz HTTP/1.1\r\n" + HEAD + b"\r\n",
         b"GET //evil/x HTTP/1.1\r\n" + b"Host: evil\r\n\r\n",
-        b"GET /proxy/con_1/x#frag HTTP/1.1\r\n" + HEAD + b"\r\n",
-        b"GET /proxy/con_1/x y HTTP/1.1\r\n" + HEAD + b"\r\n",
+        b"GET /proxy/con_1/api/x#frag HTTP/1.1\r\n" + HEAD + b"\r\n",
+        b"GET /proxy/con_1/api/x y HTTP/1.1\r\n" + HEAD + b"\r\n",
         b"GET * HTTP/1.1\r\n" + HEAD + b"\r\n",
         b"GET evil HTTP/1.1\r\n" + HEAD + b"\r\n",
         b"GET /x HTTP/1.1\r\nHost: localhost\r\nHost: evil\r\nConnection: close\r\n\r\n",

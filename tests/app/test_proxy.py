@@ -51,7 +51,9 @@ async def test_request_arrives_as_sent(service: Running[FakeVault], vendor: Vend
     assert service.vault.calls == [(1, method, "/api/v1.3/x", 200)]
 
 
-@pytest.mark.parametrize("path", ["/a%2Fb", "/a%2fb%2Ec", "/x%41", "/%C3%A9%20", "/a@b/c:d;v=1", "/tail/"])
+@pytest.mark.parametrize(
+    "path", ["/api/a%2Fb", "/api/a%2fb%2Ec", "/api/x%41", "/api/%C3%A9%20", "/api/a@b/c:d;v=1", "/api/tail/"]
+)
 async def test_encoding_kept(service: Running[FakeVault], vendor: Vendor, path: str) -> None:
     """Encoded slashes and dots arrive as they were sent."""
     url = yarl.URL(f"{service.url}/proxy/con_1{path}?q=%2e%2E", encoded=True)
@@ -82,7 +84,7 @@ async def test_callers_credentials_stay_here(service: Running[FakeVault], vendor
         "Cookie": "a=b",
         "Proxy-Authorization": "Basic eA==",
     }
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=headers) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=headers) as answer:
         assert answer.status == 200
     sent = {name.lower(): value for name, value in vendor.seen[0].headers}
     assert sent["authorization"] == "Bearer token-1"
@@ -98,7 +100,7 @@ async def test_a_key_in_its_own_header(vendor: Vendor) -> None:
     headers = {**AS_ADMIN, "X-API-Key": AS_ADMIN["Authorization"].removeprefix("Bearer ")}
     async with (
         a_service(vault) as service,
-        service.http.get(f"{service.url}/proxy/con_1/x", headers=headers) as answer,
+        service.http.get(f"{service.url}/proxy/con_1/api/x", headers=headers) as answer,
     ):
         assert answer.status == 401, "this vendor knows bearers only, so each of the sendings is seen"
     sent = [[(name.lower(), value) for name, value in one.headers] for one in vendor.seen]
@@ -110,7 +112,7 @@ async def test_a_key_in_its_own_header(vendor: Vendor) -> None:
 async def test_connection_nominates_the_credential(service: Running[FakeVault], vendor: Vendor) -> None:
     """`Connection: authorization` does not strip the credential that is added here."""
     headers = {**AS_ADMIN, "Connection": "authorization, x-request-id", "X-Request-ID": "r"}
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=headers) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=headers) as answer:
         assert answer.status == 200
     assert vendor.seen[0].header("authorization") == "Bearer token-1"
     assert vendor.seen[0].header("x-request-id") is None
@@ -124,7 +126,7 @@ async def test_property_id(
 ) -> None:
     """`X-PROPERTY-ID` is the id in the path when that is a property's, else the caller's."""
     headers = AS_ADMIN | ({"X-PROPERTY-ID": sent} if sent else {})
-    async with service.http.get(f"{service.url}/proxy/{identifier}/x", headers=headers) as answer:
+    async with service.http.get(f"{service.url}/proxy/{identifier}/api/x", headers=headers) as answer:
         assert answer.status == 200
     assert vendor.seen[0].header("x-property-id") == expected
 
@@ -145,7 +147,7 @@ async def test_answer_passes_unchanged(service: Running[FakeVault], vendor: Vend
         return web.Response(status=429, body=packed, headers=headers)
 
     vendor.answer = answer_packed
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
         assert answer.status == 429
         assert await answer.read() == packed
         assert answer.headers["X-Request-ID"] == "v-1"
@@ -167,9 +169,9 @@ async def test_redirect_is_not_followed(service: Running[FakeVault], vendor: Ven
         return web.Response(status=status, headers={"Location": where})
 
     vendor.answer = away
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, allow_redirects=False) as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (status, where)
-    assert [one.target for one in vendor.seen] == ["/x"]
+    assert [one.target for one in vendor.seen] == ["/api/x"]
 
 
 @pytest.mark.row("F40")
@@ -181,7 +183,7 @@ async def test_another_answer_costs_nothing(service: Running[FakeVault], vendor:
         return web.json_response({"status": status}, status=status)
 
     vendor.answer = refuse
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer:
         assert (answer.status, await answer.json()) == (status, {"status": status})
         assert "X-Cloudbeds-Auth-Code" not in answer.headers
     assert len(vendor.seen) == 1
@@ -201,7 +203,7 @@ async def test_the_vendors_request_id_is_told(
         return web.Response(headers={} if sent is None else {"X-Request-ID": sent})
 
     vendor.answer = answered
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
         assert answer.headers.get("X-Request-ID") == sent
     async with asyncio.timeout(20):
         while not (facts := [facts for what, facts in service.vault.observer.seen if what == "proxied"]):
@@ -224,7 +226,7 @@ async def test_only_listed_headers_are_sent(service: Running[FakeVault], vendor:
         "User-Agent": "me",
     }
     headers = AS_ADMIN | kept | dict.fromkeys(HOP_BY_HOP, "x") | {"Accept-Encoding": "br, gzip;q=0.5, zstd"}
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=headers) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=headers) as answer:
         assert answer.status == 200
     sent = {name.lower(): value for name, value in vendor.seen[0].headers}
     assert {name: sent.pop(name.lower()) for name in kept} == kept
@@ -249,7 +251,7 @@ async def test_streams_both_ways(service: Running[FakeVault], vendor: Vendor) ->
         yield await turns.get()
 
     vendor.before = echo
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=body()) as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=body()) as answer:
         assert answer.status == 200
         await answer.content.readexactly(service.vault.settings.replay_limit + 1)
         for word in (b"one", b"two"):

@@ -20,10 +20,10 @@ async def test_401_is_healed(service: Running[FakeVault], vendor: Vendor, method
     """A 401 is answered with a renewed token and the same request; the caller never sees it."""
     vendor.good = {"token-2"}
     async with service.http.request(
-        method, f"{service.url}/proxy/con_1/x?a=1", headers=AS_ADMIN, data=b"the body"
+        method, f"{service.url}/proxy/con_1/api/x?a=1", headers=AS_ADMIN, data=b"the body"
     ) as answer:
         assert answer.status == 200
-    assert [(one.method, one.target, one.body) for one in vendor.seen] == [(method, "/x?a=1", b"the body")] * 2
+    assert [(one.method, one.target, one.body) for one in vendor.seen] == [(method, "/api/x?a=1", b"the body")] * 2
     assert service.vault.refreshes == 1
     assert [status for *_, status in service.vault.calls] == [401, 200]
 
@@ -31,7 +31,7 @@ async def test_401_is_healed(service: Running[FakeVault], vendor: Vendor, method
 async def test_three_sends_at_most(service: Running[FakeVault], vendor: Vendor) -> None:
     """A vendor that refuses every token is asked three times; its last answer is the answer."""
     vendor.good = set()
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
         assert answer.status == 401
         assert await answer.json() == {"error": "access_denied"}
         assert "X-Cloudbeds-Auth-Code" not in answer.headers
@@ -43,7 +43,7 @@ async def test_proven_401_passes(service: Running[FakeVault], vendor: Vendor) ->
     """A token proven good: the endpoint itself refuses, and its own 401 is passed on."""
     vendor.good = set()
     service.vault.proven = True
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer:
         assert answer.status == 401
         assert await answer.json() == {"error": "access_denied"}
     assert (len(vendor.seen), service.vault.refreshes) == (1, 0)
@@ -55,7 +55,7 @@ async def test_verdict_is_remembered(service: Running[FakeVault], vendor: Vendor
     vendor.good = set()
     service.vault.proven = True
     for path in ("a", "a", "a", "b"):
-        async with service.http.get(f"{service.url}/proxy/con_1/{path}", headers=AS_ADMIN) as answer:
+        async with service.http.get(f"{service.url}/proxy/con_1/api/{path}", headers=AS_ADMIN) as answer:
             assert answer.status == 401
     assert len(vendor.seen) == 4
     assert (service.vault.rejections, service.vault.refreshes) == (2, 0)
@@ -70,7 +70,7 @@ async def test_a_verdict_is_of_one_generation_and_ends_after_a_minute(vendor: Ve
 
         async def asked() -> int:
             """How often the vault was told of a rejected token, after one more call."""
-            async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+            async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
                 assert answer.status == 401
             return vault.rejections
 
@@ -95,14 +95,14 @@ async def test_streamed_body_is_not_replayed(service: Running[FakeVault], vendor
             yield b"x" * (size // 3)
 
     data = b"x" * size if framing == "length" else chunks()
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=data) as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=data) as answer:
         problem = await answer.json(content_type="application/problem+json")
         assert (answer.status, problem["code"]) == (503, "body_not_replayable")
         assert answer.headers["Retry-After"] == "1"
         assert answer.headers["X-Cloudbeds-Auth-Code"] == "body_not_replayable"
     assert (len(vendor.seen), service.vault.refreshes) == (1, 1)
     assert (service.vault.streams, service.vault.streams_ended) == ([1], 1), "a refresh that is due waits for it"
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"y" * size) as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"y" * size) as answer:
         assert await answer.json() == {"method": "POST", "size": size}
     assert vendor.seen[-1].header("content-length") == str(size)
 
@@ -112,7 +112,7 @@ async def test_streamed_body_refused_by_the_endpoint(service: Running[FakeVault]
     vendor.good = set()
     service.vault.proven = True
     data = b"x" * (service.vault.settings.replay_limit * 2)
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=data) as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=data) as answer:
         assert (answer.status, await answer.json()) == (401, {"error": "access_denied"})
 
 
@@ -141,7 +141,7 @@ async def test_connection_lost_after_sending(
         return web.Response()
 
     vendor.before = hang_up
-    async with service.http.request(method, f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer:
+    async with service.http.request(method, f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer:
         problem = await answer.json(content_type="application/problem+json")
         assert (answer.status, problem["code"], problem["connection_id"]) == (502, code, "con_1")
     assert arrived == [method] * (1 if code == "outcome_unknown" else 2)
@@ -160,11 +160,11 @@ async def test_silence_after_sending(vault: FakeVault, vendor: Vendor) -> None:
     vendor.before = silent
     async with (
         a_service(vault, timeouts={"idle": 0.1}) as service,
-        service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer,
+        service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "outcome_unknown")
     released.set()
-    assert vault.calls == [(1, "POST", "/x", 0)]
+    assert vault.calls == [(1, "POST", "/api/x", 0)]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -172,7 +172,7 @@ async def test_nothing_was_sent(method: str) -> None:
     """No connection came about: the call failed, a write too, and nothing happened."""
     async with (
         a_service(FakeVault(FakeSettings(base_url="http://127.0.0.1:9"))) as service,
-        service.http.request(method, f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+        service.http.request(method, f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
 
@@ -205,7 +205,7 @@ async def test_unusable_answer(raw: bytes) -> None:
         vault = FakeVault(FakeSettings(base_url=base))
         async with (
             a_service(vault) as service,
-            service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+            service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
         ):
             assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
 
@@ -229,7 +229,7 @@ async def test_nothing_leaks_from_the_answer() -> None:
         credential = AS_ADMIN["Authorization"].encode()
         answer = await raw(
             service,
-            b"GET /proxy/con_1/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            b"GET /proxy/con_1/api/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             b"Authorization: " + credential + b"\r\n\r\n",
         )
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -249,7 +249,7 @@ async def test_answer_breaks_off(service: Running[FakeVault], vendor: Vendor) ->
         return answer
 
     vendor.answer = half
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
 
@@ -265,7 +265,7 @@ async def test_body_limit(service: Running[FakeVault], vendor: Vendor, framing: 
 
     data = b"x" * size if framing == "length" else chunks()
     try:
-        async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=data) as answer:
+        async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=data) as answer:
             assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (413, "invalid_request")
     except aiohttp.ClientOSError:
         pass  # the connection was closed while the rest was still being sent
@@ -284,7 +284,7 @@ async def test_caller_hangs_up(service: Running[FakeVault], vendor: Vendor) -> N
         return web.Response()
 
     vendor.before = wait
-    call = asyncio.create_task(service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN).__aenter__())
+    call = asyncio.create_task(service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN).__aenter__())
     await arrived.wait()
     call.cancel()
     await asyncio.wait({call})
@@ -297,7 +297,7 @@ async def test_hanging_up_spares_the_refresh(service: Running[FakeVault], vendor
     """A caller that hangs up while its token is renewed takes nothing with it."""
     vendor.good = {"token-2"}
     service.vault.refresh_gate = asyncio.Event()
-    call = asyncio.create_task(service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN).__aenter__())
+    call = asyncio.create_task(service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN).__aenter__())
     async with asyncio.timeout(20):
         while not service.vault.calls:
             await asyncio.sleep(0.01)

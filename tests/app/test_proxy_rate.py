@@ -12,11 +12,11 @@ from cloudbeds_auth.errors import RateLimited
 
 async def test_each_request_has_a_turn(service: Running[FakeVault], vendor: Vendor) -> None:
     """Those that are sent again after a 401, too."""
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
         assert answer.status == 200
     assert service.vault.turns == len(vendor.seen) == 1
     vendor.good = {"token-2"}
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer:
         assert answer.status == 200
     assert service.vault.turns == len(vendor.seen) == 3
 
@@ -24,10 +24,10 @@ async def test_each_request_has_a_turn(service: Running[FakeVault], vendor: Vend
 async def test_a_token_that_is_renewed_while_a_request_waits(service: Running[FakeVault], vendor: Vendor) -> None:
     """It goes with the new one: no 401 of a token that died meanwhile costs another turn."""
     vendor.good, service.vault.renewed_while_waiting = {"token-2"}, True
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer:
         assert answer.status == 200
     assert [one.header("authorization") for one in vendor.seen] == ["Bearer token-2"]
-    assert service.vault.calls == [(2, "POST", "/x", 200)]
+    assert service.vault.calls == [(2, "POST", "/api/x", 200)]
 
 
 async def test_userinfo_has_a_turn(service: Running[FakeVault], vendor: Vendor) -> None:
@@ -40,7 +40,7 @@ async def test_userinfo_has_a_turn(service: Running[FakeVault], vendor: Vendor) 
 async def test_without_a_turn_nothing_is_sent(service: Running[FakeVault], vendor: Vendor) -> None:
     """503 `rate_limited` and when to come again, of ours and not the vendor's."""
     service.vault.no_turn = RateLimited(retry_after=6.2, connection_id="con_1")
-    async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"x") as answer:
+    async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer:
         problem = await answer.json(content_type="application/problem+json")
         assert (answer.status, problem["code"], problem["connection_id"]) == (503, "rate_limited", "con_1")
         assert answer.headers["X-Cloudbeds-Auth-Code"] == "rate_limited"
@@ -67,7 +67,7 @@ async def test_a_429_is_passed_on_and_heard(
         return web.Response(status=429, body=b'{"message": "Too many requests"}', headers=headers)
 
     vendor.answer = busy
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
         assert (answer.status, await answer.read()) == (429, b'{"message": "Too many requests"}')
         assert answer.headers.get("Retry-After") == headers.get("Retry-After")
         assert "X-Cloudbeds-Auth-Code" not in answer.headers
@@ -82,6 +82,6 @@ async def test_what_is_no_429_pauses_nobody(service: Running[FakeVault], vendor:
         return web.Response(status=503, headers={"Retry-After": "9"})
 
     vendor.answer = down
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
         assert answer.status == 503
     assert service.vault.pauses == []

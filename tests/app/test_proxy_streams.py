@@ -40,7 +40,7 @@ async def test_a_slow_caller_slows_the_vendor_down(service: Running[FakeVault], 
         return answer
 
     vendor.answer = pour
-    async with service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, read_bufsize=4096) as answer:
+    async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, read_bufsize=4096) as answer:
         while part := await answer.content.read(65536):
             read += len(part)
             most = max(most, sent - read)
@@ -72,7 +72,7 @@ async def test_a_slow_vendor_slows_the_caller_down(vendor: Vendor) -> None:
     vault = FakeVault(FakeSettings(base_url=vendor.base_url, body_limit=PARTS * len(PART)))
     async with (
         a_service(vault) as service,
-        service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=body()) as answer,
+        service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=body()) as answer,
     ):
         assert answer.status == 200
     assert read == PARTS * len(PART)
@@ -89,7 +89,7 @@ async def test_connections_to_the_vendor_are_kept(service: Running[FakeVault], v
         return web.json_response({})
 
     async def call(method: str) -> None:
-        url = f"{service.url}/proxy/con_1/x"
+        url = f"{service.url}/proxy/con_1/api/x"
         async with service.http.request(method, url, headers=AS_ADMIN, data=b"y") as answer:
             assert answer.status == 200
             await answer.read()
@@ -110,7 +110,7 @@ async def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_kept(
     """A refused attempt's answer, closed unread, is never taken for the next one's."""
     vendor.good = {"token-2"}
     for _ in range(3):
-        async with service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=b"y") as answer:
+        async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"y") as answer:
             assert await answer.json() == {"method": "POST", "size": 1}
 
 
@@ -134,7 +134,7 @@ async def test_a_head_that_trickles(vault: FakeVault, method: str, code: str) ->
     async with (
         server,
         a_service(vault, timeouts={"head": 0.3}) as service,
-        service.http.request(method, f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+        service.http.request(method, f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, code)
 
@@ -150,7 +150,7 @@ async def test_a_silent_vendor_is_given_up(vendor: Vendor) -> None:
     vendor.before = silent
     async with (
         a_service(FakeVault(FakeSettings(base_url=vendor.base_url)), timeouts={"idle": 0.1}) as service,
-        service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+        service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
     released.set()
@@ -171,7 +171,7 @@ async def test_an_answer_that_falls_silent_half_way(vendor: Vendor) -> None:
     vault = FakeVault(FakeSettings(base_url=vendor.base_url))
     async with (
         a_service(vault, timeouts={"idle": 0.1}) as service,
-        service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+        service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
     ):
         assert await answer.content.readexactly(4) == b"half"
         with pytest.raises(aiohttp.ClientPayloadError):
@@ -195,7 +195,7 @@ async def test_a_connection_that_never_comes_about(method: str) -> None:
                 a_service(
                     FakeVault(FakeSettings(base_url=f"http://127.0.0.1:{port}")), timeouts={"connect": 0.2}
                 ) as service,
-                service.http.request(method, f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+                service.http.request(method, f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
             ):
                 assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
                 assert "nothing was sent" in (await answer.json(content_type=None))["detail"]
@@ -219,6 +219,6 @@ async def test_an_answer_with_a_head_too_large(size: int) -> None:
     async with (
         server,
         a_service(vault) as service,
-        service.http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer,
+        service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")

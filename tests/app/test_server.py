@@ -73,7 +73,7 @@ async def test_drain(start: Start, vendor: Vendor, number: signal.Signals) -> No
     process = await start(0, vendor.base_url)
     url = await address(process)
     async with aiohttp.ClientSession() as http:
-        call = asyncio.create_task(http.get(f"{url}/proxy/con_1/x", headers=AS_ADMIN))
+        call = asyncio.create_task(http.get(f"{url}/proxy/con_1/api/x", headers=AS_ADMIN))
         await arrived.wait()
         process.send_signal(number)
         while await accepts(url):

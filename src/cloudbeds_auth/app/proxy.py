@@ -21,7 +21,6 @@ from cloudbeds_auth.app.problems import Unexpected, send_problem
 from cloudbeds_auth.app.relaying import Call, Relay, glance_at
 from cloudbeds_auth.core import relay as policy
 from cloudbeds_auth.core.callers import Caller, may
-from cloudbeds_auth.core.callers import Scope as CallerScope
 from cloudbeds_auth.core.glance import Glance
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
@@ -65,10 +64,11 @@ class Proxy:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         target = policy.upstream_path(scope["raw_path"])
         caller: Caller = scope["state"]["caller"]
-        if not may(caller, CallerScope.PROXY):
-            raise Forbidden("the scope `proxy` is needed")
+        needed = policy.scope_for(target.path)
+        if not may(caller, needed):
+            raise Forbidden(f"the scope `{needed.value}` is needed for this method of Cloudbeds")
         connection_id = await self._vault.resolve(target.id)
-        if not may(caller, CallerScope.PROXY, connection_id):
+        if not may(caller, needed, connection_id):
             raise Forbidden("this credential is not for this connection")
         headers = policy.request_headers(scope["headers"], policy.property_of(target.id))
         query = policy.query_of(scope["query_string"])

@@ -1,4 +1,4 @@
-"""What the proxy lets through: paths and headers, judged once and without any effect.
+"""What the proxy lets through: paths, methods of the vendor and headers, judged once and without any effect.
 
 The vendor's host comes from the settings and from nowhere else; a request only chooses a path below it. A path is
 judged in every form that somebody on the way might decode it to, and then passed on as it was sent. Headers are
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 
+from cloudbeds_auth.core.callers import Scope
 from cloudbeds_auth.core.glance import legible
-from cloudbeds_auth.errors import InvalidRequest, UpstreamFailed
+from cloudbeds_auth.errors import Forbidden, InvalidRequest, UpstreamFailed
 
 PREFIX = b"/proxy/"
 CONNECTION_PREFIX = "con_"
@@ -28,6 +29,22 @@ _MOST_DECODINGS = 3
 _QUERY_CONTROL = re.compile(r"%(?:0[0ADad]|7[Ff])")
 _FIELD_VALUE = re.compile(rb"[\t -~]*\Z")  # RFC 9110 section 5.5 without obs-text
 _BAD_ANSWER_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+BELOW = "/api/"
+"""The only part of the vendor that is relayed; in this spelling alone."""
+METHOD_CLASSES: Mapping[str, Scope | None] = {
+    "access_token": None,  # takes and gives refresh tokens: the vault alone asks it
+    "oauth": None,  # the approval page belongs to a browser
+    "postappstate": Scope.ADMIN,  # `disabled` ends the grant
+    "postwebhook": Scope.ADMIN,  # subscribes an address to what happens at the hotel
+    "deletewebhook": Scope.ADMIN,  # ends our own subscriptions, too
+    "getwebhooks": Scope.ADMIN,  # shows the addresses, and ours has a secret in it
+}
+"""Methods of the vendor, in lower case, by the scope that a caller needs; None: relayed for no caller.
+
+Source: CLOUDBEDS sections 2, 7 and 8. Every other method needs `proxy`.
+"""
+_WORD = re.compile(r"[a-z0-9_]+")
 
 REQUEST_HEADERS = frozenset(
     b"accept accept-encoding accept-language content-encoding content-language content-type idempotency-key if-match "
@@ -69,6 +86,25 @@ def upstream_path(raw_path: bytes, prefix: bytes = PREFIX) -> Target:
     if not _PLAIN.match(path):
         _judge(path)
     return Target(identifier.decode("ascii"), path)
+
+
+def scope_for(path: str) -> Scope:
+    """The scope that a caller needs for a path of `upstream_path`; raises Forbidden for what is never relayed (A73).
+
+    A method counts wherever its name is a word of the path, in any version, case or encoding: a router that reads a
+    path in another way than ours finds no way around.
+    """
+    if not path.startswith(BELOW):
+        raise Forbidden(f"only what is below {BELOW} is relayed", next_step=f"ask for a path below {BELOW}")
+    *_, decoded = _forms(path)
+    words = _WORD.findall(unicodedata.normalize("NFKC", decoded).casefold())
+    classes = {METHOD_CLASSES[word] for word in words if word in METHOD_CLASSES}
+    if None in classes:
+        raise Forbidden(
+            "the token endpoint and the approval page of Cloudbeds are never relayed",
+            next_step="ask this service for the token: GET /api/v1/connections/{id}/access-token",
+        )
+    return Scope.ADMIN if classes else Scope.PROXY
 
 
 def refuse_token(raw_query: bytes) -> None:
@@ -147,16 +183,20 @@ def _judge(path: str) -> None:
         raise InvalidRequest("the path holds an empty segment, a fragment or a second query")
     if _BROKEN_ESCAPE.search(path):
         raise InvalidRequest("the path holds a broken percent escape")
-    form = path
-    for _ in range(_MOST_DECODINGS):
+    for form in _forms(path):
         _judge_form(form)
+
+
+def _forms(path: str) -> Iterator[str]:
+    """The path as it came, then decoded once more each time, to the end; raises InvalidRequest where there is none."""
+    form = path
+    for _ in range(_MOST_DECODINGS + 1):
+        yield form
         decoded = _decode(form)
         if decoded == form:
             return
         form = decoded
-    _judge_form(form)
-    if _decode(form) != form:
-        raise InvalidRequest("the path is percent-encoded too many times")
+    raise InvalidRequest("the path is percent-encoded too many times")
 
 
 def _judge_form(form: str) -> None:
