@@ -251,7 +251,7 @@ class StoreReadOnly(TryAgain):
 
 
 class RateLimited(TryAgain):
-    """The vendor's rate limit leaves no room for this call"""
+    """Too much was asked for at once"""
 
     code = "rate_limited"
 

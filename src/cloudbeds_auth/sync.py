@@ -142,11 +142,17 @@ class TokenVault:
         app: str | None = None,
         connection_id: str | None = None,
         browser: str | None = None,
+        trusted: bool = True,
     ) -> Begun:
         """Begin an approval: send the hotel to `.url` within ten minutes."""
         return self._wait(
             lambda vault: vault.begin_authorization(
-                reference=reference, return_to=return_to, app=app, connection_id=connection_id, browser=browser
+                reference=reference,
+                return_to=return_to,
+                app=app,
+                connection_id=connection_id,
+                browser=browser,
+                trusted=trusted,
             )
         )
 

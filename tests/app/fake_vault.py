@@ -280,6 +280,7 @@ class FakeVault:
         app: str = "default",
         connection_id: str | None = None,
         browser: str | None = None,
+        trusted: bool = True,
     ) -> Begun:
         if app not in {"default", *self.apps.found}:
             raise InvalidRequest(f"there is no app {app!r}")

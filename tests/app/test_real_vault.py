@@ -205,6 +205,33 @@ async def test_one_time_link(world: World) -> None:
     assert (await tab.open(f"/connect/{link.token}"))[0] == 400
 
 
+@pytest.mark.row("A70")
+async def test_an_anonymous_reference_after_a_links(world: World) -> None:
+    """The hotel of tenant A opens an address that names tenant B: it stays tenant A's, and returns as such."""
+    vault, tab = world.service.vault, Tab(world.service)
+    link = await vault.create_link(reference="tenant-A", expires_in=600)
+    for start in (f"/connect/{link.token}", "/connect?reference=tenant-B&return_to=/done"):
+        code, state = await world.vendor.approve((await tab.open(start))[1])
+        where = (await tab.open(f"/callback?code={code}&state={state}"))[1]
+    [connection] = (await vault.connections()).connections
+    assert connection.reference == "tenant-A"
+    assert where == f"/done?connection_id={connection.id}&reference=tenant-A"
+
+
+@pytest.mark.row("A74")
+async def test_a_long_reference(world: World) -> None:
+    """15 KB in an address, or 257 characters over the API: 400, and nothing is stored."""
+    status, _, page = await Tab(world.service).open(f"/connect?reference={'r' * 15_000}")
+    assert (status, "invalid_request" in page) == (400, True)
+    headers = {"Authorization": f"Bearer {world.service.vault.admin_token.reveal()}"}
+    for path in ("authorizations", "connections/con_1/claim"):
+        url = f"{world.service.url}/api/v1/{path}"
+        async with world.service.http.post(url, headers=headers, json={"reference": "r" * 257}) as answer:
+            assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (400, "invalid_request")
+    rested = b"".join(path.read_bytes() for path in world.folder.iterdir())
+    assert b"r" * 257 not in rested
+
+
 async def test_default_deny(world: World) -> None:
     """Nothing is told or asked without a credential, of a real hotel either."""
     tab = Tab(world.service)

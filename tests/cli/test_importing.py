@@ -117,6 +117,7 @@ def test_json_lines() -> None:
         (HEADER + "t,,R\n", "line 2: property is empty"),
         (HEADER + "t,con_1,R\n", "line 2: property is the property id at Cloudbeds"),
         (HEADER + "t,1000,two words\n", "line 2: refresh_token does not look like a token"),
+        (HEADER + "t" * 257 + ",1000,R\n", "line 2: a reference has at most 256 characters"),
         (HEADER + "t,1000,R,more\n", "line 2: it has more fields than the header"),
         (HEADER.strip() + ",colour\nt,1000,R,red\n", "line 2: there is no column 'colour'"),
         ("property,refresh_token,expires_at\n1,R,soon\n", "line 2: expires_at is neither"),

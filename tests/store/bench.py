@@ -103,6 +103,7 @@ class Bench(ABC):
         parts: dict[str, Any] = {
             "id": f"aut_{number}", "app": "default", "state_hash": f"state-{number}", "browser_hash": None,
             "reference": None, "return_to": None, "connection_id": None, "link_hash": None, "lifetime": 600.0,
+            "trusted": True,
         }  # fmt: skip
         return NewAuthorization(**(parts | more))
 

@@ -85,7 +85,7 @@ async def test_what_is_too_old_is_deleted(bench: Bench, clock: HandClock) -> Non
     clock.pass_(DAY)
     await bench.store.disconnect(left.connection_id, actor="operator")
     clock.pass_(9 * DAY)
-    assert await bench.store.sweep(9.5 * DAY, 100) == len(["received", "promoted", "calls"]) * 2
+    assert await bench.store.sweep(9.5 * DAY, 100) == len(["received", "promoted", "calls", "its state"]) * 2
     assert await bench.kinds(lives.connection_id) == []
     assert await bench.kinds(left.connection_id) == ["disconnected"]
     assert await approved_by(bench, left) == ADA

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.support.fakes import issued, pair
@@ -30,7 +31,7 @@ ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 HOUR = 3700.0
 
 
-async def approve(process: Process, answer: Answer, **parts: str) -> Finished:
+async def approve(process: Process, answer: Answer, **parts: Any) -> Finished:
     """The whole way in; the exchange is answered so."""
     begun = await process.authorizer.begin(**parts)
     process.world.token_endpoint.will(answer)  # type: ignore[attr-defined]  # the stage's scripted one

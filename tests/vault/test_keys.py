@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.support.fakes import APP, issued, key, pair
@@ -22,7 +23,7 @@ from cloudbeds_auth.ports.vendor import Listed, Throttled
 YEAR = 365 * 86400.0
 
 
-async def approved(stage: Stage, *answers: object, **how: str) -> Finished:
+async def approved(stage: Stage, *answers: object, **how: Any) -> Finished:
     """A hotel approves, and the vendor answers the exchange so."""
     begun = await stage.one.authorizer.begin(**how)
     stage.endpoint.will(*answers)  # type: ignore[arg-type]

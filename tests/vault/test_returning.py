@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.support.fakes import issued, key, pair
 from tests.support.hotels import upkeep_of
@@ -23,13 +25,13 @@ from cloudbeds_auth.ports.vendor import Unlisted
 KNOWN = pair(1, property_ids=("1000",))
 
 
-async def comes_back(stage: Stage, answer: Answer | None = None, **parts: str) -> Finished:
+async def comes_back(stage: Stage, answer: Answer | None = None, **parts: Any) -> Finished:
     """Approves again; the answer names no property, the list does."""
     stage.vendor.listed = ("1000", "1001")
     return await approves(stage, answer or issued("new"), **parts)
 
 
-async def approves(stage: Stage, answer: Answer, **parts: str) -> Finished:
+async def approves(stage: Stage, answer: Answer, **parts: Any) -> Finished:
     """The whole way in."""
     begun = await stage.one.authorizer.begin(**parts)
     stage.endpoint.will(answer)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from cloudbeds_auth.app.access import APP, path_prefix
-from cloudbeds_auth.app.arrivals import Arrivals
+from cloudbeds_auth.app.arrivals import from_marketplace, starts
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.cookies import Cookies
 from cloudbeds_auth.app.door import host_name
@@ -68,7 +68,8 @@ class Browser:
         self._pages = Pages(self._prefix, assets)
         self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
         self._static = static_files()
-        self._arrivals = Arrivals(vault.clock)
+        self._starts = starts(vault.clock)
+        self._arrivals = from_marketplace(vault.clock)
 
     async def connect(self, request: Request) -> Response:
         """Start an approval in this browser; only where the operator lets anybody start one."""
@@ -80,12 +81,14 @@ class Browser:
             return_to = asked.get("return_to")
             if return_to is not None:
                 allowed_return(return_to, self._settings.return_origins)
+            self._starts.admit(_address(request))
             browser = self._browser(request)
             begun = await self._vault.begin_authorization(
                 app=asked.get("app") or "default",
                 return_to=return_to,
                 reference=asked.get("reference"),
                 browser=browser,
+                trusted=False,
             )
             return self._off(request, begun, browser, start)
         except Error as error:
@@ -95,6 +98,7 @@ class Browser:
         """Start the approval that a one-time link was made for."""
         start = _asked_again(f"{CONNECT}/{quote(one_time, safe='')}", request)
         try:
+            self._starts.admit(_address(request))
             browser = self._browser(request)
             return self._off(request, await self._vault.begin_from_link(one_time, browser), browser, start)
         except Error as error:
@@ -166,7 +170,7 @@ class Browser:
         code = asked.get("code")
         if "error" in asked or not code:
             raise AuthorizationDenied(_reason(asked))
-        self._arrivals.admit(request.client.host if request.client else "")
+        self._arrivals.admit(_address(request))
         app = getattr(request.state, APP, "default")  # there is no state of ours that names it: its path does
         return await self.parked(request, await self._vault.arrive(code=code, app=app))
 
@@ -256,6 +260,11 @@ def parameters(request: Request, *names: str) -> dict[str, str]:
 def redirect(where: str) -> Response:
     """303: whatever the browser did here, it does a GET there."""
     return Response(status_code=303, headers={"location": where})
+
+
+def _address(request: Request) -> str:
+    """Where it comes from; behind a trusted proxy the server has put the forwarded address there."""
+    return request.client.host if request.client else ""
 
 
 def _asked_again(path: str, request: Request) -> str:

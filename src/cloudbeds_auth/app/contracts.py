@@ -145,8 +145,12 @@ class Vault(Protocol):
         app: str = "default",
         connection_id: str | None = None,
         browser: str | None = None,
+        trusted: bool = True,
     ) -> Begun:
-        """A one-time `state` bound to this browser, and the approval page's address."""
+        """A one-time `state` bound to this browser, and the approval page's address.
+
+        `trusted`: whether the reference comes from a program of ours.
+        """
         ...
 
     async def begin_from_link(self, token: str, browser: str, /) -> Begun:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cloudbeds_auth.core.inputs import LONGEST_REFERENCE
 from cloudbeds_auth.core.nouns import AccessToken, Connection, Event
 from cloudbeds_auth.core.shapes import access_token_document, connection_document, event_document
 
@@ -97,7 +98,7 @@ class NewAuthorizationShape(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     app: Annotated[str, Field(min_length=1, max_length=64)] = "default"
-    reference: Annotated[str | None, Field(max_length=256)] = None
+    reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
     return_to: Annotated[str | None, Field(max_length=2048)] = None
     expires_in: Annotated[float, Field(ge=60, le=30 * DAY, allow_inf_nan=False)] = DAY
 
@@ -107,7 +108,7 @@ class ClaimShape(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reference: Annotated[str | None, Field(max_length=256)] = None
+    reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
 
 
 class AuthorizationShape(BaseModel):

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cloudbeds_auth.core.imports import Handover
+from cloudbeds_auth.core.inputs import checked_reference
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import InvalidRequest
 
 NEEDED = ("property", "refresh_token")
 COLUMNS = ("reference", *NEEDED, "access_token", "expires_at", "scopes", "app")
@@ -148,6 +150,10 @@ def _wrong(row: Row) -> Iterator[str]:
         value = _text(row, name) or ""
         if not value.isascii() or not value.isprintable() or " " in value or len(value) > LONGEST:
             yield f"{name} does not look like a token"
+    try:
+        checked_reference(_text(row, "reference"))
+    except InvalidRequest as error:
+        yield error.detail
     try:
         _moment(row)
     except ValueError:

@@ -35,6 +35,7 @@ class Notice(StrEnum):
     REAUTHORIZATION_REQUIRED = "connection.reauthorization_required"
     RECOVERED = "connection.recovered"
     DISCONNECTED = "connection.disconnected"
+    REFERENCE_CHANGED = "connection.reference_changed"  # of one that is connected, by a trusted way
 
 
 class Standing(Enum):

@@ -18,14 +18,22 @@ class Connecting(Looking):
         app: str | None = None,
         connection_id: str | None = None,
         browser: str | None = None,
+        trusted: bool = True,
     ) -> Begun:
         """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
 
         `reference` is your own name for the hotel; `browser` an unguessable value that the same browser brings back;
-        `app` the registration that the hotel approves: None is the connection's own, else the default one.
+        `app` the registration that the hotel approves: None is the connection's own, else the default one. Say
+        `trusted=False` where the reference comes from an address that anybody may have made: it is taken only where the
+        hotel has none. Raises InvalidRequest, and RateLimited while too many approvals wait to be finished.
         """
         return await self._engine.authorizer.begin(
-            app=app, reference=reference, return_to=return_to, connection_id=connection_id, browser=browser
+            app=app,
+            reference=reference,
+            return_to=return_to,
+            connection_id=connection_id,
+            browser=browser,
+            trusted=trusted,
         )
 
     async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:

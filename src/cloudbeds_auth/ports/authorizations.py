@@ -17,6 +17,14 @@ HOTEL_SCOPE_MISSING = "hotel_scope_missing"
 """The problem where that is so because the approval lacks the scope for the list of properties."""
 
 
+REFERENCE_CHANGED = "reference_changed"
+"""What the history calls that a connection's reference became another one, by a trusted way."""
+
+
+REFERENCE_NOT_TAKEN = "reference_not_taken"
+"""… and that an anonymous approval asked for one, and the connection kept its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authorization:
     """A spent state: what was begun with it. `earlier` is the connection it already led to."""
@@ -36,14 +44,15 @@ class Spending(Enum):
     EXPIRED = "older than its lifetime"
     SPENT = "used before, with another code"
     UNFINISHED = "used before, with this code, and no connection came of it so far"
-    FULL = "as many approvals wait to be claimed as may"
+    FULL = "as many approvals wait as may"
 
 
 @dataclass(frozen=True, slots=True)
 class NewAuthorization:
     """A state about to be issued; only hashes rest. `browser` is None for flows without one (Python, command line).
 
-    `parked`: the hotel began in the Marketplace; what comes of it waits to be claimed.
+    `parked`: the hotel began in the Marketplace; what comes of it waits to be claimed. `trusted`: the reference came by
+    a link or from a program of ours, not from an address that anybody may have made.
     """
 
     id: str
@@ -56,6 +65,7 @@ class NewAuthorization:
     link_hash: str | None
     lifetime: float
     parked: bool = False
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +95,11 @@ class AuthorizationStore(Protocol):
         """The connection that the link led to; None when it led to none, or longer ago than states are kept."""
         ...
 
-    async def add_authorization(self, new: NewAuthorization) -> None:
-        """Remember a state; old ones are swept out."""
+    async def add_authorization(self, new: NewAuthorization) -> Spending | None:
+        """Remember a state; some that are over are swept out.
+
+        FULL: as many as may wait to come back, of its link or of all that were begun without one by as trusted a way.
+        """
         ...
 
     async def spend_state(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization | Spending:

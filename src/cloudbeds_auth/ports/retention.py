@@ -18,8 +18,8 @@ class RetentionStore(Protocol):
         ...
 
     async def sweep(self, age: float, limit: int) -> int:
-        """Delete events and lines of counted calls older than `age` seconds, and who approved what ended longer ago;
-        the oldest first, at most `limit` of each. How many there were.
+        """Delete events and lines of counted calls older than `age` seconds, who approved what ended longer ago, and
+        states that are over; the oldest first, at most `limit` of each. How many there were.
         """
         ...
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from cloudbeds_auth.core.arrivals import MOST_PARKED, OURS
+from cloudbeds_auth.core.inputs import checked_reference
 from cloudbeds_auth.core.nouns import Begun, Finished, Link, moment
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
@@ -29,6 +30,7 @@ from cloudbeds_auth.vault.exchange import Exchange
 from cloudbeds_auth.vault.world import World
 
 STATE_LIFETIME = 600.0  # seconds; as long as the vendor's codes live
+FULL_FOR = 60.0  # seconds after which to begin again where too many approvals wait
 DENIED = "denied"
 
 
@@ -59,16 +61,19 @@ class Authorizer:
         connection_id: str | None = None,
         browser: str | None = None,
         link_hash: str | None = None,
+        trusted: bool = True,
     ) -> Begun:
         """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves.
 
-        `app`: which registration the hotel approves; None: the connection's own, else the default one.
+        `app`: which registration the hotel approves; None: the connection's own, else the default one. `trusted`:
+        whether a program of ours names the reference. Raises InvalidRequest, RateLimited while too many wait.
         """
+        reference = checked_reference(reference)
         world = self._world
         registration = await world.app_for(app, connection_id)
         await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
         state = OURS + world.entropy.token()
-        await world.store.add_authorization(
+        full = await world.store.add_authorization(
             NewAuthorization(
                 id=world.entropy.identifier("aut_"),
                 app=registration.id,
@@ -79,8 +84,11 @@ class Authorizer:
                 connection_id=connection_id,
                 link_hash=link_hash,
                 lifetime=STATE_LIFETIME,
+                trusted=trusted,
             )
         )
+        if full is not None:
+            raise RateLimited("too many approvals were begun and not finished", retry_after=FULL_FOR)
         url = world.vendor.authorization_url(registration, state)
         return Begun(url, state, moment(world.clock.wall() + STATE_LIFETIME), registration.redirect_uri)
 
@@ -93,8 +101,8 @@ class Authorizer:
         connection_id: str | None,
         expires_in: float,
     ) -> Link:
-        """A link that leads to at most one connection; `expires_in` in seconds."""
-        world = self._world
+        """A link that leads to at most one connection; `expires_in` in seconds. Raises InvalidRequest."""
+        world, reference = self._world, checked_reference(reference)
         registration = await world.app_for(app, connection_id)
         token = world.entropy.token()
         await world.store.add_link(
@@ -142,7 +150,7 @@ class Authorizer:
         has already, else this one. Raises UnknownConnection, InvalidRequest where nothing waits to be claimed.
         """
         store = self._world.store
-        home = await store.claim(connection_id, reference, self._world.entropy.identifier("gra_"))
+        home = await store.claim(connection_id, checked_reference(reference), self._world.entropy.identifier("gra_"))
         if home is None:
             await self._world.known(connection_id)
             raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)

@@ -12,6 +12,7 @@ by whoever asks for a token of its connection. A refusal counts as rule 12 says,
 from __future__ import annotations
 
 from cloudbeds_auth.core.imports import MEANINGS, Handover, Imported, Outcome
+from cloudbeds_auth.core.inputs import checked_reference
 from cloudbeds_auth.core.lifecycle import Event, State
 from cloudbeds_auth.core.nouns import Connection, Grant, Pair, Role
 from cloudbeds_auth.core.refresh import Ask
@@ -54,6 +55,7 @@ class Importer:
         return await self._outcome(await self._row(placed.grant_id), error)
 
     async def _new(self, hotel: Handover) -> NewImport:
+        reference = checked_reference(hotel.reference)
         registration = await self._world.app(hotel.app)
         if not hotel.property_id or hotel.property_id.startswith("con_") or not hotel.refresh_token:
             raise InvalidRequest("an import names a property of Cloudbeds and its refresh token")
@@ -68,7 +70,7 @@ class Importer:
             scopes=registration.scopes if hotel.scopes is None else hotel.scopes,  # what was asked for, most likely
             source=self._world.source(registration),
         )
-        return NewImport(hashed(hotel.refresh_token.reveal()), hotel.app, hotel.reference, hotel.property_id, pair)
+        return NewImport(hashed(hotel.refresh_token.reveal()), hotel.app, reference, hotel.property_id, pair)
 
     async def _go_on(self, connection_id: str, grant_id: str) -> Error | None:
         """Prove the candidate; then its refresh token too, where an access token was there to be proven first."""

@@ -58,7 +58,7 @@ class Mender:
         if token is None or link is None or link.lifetime < MADE_AGAIN:
             made = await self._authorizer.create_link(
                 app=connection.app,
-                reference=connection.reference,
+                reference=None,  # the connection keeps its own, and whoever changes it after this
                 return_to=None,
                 connection_id=connection.id,
                 expires_in=GOOD_FOR,

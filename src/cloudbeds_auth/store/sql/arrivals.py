@@ -10,7 +10,16 @@ from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.nouns import CredentialKind, Pair, Role
 from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, Spending
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.store.sql.authorizations import Ends, add_authorization, add_grant, covering, spend_state
+from cloudbeds_auth.store.sql.authorizations import (
+    SWEPT,
+    Ends,
+    add_grant,
+    covering,
+    insert_authorization,
+    refer,
+    spend_state,
+    sweep_states,
+)
 from cloudbeds_auth.store.sql.rows import add_event, grant_of, lasting
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import set_due
@@ -35,7 +44,8 @@ def begin_arrival(
         waiting = yield from query_one("count_parked")
         if waiting is not None and waiting["waiting"] >= most:
             return Spending.FULL
-        yield from add_authorization(now, new)
+        yield from sweep_states(now, SWEPT)
+        yield from insert_authorization(now, new)
     return (yield from spend_state(now, new.state_hash, None, code_hash))
 
 
@@ -58,11 +68,12 @@ def claim(
         yield from query("set_role", grant_id=row["id"], role=Role.CANDIDATE, state=state)
         yield from set_due(row, now, role=Role.CANDIDATE)
         yield from add_event(now, row, Event.CLAIMED, actor="operator")
+        if reference is not None:  # its first one, as that of a new connection
+            yield from query("set_reference", id=home, reference=reference, trusted=1)
     else:
         leaving = Leaving(f"claimed for {home}", "operator", row["due_at"])
         yield from move_tokens(now, row, json.loads(row["property_ids"]), home, grant_id, leaving, sealer)
-    if reference is not None:
-        yield from query("set_reference", id=home, reference=reference)
+        yield from refer(now, home, reference, trusted=True)
     return home
 
 

@@ -6,24 +6,35 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from cloudbeds_auth.core.arrivals import MOST_OF_ONE_LINK, MOST_PENDING
 from cloudbeds_auth.core.lifecycle import MOVED_TO_KEY, NEWER_APPROVAL, Event, State, move
-from cloudbeds_auth.core.notices import Standing
+from cloudbeds_auth.core.notices import Notice, Standing
 from cloudbeds_auth.core.nouns import CredentialKind, Grant, Pair, Role, User
 from cloudbeds_auth.core.upkeep import CANDIDATE, PARKED, REMEMBERED
 from cloudbeds_auth.errors import StateMismatch
-from cloudbeds_auth.ports.authorizations import PROPERTY_UNKNOWN, Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.ports.authorizations import (
+    PROPERTY_UNKNOWN,
+    REFERENCE_CHANGED,
+    REFERENCE_NOT_TAKEN,
+    Authorization,
+    NewAuthorization,
+    NewLink,
+    Spending,
+)
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql.groups import set_listing
 from cloudbeds_auth.store.sql.origins import bind, sourced
-from cloudbeds_auth.store.sql.outbox import announce, standing_of
+from cloudbeds_auth.store.sql.outbox import announce, send, standing_of
 from cloudbeds_auth.store.sql.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due, set_due, set_due_at, set_due_in, set_poll
 
+SWEPT = 100  # rows that are over, deleted where one is added: more than come in, and never a long transaction
+
 
 def add_link(now: Instant, link: NewLink) -> Transaction[None]:
-    """Remember a link by its hash, and forget the long expired ones."""
-    yield from query("sweep_links", before=now.wall - REMEMBERED)
+    """Remember a link by its hash, and forget some that expired long ago."""
+    yield from query("sweep_links", before=now.wall - REMEMBERED, limit=SWEPT)
     yield from query(
         "add_link", hash=link.hash, app=link.app, reference=link.reference, return_to=link.return_to,
         connection_id=link.connection_id, expires_at=now.wall + link.lifetime,
@@ -46,13 +57,39 @@ def read_link_outcome(now: Instant, link_hash: str) -> Transaction[str | None]:
     return None if row is None else str(row["outcome"])
 
 
-def add_authorization(now: Instant, new: NewAuthorization) -> Transaction[None]:
-    """Remember a state by its hash, and forget the long expired ones."""
-    yield from query("sweep_authorizations", before=now.wall - REMEMBERED)
+def add_authorization(now: Instant, new: NewAuthorization) -> Transaction[Spending | None]:
+    """Remember a state by its hash, unless as many wait as may; forget some that are over."""
+    yield from sweep_states(now, SWEPT)
+    if (yield from _is_full(now, new)):
+        return Spending.FULL
+    yield from insert_authorization(now, new)
+    return None
+
+
+def _is_full(now: Instant, new: NewAuthorization) -> Transaction[bool]:
+    """Whether as many wait as may: of one link, else of all that were begun alike. Anybody may fill up only their own
+    kind: a flood of anonymous ones stops no link and no program.
+    """
+    if new.link_hash is not None:
+        row = yield from query_one("pending_of_link", link_hash=new.link_hash, now=now.wall, most=MOST_OF_ONE_LINK)
+        return row is not None and row["pending"] >= MOST_OF_ONE_LINK
+    row = yield from query_one("pending", trusted=int(new.trusted), now=now.wall, most=MOST_PENDING)
+    return row is not None and row["pending"] >= MOST_PENDING
+
+
+def sweep_states(now: Instant, limit: int) -> Transaction[int]:
+    """Delete at most so many states that expired unspent, and as many that were spent long ago; how many of both."""
+    pending = yield from query("sweep_pending", now=now.wall, limit=limit)
+    spent = yield from query("sweep_spent", before=now.wall - REMEMBERED, limit=limit)
+    return len(pending) + len(spent)
+
+
+def insert_authorization(now: Instant, new: NewAuthorization) -> Transaction[None]:
+    """Remember a state by its hash."""
     yield from query(
         "add_authorization", id=new.id, app=new.app, state_hash=new.state_hash, browser_hash=new.browser_hash,
         link_hash=new.link_hash, reference=new.reference, return_to=new.return_to, connection_id=new.connection_id,
-        expires_at=now.wall + new.lifetime, parked=int(new.parked),
+        expires_at=now.wall + new.lifetime, parked=int(new.parked), trusted=int(new.trusted),
     )  # fmt: skip
 
 
@@ -118,7 +155,7 @@ def add_candidate(
         raise StateMismatch("this connect link was used in another browser a moment ago")
     home = connection_id
     if begun["parked"]:  # never where somebody else's tokens are
-        yield from query("add_connection", id=home, app=begun["app"], reference=None, now=now.wall)
+        yield from add_connection(now, home, begun["app"], None, trusted=False)
     else:
         home = yield from _home(now, begun, connection_id, pair)
     ends = Ends(now.wall + pair.lifetime, pair.lifetime, now.wall + stale_after)
@@ -133,6 +170,7 @@ def add_candidate(
     yield from add_event(
         now, row, received, actor="hotel", expires_at=lasting(ends.expires_at), property_ids=list(pair.property_ids)
     )
+    yield from refer(now, home, begun["reference"], trusted=bool(begun["trusted"]))
     return home
 
 
@@ -171,10 +209,40 @@ def _home(now: Instant, begun: Row, connection_id: str, pair: Pair) -> Transacti
         home = yield from covering(begun["app"], pair.property_ids)
     if home is None:
         home = connection_id
-        yield from query("add_connection", id=home, app=begun["app"], reference=begun["reference"], now=now.wall)
-    elif begun["reference"] is not None:
-        yield from query("set_reference", id=home, reference=begun["reference"])
+        yield from add_connection(now, home, begun["app"], begun["reference"], trusted=bool(begun["trusted"]))
     return home
+
+
+def add_connection(
+    now: Instant, connection_id: str, app: str, reference: str | None, *, trusted: bool
+) -> Transaction[None]:
+    """A new connection; `trusted`: its reference came by a trusted way."""
+    yield from query(
+        "add_connection", id=connection_id, app=app, reference=reference, trusted=int(trusted), now=now.wall
+    )
+
+
+def refer(now: Instant, connection_id: str, reference: str | None, *, trusted: bool) -> Transaction[None]:
+    """Give a connection that is locked this reference: by a trusted way always, else only where it has none (A70).
+
+    A change by a trusted way is told in the history and to the receiver of webhooks; a reference that is not taken is
+    noted in the history.
+    """
+    connection = yield from query_one("connection_row", connection_id=connection_id)
+    if connection is None or reference is None:
+        return
+    former, about = connection["reference"], {"connection_id": connection_id, "id": None, "generation": None}
+    if former == reference and (connection["reference_trusted"] or not trusted):
+        return
+    if former is not None and not trusted:
+        yield from add_event(now, about, REFERENCE_NOT_TAKEN, actor="hotel", reference=reference)
+        return
+    yield from query("set_reference", id=connection_id, reference=reference, trusted=int(trusted))
+    if former != reference and trusted:
+        changed = {"from": former, "to": reference}
+        yield from add_event(now, about, REFERENCE_CHANGED, actor="operator", **changed)
+        if standing_of(connection, (yield from query("grants_of", connection_id=connection_id))) is not Standing.AWAY:
+            yield from send(now, connection_id, Notice.REFERENCE_CHANGED)
 
 
 def covering(app: str, property_ids: Iterable[str]) -> Transaction[str | None]:

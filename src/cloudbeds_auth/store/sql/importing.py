@@ -12,6 +12,7 @@ from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.core.upkeep import CANDIDATE
 from cloudbeds_auth.ports.importing import NewImport, Placed
 from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.store.sql.authorizations import add_connection, refer
 from cloudbeds_auth.store.sql.rows import access_place, add_event, listed, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import set_due_at
@@ -76,10 +77,8 @@ def _home(now: Instant, new: NewImport, connection_id: str) -> Transaction[Place
         if current is not None and current["role"] == Role.ACTIVE and current["reauth"] is None:
             return Placed(one, None)
     if len(ids) == 1:
-        if new.reference is not None:
-            yield from query("set_reference", id=ids[0], reference=new.reference)
         return Placed(ids[0], "")
-    yield from query("add_connection", id=connection_id, app=new.app, reference=new.reference, now=now.wall)
+    yield from add_connection(now, connection_id, new.app, new.reference, trusted=True)
     return Placed(connection_id, "")
 
 
@@ -133,3 +132,4 @@ def _add(now: Instant, new: NewImport, home: str, grant_id: str, hand: Hand, sea
         now, row, "candidate_received", actor="operator", expires_at=hand.expires_at, property_ids=[new.property_id],
         imported=True,
     )  # fmt: skip
+    yield from refer(now, home, new.reference, trusted=True)

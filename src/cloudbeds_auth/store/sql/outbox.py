@@ -8,6 +8,7 @@ from cloudbeds_auth.core.notices import (
     NOTICES,
     SHOWN,
     UNTRIED,
+    Notice,
     Standing,
     message_body,
     message_id,
@@ -22,8 +23,12 @@ from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transactio
 def announce(now: Instant, connection_id: str, before: Standing, after: Standing) -> Transaction[None]:
     """Write the message that this change makes, if it makes one; the last statement of its transaction."""
     notice = NOTICES.get((before, after))
-    if notice is None:
-        return
+    if notice is not None:
+        yield from send(now, connection_id, notice)
+
+
+def send(now: Instant, connection_id: str, notice: Notice) -> Transaction[None]:
+    """Write this message about the connection as it is now; the history's last line is what it tells of."""
     yield from _sweep(now)
     row = yield from query_one("current", connection_id=connection_id)
     last = yield from query_one("last_sequence", connection_id=connection_id)

@@ -6,6 +6,7 @@ from cloudbeds_auth.core.calls import SPANS
 from cloudbeds_auth.core.history import microseconds
 from cloudbeds_auth.core.nouns import Role
 from cloudbeds_auth.ports.retention import FORGOTTEN
+from cloudbeds_auth.store.sql.authorizations import sweep_states
 from cloudbeds_auth.store.sql.connections import end
 from cloudbeds_auth.store.sql.rows import add_event
 from cloudbeds_auth.store.sql.transactions import Instant, Transaction, query, query_one
@@ -35,9 +36,10 @@ def sweep(now: Instant, age: float, limit: int) -> Transaction[int]:
     """By an index for each; processes take turns."""
     yield from query("one_at_a_time", work="retention")
     before = now.wall - age
+    states = yield from sweep_states(now, limit)
     people = yield from query("sweep_people", before=before, limit=limit)
     events = yield from query("sweep_events", before=before, limit=limit)
-    swept = len(people) + len(events)
+    swept = states + len(people) + len(events)
     for span in SPANS:
         calls = yield from query("sweep_calls", span=span, before=microseconds(before), limit=limit)
         swept += len(calls)

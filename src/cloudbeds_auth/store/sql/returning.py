@@ -9,7 +9,7 @@ from cloudbeds_auth.core.nouns import Role
 from cloudbeds_auth.core.upkeep import PARKED
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql.arrivals import Leaving, move_tokens
-from cloudbeds_auth.store.sql.authorizations import covering, supersede
+from cloudbeds_auth.store.sql.authorizations import covering, refer, supersede
 from cloudbeds_auth.store.sql.rows import left, listed, locked
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
 
@@ -39,8 +39,7 @@ def bring_home(
     if row["intent_position"] is not None or left(row["lease_until"], row, now) > 0:
         return None  # a pair of it may be on its way, and is to find its grant
     yield from _leave(now, grants, home, named, new_grant_id, sealer)
-    if connection["reference"] is not None:
-        yield from query("set_reference", id=home, reference=connection["reference"])
+    yield from refer(now, home, connection["reference"], trusted=bool(connection["reference_trusted"]))
     yield from query("move_outcomes", former=own, connection_id=home)
     return home
 

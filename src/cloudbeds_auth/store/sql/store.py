@@ -214,9 +214,9 @@ class SqlStore(Base):
         """See ports.authorizations."""
         return await self._read(lambda now: authorizations.read_link_outcome(now, link_hash))
 
-    async def add_authorization(self, new: NewAuthorization) -> None:
+    async def add_authorization(self, new: NewAuthorization) -> Spending | None:
         """See ports.authorizations."""
-        await self._write(lambda now: authorizations.add_authorization(now, new))
+        return await self._write(lambda now: authorizations.add_authorization(now, new))
 
     async def spend_state(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization | Spending:
         """See ports.authorizations."""

@@ -17,16 +17,20 @@ SELECT * FROM links WHERE hash = :hash
 -- name: use_link
 UPDATE links SET used_at = :now WHERE hash = :hash
 
--- name: sweep_links
-DELETE FROM links WHERE expires_at < :before
-
--- name: sweep_authorizations
-DELETE FROM authorizations WHERE expires_at < :before
-
 -- name: add_authorization
 INSERT INTO authorizations (id, app, state_hash, browser_hash, link_hash, reference, return_to, connection_id, expires_at,
-    parked)
-VALUES (:id, :app, :state_hash, :browser_hash, :link_hash, :reference, :return_to, :connection_id, :expires_at, :parked)
+    parked, trusted)
+VALUES (:id, :app, :state_hash, :browser_hash, :link_hash, :reference, :return_to, :connection_id, :expires_at, :parked,
+    :trusted)
+
+-- name: pending
+-- States that were begun alike and may still come back; no more are counted than matter.
+SELECT COUNT(*) AS pending FROM (SELECT 1 FROM authorizations
+    WHERE spent_at IS NULL AND expires_at > :now AND link_hash IS NULL AND trusted = :trusted LIMIT :most) waiting
+
+-- name: pending_of_link
+SELECT COUNT(*) AS pending FROM (SELECT 1 FROM authorizations
+    WHERE link_hash = :link_hash AND spent_at IS NULL AND expires_at > :now LIMIT :most) waiting
 
 -- name: authorization_by_state
 SELECT * FROM authorizations WHERE state_hash = :state_hash
@@ -64,10 +68,11 @@ WHERE c.app = :app AND p.property_id = :property_id AND g.role <> 'parked'
         AND NOT EXISTS (SELECT 1 FROM grants n WHERE n.connection_id = c.id AND n.ordinal > g.ordinal)))
 
 -- name: add_connection
-INSERT INTO connections (id, app, reference, created_at) VALUES (:id, :app, :reference, :now)
+INSERT INTO connections (id, app, reference, reference_trusted, created_at)
+VALUES (:id, :app, :reference, :trusted, :now)
 
 -- name: set_reference
-UPDATE connections SET reference = :reference WHERE id = :id
+UPDATE connections SET reference = :reference, reference_trusted = :trusted WHERE id = :id
 
 -- name: last_ordinal
 SELECT COALESCE(MAX(ordinal), 0) AS ordinal, COALESCE(MAX(generation), 0) AS generation FROM grants WHERE connection_id = :connection_id

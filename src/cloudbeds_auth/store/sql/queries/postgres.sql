@@ -113,6 +113,26 @@ WHERE c.connection_id = l.connection_id AND c.first_us = l.first_us AND c.genera
 DELETE FROM events e USING json_populate_recordset(CAST(NULL AS events), CAST(:events AS json)) AS l
 WHERE e.connection_id = l.connection_id AND e.sequence = l.sequence
 
+-- name: sweep_links
+-- As claim_due: a row that somebody else sweeps is left to them.
+DELETE FROM links
+WHERE hash = ANY (ARRAY(SELECT hash FROM links WHERE expires_at < :before
+    ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+
+-- name: sweep_pending
+-- As sweep_links.
+DELETE FROM authorizations
+WHERE id = ANY (ARRAY(SELECT id FROM authorizations WHERE spent_at IS NULL AND expires_at <= :now
+    ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING id
+
+-- name: sweep_spent
+-- As sweep_links.
+DELETE FROM authorizations
+WHERE id = ANY (ARRAY(SELECT id FROM authorizations WHERE expires_at < :before
+    ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING id
+
 -- name: integrity
 -- Checksums of pages are the server's own business: whatever can be read is sound.
 SELECT 'ok' AS problem

@@ -96,6 +96,19 @@ DELETE FROM calls WHERE (connection_id, span, first_us, generation, line) IN
 DELETE FROM events WHERE (connection_id, sequence) IN
     (SELECT value ->> 'connection_id', value ->> 'sequence' FROM json_each(:events))
 
+-- name: sweep_links
+DELETE FROM links WHERE hash IN (SELECT hash FROM links WHERE expires_at < :before ORDER BY expires_at LIMIT :limit)
+
+-- name: sweep_pending
+DELETE FROM authorizations WHERE id IN (SELECT id FROM authorizations WHERE spent_at IS NULL AND expires_at <= :now
+    ORDER BY expires_at LIMIT :limit)
+RETURNING id
+
+-- name: sweep_spent
+DELETE FROM authorizations WHERE id IN (SELECT id FROM authorizations WHERE expires_at < :before
+    ORDER BY expires_at LIMIT :limit)
+RETURNING id
+
 -- name: integrity
 SELECT integrity_check AS problem FROM pragma_integrity_check
 
