@@ -33,11 +33,12 @@
 
 Each class carries the stable `code` and HTTP `status` of the public contract, and `diagnosis()` answers the three
 questions of whoever reads it: what happened, is anything lost, what to do next. The title is the docstring's first
-line.
+line, and what follows it is the meaning: `GET /errors/{code}` shows both, and `docs/errors.md` is drawn from them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 
@@ -88,13 +89,21 @@ class Error(Exception):
         """The first line of the class's docstring: one sentence for people."""
         return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
 
+    @classmethod
+    def meaning(cls) -> str:
+        """The rest of the docstring, as one paragraph; code is between backticks."""
+        return " ".join((cls.__doc__ or "").strip().partition("\n")[2].split())
+
     def diagnosis(self) -> Diagnosis:
         """What happened, whether anything is lost, what to do next."""
         return Diagnosis(self.detail, self.lost, self.next_step)
 
 
 class ConfigurationError(Error):
-    """The settings, the keys or the database do not allow a start"""
+    """The settings, the keys or the database do not allow a start
+
+    The detail names each problem. Never an answer of the service.
+    """
 
     code = "invalid_configuration"
     lost = "nothing; nothing was sent and nothing was written"
@@ -106,7 +115,11 @@ class ConfigurationError(Error):
 
 
 class Unauthenticated(Error):
-    """A credential of ours is needed here"""
+    """A credential of ours is needed here
+
+    It is missing, unknown, or came twice and differs. This is never Cloudbeds' 401: that one has no
+    `X-Cloudbeds-Auth-Code`. After many wrong ones from an address the answer comes up to five seconds late.
+    """
 
     code = "unauthenticated"
     status = 401
@@ -114,7 +127,12 @@ class Unauthenticated(Error):
 
 
 class Forbidden(Error):
-    """This credential may not do that"""
+    """This credential may not do that
+
+    The credential is valid and does not hold what is needed, or a bare `/connect` is asked for where only one-time
+    links start a connection. Also what the proxy relays for no caller: the token endpoint, the approval page, and
+    what is not below `/api/`.
+    """
 
     code = "forbidden"
     status = 403
@@ -122,7 +140,13 @@ class Forbidden(Error):
 
 
 class InvalidRequest(Error):
-    """The request cannot be served as it is"""
+    """The request cannot be served as it is
+
+    The status is 404, 405, 408, 411, 413, 414, 421 or 431 where HTTP has a word of its own for it: no such path or
+    method, a body or header that is too large or too slow, a host name that is not ours. Also `min_valid` above
+    half the token's lifetime, a number or a reference that is too large, an approval by another hotel than the
+    connection's own, and an app that there is not.
+    """
 
     code = "invalid_request"
     status = 400
@@ -130,7 +154,10 @@ class InvalidRequest(Error):
 
 
 class InvalidReturnTo(InvalidRequest):
-    """`return_to` is neither a path of ours nor a listed origin"""
+    """`return_to` is neither a path of ours nor a listed origin
+
+    It has to be a path of the service, or an absolute address of an origin that the operator listed.
+    """
 
     code = "invalid_return_to"
     next_step_default = "list the origin in CLOUDBEDS_AUTH_RETURN_ORIGINS"
@@ -140,7 +167,11 @@ AS_BEFORE = "nothing; what was connected before stays connected"  # on a hotel's
 
 
 class StateMismatch(InvalidRequest):
-    """This approval was not started in this browser, or was started too long ago"""
+    """This approval was not started in this browser, or was started too long ago
+
+    The callback's `state` is missing, unknown, was used with another code, or was issued to another browser. No
+    code is exchanged. The same browser with the same code is shown what it led to.
+    """
 
     code = "state_mismatch"
     lost = AS_BEFORE
@@ -148,7 +179,10 @@ class StateMismatch(InvalidRequest):
 
 
 class AuthorizationDenied(InvalidRequest):
-    """The hotel did not approve"""
+    """The hotel did not approve
+
+    The hotel pressed *Deny*, or Cloudbeds sent the browser back without a code.
+    """
 
     code = "authorization_denied"
     lost = AS_BEFORE
@@ -156,7 +190,12 @@ class AuthorizationDenied(InvalidRequest):
 
 
 class AuthorizationExpired(InvalidRequest):
-    """The authorization code is spent or older than ten minutes"""
+    """The authorization code is spent or older than ten minutes
+
+    Or the approval took longer than ten minutes, or the connect link was used or is too old. Also when the same
+    callback comes once more and its code, exchanged before, led to no connection: a process that died with the new
+    tokens in hand lost them, and what the hotel had before still works.
+    """
 
     code = "authorization_expired"
     lost = AS_BEFORE
@@ -164,7 +203,10 @@ class AuthorizationExpired(InvalidRequest):
 
 
 class UnknownConnection(Error):
-    """Nothing is connected under this id"""
+    """Nothing is connected under this id
+
+    No connection has this connection id, and none covers this property id.
+    """
 
     code = "unknown_connection"
     status = 404
@@ -172,7 +214,10 @@ class UnknownConnection(Error):
 
 
 class AmbiguousProperty(Error):
-    """Several connections cover this property"""
+    """Several connections cover this property
+
+    The property id alone does not say which of them is meant.
+    """
 
     code = "ambiguous_property"
     status = 409
@@ -186,7 +231,14 @@ class ConnectionUnusable(Error):
 
 
 class ReauthorizationRequired(ConnectionUnusable):
-    """The hotel has to approve again: Cloudbeds refuses every stored refresh token"""
+    """The hotel has to approve again: Cloudbeds refuses every stored refresh token
+
+    It refused each of them twice, far enough apart, or its `userinfo` twice named a dead grant. `problem` of the
+    connection says why, for example `revoked` or `user_inactive`. Or the approval lacks the scope `read:hotel`, and
+    Cloudbeds does not say which property it is of (`hotel_scope_missing`). A late success still clears the mark.
+    `GET /api/v1/connections/{id}` shows the link as `connect_url`, and `cloudbeds-auth connect --connection ID`
+    prints one; the connection id stays.
+    """
 
     code = "reauthorization_required"
     lost = "the approval; its tokens stay sealed until a new approval replaces them"
@@ -194,7 +246,11 @@ class ReauthorizationRequired(ConnectionUnusable):
 
 
 class ConnectionDisconnected(ConnectionUnusable):
-    """This hotel was disconnected"""
+    """This hotel was disconnected
+
+    An operator ended the connection and deleted its tokens; or the hotel disconnected the app at Cloudbeds: then they
+    stay sealed, and are tried again by themselves, in case Cloudbeds was wrong.
+    """
 
     code = "connection_disconnected"
     lost = "the approval; its tokens were deleted, or stay sealed where the hotel disconnected the app at Cloudbeds"
@@ -202,21 +258,31 @@ class ConnectionDisconnected(ConnectionUnusable):
 
 
 class Unclaimed(ConnectionUnusable):
-    """This connection waits to be claimed"""
+    """This connection waits to be claimed
+
+    A hotel began this connection in Cloudbeds' Marketplace, and it was not claimed yet. After a day it is deleted.
+    """
 
     code = "unclaimed"
     next_step_default = "claim it: `cloudbeds-auth connections claim`, or POST /api/v1/connections/{id}/claim"
 
 
 class NotRefreshable(ConnectionUnusable):
-    """This credential is never refreshed"""
+    """This credential is never refreshed
+
+    It is an API key; or the hotel is being moved to one, its last access token is over, and `cloudbeds-auth
+    connections migrate-to-api-key` continues the move.
+    """
 
     code = "not_refreshable"
     next_step_default = "use it as it is; an API key does not expire while it is used"
 
 
 class MigrationRefused(ConnectionUnusable):
-    """Cloudbeds does not exchange this client's refresh tokens for API keys; the hotel was not moved"""
+    """Cloudbeds does not exchange this client's refresh tokens for API keys; the hotel was not moved
+
+    Moving a hotel to a key is by arrangement with Cloudbeds.
+    """
 
     code = "migration_refused"
     lost = "nothing; the hotel goes on with its OAuth tokens"
@@ -231,52 +297,89 @@ class TryAgain(Error):
 
 
 class TokenEndpointUnavailable(TryAgain):
-    """Cloudbeds' token endpoint gave no usable answer"""
+    """Cloudbeds' token endpoint gave no usable answer
+
+    Cloudbeds could not be reached, or it did not take note of a disconnect. If it happens in the callback, the code
+    may be spent: start again from the Connect link.
+    """
 
     code = "token_endpoint_unavailable"
 
 
 class StoreUnavailable(TryAgain):
-    """The database cannot be written at the moment"""
+    """The database cannot be written at the moment
+
+    The disk is full, the database is locked too long, its file is gone or replaced, or a stored token of this
+    connection does not open. No refresh token is sent while the database cannot take the answer.
+    """
 
     code = "store_unavailable"
     next_step_default = "mend the database (space, permissions, locks); calls heal by themselves"
 
 
 class StoreReadOnly(TryAgain):
-    """This is a copy of another installation's database: it reads but never refreshes"""
+    """This is a copy of another installation's database: it reads but never refreshes
+
+    The database was copied, or restored from a backup. Access tokens that have not ended are lent, and nothing is
+    refreshed, connected or written. Use the original; adopt the copy when it is gone for good, and restart.
+    """
 
     code = "store_read_only"
     next_step_default = "`cloudbeds-auth database adopt` when the other installation is gone for good"
 
 
 class RateLimited(TryAgain):
-    """Too much was asked for at once"""
+    """Too much was asked for at once
+
+    `CLOUDBEDS_AUTH_RATE_LIMIT` leaves no room for this call within five seconds, or Cloudbeds answered another one
+    429 and asked to wait. Or fifty calls of the caller's address are under way through the proxy, or the service has
+    too many connections, of the caller's address or in all. Nothing was sent. A 429 of Cloudbeds itself is passed on
+    as it came, without this code. Also when too many approvals were begun, or came from the Marketplace.
+    """
 
     code = "rate_limited"
 
 
 class RefreshPending(TryAgain):
-    """A refresh is running and did not finish in time for this call"""
+    """A refresh is running and did not finish in time for this call
+
+    The refresh runs here or in another process, and continues without the caller.
+    """
 
     code = "refresh_pending"
 
 
 class RefreshInDoubt(TryAgain):
-    """An answer was lost or refused once; the next attempt waits for its time"""
+    """An answer was lost or refused once; the next attempt waits for its time
+
+    An answer of the token endpoint was lost or unusable, a whole pass was refused once, or Cloudbeds could not be
+    asked whether the token works, or did not say yet which property it is of. Every refresh token is kept.
+    """
 
     code = "refresh_in_doubt"
 
 
 class BodyNotReplayable(TryAgain):
-    """The token was renewed under way and the body could not be sent a second time"""
+    """The token was renewed under way and the body could not be sent a second time
+
+    Cloudbeds answered 401 before it did anything, and the body was a stream that is gone.
+    """
 
     code = "body_not_replayable"
     next_step_default = "send the request again"
 
 
 class ClientRefused(Error):
-    """The app's client id or secret is refused, or is not the one that this hotel's grant came from"""
+    """The app's client id or secret is refused, or is not the one that this hotel's grant came from
+
+    Or the app is not registered here any more, or its stored secret does not open, and nothing was sent. Where the
+    detail names two origins or two client ids, the hotel's grant, or the app's secret, came from another one than the
+    settings name: neither tokens nor the secret were sent. No hotel is at fault, and none is marked. For the settings'
+    own app correct the id, the secret or `CLOUDBEDS_BASE_URL` and restart; during a reset keep the former secret in
+    `CLOUDBEDS_CLIENT_SECRET_PREVIOUS`. For another one `cloudbeds-auth apps rotate-secret NAME`, or `cloudbeds-auth
+    apps add NAME` with the client id that it had. Where the vendor really moved, `cloudbeds-auth apps move-origin NAME
+    --from ORIGIN`.
+    """
 
     code = "client_refused"
     status = 503
@@ -290,21 +393,44 @@ class UpstreamError(Error):
 
 
 class UpstreamFailed(UpstreamError):
-    """Cloudbeds' answer was unusable"""
+    """Cloudbeds' answer was unusable
+
+    Or no connection to Cloudbeds came about. Nothing was changed.
+    """
 
     code = "upstream_failed"
     next_step_default = "call again"
 
 
 class OutcomeUnknown(UpstreamError):
-    """The write was sent and no answer came; it is not repeated"""
+    """The write was sent and no answer came; it is not repeated
+
+    A PUT or DELETE is not repeated either.
+    """
 
     code = "outcome_unknown"
+    lost = "the answer; whether the write happened is not known"
     next_step_default = "read back at Cloudbeds whether it happened before sending it again"
 
 
 class ForeignOrigin(Error, ValueError):
-    """The credential was asked for another origin than Cloudbeds' and was not sent"""
+    """The credential was asked for another origin than Cloudbeds' and was not sent
+
+    A client with the credential was about to send a request to another origin than `vault.base_url`, a redirect
+    included. Nothing was sent there. Python only; a `ValueError`, too.
+    """
 
     code = "foreign_origin"
     next_step_default = "use the client for `vault.base_url` only; redirects are not followed with the credential"
+
+
+def by_code() -> Mapping[str, type[Error]]:
+    """The first class of the tree that has each code: what the code means."""
+    found: dict[str, type[Error]] = {}
+    waiting = [Error]
+    while waiting:
+        kind = waiting.pop(0)
+        waiting += kind.__subclasses__()
+        if kind.code != Error.code:
+            found.setdefault(kind.code, kind)
+    return found

@@ -30,7 +30,7 @@ def callback(made: World, browser: Http, **changed: str | None) -> tuple[int, st
     approved = browser.get(browser.get("/connect").headers["Location"])
     given = {**query_of(approved.headers["Location"]), **changed}
     query = "&".join(f"{name}={value}" for name, value in given.items() if value is not None)
-    answer = browser.get(f"{made.base}/callback?{query}")
+    answer = browser.get(f"{made.base}/callback?{query}", follow=True)
     return answer.status, answer.headers["X-Cloudbeds-Auth-Code"], answer.text.lower()
 
 

@@ -44,7 +44,7 @@ def test_killed_between_the_exchange_and_its_storing(make_world: MakeWorld) -> N
         callback = tab.get(tab.get(link).headers["Location"]).headers["Location"]
         killed_with_the_tokens_in_hand(made, service, tab, callback)
         made.start()
-        page = tab.get(callback)
+        page = tab.get(callback, follow=True)
         assert (page.status, page.headers["X-Cloudbeds-Auth-Code"]) == (400, "authorization_expired")
         assert "no connection has come of it" in page.text
         assert "not started in this browser" not in page.text

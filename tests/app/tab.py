@@ -9,26 +9,35 @@ from tests.app.running import Running
 
 BROWSER = "cloudbeds-auth-browser"
 START = "cloudbeds-auth-start"
+OUTCOME = "cloudbeds-auth-outcome"
 
 
 class Tab:
-    """One browser: keeps its cookies, follows nothing by itself."""
+    """One browser: keeps its cookies, and follows nothing by itself but the way to the page about a failure."""
 
-    def __init__(self, service: Running[Any], host: str = "localhost:7000") -> None:
+    def __init__(self, service: Running[Any], host: str = "localhost:7000", prefix: str = "") -> None:
         self.service = service
         self.host = host
+        self.prefix = prefix  # that a reverse proxy strips
         self.cookies: dict[str, str] = {}
         self.flags: dict[str, str] = {}
+        self.secrets: dict[str, str] = {}  # what a test looks for
 
-    async def open(self, path: str, method: str = "GET", **more: bytes) -> tuple[int, str, str]:
+    async def open(
+        self, path: str, method: str = "GET", *, data: bytes | None = None, follow: bool = True
+    ) -> tuple[int, str, str]:
         """Status, Location, and the page."""
+        answer = await self._ask(path, method, data)
+        if follow and answer[0] == 303 and "/not-connected/" in answer[1]:
+            return await self._ask(answer[1].removeprefix(self.prefix))
+        return answer
+
+    async def _ask(self, path: str, method: str = "GET", data: bytes | None = None) -> tuple[int, str, str]:
         headers = {"Host": self.host}
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         url = self.service.url + path
-        async with self.service.http.request(
-            method, url, headers=headers, allow_redirects=False, data=more.get("data")
-        ) as answer:
+        async with self.service.http.request(method, url, headers=headers, allow_redirects=False, data=data) as answer:
             for line in answer.headers.getall("Set-Cookie", []):
                 for name, morsel in SimpleCookie(line).items():
                     self.cookies[name], self.flags[name] = morsel.value, line

@@ -132,8 +132,8 @@ async def test_mix_up(tab: Tab, issuer: str) -> None:
 async def test_callback_methods(tab: Tab, method: str) -> None:
     """Only a GET without a body is a callback; nothing else exchanges."""
     state = await tab.begin()
-    data = {} if method == "HEAD" else {"data": f"code=x&state={state}".encode()}
-    status, _, _ = await tab.open(f"/callback?code=x&state={state}", method, **data)
+    data = None if method == "HEAD" else f"code=x&state={state}".encode()
+    status, _, _ = await tab.open(f"/callback?code=x&state={state}", method, data=data)
     assert status == 405
     assert tab.service.vault.exchanges == []
 

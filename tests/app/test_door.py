@@ -21,6 +21,8 @@ ANYONE = {
     "/connect",
     "/connect/{one_time}",
     "/connected",
+    "/not-connected/{code}",
+    "/errors/{code}",
     "/claim/{connection_id}",
     "/callback",
     "/static/{name}",
@@ -81,7 +83,7 @@ async def test_every_route_needs_a_credential(service: Running[FakeVault]) -> No
     ]
     for method, path in table:
         url = service.url + path.format(
-            identifier="con_1", one_time="abc", name="style.css", connection_id="con_1", secret="s"
+            identifier="con_1", one_time="abc", name="style.css", connection_id="con_1", secret="s", code="forbidden"
         )
         async with service.http.request(method, url, allow_redirects=False) as answer:
             if path in ANYONE:

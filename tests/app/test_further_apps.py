@@ -170,6 +170,6 @@ async def public() -> AsyncIterator[Running[FakeVault]]:
 @pytest.mark.parametrize("path", ["/auth/callback/aurora", "/callback/aurora"])
 async def test_a_callback_under_the_prefix(public: Running[FakeVault], path: str) -> None:
     """Served with the prefix and without it, as the settings' own is: a reverse proxy may strip it."""
-    status, _, page = await Tab(public, "connect.example").open(path)
+    status, _, page = await Tab(public, "connect.example", "/auth").open(path)
     assert status == 400
     assert 'href="/auth/static/style.css"' in page

@@ -99,13 +99,14 @@ async def test_another_address_may_still_come(vendor: Vendor) -> None:
     settings = FakeSettings(base_url=vendor.base_url, marketplace="park", trusted_proxies=("127.0.0.1",))
     async with a_service(FakeVault(settings)) as parking:
 
-        async def come(address: str) -> int:
+        async def come(address: str) -> str:
             headers = {"Host": "localhost:7000", "X-Forwarded-For": address}
             async with parking.http.get(parking.url + NO_STATE, headers=headers, allow_redirects=False) as answer:
-                return answer.status
+                return answer.headers["Location"]
 
-        assert [await come("203.0.113.1") for _ in range(OF_ONE + 1)] == [303] * OF_ONE + [503]
-        assert await come("203.0.113.2") == 303
+        taken, refused = "/claim/con_parked", "/not-connected/rate_limited"
+        assert [await come("203.0.113.1") for _ in range(OF_ONE + 1)] == [taken] * OF_ONE + [refused]
+        assert await come("203.0.113.2") == taken
 
 
 def test_every_address_has_its_own_count_and_all_have_one() -> None:

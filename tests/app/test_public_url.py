@@ -36,7 +36,7 @@ async def test_cookie_over_https(public: Running[FakeVault]) -> None:
     assert all(flag in flags for flag in ("secure", "httponly", "samesite=lax", "path=/"))
     assert "domain" not in flags
     [state] = public.vault.pending
-    victim = Tab(public, "connect.example")
+    victim = Tab(public, "connect.example", "/auth")
     victim.cookies[BROWSER] = tab.cookies[f"__Host-{BROWSER}"]
     assert (await victim.open(f"/callback?code=x&state={state}"))[0] == 400
     assert (await tab.open(f"/callback?code=x&state={state}"))[1] == "/auth/connected?connection_id=con_new"
@@ -45,7 +45,7 @@ async def test_cookie_over_https(public: Running[FakeVault]) -> None:
 async def test_callback_under_the_prefix(public: Running[FakeVault]) -> None:
     """The callback is served with the prefix and without it: a reverse proxy may strip it."""
     for path in ("/auth/callback", "/callback"):
-        status, _, page = await Tab(public, "connect.example").open(path)
+        status, _, page = await Tab(public, "connect.example", "/auth").open(path)
         assert status == 400
         assert 'href="/auth/static/style.css"' in page
 

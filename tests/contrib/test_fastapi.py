@@ -18,8 +18,8 @@ from fastapi import Depends, FastAPI, Request
 from starlette.responses import HTMLResponse, Response
 from tests.support.simulator import Vendor, vendor
 
-from cloudbeds_auth import AuthorizationDenied, ConfigurationError, Connection, Error, TokenVault
-from cloudbeds_auth.contrib.fastapi import Cloudbeds
+from cloudbeds_auth import AuthorizationDenied, ConfigurationError, Connection, Error, TokenVault, UnknownConnection
+from cloudbeds_auth.contrib.fastapi import Cloudbeds, problem
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_simulator.records import ALL_SCOPES, App
@@ -109,6 +109,17 @@ def code_of(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, answer.headers["X-Cloudbeds-Auth-Code"]
 
 
+async def comes_back(tab: httpx2.AsyncClient, path: str = "/callback", **params: str) -> httpx2.Response:
+    """The callback's answer; of a failed approval the page that it leads to, without code and state in its address."""
+    answer = await tab.get(path, params=params or None)
+    where = answer.headers.get("Location", "")
+    if "/not-connected/" not in where:
+        return answer
+    assert answer.status_code == 303
+    assert "?" not in where
+    return await tab.get(where)
+
+
 @pytest.mark.row("A01", "A06")
 async def test_another_browsers_state(run: Run) -> None:
     """The attacker's code and valid state, in a browser without our cookie, with its own, with a planted one: 400."""
@@ -118,7 +129,7 @@ async def test_another_browsers_state(run: Run) -> None:
         await victim.get("/connect")
         planted.cookies.set(BROWSER, "attacker" + "x" * 35)
         for tab in (fresh, victim, planted):
-            assert code_of(await tab.get("/callback", params=back)) == (400, "state_mismatch")
+            assert code_of(await comes_back(tab, **back)) == (400, "state_mismatch")
         assert theirs.exchanges() == 0
         assert (await attacker.get("/callback", params=back)).status_code == 303
 
@@ -132,7 +143,7 @@ async def test_missing_and_forged_states(run: Run) -> None:
         state = back["state"]
         forged = [state[:at] + ("A" if state[at] != "A" else "B") + state[at + 1 :] for at in range(len(state))]
         for given in ({}, {"state": ""}, *({"state": one} for one in forged)):
-            assert code_of(await tab.get("/callback", params={"code": "x"} | given)) == (400, "state_mismatch")
+            assert code_of(await comes_back(tab, code="x", **given)) == (400, "state_mismatch")
         assert theirs.exchanges() == 0
 
 
@@ -177,7 +188,7 @@ async def test_double_click_and_replay(run: Run) -> None:
         [connection] = (await theirs.cloudbeds.vault.connections()).connections
         assert {click.headers["Location"] for click in clicks} == {f"/connected?connection_id={connection.id}"}
         assert (await tab.get("/callback", params=back)).headers["Location"] == clicks[0].headers["Location"]
-        assert code_of(await tab.get("/callback", params=back | {"code": "other"})) == (400, "state_mismatch")
+        assert code_of(await comes_back(tab, **back | {"code": "other"})) == (400, "state_mismatch")
         assert theirs.exchanges() == 1
 
 
@@ -188,9 +199,9 @@ async def test_odd_callbacks(run: Run) -> None:
         tab = theirs.tab()
         back = await theirs.approved(tab)
         query = f"/callback?code={back['code']}&state={back['state']}"
-        assert code_of(await tab.get(f"{query}&code=b")) == (400, "invalid_request")
-        assert code_of(await tab.get(f"{query}&state={back['state']}")) == (400, "invalid_request")
-        assert code_of(await tab.get(f"{query}&iss=https%3A%2F%2Fevil.example")) == (400, "state_mismatch")
+        assert code_of(await comes_back(tab, f"{query}&code=b")) == (400, "invalid_request")
+        assert code_of(await comes_back(tab, f"{query}&state={back['state']}")) == (400, "invalid_request")
+        assert code_of(await comes_back(tab, f"{query}&iss=https%3A%2F%2Fevil.example")) == (400, "state_mismatch")
         for method in ("POST", "HEAD", "PUT", "DELETE"):
             assert (await tab.request(method, query)).status_code == 405
         assert code_of(await tab.request("GET", query, content=b"code=x")) == (405, "invalid_request")
@@ -230,11 +241,11 @@ async def test_denial(run: Run, answer: dict[str, str]) -> None:
         tab = theirs.tab()
         back = await theirs.approved(tab, "/auth/connect?reference=tenant-7")
         told = answer | {"state": back["state"], "error_description": "<script>alert(1)</script>"}
-        page = await tab.get("/auth/callback", params=told)
+        page = await comes_back(tab, "/auth/callback", **told)
         assert code_of(page) == (400, "authorization_denied")
         assert "<script" not in page.text
         assert 'href="/auth/connect?reference=tenant-7"' in page.text
-        assert code_of(await tab.get("/auth/callback", params=back)) == (400, "state_mismatch")
+        assert code_of(await comes_back(tab, "/auth/callback", **back)) == (400, "state_mismatch")
         assert theirs.exchanges() == 0
 
 
@@ -245,7 +256,7 @@ async def test_a_spent_code(run: Run) -> None:
         connection = await theirs.connected()
         tab = theirs.tab()
         back = await theirs.approved(tab)
-        assert code_of(await tab.get("/callback", params=back | {"code": "made-up"})) == (400, "authorization_expired")
+        assert code_of(await comes_back(tab, **back | {"code": "made-up"})) == (400, "authorization_expired")
         assert (await tab.get(f"/hotels/{connection}/userinfo")).json()["first_name"] == "Ada"
 
 
@@ -257,7 +268,7 @@ async def test_another_property_than_the_links(run: Run) -> None:
         link = await theirs.cloudbeds.vault.create_link(connection_id=connection)
         tab = theirs.tab()
         back = await theirs.approved(tab, f"/connect/{link.token}", "100002")
-        page = await tab.get("/callback", params=back)
+        page = await comes_back(tab, **back)
         assert code_of(page) == (400, "invalid_request")
         assert "100002" in page.text
         assert (await tab.get("/hotels/100001/userinfo")).json()["first_name"] == "Ada"
@@ -304,6 +315,35 @@ async def test_another_host_is_never_called(run: Run) -> None:
         assert code_of(await theirs.tab().get(f"/hotels/{connection}/elsewhere")) == (500, "foreign_origin")
 
 
+@pytest.mark.parametrize("prefix", ["", "/auth"])
+async def test_the_type_of_a_problem(run: Run, prefix: str) -> None:
+    """A page of ours below the prefix; the application's own `/errors` stays its own."""
+    async with run(prefix, redirect_uri=f"{ORIGIN}{prefix}/callback") as theirs:
+        tab = theirs.tab()
+        where = (await tab.get("/hotels/con_nobody/userinfo")).json()["type"]
+        assert where == f"{prefix}/connected/errors/unknown_connection"
+        page = await tab.get(where)
+        assert code_of(page) == (200, "ok")
+        assert "Nothing is connected under this id" in page.text
+        assert (await tab.get(f"{prefix}/callback/nobody")).json()[
+            "type"
+        ] == f"{prefix}/connected/errors/invalid_request"
+        assert (await tab.get(f"{prefix}/errors/unknown_connection")).status_code == 404
+
+
+async def test_the_type_of_a_problem_where_no_page_is() -> None:
+    """Without the router nothing is served that says what the code means (RFC 9457 section 4.2.1)."""
+    app = FastAPI()
+    app.add_exception_handler(Error, problem)
+
+    @app.get("/")
+    async def fails() -> None:
+        raise UnknownConnection
+
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as http:
+        assert (await http.get("/")).json()["type"] == "about:blank"
+
+
 # --- the application's own answers
 
 
@@ -329,7 +369,7 @@ async def test_the_application_answers_itself(run: Run) -> None:
         state = (await theirs.approved(tab))["state"]
         denied = await tab.get("/callback", params={"error": "access_denied", "state": state})
         assert (denied.status_code, denied.text) == (418, "<h1>Sorry</h1>")
-        usual = await tab.get("/callback", params={"code": "x", "state": "y"})
+        usual = await comes_back(tab, code="x", state="y")
         assert code_of(usual) == (400, "state_mismatch")
         assert "default-src 'none'" in usual.headers["Content-Security-Policy"]
         assert told[0] == connection.id

@@ -39,7 +39,7 @@ def test_the_applications_own_middlewares_stay_in_charge(tmp_path: Path) -> None
     """Compression, CORS and a stamp of theirs on our answers; what protects the hotel's way is still there."""
     with world(tmp_path, "--auto-approve", callback="/auth/callback") as made, serving(made, prefix="/auth"):
         asked = {"Accept-Encoding": "gzip", "Origin": "https://front.example"}
-        page = Http(made.base).get("/auth/callback?code=x", headers=asked)
+        page = Http(made.base).get("/auth/not-connected/state_mismatch", headers=asked)
         assert page.status == 400
         assert page.headers["Content-Encoding"] == "gzip"
         assert page.headers["Access-Control-Allow-Origin"] == "https://front.example"
@@ -119,7 +119,8 @@ async def test_behind_a_proxy_that_strips_a_path(tmp_path: Path) -> None:
             assert 'href="/shop/auth/connected/style.css"' in page.text
             style = await asyncio.to_thread(browser.get, "/shop/auth/connected/style.css")
             assert style.status == 200
-            failed = await asyncio.to_thread(browser.get, "/shop/auth/callback?code=x")
+            failed = await asyncio.to_thread(browser.get, "/shop/auth/callback?code=x", follow=True)
+            assert failed.url == f"{made.base}/shop/auth/not-connected/state_mismatch"
             assert 'href="/shop/auth/connect"' in failed.text
             sent = await asyncio.to_thread(browser.post, "/shop/connect-my-hotel", headers=ALICE)
             assert sent.headers["Location"].startswith(f"{made.base}/shop/auth/connect/")

@@ -83,11 +83,16 @@ def _codes(kind: type[errors.Error]) -> set[str]:
 
 
 def test_the_errors_page_has_a_heading_for_every_code_and_no_other() -> None:
-    """The `type` of a problem leads to a heading; the tree's inner classes have no code of their own."""
+    """Each code has its heading; the tree's inner classes have no code of their own."""
     assert problems.Unexpected in errors.Error.__subclasses__()
     headings = re.findall(r"^### `([a-z_]+)`$", text_of("docs/errors.md"), re.MULTILINE)
     assert sorted(headings) == sorted(_codes(errors.Error) - {errors.Error.code})
-    assert problems.TYPES.endswith("/errors/#")
+
+
+def test_the_errors_page_says_what_the_errors_say() -> None:
+    """`python docs/draw_errors.py --write` mends it. `GET /errors/{code}` shows the same."""
+    page = text_of("docs/errors.md")
+    assert drawer("draw_errors").replaced(page) == page
 
 
 def test_every_code_says_whether_anything_is_lost_and_what_to_do() -> None:

@@ -13,7 +13,8 @@ from cloudbeds_auth.ports.clock import Clock
 EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
 # Paths with one variable segment, in the only spelling that is accepted: an encoded twin is not one of them.
 PATTERN = re.compile(
-    r"/hooks/[A-Za-z0-9_-]{1,256}\Z|/claim/con_[A-Za-z0-9]{1,64}\Z|/connect/[A-Za-z0-9_-]{1,256}\Z|/static/[a-z0-9-]{1,40}\.[a-z]{2,5}\Z"
+    r"/hooks/[A-Za-z0-9_-]{1,256}\Z|/claim/con_[A-Za-z0-9]{1,64}\Z|/connect/[A-Za-z0-9_-]{1,256}\Z"
+    r"|/(?:errors|not-connected)/[a-z_]{1,64}\Z|/static/[a-z0-9-]{1,40}\.[a-z]{2,5}\Z"
 )
 # What only callers with a credential ask for: no redirect URI may have such a path, so none is looked for.
 CREDENTIALLED = frozenset({"/metrics", "/openapi.json"})

@@ -16,10 +16,11 @@ from starlette.responses import Response
 from cloudbeds_auth.app.access import APP, path_prefix
 from cloudbeds_auth.app.arrivals import from_marketplace, starts
 from cloudbeds_auth.app.contracts import Vault
-from cloudbeds_auth.app.cookies import Cookies
+from cloudbeds_auth.app.cookies import Cookies, Outcome
 from cloudbeds_auth.app.door import host_name
+from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.app.pages import Pages, static_files
-from cloudbeds_auth.app.problems import MethodNotAllowed, NotFound, response
+from cloudbeds_auth.app.problems import ERRORS, MethodNotAllowed, NotFound, response
 from cloudbeds_auth.core.arrivals import begun_here
 from cloudbeds_auth.core.nouns import Begun, Connection, Finished
 from cloudbeds_auth.core.returns import allowed_return, origin_of, with_query
@@ -30,9 +31,10 @@ from cloudbeds_auth.errors import (
     InvalidRequest,
     InvalidReturnTo,
     StateMismatch,
+    by_code,
 )
 
-CONNECT, CONNECTED, CLAIM = "/connect", "/connected", "/claim"  # below the public URL
+CONNECT, CONNECTED, NOT_CONNECTED, CLAIM = "/connect", "/connected", "/not-connected", "/claim"  # below the public URL
 MOST_PARAMETERS = 20
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
@@ -45,7 +47,9 @@ def routes(browser: Browser, callbacks: Iterable[str]) -> APIRouter:
     add(CONNECT, browser.connect, methods=["GET"])
     add(f"{CONNECT}/{{one_time}}", browser.connect_once, methods=["GET"])
     add(CONNECTED, browser.connected, methods=["GET"])
+    add(f"{NOT_CONNECTED}/{{code}}", browser.not_connected, methods=["GET"])
     add(f"{CLAIM}/{{connection_id}}", browser.claim, methods=["GET"])
+    add(f"{ERRORS}/{{code}}", browser.error, methods=["GET"])
     add("/static/{name}", browser.static, methods=["GET"])
     add("/favicon.ico", browser.favicon, methods=["GET"])
     for path in callbacks:
@@ -110,6 +114,8 @@ class Browser:
             if self._arrives(request):
                 return await self._arrived(request)
             finished = await self._callback(request)
+        except MethodNotAllowed as error:
+            return self._pages.problem(error, None)  # no callback at all
         except Error as error:
             return await self.failed(request, error)
         return self._cookies.forget_start(await self.done(request, finished))
@@ -127,11 +133,27 @@ class Browser:
         return redirect(f"{self._prefix}{CLAIM}/{connection.id}")
 
     async def failed(self, request: Request, error: Error) -> Response:
-        """To where the start named, with the code of it; else the page that says what happened."""
+        """To where the start named, with the code of it; else to the page that says what happened (A81)."""
         back = self._checked(error.return_to)
-        if back is None:
-            return self._pages.problem(error, self._start_again(request))
-        return self._cookies.forget_start(redirect(with_query(back, error=error.code)))
+        if back is not None:
+            return self._cookies.forget_start(redirect(with_query(back, error=error.code)))
+        answer = redirect(f"{self._prefix}{NOT_CONNECTED}/{error.code}")
+        answer.headers[CODE] = error.code
+        return self._cookies.remember_outcome(answer, Outcome(error.code, error.detail, error.next_step))
+
+    async def not_connected(self, request: Request, code: str) -> Response:
+        """The page about a failed approval: what it was, in the browser where it failed, else what its code means."""
+        kind = by_code().get(code)
+        if kind is None:
+            return self._pages.problem(NotFound(), None)
+        outcome = self._cookies.outcome(request, code)
+        error = kind() if outcome is None else kind(outcome.detail, next_step=outcome.next_step)
+        return self._pages.problem(error, self._start_again(request))
+
+    async def error(self, code: str) -> Response:
+        """What a code means, what is lost, what to do: where the `type` of a problem leads."""
+        kind = by_code().get(code)
+        return self._pages.problem(NotFound(), None) if kind is None else self._pages.meaning(kind)
 
     async def not_begun(self, request: Request, error: Error, start: str) -> Response:
         """The page about it; where a later try may go better, it offers one."""

@@ -1,8 +1,10 @@
-"""The two cookies of the hotel's way: a random browser id, and where the browser began."""
+"""The cookies of the hotel's way: a random browser id, where the browser began, and how its approval failed."""
 
 from __future__ import annotations
 
+import json
 import re
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from fastapi import Request
@@ -12,6 +14,16 @@ LIFETIME = 86400  # seconds
 _BROWSER = re.compile(r"[A-Za-z0-9_-]{32,128}\Z")
 _START = re.compile(r"/connect(?:/[A-Za-z0-9_-]{1,256})?(?:\?[!-~]*)?\Z")
 _LONGEST_START = 1500  # characters, quoted
+_OUTCOME_FOR = 600  # seconds that the page about a failure can be shown again as it was
+_LONGEST_WORDS = 400  # characters
+
+
+class Outcome(NamedTuple):
+    """How an approval failed, for the page about it; nothing of it is secret, and nothing is believed of it."""
+
+    code: str
+    detail: str
+    next_step: str
 
 
 class Cookies:
@@ -24,6 +36,7 @@ class Cookies:
         self._secure = secure
         self.browser_name = f"{prefix}cloudbeds-auth-browser"
         self.start_name = f"{prefix}cloudbeds-auth-start"
+        self.outcome_name = f"{prefix}cloudbeds-auth-outcome"
 
     def browser(self, request: Request) -> str | None:
         """This browser's id; None when there is none, or several that differ: somebody planted one."""
@@ -48,8 +61,30 @@ class Cookies:
         self._set(response, self.start_name, "", 0)
         return response
 
+    def remember_outcome(self, response: Response, outcome: Outcome) -> Response:
+        """Set what the page about a failure shows, for as long as it may be loaded again."""
+        words = [text[:_LONGEST_WORDS] for text in outcome]
+        self._set(response, self.outcome_name, quote(json.dumps(words), safe=""), _OUTCOME_FOR)
+        return response
+
+    def outcome(self, request: Request, code: str) -> Outcome | None:
+        """How the last approval of this browser failed, where it did with this code."""
+        found = _values(request, self.outcome_name)
+        try:
+            words = json.loads(unquote(found.pop())) if len(found) == 1 else None
+        except ValueError:
+            return None
+        if not isinstance(words, list) or len(words) != len(Outcome._fields) or not all(map(_is_line, words)):
+            return None
+        outcome = Outcome(*words)
+        return outcome if outcome.code == code else None
+
     def _set(self, response: Response, name: str, value: str, lifetime: int) -> None:
         response.set_cookie(name, value, max_age=lifetime, path="/", secure=self._secure, httponly=True, samesite="lax")
+
+
+def _is_line(words: object) -> bool:
+    return isinstance(words, str) and words.isprintable() and len(words) <= _LONGEST_WORDS
 
 
 def _values(request: Request, name: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +17,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cloudbeds_auth.app.headers import CODE, SECURITY
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, TryAgain, Unauthenticated
 
-TYPES = "https://cloudbeds-auth.readthedocs.io/en/stable/errors/#"
+ERRORS = "/errors"  # below the public URL: the page about each code
+TYPES: ContextVar[str | None] = ContextVar("cloudbeds_auth_types", default=f"{ERRORS}/")
+"""What comes before the code in the `type` of a problem: a path of ours, below the public URL's prefix.
+
+None: no page about codes is served here.
+"""
 DEFAULT_RETRY_AFTER = 1  # second
 
 log = logging.getLogger(__name__)
@@ -78,7 +84,10 @@ class TooManyCalls(RateLimited):
 
 
 class Unexpected(Error):
-    """Something went wrong on our side"""
+    """Something went wrong on our side
+
+    An error in the service itself, or a state of it that was not foreseen.
+    """
 
     code = "internal_error"
     status = 500
@@ -90,8 +99,9 @@ _BY_STATUS: dict[int, type[InvalidRequest]] = {404: NotFound, 405: MethodNotAllo
 
 def describe(error: Error) -> dict[str, Any]:
     """The members of the problem document."""
+    types = TYPES.get()
     members: dict[str, Any] = {
-        "type": TYPES + error.code,
+        "type": "about:blank" if types is None else types + error.code,  # RFC 9457 section 4.2.1
         "title": error.title(),
         "status": error.status,
         "detail": error.detail,

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api, health, hooks
-from cloudbeds_auth.app.access import Anyone, Further, callback_paths
+from cloudbeds_auth.app.access import Anyone, Further, callback_paths, path_prefix
 from cloudbeds_auth.app.browser import Browser, routes
 from cloudbeds_auth.app.connections import CONNECTIONS, Connections
 from cloudbeds_auth.app.contracts import Vault
@@ -24,6 +24,8 @@ from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.listening import room
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.problems import (
+    ERRORS,
+    TYPES,
     CatchUnexpected,
     Unexpected,
     on_error,
@@ -64,7 +66,7 @@ def build(
     relay = Relay(vault, upstream, limits)
     callbacks = callback_paths([settings.redirect_uri], settings.public_url)
     inside = framework(vault, relay, metrics, callbacks)
-    return Door(
+    door = Door(
         inside,
         Proxy(vault, relay),
         hosts=settings.allowed_hosts,
@@ -76,6 +78,18 @@ def build(
         limits=limits,
         tally=tally,
     )
+    prefix = path_prefix(settings.public_url)
+    return _below(prefix, door) if prefix else door
+
+
+def _below(prefix: str, app: ASGIApp) -> ASGIApp:
+    """The application, where each problem names its page with the public URL's prefix."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        TYPES.set(f"{prefix}{ERRORS}/")
+        await app(scope, receive, send)
+
+    return served
 
 
 def framework(vault: Vault, relay: Relay, metrics: Metrics, callbacks: Iterable[str]) -> FastAPI:

@@ -22,11 +22,12 @@ from urllib.parse import urlsplit
 import httpx2
 from fastapi import APIRouter, Depends, FastAPI, Path, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import NoMatchFound
 
 from cloudbeds_auth import compose
 from cloudbeds_auth.app import hooks, problems
 from cloudbeds_auth.app.access import APP
-from cloudbeds_auth.app.browser import CLAIM, CONNECT, CONNECTED
+from cloudbeds_auth.app.browser import CLAIM, CONNECT, CONNECTED, NOT_CONNECTED
 from cloudbeds_auth.app.door import small_body
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.contrib.mounted import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Cloudbeds", "connection_in_path", "problem"]
 
+ERROR_PAGE = "cloudbeds_error"  # the name of its route
+
 Which = Callable[..., Any]  # a dependency that returns a connection id or a property id
 
 
@@ -52,12 +55,26 @@ def connection_in_path(connection_id: Annotated[str, Path()]) -> str:
 def problem(request: Request, error: Exception) -> Response:
     """The exception handler for `cloudbeds_auth.Error`: `application/problem+json` with its stable code.
 
-    Never cached; in the header `X-Cloudbeds-Auth-Code`, too.
+    Never cached; in the header `X-Cloudbeds-Auth-Code`, too. Its `type` is the page about the code, where the router of
+    the application serves one.
     """
-    response = problems.on_error(request, error)
+    before = problems.TYPES.set(_pages_about_errors(request))
+    try:
+        response = problems.on_error(request, error)
+    finally:
+        problems.TYPES.reset(before)
     for name, value in VENDOR:
         response.headers[name.decode()] = value.decode()
     return response
+
+
+def _pages_about_errors(request: Request) -> str | None:
+    """The path below which they lie in this application; None where they do not."""
+    try:
+        found = request.app.url_path_for(ERROR_PAGE, code="x")
+    except NoMatchFound:
+        return None
+    return f"{request.scope.get('root_path', '')}{found}".removesuffix("x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +186,9 @@ class Cloudbeds:
         add(f"{CONNECT}/{{one_time}}", self._connect_once, methods=["GET"])
         add(CONNECTED, self._connected, methods=["GET"])
         add(f"{CONNECTED}/{{name}}", self._asset, methods=["GET"])
+        add(f"{NOT_CONNECTED}/{{code}}", self._not_connected, methods=["GET"])
         add(f"{CLAIM}/{{connection_id}}", self._claim, methods=["GET"])
+        add(f"{CONNECTED}{problems.ERRORS}/{{code}}", self._error, methods=["GET"], name=ERROR_PAGE)
         add(hooks.HOOK, self._hook, methods=["POST"])
         add(self._callback, self._return, methods=["GET"], name=CALLBACK)
         add(f"{self._callback}/{{segment}}", self._return_by_app, methods=["GET"])
@@ -190,12 +209,18 @@ class Cloudbeds:
     async def _asset(self, request: Request, name: str) -> Response:
         return ours(request, await self._opened().browser.static(name))
 
+    async def _not_connected(self, request: Request, code: str) -> Response:
+        return ours(request, await self._opened().browser.not_connected(request, code))
+
+    async def _error(self, request: Request, code: str) -> Response:
+        return ours(request, await self._opened().browser.error(code))
+
     async def _hook(self, request: Request, secret: str) -> Response:
         try:
             small_body(request.scope)
             return ours(request, JSONResponse(await hooks.noted(self.vault, request, secret)))
         except Error as error:
-            return ours(request, problems.response(error))
+            return ours(request, problem(request, error))
 
     async def _return(self, request: Request) -> Response:
         return ours(request, await self._opened().browser.callback(request))
@@ -206,7 +231,7 @@ class Cloudbeds:
         path = f"{self._callback}/{segment}"
         app = next((name for name, uri in known.items() if urlsplit(uri).path.endswith(path)), None)
         if app is None:
-            return ours(request, problems.response(problems.NotFound()))
+            return ours(request, problem(request, problems.NotFound()))
         setattr(request.state, APP, app)
         return await self._return(request)
 

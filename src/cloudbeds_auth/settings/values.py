@@ -30,6 +30,8 @@ OUR_PATHS = (
     "/claim",
     "/connect",
     "/connected",
+    "/not-connected",
+    "/errors",
     "/session",
     "/sign-in",
     "/hooks",

@@ -1,4 +1,4 @@
-"""The hotel's pages: four templates, one style sheet, one icon; nothing is loaded from anywhere else.
+"""The hotel's pages, and those about errors: templates, one style sheet, one icon; nothing is loaded from elsewhere.
 
 Everything a template shows is escaped, and the pages work without any script.
 """
@@ -50,6 +50,20 @@ class Pages:
             next_step=error.next_step,
             code=error.code,
             start_again=start_again,
+        )
+
+    def meaning(self, kind: type[Error]) -> HTMLResponse:
+        """What a code means, for people who read it in a program's log or answer."""
+        return self._page(
+            "error.html",
+            200,
+            {CODE: "ok"},
+            code=kind.code,
+            answered=str(kind.status),
+            title=kind.title(),
+            meaning=kind.meaning(),
+            lost=kind.lost,
+            next_step=kind.next_step_default,
         )
 
     def _page(self, name: str, status: int, headers: dict[str, str], **values: str | None) -> HTMLResponse:

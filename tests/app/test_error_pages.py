@@ -1,0 +1,74 @@
+"""Where the `type` of a problem leads: a page of ours, open to anyone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.app.fake_vault import FakeSettings, FakeVault
+from tests.app.running import AS_ADMIN, Running, a_service
+
+from cloudbeds_auth.app.problems import Unexpected
+from cloudbeds_auth.errors import Error, InvalidRequest, by_code
+
+
+async def page(service: Running[FakeVault], path: str) -> tuple[int, str]:
+    """Status and text, asked for without a credential."""
+    async with service.http.get(service.url + path) as answer:
+        assert answer.content_type == "text/html"
+        assert answer.headers["Cache-Control"] == "no-store"
+        return answer.status, await answer.text()
+
+
+def test_every_code_of_the_tree() -> None:
+    """The first class that has it says what it means; a branch without a code of its own is none."""
+    found = by_code()
+    assert Error.code not in found
+    assert found["invalid_request"] is InvalidRequest
+    assert found["internal_error"] is Unexpected
+
+
+@pytest.mark.parametrize("code", sorted(by_code()))
+async def test_the_page_of_a_code(service: Running[FakeVault], code: str) -> None:
+    """What it means, what is lost, what to do; nothing from another host, and no ticks left over."""
+    status, text = await page(service, f"/errors/{code}")
+    kind = by_code()[code]
+    assert status == 200
+    plain = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", text))
+    for words in (kind.title(), kind.meaning(), kind.lost, kind.next_step_default):
+        assert words, code
+        shown = words.replace("`", "").replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;")
+        assert shown.replace(">", "&gt;").replace('"', "&#34;") in plain
+    assert f"<code>{code}</code>" in text
+    assert "`" not in text
+    assert "//" not in text
+
+
+@pytest.mark.parametrize("path", ["/api/v1/connections", "/no", "/proxy/con_1/_control"])
+@pytest.mark.parametrize("headers", [{}, AS_ADMIN])
+async def test_a_problem_leads_there(service: Running[FakeVault], path: str, headers: dict[str, str]) -> None:
+    """From the door, the framework and the proxy: the type is a path that is served."""
+    async with service.http.get(service.url + path, headers=headers) as answer:
+        if answer.status == 200:
+            return
+        problem = await answer.json(content_type="application/problem+json")
+    assert problem["type"] == f"/errors/{problem['code']}"
+    assert (await page(service, problem["type"]))[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v1/connections", "/proxy/con_1/_control"])
+@pytest.mark.parametrize("headers", [{}, AS_ADMIN])
+async def test_below_the_public_urls_prefix(path: str, headers: dict[str, str]) -> None:
+    """A reverse proxy strips the prefix: the type names the address that the caller knows."""
+    async with a_service(FakeVault(FakeSettings(public_url="http://localhost:7000/auth"))) as service:
+        async with service.http.get(service.url + path, headers=headers) as answer:
+            if answer.status == 200:
+                return
+            problem = await answer.json(content_type="application/problem+json")
+        assert problem["type"] == f"/auth/errors/{problem['code']}"
+
+
+async def test_a_code_that_there_is_not(service: Running[FakeVault]) -> None:
+    """404, and what was asked for is not repeated."""
+    status, text = await page(service, "/errors/bad_weather")
+    assert (status, "bad_weather" in text) == (404, False)
