@@ -1,4 +1,4 @@
-"""Draws what `docs/errors.md` says of each code from `errors.py`: `python docs/draw_errors.py` prints, `--write` updates.
+"""Draws what `docs/errors.md` says of each code from `errors.py`: prints the page, or updates it with `--write`.
 
 The page's headings, their order and the text between them are its own; `SEE` names the page where a reader may read on.
 """

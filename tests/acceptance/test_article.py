@@ -239,7 +239,7 @@ def test_authorization_codes_expire_and_are_single_use(make_world: MakeWorld) ->
     browser = Http(made.base)
     approved = browser.get(browser.get("/connect").headers["Location"])
     made.vendor.control("advance", seconds=601)
-    late = browser.get(approved.headers["Location"])
+    late = browser.get(approved.headers["Location"], follow=True)
     assert late.status == 400
     assert late.headers["X-Cloudbeds-Auth-Code"] == "authorization_expired"
     assert "start again" in late.text.lower()
@@ -249,7 +249,7 @@ def test_authorization_codes_expire_and_are_single_use(make_world: MakeWorld) ->
     stolen = query_of(fresh.headers["Location"])["code"]
     other = browser.get(browser.get("/connect").headers["Location"])
     replayed = other.headers["Location"].replace(query_of(other.headers["Location"])["code"], stolen)
-    spent = browser.get(replayed)
+    spent = browser.get(replayed, follow=True)
     assert (spent.status, spent.headers["X-Cloudbeds-Auth-Code"]) == (400, "authorization_expired")
 
 

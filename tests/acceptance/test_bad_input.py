@@ -100,7 +100,7 @@ def test_a_denied_approval_changes_nothing(make_world: MakeWorld) -> None:
     made.start()
     browser = Http(made.base)
     back = press(browser, browser.get("/connect", follow=True), "Deny")
-    page = browser.get(back.headers["Location"])
+    page = browser.get(back.headers["Location"], follow=True)
     assert (page.status, page.headers["X-Cloudbeds-Auth-Code"]) == (400, "authorization_denied")
     assert "start again" in page.text.lower()
     assert made.admin.get("/api/v1/connections").json["connections"] == []
@@ -127,7 +127,7 @@ def test_a_replayed_state_never_exchanges_twice(make_world: MakeWorld) -> None:
     assert browser.get(approved).status == 303
     assert browser.get(approved).status == 303
     other_code = re.sub(r"code=[^&]+", "code=anothercode", approved)
-    refused = browser.get(other_code)
+    refused = browser.get(other_code, follow=True)
     assert (refused.status, refused.headers["X-Cloudbeds-Auth-Code"]) == (400, "state_mismatch")
     assert made.vendor.counts("authorization_code") == {"issued": 1}
 
@@ -139,7 +139,7 @@ def test_another_browsers_state_is_refused(make_world: MakeWorld) -> None:
     attacker, victim = Http(made.base), Http(made.base)
     link = attacker.get(attacker.get("/connect").headers["Location"]).headers["Location"]
     victim.get("/connect")
-    answer = victim.get(link)
+    answer = victim.get(link, follow=True)
     assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (400, "state_mismatch")
     assert made.vendor.counts("authorization_code") == {}
 

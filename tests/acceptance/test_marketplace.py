@@ -73,7 +73,8 @@ def test_refused_by_default(make_world: MakeWorld, random_state: bool) -> None:
     made.vendor.control("settings", random_state=random_state)
     made.start()
     back = connect_app(made)
-    assert (back.status, back.headers["X-Cloudbeds-Auth-Code"]) == (400, "state_mismatch")
+    assert (back.status, back.headers["X-Cloudbeds-Auth-Code"]) == (303, "state_mismatch")
+    assert back.headers["Location"] == "/not-connected/state_mismatch"
     assert made.vendor.counts("authorization_code") == {}
 
 
