@@ -1,4 +1,4 @@
-"""Child processes with a log file each: started with a bare environment, always ended, and only by their own pid."""
+"""Child processes: what they get of our environment; and those with a log file each, always ended, by their own pid."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ from pathlib import Path
 from cloudbeds_auth import errors
 from cloudbeds_auth.ports.clock import Clock
 
-INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SYSTEMROOT", "PYTHONPATH", "COVERAGE_PROCESS_START")
+NEEDED = frozenset((
+    "COVERAGE_PROCESS_START", "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "SSL_CERT_DIR", "SSL_CERT_FILE",
+    "SYSTEMROOT", "TERM", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV",
+))  # fmt: skip
+FAMILIES = ("LC_", "PYTHON")  # how further names of that kind begin
+DESKTOP = (
+    "BROWSER", "DBUS_SESSION_BUS_ADDRESS", "DESKTOP_SESSION", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
+    "XDG_CONFIG_DIRS", "XDG_CONFIG_HOME", "XDG_CURRENT_DESKTOP", "XDG_DATA_DIRS", "XDG_DATA_HOME", "XDG_RUNTIME_DIR",
+    "XDG_SESSION_TYPE",
+)  # fmt: skip
+"""What a browser needs besides, to find the one that runs."""
 LISTENING = re.compile(r"listening on (http://\S+)")
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 GLANCE = 0.02
+BROWSER_SECONDS = 10.0
 
 
 class ChildFailed(errors.Error):
@@ -27,10 +38,33 @@ class ChildFailed(errors.Error):
     next_step_default = "read its log, named above"
 
 
+def environment(*further: str, **values: str) -> dict[str, str]:
+    """What a child process needs to run here, the variables named in `further`, and `values`: no secret of ours (A77).
+
+    Workers of `serve` are no such children: they read the settings from the whole environment.
+    """
+    needed = NEEDED.union(further)
+    found = {name: value for name, value in os.environ.items() if name in needed or name.startswith(FAMILIES)}
+    return found | values
+
+
 def bare_environment(home: Path, **values: str) -> dict[str, str]:
     """An environment in which none of the user's own settings can be found."""
-    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    return {**inherited, "HOME": str(home), "XDG_DATA_HOME": str(home), "PYTHONUNBUFFERED": "1", **values}
+    return environment(HOME=str(home), XDG_DATA_HOME=str(home), PYTHONUNBUFFERED="1") | values
+
+
+def open_browser(url: str) -> None:
+    """Ask the user's browser to show an address; returns when it was asked. That there is none is no error."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(  # noqa: S603 - the standard library's own module, arguments passed as a list
+            [sys.executable, "-m", "webbrowser", url],
+            env=environment(*DESKTOP),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=BROWSER_SECONDS,
+            check=False,
+        )
 
 
 class Child:

@@ -69,7 +69,7 @@ def boot_id() -> str:
     """Which boot of this machine it is; steady times of another boot cannot be compared. Empty when unknown."""
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603  # no input of anybody's
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={}).stdout.strip()  # noqa: S603  # no input of anybody's
     with suppress(OSError):
         return (PROC / "sys/kernel/random/boot_id").read_text().strip()
     return ""

@@ -74,7 +74,7 @@ def test_deny_says_so_and_start_again_works(page: Page, made: World, tmp_path: P
     """The hotel changes its mind: Deny, our page, "start again", Approve."""
     page.goto(f"{made.base}/connect")
     page.get_by_role("button", name="Deny").click()
-    page.wait_for_url(f"{made.base}/callback**")
+    page.wait_for_url(f"{made.base}/not-connected/authorization_denied")
     page.screenshot(path=tmp_path / "denied.png")
     page.get_by_role("link", name="Start again").click()
     page.get_by_role("button", name="Approve").click()

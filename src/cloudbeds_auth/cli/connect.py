@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from cloudbeds_auth import errors
+from cloudbeds_auth import children, errors
 from cloudbeds_auth.cli import vaults
 from cloudbeds_auth.cli.commands import connection_fields, examples, with_output
 from cloudbeds_auth.cli.output import Output
@@ -74,7 +74,7 @@ class Wish:
         """Tell people where to go."""
         self.out.note(f"open this address and approve:\n\n  {url}\n")
         if self.browse:
-            click.launch(url)
+            asyncio.get_running_loop().run_in_executor(None, children.open_browser, url)
 
 
 async def _within(wish: Wish, seconds: float) -> Connection:

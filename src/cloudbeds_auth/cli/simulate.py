@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from cloudbeds_auth import children
 from cloudbeds_auth.cli.commands import examples, need_server, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.reading import read_settings
@@ -14,6 +15,7 @@ from cloudbeds_auth.cli.reading import read_settings
 DEFAULT_PORT = "7001"
 CLIENT_ID, CLIENT_SECRET = "simulated-app", "simulated-secret"  # of a made-up app: nothing they open exists
 DATABASE_URL = "sqlite:///simulated.sqlite3"
+SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"  # of the simulator's own; nothing else that is secret reaches it
 
 
 @click.command(
@@ -43,6 +45,7 @@ def command(out: Output, options: tuple[str, ...]) -> int:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env=children.environment(SECRET_VARIABLE),
     ) as child:
         assert child.stdout is not None  # noqa: S101 - a pipe was asked for
         for line in child.stdout:
