@@ -22,7 +22,9 @@ SEE = {
     "unclaimed": "[Marketplace](marketplace.md)",
     "not_refreshable": "[API keys](keys.md)",
     "migration_refused": "[moving a hotel to a key](keys.md#move-a-hotel-to-a-key)",
+    "client_refused": "[where credentials may go](operating.md#where-credentials-may-go)",
     "rate_limited": "[the rate limit](operating.md#the-rate-limit), "
+    "[what one caller may take](operating.md#what-one-caller-may-take), "
     "[how many may be begun](http-api.md#how-many-may-be-begun)",
     "refresh_in_doubt": "[an approval that names no property](groups.md#an-approval-that-names-no-property)",
 }
