@@ -8,19 +8,29 @@ from contextlib import AsyncExitStack
 from itertools import count
 from typing import TypeVar
 
+import psycopg
+from psycopg.rows import dict_row
 from tests.support.fakes import pair
 
 from cloudbeds_auth.core.nouns import Fence, Grant
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports.authorizations import NewAuthorization
 from cloudbeds_auth.ports.grants import Leased
+from cloudbeds_auth.ports.sealer import Place
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.postgres import PostgresDriver
+from cloudbeds_auth.store.sql.rows import access_place, token_place
 from cloudbeds_auth.store.sql.store import SqlStore
 
 T = TypeVar("T")
 D = TypeVar("D", bound=PostgresDriver)
 KEY = bytes(range(32))
+# What a hotel is made of: a table, its column that is sealed, and the place that it is sealed for.
+COPIED: tuple[tuple[str, str | None, Callable[[str, int], Place]], ...] = (
+    ("connections", None, access_place),
+    ("grants", "access_sealed", access_place),
+    ("tokens", "sealed", lambda grant_id, generation: token_place(grant_id, 1, generation)),
+)
 
 
 class Processes:
@@ -58,6 +68,28 @@ class Processes:
         assert await store.promote(home, grant_id, None, ())
         await store.confirm(grant_id, 1)
         return await row(store, grant_id)
+
+    async def hotels(self, store: SqlStore, number: int) -> list[str]:
+        """The connection ids of so many more hotels, each a copy of one that was connected, sealed for its place."""
+        first = await self.hotel(store)
+        names = [(f"{first.connection_id}_{copy}", f"{first.id}_{copy}") for copy in range(number)]
+        sealer = AesGcmSealer([KEY])
+        with psycopg.connect(self.url, row_factory=dict_row) as connection:
+            for table, secret, place in COPIED:
+                (one,) = connection.execute(f"SELECT * FROM {table}").fetchall()
+                copies = []
+                for home, grant_id in names:
+                    copy = one | {
+                        name: {first.connection_id: home, first.id: grant_id}[value]
+                        for name, value in one.items()
+                        if value in (first.connection_id, first.id)
+                    }
+                    if secret is not None:
+                        copy[secret] = sealer.seal(sealer.open(one[secret], place(first.id, 1)), place(grant_id, 1))
+                    copies.append(tuple(copy.values()))
+                columns, values = ", ".join(one), ", ".join(["%s"] * len(one))
+                connection.cursor().executemany(f"INSERT INTO {table} ({columns}) VALUES ({values})", copies)
+        return [home for home, _ in names]
 
 
 async def row(store: SqlStore, grant_id: str) -> Grant:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
@@ -75,18 +76,23 @@ class Base:
             ) from None
 
     async def _read(self, body: Body[T]) -> T:
-        return await self._sealed(self._driver.read, body)
+        with opening():
+            return await self._driver.read(body)
 
     async def _write(self, body: Body[T]) -> T:
         if self._read_only:
             raise StoreReadOnly
-        return await self._sealed(self._driver.write, body)
+        with opening():
+            return await self._driver.write(body)
 
-    async def _sealed(self, run: object, body: Body[T]) -> T:
-        try:
-            return await run(body)  # type: ignore[operator, no-any-return]
-        except SealBroken as error:
-            raise StoreUnavailable(
-                "a stored token of this connection does not open: its row was altered or belongs elsewhere",
-                next_step="an operator looks at the database; connecting the hotel again replaces the row",
-            ) from error
+
+@contextmanager
+def opening() -> Iterator[None]:
+    """While secrets are opened: one that does not is told as StoreUnavailable."""
+    try:
+        yield
+    except SealBroken as error:
+        raise StoreUnavailable(
+            "a stored token of this connection does not open: its row was altered or belongs elsewhere",
+            next_step="an operator looks at the database; connecting the hotel again replaces the row",
+        ) from error

@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
 from cloudbeds_auth.core.notices import Standing
 from cloudbeds_auth.core.nouns import Connection, Grant, Role
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.store.sql.origins import sourced
+from cloudbeds_auth.store.sql.origins import all_sourced, sourced
 from cloudbeds_auth.store.sql.outbox import announce, standing_of
 from cloudbeds_auth.store.sql.rows import add_event, connection_of, grant_of
-from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, as_keys, query, query_one
 from cloudbeds_auth.store.sql.upkeep import never_due
 
-
-def resolve(now: Instant, connection_or_property: str) -> Transaction[Sequence[str]]:
-    """Ids of connections begin `con_`; anything else is a property id."""
-    if connection_or_property.startswith("con_"):
-        rows = yield from query("connection_row", connection_id=connection_or_property)
-    else:
-        rows = yield from query("covering", property_id=connection_or_property)
-    return [row["id"] for row in rows]
+Sealed = Callable[[Sealer], Grant]  # raises SealBroken when one of the grant's secrets does not open
 
 
-def current_grant(now: Instant, connection_id: str, sealer: Sealer) -> Transaction[Grant | None]:
-    """The grant that speaks for a connection now."""
-    row = yield from query_one("current", connection_id=connection_id)
-    if row is None or row["id"] is None:
-        return None
-    tokens = yield from query("tokens", grant_id=row["id"])
-    return grant_of((yield from sourced(row)), tokens, sealer, now)
+def resolve(now: Instant, connections_or_properties: Sequence[str]) -> Transaction[Mapping[str, Sequence[str]]]:
+    """By what was asked for, the ids of connections. Those begin `con_`; anything else is a property id."""
+    connection_ids = [one for one in connections_or_properties if one.startswith("con_")]
+    property_ids = [one for one in connections_or_properties if not one.startswith("con_")]
+    found: dict[str, list[str]] = {}
+    if connection_ids:
+        for row in (yield from query("known", connection_ids=as_keys(connection_ids))):
+            found[row["id"]] = [row["id"]]
+    if property_ids:
+        for row in (yield from query("covering", property_ids=as_keys(property_ids))):
+            found.setdefault(row["property_id"], []).append(row["id"])
+    return found
+
+
+def current_grants(now: Instant, connection_ids: Sequence[str]) -> Transaction[Mapping[str, Sealed]]:
+    """By connection, the grant that speaks for it now; the caller that asked for it opens its secrets."""
+    rows = yield from all_sourced((yield from query("current", connection_ids=as_keys(connection_ids))))
+    tokens: dict[str, list[Row]] = {row["id"]: [] for row in rows if row["id"] is not None}
+    for token in (yield from query("tokens_of", grant_ids=as_keys(tokens))):
+        tokens[token["grant_id"]].append(token)
+    return {row["connection_id"]: partial(_opened, row, tokens[row["id"]], now) for row in rows if row["id"]}
+
+
+def _opened(row: Row, tokens: Rows, now: Instant, sealer: Sealer) -> Grant:
+    return grant_of(row, tokens, sealer, now)
 
 
 def read_connection(now: Instant, connection_id: str) -> Transaction[Connection | None]:
     """One connection as people see it."""
-    row = yield from query_one("current", connection_id=connection_id)
+    row = yield from query_one("current", connection_ids=as_keys([connection_id]))
     return None if row is None else connection_of((yield from sourced(row)), now)
 
 

@@ -11,7 +11,7 @@ from cloudbeds_auth.core.nouns import Role
 from cloudbeds_auth.core.upkeep import PULLED, SLACK, spread
 from cloudbeds_auth.ports.groups import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE
 from cloudbeds_auth.store.sql.rows import add_event, listed, locked
-from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, as_keys, query, query_one
 
 
 def claim_listings(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:
@@ -43,7 +43,7 @@ def relist(now: Instant, grant_id: str, named: tuple[str, ...]) -> Transaction[R
     taken: dict[str, str] = {}
     for one in dict.fromkeys(named):
         if one not in known:
-            homes = yield from query("covering", property_id=one)
+            homes = yield from query("covering", property_ids=as_keys([one]))
             others = [home["id"] for home in homes if home["id"] != row["connection_id"]]
             taken |= {one: others[0]} if others else {}
     change = decide(known, tuple(dict.fromkeys(named)), taken)

@@ -14,7 +14,7 @@ from cloudbeds_auth.ports.importing import NewImport, Placed
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql.authorizations import add_connection, refer
 from cloudbeds_auth.store.sql.rows import access_place, add_event, listed, token_place
-from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, as_keys, query, query_one
 from cloudbeds_auth.store.sql.upkeep import set_due_at
 
 
@@ -73,7 +73,7 @@ def _home(now: Instant, new: NewImport, connection_id: str) -> Transaction[Place
     covering = yield from query("connections_covering", app=new.app, property_id=new.property_id)
     ids = sorted(row["id"] for row in covering)
     for one in ids:
-        current = yield from query_one("current", connection_id=one)
+        current = yield from query_one("current", connection_ids=as_keys([one]))
         if current is not None and current["role"] == Role.ACTIVE and current["reauth"] is None:
             return Placed(one, None)
     if len(ids) == 1:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from cloudbeds_auth.core.origins import Held, Source, same_service
 from cloudbeds_auth.ports.apps import ORIGIN_MOVED
 from cloudbeds_auth.store.sql.rows import add_event, locked
-from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
 
 
 def read_issuer(now: Instant, app: str) -> Transaction[str | None]:
@@ -34,6 +34,14 @@ def sourced(row: Row) -> Transaction[Row]:
         return row
     bound = yield from query_one("issuer", app=row["app"])
     return row if bound is None else {**row, **bound}
+
+
+def all_sourced(rows: Rows) -> Transaction[Rows]:
+    """As `sourced`, of many rows at the cost of one more read."""
+    if all(row["issuer"] is not None for row in rows):
+        return rows
+    bound = {row["app"]: row["issuer"] for row in (yield from query("issuers"))}
+    return [{**row, "issuer": row["issuer"] or bound.get(row["app"])} for row in rows]
 
 
 def read_held(now: Instant) -> Transaction[Sequence[Held]]:

@@ -17,7 +17,7 @@ from cloudbeds_auth.core.notices import (
 from cloudbeds_auth.core.upkeep import PULLED
 from cloudbeds_auth.ports.outbox import Message, Outbox
 from cloudbeds_auth.store.sql.rows import connection_of
-from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
+from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, as_keys, query, query_one
 
 
 def announce(now: Instant, connection_id: str, before: Standing, after: Standing) -> Transaction[None]:
@@ -30,7 +30,7 @@ def announce(now: Instant, connection_id: str, before: Standing, after: Standing
 def send(now: Instant, connection_id: str, notice: Notice) -> Transaction[None]:
     """Write this message about the connection as it is now; the history's last line is what it tells of."""
     yield from _sweep(now)
-    row = yield from query_one("current", connection_id=connection_id)
+    row = yield from query_one("current", connection_ids=as_keys([connection_id]))
     last = yield from query_one("last_sequence", connection_id=connection_id)
     assert row is not None and last is not None  # noqa: S101, PT018 - it was changed a moment ago
     sequence = last["sequence"]

@@ -9,7 +9,7 @@ from cloudbeds_auth.ports.retention import FORGOTTEN
 from cloudbeds_auth.store.sql.authorizations import sweep_states
 from cloudbeds_auth.store.sql.connections import end
 from cloudbeds_auth.store.sql.rows import add_event
-from cloudbeds_auth.store.sql.transactions import Instant, Transaction, query, query_one
+from cloudbeds_auth.store.sql.transactions import Instant, Transaction, as_keys, query, query_one
 
 
 def forget(now: Instant, connection_id: str, actor: str) -> Transaction[bool]:
@@ -17,7 +17,7 @@ def forget(now: Instant, connection_id: str, actor: str) -> Transaction[bool]:
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
         return False
-    current = yield from query_one("current", connection_id=connection_id)
+    current = yield from query_one("current", connection_ids=as_keys([connection_id]))
     if current is None or current["role"] not in {None, Role.DISCONNECTED}:
         return False
     grants = yield from query("grants_of", connection_id=connection_id)

@@ -19,6 +19,7 @@ from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.grants import Attempt, Busy, Counted, Leased, Settled, Written
 from cloudbeds_auth.ports.importing import NewImport, Placed
 from cloudbeds_auth.ports.outbox import Message, Outbox
+from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.store.sql import (
     apps,
     arrivals,
@@ -36,11 +37,19 @@ from cloudbeds_auth.store.sql import (
     returning,
     upkeep,
 )
-from cloudbeds_auth.store.sql.base import Base
+from cloudbeds_auth.store.sql.base import Base, opening
+from cloudbeds_auth.store.sql.driver import Driver
+from cloudbeds_auth.store.sql.grants import IsDead
+from cloudbeds_auth.store.sql.together import Together
 
 
 class SqlStore(Base):
     """`ports.store.Store` over a driver."""
+
+    def __init__(self, driver: Driver, sealer: Sealer, is_dead: IsDead) -> None:
+        super().__init__(driver, sealer, is_dead)
+        self._resolved = Together(lambda ids: self._read(lambda now: connections.resolve(now, ids)))
+        self._current = Together(lambda ids: self._read(lambda now: connections.current_grants(now, ids)))
 
     # --- grants
 
@@ -288,11 +297,15 @@ class SqlStore(Base):
 
     async def resolve(self, connection_or_property: str) -> Sequence[str]:
         """See ports.connections."""
-        return await self._read(lambda now: connections.resolve(now, connection_or_property))
+        return await self._resolved.ask(connection_or_property) or []
 
     async def current_grant(self, connection_id: str) -> Grant | None:
         """See ports.connections."""
-        return await self._read(lambda now: connections.current_grant(now, connection_id, self._sealer))
+        sealed = await self._current.ask(connection_id)
+        if sealed is None:
+            return None
+        with opening():
+            return sealed(self._sealer)
 
     async def connection(self, connection_id: str) -> Connection | None:
         """See ports.connections."""

@@ -7,7 +7,8 @@ statements than compute, and a driver may run it again from the start when the d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+import json
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, TypeVar
@@ -72,6 +73,11 @@ QUERIES = load(
     "move.sql",
     "sqlite.sql",
 )
+
+
+def as_keys(ids: Iterable[str]) -> str:
+    """Several ids as one parameter: the keys of a JSON object, which both databases read with `json_each`."""
+    return json.dumps(dict.fromkeys(ids))
 
 
 def query(name: str, /, **parameters: object) -> Transaction[Rows]:

@@ -3,15 +3,19 @@
 -- name: connection_row
 SELECT * FROM connections WHERE id = :connection_id
 
+-- name: known
+-- Which of these connections there are. The keys of an object are read alike by SQLite and PostgreSQL.
+SELECT id FROM connections WHERE id IN (SELECT key FROM json_each(:connection_ids))
+
 -- name: current
--- One connection with its current grant: the active one, else the newest candidate (or what waits to be claimed), else
+-- Connections with their current grant: the active one, else the newest candidate (or what waits to be claimed), else
 -- the disconnected one.
 SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, g.* FROM connections c
     LEFT JOIN grants g ON g.id = COALESCE(
         (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
         (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked') ORDER BY n.ordinal DESC LIMIT 1),
         c.active_grant)
-WHERE c.id = :connection_id
+WHERE c.id IN (SELECT key FROM json_each(:connection_ids))
 
 -- name: list
 SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, g.* FROM connections c
@@ -38,11 +42,11 @@ FROM connections c JOIN grants g ON g.id = COALESCE(
 WHERE c.active_grant IS NOT NULL GROUP BY 1
 
 -- name: covering
--- Connections that cover a property now.
-SELECT DISTINCT c.id FROM properties p
+-- Connections that cover one of these properties now.
+SELECT DISTINCT p.property_id, c.id FROM properties p
     JOIN grants g ON g.id = p.grant_id
     JOIN connections c ON c.id = g.connection_id
-WHERE p.property_id = :property_id
+WHERE p.property_id IN (SELECT key FROM json_each(:property_ids))
     AND ((g.role = 'active' AND c.active_grant = g.id) OR (g.role = 'candidate' AND NOT EXISTS (SELECT 1 FROM grants a
         WHERE a.id = c.active_grant AND a.role <> 'disconnected')))
 ORDER BY c.id

@@ -6,6 +6,10 @@ SELECT * FROM grants WHERE id = :grant_id
 -- name: tokens
 SELECT position, generation, sealed FROM tokens WHERE grant_id = :grant_id ORDER BY position
 
+-- name: tokens_of
+SELECT grant_id, position, generation, sealed FROM tokens WHERE grant_id IN (SELECT key FROM json_each(:grant_ids))
+ORDER BY grant_id, position
+
 -- name: rebase
 -- The row was last written under another clock: its steady moments mean nothing here. A pending intent stays pending.
 UPDATE grants SET clock_id = :clock_id, measured_at = :now, lease_owner = NULL, lease_until = NULL, not_before = NULL,
