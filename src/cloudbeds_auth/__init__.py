@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         UnknownConnection,
         UpstreamError,
         UpstreamFailed,
+        VaultClosed,
     )
     from cloudbeds_auth.facade import TokenVault
     from cloudbeds_auth.settings import Settings
@@ -105,6 +106,7 @@ __all__ = [
     "UnknownConnection",
     "UpstreamError",
     "UpstreamFailed",
+    "VaultClosed",
 ]
 
 

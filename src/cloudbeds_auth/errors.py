@@ -26,6 +26,7 @@
     │   ├── RefreshInDoubt
     │   └── BodyNotReplayable
     ├── ClientRefused               the app's own client id or secret is refused, or is not this grant's
+    ├── VaultClosed                 the vault was closed before it was asked, or before it answered
     └── UpstreamError               the vendor's side of a proxied call
         ├── UpstreamFailed
         └── OutcomeUnknown
@@ -384,6 +385,18 @@ class ClientRefused(Error):
     code = "client_refused"
     status = 503
     next_step_default = "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault"
+
+
+class VaultClosed(Error):
+    """This vault was closed
+
+    It was asked after it was closed, or was closed before it answered. What a call had begun to send is finished and
+    stored; that a call was made, which `note_call`, `heed` and `heed_pause` report, is dropped without an error.
+    """
+
+    code = "vault_closed"
+    status = 503
+    next_step_default = "open a vault for as long as it is used, and close it last"
 
 
 class UpstreamError(Error):

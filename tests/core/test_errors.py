@@ -29,7 +29,7 @@ CODES = {
     },
     502: {"upstream_failed", "outcome_unknown"},
 }  # fmt: skip
-OURS = {"invalid_configuration", "foreign_origin"}  # never an HTTP answer
+OURS = {"invalid_configuration", "foreign_origin", "vault_closed"}  # never an HTTP answer
 
 
 def tree(root: type[Error] = Error) -> Iterator[type[Error]]:

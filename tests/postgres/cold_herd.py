@@ -14,7 +14,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 
 from tests.postgres.processes import Processes
-from tests.support.fakes import APP, Dice, Notebook, ScriptedEndpoint, ScriptedVendor
+from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, ScriptedVendor
 from tests.support.far import far
 from tests.support.postgres import database, server
 from tests.support.stage import FailingDriver, Process, wire
@@ -39,6 +39,7 @@ async def process(over: Processes, url: str) -> Process:
         timing=Timing(),
         apps={"default": APP},
         owner="process-1",
+        issuer=ISSUER,
     )
     return wire(world, FailingDriver(driver))
 

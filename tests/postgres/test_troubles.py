@@ -15,7 +15,7 @@ from tests.support.fakes import pair
 from tests.support.postgres import PostgresServer
 from tests.support.postgres_fixtures import END_OTHERS
 
-from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.store.sql import postgres
 from cloudbeds_auth.store.sql.postgres import PostgresDriver
@@ -265,3 +265,26 @@ async def test_a_silent_server(
         own_server.resume()
     monkeypatch.undo()
     await when_it_is_back(lambda: leased(store, grant))
+
+
+@pytest.mark.row("F106")
+async def test_what_is_asked_around_a_close(processes: Processes) -> None:
+    """What waits for a connection then, and what is asked for later, meets a typed error; no connection is made."""
+    driver = await processes.driver()
+    held = [driver._pool.connection() for _ in range(postgres.MOST_CONNECTIONS)]
+    for one in held:
+        await one.__aenter__()
+    waiting = asyncio.create_task(driver.read(setting("server_version")))
+    while not driver._pool.get_stats()["requests_waiting"]:
+        await asyncio.sleep(0)
+    await driver.close()
+    for ask in (driver.read, driver.write):
+        with pytest.raises(VaultClosed, match="were closed"):
+            await ask(setting("server_version"))
+    with pytest.raises(VaultClosed):
+        await waiting
+    assert driver._pool.closed
+    for one in held:
+        await one.__aexit__(None, None, None)
+    await driver.open()
+    assert await driver.read(setting("server_version"))

@@ -18,7 +18,7 @@ from cloudbeds_auth.core.answers import Ambiguous
 from cloudbeds_auth.core.budget import Limit, rate_within
 from cloudbeds_auth.core.nouns import Role
 from cloudbeds_auth.core.refusals import Inconclusive
-from cloudbeds_auth.errors import RateLimited, RefreshInDoubt, StoreUnavailable, TokenEndpointUnavailable
+from cloudbeds_auth.errors import RateLimited, RefreshInDoubt, StoreUnavailable, TokenEndpointUnavailable, VaultClosed
 from cloudbeds_auth.ports.vendor import Throttled
 from cloudbeds_auth.vault.budget import CALL, Budget
 from cloudbeds_auth.vault.call_budget import CallBudget
@@ -145,15 +145,17 @@ async def test_a_place_that_comes_as_its_caller_hangs_up_is_the_next_ones(stage:
     assert traffic.when("con_1")[1:] == [pytest.approx(RATE.interval)]
 
 
-async def test_a_process_that_stops_cancels_who_waits(stage: Stage) -> None:
-    """The store is closed after it: nobody asks it any more."""
+@pytest.mark.row("F106")
+async def test_calls_that_wait_for_a_turn_while_the_vault_is_closed(stage: Stage) -> None:
+    """The store is closed after it, and not asked any more; a typed error ends their wait."""
     process, traffic = await under_ten(stage), Traffic(stage)
     waiting = at_once(traffic, process, "con_1", 20)
     await settle()
     for turns in process.world.turns.values():
         await turns.stop()
     await asyncio.wait(waiting)
-    assert sum(task.cancelled() for task in waiting) == 20 - len(traffic.went)
+    ended = [task.exception() for task in waiting]
+    assert [type(error) for error in ended if error is not None] == [VaultClosed] * (20 - len(traffic.went))
 
 
 async def test_a_process_that_only_heard_a_429_stops(stage: Stage) -> None:

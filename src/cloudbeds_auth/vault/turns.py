@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from cloudbeds_auth.core.budget import Rate, reserve
 from cloudbeds_auth.core.lines import Lines
-from cloudbeds_auth.errors import Error, RateLimited, StoreReadOnly, StoreUnavailable
+from cloudbeds_auth.errors import Error, RateLimited, StoreReadOnly, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.store import Store
 
@@ -105,7 +105,7 @@ class Turns:
         self._paused = max(self._paused, self._clock.steady() + seconds)
 
     async def stop(self) -> None:
-        """Ask the store no more; whoever still waits is cancelled."""
+        """Ask the store no more; callers that still wait have VaultClosed raised."""
         if self._serving is not None:
             self._serving.cancel()
             await asyncio.wait([self._serving])
@@ -126,7 +126,7 @@ class Turns:
                 waiter.told.set_exception(error)
         finally:
             for waiter in self._waiting():
-                waiter.told.cancel()
+                waiter.tell(VaultClosed())
 
     def _waiting(self) -> Lines[Waiter]:
         """The lines, without those who were told or gave up."""

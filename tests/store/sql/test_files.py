@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.core.nouns import App, Fence
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports.grants import Busy, Leased, Written
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql import durability, migrate
@@ -510,9 +511,48 @@ def test_a_fork_in_the_middle_of_a_transaction(tmp_path: Path) -> None:
 
 async def test_a_store_that_was_never_opened(tmp_path: Path) -> None:
     """Closing it is fine; asking it opens the file."""
-    driver = SqliteDriver(tmp_path / "db", HandClock().instant)
-    await driver.close()
-    store = SqlStore(driver, AesGcmSealer([KEY]), lambda *_: False)
+    await SqliteDriver(tmp_path / "another", HandClock().instant).close()
+    store = SqlStore(SqliteDriver(tmp_path / "db", HandClock().instant), AesGcmSealer([KEY]), lambda *_: False)
     assert await store.grant("gra_nobody") is None
     assert not store.read_only
     await store.close()
+
+
+def number(now: Instant) -> Transaction[int]:
+    """A transaction that reads nothing of ours."""
+    rows = yield Statement("number", "SELECT 7 AS number", {})
+    found: int = rows[0]["number"]
+    return found
+
+
+@pytest.mark.row("F106")
+async def test_reads_around_a_close(tmp_path: Path) -> None:
+    """Those asked for before are answered. One asked for while it closes, or later, opens no file: a typed error."""
+    driver = SqliteDriver(tmp_path / "db", HandClock().instant)
+    await driver.open()
+    running, go = threading.Event(), threading.Barrier(2)
+
+    def slow(now: Instant) -> Transaction[int]:
+        running.set()
+        go.wait(60)
+        return (yield from number(now))
+
+    first, queued = (asyncio.create_task(driver.read(body)) for body in (slow, number))
+    await asyncio.to_thread(running.wait, 60)
+    closing, late = asyncio.create_task(driver.close()), asyncio.create_task(driver.read(number))
+    await asyncio.sleep(0)
+    assert not closing.done()
+    go.wait(60)
+    assert (await first, await queued) == (7, 7)
+    await closing
+    with pytest.raises(VaultClosed, match="was closed"):
+        await late
+    (tmp_path / "db").unlink()
+    for ask in (driver.read, driver.write):
+        with pytest.raises(VaultClosed):
+            await ask(number)
+    await driver.close()
+    assert list(tmp_path.iterdir()) == []
+    await driver.open()
+    assert await driver.read(number) == 7
+    await driver.close()

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
 from cloudbeds_auth.store.sql import dialect, migrate
 from cloudbeds_auth.store.sql.driver import drive_async
 from cloudbeds_auth.store.sql.listening import TELL, TELLS, Listener
@@ -87,6 +87,7 @@ class PostgresDriver:
         self.wakeups = Listener(self._conninfo)
         self._clock_id = ""
         self._opened_by = 0
+        self._closed = False
         self._left_behind: list[object] = []
         self._pool: AsyncConnectionPool[Connection]
 
@@ -101,6 +102,7 @@ class PostgresDriver:
         Raises ConfigurationError where a person has to mend something, StoreUnavailable for the moment; nothing is left
         open then.
         """
+        self._closed = False
         try:
             await self._open(migrations=migrations)
         except BaseException:
@@ -131,7 +133,8 @@ class PostgresDriver:
         return await self._run(body, BEGIN_WRITE)
 
     async def close(self) -> None:
-        """Close the pool, and stop listening."""
+        """Close the pool, and stop listening; what has no connection yet, or is asked for later, raises VaultClosed."""
+        self._closed = True
         await self.wakeups.close()
         if self._opened_by == os.getpid():
             await self._pool.close()
@@ -153,7 +156,7 @@ class PostgresDriver:
     # --- one transaction, as often as it takes
 
     async def _run(self, body: Body[T], begin: str) -> T:
-        if self._opened_by != os.getpid():
+        if self._opened_by != os.getpid() and not self._closed:
             await self._begin_in_this_process()
         told: Exception = TimeoutError("no answer in time")
         cancelled = _cancelled()
@@ -180,6 +183,8 @@ class PostgresDriver:
         raise StoreUnavailable(f"PostgreSQL cannot be used: {_said(told)}") from told
 
     async def _once(self, body: Body[T], begin: str, cancelled: int) -> T:
+        if self._closed:
+            raise VaultClosed(f"the connections to the database {self.database} were closed")
         async with self._pool.connection() as connection:
             _heed(cancelled)
             try:

@@ -13,7 +13,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -21,11 +20,12 @@ from typing import Any, TypeVar
 
 import apsw
 
-from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports.wakeups import Wakeups
 from cloudbeds_auth.store.sql import durability, migrate
 from cloudbeds_auth.store.sql.driver import drive
 from cloudbeds_auth.store.sql.transactions import Body, Instant, Rows, Statement
+from cloudbeds_auth.threads import OwnThreads
 
 T = TypeVar("T")
 
@@ -167,11 +167,13 @@ class SqliteDriver:
     wakeups: Wakeups | None = None  # SQLite tells other processes nothing
 
     def __init__(self, path: Path, instant: Callable[[], Instant], *, version: int | None = None) -> None:
+        self._path = path
         self._new_file = partial(SqliteFile, path, instant, version=version)
         self._opened_by = 0
+        self._closed = False
         self._left_behind: list[SqliteFile] = []
         self._file: SqliteFile
-        self._executor: ThreadPoolExecutor
+        self._thread: OwnThreads
         _drivers.add(self)
 
     async def read(self, body: Body[T]) -> T:
@@ -183,35 +185,44 @@ class SqliteDriver:
         return await self._hop(lambda file: file.run(body, "BEGIN IMMEDIATE"))
 
     async def open(self) -> None:
-        """Open or create the file; raises ConfigurationError."""
+        """Open or create the file, after `close` too; raises ConfigurationError."""
+        self._closed = False
         await self._hop(SqliteFile.open)
 
     async def close(self) -> None:
-        """Waits for the transaction that runs."""
-        if self._opened_by == os.getpid():
-            await self._hop(SqliteFile.close)
-            self._executor.shutdown()
+        """Waits for the transactions that were asked for; those asked for later raise VaultClosed."""
+        if self._opened_by == os.getpid() and not self._closed:
+            closing = self._queued(SqliteFile.close)
+            self._closed = True
+            await closing
+            self._thread.shutdown()
             self._opened_by = 0
+        self._closed = True
 
     def file_of_this_process(self) -> SqliteFile | None:
         """The open file; None before the first transaction, after `close`, and in a child that has not asked yet."""
         return self._file if self._opened_by == os.getpid() else None
 
     async def _hop(self, work: Callable[[SqliteFile], T]) -> T:
-        if self._opened_by != os.getpid():
-            self._begin_in_this_process()
+        return await self._queued(work)
+
+    def _queued(self, work: Callable[[SqliteFile], T]) -> asyncio.Future[T]:
+        """In the order in which they come: nothing is done to the file after `SqliteFile.close`."""
+        if self._closed:
+            raise VaultClosed(f"the database at {self._path} was closed")
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._executor, work, self._file)
+            if self._opened_by != os.getpid():
+                self._begin_in_this_process()
+            return asyncio.get_running_loop().run_in_executor(self._thread, work, self._file)
         except RuntimeError as error:  # no thread can be started (F79)
-            raise StoreUnavailable(f"the database at {self._file.path} cannot be used: {error}") from error
-        return await running
+            raise StoreUnavailable(f"the database at {self._path} cannot be used: {error}") from error
 
     def _begin_in_this_process(self) -> None:
+        self._thread = OwnThreads(1, "cloudbeds-auth-sqlite")
         if self._opened_by:
             # One that could not be closed before the fork is the parent's: closing it would drop this process's locks.
             self._left_behind.append(self._file)
         self._file = self._new_file()
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="cloudbeds-auth-sqlite")
         self._opened_by = os.getpid()
 
 
