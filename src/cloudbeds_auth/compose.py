@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from cloudbeds_auth import system
-from cloudbeds_auth.core.nouns import App
+from cloudbeds_auth.core.nouns import App, Connection
 from cloudbeds_auth.core.origins import same_service
 from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.core.secret import Secret
@@ -102,6 +102,18 @@ class Engine:
         await self.inbound.stop()
         await drained(self.authorizer, self.migrator, self.access, self.health, self.refresher.flights)
         await self.calls.flush(everything=True)
+
+    async def shown(self, connection_id: str) -> Connection:
+        """One connection as people see it, with its connect link where the hotel has to approve again."""
+        return await self.mender.shown(await self.look.connection(connection_id))
+
+    async def settled(self, seconds: float) -> None:
+        """Return when the token endpoint has answered, and `seconds` later: they are for what came, to be committed."""
+        while True:
+            await self.token_endpoint.answered()
+            await self.world.clock.sleep(seconds)
+            if not self.token_endpoint.asking:
+                return
 
     async def close(self) -> None:
         """Close every socket and the database; `drain` first."""

@@ -5,11 +5,10 @@ A fresh token is read in the caller's own thread. After `fork()` the child opens
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +17,8 @@ from cloudbeds_auth.core.imports import Handover, Imported
 from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link
 from cloudbeds_auth.core.origins import Foreign
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import VaultClosed
+from cloudbeds_auth.loop_thread import LoopThread
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.settings import Settings, load_from_environment
@@ -30,41 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class _Running:
-    """An open vault, its event loop, and the thread under it, in the process that opened it."""
-
-    def __init__(self, settings: Settings, observers: Sequence[Observer], upkeep: bool) -> None:
-        self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="cloudbeds-auth", daemon=True)
-        self._thread.start()
-        self._stack = AsyncExitStack()
-        try:
-            opening = facade.TokenVault.open(settings, observers=observers, upkeep=upkeep)
-            self.vault = self.wait(self._stack.enter_async_context(opening))
-        except BaseException:
-            self._stop()
-            raise
-
-    def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # Ctrl-C in the caller: the refresh it waited for goes on
-            raise
-
-    def close(self) -> None:
-        if self.pid == os.getpid():  # the parent's loop does not run in a child
-            self.wait(self._stack.aclose())
-            self._stop()
-
-    def _stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
-
-
 class TokenVault:
     """As `cloudbeds_auth.TokenVault`, method by method, blocking. May be used from many threads."""
 
@@ -72,36 +38,41 @@ class TokenVault:
         self._settings = settings
         self._observers = tuple(observers)
         self._upkeep = upkeep
+        self._closed = False
         self._opening = threading.Lock()
-        self._running: _Running = self._run()
+        self._left_behind: list[LoopThread] = []  # of parents: their sockets must not be closed here
+        self._running = self._run()
 
     @classmethod
-    @contextmanager
     def open(
         cls, settings: Settings | None = None, *, observers: Sequence[Observer] = (), upkeep: bool = False
-    ) -> Iterator[TokenVault]:
+    ) -> AbstractContextManager[TokenVault]:
         """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
 
+        It is closed at the end of the `with` block, or by `close`, or when the program ends, whichever comes first.
         Observers are told on the vault's own thread. `upkeep` refreshes behind, as `cloudbeds_auth.TokenVault.open`.
         """
-        vault = cls(settings or load_from_environment(), observers=observers, upkeep=upkeep)
-        try:
-            yield vault
-        finally:
-            vault.close()
+        return closing(cls(settings or load_from_environment(), observers=observers, upkeep=upkeep))
 
     def close(self) -> None:
-        """Let what runs finish and commit, then close."""
+        """Let what runs finish and commit, then close; afterwards every method raises VaultClosed.
+
+        While the program ends, from `atexit` for example, a pair that cannot be committed is waited for five seconds.
+        """
+        self._closed = True
         self._running.close()
 
-    def _run(self) -> _Running:
-        return _Running(self._settings, self._observers, self._upkeep)
+    def _run(self) -> LoopThread:
+        return LoopThread(self._settings, self._observers, self._upkeep)
 
-    def _now(self) -> _Running:
+    def _now(self) -> LoopThread:
+        if self._closed:
+            raise VaultClosed
         if self._running.pid != os.getpid():
             self._opening = threading.Lock() if self._opening.locked() else self._opening
             with self._opening:
                 if self._running.pid != os.getpid():
+                    self._left_behind.append(self._running)
                     self._running = self._run()
         return self._running
 
@@ -112,7 +83,7 @@ class TokenVault:
     async def _there(self, work: Callable[[facade.TokenVault], Coroutine[Any, Any, T]]) -> T:
         """As `_wait`, from another event loop. No thread waits: many callers of one hotel would take all of them."""
         running = self._now()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work(running.vault), running.loop))
+        return await running.wait_elsewhere(work(running.vault))
 
     @property
     def settings(self) -> Settings:
@@ -192,12 +163,11 @@ class TokenVault:
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:
         """A token with `min_valid` seconds left; a fresh one never crosses to another thread."""
-        running = self._now()
-        if rejected is None:
-            token = running.vault.cached(connection_id, min_valid)
-            if token is not None:
-                return token
-        return running.wait(running.vault.access_token(connection_id, min_valid, rejected))
+        token = self._fresh(connection_id, min_valid) if rejected is None else None
+        return token or self._wait(lambda vault: vault.access_token(connection_id, min_valid, rejected))
+
+    def _fresh(self, connection_id: str, min_valid: float = 60.0) -> AccessToken | None:
+        return self._now().vault.cached(connection_id, min_valid)
 
     def auth(self, connection_id: str) -> CloudbedsAuth:
         """`auth=` for `httpx2.Client`, and for `httpx2.AsyncClient`."""
@@ -213,24 +183,40 @@ class TokenVault:
             return self.access_token(connection_id, rejected=rejected)
 
         async def fetch(rejected: AccessToken | None) -> AccessToken:
-            return await asyncio.to_thread(ask, rejected)
+            token = self._fresh(connection_id) if rejected is None else None
+            if token is not None:
+                return token
+            return await self._there(lambda vault: vault.access_token(connection_id, rejected=rejected))
 
         async def turn() -> None:
             await self._there(lambda vault: vault.turn(connection_id))
 
         async def heed_pause(pause: float) -> None:
-            await self._there(lambda vault: vault.heed_pause(connection_id, pause))
+            with suppress(VaultClosed):  # as `facade.TokenVault.heed_pause`
+                await self._there(lambda vault: vault.heed_pause(connection_id, pause))
+
+        def heed_pause_blocking(pause: float) -> None:
+            with suppress(VaultClosed):
+                self._wait(lambda vault: vault.heed_pause(connection_id, pause))
+
+        def note(*call: Any) -> None:
+            with suppress(VaultClosed):
+                self._now().vault.note_call(*call)
+
+        def heed(*refused: Any) -> None:
+            with suppress(VaultClosed):
+                self._now().vault.heed(*refused)
 
         lender = Lender(
             fetch,
             ask,
-            lambda *call: self._now().vault.note_call(*call),
+            note,
             lambda token: self._now().vault.carrying(token),
-            lambda *refused: self._now().vault.heed(*refused),
+            heed,
             newest=lambda token: self._now().vault.newest(connection_id, token),
             heed_pause=heed_pause,
-            heed_pause_blocking=lambda pause: self._wait(lambda vault: vault.heed_pause(connection_id, pause)),
-            keys=self._settings.credential_header,
+            heed_pause_blocking=heed_pause_blocking,
+            keys=self._now().vault.settings.credential_header,
         )
         if self._settings.limit is None:
             return lender

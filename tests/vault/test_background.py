@@ -6,14 +6,21 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
 import pytest
+from tests.support.fakes import APP
 from tests.support.hotels import BusyVendor, hotels, limited, upkeep_of
 from tests.support.stage import Process, Stage
+from tests.support.virtual import VirtualClock
 
 from cloudbeds_auth.background import Background
+from cloudbeds_auth.compose import Engine
+from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.vault.groups import PAUSE, Groups
 from cloudbeds_auth.vault.retention import Retention
 from cloudbeds_auth.vault.upkeep import LONGEST
+from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 STALE = 3240.0
 
@@ -99,3 +106,39 @@ async def test_groups_are_asked_for(stage: Stage, upkeep: bool) -> None:
     await asyncio.sleep(PAUSE)
     await loops.stop()
     assert (await stage.row(grant.id)).property_ids == (("1000", "1001") if upkeep else ("1000",))
+
+
+class Slow(httpx2.AsyncBaseTransport):
+    """Answers after seven seconds."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        await asyncio.sleep(7.0)
+        return httpx2.Response(200, json={}, request=request)
+
+
+@pytest.mark.row("F106")
+@pytest.mark.parametrize(
+    ("begun", "settled"),
+    [
+        pytest.param([], 5.0, id="nothing is under way"),
+        pytest.param([0.0], 12.0, id="an answer is awaited"),
+        pytest.param([0.0, 3.0], 15.0, id="two answers"),
+        pytest.param([0.0, 11.0], 23.0, id="a refusal led to another request"),
+    ],
+)
+async def test_how_long_a_program_that_ends_waits(begun: list[float], settled: float) -> None:
+    """Five seconds from the last answer that was under way: in them the pair is committed."""
+    clock = VirtualClock()
+    endpoint = HttpTokenEndpoint("https://cloudbeds.example/token", Timing(), Slow())
+    engine: Any = SimpleNamespace(token_endpoint=endpoint, world=SimpleNamespace(clock=clock))
+
+    async def ask(after: float) -> None:
+        await asyncio.sleep(after)
+        await endpoint.refresh(APP, Secret("secret"), Secret("R-1"))
+
+    asking = [asyncio.create_task(ask(after)) for after in begun]
+    await asyncio.sleep(0)
+    began = clock.steady()
+    await Engine.settled(engine, 5.0)
+    assert clock.steady() - began == pytest.approx(settled)
+    await asyncio.gather(*asking)

@@ -45,22 +45,25 @@ class Connecting(Looking):
 
     async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
         """As `finish_authorization`, telling also where the browser wanted to go."""
-        finished = await self._engine.authorizer.finish(code=code, state=state, browser=browser)
-        return Finished(await self.connection(finished.connection.id), finished.return_to)
+        engine = self._engine
+        finished = await engine.authorizer.finish(code=code, state=state, browser=browser)
+        return Finished(await engine.shown(finished.connection.id), finished.return_to)
 
     async def arrive(self, *, code: str, app: str = "default") -> Connection:
         """The hotel began in Cloudbeds' Marketplace, so its browser brings a code and no state of ours.
 
         The code is exchanged, and what comes of it is parked: used by nobody until `claim`, deleted after a day.
         """
-        return await self.connection((await self._engine.authorizer.arrive(code=code, app=app)).connection.id)
+        engine = self._engine
+        return await engine.shown((await engine.authorizer.arrive(code=code, app=app)).connection.id)
 
     async def claim(self, connection_id: str, reference: str | None = None) -> Connection:
         """Take what is parked there for yours; `reference` is your own name for the hotel.
 
         The connection that it is from now on: the one that this hotel has already, else this one.
         """
-        return await self.connection(await self._engine.authorizer.claim(connection_id, reference))
+        engine = self._engine
+        return await engine.shown(await engine.authorizer.claim(connection_id, reference))
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:
         """The hotel said no: the state is spent; where the browser wanted to go."""

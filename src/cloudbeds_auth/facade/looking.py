@@ -20,7 +20,7 @@ class Looking(Opened):
 
     async def connection(self, connection_id: str) -> Connection:
         """One connection, with its connect link where the hotel has to approve again; raises UnknownConnection."""
-        return await self._engine.mender.shown(await self._engine.look.connection(connection_id))
+        return await self._engine.shown(connection_id)
 
     async def lifetime(self, connection_id: str) -> float:
         """Seconds from issue to end of its stored access token; infinite where there is none, or none that ends."""

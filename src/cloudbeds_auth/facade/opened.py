@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cloudbeds_auth.compose import Engine
 from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
@@ -18,20 +19,28 @@ if TYPE_CHECKING:
 
 
 class Opened:
-    """The engine beneath, and what it was made from."""
+    """The engine beneath, until the vault is closed, and what it was made from."""
 
-    _engine: Engine
+    _open: Engine | None
     _loop: asyncio.AbstractEventLoop
+    _settings: Settings
+
+    @property
+    def _engine(self) -> Engine:
+        """For every method: raises VaultClosed."""
+        if self._open is None:
+            raise VaultClosed
+        return self._open
 
     @property
     def settings(self) -> Settings:
         """The settings."""
-        return self._engine.settings
+        return self._settings
 
     @property
     def base_url(self) -> str:
         """Scheme and host of the vendor: the only origin that `auth` serves."""
-        return self._engine.settings.base_url
+        return self._settings.base_url
 
     @property
     def admin_token(self) -> Secret:

@@ -14,12 +14,13 @@ class Operating(Looking):
 
     async def refresh(self, connection_id: str) -> Connection:
         """Refresh now, as an operator may: also where reauthorization is required."""
+        engine = self._engine
         try:
-            await self._engine.access.refresh_now(connection_id)
+            await engine.access.refresh_now(connection_id)
         except ReauthorizationRequired as error:
-            await self._engine.mender.explain(error)
+            await engine.mender.explain(error)
             raise
-        return await self.connection(connection_id)
+        return await engine.shown(connection_id)
 
     async def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
         """Move a hotel from OAuth to an API key, without a new approval; a move that was cut off goes on.
@@ -31,25 +32,28 @@ class Operating(Looking):
         Raises TryAgain's where the move goes on with a later call, by the background too; MigrationRefused where
         nothing was moved; ReauthorizationRequired where Cloudbeds refuses every stored refresh token.
         """
+        engine = self._engine
         try:
-            await self._engine.migrator.migrate(connection_id, app=app)
+            await engine.migrator.migrate(connection_id, app=app)
         except ReauthorizationRequired as error:
-            await self._engine.mender.explain(error)
+            await engine.mender.explain(error)
             raise
-        return await self.connection(connection_id)
+        return await engine.shown(connection_id)
 
     async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
         """Tell the vendor, then forget the tokens; `forget` insists where the vendor cannot be told."""
-        await self._engine.disconnecter.disconnect(connection_id, forget=forget, actor="operator")
-        return await self.connection(connection_id)
+        engine = self._engine
+        await engine.disconnecter.disconnect(connection_id, forget=forget, actor="operator")
+        return await engine.shown(connection_id)
 
     async def forget(self, connection_id: str) -> Connection:
         """Delete who approved, and what is left, of a hotel that is disconnected; the history keeps what happened.
 
         Raises UnknownConnection, and InvalidRequest while it is connected.
         """
-        await self._engine.retention.forget(connection_id, actor="operator")
-        return await self.connection(connection_id)
+        engine = self._engine
+        await engine.retention.forget(connection_id, actor="operator")
+        return await engine.shown(connection_id)
 
     async def check(self) -> None:
         """Whether the database can be written and the keys open it; raises StoreUnavailable."""

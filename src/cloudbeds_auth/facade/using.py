@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.compose import http_client
 from cloudbeds_auth.core.nouns import AccessToken
-from cloudbeds_auth.errors import ReauthorizationRequired
+from cloudbeds_auth.errors import ReauthorizationRequired, VaultClosed
 from cloudbeds_auth.facade.opened import Opened
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ class Using(Opened):
         that it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,
         ConnectionDisconnected, ClientRefused, and TryAgain's when a later call heals.
         """
+        engine = self._engine
         try:
-            return await self._engine.access.access_token(connection_id, min_valid, rejected)
+            return await engine.access.access_token(connection_id, min_valid, rejected)
         except ReauthorizationRequired as error:
-            await self._engine.mender.explain(error)
+            await engine.mender.explain(error)
             raise
 
     def cached(self, connection_id: str, min_valid: float = 60.0) -> AccessToken | None:
@@ -73,7 +74,7 @@ class Using(Opened):
             heed_pause=heed_pause,
             heed_pause_blocking=blocking(self._loop, heed_pause),
             newest=partial(self.newest, connection_id),
-            keys=self.settings.credential_header,
+            keys=self._engine.settings.credential_header,
         )
         if self.settings.limit is None:
             return lender
@@ -103,20 +104,24 @@ class Using(Opened):
     async def heed_pause(self, connection_id: str, pause: float) -> None:
         """A call for this hotel was answered 429: nobody of its client id has a turn for `pause` seconds.
 
-        `lender()` and the proxy do this at every 429. `core.budget.pause_of` reads the pause from an answer.
+        `lender()` and the proxy do this at every 429. `core.budget.pause_of` reads the pause from an answer. The call
+        was made, so this raises nothing when the vault was closed; nor do `note_call` and `heed`.
         """
-        await self._engine.call_budget.heed(connection_id, pause)
+        with suppress(VaultClosed):
+            await self._engine.call_budget.heed(connection_id, pause)
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
-        self._loop.call_soon_threadsafe(self._engine.calls.note, token, method, path, status)
+        with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
+            self._loop.call_soon_threadsafe(self._engine.calls.note, token, method, path, status)
 
     def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call that went out with this token was refused: the connection's health learns from it, behind the caller.
 
         May be called from any thread. `core.glance` reads a refusal from an answer on its way.
         """
-        self._loop.call_soon_threadsafe(self._engine.health.heed, token, refusal, method, path)
+        with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
+            self._loop.call_soon_threadsafe(self._engine.health.heed, token, refusal, method, path)
 
     def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
         """While a body is under way that cannot be sent again: a refresh that is due waits for it, up to its margin.

@@ -21,11 +21,13 @@ class TokenVault(Connecting, Operating, Using):
         async with TokenVault.open() as vault:
             token = await vault.access_token(connection_id)
 
-    Every method raises subclasses of `cloudbeds_auth.Error` only; `diagnosis()` on them says what to do.
+    Every method raises subclasses of `cloudbeds_auth.Error` only; `diagnosis()` on them says what to do. After `aclose`
+    that is VaultClosed; a call that was under way then may raise it, too, and what it began is finished.
     """
 
     def __init__(self, engine: Engine, *, upkeep: bool = False) -> None:
-        self._engine = engine
+        self._open: Engine | None = engine
+        self._settings = engine.settings
         self._loop = asyncio.get_running_loop()
         self._background = Background(engine, upkeep=upkeep)
 
@@ -59,9 +61,12 @@ class TokenVault(Connecting, Operating, Using):
             await vault.aclose()
 
     async def aclose(self) -> None:
-        """Let what runs finish and commit, then close."""
+        """Let what runs finish and commit, then close; nothing new is begun."""
+        engine, self._open = self._open, None
+        if engine is None:
+            return
         await self._background.stop()
-        await self._engine.drain()
+        await engine.drain()
         if self._http is not None:
             await self._http.aclose()
-        await self._engine.close()
+        await engine.close()

@@ -26,6 +26,7 @@ from cloudbeds_auth.core.heal import Answered, Fetch, Send, heal
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.errors import BodyNotReplayable, ForeignOrigin
+from cloudbeds_auth.threads import begin_on, result_of
 from cloudbeds_auth.wire import turns
 from cloudbeds_auth.wire.seen import Seen, SeenLater
 
@@ -295,6 +296,6 @@ def blocking(loop: asyncio.AbstractEventLoop, ask: Callable[P, Coroutine[Any, An
             running = None
         if running is loop:
             raise RuntimeError("a blocking client in the vault's own event loop: use httpx2.AsyncClient here")
-        return asyncio.run_coroutine_threadsafe(ask(*args, **kwargs), loop).result()
+        return result_of(begin_on(loop, ask(*args, **kwargs)))
 
     return asked

@@ -6,8 +6,9 @@ connection of its own, so that nothing of an earlier answer can be taken for thi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -45,6 +46,18 @@ class HttpTokenEndpoint:
         self._url = token_url
         self._timing = timing
         self._transport = transport
+        self._under_way = 0
+        self._answered = asyncio.Event()
+        self._answered.set()
+
+    @property
+    def asking(self) -> bool:
+        """Whether an answer is awaited."""
+        return self._under_way > 0
+
+    async def answered(self) -> None:
+        """Return when no answer is awaited, which takes no longer than the deadline of those that are."""
+        await self._answered.wait()
 
     async def exchange(self, app: App, secret: Secret, code: str) -> Answer:
         """`grant_type=authorization_code`, or the API key's, with the redirect URI of the authorization request."""
@@ -76,7 +89,8 @@ class HttpTokenEndpoint:
         """One request; every failure is a value, because a lost answer must not lose its intent."""
         form |= {"client_id": app.client_id, "client_secret": secret.reveal()}
         try:
-            reply = await self._post(form, may_send)
+            with self._awaited():
+                reply = await self._post(form, may_send)
         except policy.StoodStill:
             return TooLate()
         except policy.NO_CONNECTION as error:
@@ -97,6 +111,17 @@ class HttpTokenEndpoint:
                 pause=pause_of(reply.status, asked, date),
             )
         return answer
+
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        self._under_way += 1
+        self._answered.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._answered.set()
 
     async def _post(self, form: dict[str, str], may_send: MaySend) -> policy.Reply:
         client, deadline = policy.client(self._timing, self._transport, keep_alive=0), self._timing.deadline

@@ -1,0 +1,163 @@
+"""An open vault on an event loop and a thread of its own, for code that blocks.
+
+When a program ends, Python joins the program's own threads first: they may use the vault to their end. Then, from
+`atexit`, the main thread asks this one to close the vault, and waits for as long as `Engine.settled` says. Our threads
+are daemons, which nobody joins. New threads cannot be started by then, so those that closing needs are started with the
+vault: this one, the database's, and one that looks names up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from cloudbeds_auth import facade
+from cloudbeds_auth.compose import Engine
+from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.errors import ConfigurationError, VaultClosed
+from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.threads import OwnThreads, begin_on, result_of
+
+T = TypeVar("T")
+
+PATIENCE = 5.0  # seconds in which a program that ends may commit what is in hand
+LOOK_UPS = 4  # names that are looked up at a time
+
+
+class LoopThread:
+    """Opens a vault, runs what is asked of it, and closes it; usable in the process `pid` that made it, and no child.
+
+    Raises what `facade.TokenVault.open` raises, and ConfigurationError when no thread can be started.
+    """
+
+    def __init__(self, settings: Settings, observers: Sequence[Observer], upkeep: bool) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._open = facade.TokenVault.open(settings, observers=observers, upkeep=upkeep)
+        self._longest = Timing.of(settings.token_timeout).deadline + 2 * PATIENCE
+        self._closing = asyncio.Event()
+        self._program_ends = asyncio.Event()
+        self._opened: Future[facade.TokenVault] = Future()
+        self._closed: Future[None] = Future()
+        self._asked: set[Future[Any]] = set()
+        try:
+            self.loop.set_default_executor(OwnThreads(LOOK_UPS, "cloudbeds-auth-names"))
+            threading.Thread(target=self._run, name="cloudbeds-auth", daemon=True).start()
+        except RuntimeError as error:
+            self.loop.close()
+            raise ConfigurationError(f"the vault has no thread to run on: {error}") from error
+        try:
+            self.vault = self._opened.result()
+        except BaseException:
+            self._set(self._closing)  # Ctrl-C while it opens
+            raise
+        at_exit = partial(self.close, program_ends=True)
+        self._not_at_exit = [partial(atexit.unregister, atexit.register(at_exit))]
+        if "multiprocessing.util" in sys.modules:  # before Python 3.13 its children run no `atexit` functions
+            self._not_at_exit.append(sys.modules["multiprocessing.util"].Finalize(None, at_exit, exitpriority=0).cancel)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin it on the loop. The future always comes to an end; where the vault was closed first, cancelled.
+
+        Raises VaultClosed.
+        """
+        future = begin_on(self.loop, work)
+        self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        if self.loop.is_closed():  # in this moment, and it may not have begun
+            self._leave_nobody_waiting()
+        return future
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Its result, for which the calling thread waits. Raises VaultClosed."""
+        return result_of(self.submit(work))
+
+    async def wait_elsewhere(self, work: Coroutine[Any, Any, T]) -> T:
+        """Its result, awaited on another event loop: no thread waits. Raises VaultClosed."""
+        future = self.submit(work)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if caller is not None and caller.cancelling():
+                raise
+            raise VaultClosed from None
+
+    def close(self, *, program_ends: bool | None = None) -> None:
+        """Let what runs finish and commit, and close the vault; while the program ends, as long as is in `settled`.
+
+        Ctrl-C ends the wait, and with it a program that ends: a pair in hand is lost, and its parent works.
+        """
+        if self.pid != os.getpid():  # the parent's threads do not run in a child
+            return
+        self._set(self._closing)
+        if program_ends is None:
+            program_ends = not threading.main_thread().is_alive()
+        if not program_ends:
+            self._closed.result()
+            for forget in self._not_at_exit:
+                forget()
+            return
+        self._set(self._program_ends)
+        try:
+            self._closed.result(self._longest)
+        except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the program ends, and nothing is printed
+            _settle(self._closed)
+
+    # --- on the thread
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self.loop.run_until_complete(self._live())
+        except BaseException as raised:  # noqa: BLE001 - raised where it is opened, or closed
+            error = raised
+        self.loop.run_until_complete(_cancel_all())
+        self.loop.close()
+        self._leave_nobody_waiting()
+        _settle(self._opened, error)
+        _settle(self._closed, error)
+
+    async def _live(self) -> None:
+        async with self._open as vault:
+            last_moment = asyncio.create_task(self._last_moment(vault._engine))
+            self._opened.set_result(vault)
+            await self._closing.wait()
+        last_moment.cancel()
+
+    async def _last_moment(self, engine: Engine) -> None:
+        """When it has come, the program ends, whether the vault is closed or not."""
+        await self._program_ends.wait()
+        await engine.settled(PATIENCE)
+        _settle(self._closed)
+
+    def _set(self, event: asyncio.Event) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(event.set)
+
+    def _leave_nobody_waiting(self) -> None:
+        with suppress(KeyError):
+            while True:
+                self._asked.pop().cancel()
+
+
+async def _cancel_all() -> None:
+    while rest := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+
+def _settle(future: Future[Any], error: BaseException | None = None) -> None:
+    """Unless it is done."""
+    with suppress(InvalidStateError):
+        future.set_exception(error) if error is not None else future.set_result(None)
