@@ -134,7 +134,7 @@ async def test_how_long_a_program_that_ends_waits(begun: list[float], settled: f
 
     async def ask(after: float) -> None:
         await asyncio.sleep(after)
-        await endpoint.refresh(APP, Secret("secret"), Secret("R-1"))
+        await endpoint.refresh(APP, Secret("secret"), Secret("R-1"), lambda: True)
 
     asking = [asyncio.create_task(ask(after)) for after in begun]
     await asyncio.sleep(0)
