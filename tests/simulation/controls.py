@@ -161,6 +161,8 @@ CONTROLS = (
     Control("calls without a turn", seeded_budget.calls_not_counted, ("I11",), RATED),
     Control("token requests on kept connections", seeded.kept_connections_of_tokens, ("I6",), STRAYS, first=12),
     Control("proofs on kept connections", seeded.kept_connections_of_proofs, ("I3", "I5"), STRAYS, 100, first=43),
+    Control("no clock between intent and send", seeded_marks.no_clock_before_the_send, ("I4",),
+            {"calls": 60.0, "mischief": {"stopped before a send": 60.0, "expire early": 20.0}}),
     Control("a mark that never retries", seeded_marks.mark_never_retries, ("I15",), LYING),
     Control("a refusal by substring", seeded_marks.refusal_by_substring, ("I7",),
             {"calls": 60.0, "rates": {"token:mentions a token": 0.9}, "mischief": {"expire early": 20.0}}),

@@ -160,7 +160,8 @@ class Mischief:
 
     def _stopped_before_a_send(self) -> None:
         """Its intent is committed, and its lease runs out before the first byte leaves (F97)."""
-        self.arm(1, lambda name: self.pause(name, self.dice.choice([45.0, 700.0])), word="token connecting")
+        word = self.dice.choice(["committed write_intent", "committed write_intent", "token connecting"])
+        self.arm(1, lambda name: self.pause(name, self.dice.choice([45.0, 700.0])), word=word)
 
     def pause(self, name: str, seconds: float) -> None:
         """This process stands still, as after SIGSTOP."""

@@ -25,6 +25,7 @@ from cloudbeds_simulator.endpoints import EXCHANGE
 
 FOR_EVER = 1e6
 HOST = "hotels.example"
+LEASE = 30.0  # seconds; the product's own number is not asked
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Exchange:
     read: bool = False  # its sender read the answer to its end
     generation: int | None = None
     grant: str | None = None
+    intended: float | None = None  # when the intent to send its token was committed
     disturbed: bool = False
     judged: bool = False
     socket: Socket | None = None
@@ -155,6 +157,9 @@ class Network:
             raise httpx2.ConnectError("simulated")
         if (trace := request.extensions.get("trace")) is not None:  # the connection is up: as a real transport tells it
             await trace("http11.send_request_headers.started", {"request": request})
+        if exchange.intended is not None and self.loop.now - exchange.intended > LEASE:
+            waited = f"{self.loop.now - exchange.intended:.0f} s after its intent"
+            self.trace.violate("I4", f"#{exchange.number} leaves {waited}, which is past its lease")
         await self.at(machine, f"{exchange.target} half written")
         exchange.sent = True
         if fate.kind in {"lose request", "down: silent"}:

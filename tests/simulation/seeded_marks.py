@@ -1,4 +1,4 @@
-"""Seeded bugs of rules 11 and 12: what is believed too soon, and what is never tried again."""
+"""Seeded bugs of rules 7, 11 and 12: what is sent too late or believed too soon, and what is never tried again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from tests.simulation.patch import Patch
 from cloudbeds_auth.core.answers import Refused, Sent
 from cloudbeds_auth.store.sql import connections, grants, upkeep
 from cloudbeds_auth.store.sql.transactions import query_one
+from cloudbeds_auth.vault.world import World
 from cloudbeds_auth.wire import token_endpoint as endpoint_module
+
+
+def no_clock_before_the_send(patch: Patch) -> None:
+    patch.put(World, "in_time", lambda self: lambda: True)
 
 
 def mark_never_retries(patch: Patch) -> None:

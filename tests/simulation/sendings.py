@@ -165,7 +165,7 @@ class Sendings:
             self.trace.violate("I1", f"{self.trace.called(exchange.token)} is sent without a durable intent")
         assert intent is not None
         del self._intents[exchange.machine, intent.grant]
-        exchange.generation, exchange.grant = intent.generation, intent.grant
+        exchange.generation, exchange.grant, exchange.intended = intent.generation, intent.grant, intent.at
         exchange.disturbed |= self._stood_still(exchange, intent)  # its lease may have run out meanwhile
         before = self._of_grant.setdefault(intent.grant, [])
         for earlier in before:
