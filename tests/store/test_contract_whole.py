@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.store.bench import Bench, HandClock, link
-from tests.support.fakes import pair
+from tests.support.fakes import HERE, pair
 
 from cloudbeds_auth.core.budget import Rate
 from cloudbeds_auth.core.calls import Calls
@@ -41,6 +41,9 @@ READS: dict[str, Callable[[Store, Grant], Awaitable[object]]] = {
     "app": lambda store, one: store.app("aurora"),
     "apps": lambda store, one: store.apps(),
     "redirect_uris": lambda store, one: store.redirect_uris(),
+    "issuer": lambda store, one: store.issuer("default"),
+    "issuers": lambda store, one: store.issuers(),
+    "held": lambda store, one: store.held(),
     "next_message": lambda store, one: store.next_message(),
     "outbox": lambda store, one: store.outbox(),
     "outcome": lambda store, one: store.outcome("aut_1"),
@@ -93,6 +96,10 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store]
         "rotate_secret": lambda store: store.rotate_secret("aurora", Secret("second")),
         "drop_previous_secret": lambda store: store.drop_previous_secret("aurora"),
         "remove_app": lambda store: store.remove_app("aurora"),
+        "move_grants": lambda store: store.move_grants(
+            "default", HERE.issuer or "", "https://elsewhere.example", actor="operator", after="", limit=9
+        ),
+        "move_app": lambda store: store.move_app("default", HERE.issuer or "", "https://elsewhere.example"),
         "claim_retries": lambda store: store.claim_retries(4, 60.0),
         "retry_all": lambda store: store.retry_all("default", 9),
         "note_denied": lambda store: store.note_denied(one.id, fence.generation, 60.0),
