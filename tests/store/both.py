@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
@@ -72,6 +73,7 @@ class Both:
         """`url`: an empty PostgreSQL database of this version's schema."""
         self.clock = HandClock()
         self.dead: set[str] = set()
+        self._loop = asyncio.new_event_loop()  # what is read together is a task of its own
         self._folder = tempfile.TemporaryDirectory()
         self._sqlite = SqliteInline(SqliteFile(Path(self._folder.name) / "vault", self.clock.instant))
         self._postgres = PostgresInline(url, elsewhere, self.clock.instant)
@@ -93,14 +95,15 @@ class Both:
         """Nothing is left open."""
         for store in self._stores:
             ended(store.close())
+        self._loop.close()
         self._folder.cleanup()
 
     def ask(self, question: Callable[[Store], Coroutine[Any, Any, T]]) -> T | None:
         """Ask both: the same answer, or the same refusal (then None)."""
-        answers = []
+        answers: list[tuple[str, T | None]] = []
         for store in self._stores:
             try:
-                answers.append(("answered", ended(question(store))))
+                answers.append(("answered", self._loop.run_until_complete(question(store))))
             except (IllegalMove, StateMismatch) as error:
                 answers.append((type(error).__name__, None))
         assert answers[0] == answers[1], f"{answers[0]}\n{answers[1]}"

@@ -25,7 +25,7 @@ from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql import durability, migrate
 from cloudbeds_auth.store.sql.sqlite import SqliteDriver, SqliteFile
 from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction, query_one
+from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction, as_keys, query_one
 
 OTHER_KEY = bytes(range(1, 33))
 OLD_SQLITE = 3_046_001
@@ -68,9 +68,9 @@ def test_a_statement_is_prepared_once(tmp_path: Path) -> None:
         return apsw.SQLITE_OK
 
     file._connection.authorizer = allowed
-    file.run(lambda now: query_one("current", connection_id="con_1"), "BEGIN")
+    file.run(lambda now: query_one("current", connection_ids=as_keys(["con_1"])), "BEGIN")
     first = len(looked_at)
-    file.run(lambda now: query_one("current", connection_id="con_2"), "BEGIN")
+    file.run(lambda now: query_one("current", connection_ids=as_keys(["con_2"])), "BEGIN")
     assert len(looked_at) == first > 0
     file.close()
 
@@ -461,7 +461,7 @@ sys.path.insert(0, os.getcwd())
 from pathlib import Path
 from tests.store.bench import HandClock
 from cloudbeds_auth.store.sql.sqlite import SqliteDriver, SqliteFile
-from cloudbeds_auth.store.sql.transactions import query, query_one
+from cloudbeds_auth.store.sql.transactions import as_keys, query, query_one
 
 driver, begun = SqliteDriver(Path(sys.argv[1]), HandClock().instant), threading.Event()
 
