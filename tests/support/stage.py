@@ -47,9 +47,9 @@ KEY = bytes(range(32))
 class FailingDriver:
     """A driver over another one that refuses the transactions in which a named statement occurs.
 
-    `refuse(name, times)`: rolled back. `forget(name, times)`: committed, and the answer lost (F63). `after(name, act)`:
-    once, when such a transaction is done and before anything else. `dark`: everything, reads too. `writes_fail`: every
-    write, as on a full disk. `seen` counts the statements by name.
+    `refuse(name, times, error)`: rolled back. `forget(name, times)`: committed, and the answer lost (F63).
+    `after(name, act)`: once, when such a transaction is done and before anything else. `dark`: everything, reads too.
+    `writes_fail`: every write, as on a full disk. `seen` counts the statements by name.
     """
 
     wakeups = None
@@ -60,11 +60,13 @@ class FailingDriver:
         self.writes_fail = False
         self.seen: Counter[str] = Counter()
         self._refused: dict[str, int] = {}
+        self._errors: dict[str, Exception] = {}
         self._forgotten: dict[str, int] = {}
         self._afterwards: dict[str, Callable[[], Awaitable[object]]] = {}
 
-    def refuse(self, name: str, times: int = 1) -> None:
+    def refuse(self, name: str, times: int = 1, error: Exception | None = None) -> None:
         self._refused[name] = times
+        self._errors[name] = error or StoreUnavailable(f"the test refused {name}")
 
     def forget(self, name: str, times: int = 1) -> None:
         self._forgotten[name] = times
@@ -108,7 +110,7 @@ class FailingDriver:
                     seen.append(statement.name)
                     self.seen[statement.name] += 1
                     if _count_down(self._refused, statement.name):
-                        raise StoreUnavailable(f"the test refused {statement.name}")
+                        raise self._errors[statement.name]
                     statement = running.send((yield statement))
             except StopIteration as done:
                 value: T = done.value

@@ -29,7 +29,7 @@ async def spent(process: Process) -> None:
     """Nobody gets a turn for a long while."""
     now = process.world.clock.steady()
     await process.driver.write(
-        lambda _: query("set_budget", client_id=APP.client_id, arrival=now + FAR, clock_id="boot-1")
+        lambda _: query("set_budget", client_id=APP.client_id, arrival=now + FAR, now=now, clock_id="boot-1")
     )
 
 
@@ -73,11 +73,11 @@ async def test_another_boot_begins_afresh(stage: Stage) -> None:
 
 
 async def test_boots_that_cannot_be_told_apart(stage: Stage) -> None:
-    """An arrival further away than anybody waits was left by another boot, whatever its name."""
+    """An arrival that was written later than now was left by another boot: it is no further ahead than it was."""
     process = under(stage, Limit(rate_within(10)))
-    await spent(process)
-    stage.sql("UPDATE budgets SET arrival = arrival + 1e6")
     await Budget(process.world).spend(APP, 0.0)
+    stage.sql("UPDATE budgets SET arrival = arrival + 1e6, measured_at = measured_at + 1e6")
+    await Budget(process.world).spend(APP, 0.5)
     ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
     assert arrival < stage.clock.steady() + 1.0, "the next turn is counted from now"
 

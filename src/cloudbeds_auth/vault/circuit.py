@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cloudbeds_auth.core.nouns import App, Grant
@@ -104,10 +105,13 @@ class Circuits:
         return self._unauthorized.setdefault(chosen.app.id, grant_id) != grant_id
 
     async def accepted(self, chosen: Chosen) -> None:
-        """The vendor took this secret."""
+        """The vendor took this secret. What came with its answer may be in hand, so nothing here raises: what cannot be
+        written down is found by the next trial.
+        """
         self._unauthorized.pop(chosen.app.id, None)
         if chosen.on_trial:
-            await self._world.store.close_circuit(chosen.app.id, chosen.fingerprint)
+            with suppress(Exception):
+                await self._world.store.close_circuit(chosen.app.id, chosen.fingerprint)
 
     async def _hold(self, app: App, name: str) -> None:
         await self._world.store.open_circuit(app.id, name, trial_after=self._world.timing.backoff_cap)

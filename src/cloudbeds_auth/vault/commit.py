@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from cloudbeds_auth.core.nouns import Fence, Grant, Pair, Role, StoredToken
-from cloudbeds_auth.core.refresh import backoff, brake, stale_after
+from cloudbeds_auth.core.refresh import brake, stale_after
 from cloudbeds_auth.core.refusals import DeadToken, Proof
 from cloudbeds_auth.errors import ConnectionDisconnected, RateLimited, StoreUnavailable
 from cloudbeds_auth.ports.grants import Written
@@ -14,6 +15,7 @@ from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.vault.lease import Lease, Leases
+from cloudbeds_auth.vault.until_stored import until_stored
 from cloudbeds_auth.vault.world import World
 
 MOST_RETRIED = 1000  # marked grants of an app that one recovery makes due; each of those that recover makes more so
@@ -39,25 +41,21 @@ class Committer:
 
     async def commit(self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Served:
         """Make the pair durable, however long that takes; nobody uses it before."""
-        failures = 0
-        while True:
-            try:
-                written = await self._write(lease, row, hand, chosen)
-                if written is Written.EPOCH_MOVED:
-                    await self._leases.again(lease)
-                    continue
-                stored = await self._world.store.grant(row.id)
-            except StoreUnavailable:
-                failures += 1
-                await self._wait(row, failures)
-                continue
-            if stored is None or written is Written.GONE:
-                raise ConnectionDisconnected(connection_id=row.connection_id)
-            if stored.role is Role.SUPERSEDED:
-                raise GrantSuperseded  # kept in its own row, and lent to nobody
-            if written is Written.DONE:
-                return await self._publish(flight, stored, chosen)
-            return Served(stored)  # the generation moved: this pair is not the newest, and is dropped
+        attempt = partial(self._stored, lease, row, hand, chosen)
+        written, stored = await until_stored(self._world, row.connection_id, attempt)
+        if stored is None or written is Written.GONE:
+            raise ConnectionDisconnected(connection_id=row.connection_id)
+        if stored.role is Role.SUPERSEDED:
+            raise GrantSuperseded  # kept in its own row, and lent to nobody
+        if written is Written.DONE:
+            return await self._publish(flight, stored, chosen)
+        return Served(stored)  # the generation moved: this pair is not the newest, and is dropped
+
+    async def _stored(self, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> tuple[Written, Grant | None]:
+        """One attempt to store the pair, and the row as it is then."""
+        while (written := await self._write(lease, row, hand, chosen)) is Written.EPOCH_MOVED:
+            await self._leases.again(lease)
+        return written, await self._world.store.grant(row.id)
 
     async def _write(self, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Written:
         world = self._world
@@ -67,19 +65,13 @@ class Committer:
         stale = stale_after(pair.lifetime, world.entropy.unit())
         return await world.store.commit_pair(fence, hand.sent, pair, stale_after=stale)
 
-    async def _wait(self, row: Grant, failures: int) -> None:
-        world = self._world
-        world.observer.happened("commit_waits", connection=row.connection_id, failures=failures)
-        await world.clock.sleep(backoff(failures, world.timing, world.entropy.unit()))
-
     async def _publish(self, flight: Flight, stored: Grant, chosen: Chosen) -> Served:
         """Committed and synced: callers go on; then the new token is proven at once."""
         world = self._world
         served = Served(stored)
         flight.publish(served)
         world.observer.happened("refreshed", connection=stored.connection_id, generation=stored.generation)
-        with suppress(StoreUnavailable):
-            await self._circuits.accepted(chosen)
+        await self._circuits.accepted(chosen)
         await self._prove(stored, chosen)
         return served
 

@@ -11,10 +11,11 @@ from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient,
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refresh import backoff, stale_after
-from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, StoreUnavailable, TokenEndpointUnavailable
+from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, TokenEndpointUnavailable
 from cloudbeds_auth.ports.authorizations import Authorization
 from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.circuit import Circuits
+from cloudbeds_auth.vault.until_stored import until_stored
 from cloudbeds_auth.vault.whose import properties_of
 from cloudbeds_auth.vault.world import World
 
@@ -78,14 +79,11 @@ class Exchange:
         world = self._world
         connection_id, grant_id = world.entropy.identifier("con_"), world.entropy.identifier("gra_")
         stale = stale_after(pair.lifetime, world.entropy.unit())
-        failures = 0
-        while True:
-            try:
-                return await world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale)
-            except StoreUnavailable:
-                failures += 1
-                world.observer.happened("commit_waits", connection=connection_id, failures=failures)
-                await world.clock.sleep(backoff(failures, world.timing, world.entropy.unit()))
+        return await until_stored(
+            world,
+            connection_id,
+            lambda: world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale),
+        )
 
 
 def _unavailable(detail: str) -> TokenEndpointUnavailable:

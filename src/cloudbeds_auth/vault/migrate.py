@@ -54,6 +54,7 @@ from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.flight import Flights
 from cloudbeds_auth.vault.lease import Lease, Leases
 from cloudbeds_auth.vault.marks import Marks
+from cloudbeds_auth.vault.until_stored import until_stored
 from cloudbeds_auth.vault.world import World
 
 Unmoved = RefusedClient | NotOffered | NotSent | Ambiguous
@@ -258,20 +259,12 @@ class Migrator:
 
     async def _keep(self, row: Grant, app: App, key: Pair) -> float:
         """The key is in hand and nowhere else: stored for as long as it takes, and used by nobody before."""
-        world, failures = self._world, 0
-        grant_id = world.entropy.identifier("gra_")
+        world, grant_id = self._world, self._world.entropy.identifier("gra_")
         key = replace(key, source=Source(world.issuer, _bound_to(row, app)))
-        while True:
-            try:
-                stored = await world.store.add_key(row.id, grant_id, app.id, key)
-            except StoreUnavailable:
-                failures += 1
-                world.observer.happened("commit_waits", connection=row.connection_id, failures=failures)
-                await world.clock.sleep(backoff(failures, world.timing, world.entropy.unit()))
-                continue
-            if stored:
-                world.observer.happened("key_received", connection=row.connection_id)
-            return AGAIN  # it is proven next; or the hotel left, or approved anew meanwhile
+        add_key = partial(world.store.add_key, row.id, grant_id, app.id, key)
+        if await until_stored(world, row.connection_id, add_key):
+            world.observer.happened("key_received", connection=row.connection_id)
+        return AGAIN  # it is proven next; or the hotel left, or approved anew meanwhile
 
     async def _stop(self, at: Attempting, fence: Fence, row: Grant, answer: Unmoved) -> float:
         """No key came. Where nothing was exchanged for certain the hotel stays as it was; else the latch holds."""

@@ -7,7 +7,7 @@ import asyncio
 from cloudbeds_auth.core.nouns import App, Pair
 from cloudbeds_auth.core.refusals import Act, Refusal
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.errors import RateLimited, StoreUnavailable
+from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.ports.vendor import Listed, Throttled, Unlisted
 from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.world import World
@@ -38,6 +38,6 @@ async def properties_of(world: World, budget: Budget, app: App, key: Pair) -> tu
     try:
         async with asyncio.timeout(BEHIND):
             answer = await listed(world, budget, app, key.access)
-    except (StoreUnavailable, TimeoutError):
+    except Exception:  # noqa: BLE001 - the key is in hand, and comes in whatever goes wrong here
         return ()
     return answer.property_ids if isinstance(answer, Listed) else ()
