@@ -6,7 +6,7 @@ import pytest
 from tests.app.fake_vault import FakeSettings, FakeVault, HandClock
 from tests.app.running import Running, Vendor, a_service
 
-from cloudbeds_auth.app.arrivals import STARTS_OF_ONE, WINDOW, source_of
+from cloudbeds_auth.app.arrivals import STARTS_OF_ONE, WINDOW
 
 
 async def begun(service: Running[FakeVault], path: str = "/connect", address: str = "203.0.113.1") -> tuple[int, str]:
@@ -32,20 +32,3 @@ async def test_so_many_starts_from_one_address(vendor: Vendor, linked: bool) -> 
         assert await begun(service, path, "203.0.113.2") == (303, "")
         clock.now += WINDOW
         assert await begun(service, path) == (303, "")
-
-
-@pytest.mark.parametrize(
-    ("host", "source"),
-    [
-        ("203.0.113.1", "203.0.113.1"),
-        ("::ffff:203.0.113.1", "203.0.113.1"),
-        ("2001:db8::1", "2001:db8::/64"),
-        ("2001:db8::ffff:1", "2001:db8::/64"),
-        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
-        ("testclient", "testclient"),
-        ("", ""),
-    ],
-)
-def test_what_counts_as_one_address(host: str, source: str) -> None:
-    """Of IPv6 the network that one customer is given: every address of it is theirs."""
-    assert source_of(host) == source

@@ -49,7 +49,7 @@ def reported(vault: FakeVault, what: str) -> list[dict[str, object]]:
 @pytest.mark.parametrize(
     ("target", "status"),
     [
-        ("/proxy/con_1/x", 401),
+        ("/proxy/con_1/api/x", 401),
         ("/api/v1/authorizations", 401),
         ("/no", 401),
         ("/hooks/wrong", 401),
@@ -92,7 +92,7 @@ async def test_a_refusal_arrives_although_more_is_sent(vault: FakeVault) -> None
     """The connection is not reset under the answer; what is sent all the same is thrown away, up to a bound."""
     async with (
         a_service(vault, limits=Limits(linger=60.0, linger_bytes=1 << 20)) as service,
-        connected(service, head("/proxy/con_1/x", LONG) + b"x" * 500_000) as (reader, writer),
+        connected(service, head("/proxy/con_1/api/x", LONG) + b"x" * 500_000) as (reader, writer),
     ):
         async with asyncio.timeout(20):
             refusal = await reader.read()
@@ -103,7 +103,7 @@ async def test_a_refusal_arrives_although_more_is_sent(vault: FakeVault) -> None
 
 async def test_a_connection_is_kept_where_the_body_was_read(service: Running[FakeVault]) -> None:
     """A refused request that is here as a whole costs no connection."""
-    request = head("/proxy/con_1/x", b"Content-Length: 4") + b"body"
+    request = head("/proxy/con_1/api/x", b"Content-Length: 4") + b"body"
     async with connected(service, request) as (reader, writer):
         for again in (True, False):
             answer = await reader.readuntil(b"}")
@@ -117,11 +117,11 @@ async def test_a_connection_is_kept_where_the_body_was_read(service: Running[Fak
 @pytest.mark.parametrize(
     ("target", "framing", "body", "drop"),
     [
-        ("/proxy/con_1/x", b"Content-Length: 60000", b"", b"x"),
-        ("/proxy/con_1/x", b"Content-Length: 500000", b"", b"x"),
-        ("/proxy/con_1/x", CHUNKED, b"", b"1\r\nx\r\n"),
-        ("/proxy/con_1/x", CHUNKED, b"1\r\nx\r\n0\r\nX-Trailer: ", b"x"),
-        ("/proxy/con_1/x", CHUNKED, b"186a0\r\n" + b"x" * 100_000 + b"\r\n", b"1\r\nx\r\n"),
+        ("/proxy/con_1/api/x", b"Content-Length: 60000", b"", b"x"),
+        ("/proxy/con_1/api/x", b"Content-Length: 500000", b"", b"x"),
+        ("/proxy/con_1/api/x", CHUNKED, b"", b"1\r\nx\r\n"),
+        ("/proxy/con_1/api/x", CHUNKED, b"1\r\nx\r\n0\r\nX-Trailer: ", b"x"),
+        ("/proxy/con_1/api/x", CHUNKED, b"186a0\r\n" + b"x" * 100_000 + b"\r\n", b"1\r\nx\r\n"),
         ("/api/v1/authorizations", b"Content-Length: 60000", b"", b"x"),
     ],
     ids=["kept", "streamed", "chunks", "trailer", "chunks, streamed", "outside the proxy"],
@@ -151,7 +151,9 @@ async def test_a_body_that_waits_for_us(vendor: Vendor) -> None:
     vault = FakeVault(FakeSettings(base_url=vendor.base_url, body_limit=1 << 26))
     async with (
         a_service(vault, limits=Limits(body=0.2)) as service,
-        service.http.post(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN, data=io.BytesIO(bytes(1 << 25))) as answer,
+        service.http.post(
+            f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=io.BytesIO(bytes(1 << 25))
+        ) as answer,
     ):
         assert (answer.status, await answer.json()) == (200, {"size": 1 << 25})
 
@@ -183,7 +185,7 @@ async def test_an_answer_that_is_not_read(vault: FakeVault, vendor: Vendor) -> N
         return answer
 
     vendor.answer = pour
-    request = head("/proxy/con_1/x", CREDENTIAL.strip(), method="GET")
+    request = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
     async with (
         a_service(vault, limits=Limits(reading=0.2, report_every=0.05), window=65536) as service,
         connected(service, request, window=4096),
@@ -209,8 +211,8 @@ async def test_answers_to_a_stranger_that_reads_none(vault: FakeVault) -> None:
     [
         (b"", b""),
         (b"GET /healthz HTTP/1.1\r\nX: ", b"x"),
-        (head("/proxy/con_1/x", LONG), b"x"),
-        (head("/proxy/con_1/x", CHUNKED) + b"0\r\nX: ", b"x"),
+        (head("/proxy/con_1/api/x", LONG), b"x"),
+        (head("/proxy/con_1/api/x", CHUNKED) + b"0\r\nX: ", b"x"),
         (HEALTH, b"\r\n"),
     ],
     ids=["silent", "heads", "bodies", "trailers", "kept"],
@@ -222,7 +224,7 @@ async def test_health_while_strangers_fill_the_place(vault: FakeVault, data: byt
         for _ in range(40):
             await stack.enter_async_context(trickling(service, data, drop))
             assert await answered(service, HEALTH) == 200
-        call = head("/proxy/con_1/x", CREDENTIAL.strip(), method="GET")
+        call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
         assert await answered(service, call) == 200
         assert await answered(service, call, address=ELSEWHERE) == 200
     refused = reported(vault, "connection_refused")
@@ -256,7 +258,7 @@ class Slow:
 async def test_one_connection_too_many(vault: FakeVault, vendor: Vendor, who: str) -> None:
     """Where a call runs on each, the next is refused, with a Retry-After; no call is broken off for it."""
     slow = Slow(vendor)
-    call = head("/proxy/con_1/x", CREDENTIAL.strip(), method="GET")
+    call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
     limits = Limits(connections_per_address=3) if who == "address" else Limits(connections=3)
     async with a_service(vault, limits=limits) as service, AsyncExitStack() as stack:
         running = [await stack.enter_async_context(connected(service, call)) for _ in range(3)]
@@ -279,7 +281,7 @@ async def test_one_connection_too_many(vault: FakeVault, vendor: Vendor, who: st
 async def test_a_trusted_proxy_has_as_many_as_there_are(vendor: Vendor) -> None:
     """All callers come through it; what is bounded there is how many there are in all."""
     slow = Slow(vendor)
-    call = head("/proxy/con_1/x", CREDENTIAL.strip(), method="GET")
+    call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
     vault = FakeVault(FakeSettings(base_url=vendor.base_url, trusted_proxies=("127.0.0.0/30",)))
     limits = Limits(connections_per_address=1, connections=4)
     async with a_service(vault, limits=limits) as service, AsyncExitStack() as stack:
@@ -304,19 +306,19 @@ async def test_one_caller_does_not_take_the_pool(vault: FakeVault, vendor: Vendo
 
     if way == "readers":
         vendor.answer = pour
-        data = head("/proxy/con_1/x", CREDENTIAL.strip(), method="GET")
+        data = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
     else:
-        data = head("/proxy/con_1/x", CREDENTIAL.strip(), b"Content-Length: 500000") + b"x" * 1000
+        data = head("/proxy/con_1/api/x", CREDENTIAL.strip(), b"Content-Length: 500000") + b"x" * 1000
     async with a_service(vault, window=65536) as service, AsyncExitStack() as stack, elsewhere() as http:
         for _ in range(215):
             await stack.enter_async_context(connected(service, data, window=4096))
         vendor.answer = None
-        async with http.get(f"{service.url}/proxy/con_1/x", headers=AS_ADMIN) as answer:
+        async with http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
             assert answer.status == 200
 
 
 @pytest.mark.row("A72")
-@pytest.mark.parametrize("path", ["/proxy/con_1/x", "/api/v1/connections/con_1/userinfo"])
+@pytest.mark.parametrize("path", ["/proxy/con_1/api/x", "/api/v1/connections/con_1/userinfo"])
 async def test_a_share_of_the_calls(vault: FakeVault, vendor: Vendor, path: str) -> None:
     """One call too many waits for one of its own caller's to end, then it is refused, and nothing was sent for it."""
     slow = Slow(vendor)
@@ -344,7 +346,7 @@ async def test_a_share_of_the_calls(vault: FakeVault, vendor: Vendor, path: str)
 async def test_a_call_waits_for_its_place(vault: FakeVault, vendor: Vendor) -> None:
     """In the order in which they came, and each goes as soon as one before it has ended."""
     async with a_service(vault, limits=Limits(calls_per_address=1)) as service:
-        statuses = await asyncio.gather(*(_status(service, f"/proxy/con_1/{number}") for number in range(10)))
+        statuses = await asyncio.gather(*(_status(service, f"/proxy/con_1/api/{number}") for number in range(10)))
     assert statuses == [200] * 10
 
 
@@ -355,10 +357,10 @@ async def test_callers_behind_a_trusted_proxy_have_a_share_each(vendor: Vendor) 
     vault = FakeVault(FakeSettings(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)))
     limits = Limits(calls_per_address=1, call_wait=0.1)
     async with a_service(vault, limits=limits) as service:
-        first = asyncio.create_task(_status(service, "/proxy/con_1/x", "203.0.113.9"))
+        first = asyncio.create_task(_status(service, "/proxy/con_1/api/x", "203.0.113.9"))
         await slow.has(1)
-        assert await _status(service, "/proxy/con_1/x", "203.0.113.10, 203.0.113.9") == 503
-        second = asyncio.create_task(_status(service, "/proxy/con_1/x", "203.0.113.9, 203.0.113.10"))
+        assert await _status(service, "/proxy/con_1/api/x", "203.0.113.10, 203.0.113.9") == 503
+        second = asyncio.create_task(_status(service, "/proxy/con_1/api/x", "203.0.113.9, 203.0.113.10"))
         await slow.has(2)
         slow.finish.set()
         assert [await first, await second] == [200, 200]

@@ -19,7 +19,7 @@ def address_of(scope: Scope) -> str:
 
 @lru_cache(maxsize=4096)
 def counted(host: str) -> str:
-    """What shares a limit: an IPv4 address, or the 64 bits of an IPv6 network, in which a host picks any address."""
+    """What shares a limit: an IPv4 address, or an IPv6 network of the 64 bits that one customer is given (RFC 6177)."""
     try:
         found = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -7,7 +7,6 @@ Cloudbeds: the bound comes before both. It is this process's own; the store boun
 from __future__ import annotations
 
 from collections import Counter, deque
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from cloudbeds_auth.core.arrivals import MOST_PENDING
 from cloudbeds_auth.errors import RateLimited
@@ -16,7 +15,6 @@ from cloudbeds_auth.ports.clock import Clock
 WINDOW = 600.0  # seconds; as long as a state lives
 OF_ONE, OF_ALL = 5, 60  # approvals from the Marketplace in any such window
 STARTS_OF_ONE, STARTS_OF_ALL = 100, MOST_PENDING  # approvals that are begun here
-ONE_CUSTOMER = 64  # bits of an IPv6 address that one customer is given (RFC 6177)
 
 
 class Arrivals:
@@ -30,9 +28,9 @@ class Arrivals:
         self._recent: deque[tuple[float, str]] = deque()
         self._counts: Counter[str] = Counter()
 
-    def admit(self, host: str) -> None:
-        """Count one from this address; raises RateLimited when it, or all together, brought too many."""
-        now, source = self._clock.steady(), source_of(host)
+    def admit(self, source: str) -> None:
+        """Count one from this `addresses.address_of`; raises RateLimited when it, or all together, brought too many."""
+        now = self._clock.steady()
         self._forget(now - WINDOW)
         if self._counts[source] >= self._of_one:
             raise self._too_many("from this address", self._oldest(source) + WINDOW - now)
@@ -65,16 +63,3 @@ def starts(clock: Clock) -> Arrivals:
 def from_marketplace(clock: Clock) -> Arrivals:
     """For approvals that a hotel began in the Marketplace."""
     return Arrivals(clock, "came from the Marketplace", of_one=OF_ONE, of_all=OF_ALL)
-
-
-def source_of(host: str) -> str:
-    """What counts as one address: of IPv6 the network of one customer; a name of no address stays what it is."""
-    try:
-        found = ip_address(host)
-    except ValueError:
-        return host
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found.packed, ONE_CUSTOMER), strict=False))

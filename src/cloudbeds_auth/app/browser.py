@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from cloudbeds_auth.app.access import APP, path_prefix
+from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.arrivals import from_marketplace, starts
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.cookies import Cookies, Outcome
@@ -85,7 +86,7 @@ class Browser:
             return_to = asked.get("return_to")
             if return_to is not None:
                 allowed_return(return_to, self._settings.return_origins)
-            self._starts.admit(_address(request))
+            self._starts.admit(address_of(request.scope))
             browser = self._browser(request)
             begun = await self._vault.begin_authorization(
                 app=asked.get("app") or "default",
@@ -102,7 +103,7 @@ class Browser:
         """Start the approval that a one-time link was made for."""
         start = _asked_again(f"{CONNECT}/{quote(one_time, safe='')}", request)
         try:
-            self._starts.admit(_address(request))
+            self._starts.admit(address_of(request.scope))
             browser = self._browser(request)
             return self._off(request, await self._vault.begin_from_link(one_time, browser), browser, start)
         except Error as error:
@@ -192,7 +193,7 @@ class Browser:
         code = asked.get("code")
         if "error" in asked or not code:
             raise AuthorizationDenied(_reason(asked))
-        self._arrivals.admit(_address(request))
+        self._arrivals.admit(address_of(request.scope))
         app = getattr(request.state, APP, "default")  # there is no state of ours that names it: its path does
         return await self.parked(request, await self._vault.arrive(code=code, app=app))
 
@@ -282,11 +283,6 @@ def parameters(request: Request, *names: str) -> dict[str, str]:
 def redirect(where: str) -> Response:
     """303: whatever the browser did here, it does a GET there."""
     return Response(status_code=303, headers={"location": where})
-
-
-def _address(request: Request) -> str:
-    """Where it comes from; behind a trusted proxy the server has put the forwarded address there."""
-    return request.client.host if request.client else ""
 
 
 def _asked_again(path: str, request: Request) -> str:
