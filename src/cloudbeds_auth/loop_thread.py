@@ -93,9 +93,9 @@ class LoopThread:
             raise VaultClosed from None
 
     def close(self, *, program_ends: bool | None = None) -> None:
-        """Let what runs finish and commit, and close the vault; while the program ends, as long as is in `settled`.
+        """Let what runs finish and commit, and close the vault. A program that ends waits as `Engine.settled` says.
 
-        Ctrl-C ends the wait, and with it a program that ends: a pair in hand is lost, and its parent works.
+        Ctrl-C ends that wait: a pair in hand is dropped, and its parent is stored and works.
         """
         if self.pid != os.getpid():  # the parent's threads do not run in a child
             return
@@ -110,7 +110,7 @@ class LoopThread:
         self._set(self._program_ends)
         try:
             self._closed.result(self._longest)
-        except (Exception, KeyboardInterrupt):  # noqa: BLE001 - the program ends, and nothing is printed
+        except BaseException:  # noqa: BLE001 - Ctrl-C, another signal, or too late: the program ends, and prints nothing
             _settle(self._closed)
 
     # --- on the thread

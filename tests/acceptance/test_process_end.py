@@ -138,17 +138,6 @@ def test_a_script_that_opens_at_import(made: World, connection: str, hotels: str
         assert ends(process) == ["1"]
 
 
-def test_over_postgresql(make_world: MakeWorld, postgres_url: str) -> None:
-    """The same with sockets in place of a file."""
-    key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
-    made = make_world(
-        "--auto-approve", CLOUDBEDS_AUTH_DATABASE_URL=postgres_url, CLOUDBEDS_AUTH_ENCRYPTION_KEYS=key,
-        CLOUDBEDS_AUTH_ADMIN_TOKEN="a" * 32,
-    )  # fmt: skip
-    with program(made, main="from hotels import vault\nprint(len(vault.connections().connections))") as process:
-        assert ends(process) == ["0"]
-
-
 @pytest.mark.parametrize("closer", ["stack.close", "vault.close"])
 def test_closed_from_atexit(made: World, connection: str, closer: str) -> None:
     """As a program does that knows no better moment: in silence."""
@@ -210,6 +199,27 @@ def test_a_refresh_under_way(made: World, connection: str) -> None:
         assert ends(process) == ["waiting"]
     assert generation(made, connection) == 2
     assert made.vendor.counts() == {"issued": 1}
+
+
+def test_over_postgresql(make_world: MakeWorld, postgres_url: str) -> None:
+    """With nothing under way, and with a refresh, which is committed."""
+    key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    made = make_world(
+        "--auto-approve", CLOUDBEDS_AUTH_DATABASE_URL=postgres_url, CLOUDBEDS_AUTH_ENCRYPTION_KEYS=key,
+        CLOUDBEDS_AUTH_ADMIN_TOKEN="a" * 32, CLOUDBEDS_AUTH_TOKEN_TIMEOUT="20",
+    )  # fmt: skip
+    with blocking.TokenVault.open(settings_of(made)) as vault:
+        connection = connect(vault)
+    main = "import sys\nfrom hotels import vault\nprint(vault.access_token(sys.argv[1]).generation)"
+    with program(made, connection, main=main) as process:
+        assert ends(process) == ["1"]
+    made.vendor.control("faults", target="token", kind="hang_after")
+    with program(made, connection, main=REFRESHING) as process:
+        wait_for_refresh(made, "hang_after", "issued")
+        say(process)
+        let_go(made)
+        assert ends(process) == []
+    assert generation(made, connection) == 2
 
 
 @pytest.mark.usefixtures("held")

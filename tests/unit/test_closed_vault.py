@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from cloudbeds_auth import Settings, TokenVault, VaultClosed, sync
+from cloudbeds_auth import Settings, TokenVault, UnknownConnection, VaultClosed, sync
 from cloudbeds_auth.core.imports import Handover
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.secret import Secret
@@ -181,13 +181,16 @@ def test_threads_that_ask_while_it_is_closed(settings: Settings) -> None:
 
 
 async def test_no_thread_of_the_application_waits(settings: Settings) -> None:
-    """Forty callers on an event loop wait for a token; its executor, of four threads, looks a name up meanwhile."""
+    """Forty callers on an event loop wait for a token, and two hundred threads of the application's own beside them.
+    The loop's executor, of four threads, looks a name up meanwhile.
+    """
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(4))
-    with sync.TokenVault.open(settings) as vault:
+    with sync.TokenVault.open(settings) as vault, ThreadPoolExecutor(200) as pool:
         held_up = threading.Event()
         lender = vault.lender("con_unknown")
         vault._running.loop.call_soon_threadsafe(held_up.wait, GUARD)
+        threads = [pool.submit(lender.fetch_blocking, None) for _ in range(200)]
         waiting = [asyncio.create_task(lender.fetch(None)) for _ in range(40)]
         try:
             await asyncio.sleep(0)
@@ -195,5 +198,5 @@ async def test_no_thread_of_the_application_waits(settings: Settings) -> None:
         finally:
             held_up.set()
         assert found
-        assert not any(task.done() for task in waiting)
-        await asyncio.gather(*waiting, return_exceptions=True)
+        told = [*await asyncio.gather(*waiting, return_exceptions=True), *(one.exception(GUARD) for one in threads)]
+        assert [type(error) for error in told] == [UnknownConnection] * 240
