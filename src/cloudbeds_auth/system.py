@@ -1,4 +1,4 @@
-"""The machine: the only wall clock, sleep and dice, which process this is, who holds a port, and private files."""
+"""The machine: the only wall clock, sleep and dice, and which process and boot this is. Its files and ports: `host`."""
 
 from __future__ import annotations
 

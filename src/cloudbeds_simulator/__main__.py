@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cloudbeds_simulator import variants
 from cloudbeds_simulator.http import Simulator, listen
@@ -19,6 +19,7 @@ from cloudbeds_simulator.settings import Settings
 from cloudbeds_simulator.system import mint
 
 SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"
+MOST_HOTELS = 10_000
 DEFAULT_REDIRECT = "http://localhost:7000/callback"
 HOTELS = ("Hotel Aurora", "Harbour House", "Pine Lodge", "Casa Miramar", "The Old Mill", "Lakeside Inn")
 USERS = (("Ada", "Lindqvist"), ("Bruno", "Costa"), ("Chiara", "Rossi"), ("Dara", "Okafor"), ("Eva", "Novak"))
@@ -40,18 +41,31 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="cloudbeds_simulator", description="Cloudbeds, imitated on loopback.")
     add = made.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    add("--port", type=int, default=0, help="port; 0 takes a free one (default: %(default)s)")
+    add("--port", type=_whole(65535), default=0, help="port; 0 takes a free one (default: %(default)s)")
     add("--variant", type=variants.parse, default=variants.DEFAULT, metavar="V2/n", help="V0 to V7, /y or /n")
     add("--auto-approve", action=argparse.BooleanOptionalAction, default=False, help="skip the consent page")
     add("--client-id", default="simulated-app", help="the registered app (default: %(default)s)")
     add("--client-secret", help=f"its secret (default: ${SECRET_VARIABLE}, else 'simulated-secret')")
     add("--redirect-uri", action="append", metavar="URI", help=f"repeatable (default: {DEFAULT_REDIRECT})")
     add("--app-name", default="Demo App", help="its name on the consent page (default: %(default)s)")
-    add("--hotels", type=int, default=1, help="how many made-up hotels there are (default: %(default)s)")
+    add(
+        "--hotels", type=_whole(MOST_HOTELS), default=1, help="how many made-up hotels there are (default: %(default)s)"
+    )
     add("--expires-in", type=float, default=28800.0, metavar="SECONDS", help="life of access tokens (default: 28800)")
     add("--with-parent", action="store_true", help="stop when stdin closes")
     add("--allow-any-host", action="store_true", help="listen beyond loopback too")
     return made
+
+
+def _whole(most: int) -> Callable[[str], int]:
+    """An option's value from 0 to `most`."""
+
+    def number(given: str) -> int:
+        if not (given.isascii() and given.isdigit() and len(given) <= len(str(most)) and int(given) <= most):
+            raise argparse.ArgumentTypeError(f"is no whole number from 0 to {most}")
+        return int(given)
+
+    return number
 
 
 def build(args: argparse.Namespace) -> Simulator:

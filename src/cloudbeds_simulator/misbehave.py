@@ -67,9 +67,9 @@ class Wire:
 
     async def send(self, answer: Answer) -> web.StreamResponse:
         """The whole answer; the log says ``answered`` once its last byte is written."""
-        response = await self._begin(answer)
-        for at in range(0, len(answer.body), CHUNK):
-            await response.write(answer.body[at : at + CHUNK])
+        response, body = await self._begin(answer)
+        for at in range(0, len(body), CHUNK):
+            await response.write(body[at : at + CHUNK])
         await response.write_eof()
         self._answered()
         return response
@@ -84,12 +84,13 @@ class Wire:
             transport.abort()
         return web.Response()
 
-    async def _begin(self, answer: Answer) -> web.StreamResponse:
+    async def _begin(self, answer: Answer) -> tuple[web.StreamResponse, bytes]:
+        """Send the head; the body that follows it: none to a HEAD, although its length is there (RFC 9110 9.3.2)."""
         headers = {"Content-Type": answer.content_type, "X-Request-ID": self.visit.model.mint("request")}
         response = web.StreamResponse(status=answer.status, headers=headers | answer.headers)
         response.content_length = len(answer.body)
         await response.prepare(self.request)
-        return response
+        return response, b"" if self.request.method == "HEAD" else answer.body
 
     def _answered(self) -> None:
         self.visit.entry.answered = True
@@ -124,18 +125,18 @@ class Wire:
     async def _truncate(self, rule: Rule) -> web.StreamResponse:
         """Promise the whole body, write its first bytes, close."""
         answer = self.act()
-        response = await self._begin(answer)
-        end = len(answer.body) // 2 if rule.at is None else rule.at
-        await response.write(answer.body[:end])
+        response, body = await self._begin(answer)
+        end = len(body) // 2 if rule.at is None else rule.at
+        await response.write(body[:end])
         if self.request.transport is not None:
             self.request.transport.close()
         return response
 
     async def _trickle(self, rule: Rule) -> web.StreamResponse:
         answer = self.act()
-        response = await self._begin(answer)
-        for at in range(len(answer.body)):
-            await response.write(answer.body[at : at + 1])
+        response, body = await self._begin(answer)
+        for at in range(len(body)):
+            await response.write(body[at : at + 1])
             await self.sleep(rule.seconds)
         await response.write_eof()
         self._answered()

@@ -12,8 +12,8 @@ from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import Http, Process, World
 from tests.acceptance.test_article import press, query_of
 
-KEY = base64.b64encode(b"k" * 32).decode()
-OTHER_KEY = base64.b64encode(b"o" * 32).decode()
+KEY = base64.b64encode(bytes(range(32))).decode()
+OTHER_KEY = base64.b64encode(bytes(range(32, 64))).decode()
 
 
 def start_refused(made: World) -> str:

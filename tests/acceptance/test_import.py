@@ -23,6 +23,7 @@ from cloudbeds_simulator.model import Model
 from cloudbeds_simulator.records import Hotel, User
 
 CALLBACK = "http://localhost:7000/callback"
+ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
 SCOPES = ("read:hotel",)
 ENOUGH = 120.0  # seconds for anything here, on a busy machine
 
@@ -65,7 +66,7 @@ class Import:
             CLOUDBEDS_AUTH_DATABASE_URL=database,
             CLOUDBEDS_AUTH_RATE_LIMIT="0",
             CLOUDBEDS_AUTH_TOKEN_TIMEOUT="5",
-            **({"CLOUDBEDS_AUTH_ENCRYPTION_KEYS": keys, "CLOUDBEDS_AUTH_ADMIN_TOKEN": "a" * 40} if keys else {}),
+            **({"CLOUDBEDS_AUTH_ENCRYPTION_KEYS": keys, "CLOUDBEDS_AUTH_ADMIN_TOKEN": ADMIN_TOKEN} if keys else {}),
         )
 
     async def begin(self) -> asyncio.subprocess.Process:
@@ -162,7 +163,7 @@ async def test_hotels_into_postgresql(tmp_path: Path, postgres_url: str, variant
         hotels = of_an_old_script(cloud, 30)
         one = Import(cloud, as_csv(hotels, tmp_path / "hotels.csv"), postgres_url, keys)
         await taken_over(cloud, hotels, one)
-        given = {"database_url": postgres_url, "encryption_keys": keys, "admin_token": "a" * 40}
+        given = {"database_url": postgres_url, "encryption_keys": keys, "admin_token": ADMIN_TOKEN}
         await every_hotel_works(cloud, hotels, cloud.settings(tmp_path, **given))
 
 

@@ -16,7 +16,7 @@ from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.facade import TokenVault
 from cloudbeds_simulator.delivery import ANSWER_WITHIN
 
-PATH, HEADER = "path-" + "p" * 40, "header-" + "h" * 40
+PATH, HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"
 BODY = b'{"newState": "disabled", "propertyID": 1000}'
 
 

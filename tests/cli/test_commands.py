@@ -64,6 +64,35 @@ def test_call_prints_the_body(vault: FakeVault) -> None:
     assert vault.asked == [("call", "con_ADA", "GET", "userinfo", {"params": None, "data": None, "json": None})]
 
 
+def test_call_without_a_method_is_a_get(vault: FakeVault) -> None:
+    """One word is the path; a body has its method named."""
+    assert invoke("call", "con_ADA", "userinfo").status == 0
+    assert vault.asked == [("call", "con_ADA", "GET", "userinfo", {"params": None, "data": None, "json": None})]
+    for words in (("GET",), ("FETCH", "x"), ("GET", "x", "y"), (), ("x", "--form", "a=b"), ("x", "--json-body", "1")):
+        assert invoke("call", "con_ADA", *words).status == 2, words
+    assert len(vault.asked) == 1
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize("number", ["nan", "inf", "1e400", "-1", "9" * 30, "9" * 5000, "x", ""])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("access-token", "con_ADA", "--min-valid"),
+        ("access-token", "con_ADA", "--rejected-generation"),
+        ("connect", "--timeout"),
+        ("connections", "list", "--limit"),
+        ("connections", "show", "con_ADA", "--events"),
+    ],
+)
+def test_absurd_numbers(vault: FakeVault, words: tuple[str, ...], number: str) -> None:
+    """A usage error that names the option, and nothing is asked."""
+    result = invoke(*words, number)
+    assert (result.status, result.out) == (2, "")
+    assert words[-1] in result.err
+    assert vault.asked == []
+
+
 def test_call_passes_query_and_form(vault: FakeVault) -> None:
     """Order and repeats survive."""
     invoke("call", "con_ADA", "PUT", "/x", "--query", "a=1", "--query", "a=2", "--form", "b=x=y", "--form", "b=z")

@@ -26,7 +26,7 @@ def settings(url: str) -> Settings:
     """Of an installation on PostgreSQL."""
     return Settings(
         client_id="id", client_secret=Secret("secret"), database_url=url, encryption_keys=(KEY,),
-        admin_token=Secret("x" * 40),
+        admin_token=Secret("an-admin-token-of-more-than-32-characters"),
     )  # fmt: skip
 
 

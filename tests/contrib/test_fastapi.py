@@ -519,7 +519,7 @@ def test_neither_the_server_nor_its_proxy_is_imported() -> None:
     assert done.stdout == "Cloudbeds\n", done.stderr
 
 
-PATH, HEADER = "path-" + "p" * 40, "header-" + "h" * 40
+PATH, HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"
 HOOKS = {"hook_secret": Secret(PATH), "hook_header": Secret(HEADER)}
 
 

@@ -14,6 +14,8 @@ from tests.contrib.serving import ROOT, approved, free_port, serving, stripping_
 
 ALICE = {"X-Their-Key": "alices-key"}
 
+PATH, HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"
+
 
 def test_connect_approve_call_heal_under_a_prefix(tmp_path: Path) -> None:
     """One redirect URI is all that is set: connect, approve, "connected" with its style, a call, a call that heals."""
@@ -87,7 +89,7 @@ def test_workers_share_one_way(tmp_path: Path) -> None:
 
 def test_a_hotel_that_disconnects_at_cloudbeds(tmp_path: Path) -> None:
     """Subscribed to where the router lies: Cloudbeds posts there, the application asks; its token works, and serves."""
-    hooks = {"CLOUDBEDS_AUTH_HOOK_SECRET": "p" * 40, "CLOUDBEDS_AUTH_HOOK_HEADER": "h" * 40, "THEIR_UPKEEP": "yes"}
+    hooks = {"CLOUDBEDS_AUTH_HOOK_SECRET": PATH, "CLOUDBEDS_AUTH_HOOK_HEADER": HEADER, "THEIR_UPKEEP": "yes"}
     with world(tmp_path, "--auto-approve", callback="/auth/callback", **hooks) as made:
         with serving(made, prefix="/auth"):
             hotel = Http(made.base).get("/auth/connect", follow=True).url.partition("connection_id=")[2]
@@ -96,7 +98,7 @@ def test_a_hotel_that_disconnects_at_cloudbeds(tmp_path: Path) -> None:
         with serving(made, prefix="/auth") as process:
             assert made.vendor.control("wait?path=/api/v1.3/postWebhook&answered=true&timeout=60", "GET")["entry"]
             made.vendor.control("app-state", property="100001", state="disabled", keep=True)
-            process.wait_for(f'"POST /auth/hooks/{"p" * 40} HTTP/1.1" 200')
+            process.wait_for(f'"POST /auth/hooks/{PATH} HTTP/1.1" 200')
             with closing(apsw.Connection(str(made.folder / "hotels.sqlite3"))) as database:
                 kinds = "SELECT kind FROM events WHERE kind = 'disabled_withdrawn'"
                 while not database.execute(kinds).fetchall():

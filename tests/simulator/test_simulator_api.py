@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import io
@@ -26,6 +27,26 @@ async def test_userinfo_details_and_number(sim: Driver) -> None:
     await sim.control("POST", "settings", user_id="int")
     reply = await sim.api("GET", "userinfo?role_details=true", (await sim.connect())["access_token"])
     assert (reply.json["user_id"], reply.json["roles"][0]["name"]) == (9001, "Manager")
+
+
+@pytest.mark.parametrize("fault", [None, "slow", "truncate"])
+async def test_head(sim: Driver, fault: str | None) -> None:
+    """The head of a GET's answer and no body, whole or harmed: what comes next on the connection is the next answer."""
+    token = (await sim.connect())["access_token"]
+    if fault is not None:
+        await sim.control("POST", "faults", kind=fault, target="api", seconds=0.0)
+    host, port = sim.base.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for method in ("HEAD", "GET"):
+        head = f"{method} /api/v1.3/userinfo HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n"
+        writer.write((head + ("\r\n" if method == "HEAD" else "Connection: close\r\n\r\n")).encode())
+    answers = (await reader.read()).split(b"HTTP/1.1 ")[1:]
+    writer.close()
+    bodies = [answer.partition(b"\r\n\r\n")[2] for answer in answers]
+    assert bodies[0] == b""
+    assert b"Content-Length: " in answers[0]
+    if fault != "truncate":
+        assert b'"user_id"' in bodies[1]
 
 
 async def test_no_header(sim: Driver) -> None:

@@ -50,6 +50,17 @@ async def base_of(process: asyncio.subprocess.Process) -> str:
     return found[1]
 
 
+@pytest.mark.row("A78")
+@pytest.mark.parametrize("number", ["65536", "-1", "9" * 30, "9" * 5000, "1e3", "x", ""])
+@pytest.mark.parametrize("option", ["--port", "--hotels"])
+def test_absurd_numbers(option: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A usage error that names the option."""
+    with pytest.raises(SystemExit) as ended:
+        run([f"{option}={number}"])
+    assert ended.value.code == 2
+    assert f"argument {option}" in capsys.readouterr().err
+
+
 async def test_listens_and_stops(start: Start) -> None:
     """It prints one line once it listens, serves, and SIGTERM ends it with 0 and nothing more said."""
     process = await start("--variant", "V6", "--hotels", "2", SIMULATOR_CLIENT_SECRET="from the environment")

@@ -23,14 +23,18 @@ from cloudbeds_auth.store import backup, move, opening, scan
 from cloudbeds_auth.store.sql.store import SqlStore
 
 KEY = base64.b64encode(bytes(range(32))).decode()
-OTHER_KEY = base64.b64encode(bytes(32)).decode()
+OTHER_KEY = base64.b64encode(bytes(range(32, 64))).decode()
 HOTELS = 3
 APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/aurora", level="property")
 
 
 def settings(url: str, *, key: str = KEY) -> Settings:
     """Of an installation with its database there."""
-    return Settings(database_url=url, encryption_keys=(Secret(key),), admin_token=Secret("x" * 40))
+    return Settings(
+        database_url=url,
+        encryption_keys=(Secret(key),),
+        admin_token=Secret("an-admin-token-of-more-than-32-characters"),
+    )
 
 
 def silent(what: str, done: int, total: int) -> None:

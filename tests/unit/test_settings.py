@@ -16,6 +16,8 @@ from cloudbeds_auth.settings import Need, Settings, further_app, is_loopback, ke
 from cloudbeds_auth.settings.variables import KNOWN, TABLE
 
 APP = {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": "canary-client-secret"}
+DIGITS = "9" * 30
+HOOK_PATH, HOOK_HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"
 KEY = base64.b64encode(bytes(range(32))).decode()
 TOKEN = "canary-admin-token-0123456789abcdef"
 WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
@@ -157,10 +159,17 @@ def test_nothing_needed() -> None:
 
 
 WRONG = {
-    "CLOUDBEDS_AUTH_HOOK_SECRET": ["short", "a/path/of/more/than/thirty-two/letters", "é" * 40],
-    "CLOUDBEDS_AUTH_HOOK_HEADER": ["short", "with a space and more than thirty-two letters"],
+    "CLOUDBEDS_AUTH_HOOK_SECRET": ["short", "p" * 40, "a/path/of/more/than/thirty-two/letters", "é" * 40],
+    "CLOUDBEDS_AUTH_HOOK_HEADER": ["short", "h" * 40, "with a space and more than thirty-two letters"],
     "CLOUDBEDS_AUTH_WEBHOOK_URL": ["http://10.0.0.5/hook", "hook", "https://user@app.example.com/hook"],
-    "CLOUDBEDS_AUTH_WEBHOOK_SECRET": ["x", "whsec_!", "whsec_c2hvcnQ=", f"{WHSEC},x", f"whsec_{'A' * 100}"],
+    "CLOUDBEDS_AUTH_WEBHOOK_SECRET": [
+        "x",
+        "whsec_!",
+        "whsec_c2hvcnQ=",
+        f"{WHSEC},x",
+        f"whsec_{'A' * 100}",
+        f"whsec_{'A' * 44}",
+    ],
     "CLOUDBEDS_CREDENTIAL": ["key", "api_key"],
     "CLOUDBEDS_CREDENTIAL_HEADER": ["Authorization", "both"],
     "CLOUDBEDS_CLIENT_ID": ["tab\tinside", "hötel"],
@@ -219,28 +228,48 @@ WRONG = {
         base64.b64encode(bytes(31)).decode(),
         base64.b64encode(bytes(33)).decode(),
         f"{KEY},short",
+        base64.b64encode(bytes(32)).decode(),
+        base64.b64encode(b"k" * 32).decode(),
+        base64.b64encode(b"0123456789abcdef" * 2).decode(),
+        base64.b64encode(b"abcdefg" * 4 + b"abcd").decode(),
     ],
-    "CLOUDBEDS_AUTH_ADMIN_TOKEN": ["x" * 31, "x" * 20 + " " + "x" * 20],
+    "CLOUDBEDS_AUTH_ADMIN_TOKEN": [
+        "an-admin-token-of-less-than-32",
+        "an-admin-token of-more-than-32-characters",
+        "a" * 40,
+        "ab" * 20,
+        "change-me-" * 4,
+        "0" * 33 + "1234567",
+    ],
     "CLOUDBEDS_AUTH_HOST": ["-x", "a b", "1:2:3", "x/y"],
-    "CLOUDBEDS_AUTH_PORT": ["-1", "65536", "http", "7000.5"],
-    "CLOUDBEDS_AUTH_WORKERS": ["0", "-1", "two"],
+    "CLOUDBEDS_AUTH_PORT": ["-1", "65536", "http", "7000.5", DIGITS, "1e400", "nan"],
+    "CLOUDBEDS_AUTH_WORKERS": ["0", "-1", "two", DIGITS, "1025"],
     "CLOUDBEDS_AUTH_PUBLIC_URL": ["auth.example.com", "https://x?y", "https://x/#y"],
     "CLOUDBEDS_AUTH_ALLOWED_HOSTS": ["*", "https://x", "a:b:c"],
-    "CLOUDBEDS_AUTH_TRUSTED_PROXIES": ["*", "proxy.example.com", "10.0.0.0/99"],
+    "CLOUDBEDS_AUTH_TRUSTED_PROXIES": [
+        "*",
+        "proxy.example.com",
+        "10.0.0.0/99",
+        "0.0.0.0/0",
+        "::/0",
+        "10.0.0.1, 0.0.0.0/1, 128.0.0.0/1",
+        "::ffff:0:0/96",
+    ],
     "CLOUDBEDS_AUTH_RETURN_ORIGINS": ["https://x/y", "x", "https://x,*"],
     "CLOUDBEDS_AUTH_OPEN_CONNECT": ["maybe"],
-    "CLOUDBEDS_AUTH_BODY_LIMIT": ["0", "-1", "1 zib", "x"],
-    "CLOUDBEDS_AUTH_REPLAY_LIMIT": ["-1", "x"],
+    "CLOUDBEDS_AUTH_BODY_LIMIT": ["0", "-1", "1 zib", "x", DIGITS, "1e400", "nan", "9999999999TiB"],
+    "CLOUDBEDS_AUTH_REPLAY_LIMIT": ["-1", "x", DIGITS],
     "CLOUDBEDS_AUTH_ALLOW_NETWORK_FS": ["perhaps"],
     "CLOUDBEDS_AUTH_INSTANCE": ["a b", "x" * 101],
     "CLOUDBEDS_AUTH_LOG_FORMAT": ["xml"],
     "CLOUDBEDS_AUTH_LOG_LEVEL": ["LOUD"],
-    "CLOUDBEDS_AUTH_RATE_LIMIT": ["-1", "0.5", "nan", "inf", "fast"],
-    "CLOUDBEDS_AUTH_RETENTION_DAYS": ["0", "-1", "1.5", "36501", "x"],
-    "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": ["0", "-1", "nan", "inf", "601", "x"],
+    "CLOUDBEDS_AUTH_RATE_LIMIT": ["-1", "0.5", "nan", "inf", "fast", "1e300", "10001"],
+    "CLOUDBEDS_AUTH_RETENTION_DAYS": ["0", "-1", "1.5", "36501", "x", DIGITS],
+    "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": ["0", "-1", "nan", "inf", "601", "x", DIGITS],
 }
 
 
+@pytest.mark.row("A78", "A80")
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
 def test_wrong_value_is_named(name: str, value: str) -> None:
     """A wrong value is one problem, which begins with the variable and ends with what to write."""
@@ -256,6 +285,30 @@ def test_every_variable_has_a_wrong_value_here() -> None:
     assert {variable.attribute for variable in TABLE} == Settings.model_fields.keys() - {
         "warnings", "env_file", "from_env_file"
     }  # fmt: skip
+
+
+@pytest.mark.row("A80")
+def test_a_weak_key_that_only_opens_is_warned_about() -> None:
+    """It may stay behind a new one for what it sealed; `doctor` says so until it is gone."""
+    weak = base64.b64encode(b"k" * 32).decode()
+    (warning,) = read(AUTH_ENCRYPTION_KEYS=f"{KEY},{weak}").warnings
+    assert warning.startswith("CLOUDBEDS_AUTH_ENCRYPTION_KEYS")
+    assert weak not in warning
+
+
+@pytest.mark.row("A80")
+@pytest.mark.parametrize(
+    "value", ["10.0.0.0/8", "192.168.1.7", "172.16.0.0/12", "fc00::/7", "2001:db8::/32", "::ffff:10.0.0.0/104"]
+)
+def test_networks_that_may_be_trusted(value: str) -> None:
+    """Private ones, in whole, and those of a provider."""
+    assert len(read(AUTH_TRUSTED_PROXIES=value).trusted_proxies) == 1
+
+
+@pytest.mark.row("A80")
+def test_a_long_token_of_few_letters_is_fine_where_they_are_mixed() -> None:
+    """Hexadecimal digits, as `openssl rand -hex 32` gives them."""
+    assert read(AUTH_ADMIN_TOKEN="0f1e2d3c4b5a69788796a5b4c3d2e1f0").admin_token is not None
 
 
 @pytest.mark.parametrize(
@@ -508,18 +561,18 @@ def test_a_webhook_needs_both() -> None:
 def test_a_hook_needs_both_of_its_secrets(given: str) -> None:
     """One without the other is a problem that names what is missing."""
     other = {"HOOK_SECRET": "HOOK_HEADER", "HOOK_HEADER": "HOOK_SECRET"}[given]
-    (problem,) = problems({f"CLOUDBEDS_AUTH_{given}": "a" * 40})
+    (problem,) = problems({f"CLOUDBEDS_AUTH_{given}": HOOK_PATH})
     assert problem.startswith(f"CLOUDBEDS_AUTH_{other}: is required with CLOUDBEDS_AUTH_{given}")
-    settings = read(AUTH_HOOK_SECRET="a" * 40, AUTH_HOOK_HEADER="b" * 40)
+    settings = read(AUTH_HOOK_SECRET=HOOK_PATH, AUTH_HOOK_HEADER=HOOK_HEADER)
     assert "aaaa" not in repr(settings)
-    assert (settings.hook_secret, settings.hook_header) == (Secret("a" * 40), Secret("b" * 40))
+    assert (settings.hook_secret, settings.hook_header) == (Secret(HOOK_PATH), Secret(HOOK_HEADER))
 
 
 def test_plain_http_public_url_is_a_warning() -> None:
     """Links over plain http to another machine work, but are not private."""
     (warning,) = read(AUTH_PUBLIC_URL="http://10.0.0.5:7000").warnings
     assert "CLOUDBEDS_AUTH_PUBLIC_URL" in warning
-    hooks = {"AUTH_HOOK_SECRET": "a" * 40, "AUTH_HOOK_HEADER": "b" * 40}
+    hooks = {"AUTH_HOOK_SECRET": HOOK_PATH, "AUTH_HOOK_HEADER": HOOK_HEADER}
     settings = read(AUTH_PUBLIC_URL="http://10.0.0.5:7000", **hooks)
     assert "CLOUDBEDS_AUTH_HOOK_SECRET subscribes nothing" in settings.warnings[1]
     assert settings.hook is None
@@ -527,12 +580,12 @@ def test_plain_http_public_url_is_a_warning() -> None:
 
 def test_where_cloudbeds_posts_to() -> None:
     """The public URL with its prefix; over https, or on this machine."""
-    hooks = {"AUTH_HOOK_SECRET": "a" * 40, "AUTH_HOOK_HEADER": "b" * 40}
+    hooks = {"AUTH_HOOK_SECRET": HOOK_PATH, "AUTH_HOOK_HEADER": HOOK_HEADER}
     assert read().hook is None
     for public_url in ("https://auth.example.com/prefix", "http://localhost:7000"):
         hook = read(AUTH_PUBLIC_URL=public_url, **hooks).hook
         assert hook is not None
-        assert (hook.url, hook.value) == (f"{public_url}/hooks/{'a' * 40}", Secret("b" * 40))
+        assert (hook.url, hook.value) == (f"{public_url}/hooks/{HOOK_PATH}", Secret(HOOK_HEADER))
         assert "aaa" not in repr(hook)
 
 

@@ -15,14 +15,13 @@ from cloudbeds_auth.app.shares import Shares
 from cloudbeds_auth.core.budget import TOO_MANY, pause_of
 from cloudbeds_auth.core.credential import header_of
 from cloudbeds_auth.core.glance import Glance
-from cloudbeds_auth.core.heal import Answered, Fetch, heal
+from cloudbeds_auth.core.heal import SAFE_METHODS, Answered, Fetch, heal
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.errors import BodyNotReplayable, OutcomeUnknown, UpstreamFailed
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent, Upstream, UpstreamAnswer
 
-READING = frozenset({"GET", "HEAD"})  # safe methods (RFC 9110 section 9.2.1): sent or not, nothing changed
 VERDICT_FOR = 60.0  # seconds
 MOST_VERDICTS = 10_000
 
@@ -103,7 +102,7 @@ class Relay:
         token: AccessToken | None = None
         sends = 0
         # Where a kept connection turns out to be closed, what only reads goes once more, on another.
-        anew = call.method in READING and call.replayable
+        anew = call.method in SAFE_METHODS and call.replayable
         try:
             while True:
                 if isinstance(step, Fetch):
@@ -190,7 +189,7 @@ class Relay:
         """Say what is known when something was sent and nothing usable came back."""
         if call.body is not None and call.body.failure is not None:
             raise call.body.failure from None  # the caller's own body broke off: the vendor got half a request
-        if call.method in READING:
+        if call.method in SAFE_METHODS:
             raise UpstreamFailed(f"Cloudbeds gave no usable answer ({why})", connection_id=connection_id) from cause
         raise OutcomeUnknown(
             f"the {call.method} was sent and no usable answer came ({why})", connection_id=connection_id

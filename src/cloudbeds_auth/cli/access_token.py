@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli.commands import GENERATION, examples, seconds, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
 from cloudbeds_auth.core.nouns import AccessToken
@@ -29,15 +29,13 @@ if TYPE_CHECKING:
 @click.argument("connection", metavar="ID")
 @click.option(
     "--min-valid",
-    type=click.FloatRange(min=0),
+    type=seconds(),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
     help="How long it must still be valid.",
 )
-@click.option(
-    "--rejected-generation", type=click.IntRange(min=0), metavar="N", help="The generation that was answered 401."
-)
+@click.option("--rejected-generation", type=GENERATION, metavar="N", help="The generation that was answered 401.")
 @with_output
 def command(out: Output, connection: str, min_valid: float, rejected_generation: int | None) -> None:
     """Print the access token of a connection, refreshed if need be.

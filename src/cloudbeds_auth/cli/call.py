@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
 
 
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
 class Answer(Protocol):
     """What is read of an HTTP response."""
 
@@ -41,6 +44,16 @@ def named_values(context: click.Context, option: click.Parameter, given: Sequenc
     return [(name, value) for name, _, value in split]
 
 
+def method_and_path(context: click.Context, argument: click.Parameter, given: Sequence[str]) -> tuple[str | None, str]:
+    """One word is the path, two are the method and the path."""
+    method, path = (given[0].upper(), given[1]) if len(given) == 2 else (None, given[0])
+    if len(given) > 2 or (method is None and path.upper() in METHODS):
+        raise click.BadParameter("expected [METHOD] PATH", context, argument)
+    if method is not None and method not in METHODS:
+        raise click.BadParameter(f"{given[0]!r} is not one of {', '.join(METHODS)}", context, argument)
+    return method, path
+
+
 def json_value(context: click.Context, option: click.Parameter, given: str | None) -> object:
     """A JSON text, or `@file` with one."""
     if given is None:
@@ -57,15 +70,14 @@ def json_value(context: click.Context, option: click.Parameter, given: str | Non
     name="call",
     short_help="Make one protected call and print its body.",
     epilog=examples(
-        "cloudbeds-auth call con_01J... GET userinfo",
+        "cloudbeds-auth call con_01J... userinfo",
         "cloudbeds-auth call 100001 GET /api/v1.3/getReservations --query status=confirmed",
         "cloudbeds-auth call 100001 PUT putReservation --form reservationID=123 --form status=confirmed",
         "cloudbeds-auth call 100001 PATCH patchRate --json-body @rates.json",
     ),
 )
 @click.argument("connection", metavar="ID")
-@click.argument("method", type=click.Choice(["GET", "POST", "PUT", "PATCH", "DELETE"], case_sensitive=False))
-@click.argument("path")
+@click.argument("what", nargs=-1, required=True, metavar="[METHOD] PATH", callback=method_and_path)
 @click.option(
     "--query", multiple=True, callback=named_values, metavar="NAME=VALUE", help="Query parameter; repeatable."
 )
@@ -75,25 +87,27 @@ def json_value(context: click.Context, option: click.Parameter, given: str | Non
 def command(
     out: Output,
     connection: str,
-    method: str,
-    path: str,
+    what: tuple[str | None, str],
     query: list[tuple[str, str]],
     form: list[tuple[str, str]],
     json_body: object,
 ) -> int:
     """Make one protected call and print its body; exit status 1 when Cloudbeds answers 400 or above.
 
-    ID is a connection id (con_...) or a property id. --query and --form may be repeated.
-    A PATH without a leading slash is a method of the API version in
-    the settings: `userinfo` means `/api/v1.3/userinfo`.
+    ID is a connection id (con_...) or a property id. METHOD is GET, POST, PUT, PATCH or DELETE; GET where none is
+    given. --query and --form may be repeated. A PATH without a leading slash is a method of the API version in the
+    settings: `userinfo` means `/api/v1.3/userinfo`.
     """
+    method, path = what
     if form and json_body is not None:
         raise click.UsageError("--form and --json-body exclude each other")
+    if method is None and (form or json_body is not None):
+        raise click.UsageError("name the METHOD of a call with a body, like POST")
 
     async def ask(vault: TokenVault) -> Answer:
         found = await vault.resolve(connection)
         return await vault.call(
-            found, method, path, params=query or None, data=_fields(form) if form else None, json=json_body
+            found, method or "GET", path, params=query or None, data=_fields(form) if form else None, json=json_body
         )
 
     answer = with_vault(ask)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.core.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.core.lifecycle import LABELS, State
 from cloudbeds_auth.core.nouns import Connection, CredentialKind
 from cloudbeds_auth.core.shapes import stamp
@@ -30,6 +32,32 @@ def with_output(command: Callable[Concatenate[Output, P], R]) -> Callable[P, R]:
 
     wrapped = functools.update_wrapper(run, command)
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(wrapped)
+
+
+class Checked(click.ParamType):  # type: ignore[type-arg]  # generic since 8.3 only
+    """A number that `core.inputs` judges, as it does those of HTTP and Python; a wrong one is a usage error."""
+
+    def __init__(self, name: str, read: Callable[[str], float], check: Callable[[Any], float]) -> None:
+        self.name = name
+        self._read = read
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that was written."""
+        try:
+            return self._check(self._read(value))
+        except ValueError:
+            self.fail(f"{str(value)[:40]!r} is no {self.name}", param, ctx)
+        except errors.InvalidRequest as error:
+            self.fail(error.detail, param, ctx)
+
+
+def seconds(least: float = 0.0) -> Checked:
+    """A duration."""
+    return Checked("number of seconds", float, partial(checked_seconds, "it", least=least))
+
+
+GENERATION = Checked("whole number", int, partial(checked_whole, "it"))
 
 
 def need_server() -> None:

@@ -15,7 +15,7 @@ import click
 
 from cloudbeds_auth import children, errors
 from cloudbeds_auth.cli import vaults
-from cloudbeds_auth.cli.commands import connection_fields, examples, with_output
+from cloudbeds_auth.cli.commands import connection_fields, examples, seconds, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.core.nouns import Connection
 from cloudbeds_auth.core.shapes import connection_document
@@ -45,7 +45,7 @@ GLANCE = 0.5  # seconds between two looks at the database
 @click.option("--reference", help="Your own id for this hotel; it comes back with the connection.")
 @click.option("--connection", "connection_id", metavar="ID", help="Reconnect this connection.")
 @click.option("--app", metavar="NAME", help="Which registration.  [default: the connection's own, else default]")
-@click.option("--timeout", type=click.FloatRange(min=1), default=600.0, show_default=True, metavar="SECONDS")
+@click.option("--timeout", type=seconds(1), default=600.0, show_default=True, metavar="SECONDS")
 @click.option("--open/--no-browser", "browse", default=False, help="Open the browser, or only print the address.")
 @with_output
 def command(

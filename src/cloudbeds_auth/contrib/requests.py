@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from cloudbeds_auth.contrib.lending import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
 from cloudbeds_auth.core.heal import Answered
+from cloudbeds_auth.core.inputs import count_of
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.parsing import is_json
 from cloudbeds_auth.errors import BodyNotReplayable
@@ -197,7 +198,7 @@ def _rewind(request: PreparedRequest) -> None:
 def _keep(request: PreparedRequest, limit: int) -> None:
     """Read a body of known length into memory where it is small enough for that."""
     length = str(request.headers.get("Content-Length", ""))
-    if _in_memory(request) or not length.isdigit() or int(length) > limit:
+    if _in_memory(request) or not count_of(length) <= limit:
         return
     parts = _parts(request.body)
     request.body = b"".join(part.encode() if isinstance(part, str) else part for part in parts)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 
+from cloudbeds_auth.core.inputs import count_of
 from cloudbeds_auth.core.parsing import is_json
 from cloudbeds_auth.core.refusals import Refusal, refusal_of
 
@@ -38,9 +39,7 @@ class Glance:
         self._parts: list[bytes] = []
         self._size = 0
         self.looking = (
-            is_json(content_type)
-            and (self._encoding in LEGIBLE or not self._encoding)
-            and not (length.isdigit() and int(length) > MOST)
+            is_json(content_type) and (self._encoding in LEGIBLE or not self._encoding) and not count_of(length) > MOST
         )
 
     def see(self, part: bytes) -> None:

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from cloudbeds_auth.core.nouns import AccessToken
 
 MOST_SENDS = 3
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""They ask for no change (RFC 9110 section 9.2.1): sent or not, nothing changed, and they may be sent again."""
 
 
 @dataclass(frozen=True, slots=True)

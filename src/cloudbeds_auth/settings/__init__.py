@@ -8,11 +8,12 @@ Reading order: `variables` (the table of names), `values` (what a value must loo
 from cloudbeds_auth.settings.loading import Need, env_file, load, load_from_environment, written
 from cloudbeds_auth.settings.model import Settings
 from cloudbeds_auth.settings.registration import further_app, redirect_uri_of
-from cloudbeds_auth.settings.values import base_url, is_loopback, key_bytes
+from cloudbeds_auth.settings.values import admin_token, base_url, is_loopback, key_bytes
 
 __all__ = [
     "Need",
     "Settings",
+    "admin_token",
     "base_url",
     "env_file",
     "further_app",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.settings.values import guarded_url, is_loopback, listed, secret, url
+from cloudbeds_auth.settings.values import GUESSABLE, guarded_url, is_guessable, is_loopback, listed, secret, url
 
 HEADER = "X-Hook-Secret"  # that Cloudbeds sends with each of its webhooks
 PREFIX = "whsec_"
@@ -43,6 +43,8 @@ def hook_secret(value: object) -> Secret:
     found = secret(value)
     if not re.fullmatch(r"[A-Za-z0-9_-]{32,256}", found.reveal()):
         raise ValueError("is no part of a path of 32 to 256 letters, digits, `_` and `-`")
+    if is_guessable(found.reveal()):
+        raise ValueError(GUESSABLE)
     return found
 
 
@@ -54,3 +56,5 @@ def _check(one: Secret) -> None:
         raise ValueError("holds a secret that is not base64") from None
     if not SHORTEST <= len(key) <= LONGEST:
         raise ValueError(f"holds a secret of {len(key)} bytes instead of {SHORTEST} to {LONGEST}")
+    if is_guessable(key.decode("latin-1")):
+        raise ValueError(f"holds a secret that {GUESSABLE}")

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings.model import Settings
 from cloudbeds_auth.settings.sources import Findings, in_file, merged, resolved
-from cloudbeds_auth.settings.values import is_loopback, url
+from cloudbeds_auth.settings.values import is_loopback, url, weak_keys
 from cloudbeds_auth.settings.variables import BY_ATTRIBUTE, ENV_FILE, KNOWN, PREFIX
 
 ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
@@ -119,6 +119,8 @@ def _contradictions(settings: Settings, failed: set[str], need: Need) -> Iterabl
 
 
 def _risks(settings: Settings) -> Iterable[str]:
+    if weak_keys(settings.encryption_keys):
+        yield "CLOUDBEDS_AUTH_ENCRYPTION_KEYS holds an older key that can be guessed; remove it once nothing needs it"
     parts = url(settings.public_url)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         yield "CLOUDBEDS_AUTH_PUBLIC_URL is plain http: sign-in and connect links can be read on their way"

@@ -16,6 +16,8 @@ from cloudbeds_auth.ports.vendor import Hook
 from cloudbeds_auth.settings import hooks, values
 
 MIB = 1024 * 1024
+MOST_BYTES = MIB * MIB  # a TiB: a slip of the pen, not a limit
+MOST_WORKERS = 1024
 DATABASE_NAME = "cloudbeds-auth.sqlite3"
 VENDORS_LIMITS = {"partner": 10.0, "property": 5.0}  # requests per second; CLOUDBEDS section 6
 
@@ -80,15 +82,15 @@ class Settings(BaseModel):
     admin_token: Annotated[Secret, PlainValidator(values.admin_token)] | None = None
     host: Annotated[str, BeforeValidator(values.host)] = "127.0.0.1"
     port: int = Field(default=7000, ge=0, le=65535)
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
     public_url: Annotated[str, BeforeValidator(values.public_url)] = Field(default_factory=_public_url)
     allowed_hosts: Annotated[Strings, BeforeValidator(values.allowed_hosts)] = Field(default_factory=_allowed_hosts)
     trusted_proxies: Annotated[Strings, BeforeValidator(values.trusted_proxies)] = ()
     return_origins: Annotated[Strings, BeforeValidator(values.return_origins)] = ()
     open_connect: bool = Field(default_factory=_open_connect)
     marketplace: Literal["refuse", "park"] = "refuse"
-    body_limit: ByteSize = Field(default=ByteSize(100 * MIB), ge=1)
-    replay_limit: ByteSize = Field(default=ByteSize(MIB), ge=0)
+    body_limit: ByteSize = Field(default=ByteSize(100 * MIB), ge=1, le=MOST_BYTES)
+    replay_limit: ByteSize = Field(default=ByteSize(MIB), ge=0, le=MOST_BYTES)
     allow_network_fs: bool = False
     instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
     log_format: Literal["auto", "console", "json"] = "auto"

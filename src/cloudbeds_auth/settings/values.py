@@ -9,15 +9,21 @@ import base64
 import binascii
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from cloudbeds_auth.core.secret import Secret
 
 KEY_BYTES = 32
+FASTEST = 10_000  # requests per second; Cloudbeds allows 10
 SHORTEST_ADMIN_TOKEN = 32  # characters
+FEWEST_KINDS = 8  # different characters of a random secret
+GUESSABLE = "can be guessed: it has few different characters, or repeats itself"
+MAPPED = 96  # bits before an IPv4 address that is written as an IPv6 one
+WIDEST = {4: 8, 6: 7}  # the shortest prefix of a network that may be trusted: 10.0.0.0/8 and fc00::/7 are private
 LISTED = re.compile(r"[\s,]+")
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}")
@@ -103,7 +109,19 @@ def admin_token(value: object) -> Secret:
         raise ValueError("holds a space")
     if len(token.reveal()) < SHORTEST_ADMIN_TOKEN:
         raise ValueError(f"is shorter than {SHORTEST_ADMIN_TOKEN} characters")
+    if is_guessable(token.reveal()):
+        raise ValueError(GUESSABLE)
     return token
+
+
+def is_guessable(value: str) -> bool:
+    """Whether a long secret is surely no random one: few different characters, mostly one, or one piece repeated.
+
+    Of 32 random hexadecimal digits fewer than eight differ once in thirty million times.
+    """
+    kinds = Counter(value)
+    repeated = value in (value + value)[1:-1]  # found in its double elsewhere than at the begin and at the end
+    return len(kinds) < FEWEST_KINDS or 2 * max(kinds.values()) > len(value) or repeated
 
 
 def key_bytes(key: Secret) -> bytes:
@@ -124,9 +142,19 @@ def encryption_keys(value: object) -> tuple[Secret, ...]:
     if not isinstance(keys, Iterable):
         raise ValueError("is not a list")
     found = tuple(secret(key) for key in keys)
-    for key in found:
-        key_bytes(key)
+    weak = [_is_weak(key) for key in found]
+    if weak and weak[0]:
+        raise ValueError(f"begins with a key that {GUESSABLE}")
     return found
+
+
+def weak_keys(keys: Iterable[Secret]) -> bool:
+    """Whether one of the keys that only open, behind the first, can be guessed."""
+    return any(_is_weak(key) for key in tuple(keys)[1:])
+
+
+def _is_weak(key: Secret) -> bool:
+    return is_guessable(key_bytes(key).decode("latin-1"))
 
 
 def scopes(value: object) -> tuple[str, ...]:
@@ -224,7 +252,7 @@ def rate_limit(value: object) -> float | Literal["observe"]:
         rate = float(value) if isinstance(value, int | float | str) else math.nan
     except ValueError:
         rate = math.nan
-    if not math.isfinite(rate) or (rate != 0 and rate < 1):
+    if rate and not 1 <= rate <= FASTEST:  # NaN is neither
         raise ValueError("is no number of requests per second")
     return rate
 
@@ -251,9 +279,19 @@ def trusted_proxies(value: object) -> tuple[str, ...]:
     """Addresses or networks."""
     found = listed(value)
     try:
-        return tuple(str(ip_network(one, strict=False)) if "/" in one else str(ip_address(one)) for one in found)
+        networks = [ip_network(one, strict=False) for one in found]
+        names = tuple(str(ip_network(one, strict=False)) if "/" in one else str(ip_address(one)) for one in found)
     except ValueError:
         raise ValueError("holds something that is neither an address nor a network") from None
+    if any(_is_everybody(network) for network in networks):
+        raise ValueError("trusts a good part of all addresses, so that anybody may forge where they come from")
+    return names
+
+
+def _is_everybody(network: IPv4Network | IPv6Network) -> bool:
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+        return network.prefixlen - MAPPED < WIDEST[4]
+    return network.prefixlen < WIDEST[network.version]
 
 
 def _postgres_url(given: str) -> str:

@@ -51,7 +51,7 @@ TABLE = (
     Variable("CLOUDBEDS_AUTH_ADMIN_TOKEN", "admin_token", "32 characters or more (`openssl rand -hex 32`)", True),
     Variable("CLOUDBEDS_AUTH_HOST", "host", "an address to listen on, like `127.0.0.1`"),
     Variable("CLOUDBEDS_AUTH_PORT", "port", "a port from 1 to 65535, or 0 for a free one"),
-    Variable("CLOUDBEDS_AUTH_WORKERS", "workers", "a number of processes, 1 or more"),
+    Variable("CLOUDBEDS_AUTH_WORKERS", "workers", "a number of processes from 1 to 1024"),
     Variable("CLOUDBEDS_AUTH_PUBLIC_URL", "public_url", "the service's address, like `https://auth.example.com`"),
     Variable("CLOUDBEDS_AUTH_ALLOWED_HOSTS", "allowed_hosts", "host names with commas between, without port"),
     Variable("CLOUDBEDS_AUTH_TRUSTED_PROXIES", "trusted_proxies", "addresses or networks with commas between"),
@@ -64,7 +64,9 @@ TABLE = (
     Variable("CLOUDBEDS_AUTH_INSTANCE", "instance", "a name of letters, digits, `.`, `_` and `-`"),
     Variable("CLOUDBEDS_AUTH_LOG_FORMAT", "log_format", "`console`, `json`, or nothing to choose by the terminal"),
     Variable("CLOUDBEDS_AUTH_LOG_LEVEL", "log_level", "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`"),
-    Variable("CLOUDBEDS_AUTH_RATE_LIMIT", "rate_limit", "requests per second from 1 on, 0 for no limit, or `observe`"),
+    Variable(
+        "CLOUDBEDS_AUTH_RATE_LIMIT", "rate_limit", "requests per second from 1 to 10000, 0 for no limit, or `observe`"
+    ),
     Variable("CLOUDBEDS_AUTH_RETENTION_DAYS", "retention_days", "days from 1 on, like `400`"),
     Variable("CLOUDBEDS_AUTH_WEBHOOK_URL", "webhook_url", "an https URL that takes a POST"),
     Variable(

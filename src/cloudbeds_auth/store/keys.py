@@ -10,11 +10,10 @@ from pathlib import Path
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.host import private_folder, write_private
-from cloudbeds_auth.settings import Settings, is_loopback, key_bytes
+from cloudbeds_auth.settings import Settings, admin_token, is_loopback, key_bytes
 from cloudbeds_auth.system import random_bytes
 
 LARGEST = 4096  # bytes
-SHORTEST_TOKEN = 32  # characters
 
 
 def key_file(database: Path) -> Path:
@@ -68,12 +67,13 @@ def ensure_admin_token(settings: Settings) -> tuple[Secret, Path | None]:
     if not path.exists() and not path.is_symlink():
         _make(path, base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"="))
     token = _read(path)
-    if len(token.reveal()) < SHORTEST_TOKEN or not all("!" <= letter <= "~" for letter in token.reveal()):
+    try:
+        return admin_token(token.reveal()), path
+    except ValueError as error:
         raise ConfigurationError(
-            f"the admin token file {path} holds no token of {SHORTEST_TOKEN} visible characters or more",
+            f"the admin token file {path} holds a token that {error}",
             next_step=f"delete {path}; a new token is made at the next start",
-        )
-    return token, path
+        ) from None
 
 
 def _make(path: Path, content: bytes) -> None:

@@ -7,9 +7,11 @@ dictionary, a clock, and nothing that yields.
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 
+from cloudbeds_auth.core.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import AccessToken, Grant, Role
 from cloudbeds_auth.core.refresh import Ask, servable
@@ -74,8 +76,8 @@ class Access:
         if entry is None:
             return None
         now = self._world.clock.steady()
-        if now >= entry.look_again or now + min(min_valid, entry.half_life) >= entry.ends:
-            return None
+        if not min_valid >= 0.0 or now >= entry.look_again or now + min(min_valid, entry.half_life) >= entry.ends:
+            return None  # what is no number of seconds is refused where the row is read
         return entry.token
 
     def _entry(self, connection_id: str) -> Cached | None:
@@ -98,12 +100,15 @@ class Access:
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:
         """A token to call with. `rejected` names the one that an endpoint answered 401 to; getting the same generation
-        back means that it was proven good and the endpoint itself refuses.
+        back means that it was proven good and the endpoint itself refuses. Raises InvalidRequest for what is no number.
         """
         if rejected is None:
             token = self.cached(connection_id, min_valid)
             if token is not None:
                 return token
+        checked_seconds("min_valid", min_valid, most=math.inf)
+        if isinstance(rejected, int):
+            checked_whole("the rejected generation", rejected)
         for _ in range(MOST_LOOKS):
             try:
                 return await self._looked_up(connection_id, min_valid, rejected)

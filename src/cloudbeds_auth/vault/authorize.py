@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from cloudbeds_auth.core.arrivals import MOST_PARKED, OURS
-from cloudbeds_auth.core.inputs import checked_reference
+from cloudbeds_auth.core.inputs import checked_reference, checked_seconds
 from cloudbeds_auth.core.nouns import Begun, Finished, Link, moment
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
@@ -103,6 +103,7 @@ class Authorizer:
     ) -> Link:
         """A link that leads to at most one connection; `expires_in` in seconds. Raises InvalidRequest."""
         world, reference = self._world, checked_reference(reference)
+        checked_seconds("expires_in", expires_in)
         registration = await world.app_for(app, connection_id)
         token = world.entropy.token()
         await world.store.add_link(

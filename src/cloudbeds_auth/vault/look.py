@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cloudbeds_auth.core.history import Place
+from cloudbeds_auth.core.inputs import checked_cursor, checked_text, checked_whole, is_text
 from cloudbeds_auth.core.lifecycle import State, seen
 from cloudbeds_auth.core.nouns import App, Connection, CredentialKind, Event
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
@@ -63,7 +64,7 @@ class Look:
 
     async def resolve(self, connection_or_property: str) -> str:
         """The connection id; raises UnknownConnection, or AmbiguousProperty when several cover the property."""
-        found = await self._world.store.resolve(connection_or_property)
+        found = await self._world.store.resolve(connection_or_property) if is_text(connection_or_property) else ()
         if not found:
             raise UnknownConnection(f"nothing is connected under {connection_or_property[:64]!r}")
         if len(found) > 1:
@@ -92,13 +93,17 @@ class Look:
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """One page, newest first. Raises InvalidRequest for a state that there is not, or a limit out of 1 to 200."""
-        if not 1 <= limit <= MOST_LISTED:
-            raise InvalidRequest(f"limit is 1 to {MOST_LISTED}")
+        """One page, newest first. Raises InvalidRequest for a state that there is not, a limit out of 1 to 200, and
+        what is no text or no cursor.
+        """
         page = await self._world.store.connections(
-            states=_stored_states(state), reference=reference, property_id=property_id, app=app, cursor=cursor,
-            limit=limit,
-        )  # fmt: skip
+            states=_stored_states(state),
+            reference=checked_text("reference", reference),
+            property_id=checked_text("property", property_id),
+            app=checked_text("app", app),
+            cursor=checked_cursor(cursor),
+            limit=checked_whole("limit", limit, 1, MOST_LISTED),
+        )
         shown = await self._shown(page.connections)
         # An open circuit changes how a row looks; what no longer looks as asked for is left out.
         return Page(tuple(found for found in shown if state is None or found.state == state), page.next)
@@ -106,8 +111,7 @@ class Look:
     async def events(self, connection_id: str, *, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         """History, newest first, from `cursor` on; raises UnknownConnection, or InvalidRequest."""
         place = Place.parse(cursor)
-        if not 1 <= limit <= MOST_LISTED:
-            raise InvalidRequest(f"limit is 1 to {MOST_LISTED}")
+        checked_whole("limit", limit, 1, MOST_LISTED)
         if await self._world.store.connection(connection_id) is None:
             raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
         return await self._world.store.events(connection_id, place=place, limit=limit)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cloudbeds_auth.core.inputs import checked_whole
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import App, Connection, CredentialKind
-from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.vault.look import MOST_LISTED, Look
 from cloudbeds_auth.vault.mend import Mender
@@ -41,8 +41,7 @@ class Scopes:
 
         Raises InvalidRequest as `Look.connections` does.
         """
-        if not 1 <= limit <= MOST_LISTED:
-            raise InvalidRequest(f"limit is 1 to {MOST_LISTED}")
+        checked_whole("limit", limit, 1, MOST_LISTED)
         found: list[Connection] = []
         apps: dict[str, App | None] = {}
         for _ in range(MOST_PAGES):

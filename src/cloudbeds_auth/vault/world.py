@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cloudbeds_auth.core.answers import Answer, KeyAnswer
 from cloudbeds_auth.core.budget import Limit
+from cloudbeds_auth.core.inputs import is_text
 from cloudbeds_auth.core.nouns import App, Connection, Grant
 from cloudbeds_auth.core.origins import Foreign, Source, foreign, foreign_secret
 from cloudbeds_auth.core.refresh import Timing
@@ -74,7 +75,7 @@ class World:
     async def find(self, name: str) -> App | None:
         """The registration of this name, if there is one: the settings' own, else the store's."""
         own = self.apps.get(name)
-        return await self.store.app(name) if own is None else own
+        return await self.store.app(name) if own is None and is_text(name) else own
 
     async def app(self, name: str) -> App:
         """The registration of this name; raises InvalidRequest when there is none."""

@@ -23,6 +23,7 @@ import httpx2
 from cloudbeds_auth.core.credential import KeyHeader, show
 from cloudbeds_auth.core.glance import Glance, legible
 from cloudbeds_auth.core.heal import Answered, Fetch, Send, heal
+from cloudbeds_auth.core.inputs import count_of
 from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.errors import BodyNotReplayable, ForeignOrigin
@@ -145,7 +146,7 @@ class CloudbedsAuth(httpx2.Auth):
     def _worth_keeping(self, request: httpx2.Request) -> bool:
         """Whether a streamed body of known length is small enough to be kept for another sending."""
         length = request.headers.get("content-length", "")
-        return not _in_memory(request) and length.isdigit() and int(length) <= self._replay_limit
+        return not _in_memory(request) and count_of(length) <= self._replay_limit
 
     def _show(self, request: httpx2.Request, step: Send) -> AccessToken:
         token = self._lender.newest(step.token)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
+from cloudbeds_auth.core.heal import SAFE_METHODS
 from cloudbeds_auth.core.returns import origin_of
 from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest, OutcomeUnknown, UpstreamFailed
 from cloudbeds_auth.wire import policy
@@ -16,7 +17,6 @@ from cloudbeds_auth.wire import policy
 if TYPE_CHECKING:
     from cloudbeds_auth.wire.auth import CloudbedsAuth
 
-READING = frozenset({"GET", "HEAD", "OPTIONS"})  # safe methods (RFC 9110 section 9.2.1): sent or not, nothing changed
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # RFC 3986 section 3.1
 
 
@@ -59,7 +59,7 @@ def in_our_words(method: str) -> Iterator[None]:
             raise
         raise UpstreamFailed(f"the address could not be looked up; nothing was sent ({error})") from error  # F79
     except (httpx2.HTTPError, OSError) as error:
-        if method.upper() in READING:
+        if method.upper() in SAFE_METHODS:
             raise UpstreamFailed(f"Cloudbeds gave no usable answer ({_named(error)})") from error
         raise OutcomeUnknown(f"the {method.upper()} was sent and no usable answer came ({_named(error)})") from error
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from cloudbeds_auth.core.budget import pause_of
+from cloudbeds_auth.core.heal import SAFE_METHODS
 from cloudbeds_auth.errors import OutcomeUnknown, RateLimited
 
 
@@ -31,6 +32,6 @@ def following(method: str, told: str = REDIRECTED) -> Iterator[None]:
     try:
         yield
     except RateLimited as error:
-        if method in {"GET", "HEAD"}:
+        if method in SAFE_METHODS:
             raise
         raise OutcomeUnknown(f"the {method} {told}") from error

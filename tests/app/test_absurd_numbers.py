@@ -1,0 +1,107 @@
+"""Numbers and texts that no caller means, over HTTP and the real vault: 400 and never a traceback (A78)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.app.running import Running, a_service, raw
+from tests.support.simulator import vendor
+from yarl import URL
+
+from cloudbeds_auth.facade import TokenVault
+
+DIGITS = "9" * 30
+ENDLESS = "9" * 5000
+C = "/api/v1/connections"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Running[TokenVault]]:
+    """A service with one hotel, con_…, property 100001, over either database."""
+    tmp_path.chmod(0o700)
+    where = {}
+    if request.param == "postgresql":
+        where = {
+            "database_url": request.getfixturevalue("postgres_url"),
+            "encryption_keys": "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=",
+            "admin_token": "test-0123456789abcdefghijklmnopqrstuv",
+        }
+    async with vendor() as simulated, TokenVault.open(simulated.settings(tmp_path, **where)) as vault:
+        await simulated.connect(vault, "100001")
+        async with a_service(vault, admin=vault.admin_token.reveal()) as running:
+            yield running
+
+
+async def asked(service: Running[TokenVault], path: str) -> tuple[int, str]:
+    """Status and code."""
+    headers = {"Authorization": f"Bearer {service.vault.admin_token.reveal()}"}
+    url = URL(service.url + path, encoded=True)
+    async with service.http.get(url, headers=headers) as answer:
+        return answer.status, answer.headers["X-Cloudbeds-Auth-Code"]
+
+
+@pytest.mark.row("A78")
+async def test_absurd_queries(service: Running[TokenVault]) -> None:
+    """Cursors, seconds and generations of any size, signs, infinities, and what is no number."""
+    numbers = (DIGITS, ENDLESS, f"-{DIGITS}", "-1", "1e400", "nan", "inf", "1.5", "0x10", "", "%00", "%D9%A1")
+    for path, fine in (
+        (f"{C}/100001/events?cursor=", set()),
+        (f"{C}/100001/access-token?rejected_generation=", set()),
+        (f"{C}/100001/access-token?min_valid=", {"1.5"}),
+    ):
+        for number in numbers:
+            expected = (200, "ok") if number in fine else (400, "invalid_request")
+            assert await asked(service, path + number) == expected, (path, number[:40])
+    for forget in (DIGITS, "", "maybe"):
+        assert await asked(service, f"{C}?lacking_scopes={forget}") == (400, "invalid_request")
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize("name", ["cursor", "reference", "property", "app"])
+async def test_texts_that_no_database_takes(service: Running[TokenVault], name: str) -> None:
+    """A NUL, which PostgreSQL refuses, and other control characters: 400; a long text is only a text."""
+    for text in ("%00", "a%00b", "%0A", "%7F"):
+        assert await asked(service, f"{C}?{name}={text}") == (400, "invalid_request"), text
+    expected = (400, "invalid_request") if name == "cursor" else (200, "ok")
+    assert await asked(service, f"{C}?{name}={DIGITS}") == expected
+
+
+@pytest.mark.row("A78")
+async def test_texts_in_the_path(service: Running[TokenVault]) -> None:
+    """An id that none can be is unknown, as any other is."""
+    for text in ("%00", "a%00b", DIGITS, ENDLESS, "%ED%A0%80"):
+        assert await asked(service, f"{C}/{text}") == (404, "unknown_connection"), text[:40]
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"expires_in": {DIGITS}}}', f'{{"expires_in": {ENDLESS}}}', '{"expires_in": 1e400}', '{"expires_in": NaN}',
+        '{"expires_in": -1}', '{"expires_in": "nan"}', '{"expires_in": true}', f'{{"reference": {DIGITS}}}',
+        '{"reference": "\\u0000"}', '{"reference": "\\ud800"}', '{"app": "\\u0000"}', '{"return_to": "/\\u0000"}',
+        "[" * 10_000, DIGITS, ENDLESS,
+    ],
+    ids=lambda body: body[:30],
+)  # fmt: skip
+async def test_absurd_bodies(service: Running[TokenVault], body: str) -> None:
+    """Of a link that is asked for: 400, and none is made."""
+    headers = {
+        "Authorization": f"Bearer {service.vault.admin_token.reveal()}", "Content-Type": "application/json"
+    }  # fmt: skip
+    url = f"{service.url}/api/v1/authorizations"
+    async with service.http.post(url, headers=headers, data=body.encode()) as answer:
+        assert answer.status == 400
+        assert answer.headers["X-Cloudbeds-Auth-Code"] in {"invalid_request", "invalid_return_to"}
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize("path", [f"/proxy/{DIGITS}/api/x", "/proxy/100001/api/x"])
+async def test_an_absurd_length(service: Running[TokenVault], path: str) -> None:
+    """A body announced with 30 digits: refused before it is read."""
+    token = service.vault.admin_token.reveal()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n"
+    answer = await raw(service, f"{head}Content-Length: {DIGITS}\r\n\r\n".encode())
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 404", b"HTTP/1.1 413"))
