@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -113,6 +114,30 @@ async def test_tokens_that_die_one_after_another_are_not_renewed_for_ever(stage:
     with pytest.raises(RefreshInDoubt):
         await leave(stage, grant)
     assert [token for token, _ in stage.vendor.disabled] == ["A-1", "A-2"]
+    assert await stage.tokens(grant.id) != []
+
+
+async def test_every_new_token_dies_with_the_next_call(stage: Stage) -> None:
+    """Three sends, as for any call: then it is said that the vendor was not told, and nothing is forgotten."""
+    grant = await stage.connected()
+    stage.vendor.refuses = {"A-1", "A-2", "A-3", "A-4"}
+    stage.vendor.thinks("A-1", DeadToken())
+    alive = {"A-2", "A-3", "A-4"}
+
+    def opinion(name: str) -> Callable[[], Awaitable[Verdict]]:
+        async def proven_once() -> Verdict:
+            proven = name in alive
+            alive.discard(name)
+            return Proof() if proven else DeadToken()
+
+        return proven_once
+
+    for name in tuple(alive):
+        stage.vendor.thinks(name, opinion(name))
+    stage.endpoint.will(issued(2), issued(3), issued(4))
+    with pytest.raises(TokenEndpointUnavailable):
+        await leave(stage, grant)
+    assert [token for token, _ in stage.vendor.disabled] == ["A-1", "A-2", "A-3"]
     assert await stage.tokens(grant.id) != []
 
 

@@ -126,6 +126,25 @@ async def test_a_mark_where_the_access_token_is_dead_too(stage: Stage, verdict: 
 
 
 @pytest.mark.row("F93")
+async def test_another_process_takes_the_lease_while_the_access_token_is_asked_about(stage: Stage) -> None:
+    """The fence moved: nothing is written of what was heard, the row is read again, and its token is served."""
+    grant = await stage.connected()
+    await stage.clock.sleep(STALE)
+    stage.endpoint.will(*[Refused("by mistake")] * 3)
+    await stage.one.refresh(grant.id, 1)
+    await stage.clock.sleep(INTERVAL)
+
+    async def meanwhile() -> Verdict:
+        stage.sql("UPDATE grants SET lease_epoch = lease_epoch + 1, lease_owner = NULL")
+        return Proof()
+
+    stage.vendor.script = [meanwhile]
+    assert (await stage.one.refresh(grant.id, 1)).grant.access.reveal() == "A-1"
+    assert (await stage.row(grant.id)).reauth is None
+    assert len(stage.endpoint.sent) == 3
+
+
+@pytest.mark.row("F93")
 async def test_what_was_heard_before_the_interval_is_no_evidence(stage: Stage) -> None:
     """The access token was answered 401 a minute ago, in a bad minute of the vendor's: it is asked about once more."""
     grant = await stage.connected()
@@ -399,6 +418,28 @@ async def test_a_client_that_is_refused_for_one_hotel(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     await stage.clock.sleep(INTERVAL)
     assert await ask(stage, odd) == "A-2"
+
+
+@pytest.mark.row("F104")
+async def test_who_does_not_wait_hears_why(stage: Stage) -> None:
+    """The hotel is held back, and what runs behind callers is told that its client is refused."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(UnauthorizedClient("HTTP 400"))
+    for _ in range(2):
+        with pytest.raises(ClientRefused):
+            await stage.one.refresh(grant.id, 1, patient=False)
+    assert len(stage.endpoint.sent) == 1
+
+
+@pytest.mark.row("F104")
+async def test_a_client_that_may_not_use_a_code(stage: Stage) -> None:
+    """The approval ends there; the client is not refused for every hotel."""
+    begun = await stage.one.authorizer.begin()
+    stage.endpoint.will(UnauthorizedClient("HTTP 400"))
+    with pytest.raises(ClientRefused):
+        await stage.one.authorizer.finish(code="code", state=begun.state)
+    assert stage.notes.times("client_refused") == 0
 
 
 @pytest.mark.row("F104")
