@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import sys
 import textwrap
@@ -206,7 +207,7 @@ def test_over_postgresql(make_world: MakeWorld, postgres_url: str) -> None:
     key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
     made = make_world(
         "--auto-approve", CLOUDBEDS_AUTH_DATABASE_URL=postgres_url, CLOUDBEDS_AUTH_ENCRYPTION_KEYS=key,
-        CLOUDBEDS_AUTH_ADMIN_TOKEN="a" * 32, CLOUDBEDS_AUTH_TOKEN_TIMEOUT="20",
+        CLOUDBEDS_AUTH_ADMIN_TOKEN=secrets.token_hex(32), CLOUDBEDS_AUTH_TOKEN_TIMEOUT="20",
     )  # fmt: skip
     with blocking.TokenVault.open(settings_of(made)) as vault:
         connection = connect(vault)
