@@ -21,6 +21,7 @@ from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ClientRefused,
     InvalidRequest,
+    RateLimited,
     RefreshPending,
     StateMismatch,
     TokenEndpointUnavailable,
@@ -644,3 +645,15 @@ async def test_a_rejected_token_of_a_former_grant(stage: Stage) -> None:
     stage.one.access.forget(old.connection_id)
     assert (await stage.one.access.access_token(old.connection_id, rejected=token)).reveal() == "A-new"
     assert stage.endpoint.sent == []
+
+
+@pytest.mark.row("A74")
+async def test_more_approvals_than_may_be_begun(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is told to come again later, and nothing is stored for it."""
+    monkeypatch.setattr("cloudbeds_auth.store.sql.authorizations.MOST_PENDING", 2)
+    for _ in range(2):
+        await stage.one.authorizer.begin()
+    with pytest.raises(RateLimited) as raised:
+        await stage.one.authorizer.begin()
+    assert raised.value.retry_after
+    assert stage.sql("SELECT COUNT(*) FROM authorizations") == [(2,)]

@@ -49,9 +49,8 @@ class Candidates:
         verdict = await self._verdict(candidate)
         if isinstance(verdict, DeadToken | DeadGrant):  # a refresh mends the one, and counts the other (rule 12)
             refreshed = await self._refreshed(candidate)
-            if refreshed is None:
-                return None
-            candidate, verdict = refreshed, await self._verdict(refreshed)
+            if refreshed is not None:
+                candidate, verdict = refreshed, await self._verdict(refreshed)
         return await self._promote(candidate, verdict) if isinstance(verdict, Proof) else None
 
     async def go_on(self, connection_id: str) -> None:
