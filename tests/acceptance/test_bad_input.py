@@ -260,6 +260,8 @@ def test_an_unreachable_vendor_loses_nothing(make_world: MakeWorld) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         made.extra["CLOUDBEDS_BASE_URL"] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        moved = ("apps", "move-origin", "default", "--yes", "--from")
+        assert made.run(*moved, made.vendor.base).returncode == 0  # else nothing is asked there at all
         away = made.start()
         failed = made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo")
         assert (failed.status, failed.json["code"]) == (502, "upstream_failed")
@@ -267,6 +269,7 @@ def test_an_unreachable_vendor_loses_nothing(make_world: MakeWorld) -> None:
         assert (refresh.status, refresh.json["code"]) == (503, "token_endpoint_unavailable")
         assert refresh.json["next_step"]
         away.stop()
-    del made.extra["CLOUDBEDS_BASE_URL"]
+        elsewhere = made.extra.pop("CLOUDBEDS_BASE_URL")
+        assert made.run(*moved, elsewhere).returncode == 0
     made.start()
     assert made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status == 200

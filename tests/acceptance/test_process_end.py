@@ -6,6 +6,7 @@ import secrets
 import signal
 import sys
 import textwrap
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -204,7 +205,7 @@ def test_a_refresh_under_way(made: World, connection: str) -> None:
 
 def test_over_postgresql(make_world: MakeWorld, postgres_url: str) -> None:
     """With nothing under way, and with a refresh, which is committed."""
-    key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    key = b64encode(secrets.token_bytes(32)).decode()
     made = make_world(
         "--auto-approve", CLOUDBEDS_AUTH_DATABASE_URL=postgres_url, CLOUDBEDS_AUTH_ENCRYPTION_KEYS=key,
         CLOUDBEDS_AUTH_ADMIN_TOKEN=secrets.token_hex(32), CLOUDBEDS_AUTH_TOKEN_TIMEOUT="20",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -25,7 +27,7 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param == "postgresql":
         where = {
             "database_url": request.getfixturevalue("postgres_url"),
-            "encryption_keys": "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k=",
+            "encryption_keys": b64encode(secrets.token_bytes(32)).decode(),
             "admin_token": "test-0123456789abcdefghijklmnopqrstuv",
         }
     async with vendor() as simulated, TokenVault.open(simulated.settings(tmp_path, **where)) as vault:

@@ -24,7 +24,7 @@ from cloudbeds_auth.contrib.requests import RequestsAuth
 from cloudbeds_auth.vault.call_budget import CallBudget
 
 FOLLOWING = ["httpx2.Client", "httpx2.AsyncClient", "requests"]
-MUCH = "100000"  # requests a second: what is counted here are turns, not seconds
+MUCH = "10000"  # requests a second: what is counted here are turns, not seconds
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,9 @@ class Disk:
         self._path = folder / "hotels.sqlite3"
         self._monkeypatch = monkeypatch
         self._settings = Settings(
-            database_url=f"sqlite:///{self._path}", encryption_keys=(Secret(KEY),), admin_token=Secret("x" * 40)
+            database_url=f"sqlite:///{self._path}",
+            encryption_keys=(Secret(KEY),),
+            admin_token=Secret("0123456789abcdefghijklmnopqrstuvwxyz"),
         )
 
     async def is_own(self, machine: str = HERE) -> bool:

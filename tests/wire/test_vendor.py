@@ -104,7 +104,6 @@ async def test_verdicts() -> None:
 
 NOTHING: dict[str, Respond] = {
     "page": answer("<html>", kind="text/html"),
-    "page with 401": answer("<html>", "401 Unauthorized", kind="text/html"),
     "redirect": answer("{}", "302 Found", head="Location: /login\r\n"),
     "404": answer("{}", "404 Not Found"),
     "500": answer("{}", "500 Internal Server Error"),
@@ -285,7 +284,7 @@ async def test_the_details_do_not_say_either(details: str) -> None:
 )
 async def test_userinfo_may_name_a_property(name: str, value: object, found: tuple[str, ...]) -> None:
     """The documented body has none; one that it has is read."""
-    assert await judged(answer(json.dumps({name: value}))) == Proof(None, found)
+    assert await judged(answer(json.dumps({"user_id": "7", name: value}))) == Proof(User("7", "", ""), found)
 
 
 def listed(found: Listed | Unlisted) -> tuple[str, ...]:
