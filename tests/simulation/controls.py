@@ -159,7 +159,7 @@ CONTROLS = (
     Control("rate forgotten at a start", seeded_budget.forgotten_at_a_start, ("I11",),
             RATED | {"mischief": {"all expire together": 120.0, "kill at a point": 120.0, "kill": 60.0}}, first=11),
     Control("calls without a turn", seeded_budget.calls_not_counted, ("I11",), RATED),
-    Control("token requests on kept connections", seeded.kept_connections_of_tokens, ("I6",), STRAYS, first=12),
+    Control("token requests on kept connections", seeded.kept_connections_of_tokens, ("I6",), STRAYS, first=80),
     Control("proofs on kept connections", seeded.kept_connections_of_proofs, ("I3", "I5"), STRAYS, 100, first=43),
     Control("no clock between intent and send", seeded_marks.no_clock_before_the_send, ("I4",),
             {"calls": 60.0, "mischief": {"stopped before a send": 60.0, "expire early": 20.0}}),
