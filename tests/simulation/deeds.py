@@ -100,6 +100,7 @@ def power_cut(world: World, machine: Machine) -> None:
 
 def disconnected(world: World, machine: Machine) -> None:
     """By an operator, over another machine."""
+    world.invariants.operator_disconnects = True
     other = world.boot(2)
     world.loop.spawn(other.name, _disconnect(world, other))
 

@@ -133,5 +133,9 @@ def template() -> bytes:
 
 
 def _last(done: list[Statement]) -> str:
-    """A transaction is called after its last statement that is not a line of history."""
-    return next((one.name for one in reversed(done) if one.name not in {"add_event", "tokens", "set_due"}), "")
+    """A transaction is called after its last statement that is not one of `BESIDE`."""
+    return next((one.name for one in reversed(done) if one.name not in BESIDE), "")
+
+
+BESIDE = {"add_event", "tokens", "set_due", "bind_issuer"}
+"""What many transactions do beside their own work."""

@@ -41,6 +41,7 @@ class Invariants:
         self._now, self._asked_at = now, asked_at
         self.ever_access: set[str] = set()
         self.ever_refresh: set[str] = set()
+        self.operator_disconnects = False  # an operator's disconnect is under way, or was
         self._seen: dict[str, Seen] = {}
         self._checked = (-1, -1)
 
@@ -83,7 +84,7 @@ class Invariants:
         if before is now or before == now:
             return
         self.trace.count("checks", 4)
-        if now.role == "disconnected":
+        if now.role == "disconnected" and not self.operator_disconnects:
             self.trace.violate("I15", f"{now.id} is disconnected, and no operator asked for it")
         else:
             self._kept(before, now)

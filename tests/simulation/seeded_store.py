@@ -105,9 +105,9 @@ def refused_child_kept(patch: Patch) -> None:
 def unfenced_confirm(patch: Patch) -> None:
     sound = patch.of(grants, "confirm")
 
-    def confirm(now: Any, grant_id: str, generation: int) -> Any:
+    def confirm(now: Any, grant_id: str, generation: int, issuer: Any) -> Any:
         row = yield from query_one("grant", grant_id=grant_id)
-        return (yield from sound(now, grant_id, row["generation"] if row else generation))
+        return (yield from sound(now, grant_id, row["generation"] if row else generation, issuer))
 
     patch.put(grants, "confirm", confirm)
 
