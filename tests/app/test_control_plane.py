@@ -42,6 +42,6 @@ async def test_a_control_method_as_admin(vault: FakeVault, vendor: Vendor) -> No
     "path", ["/api/v1.3/access_token", "/api/v1.3/oauth?client_id=x", "/_control/expire", "/x", ""]
 )
 async def test_what_is_never_relayed(vault: FakeVault, vendor: Vendor, path: str) -> None:
-    """The token endpoint, the approval page and what is not below `/api/` are refused to the operator, too."""
+    """The token endpoint, the approval page and what is no API are refused to the operator, too."""
     assert await asked(vault, path, AS_ADMIN) == (403, "forbidden")
     assert vendor.seen == []

@@ -9,6 +9,7 @@ from cloudbeds_auth.errors import Forbidden
 
 @pytest.mark.parametrize(
     "path", ["/api/v1.3/userinfo", "/api/v1.3/getAppState", "/api/v2/a%2Fb", "/api/v1.1/getHotels/"]
+    + ["/payments/v1/charges", "/accounting/v1.0/transactions", "/integration/v1/events", "/doorlock-keys/v2/"],
 )
 def test_a_plain_method(path: str) -> None:
     """A caller with the scope `proxy` may ask for it."""
@@ -61,10 +62,18 @@ def test_a_control_method(path: str) -> None:
         "/API/v1.3/userinfo",
         "/%61pi/v1.3/userinfo",
         "/metrics",
-        "/accounting/v1.0/transactions",
+        "/payments",
+        "/payments/v1",
+        "/payments/charges",
+        "/Payments/v1/charges",
+        "/payments/%761/charges",
+        "/payments%2Fv1/charges",
+        "/_control/v1/expire",
+        "/oauth/v1/token",
+        "/payments/v1/access_token",
     ],
 )
 def test_a_path_that_is_never_relayed(path: str) -> None:
-    """The token endpoint, the approval page and what is not below `/api/` are for no caller, the operator included."""
+    """The token endpoint, the approval page and what is no API are for no caller, the operator included."""
     with pytest.raises(Forbidden):
         scope_for(path)

@@ -84,8 +84,9 @@ class Invariants:
         if before is now or before == now:
             return
         self.trace.count("checks", 4)
-        if now.role == "disconnected" and not self.operator_disconnects:
-            self.trace.violate("I15", f"{now.id} is disconnected, and no operator asked for it")
+        if now.role == "disconnected":
+            if not self.operator_disconnects:
+                self.trace.violate("I15", f"{now.id} is disconnected, and no operator asked for it")
         else:
             self._kept(before, now)
             self._fenced(before, now)

@@ -47,6 +47,7 @@ MISCHIEF = (
     "disabled by mistake",
     "another client id on one machine",
     "another origin on one machine",
+    "descriptors run out",
 )
 """What the world does besides the network's faults, in strikes per hour of simulated time."""
 

@@ -61,6 +61,10 @@ class Dice:
         return self._dice.random()
 
 
+BUGS = {"TypeError", "AttributeError", "NameError", "KeyError", "AssertionError", "UnboundLocalError"}
+"""No fault raises these: the code under test, or a control's patch of it, is wrong."""
+
+
 class Teller:
     """ports.observer.Observer that writes into the trace, and looks for secrets in what it is told (I9).
 
@@ -77,6 +81,8 @@ class Teller:
         if what not in {"proof", "token_answer"} or facts.get("answer") != "Issued":
             self._trace.say(self._name, f"{what} {told}")
         self._trace.count(f"told {what}")
+        if what == "commit_waits" and facts.get("error") in BUGS:
+            self._trace.violate("harness", f"what stores a pair cannot run: {told}")
         if what == "went_alone":
             self._alone(self._name)
 

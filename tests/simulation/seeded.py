@@ -13,6 +13,7 @@ from cloudbeds_auth.core import refusals
 from cloudbeds_auth.core.answers import Ambiguous, Refused, RefusedClient
 from cloudbeds_auth.core.refresh import Next
 from cloudbeds_auth.core.refusals import Proof
+from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports.grants import Counted, Written
 from cloudbeds_auth.store.sql import grants
 from cloudbeds_auth.vault import candidates as candidates_module
@@ -31,9 +32,9 @@ def nothing(patch: Patch) -> None:
 def use_before_commit(patch: Patch) -> None:
     sound = patch.of(commit_module.Committer, "_write")
 
-    async def write(self: Any, lease: Any, row: Any, hand: Any) -> Any:
+    async def write(self: Any, lease: Any, row: Any, hand: Any, chosen: Any) -> Any:
         await self._world.vendor.userinfo(hand.pair.access)
-        return await sound(self, lease, row, hand)
+        return await sound(self, lease, row, hand, chosen)
 
     patch.put(commit_module.Committer, "_write", write)
 
@@ -41,11 +42,21 @@ def use_before_commit(patch: Patch) -> None:
 def discard_at_epoch_change(patch: Patch) -> None:
     sound = patch.of(commit_module.Committer, "_write")
 
-    async def write(self: Any, lease: Any, row: Any, hand: Any) -> Any:
-        written = await sound(self, lease, row, hand)
+    async def write(self: Any, lease: Any, row: Any, hand: Any, chosen: Any) -> Any:
+        written = await sound(self, lease, row, hand, chosen)
         return Written.GENERATION_MOVED if written is Written.EPOCH_MOVED else written
 
     patch.put(commit_module.Committer, "_write", write)
+
+
+def one_failure_is_retried(patch: Patch) -> None:
+    async def once(world: Any, connection_id: str, attempt: Any) -> Any:
+        while True:
+            with suppress(StoreUnavailable):
+                return await attempt()
+            await world.clock.sleep(1.0)
+
+    patch.put(commit_module, "until_stored", once)
 
 
 def parent_first(patch: Patch) -> None:
@@ -132,7 +143,7 @@ def socket_left_open(patch: Patch) -> None:
 def network_in_transaction(patch: Patch) -> None:
     sound = patch.of(commit_module.Committer, "_write")
 
-    async def write(self: Any, lease: Any, row: Any, hand: Any) -> Any:
+    async def write(self: Any, lease: Any, row: Any, hand: Any, chosen: Any) -> Any:
         connection = self._world.store._driver.file._connection
         connection.execute("BEGIN")
         try:
@@ -140,7 +151,7 @@ def network_in_transaction(patch: Patch) -> None:
         finally:
             with suppress(Exception):
                 connection.execute("ROLLBACK")
-        return await sound(self, lease, row, hand)
+        return await sound(self, lease, row, hand, chosen)
 
     patch.put(commit_module.Committer, "_write", write)
 

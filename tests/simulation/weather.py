@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ELSEWHERE = Identity("ins_sim", "another place")  # a copy has the name, but not the place
 HERE = Identity("ins_sim", "the first place")
+IN_HAND = "statement commit_pair"
 
 
 class Weather:
@@ -43,6 +45,7 @@ class Weather:
             "disk full": self._disk_full,
             "database locked": self._database_locked,
             "commit answer lost": self._commit_answer_lost,
+            "descriptors run out": self._descriptors_run_out,
             "copy started elsewhere": self._copy_started_elsewhere,
         }
 
@@ -89,6 +92,17 @@ class Weather:
             raise StoreUnavailable("simulated: the statement failed")
 
         self._mischief.arm(self._dice.randrange(1, 8), fail, word=word)
+
+    def _descriptors_run_out(self) -> None:
+        """While a pair is in hand: a failure that no store of ours names, once or from then on for a while (F102)."""
+        until = self._world.loop.now + self._dice.choice([0.0, 5.0, 60.0])
+
+        def fail(name: str) -> None:
+            if self._lasts(until):
+                self._world.points.arm(1, fail, word=IN_HAND)
+            raise OSError(errno.EMFILE, "simulated: too many open files")
+
+        self._mischief.arm(1, fail, word=IN_HAND)
 
     def _disk_error(self) -> None:
         lasting = self._dice.random() < 0.4

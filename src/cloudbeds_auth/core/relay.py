@@ -30,8 +30,10 @@ _QUERY_CONTROL = re.compile(r"%(?:0[0ADad]|7[Ff])")
 _FIELD_VALUE = re.compile(rb"[\t -~]*\Z")  # RFC 9110 section 5.5 without obs-text
 _BAD_ANSWER_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
-BELOW = "/api/"
-"""The only part of the vendor that is relayed; in this spelling alone."""
+_RELAYED = re.compile(r"/(?:api|[a-z][a-z0-9-]*/v[0-9]+(?:\.[0-9]+)?)/")
+"""The parts of the vendor that are relayed, in this spelling alone: the classic API, and a module of the newer one
+(`/payments/v1/…`), which takes the same token. Source: CLOUDBEDS section 6.
+"""
 METHOD_CLASSES: Mapping[str, Scope | None] = {
     "access_token": None,  # takes and gives refresh tokens: the vault alone asks it
     "oauth": None,  # the approval page belongs to a browser
@@ -94,8 +96,11 @@ def scope_for(path: str) -> Scope:
     A method counts wherever its name is a word of the path, in any version, case or encoding: a router that reads a
     path in another way than ours finds no way around.
     """
-    if not path.startswith(BELOW):
-        raise Forbidden(f"only what is below {BELOW} is relayed", next_step=f"ask for a path below {BELOW}")
+    if not _RELAYED.match(path):
+        raise Forbidden(
+            "only an API of Cloudbeds is relayed",
+            next_step="ask for a path below /api/, or below a module and its version, as in /payments/v1/",
+        )
     *_, decoded = _forms(path)
     words = _WORD.findall(unicodedata.normalize("NFKC", decoded).casefold())
     classes = {METHOD_CLASSES[word] for word in words if word in METHOD_CLASSES}
