@@ -8,8 +8,17 @@ from cloudbeds_auth.errors import Forbidden
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1.3/userinfo", "/api/v1.3/getAppState", "/api/v2/a%2Fb", "/api/v1.1/getHotels/"]
-    + ["/payments/v1/charges", "/accounting/v1.0/transactions", "/integration/v1/events", "/doorlock-keys/v2/"],
+    "path",
+    [
+        "/api/v1.3/userinfo",
+        "/api/v1.3/getAppState",
+        "/api/v2/a%2Fb",
+        "/api/v1.1/getHotels/",
+        "/payments/v1/charges",
+        "/accounting/v1.0/transactions",
+        "/integration/v1/events",
+        "/doorlock-keys/v2/",
+    ],
 )
 def test_a_plain_method(path: str) -> None:
     """A caller with the scope `proxy` may ask for it."""
