@@ -100,7 +100,8 @@ class FakeVault:
         self.led_to: list[str | None] = [None]
         self.rests = Outbox(0, 0.0, 0, None)
         self.report = {
-            "sqlite": "3.54.1", "file": "/db", "journal_mode": "wal", "synchronous": "full", "key_id": "ab12"
+            "sqlite": "3.54.1", "file": "/db", "journal_mode": "wal", "synchronous": "full", "key_id": "ab12",
+            "longest_token_list": "1", "longest_token_list_of": ADA.id,
         }  # fmt: skip
 
     def _note(self, *what: Any) -> None:

@@ -72,6 +72,16 @@ async def test_the_settings_speak_for_themselves() -> None:
     assert levels(report["database"]) == [Level.SKIPPED]
 
 
+@pytest.mark.parametrize(("length", "level"), [(0, Level.OK), (10, Level.OK), (11, Level.WARNING)])
+async def test_a_long_list_of_refresh_tokens(tmp_path: Path, length: int, level: Level) -> None:
+    """More than ten refreshes that nobody saw to work are worth a look, and the hotel is named."""
+    vault = FakeVault()
+    vault.report |= {"longest_token_list": str(length), "longest_token_list_of": "con_long"}
+    (found,) = await hotels.kept_tokens(subject(tmp_path, vault))
+    assert found.level is level
+    assert (level is Level.OK) != found.what.startswith("con_long")
+
+
 async def test_redirect_uri_and_port_disagree(tmp_path: Path) -> None:
     """A redirect to this machine has to end where `serve` listens."""
     uri = "http://localhost:7100/callback"

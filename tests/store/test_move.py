@@ -369,6 +369,28 @@ def _statement(sql: str):  # type: ignore[no-untyped-def]
     yield Statement("altered", sql, {})
 
 
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("UPDATE grants SET due_at = NULL WHERE id = 'gra_1'", "nothing is planned to look after it"),
+        ("UPDATE grants SET marked_at = 1, retry_at = NULL WHERE id = 'gra_1'", "no retry is planned"),
+        ("DELETE FROM tokens WHERE grant_id = 'gra_1'", "no refresh token of it is stored"),
+        ("UPDATE grants SET latched = 1 WHERE id = 'gra_1'", "no move to an API key is under way"),
+        ("UPDATE grants SET due_at = 9e9 WHERE id = 'gra_1'", "later than any grant should be"),
+        ("UPDATE grants SET role = 'superseded' WHERE id = 'gra_1'", "it has no grant in use"),
+    ],
+)
+async def test_a_hotel_that_would_not_come_back(one: Settings, sql: str, why: str) -> None:
+    """What a living grant lacks to come back by itself is named by connection (I15)."""
+    await filled(one)
+    driver, _ = await opening.open_driver(one)
+    await driver.write(lambda now: _statement(sql))
+    await driver.close()
+    (problem,) = (await scan.scan(one, silent)).problems
+    assert problem.startswith("con_1 does not come back by itself: ")
+    assert problem.endswith(why)
+
+
 async def test_the_wrong_key(one: Settings) -> None:
     """One error that says so, not one a row."""
     await filled(one)

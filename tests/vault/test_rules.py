@@ -28,16 +28,20 @@ HOUR = 3700.0  # longer than an access token lives here
 async def unproven(stage: Stage, generations: int) -> Grant:
     """A hotel whose last `generations` pairs were committed and never seen to work; the newest A has expired."""
     grant = await stage.connected()
-    stage.vendor.thinks([f"A-{number}" for number in range(2, 9)], UNSURE)
+    stage.vendor.thinks([f"A-{number}" for number in range(2, 13)], UNSURE)
     for number in range(2, generations + 2):
-        await stage.clock.sleep(HOUR)
-        stage.endpoint.will(issued(number))
-        await stage.one.refresh(grant.id, number - 1)
-        await stage.one.drain()
+        await _refreshed_unproven(stage, grant, number)
     await stage.clock.sleep(HOUR)
     stage.endpoint.sent.clear()
     stage.vendor.asked.clear()
     return await stage.row(grant.id)
+
+
+async def _refreshed_unproven(stage: Stage, grant: Grant, number: int) -> None:
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(issued(number))
+    await stage.one.refresh(grant.id, number - 1)
+    await stage.one.drain()
 
 
 # --- rule 1: durable before use
@@ -87,6 +91,14 @@ async def test_unproven_generations_pile_up(stage: Stage) -> None:
     grant = await unproven(stage, 3)
     assert await stage.tokens(grant.id) == ["R-1", "R-2", "R-3", "R-4"]
     assert not grant.proven
+
+
+async def test_more_than_ten_tokens_are_told(stage: Stage) -> None:
+    """Ten pairs in a row that nobody saw work make eleven tokens: from then on each further one is counted."""
+    grant = await unproven(stage, 9)
+    assert (len(grant.tokens), stage.notes.times("long_token_list")) == (10, 0)
+    await _refreshed_unproven(stage, grant, 11)
+    assert stage.notes.times("long_token_list") == 1
 
 
 async def test_a_proof_leaves_the_child_alone(stage: Stage) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from cloudbeds_auth.core.lifecycle import LABELS, State
 from cloudbeds_auth.core.nouns import Connection
-from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok
+from cloudbeds_auth.core.reach import LONG_LIST
+from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, warning
 from cloudbeds_auth.doctor.subject import Subject
 from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING
 
@@ -52,4 +53,21 @@ async def calls_refused(subject: Subject) -> Sequence[Finding]:
     return found[:MOST] or ok("no calls are refused for their scope or property")
 
 
-CHECKS = (Check("hotels", need_a_person, needs_vault=True), Check("calls", calls_refused, needs_vault=True))
+async def kept_tokens(subject: Subject) -> Sequence[Finding]:
+    """The longest list of refresh tokens: each is one refresh whose token nobody has seen to work."""
+    assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
+    report = await subject.vault.store_report()
+    length = int(report["longest_token_list"])
+    if length <= LONG_LIST:
+        return ok(f"a hotel has {length} refresh tokens at most")
+    return warning(
+        f"{report['longest_token_list_of']} has {length} refresh tokens: its new access tokens are never seen to work",
+        f"cloudbeds-auth connections events {report['longest_token_list_of']}",
+    )
+
+
+CHECKS = (
+    Check("hotels", need_a_person, needs_vault=True),
+    Check("calls", calls_refused, needs_vault=True),
+    Check("kept tokens", kept_tokens, needs_vault=True),
+)

@@ -1,5 +1,5 @@
-"""Reads a whole database: whether it is sound, whether every sealed value opens with the keys at hand, and whether
-what rests there may be used with the settings.
+"""Reads a whole database: whether it is sound, whether every sealed value opens with the keys at hand, whether what
+is stored may be used with the settings, and whether every living grant can come back by itself (I15).
 """
 
 from __future__ import annotations
@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from cloudbeds_auth.core.nouns import CredentialKind, Role
 from cloudbeds_auth.core.origins import findings
+from cloudbeds_auth.core.reach import Reach, out_of_reach
 from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import keys, opening
@@ -20,6 +22,7 @@ from cloudbeds_auth.store.sql.rows import access_place, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
 
 CHUNK = 500
+LATCHED = 1  # a move to an API key; higher ones are a copy's (`database copy`), which the other database takes off
 
 Told = Callable[[str, int, int], None]
 """Told of progress: what, how many are done, how many there are."""
@@ -69,6 +72,7 @@ async def scan(settings: Settings, told: Told) -> Found:
 
 async def _read(driver: Driver, sealer: Sealer, found: Found, told: Told) -> None:
     found.problems += await driver.read(_integrity)
+    found.problems += await driver.read(_pointless)
     found.schema = await driver.read(lambda now: schema_version(has_meta=True))
     counted = await driver.read(lambda now: query_one("count_all"))
     assert counted is not None  # noqa: S101 - a count has one row
@@ -79,8 +83,9 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, told: Told) -> Non
             _try(sealed, place, f"a client secret of the app {app['name']}", sealer, found)
     after = ""
     while page := await driver.read(lambda now, after=after: _page(now, after)):  # type: ignore[misc]
-        for grant, tokens in page:
+        for grant, tokens, problem in page:
             _open(grant, tokens, sealer, found)
+            found.problems += problem
         after = page[-1][0]["id"]
         told("grants", found.grants, counted["grants"])
 
@@ -99,13 +104,37 @@ def _foreign(now: Instant, settings: Settings) -> Transaction[list[str]]:
     return [f"{one.what}: {one.next_step}" for one in found]
 
 
-def _page(now: Instant, after: str) -> Transaction[Sequence[tuple[Row, Rows]]]:
+def _page(now: Instant, after: str) -> Transaction[Sequence[tuple[Row, Rows, list[str]]]]:
     grants = yield from query("grants_after", after=after, limit=CHUNK)
     found = []
     for grant in grants:
         tokens = yield from query("tokens", grant_id=grant["id"])
-        found.append((grant, tokens))
+        found.append((grant, tokens, _out_of_reach(grant, len(tokens), now.wall)))
     return found
+
+
+def _out_of_reach(grant: Row, tokens: int, now: float) -> list[str]:
+    why = out_of_reach(
+        Reach(
+            kind=CredentialKind(grant["kind"]),
+            role=Role(grant["role"]),
+            tokens=tokens,
+            marked=grant["marked_at"] is not None,
+            due_at=grant["due_at"],
+            retry_at=grant["retry_at"],
+            due_from=grant["due_from"],
+            latched=grant["latched"] == LATCHED,
+            moving=grant["migration"] is not None,
+        ),
+        now,
+    )
+    return [] if why is None else [f"{grant['connection_id']} does not come back by itself: {why}"]
+
+
+def _pointless(now: Instant) -> Transaction[list[str]]:
+    """Connections that point at no grant which is looked after, or ended, or waits to be claimed."""
+    rows = yield from query("pointless")
+    return [f"{row['id']} does not come back by itself: it has no grant in use" for row in rows]
 
 
 def _open(grant: Row, tokens: Rows, sealer: Sealer, found: Found) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cloudbeds_auth.core.nouns import Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.core.reach import LONG_LIST
 from cloudbeds_auth.core.refresh import brake, stale_after
 from cloudbeds_auth.core.refusals import DeadToken, Proof
 from cloudbeds_auth.errors import ConnectionDisconnected, RateLimited, StoreUnavailable
@@ -70,6 +71,8 @@ class Committer:
         world = self._world
         served = Served(stored)
         flight.publish(served)
+        if len(stored.tokens) > LONG_LIST:
+            world.observer.happened("long_token_list", connection=stored.connection_id, length=len(stored.tokens))
         world.observer.happened("refreshed", connection=stored.connection_id, generation=stored.generation)
         await self._circuits.accepted(chosen)
         await self._prove(stored, chosen)

@@ -49,8 +49,7 @@ class Base:
 
     async def report(self) -> Mapping[str, str]:
         """See ports.store."""
-        (row,) = await self._read(lambda now: query("report"))
-        return {**row, "key_id": self._sealer.key_id}
+        return {**await self._read(_report), "key_id": self._sealer.key_id}
 
     @property
     def wakeups(self) -> Wakeups | None:
@@ -84,6 +83,13 @@ class Base:
             raise StoreReadOnly
         with opening():
             return await self._driver.write(body)
+
+
+def _report(now: Instant) -> Transaction[Mapping[str, str]]:
+    (row,) = yield from query("report")
+    longest = yield from query_one("longest_list")
+    length, whose = (0, "") if longest is None else (longest["length"], longest["connection_id"])
+    return {**row, "longest_token_list": str(length), "longest_token_list_of": whose}
 
 
 @contextmanager

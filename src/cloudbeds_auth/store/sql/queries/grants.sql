@@ -6,6 +6,12 @@ SELECT * FROM grants WHERE id = :grant_id
 -- name: tokens
 SELECT position, generation, sealed FROM tokens WHERE grant_id = :grant_id ORDER BY position
 
+-- name: longest_list
+-- The grant with the most refresh tokens.
+SELECT grants.connection_id, lists.length FROM (
+    SELECT grant_id, COUNT(*) AS length FROM tokens GROUP BY grant_id ORDER BY length DESC, grant_id LIMIT 1
+) AS lists JOIN grants ON grants.id = lists.grant_id
+
 -- name: tokens_of
 SELECT grant_id, position, generation, sealed FROM tokens WHERE grant_id IN (SELECT key FROM json_each(:grant_ids))
 ORDER BY grant_id, position

@@ -21,5 +21,11 @@ SELECT (SELECT COUNT(*) FROM connections) AS connections, (SELECT COUNT(*) FROM 
 -- name: grants_after
 SELECT * FROM grants WHERE id > :after ORDER BY id LIMIT :limit
 
+-- name: pointless
+-- A connection whose approvals were all replaced, and by none that is used.
+SELECT id FROM connections WHERE EXISTS (SELECT 1 FROM grants WHERE connection_id = connections.id)
+    AND NOT EXISTS (SELECT 1 FROM grants WHERE connection_id = connections.id AND role <> 'superseded')
+ORDER BY id
+
 -- name: forget_meta
 DELETE FROM meta WHERE name = :name
