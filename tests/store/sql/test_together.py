@@ -57,6 +57,24 @@ async def test_those_that_come_while_as_many_reads_run_as_may() -> None:
     assert database.asked[AT_ONCE:] == [["d", "e", "f", "g"]]
 
 
+@pytest.mark.row("F105")
+@pytest.mark.parametrize("steps", range(8))
+async def test_one_that_comes_as_the_last_reads_end(steps: int) -> None:
+    """All reads that may run end at one moment, and one asks so many steps of the loop later: it is answered."""
+    database = Database()
+    running = []
+    for name in "abc":
+        running.append(asyncio.create_task(database.together.ask(name)))
+        await turns()
+    database.free.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    late = [asyncio.create_task(database.together.ask(name)) for name in "da"]
+    for _ in range(3):
+        await turns()
+    assert [task.done() for task in (*running, *late)] == [True] * 5
+
+
 async def test_one_that_asks_again_while_its_read_runs() -> None:
     """The answer that is under way may be older than the question: it is read anew."""
     database = Database()

@@ -23,7 +23,7 @@ class Together(Generic[T]):
     def __init__(self, read: Callable[[Sequence[str]], Awaitable[Mapping[str, T]]]) -> None:
         self._read = read
         self._waiting: dict[str, asyncio.Future[T | None]] = {}  # of which the read has not begun
-        self._reading: set[asyncio.Task[None]] = set()
+        self._reading: set[asyncio.Task[None]] = set()  # that take what waits before they end
 
     async def ask(self, one: str) -> T | None:
         """What a read that begins now or later finds under this id, None for nothing; raises what `read` raises."""
@@ -35,19 +35,23 @@ class Together(Generic[T]):
             if len(self._reading) < AT_ONCE:
                 task = asyncio.create_task(self._read_all(), name="read together")
                 self._reading.add(task)
-                task.add_done_callback(self._reading.discard)
+                task.add_done_callback(self._reading.discard)  # of one that was cancelled
         return await asyncio.shield(found)
 
     async def _read_all(self) -> None:
         while self._waiting:
             ids = list(self._waiting)[:MOST]
-            asked = {one: self._waiting.pop(one) for one in ids}
-            try:
-                found = await self._read(ids)
-            except Exception as error:  # noqa: BLE001 - raised where it is asked for, one for each
-                for answer in asked.values():
-                    answer.set_exception(copy(error))
-                    answer.exception()  # retrieved: every caller may have been cancelled
-            else:
-                for one, answer in asked.items():
-                    answer.set_result(found.get(one))
+            await self._read_some({one: self._waiting.pop(one) for one in ids})
+        # In the same step as the look at what waits: a task that has ended answers nobody who comes before its callback.
+        self._reading.discard(asyncio.current_task())  # type: ignore[arg-type]
+
+    async def _read_some(self, asked: Mapping[str, asyncio.Future[T | None]]) -> None:
+        try:
+            found = await self._read(list(asked))
+        except Exception as error:  # noqa: BLE001 - raised where it is asked for, one for each
+            for answer in asked.values():
+                answer.set_exception(copy(error))
+                answer.exception()  # retrieved: every caller may have been cancelled
+        else:
+            for one, answer in asked.items():
+                answer.set_result(found.get(one))
