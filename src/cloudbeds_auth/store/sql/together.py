@@ -42,7 +42,7 @@ class Together(Generic[T]):
         while self._waiting:
             ids = list(self._waiting)[:MOST]
             await self._read_some({one: self._waiting.pop(one) for one in ids})
-        # In the same step as the look at what waits: a task that has ended answers nobody who comes before its callback.
+        # In the same step as the look at what waits: whoever comes before the callback would wait for nobody.
         self._reading.discard(asyncio.current_task())  # type: ignore[arg-type]
 
     async def _read_some(self, asked: Mapping[str, asyncio.Future[T | None]]) -> None:
