@@ -175,11 +175,13 @@ def lane(
         yield ready
 
 
-def beside(other: Lane, folder: Path, *, hotels: int = 1, old_sqlite: bool = False) -> Lane:
+def beside(
+    other: Lane, folder: Path, *, hotels: int = 1, old_sqlite: bool = False, settings: dict[str, str] | None = None
+) -> Lane:
     """Another file, in this folder, with hotels of its own; vendor and warm parent are the other lane's."""
     grants = len(other.made.vendor.control("state", "GET")["grants"])
     base = FileBase(folder / "hotels.sqlite3")
-    made = replace(other.made, folder=folder, services=[])
+    made = replace(other.made, folder=folder, services=[], extra={**other.made.extra, **(settings or {})})
     ready = Lane(made, base, other.nursery, other.variant, old_sqlite, grants + 1)
     ready.connect(hotels)
     return ready

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from tests.crash import marks
-from tests.crash.conftest import HASTY, LaneOf
+from tests.crash.conftest import HASTY, LaneOf, MakeLane
 from tests.crash.lane import Lane
 
 pytestmark = pytest.mark.row("F79")
@@ -22,19 +22,20 @@ TOLD = {
 }
 
 
-def by_name(held: Lane) -> dict[str, str]:
-    """Settings with a host name, which is looked up on a thread."""
-    return {**HASTY, "CLOUDBEDS_BASE_URL": held.made.vendor.base.replace("127.0.0.1", "localhost")}
+@pytest.fixture
+def held(lane_of: LaneOf, make_lane: MakeLane) -> Lane:
+    """A lane whose vendor is reached by a host name, which is looked up on a thread."""
+    by_name = lane_of("V2/n").made.vendor.base.replace("127.0.0.1", "localhost")
+    return make_lane(settings={"CLOUDBEDS_BASE_URL": by_name})
 
 
 @pytest.mark.parametrize(("of", "mark"), CASES)
-def test_a_starved_process_loses_nothing(of: str, mark: str, lane_of: LaneOf) -> None:
+def test_a_starved_process_loses_nothing(of: str, mark: str, held: Lane) -> None:
     """Whatever it meets, no pair is half published, and the next process serves."""
-    held = lane_of("V2/n")
     generation = held.settled()["generation"]
     held.end_tokens()
     after = held.last_entry()
-    starved = held.fork("call", 0, starved_at=mark, starved_of=of, settings=by_name(held), victim=True)
+    starved = held.fork("call", 0, starved_at=mark, starved_of=of, settings=HASTY, victim=True)
     starved.wait_for_any(marks.SERVED + marks.FINISHED)
     starved.kill()
     row = held.row()
@@ -45,12 +46,11 @@ def test_a_starved_process_loses_nothing(of: str, mark: str, lane_of: LaneOf) ->
 
 
 @pytest.mark.parametrize(("of", "mark"), [("descriptors", marks.INTENT), ("threads", marks.OPEN)])
-def test_a_process_that_was_starved_goes_on(of: str, mark: str, lane_of: LaneOf) -> None:
+def test_a_process_that_was_starved_goes_on(of: str, mark: str, held: Lane) -> None:
     """Its caller is told that it failed, and is served by the same process when there is enough again."""
-    held = lane_of("V2/n")
     held.settled()
     held.end_tokens()
-    starved = held.fork("call+pause+call+call", 0, starved_at=mark, starved_of=of, settings=by_name(held))
+    starved = held.fork("call+pause+call+call", 0, starved_at=mark, starved_of=of, settings=HASTY)
     starved.stopped()
     starved.signal(signal.SIGUSR1)
     starved.signal(signal.SIGCONT)
