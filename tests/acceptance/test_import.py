@@ -8,7 +8,6 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from cloudbeds_auth.children import bare_environment
 from cloudbeds_auth.cli.importing import AT_ONCE
 from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.settings import Settings
+from cloudbeds_simulator import faults
 from cloudbeds_simulator.model import Model
 from cloudbeds_simulator.records import Hotel, User
 
@@ -78,17 +78,30 @@ class Import:
             cwd=self.file.parent,
         )
 
-    async def killed(self, when: Callable[[], bool], how: signal.Signals = signal.SIGKILL) -> int:
-        """Begun, and ended in the middle when this is so, without warning or by Ctrl-C; its exit status."""
+    async def killed(self, after: int, how: signal.Signals = signal.SIGKILL) -> int:
+        """Begun, and ended in the middle, without warning or by Ctrl-C; its exit status.
+
+        After so many tokens were issued the vendor holds its answers back until the signal was sent; and then again, so
+        that a process which has not heard of it yet does not come to its end.
+        """
+        held = [faults.parse({"kind": "hang_after", "target": "token", "times": None, "skip": after})]
+        self.cloud.simulator.faults.add(held)
         process = await self.begin()
+        ended = asyncio.create_task(process.communicate())
         changed = asyncio.Event()
         self.cloud.simulator.journal.listeners.add(changed.set)
+        ended.add_done_callback(lambda _: changed.set())
         async with asyncio.timeout(ENOUGH):
-            while not when():
+            while issued(self.cloud) <= after:
                 changed.clear()
                 await changed.wait()
+                assert not ended.done(), f"it ended before it was killed: {ended.result()}"
         process.send_signal(how)
-        await process.communicate()
+        while not ended.done():
+            self.cloud.simulator.faults.clear()
+            self.cloud.simulator.faults.add(held)
+            await asyncio.wait([ended], timeout=0.1)
+        self.cloud.simulator.faults.clear()
         self.cloud.simulator.journal.listeners.discard(changed.set)
         return process.returncode or 0
 
@@ -108,7 +121,7 @@ def issued(cloud: Vendor) -> int:
 
 async def taken_over(cloud: Vendor, hotels: dict[str, str], one: Import) -> None:
     """Kill it after a third, run it again, and once more: what must be so."""
-    await one.killed(lambda: issued(cloud) >= len(hotels) // 3)
+    await one.killed(len(hotels) // 3)
     before = len(cloud.token_requests())
     assert before < len(hotels)
     status, told = await one.done()
@@ -149,7 +162,7 @@ async def test_interrupted_by_hand(tmp_path: Path) -> None:
     async with vendor() as cloud:
         hotels = of_an_old_script(cloud, 60)
         one = Import(cloud, as_csv(hotels, tmp_path / "hotels.csv"), f"sqlite:///{tmp_path / 'vault.sqlite3'}", "")
-        assert await one.killed(lambda: issued(cloud) >= 10, signal.SIGINT) == 130
+        assert await one.killed(10, signal.SIGINT) == 130
         assert len(cloud.token_requests()) < len(hotels)
         assert (await one.done())[0] == 0
         assert Counter(entry.refresh_token for entry in cloud.token_requests()) == dict.fromkeys(hotels.values(), 1)
@@ -158,7 +171,7 @@ async def test_interrupted_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variant", ["V0/n", "V3/n"])
 async def test_hotels_into_postgresql(tmp_path: Path, postgres_url: str, variant: str) -> None:
     """The same over PostgreSQL and under other readings of the rotation, with fewer hotels."""
-    keys = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    keys = "2UL2SIZXjYdHMS42jtktn2sqjUVVbw+STiRE/pEdFa8="
     async with vendor(variant) as cloud:
         hotels = of_an_old_script(cloud, 30)
         one = Import(cloud, as_csv(hotels, tmp_path / "hotels.csv"), postgres_url, keys)
