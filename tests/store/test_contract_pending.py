@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.store.bench import Bench, HandClock, SqliteBench, link
+from tests.store.bench import Bench, HandClock, link
 
 from cloudbeds_auth.ports.authorizations import Authorization, Spending
 from cloudbeds_auth.store.sql import authorizations
+from cloudbeds_auth.store.sql.store import SqlStore
+from cloudbeds_auth.store.sql.transactions import Rows, Statement, Transaction
 
 ANONYMOUS: dict[str, Any] = {"browser_hash": "b1", "trusted": False}
 
@@ -65,27 +67,31 @@ async def test_a_flood_stops_nobody_else(bench: Bench) -> None:
     assert await begin(bench) is Spending.FULL
 
 
+def _counted() -> Transaction[Rows]:
+    return (yield Statement("counted", "SELECT COUNT(*) AS n FROM authorizations", {}))
+
+
 @pytest.mark.row("A74")
 async def test_what_is_over_is_deleted(bench: Bench, clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few at a time, by each start; a spent state is remembered for a day, so its code is shown what it led to."""
-    if not isinstance(bench, SqliteBench):
-        pytest.skip("looks into the file")
     monkeypatch.setattr(authorizations, "SWEPT", 2)
 
-    def rested() -> int:
-        return int(bench.sql("SELECT COUNT(*) FROM authorizations")[0][0])
+    async def rested() -> int:
+        assert isinstance(bench.store, SqlStore)
+        (row,) = await bench.store._driver.read(lambda now: _counted())
+        return int(row["n"])
 
     spent = bench.state(**ANONYMOUS)
     await bench.store.add_authorization(spent)
     await bench.store.spend_state(spent.state_hash, "b1", "code")
     await begin(bench, 3, **ANONYMOUS)
-    assert rested() == 4
+    assert await rested() == 4
     clock.pass_(600.0)
     await begin(bench, **ANONYMOUS)
-    assert rested() == 3  # the spent one, one that is over, the new one
+    assert await rested() == 3  # the spent one, one that is over, the new one
     await begin(bench, **ANONYMOUS)
-    assert rested() == 3
+    assert await rested() == 3
     assert await bench.store.spend_state(spent.state_hash, "b1", "code") is Spending.UNFINISHED
     clock.pass_(86401.0)
     assert await bench.store.sweep(400 * 86400.0, 500) == 3
-    assert rested() == 0
+    assert await rested() == 0

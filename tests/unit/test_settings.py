@@ -263,7 +263,7 @@ WRONG = {
     "CLOUDBEDS_AUTH_INSTANCE": ["a b", "x" * 101],
     "CLOUDBEDS_AUTH_LOG_FORMAT": ["xml"],
     "CLOUDBEDS_AUTH_LOG_LEVEL": ["LOUD"],
-    "CLOUDBEDS_AUTH_RATE_LIMIT": ["-1", "0.5", "nan", "inf", "fast", "1e300", "10001"],
+    "CLOUDBEDS_AUTH_RATE_LIMIT": ["-1", "0.5", "nan", "inf", "fast", "1e300", "1e-400", "10001", "true"],
     "CLOUDBEDS_AUTH_RETENTION_DAYS": ["0", "-1", "1.5", "36501", "x", DIGITS],
     "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": ["0", "-1", "nan", "inf", "601", "x", DIGITS],
 }

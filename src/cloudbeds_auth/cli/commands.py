@@ -34,7 +34,7 @@ def with_output(command: Callable[Concatenate[Output, P], R]) -> Callable[P, R]:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(wrapped)
 
 
-class Checked(click.ParamType):  # type: ignore[type-arg]  # generic since 8.3 only
+class Checked(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
     """A number that `core.inputs` judges, as it does those of HTTP and Python; a wrong one is a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], float], check: Callable[[Any], float]) -> None:

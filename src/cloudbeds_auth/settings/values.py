@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
@@ -249,12 +249,12 @@ def rate_limit(value: object) -> float | Literal["observe"]:
     if isinstance(value, str) and value.strip().lower() == "observe":
         return "observe"
     try:
-        rate = float(value) if isinstance(value, int | float | str) else math.nan
-    except ValueError:
-        rate = math.nan
-    if rate and not 1 <= rate <= FASTEST:  # NaN is neither
+        rate = Decimal(str(value))  # as it is written: a float would take 1e-400 for 0, which means no limit
+    except InvalidOperation:
+        rate = Decimal("NaN")
+    if not rate.is_finite() or (rate and not 1 <= rate <= FASTEST):
         raise ValueError("is no number of requests per second")
-    return rate
+    return float(rate)
 
 
 def host(value: object) -> str:

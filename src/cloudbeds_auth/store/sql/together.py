@@ -43,7 +43,7 @@ class Together(Generic[T]):
             ids = list(self._waiting)[:MOST]
             await self._read_some({one: self._waiting.pop(one) for one in ids})
         # In the same step as the look at what waits: whoever comes before the callback would wait for nobody.
-        self._reading.discard(asyncio.current_task())  # type: ignore[arg-type]
+        self._reading.discard(asyncio.current_task())
 
     async def _read_some(self, asked: Mapping[str, asyncio.Future[T | None]]) -> None:
         try:
