@@ -30,6 +30,7 @@ from cloudbeds_auth.store.sql import sqlite
 
 PATH = "/api/v1.3/userinfo"
 STARVED = (RuntimeError, OSError, MemoryError)  # what a process without threads, descriptors or memory meets
+HEALED = 75.0  # seconds in which a hotel must serve again: rule 11 holds some back for sixty
 LINGER = 120.0  # seconds that a victim waits to be killed
 
 
@@ -55,7 +56,7 @@ class Plan:
     victim: bool = False
     old_sqlite: bool = False
     busy_milliseconds: int = 0
-    patience: float = 60.0
+    patience: float = HEALED
     log: str = ""
     grants: tuple[str, ...] = ()
     skew: float = 0.0

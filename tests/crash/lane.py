@@ -12,8 +12,8 @@ from typing import Any
 
 from tests.acceptance.processes import World, world
 from tests.crash.bases import Base, Bases, FileBase, in_a_file
-from tests.crash.child import Plan, Report
-from tests.crash.nursery import PATIENCE, Child, Nursery
+from tests.crash.child import HEALED, Plan, Report
+from tests.crash.nursery import Child, Nursery
 
 FIRST_HOTEL, MORE_HOTELS = 100001, 4
 CALM = {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "20"}
@@ -63,7 +63,7 @@ class Lane:
         assert len(report.connections) == hotels, report.errors
         self.connections = tuple(report.connections)
 
-    def heal(self, *hotels: int, settings: dict[str, str] | None = None, patience: float = PATIENCE) -> Report:
+    def heal(self, *hotels: int, settings: dict[str, str] | None = None, patience: float = HEALED) -> Report:
         """A process that nobody kills serves each of these hotels."""
         return self.do("heal", *hotels, patience=patience, settings=settings)
 

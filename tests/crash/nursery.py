@@ -26,7 +26,7 @@ from cloudbeds_auth.wire import policy
 
 ROOT = Path(__file__).parents[2]
 GLANCE = 0.002
-PATIENCE = 60.0
+PATIENCE = 100.0  # more than HEALED
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.crash import marks
+from tests.crash.child import HEALED
 from tests.crash.evidence import Life, broken_promise, point_of
 from tests.crash.lane import Lane
 from tests.crash.tally import Tally
@@ -76,7 +77,7 @@ class Killing:
     lane: Lane
     dice: random.Random
     tally: Tally = field(default_factory=Tally)
-    patience: float = 60.0
+    patience: float = HEALED
 
     def __post_init__(self) -> None:
         self.aim = Aim(self.dice, self.tally)
