@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 LOCK := requirements/dev.txt
 STAMP := $(VENV)/.lock-hash
 LOCKING := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --quiet
-# Three more than there are cores: many tests wait for real processes.
-WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2) + 3 )))
+# More than there are cores: many tests wait for real processes.
+WORKERS ?= $(shell echo $$(( $$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2) * 2 + 1 )))
 TESTS ?= tests
 SECONDS ?= 60
 TRIALS ?= 500
@@ -23,7 +23,7 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
-.PHONY: help venv demo test test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,12 @@ venv: ## make .venv from the hash-pinned lock
 demo: venv ## the whole journey against the simulator, step by step
 	@$(BIN)/cloudbeds-auth demo
 
-test: venv ## every test that needs nothing else, the import contract included
+test: venv ## the tests that need nothing else, the import contract included; of long ones a share
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/pytest_plugin $(TESTS)
+
+test-long: venv ## what `make test` leaves out but for kills and poolers: simulation, processes, every reading of the rotation
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long -k "not (vault and postgresql)" \
+	  tests/acceptance tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/store tests/vault
 
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin

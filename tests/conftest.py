@@ -12,6 +12,8 @@ from tests.support.postgres_fixtures import elsewhere, postgres_home, postgres_s
 
 __all__ = ["elsewhere", "postgres_home", "postgres_server", "postgres_url"]
 OWN_TARGETS = {"browser", "namespaces", "node", "pgbouncer"}  # each needs a package or root
+TESTS = Path(__file__).parent
+FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive clients
 ROW = re.compile(r"[FA][0-9]{2,3}\Z")
 skipped: list[str] = []
 
@@ -26,17 +28,43 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Tests with a target of their own are collected only when they are asked for by name."""
-    apart = collection_path.name in OWN_TARGETS and collection_path.parent == Path(__file__).parent
+    apart = collection_path.name in OWN_TARGETS and collection_path.parent == TESTS
     return True if apart and not any(collection_path.name in argument for argument in config.args) else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A row that does not look like one is a typing error, and would be missed by whoever counts rows."""
+def pytest_configure(config: pytest.Config) -> None:
+    """The marker of `_is_long`."""
+    config.addinivalue_line("markers", "long: left out of `make test`; runs where its folder is asked for by name")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests of a folder that is not named on the command line are left out.
+
+    A row that does not look like one is a typing error, and would be missed by whoever counts rows.
+    """
+    named = {part for argument in config.args for part in Path(argument.partition("::")[0]).parts}
+    left_out = set()
+    for item in items:
+        if _is_long(item):
+            item.add_marker(pytest.mark.long)  # for `-m long`
+            if item.path.relative_to(TESTS).parts[0] not in named:
+                left_out.add(item)
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         for mark in item.iter_markers("row"):
             for row in mark.args:
                 if not ROW.match(row):
                     raise pytest.UsageError(f"{item.nodeid}: {row!r} is no row of the catalogue")
+
+
+def _is_long(item: pytest.Item) -> bool:
+    """Marked so; or one reading of the rotation among several, and not the first."""
+    call = getattr(item, "callspec", None)
+    variant = FIRST if call is None else call.params.get("variant", FIRST)
+    return item.get_closest_marker("long") is not None or variant != FIRST
 
 
 def pytest_collection_finish() -> None:

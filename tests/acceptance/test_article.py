@@ -253,6 +253,7 @@ def test_authorization_codes_expire_and_are_single_use(make_world: MakeWorld) ->
     assert (spent.status, spent.headers["X-Cloudbeds-Auth-Code"]) == (400, "authorization_expired")
 
 
+@pytest.mark.long
 def test_restart_on_change_while_developing(make_world: MakeWorld) -> None:
     """`serve --reload` notices a changed Python file, restarts, and answers again with what it had stored."""
     made = make_world("--auto-approve")

@@ -13,6 +13,8 @@ import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import World
 
+pytestmark = pytest.mark.long  # processes that live for seconds
+
 INTERVAL = 61.0  # seconds, and a little, between two refusals
 
 

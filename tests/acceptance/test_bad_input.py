@@ -66,6 +66,7 @@ def test_a_database_path_that_cannot_be_written_names_the_setting(make_world: Ma
     assert made.vendor.control("requests", "GET")["requests"] == []
 
 
+@pytest.mark.long
 def test_a_wrong_encryption_key_stops_the_start_before_anything_is_sent(make_world: MakeWorld) -> None:
     """A database sealed with one key and opened with another: exit 1, no request reaches the vendor, the row stays."""
     made = make_world("--auto-approve", CLOUDBEDS_AUTH_ENCRYPTION_KEYS=KEY)
@@ -107,6 +108,7 @@ def test_a_denied_approval_changes_nothing(make_world: MakeWorld) -> None:
     assert made.vendor.counts("authorization_code") == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", ["forged", None, ""], ids=["forged", "missing", "empty"])
 def test_a_state_that_is_not_ours_is_refused_without_an_exchange(state: str | None, make_world: MakeWorld) -> None:
     """400 `state_mismatch`, a page that offers to start again, and no request to the token endpoint."""
@@ -154,6 +156,7 @@ UNUSABLE: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", UNUSABLE, ids=list(UNUSABLE))
 def test_an_unusable_answer_to_the_code_says_start_again(fault: str, make_world: MakeWorld) -> None:
     """The first approval fails with a clear page and stores nothing; the next one works."""
@@ -167,6 +170,7 @@ def test_an_unusable_answer_to_the_code_says_start_again(fault: str, make_world:
     made.connect()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", UNUSABLE, ids=list(UNUSABLE))
 def test_an_unusable_answer_to_a_refresh_loses_nothing(fault: str, make_world: MakeWorld) -> None:
     """503 with Retry-After and a next step; the same connection answers again by itself afterwards."""
@@ -251,6 +255,7 @@ def test_the_previous_secret_carries_over_a_reset(make_world: MakeWorld) -> None
     assert made.admin.get(f"/api/v1/connections/{connection}").json["state"] == "fresh"
 
 
+@pytest.mark.long
 def test_an_unreachable_vendor_loses_nothing(make_world: MakeWorld) -> None:
     """Nobody listens at CLOUDBEDS_BASE_URL: the call fails with a next step, the stored token survives."""
     made = make_world("--auto-approve")

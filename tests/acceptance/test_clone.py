@@ -9,6 +9,8 @@ import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import Http, World, free_port
 
+pytestmark = pytest.mark.long  # processes that live for seconds
+
 
 @pytest.fixture
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -10,6 +10,8 @@ import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import CLIENT_ID, Http, World
 
+pytestmark = pytest.mark.long  # processes that live for seconds
+
 
 def member(made: World, property_id: str, group: str | None) -> None:
     """A hotel joins the group, or leaves it."""

@@ -17,6 +17,8 @@ from tests.acceptance.processes import Http, World, world
 from cloudbeds_auth import TokenVault
 from cloudbeds_auth.settings import Need, load
 
+pytestmark = pytest.mark.long  # processes that live for seconds
+
 PROCESSES, CALLERS = 8, 200
 SCRIPT = Path(__file__).with_name("herd_process.py")
 

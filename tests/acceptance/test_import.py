@@ -22,6 +22,8 @@ from cloudbeds_simulator import faults
 from cloudbeds_simulator.model import Model
 from cloudbeds_simulator.records import Hotel, User
 
+pytestmark = pytest.mark.long  # processes that live for seconds
+
 CALLBACK = "http://localhost:7000/callback"
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
 SCOPES = ("read:hotel",)

@@ -28,6 +28,7 @@ def shown(made: World, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.row("A02", "A03")
 @pytest.mark.parametrize("random_state", [False, True])
 def test_parked_then_claimed(make_world: MakeWorld, random_state: bool) -> None:

@@ -111,6 +111,7 @@ def test_another_registered_apps_credentials_in_the_settings(make_world: MakeWor
     assert made.run("doctor").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.row("F92")
 def test_a_service_that_points_at_another_host(make_world: MakeWorld, settings: dict[str, str], tmp_path: Path) -> None:
     """Neither a token nor the app's secret reaches it, an approval there included. An operator may say that the vendor

@@ -55,6 +55,7 @@ def test_the_log_names_the_vendors_request(tmp_path: Path) -> None:
         assert told["facts"]["request_id"] == answer.headers["X-Request-ID"]
 
 
+@pytest.mark.long
 def test_a_kill_forgets_no_turn(tmp_path: Path) -> None:
     """Each request moves the one number in the database by an interval at least, whichever process sends it, and
     whatever was killed in between.

@@ -150,6 +150,7 @@ def test_disconnect_forgets_nothing_while_the_vendor_cannot_be_told(make_world: 
     assert made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status == 409
 
 
+@pytest.mark.long
 def test_several_workers_share_the_port_the_database_and_the_refresh(make_world: MakeWorld) -> None:
     """Two workers: callers with one dead token cost one refresh, the numbers of both are scraped, a stop is clean."""
     made = make_world("--auto-approve", CLOUDBEDS_AUTH_WORKERS="2", CLOUDBEDS_AUTH_TOKEN_TIMEOUT="20")

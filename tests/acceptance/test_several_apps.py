@@ -59,6 +59,7 @@ def test_a_hotel_presses_connect_app_for_a_client_of_its_own(make_world: MakeWor
     assert refreshed_with(made, claimed["id"], at) == (200, [(OWN, "issued")])
 
 
+@pytest.mark.long
 @pytest.mark.row("F35")
 def test_a_hotel_brings_a_client_of_its_own(make_world: MakeWorld, settings: dict[str, str]) -> None:
     """Added, connected, refreshed with its own client, reset, and again: the service runs all the while, and the hotel

@@ -9,6 +9,8 @@ import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import Http, World
 
+pytestmark = pytest.mark.long  # processes that live for seconds
+
 PATH, HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"
 SECRETS = {"CLOUDBEDS_AUTH_HOOK_SECRET": PATH, "CLOUDBEDS_AUTH_HOOK_HEADER": HEADER}
 

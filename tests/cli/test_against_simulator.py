@@ -163,6 +163,7 @@ async def test_the_token_leaves_for_cloudbeds_only(day: Day) -> None:
     assert (await day.run("call", "100001", "GET", f"{base}/api/v1.3/userinfo")).status == 0
 
 
+@pytest.mark.long
 async def test_a_hotel_with_a_client_of_its_own(day: Day) -> None:
     """Its app is added, the hotel connects by it and is refreshed with it, also across a reset; then both leave."""
     uri = f"{day.redirect_uri}/aurora"
@@ -221,6 +222,7 @@ async def test_a_hotel_is_moved_to_a_key(day: Day) -> None:
     assert [one["key_header"] for one in log if one["target"] == "userinfo"][-1]
 
 
+@pytest.mark.long
 async def test_connecting_with_keys(day: Day) -> None:
     """Asked for with the code; a hotel that comes back keeps its connection although its answer names no property."""
     day.settings["CLOUDBEDS_CREDENTIAL"] = "api-key"

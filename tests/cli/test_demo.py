@@ -65,6 +65,7 @@ def test_the_journey_holds(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == []
 
 
+@pytest.mark.long
 def test_another_variant_gives_another_picture(tmp_path: Path) -> None:
     """Where the same refresh token comes back, the picture says so; --keep keeps the logs and the database."""
     kept = tmp_path / "kept"
@@ -75,6 +76,7 @@ def test_another_variant_gives_another_picture(tmp_path: Path) -> None:
     assert {"service.log", "simulator.log", "demo.sqlite3"} <= {entry.name for entry in kept.iterdir()}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_children_end_with_the_demo(tmp_path: Path, number: signal.Signals) -> None:
     """However it is ended, and by their own pids; the temporary folder goes when there is a chance to."""
@@ -102,6 +104,7 @@ def test_children_end_with_the_demo(tmp_path: Path, number: signal.Signals) -> N
         time.sleep(0.02)  # the test's own time limit is the deadline
 
 
+@pytest.mark.long
 def test_stay_leaves_both_running_until_ctrl_c(tmp_path: Path) -> None:
     """It says where to look, opens nothing, and ends well."""
     with subprocess.Popen(

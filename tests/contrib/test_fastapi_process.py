@@ -9,8 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import pytest
 from tests.acceptance.processes import Answer, Http, Process, World, world
 from tests.contrib.serving import ROOT, approved, free_port, serving, stripping_proxy
+
+pytestmark = pytest.mark.long  # processes that live for seconds
 
 ALICE = {"X-Their-Key": "alices-key"}
 

@@ -71,6 +71,7 @@ ROTATIONS = 3
 CALLERS = 32
 
 
+@pytest.mark.long
 @pytest.mark.row("F41")
 @pytest.mark.parametrize("package", [cloudbeds_pms_v1_3, cloudbeds_pms], ids=lambda package: package.__name__)
 def test_thirty_two_threads_of_the_vendors_package_see_no_401_across_three_rotations(

@@ -1,8 +1,4 @@
-"""Lanes for the tests of this folder, and which tests are for the long run alone.
-
-`make test` runs a share: every kill point, one of each kind of fault. What is marked `long` runs when this folder is
-asked for by name (`make test-crash`).
-"""
+"""Lanes for the tests of this folder. `make test` runs a share of it: a few kill points, one of each kind of fault."""
 
 from __future__ import annotations
 
@@ -26,21 +22,6 @@ def variants(*labels: str) -> pytest.MarkDecorator:
     """One test for each of these variants; the first is in the share."""
     first, *more = labels
     return pytest.mark.parametrize("variant", [first, *(pytest.param(one, marks=pytest.mark.long) for one in more)])
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Called when this folder is collected."""
-    config.addinivalue_line("markers", "long: runs when tests/crash is asked for by name")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without this folder's name on the command line, its long tests are left out."""
-    if any("crash" in Path(argument.split("::")[0]).parts for argument in config.args):
-        return
-    long = [item for item in items if item.get_closest_marker("long")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
 
 
 def pytest_report_header() -> str:

@@ -78,6 +78,7 @@ def test_the_block_about_several_apps_runs_as_written(tmp_path: Path) -> None:
         asyncio.run(brought(made))
 
 
+@pytest.mark.long
 def test_the_vendors_package_under_load_runs_as_written(tmp_path: Path) -> None:
     """The published package under 32 threads: the token ends three times under their hands, every answer is a 200."""
     (tmp_path / "many.py").write_text(example("python", "sdk"), "utf-8")
@@ -132,6 +133,7 @@ def test_the_mounted_application_runs_as_written(tmp_path: Path) -> None:
             program.stop()
 
 
+@pytest.mark.long
 def test_the_receiver_of_webhooks_runs_as_written(tmp_path: Path) -> None:
     """It verifies what the service sends, and is told of the hotel that connects and leaves."""
     block = code_block(text_of("docs/webhooks.md"), "python", after="<!-- receiver -->")
@@ -165,6 +167,7 @@ def test_the_override(cloudbeds_sync_vault):
 """
 
 
+@pytest.mark.long
 def test_the_suite_runs_as_written(tmp_path: Path) -> None:
     """By pytest, as a user runs it: every test of the page passes, with the fixtures as they are and overridden."""
     page = text_of("docs/testing.md")

@@ -15,6 +15,8 @@ from cloudbeds_auth.core.nouns import Grant
 from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.store.sql.store import SqlStore
 
+pytestmark = pytest.mark.long  # processes that live for seconds
+
 
 @pytest.fixture
 def primary() -> Iterator[PostgresServer]:

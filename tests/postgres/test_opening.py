@@ -42,6 +42,7 @@ async def test_commits_that_a_crash_may_undo(postgres_server: str, value: str) -
             assert connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall() == []
 
 
+@pytest.mark.long
 @pytest.mark.row("F12")
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
 async def test_a_server_that_does_not_sync(setting: str) -> None:
@@ -124,6 +125,7 @@ def schema(url: str) -> list[tuple[object, ...]]:
 NEWEST = migrate.migrations()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.row("F89")
 @pytest.mark.parametrize("position", range(len(migrate.statements(NEWEST[1])) + 1))
 async def test_a_migration_killed_at_each_statement(postgres_server: str, postgres_home: str, position: int) -> None:

@@ -210,6 +210,7 @@ async def test_a_pair_whose_commit_is_in_doubt(processes: Processes, doubt: str)
     assert (await row(store, grant.id)).generation == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 async def test_a_restart_under_a_pool(
     own_server: PostgresServer, over_own_server: Processes, how: signal.Signals
@@ -250,6 +251,7 @@ async def test_a_broken_rule_is_no_trouble_of_the_database(processes: Processes)
         await driver.write(body)
 
 
+@pytest.mark.long
 async def test_a_silent_server(
     own_server: PostgresServer, over_own_server: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from tests.simulation.patch import Patch, TargetGone
 from cloudbeds_auth.vault import commit
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("control", CONTROLS, ids=[control.name for control in CONTROLS])
 def test_a_seeded_bug_is_caught(control: Control) -> None:
     """Within its seeds, by an invariant that names it, with the steps that led there."""

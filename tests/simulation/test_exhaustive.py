@@ -40,6 +40,7 @@ def test_a_second_kill_while_it_recovers_loses_nothing(variant: str) -> None:
     assert tally.runs >= 10
 
 
+@pytest.mark.long
 @pytest.mark.row("F22")
 def test_an_answer_cut_at_any_byte_loses_nothing() -> None:
     """Ended early, reset, or silent until the deadline."""

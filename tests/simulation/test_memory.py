@@ -15,6 +15,7 @@ SHARE = 64  # seeds of the test command; `python -m tests.simulation.prove` runs
 BATCH = 16
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("first", range(0, SHARE, BATCH))
 def test_every_invariant_holds_over_sqlite_in_memory(first: int) -> None:
     """Machines share a database that outlives them; it refuses, fails for a while, and loses answers."""
@@ -38,6 +39,7 @@ def test_a_seed_replays_exactly(seed: int) -> None:
     assert run_seed(seed, "memory").hash == run_seed(seed, "memory").hash
 
 
+@pytest.mark.long
 def test_every_fault_of_a_store_strikes_here_too() -> None:
     """Each kind but a copy of files: among them refused, failing for a while, done and reported as failed."""
     for kind in sorted(set(MISCHIEF) - OF_FILES):

@@ -50,6 +50,7 @@ def test_a_seed_replays_exactly(seed: int) -> None:
     assert run_seed(seed).hash == run_seed(seed).hash
 
 
+@pytest.mark.long
 def test_a_seed_replays_in_another_process_with_other_hash_seeds() -> None:
     """Nothing depends on the order of sets or on addresses."""
     program = "from tests.simulation.run import run_seed; print(run_seed(11).hash)"
@@ -80,6 +81,7 @@ def _strikes(plan: Plan, kind: str) -> bool:
     return plan.rates.get(kind, 0.0) >= 0.15
 
 
+@pytest.mark.long
 @pytest.mark.row("F75", "F76")
 @pytest.mark.parametrize("limit", [2.0, 5.0])
 def test_our_own_requests_keep_the_rate_over_all_machines_and_restarts(limit: float) -> None:
@@ -95,6 +97,7 @@ def test_our_own_requests_keep_the_rate_over_all_machines_and_restarts(limit: fl
     assert result.counts["paced requests"] > 150
 
 
+@pytest.mark.long
 @pytest.mark.row("F18")
 def test_an_answer_that_comes_twice_is_nobody_elses() -> None:
     """Callers' kept connections take it for the next call's; no token request and no proof ever does."""

@@ -489,6 +489,7 @@ class Operations(RuleBasedStateMachine):
         self.stores.compare_rows()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(3))
 def test_sqlite_and_postgresql_agree(postgres_url: str, elsewhere: Elsewhere, part: int) -> None:
     """Random sequences of operations; in parts, which run side by side."""

@@ -25,7 +25,8 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test that plays on a stage plays on both databases."""
     if "stage" in metafunc.fixturenames:
-        metafunc.parametrize("stage", ["sqlite", "postgresql"], indirect=True)
+        over_a_server = pytest.param("postgresql", marks=pytest.mark.long)  # what it proves of SQL, tests/store proves
+        metafunc.parametrize("stage", ["sqlite", over_a_server], indirect=True)
 
 
 @pytest.fixture

@@ -119,6 +119,7 @@ async def test_a_lost_answer_heals(tmp_path: Path, variant: str, kind: str) -> N
         assert holds(sim, await stored(vault, connection.id))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("variant", [one for one in ALL if one not in LOSES_LOST_ANSWERS])
 async def test_lost_answers_and_lost_proofs_in_a_row(tmp_path: Path, variant: str) -> None:
     """Three refreshes in a row whose answer or proof is lost: the kept tokens pile up, and it heals."""
@@ -208,6 +209,7 @@ def bodies() -> list[Any]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", bodies())
 async def test_an_answer_that_is_none(tmp_path: Path, rule: dict[str, object]) -> None:
     """Ambiguous: the parent is kept, nothing of it is stored, nobody is marked, and the next pass heals."""

@@ -10,7 +10,7 @@ from tests.support.stage import Stage, with_secrets
 
 from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient, Sent, classify
 from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import App, CredentialKind, Grant
+from cloudbeds_auth.core.nouns import App, CredentialKind, Grant, Role
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Inconclusive, Proof, judge_userinfo
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
@@ -453,6 +453,19 @@ async def test_a_waiting_grant_that_cannot_be_proven_costs_no_storm(stage: Stage
         await stage.one.access.access_token(grant.connection_id)
     assert stage.endpoint.sent == ["R-1"]
     assert (await stage.row(grant.id)).reauth is None
+
+
+@pytest.mark.parametrize("answers", [[Refused("dead")], [Ambiguous("HTTP 503")]])
+async def test_a_waiting_grant_that_neither_works_nor_is_refreshed(stage: Stage, answers: list[Answer]) -> None:
+    """Its access token is dead and its refresh brings nothing: it goes on waiting, and the old one stays in use."""
+    grant = await stage.connected()
+    newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
+    stage.vendor.thinks("A-new", DeadToken())
+    stage.endpoint.will(*answers)
+    assert await stage.one.candidates.resume(grant.connection_id) is None
+    assert stage.endpoint.sent == ["R-new"]
+    assert (await stage.row(newer.id)).role is Role.CANDIDATE
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
 
 
 # --- rule 15 and API keys: what is never refreshed
