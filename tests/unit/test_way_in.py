@@ -154,7 +154,8 @@ async def test_a_link_that_nobody_finished(staged: Stage) -> None:
 async def test_the_store_reports(staged: Stage) -> None:
     """What is in effect on the connection that writes, and the id of the key; nothing secret."""
     told = await staged.one.store.report()
-    assert set(told) == {"sqlite", "file", "journal_mode", "synchronous", "key_id"}
+    lists = {"longest_token_list", "longest_token_list_of"}
+    assert set(told) == {"sqlite", "file", "journal_mode", "synchronous", "key_id"} | lists
     assert (told["journal_mode"], told["synchronous"]) in {("wal", "full"), ("delete", "extra")}
     assert isinstance(staged.database, SqliteDatabase)
     assert Path(told["file"]).samefile(staged.database.path)
