@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -286,6 +287,44 @@ async def test_a_denial(stage: Stage) -> None:
 
 
 # --- links
+
+
+async def test_one_link_approved_in_two_browsers_at_one_moment(stage: Stage) -> None:
+    """Both exchanges are under way: the first to be stored is the connection's, the other is told so, and all ends."""
+    link = await stage.one.authorizer.create_link(
+        app=None, reference=None, return_to=None, connection_id=None, expires_in=86400.0
+    )
+    begun = [await stage.one.authorizer.begin_from_link(link.token, browser) for browser in ("b1", "b2")]
+
+    async def slow(number: int) -> Answer:
+        await stage.clock.sleep(1.0)
+        return issued(number, property_ids=(f"{number}000",))
+
+    stage.endpoint.will(partial(slow, 1), partial(slow, 2))
+    finishing = [
+        stage.one.authorizer.finish(code=browser, state=one.state, browser=browser)
+        for one, browser in zip(begun, ("b1", "b2"), strict=True)
+    ]
+    first, second = await asyncio.gather(*finishing, return_exceptions=True)
+    assert not isinstance(first, BaseException)
+    assert isinstance(second, StateMismatch)
+    assert stage.notes.times("commit_waits") == 0
+    await stage.one.drain()
+
+
+@pytest.mark.row("F102")
+async def test_an_approval_whose_state_was_swept_meanwhile(stage: Stage) -> None:
+    """The database was away for longer than a state is remembered: that ends it, and nothing is tried for ever."""
+    begun = await stage.one.authorizer.begin()
+    stage.endpoint.will(issued(1, property_ids=("1000",)))
+    stage.one.driver.after("spend_state", lambda: _forgotten(stage))
+    with pytest.raises(StateMismatch):
+        await stage.one.authorizer.finish(code="code", state=begun.state)
+    await stage.one.drain()
+
+
+async def _forgotten(stage: Stage) -> None:
+    stage.sql("DELETE FROM authorizations")
 
 
 async def test_a_link_until_it_led_to_a_connection(stage: Stage) -> None:

@@ -22,6 +22,7 @@ from cloudbeds_auth.errors import (
     ReauthorizationRequired,
     RefreshInDoubt,
 )
+from cloudbeds_auth.vault.circuit import AGREE_WITHIN, OTHERS_FIRST
 from cloudbeds_auth.vault.upkeep import AT_ONCE, MARKED_AT_ONCE
 
 HOUR = 3700.0
@@ -468,6 +469,55 @@ async def test_tokens_of_another_registration(stage: Stage) -> None:
     assert (await look(stage, one))[0] is State.BACKING_OFF
 
 
+@pytest.mark.row("F104")
+async def test_two_odd_hotels_among_others(stage: Stage) -> None:
+    """They agree once, and the circuit opens: the next trial is the others', however often the odd ones ask."""
+    odd = [await stage.connected(pair(f"odd{at}", property_ids=(str(at),))) for at in range(2)]
+    other = await stage.connected(pair("other", property_ids=("9",)))
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(*[UnauthorizedClient("HTTP 400")] * 2)
+    for _ in range(2 * int(INTERVAL)):
+        assert {await ask(stage, grant) for grant in odd} == {"client_refused"}
+        await stage.clock.sleep(1.0)
+    assert len(stage.endpoint.sent) == 2
+    stage.endpoint.will(issued("other2"))
+    assert await ask(stage, other) == "A-other2"
+    assert stage.notes.times("client_refused") == 1
+    stage.endpoint.will(*[UnauthorizedClient("HTTP 400")] * 2)
+    await stage.clock.sleep(INTERVAL)
+    assert {await ask(stage, grant) for grant in odd} == {"client_refused"}
+    assert stage.notes.times("client_refused") == 1, "what is held back alone says nothing new of the client"
+
+
+@pytest.mark.row("F104")
+async def test_a_client_that_is_refused_for_all_hotels_and_taken_again(stage: Stage) -> None:
+    """Nobody else makes the trial: after ten minutes one of them does, and all serve."""
+    grants = [await stage.connected(pair(f"{at}", property_ids=(str(at),))) for at in range(2)]
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(*[UnauthorizedClient("HTTP 400")] * 2)
+    for grant in grants:
+        assert await ask(stage, grant) == "client_refused"
+    await stage.clock.sleep(INTERVAL + OTHERS_FIRST - 1.0)
+    assert await ask(stage, grants[0]) == "client_refused"
+    assert len(stage.endpoint.sent) == 2
+    await stage.clock.sleep(1.0)
+    stage.endpoint.will(issued("new0"), issued("new1"))
+    assert [await ask(stage, grant) for grant in grants] == ["A-new0", "A-new1"]
+
+
+@pytest.mark.row("F104")
+async def test_answers_that_do_not_come_together(stage: Stage) -> None:
+    """One hotel's client is refused, and weeks later another one's: each is held back alone."""
+    one, two = await stage.connected(), await stage.connected(pair("two", property_ids=("2",)))
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(UnauthorizedClient("HTTP 400"))
+    assert await ask(stage, one) == "client_refused"
+    await stage.clock.sleep(AGREE_WITHIN + 1.0)
+    stage.endpoint.will(UnauthorizedClient("HTTP 400"))
+    assert await ask(stage, two) == "client_refused"
+    assert stage.notes.times("client_refused") == 0
+
+
 # --- 401s that nobody has documented
 
 
@@ -481,6 +531,22 @@ async def test_a_401_causes_a_refresh_whatever_its_shape(stage: Stage, shape: Ve
     token = await stage.one.access.access_token(grant.connection_id, rejected=1)
     assert token.reveal() == "A-2"
     assert (await stage.row(grant.id)).reauth is None
+
+
+@pytest.mark.row("F100")
+async def test_a_marked_hotel_whose_new_tokens_are_answered_401(stage: Stage) -> None:
+    """Its retries give pairs again that nobody can prove: at most eight in an hour, and then it serves."""
+    grant = await marked(stage, await stage.connected())
+    stage.vendor.thinks([f"A-{number}" for number in range(2, 60)], DeadToken(documented=False))
+    stage.endpoint.sent.clear()
+    stage.endpoint.will(*[issued(number, lifetime=8 * 3600.0) for number in range(2, 60)])
+    await keep_up(stage.one, RETRY_FIRST + 3600.0)
+    sent = len(stage.endpoint.sent)
+    assert 4 <= sent <= 8
+    stage.vendor.thinks([f"A-{number}" for number in range(2, 60)], Proof())
+    await keep_up(stage.one, LONGEST_HOLD)
+    assert (await stage.row(grant.id)).reauth is None
+    assert stage.notes.times("recovered") == 1
 
 
 @pytest.mark.row("F100")

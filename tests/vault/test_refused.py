@@ -119,7 +119,7 @@ async def test_a_rolling_secret_change(stage: Stage) -> None:
     await new.refresh(grant.id, 1)
     await new.drain()
     await stage.clock.sleep(HOUR)
-    await old.circuits.choose(APP)  # due for a trial, which now is this machine's
+    await old.circuits.trying(await old.circuits.choose(APP))  # due for a trial, which now is this machine's
     with pytest.raises(ClientRefused):
         await stage.one.refresh(grant.id, 2)
     await new.refresh(grant.id, 2)
@@ -180,18 +180,38 @@ async def test_a_code_meets_both_secrets_of_a_reset(stage: Stage) -> None:
 
 
 async def test_one_trial_at_a_time(stage: Stage) -> None:
-    """A refused secret is due for a trial: whoever takes it keeps everybody else away meanwhile."""
+    """A refused secret is due for a trial: whoever makes it keeps all others away meanwhile, those who chose too."""
     await stage.one.store.open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=5.0)
     with pytest.raises(ClientRefused) as raised:
         await stage.one.circuits.choose(APP)
     assert raised.value.retry_after == pytest.approx(5.0)
     await stage.clock.sleep(6.0)
     chosen = await stage.one.circuits.choose(APP)
+    late = await stage.one.circuits.choose(APP)
     assert chosen.on_trial
+    await stage.one.circuits.trying(chosen)
     with pytest.raises(ClientRefused):
         await stage.one.circuits.choose(APP)
+    with pytest.raises(ClientRefused) as raised:
+        await stage.one.circuits.trying(late)
+    assert raised.value.retry_after == pytest.approx(60.0)
     await stage.one.circuits.accepted(chosen)
     assert not (await stage.one.circuits.choose(APP)).on_trial
+    assert not await stage.one.circuits.is_open(APP)
+    await stage.one.circuits.trying(late)
+    assert not await stage.one.circuits.is_open(APP), "it was accepted meanwhile: there is no trial to make"
+
+
+async def test_a_trial_is_not_taken_by_who_sends_nothing(stage: Stage) -> None:
+    """A hotel that is held back asks each second; the one that has something to send makes the trial."""
+    held, other = await expired(stage), await stage.connected(pair("other", lifetime=1.0, property_ids=("2",)))
+    await stage.one.store.note_denied(held.id, 1, 3000.0)
+    await stage.one.store.open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=0.0)
+    await stage.clock.sleep(2.0)
+    with pytest.raises(RefreshInDoubt):
+        await stage.one.refresh(held.id, 1, rejected=1)
+    stage.endpoint.will(issued("other2"))
+    assert (await stage.one.refresh(other.id, 1)).grant.access.reveal() == "A-other2"
     assert not await stage.one.circuits.is_open(APP)
 
 

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from cloudbeds_auth.core.nouns import App, Grant
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ClientRefused
+from cloudbeds_auth.ports.grants import UNAUTHORIZED_CLIENT
 from cloudbeds_auth.vault.world import World, mend
+
+AGREE_WITHIN = 600.0  # seconds in which two grants' answers say the same of the client
+OTHERS_FIRST = 600.0  # seconds for which a due trial is left to grants for which the client was not refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,12 @@ class Circuits:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._unauthorized: dict[str, str] = {}  # by app, the grant for which the client was refused last
+        self._unauthorized: dict[str, tuple[str, float]] = {}  # by app: the grant for which it was refused, when
 
     async def choose(self, app: App, grant: Grant | None = None) -> Chosen:
-        """The first secret that is not refused, else one that is due for a trial; raises ClientRefused, also where the
-        secret is for another origin, or where `grant`, whose token goes with it, came to another client id.
+        """The first secret that is not refused, else one that is due for a trial, which `trying` takes; raises
+        ClientRefused, also where the secret is for another origin, or where `grant`, whose token goes with it, came to
+        another client id.
         """
         await self._world.must_be_bound_here(app)
         waits = await self._world.store.open_circuits(app.id)
@@ -51,11 +56,26 @@ class Circuits:
         for name, secret in known.items():
             if name not in waits:
                 return Chosen(app, secret, name, on_trial=False)
+        # A grant for which alone the client was refused leaves the trial to others, unless none of them comes (F104).
+        later = OTHERS_FIRST if grant is not None and grant.problem == UNAUTHORIZED_CLIENT else 0.0
         for name, secret in known.items():
-            if waits[name] <= 0:
-                await self._hold(app, name)  # everybody else keeps away meanwhile
+            if waits[name] + later <= 0:
                 return Chosen(app, secret, name, on_trial=True)
-        raise self.error(app, retry_after=min((waits[name] for name in known), default=None))
+        raise self.error(app, retry_after=min((max(0.0, waits[name] + later) for name in known), default=None))
+
+    async def trying(self, chosen: Chosen) -> None:
+        """The next thing is sent with this secret: where it is on trial, nobody else sends anything with it meanwhile.
+
+        Not when it is chosen: what comes between may end without a request, and would have taken the trial from those
+        who have one to make. Raises ClientRefused where somebody else makes it.
+        """
+        if not chosen.on_trial:
+            return
+        wait = (await self._world.store.open_circuits(chosen.app.id)).get(chosen.fingerprint)
+        if wait is not None and wait > 0:
+            raise self.error(chosen.app, retry_after=wait)
+        if wait is not None:
+            await self._hold(chosen.app, chosen.fingerprint)
 
     async def is_open(self, app: App) -> bool:
         """Whether every secret of this app is refused, or none is left that opens."""
@@ -99,10 +119,15 @@ class Circuits:
         return bool(others) or not await self.is_open(app)
 
     def agreed(self, chosen: Chosen, grant_id: str) -> bool:
-        """The client was refused for one grant. Whether another one's answer says the same, and none was taken since:
-        then it is the client that is refused (F104).
+        """The client was refused for one grant. Whether another one's answer said the same lately, and none was taken
+        since: then it is the client that is refused (F104).
         """
-        return self._unauthorized.setdefault(chosen.app.id, grant_id) != grant_id
+        now = self._world.clock.steady()
+        other, at = self._unauthorized.get(chosen.app.id, (grant_id, now))
+        if other != grant_id and now - at <= AGREE_WITHIN:
+            return True
+        self._unauthorized[chosen.app.id] = (grant_id, now)
+        return False
 
     async def accepted(self, chosen: Chosen) -> None:
         """The vendor took this secret. What came with its answer may be in hand, so nothing here raises: what cannot be

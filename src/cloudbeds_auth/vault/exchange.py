@@ -11,7 +11,7 @@ from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient,
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refresh import backoff, stale_after
-from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, TokenEndpointUnavailable
+from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, StateMismatch, TokenEndpointUnavailable
 from cloudbeds_auth.ports.authorizations import Authorization
 from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.circuit import Circuits
@@ -50,6 +50,7 @@ class Exchange:
             # As long as whoever brought the code waits: it is good for ten minutes, and once.
             await self._budget.spend(app, 2 * world.timing.wait)
             chosen = await self._circuits.choose(app)
+            await self._circuits.trying(chosen)
             begun = world.clock.steady()
             answer = await world.token_endpoint.exchange(chosen.app, chosen.secret, code)
             asked = GrantType.CODE_FOR_KEY if chosen.app.credential is CredentialKind.API_KEY else GrantType.CODE
@@ -79,11 +80,17 @@ class Exchange:
         world = self._world
         connection_id, grant_id = world.entropy.identifier("con_"), world.entropy.identifier("gra_")
         stale = stale_after(pair.lifetime, world.entropy.unit())
-        return await until_stored(
-            world,
-            connection_id,
-            lambda: world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale),
-        )
+
+        async def add() -> str | StateMismatch:
+            try:
+                return await world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale)
+            except StateMismatch as final:  # an answer, and no failure: it would be the same for ever
+                return final
+
+        home = await until_stored(world, connection_id, add)
+        if isinstance(home, StateMismatch):
+            raise home
+        return home
 
 
 def _unavailable(detail: str) -> TokenEndpointUnavailable:

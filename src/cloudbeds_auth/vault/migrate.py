@@ -243,6 +243,7 @@ class Migrator:
             error.connection_id = row.connection_id
             raise
         hold, may_send = world.timing.deadline, world.in_time()
+        await self._circuits.trying(at.chosen)
         if not await world.store.write_intent(
             fence, token.position, lease=world.timing.lease, hold=hold, exchange=True
         ):

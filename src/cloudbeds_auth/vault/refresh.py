@@ -247,10 +247,11 @@ class Refresher:
             at.flight.sending = True
             may_send = world.in_time()
             try:
+                await self._circuits.trying(at.chosen)
                 written = await world.store.write_intent(
                     fence, token.position, lease=timing.lease, hold=timing.deadline
                 )
-            except StoreUnavailable as error:
+            except (StoreUnavailable, ClientRefused) as error:
                 at.flight.sending = False
                 return self._serve(row, at.ask, error)  # nothing was sent
             if not written:
@@ -288,15 +289,18 @@ class Refresher:
                 await self._circuits.accepted(at.chosen)  # the client was not refused
                 settled = await store.settle(fence, Attempt.REFUSED, detail=reason)
                 return Turn.RESTART if settled is Settled.MOVED else None
-            case UnauthorizedClient(reason, agrees) if not (agrees and self._circuits.agreed(at.chosen, row.id)):
+            case UnauthorizedClient(reason, says):
                 hold = self._hold(row)
                 await store.settle(fence, Attempt.UNAUTHORIZED, hold=hold, detail=reason)
+                # One that is held alone already says nothing new of the client.
+                if says and row.problem != UNAUTHORIZED_CLIENT and self._circuits.agreed(at.chosen, row.id):
+                    await self._circuits.refused(at.chosen)
                 error: Error = ClientRefused(
                     f"Cloudbeds does not let this client id use the hotel's tokens ({reason})",
                     connection_id=row.connection_id,
                     retry_after=hold,
                 )
-            case RefusedClient(reason) | UnauthorizedClient(reason):
+            case RefusedClient(reason):
                 await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
                 await self._circuits.refused(at.chosen)
                 return Turn.RESTART  # with the other secret, or to find the circuit open

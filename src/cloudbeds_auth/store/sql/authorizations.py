@@ -149,7 +149,8 @@ def add_candidate(
         home: str = stored["connection_id"]
         return home
     begun = yield from query_one("authorization", id=authorization_id)
-    assert begun is not None  # noqa: S101 - it was spent a moment ago and is swept a day later
+    if begun is None:  # it was spent, and swept a day later: the database was away for so long
+        raise StateMismatch("what this approval was begun with is forgotten")
     yield from query("one_at_a_time", work=f"approvals of {begun['app']}")
     if (yield from _link_is_used(begun)):
         raise StateMismatch("this connect link was used in another browser a moment ago")

@@ -5,6 +5,7 @@ Each reads the row first and writes second, inside one transaction, and names th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from cloudbeds_auth.core.lifecycle import Event, State, move
@@ -270,6 +271,8 @@ def note_denied(now: Instant, grant_id: str, generation: int, hold: float) -> Tr
     if row is None or row["generation"] != generation or row["role"] == Role.DISCONNECTED:
         return False
     yield from query("note_denied", grant_id=grant_id, generation=generation, until=now.steady + hold, now=now.steady)
+    if row["marked_at"] is not None:  # its commit planned a proof in a minute, and it was this one
+        yield from set_retry_in(now, row, max(hold, CANDIDATE))
     yield from add_event(now, row, PAIR_DENIED, hold=hold)
     return True
 
@@ -380,9 +383,17 @@ def note_problem(
 
 
 def open_circuits(now: Instant, app: str) -> Transaction[Mapping[str, float]]:
-    """Refused secrets by fingerprint, and seconds until a trial: none where the clock was set back since."""
+    """Refused secrets by fingerprint, and seconds until a trial; below zero where it is due, and for how long.
+
+    For ever, where the clock was set back since, or is another one.
+    """
     rows = yield from query("circuits", app=app)
-    return {row["fingerprint"]: 0.0 if behind(row, now) > 0 else left(row["trial_at"], row, now) for row in rows}
+    return {
+        row["fingerprint"]: row["trial_at"] - now.steady
+        if row["clock_id"] == now.clock_id and behind(row, now) == 0
+        else -math.inf
+        for row in rows
+    }
 
 
 def open_circuit(now: Instant, app: str, fingerprint: str, trial_after: float) -> Transaction[None]:
