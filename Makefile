@@ -23,6 +23,9 @@ done; \
 echo "cloudbeds-auth needs Python 3.11 or newer with venv: install it (Debian: apt-get install python3 python3-venv) or set PYTHON=/path/to/python" >&2; exit 1
 endef
 
+# The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types contract docs lock check clean
 
 help: ## list the targets

@@ -30,6 +30,7 @@ def killed_with_the_tokens_in_hand(made: World, service: Process, tab: Http, cal
             waiting.result(PATIENCE)
 
 
+@pytest.mark.long
 @pytest.mark.row("F84")
 def test_killed_between_the_exchange_and_its_storing(make_world: MakeWorld) -> None:
     """The page says what happened and offers to start again, the hotel's old tokens work on, and the command that waits

@@ -93,6 +93,7 @@ def must_serve_all(made: World, hotels: list[str]) -> None:
         assert made.admin.get(f"/api/v1/connections/{hotel}").json["state"] == "fresh"
 
 
+@pytest.mark.long
 @pytest.mark.row("F92")
 def test_another_registered_apps_credentials_in_the_settings(make_world: MakeWorld, settings: dict[str, str]) -> None:
     """They are valid, and no hotel approved that app: 0 requests, no mark, one finding. Right again: all serve."""

@@ -18,6 +18,7 @@ def echoes(made: World) -> int:
     return sum("/echo" in one["path"] for one in log)
 
 
+@pytest.mark.long
 @pytest.mark.row("F20", "F75")
 def test_a_kill_forgets_no_429(tmp_path: Path) -> None:
     """The 429 is passed on as it came; killed and started again, the service sends nothing until the pause is over,

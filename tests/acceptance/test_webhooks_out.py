@@ -20,6 +20,7 @@ def with_webhooks(make_world: MakeWorld, port: int) -> World:
     )
 
 
+@pytest.mark.long
 def test_a_kill_between_the_change_and_its_delivery(make_world: MakeWorld) -> None:
     """The receiver is away when the hotel connects; the service is killed, starts again, and tells."""
     port = free_port()
@@ -33,6 +34,7 @@ def test_a_kill_between_the_change_and_its_delivery(make_world: MakeWorld) -> No
     assert (told["type"], told["data"]["connection"]["id"]) == ("connection.connected", hotel)
 
 
+@pytest.mark.long
 def test_a_kill_between_delivery_and_its_mark(make_world: MakeWorld) -> None:
     """The receiver took it, and nobody wrote that down: it comes once more, the same."""
     port = free_port()

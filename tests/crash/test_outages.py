@@ -190,6 +190,7 @@ def test_a_crash_forgets_the_commit(
     held.served()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "serving", [pytest.param(True, id="service"), pytest.param(False, id="vaults", marks=pytest.mark.long)]
 )

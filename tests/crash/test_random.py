@@ -44,6 +44,7 @@ def test_kills_over_postgresql_lose_nothing(variant: str, tmp_path: Path, postgr
     assert tally.inside
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 @pytest.mark.row("F04", "F08", "F66")
 def test_the_whole_service_killed_over_postgresql(processes: int, tmp_path: Path, postgres_server: str) -> None:
@@ -54,6 +55,7 @@ def test_the_whole_service_killed_over_postgresql(processes: int, tmp_path: Path
     assert tally.answers["200"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.row("F04", "F08")
 def test_the_whole_service_killed_under_its_callers(processes: int, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_a_record_of_other_code_or_of_the_other_store_is_refused(tmp_path: Path)
     assert prove.main(["--seeds", "1", "--resume", str(tmp_path / "run.json")]) == 2
 
 
+@pytest.mark.long
 def test_a_run_goes_on_where_the_last_one_ended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The seeds that are done are passed over, the counts are added to, and the page is of both."""
     file, page = tmp_path / "run.json", tmp_path / "proof.md"

@@ -22,6 +22,7 @@ def test_two_coordinators_lose_nothing_however_they_interleave(variant: str) -> 
     assert tally.runs > 30
 
 
+@pytest.mark.long
 @pytest.mark.row("F44", "F48")
 @pytest.mark.parametrize("variant", ON_DISK)
 def test_two_coordinators_over_the_sql_store(variant: str) -> None:

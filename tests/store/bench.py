@@ -18,6 +18,7 @@ import apsw
 import psycopg
 import pytest
 from tests.support.fakes import pair
+from tests.support.template import begin_with_schema
 
 from cloudbeds_auth.core.nouns import Connection, Fence, Grant, Pair
 from cloudbeds_auth.ports.authorizations import NewAuthorization, NewLink
@@ -182,6 +183,7 @@ class SqliteBench(Bench):
 
     async def open(self, *keys: bytes, version: int | None = None) -> SqlStore:
         """Another store over the same file, with these keys, on this build of SQLite."""
+        begin_with_schema(self.path)
         driver = SqliteDriver(self.path, self.clock.instant, version=version)
         store = SqlStore(driver, AesGcmSealer(list(keys) or [KEY]), self.is_dead)
         self.opened.append(store)

@@ -105,6 +105,7 @@ def test_same_key_twice() -> None:
     assert len(AesGcmSealer([ONE, ONE]).key_ids) == 1
 
 
+@pytest.mark.long
 @pytest.mark.row("A50")
 def test_nonces_are_fresh() -> None:
     """Many values, as many nonces."""

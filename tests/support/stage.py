@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 import apsw
 from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, ScriptedVendor, pair
+from tests.support.template import begin_with_schema
 from tests.support.virtual import VirtualClock
 
 from cloudbeds_auth.core.nouns import App, Grant, Pair
@@ -199,6 +200,7 @@ class SqliteDatabase:
     path: Path
 
     async def driver(self, instant: Callable[[], Instant]) -> Driver:
+        begin_with_schema(self.path)
         made = SqliteDriver(self.path, instant)
         await made.open()
         return made

@@ -21,6 +21,7 @@ STALE = 3240.0  # nine tenths of an hour
 YEAR = 365 * DAY
 
 
+@pytest.mark.long
 @pytest.mark.row("F76")
 async def test_all_hotels_expire_together(stage: Stage) -> None:
     """Five hundred are refreshed ahead of time by two processes: the first to expire first, ten requests a second.
@@ -43,6 +44,7 @@ async def test_all_hotels_expire_together(stage: Stage) -> None:
     assert (await stage.one.store.count_states())[State.FRESH] == len(known)
 
 
+@pytest.mark.long
 @pytest.mark.row("F77")
 async def test_the_vendor_is_down_for_six_hours(stage: Stage) -> None:
     """Nothing is deleted, nobody is asked to reconnect, and it heals by itself within one interval.
@@ -67,6 +69,7 @@ async def test_the_vendor_is_down_for_six_hours(stage: Stage) -> None:
         assert ((await stage.row(grant.id)).state, (await stage.row(grant.id)).proven) == (State.FRESH, True)
 
 
+@pytest.mark.long
 @pytest.mark.row("F75")
 async def test_fifty_processes_in_a_crash_loop(stage: Stage) -> None:
     """No start refreshes what is not due; what is due is refreshed once, within the rate; a backoff is kept."""
