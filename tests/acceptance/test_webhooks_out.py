@@ -6,6 +6,7 @@ import signal
 from contextlib import closing
 
 import apsw
+import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import World, free_port
 from tests.acceptance.receiver import SECRET, receiving
