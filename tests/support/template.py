@@ -24,6 +24,6 @@ def _content() -> bytes:
 
 def begin_with_schema(path: Path) -> None:
     """Unless something of that name is there already, or not even its folder; nobody else may read it."""
-    if path.parent.exists() and not os.path.lexists(path):
+    if path.parent.is_dir() and not os.path.lexists(path):
         with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(_content())
