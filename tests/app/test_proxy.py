@@ -156,6 +156,29 @@ async def test_answer_passes_unchanged(service: Running[FakeVault], vendor: Vend
         assert not {"Set-Cookie", "Server", "Authorization"} & set(answer.headers)
 
 
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_length_of_a_body_that_does_not_come(
+    service: Running[FakeVault], vendor: Vendor, method: str, status: int
+) -> None:
+    """An answer without a body may tell the length that another one has; it is a whole answer all the same."""
+
+    async def unmodified(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        head = f'HTTP/1.1 {status} No Body\r\nETag: "a"\r\nContent-Length: 123\r\n\r\n'
+        request.transport.write(head.encode())
+        request.transport.close()
+        return web.Response()
+
+    vendor.answer = unmodified
+    for _ in range(2):  # the first is done when the second is answered
+        async with service.http.request(method, f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
+            assert (answer.status, answer.headers["ETag"], await answer.read()) == (status, '"a"', b"")
+            assert "Content-Length" not in answer.headers
+    told = [facts for what, facts in service.vault.observer.seen if what in {"proxied", "proxy_refused"}]
+    assert (told[0]["status"], told[0]["complete"]) == (status, True)
+
+
 @pytest.mark.row("A33")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(

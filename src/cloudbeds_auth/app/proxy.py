@@ -28,6 +28,7 @@ from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
 log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(rb"[!-~]{1,200}")
+BODILESS = frozenset({204, 304})  # a length there is of another answer's body (RFC 9110 section 8.6)
 
 
 class Proxy:
@@ -107,6 +108,8 @@ class Proxy:
     async def _pass_on(self, answer: UpstreamAnswer, glance: Glance, body: Body, send: Send) -> bool:
         """Head and body as they come; False when the body broke off, which the caller sees as a cut connection."""
         headers = [*policy.response_headers(answer.headers), *VENDOR]
+        if answer.status in BODILESS:  # the server would wait for that many bytes, and cut the connection
+            headers = [(name, value) for name, value in headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         try:
             async for chunk in answer.chunks():
