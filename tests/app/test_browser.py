@@ -5,9 +5,10 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from tests.app.fake_vault import FAILURES, FakeVault
-from tests.app.running import AS_ADMIN, Running, raw
+from tests.app.fake_vault import FAILURES, FakeSettings, FakeVault
+from tests.app.running import AS_ADMIN, Running, a_service, raw
 from tests.app.tab import BROWSER, START, Tab
+from yarl import URL
 
 
 @pytest.fixture
@@ -26,6 +27,19 @@ async def test_the_whole_way(tab: Tab) -> None:
     assert "<h1>Connected</h1>" in page
     assert "con_new" in page
     assert tab.service.vault.exchanges == ["c-1"]
+
+
+@pytest.mark.parametrize("path", ["/a%20b", "/h%C3%B4tel/back", "/api%2Fv1%2Fconnections", "/connect%2Fx"])
+async def test_the_path_of_the_redirect_uri_with_escapes(path: str) -> None:
+    """The callback is where the hotel comes back to, as it is spelled; no other spelling, and no other page of ours."""
+    async with a_service(FakeVault(FakeSettings(redirect_uri=f"http://localhost:7000{path}"))) as service:
+        tab = Tab(service)
+        state = await tab.begin()
+        _, location, _ = await tab.open(f"{path}?code=c-1&state={state}")
+        assert location == "/connected?connection_id=con_new"
+        for other in ("/callback", path.lower().replace("%", "%25"), f"{path}/"):
+            async with service.http.get(URL(service.url + other, encoded=True)) as answer:
+                assert answer.status == 401, other
 
 
 async def test_to_the_approval_page(tab: Tab) -> None:

@@ -37,7 +37,6 @@ def routes() -> list[tuple[str, str]]:
         vault,
         Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), Limits()),
         lambda *_: (b"", "text/plain"),
-        ["/callback"],
     )
     found: list[tuple[str, str]] = []
     pending = list(app.routes)

@@ -199,6 +199,17 @@ WRONG = {
         "ftp://app.example.com/callback",
         "https://app.example.com/call back",
         "https://app.example.com\\@evil/callback",
+        "https://app.example.com/{a}{a}",
+        "https://app.example.com/{x:nope}",
+        'https://app.example.com/call"back',
+        "https://app.example.com/./connect",
+        "https://app.example.com/x/../y",
+        "https://app.example.com/callback/..",
+        "https://app.example.com//connect",
+        "https://app.example.com/callback//",
+        "https://app.example.com/%63onnect",
+        "https://app.example.com/x/%2e%2E/y",
+        "https://app.example.com/%zz",
     ],
     "CLOUDBEDS_SCOPES": ['read:"hotel"', "read\\hotel"],
     "CLOUDBEDS_BASE_URL": [
@@ -323,6 +334,12 @@ def test_plain_http_only_to_this_machine(value: str) -> None:
 def test_redirect_uri_beside_our_paths() -> None:
     """Only whole path segments collide."""
     assert read(REDIRECT_URI="https://x.example.com/apis/callback").redirect_uri.endswith("/apis/callback")
+
+
+@pytest.mark.parametrize("path", ["/a%20b", "/hotel%2Fback", "/h%C3%B4tel/back/", "/a;b=1/c.d~e", "/.../x", "/%40"])
+def test_redirect_uri_that_everybody_writes_the_same(path: str) -> None:
+    """Escapes that are needed, and dots that lead nowhere else."""
+    assert read(REDIRECT_URI=f"https://x.example.com{path}").redirect_uri.endswith(path)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8", "::1", "[::1]"])

@@ -23,30 +23,29 @@ _SECRETIVE = re.compile(r"\A/(connect|hooks)/.*", re.DOTALL)
 
 
 APP = "cloudbeds_app"
-"""In a request's state: the name of the app whose callback is asked for, where it is not the settings' own."""
+"""In a request's state: the name of the app whose callback is asked for."""
 
 
 class Anyone:
-    """The paths marked *anyone* in the public contract; `callbacks` are the paths of the redirect URIs."""
-
-    def __init__(self, callbacks: Iterable[str], further: Iterable[str] = ()) -> None:
-        self._exact = EXACT | frozenset(callbacks) | frozenset(further)
+    """The paths marked *anyone* in the public contract, but for the callbacks: `Further` knows those."""
 
     def may(self, raw_path: str) -> bool:
         """Whether the path, exactly as it came over the wire, is open to anyone."""
-        return raw_path in self._exact or PATTERN.match(raw_path) is not None
+        return raw_path in EXACT or PATTERN.match(raw_path) is not None
 
 
 class Further:
-    """Where browsers come back for apps that the settings do not name.
+    """Where browsers come back: for the settings' own app, and for those that the settings do not name.
 
-    They are added while we run, so they are read when a host or a path is asked for that is not known, and remembered
-    for a second (decision 0009). `home` is the path at which the one handler of all callbacks is served; `hosts`:
-    whether the hosts of their redirect URIs may be asked for.
+    These are added while we run, so they are read when a host or a path is asked for that is not known, and remembered
+    for a second (decision 0009). `home` is the path at which the one handler of all callbacks is served, however the
+    redirect URIs are spelled; `hosts`: whether the hosts of further redirect URIs may be asked for.
     """
 
-    def __init__(self, apps: Apps, clock: Clock, public_url: str, *, home: str, hosts: bool) -> None:
-        self.home = home
+    home = "/callback"
+
+    def __init__(self, apps: Apps, clock: Clock, redirect_uri: str, public_url: str, *, hosts: bool) -> None:
+        self._own = callback_paths([redirect_uri], public_url)
         self._redirect_uris = Remembered(apps.redirect_uris, clock)
         self._public_url = public_url
         self._hosts = hosts
@@ -56,7 +55,9 @@ class Further:
         return self._hosts and any(urlsplit(uri).hostname == name for uri in (await self._redirect_uris()).values())
 
     async def app_at(self, raw_path: str) -> str | None:
-        """The app whose callback it is; no two have the same."""
+        """The app whose callback it is, exactly as the path came over the wire; no two have the same."""
+        if raw_path in self._own:
+            return "default"
         if raw_path in CREDENTIALLED or raw_path.startswith(BELOW):
             return None
         known = (await self._redirect_uris()).items()

@@ -7,13 +7,12 @@ none, never exchanges a code (A01, A06). The redirect URI comes from the setting
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from cloudbeds_auth.app.access import APP, path_prefix
+from cloudbeds_auth.app.access import APP, Further, path_prefix
 from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.arrivals import from_marketplace, starts
 from cloudbeds_auth.app.contracts import Vault
@@ -41,8 +40,8 @@ _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is sh
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
 
 
-def routes(browser: Browser, callbacks: Iterable[str]) -> APIRouter:
-    """The service's routes to the handlers; `callbacks` are the paths of the redirect URIs as they reach us."""
+def routes(browser: Browser) -> APIRouter:
+    """The service's routes to the handlers; the door leads every callback to the one place of all."""
     router = APIRouter(include_in_schema=False)
     add = router.add_api_route
     add(CONNECT, browser.connect, methods=["GET"])
@@ -53,8 +52,7 @@ def routes(browser: Browser, callbacks: Iterable[str]) -> APIRouter:
     add(f"{ERRORS}/{{code}}", browser.error, methods=["GET"])
     add("/static/{name}", browser.static, methods=["GET"])
     add("/favicon.ico", browser.favicon, methods=["GET"])
-    for path in callbacks:
-        add(path, browser.callback, methods=["GET"])
+    add(Further.home, browser.callback, methods=["GET"])
     return router
 
 

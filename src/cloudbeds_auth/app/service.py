@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api, health, hooks
-from cloudbeds_auth.app.access import Anyone, Further, callback_paths, path_prefix
+from cloudbeds_auth.app.access import Anyone, Further, path_prefix
 from cloudbeds_auth.app.browser import Browser, routes
 from cloudbeds_auth.app.connections import CONNECTIONS, Connections
 from cloudbeds_auth.app.contracts import Vault
@@ -64,14 +64,15 @@ def build(
     """
     settings = vault.settings
     relay = Relay(vault, upstream, limits)
-    callbacks = callback_paths([settings.redirect_uri], settings.public_url)
-    inside = framework(vault, relay, metrics, callbacks)
+    inside = framework(vault, relay, metrics)
     door = Door(
         inside,
         Proxy(vault, relay),
         hosts=settings.allowed_hosts,
-        anyone=Anyone(callbacks),
-        further=Further(vault.apps, vault.clock, settings.public_url, home=callbacks[0], hosts=settings.derived_hosts),
+        anyone=Anyone(),
+        further=Further(
+            vault.apps, vault.clock, settings.redirect_uri, settings.public_url, hosts=settings.derived_hosts
+        ),
         authenticate=authenticate or admin_only(vault.admin_token),
         observer=vault.observer,
         clock=vault.clock,
@@ -92,7 +93,7 @@ def _below(prefix: str, app: ASGIApp) -> ASGIApp:
     return served
 
 
-def framework(vault: Vault, relay: Relay, metrics: Metrics, callbacks: Iterable[str]) -> FastAPI:
+def framework(vault: Vault, relay: Relay, metrics: Metrics) -> FastAPI:
     """Everything that is not in a hurry. Its own pages about the API are off: they load from elsewhere."""
     app = FastAPI(
         title="cloudbeds-auth",
@@ -111,7 +112,7 @@ def framework(vault: Vault, relay: Relay, metrics: Metrics, callbacks: Iterable[
     app.include_router(health.router)
     app.include_router(api.router)
     app.include_router(hooks.router)
-    app.include_router(routes(Browser(vault), callbacks))
+    app.include_router(routes(Browser(vault)))
     app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
     return app
 

@@ -27,6 +27,8 @@ WIDEST = {4: 8, 6: 7}  # the shortest prefix of a network that may be trusted: 1
 LISTED = re.compile(r"[\s,]+")
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}")
+PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")  # RFC 3986, no segment empty
+NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)  # escapes of `unreserved`
 OUR_PATHS = (
     "/api/v1",
     "/proxy",
@@ -221,6 +223,8 @@ def redirect_uri(value: object) -> str:
         raise ValueError("has a query, which Cloudbeds does not allow")
     if parts.path in {"", "/"}:
         raise ValueError("has no path, where the dashboard is")
+    if not PATH.fullmatch(parts.path) or NEEDLESS.search(parts.path) or {".", ".."} & set(parts.path.split("/")):
+        raise ValueError("has a path that browsers or proxies write in another way")
     if any(parts.path == taken or parts.path.startswith(f"{taken}/") for taken in OUR_PATHS):
         raise ValueError("has a path that is one of this service's own")
     return str(value)
