@@ -11,8 +11,7 @@ from typing import Any
 
 from standardwebhooks import Webhook
 from tests.acceptance.processes import PATIENCE
-
-SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+from tests.support.keys import WEBHOOK_SECRET
 
 
 @dataclass
@@ -40,7 +39,7 @@ def receiving(port: int) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            document = Webhook(SECRET).verify(body, dict(self.headers))
+            document = Webhook(WEBHOOK_SECRET).verify(body, dict(self.headers))
             with made.grown:
                 made.came.append((self.headers["webhook-id"], document))
                 made.grown.notify_all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import socket
 from typing import Any
@@ -11,9 +10,7 @@ import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import Http, Process, World
 from tests.acceptance.test_article import press, query_of
-
-KEY = base64.b64encode(bytes(range(32))).decode()
-OTHER_KEY = base64.b64encode(bytes(range(32, 64))).decode()
+from tests.support.keys import KEY_TEXT, OTHER_KEY_TEXT
 
 
 def start_refused(made: World) -> str:
@@ -69,15 +66,15 @@ def test_a_database_path_that_cannot_be_written_names_the_setting(make_world: Ma
 @pytest.mark.long
 def test_a_wrong_encryption_key_stops_the_start_before_anything_is_sent(make_world: MakeWorld) -> None:
     """A database sealed with one key and opened with another: exit 1, no request reaches the vendor, the row stays."""
-    made = make_world("--auto-approve", CLOUDBEDS_AUTH_ENCRYPTION_KEYS=KEY)
+    made = make_world("--auto-approve", CLOUDBEDS_AUTH_ENCRYPTION_KEYS=KEY_TEXT)
     service = made.start()
     connection = made.connect()
     service.stop()
     asked = len(made.vendor.control("requests", "GET")["requests"])
-    made.extra["CLOUDBEDS_AUTH_ENCRYPTION_KEYS"] = OTHER_KEY
+    made.extra["CLOUDBEDS_AUTH_ENCRYPTION_KEYS"] = OTHER_KEY_TEXT
     assert "key" in start_refused(made)
     assert len(made.vendor.control("requests", "GET")["requests"]) == asked
-    made.extra["CLOUDBEDS_AUTH_ENCRYPTION_KEYS"] = KEY
+    made.extra["CLOUDBEDS_AUTH_ENCRYPTION_KEYS"] = KEY_TEXT
     made.start()
     assert made.admin.get(f"/api/v1/connections/{connection}/userinfo").status == 200
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.acceptance.processes import Http, World, world
+from tests.support.keys import KEY_TEXT
 
 from cloudbeds_auth import TokenVault
 from cloudbeds_auth.settings import Need, load
@@ -59,7 +59,7 @@ def test_two_machines_whose_clocks_differ_by_two_hours(variant: str, tmp_path: P
     settings = {
         "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "20",
         "CLOUDBEDS_AUTH_DATABASE_URL": postgres_url,
-        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": base64.b64encode(bytes(range(32))).decode(),
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
         "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
     }
     with world(tmp_path, "--auto-approve", "--variant", variant, **settings) as made:

@@ -9,7 +9,8 @@ import apsw
 import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import World, free_port
-from tests.acceptance.receiver import SECRET, receiving
+from tests.acceptance.receiver import receiving
+from tests.support.keys import WEBHOOK_SECRET
 
 
 def with_webhooks(make_world: MakeWorld, port: int) -> World:
@@ -17,7 +18,7 @@ def with_webhooks(make_world: MakeWorld, port: int) -> World:
     return make_world(
         "--auto-approve",
         CLOUDBEDS_AUTH_WEBHOOK_URL=f"http://127.0.0.1:{port}/hook",
-        CLOUDBEDS_AUTH_WEBHOOK_SECRET=SECRET,
+        CLOUDBEDS_AUTH_WEBHOOK_SECRET=WEBHOOK_SECRET,
     )
 
 
@@ -79,5 +80,5 @@ def test_a_secret_is_in_no_line_of_the_log(make_world: MakeWorld) -> None:
         receiver.wait_for(1)
         service.wait_for("webhook_delivered")
         service.stop()
-    assert SECRET.removeprefix("whsec_") not in service.output
+    assert WEBHOOK_SECRET.removeprefix("whsec_") not in service.output
     assert "v1," not in service.output

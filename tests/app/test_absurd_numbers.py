@@ -28,7 +28,7 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         where = {
             "database_url": request.getfixturevalue("postgres_url"),
             "encryption_keys": b64encode(secrets.token_bytes(32)).decode(),
-            "admin_token": "test-0123456789abcdefghijklmnopqrstuv",
+            "admin_token": "an-admin-token-of-more-than-32-characters",
         }
     async with vendor() as simulated, TokenVault.open(simulated.settings(tmp_path, **where)) as vault:
         await simulated.connect(vault, "100001")

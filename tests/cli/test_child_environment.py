@@ -16,7 +16,7 @@ from cloudbeds_auth import children
 SECRETS = {
     "CLOUDBEDS_CLIENT_SECRET": "canary-client-secret",
     "CLOUDBEDS_AUTH_ADMIN_TOKEN": "canary-admin-token-0123456789abcdef",
-    "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": "Y2FuYXJ5LWtleS0wMTIzNDU2Nzg5YWJjZGVmMDEyMzQ=",
+    "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": "Y2FuYXJ5LWtleS04MVF6MExyN0dkWXc1blhlMlZidGs=",
     "PGPASSWORD": "canary-database",
     "AWS_SECRET_ACCESS_KEY": "canary-somebody-else",
 }

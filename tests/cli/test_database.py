@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.cli.fakes import Result, invoke
-from tests.store.test_move import HOTELS, KEY, filled, opened, settings
+from tests.store.test_move import HOTELS, filled, opened, settings
+from tests.support.keys import KEY_TEXT
 
 from cloudbeds_auth.store import opening
 from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction
@@ -26,7 +27,7 @@ def typed(url: str, *args: str) -> Result:
     """One `database` command on this database."""
     environment = {
         "CLOUDBEDS_AUTH_DATABASE_URL": url,
-        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY,
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
         "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
     }
     return invoke("database", *args, env=environment)

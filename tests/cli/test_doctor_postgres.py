@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from tests.support.keys import KEY_TEXT
 from tests.support.postgres import server
 
 from cloudbeds_auth.core.secret import Secret
@@ -19,13 +19,11 @@ from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import opening
 from cloudbeds_auth.system import SystemClock
 
-KEY = Secret(base64.b64encode(bytes(range(32))).decode())
-
 
 def settings(url: str) -> Settings:
     """Of an installation on PostgreSQL."""
     return Settings(
-        client_id="id", client_secret=Secret("secret"), database_url=url, encryption_keys=(KEY,),
+        client_id="id", client_secret=Secret("secret"), database_url=url, encryption_keys=(Secret(KEY_TEXT),),
         admin_token=Secret("an-admin-token-of-more-than-32-characters"),
     )  # fmt: skip
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from tests.cli.fakes import FakeVault
 from tests.cli.test_doctor import levels, subject
+from tests.support.keys import WEBHOOK_SECRET
 
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.doctor import webhooks
 from cloudbeds_auth.doctor.findings import Level
 from cloudbeds_auth.ports.outbox import Outbox
 
-SECRETS = (Secret("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"),)
+SECRETS = (Secret(WEBHOOK_SECRET),)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -12,13 +11,13 @@ from typing import Any, Protocol
 import apsw
 import psycopg
 from psycopg.rows import DictRow, dict_row
+from tests.support.keys import KEY_TEXT
 from tests.support.postgres import PostgresServer, database, server
 
 PATIENCE = 60.0  # seconds for a server to finish what killed processes had begun
 GLANCE = 0.002
 DATABASES = ("sqlite", "postgresql")
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
-KEY = base64.b64encode(bytes(range(32))).decode()
 
 # Of whom it is not known here whether they live: what they had begun is over when this finds nothing.
 UNDER_WAY = """
@@ -117,7 +116,7 @@ class ServerBase:
     def settings(self) -> dict[str, str]:
         return {
             "CLOUDBEDS_AUTH_DATABASE_URL": self.url,
-            "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY,
+            "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
             "CLOUDBEDS_AUTH_ADMIN_TOKEN": ADMIN_TOKEN,
         }
 

@@ -14,6 +14,7 @@ from tests.acceptance.processes import PATIENCE, Http, Process, World, free_port
 from tests.docs.pages import code_block, text_of
 from tests.docs.under_load import across_three_rotations, example
 from tests.pytest_plugin.running import run
+from tests.support.keys import WEBHOOK_SECRET
 
 from cloudbeds_auth import TokenVault
 from cloudbeds_auth.settings import Need, load
@@ -141,7 +142,7 @@ def test_the_receiver_of_webhooks_runs_as_written(tmp_path: Path) -> None:
     port = free_port()
     hooks = {
         "CLOUDBEDS_AUTH_WEBHOOK_URL": f"http://127.0.0.1:{port}/hotel-events",
-        "CLOUDBEDS_AUTH_WEBHOOK_SECRET": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3",
+        "CLOUDBEDS_AUTH_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
     with world(tmp_path, "--auto-approve", **hooks) as made:
         program = Process("uvicorn", "receiver:app", "--port", str(port), env=made.settings, cwd=tmp_path)

@@ -6,7 +6,6 @@ Needs root and iproute2: `make test-namespaces`.
 from __future__ import annotations
 
 import asyncio
-import base64
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.acceptance.processes import world
 from tests.acceptance.test_herd import PROCESSES, connected, stampede
+from tests.support.keys import KEY_TEXT
 from tests.support.postgres import PostgresServer, free_port, server
 
 RELAY = Path(__file__).with_name("relay.py")
@@ -81,7 +81,7 @@ def test_eight_processes_on_two_machines_cost_one_refresh(variant: str, tmp_path
         settings = {
             "CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "20",
             "CLOUDBEDS_AUTH_DATABASE_URL": postgres.url,
-            "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": base64.b64encode(bytes(range(32))).decode(),
+            "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
             "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
         }
         with world(tmp_path, "--auto-approve", "--variant", variant, **settings) as made:

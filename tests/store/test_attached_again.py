@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from contextlib import closing
 from pathlib import Path
 
 import apsw
 import pytest
+from tests.support.keys import KEY_TEXT
 
 from cloudbeds_auth import host
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import opening
 
-KEY = base64.b64encode(bytes(range(32))).decode()
 HERE, ELSEWHERE = "machine-1", "machine-2"
 
 
@@ -26,8 +25,8 @@ class Disk:
         self._monkeypatch = monkeypatch
         self._settings = Settings(
             database_url=f"sqlite:///{self._path}",
-            encryption_keys=(Secret(KEY),),
-            admin_token=Secret("0123456789abcdefghijklmnopqrstuvwxyz"),
+            encryption_keys=(Secret(KEY_TEXT),),
+            admin_token=Secret("an-admin-token-of-more-than-32-characters"),
         )
 
     async def is_own(self, machine: str = HERE) -> bool:

@@ -9,14 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.support.keys import KEY
 
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import keys
 from cloudbeds_auth.store.keys import admin_token_file, ensure_admin_token, key_file, load_keys
-
-KEY = bytes(range(32))
 
 
 @pytest.fixture

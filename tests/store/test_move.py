@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.postgres.processes import leased, row
 from tests.support.fakes import pair
+from tests.support.keys import KEY_TEXT, OTHER_KEY_TEXT
 
 from cloudbeds_auth.core.calls import Calls
 from cloudbeds_auth.core.nouns import App, Grant
@@ -22,13 +22,11 @@ from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.store import backup, move, opening, scan
 from cloudbeds_auth.store.sql.store import SqlStore
 
-KEY = base64.b64encode(bytes(range(32))).decode()
-OTHER_KEY = base64.b64encode(bytes(range(32, 64))).decode()
 HOTELS = 3
 APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/aurora", level="property")
 
 
-def settings(url: str, *, key: str = KEY) -> Settings:
+def settings(url: str, *, key: str = KEY_TEXT) -> Settings:
     """Of an installation with its database there."""
     return Settings(
         database_url=url,
@@ -395,7 +393,7 @@ async def test_the_wrong_key(one: Settings) -> None:
     """One error that says so, not one a row."""
     await filled(one)
     with pytest.raises(ConfigurationError, match="does not open this database"):
-        await scan.scan(settings(one.database_url, key=OTHER_KEY), silent)
+        await scan.scan(settings(one.database_url, key=OTHER_KEY_TEXT), silent)
 
 
 async def test_migrate_tells_both_schemas(one: Settings, tmp_path: Path) -> None:

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import base64
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support import keys
 
 from cloudbeds_auth.core.budget import Limit, rate_within
 from cloudbeds_auth.core.nouns import CredentialKind
 from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, InvalidRequest
-from cloudbeds_auth.settings import Need, Settings, further_app, is_loopback, key_bytes, load, load_from_environment
+from cloudbeds_auth.settings import (
+    Need,
+    Settings,
+    further_app,
+    is_loopback,
+    key_bytes,
+    load,
+    load_from_environment,
+    values,
+)
 from cloudbeds_auth.settings.variables import KNOWN, TABLE
 
 APP = {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": "canary-client-secret"}
 DIGITS = "9" * 30
 HOOK_PATH, HOOK_HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"
-KEY = base64.b64encode(bytes(range(32))).decode()
+KEY, WHSEC = keys.KEY_TEXT, keys.WEBHOOK_SECRET
 TOKEN = "canary-admin-token-0123456789abcdef"
-WHSEC = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 
 
 def read(**more: str) -> Settings:
@@ -87,7 +97,7 @@ def test_everything_given() -> None:
     assert settings.base_url == "https://api.example.com"
     assert settings.authorize_url == "https://hotels.example.com/oauth?x=1"
     assert settings.database_path == Path("/var/lib/x/db.sqlite3")
-    assert [key_bytes(key) for key in settings.encryption_keys] == [bytes(range(32))] * 2
+    assert [key_bytes(key) for key in settings.encryption_keys] == [keys.KEY] * 2
     assert settings.admin_token == Secret(TOKEN)
     assert settings.port == 0
     assert settings.open_connect is False
@@ -159,7 +169,13 @@ def test_nothing_needed() -> None:
 
 
 WRONG = {
-    "CLOUDBEDS_AUTH_HOOK_SECRET": ["short", "p" * 40, "a/path/of/more/than/thirty-two/letters", "é" * 40],
+    "CLOUDBEDS_AUTH_HOOK_SECRET": [
+        "short",
+        "p" * 40,
+        "0123456789012345678901234567890123",
+        "a/path/of/more/than/thirty-two/letters",
+        "é" * 40,
+    ],
     "CLOUDBEDS_AUTH_HOOK_HEADER": ["short", "h" * 40, "with a space and more than thirty-two letters"],
     "CLOUDBEDS_AUTH_WEBHOOK_URL": ["http://10.0.0.5/hook", "hook", "https://user@app.example.com/hook"],
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET": [
@@ -169,6 +185,7 @@ WRONG = {
         f"{WHSEC},x",
         f"whsec_{'A' * 100}",
         f"whsec_{'A' * 44}",
+        f"whsec_{base64.b64encode(b'0123456789abcdef01234567').decode()}",
     ],
     "CLOUDBEDS_CREDENTIAL": ["key", "api_key"],
     "CLOUDBEDS_CREDENTIAL_HEADER": ["Authorization", "both"],
@@ -243,6 +260,10 @@ WRONG = {
         base64.b64encode(b"k" * 32).decode(),
         base64.b64encode(b"0123456789abcdef" * 2).decode(),
         base64.b64encode(b"abcdefg" * 4 + b"abcd").decode(),
+        base64.b64encode(b"abcdefghi" * 3 + b"abcde").decode(),
+        base64.b64encode(b"password" * 3 + b"passwor1").decode(),
+        base64.b64encode(bytes(range(32))).decode(),
+        base64.b64encode(bytes(range(224, 160, -2))).decode(),
     ],
     "CLOUDBEDS_AUTH_ADMIN_TOKEN": [
         "an-admin-token-of-less-than-32",
@@ -251,6 +272,11 @@ WRONG = {
         "ab" * 20,
         "change-me-" * 4,
         "0" * 33 + "1234567",
+        "12345678901234567890123456789012",
+        "passwordpasswordpasswordpassword1",
+        "changeme-changeme-changeme-change",
+        "password1password2password3password4",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
     ],
     "CLOUDBEDS_AUTH_HOST": ["-x", "a b", "1:2:3", "x/y"],
     "CLOUDBEDS_AUTH_PORT": ["-1", "65536", "http", "7000.5", DIGITS, "1e400", "nan"],
@@ -265,6 +291,13 @@ WRONG = {
         "::/0",
         "10.0.0.1, 0.0.0.0/1, 128.0.0.0/1",
         "::ffff:0:0/96",
+        "::fff0:0:0/90",
+        "64:ff9b::/96",
+        "64:ff9b::/64",
+        "2000::/7",
+        "2002::/16",
+        "11.0.0.0/8, 12.0.0.0/8",
+        ",".join(f"{number}.0.0.0/8" for number in range(256)),
     ],
     "CLOUDBEDS_AUTH_RETURN_ORIGINS": ["https://x/y", "x", "https://x,*"],
     "CLOUDBEDS_AUTH_OPEN_CONNECT": ["maybe"],
@@ -309,11 +342,25 @@ def test_a_weak_key_that_only_opens_is_warned_about() -> None:
 
 @pytest.mark.row("A80")
 @pytest.mark.parametrize(
-    "value", ["10.0.0.0/8", "192.168.1.7", "172.16.0.0/12", "fc00::/7", "2001:db8::/32", "::ffff:10.0.0.0/104"]
-)
+    "value",
+    [
+        "10.0.0.0/8", "192.168.1.7", "172.16.0.0/12", "fc00::/7", "2001:db8::/32", "::ffff:10.0.0.0/104",
+        "64:ff9b::a00:0/104", "3.0.0.0/8", "10.0.0.0/8,127.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10",
+        "173.245.48.0/20,104.16.0.0/13,172.64.0.0/13,2400:cb00::/32,2606:4700::/32",
+    ],
+)  # fmt: skip
 def test_networks_that_may_be_trusted(value: str) -> None:
     """Private ones, in whole, and those of a provider."""
-    assert len(read(AUTH_TRUSTED_PROXIES=value).trusted_proxies) == 1
+    assert len(read(AUTH_TRUSTED_PROXIES=value).trusted_proxies) == value.count(",") + 1
+
+
+@pytest.mark.row("A80")
+def test_random_secrets_are_taken() -> None:
+    """The shortest of each kind; a rule that refused one in a thousand would be found here."""
+    dice = random.Random(80)
+    for _ in range(2000):
+        assert not values.is_guessable(dice.randbytes(16).hex())
+        assert not values.is_guessable(dice.randbytes(24).decode("latin-1"))
 
 
 @pytest.mark.row("A80")
@@ -560,7 +607,7 @@ def test_webhook_secrets_come_in_any_number() -> None:
     url = "https://app.example.com/hook?key=1"
     settings = read(AUTH_WEBHOOK_URL=url, AUTH_WEBHOOK_SECRET=f"{WHSEC}, {WHSEC.removeprefix('whsec_')}")
     assert settings.webhook_url == url
-    assert [one.reveal()[:6] for one in settings.webhook_secrets] == ["whsec_", "MDEyMz"]
+    assert [one.reveal()[:6] for one in settings.webhook_secrets] == ["whsec_", "q83vEj"]
     assert "key=1" not in repr(settings)
     assert WHSEC not in repr(settings)
 

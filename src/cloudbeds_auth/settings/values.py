@@ -11,7 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
+from itertools import pairwise
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,9 +22,14 @@ KEY_BYTES = 32
 FASTEST = 10_000  # requests per second; Cloudbeds allows 10
 SHORTEST_ADMIN_TOKEN = 32  # characters
 FEWEST_KINDS = 8  # different characters of a random secret
-GUESSABLE = "can be guessed: it has few different characters, or repeats itself"
-MAPPED = 96  # bits before an IPv4 address that is written as an IPv6 one
-WIDEST = {4: 8, 6: 7}  # the shortest prefix of a network that may be trusted: 10.0.0.0/8 and fc00::/7 are private
+LONGEST_PIECE = 64  # characters: a longer one that is random is as good as many secrets
+GUESSABLE = "can be guessed: it has few different characters, repeats itself, or counts up"
+PRIVATE = tuple(
+    map(ip_network, ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"))
+)
+EMBEDDING = tuple(map(IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96")))  # IPv4 written as IPv6 (RFC 4291, RFC 6052)
+EMBEDDED = 96  # bits before the IPv4 address
+MOST_IPV4, MOST_IPV6 = 1 << 32 - 8, 1 << 128 - 20  # public addresses to trust: as many as the largest providers have
 LISTED = re.compile(r"[\s,]+")
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}")
@@ -117,13 +123,25 @@ def admin_token(value: object) -> Secret:
 
 
 def is_guessable(value: str) -> bool:
-    """Whether a long secret is surely no random one: few different characters, mostly one, or one piece repeated.
+    """Whether a long secret is surely no random one: few different characters, mostly one, mostly one piece repeated,
+    or mostly the same step from each character to the next.
 
     Of 32 random hexadecimal digits fewer than eight differ once in thirty million times.
     """
     kinds = Counter(value)
-    repeated = value in (value + value)[1:-1]  # found in its double elsewhere than at the begin and at the end
-    return len(kinds) < FEWEST_KINDS or 2 * max(kinds.values()) > len(value) or repeated
+    if len(kinds) < FEWEST_KINDS or 2 * max(kinds.values()) > len(value):
+        return True
+    steps = Counter(ord(after) - ord(before) for before, after in pairwise(value))
+    pieces = range(1, min(len(value) // 2, LONGEST_PIECE) + 1)
+    return 2 * max(steps.values()) > len(value) or any(_repeats(value, piece) for piece in pieces)
+
+
+def _repeats(value: str, piece: int) -> bool:
+    """Whether more than three quarters of the characters come again `piece` places on: a tail of another kind, or a
+    number that counts the pieces, makes nothing random.
+    """
+    again = sum(one == other for one, other in zip(value, value[piece:], strict=False))
+    return 4 * again > 3 * (len(value) - piece)
 
 
 def key_bytes(key: Secret) -> bytes:
@@ -287,15 +305,31 @@ def trusted_proxies(value: object) -> tuple[str, ...]:
         names = tuple(str(ip_network(one, strict=False)) if "/" in one else str(ip_address(one)) for one in found)
     except ValueError:
         raise ValueError("holds something that is neither an address nor a network") from None
-    if any(_is_everybody(network) for network in networks):
+    if _is_everybody(networks):
         raise ValueError("trusts a good part of all addresses, so that anybody may forge where they come from")
     return names
 
 
-def _is_everybody(network: IPv4Network | IPv6Network) -> bool:
-    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
-        return network.prefixlen - MAPPED < WIDEST[4]
-    return network.prefixlen < WIDEST[network.version]
+def _is_everybody(networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether they are together more than a provider has; private ones do not count."""
+    public = [network for network in map(_as_ipv4, networks) if not _is_private(network)]
+    ipv4 = collapse_addresses(network for network in public if isinstance(network, IPv4Network))
+    ipv6 = collapse_addresses(network for network in public if isinstance(network, IPv6Network))
+    return (
+        sum(network.num_addresses for network in ipv4) > MOST_IPV4
+        or sum(network.num_addresses for network in ipv6) > MOST_IPV6
+    )
+
+
+def _as_ipv4(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """The IPv4 network where one is written as IPv6; all of IPv4 where it lies in a wider one."""
+    if isinstance(network, IPv6Network) and any(network.overlaps(one) for one in EMBEDDING):
+        return IPv4Network((int(network.network_address) & 0xFFFFFFFF, max(network.prefixlen - EMBEDDED, 0)))
+    return network
+
+
+def _is_private(network: IPv4Network | IPv6Network) -> bool:
+    return any(network.prefixlen >= one.prefixlen and network.network_address in one for one in PRIVATE)
 
 
 def _postgres_url(given: str) -> str:
