@@ -54,6 +54,7 @@ def test_route_table() -> None:
     """The table that the other tests walk is the one of the public contract."""
     assert set(routes()) == {
         *(("GET", path) for path in ANYONE),
+        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors/{code}")),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
         ("POST", "/hooks/{secret}"),
@@ -92,6 +93,19 @@ async def test_every_route_needs_a_credential(service: Running[FakeVault]) -> No
                 assert (await answer.json(content_type="application/problem+json"))["code"] == "unauthenticated"
                 assert answer.headers["WWW-Authenticate"].startswith("Bearer")
             _ours(dict(answer.headers))
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/errors/forbidden"])
+async def test_without_the_body(service: Running[FakeVault], path: str) -> None:
+    """What watches a service, or checks a link, asks with HEAD: the head of the answer to a GET, and no body."""
+    heads = {}
+    for method in ("GET", "HEAD"):
+        request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        head, _, body = (await raw(service, request.encode())).partition(b"\r\n\r\n")
+        heads[method] = [line for line in head.split(b"\r\n") if not line.startswith(b"date:")]
+        assert bool(body) == (method == "GET")
+    assert heads["HEAD"] == heads["GET"]
+    assert heads["HEAD"][0] == b"HTTP/1.1 200 OK"
 
 
 @pytest.mark.parametrize(

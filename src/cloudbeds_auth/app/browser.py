@@ -49,7 +49,7 @@ def routes(browser: Browser) -> APIRouter:
     add(CONNECTED, browser.connected, methods=["GET"])
     add(f"{NOT_CONNECTED}/{{code}}", browser.not_connected, methods=["GET"])
     add(f"{CLAIM}/{{connection_id}}", browser.claim, methods=["GET"])
-    add(f"{ERRORS}/{{code}}", browser.error, methods=["GET"])
+    add(f"{ERRORS}/{{code}}", browser.error, methods=["GET", "HEAD"])
     add("/static/{name}", browser.static, methods=["GET"])
     add("/favicon.ico", browser.favicon, methods=["GET"])
     add(Further.home, browser.callback, methods=["GET"])
