@@ -19,6 +19,7 @@ from cloudbeds_simulator.settings import Settings
 from cloudbeds_simulator.system import mint
 
 SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"
+NAME_VARIABLE = "SIMULATOR_CALLED"
 MOST_HOTELS = 10_000
 DEFAULT_REDIRECT = "http://localhost:7000/callback"
 HOTELS = ("Hotel Aurora", "Harbour House", "Pine Lodge", "Casa Miramar", "The Old Mill", "Lakeside Inn")
@@ -38,7 +39,7 @@ def hotels(count: int) -> list[Hotel]:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    made = argparse.ArgumentParser(prog="cloudbeds_simulator", description="Cloudbeds, imitated on loopback.")
+    made = argparse.ArgumentParser(prog=_called(), description="Cloudbeds, imitated on loopback.")
     add = made.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=_whole(65535), default=0, help="port; 0 takes a free one (default: %(default)s)")
@@ -55,6 +56,11 @@ def parser() -> argparse.ArgumentParser:
     add("--with-parent", action="store_true", help="stop when stdin closes")
     add("--allow-any-host", action="store_true", help="listen beyond loopback too")
     return made
+
+
+def _called() -> str:
+    """The command's name as its user knows it: another program may have started us for them."""
+    return os.environ.get(NAME_VARIABLE) or "cloudbeds_simulator"
 
 
 def _whole(most: int) -> Callable[[str], int]:
@@ -103,7 +109,7 @@ def _loopback(host: str) -> bool:
 
 
 def _complain(text: str) -> int:
-    print(f"cloudbeds_simulator: {text}", file=sys.stderr)  # noqa: T201 - the command line speaks
+    print(f"{_called()}: {text}", file=sys.stderr)  # noqa: T201 - the command line speaks
     return 1
 
 

@@ -143,6 +143,21 @@ def test_call_other_bodies(vault: FakeVault) -> None:
     assert invoke("call", "con_ADA", "GET", "x").out == "<html>"
 
 
+# --- simulate
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--port", "70000"), ("--nope",), ("--hotels", "-1"), ("--variant", "V9/z")], ids=lambda words: words[0]
+)
+def test_simulate_with_a_wrong_option(wrong: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
+    """A usage error of the command that was typed."""
+    assert invoke("simulate", *wrong) == (2, "", "")
+    said = capfd.readouterr().err  # of the simulator's process
+    assert said.startswith("usage: cloudbeds-auth simulate ")
+    assert "cloudbeds-auth simulate: error: " in said
+    assert wrong[0] in said
+
+
 # --- connections
 
 

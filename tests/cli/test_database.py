@@ -105,3 +105,13 @@ def test_copy(url: str, postgres_url: str) -> None:
     assert asyncio.run(looked())
     refused = typed(url, "copy", "--to", "mysql://x/y")
     assert (refused.status, "--to is neither" in refused.err) == (1, True)
+
+
+def test_adopt_asks_or_needs_yes(url: str) -> None:
+    """Nobody at a terminal: a usage error that says what to write, and no question that nobody answers."""
+    refused = typed(url, "adopt")
+    assert (refused.status, refused.out) == (2, "")
+    assert "--yes where nobody can be asked" in refused.err
+    assert "gone for good?" not in refused.err
+    done = typed(url, "adopt", "--yes")
+    assert done.status == 0, done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,14 +140,21 @@ def adopt(out: Output, yes: bool) -> None:
 
     settings = _settings()
     where = compose.shown(settings.database_url)
-    question = f"Is the installation that {where} was copied from, or moved to, gone for good?"
-    if not yes and not click.confirm(question, err=True):
-        raise click.Abort
+    _confirm(where, yes=yes)
     asyncio.run(compose.adopt(settings))
     if out.as_json:
         out.document({"database": where, "adopted": True})
     else:
         out.line(f"{where} is this installation's own now; restart what uses it")
+
+
+def _confirm(where: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("two that refresh kill each other's tokens: say --yes where nobody can be asked")
+    question = f"Is the installation that {where} was copied from, or moved to, gone for good?"
+    click.confirm(question, abort=True, err=True)
 
 
 def _existing() -> Settings:

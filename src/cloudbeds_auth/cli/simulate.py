@@ -15,6 +15,7 @@ from cloudbeds_auth.cli.reading import read_settings
 DEFAULT_PORT = "7001"
 CLIENT_ID, CLIENT_SECRET = "simulated-app", "simulated-secret"  # of a made-up app: nothing they open exists
 DATABASE_URL = "sqlite:///simulated.sqlite3"
+USAGE = 2  # exit status
 SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"  # of the simulator's own; nothing else that is secret reaches it
 
 
@@ -45,12 +46,13 @@ def command(out: Output, options: tuple[str, ...]) -> int:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=children.environment(SECRET_VARIABLE),
+        env=children.environment(SECRET_VARIABLE, SIMULATOR_CALLED="cloudbeds-auth simulate"),
     ) as child:
         assert child.stdout is not None  # noqa: S101 - a pipe was asked for
         for line in child.stdout:
             _say(out, line.strip(), made_up="--client-id" not in {one.partition("=")[0] for one in options})
-        return 0 if child.wait() == 0 else 1
+        status = child.wait()
+        return status if status in {0, USAGE} else 1
 
 
 def _with_defaults(options: tuple[str, ...]) -> list[str]:
