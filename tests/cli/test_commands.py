@@ -114,6 +114,28 @@ def test_call_json_body_from_text_and_file(vault: FakeVault, tmp_path: Path) -> 
     assert len(vault.asked) == 2
 
 
+@pytest.mark.row("A78")
+@pytest.mark.parametrize("body", ["NaN", "[1e999]", '"\\ud800"', "[" * 100_000, "9" * 5000], ids=lambda body: body[:9])
+def test_call_json_body_that_cannot_be_sent(vault: FakeVault, body: str) -> None:
+    """What is no JSON, or more than can be written again: a usage error that names the option."""
+    result = invoke("call", "con_ADA", "POST", "x", "--json-body", body)
+    assert (result.status, result.out, vault.asked) == (2, "", [])
+    assert "--json-body" in result.err
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize("depth", [400, 900, 100_000])
+def test_call_answered_with_deep_json(vault: FakeVault, depth: int) -> None:
+    """Shown as the text that it is; deeper than it can be read, or than it can be written."""
+    vault.answer.content = b"[" * depth + b"]" * depth
+    shown = invoke("call", "con_ADA", "x")
+    assert (shown.status, shown.err) == (0, "")
+    assert shown.out.count("[") == depth
+    document = invoke("call", "con_ADA", "x", "--json")
+    assert (document.status, document.err) == (0, "")
+    assert document.out.count("[") == depth
+
+
 @pytest.mark.parametrize(("status", "expected"), [(200, 0), (302, 0), (400, 1), (503, 1)])
 def test_call_fails_from_400_on(vault: FakeVault, status: int, expected: int) -> None:
     """The body is printed all the same."""

@@ -280,3 +280,15 @@ def test_an_error_of_everybody_ends_it(vault: ImportingVault) -> None:
     result = invoke("connections", "import", file, "--yes")
     assert (result.status, "client id or secret" in result.err) == (1, True)
     assert len(vault.hotels) < 20
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"hotels": ' + "[" * 100_000, '{"a": ' * 100_000], ids=["[", "{[", "{"]
+)
+def test_a_file_that_is_nested_too_deeply(tmp_path: Path, text: str) -> None:
+    """A mistake in the file like any other."""
+    (tmp_path / "deep.json").write_text(text)
+    result = invoke("connections", "import", str(tmp_path / "deep.json"), "--dry-run")
+    assert (result.status, result.out) == (1, "")
+    assert "line 1: it begins like JSON and is none" in result.err

@@ -22,6 +22,7 @@ from cloudbeds_auth.settings import (
     key_bytes,
     load,
     load_from_environment,
+    sources,
     values,
 )
 from cloudbeds_auth.settings.variables import KNOWN, TABLE
@@ -247,6 +248,9 @@ WRONG = {
         "sqlite:///:memory:",
         "sqlite:///x?mode=ro",
         "/x/y",
+        "sqlite:////tmp/" + "x" * 300,
+        "sqlite:////tmp/" + "ü" * 101 + "/x.db",
+        "sqlite:////tmp" + "/folder" * 200,
         "postgresql://db",
         "postgres://db/",
         "postgresql://db:port/x",
@@ -278,7 +282,7 @@ WRONG = {
         "password1password2password3password4",
         "abcdefghijklmnopqrstuvwxyz0123456789",
     ],
-    "CLOUDBEDS_AUTH_HOST": ["-x", "a b", "1:2:3", "x/y"],
+    "CLOUDBEDS_AUTH_HOST": ["a..b", ".", ".a", "a" * 64, "a." * 127, "-x", "a b", "1:2:3", "x/y"],
     "CLOUDBEDS_AUTH_PORT": ["-1", "65536", "http", "7000.5", DIGITS, "1e400", "nan"],
     "CLOUDBEDS_AUTH_WORKERS": ["0", "-1", "two", DIGITS, "1025"],
     "CLOUDBEDS_AUTH_PUBLIC_URL": ["auth.example.com", "https://x?y", "https://x/#y"],
@@ -536,6 +540,26 @@ def test_secret_file_unreadable(tmp_path: Path) -> None:
         given = {"CLOUDBEDS_CLIENT_ID": "x", "CLOUDBEDS_CLIENT_SECRET_FILE": str(path)}
         (problem,) = problems(given, need=Need.APP)
         assert problem.startswith("CLOUDBEDS_CLIENT_SECRET_FILE: ")
+
+
+@pytest.mark.row("A78")
+def test_the_path_of_a_secret_file_is_none(tmp_path: Path) -> None:
+    """A byte that no path holds, which only a `.env` can bring: a problem like any other."""
+    path = tmp_path / ".env"
+    path.write_text("CLOUDBEDS_CLIENT_SECRET_FILE=a\0b\n")
+    (problem,) = problems({}, path)
+    assert problem.startswith("CLOUDBEDS_CLIENT_SECRET_FILE: ")
+
+
+@pytest.mark.row("A78")
+def test_a_dotenv_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What an operator names by mistake, a device or a dump: no more of it is read than settings can have."""
+    monkeypatch.setattr(sources, "LARGEST_ENV_FILE", 1000)
+    path = tmp_path / "dump"
+    path.write_text("CLOUDBEDS_CLIENT_ID=x\n" * 100)
+    (problem,) = problems({}, path)
+    assert str(path) in problem
+    assert "too large" in problem
 
 
 @pytest.mark.row("A56")

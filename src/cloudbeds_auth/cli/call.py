@@ -59,11 +59,17 @@ def json_value(context: click.Context, option: click.Parameter, given: str | Non
     if given is None:
         return None
     try:
-        return json.loads(Path(given[1:]).read_text("utf-8") if given.startswith("@") else given)
+        found: object = json.loads(Path(given[1:]).read_text("utf-8") if given.startswith("@") else given)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()  # as it will be sent
     except OSError as error:
         raise click.BadParameter(f"cannot read {given[1:]}: {error.strerror}", context, option) from None
+    except UnicodeError:
+        raise click.BadParameter("holds something that is no text", context, option) from None
     except ValueError as error:
         raise click.BadParameter(f"not JSON: {error}", context, option) from None
+    except RecursionError:
+        raise click.BadParameter("nested too deeply", context, option) from None
+    return found
 
 
 @click.command(
@@ -133,20 +139,23 @@ def show(out: Output, answer: Answer) -> None:
     """The body: JSON indented, text as it is, anything else byte for byte."""
     try:
         body: object = json.loads(answer.content)
-    except ValueError:
-        body = None
-        if not out.as_json:
-            _show_raw(out, answer.content)
-            return
-        body = answer.content.decode("utf-8", "replace")
+        if out.as_json:
+            _document(out, answer, body)
+        else:
+            out.line(json.dumps(body, indent=2, ensure_ascii=not out.unicode))
+    except (ValueError, RecursionError):  # no JSON, or nested too deeply to be read or written
+        _show_raw(out, answer)
+
+
+def _document(out: Output, answer: Answer, body: object) -> None:
+    out.document({"status": answer.status_code, "body": body})
+
+
+def _show_raw(out: Output, answer: Answer) -> None:
+    content = answer.content
     if out.as_json:
-        out.document({"status": answer.status_code, "body": body})
-    else:
-        out.line(json.dumps(body, indent=2, ensure_ascii=not out.unicode))
-
-
-def _show_raw(out: Output, content: bytes) -> None:
-    if not sys.stdout.isatty():
+        _document(out, answer, content.decode("utf-8", "replace"))
+    elif not sys.stdout.isatty():
         out.body(content)
     elif content:
         out.line(content.decode("utf-8", "replace"))

@@ -87,7 +87,7 @@ def _objects(text: str) -> Iterator[tuple[int, Row]]:
     """One document with `hotels`, or one object a line."""
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
                 yield number, _object(_json(line, number), number)
@@ -114,7 +114,7 @@ def _object(one: object, number: int) -> Row:
 def _json(text: str, line: int | None = None) -> object:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         at = line if line is not None else getattr(error, "lineno", 1)
         raise _Unreadable(f"line {at}: it begins like JSON and is none") from None
 

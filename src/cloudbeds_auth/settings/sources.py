@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from cloudbeds_auth.settings.values import is_loopback, origin, url
 from cloudbeds_auth.settings.variables import FILES, PREFIX, TABLE
 
 BASE_URL = "CLOUDBEDS_BASE_URL"
+LARGEST_ENV_FILE = 1024 * 1024  # characters
 LARGEST_SECRET_FILE = 64 * 1024  # bytes
 
 
@@ -72,8 +74,8 @@ def in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
         return {}
     try:
         found, status = _read(path, named=named)
-    except (OSError, UnicodeDecodeError) as error:
-        findings.problems.append(f"{path}: cannot be read ({type(error).__name__}); make it a readable UTF-8 text file")
+    except (OSError, ValueError) as error:
+        findings.problems.append(f"{path}: cannot be read ({_why(error)}); make it a readable UTF-8 text file")
         return {}
     ours = {name: (value or "").strip() for name, value in found.items() if name.upper().startswith(PREFIX)}
     whole = path.absolute()
@@ -94,7 +96,17 @@ def _read(path: Path, *, named: bool) -> tuple[Mapping[str, str | None], os.stat
         raise OSError("not a file")
     with path.open(encoding="utf-8") as file:
         # No interpolation: a `$` in a client secret is a dollar sign, and nothing but this file is read.
-        return dotenv_values(stream=file, interpolate=False), os.fstat(file.fileno())
+        text = file.read(LARGEST_ENV_FILE + 1)
+        if len(text) > LARGEST_ENV_FILE:  # a device that never ends, for one
+            raise ValueError("too large")
+        return dotenv_values(stream=io.StringIO(text), interpolate=False), os.fstat(file.fileno())
+
+
+def _why(error: OSError | ValueError) -> str:
+    """Why a file cannot be read: the system's words, the decoder's in ours, those about a path that is none."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def resolved(given: Mapping[str, str], findings: Findings) -> dict[str, str]:
@@ -116,9 +128,10 @@ def secret_file(name: str, path: Path, findings: Findings) -> str | None:
         with path.open("rb") as file:
             value = file.read(LARGEST_SECRET_FILE + 1).decode("utf-8").strip()
         mode = path.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        findings.problems.append(f"{name}: {path} cannot be read ({reason}); write the path of a readable text file")
+    except (OSError, ValueError) as error:
+        findings.problems.append(
+            f"{name}: {path} cannot be read ({_why(error)}); write the path of a readable text file"
+        )
         return None
     if not value or len(value) > LARGEST_SECRET_FILE:
         findings.problems.append(f"{name}: {path} is empty or too large; write the path of a file with only the value")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -32,7 +33,8 @@ EMBEDDED = 96  # bits before the IPv4 address
 MOST_IPV4, MOST_IPV6 = 1 << 32 - 8, 1 << 128 - 20  # public addresses to trust: as many as the largest providers have
 LISTED = re.compile(r"[\s,]+")
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}")
+HOST_NAME = re.compile(r"(?!-)(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")  # RFC 1035 section 2.3.4
+LONGEST_NAME, LONGEST_PATH = 200, 900  # bytes of a file's name and path: systems take 255 and 1,024, and we add to both
 PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")  # RFC 3986, no segment empty
 NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)  # escapes of `unreserved`
 OUR_PATHS = (
@@ -355,4 +357,7 @@ def database_url(value: object) -> str:
     path = given.removeprefix("sqlite:///")
     if not path or path.endswith("/") or path == ":memory:" or "?" in path or not path.isprintable():
         raise ValueError("names no file")
+    named = [len(os.fsencode(part)) for part in path.split("/")]
+    if max(named) > LONGEST_NAME or len(os.fsencode(path)) > LONGEST_PATH:
+        raise ValueError(f"has more than {LONGEST_NAME} bytes in one name, or {LONGEST_PATH} in all")
     return given
