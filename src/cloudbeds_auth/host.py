@@ -51,7 +51,7 @@ def machine_id(files: tuple[Path, ...] = MACHINE_ID_FILES, mountinfo: Path = PRO
 def _machine_ids(files: tuple[Path, ...], mountinfo: Path) -> Iterator[str]:
     if sys.platform == "darwin":
         command = ["/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice"]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  # no input of anybody's
+        shown = subprocess.run(command, capture_output=True, text=True, check=False, env={}).stdout  # noqa: S603  # no input of anybody's
         yield from re.findall(r'"IOPlatformUUID" = "([^"]+)"', shown)
         return
     for path in files:

@@ -7,9 +7,11 @@ import os
 import re
 import socket
 import stat
+import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +24,7 @@ from cloudbeds_auth.host import (
     take_port,
     write_private,
 )
+from cloudbeds_auth.system import boot_id
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -185,6 +188,24 @@ def test_machine_id(tmp_path: Path) -> None:
     first.write_text("f" * 32)
     assert machine_id((first, second), missing) not in {found, ""}
     assert machine_id() == machine_id()
+
+
+@pytest.mark.row("A77")
+def test_the_id_of_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of a program of the system, which gets none of our environment; so is the boot."""
+    given: list[object] = []
+    uuid = "5BE1C477-0A93-D82F-6E14-B9A05C3DF781"
+
+    def run(command: list[str], **more: object) -> SimpleNamespace:
+        given.append(more.get("env"))
+        return SimpleNamespace(stdout=f'  "IOPlatformUUID" = "{uuid}"\n')
+
+    with monkeypatch.context() as mac:
+        mac.setattr(sys, "platform", "darwin")
+        mac.setattr(subprocess, "run", run)
+        assert re.fullmatch(r"[0-9a-f]{32}", machine_id())
+        assert uuid in boot_id.__wrapped__()
+    assert given == [{}, {}]
 
 
 @linux
