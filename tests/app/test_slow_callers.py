@@ -205,6 +205,34 @@ async def test_answers_to_a_stranger_that_reads_none(vault: FakeVault) -> None:
         await until_refused(writer, head("/static/style.css", method="GET") * 100)
 
 
+@pytest.mark.row("A71", "A74")
+@pytest.mark.parametrize("ahead", ["a call", "strangers' requests"])
+async def test_requests_that_wait_behind_others(vault: FakeVault, vendor: Vendor, ahead: str) -> None:
+    """Sent faster than they are answered: a few of them wait, then the connection is closed, and that is reported."""
+    slow = Slow(vendor)
+    call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
+    async with a_service(vault, limits=Limits(report_every=60.0)) as service:
+        async with connected(service, call if ahead == "a call" else HEALTH) as (reader, writer):
+            if ahead == "a call":
+                await slow.has(1)
+            writer.write(HEALTH * 5000)
+            answers = await until_closed(reader)
+        assert answers.count(b"HTTP/1.1 ") <= 1 + Limits().pipelined
+        assert await answered(service, HEALTH) == 200
+    assert reported(vault, "connection_refused") == [{"address": "127.0.0.1", "why": "pipelines", "times": 1}]
+
+
+async def test_as_many_as_may_wait(vault: FakeVault, vendor: Vendor) -> None:
+    """Each is answered, in its turn."""
+    slow = Slow(vendor)
+    call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
+    async with a_service(vault) as service, connected(service, call) as (reader, writer):
+        await slow.has(1)
+        writer.write(HEALTH * (Limits().pipelined - 1) + head("/healthz", b"Connection: close", method="GET"))
+        slow.finish.set()
+        assert (await until_closed(reader)).count(b"HTTP/1.1 200 ") == 1 + Limits().pipelined
+
+
 @pytest.mark.row("A71")
 @pytest.mark.parametrize(
     ("data", "drop"),

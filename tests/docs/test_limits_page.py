@@ -16,6 +16,7 @@ ROWS = {
     "connections of one address": f"{LIMITS.connections_per_address}",
     "connections in all": f"{LIMITS.connections:,}, or what the limit of open files leaves",
     "a request's head": f"{LIMITS.head:.0f} s, {door.LARGEST_HEADERS // KIB} KiB, {door.MOST_HEADERS} headers",
+    "requests on a connection before earlier ones are answered": f"{LIMITS.pipelined}",
     "a body": f"{LIMITS.body:.0f} s of waiting for it, and one more for each {LIMITS.body_rate // KIB} KiB that came",
     "chunk extensions and trailers": f"{protocol.LARGEST_EXTENSIONS // KIB} KiB",
     "the body of a request that is refused": f"{LIMITS.linger:.0f} s, {LIMITS.linger_bytes // KIB} KiB",

@@ -16,6 +16,9 @@ class Limits:
 
     head: float = 20.0
     """From a connection, or the first byte of a head, to the head's end."""
+    pipelined: int = 10
+    """Requests that wait on a connection for the one before them to be answered: no browser sends any (RFC 9112 section
+    9.3.2), and as many heads of the largest size are less than a megabyte."""
     body: float = 20.0
     """How long a body is waited for in all, …"""
     body_rate: int = 16 * 1024

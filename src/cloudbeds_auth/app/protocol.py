@@ -195,6 +195,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if not _TARGET.match(self.url):
             self._refuse(400)
         self._framing()
+        if len(self.pipeline) >= self._limits.pipelined:
+            self._report("pipelines")
+            self._refuse(400)
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
@@ -286,9 +289,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _cut(self, why: str) -> None:
         """Close at once, and report it."""
+        self._report(why)
+        self._drop()
+
+    def _report(self, why: str) -> None:
         if self._connection is not None:
             self._connections.tally.add(REFUSED, address=self._connection.address, why=why)
-        self._drop()
 
     def _drop(self) -> None:
         """Close at once."""
