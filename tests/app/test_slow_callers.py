@@ -11,6 +11,7 @@ from aiohttp import web
 from tests.app.callers import (
     CREDENTIAL,
     ELSEWHERE,
+    GUARD,
     answered,
     connected,
     elsewhere,
@@ -368,6 +369,26 @@ async def test_a_share_of_the_calls(vault: FakeVault, vendor: Vendor, path: str)
         assert await _status(service, path) == 200
     refusals = reported(vault, "proxy_refused")
     assert all(one["address"] == "127.0.0.1" for one in refusals)
+
+
+@pytest.mark.row("A72")
+@pytest.mark.parametrize("behind", ["a moment later", "at once"])
+async def test_who_hangs_up_leaves_the_place(
+    vault: FakeVault, vendor: Vendor, caplog: pytest.LogCaptureFixture, behind: str
+) -> None:
+    """Although another request of the connection waits behind the call; that one is not begun."""
+    slow = Slow(vendor)
+    call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
+    async with a_service(vault, limits=Limits(calls_per_address=1, call_wait=GUARD / 2)) as service:
+        async with connected(service, call + HEALTH if behind == "at once" else call) as (_, writer):
+            await slow.has(1)
+            if behind == "a moment later":
+                writer.write(HEALTH)
+        vendor.answer = None
+        assert await answered(service, call) == 200
+        slow.finish.set()
+    assert [facts["status"] for what, facts in vault.observer.seen if what == "request"] == []
+    assert "Exception in ASGI application" not in caplog.text
 
 
 @pytest.mark.row("A72")

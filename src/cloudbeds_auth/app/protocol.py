@@ -83,6 +83,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """Refuses with 400, 414 or 431, and 503 where there are too many; cuts off a caller that is too slow."""
 
     _connection: Connection | None = None
+    _running: RequestResponseCycle | None = None  # the request that is served; `cycle` is the newest, which may wait
     _timer: asyncio.TimerHandle | None = None  # until the head is here, or until the connection is closed
     _stalled: asyncio.TimerHandle | None = None  # until the caller reads
     _part = Part.NOTHING
@@ -129,6 +130,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._connection is not None:
             self._connections.close(self._connection)
+        self._disconnect()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -199,6 +201,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._report("pipelines")
             self._refuse(400)
         super().on_headers_complete()
+        if self.pipeline:
+            self.flow.resume_reading()  # or nobody would see that the caller hangs up on the request that runs
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
@@ -219,6 +223,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._connection is not None:
             self._connection.release()
         super().on_response_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """A request's turn has come."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def send_400_response(self, msg: str) -> None:
         """The refusal, with the status that it deserves; where an answer is under way already, its end."""
@@ -302,10 +311,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _disconnect(self) -> None:
-        """Let the application know that its answer will not be read."""
-        if self._runs():
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        """Let the application know that its answer will not be read; what waits behind it is not begun."""
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def _set_timer(self, seconds: float, then: Callable[[], None]) -> None:
         self._disarm()
