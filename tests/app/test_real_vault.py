@@ -14,6 +14,7 @@ from tests.app.tab import BROWSER, Tab
 from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.store.sql.sqlite import SqliteDriver
 from cloudbeds_simulator.records import ALL_SCOPES, App
 
 
@@ -102,6 +103,25 @@ async def test_forged_state(world: World) -> None:
         forged = state[:place] + ("A" if state[place] != "A" else "B") + state[place + 1 :]
         assert (await tab.open(f"/callback?code={code}&state={forged}"))[0] == 400
     assert world.exchanges() == 0
+
+
+@pytest.mark.row("A79")
+@pytest.mark.parametrize("query", ["code=x", "error=access_denied"])
+async def test_what_cannot_be_spent_costs_no_write(world: World, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up state, another browser's, one that was spent: answered from what is stored, nothing is written."""
+    stranger, hotel = Tab(world.service), Tab(world.service)
+    stranger.cookies[BROWSER] = "x" * 40
+    code, spent = await world.approved(hotel)
+    assert (await hotel.open(f"/callback?code={code}&state={spent}"))[0] == 303
+    waiting = await hotel.begin()
+
+    async def written(*_: object) -> None:
+        raise AssertionError("a write")
+
+    monkeypatch.setattr(SqliteDriver, "write", written)
+    for tab, state in ((stranger, "st_" + "x" * 43), (stranger, waiting), (stranger, spent), (hotel, spent)):
+        status, _, page = await tab.open(f"/callback?{query}&state={state}")
+        assert status == 400, page
 
 
 @pytest.mark.row("A04", "F82")

@@ -97,6 +97,17 @@ def spend_state(
     now: Instant, state_hash: str, browser_hash: str | None, code_hash: str
 ) -> Transaction[Authorization | Spending]:
     """First come, first served; the same code from the same browser is shown what it led to."""
+    settled = yield from settled_state(now, state_hash, browser_hash, code_hash)
+    if settled is not None:
+        return settled
+    row = yield from query_one("spend_state", state_hash=state_hash, now=now.wall, code_hash=code_hash)
+    return _authorization(row) if row is not None else Spending.SPENT
+
+
+def settled_state(
+    now: Instant, state_hash: str, browser_hash: str | None, code_hash: str
+) -> Transaction[Authorization | Spending | None]:
+    """What is to be said of a state that nobody can spend (any more); None where it can be spent. Only reads."""
     row = yield from query_one("authorization_by_state", state_hash=state_hash)
     if row is None or row["browser_hash"] != browser_hash:
         return Spending.UNKNOWN
@@ -106,10 +117,7 @@ def spend_state(
         return _authorization(row) if row["outcome"] else Spending.UNFINISHED
     if row["spent_at"] is not None:
         return Spending.SPENT
-    if row["expires_at"] <= now.wall:
-        return Spending.EXPIRED
-    spent = yield from query_one("spend_state", id=row["id"], now=now.wall, code_hash=code_hash)
-    return _authorization(row) if spent is not None else Spending.SPENT
+    return Spending.EXPIRED if row["expires_at"] <= now.wall else None
 
 
 def _link_is_used(begun: Row) -> Transaction[bool]:

@@ -40,8 +40,8 @@ SELECT * FROM authorizations WHERE id = :id
 
 -- name: spend_state
 UPDATE authorizations SET spent_at = :now, code_hash = :code_hash
-WHERE id = :id AND spent_at IS NULL
-RETURNING id
+WHERE state_hash = :state_hash AND spent_at IS NULL
+RETURNING *
 
 -- name: set_outcome
 UPDATE authorizations SET outcome = :connection_id WHERE id = :id
