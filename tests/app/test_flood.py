@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.app.fake_vault import FakeSettings, FakeVault, HandClock
-from tests.app.running import Running, Vendor, a_service
+from tests.app.running import Running, Vendor
 
 from cloudbeds_auth.app.arrivals import STARTS_OF_ONE, WINDOW
 
@@ -16,19 +16,46 @@ async def begun(service: Running[FakeVault], path: str = "/connect", address: st
         return answer.status, answer.headers.get("Retry-After", "")
 
 
+@pytest.fixture
+def clock() -> HandClock:
+    """Moved by hand."""
+    return HandClock()
+
+
+@pytest.fixture
+def vault(vendor: Vendor, clock: HandClock) -> FakeVault:
+    """Behind a proxy that is trusted."""
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)))
+    vault.clock = clock
+    return vault
+
+
 @pytest.mark.row("A74")
-@pytest.mark.parametrize("linked", [False, True])
-async def test_so_many_starts_from_one_address(vendor: Vendor, linked: bool) -> None:
+async def test_so_many_starts_from_one_address(service: Running[FakeVault], vault: FakeVault, clock: HandClock) -> None:
     """Then 503 with Retry-After, and nothing is begun; another address may, and this one when its time is over."""
-    settings = FakeSettings(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",))
-    vault = FakeVault(settings)
-    vault.clock = clock = HandClock()
-    path = f"/connect/{(await vault.create_link(expires_in=60)).token}" if linked else "/connect"
-    async with a_service(vault) as service:
-        for _ in range(STARTS_OF_ONE):
-            assert await begun(service, path) == (303, "")
-        assert await begun(service, path) == (503, str(int(WINDOW)))
-        assert len(vault.pending) == STARTS_OF_ONE
-        assert await begun(service, path, "203.0.113.2") == (303, "")
-        clock.now += WINDOW
-        assert await begun(service, path) == (303, "")
+    for _ in range(STARTS_OF_ONE):
+        assert await begun(service) == (303, "")
+    assert await begun(service) == (503, str(int(WINDOW)))
+    assert len(vault.pending) == STARTS_OF_ONE
+    assert await begun(service, address="203.0.113.2") == (303, "")
+    clock.now += WINDOW
+    assert await begun(service) == (303, "")
+
+
+@pytest.mark.row("A74")
+@pytest.mark.parametrize("flood", ["/connect/made-up", "/connect"])
+async def test_a_link_starts_whatever_others_begin(service: Running[FakeVault], vault: FakeVault, flood: str) -> None:
+    """From the same address: neither links that nobody made nor bare starts lock a hotel out that was sent a link."""
+    link = f"/connect/{(await vault.create_link(expires_in=60)).token}"
+    for _ in range(STARTS_OF_ONE + 1):
+        status, _ = await begun(service, flood)
+    assert status == (400 if flood != "/connect" else 503)
+    assert await begun(service, link) == (303, "")
+
+
+@pytest.mark.row("A74")
+async def test_links_that_nobody_made_stop_no_bare_start(service: Running[FakeVault]) -> None:
+    """They begin nothing, so they count for nothing."""
+    for number in range(STARTS_OF_ONE + 1):
+        assert await begun(service, f"/connect/made-up-{number}") == (400, "")
+    assert await begun(service) == (303, "")

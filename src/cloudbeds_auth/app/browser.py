@@ -100,8 +100,7 @@ class Browser:
     async def connect_once(self, request: Request, one_time: str) -> Response:
         """Start the approval that a one-time link was made for."""
         start = _asked_again(f"{CONNECT}/{quote(one_time, safe='')}", request)
-        try:
-            self._starts.admit(address_of(request.scope))
+        try:  # not counted by address: a link bounds what is begun with it, and a made-up one begins nothing
             browser = self._browser(request)
             return self._off(request, await self._vault.begin_from_link(one_time, browser), browser, start)
         except Error as error:
