@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 
 import pytest
 from tests.app.callers import GUARD, connected, elsewhere, head, trickling
@@ -137,6 +138,33 @@ async def test_who_waits_makes_room(vault: FakeVault, clock: StoppedClock) -> No
             await clock.has(3)
             async with elsewhere() as http, http.get(service.url + "/healthz") as answer:
                 assert answer.status == 200
+
+
+@pytest.mark.row("A23")
+async def test_a_right_credential_is_not_driven_out(vault: FakeVault, clock: StoppedClock) -> None:
+    """Once it waits it is checked, however many come after it from the same address, which are told to come again."""
+    limits = Limits(guesses=1, guesses_waiting=4, connections_per_address=8)
+    guess = head(PATH, b"X-API-Key: guess", method="GET")
+    async with a_service(vault, limits=limits) as service, AsyncExitStack() as stack:
+        assert await ask(service, "guess") == 401
+        right = asyncio.create_task(ask(service, ADMIN_TOKEN))
+        await clock.has(1)
+        for number in range(20):
+            reader, _ = await stack.enter_async_context(connected(service, guess))
+            if number < limits.guesses_waiting - 1:
+                await clock.has(number + 2)
+                continue
+            refusal = await reader.readuntil(b"\r\n\r\n")
+            assert refusal.startswith(b"HTTP/1.1 503 ")
+            assert b"x-cloudbeds-auth-code: rate_limited\r\n" in refusal.lower()
+            assert b"retry-after: 1\r\n" in refusal.lower()
+        await clock.move(Limits().guess_wait)
+        assert await right == 200
+        await clock.has(0)
+        late = asyncio.create_task(ask(service, "guess"))
+        await clock.has(1)
+        await clock.move(Limits().guess_wait)
+        assert await late == 401, "there is room again"
 
 
 @pytest.mark.row("A23")

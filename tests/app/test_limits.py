@@ -9,7 +9,7 @@ import pytest
 from tests.app.fake_vault import FakeObserver
 
 from cloudbeds_auth.app.addresses import Networks, address_of, counted
-from cloudbeds_auth.app.connections import Connections
+from cloudbeds_auth.app.connections import Connection, Connections
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.listening import RESERVED, room
 from cloudbeds_auth.app.tally import MOST, Tally
@@ -102,6 +102,39 @@ async def test_connections_are_counted_right() -> None:
     assert (opened("203.0.113.10", 8), dropped) == (True, [2, 3, 4, 5, 6])
     assert (opened("203.0.113.10", 9), dropped) == (True, [2, 3, 4, 5, 6, 7])
     assert (opened("203.0.113.10", 10), dropped) == (True, [2, 3, 4, 5, 6, 7, 8]), "two of an address at most"
+    tally.close()
+
+
+@pytest.mark.row("A71", "A23")
+async def test_who_waits_is_the_last_to_make_room() -> None:
+    """Idle connections go first; then, of those on which a credential waits, the one that came last."""
+    dropped: list[str] = []
+    tally = Tally(FakeObserver(), every=60.0)
+    all_of_them = Connections(Limits(), 4, [], tally)
+
+    def opened(name: str) -> Connection:
+        connection = all_of_them.open("203.0.113.9", lambda: dropped.append(name))
+        assert connection is not None
+        return connection
+
+    first, second, occupied = opened("first"), opened("second"), opened("occupied")
+    opened("idle")
+    first.hold()
+    second.hold()
+    occupied.occupy()
+    third = opened("third")
+    assert dropped == ["idle"]
+    third.hold()
+    opened("fourth").hold()
+    assert dropped == ["idle", "third"]
+    first.release()
+    opened("fifth").occupy()
+    assert dropped == ["idle", "third", "first"], "its credential was wrong: it waits for another request now"
+    opened("sixth")
+    assert dropped == ["idle", "third", "first", "fourth"]
+    for one in (first, second):
+        all_of_them.close(one)
+        one.hold()
     tally.close()
 
 

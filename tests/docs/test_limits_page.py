@@ -26,6 +26,7 @@ ROWS = {
         "each from its body's first byte to its answer's last"
     ),
     "wrong credentials of one address": f"{LIMITS.guesses}",
+    "credentials of one address that wait": f"{LIMITS.guesses_waiting}",
 }
 
 

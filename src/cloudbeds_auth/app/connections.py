@@ -1,7 +1,9 @@
 """How many connections there may be, in all and from one address, and which one makes room for the next (A71).
 
 A connection is occupied while a request runs on it that the door has let in. Any other may be closed for the sake of a
-new one: it waits for its next request, sends a head or a body without end, or has no right to be here.
+new one: it waits for its next request, sends a head or a body without end, or has no right to be here. Those on
+which a credential waits to be checked are closed last, and of them the one that came last: were it the one that has
+waited longest, whoever guesses fast enough would keep every right credential from its check (A23).
 """
 
 from __future__ import annotations
@@ -31,27 +33,52 @@ class Connection:
 
     address: str
     drop: Callable[[], None]
-    lists: tuple[dict[Connection, None], ...]
+    lists: tuple[Spare, ...]
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def occupy(self) -> None:
         """A request runs on it."""
         for spare in self.lists:
-            spare.pop(self, None)
+            spare.remove(self)
 
     def release(self) -> None:
         """No request runs on it any more."""
         if not self.gone.is_set():
             for spare in self.lists:
-                spare[self] = None
+                spare.held.pop(self, None)
+                spare.idle.setdefault(self)
+
+    def hold(self) -> None:
+        """A credential waits on it to be checked."""
+        self.occupy()
+        if not self.gone.is_set():
+            for spare in self.lists:
+                spare.held[self] = None
+
+
+@dataclass(slots=True)
+class Spare:
+    """Those that may be closed, in the order in which they came to be: `held` are those on which a credential waits."""
+
+    idle: dict[Connection, None] = field(default_factory=dict)
+    held: dict[Connection, None] = field(default_factory=dict)
+
+    def remove(self, connection: Connection) -> None:
+        """It may not be closed any more."""
+        self.idle.pop(connection, None)
+        self.held.pop(connection, None)
+
+    def first(self) -> Connection | None:
+        """The one to close; None where each is occupied."""
+        return next(iter(self.idle), None) or next(reversed(self.held), None)
 
 
 @dataclass(slots=True)
 class _Peer:
-    """One address: how many connections it has, and those that may be closed, the one that waited longest first."""
+    """One address: how many connections it has, and those of them that may be closed."""
 
     count: int = 0
-    spare: dict[Connection, None] = field(default_factory=dict)
+    spare: Spare = field(default_factory=Spare)
 
 
 class Connections:
@@ -63,7 +90,7 @@ class Connections:
         self._most = most
         self._trusted = Networks(trusted_proxies)
         self._count = 0
-        self._spare: dict[Connection, None] = {}
+        self._spare = Spare()
         self._peers: dict[str, _Peer] = {}
 
     def open(self, host: str, drop: Callable[[], None]) -> Connection | None:
@@ -93,14 +120,14 @@ class Connections:
         if not peer.count:
             del self._peers[connection.address]
 
-    def _room(self, spare: dict[Connection, None]) -> bool:
-        """Close the one of them that has waited longest; False where each is occupied."""
-        longest = next(iter(spare), None)
-        if longest is None:
+    def _room(self, spare: Spare) -> bool:
+        """Close one of them; False where each is occupied."""
+        first = spare.first()
+        if first is None:
             return False
-        self.tally.add(REFUSED, address=longest.address, why="made_room")
-        self.close(longest)
-        longest.drop()
+        self.tally.add(REFUSED, address=first.address, why="made_room")
+        self.close(first)
+        first.drop()
         return True
 
 
@@ -111,11 +138,12 @@ def occupy(scope: Scope) -> None:
 
 
 async def stay(scope: Scope, work: Coroutine[Any, Any, None]) -> None:
-    """Do `work` while the caller waits; raises ClientGone, the work given up, when its connection is closed."""
+    """Do `work` while a credential waits; raises ClientGone, the work given up, when its connection is closed."""
     connection: Connection | None = scope["state"].get(CONNECTION)
     if connection is None:
         await work
         return
+    connection.hold()
     tasks = [asyncio.ensure_future(one) for one in (work, connection.gone.wait())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

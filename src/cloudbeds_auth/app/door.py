@@ -145,7 +145,8 @@ class Door:
         """The caller whose credential it is; after wrong ones from the same address, not at once (A23)."""
         given, address = credential(scope), address_of(scope)
         if wait := self._guesses.wait(address, given):
-            await stay(scope, self._clock.sleep(wait))
+            with self._guesses.waiting(address):
+                await stay(scope, self._clock.sleep(wait))
         caller = await self._authenticate(given)
         if caller is None:
             self._guesses.wrong(address, given)

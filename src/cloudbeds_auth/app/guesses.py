@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.app.problems import TooManyGuesses
 from cloudbeds_auth.ports.clock import Clock
 
 K = TypeVar("K")
@@ -25,6 +29,20 @@ class Guesses:
         self._clock = clock
         self._spent: dict[str, float] = {}  # by address: the moment at which its wrong credentials are forgiven
         self._right: dict[tuple[str, bytes], None] = {}
+        self._waiting: Counter[str] = Counter()
+
+    @contextmanager
+    def waiting(self, address: str) -> Iterator[None]:
+        """While one of this address waits. Raises TooManyGuesses: of those that wait none is driven out by the next."""
+        if self._waiting[address] >= self._limits.guesses_waiting:
+            raise TooManyGuesses(retry_after=1)
+        self._waiting[address] += 1
+        try:
+            yield
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
 
     def wait(self, address: str, credential: str) -> float:
         """Seconds until this credential may be checked."""

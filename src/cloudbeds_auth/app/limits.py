@@ -41,6 +41,9 @@ class Limits:
     """… after which each makes the next one wait so much longer before it is checked, …"""
     guess_wait: float = 5.0
     """… and so much at most: a right one gets in."""
+    guesses_waiting: int = 250
+    """Credentials of one address that wait at a time: half of its connections, so that those of its callers that need
+    not wait find room, and no guess drives out one that waits."""
 
     report_every: float = 10.0
     """Between two reports of how often something was refused."""

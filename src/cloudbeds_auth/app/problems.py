@@ -83,6 +83,10 @@ class TooManyCalls(RateLimited):
     """Too many calls of this caller are under way"""
 
 
+class TooManyGuesses(RateLimited):
+    """Too many credentials of this address wait to be checked, and this one was not"""
+
+
 class Unexpected(Error):
     """Something went wrong on our side
 
