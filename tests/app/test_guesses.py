@@ -193,6 +193,20 @@ async def test_behind_a_trusted_proxy(vendor: Vendor) -> None:
 
 
 @pytest.mark.row("A23")
+async def test_every_line_says_where_it_came_from(vendor: Vendor) -> None:
+    """What is told about a request, refused or relayed, names the address that a trusted proxy forwards."""
+    vault = FakeVault(FakeSettings(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)))
+    async with a_service(vault) as service:
+        assert await ask(service, "guess", "203.0.113.9") == 401
+        assert await ask(service, ADMIN_TOKEN, "203.0.113.9") == 200
+        headers = {**AS_ADMIN, "X-Forwarded-For": "203.0.113.9"}
+        async with service.http.get(service.url + "/proxy/con_1/api/x", headers=headers) as answer:
+            assert answer.status == 200
+    told = [(what, facts.get("address")) for what, facts in vault.observer.seen if what != "credential_refused"]
+    assert told == [("request", "203.0.113.9"), ("request", "203.0.113.9"), ("proxied", "203.0.113.9")]
+
+
+@pytest.mark.row("A23")
 async def test_no_credential_is_no_guess(vault: FakeVault, clock: StoppedClock) -> None:
     """A request with none, or with none that could be one, is answered at once, always."""
     async with a_service(vault, limits=FEW) as service:

@@ -290,7 +290,7 @@ async def test_caller_hangs_up(service: Running[FakeVault], vendor: Vendor) -> N
     await asyncio.wait({call})
     async with asyncio.timeout(20):
         await cancelled.wait()
-    assert ("caller_gone", {"method": "GET"}) in service.vault.observer.seen
+    assert ("caller_gone", {"method": "GET", "address": "127.0.0.1"}) in service.vault.observer.seen
 
 
 async def test_hanging_up_spares_the_refresh(service: Running[FakeVault], vendor: Vendor) -> None:
@@ -303,7 +303,7 @@ async def test_hanging_up_spares_the_refresh(service: Running[FakeVault], vendor
             await asyncio.sleep(0.01)
         call.cancel()
         await asyncio.wait({call})
-        while ("caller_gone", {"method": "GET"}) not in service.vault.observer.seen:
+        while ("caller_gone", {"method": "GET", "address": "127.0.0.1"}) not in service.vault.observer.seen:
             await asyncio.sleep(0.01)
         service.vault.refresh_gate.set()
         while not service.vault.refreshes:

@@ -116,6 +116,7 @@ class Door:
             method=scope["method"],
             path=told(scope["raw_path"].decode("latin-1")),
             status=ours.status,
+            address=address_of(scope),
             seconds=self._clock.steady() - begun,
         )
 

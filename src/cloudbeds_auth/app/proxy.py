@@ -51,7 +51,7 @@ class Proxy:
         try:
             await self._serve(scope, receive, seen)
         except ClientGone:
-            self._vault.observer.happened("caller_gone", method=scope["method"])
+            self._vault.observer.happened("caller_gone", method=scope["method"], address=address_of(scope))
         except Exception as error:
             told = error if isinstance(error, Error) else Unexpected()
             if told is not error:
@@ -75,14 +75,15 @@ class Proxy:
         query = policy.query_of(scope["query_string"])
         length = announced_length(scope)
         body = Body(receive, length=length, keep=self._settings.replay_limit, limit=self._settings.body_limit)
-        async with self._relay.shares.place(address_of(scope)):
+        address = address_of(scope)
+        async with self._relay.shares.place(address):
             await body.fill()
             if length and not body.replayable:
                 headers.append(("content-length", str(length)))  # a stream keeps its framing
             call = Call(scope["method"], target.path, query, headers, body)
-            await until_hung_up(body, self._exchange(connection_id, call, body, send))
+            await until_hung_up(body, self._exchange(connection_id, call, body, send, address))
 
-    async def _exchange(self, connection_id: str, call: Call, body: Body, send: Send) -> None:
+    async def _exchange(self, connection_id: str, call: Call, body: Body, send: Send, address: str) -> None:
         """Call the vendor and pass its answer on."""
         begun = self._vault.clock.steady()
         relayed = await self._relay.call(connection_id, call)
@@ -101,6 +102,7 @@ class Proxy:
             status=relayed.answer.status,
             sends=relayed.sends,
             complete=complete,
+            address=address,
             request_id=request_id_of(relayed.answer),  # what the vendor's support asks for
             seconds=self._vault.clock.steady() - begun,
         )
