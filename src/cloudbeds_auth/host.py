@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import grp
 import hashlib
 import hmac
@@ -14,6 +15,8 @@ import socket
 import stat
 import subprocess
 import sys
+import termios
+from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -107,6 +110,17 @@ def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -
         one.close()
         raise
     return one
+
+
+def unsent(connection: int) -> int:
+    """Bytes that a TCP connection's other side has not acknowledged; 0 where the system does not say.
+
+    `connection` is its file descriptor (SIOCOUTQ in tcp(7); the number is TIOCOUTQ's).
+    """
+    size = array("i", [0])
+    with suppress(OSError):
+        fcntl.ioctl(connection, termios.TIOCOUTQ, size)
+    return size[0]
 
 
 def holder_of(port: int, proc: Path = PROC) -> str | None:

@@ -193,7 +193,32 @@ async def test_an_answer_that_is_not_read(vault: FakeVault, vendor: Vendor) -> N
     ):
         async with asyncio.timeout(20):
             await gone.wait()
-        assert reported(vault, "connection_refused") == [{"address": "127.0.0.1", "why": "reads_nothing", "times": 1}]
+        assert reported(vault, "connection_refused") == [{"address": "127.0.0.1", "why": "slow_reader", "times": 1}]
+
+
+@pytest.mark.row("A72")
+async def test_an_answer_that_is_read_slowly(vault: FakeVault, vendor: Vendor) -> None:
+    """Steadily, and slower than the service looks after it: the caller gets all of it.
+
+    The kernel holds so much of the answer that it takes nothing more while the caller reads at this pace.
+    """
+
+    async def much(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=bytes(8 << 20))
+
+    vendor.answer = much
+    request = head("/proxy/con_1/api/x", CREDENTIAL.strip(), b"Connection: close", method="GET")
+    limits = Limits(reading=1.0, reading_rate=1)
+    async with (
+        a_service(vault, limits=limits, window=4 << 20) as service,
+        connected(service, request, window=4096) as (reader, _),
+    ):
+        async with asyncio.timeout(GUARD):
+            for _ in range(25):
+                assert await reader.read(4096)
+                await asyncio.sleep(limits.reading / 10)
+        assert reported(vault, "connection_refused") == []
+        assert len(await until_closed(reader)) > 7 << 20
 
 
 @pytest.mark.row("A71")

@@ -20,7 +20,7 @@ ROWS = {
     "a body": f"{LIMITS.body:.0f} s of waiting for it, and one more for each {LIMITS.body_rate // KIB} KiB that came",
     "chunk extensions and trailers": f"{protocol.LARGEST_EXTENSIONS // KIB} KiB",
     "the body of a request that is refused": f"{LIMITS.linger:.0f} s, {LIMITS.linger_bytes // KIB} KiB",
-    "an answer that is not read": f"{LIMITS.reading:.0f} s",
+    f"an answer of which less than {LIMITS.reading_rate // KIB} KiB a second is read": f"{LIMITS.reading:.0f} s",
     "calls of one address under way at Cloudbeds": (
         f"{LIMITS.calls_per_address} of {upstream.MOST_CONNECTIONS}, "
         "each from its body's first byte to its answer's last"

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,11 +23,28 @@ from cloudbeds_auth.host import (
     network_file_system,
     private_folder,
     take_port,
+    unsent,
     write_private,
 )
 from cloudbeds_auth.system import boot_id
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@linux
+def test_what_the_other_side_has_not_taken(tmp_path: Path) -> None:
+    """Of a connection: what is sent and not acknowledged. Of what is none: nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with socket.create_connection(listening.getsockname()) as sender, listening.accept()[0]:
+            assert unsent(sender.fileno()) == 0
+            sender.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    sender.send(bytes(65536))
+            assert unsent(sender.fileno()) > 4096
+    with (tmp_path / "x").open("wb") as file:
+        assert unsent(file.fileno()) == 0
 
 
 @pytest.mark.row("F59")

@@ -24,7 +24,9 @@ class Limits:
     body_rate: int = 16 * 1024
     """… and a second more for so many bytes that came: any program's network is faster."""
     reading: float = 30.0
-    """How long an answer is held for a caller that reads nothing of it."""
+    """How long an answer is held for a caller that is behind with reading it, …"""
+    reading_rate: int = 1024
+    """… unless so many bytes a second went out meanwhile: a program may work on what it reads as it comes."""
     linger: float = 2.0
     """After the last answer of a connection, for the caller to read it and to stop sending, …"""
     linger_bytes: int = 256 * 1024

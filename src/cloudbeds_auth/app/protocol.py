@@ -21,6 +21,7 @@ from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, REFUSED, Con
 from cloudbeds_auth.app.door import LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
 from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.errors import InvalidRequest, RateLimited
+from cloudbeds_auth.host import unsent
 
 PIECE = 4096  # bytes that the parser is given at a time: what it passes over in silence is known as exactly as that
 CHUNK = 16  # bytes around a chunk: its size and two line ends
@@ -134,9 +135,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The caller is behind with reading: it has so long to catch up."""
+        """The caller is behind with reading: it has so long to catch up, or to go on at least."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(self._limits.reading, self._cut, "reads_nothing")
+        self._await_reading()
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -289,6 +290,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._set_timer(self._limits.head, self._too_late)
+
+    def _await_reading(self) -> None:
+        self._stalled = self.loop.call_later(self._limits.reading, self._behind, self._unread())
+
+    def _behind(self, before: int) -> None:
+        """It did not catch up. Nothing is written meanwhile, so whatever is less than before has gone out."""
+        if before - self._unread() < self._limits.reading * self._limits.reading_rate:
+            self._cut("slow_reader")
+        else:
+            self._await_reading()
+
+    def _unread(self) -> int:
+        """Bytes that the caller's machine has not taken: ours, and the kernel's, which are many more."""
+        return self.transport.get_write_buffer_size() + unsent(self.transport.get_extra_info("socket").fileno())
 
     def _too_late(self) -> None:
         if self._part is Part.HEAD:
