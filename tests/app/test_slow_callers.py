@@ -416,6 +416,36 @@ async def test_who_hangs_up_leaves_the_place(
     assert "Exception in ASGI application" not in caplog.text
 
 
+@pytest.mark.parametrize("begun", [False, True], ids=["no answer yet", "half an answer"])
+async def test_a_call_that_outlasts_a_stop(
+    vault: FakeVault, vendor: Vendor, caplog: pytest.LogCaptureFixture, begun: bool
+) -> None:
+    """Its connection ends, and it is reported once, as what it is."""
+    slow = Slow(vendor)
+
+    async def half(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b"half")
+        return await slow.handle(request)
+
+    if begun:
+        vendor.answer = half
+    call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
+    async with a_service(vault) as service, connected(service, call) as (reader, _):
+        await slow.has(1)
+        came = await reader.readuntil(b"half") if begun else b""
+        service.server.config.timeout_graceful_shutdown = 0
+        service.server.should_exit = True
+        came += await until_closed(reader)
+    slow.finish.set()
+    assert came.count(b"HTTP/1.1 ") == begun
+    assert reported(vault, "connection_refused") == [{"address": "127.0.0.1", "why": "stopped", "times": 1}]
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == [
+        "Cancel 1 running task(s), timeout graceful shutdown exceeded"
+    ]
+
+
 @pytest.mark.row("A72")
 async def test_a_call_waits_for_its_place(vault: FakeVault, vendor: Vendor) -> None:
     """In the order in which they came, and each goes as soon as one before it has ended."""

@@ -103,7 +103,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.app = self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Where an answer begins before its request has ended, the connection ends with it: nothing is read on."""
+        """Where an answer begins before its request has ended, the connection ends with it: nothing is read on.
+
+        A request that takes longer than a stop waits for is cancelled by the server: that is no error of the
+        application's, and the caller's connection ends, for nobody knows what has become of a call by then.
+        """
 
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and scope is self.scope and self._part is Part.BODY:
@@ -111,7 +115,10 @@ class BoundedProtocol(HttpToolsProtocol):
                 message = {**message, "headers": [*headers, _CLOSE]}
             await send(message)
 
-        await self._service(scope, receive, closing)
+        try:
+            await self._service(scope, receive, closing)
+        except asyncio.CancelledError:
+            self._cut("stopped")
 
     # The connection
 
