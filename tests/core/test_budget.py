@@ -101,6 +101,7 @@ def test_ten_processes_that_all_go_alone_share_no_more_than_those_that_ask(limit
 
 
 DATE = "Tue, 24 Nov 2026 08:00:00 GMT"
+FAR_YEAR = "Mon, 31 Dec 100000000000 23:59:59 GMT"
 
 
 @pytest.mark.row("F20")
@@ -119,6 +120,7 @@ DATE = "Tue, 24 Nov 2026 08:00:00 GMT"
         ("-5", UNSAID),
         ("nan", UNSAID),
         ("soon", UNSAID),
+        (FAR_YEAR, UNSAID),
         (None, UNSAID),
     ],
 )
@@ -129,7 +131,7 @@ def test_what_a_429_asks_for(said: str | None, pause: float) -> None:
 
 
 @pytest.mark.row("F20")
-@pytest.mark.parametrize("date", [None, "", "just now", "Tue, 24 Nov 2026 08:00:00 -0000"])
+@pytest.mark.parametrize("date", [None, "", "just now", "Tue, 24 Nov 2026 08:00:00 -0000", FAR_YEAR])
 def test_a_date_that_cannot_be_measured(date: str | None) -> None:
     """No clock of ours takes part: however near it is, nothing goes for the longest pause."""
     assert pause_of(429, "Tue, 24 Nov 2026 08:00:09 GMT", date) == LONGEST_PAUSE

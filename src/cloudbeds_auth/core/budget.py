@@ -106,9 +106,9 @@ def seconds_of(retry_after: str | None, date: str | None) -> float | None:
         return float(value)
     try:
         until = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter of a year that fits no machine word
         return None
     try:
         return max((until - parsedate_to_datetime(date or "")).total_seconds(), 0.0)
-    except (TypeError, ValueError):  # none, or one of the two without a zone
+    except (TypeError, ValueError, OverflowError):  # none, or one of the two without a zone
         return LONGEST_PAUSE
