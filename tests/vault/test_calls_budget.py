@@ -145,6 +145,26 @@ async def test_a_place_that_comes_as_its_caller_hangs_up_is_the_next_ones(stage:
     assert traffic.when("con_1")[1:] == [pytest.approx(RATE.interval)]
 
 
+async def test_a_place_that_the_store_did_not_give(stage: Stage) -> None:
+    """It came too late for the one who asked; who joined meanwhile and waits longer has one of its own (I11)."""
+    process = await under_ten(stage)
+    await process.store.pause_turns(APP.client_id, 6.0)
+    patient: list[asyncio.Task[None]] = []
+
+    async def join() -> None:
+        patient.append(asyncio.create_task(Budget(process.world).spend(APP, 25.0)))
+        await settle()
+
+    process.driver.after("budget", join)
+    ((before,),) = stage.sql("SELECT arrival FROM budgets")
+    with pytest.raises(RateLimited):
+        await Budget(process.world).spend(APP, 5.0)
+    await all_of(patient)
+    ((after,),) = stage.sql("SELECT arrival FROM budgets")
+    assert after == pytest.approx(before + RATE.interval, abs=1e-6), "one request went, in a place that was given"
+    assert stage.clock.steady() == pytest.approx(before, abs=1e-6)
+
+
 @pytest.mark.row("F106")
 async def test_calls_that_wait_for_a_turn_while_the_vault_is_closed(stage: Stage) -> None:
     """The store is closed after it, and not asked any more; a typed error ends their wait."""

@@ -150,6 +150,8 @@ class Turns:
             return
         self._away = None
         self._refuse(asked, turn.wait)
+        if not turn.taken:  # whoever joined meanwhile and is more patient, has the store asked once more
+            return
         await self._until_it_comes(turn.wait)
         if self._paused <= self._clock.steady():  # else it is void: the vendor asked for a pause since
             self._give()
