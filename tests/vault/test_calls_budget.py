@@ -178,6 +178,21 @@ async def test_calls_that_wait_for_a_turn_while_the_vault_is_closed(stage: Stage
     assert [type(error) for error in ended if error is not None] == [VaultClosed] * (20 - len(traffic.went))
 
 
+@pytest.mark.row("F106")
+async def test_a_call_of_the_moment_in_which_the_vault_is_closed(stage: Stage) -> None:
+    """What serves it has not begun: it is told all the same."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    (caller,) = at_once(traffic, process, "con_1", 1)
+    while not process.world.turns:
+        await asyncio.sleep(0)
+    (turns,) = process.world.turns.values()
+    await turns.stop()
+    await asyncio.wait([caller], timeout=60)
+    assert caller.done()
+    assert isinstance(caller.exception(), VaultClosed)
+    assert traffic.went == []
+
+
 async def test_a_process_that_only_heard_a_429_stops(stage: Stage) -> None:
     """Nobody ever waited in it."""
     process = await under_ten(stage)

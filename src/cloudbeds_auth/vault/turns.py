@@ -68,6 +68,8 @@ class Turns:
         self._lines.join(line, waiter)
         if self._serving is None or self._serving.done():
             self._serving = asyncio.create_task(self._serve(), name="turns at the vendor")
+            # Not in a `finally` of the task: one that is cancelled before it began runs no line of its own.
+            self._serving.add_done_callback(self._ended)
         try:
             why_not = await waiter.told
         except asyncio.CancelledError:
@@ -124,7 +126,10 @@ class Turns:
         except Exception as error:  # noqa: BLE001 - handed over to whoever waits
             for waiter in self._waiting():
                 waiter.told.set_exception(error)
-        finally:
+
+    def _ended(self, serving: asyncio.Task[None]) -> None:
+        """It was stopped: nobody comes to whoever waits still. One that ended by itself left nobody behind."""
+        if serving.cancelled():
             for waiter in self._waiting():
                 waiter.tell(VaultClosed())
 
