@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 import pytest
 from tests.support.fakes import issued, pair
@@ -505,6 +506,29 @@ async def test_a_commit_whose_answer_was_lost_is_done_once(stage: Stage, taken_m
     await stage.one.drain()
     assert await stage.tokens(grant.id) == ["R-2"]
     assert (await stage.kinds(grant.connection_id)).count("pair_committed") == 1
+
+
+@pytest.mark.parametrize("statement", ["renew_lease", "release_lease"])
+async def test_a_lease_that_cannot_be_kept(stage: Stage, statement: str) -> None:
+    """Too many open files, for a moment: what was found out under it counts; it is renewed the next time, and given
+    back where that can be done.
+    """
+    grant = await stage.connected()
+    lasted: list[float] = []
+
+    async def slow() -> Proof:
+        await stage.clock.sleep(2 * stage.timing.renew + 1.0)
+        lasted.append((await stage.row(grant.id)).lease_left)
+        return Proof()
+
+    stage.vendor.thinks("A-1", slow)
+    stage.one.driver.refuse(statement, 1, OSError(errno.EMFILE, "Too many open files"))
+    served = await stage.one.refresh(grant.id, 1, rejected=1)
+    assert (served.proven, served.grant.generation) == (True, 1)
+    assert lasted == [pytest.approx(stage.timing.lease - 1.0)]
+    await stage.one.drain()
+    left = (await stage.row(grant.id)).lease_left
+    assert left == (0.0 if statement == "renew_lease" else pytest.approx(stage.timing.lease - 1.0))
 
 
 async def test_the_lease_is_renewed_under_a_slow_answer(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from cloudbeds_auth.core.refresh import Ask, reference
-from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending, StoreUnavailable
+from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.grants import Busy, Leased
 from cloudbeds_auth.vault.flight import Served
@@ -101,9 +101,10 @@ class Leases:
             yield
         finally:
             renewal.cancel()
-            with suppress(asyncio.CancelledError):
+            # What was achieved under the lease counts, whatever becomes of the lease: it runs out by itself.
+            with suppress(asyncio.CancelledError, Exception):
                 await renewal
-            with suppress(StoreUnavailable):  # it runs out by itself
+            with suppress(Exception):
                 await self._world.store.release_lease(lease.grant_id, lease.epoch)
 
     async def again(self, lease: Lease) -> None:
@@ -119,5 +120,5 @@ class Leases:
         world = self._world
         while True:
             await world.clock.sleep(world.timing.renew)
-            with suppress(StoreUnavailable):  # the fence decides, not the lease
+            with suppress(Exception):  # the fence decides, not the lease; the next time it may go well
                 await world.store.renew_lease(lease.grant_id, lease.epoch, world.timing.lease)
