@@ -14,6 +14,7 @@ from tests.support.fakes import APP, issued, key, pair
 from tests.support.hotels import BusyVendor, hotels, keep_up, limited, upkeep_of
 from tests.support.stage import Process, Stage
 from tests.vault.test_inbound import inbound_of
+from tests.vault.test_marks import ask, marked
 from tests.vault.test_outbound import Receiver
 from tests.vault.test_outbound import run as deliver
 
@@ -24,6 +25,7 @@ from cloudbeds_auth.core.hints import POLL
 from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.core.nouns import Role
 from cloudbeds_auth.core.refusals import DeadToken
+from cloudbeds_auth.core.upkeep import DELAYED, RETRY_FIRST
 from cloudbeds_auth.errors import Error, RefreshInDoubt
 from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.ports.outbox import Message, Outcome
@@ -272,6 +274,28 @@ async def test_app_states_and_properties(stage: Stage, back: float) -> None:
     now = stage.clock.wall() - back
     assert stage.sql("SELECT poll_at - ? FROM grants", now) == [(pytest.approx(POLL),)]
     assert stage.sql("SELECT list_at <= ? FROM grants", now + EVERY) == [(True,)]
+
+
+@HOW
+@BACK
+@pytest.mark.row("F93")
+async def test_a_mark_that_waits_in_a_storm(stage: Stage, how: str, back: float) -> None:
+    """It still waits, and no longer than an hour from then: the storm is not over because the clock was set back."""
+    grants = [await stage.connected(pair(f"h{at}", property_ids=(f"{at}",))) for at in range(3)]
+    await stage.clock.sleep(LONG)
+    for grant in grants[:2]:
+        await marked(stage, grant)
+    last = grants[2]
+    stage.endpoint.will(*[Refused("by mistake")] * 40)
+    for _ in range(2):
+        assert await ask(stage, last) == "refresh_in_doubt"
+        await stage.clock.sleep(MINUTE)
+    assert stage.notes.times("mark_delayed") == 1
+    set_back(stage, how, back)
+    began = stage.clock.steady()
+    while await ask(stage, last) != "reauthorization_required":
+        await stage.clock.sleep(RETRY_FIRST)
+    assert DELAYED - 3 * MINUTE <= stage.clock.steady() - began <= DELAYED + 2 * RETRY_FIRST
 
 
 # --- and nobody is refreshed for it

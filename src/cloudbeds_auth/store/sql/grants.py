@@ -344,8 +344,11 @@ def _newer_waits(row: Row) -> Transaction[bool]:
 def _storm(now: Instant, row: Row) -> Transaction[bool]:
     """Whether this mark waits: a third hotel of one app within ten minutes is rather the vendor's fault, or ours."""
     yield from query("one_at_a_time", work=f"marks of {row['app']}")
-    if row["mark_after"] is not None:
-        return bool(now.wall < row["mark_after"] <= now.wall + DELAYED)
+    after = row["mark_after"]
+    if after is not None:
+        if after > now.wall + DELAYED:  # the clock was set back since: it waits no longer than from now
+            yield from query("delay_mark", grant_id=row["id"], mark_after=now.wall + DELAYED)
+        return bool(now.wall < after)
     found = yield from query_one("marks_since", app=row["app"], since=now.wall - STORM)
     if found is None or found["marks"] < MARKS_AT_ONCE:
         return False
