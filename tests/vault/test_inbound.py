@@ -112,6 +112,26 @@ async def test_a_disabled_that_is_not_true(stage: Stage, inbound: Inbound, face:
 
 
 @pytest.mark.row("F95")
+async def test_a_disabled_said_after_a_refused_pass(stage: Stage, inbound: Inbound) -> None:
+    """Everything is refused by mistake, and between the two passes Cloudbeds says *disabled*: that was looked at once.
+    It is the mark of any refused grant.
+    """
+    grant = await stage.connected()
+    await stage.clock.sleep(3300.0)
+    stage.endpoint.will(Refused("by mistake"), Refused("by mistake"))
+    await stage.one.refresh(grant.id, 1)
+    await stage.clock.sleep(stage.timing.refusal_interval + 1)
+    stage.vendor.app_states["1000"] = DISABLED
+    stage.vendor.thinks("A-1", DeadToken())
+    await hinted(stage, inbound, payload())
+    assert await state_of(stage, grant) is State.REAUTHORIZATION_REQUIRED
+    assert (await stage.row(grant.id)).reauth == "revoked"
+    assert (await stage.kinds(grant.connection_id))[-1] == "reauthorization_required"
+    kinds = [one.kind for one in await stage.one.store.claim_messages(9, 60.0)]
+    assert kinds == ["connection.connected", "connection.reauthorization_required"]
+
+
+@pytest.mark.row("F95")
 async def test_a_disabled_hotel_that_lives(stage: Stage, inbound: Inbound) -> None:
     """Everything was refused by mistake, twice: it is tried again by itself, and a message says that it recovered."""
     grant = await stage.connected()

@@ -41,6 +41,7 @@ from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, que
 from cloudbeds_auth.store.sql.upkeep import set_due, set_due_in, set_retry, set_retry_in
 
 MOVED = 4  # of `latched`: the grant lives in another database now
+APART = 1.0  # seconds by which two clocks of one host may differ over the minutes between two looks
 IsDead = Callable[[str, str], bool]
 
 
@@ -358,9 +359,9 @@ def _storm(now: Instant, row: Row) -> Transaction[bool]:
 
 
 def _mark(now: Instant, row: Row, fence: Fence, reason: str) -> Transaction[None]:
-    """The hotel has to approve again. Where Cloudbeds said that it disabled the app, that is why."""
-    event = Event.REAUTHORIZATION_REQUIRED if row["disabled_at"] is None else Event.DISABLED
-    shown = reason if row["disabled_at"] is None else DISABLED
+    """The hotel has to approve again. Where Cloudbeds had said that it disabled the app, that is why."""
+    disabled = _seen_dead_since_disabled(now, row)
+    event, shown = (Event.DISABLED, DISABLED) if disabled else (Event.REAUTHORIZATION_REQUIRED, reason)
     state = move(State(row["state"]), event)
     yield from query(
         "mark", grant_id=fence.grant_id, generation=fence.generation, epoch=fence.epoch, reason=shown, now=now.wall,
@@ -369,6 +370,16 @@ def _mark(now: Instant, row: Row, fence: Fence, reason: str) -> Transaction[None
     yield from set_retry(now, {**row, "retries": 0})
     yield from add_event(now, row, event, reason=reason)
     yield from announce_grant(now, row, reauth=shown)
+
+
+def _seen_dead_since_disabled(now: Instant, row: Row) -> bool:
+    """Whether Cloudbeds said that the app is disabled, and the grant was found dead twice after that (rule 12): what
+    was refused before it says nothing of it. The one moment is a wall clock's and the other a steady one's.
+    """
+    if row["disabled_at"] is None:
+        return False
+    first_look, said = now.steady - row["first_refused"], now.wall - row["disabled_at"]  # seconds ago
+    return bool(first_look <= said + APART)
 
 
 def note_problem(
