@@ -97,6 +97,7 @@ class FakeVault:
         self.problems: dict[str, str] = {}
         self.shown = ADA
         self.finished = ADA
+        self.refreshed = replace(ADA, generation=4)
         self.led_to: list[str | None] = [None]
         self.rests = Outbox(0, 0.0, 0, None)
         self.report = {
@@ -139,7 +140,7 @@ class FakeVault:
         error = self.failures.get(connection_id)
         if error is not None:
             raise error
-        return replace(ADA, id=connection_id, generation=4)
+        return replace(self.refreshed, id=connection_id)
 
     async def migrate_to_api_key(self, connection_id: str, /, *, app: str | None = None) -> Connection:
         self._note("migrate", connection_id, app)

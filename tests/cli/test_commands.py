@@ -271,6 +271,15 @@ def test_refresh_marked(vault: FakeVault) -> None:
     assert result.status == 1
 
 
+def test_refresh_marked_with_tokens_that_do_not_work(vault: FakeVault) -> None:
+    """A pair came, and its proof did not: the hotel is marked as before, and none is said to have recovered."""
+    marked_hotels(vault)
+    vault.refreshed = replace(ADA, state=State.REAUTHORIZATION_REQUIRED, problem="revoked", generation=4)
+    result = invoke("connections", "refresh", "--marked")
+    assert (result.status, "recovered" in result.out) == (1, False)
+    assert "3 new tokens that did not work yet" in result.out
+
+
 def test_refresh_marked_when_all_recover(vault: FakeVault) -> None:
     """Counts for people, and exit 0; so it is where none is marked."""
     marked_hotels(vault)

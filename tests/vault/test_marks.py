@@ -240,6 +240,32 @@ async def test_a_pair_alone_ends_no_mark(stage: Stage) -> None:
     assert stage.notes.times("recovered") == 1
 
 
+@pytest.mark.parametrize(
+    ("verdict", "state"), [(Proof(), State.FRESH), (DeadToken(documented=False), State.REAUTHORIZATION_REQUIRED)]
+)
+async def test_an_operator_sees_what_the_proof_said(stage: Stage, verdict: Verdict, state: State) -> None:
+    """Who refreshes a marked hotel is told when its new token was asked about: a mark is gone then, or it is not."""
+    grant = await marked(stage, await stage.connected())
+    stage.endpoint.will(issued(2))
+
+    async def slow() -> Verdict:
+        await stage.clock.sleep(3.0)
+        return verdict
+
+    stage.vendor.thinks("A-2", slow)
+    await stage.one.access.refresh_now(grant.connection_id)
+    assert (await look(stage, grant))[0] is state
+    assert stage.notes.times("recovered") == (state is State.FRESH)
+
+
+async def test_an_operator_sees_a_marked_key_that_works(stage: Stage) -> None:
+    """It is asked about, and nothing runs behind that."""
+    grant = await stage.connected(pair(1, lifetime=366 * DAY, refresh=None, kind=CredentialKind.API_KEY))
+    stage.sql("UPDATE grants SET marked_at = 0, retry_at = 1, reauth = 'revoked' WHERE id = ?", grant.id)
+    await stage.one.access.refresh_now(grant.connection_id)
+    assert (await stage.row(grant.id)).reauth is None
+
+
 @pytest.mark.row("F93")
 async def test_a_mark_by_userinfo_is_ended_by_userinfo(stage: Stage) -> None:
     """The user was deactivated and is active again: a 2xx, no refresh."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
 
 RECOVERED, REFUSED, LATER = "recovered", "refused as before", "could not be tried: run this again"
+UNPROVEN = "new tokens that did not work yet: they are tried again by themselves"
+MARKED = (State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED)
 Progress = Callable[[str, int, int], None]
 
 
@@ -51,8 +53,9 @@ class Tried:
 def command(out: Output, connection: str | None, marked: bool) -> int:
     """Refresh a connection's tokens now. ID: con_... or a property id.
 
-    Exit status 1 when no new tokens came, with --marked for any of them; it is said why, and nothing is lost. Marked
-    hotels are tried again by themselves, too: after 5 minutes, then less and less often, at least every six hours.
+    Exit status 1 when no new tokens came, with --marked when any hotel did not recover; it is said why, and nothing is
+    lost. Marked hotels are tried again by themselves, too: after 5 minutes, then less and less often, at least every
+    six hours.
     """
     if marked == (connection is not None):
         raise click.UsageError("name a connection, or say --marked")
@@ -79,23 +82,24 @@ async def _refresh(vault: TokenVault, connection: str) -> Connection:
 
 
 async def _try_all(out: Output, vault: TokenVault, progress: Progress) -> list[Tried]:
-    hotels = [one for state in (State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED) for one in await _all(vault, state)]
+    hotels = [one for state in MARKED for one in await _all(vault, state)]
     tried: list[Tried] = []
     for at, hotel in enumerate(hotels, 1):
         tried.append(await _try(vault, hotel))
         progress("hotels", at, len(hotels))
         why = tried[-1].error
-        out.step(why is None, f"{hotel.id}: {tried[-1].outcome}", "" if why is None else why.detail)
+        out.step(tried[-1].outcome == RECOVERED, f"{hotel.id}: {tried[-1].outcome}", "" if why is None else why.detail)
     return tried
 
 
 async def _try(vault: TokenVault, hotel: Connection) -> Tried:
     try:
-        return Tried(await vault.refresh(hotel.id), RECOVERED)
+        found = await vault.refresh(hotel.id)
     except errors.ConnectionUnusable as error:
         return Tried(hotel, REFUSED, error)
     except errors.Error as error:
         return Tried(hotel, LATER, error)
+    return Tried(found, UNPROVEN if found.state in MARKED else RECOVERED)  # a pair alone ends no mark, a proof does
 
 
 async def _all(vault: TokenVault, state: State) -> list[Connection]:

@@ -117,7 +117,10 @@ class Access:
         raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
 
     async def refresh_now(self, connection_id: str) -> None:
-        """What an operator asks for: a refresh also where reauthorization is required; raises where there was none."""
+        """What an operator asks for: a refresh also where reauthorization is required; raises where there was none.
+
+        Of a marked hotel it waits for the proof of the new pair, which alone ends a mark.
+        """
         for _ in range(MOST_LOOKS):
             await self._candidates.resume(connection_id)
             row = await self._world.store.current_grant(connection_id)
@@ -132,8 +135,16 @@ class Access:
             self._remember(served.grant)
             if served.grant.generation == row.generation and row.reauth is None:
                 raise self._still_works(served.grant)
+            if row.reauth is not None:
+                await self._proven_behind(row.id)
             return
         raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
+
+    async def _proven_behind(self, grant_id: str) -> None:
+        """Until the refresh that has just brought a pair is over, or for as long as any caller waits."""
+        flight = self._refresher.flights.running(grant_id)
+        if flight is not None:
+            await asyncio.wait([flight.task], timeout=self._world.timing.wait)
 
     async def drain(self) -> bool:
         """Wait for the refreshes that run behind; whether there was any."""
