@@ -325,10 +325,10 @@ class Operations(RuleBasedStateMachine):
         self.both(lambda store: store.begin_migration(fence, client))
 
     @precondition(lambda self: self.fences)
-    @rule(back=small)
-    def migration_ends(self, back: int) -> None:
+    @rule(back=small, in_doubt=st.booleans())
+    def migration_ends(self, back: int, in_doubt: bool) -> None:
         fence = self._fence(back)
-        self.both(lambda store: store.end_migration(fence))
+        self.both(lambda store: store.end_migration(fence, in_doubt=in_doubt))
 
     @precondition(lambda self: self.fences)
     @rule(back=small, position=st.integers(1, 2), hold=held)
@@ -356,7 +356,7 @@ class Operations(RuleBasedStateMachine):
             self.token_is_exchanged(back=0, position=1, hold=20.0)
             if attempt is not None:
                 self.attempt_ends(back=0, attempt=attempt, hold=20.0)
-                self.migration_ends(back=0)
+                self.migration_ends(back=0, in_doubt=False)
                 self.token_is_exchanged(back=0, position=1, hold=20.0)
             if comes:
                 self.key_comes(at=at, covered=(), app="default", again=False)

@@ -180,6 +180,7 @@ async def test_a_reboot_without_an_intent(bench: Bench, clock: HandClock) -> Non
         (Attempt.CLIENT_REFUSED, 0.0, State.BACKING_OFF, None, 0, "client_refused"),
         (Attempt.UNSENT, 25.0, State.BACKING_OFF, None, 1, "nothing_sent"),
         (Attempt.LOST, 25.0, State.IN_DOUBT, 1, 1, "answer_lost"),
+        (Attempt.NOT_OFFERED, 25.0, State.BACKING_OFF, 1, 0, "client_refused"),
     ],
 )
 @pytest.mark.usefixtures("clock")

@@ -105,9 +105,15 @@ async def test_a_lost_answer_holds_the_latch(bench: Bench) -> None:
     assert await bench.store.settle(fence, Attempt.LOST, hold=20.0) is Settled.DONE
     assert (await bench.row(grant.id)).migration is Migration.IN_DOUBT
     assert await bench.store.write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True)
+    assert await bench.store.settle(fence, Attempt.NOT_OFFERED, hold=20.0) is Settled.DONE
+    assert not await bench.store.end_migration(fence, in_doubt=True), "its answer may still come"
+    assert await bench.store.write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True)
     assert await bench.store.settle(fence, Attempt.CLIENT_REFUSED) is Settled.DONE
     assert not await bench.store.end_migration(fence)
     assert (await bench.row(grant.id)).latched
+    assert await bench.store.end_migration(fence, in_doubt=True)
+    assert not (await bench.row(grant.id)).latched
+    assert not await bench.store.end_migration(fence, in_doubt=True)
 
 
 async def test_a_killed_exchange_holds_the_latch(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.support.fakes import APP, issued, key, pair
-from tests.support.hotels import BusyVendor, limited, upkeep_of
+from tests.support.hotels import BusyVendor, keep_up, limited, upkeep_of
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.core.answers import Ambiguous, Issued, KeyAnswer, NotOffered, NotSent, Refused, RefusedClient
@@ -363,18 +363,76 @@ async def test_a_hotel_whose_move_is_in_doubt_is_said_to_be_dead(stage: Stage) -
 
 
 async def test_a_lost_answer_and_then_a_refusal(stage: Stage) -> None:
-    """The first exchange may have been accepted: the latch holds whatever comes later, and people are told."""
+    """The first exchange may have been accepted: the latch holds, and people are told."""
     grant = await stage.connected()
     stage.endpoint.will(Ambiguous("reset"), NotOffered("not arranged"), Refused("dead"), Refused("dead"))
     with pytest.raises(RefreshInDoubt):
         await migrate(stage.one, grant)
     stage.vendor.thinks("A-1", DeadToken())
-    for wait, error in ((61.0, MigrationRefused), (61.0, RefreshInDoubt), (61.0, ReauthorizationRequired)):
+    for wait, error in ((61.0, MigrationRefused), (601.0, RefreshInDoubt), (61.0, ReauthorizationRequired)):
         await stage.clock.sleep(wait)
         with pytest.raises(error):
             await migrate(stage.one, grant)
         assert (await stage.row(grant.id)).latched
     assert stage.endpoint.sent == []
+
+
+@pytest.mark.parametrize("lost", ["the answer", "the process"])
+async def test_the_exchange_is_not_offered_any_more(stage: Stage, lost: str) -> None:
+    """For ten minutes the key may still come to whoever asked for it first. Then nobody has it, a refresh can kill
+    nothing, and the hotel goes on with its tokens: it would be out for good.
+    """
+    grant, two = await stage.connected(), await stage.process()
+    offered: list[KeyAnswer] = [NotOffered("not arranged")] * 9
+
+    async def never() -> KeyAnswer:
+        await stage.clock.sleep(1e9)
+        raise AssertionError
+
+    stage.endpoint.will(Ambiguous("reset") if lost == "the answer" else never, *offered)
+    first = asyncio.create_task(migrate(stage.one, grant))
+    await stage.clock.sleep(1.0)
+    if lost == "the process":
+        await stage.kill(stage.one)
+    await asyncio.gather(first, return_exceptions=True)
+    stage.one = two
+    await keep_up(two, 500.0)
+    assert stage.endpoint.exchanged == ["R-1", "R-1"]
+    assert (await stage.row(grant.id)).latched
+    await keep_up(two, 300.0)
+    assert (await stage.kinds(grant.connection_id))[-1] == "migration_ended"
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.script = [issued(2)]
+    assert (await two.access.access_token(grant.connection_id)).reveal() == "A-2"
+    assert (stage.endpoint.exchanged, stage.endpoint.sent) == (["R-1"] * 3, ["R-1"])
+
+
+async def test_not_offered_after_the_client_was_refused(stage: Stage) -> None:
+    """Nobody knows any more when the first answer was lost: it is counted from here."""
+    grant = await in_doubt(stage)
+    stage.endpoint.will(RefusedClient("reset"), NotOffered("not arranged"), NotOffered("not arranged"))
+    for wait, error, latched in (
+        (61.0, ClientRefused, True), (61.0, MigrationRefused, True), (601.0, MigrationRefused, False),
+    ):  # fmt: skip
+        await stage.clock.sleep(wait)
+        with pytest.raises(error):
+            await migrate(stage.one, grant)
+        assert (await stage.row(grant.id)).latched is latched
+
+
+async def test_not_offered_to_a_marked_hotel(stage: Stage) -> None:
+    """Every exchange was refused before: it is tried as any marked hotel is, and heals."""
+    grant = await in_doubt(stage)
+    stage.vendor.thinks("A-1", DeadToken())
+    stage.endpoint.will(Refused("dead"), Refused("dead"))
+    for error in (RefreshInDoubt, ReauthorizationRequired):
+        await stage.clock.sleep(61.0)
+        with pytest.raises(error):
+            await migrate(stage.one, grant)
+    stage.endpoint.script = [NotOffered("not arranged"), NotOffered("not arranged"), issued(2)]
+    await keep_up(stage.one, HOUR)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
+    assert stage.endpoint.sent == ["R-1"]
 
 
 # --- refused

@@ -43,6 +43,7 @@ class Attempt(Enum):
     UNAUTHORIZED = "the client was refused, for this grant alone"
     UNSENT = "nothing was sent"
     LOST = "no usable answer"
+    NOT_OFFERED = "the exchange is not offered, and an earlier one may still be answered"
 
 
 class Settled(Enum):
@@ -59,6 +60,7 @@ ENDINGS = {
     Attempt.UNAUTHORIZED: Happening.CLIENT_REFUSED,
     Attempt.UNSENT: Happening.NOTHING_SENT,
     Attempt.LOST: Happening.ANSWER_LOST,
+    Attempt.NOT_OFFERED: Happening.CLIENT_REFUSED,
 }
 """What the history calls each, and where it leads in the table of states."""
 
@@ -130,8 +132,8 @@ class GrantStore(Protocol):
         detail: str = "",
         unrecognized: str | None = None,
     ) -> Settled:
-        """Record how a sending ended. REFUSED clears intent and hold; LOST keeps the intent. `unrecognized`: the answer
-        was a refusal in words that are in no table; in short.
+        """Record how a sending ended. REFUSED clears intent and hold; LOST and NOT_OFFERED keep the intent, which says
+        since when an answer may still come. `unrecognized`: it was a refusal in words that are in no table; in short.
         """
         ...
 

@@ -21,8 +21,11 @@ class MigrationStore(Protocol):
         """Latch the grant; a migration that is under way goes on, under this client id. False: the fence moved."""
         ...
 
-    async def end_migration(self, fence: Fence) -> bool:
-        """Give it up and lift the latch. False, and nothing changes: an exchange may have been accepted."""
+    async def end_migration(self, fence: Fence, *, in_doubt: bool = False) -> bool:
+        """Give it up and lift the latch. False, and nothing changes: an exchange may have been accepted.
+
+        `in_doubt`: lift it all the same, because the answer of that exchange can come no more.
+        """
         ...
 
     async def add_key(self, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> bool:

@@ -3,7 +3,8 @@
     lease → latch → intent → exchange ─┬→ key: stored, proven, and then the connection's grant
                                        ├→ refused: the next older token; all of them, twice: the hotel approves again
                                        ├→ lost: kept in doubt, and the exchange is made again; never a refresh
-                                       └→ not offered, not sent: the latch is lifted, if nothing was lost before
+                                       ├→ not sent: the latch is lifted, if nothing was lost before
+                                       └→ not offered: the latch is lifted; if something was lost, ten minutes later
 
 A refresh after the exchange would kill the key, so from the latch on none is sent, from any process. The access token
 that is stored serves until the key is proven. A move that was cut off is gone on with by whoever is asked to, and by
@@ -28,9 +29,9 @@ from cloudbeds_auth.core.answers import (
     TooLate,
 )
 from cloudbeds_auth.core.credential import GrantType
-from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.core.nouns import App, CredentialKind, Fence, Grant, Migration, Pair, Role, StoredToken
 from cloudbeds_auth.core.origins import Source
-from cloudbeds_auth.core.refresh import Ask, backoff, candidates, unresolved
+from cloudbeds_auth.core.refresh import Ask, Timing, backoff, candidates, unresolved
 from cloudbeds_auth.core.refusals import Proof, Verdict
 from cloudbeds_auth.errors import (
     ClientRefused,
@@ -268,8 +269,10 @@ class Migrator:
         return AGAIN  # it is proven next; or the hotel left, or approved anew meanwhile
 
     async def _stop(self, at: Attempting, fence: Fence, row: Grant, answer: Unmoved) -> float:
-        """No key came. Where nothing was exchanged for certain the hotel stays as it was; else the latch holds."""
-        store, connection_id = self._world.store, row.connection_id
+        """No key came. Where nothing was exchanged for certain, or no key can come any more, the hotel stays as it was;
+        else the latch holds.
+        """
+        store, timing, connection_id = self._world.store, self._world.timing, row.connection_id
         match answer:
             case RefusedClient(reason):
                 await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
@@ -277,7 +280,10 @@ class Migrator:
                     return AGAIN  # with the other secret
                 error: Error = ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
             case NotOffered(reason):
-                await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
+                if _may_still_come(row, timing):  # asked for once more when it cannot any more
+                    await store.settle(fence, Attempt.NOT_OFFERED, hold=timing.unresolved, detail=reason)
+                else:
+                    await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
                 error = MigrationRefused(reason)
             case NotSent(reason):
                 hold = self._hold(row)
@@ -291,7 +297,8 @@ class Migrator:
                     f"the exchange had no usable answer, and is made again ({answer.reason})",
                     connection_id=connection_id, retry_after=hold,
                 )  # fmt: skip
-        await store.end_migration(fence)
+        # A key that nobody has, and nobody is given, cannot be killed: with the latch the hotel would be out for good.
+        await store.end_migration(fence, in_doubt=isinstance(answer, NotOffered))
         error.connection_id = connection_id
         raise error
 
@@ -325,6 +332,14 @@ class Migrator:
         verdict = await self._world.vendor.userinfo(row.access)
         await self._budget.heed_verdict(app, verdict)
         return verdict
+
+
+def _may_still_come(row: Grant, timing: Timing) -> bool:
+    """Whether an exchange may have been accepted whose answer can still come: made a short while ago, or, where what
+    came after it was answered, nobody knows when.
+    """
+    lost = row.migration is Migration.IN_DOUBT or (row.migration is not None and row.intent is not None)
+    return lost and (row.intent_age is None or row.intent_age < timing.unresolved)
 
 
 def _bound_to(row: Grant, app: App) -> str | None:

@@ -124,7 +124,7 @@ def write_intent(
 def settle(
     now: Instant, fence: Fence, attempt: Attempt, hold: float, detail: str, unrecognized: str | None
 ) -> Transaction[Settled]:
-    """How a sending ended without a pair. Only a lost answer leaves the intent pending."""
+    """How a sending ended without a pair. While an answer may still come the intent stays pending."""
     row = yield from locked(now, fence.grant_id)
     if row is None or not holds(row, fence):
         return Settled.MOVED
@@ -139,7 +139,7 @@ def settle(
         now=now.steady,
         not_before=now.steady + hold if hold > 0 else None,
         failed=int(attempt in {Attempt.UNSENT, Attempt.LOST, Attempt.UNAUTHORIZED}),
-        keep=int(attempt is Attempt.LOST),
+        keep=int(attempt in {Attempt.LOST, Attempt.NOT_OFFERED}),
         problem=UNRECOGNIZED if for_long else PROBLEMS.get(attempt, str(event)),
         unrecognized=unrecognized,
         unrecognized_at=since,

@@ -32,10 +32,12 @@ def begin_migration(now: Instant, fence: Fence, client_id: str) -> Transaction[b
     return True
 
 
-def end_migration(now: Instant, fence: Fence) -> Transaction[bool]:
-    """The hotel stays what it was; only where nothing can have been exchanged."""
+def end_migration(now: Instant, fence: Fence, in_doubt: bool) -> Transaction[bool]:
+    """The hotel stays what it was; `in_doubt`: also where an exchange may have been accepted, whose key nobody has."""
     row = yield from locked(now, fence.grant_id)
-    if row is None or not holds(row, fence) or row["migration"] != "begun" or row["intent_position"] is not None:
+    if row is None or not holds(row, fence) or row["migration"] is None or row["intent_position"] is not None:
+        return False
+    if row["migration"] == "in_doubt" and not in_doubt:
         return False
     yield from query("end_migration", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch)
     yield from set_due(row, now, migration=None)

@@ -127,9 +127,9 @@ class SqlStore(Base):
         """See ports.migration."""
         return await self._write(lambda now: keys.begin_migration(now, fence, client_id))
 
-    async def end_migration(self, fence: Fence) -> bool:
+    async def end_migration(self, fence: Fence, *, in_doubt: bool = False) -> bool:
         """See ports.migration."""
-        return await self._write(lambda now: keys.end_migration(now, fence))
+        return await self._write(lambda now: keys.end_migration(now, fence, in_doubt))
 
     async def add_key(self, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> bool:
         """See ports.migration."""

@@ -10,7 +10,7 @@ WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND l
 
 -- name: end_migration
 UPDATE grants SET latched = 0, migration = NULL, migration_client = NULL
-WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND migration = 'begun'
+WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND migration IS NOT NULL
     AND intent_position IS NULL
 
 -- name: key_received
