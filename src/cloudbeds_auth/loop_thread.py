@@ -79,7 +79,7 @@ class LoopThread:
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Its result, for which the calling thread waits. Raises VaultClosed."""
-        return result_of(self.submit(work))
+        return result_of(self.loop, self.submit(work))
 
     async def wait_elsewhere(self, work: Coroutine[Any, Any, T]) -> T:
         """Its result, awaited on another event loop: no thread waits. Raises VaultClosed."""

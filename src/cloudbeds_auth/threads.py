@@ -10,7 +10,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -22,6 +22,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Call = Callable[[], None]
+
+LOOK_AGAIN = 1.0  # seconds between two looks of a thread that waits whether the loop of the other thread has ended
 
 
 class OwnThreads(ThreadPoolExecutor):
@@ -76,15 +78,20 @@ def begin_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> F
         raise VaultClosed from None
 
 
-def result_of(future: Future[T]) -> T:
+def result_of(loop: asyncio.AbstractEventLoop, future: Future[T]) -> T:
     """What `begin_on` leads to; the calling thread waits. Raises VaultClosed where the loop ended first."""
+    try:
+        while not (future.done() or loop.is_closed()):
+            wait([future], LOOK_AGAIN)
+    except BaseException:
+        future.cancel()  # Ctrl-C in the caller: the refresh that it waited for goes on
+        raise
+    if not future.done():  # a loop that ends drops what it has not begun, and tells nobody
+        raise VaultClosed
     try:
         return future.result()
     except CancelledError:
         raise VaultClosed from None
-    except BaseException:
-        future.cancel()  # Ctrl-C in the caller: the refresh that it waited for goes on
-        raise
 
 
 def _work(calls: SimpleQueue[Call | None]) -> None:

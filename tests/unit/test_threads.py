@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cloudbeds_auth import threads
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.threads import OwnThreads, begin_on, result_of
 
@@ -137,4 +138,34 @@ def test_a_loop_that_ends_while_somebody_waits() -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(leave())
     with pytest.raises(VaultClosed):
-        result_of(future)
+        result_of(loop, future)
+
+
+@pytest.mark.row("F106")
+@pytest.mark.filterwarnings("ignore:coroutine 'seven' was never awaited")
+def test_a_loop_that_ends_and_tells_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took the question and ran no more: it drops it, and whoever waits is told all the same."""
+    monkeypatch.setattr(threads, "LOOK_AGAIN", 0.001)
+    loop, told = asyncio.new_event_loop(), threading.Event()
+    future = begin_on(loop, seven())
+
+    def ask() -> None:
+        with pytest.raises(VaultClosed):
+            result_of(loop, future)
+        told.set()
+
+    waiting = threading.Thread(target=ask, daemon=True)
+    waiting.start()
+    loop.close()
+    assert told.wait(GUARD)
+    waiting.join(GUARD)
+
+
+def test_what_was_done_before_the_loop_ended() -> None:
+    """It counts."""
+    loop = asyncio.new_event_loop()
+    future = begin_on(loop, seven())
+    while not future.done():
+        loop.run_until_complete(asyncio.sleep(0.0))
+    loop.close()
+    assert result_of(loop, future) == 7

@@ -297,6 +297,6 @@ def blocking(loop: asyncio.AbstractEventLoop, ask: Callable[P, Coroutine[Any, An
             running = None
         if running is loop:
             raise RuntimeError("a blocking client in the vault's own event loop: use httpx2.AsyncClient here")
-        return result_of(begin_on(loop, ask(*args, **kwargs)))
+        return result_of(loop, begin_on(loop, ask(*args, **kwargs)))
 
     return asked
