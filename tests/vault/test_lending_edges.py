@@ -202,7 +202,7 @@ async def test_a_token_known_to_be_dead_is_served_to_nobody(stage: Stage) -> Non
     stage.endpoint.will(Ambiguous("lost"), Ambiguous("lost"))
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, 1, rejected=1)
-    await stage.clock.sleep(120.0)
+    await stage.clock.sleep(50.0)
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, 1)
     assert (stage.endpoint.sent, stage.vendor.asked) == (["R-1", "R-1"], ["A-1"])

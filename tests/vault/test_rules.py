@@ -293,6 +293,36 @@ async def test_an_endpoint_that_always_says_401_costs_no_rotation(stage: Stage) 
     assert stage.endpoint.sent == []
 
 
+async def test_a_moment_of_401s_at_userinfo(stage: Stage) -> None:
+    """Cloudbeds rejects a token that works, for seconds, and cannot be asked for another: a minute later it is served
+    again, also to whoever wants one that lasts longer.
+    """
+    grant = await stage.connected()
+    await stage.clock.sleep(2000.0)
+    stage.vendor.script = [DeadToken(documented=False)]
+    stage.endpoint.will(*[NotSent("no route")] * 9)
+    with pytest.raises(TokenEndpointUnavailable):
+        await stage.one.refresh(grant.id, 1, rejected=1)
+    with pytest.raises(TokenEndpointUnavailable):
+        await stage.one.access.access_token(grant.connection_id, min_valid=1800.0)
+    await stage.clock.sleep(stage.timing.refusal_interval)
+    assert (await stage.one.access.access_token(grant.connection_id, min_valid=1800.0)).reveal() == "A-1"
+
+
+async def test_a_401_at_userinfo_is_heard_once(stage: Stage) -> None:
+    """The refresh that follows at once does not ask again; one that comes a minute later does."""
+    grant = await stage.connected()
+    stage.vendor.script = [DeadToken()]
+    stage.endpoint.will(*[Ambiguous("HTTP 502")] * 2)
+    for wait, asked in ((20.0, 1), (40.0, 1)):
+        with pytest.raises(RefreshInDoubt):
+            await stage.one.refresh(grant.id, 1, rejected=1, patient=False)
+        assert len(stage.vendor.asked) == asked
+        await stage.clock.sleep(wait)
+    assert (await stage.one.refresh(grant.id, 1, rejected=1)).proven
+    assert len(stage.vendor.asked) == 2
+
+
 # --- rules 4 and 5: the order, and what moves on
 
 

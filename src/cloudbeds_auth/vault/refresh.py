@@ -93,7 +93,8 @@ class Refresher:
         self._budget = Budget(world)
         self._marks = Marks(world)
         self._committer = Committer(world, circuits, self._leases)
-        self._dead: dict[str, int] = {}  # by grant, the generation whose access token was answered 401
+        # By grant, the generation whose access token `/userinfo` has just answered 401, and until when that counts.
+        self._dead: dict[str, tuple[int, float]] = {}
         self.flights = Flights(world, self._until_served)
 
     async def refresh(self, ask: Ask) -> Served:
@@ -159,8 +160,8 @@ class Refresher:
             return self._held_back(row, ask)
         if step is Next.BRAKED:
             raise _braked(row, row.braked)
-        if step is Next.PROBE and self._dead.get(row.id) == row.generation and not may_mark(row, timing):
-            # It was asked about before, and the turn at the vendor is better spent on the refresh.
+        if step is Next.PROBE and self._is_dead(row) and not may_mark(row, timing):
+            # It was asked about a moment ago, and the turn at the vendor is better spent on the refresh.
             return await self._send(at, replace(row, valid_for=0.0))
         if step in {Next.PROBE, Next.KEY_PROBE}:
             return await self._probe(at, row, key=step is Next.KEY_PROBE)
@@ -173,7 +174,14 @@ class Refresher:
         raise error
 
     def _servable(self, row: Grant, ask: Ask) -> bool:
-        return servable(row, ask) and self._dead.get(row.id) != row.generation
+        return servable(row, ask) and not self._is_dead(row)
+
+    def _is_dead(self, row: Grant) -> bool:
+        """Whether `/userinfo` rejected the stored access token a moment ago. Of an earlier answer it is asked again, or
+        the token served: Cloudbeds may have been wrong for a while, and a proof may never be asked for.
+        """
+        generation, until = self._dead.get(row.id, (0, 0.0))
+        return generation == row.generation and self._world.clock.steady() < until
 
     async def _serve_or_newer(self, row: Grant, ask: Ask, error: Error) -> Served:
         """SERVE, of a grant from which nothing newer comes now. Instead of the error, whoever asked goes on with the
@@ -230,7 +238,8 @@ class Refresher:
         self._world.observer.happened("proof", verdict=type(verdict).__name__)
         await self._budget.heed_verdict(at.chosen.app, verdict)
         if isinstance(verdict, DeadToken):
-            self._dead[row.id] = row.generation  # neither served again, nor asked about by the next refresh
+            # Neither served again, nor asked about by the next refresh.
+            self._dead[row.id] = row.generation, self._world.clock.steady() + self._world.timing.refusal_interval
         elif isinstance(verdict, Proof):
             self._dead.pop(row.id, None)
         return verdict
