@@ -98,10 +98,13 @@ class Engine:
     vendor: HttpVendor
 
     async def drain(self) -> None:
-        """Let what runs finish and commit: exchanges, refreshes, counted calls."""
+        """Let what runs finish and commit: exchanges, refreshes, counted calls. If these cannot be written, what is
+        open is still to be closed.
+        """
         await self.inbound.stop()
         await drained(self.authorizer, self.migrator, self.access, self.health, self.refresher.flights)
-        await self.calls.flush(everything=True)
+        with suppress(Exception):
+            await self.calls.flush(everything=True)
 
     async def shown(self, connection_id: str) -> Connection:
         """One connection as people see it, with its connect link where the hotel has to approve again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +132,28 @@ async def test_closed_twice_asynchronously(settings: Settings) -> None:
     """The same."""
     async with TokenVault.open(settings) as vault:
         await vault.aclose()
+
+
+async def test_closed_where_counted_calls_cannot_be_written(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many open files in that moment: the counts are lost, and everything is closed all the same."""
+    closed: list[bool] = []
+
+    async def fail(*, everything: bool = False) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with TokenVault.open(settings) as vault:
+        engine = vault._engine
+        close = engine.world.store.close
+
+        async def closes() -> None:
+            await close()
+            closed.append(True)
+
+        monkeypatch.setattr(engine.calls, "flush", fail)
+        monkeypatch.setattr(engine.world.store, "close", closes)
+    assert closed == [True]
 
 
 async def never(vault: TokenVault) -> None:

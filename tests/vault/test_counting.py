@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import Sequence
 from itertools import pairwise
@@ -178,6 +179,17 @@ async def test_a_flush_that_is_cancelled_loses_nothing(stage: Stage, monkeypatch
         flush.cancel()
         with pytest.raises(asyncio.CancelledError):
             await flush
+    await stage.one.calls.flush(everything=True)
+    assert [line["count"] for line in await told(stage, grant.connection_id)] == [1]
+
+
+async def test_a_flush_that_fails_in_another_way_loses_nothing(stage: Stage) -> None:
+    """Too many open files: whoever flushes hears of it, and what was in hand is written the next time."""
+    grant = await stage.connected()
+    stage.one.calls.note(token(grant.id), "GET", "/a", 200)
+    stage.one.driver.refuse("add_calls", 1, OSError(errno.EMFILE, "Too many open files"))
+    with pytest.raises(OSError, match="Too many"):
+        await stage.one.calls.flush(everything=True)
     await stage.one.calls.flush(everything=True)
     assert [line["count"] for line in await told(stage, grant.connection_id)] == [1]
 

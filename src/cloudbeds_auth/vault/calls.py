@@ -6,7 +6,6 @@ loses the counts of its last minute and nothing else.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -92,7 +91,7 @@ class CallRecorder:
         except StoreUnavailable:
             self._put_back(taken)
             return False
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, or what a database does not fail with
             self._put_back(taken)
             raise
         self._written.update(taken.keys())
