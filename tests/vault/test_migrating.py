@@ -565,6 +565,29 @@ async def test_a_pair_is_proven_before_its_tokens_are_exchanged(stage: Stage, li
     assert stage.endpoint.exchanged == (["R-2"] if lives else ["R-2", "R-1"])
 
 
+async def test_a_marked_hotel_whose_token_is_proven_before_the_exchange(stage: Stage) -> None:
+    """Cloudbeds was wrong about it: that ends the mark like any other proof, and the other marks of its app are due."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.vendor.script = [Inconclusive("HTTP 502")]
+    stage.endpoint.will(issued(2))
+    await stage.one.access.access_token(grant.connection_id)
+    await stage.one.drain()
+    stage.vendor.thinks("A-2", DeadToken())
+    stage.endpoint.will(*[Refused("dead")] * 4)
+    for error in (RefreshInDoubt, ReauthorizationRequired):
+        with pytest.raises(error):
+            await migrate(stage.one, grant)
+        await stage.clock.sleep(61.0)
+    other = await stage.connected(pair("other", property_ids=("1001",)))
+    stage.sql("UPDATE grants SET marked_at = 0, retry_at = 1e12, reauth = 'revoked' WHERE id = ?", other.id)
+    stage.vendor.thinks("A-2", Proof())
+    stage.endpoint.will(key(1))
+    await migrate(stage.one, grant)
+    assert stage.notes.times("recovered") == 1
+    assert stage.sql("SELECT retry_at <= ? FROM grants WHERE id = ?", stage.clock.wall(), other.id)[0][0]
+
+
 async def test_there_is_no_turn_to_prove_a_pair(stage: Stage) -> None:
     """The rate limit leaves no room for the question: all tokens of the pair may be the living one."""
     grant = await stage.connected()

@@ -16,10 +16,9 @@ from cloudbeds_auth.vault.budget import BEHIND, Budget
 from cloudbeds_auth.vault.circuit import Chosen, Circuits
 from cloudbeds_auth.vault.flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.vault.lease import Lease, Leases
+from cloudbeds_auth.vault.marks import Marks
 from cloudbeds_auth.vault.until_stored import until_stored
 from cloudbeds_auth.vault.world import World
-
-MOST_RETRIED = 1000  # marked grants of an app that one recovery makes due; each of those that recover makes more so
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,7 @@ class Committer:
         self._circuits = circuits
         self._leases = leases
         self._budget = Budget(world)
+        self.confirm = Marks(world).proven
 
     async def commit(self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Served:
         """Make the pair durable, however long that takes; nobody uses it before."""
@@ -101,12 +101,3 @@ class Committer:
         with suppress(StoreUnavailable):  # then the next 401 asks once more
             await self._world.store.note_denied(grant.id, grant.generation, hold)
         return hold
-
-    async def confirm(self, grant: Grant) -> None:
-        """Its generation was seen to work. One that was marked has recovered: the app's other marks are due now."""
-        world = self._world
-        with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
-            confirmed = await world.store.confirm(grant.id, grant.generation, issuer=world.issuer)
-            if confirmed and grant.reauth is not None:
-                world.observer.happened("recovered", connection=grant.connection_id, reason=grant.reauth)
-                await world.store.retry_all(grant.app, MOST_RETRIED)

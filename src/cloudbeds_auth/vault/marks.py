@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from cloudbeds_auth.core.nouns import Fence, Grant
 from cloudbeds_auth.core.refresh import may_mark, reprieve
 from cloudbeds_auth.core.refusals import DeadGrant, DeadToken, Proof, Verdict
-from cloudbeds_auth.errors import Error
+from cloudbeds_auth.errors import Error, StoreUnavailable
 from cloudbeds_auth.ports.grants import Counted
 from cloudbeds_auth.vault.world import World
 
+MOST_RETRIED = 1000  # marked grants of an app that one recovery makes due; each of those that recover makes more so
 Asked = Callable[[], Awaitable[Verdict | Error]]
 
 
 class Marks:
-    """Counts passes in which every stored token was refused."""
+    """Counts passes in which every stored token was refused, and ends marks where a grant is seen to work."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -39,6 +41,15 @@ class Marks:
         elif counted is Counted.DELAYED:
             world.observer.happened("mark_delayed", connection=row.connection_id, app=row.app)
         return counted
+
+    async def proven(self, grant: Grant) -> None:
+        """Its generation was seen to work. One that was marked has recovered: the app's other marks are due now."""
+        world = self._world
+        with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
+            confirmed = await world.store.confirm(grant.id, grant.generation, issuer=world.issuer)
+            if confirmed and grant.reauth is not None:
+                world.observer.happened("recovered", connection=grant.connection_id, reason=grant.reauth)
+                await world.store.retry_all(grant.app, MOST_RETRIED)
 
     async def _reprieve(self, row: Grant, fence: Fence, reason: str) -> Counted:
         hold = reprieve(row, self._world.timing)

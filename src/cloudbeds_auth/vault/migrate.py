@@ -231,7 +231,7 @@ class Migrator:
             return row.tokens
         verdict = await self._asked(row, app)
         if isinstance(verdict, Proof):
-            await self._world.store.confirm(row.id, row.generation, issuer=self._world.issuer)
+            await self._marks.proven(row)
             return row.tokens[-1:]
         return row.tokens
 
