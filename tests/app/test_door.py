@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute
 from tests.app.fake_vault import ADMIN_TOKEN, FakeVault
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 
+from cloudbeds_auth.app.door import host_name
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.service import framework
@@ -182,6 +183,12 @@ async def test_foreign_host(service: Running[FakeVault], path: str, host: str) -
     async with service.http.get(service.url + path, headers={**AS_ADMIN, "Host": host}) as answer:
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (421, "invalid_request")
         _ours(dict(answer.headers))
+
+
+@pytest.mark.parametrize("host", ["localhost:²", "[::1]:²"])
+def test_a_port_of_other_digits(host: str) -> None:
+    """What some alphabets take for a digit is no port."""
+    assert host_name(host) == ""
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:7000", "127.0.0.1:1", "[::1]:7000"])

@@ -189,9 +189,13 @@ def host_name(host: str) -> str:
     """A Host header without its port; IPv6 addresses without brackets."""
     if host.startswith("["):
         name, bracket, port = host[1:].partition("]")
-        return name if bracket and (not port or (port.startswith(":") and port[1:].isdigit())) else ""
+        return name if bracket and (not port or (port.startswith(":") and _is_number(port[1:]))) else ""
     name, colon, port = host.partition(":")
-    return name if not colon or port.isdigit() else ""
+    return name if not colon or _is_number(port) else ""
+
+
+def _is_number(port: str) -> bool:
+    return port.isascii() and port.isdigit()  # `²` is a digit, and no port
 
 
 def _digest(value: str) -> bytes:
