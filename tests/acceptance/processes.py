@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -19,6 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from cloudbeds_simulator.__main__ import build, parser
+from cloudbeds_simulator.http import listen
 
 CLIENT_ID, CLIENT_SECRET = "acceptance-app", "acceptance-secret-0123456789"
 PATIENCE = 30.0  # seconds until a process that does not start is given up
@@ -169,10 +173,10 @@ class Http:
 
 @dataclass
 class Vendor:
-    """The simulator as a process."""
+    """The simulator: a process, or on a thread of this one."""
 
-    process: Process
     base: str
+    process: Process | None = None
 
     def control(self, what: str, method: str = "POST", **body: Any) -> Any:
         """One call of its control API."""
@@ -258,14 +262,35 @@ class World:
 @contextmanager
 def vendor(folder: Path, *arguments: str, redirect_uri: str) -> Iterator[Vendor]:
     """A simulator for the time of a test."""
-    process = Process(
-        "cloudbeds_simulator", "--port", "0", "--with-parent", "--client-id", CLIENT_ID, "--client-secret",
-        CLIENT_SECRET, "--redirect-uri", redirect_uri, *arguments, env={}, cwd=folder,
-    )  # fmt: skip
+    given = _registered(redirect_uri, arguments)
+    process = Process("cloudbeds_simulator", "--port", "0", "--with-parent", *given, env={}, cwd=folder)
     try:
-        yield Vendor(process, process.wait_for(r"listening on (http://\S+)")[1])
+        yield Vendor(process.wait_for(r"listening on (http://\S+)")[1], process)
     finally:
         process.stop()
+
+
+@contextmanager
+def vendor_on_a_thread(*arguments: str, redirect_uri: str) -> Iterator[Vendor]:
+    """The same in this process, which takes a tenth of the time to start."""
+    simulator = build(parser().parse_args(_registered(redirect_uri, arguments)))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="simulator", daemon=True)
+    thread.start()
+    runner, port = asyncio.run_coroutine_threadsafe(listen(simulator), loop).result()
+    try:
+        yield Vendor(f"http://127.0.0.1:{port}")
+    finally:
+        loop.call_soon_threadsafe(simulator.faults.clear)
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _registered(redirect_uri: str, arguments: Sequence[str]) -> list[str]:
+    app = ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET, "--redirect-uri", redirect_uri]
+    return [*app, *arguments]
 
 
 @contextmanager
@@ -280,3 +305,12 @@ def world(folder: Path, *arguments: str, callback: str = "/callback", **extra: s
         finally:
             for service in made.services:
                 service.stop()
+
+
+@contextmanager
+def world_without_a_service(folder: Path, *arguments: str, **extra: str) -> Iterator[World]:
+    """The same for a vault in this process; the simulator is here too."""
+    port = free_port()
+    redirect_uri = f"http://localhost:{port}/callback"
+    with vendor_on_a_thread(*arguments, redirect_uri=redirect_uri) as simulator:
+        yield World(folder, simulator, port, {"CLOUDBEDS_REDIRECT_URI": redirect_uri, **extra})

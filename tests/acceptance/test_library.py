@@ -160,6 +160,7 @@ def test_call_without_an_answer(make_world: MakeWorld) -> None:
             with pytest.raises(kind) as caught:
                 vault.call(connection, method, path)
             assert type(caught.value) is kind
+        assert made.vendor.process is not None
         made.vendor.process.stop()
         with pytest.raises(UpstreamFailed, match="nothing was sent"):
             vault.call(connection, "POST", "postReservationNote", data={"note": "lost"})

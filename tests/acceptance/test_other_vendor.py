@@ -17,7 +17,7 @@ def stubbed(tmp_path: Path) -> Iterator[World]:
     process = Process("tests.acceptance.stub_vendor", CLIENT_ID, CLIENT_SECRET, env={}, cwd=STUB.parents[2])
     port = free_port()
     base = process.wait_for(r"listening on (http://\S+)")[1]
-    made = World(tmp_path, Vendor(process, base), port, {})
+    made = World(tmp_path, Vendor(base, process), port, {})
     try:
         yield made
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.acceptance.processes import Http, World, world
+from tests.acceptance.processes import Http, World, world_without_a_service
 
 from cloudbeds_auth.settings import Need, Settings, load
 from cloudbeds_auth.sync import TokenVault
@@ -84,7 +84,7 @@ def connect(vault: TokenVault) -> str:
 def connected(folder: Path, **settings: str) -> Iterator[Hotel]:
     """A hotel for the time of a test."""
     given = {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "20", "CLOUDBEDS_AUTH_REPLAY_LIMIT": str(KEPT), **settings}
-    with world(folder, "--auto-approve", **given) as made:
+    with world_without_a_service(folder, "--auto-approve", **given) as made:
         opened = load(made.settings, None, need=Need.APP)
         with TokenVault.open(opened) as vault:
             yield Hotel(made, opened, vault, connect(vault))
