@@ -48,10 +48,8 @@ class Candidates:
         """As `resume`, of this one; upkeep asks so for one that was refused and is tried again (rule 12)."""
         verdict = await self._verdict(candidate)
         if isinstance(verdict, DeadToken | DeadGrant):  # a refresh mends the one, and counts the other (rule 12)
-            refreshed = await self._refreshed(candidate)
-            if refreshed is not None:
-                candidate, verdict = refreshed, await self._verdict(refreshed)
-        return await self._promote(candidate, verdict) if isinstance(verdict, Proof) else None
+            return await self._refreshed(candidate)
+        return await self._judged(candidate, verdict)
 
     async def go_on(self, connection_id: str) -> None:
         """The grant in use was superseded or refused: see to the newer one before the connection is read again.
@@ -92,12 +90,16 @@ class Candidates:
     async def _refreshed(self, candidate: Grant) -> Grant | None:
         seen, marked = candidate.generation, candidate.reauth is not None
         try:
-            return (await self._refresher.refresh(Ask(candidate.id, seen, rejected=seen, upkeep=marked))).grant
+            grant = (await self._refresher.refresh(Ask(candidate.id, seen, rejected=seen, upkeep=marked))).grant
         except (RefreshInDoubt, ReauthorizationRequired):
             return None  # later: by any process, or now and then where it was refused twice
         except GrantSuperseded:
             self._world.observer.happened("candidate_superseded", connection=candidate.connection_id)
-        return None
+            return None
+        return await self._judged(grant, await self._verdict(grant))
+
+    async def _judged(self, candidate: Grant, verdict: Verdict) -> Grant | None:
+        return await self._promote(candidate, verdict) if isinstance(verdict, Proof) else None
 
     async def _promote(self, candidate: Grant, proof: Proof) -> Grant | None:
         store = self._world.store

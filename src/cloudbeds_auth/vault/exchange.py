@@ -11,7 +11,7 @@ from cloudbeds_auth.core.answers import Issued, NotSent, Refused, RefusedClient,
 from cloudbeds_auth.core.credential import GrantType
 from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
 from cloudbeds_auth.core.refresh import backoff, stale_after
-from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, StateMismatch, TokenEndpointUnavailable
+from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, TokenEndpointUnavailable
 from cloudbeds_auth.ports.authorizations import Authorization
 from cloudbeds_auth.vault.budget import Budget
 from cloudbeds_auth.vault.circuit import Circuits
@@ -80,17 +80,11 @@ class Exchange:
         world = self._world
         connection_id, grant_id = world.entropy.identifier("con_"), world.entropy.identifier("gra_")
         stale = stale_after(pair.lifetime, world.entropy.unit())
-
-        async def add() -> str | StateMismatch:
-            try:
-                return await world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale)
-            except StateMismatch as final:  # an answer, and no failure: it would be the same for ever
-                return final
-
-        home = await until_stored(world, connection_id, add)
-        if isinstance(home, StateMismatch):
-            raise home
-        return home
+        return await until_stored(
+            world,
+            connection_id,
+            lambda: world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale),
+        )
 
 
 def _unavailable(detail: str) -> TokenEndpointUnavailable:

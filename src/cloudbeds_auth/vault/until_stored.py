@@ -8,24 +8,26 @@ from contextlib import suppress
 from typing import TypeVar
 
 from cloudbeds_auth.core.refresh import backoff
-from cloudbeds_auth.errors import VaultClosed
+from cloudbeds_auth.errors import StateMismatch, VaultClosed
 from cloudbeds_auth.vault.world import World
 
 T = TypeVar("T")
+FINAL = (VaultClosed, StateMismatch)
+"""The vault's own end; and the database's answer, not a failure, that nothing is to be stored: the same for ever."""
 
 
 async def until_stored(world: World, connection_id: str, attempt: Callable[[], Awaitable[T]]) -> T:
     """What `attempt` returns, made again for as long as it raises: it stores what may be the only living credential.
 
     A full disk, a shortage of descriptors, threads or memory, a mistake in the configuration, a bug: after each of them
-    the credential is still good. Only cancellation ends it, and VaultClosed: the vault's own end. `attempt` may have
-    been carried out when it raises, so it must be one that can be repeated. Each failure is reported as `commit_waits`.
+    the credential is still good. Only cancellation ends it, and FINAL. `attempt` may have been carried out when it
+    raises, so it must be one that can be repeated. Each failure is reported as `commit_waits`.
     """
     failures = 0
     while True:
         try:
             return await attempt()
-        except VaultClosed:
+        except FINAL:
             raise
         except Exception as error:  # noqa: BLE001 - see above
             failures += 1
