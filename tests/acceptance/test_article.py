@@ -84,6 +84,7 @@ def test_the_hotel_approves_at_the_vendor_and_never_gives_its_credentials_to_us(
     assert set(query_of(back.headers["Location"])) == {"code", "state"}
 
 
+@pytest.mark.long
 def test_the_redirect_address_is_ours_to_choose(make_world: MakeWorld) -> None:
     """The path of CLOUDBEDS_REDIRECT_URI is the callback route (the article's /api/redirect), and `setup` names it."""
     made = make_world("--auto-approve", callback="/api/redirect")

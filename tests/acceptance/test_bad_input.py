@@ -198,6 +198,7 @@ def test_expires_in_may_be_a_string_or_missing(form: str, make_world: MakeWorld)
     assert hours % 24 == (8 if form == "str" else 1)
 
 
+@pytest.mark.long
 def test_a_refused_client_secret_is_the_operators_not_the_hotels(make_world: MakeWorld) -> None:
     """The secret was reset at Cloudbeds: `client_refused`, no hotel marked, and the right secret heals it."""
     made = make_world("--auto-approve")

@@ -51,6 +51,7 @@ def test_parked_then_claimed(make_world: MakeWorld, random_state: bool) -> None:
     assert made.vendor.counts("authorization_code") == {"issued": 1}
 
 
+@pytest.mark.long
 def test_a_connected_hotel_presses_connect_app_again(make_world: MakeWorld) -> None:
     """Its connection goes on; claimed, the new approval takes over there, and its id stays."""
     made = make_world("--auto-approve", CLOUDBEDS_AUTH_MARKETPLACE="park")

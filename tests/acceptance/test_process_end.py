@@ -20,6 +20,8 @@ from tests.docs.pages import code_block, text_of
 
 from cloudbeds_auth import sync as blocking
 
+pytestmark = pytest.mark.long  # processes that live for seconds
+
 pytestmark = pytest.mark.row("F106")
 
 # A module of the program's own: opened when it is imported, and closed by nobody.

@@ -40,6 +40,7 @@ def journal(made: World) -> int:
     return last
 
 
+@pytest.mark.long
 def test_a_hotel_presses_connect_app_for_a_client_of_its_own(make_world: MakeWorld) -> None:
     """Begun at Cloudbeds, without a state of ours: exchanged with the client whose callback it is, then claimed."""
     made = make_world("--auto-approve", CLOUDBEDS_AUTH_MARKETPLACE="park")

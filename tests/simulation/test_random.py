@@ -109,6 +109,7 @@ def test_an_answer_that_comes_twice_is_nobody_elses() -> None:
     assert result.counts["strayed answers"] > 5
 
 
+@pytest.mark.long
 @pytest.mark.row("F48")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_flight_that_still_proves_hides_no_newer_generation(seed: int) -> None:
