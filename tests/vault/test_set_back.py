@@ -331,6 +331,22 @@ async def test_a_token_that_seems_to_last_longer(stage: Stage, back: float) -> N
     assert stage.endpoint.sent == ["R-1"]
 
 
+async def test_a_token_of_a_clock_that_ran_ahead(stage: Stage) -> None:
+    """Stored while the clock showed two hours too much: with upkeep it lasts no longer than its life from then."""
+    grant = await stage.connected()
+    stage.clock.behind = -2 * 3600.0
+    stage.endpoint.will(issued(2))
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
+    await stage.one.drain()
+    stage.clock.behind = 0.0
+    await upkeep_of(stage.one).tick()
+    row = await stage.row(grant.id)
+    assert row.valid_for == pytest.approx(3600.0)
+    assert row.stale_in < 3600.0
+    await stage.clock.sleep(3600.0)
+    assert (await stage.row(grant.id)).valid_for <= 0.0
+
+
 @HOW
 @BACK
 async def test_a_message_is_told_once(stage: Stage, how: str, back: float) -> None:

@@ -34,6 +34,8 @@ WITH late AS MATERIALIZED (SELECT id AS late_id,
     ORDER BY due_from DESC LIMIT :limit
     FOR UPDATE SKIP LOCKED)
 UPDATE grants SET due_at = due_at - (due_from - :now), retry_at = retry_at - (due_from - :now), due_from = :now,
+    stale_at = stale_at - CASE WHEN expires_at > :now + lifetime THEN expires_at - :now - lifetime ELSE 0 END,
+    expires_at = CASE WHEN expires_at > :now + lifetime THEN :now + lifetime ELSE expires_at END,
     measured_at = measured_at - behind, lease_until = lease_until - behind, not_before = not_before - behind,
     intent_at = intent_at - behind, first_refused = first_refused - behind, brake_until = brake_until - behind
 FROM late WHERE id = late_id
