@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ TESTS = Path(__file__).parent
 FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive clients
 ROW = re.compile(r"[FA][0-9]{2,3}\Z")
 skipped: list[str] = []
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell's background job: our processes would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

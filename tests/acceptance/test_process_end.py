@@ -20,9 +20,7 @@ from tests.docs.pages import code_block, text_of
 
 from cloudbeds_auth import sync as blocking
 
-pytestmark = pytest.mark.long  # processes that live for seconds
-
-pytestmark = pytest.mark.row("F106")
+pytestmark = [pytest.mark.row("F106"), pytest.mark.long]  # processes that live for seconds
 
 # A module of the program's own: opened when it is imported, and closed by nobody.
 HOTELS = """
