@@ -48,12 +48,17 @@ def hook_secret(value: object) -> Secret:
     return found
 
 
-def _check(one: Secret) -> None:
+def signing_bytes(one: Secret) -> bytes:
+    """What a webhook secret is in base64, with or without its prefix. Raises ValueError."""
     plain = one.reveal().removeprefix(PREFIX).rstrip("=")
     try:
-        key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("holds a secret that is not base64") from None
+
+
+def _check(one: Secret) -> None:
+    key = signing_bytes(one)
     if not SHORTEST <= len(key) <= LONGEST:
         raise ValueError(f"holds a secret of {len(key)} bytes instead of {SHORTEST} to {LONGEST}")
     if is_guessable(key.decode("latin-1")):

@@ -11,10 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.settings import hooks
 from cloudbeds_auth.settings.model import Settings
 from cloudbeds_auth.settings.sources import Findings, in_file, merged, resolved
-from cloudbeds_auth.settings.values import is_loopback, url, weak_keys
+from cloudbeds_auth.settings.values import is_loopback, is_patterned, patterned_key, url, weak_keys
 from cloudbeds_auth.settings.variables import BY_ATTRIBUTE, ENV_FILE, KNOWN, PREFIX
 
 ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
@@ -121,11 +123,25 @@ def _contradictions(settings: Settings, failed: set[str], need: Need) -> Iterabl
 def _risks(settings: Settings) -> Iterable[str]:
     if weak_keys(settings.encryption_keys):
         yield "CLOUDBEDS_AUTH_ENCRYPTION_KEYS holds an older key that can be guessed; remove it once nothing needs it"
+    for attribute in _patterned(settings):
+        yield f"{BY_ATTRIBUTE[attribute].name} repeats itself or counts up; make a random one"
     parts = url(settings.public_url)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         yield "CLOUDBEDS_AUTH_PUBLIC_URL is plain http: sign-in and connect links can be read on their way"
         if settings.hook_secret is not None:
             yield "CLOUDBEDS_AUTH_HOOK_SECRET subscribes nothing: CLOUDBEDS_AUTH_PUBLIC_URL is plain http"
+
+
+def _patterned(settings: Settings) -> Iterable[str]:
+    """The secrets that were typed and not drawn by chance."""
+    if patterned_key(settings.encryption_keys):
+        yield "encryption_keys"
+    for attribute in ("admin_token", "hook_secret"):
+        found: Secret | None = getattr(settings, attribute)
+        if found is not None and is_patterned(found.reveal()):
+            yield attribute
+    if any(is_patterned(hooks.signing_bytes(one).decode("latin-1")) for one in settings.webhook_secrets):
+        yield "webhook_secrets"
 
 
 def _unknown(given: Mapping[str, str], findings: Findings) -> None:

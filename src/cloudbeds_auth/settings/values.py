@@ -24,7 +24,7 @@ FASTEST = 10_000  # requests per second; Cloudbeds allows 10
 SHORTEST_ADMIN_TOKEN = 32  # characters
 FEWEST_KINDS = 8  # different characters of a random secret
 LONGEST_PIECE = 64  # characters: a longer one that is random is as good as many secrets
-GUESSABLE = "can be guessed: it has few different characters, repeats itself, or counts up"
+GUESSABLE = "can be guessed: it has few different characters"
 PRIVATE = tuple(
     map(ip_network, ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"))
 )
@@ -125,14 +125,18 @@ def admin_token(value: object) -> Secret:
 
 
 def is_guessable(value: str) -> bool:
-    """Whether a long secret is surely no random one: few different characters, mostly one, mostly one piece repeated,
-    or mostly the same step from each character to the next.
+    """Whether a long secret is hardly a secret: few different characters, or mostly one. Such are refused.
 
     Of 32 random hexadecimal digits fewer than eight differ once in thirty million times.
     """
     kinds = Counter(value)
-    if len(kinds) < FEWEST_KINDS or 2 * max(kinds.values()) > len(value):
-        return True
+    return len(kinds) < FEWEST_KINDS or 2 * max(kinds.values()) > len(value)
+
+
+def is_patterned(value: str) -> bool:
+    """Whether a long secret was surely not drawn by chance: mostly one piece repeated, or mostly the same step from
+    each character to the next. Such are warned about: of a test's or a demo's nobody has to be protected.
+    """
     steps = Counter(ord(after) - ord(before) for before, after in pairwise(value))
     pieces = range(1, min(len(value) // 2, LONGEST_PIECE) + 1)
     return 2 * max(steps.values()) > len(value) or any(_repeats(value, piece) for piece in pieces)
@@ -173,6 +177,11 @@ def encryption_keys(value: object) -> tuple[Secret, ...]:
 def weak_keys(keys: Iterable[Secret]) -> bool:
     """Whether one of the keys that only open, behind the first, can be guessed."""
     return any(_is_weak(key) for key in tuple(keys)[1:])
+
+
+def patterned_key(keys: Iterable[Secret]) -> bool:
+    """Whether the key that seals was not drawn by chance."""
+    return any(is_patterned(key_bytes(key).decode("latin-1")) for key in tuple(keys)[:1])
 
 
 def _is_weak(key: Secret) -> bool:
