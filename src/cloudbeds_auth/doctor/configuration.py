@@ -18,10 +18,15 @@ LARGEST_SKEW = 120.0  # seconds
 
 async def settings_complete(subject: Subject) -> Sequence[Finding]:
     """Every problem of the settings, in their own words."""
-    wrong = [Finding(Level.PROBLEM, text, "mend it in the environment or in .env") for text in subject.problems]
     odd = subject.settings.warnings if subject.settings else ()
-    found = wrong + [Finding(Level.WARNING, text, "mend it in the environment or in .env") for text in odd]
+    found = [_told(Level.PROBLEM, text) for text in subject.problems] + [_told(Level.WARNING, text) for text in odd]
     return found or ok("complete and well-formed")
+
+
+def _told(level: Level, text: str) -> Finding:
+    """A sentence of the settings: what is wrong, and behind a semicolon what to do about it."""
+    what, _, mend = text.partition("; ")
+    return Finding(level, what, mend or "mend it in the environment or in .env")
 
 
 async def redirect_uri(subject: Subject) -> Sequence[Finding]:
