@@ -389,6 +389,16 @@ async def test_a_hotel_that_would_not_come_back(one: Settings, sql: str, why: st
     assert problem.endswith(why)
 
 
+async def test_hotels_that_an_interrupted_copy_holds(one: Settings) -> None:
+    """They are refreshed by nobody until the copy is repeated: one finding says so, with their number (I15)."""
+    await filled(one)
+    driver, _ = await opening.open_driver(one)
+    await driver.write(lambda now: _statement("UPDATE grants SET latched = latched + 2"))
+    await driver.close()
+    (problem,) = (await scan.scan(one, silent)).problems
+    assert problem.startswith(f"{HOTELS} hotels are not refreshed here")
+
+
 async def test_the_wrong_key(one: Settings) -> None:
     """One error that says so, not one a row."""
     await filled(one)

@@ -132,9 +132,16 @@ def _out_of_reach(grant: Row, tokens: int, now: float) -> list[str]:
 
 
 def _pointless(now: Instant) -> Transaction[list[str]]:
-    """Connections that point at no grant which is looked after, or ended, or waits to be claimed."""
+    """Connections all of whose grants were replaced; and how many hotels a copy to another database holds."""
     rows = yield from query("pointless")
-    return [f"{row['id']} does not come back by itself: it has no grant in use" for row in rows]
+    found = [f"{row['id']} does not come back by itself: it has no grant in use" for row in rows]
+    held = yield from query_one("held_by_a_copy")
+    if held is not None and held["hotels"]:
+        found.append(
+            f"{held['hotels']} hotels are not refreshed here: `cloudbeds-auth database copy` handed them to another "
+            "database, or was interrupted; repeat it, or use that database"
+        )
+    return found
 
 
 def _open(grant: Row, tokens: Rows, sealer: Sealer, found: Found) -> None:

@@ -27,5 +27,8 @@ SELECT id FROM connections WHERE EXISTS (SELECT 1 FROM grants WHERE connection_i
     AND NOT EXISTS (SELECT 1 FROM grants WHERE connection_id = connections.id AND role <> 'superseded')
 ORDER BY id
 
+-- name: held_by_a_copy
+SELECT COUNT(DISTINCT connection_id) AS hotels FROM grants WHERE latched > 1 AND role IN ('active', 'candidate')
+
 -- name: forget_meta
 DELETE FROM meta WHERE name = :name
