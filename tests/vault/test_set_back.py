@@ -14,7 +14,7 @@ from tests.support.fakes import APP, issued, key, pair
 from tests.support.hotels import BusyVendor, hotels, keep_up, limited, upkeep_of
 from tests.support.stage import Process, Stage
 from tests.vault.test_inbound import inbound_of
-from tests.vault.test_marks import ask, marked
+from tests.vault.test_marks import ask, held_in_a_storm
 from tests.vault.test_outbound import Receiver
 from tests.vault.test_outbound import run as deliver
 
@@ -281,16 +281,7 @@ async def test_app_states_and_properties(stage: Stage, back: float) -> None:
 @pytest.mark.row("F93")
 async def test_a_mark_that_waits_in_a_storm(stage: Stage, how: str, back: float) -> None:
     """It still waits, and no longer than an hour from then: the storm is not over because the clock was set back."""
-    grants = [await stage.connected(pair(f"h{at}", property_ids=(f"{at}",))) for at in range(3)]
-    await stage.clock.sleep(LONG)
-    for grant in grants[:2]:
-        await marked(stage, grant)
-    last = grants[2]
-    stage.endpoint.will(*[Refused("by mistake")] * 40)
-    for _ in range(2):
-        assert await ask(stage, last) == "refresh_in_doubt"
-        await stage.clock.sleep(MINUTE)
-    assert stage.notes.times("mark_delayed") == 1
+    last = await held_in_a_storm(stage, after=LONG)
     set_back(stage, how, back)
     began = stage.clock.steady()
     while await ask(stage, last) != "reauthorization_required":
