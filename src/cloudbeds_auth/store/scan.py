@@ -16,13 +16,13 @@ from cloudbeds_auth.store import keys, opening
 from cloudbeds_auth.store.sealing import AesGcmSealer
 from cloudbeds_auth.store.sql.apps import sealed_secrets
 from cloudbeds_auth.store.sql.driver import Driver
+from cloudbeds_auth.store.sql.grants import LATCHED
 from cloudbeds_auth.store.sql.migrate import schema_version
 from cloudbeds_auth.store.sql.origins import read_held, read_issuers
 from cloudbeds_auth.store.sql.rows import access_place, token_place
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Rows, Transaction, query, query_one
 
 CHUNK = 500
-LATCHED = 1  # a move to an API key; higher ones are a copy's (`database copy`), which the other database takes off
 
 Told = Callable[[str, int, int], None]
 """Told of progress: what, how many are done, how many there are."""
