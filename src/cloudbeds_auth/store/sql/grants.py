@@ -40,7 +40,7 @@ from cloudbeds_auth.store.sql.rows import access_place, add_event, behind, grant
 from cloudbeds_auth.store.sql.transactions import Instant, Row, Transaction, query, query_one
 from cloudbeds_auth.store.sql.upkeep import set_due, set_due_in, set_retry, set_retry_in
 
-LATCHED = 1  # of `latched`: a move to an API key; more is a copy's (`database copy`), which the other database takes off
+LATCHED = 1  # of `latched`: a move to an API key; more is a copy's, which the other database takes off
 MOVED = 4  # … and the grant lives there now
 APART = 1.0  # seconds by which two clocks of one host may differ over the minutes between two looks
 IsDead = Callable[[str, str], bool]
