@@ -95,7 +95,7 @@ class Outages(Service):
         cut = len(running.child.marks)
         outage = Outage(target, self._end_some(target))
         self._strike(outage, [Watched(running.child, cut)])
-        self._all_served(running.callers, time.monotonic())
+        self._all_served(running.callers, time.monotonic(), self.patience)
         self._judge_all(outage)
 
     def _of_vaults(self, go_on: Callable[[], bool]) -> None:
