@@ -56,7 +56,7 @@ test: venv ## the tests that need nothing else, the import contract included; of
 
 test-long: venv ## what `make test` leaves out but for kills and poolers: simulation, processes, every reading of the rotation
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long -k "not (vault and postgresql)" \
-	  tests/acceptance tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/store tests/vault
+	  tests/acceptance tests/cli tests/contrib tests/docs tests/postgres tests/simulation tests/database tests/engine
 
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
@@ -76,26 +76,26 @@ test-node: venv ## a program in another language behind the proxy: Node with axi
 
 test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in transaction mode (needs `make system`)
 	@$(BIN)/python -m tests.support.pgbouncer pytest -n $(WORKERS) --dist worksteal \
-	  tests/postgres/test_troubles.py tests/store tests/vault tests/crash tests/acceptance/test_herd.py \
+	  tests/postgres/test_troubles.py tests/database tests/engine tests/crash tests/acceptance/test_herd.py \
 	  -k "postgres or two_machines"
 	@$(BIN)/python -m pytest tests/pgbouncer
 
 test-namespaces: venv ## eight processes on two machines, which are network namespaces (as root, needs iproute2)
 	@$(BIN)/python -m pytest tests/namespaces
 
-coverage: venv ## every branch of core and vault is taken by a test
+coverage: venv ## every branch of rules and engine is taken by a test
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && export COVERAGE_FILE="$$place/data" && \
-	$(BIN)/python -m coverage run -m pytest -p no:xdist tests/core tests/vault \
+	$(BIN)/python -m coverage run -m pytest -p no:xdist tests/rules tests/engine \
 	  tests/unit/test_relay.py tests/unit/test_pairs.py tests/unit/test_returns.py tests/unit/test_shapes.py \
 	  -k "not postgresql" && \
-	$(BIN)/python -m coverage report --include='*/cloudbeds_auth/core/*,*/cloudbeds_auth/vault/*' \
+	$(BIN)/python -m coverage report --include='*/cloudbeds_auth/rules/*,*/cloudbeds_auth/engine/*' \
 	  --fail-under=100 --precision=2 --show-missing --skip-covered
 
-mutation: venv ## mutants of core and vault that no test notices (long, one process)
+mutation: venv ## mutants of rules and engine that no test notices (long, one process)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && \
 	cp -R src pyproject.toml "$$place" && mkdir "$$place/tests" && touch "$$place/README.md" && \
-	cp -R tests/conftest.py tests/support tests/core tests/vault "$$place/tests" && \
+	cp -R tests/conftest.py tests/support tests/rules tests/engine "$$place/tests" && \
 	cp tests/mutation/mutmut.cfg "$$place/setup.cfg" && \
 	(cd "$$place" && nice -n 10 "$(CURDIR)/$(BIN)/mutmut" run --max-children 1 $(MUTANTS) >mutmut.log || { tail -40 mutmut.log; exit 1; }) && \
 	$(BIN)/python -m tests.mutation.score "$$place"

@@ -1,4 +1,4 @@
-"""Draws the states of a grant from `core.lifecycle.TABLE`: `python docs/draw_lifecycle.py` prints, `--write` updates.
+"""Draws the states of a grant from `rules.lifecycle.TABLE`: `python docs/draw_lifecycle.py` prints, `--write` updates.
 
 Plain text, so that every reader of the page sees it: a diagram language would be loaded from somebody else's host.
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloudbeds_auth.core.lifecycle import LABELS, TABLE, State
+from cloudbeds_auth.rules.lifecycle import LABELS, TABLE, State
 
 PAGE = Path(__file__).with_name("rotation.md")
 BEGIN, END = "<!-- lifecycle -->", "<!-- /lifecycle -->"

@@ -3,9 +3,10 @@
     from cloudbeds_auth import TokenVault            # for asyncio
     from cloudbeds_auth.sync import TokenVault       # the same, blocking
 
-Reading order, the journey of a token: `core` (what may happen), `ports` (what the rules need from the world), `vault`
-(the protocol), `store` (where the pair rests), `wire` (how it leaves), `compose` (drivers picked), `facade` (one object
-for all of it), `sync` (the same, blocking), `app` (the service), `cli` (the command line).
+Reading order, the journey of a token: `rules` (what may happen), `ports` (what the rules need from the world),
+`transactions` (what is read and written), `engine` (the protocol), `database` (where the pair is stored), `wire` (how
+it leaves), `runtime` (drivers picked), `facade` (one object for all of it), `sync` (the same, blocking), `app` (the
+service), `cli` (the command line).
 """
 
 from __future__ import annotations
@@ -14,9 +15,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.core.imports import Handover, Imported, Outcome
-    from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link
-    from cloudbeds_auth.core.secret import Secret
     from cloudbeds_auth.errors import (
         AmbiguousProperty,
         AuthorizationDenied,
@@ -52,14 +50,17 @@ if TYPE_CHECKING:
         VaultClosed,
     )
     from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.rules.imports import Handover, Imported, Outcome
+    from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Link
+    from cloudbeds_auth.rules.secret import Secret
     from cloudbeds_auth.settings import Settings
 
 _WHERE = {
     "cloudbeds_auth.facade": ("TokenVault",),
     "cloudbeds_auth.settings": ("Settings",),
-    "cloudbeds_auth.core.secret": ("Secret",),
-    "cloudbeds_auth.core.imports": ("Handover", "Imported", "Outcome"),
-    "cloudbeds_auth.core.nouns": ("AccessToken", "App", "Begun", "Connection", "Event", "Link"),
+    "cloudbeds_auth.rules.secret": ("Secret",),
+    "cloudbeds_auth.rules.imports": ("Handover", "Imported", "Outcome"),
+    "cloudbeds_auth.rules.model": ("AccessToken", "App", "Begun", "Connection", "Event", "Link"),
 }
 
 __all__ = [

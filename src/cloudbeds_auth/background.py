@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from cloudbeds_auth.compose import Engine
-from cloudbeds_auth.vault.groups import Groups
-from cloudbeds_auth.vault.inbound import Inbound
-from cloudbeds_auth.vault.outbound import Outbound
-from cloudbeds_auth.vault.upkeep import AFTER_FAILURE, LONGEST
+from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.properties import Groups
+from cloudbeds_auth.engine.upkeep import AFTER_FAILURE, LONGEST
+from cloudbeds_auth.engine.webhooks import Outbound
+from cloudbeds_auth.runtime import Engine
 
 EVERY = 0.5  # seconds between looks at the counted calls
 
 
 class Background:
-    """Loops of one open vault, started with it and stopped before it drains. With `upkeep`, `vault.upkeep` is one."""
+    """Loops of one open vault, started with it and stopped before it drains. With `upkeep`, `engine.upkeep` is one."""
 
     def __init__(self, engine: Engine, *, upkeep: bool = False) -> None:
         self._engine = engine

@@ -20,10 +20,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cloudbeds_auth import facade
-from cloudbeds_auth.compose import Engine
-from cloudbeds_auth.core.refresh import Timing
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.runtime import Engine
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.threads import OwnThreads, begin_on, result_of
 

@@ -13,20 +13,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cloudbeds_auth import facade
-from cloudbeds_auth.core.imports import Handover, Imported
-from cloudbeds_auth.core.nouns import AccessToken, App, Begun, Connection, Event, Link
-from cloudbeds_auth.core.origins import Foreign
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.loop_thread import LoopThread
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.rules.imports import Handover, Imported
+from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Link
+from cloudbeds_auth.rules.origins import Foreign
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings, load_from_environment
 
 if TYPE_CHECKING:
     import httpx2
 
-    from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
+    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
 
 T = TypeVar("T")
 
@@ -171,13 +171,13 @@ class TokenVault:
 
     def auth(self, connection_id: str) -> CloudbedsAuth:
         """`auth=` for `httpx2.Client`, and for `httpx2.AsyncClient`."""
-        from cloudbeds_auth.wire.auth import CloudbedsAuth
+        from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
         return CloudbedsAuth(self.base_url, self.lender(connection_id), replay_limit=self._settings.replay_limit)
 
     def lender(self, connection_id: str) -> Lender:
         """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
-        from cloudbeds_auth.wire.auth import Lender
+        from cloudbeds_auth.wire.httpx_auth import Lender
 
         def ask(rejected: AccessToken | None) -> AccessToken:
             return self.access_token(connection_id, rejected=rejected)

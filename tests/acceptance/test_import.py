@@ -14,8 +14,8 @@ import pytest
 from tests.support.simulator import CLIENT, SECRET, Vendor, vendor
 
 from cloudbeds_auth import Handover, InvalidRequest, Outcome, Secret, sync
-from cloudbeds_auth.children import bare_environment
-from cloudbeds_auth.cli.importing import AT_ONCE
+from cloudbeds_auth.child_process import bare_environment
+from cloudbeds_auth.cli.import_command import AT_ONCE
 from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.settings import Settings
 from cloudbeds_simulator import faults

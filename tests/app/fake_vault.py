@@ -10,12 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from cloudbeds_auth.core.arrivals import OURS
-from cloudbeds_auth.core.history import Place
-from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import AccessToken, Begun, Connection, Event, Finished, Link
-from cloudbeds_auth.core.refusals import Refusal
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
     AmbiguousProperty,
     AuthorizationExpired,
@@ -31,6 +25,12 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.observer import Fact
 from cloudbeds_auth.ports.outbox import Outbox
+from cloudbeds_auth.rules.api_errors import Refusal
+from cloudbeds_auth.rules.arrivals import OURS
+from cloudbeds_auth.rules.history import Place
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Link
+from cloudbeds_auth.rules.secret import Secret
 
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
 FAILURES: dict[str, type[Error]] = {

@@ -15,10 +15,10 @@ from tests.app.fake_vault import ADMIN_TOKEN
 
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.limits import Limits
-from cloudbeds_auth.app.listening import bind
 from cloudbeds_auth.app.server import AnnouncingServer, configuration
 from cloudbeds_auth.app.service import Parts, Service
-from cloudbeds_auth.core.callers import ADMIN, Caller
+from cloudbeds_auth.app.sockets import bind
+from cloudbeds_auth.rules.permissions import ADMIN, Caller
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}

@@ -12,8 +12,8 @@ from tests.app.fake_vault import FakeVault, HandClock, a_connection
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.core.callers import Caller, Scope
-from cloudbeds_auth.core.nouns import User
+from cloudbeds_auth.rules.model import User
+from cloudbeds_auth.rules.permissions import Caller, Scope
 
 CONNECTIONS = "/api/v1/connections"
 

@@ -7,7 +7,7 @@ import yarl
 from tests.app.fake_vault import FakeVault
 from tests.app.running import AS_ADMIN, Vendor, a_service
 
-from cloudbeds_auth.core.callers import Caller, Scope
+from cloudbeds_auth.rules.permissions import Caller, Scope
 
 KEYS = {"key": Caller("relayer", frozenset({Scope.PROXY, Scope.TOKEN, Scope.CONNECT, Scope.READ}))}
 AS_PROXY = {"Authorization": "Bearer key"}

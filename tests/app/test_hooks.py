@@ -12,8 +12,8 @@ from tests.app.running import Running, Vendor, a_service, raw
 from tests.support.simulator import vendor as simulator
 
 from cloudbeds_auth.app import hooks
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_simulator.delivery import ANSWER_WITHIN
 
 PATH, HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"

@@ -11,9 +11,9 @@ from tests.app.fake_vault import FakeObserver
 from cloudbeds_auth.app.addresses import Networks, address_of, counted
 from cloudbeds_auth.app.connections import Connection, Connections
 from cloudbeds_auth.app.limits import Limits
-from cloudbeds_auth.app.listening import RESERVED, room
+from cloudbeds_auth.app.sockets import RESERVED, room
 from cloudbeds_auth.app.tally import MOST, Tally
-from cloudbeds_auth.host import open_files
+from cloudbeds_auth.os_files import open_files
 
 
 @pytest.mark.parametrize(

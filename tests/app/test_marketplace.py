@@ -10,8 +10,8 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.tab import BROWSER, Tab
 
 from cloudbeds_auth.app.arrivals import OF_ALL, OF_ONE, WINDOW, from_marketplace
-from cloudbeds_auth.core.arrivals import OURS
 from cloudbeds_auth.errors import RateLimited
+from cloudbeds_auth.rules.arrivals import OURS
 
 NO_STATE, THEIRS = "/callback?code=c-1", "/callback?code=c-1&state=12ddc1756afbc3552728d5bb44c78"
 

@@ -9,8 +9,8 @@ from tests.app.fake_vault import FakeSettings, FakeVault
 from tests.app.running import Running, a_service
 from tests.app.tab import BROWSER, Tab
 
-from cloudbeds_auth.core.nouns import Begun
 from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.rules.model import Begun
 
 
 @pytest.fixture

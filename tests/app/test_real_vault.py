@@ -13,8 +13,8 @@ from tests.app.running import Running, a_service
 from tests.app.tab import BROWSER, Tab
 from tests.support.simulator import Vendor, vendor
 
+from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.facade import TokenVault
-from cloudbeds_auth.store.sql.sqlite import SqliteDriver
 from cloudbeds_simulator.records import ALL_SCOPES, App
 
 

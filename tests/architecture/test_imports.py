@@ -13,13 +13,16 @@ ROOT = Path(__file__).parents[2]
 LINT = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
 
 VIOLATIONS = {
-    "Layers import one way": ("cloudbeds_auth/core/heal.py", "import cloudbeds_auth.vault.world"),
+    "Layers import one way": ("cloudbeds_auth/rules/auth_flow.py", "import cloudbeds_auth.engine.context"),
     "Layers import one way: the journey": ("cloudbeds_auth/app/problems.py", "import cloudbeds_auth.contrib.fastapi"),
-    "Drivers never import the vault": ("cloudbeds_auth/wire/auth.py", "import cloudbeds_auth.vault.world"),
-    "reach drivers through compose only": ("cloudbeds_auth/app/problems.py", "import cloudbeds_auth.store.keys"),
-    "Core knows no clock": ("cloudbeds_auth/core/refresh.py", "import time"),
-    "Vault and ports know no driver": ("cloudbeds_auth/vault/access.py", "import httpx2"),
-    "share no code": ("cloudbeds_simulator/rotation.py", "import cloudbeds_auth.core.secret"),
+    "Drivers never import the engine": ("cloudbeds_auth/wire/httpx_auth.py", "import cloudbeds_auth.engine.context"),
+    "reach drivers through runtime only": (
+        "cloudbeds_auth/app/problems.py",
+        "import cloudbeds_auth.database.key_files",
+    ),
+    "Rules know no clock": ("cloudbeds_auth/rules/refresh.py", "import time"),
+    "Engine, transactions and ports know no driver": ("cloudbeds_auth/engine/access.py", "import httpx2"),
+    "share no code": ("cloudbeds_simulator/rotation.py", "import cloudbeds_auth.rules.secret"),
 }
 
 

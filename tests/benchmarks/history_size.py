@@ -24,10 +24,10 @@ from tests.support.postgres_stage import Elsewhere, PostgresDatabase
 from tests.support.stage import SqliteDatabase, Stage, StageDatabase, stage
 from tests.support.virtual import VirtualLoop
 
-from cloudbeds_auth.core.calls import Calls
-from cloudbeds_auth.core.nouns import Fence, Grant
+from cloudbeds_auth.engine.retention import Retention
 from cloudbeds_auth.ports.grants import Leased
-from cloudbeds_auth.vault.retention import Retention
+from cloudbeds_auth.rules.calls import Calls
+from cloudbeds_auth.rules.model import Fence, Grant
 
 HOUR, DAY = 3600.0, 86400.0
 STEADY = 40  # days until what is added is days and events alone

@@ -21,13 +21,13 @@ from tests.postgres.processes import Processes
 from tests.support.postgres import database, server
 
 from cloudbeds_auth import system
-from cloudbeds_auth.core.nouns import AccessToken, moment
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.database import postgres
+from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.ports.grants import Leased
-from cloudbeds_auth.store.sql import postgres
-from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.store.sql.transactions import Rows, Statement
-from cloudbeds_auth.vault.calls import CallRecorder
+from cloudbeds_auth.rules.model import AccessToken, moment
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.statements import Rows, Statement
 
 CONNECTIONS = "INSERT INTO connections (id, app, created_at) SELECT 'con_' || at, 'a', 0 FROM generate_series(1, %s) at"
 GRANTS = """

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from tests.cli.fakes import Result, invoke
 
-from cloudbeds_auth.children import bare_environment
+from cloudbeds_auth.child_process import bare_environment
 from cloudbeds_auth.cli.processes import Child, free_port
 from cloudbeds_auth.system import SystemClock, SystemEntropy
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudbeds_auth import children
+from cloudbeds_auth import child_process
 
 SECRETS = {
     "CLOUDBEDS_CLIENT_SECRET": "canary-client-secret",
@@ -61,21 +61,21 @@ def test_the_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script.chmod(0o755)
     for name, value in {**SECRETS, "BROWSER": f"{script} %s", "DISPLAY": ":9"}.items():
         monkeypatch.setenv(name, value)
-    children.open_browser("http://localhost:7000/connect/abc")
+    child_process.open_browser("http://localhost:7000/connect/abc")
     address, *given = seen.read_text("utf-8").splitlines()
     assert address == "http://localhost:7000/connect/abc"
     assert "DISPLAY=:9" in given
     assert not any(value in line for value in SECRETS.values() for line in given)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
-    children.open_browser("http://localhost:7000/connect/abc")
+    child_process.open_browser("http://localhost:7000/connect/abc")
 
 
 def test_what_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     """What processes need to run here, what is asked for besides, and what is said; an allow-list, so nothing else."""
     for name, value in {**SECRETS, "LC_TIME": "C", "PYTHONPATH": "x", "SSL_CERT_FILE": "y", "DISPLAY": ":9"}.items():
         monkeypatch.setenv(name, value)
-    given = children.environment("DISPLAY", "NOT_SET", HOME="/nowhere")
+    given = child_process.environment("DISPLAY", "NOT_SET", HOME="/nowhere")
     assert {"LC_TIME", "PYTHONPATH", "SSL_CERT_FILE", "DISPLAY", "PATH"} <= given.keys()
     assert given["HOME"] == "/nowhere"
     assert not given.keys() & {*SECRETS, "NOT_SET"}
-    assert "DISPLAY" not in children.environment()
+    assert "DISPLAY" not in child_process.environment()

@@ -14,9 +14,9 @@ from tests.cli.fakes import AT, FakeVault, Result, invoke, put
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import connect
 from cloudbeds_auth.cli.listener import Listener, bind
-from cloudbeds_auth.core.nouns import Event
 from cloudbeds_auth.doctor import listening
 from cloudbeds_auth.doctor.listening import Port, Tenant, look
+from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.settings import Settings
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from tests.cli.fakes import Result, invoke
-from tests.store.test_move import HOTELS, filled, opened, settings
+from tests.database.test_copy import HOTELS, filled, opened, settings
 from tests.support.keys import KEY_TEXT
 
-from cloudbeds_auth.store import opening
-from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction
+from cloudbeds_auth.database import opening
+from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
 
 
 @pytest.fixture

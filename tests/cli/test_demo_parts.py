@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from tests.cli.fakes import invoke
 
-from cloudbeds_auth.children import ChildFailed, bare_environment
+from cloudbeds_auth.child_process import ChildFailed, bare_environment
 from cloudbeds_auth.cli.demo_browser import Browser, Surprise, read_form
 from cloudbeds_auth.cli.demo_steps import Journey, Step, expect, read_event
 from cloudbeds_auth.cli.processes import PORTS, Child, free_port
@@ -72,7 +72,7 @@ def test_children_die_with_their_parent(tmp_path: Path) -> None:
     """Even when the parent is killed without a chance to clean up."""
     code = (
         "import asyncio, pathlib, sys\n"
-        "from cloudbeds_auth.children import bare_environment\n"
+        "from cloudbeds_auth.child_process import bare_environment\n"
         "from cloudbeds_auth.cli.processes import Child\n"
         "from cloudbeds_auth.system import SystemClock\n"
         "async def main():\n"

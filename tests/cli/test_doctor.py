@@ -16,16 +16,16 @@ import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import App
-from cloudbeds_auth.core.origins import Foreign
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.doctor import apps, configuration, database, hotels, listening, network
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report, ok
 from cloudbeds_auth.doctor.registry import CHECKS, examine
 from cloudbeds_auth.doctor.subject import Subject
 from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.ports.connections import Page
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.origins import Foreign
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Need, Settings, load
 from cloudbeds_auth.system import SystemClock
 

@@ -10,13 +10,13 @@ import pytest
 from tests.support.keys import KEY_TEXT
 from tests.support.postgres import server
 
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.database import opening
 from cloudbeds_auth.doctor import database, postgres, registry
 from cloudbeds_auth.doctor.findings import Level
 from cloudbeds_auth.doctor.subject import Subject
 from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.store import opening
 from cloudbeds_auth.system import SystemClock
 
 
@@ -87,7 +87,7 @@ async def test_the_way_there(url: str, level: Level) -> None:
 
 async def test_no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra the database is said not to open, and what to install."""
-    monkeypatch.setitem(__import__("sys").modules, "cloudbeds_auth.store.sql.postgres", None)
+    monkeypatch.setitem(__import__("sys").modules, "cloudbeds_auth.database.postgres", None)
     with pytest.raises(ConfigurationError, match="driver is not installed") as stopped:
         await opening.open_store(settings("postgresql://localhost/x"))
     assert "cloudbeds-auth[postgres]" in stopped.value.next_step

@@ -9,10 +9,10 @@ from tests.cli.fakes import FakeVault
 from tests.cli.test_doctor import levels, subject
 from tests.support.keys import WEBHOOK_SECRET
 
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.doctor import webhooks
 from cloudbeds_auth.doctor.findings import Level
 from cloudbeds_auth.ports.outbox import Outbox
+from cloudbeds_auth.rules.secret import Secret
 
 SECRETS = (Secret(WEBHOOK_SECRET),)
 

@@ -20,8 +20,8 @@ from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth import AuthorizationDenied, ConfigurationError, Connection, Error, TokenVault, UnknownConnection
 from cloudbeds_auth.contrib.fastapi import Cloudbeds, problem
-from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_simulator.records import ALL_SCOPES, App
 
 BROWSER = "cloudbeds-auth-browser"

@@ -21,7 +21,7 @@ from tests.contrib.test_origins import CLIENTS
 from cloudbeds_auth import ForeignOrigin, OutcomeUnknown, RateLimited
 from cloudbeds_auth.contrib import sdk
 from cloudbeds_auth.contrib.requests import RequestsAuth
-from cloudbeds_auth.vault.call_budget import CallBudget
+from cloudbeds_auth.engine.call_budget import CallBudget
 
 FOLLOWING = ["httpx2.Client", "httpx2.AsyncClient", "requests"]
 MUCH = "10000"  # requests a second: what is counted here are turns, not seconds

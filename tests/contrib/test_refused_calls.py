@@ -18,11 +18,11 @@ from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth.contrib import sdk
 from cloudbeds_auth.contrib.requests import RequestsAuth
-from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.core.refusals import Act, refusal_of
 from cloudbeds_auth.errors import ReauthorizationRequired, TryAgain
 from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.rules.api_errors import Act, refusal_of
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_simulator.answers import REFUSALS
 
 PATH = "/api/v1.3/getHotels"

@@ -24,7 +24,7 @@ from tests.contrib.hotel import KEPT, Hotel, connected
 from cloudbeds_auth import BodyNotReplayable, ForeignOrigin, ReauthorizationRequired, TryAgain
 from cloudbeds_auth import TokenVault as AsynchronousVault
 from cloudbeds_auth.contrib.requests import RequestsAuth
-from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.sync import TokenVault
 
 LARGE = bytes(range(256)) * 40  # more than is kept

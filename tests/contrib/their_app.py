@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from cloudbeds_auth import TokenVault
 from cloudbeds_auth.contrib.fastapi import Cloudbeds
-from cloudbeds_auth.wire.auth import CloudbedsAuth
+from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
 TENANTS = {"alices-key": "tenant-7"}  # who is signed in, by a header of this application's own
 

@@ -24,11 +24,11 @@ from tests.acceptance.processes import Http
 from tests.crash import limits, marking, marking_postgres, marking_sqlite, marks
 
 from cloudbeds_auth import TokenVault, system
-from cloudbeds_auth.core.refresh import Timing, brake
+from cloudbeds_auth.database import sqlite
+from cloudbeds_auth.engine import commit
 from cloudbeds_auth.errors import Error
+from cloudbeds_auth.rules.refresh import Timing, brake
 from cloudbeds_auth.settings import Need, load
-from cloudbeds_auth.store.sql import sqlite
-from cloudbeds_auth.vault import commit
 
 PATH = "/api/v1.3/userinfo"
 STARVED = (RuntimeError, OSError, MemoryError)  # what a process without threads, descriptors or memory meets

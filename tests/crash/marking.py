@@ -32,13 +32,13 @@ from tests.crash.marks import (
 )
 
 from cloudbeds_auth import observe
-from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer
-from cloudbeds_auth.core.nouns import App, Fence, Pair, StoredToken, User
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.ports.grants import Busy, Leased, Written
 from cloudbeds_auth.ports.token_endpoint import MaySend
-from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.wire import policy
+from cloudbeds_auth.rules.model import App, Fence, Pair, StoredToken, User
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import Answer, Issued, KeyAnswer
+from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 TELLING = observe.Telling
@@ -49,7 +49,7 @@ def install(marker: Marker) -> None:
     instead_of(TELLING, lambda *observers: TELLING(*observers, Observing(marker)))
     instead_of(SqlStore, _moving(marker, _store(marker)))
     instead_of(HttpTokenEndpoint, _token_endpoint(marker))
-    instead_of(policy._Sockets, _sockets(marker))
+    instead_of(http_client._Sockets, _sockets(marker))
 
 
 def instead_of(original: object, made: object) -> None:
@@ -153,7 +153,7 @@ def _token_endpoint(marker: Marker) -> type[HttpTokenEndpoint]:
 
 
 def _sockets(marker: Marker) -> type[Any]:
-    before: type[Any] = policy._Sockets
+    before: type[Any] = http_client._Sockets
     tokens = {
         "http11.send_request_headers.complete": SENDING,
         "http11.send_request_body.complete": SENT,

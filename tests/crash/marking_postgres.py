@@ -7,8 +7,8 @@ from typing import TypeVar
 from tests.crash.marking import instead_of
 from tests.crash.marks import Marker, watched
 
-from cloudbeds_auth.store.sql.postgres import PostgresDriver
-from cloudbeds_auth.store.sql.transactions import Body
+from cloudbeds_auth.database.postgres import PostgresDriver
+from cloudbeds_auth.transactions.statements import Body
 
 T = TypeVar("T")
 

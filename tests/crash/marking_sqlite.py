@@ -11,9 +11,9 @@ import apsw
 from tests.crash.marking import instead_of
 from tests.crash.marks import CURRENT, SYNCING, Marker, watched
 
-from cloudbeds_auth.store.sql import durability, sqlite
-from cloudbeds_auth.store.sql.sqlite import SqliteDriver, SqliteFile
-from cloudbeds_auth.store.sql.transactions import Body
+from cloudbeds_auth.database import durability, sqlite
+from cloudbeds_auth.database.sqlite import SqliteDriver, SqliteFile
+from cloudbeds_auth.transactions.statements import Body
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from tests.crash import limits
 
-from cloudbeds_auth.store.sql.transactions import Body, Instant, Transaction
+from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.crash.child import Plan, Report, plan_of, run
 
-from cloudbeds_auth.wire import policy
+from cloudbeds_auth.wire import http_client
 
 ROOT = Path(__file__).parents[2]
 GLANCE = 0.002
@@ -31,7 +31,7 @@ PATIENCE = 100.0  # more than HEALED
 
 def main() -> None:
     """Serve until standard input ends; then end whoever still lives."""
-    policy.tls()  # reading the trust store takes longer than a refresh
+    http_client.tls()  # reading the trust store takes longer than a refresh
     if "--service" in sys.argv:
         warm_service()
     children: set[int] = set()
@@ -53,7 +53,7 @@ def main() -> None:
 
 def warm_service() -> None:
     """Import what a service imports, but prometheus_client, which looks at its environment when it is imported."""
-    import cloudbeds_auth.app.opening
+    import cloudbeds_auth.app.application
     import cloudbeds_auth.app.server
     import cloudbeds_auth.cli.serve
     import cloudbeds_auth.wire.upstream  # noqa: F401

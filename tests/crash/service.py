@@ -24,7 +24,7 @@ from tests.crash.nursery import Child
 from tests.crash.tally import OUTSIDE, Tally
 from tests.crash.trials import SHORTEST_SLEEP, Aim, Lost, slow_network
 
-from cloudbeds_auth.core.refresh import Timing, brake
+from cloudbeds_auth.rules.refresh import Timing, brake
 
 IN_A_ROW = 0.35  # how often a service is killed while it heals what the kill before left
 MARK_SECONDS = 2.0  # a mark that does not come within this time is given up: some are rare

@@ -11,8 +11,8 @@ from tests.acceptance.test_import import Import, approved_long_ago
 from tests.docs.pages import code_block, first_cells, text_of
 from tests.support.simulator import vendor
 
-from cloudbeds_auth.cli.import_file import COLUMNS
-from cloudbeds_auth.core.imports import Outcome
+from cloudbeds_auth.cli.import_reader import COLUMNS
+from cloudbeds_auth.rules.imports import Outcome
 
 PAGE = text_of("docs/migrating.md")
 

@@ -12,7 +12,7 @@ from tests.docs.pages import DOCS, PAGES, ROOT, drawer, first_cells, text_of, un
 
 from cloudbeds_auth import TokenVault, errors
 from cloudbeds_auth.app import api, health, problems
-from cloudbeds_auth.core.lifecycle import LABELS, State
+from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.settings.model import Settings
 from cloudbeds_auth.settings.variables import TABLE
 
@@ -50,7 +50,7 @@ def test_every_function_that_a_walk_through_the_code_names_exists(page: Path) ->
 def test_the_token_is_followed_through_every_layer() -> None:
     """The walk names something of each layer that a token passes."""
     layers = {name.split(".")[0] for name in DOTTED.findall(text_of("docs/follow-a-token.md"))}
-    assert {"app", "facade", "vault", "core", "store", "wire", "system", "sync", "background"} <= layers
+    assert {"app", "facade", "engine", "rules", "transactions", "wire", "system", "sync", "background"} <= layers
 
 
 def test_the_settings_page_names_exactly_the_variables_that_are_read() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from cloudbeds_auth import observe
-from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.observe.metrics import COUNTED, LABELS, MOST_NAMES, TIMED, Metrics, snake, status_class
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.ports.outbox import Outbox
+from cloudbeds_auth.rules.lifecycle import State
 
 
 def shown(metrics: Metrics) -> list[str]:
@@ -133,7 +133,7 @@ def test_two_metrics_do_not_collide() -> None:
 
 WORKER = """
 import sys
-from cloudbeds_auth.core.lifecycle import State
+from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.observe.metrics import Metrics
 metrics = Metrics()
 metrics.happened("refreshed")

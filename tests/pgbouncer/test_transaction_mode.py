@@ -13,7 +13,7 @@ from tests.support.pgbouncer import bouncer
 from tests.support.postgres import database, server
 
 from cloudbeds_auth.ports.grants import Written
-from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction
+from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
 
 BACKEND = Statement("backend", "SELECT pg_backend_pid() AS pid, current_setting('lock_timeout') AS lock_timeout", {})
 

@@ -20,10 +20,10 @@ from tests.support.postgres import database, server
 from tests.support.stage import FailingDriver, Process, wire
 
 from cloudbeds_auth import system
-from cloudbeds_auth.core.refresh import Timing
+from cloudbeds_auth.database.postgres import PostgresDriver
+from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import Error
-from cloudbeds_auth.store.sql.postgres import PostgresDriver
-from cloudbeds_auth.vault.world import World
+from cloudbeds_auth.rules.refresh import Timing
 
 
 async def process(over: Processes, url: str) -> Process:

@@ -12,15 +12,15 @@ import psycopg
 from psycopg.rows import dict_row
 from tests.support.fakes import pair
 
-from cloudbeds_auth.core.nouns import Fence, Grant
+from cloudbeds_auth.database.postgres import PostgresDriver
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports.authorizations import NewAuthorization
 from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.ports.sealer import Place
-from cloudbeds_auth.store.sealing import AesGcmSealer
-from cloudbeds_auth.store.sql.postgres import PostgresDriver
-from cloudbeds_auth.store.sql.rows import access_place, token_place
-from cloudbeds_auth.store.sql.store import SqlStore
+from cloudbeds_auth.rules.model import Fence, Grant
+from cloudbeds_auth.transactions.rows import access_place, token_place
 
 T = TypeVar("T")
 D = TypeVar("D", bound=PostgresDriver)

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from tests.postgres.processes import Processes
 
-from cloudbeds_auth.core.calls import Calls
+from cloudbeds_auth.database.dialect import SQL
+from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.ports.grants import Leased
-from cloudbeds_auth.store.sql.dialect import SQL
-from cloudbeds_auth.store.sql.postgres import PostgresDriver
-from cloudbeds_auth.store.sql.transactions import Body, Statement, Transaction
+from cloudbeds_auth.rules.calls import Calls
+from cloudbeds_auth.transactions.statements import Body, Statement, Transaction
 
 T = TypeVar("T")
 SOON = 1.0  # seconds; a lock is waited for twice as long, and then again

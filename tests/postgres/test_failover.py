@@ -11,9 +11,9 @@ from tests.postgres.processes import Processes, leased, row, when_it_is_back
 from tests.support.fakes import pair
 from tests.support.postgres import PostgresServer, server
 
-from cloudbeds_auth.core.nouns import Grant
+from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.ports.grants import Written
-from cloudbeds_auth.store.sql.store import SqlStore
+from cloudbeds_auth.rules.model import Grant
 
 pytestmark = pytest.mark.long  # processes that live for seconds
 

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from tests.postgres.processes import Processes, leased, row
 from tests.support.fakes import pair
 
-from cloudbeds_auth.core.nouns import Grant
+from cloudbeds_auth.database.notify import Listener
+from cloudbeds_auth.database.postgres import PostgresDriver
+from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.ports.grants import Written
-from cloudbeds_auth.store.sql.listening import Listener
-from cloudbeds_auth.store.sql.postgres import PostgresDriver
-from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.store.sql.transactions import Instant, Statement, Transaction
+from cloudbeds_auth.rules.model import Grant
+from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
 
 NEVER = 600.0  # seconds: a test that is not woken ends with pytest's timeout
 SESSIONS = Statement(

@@ -13,10 +13,10 @@ from tests.postgres.processes import Processes
 from tests.support.postgres import database, free_port, server
 from tests.support.postgres_fixtures import END_OTHERS
 
+from cloudbeds_auth.database import migrate
+from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
-from cloudbeds_auth.store.sql import migrate
-from cloudbeds_auth.store.sql.postgres import PostgresDriver
-from cloudbeds_auth.store.sql.transactions import Body, Transaction
+from cloudbeds_auth.transactions.statements import Body, Transaction
 
 T = TypeVar("T")
 

@@ -9,12 +9,12 @@ import pytest
 from tests.postgres.processes import Processes, leased, row
 from tests.support.fakes import pair
 
-from cloudbeds_auth.core.budget import rate_within
-from cloudbeds_auth.core.nouns import Fence
+from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, Spending
 from cloudbeds_auth.ports.grants import Busy, Leased, Written
-from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.store.sql.transactions import QUERIES, Statement, Transaction
+from cloudbeds_auth.rules.model import Fence
+from cloudbeds_auth.rules.rate_limit import rate_within
+from cloudbeds_auth.transactions.statements import QUERIES, Statement, Transaction
 
 MACHINES, AT_ONCE = 3, 30
 NESTED_LOOPS = ("enable_hashjoin", "enable_mergejoin", "enable_hashagg", "enable_sort", "enable_material")

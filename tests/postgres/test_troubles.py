@@ -15,11 +15,11 @@ from tests.support.fakes import pair
 from tests.support.postgres import PostgresServer
 from tests.support.postgres_fixtures import END_OTHERS
 
+from cloudbeds_auth.database import postgres
+from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports.grants import Written
-from cloudbeds_auth.store.sql import postgres
-from cloudbeds_auth.store.sql.postgres import PostgresDriver
-from cloudbeds_auth.store.sql.transactions import Body, Instant, Statement, Transaction, query, query_one
+from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction, query, query_one
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import httpx2
 from tests.simulation.machine import BASE, VERSION, Machine
 
+from cloudbeds_auth.engine.upkeep import AFTER_FAILURE, LONGEST
 from cloudbeds_auth.errors import ConnectionUnusable, Error, StoreUnavailable
-from cloudbeds_auth.vault.upkeep import AFTER_FAILURE, LONGEST
 
 if TYPE_CHECKING:
     from tests.simulation.world import Hotel, World

@@ -11,10 +11,10 @@ from tests.simulation.mischief import Mischief
 from tests.simulation.weather import full, lose_answer
 from tests.simulation.world import World
 
+from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.engine.disconnect import Disconnecter
 from cloudbeds_auth.errors import Error, StoreUnavailable
 from cloudbeds_auth.ports.grants import Leased
-from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.vault.disconnect import Disconnecter
 
 PAST_THE_LEASE = 45.0  # seconds
 A_WHILE = 20.0

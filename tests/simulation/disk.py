@@ -1,7 +1,7 @@
 """A disk in memory beneath SQLite: what was written, what was synced, and what a power cut would leave.
 
 An apsw VFS written in Python. A Python VFS has no shared memory, so SQLite's write-ahead log cannot run on it; the
-product's other mode can, the rollback journal with `synchronous=EXTRA` that `store.sql.durability` chooses on SQLite
+product's other mode can, the rollback journal with `synchronous=EXTRA` that `database.durability` chooses on SQLite
 builds before 3.51.3 (the simulation tells it such a version). It gives the same promise, and its file operations are
 finer: a journal, pages, two syncs, an unlink and a sync of the folder, each a point where power may fail.
 

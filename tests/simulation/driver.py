@@ -17,9 +17,9 @@ import apsw
 from tests.simulation.disk import NAME, Disk, vfs
 from tests.simulation.durable import DATABASE
 
+from cloudbeds_auth.database.sqlite import BUSY_MILLISECONDS, SqliteFile
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.store.sql.sqlite import BUSY_MILLISECONDS, SqliteFile
-from cloudbeds_auth.store.sql.transactions import Body, Instant, Statement, Transaction
+from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction
 
 OLD_SQLITE = 3_050_000  # chooses the rollback journal: see `disk`
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 
 class SimDriver:
-    """`store.sql.driver.Driver` of one machine, over its own `SqliteFile`.
+    """`database.driver.Driver` of one machine, over its own `SqliteFile`.
 
     `linger()` gives the seconds to wait around a transaction; `probe(point)`: see the module. `committed` is told after
     each COMMIT which statements it held.

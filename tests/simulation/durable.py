@@ -14,9 +14,9 @@ from typing import Any
 import apsw
 from tests.simulation.disk import NAME, Blob, Disk, vfs
 
+from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports.sealer import Place
-from cloudbeds_auth.store.sealing import AesGcmSealer
-from cloudbeds_auth.store.sql.rows import access_place, token_place
+from cloudbeds_auth.transactions.rows import access_place, token_place
 
 DATABASE = "vault.db"
 JOURNAL = f"{DATABASE}-journal"

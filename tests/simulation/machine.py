@@ -1,4 +1,4 @@
-"""One process of ours: the vault wired over the simulated disk, clock and network, as `compose` wires it."""
+"""One process of ours: the vault wired over the simulated disk, clock and network, as `runtime` wires it."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from tests.simulation.network import Network, SimTransport
 from tests.simulation.trace import Trace
 from tests.simulation.vendor import CALLBACK, CLIENT, SCOPES
 
-from cloudbeds_auth.core.budget import Limit, rate_within
-from cloudbeds_auth.core.nouns import AccessToken, App
-from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.engine.access import Access
+from cloudbeds_auth.engine.api_keys import Migrator
+from cloudbeds_auth.engine.authorize import Authorizer
+from cloudbeds_auth.engine.call_budget import CallBudget
+from cloudbeds_auth.engine.candidates import Candidates
+from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.refresh import Refresher
+from cloudbeds_auth.engine.refused_calls import Health
+from cloudbeds_auth.engine.upkeep import Upkeep
+from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.observer import Fact
-from cloudbeds_auth.store.sealing import AesGcmSealer
-from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.vault.access import Access
-from cloudbeds_auth.vault.authorize import Authorizer
-from cloudbeds_auth.vault.call_budget import CallBudget
-from cloudbeds_auth.vault.calls import CallRecorder
-from cloudbeds_auth.vault.candidates import Candidates
-from cloudbeds_auth.vault.circuit import Circuits
-from cloudbeds_auth.vault.health import Health
-from cloudbeds_auth.vault.inbound import Inbound
-from cloudbeds_auth.vault.migrate import Migrator
-from cloudbeds_auth.vault.refresh import Refresher
-from cloudbeds_auth.vault.upkeep import Upkeep
-from cloudbeds_auth.vault.world import World
-from cloudbeds_auth.wire import policy
-from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
+from cloudbeds_auth.rules.model import AccessToken, App
+from cloudbeds_auth.rules.rate_limit import Limit, rate_within
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.wire import http_client
+from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
+from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
-from cloudbeds_auth.wire.vendor import HttpVendor
 
 BASE = "https://hotels.example"
 VERSION = "v1.3"
@@ -141,7 +141,7 @@ def start(
     client: str = CLIENT,
     base: str = BASE,
 ) -> Machine:
-    """As `compose.build` and `compose._wire`."""
+    """As `runtime.build` and `runtime._wire`."""
     transport = SimTransport(network)
     api = f"{base}/api/{VERSION}"
     app = App("default", client, tuple(map(Secret, secrets)), CALLBACK, SCOPES)
@@ -164,7 +164,7 @@ def start(
     refresher = Refresher(world, circuits, access.forget)
     candidates = Candidates(world, refresher, access.forget)
     access.attach(refresher, candidates)
-    http = policy.client(timing, transport, keep_alive=4)
+    http = http_client.client(timing, transport, keep_alive=4)
     authorizer, health = Authorizer(world, circuits, candidates), Health(world, access, refresher, candidates)
     migrator = Migrator(world, circuits, candidates, refresher.flights)
     calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates, migrator)

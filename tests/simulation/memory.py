@@ -17,9 +17,9 @@ import apsw
 from tests.simulation.disk import Disk, vfs
 from tests.simulation.driver import template
 
+from cloudbeds_auth.database.sqlite import SqliteFile, prepare_once
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.store.sql.sqlite import SqliteFile, prepare_once
-from cloudbeds_auth.store.sql.transactions import Body, Instant, Transaction
+from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
 
 T = TypeVar("T")
 

@@ -18,8 +18,8 @@ from tests.simulation.people import People
 from tests.simulation.points import Strike
 from tests.simulation.weather import Weather
 
+from cloudbeds_auth.engine.drain import drained
 from cloudbeds_auth.errors import Error
-from cloudbeds_auth.vault.drain import drained
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
@@ -142,7 +142,7 @@ class Mischief:
         world.callers.stop(machine)
         try:
             async with asyncio.timeout(GRACE):
-                await drained(  # as compose.Engine.drain
+                await drained(  # as runtime.Engine.drain
                     machine.authorizer, machine.migrator, machine.access, machine.health, machine.refresher.flights
                 )
                 world.sendings.drained(machine.name)

@@ -9,20 +9,20 @@ from typing import Any
 
 from tests.simulation.patch import Patch
 
-from cloudbeds_auth.core import refusals
-from cloudbeds_auth.core.answers import Ambiguous, Refused, RefusedClient
-from cloudbeds_auth.core.refresh import Next
-from cloudbeds_auth.core.refusals import Proof
+from cloudbeds_auth.engine import candidates as candidates_module
+from cloudbeds_auth.engine import commit as commit_module
+from cloudbeds_auth.engine import refresh as refresh_module
+from cloudbeds_auth.engine import single_flight as flight_module
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports.grants import Counted, Written
-from cloudbeds_auth.store.sql import grants
-from cloudbeds_auth.vault import candidates as candidates_module
-from cloudbeds_auth.vault import commit as commit_module
-from cloudbeds_auth.vault import flight as flight_module
-from cloudbeds_auth.vault import refresh as refresh_module
-from cloudbeds_auth.wire import policy
+from cloudbeds_auth.rules import api_errors
+from cloudbeds_auth.rules.api_errors import Proof
+from cloudbeds_auth.rules.refresh import Next
+from cloudbeds_auth.rules.token_response import Ambiguous, Refused, RefusedClient
+from cloudbeds_auth.transactions import grants
+from cloudbeds_auth.wire import cloudbeds_api as vendor_module
+from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire import token_endpoint as endpoint_module
-from cloudbeds_auth.wire import vendor as vendor_module
 
 
 def nothing(patch: Patch) -> None:
@@ -130,14 +130,14 @@ def waiter_cancels_leader(patch: Patch) -> None:
 
 
 def socket_left_open(patch: Patch) -> None:
-    sound = patch.of(policy, "ask")
+    sound = patch.of(http_client, "ask")
 
     async def ask(client: Any, request: Any, *, deadline: float, **limits: Any) -> Any:
         going = asyncio.ensure_future(sound(client, request, deadline=1e5, **limits))
         async with asyncio.timeout(deadline):
             return await asyncio.shield(going)
 
-    patch.put(policy, "ask", ask)
+    patch.put(http_client, "ask", ask)
 
 
 def network_in_transaction(patch: Patch) -> None:
@@ -181,7 +181,7 @@ def secret_reset_marks(patch: Patch) -> None:
 
 
 def success_false_ignored(patch: Patch) -> None:
-    patch.put(refusals, "says_false", lambda value: False)
+    patch.put(api_errors, "says_false", lambda value: False)
 
 
 def kept_connections_of_proofs(patch: Patch) -> None:
@@ -194,7 +194,7 @@ def kept_connections_of_tokens(patch: Patch) -> None:
 
 def _kept_connections(patch: Patch, module: Any) -> None:
     """The policy as this one module sees it keeps the connection of every request."""
-    patch.of(policy, "client")
-    seen = SimpleNamespace(**vars(policy))
-    seen.client = lambda timing, transport, keep_alive: policy.client(timing, transport, keep_alive=keep_alive + 4)
+    patch.of(http_client, "client")
+    seen = SimpleNamespace(**vars(http_client))
+    seen.client = lambda timing, transport, keep_alive: http_client.client(timing, transport, keep_alive=keep_alive + 4)
     patch.put(module, "policy", seen)

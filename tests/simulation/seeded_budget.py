@@ -6,10 +6,10 @@ from typing import Any
 
 from tests.simulation.patch import Patch
 
-from cloudbeds_auth.core.budget import reserve
+from cloudbeds_auth.engine import call_budget as call_budget_module
+from cloudbeds_auth.engine import rate_limiter as budget_module
 from cloudbeds_auth.errors import RateLimited
-from cloudbeds_auth.vault import budget as budget_module
-from cloudbeds_auth.vault import call_budget as call_budget_module
+from cloudbeds_auth.rules.rate_limit import reserve
 
 
 def each_process_for_itself(patch: Patch) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 from tests.simulation.patch import Patch
 
-from cloudbeds_auth.core.answers import Refused, Sent
-from cloudbeds_auth.store.sql import connections, grants, upkeep
-from cloudbeds_auth.store.sql.transactions import query_one
-from cloudbeds_auth.vault.world import World
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.rules.token_response import Refused, Sent
+from cloudbeds_auth.transactions import connections, grants, upkeep
+from cloudbeds_auth.transactions.statements import query_one
 from cloudbeds_auth.wire import token_endpoint as endpoint_module
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.simulation.patch import Patch
 
-from cloudbeds_auth.vault import world
+from cloudbeds_auth.engine import context
 
 
 def where_from_is_not_compared(patch: Patch) -> None:
@@ -15,5 +15,5 @@ def where_from_is_not_compared(patch: Patch) -> None:
     def nothing(*where: Any, **how: Any) -> None:
         return None
 
-    patch.put(world, "foreign", nothing)
-    patch.put(world, "foreign_secret", nothing)
+    patch.put(context, "foreign", nothing)
+    patch.put(context, "foreign_secret", nothing)

@@ -7,11 +7,12 @@ from typing import Any
 
 from tests.simulation.patch import Patch
 
-from cloudbeds_auth.core.nouns import Fence
+from cloudbeds_auth.database import durability
+from cloudbeds_auth.engine import refresh as refresh_module
 from cloudbeds_auth.ports.grants import Attempt, Leased, Settled
-from cloudbeds_auth.store.sql import durability, grants, rows
-from cloudbeds_auth.store.sql.transactions import query, query_one
-from cloudbeds_auth.vault import refresh as refresh_module
+from cloudbeds_auth.rules.model import Fence
+from cloudbeds_auth.transactions import grants, rows
+from cloudbeds_auth.transactions.statements import query, query_one
 
 
 def lost_sync(patch: Patch) -> None:

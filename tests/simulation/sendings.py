@@ -12,7 +12,7 @@ from tests.simulation.network import Exchange
 from tests.simulation.pace import Pace
 from tests.simulation.trace import Trace
 
-from cloudbeds_auth.store.sql.transactions import Statement
+from cloudbeds_auth.transactions.statements import Statement
 
 
 @dataclass(slots=True)

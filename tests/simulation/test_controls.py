@@ -6,7 +6,7 @@ import pytest
 from tests.simulation.controls import CONTROLS, Control, catch
 from tests.simulation.patch import Patch, TargetGone
 
-from cloudbeds_auth.vault import commit
+from cloudbeds_auth.engine import commit
 
 
 @pytest.mark.long

@@ -10,9 +10,9 @@ from tests.simulation.disk import NAME, Disk, Write, vfs
 from tests.simulation.driver import OLD_SQLITE
 from tests.simulation.durable import DATABASE, JOURNAL, connection_to
 
+from cloudbeds_auth.database.sqlite import SqliteFile
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.store.sql.sqlite import SqliteFile
-from cloudbeds_auth.store.sql.transactions import Instant, Transaction, query
+from cloudbeds_auth.transactions.statements import Instant, Transaction, query
 
 
 def opened(disk: Disk, owner: str = "m1") -> SqliteFile:

@@ -14,10 +14,10 @@ from tests.simulation.disk import Disk
 from tests.simulation.driver import SimDriver, on_disk
 from tests.simulation.machine import Machine, start
 
+from cloudbeds_auth.database.clone_guard import Identity, recognise
+from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.errors import Error, StoreUnavailable
 from cloudbeds_auth.ports.grants import Leased
-from cloudbeds_auth.store.instance import Identity, recognise
-from cloudbeds_auth.store.sql.store import SqlStore
 
 if TYPE_CHECKING:
     from tests.simulation.mischief import Deed, Mischief

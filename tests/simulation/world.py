@@ -28,9 +28,9 @@ from tests.simulation.sendings import Sendings
 from tests.simulation.trace import Trace
 from tests.simulation.vendor import SECRET, Vendor
 
-from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.store.sealing import AesGcmSealer
-from cloudbeds_auth.store.sql.transactions import Instant, Statement
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.transactions.statements import Instant, Statement
 
 WALL = 1_800_000_000.0
 KEY = bytes(range(32))

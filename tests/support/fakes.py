@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
-from cloudbeds_auth.core.answers import Answer, Issued, KeyAnswer, NotOffered, TooLate, UnauthorizedClient
-from cloudbeds_auth.core.credential import FOREVER
-from cloudbeds_auth.core.nouns import App, CredentialKind, Pair
-from cloudbeds_auth.core.origins import Source
-from cloudbeds_auth.core.refusals import Proof, Verdict
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.observer import Fact
 from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
+from cloudbeds_auth.rules.api_errors import Proof, Verdict
+from cloudbeds_auth.rules.credential import FOREVER
+from cloudbeds_auth.rules.model import App, CredentialKind, Pair
+from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import Answer, Issued, KeyAnswer, NotOffered, TooLate, UnauthorizedClient
 
 ISSUER = "https://vendor.example"
 APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))

@@ -9,15 +9,15 @@ from itertools import count
 from tests.support.fakes import issued, pair
 from tests.support.stage import Process, Stage, wire
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, KeyAnswer, NotSent
-from cloudbeds_auth.core.budget import Limit, rate_within
-from cloudbeds_auth.core.credential import FOREVER
-from cloudbeds_auth.core.nouns import App, CredentialKind, Grant, Pair
-from cloudbeds_auth.core.refusals import Inconclusive, Proof, Verdict
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.engine.upkeep import Upkeep
 from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Turn
-from cloudbeds_auth.vault.upkeep import Upkeep
+from cloudbeds_auth.rules.api_errors import Inconclusive, Proof, Verdict
+from cloudbeds_auth.rules.credential import FOREVER
+from cloudbeds_auth.rules.model import App, CredentialKind, Grant, Pair
+from cloudbeds_auth.rules.rate_limit import Limit, rate_within
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, KeyAnswer, NotSent
 
 LATENCY = 0.2  # seconds
 
@@ -96,7 +96,7 @@ async def limited(stage: Stage, vendor: BusyVendor, limit: float = 10) -> Proces
 
 
 def upkeep_of(process: Process) -> Upkeep:
-    """As `compose._wire`."""
+    """As `runtime._wire`."""
     return Upkeep(process.world, process.refresher, process.candidates, process.migrator)
 
 

@@ -11,7 +11,7 @@ from psycopg import sql
 from tests.support.postgres import ELSEWHERE, database, server
 from tests.support.postgres_stage import Elsewhere
 
-from cloudbeds_auth.store.sql.postgres import PostgresDriver
+from cloudbeds_auth.database.postgres import PostgresDriver
 
 # What refers to another table comes before it.
 TABLES = (

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from cloudbeds_auth.store.sql.postgres import PostgresDriver
-from cloudbeds_auth.store.sql.transactions import Body, Instant
+from cloudbeds_auth.database.postgres import PostgresDriver
+from cloudbeds_auth.transactions.statements import Body, Instant
 
 T = TypeVar("T")
 

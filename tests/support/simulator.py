@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 from yarl import URL
 
-from cloudbeds_auth.core.nouns import Connection
 from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.settings import Settings
 from cloudbeds_simulator import faults
 from cloudbeds_simulator.__main__ import build, parser

@@ -15,31 +15,31 @@ from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, S
 from tests.support.template import begin_with_schema
 from tests.support.virtual import VirtualClock
 
-from cloudbeds_auth.core.nouns import App, Grant, Pair
-from cloudbeds_auth.core.origins import Source
-from cloudbeds_auth.core.refresh import Ask, Timing
+from cloudbeds_auth.database.driver import Driver
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.database.sqlite import SqliteDriver
+from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.engine.access import Access
+from cloudbeds_auth.engine.api_keys import Migrator
+from cloudbeds_auth.engine.authorize import Authorizer
+from cloudbeds_auth.engine.candidates import Candidates
+from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.disconnect import Disconnecter
+from cloudbeds_auth.engine.drain import drained
+from cloudbeds_auth.engine.refresh import Refresher
+from cloudbeds_auth.engine.refused_calls import Health
+from cloudbeds_auth.engine.single_flight import Served
+from cloudbeds_auth.engine.usage import CallRecorder
+from cloudbeds_auth.engine.views import Look
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports.authorizations import NewAuthorization
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
-from cloudbeds_auth.store.sealing import AesGcmSealer
-from cloudbeds_auth.store.sql.driver import Driver
-from cloudbeds_auth.store.sql.sqlite import SqliteDriver
-from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.store.sql.transactions import Body, Instant, Transaction
-from cloudbeds_auth.vault.access import Access
-from cloudbeds_auth.vault.authorize import Authorizer
-from cloudbeds_auth.vault.calls import CallRecorder
-from cloudbeds_auth.vault.candidates import Candidates
-from cloudbeds_auth.vault.circuit import Circuits
-from cloudbeds_auth.vault.disconnect import Disconnecter
-from cloudbeds_auth.vault.drain import drained
-from cloudbeds_auth.vault.flight import Served
-from cloudbeds_auth.vault.health import Health
-from cloudbeds_auth.vault.look import Look
-from cloudbeds_auth.vault.migrate import Migrator
-from cloudbeds_auth.vault.refresh import Refresher
-from cloudbeds_auth.vault.world import World
+from cloudbeds_auth.rules.model import App, Grant, Pair
+from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.refresh import Ask, Timing
+from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
 
 T = TypeVar("T")
 KEY = bytes(range(32))
@@ -129,7 +129,7 @@ def _count_down(counts: dict[str, int], name: str) -> bool:
 
 @dataclass
 class Process:
-    """One process of ours over the stage's database: the vault wired as `compose` does it."""
+    """One process of ours over the stage's database: the vault wired as `runtime` does it."""
 
     world: World
     access: Access
@@ -159,7 +159,7 @@ class Process:
 
 
 def wire(world: World, driver: FailingDriver) -> Process:
-    """As `compose._wire`."""
+    """As `runtime._wire`."""
     access = Access(world)
     circuits = Circuits(world)
     refresher = Refresher(world, circuits, access.forget)

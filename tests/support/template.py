@@ -7,8 +7,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from cloudbeds_auth.store.sql.sqlite import SqliteFile
-from cloudbeds_auth.store.sql.transactions import Instant
+from cloudbeds_auth.database.sqlite import SqliteFile
+from cloudbeds_auth.transactions.statements import Instant
 
 
 @cache

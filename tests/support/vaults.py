@@ -1,4 +1,4 @@
-"""`TokenVault` in virtual time: wired as `compose` does it, over a real SQLite file and `support.cloud`."""
+"""`TokenVault` in virtual time: wired as `runtime` does it, over a real SQLite file and `support.cloud`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tests.support.cloud import BASE, CALLBACK, CLIENT, SCOPES, Cloud
 from tests.support.fakes import Dice
 from tests.support.virtual import VirtualClock
 
-from cloudbeds_auth import compose
-from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth import runtime
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.database.sqlite import SqliteDriver
+from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.store.sealing import AesGcmSealer
-from cloudbeds_auth.store.sql.sqlite import SqliteDriver
-from cloudbeds_auth.store.sql.store import SqlStore
-from cloudbeds_auth.vault.world import World
-from cloudbeds_auth.wire import policy
+from cloudbeds_auth.wire import http_client
+from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
-from cloudbeds_auth.wire.vendor import HttpVendor
 
 KEY = bytes(range(32))
 VERSION = "v1.3"
@@ -79,10 +79,10 @@ class House:
             public_url="http://localhost:7000",
             reread_apps=lambda: apps.update(default=self.settings().app()),
         )
-        return TokenVault(compose._wire(settings, world, token_endpoint, vendor, Secret("a" * 32), None))
+        return TokenVault(runtime._wire(settings, world, token_endpoint, vendor, Secret("a" * 32), None))
 
     async def call(self, vault: TokenVault, connection_id: str) -> int:
         """A protected call as a user's program makes it, with `auth=`; the status of the answer."""
-        async with policy.client(self.timing, self.cloud, keep_alive=0) as http:
+        async with http_client.client(self.timing, self.cloud, keep_alive=0) as http:
             auth = vault.auth(connection_id)
             return (await http.get(f"{BASE}/api/{VERSION}/getHotelDetails", auth=auth)).status_code

@@ -11,7 +11,7 @@ import selectors
 from collections.abc import Callable
 from typing import Any
 
-from cloudbeds_auth.store.sql.transactions import Instant
+from cloudbeds_auth.transactions.statements import Instant
 
 BEGAN = 1_000.0  # steady seconds
 WALL = 1_800_000_000.0  # unix seconds at BEGAN

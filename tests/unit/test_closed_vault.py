@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from cloudbeds_auth import Settings, TokenVault, UnknownConnection, VaultClosed, sync
-from cloudbeds_auth.core.imports import Handover
-from cloudbeds_auth.core.nouns import AccessToken
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.rules.imports import Handover
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.secret import Secret
 
 pytestmark = pytest.mark.row("F106")
 GUARD = 60.0  # seconds

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cloudbeds_auth import host
+from cloudbeds_auth import os_files
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings import Need, load, load_from_environment
 
@@ -43,7 +43,7 @@ def refused(path: Path, *said: str, **environ: str) -> None:
 @pytest.mark.parametrize("mode", [0o602, 0o666, 0o622])
 def test_others_may_write_it(env_file: Path, mode: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is on this machine could have named another host, or may do so at any time."""
-    monkeypatch.setattr(host, "is_private_group", lambda *ids: True)
+    monkeypatch.setattr(os_files, "is_private_group", lambda *ids: True)
     env_file.chmod(mode)
     refused(env_file, f"chmod go-w {env_file}")
 
@@ -52,9 +52,9 @@ def test_others_may_write_it(env_file: Path, mode: int, monkeypatch: pytest.Monk
 def test_a_group_may_write_it(env_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused, unless the group is the owner's own."""
     env_file.chmod(0o660)
-    monkeypatch.setattr(host, "is_private_group", lambda *ids: False)
+    monkeypatch.setattr(os_files, "is_private_group", lambda *ids: False)
     refused(env_file, f"chmod go-w {env_file}")
-    monkeypatch.setattr(host, "is_private_group", lambda *ids: True)
+    monkeypatch.setattr(os_files, "is_private_group", lambda *ids: True)
     assert load({}, env_file, need=Need.APP).client_id == "client-1"
 
 
@@ -76,7 +76,7 @@ def test_which_group_is_the_owners_own(
     name, number, members = group
     monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="ada", pw_gid=1000))
     monkeypatch.setattr(grp, "getgrgid", lambda _: SimpleNamespace(gr_name=name, gr_mem=members))
-    assert host.is_private_group(number, 1000) is is_private
+    assert os_files.is_private_group(number, 1000) is is_private
 
 
 def test_a_group_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_a_group_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    assert host.is_private_group(1000, 1000) is False
+    assert os_files.is_private_group(1000, 1000) is False
 
 
 @pytest.mark.row("A69")

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.host import (
+from cloudbeds_auth.os_files import (
     holder_of,
     machine_id,
     network_file_system,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cloudbeds_auth import Settings
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
 from cloudbeds_auth.loop_thread import LoopThread
+from cloudbeds_auth.rules.secret import Secret
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudbeds_auth.cli.picture import picture
-from cloudbeds_auth.core.nouns import Event
-from cloudbeds_auth.core.pairs import Ending, Origin, Outcome, PairLine, pairs
+from cloudbeds_auth.rules.model import Event
+from cloudbeds_auth.rules.timeline import Ending, Origin, Outcome, PairLine, pairs
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 LATER = START + timedelta(minutes=5)

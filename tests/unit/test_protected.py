@@ -7,12 +7,12 @@ from collections.abc import Callable
 import httpx2
 import pytest
 
-from cloudbeds_auth.core.heal import SAFE_METHODS
-from cloudbeds_auth.core.nouns import AccessToken, moment
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import Error, ForeignOrigin, InvalidRequest, OutcomeUnknown, RateLimited, UpstreamFailed
+from cloudbeds_auth.rules.auth_flow import SAFE_METHODS
+from cloudbeds_auth.rules.model import AccessToken, moment
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.wire import protected
-from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
+from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
 from cloudbeds_auth.wire.turns import following
 
 BASE = "https://api.cloudbeds.com"

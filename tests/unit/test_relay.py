@@ -2,8 +2,8 @@
 
 import pytest
 
-from cloudbeds_auth.core.relay import property_of, query_of, request_headers, response_headers, upstream_path
 from cloudbeds_auth.errors import InvalidRequest, UpstreamFailed
+from cloudbeds_auth.rules.proxy_policy import property_of, query_of, request_headers, response_headers, upstream_path
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cloudbeds_auth.core.returns import allowed_return, origin_of, with_query
 from cloudbeds_auth.errors import InvalidReturnTo
+from cloudbeds_auth.rules.redirects import allowed_return, origin_of, with_query
 
 ORIGINS = ("https://app.example", "http://localhost:3000", "https://hotel.example:8443/")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tests.support import keys
 
-from cloudbeds_auth.core.budget import Limit, rate_within
-from cloudbeds_auth.core.nouns import CredentialKind
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError, InvalidRequest
+from cloudbeds_auth.rules.model import CredentialKind
+from cloudbeds_auth.rules.rate_limit import Limit, rate_within
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import (
     Need,
     Settings,

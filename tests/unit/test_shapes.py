@@ -9,10 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from cloudbeds_auth.app.shapes import AccessTokenShape, ConnectionShape, EventShape
-from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import AccessToken, App, Connection, Event, User
-from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.core.shapes import (
+from cloudbeds_auth.rules.documents import (
     access_token_document,
     app_document,
     connection_document,
@@ -20,6 +17,9 @@ from cloudbeds_auth.core.shapes import (
     precise,
     stamp,
 )
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event, User
+from cloudbeds_auth.rules.secret import Secret
 
 AT = datetime(2026, 11, 24, 7, 0, 0, 123_999, tzinfo=UTC)
 

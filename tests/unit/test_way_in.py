@@ -14,9 +14,6 @@ from tests.support.stage import SqliteDatabase, Stage, stage, with_secrets
 from tests.support.virtual import VirtualClock
 
 from cloudbeds_auth.app.problems import describe
-from cloudbeds_auth.core.answers import Ambiguous, Answer, Refused, RefusedClient
-from cloudbeds_auth.core.refusals import Inconclusive, Proof
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ClientRefused,
@@ -25,6 +22,9 @@ from cloudbeds_auth.errors import (
     StateMismatch,
     TokenEndpointUnavailable,
 )
+from cloudbeds_auth.rules.api_errors import Inconclusive, Proof
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused, RefusedClient
 
 
 class Ticking(VirtualClock):

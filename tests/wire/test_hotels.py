@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from tests.support.simulator import vendor
 
-from cloudbeds_auth import ForeignOrigin, OutcomeUnknown, TokenVault, UpstreamFailed, compose
+from cloudbeds_auth import ForeignOrigin, OutcomeUnknown, TokenVault, UpstreamFailed, runtime
 
 ECHO = "/api/v1.3/echo"
 
@@ -17,7 +17,7 @@ async def test_a_client_that_is_closed_leaves_the_connections(tmp_path: Path) ->
     """Two clients after one another, the first closed: one TCP connection, which the other goes on with."""
     async with vendor() as sim, TokenVault.open(sim.settings(tmp_path)) as vault:
         auth = vault.auth((await sim.connect(vault)).id)
-        hotels = compose.hotel_clients(vault.settings)
+        hotels = runtime.hotel_clients(vault.settings)
         ports = []
         for property_id in (None, "100001"):
             async with hotels.client(auth, property_id) as http:
@@ -32,7 +32,7 @@ async def test_a_client_that_is_closed_leaves_the_connections(tmp_path: Path) ->
 async def test_what_the_network_does_is_said_in_our_words(tmp_path: Path) -> None:
     """Cut off after it was sent: reading failed, a write may have happened; another origin: nothing is sent."""
     async with vendor() as sim, TokenVault.open(sim.settings(tmp_path)) as vault:
-        hotels = compose.hotel_clients(vault.settings)
+        hotels = runtime.hotel_clients(vault.settings)
         http = hotels.client(vault.auth((await sim.connect(vault)).id), None)
         sim.fault("reset_before", "echo", times=2)
         with pytest.raises(UpstreamFailed):

@@ -11,12 +11,12 @@ import pytest
 from tests.wire.certificates import Authority
 from tests.wire.rawserver import answer, serving
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent
-from cloudbeds_auth.core.nouns import App
-from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.wire import policy
-from cloudbeds_auth.wire.policy import at_any_time
+from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, NotSent
+from cloudbeds_auth.wire import http_client
+from cloudbeds_auth.wire.http_client import at_any_time
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 APP = App("default", "c", (Secret("s"),), "https://app.example.com/callback")
@@ -27,9 +27,9 @@ OK = answer(json.dumps({"access_token": "a1", "refresh_token": "r1"}))
 def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     """An authority that our policy trusts for the length of a test."""
     made = Authority(tmp_path)
-    context = policy.tls.__wrapped__()
+    context = http_client.tls.__wrapped__()
     context.load_verify_locations(made.path)
-    monkeypatch.setattr(policy, "tls", lambda: context)
+    monkeypatch.setattr(http_client, "tls", lambda: context)
     return made
 
 
@@ -61,7 +61,7 @@ async def test_unknown_authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """A certificate of an authority nobody trusts is refused, also when SSL_CERT_FILE names that authority."""
     unknown = Authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(unknown.path))
-    policy.tls.cache_clear()
+    http_client.tls.cache_clear()
     async with serving(OK, tls=unknown.server("127.0.0.1")) as server:
         assert isinstance(await refresh(server.url), NotSent)
         assert server.peers == []
@@ -83,7 +83,7 @@ async def test_old_tls(authority: Authority) -> None:
 
 def test_policy_verifies() -> None:
     """Certificates and host names are always checked."""
-    context = policy.tls()
+    context = http_client.tls()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2

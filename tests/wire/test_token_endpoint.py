@@ -15,13 +15,13 @@ import httpx2
 import pytest
 from tests.wire.rawserver import Peer, RawServer, Respond, answer, drip, raw, reset, serving, silence
 
-from cloudbeds_auth.core.answers import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient, TooLate
-from cloudbeds_auth.core.credential import FOREVER
-from cloudbeds_auth.core.nouns import App, CredentialKind
-from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
-from cloudbeds_auth.wire.policy import at_any_time
+from cloudbeds_auth.rules.credential import FOREVER
+from cloudbeds_auth.rules.model import App, CredentialKind
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient, TooLate
+from cloudbeds_auth.wire.http_client import at_any_time
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 APP = App("default", "client-1", (Secret("s3cret & more"),), "https://app.example.com/callback")

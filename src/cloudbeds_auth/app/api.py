@@ -22,13 +22,13 @@ from cloudbeds_auth.app.shapes import (
     EventsShape,
     NewAuthorizationShape,
 )
-from cloudbeds_auth.core import relay as policy
-from cloudbeds_auth.core.callers import Scope
-from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import Connection
-from cloudbeds_auth.core.returns import allowed_return
-from cloudbeds_auth.core.shapes import stamp
 from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.rules import proxy_policy as policy
+from cloudbeds_auth.rules.documents import stamp
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.rules.permissions import Scope
+from cloudbeds_auth.rules.redirects import allowed_return
 
 PAGE = 100
 MIN_VALID = 60.0  # seconds, unless the caller says

@@ -17,13 +17,10 @@ from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.arrivals import from_marketplace, starts
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.cookies import Cookies, Outcome
-from cloudbeds_auth.app.door import host_name
+from cloudbeds_auth.app.gateway import host_name
 from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.app.pages import Pages, static_files
 from cloudbeds_auth.app.problems import ERRORS, MethodNotAllowed, NotFound, response
-from cloudbeds_auth.core.arrivals import begun_here
-from cloudbeds_auth.core.nouns import Begun, Connection, Finished
-from cloudbeds_auth.core.returns import allowed_return, origin_of, with_query
 from cloudbeds_auth.errors import (
     AuthorizationDenied,
     Error,
@@ -33,6 +30,9 @@ from cloudbeds_auth.errors import (
     StateMismatch,
     by_code,
 )
+from cloudbeds_auth.rules.arrivals import begun_here
+from cloudbeds_auth.rules.model import Begun, Connection, Finished
+from cloudbeds_auth.rules.redirects import allowed_return, origin_of, with_query
 
 CONNECT, CONNECTED, NOT_CONNECTED, CLAIM = "/connect", "/connected", "/not-connected", "/claim"  # below the public URL
 MOST_PARAMETERS = 20

@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.app.permits import Permit, need
-from cloudbeds_auth.core.callers import Scope
-from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.errors import Error, StoreUnavailable
 from cloudbeds_auth.ports.outbox import Outbox
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.permissions import Scope
 
 CHECK_WITHIN = 5.0  # seconds
 

@@ -15,8 +15,8 @@ from fastapi import APIRouter, Request
 
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.problems import RequestTimedOut
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import Unauthenticated
+from cloudbeds_auth.rules.secret import Secret
 
 HOOK = "/hooks/{secret}"
 HEADER = "x-hook-secret"

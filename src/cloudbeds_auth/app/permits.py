@@ -10,8 +10,8 @@ from fastapi import Request
 
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.relaying import Relay
-from cloudbeds_auth.core.callers import Caller, Scope, may
 from cloudbeds_auth.errors import Forbidden
+from cloudbeds_auth.rules.permissions import Caller, Scope, may
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.app.problems import Unexpected, send_problem
 from cloudbeds_auth.app.relaying import Call, Relay, glance_at
-from cloudbeds_auth.core import relay as policy
-from cloudbeds_auth.core.callers import Caller, may
-from cloudbeds_auth.core.glance import Glance
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
+from cloudbeds_auth.rules import proxy_policy as policy
+from cloudbeds_auth.rules.glance import Glance
+from cloudbeds_auth.rules.permissions import Caller, may
 
 log = logging.getLogger(__name__)
 

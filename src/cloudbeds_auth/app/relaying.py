@@ -1,4 +1,4 @@
-"""One call to the vendor, its 401s healed: drives `core.heal` with the vault and the upstream client."""
+"""One call to the vendor, its 401s healed: drives `rules.auth_flow` with the vault and the upstream client."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cloudbeds_auth.app.body import Body
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.shares import Shares
-from cloudbeds_auth.core.budget import TOO_MANY, pause_of
-from cloudbeds_auth.core.credential import header_of
-from cloudbeds_auth.core.glance import Glance
-from cloudbeds_auth.core.heal import SAFE_METHODS, Answered, Fetch, heal
-from cloudbeds_auth.core.nouns import AccessToken
-from cloudbeds_auth.core.refusals import Refusal
 from cloudbeds_auth.errors import BodyNotReplayable, OutcomeUnknown, UpstreamFailed
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent, Upstream, UpstreamAnswer
+from cloudbeds_auth.rules.api_errors import Refusal
+from cloudbeds_auth.rules.auth_flow import SAFE_METHODS, Answered, Fetch, heal
+from cloudbeds_auth.rules.credential import header_of
+from cloudbeds_auth.rules.glance import Glance
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.rate_limit import TOO_MANY, pause_of
 
 VERDICT_FOR = 60.0  # seconds
 MOST_VERDICTS = 10_000

@@ -14,12 +14,12 @@ from contextlib import AsyncExitStack, ExitStack
 import uvicorn
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
-from cloudbeds_auth import compose
+from cloudbeds_auth import runtime
+from cloudbeds_auth.app.application import open_parts
 from cloudbeds_auth.app.contracts import Settings
-from cloudbeds_auth.app.listening import BACKLOG, address_of, bind
-from cloudbeds_auth.app.opening import open_parts
-from cloudbeds_auth.app.protocol import BoundedProtocol
+from cloudbeds_auth.app.http_limits import BoundedProtocol
 from cloudbeds_auth.app.service import Opener, Service
+from cloudbeds_auth.app.sockets import BACKLOG, address_of, bind
 
 FACTORY = "cloudbeds_auth.app.server:create"
 GRACE = 30  # seconds for requests in flight at a stop; longer than one token exchange
@@ -52,7 +52,7 @@ def serve(
     try:
         with ExitStack() as clean, _stopped_by_signals():
             if reload or settings.workers > 1:
-                clean.enter_context(compose.shared_metrics())
+                clean.enter_context(runtime.shared_metrics())
                 asyncio.run(_rehearse(opener))  # a worker that cannot start would only be started again
                 _supervise(settings, sockets, announce, reload=reload)
             else:

@@ -19,9 +19,8 @@ from cloudbeds_auth.app.access import Anyone, Further, path_prefix
 from cloudbeds_auth.app.browser import Browser, routes
 from cloudbeds_auth.app.connections import CONNECTIONS, Connections
 from cloudbeds_auth.app.contracts import Vault
-from cloudbeds_auth.app.door import Authenticate, Door, admin_only
+from cloudbeds_auth.app.gateway import Authenticate, Door, admin_only
 from cloudbeds_auth.app.limits import Limits
-from cloudbeds_auth.app.listening import room
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.problems import (
     ERRORS,
@@ -36,12 +35,13 @@ from cloudbeds_auth.app.problems import (
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.remembered import Remembered
+from cloudbeds_auth.app.sockets import room
 from cloudbeds_auth.app.tally import Tally
-from cloudbeds_auth.core.callers import Scope as CallerScope
-from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.ports.upstream import Upstream
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.permissions import Scope as CallerScope
 
 Metrics = Callable[[Mapping[State, int] | None, Outbox | None], tuple[bytes, str]]  # the text and its media type
 

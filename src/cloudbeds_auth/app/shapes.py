@@ -1,4 +1,4 @@
-"""The documents of `core.shapes` as models: FastAPI describes and checks the API's JSON by them."""
+"""The documents of `rules.documents` as models: FastAPI describes and checks the API's JSON by them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cloudbeds_auth.core.inputs import LONGEST_REFERENCE
-from cloudbeds_auth.core.nouns import AccessToken, Connection, Event
-from cloudbeds_auth.core.shapes import access_token_document, connection_document, event_document
+from cloudbeds_auth.rules.documents import access_token_document, connection_document, event_document
+from cloudbeds_auth.rules.inputs import LONGEST_REFERENCE
+from cloudbeds_auth.rules.model import AccessToken, Connection, Event
 
 DAY = 86400.0
 

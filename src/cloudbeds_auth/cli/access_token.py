@@ -9,8 +9,8 @@ import click
 from cloudbeds_auth.cli.commands import GENERATION, examples, seconds, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
-from cloudbeds_auth.core.nouns import AccessToken
-from cloudbeds_auth.core.shapes import access_token_document
+from cloudbeds_auth.rules.documents import access_token_document
+from cloudbeds_auth.rules.model import AccessToken
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault

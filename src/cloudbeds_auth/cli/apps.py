@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli import secrets_in, setup
+from cloudbeds_auth.cli import secret_prompts, setup
 from cloudbeds_auth.cli.commands import CONTEXT, examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.reading import read_settings
 from cloudbeds_auth.cli.vaults import with_vault
-from cloudbeds_auth.core.nouns import App
-from cloudbeds_auth.core.shapes import app_document, stamp
+from cloudbeds_auth.rules.documents import app_document, stamp
+from cloudbeds_auth.rules.model import App
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
@@ -80,7 +80,7 @@ def list_apps(out: Output) -> None:
 @click.option("--redirect-uri", metavar="URI", help="As registered.  [default: the settings' own, then /NAME]")
 @click.option("--scopes", metavar="SCOPES", help="With spaces between.  [default: the settings' own]")
 @click.option("--credential", type=click.Choice(["oauth", "api-key"]), help="[default: as the settings say]")
-@secrets_in.takes_secret
+@secret_prompts.takes_secret
 @with_output
 @click.pass_context
 def add(
@@ -99,10 +99,10 @@ def add(
     The secret is asked for without showing it; or it comes from --secret-file, or from CLOUDBEDS_AUTH_APP_SECRET. It is
     never an argument, and is never printed.
     """
-    secrets_in.refuse_extras(context)
+    secret_prompts.refuse_extras(context)
     if client_id is None:
         client_id = _asked_id(out, redirect_uri or _usual_uri(name))
-    secret = secrets_in.client_secret(out, secret_file)
+    secret = secret_prompts.client_secret(out, secret_file)
 
     async def ask(vault: TokenVault) -> App:
         listed = None if scopes is None else tuple(scopes.split())
@@ -126,7 +126,7 @@ def add(
 )
 @click.argument("name")
 @click.option("--drop-previous", is_flag=True, help="Forget the secret before the last reset; asks for none.")
-@secrets_in.takes_secret
+@secret_prompts.takes_secret
 @with_output
 @click.pass_context
 def rotate_secret(
@@ -137,10 +137,10 @@ def rotate_secret(
     It is presented first from now on, by running services too; the one until now stays valid beside it until the next
     reset or --drop-previous, so nothing breaks whenever Cloudbeds ends it. How the secret comes in: see `apps add`.
     """
-    secrets_in.refuse_extras(context)
+    secret_prompts.refuse_extras(context)
     if drop_previous and secret_file is not None:
         raise click.UsageError("--drop-previous takes no secret: reset first, drop when Cloudbeds takes the new one")
-    secret = None if drop_previous else secrets_in.client_secret(out, secret_file)
+    secret = None if drop_previous else secret_prompts.client_secret(out, secret_file)
 
     async def ask(vault: TokenVault) -> App:
         if secret is None:

@@ -12,10 +12,10 @@ import click
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.core.inputs import checked_seconds, checked_whole
-from cloudbeds_auth.core.lifecycle import LABELS, State
-from cloudbeds_auth.core.nouns import Connection, CredentialKind
-from cloudbeds_auth.core.shapes import stamp
+from cloudbeds_auth.rules.documents import stamp
+from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
+from cloudbeds_auth.rules.lifecycle import LABELS, State
+from cloudbeds_auth.rules.model import Connection, CredentialKind
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -35,7 +35,7 @@ def with_output(command: Callable[Concatenate[Output, P], R]) -> Callable[P, R]:
 
 
 class Checked(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
-    """A number that `core.inputs` judges, as it does those of HTTP and Python; a wrong one is a usage error."""
+    """A number that `rules.inputs` judges, as it does those of HTTP and Python; a wrong one is a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], float], check: Callable[[Any], float]) -> None:
         self.name = name

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from cloudbeds_auth import children, errors
+from cloudbeds_auth import child_process, errors
 from cloudbeds_auth.cli import vaults
 from cloudbeds_auth.cli.commands import connection_fields, examples, seconds, with_output
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.core.nouns import Connection
-from cloudbeds_auth.core.shapes import connection_document
+from cloudbeds_auth.rules.documents import connection_document
+from cloudbeds_auth.rules.model import Connection
 
 if TYPE_CHECKING:
     from socket import socket
@@ -74,7 +74,7 @@ class Wish:
         """Tell people where to go."""
         self.out.note(f"open this address and approve:\n\n  {url}\n")
         if self.browse:
-            asyncio.get_running_loop().run_in_executor(None, children.open_browser, url)
+            asyncio.get_running_loop().run_in_executor(None, child_process.open_browser, url)
 
 
 async def _within(wish: Wish, seconds: float) -> Connection:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli import importing, migrate, refreshing
+from cloudbeds_auth.cli import import_command, migrate, refreshing
 from cloudbeds_auth.cli.commands import CONTEXT, connection_fields, examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
-from cloudbeds_auth.core.lifecycle import LABELS, State
-from cloudbeds_auth.core.nouns import Connection, Event
-from cloudbeds_auth.core.shapes import connection_document, event_document, stamp
+from cloudbeds_auth.rules.documents import connection_document, event_document, stamp
+from cloudbeds_auth.rules.lifecycle import LABELS, State
+from cloudbeds_auth.rules.model import Connection, Event
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
@@ -217,4 +217,4 @@ def _show_one(out: Output, one: Connection, done: str) -> None:
         out.fields(connection_fields(one))
 
 
-command.add_command(importing.import_hotels)
+command.add_command(import_command.import_hotels)

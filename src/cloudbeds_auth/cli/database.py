@@ -38,11 +38,11 @@ def migrate(out: Output) -> None:
 
     Every command does that when it opens the database; this one does nothing else, so an upgrade can begin with it.
     """
-    from cloudbeds_auth import compose
+    from cloudbeds_auth import runtime
 
     settings = _settings()
-    before, after = asyncio.run(compose.migrate(settings))
-    where = compose.shown(settings.database_url)
+    before, after = asyncio.run(runtime.migrate(settings))
+    where = runtime.shown(settings.database_url)
     if out.as_json:
         out.document({"database": where, "schema_before": before, "schema": after})
     elif before == after:
@@ -59,15 +59,15 @@ def check(out: Output) -> None:
     Also whether tokens and secrets came from the origin and the client id that the settings name: they are used nowhere
     else. Exits with 1 when something does not open or does not match; nothing is changed.
     """
-    from cloudbeds_auth import compose
+    from cloudbeds_auth import runtime
 
     settings = _existing()
     with out.progress("opening sealed tokens") as told:
-        found = asyncio.run(compose.scan(settings, told))
+        found = asyncio.run(runtime.scan(settings, told))
     if out.as_json:
-        out.document({"database": compose.shown(settings.database_url), **found.document()})
+        out.document({"database": runtime.shown(settings.database_url), **found.document()})
     else:
-        out.fields([("database", compose.shown(settings.database_url)), *found.fields()])
+        out.fields([("database", runtime.shown(settings.database_url)), *found.fields()])
         for line in found.problems:
             out.step(False, line)
     if found.problems:
@@ -83,7 +83,7 @@ def backup(out: Output, file: Path) -> None:
     The file holds sealed tokens; the key is not in it and is kept elsewhere. Restored, it is read-only until
     `cloudbeds-auth database adopt`. For PostgreSQL use its own tools (pg_dump, pg_basebackup).
     """
-    from cloudbeds_auth import compose
+    from cloudbeds_auth import runtime
     from cloudbeds_auth.errors import ConfigurationError
 
     settings = _settings()
@@ -94,7 +94,7 @@ def backup(out: Output, file: Path) -> None:
         )
     _must_exist(settings)
     with out.progress("copying pages") as told:
-        compose.back_up(settings.database_path, file, told)
+        runtime.back_up(settings.database_path, file, told)
     if out.as_json:
         out.document({"database": str(settings.database_path), "backup": str(file), "bytes": file.stat().st_size})
     else:
@@ -112,14 +112,14 @@ def copy(out: Output, target: str) -> None:
     set CLOUDBEDS_AUTH_DATABASE_URL to the new one afterwards. Interrupted, it is simply run again. A password in URL
     can be read by other users of this machine: PGPASSWORD or a password file keep it out.
     """
-    from cloudbeds_auth import compose
+    from cloudbeds_auth import runtime
 
     settings = _existing()
     with out.progress("copying rows") as told:
-        copied = asyncio.run(compose.copy(settings, target, told))
-    where = compose.shown(target)
+        copied = asyncio.run(runtime.copy(settings, target, told))
+    where = runtime.shown(target)
     if out.as_json:
-        out.document({"database": compose.shown(settings.database_url), "copied_to": where, "rows": copied})
+        out.document({"database": runtime.shown(settings.database_url), "copied_to": where, "rows": copied})
     elif not copied:
         out.line(f"{where} holds everything already; set CLOUDBEDS_AUTH_DATABASE_URL to it")
     else:
@@ -136,12 +136,12 @@ def adopt(out: Output, yes: bool) -> None:
     A copy holds the same tokens as its original. If both refresh them, each kills the other's, so a copy is read-only
     until it is adopted. Adopt it only when the original is gone for good, and restart the service afterwards.
     """
-    from cloudbeds_auth import compose
+    from cloudbeds_auth import runtime
 
     settings = _settings()
-    where = compose.shown(settings.database_url)
+    where = runtime.shown(settings.database_url)
     _confirm(where, yes=yes)
-    asyncio.run(compose.adopt(settings))
+    asyncio.run(runtime.adopt(settings))
     if out.as_json:
         out.document({"database": where, "adopted": True})
     else:
@@ -165,10 +165,10 @@ def _existing() -> Settings:
 
 
 def _must_exist(settings: Settings) -> None:
-    from cloudbeds_auth import compose
+    from cloudbeds_auth import runtime
     from cloudbeds_auth.errors import ConfigurationError
 
-    if not settings.is_postgres and settings.database_path in compose.missing_files(settings):
+    if not settings.is_postgres and settings.database_path in runtime.missing_files(settings):
         raise ConfigurationError(
             f"there is no database at {settings.database_path} yet",
             next_step="set CLOUDBEDS_AUTH_DATABASE_URL to the one you mean; the first start makes it",

@@ -107,7 +107,7 @@ async def _staged(folder: Path, variant: str, interrupted: list[signal.Signals])
 
 def _draw(out: Output, journey: Journey, steps: list[Step], held: bool) -> None:
     from cloudbeds_auth.cli.picture import picture
-    from cloudbeds_auth.core.nouns import moment
+    from cloudbeds_auth.rules.model import moment
 
     if out.as_json:
         out.document(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudbeds_auth.children import bare_environment
+from cloudbeds_auth.child_process import bare_environment
 from cloudbeds_auth.cli.demo_browser import Surprise
 from cloudbeds_auth.cli.processes import Child, free_port
 from cloudbeds_auth.ports.clock import Clock
@@ -53,7 +53,7 @@ class Stage:
 
     async def start_service(self) -> str:
         """Start the service, the first time or again; its address. The database is the same each time."""
-        from cloudbeds_auth.host import write_private
+        from cloudbeds_auth.os_files import write_private
 
         write_private(self.admin_token_path, self._admin_token.encode(), exclusive=False)
         if self.service is None:

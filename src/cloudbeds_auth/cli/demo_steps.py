@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli.demo_browser import Browser, Surprise
 from cloudbeds_auth.cli.demo_stage import APP_NAME, TOKEN_TIMEOUT, Stage, checked
-from cloudbeds_auth.core.nouns import Event
-from cloudbeds_auth.core.pairs import Ending, PairLine, pairs
+from cloudbeds_auth.rules.model import Event
+from cloudbeds_auth.rules.timeline import Ending, PairLine, pairs
 
 if TYPE_CHECKING:
     import httpx2

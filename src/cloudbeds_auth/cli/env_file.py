@@ -43,7 +43,7 @@ def read(path: Path) -> str:
 
 def write(path: Path, values: Mapping[str, str]) -> None:
     """Set variables in the file, whole or not at all, readable by its owner only. Raises ConfigurationError."""
-    from cloudbeds_auth.host import write_private
+    from cloudbeds_auth.os_files import write_private
 
     target = path.resolve()  # a link stays a link
     text = changed(read(target), values)

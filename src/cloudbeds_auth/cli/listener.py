@@ -17,7 +17,7 @@ from html import escape
 from urllib.parse import parse_qs, urlsplit
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.host import take_port
+from cloudbeds_auth.os_files import take_port
 
 HEAD_LIMIT = 16 * 1024
 HEAD_SECONDS = 10.0

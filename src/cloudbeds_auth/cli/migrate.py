@@ -14,8 +14,8 @@ from cloudbeds_auth import errors
 from cloudbeds_auth.cli.commands import examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
-from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import Connection, CredentialKind
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection, CredentialKind
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloudbeds_auth.core.pairs import Ending, Outcome, PairLine
+from cloudbeds_auth.rules.timeline import Ending, Outcome, PairLine
 
 HEADINGS = ("pair", "", "lived", "ended by", "proven", "calls")
 NARROWEST, WIDEST = 20, 48

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from cloudbeds_auth import children, errors
+from cloudbeds_auth import child_process, errors
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 
@@ -29,7 +29,7 @@ class Child:
     """As `children.Child`."""
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
-        self._child = children.Child(name, arguments, environment, folder)
+        self._child = child_process.Child(name, arguments, environment, folder)
 
     @property
     def pid(self) -> int:

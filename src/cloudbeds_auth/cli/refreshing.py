@@ -13,10 +13,10 @@ from cloudbeds_auth import errors
 from cloudbeds_auth.cli.commands import connection_fields, examples, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
-from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import Connection
-from cloudbeds_auth.core.refusals import DISABLED
-from cloudbeds_auth.core.shapes import connection_document
+from cloudbeds_auth.rules.api_errors import DISABLED
+from cloudbeds_auth.rules.documents import connection_document
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from cloudbeds_auth import children
+from cloudbeds_auth import child_process
 from cloudbeds_auth.cli.commands import examples, need_server, with_output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.reading import read_settings
@@ -46,7 +46,7 @@ def command(out: Output, options: tuple[str, ...]) -> int:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=children.environment(SECRET_VARIABLE, SIMULATOR_CALLED="cloudbeds-auth simulate"),
+        env=child_process.environment(SECRET_VARIABLE, SIMULATOR_CALLED="cloudbeds-auth simulate"),
     ) as child:
         assert child.stdout is not None  # noqa: S101 - a pipe was asked for
         for line in child.stdout:

@@ -27,10 +27,10 @@ async def opened() -> AsyncIterator[TokenVault]:
 
 def nothing_rests() -> bool:
     """Whether there is no database yet; opening the vault would make one."""
-    from cloudbeds_auth import compose
+    from cloudbeds_auth import runtime
 
     settings = read_settings()
-    return not settings.is_postgres and settings.database_path in compose.missing_files(settings)
+    return not settings.is_postgres and settings.database_path in runtime.missing_files(settings)
 
 
 def with_vault(work: Callable[[TokenVault], Coroutine[Any, Any, T]]) -> T:

@@ -24,21 +24,21 @@ from fastapi import APIRouter, Depends, FastAPI, Path, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import NoMatchFound
 
-from cloudbeds_auth import compose
+from cloudbeds_auth import runtime
 from cloudbeds_auth.app import hooks, problems
 from cloudbeds_auth.app.access import APP
 from cloudbeds_auth.app.browser import CLAIM, CONNECT, CONNECTED, NOT_CONNECTED
-from cloudbeds_auth.app.door import small_body
+from cloudbeds_auth.app.gateway import small_body
 from cloudbeds_auth.app.headers import VENDOR
-from cloudbeds_auth.contrib.mounted import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
-from cloudbeds_auth.core.relay import property_of
+from cloudbeds_auth.contrib.web_flow import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.settings import Settings, load_from_environment
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.wire.auth import CloudbedsAuth
     from cloudbeds_auth.wire.hotels import HotelClients
+    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
 __all__ = ["Cloudbeds", "connection_in_path", "problem"]
 
@@ -247,7 +247,7 @@ class Cloudbeds:
             vault = await self._stack.enter_async_context(
                 TokenVault.open(settings, reread=reread, upkeep=self._upkeep),
             )
-            clients = compose.hotel_clients(settings)
+            clients = runtime.hotel_clients(settings)
             self._stack.push_async_callback(clients.aclose)
             self._open = _Open(vault, clients, Mounted(vault, self._on_connected, self._on_problem, self._on_parked))
         except BaseException:

@@ -14,13 +14,13 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib.lending import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
-from cloudbeds_auth.core.heal import Answered
-from cloudbeds_auth.core.inputs import count_of
-from cloudbeds_auth.core.nouns import AccessToken
-from cloudbeds_auth.core.parsing import is_json
+from cloudbeds_auth.contrib.blocking_flow import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
 from cloudbeds_auth.errors import BodyNotReplayable
-from cloudbeds_auth.wire.auth import Lender
+from cloudbeds_auth.rules.auth_flow import Answered
+from cloudbeds_auth.rules.inputs import count_of
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.parsing import is_json
+from cloudbeds_auth.wire.httpx_auth import Lender
 from cloudbeds_auth.wire.turns import following
 
 try:
@@ -30,7 +30,7 @@ try:
     from requests.utils import rewind_body
     from urllib3 import Retry
 
-    from cloudbeds_auth.contrib.retrying import counted, make_up
+    from cloudbeds_auth.contrib.urllib3_retry import counted, make_up
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(missing(__name__, "requests"), name=error.name) from None
 

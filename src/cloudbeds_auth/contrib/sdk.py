@@ -18,12 +18,12 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib.lending import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
-from cloudbeds_auth.core.heal import Answered
-from cloudbeds_auth.core.nouns import AccessToken
-from cloudbeds_auth.core.parsing import Unreadable, one_line, read_object, says_false
+from cloudbeds_auth.contrib.blocking_flow import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
 from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest
-from cloudbeds_auth.wire.auth import Lender
+from cloudbeds_auth.rules.auth_flow import Answered
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.parsing import Unreadable, one_line, read_object, says_false
+from cloudbeds_auth.wire.httpx_auth import Lender
 
 PACKAGES = ("cloudbeds_pms", "cloudbeds_pms_v1_3")
 
@@ -34,7 +34,7 @@ try:
     from urllib3.exceptions import LocationValueError
     from urllib3.util import parse_url
 
-    from cloudbeds_auth.contrib.retrying import counted
+    from cloudbeds_auth.contrib.urllib3_retry import counted
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(missing(__name__, "sdk"), name=error.name) from None
 

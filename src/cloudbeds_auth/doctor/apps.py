@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.core.nouns import App
 from cloudbeds_auth.doctor.configuration import other_port
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok
 from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.rules.model import App
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings

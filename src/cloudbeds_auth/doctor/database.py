@@ -12,7 +12,7 @@ from cloudbeds_auth.doctor import postgres
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, problem, warning
 from cloudbeds_auth.doctor.subject import Subject
 from cloudbeds_auth.errors import StoreReadOnly
-from cloudbeds_auth.host import network_file_system
+from cloudbeds_auth.os_files import network_file_system
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings

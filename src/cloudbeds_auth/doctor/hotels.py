@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cloudbeds_auth.core.lifecycle import LABELS, State
-from cloudbeds_auth.core.nouns import Connection
-from cloudbeds_auth.core.reach import LONG_LIST
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, warning
 from cloudbeds_auth.doctor.subject import Subject
 from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING
+from cloudbeds_auth.rules.lifecycle import LABELS, State
+from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.rules.reach import LONG_LIST
 
 NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
 HEALTHY = (State.FRESH, State.STALE)

@@ -10,7 +10,7 @@ from enum import Enum
 
 from cloudbeds_auth.doctor.findings import Check, Finding, ok, problem
 from cloudbeds_auth.doctor.subject import Subject
-from cloudbeds_auth.host import holder_of, take_port
+from cloudbeds_auth.os_files import holder_of, take_port
 
 CODE_HEADER = "x-cloudbeds-auth-code"
 SECONDS = 2.0

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
@@ -66,8 +66,8 @@ async def opened(subject: Subject) -> AsyncIterator[None]:
 
 async def _open(subject: Subject, settings: Settings, stack: AsyncExitStack) -> None:
     """Open the vault if there is one; raises ConfigurationError."""
-    from cloudbeds_auth.compose import missing_files
     from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.runtime import missing_files
     from cloudbeds_auth.system import SystemEntropy
 
     subject.missing = missing_files(settings)

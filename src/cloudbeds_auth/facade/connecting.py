@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cloudbeds_auth.core.imports import Handover, Imported
-from cloudbeds_auth.core.nouns import Begun, Connection, Finished, Link
 from cloudbeds_auth.facade.looking import Looking
+from cloudbeds_auth.rules.imports import Handover, Imported
+from cloudbeds_auth.rules.model import Begun, Connection, Finished, Link
 
 
 class Connecting(Looking):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import Connection, Event
 from cloudbeds_auth.facade.opened import Opened
 from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.outbox import Outbox
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection, Event
 
 
 class Looking(Opened):

@@ -6,16 +6,16 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth.compose import Engine
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.runtime import Engine
 from cloudbeds_auth.settings import Settings
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.vault.apps import Apps
+    from cloudbeds_auth.engine.apps import Apps
 
 
 class Opened:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cloudbeds_auth.core.nouns import Connection
 from cloudbeds_auth.errors import ReauthorizationRequired
 from cloudbeds_auth.facade.looking import Looking
+from cloudbeds_auth.rules.model import Connection
 
 
 class Operating(Looking):

@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cloudbeds_auth.compose import http_client
-from cloudbeds_auth.core.nouns import AccessToken
 from cloudbeds_auth.errors import ReauthorizationRequired, VaultClosed
 from cloudbeds_auth.facade.opened import Opened
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.runtime import http_client
 
 if TYPE_CHECKING:
     import httpx2
 
-    from cloudbeds_auth.core.refusals import Refusal
-    from cloudbeds_auth.wire.auth import CloudbedsAuth, Lender
+    from cloudbeds_auth.rules.api_errors import Refusal
+    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
 
 
 class Using(Opened):
@@ -53,13 +53,13 @@ class Using(Opened):
 
         The credential is added for `base_url`'s origin only; anything else raises ForeignOrigin before it is sent.
         """
-        from cloudbeds_auth.wire.auth import CloudbedsAuth
+        from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
         return CloudbedsAuth(self.base_url, self.lender(connection_id), replay_limit=self.settings.replay_limit)
 
     def lender(self, connection_id: str) -> Lender:
         """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
-        from cloudbeds_auth.wire.auth import Lender, blocking
+        from cloudbeds_auth.wire.httpx_auth import Lender, blocking
 
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access_token(connection_id, rejected=rejected)
@@ -104,8 +104,8 @@ class Using(Opened):
     async def heed_pause(self, connection_id: str, pause: float) -> None:
         """A call for this hotel was answered 429: nobody of its client id has a turn for `pause` seconds.
 
-        `lender()` and the proxy do this at every 429. `core.budget.pause_of` reads the pause from an answer. The call
-        was made, so this raises nothing when the vault was closed; nor do `note_call` and `heed`.
+        `lender()` and the proxy do this at every 429. `rules.rate_limit.pause_of` reads the pause from an answer. The
+        call was made, so this raises nothing when the vault was closed; nor do `note_call` and `heed`.
         """
         with suppress(VaultClosed):
             await self._engine.call_budget.heed(connection_id, pause)
@@ -118,7 +118,7 @@ class Using(Opened):
     def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call that went out with this token was refused: the connection's health learns from it, behind the caller.
 
-        May be called from any thread. `core.glance` reads a refusal from an answer on its way.
+        May be called from any thread. `rules.glance` reads a refusal from an answer on its way.
         """
         with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
             self._loop.call_soon_threadsafe(self._engine.health.heed, token, refusal, method, path)

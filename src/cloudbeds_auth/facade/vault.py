@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from cloudbeds_auth.background import Background
-from cloudbeds_auth.compose import Engine, build
 from cloudbeds_auth.facade.connecting import Connecting
 from cloudbeds_auth.facade.operating import Operating
 from cloudbeds_auth.facade.using import Using
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.runtime import Engine, build
 from cloudbeds_auth.settings import Settings, load_from_environment
 
 

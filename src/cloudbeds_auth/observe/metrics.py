@@ -14,9 +14,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from cloudbeds_auth.core.lifecycle import State
 from cloudbeds_auth.ports.observer import Fact
 from cloudbeds_auth.ports.outbox import Outbox
+from cloudbeds_auth.rules.lifecycle import State
 
 PREFIX = "cloudbeds_auth"
 NAMES = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
-from cloudbeds_auth.core.nouns import App
-from cloudbeds_auth.core.origins import Held
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.origins import Held
+from cloudbeds_auth.rules.secret import Secret
 
 ORIGIN_MOVED = "origin_moved"
 """What the history calls that an operator said where the vendor is now; it leads nowhere in the table of states."""

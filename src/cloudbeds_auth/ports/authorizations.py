@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from cloudbeds_auth.core.nouns import Grant, Pair, User
+from cloudbeds_auth.rules.model import Grant, Pair, User
 
 PROPERTY_UNKNOWN = "property_unknown"
 """What the history calls that a token works and Cloudbeds names no property of it; and the problem that is shown."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloudbeds_auth.core.history import NEWEST, Place
-from cloudbeds_auth.core.lifecycle import State
-from cloudbeds_auth.core.nouns import Connection, Event, Grant
+from cloudbeds_auth.rules.history import NEWEST, Place
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection, Event, Grant
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from cloudbeds_auth.core.calls import Calls
-from cloudbeds_auth.core.lifecycle import Event as Happening
-from cloudbeds_auth.core.nouns import Fence, Grant, Pair, StoredToken
+from cloudbeds_auth.rules.calls import Calls
+from cloudbeds_auth.rules.lifecycle import Event as Happening
+from cloudbeds_auth.rules.model import Fence, Grant, Pair, StoredToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class GrantStore(Protocol):
 
     async def count_refusal(self, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Counted:
         """A whole pass was refused: count it; the second marks the grant (rule 12), unless a newer one waits to be
-        proven. Whether it came late enough is `core.refresh.may_mark` of the row that was read under this fence's
+        proven. Whether it came late enough is `rules.refresh.may_mark` of the row that was read under this fence's
         lease, before the pass began. The next pass is due `interval` seconds from now.
         """
         ...

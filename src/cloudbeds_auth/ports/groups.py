@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from cloudbeds_auth.core.groups import Relisted
+from cloudbeds_auth.rules.properties import Relisted
 
 PROPERTIES_CHANGED = "properties_changed"
 """What the history calls that a connection covers other properties than before; it leads nowhere in the lifecycle."""
@@ -26,8 +26,8 @@ class GroupStore(Protocol):
 
     async def relist(self, grant_id: str, named: tuple[str, ...]) -> Relisted | None:
         """The vendor's whole answer: the connection covers these properties, but for those that another living one
-        covers (`core.groups.relist`); the history has a line of what changed. An empty one changes nothing. It is asked
-        again about a day later.
+        covers (`rules.properties.relist`); the history has a line of what changed. An empty one changes nothing. It is
+        asked again about a day later.
 
         Of `elsewhere` only what was not told before is returned. None: the grant is not in use.
         """

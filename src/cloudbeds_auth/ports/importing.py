@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloudbeds_auth.core.nouns import Pair
+from cloudbeds_auth.rules.model import Pair
 
 
 @dataclass(frozen=True, slots=True)

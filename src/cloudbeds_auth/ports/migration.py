@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from cloudbeds_auth.core.nouns import Fence, Pair
+from cloudbeds_auth.rules.model import Fence, Pair
 
 MIGRATION_BEGUN, MIGRATION_ENDED = "migration_begun", "migration_ended"
 """What the history calls the latch and its end; the grant is as healthy as before."""

@@ -40,7 +40,7 @@ class Outcome:
 class OutboxStore(Protocol):
     """A part of `ports.store.Store`; every method is one transaction and may raise `errors.StoreUnavailable`.
 
-    Messages get in by the transaction that changes the connection (`core.notices`), whether an address is set or not.
+    Messages get in by the transaction that changes the connection (`rules.notices`), whether an address is set or not.
     """
 
     async def claim_messages(self, limit: int, hold: float) -> Sequence[Message]:
@@ -65,7 +65,7 @@ class OutboxStore(Protocol):
 
 
 class Deliverer(Protocol):
-    """Production: `wire.deliver`."""
+    """Production: `wire.webhook_sender`."""
 
     async def deliver(self, message: Message) -> Outcome:
         """Sign and send once. Never raises for what the receiver or the network does."""

@@ -24,7 +24,7 @@ class RetentionStore(Protocol):
         ...
 
     async def roll_up(self, limit: int) -> bool:
-        """Merge lines of counted calls that are old enough (`core.calls`), the oldest first, at most `limit` of each
+        """Merge lines of counted calls that are old enough (`rules.calls`), the oldest first, at most `limit` of each
         span, each in a transaction of its own. Whether there may be more.
         """
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.rules.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class SealBroken(Exception):
 
 
 class Sealer(Protocol):
-    """Production: `store.sealing.AesGcmSealer`."""
+    """Production: `database.sealing.AesGcmSealer`."""
 
     @property
     def key_id(self) -> str:

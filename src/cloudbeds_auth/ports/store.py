@@ -1,8 +1,8 @@
 """What rests, and the fences around it. Every method is one transaction: committed and synced when it returns.
 
-Production: `store.sql`. A method raises `errors.StoreUnavailable` when the database cannot do it now; then nothing, or
-(for a commit whose answer was lost) everything, was written. Methods with a `Fence` write only where the grant's
-generation and lease epoch are still the fence's; they say so in what they return and change nothing otherwise.
+Production: `database.store`. A method raises `errors.StoreUnavailable` when the database cannot do it now; then
+nothing, or (for a commit whose answer was lost) everything, was written. Methods with a `Fence` write only where the
+grant's generation and lease epoch are still the fence's; they say so in what they return and change nothing otherwise.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from cloudbeds_auth.core.answers import Answer, KeyAnswer
-from cloudbeds_auth.core.nouns import App
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 
 MaySend = Callable[[], bool]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from cloudbeds_auth.core.budget import Rate, Turn
+from cloudbeds_auth.rules.rate_limit import Rate, Turn
 
 
 class UpkeepStore(Protocol):

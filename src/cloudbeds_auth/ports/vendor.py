@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from cloudbeds_auth.core.nouns import App
-from cloudbeds_auth.core.refusals import Act, Refusal, Verdict
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.rules.api_errors import Act, Refusal, Verdict
+from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.secret import Secret
 
 Turn = Callable[[], Awaitable[None]]
 
@@ -62,7 +62,7 @@ class Unlisted:
 
 
 class Vendor(Protocol):
-    """Production: `wire.vendor`."""
+    """Production: `wire.cloudbeds_api`."""
 
     @property
     def lists_properties(self) -> bool:

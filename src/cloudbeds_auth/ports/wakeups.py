@@ -18,7 +18,7 @@ class Heard(Protocol):
 
 
 class Wakeups(Protocol):
-    """Production: `store.sql.listening.Listener` over PostgreSQL; where there is none, `vault.lease` polls."""
+    """Production: `database.notify.Listener` over PostgreSQL; where there is none, `engine.lease` polls."""
 
     def hearing(self, grant_id: str, poll: float) -> AbstractContextManager[Heard]:
         """Listen for this grant until the context ends; `poll` seconds between two looks while nothing can be heard."""

@@ -176,7 +176,7 @@ def _written(value: Any) -> str:
 
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rule 12 wants two refusals a minute apart before a hotel has to approve again; a test has no minute."""
-    from cloudbeds_auth.core.refresh import Timing
+    from cloudbeds_auth.rules.refresh import Timing
 
     usual = Timing.of
     monkeypatch.setattr(Timing, "of", lambda deadline: replace(usual(deadline), refusal_interval=QUICK))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from cloudbeds_auth.children import Child, bare_environment
+from cloudbeds_auth.child_process import Child, bare_environment
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.pytest_plugin.simulator import CLIENT_ID, Simulator
 from cloudbeds_auth.system import SystemClock, SystemEntropy

@@ -7,7 +7,7 @@ import binascii
 import re
 from collections.abc import Iterable
 
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings.values import GUESSABLE, guarded_url, is_guessable, is_loopback, listed, secret, url
 
 HEADER = "X-Hook-Secret"  # that Cloudbeds sends with each of its webhooks

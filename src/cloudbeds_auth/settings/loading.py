@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import hooks
 from cloudbeds_auth.settings.model import Settings
 from cloudbeds_auth.settings.sources import Findings, in_file, merged, resolved

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainValidator
 
-from cloudbeds_auth.core.budget import Limit, rate_within
-from cloudbeds_auth.core.nouns import App, CredentialKind
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.ports.vendor import Hook
+from cloudbeds_auth.rules.model import App, CredentialKind
+from cloudbeds_auth.rules.rate_limit import Limit, rate_within
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import hooks, values
 
 MIB = 1024 * 1024

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
-from cloudbeds_auth.core.nouns import App, CredentialKind
-from cloudbeds_auth.core.secret import Secret
 from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.rules.model import App, CredentialKind
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import values
 from cloudbeds_auth.settings.model import Settings
 

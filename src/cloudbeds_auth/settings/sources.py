@@ -11,9 +11,9 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from cloudbeds_auth.core.origins import is_vendors
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.host import written_by_others
+from cloudbeds_auth.os_files import written_by_others
+from cloudbeds_auth.rules.origins import is_vendors
 from cloudbeds_auth.settings.values import is_loopback, origin, url
 from cloudbeds_auth.settings.variables import FILES, PREFIX, TABLE
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from cloudbeds_auth.core.secret import Secret
+from cloudbeds_auth.rules.secret import Secret
 
 KEY_BYTES = 32
 FASTEST = 10_000  # requests per second; Cloudbeds allows 10

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx2
 
-from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.wire import policy
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.protected import in_our_words
 
 KEEP_ALIVE = 20  # idle connections
@@ -30,12 +30,12 @@ class HotelClients:
     def __init__(self, base_url: str, timing: Timing) -> None:
         self._base_url = base_url
         self._timing = timing
-        self._pool = policy.pool(keep_alive=KEEP_ALIVE)
+        self._pool = http_client.pool(keep_alive=KEEP_ALIVE)
 
     def client(self, auth: httpx2.Auth, property_id: str | None) -> HotelClient:
         """For the vendor's origin, under `auth`; with `X-PROPERTY-ID` where one property is meant."""
         made = HotelClient(
-            **policy.manners(self._timing, keep_alive=KEEP_ALIVE),
+            **http_client.manners(self._timing, keep_alive=KEEP_ALIVE),
             transport=_Lent(self._pool),
             base_url=self._base_url,
             auth=auth,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from cloudbeds_auth.core.heal import SAFE_METHODS
-from cloudbeds_auth.core.returns import origin_of
 from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest, OutcomeUnknown, UpstreamFailed
-from cloudbeds_auth.wire import policy
+from cloudbeds_auth.rules.auth_flow import SAFE_METHODS
+from cloudbeds_auth.rules.redirects import origin_of
+from cloudbeds_auth.wire import http_client
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.wire.auth import CloudbedsAuth
+    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")  # RFC 3986 section 3.1
 
@@ -52,7 +52,7 @@ def in_our_words(method: str) -> Iterator[None]:
         yield
     except httpx2.InvalidURL as error:
         raise InvalidRequest(f"this address cannot be called: {error}") from None
-    except policy.NO_CONNECTION as error:
+    except http_client.NO_CONNECTION as error:
         raise UpstreamFailed(f"Cloudbeds cannot be reached; nothing was sent ({_named(error)})") from error
     except RuntimeError as error:
         if "new thread" not in str(error):

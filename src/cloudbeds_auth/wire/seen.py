@@ -1,4 +1,4 @@
-"""An answer's body that somebody else reads, looked at on its way (`core.glance`)."""
+"""An answer's body that somebody else reads, looked at on its way (`rules.glance`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from cloudbeds_auth.core.glance import Glance
+from cloudbeds_auth.rules.glance import Glance
 
 
 @dataclass(slots=True)

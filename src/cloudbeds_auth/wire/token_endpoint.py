@@ -15,7 +15,13 @@ from typing import TypeVar
 
 import httpx2
 
-from cloudbeds_auth.core.answers import (
+from cloudbeds_auth.ports.token_endpoint import MaySend
+from cloudbeds_auth.rules.credential import GrantType
+from cloudbeds_auth.rules.model import App, CredentialKind
+from cloudbeds_auth.rules.rate_limit import pause_of, seconds_of
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import (
     Ambiguous,
     Answer,
     KeyAnswer,
@@ -25,13 +31,7 @@ from cloudbeds_auth.core.answers import (
     classify,
     classify_exchange,
 )
-from cloudbeds_auth.core.budget import pause_of, seconds_of
-from cloudbeds_auth.core.credential import GrantType
-from cloudbeds_auth.core.nouns import App, CredentialKind
-from cloudbeds_auth.core.refresh import Timing
-from cloudbeds_auth.core.secret import Secret
-from cloudbeds_auth.ports.token_endpoint import MaySend
-from cloudbeds_auth.wire import policy
+from cloudbeds_auth.wire import http_client
 
 A = TypeVar("A")
 
@@ -84,18 +84,18 @@ class HttpTokenEndpoint:
         secret: Secret,
         form: dict[str, str],
         judge: Callable[[int, str, bytes], A],
-        may_send: MaySend = policy.at_any_time,
+        may_send: MaySend = http_client.at_any_time,
     ) -> A | NotSent | Ambiguous:
         """One request; every failure is a value, because a lost answer must not lose its intent."""
         form |= {"client_id": app.client_id, "client_secret": secret.reveal()}
         try:
             with self._awaited():
                 reply = await self._post(form, may_send)
-        except policy.StoodStill:
+        except http_client.StoodStill:
             return TooLate()
-        except policy.NO_CONNECTION as error:
+        except http_client.NO_CONNECTION as error:
             return NotSent(f"no connection ({type(error).__name__})")
-        except policy.Unusable as why:
+        except http_client.Unusable as why:
             return Ambiguous(str(why))
         except TimeoutError:
             return Ambiguous(f"no complete answer within {self._timing.deadline:g} s")
@@ -123,12 +123,12 @@ class HttpTokenEndpoint:
             if not self._under_way:
                 self._answered.set()
 
-    async def _post(self, form: dict[str, str], may_send: MaySend) -> policy.Reply:
-        client, deadline = policy.client(self._timing, self._transport, keep_alive=0), self._timing.deadline
+    async def _post(self, form: dict[str, str], may_send: MaySend) -> http_client.Reply:
+        client, deadline = http_client.client(self._timing, self._transport, keep_alive=0), self._timing.deadline
         try:
             request = client.build_request("POST", self._url, data=form)
-            return await policy.ask(
-                client, request, limit=policy.TOKEN_BODY_LIMIT, deadline=deadline, may_send=may_send
+            return await http_client.ask(
+                client, request, limit=http_client.TOKEN_BODY_LIMIT, deadline=deadline, may_send=may_send
             )
         finally:
             if self._transport is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from cloudbeds_auth.core.budget import pause_of
-from cloudbeds_auth.core.heal import SAFE_METHODS
 from cloudbeds_auth.errors import OutcomeUnknown, RateLimited
+from cloudbeds_auth.rules.auth_flow import SAFE_METHODS
+from cloudbeds_auth.rules.rate_limit import pause_of
 
 
 async def at_once() -> None:
@@ -19,7 +19,7 @@ async def nobody_hears(pause: float) -> None:
 
 
 def pause_in(status: int, headers: Mapping[str, str]) -> float | None:
-    """As `core.budget.pause_of`; `headers` are found whatever their case."""
+    """As `rules.rate_limit.pause_of`; `headers` are found whatever their case."""
     return pause_of(status, headers.get("Retry-After"), headers.get("Date"))
 
 

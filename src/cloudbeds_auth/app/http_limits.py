@@ -1,0 +1,349 @@
+"""uvicorn's HTTP/1.1 protocol with bounds on everything that a connection may take, in time and in bytes.
+
+uvicorn with httptools lets one header trickle for ever and keeps a head of any size in memory (A40, A41); it reads on
+for as long as the body of a request comes that was refused long ago (A71), and passes over chunk extensions of any size
+(A37); it also reads the authority of an absolute-form target and drops it, so such a target is refused here (A29).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from typing import Any, cast
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, REFUSED, Connection, Connections
+from cloudbeds_auth.app.gateway import LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
+from cloudbeds_auth.app.headers import CODE
+from cloudbeds_auth.errors import InvalidRequest, RateLimited
+from cloudbeds_auth.os_files import unsent
+
+PIECE = 4096  # bytes that the parser is given at a time: what it passes over in silence is known as exactly as that
+CHUNK = 16  # bytes around a chunk: its size and two line ends
+LARGEST_EXTENSIONS = 16 * 1024  # bytes of chunk extensions and trailers in a body
+_TARGET = re.compile(rb"/[!\"$-~]*\Z")  # RFC 9112 section 3.2.1: origin-form; no fragment
+_FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 section 5.6.2
+_CLOSE = (b"connection", b"close")
+
+
+class Refused(Exception):
+    """The head is refused; raised through the parser, which reports it as a parse error."""
+
+
+class Part(Enum):
+    """Of a request: what is arriving."""
+
+    NOTHING = 0
+    HEAD = 1
+    BODY = 2
+
+
+class Closing:
+    """The transport, closed so that the last answer arrives although the caller still sends (RFC 9112 section 9.6).
+
+    A socket that is closed while bytes lie in it unread is reset, and takes with it what the caller has not read yet.
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._closing = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Whether nothing is written any more."""
+        return self._closing or self._transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Send, unless the last answer was given."""
+        if not self._closing:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what was written, and its end; then wait for the caller's end, for a while."""
+        if self.is_closing():
+            return
+        self._closing = True
+        if self._protocol.sends():
+            self._protocol.flow.resume_reading()
+            with suppress(OSError):  # it is gone already
+                self._transport.write_eof()
+        else:
+            self._transport.close()
+        self._protocol.linger()
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Refuses with 400, 414 or 431, and 503 where there are too many; cuts off a caller that is too slow."""
+
+    _connection: Connection | None = None
+    _running: RequestResponseCycle | None = None  # the request that is served; `cycle` is the newest, which may wait
+    _timer: asyncio.TimerHandle | None = None  # until the head is here, or until the connection is closed
+    _stalled: asyncio.TimerHandle | None = None  # until the caller reads
+    _part = Part.NOTHING
+    _head_size = 0  # bytes of names and values that are complete
+    _body_size = 0  # bytes of bodies, all of them
+    _silent = 0  # bytes of this part that the parser passed over in silence
+    _silent_most = LARGEST_HEADERS
+    _thrown_away = 0  # bytes that came after the last answer
+    _refusal = 400
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._connections: Connections = self.app_state[CONNECTIONS]
+        self._limits = self._connections.limits
+        self._service: ASGIApp = self.app
+        self.app = self._serve
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Where an answer begins before its request has ended, the connection ends with it: nothing is read on.
+
+        A request that takes longer than a stop waits for is cancelled by the server: that is no error of the
+        application's, and the caller's connection ends, for nobody knows what has become of a call by then.
+        """
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope is self.scope and self._part is Part.BODY:
+                headers = [one for one in message.get("headers", ()) if one != _CLOSE]
+                message = {**message, "headers": [*headers, _CLOSE]}
+            await send(message)
+
+        try:
+            await self._service(scope, receive, closing)
+        except asyncio.CancelledError:
+            self._cut("stopped")
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection has so long to send its first head, if there is room for it."""
+        super().connection_made(cast(asyncio.Transport, Closing(transport, self)))
+        self._connection = self._connections.open(self.client[0] if self.client else "local", self._drop)
+        if self._connection is None:
+            self._answer(503)
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._disarm()
+        self.resume_writing()
+        self._unset_keepalive_if_required()
+        if self._connection is not None:
+            self._connections.close(self._connection)
+        self._disconnect()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The caller is behind with reading: it has so long to catch up, or to go on at least."""
+        super().pause_writing()
+        self._await_reading()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        super().resume_writing()
+
+    def sends(self) -> bool:
+        """Whether more of a request may be on its way."""
+        return self._part is not Part.NOTHING
+
+    def linger(self) -> None:
+        """The last answer is given: for so long at most the other side's end is waited for."""
+        self._set_timer(self._limits.linger, self.transport.abort)
+        if self._connection is not None:
+            self._connection.release()
+        self._disconnect()
+
+    # What arrives
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes, a piece at a time."""
+        for begin in range(0, len(data), PIECE):
+            if self.transport.is_closing():
+                self._throw_away(len(data) - begin)
+                return
+            self._take(data[begin : begin + PIECE])
+
+    def on_message_begin(self) -> None:
+        """A new head begins."""
+        super().on_message_begin()
+        self.scope["state"][CONNECTION] = self._connection
+        self._begin(Part.HEAD, LARGEST_HEADERS + LONGEST_TARGET)
+        self._head_size = 0
+        self._await_head()
+
+    def on_url(self, url: bytes) -> None:
+        """The target grows."""
+        super().on_url(url)
+        if len(self.url) > LONGEST_TARGET:
+            self._refuse(414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header more. Trailers come this way too: they are counted and dropped."""
+        self._head_size += len(name) + len(value)
+        if self._head_size > LARGEST_HEADERS or len(self.headers) >= MOST_HEADERS:
+            self._refuse(431)
+        if not _FIELD_NAME.match(name):
+            self._refuse(400)
+        if self._part is Part.HEAD:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is here: it is judged before anything is started for it."""
+        self._disarm()
+        self._begin(Part.BODY, LARGEST_EXTENSIONS)
+        if not _TARGET.match(self.url):
+            self._refuse(400)
+        self._framing()
+        if len(self.pipeline) >= self._limits.pipelined:
+            self._report("pipelines")
+            self._refuse(400)
+        super().on_headers_complete()
+        if self.pipeline:
+            self.flow.resume_reading()  # or nobody would see that the caller hangs up on the request that runs
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._silent_most += CHUNK
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body."""
+        self._body_size += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is here as a whole."""
+        self._begin(Part.NOTHING, LARGEST_HEADERS)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """An answer is written; the next request of the connection is let in for itself."""
+        if self._connection is not None:
+            self._connection.release()
+        super().on_response_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """A request's turn has come."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def send_400_response(self, msg: str) -> None:
+        """The refusal, with the status that it deserves; where an answer is under way already, its end."""
+        if self.pipeline or (self._runs() and self.cycle.response_started):
+            self._drop()
+        else:
+            self._part = Part.HEAD  # of whatever it is that comes
+            self._answer(self._refusal)
+
+    def _take(self, piece: bytes) -> None:
+        """What the parser reports is bounded where it does; what it passes over in silence is bounded here."""
+        part, size = self._part, self._body_size
+        super().data_received(piece)
+        if self.transport.is_closing():
+            return
+        if part is self._part is Part.NOTHING and self._timer is None and not self._runs():
+            self._await_head()  # a line end before a head, which ended the wait for the next request
+        if part is not self._part:
+            return
+        self._silent += len(piece) - (self._body_size - size)
+        if self._silent > self._silent_most:
+            self._refusal = 400 if self._part is Part.BODY else 431
+            self.send_400_response("")
+
+    def _throw_away(self, size: int) -> None:
+        self._thrown_away += size
+        if self._thrown_away > self._limits.linger_bytes:
+            self.transport.abort()
+
+    def _begin(self, part: Part, silent_most: int) -> None:
+        self._part, self._silent, self._silent_most = part, 0, silent_most
+
+    def _runs(self) -> bool:
+        """Whether a request waits for its answer, or for the rest of it."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
+
+    def _framing(self) -> None:
+        """One way to tell where the body ends, or none: what two parsers may read differently is refused (A37)."""
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if len(lengths) > 1 or len(codings) > 1 or (lengths and codings) or codings not in ([], [b"chunked"]):
+            self._refuse(400)
+
+    # How it ends
+
+    def _refuse(self, status: int) -> None:
+        self._refusal = status
+        raise Refused
+
+    def _answer(self, status: int) -> None:
+        """An answer without the application, and the connection's last."""
+        code = InvalidRequest.code if status < 500 else RateLimited.code
+        headers = [*self.server_state.default_headers, (CODE.encode(), code.encode()), (b"content-length", b"0")]
+        headers += [_CLOSE] if status < 500 else [_CLOSE, (b"retry-after", b"1")]
+        lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[status] + lines + b"\r\n")
+        self.transport.close()
+
+    def _await_head(self) -> None:
+        self._set_timer(self._limits.head, self._too_late)
+
+    def _await_reading(self) -> None:
+        self._stalled = self.loop.call_later(self._limits.reading, self._behind, self._unread())
+
+    def _behind(self, before: int) -> None:
+        """It did not catch up. Nothing is written meanwhile, so whatever is less than before has gone out."""
+        if before - self._unread() < self._limits.reading * self._limits.reading_rate:
+            self._cut("slow_reader")
+        else:
+            self._await_reading()
+
+    def _unread(self) -> int:
+        """Bytes that the caller's machine has not taken: ours, and the kernel's, which are many more."""
+        return self.transport.get_write_buffer_size() + unsent(self.transport.get_extra_info("socket").fileno())
+
+    def _too_late(self) -> None:
+        if self._part is Part.HEAD:
+            self._cut("slow_head")
+        else:
+            self._drop()  # connected, and no request came
+
+    def _cut(self, why: str) -> None:
+        """Close at once, and report it."""
+        self._report(why)
+        self._drop()
+
+    def _report(self, why: str) -> None:
+        if self._connection is not None:
+            self._connections.tally.add(REFUSED, address=self._connection.address, why=why)
+
+    def _drop(self) -> None:
+        """Close at once."""
+        self._disconnect()
+        self.transport.abort()
+
+    def _disconnect(self) -> None:
+        """Let the application know that its answer will not be read; what waits behind it is not begun."""
+        self.pipeline.clear()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def _set_timer(self, seconds: float, then: Callable[[], None]) -> None:
+        self._disarm()
+        self._timer = self.loop.call_later(seconds, then)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

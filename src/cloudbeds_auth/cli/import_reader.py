@@ -1,0 +1,204 @@
+"""Reads a list of hotels: CSV with a header, a JSON document, or JSON lines. Every mistake is told, with its line.
+
+No value of a token is ever part of what is told.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.rules.imports import Handover
+from cloudbeds_auth.rules.inputs import checked_reference
+from cloudbeds_auth.rules.secret import Secret
+
+NEEDED = ("property", "refresh_token")
+COLUMNS = ("reference", *NEEDED, "access_token", "expires_at", "scopes", "app")
+LONGEST = 4096  # characters of a token
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One hotel and where it stands: a line of a CSV file or of JSON lines, else its place in the JSON list."""
+
+    number: int
+    hotel: Handover
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The hotels of a file, and the sentences about what is wrong with it."""
+
+    lines: tuple[Line, ...]
+    problems: tuple[str, ...]
+
+
+def read(text: str) -> Read:
+    """Read the whole file."""
+    problems: list[str] = []
+    lines: list[Line] = []
+    try:
+        for number, row in _rows(text.removeprefix("\ufeff")):
+            wrong = [f"line {number}: {one}" for one in _wrong(row)]
+            problems += wrong
+            if not wrong:
+                lines.append(Line(number, _hotel(row)))
+    except _Unreadable as why:
+        problems.append(str(why))
+    problems += _twice(lines)
+    if not lines and not problems:
+        problems.append("there is no hotel in it")
+    return Read(tuple(lines), tuple(problems))
+
+
+def of_unknown_apps(lines: Sequence[Line], apps: Sequence[str]) -> tuple[str, ...]:
+    """Sentences about the lines whose app is none of these."""
+    there_are = ", ".join(apps)
+    return tuple(
+        f"line {line.number}: there is no app {line.hotel.app!r}; there are {there_are}"
+        for line in lines
+        if line.hotel.app not in apps
+    )
+
+
+class _Unreadable(Exception):
+    pass
+
+
+Row = Mapping[str, object]
+
+
+def _rows(text: str) -> Iterator[tuple[int, Row]]:
+    start = text.lstrip()[:1]
+    if start == "[":
+        yield from _listed(_json(text))
+    elif start == "{":
+        yield from _objects(text)
+    else:
+        yield from _csv(text)
+
+
+def _objects(text: str) -> Iterator[tuple[int, Row]]:
+    """One document with `hotels`, or one object a line."""
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                yield number, _object(_json(line, number), number)
+        return
+    if "hotels" in whole:
+        yield from _listed(whole["hotels"])
+    else:
+        yield 1, _object(whole, 1)
+
+
+def _listed(found: object) -> Iterator[tuple[int, Row]]:
+    if not isinstance(found, list):
+        raise _Unreadable("`hotels` is a list of objects")
+    for number, one in enumerate(found, 1):
+        yield number, _object(one, number)
+
+
+def _object(one: object, number: int) -> Row:
+    if not isinstance(one, dict):
+        raise _Unreadable(f"line {number}: a hotel is a JSON object")
+    return {str(name): value for name, value in one.items()}
+
+
+def _json(text: str, line: int | None = None) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        at = line if line is not None else getattr(error, "lineno", 1)
+        raise _Unreadable(f"line {at}: it begins like JSON and is none") from None
+
+
+def _csv(text: str) -> Iterator[tuple[int, Row]]:
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    header = [str(name).strip().lower() for name in reader.fieldnames or ()]
+    missing = [name for name in NEEDED if name not in header]
+    if missing:
+        raise _Unreadable(f"line 1: the header names no {' and no '.join(missing)}; it may name {', '.join(COLUMNS)}")
+    reader.fieldnames = header
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise _Unreadable(f"line {reader.line_num + 1}: {error}") from None
+
+
+def _wrong(row: Row) -> Iterator[str]:
+    """What is wrong with one hotel."""
+    if None in row:
+        yield "it has more fields than the header"
+        return
+    unknown = [name for name in row if name not in COLUMNS]
+    if unknown:
+        yield f"there is no column {', '.join(repr(name) for name in unknown)}; there are {', '.join(COLUMNS)}"
+    for name in NEEDED:
+        if not _text(row, name):
+            yield f"{name} is empty"
+    if (_text(row, "property") or "").startswith("con_"):
+        yield "property is the property id at Cloudbeds, not a connection id"
+    for name in ("refresh_token", "access_token"):
+        value = _text(row, name) or ""
+        if not value.isascii() or not value.isprintable() or " " in value or len(value) > LONGEST:
+            yield f"{name} does not look like a token"
+    try:
+        checked_reference(_text(row, "reference"))
+    except InvalidRequest as error:
+        yield error.detail
+    try:
+        _moment(row)
+    except ValueError:
+        yield "expires_at is neither unix seconds nor like 2026-11-24T15:00:00Z"
+
+
+def _twice(lines: Sequence[Line]) -> Iterator[str]:
+    """The same token for two hotels, or the same hotel twice."""
+    seen: dict[tuple[str, str, str], int] = {}
+    for line in lines:
+        hotel = line.hotel
+        keys = (("refresh_token", "", hotel.refresh_token.reveal()), ("property", hotel.app, hotel.property_id))
+        for key in keys:
+            first = seen.setdefault(key, line.number)
+            if first != line.number:
+                yield f"line {line.number}: the same {key[0]} as in line {first}"
+
+
+def _hotel(row: Row) -> Handover:
+    access, scopes = _text(row, "access_token"), row.get("scopes")
+    if isinstance(scopes, str):
+        scopes = scopes.split() or None
+    return Handover(
+        property_id=_text(row, "property") or "",
+        refresh_token=Secret(_text(row, "refresh_token") or ""),
+        reference=_text(row, "reference"),
+        app=_text(row, "app") or "default",
+        access_token=None if access is None else Secret(access),
+        expires_at=_moment(row),
+        scopes=None if not isinstance(scopes, list) else tuple(str(scope) for scope in scopes),
+    )
+
+
+def _text(row: Row, name: str) -> str | None:
+    value = row.get(name)
+    return None if value is None or isinstance(value, bool | list | dict) else str(value).strip() or None
+
+
+def _moment(row: Row) -> datetime | None:
+    """An ISO moment (UTC where it names no zone) or unix seconds; raises ValueError."""
+    text = _text(row, "expires_at")
+    if text is None:
+        return None
+    try:
+        return datetime.fromtimestamp(float(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,161 @@
+"""Reads a whole database: whether it is sound, whether every sealed value opens with the keys at hand, whether what
+is stored may be used with the settings, and whether every living grant can come back by itself (I15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cloudbeds_auth.database import key_files, opening
+from cloudbeds_auth.database.driver import Driver
+from cloudbeds_auth.database.migrate import schema_version
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.rules.model import CredentialKind, Role
+from cloudbeds_auth.rules.origins import findings
+from cloudbeds_auth.rules.reach import Reach, out_of_reach
+from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.transactions.apps import sealed_secrets
+from cloudbeds_auth.transactions.grants import LATCHED
+from cloudbeds_auth.transactions.issuers import read_held, read_issuers
+from cloudbeds_auth.transactions.rows import access_place, token_place
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
+
+CHUNK = 500
+
+Told = Callable[[str, int, int], None]
+"""Told of progress: what, how many are done, how many there are."""
+
+
+@dataclass
+class Found:
+    """What a scan found; `problems` are sentences for people."""
+
+    schema: int = 0
+    apps: int = 0
+    connections: int = 0
+    grants: int = 0
+    sealed: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "schema": self.schema, "apps": self.apps, "connections": self.connections, "grants": self.grants,
+            "sealed_values": self.sealed, "problems": self.problems,
+        }  # fmt: skip
+
+    def fields(self) -> list[tuple[str, str]]:
+        """For people."""
+        return [
+            ("schema", str(self.schema)), ("apps", str(self.apps)), ("connections", str(self.connections)),
+            ("grants", str(self.grants)),
+            ("sealed values", f"{self.sealed}, {len(self.problems)} problems"),
+        ]  # fmt: skip
+
+
+async def scan(settings: Settings, told: Told) -> Found:
+    """Read everything. Raises ConfigurationError when it cannot be opened at all."""
+    store = await opening.open_store(settings)  # the canary: a wrong key is one error, not one a row
+    await store.close()
+    sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
+    driver, _ = await opening.open_driver(settings)
+    found = Found()
+    try:
+        await _read(driver, sealer, found, told)
+        found.problems += await driver.read(lambda now: _foreign(now, settings))
+    finally:
+        await driver.close()
+    return found
+
+
+async def _read(driver: Driver, sealer: Sealer, found: Found, told: Told) -> None:
+    found.problems += await driver.read(_integrity)
+    found.problems += await driver.read(_pointless)
+    found.schema = await driver.read(lambda now: schema_version(has_meta=True))
+    counted = await driver.read(lambda now: query_one("count_all"))
+    assert counted is not None  # noqa: S101 - a count has one row
+    found.connections = counted["connections"]
+    for app in await driver.read(lambda now: query("apps")):
+        found.apps += 1
+        for sealed, place in sealed_secrets(app):
+            _try(sealed, place, f"a client secret of the app {app['name']}", sealer, found)
+    after = ""
+    while page := await driver.read(lambda now, after=after: _page(now, after)):  # type: ignore[misc]
+        for grant, tokens, problem in page:
+            _open(grant, tokens, sealer, found)
+            found.problems += problem
+        after = page[-1][0]["id"]
+        told("grants", found.grants, counted["grants"])
+
+
+def _integrity(now: Instant) -> Transaction[list[str]]:
+    rows = yield from query("integrity")
+    return [row["problem"] for row in rows if row["problem"] != "ok"]
+
+
+def _foreign(now: Instant, settings: Settings) -> Transaction[list[str]]:
+    """What came from another origin or client id than the settings name (rules.origins)."""
+    held, bound = (yield from read_held(now)), (yield from read_issuers(now))
+    clients = {row["name"]: row["client_id"] for row in (yield from query("apps"))}
+    own = settings.app()
+    found = findings(held, bound, clients | {own.id: own.client_id}, settings.base_url, {own.id})
+    return [f"{one.what}: {one.next_step}" for one in found]
+
+
+def _page(now: Instant, after: str) -> Transaction[Sequence[tuple[Row, Rows, list[str]]]]:
+    grants = yield from query("grants_after", after=after, limit=CHUNK)
+    found = []
+    for grant in grants:
+        tokens = yield from query("tokens", grant_id=grant["id"])
+        found.append((grant, tokens, _out_of_reach(grant, len(tokens), now.wall)))
+    return found
+
+
+def _out_of_reach(grant: Row, tokens: int, now: float) -> list[str]:
+    why = out_of_reach(
+        Reach(
+            kind=CredentialKind(grant["kind"]),
+            role=Role(grant["role"]),
+            tokens=tokens,
+            marked=grant["marked_at"] is not None,
+            due_at=grant["due_at"],
+            retry_at=grant["retry_at"],
+            due_from=grant["due_from"],
+            latched=grant["latched"] == LATCHED,
+            moving=grant["migration"] is not None,
+        ),
+        now,
+    )
+    return [] if why is None else [f"{grant['connection_id']} does not come back by itself: {why}"]
+
+
+def _pointless(now: Instant) -> Transaction[list[str]]:
+    """Connections all of whose grants were replaced; and how many hotels a copy to another database holds."""
+    rows = yield from query("pointless")
+    found = [f"{row['id']} does not come back by itself: it has no grant in use" for row in rows]
+    held = yield from query_one("held_by_a_copy")
+    if held is not None and held["hotels"]:
+        found.append(
+            f"{held['hotels']} hotels are not refreshed here: `cloudbeds-auth database copy` handed them to another "
+            "database, or was interrupted; repeat it, or use that database"
+        )
+    return found
+
+
+def _open(grant: Row, tokens: Rows, sealer: Sealer, found: Found) -> None:
+    found.grants += 1
+    values = [(token["sealed"], token_place(grant["id"], token["position"], token["generation"])) for token in tokens]
+    if grant["access_sealed"] is not None:
+        values.append((grant["access_sealed"], access_place(grant["id"], grant["generation"])))
+    for sealed, place in values:
+        _try(sealed, place, f"a sealed value of {grant['connection_id']}", sealer, found)
+
+
+def _try(sealed: bytes, place: Place, what: str, sealer: Sealer, found: Found) -> None:
+    found.sealed += 1
+    try:
+        sealer.open(sealed, place)
+    except SealBroken:
+        found.problems.append(f"{what} does not open ({place.table}, position {place.position})")

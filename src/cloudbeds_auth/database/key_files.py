@@ -1,0 +1,117 @@
+"""The key file and the admin token file: made once beside the SQLite database, 0600, and never made again over data."""
+
+from __future__ import annotations
+
+import base64
+import os
+import stat
+from pathlib import Path
+
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.os_files import private_folder, write_private
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.settings import Settings, admin_token, is_loopback, key_bytes
+from cloudbeds_auth.system import random_bytes
+
+LARGEST = 4096  # bytes
+
+
+def key_file(database: Path) -> Path:
+    """Where the encryption key of a SQLite database is, unless the settings name keys."""
+    return database.with_name(f"{database.name}.key")
+
+
+def admin_token_file(database: Path) -> Path:
+    """Where the admin token is, unless the settings name one."""
+    return database.with_name(f"{database.name}.admin-token")
+
+
+def load_keys(settings: Settings, *, database_has_rows: bool) -> tuple[bytes, ...]:
+    """The encryption keys, the sealing one first: the settings' own, else the key file's, made now if there is none.
+
+    `database_has_rows`: whether something is sealed already. Then a missing key file raises ConfigurationError: a new
+    key would open none of it. So does a file that is unreadable, open to others, or not a key.
+    """
+    if settings.encryption_keys:
+        return tuple(key_bytes(key) for key in settings.encryption_keys)
+    if settings.is_postgres:
+        raise ConfigurationError("CLOUDBEDS_AUTH_ENCRYPTION_KEYS is required with PostgreSQL")
+    path = key_file(settings.database_path)
+    if not path.exists() and not path.is_symlink():
+        if database_has_rows:
+            raise ConfigurationError(
+                f"the key file {path} is missing, and the database holds values sealed with it",
+                next_step=f"restore {path} from its backup, or set CLOUDBEDS_AUTH_ENCRYPTION_KEYS to that key",
+            )
+        _make(path, base64.b64encode(random_bytes(32)))
+    try:
+        return (key_bytes(_read(path)),)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the key file {path} {error}", next_step=f"restore {path} from its backup; never make a new key over data"
+        ) from None
+
+
+def ensure_admin_token(settings: Settings) -> tuple[Secret, Path | None]:
+    """The admin token and the file it came from (None: the settings'); made now if there is none.
+
+    Raises ConfigurationError where the contract requires it to be set: listening beyond this machine.
+    """
+    if settings.admin_token is not None:
+        return settings.admin_token, None
+    if not is_loopback(settings.host):
+        raise ConfigurationError("CLOUDBEDS_AUTH_ADMIN_TOKEN is required when CLOUDBEDS_AUTH_HOST is not loopback")
+    if settings.is_postgres:
+        raise ConfigurationError("CLOUDBEDS_AUTH_ADMIN_TOKEN is required with PostgreSQL")
+    path = admin_token_file(settings.database_path)
+    if not path.exists() and not path.is_symlink():
+        _make(path, base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"="))
+    token = _read(path)
+    try:
+        return admin_token(token.reveal()), path
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the admin token file {path} holds a token that {error}",
+            next_step=f"delete {path}; a new token is made at the next start",
+        ) from None
+
+
+def _make(path: Path, content: bytes) -> None:
+    """Write the file, unless another process that starts at the same time was first: then its file counts."""
+    private_folder(path.parent)
+    try:
+        write_private(path, content + b"\n", exclusive=True)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _read(path: Path) -> Secret:
+    """The one line of a private file, which must be ours and closed to everybody else."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        what = "is a symbolic link" if path.is_symlink() else f"cannot be read: {error.strerror}"
+        raise ConfigurationError(f"{path} {what}") from None
+    with os.fdopen(handle, "rb") as file:
+        _check(path, os.fstat(handle))
+        content = file.read(LARGEST)
+    try:
+        return Secret(content.decode("ascii").strip())
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} holds something that is not text") from None
+
+
+def _check(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(f"{path} is not a file")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ConfigurationError(
+            f"{path} belongs to another user", next_step=f"run `chown {os.geteuid()} {path}` as root, then start again"
+        )
+    if found.st_mode & 0o077:
+        raise ConfigurationError(
+            f"{path} is open to other users of this machine (mode {stat.S_IMODE(found.st_mode):04o})",
+            next_step=f"run `chmod 600 {path}`",
+        )

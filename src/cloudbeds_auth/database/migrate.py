@@ -1,0 +1,61 @@
+"""Brings a database to this version's schema: numbered files, each applied in one transaction with its number.
+
+A kill between two files leaves a whole earlier schema, and the next start goes on from there (F89).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction, query, query_one
+
+
+@cache
+def migrations() -> tuple[tuple[int, str], ...]:
+    """Every migration as its number and its SQL, in order; read once."""
+    folder = resources.files("cloudbeds_auth.transactions").joinpath("migrations")
+    files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return tuple((int(name.split("_", 1)[0]), folder.joinpath(name).read_text("utf-8")) for name in files)
+
+
+def statements(sql: str) -> list[str]:
+    """The statements of a migration; our files hold no semicolon inside one."""
+    lines = [line for line in sql.splitlines() if not line.lstrip().startswith("--")]
+    return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
+
+
+def missing(now: Instant) -> Transaction[Sequence[tuple[int, str]]]:
+    """The migrations that this database does not have yet, in order; raises ConfigurationError as `schema_version`."""
+    found = yield from _found()
+    return [(number, sql) for number, sql in migrations() if number > found]
+
+
+def step(now: Instant, *, number: int, sql: str) -> Transaction[None]:
+    """Apply one migration, unless another process did meanwhile."""
+    yield from query("one_at_a_time", work="migrate")
+    if (yield from _found()) >= number:
+        return
+    for position, statement in enumerate(statements(sql)):
+        yield Statement(f"migration_{number}_{position}", statement, {})
+    yield from query("set_meta", name="schema_version", value=str(number))
+
+
+def _found() -> Transaction[int]:
+    names = yield from query("tables")
+    return (yield from schema_version(any(row["name"] == "meta" for row in names)))
+
+
+def schema_version(has_meta: bool) -> Transaction[int]:
+    """The newest migration that this database has; raises ConfigurationError when it is newer than this version."""
+    row = (yield from query_one("meta", name="schema_version")) if has_meta else None
+    found = int(row["value"]) if row else 0
+    newest = migrations()[-1][0]
+    if found > newest:
+        raise ConfigurationError(
+            f"the database has schema {found}, this version of cloudbeds-auth knows {newest}",
+            next_step="upgrade cloudbeds-auth on this machine, or restore a backup made before the upgrade",
+        )
+    return found

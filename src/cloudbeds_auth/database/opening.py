@@ -1,0 +1,196 @@
+"""The database that the settings name, opened and checked: the only place that knows which driver is whose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from cloudbeds_auth import os_files, system
+from cloudbeds_auth.database import clone_guard, key_files
+from cloudbeds_auth.database import copy as copying
+from cloudbeds_auth.database.driver import Driver
+from cloudbeds_auth.database.migrate import schema_version
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.database.sqlite import SqliteDriver, schema_of
+from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.settings.values import database_url
+from cloudbeds_auth.transactions.statements import Instant, Transaction, query
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.database.postgres import PostgresDriver
+
+
+async def open_store(settings: Settings) -> SqlStore:
+    """The store, open and checked. Raises ConfigurationError where a person has to mend something."""
+    sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=_has_rows(settings)))
+    driver, identity = await open_driver(settings)
+    # Of a process on another machine nothing is known: its lease runs out.
+    is_dead = _nobody_is_known_dead if settings.is_postgres else system.is_dead
+    store = SqlStore(driver, sealer, is_dead)
+    try:
+        await store.open(partial(clone_guard.recognise, identity=identity))
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+async def adopt(settings: Settings) -> None:
+    """Make the database of the settings this installation's own, after the original is gone for good (rule 16)."""
+    driver, identity = await open_driver(settings)
+    try:
+        await driver.write(partial(clone_guard.adopt, identity=identity))
+    finally:
+        await driver.close()
+
+
+async def migrate(settings: Settings) -> tuple[int, int]:
+    """Bring the database to this version's schema; the schema before and after."""
+    if settings.is_postgres:
+        server = postgres_driver(settings)
+        try:
+            await server.open(migrations=False)
+            before = await server.read(_version)
+        finally:
+            await server.close()
+    else:
+        before = schema_of(settings.database_path)
+    driver, _ = await open_driver(settings)
+    try:
+        return before, await driver.read(_version)
+    finally:
+        await driver.close()
+
+
+async def copy(settings: Settings, target_url: str, told: copying.Told) -> dict[str, int]:
+    """Move everything to another database (see `copy.copy`). Raises ConfigurationError."""
+    target = _elsewhere(settings, target_url)
+    await (await open_store(settings)).close()  # the keys open what rests here
+    source_driver, source_identity = await open_driver(settings)
+    try:
+        target_driver, target_identity = await open_driver(target)
+        try:
+            return await copying.copy(
+                copying.Side(source_driver, source_identity, shown(settings.database_url)),
+                copying.Side(target_driver, target_identity, shown(target_url)),
+                told,
+                system.SystemClock().sleep,
+            )
+        finally:
+            await target_driver.close()
+    finally:
+        await source_driver.close()
+
+
+async def open_driver(settings: Settings) -> tuple[Driver, clone_guard.Identity]:
+    """The database with this version's schema, and what this installation is known by there."""
+    if settings.is_postgres:
+        server = postgres_driver(settings)
+        await server.open()
+        return server, clone_guard.identify_server(server.place, settings.instance)
+    _check_place(settings)
+    file = SqliteDriver(settings.database_path, host_clock())
+    await file.open()
+    fresh = system.SystemEntropy().identifier("ins_")
+    try:
+        return file, clone_guard.identify(settings.database_path, settings.instance, fresh, os_files.machine_id())
+    except BaseException:
+        await file.close()
+        raise
+
+
+def postgres_driver(settings: Settings) -> PostgresDriver:
+    """The driver for the server of the settings, not connected yet. Raises ConfigurationError without the extra."""
+    try:
+        from cloudbeds_auth.database.postgres import PostgresDriver
+    except ImportError as error:
+        raise ConfigurationError(
+            "CLOUDBEDS_AUTH_DATABASE_URL names PostgreSQL, and its driver is not installed",
+            next_step='pip install "cloudbeds-auth[postgres]"',
+        ) from error
+    return PostgresDriver(settings.database_url)
+
+
+def shown(database_url: str) -> str:
+    """Which database it is, for people: a file's path, or an address without user and password."""
+    if database_url.startswith("sqlite:///"):
+        return database_url.removeprefix("sqlite:///")
+    parts = urlsplit(database_url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def missing_files(settings: Settings) -> tuple[Path, ...]:
+    """What opening would make because it is not there yet: database, key file, admin token file, as the settings need.
+
+    Looks only; a database file without anything in it counts as missing. Raises ConfigurationError.
+    """
+    if settings.is_postgres:
+        return ()
+    database = settings.database_path
+    missing = [] if _size(database) else [database]
+    wanted: list[Path] = []
+    if not settings.encryption_keys:
+        wanted.append(key_files.key_file(database))
+    if settings.admin_token is None:
+        wanted.append(key_files.admin_token_file(database))
+    return (*missing, *(path for path in wanted if _size(path) is None))
+
+
+def host_clock() -> Callable[[], Instant]:
+    """The clock of this host, under the name of this boot."""
+    clock, boot = system.SystemClock(), system.boot_id()
+    return lambda: Instant(clock.wall(), clock.steady(), boot)
+
+
+def _elsewhere(settings: Settings, url: str) -> Settings:
+    """The same installation with its database at `url`."""
+    try:
+        target = settings.model_copy(update={"database_url": database_url(url), "instance": settings.instance})
+    except ValueError as error:
+        raise ConfigurationError(f"--to {error}", next_step="give a URL like postgresql://user@host/database") from None
+    if shown(target.database_url) == shown(settings.database_url):
+        raise ConfigurationError("--to names the database that is in use")
+    return target
+
+
+def _version(now: Instant) -> Transaction[int]:
+    names = yield from query("tables")
+    return (yield from schema_version(any(row["name"] == "meta" for row in names)))
+
+
+def _has_rows(settings: Settings) -> bool:
+    """Whether something is sealed already. Of a server it is not known yet, and its keys are the settings' own."""
+    if settings.is_postgres:
+        return True
+    _check_place(settings)
+    return bool(_size(settings.database_path))
+
+
+def _check_place(settings: Settings) -> None:
+    """A folder of a local disk, made private if it is not there yet."""
+    path = settings.database_path
+    if not path.parent.exists():
+        os_files.private_folder(path.parent)
+    network = os_files.network_file_system(path.parent)
+    if network is not None and not settings.allow_network_fs:
+        raise ConfigurationError(
+            f"{path} is on a network file system ({network}), where SQLite's locks cannot be trusted",
+            next_step="move it to a local disk, or set CLOUDBEDS_AUTH_ALLOW_NETWORK_FS=true at your own risk",
+        )
+
+
+def _nobody_is_known_dead(owner: str, clock_id: str) -> bool:
+    return False
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None when it is not there, or cannot be seen from here."""
+    with suppress(OSError):
+        return path.lstat().st_size
+    return None

@@ -1,0 +1,287 @@
+"""PostgreSQL under the transactions: the same text of each, over a pool of connections, many machines at a time.
+
+No session state: what a transaction needs is set in it, so it runs behind a pooler in transaction mode as well. The
+clock is the server's (`clock_timestamp()`), whatever the hosts believe. A transaction that a lost connection, a
+deadlock or a timeout ended is run again from its start; when the answer to a COMMIT is lost, the server is asked what
+became of it, so nothing is done twice (F63).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from cloudbeds_auth.database import dialect, migrate
+from cloudbeds_auth.database.driver import drive_async
+from cloudbeds_auth.database.notify import TELL, TELLS, Listener
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
+from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement
+
+T = TypeVar("T")
+Connection = psycopg.AsyncConnection[DictRow]
+
+WITHIN = 10.0  # seconds for one transaction with all its repetitions
+MOST_RUNS = 8  # of one transaction
+MOST_CONNECTIONS = 8  # of one process
+CONNECTED_WITHIN = 3.0  # seconds a transaction waits for a connection
+TIMEOUTS = (
+    "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s'; "
+    "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+)
+MOMENT = "SELECT extract(epoch FROM clock_timestamp())::float8 AS wall, pg_postmaster_start_time()::text AS started"
+BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {TIMEOUTS}; {MOMENT}, NULL AS xid"
+# The transaction's id is asked for ahead: when the answer to its COMMIT is lost, the server is asked about it.
+BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED; {TIMEOUTS}; {MOMENT}, pg_current_xact_id()::text AS xid"
+
+# Of ours and of libpq, where the URL says nothing else: a server that has gone silent is noticed.
+DEFAULTS = {
+    "application_name": "cloudbeds-auth",
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
+# Ended by somebody else's transaction or by time: run it again. A broken constraint is one, too, for a row that another
+# transaction added at the same moment; what is broken each time is a bug, and is raised in the end.
+AGAIN = (
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+    errors.QueryCanceled,
+    errors.UniqueViolation,
+)
+GONE = (psycopg.OperationalError, psycopg.InterfaceError, errors.IdleInTransactionSessionTimeout)
+NOT_NOW = (*AGAIN, *GONE, errors.ReadOnlySqlTransaction, errors.InsufficientResources)
+
+
+class UnknownCommit(Exception):
+    """COMMIT was sent and no answer came. `result` is what the transaction found, if it was committed.
+
+    `moment`: its id, and when in which life of the server it began.
+    """
+
+    def __init__(self, moment: DictRow, result: Any) -> None:
+        super().__init__(moment["xid"])
+        self.moment = moment
+        self.result = result
+
+
+class PostgresDriver:
+    """Runs transactions over a pool; opens a pool of its own in a child after `fork()`."""
+
+    def __init__(self, url: str) -> None:
+        given = conninfo_to_dict(url)
+        self.database = str(given.get("dbname") or given.get("user") or "")
+        self._conninfo = make_conninfo(**{**DEFAULTS, **{name: str(value) for name, value in given.items()}})
+        self.wakeups = Listener(self._conninfo)
+        self._clock_id = ""
+        self._opened_by = 0
+        self._closed = False
+        self._left_behind: list[object] = []
+        self._pool: AsyncConnectionPool[Connection]
+
+    @property
+    def place(self) -> str:
+        """Which database this is: the server's system identifier and its name. Known once `open` has returned."""
+        return f"{self._clock_id}/{self.database}"
+
+    async def open(self, *, migrations: bool = True) -> None:
+        """Connect, check that commits last, bring the schema up to date.
+
+        Raises ConfigurationError where a person has to mend something, StoreUnavailable for the moment; nothing is left
+        open then.
+        """
+        self._closed = False
+        try:
+            await self._open(migrations=migrations)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open(self, *, migrations: bool) -> None:
+        facts = await self._first_look()
+        for setting, wanted in dialect.DURABLE.items():
+            if facts[setting] not in wanted:
+                raise ConfigurationError(
+                    f"PostgreSQL's {setting} is {facts[setting]!r}: a crash could lose a hotel",
+                    next_step=f"set {setting} = on for this database and role, then start again",
+                )
+        if int(facts["version"]) < dialect.OLDEST:
+            raise ConfigurationError(f"PostgreSQL {int(facts['version']) // 10000} is too old; 14 or newer is needed")
+        self._clock_id = f"postgresql:{facts['system']}"
+        if migrations:
+            for number, sql in await self.read(migrate.missing):
+                await self.write(partial(migrate.step, number=number, sql=sql))
+
+    async def read(self, body: Body[T]) -> T:
+        """One consistent view, read only."""
+        return await self._run(body, BEGIN_READ)
+
+    async def write(self, body: Body[T]) -> T:
+        """Committed, and flushed by the server, when this returns."""
+        return await self._run(body, BEGIN_WRITE)
+
+    async def close(self) -> None:
+        """Close the pool, and stop listening; what has no connection yet, or is asked for later, raises VaultClosed."""
+        self._closed = True
+        await self.wakeups.close()
+        if self._opened_by == os.getpid():
+            await self._pool.close()
+            self._opened_by = 0
+
+    async def _first_look(self) -> dict[str, str]:
+        """What the server says of itself; what is wrong with the address or the rights is told as such."""
+        try:
+            connection = await Connection.connect(self._conninfo, autocommit=True, row_factory=dict_row)
+        except psycopg.Error as error:
+            raise dialect.not_connected(error) from error
+        async with connection:
+            try:
+                (row,) = await (await connection.execute(dialect.FACTS)).fetchall()
+            except psycopg.Error as error:
+                raise StoreUnavailable(f"PostgreSQL cannot be asked what it is: {_said(error)}") from error
+        return {name: str(value) for name, value in row.items()}
+
+    # --- one transaction, as often as it takes
+
+    async def _run(self, body: Body[T], begin: str) -> T:
+        if self._opened_by != os.getpid() and not self._closed:
+            await self._begin_in_this_process()
+        told: Exception = TimeoutError("no answer in time")
+        cancelled = _cancelled()
+        try:
+            async with asyncio.timeout(WITHIN):
+                for _ in range(MOST_RUNS):
+                    try:
+                        return await self._once(body, begin, cancelled)
+                    except UnknownCommit as unknown:
+                        told = unknown
+                        was_committed = await self._was_committed(unknown.moment)
+                        _heed(cancelled)
+                        if was_committed:
+                            result: T = unknown.result
+                            return result
+                    except PoolTimeout:
+                        raise  # no connection comes about: whoever asks again later may have one
+                    except (*AGAIN, *GONE) as error:
+                        told = error
+        except (TimeoutError, PoolTimeout, *NOT_NOW) as error:
+            told = error if str(error) else told
+        if isinstance(told, errors.UniqueViolation):
+            raise told
+        raise StoreUnavailable(f"PostgreSQL cannot be used: {_said(told)}") from told
+
+    async def _once(self, body: Body[T], begin: str, cancelled: int) -> T:
+        if self._closed:
+            raise VaultClosed(f"the connections to the database {self.database} were closed")
+        async with self._pool.connection() as connection:
+            _heed(cancelled)
+            try:
+                cursor = await connection.execute(begin)
+                while cursor.nextset():
+                    pass
+                moment = await cursor.fetchone()
+                assert moment is not None  # noqa: S101 - a SELECT without FROM has one row
+                now = Instant(moment["wall"], moment["wall"], self._clock_id)
+                result = await drive_async(body(now), partial(_execute, connection))
+            except BaseException:
+                await _give_up(connection)
+                raise
+            await self._commit(connection, moment, result)
+            return result
+
+    async def _commit(self, connection: Connection, moment: DictRow, result: object) -> None:
+        try:
+            await connection.execute("COMMIT")
+        except AGAIN:
+            raise  # the server answered: it is rolled back
+        except GONE as error:
+            if moment["xid"] is None:
+                raise
+            raise UnknownCommit(moment, result) from error
+
+    async def _was_committed(self, moment: DictRow) -> bool:
+        """What became of a transaction; waits while it is still in progress, and for a connection to ask over.
+
+        Raises StoreUnavailable when that cannot be known: whoever asks again reads what rests.
+        """
+        xid = moment["xid"]
+        while True:
+            with suppress(*GONE):
+                async with self._pool.connection() as connection:
+                    try:
+                        (row,) = await (await connection.execute(dialect.STATUS, moment)).fetchall()
+                    except errors.InvalidParameterValue:
+                        return False  # "in the future": the server crashed, and never wrote it down
+                    if row["crashed"] and row["status"] != "aborted":
+                        raise StoreUnavailable(f"PostgreSQL crashed while transaction {xid} was being committed")
+                    if row["status"] is None:
+                        raise StoreUnavailable(f"PostgreSQL no longer knows what became of transaction {xid}")
+                    if row["status"] != "in progress":
+                        return bool(row["status"] == "committed")
+                    await connection.execute("SELECT pg_sleep(0.05)")
+
+    async def _begin_in_this_process(self) -> None:
+        if self._opened_by:
+            # Its sockets are the parent's: closing them here would end the parent's sessions.
+            self._left_behind.append(self._pool)
+        pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            self._conninfo,
+            connection_class=Connection,
+            kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
+            min_size=1,
+            max_size=MOST_CONNECTIONS,
+            timeout=CONNECTED_WITHIN,
+            reconnect_timeout=CONNECTED_WITHIN,
+            open=False,
+            name="cloudbeds-auth",
+        )
+        await pool.open()
+        self._pool = pool
+        self._opened_by = os.getpid()
+
+
+def _cancelled() -> int:
+    """How often this task was told to stop so far."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
+
+
+def _heed(before: int) -> None:
+    """Stop when told to since: Python 3.11's `wait_for`, on which the pool waits, may swallow that word."""
+    if _cancelled() > before:
+        raise asyncio.CancelledError
+
+
+async def _execute(connection: Connection, statement: Statement) -> Rows:
+    sql = dialect.SQL.get(statement.name) or dialect.placeholders(statement.sql)
+    cursor = await connection.execute(sql, statement.parameters or None)
+    rows = await cursor.fetchall() if cursor.description is not None else ()
+    if statement.name in TELLS:
+        await connection.execute(TELL, statement.parameters)  # heard when this is committed, and not before
+    return rows
+
+
+async def _give_up(connection: Connection) -> None:
+    """Roll back what did not reach its COMMIT; a connection that cannot even do that is closed."""
+    try:
+        async with asyncio.timeout(1.0):
+            await connection.execute("ROLLBACK")
+    except (TimeoutError, psycopg.Error, asyncio.CancelledError):
+        with suppress(psycopg.Error):
+            await connection.close()
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

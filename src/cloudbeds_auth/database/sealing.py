@@ -1,0 +1,117 @@
+"""How secrets rest: AES-256-GCM, bound to the place they belong to, under one of several keys.
+
+A sealed value is `format (1) | key id (8) | nonce (12) | ciphertext and tag`. Both the encryption key and the key id
+are HKDF outputs (RFC 5869) of the configured key under different labels, so that the id commits to the key and tells
+nothing about it. The associated data names format, table, row, position, generation and key id, each with its length:
+a value that is moved, swapped, rolled back or relabelled does not open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from cloudbeds_auth.ports.sealer import Place, SealBroken
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.system import random_bytes
+
+FORMAT = 1
+KEY_BYTES = 32
+KEY_ID_BYTES = 8
+NONCE_BYTES = 12
+HEADER_BYTES = 1 + KEY_ID_BYTES + NONCE_BYTES
+MOST_SEALS = 1 << 32  # random nonces under one key (NIST SP 800-38D section 8.3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    identity: bytes
+    cipher: AESGCM = field(repr=False)
+
+
+def _derived(key: bytes, label: bytes, length: int) -> bytes:
+    return HKDF(algorithm=SHA256(), length=length, salt=None, info=label).derive(key)
+
+
+def _key(key: bytes) -> _Key:
+    if len(key) != KEY_BYTES:
+        raise ValueError(f"an encryption key has {KEY_BYTES} bytes")
+    identity = _derived(key, b"cloudbeds-auth key id 1", KEY_ID_BYTES)
+    return _Key(identity, AESGCM(_derived(key, b"cloudbeds-auth sealing 1", KEY_BYTES)))
+
+
+def _associated(place: Place, key_id: bytes) -> bytes:
+    """Every part with its length before it, so that no two places have the same encoding."""
+    parts = (
+        bytes([FORMAT]),
+        place.table.encode(),
+        place.row.encode(),
+        str(place.position).encode(),
+        str(place.generation).encode(),
+        key_id,
+    )
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+class AesGcmSealer:
+    """ports.sealer.Sealer: the first key seals, all open.
+
+    `keys` are of 32 bytes each; raises ValueError for none or another length. `random` gives that many random bytes.
+    """
+
+    def __init__(self, keys: Sequence[bytes], random: Callable[[int], bytes] = random_bytes) -> None:
+        if not keys:
+            raise ValueError("at least one encryption key is needed")
+        made = [_key(key) for key in keys]
+        self._first = made[0]
+        self._keys = {key.identity: key for key in reversed(made)}
+        self._random = random
+        self._sealed = 0
+
+    def __repr__(self) -> str:
+        return f"AesGcmSealer(key_id={self.key_id!r}, keys={len(self._keys)})"
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key that seals, in hex; not a secret."""
+        return self._first.identity.hex()
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of all keys that open, in hex; the sealing one first."""
+        return (self.key_id, *(one.hex() for one in self._keys if one != self._first.identity))
+
+    def seal(self, secret: Secret, place: Place) -> bytes:
+        """The sealed bytes; a nonce of its own for every call.
+
+        Raises SealBroken after 2**32 seals of this process: more random nonces under one key could repeat.
+        """
+        if self._sealed >= MOST_SEALS:
+            raise SealBroken("this key has sealed 2**32 values: put a new one first in the list of keys")
+        self._sealed += 1
+        nonce = self._random(NONCE_BYTES)
+        sealed = self._first.cipher.encrypt(nonce, secret.reveal().encode(), _associated(place, self._first.identity))
+        return bytes([FORMAT]) + self._first.identity + nonce + sealed
+
+    def open(self, sealed: bytes, place: Place) -> Secret:
+        """The value; raises SealBroken for a wrong key, altered bytes or another place, without saying more."""
+        key = self._keys.get(sealed[1 : 1 + KEY_ID_BYTES])
+        if sealed[:1] != bytes([FORMAT]) or len(sealed) < HEADER_BYTES:
+            raise SealBroken("a sealed value has an unknown format")
+        if key is None:
+            raise SealBroken("a sealed value needs a key that is not configured")
+        nonce = sealed[1 + KEY_ID_BYTES : HEADER_BYTES]
+        try:
+            plain = key.cipher.decrypt(nonce, sealed[HEADER_BYTES:], _associated(place, key.identity))
+        except InvalidTag:
+            raise SealBroken("a sealed value does not open at its place") from None
+        return Secret(plain.decode())
+
+    def sealed_by_first(self, sealed: bytes) -> bool:
+        """Whether the value is under the key that seals now; a rekey re-seals the others."""
+        return sealed[: 1 + KEY_ID_BYTES] == bytes([FORMAT]) + self._first.identity

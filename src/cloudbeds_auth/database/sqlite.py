@@ -1,0 +1,282 @@
+"""SQLite under the transactions: one connection on one thread of its own, a whole transaction per hop.
+
+A transaction is two thread switches and one sync, whatever it holds; the event loop never waits for the disk.
+
+The process may fork: SQLite keeps its locks in memory, which a child would take for its own and which no file system
+gave it. So a fork waits for the transaction that runs, the connection is closed, and both processes open the file anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from cloudbeds_auth.database import durability, migrate
+from cloudbeds_auth.database.driver import drive
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
+from cloudbeds_auth.ports.wakeups import Wakeups
+from cloudbeds_auth.threads import OwnThreads
+from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement
+
+T = TypeVar("T")
+
+BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
+
+# What the world does to a database. Anything else (a broken constraint, a wrong statement) is a bug of ours, and trying
+# again would not mend it.
+NOT_NOW = (
+    apsw.BusyError,
+    apsw.LockedError,
+    apsw.ReadOnlyError,
+    apsw.IOError,
+    apsw.FullError,
+    apsw.CantOpenError,
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.NoMemError,
+    apsw.InterruptError,
+    apsw.ProtocolError,
+    apsw.PermissionsError,
+)
+
+
+class SqliteFile:
+    """One file and one connection to it, blocking. `instant` is the clock.
+
+    `version` and `vfs` are for tests: an old SQLite build, and a file system that fails on purpose.
+    """
+
+    def __init__(
+        self, path: Path, instant: Callable[[], Instant], *, version: int | None = None, vfs: str | None = None
+    ) -> None:
+        self.path = path
+        self._instant = instant
+        self._version = durability.version_number() if version is None else version
+        self._vfs = vfs
+        self._connection: apsw.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._in_use = threading.Lock()
+
+    def open(self) -> None:
+        """Open or create the file, durable and with this version's schema; raises ConfigurationError."""
+        if self._file is not None:
+            self._must_be_the_same_file()
+        try:
+            if self._vfs is None:
+                self._create_private()
+            connection = apsw.Connection(str(self.path), vfs=self._vfs)
+            connection.set_busy_timeout(BUSY_MILLISECONDS)
+            prepare_once(connection)
+            durability.claim_file(connection, str(self.path))
+            durability.settle_pragmas(connection, version=self._version)
+            self._migrate(connection)
+            self._file = self._identity()
+        except (apsw.BusyError, apsw.LockedError) as error:
+            raise StoreUnavailable(
+                f"the database at {self.path} is held by another program: {_said(error)}",
+                next_step="end the other program, or start again when it is done",
+            ) from error
+        except (apsw.Error, OSError) as error:
+            raise ConfigurationError(
+                f"the database at {self.path} cannot be opened: {_said(error)}",
+                next_step="make the file and its folder writable for this user, or set CLOUDBEDS_AUTH_DATABASE_URL",
+            ) from error
+        self._connection = connection
+
+    def run(self, body: Body[T], begin: str) -> T:
+        """One transaction, begun with `begin`: committed and synced when this returns. Raises StoreUnavailable."""
+        with self._in_use:
+            if self._connection is None:
+                self.open()
+            assert self._connection is not None  # noqa: S101 - open() raises otherwise
+            try:
+                self._must_be_the_same_file()
+                return self._transaction(self._connection, body, begin)
+            except NOT_NOW as error:
+                raise StoreUnavailable(f"the database at {self.path} cannot be used: {_said(error)}") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def rest(self) -> bool:
+        """Close until `wake`, when what runs is done; the next transaction opens the file again. False: it would not
+        end in time, and all stays as it is.
+        """
+        if not self._in_use.acquire(timeout=2 * BUSY_MILLISECONDS / 1000):
+            return False
+        self.close()
+        return True
+
+    def wake(self) -> None:
+        """After `rest`."""
+        self._in_use.release()
+
+    def _transaction(self, connection: apsw.Connection, body: Body[T], begin: str) -> T:
+        connection.execute(begin)
+        try:
+            result = drive(body(self._instant()), lambda statement: _execute(connection, statement))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return result
+
+    def _create_private(self) -> None:
+        """Nobody else reads the file; the write-ahead log takes its mode from it."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+
+    def _migrate(self, connection: apsw.Connection) -> None:
+        # Each under the write lock: of two processes that start together, the second finds it done.
+        for number, sql in self._transaction(connection, migrate.missing, "BEGIN"):
+            step = partial(migrate.step, number=number, sql=sql)
+            self._transaction(connection, step, "BEGIN IMMEDIATE")
+
+    def _identity(self) -> tuple[int, int] | None:
+        if self._vfs is not None:
+            return None
+        status = self.path.stat()
+        return status.st_dev, status.st_ino
+
+    def _must_be_the_same_file(self) -> None:
+        """A database that was deleted or replaced under us is not written to, and no empty one is made (F58)."""
+        try:
+            found = self._identity()
+        except OSError:
+            raise StoreUnavailable(f"the database file {self.path} is gone") from None
+        if found != self._file:
+            raise StoreUnavailable(f"the database file {self.path} was replaced while it was open: restart")
+
+
+class SqliteDriver:
+    """Runs a file's transactions on a thread of its own, and opens the file anew in a child after `fork()`."""
+
+    wakeups: Wakeups | None = None  # SQLite tells other processes nothing
+
+    def __init__(self, path: Path, instant: Callable[[], Instant], *, version: int | None = None) -> None:
+        self._path = path
+        self._new_file = partial(SqliteFile, path, instant, version=version)
+        self._opened_by = 0
+        self._closed = False
+        self._left_behind: list[SqliteFile] = []
+        self._file: SqliteFile
+        self._thread: OwnThreads
+        _drivers.add(self)
+
+    async def read(self, body: Body[T]) -> T:
+        """One consistent view; writers of other processes are not held up."""
+        return await self._hop(lambda file: file.run(body, "BEGIN"))
+
+    async def write(self, body: Body[T]) -> T:
+        """Committed and synced when this returns."""
+        return await self._hop(lambda file: file.run(body, "BEGIN IMMEDIATE"))
+
+    async def open(self) -> None:
+        """Open or create the file, after `close` too; raises ConfigurationError."""
+        self._closed = False
+        await self._hop(SqliteFile.open)
+
+    async def close(self) -> None:
+        """Waits for the transactions that were asked for; those asked for later raise VaultClosed."""
+        if self._opened_by == os.getpid() and not self._closed:
+            closing = self._queued(SqliteFile.close)
+            self._closed = True
+            await closing
+            self._thread.shutdown()
+            self._opened_by = 0
+        self._closed = True
+
+    def file_of_this_process(self) -> SqliteFile | None:
+        """The open file; None before the first transaction, after `close`, and in a child that has not asked yet."""
+        return self._file if self._opened_by == os.getpid() else None
+
+    async def _hop(self, work: Callable[[SqliteFile], T]) -> T:
+        return await self._queued(work)
+
+    def _queued(self, work: Callable[[SqliteFile], T]) -> asyncio.Future[T]:
+        """In the order in which they come: nothing is done to the file after `SqliteFile.close`."""
+        if self._closed:
+            raise VaultClosed(f"the database at {self._path} was closed")
+        try:
+            if self._opened_by != os.getpid():
+                self._begin_in_this_process()
+            return asyncio.get_running_loop().run_in_executor(self._thread, work, self._file)
+        except RuntimeError as error:  # no thread can be started (F79)
+            raise StoreUnavailable(f"the database at {self._path} cannot be used: {error}") from error
+
+    def _begin_in_this_process(self) -> None:
+        self._thread = OwnThreads(1, "cloudbeds-auth-sqlite")
+        if self._opened_by:
+            # One that could not be closed before the fork is the parent's: closing it would drop this process's locks.
+            self._left_behind.append(self._file)
+        self._file = self._new_file()
+        self._opened_by = os.getpid()
+
+
+_drivers: weakref.WeakSet[SqliteDriver] = weakref.WeakSet()
+_resting: list[SqliteFile] = []
+
+
+def _before_fork() -> None:
+    for driver in list(_drivers):
+        file = driver.file_of_this_process()
+        if file is not None and file.rest():
+            _resting.append(file)
+
+
+def _after_fork() -> None:
+    while _resting:
+        _resting.pop().wake()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+
+
+def schema_of(path: Path) -> int:
+    """Which schema a file has; 0 where there is none. Reads only."""
+    if not path.exists() or not path.stat().st_size:
+        return 0
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            found = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").get
+    except apsw.SQLError:
+        return 0
+    except apsw.Error as error:
+        raise ConfigurationError(f"the database at {path} cannot be read: {_said(error)}") from error
+    return int(found) if found else 0
+
+
+def prepare_once(connection: apsw.Connection) -> None:
+    """Keep a statement's plan whatever values are bound to it.
+
+    Else SQLite prepares it anew for each new value that might let it use an index of some rows only: that takes many
+    times as long as to run it.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+
+
+def _execute(connection: apsw.Connection, statement: Statement) -> Rows:
+    cursor = connection.cursor()
+    cursor.row_trace = _named
+    return cursor.execute(statement.sql, statement.parameters).fetchall()  # type: ignore[return-value]
+
+
+def _named(cursor: apsw.Cursor, row: apsw.SQLiteValues) -> Any:
+    return {column[0]: value for column, value in zip(cursor.get_description(), row, strict=True)}
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}"

@@ -1,0 +1,328 @@
+"""Who wants a token: from memory while it is fresh, from the store when it is not, by a refresh when it must be.
+
+FRESH → use; STALE → use and refresh behind; EXPIRED or rejected → wait for the refresh (rule 10). A fresh look-up is a
+dictionary, a clock, and nothing that yields.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+
+from cloudbeds_auth.engine.candidates import Candidates
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.refresh import Refresher
+from cloudbeds_auth.engine.single_flight import GrantSuperseded
+from cloudbeds_auth.engine.views import WAITING
+from cloudbeds_auth.errors import (
+    ConnectionDisconnected,
+    Error,
+    ReauthorizationRequired,
+    RefreshInDoubt,
+    RefreshPending,
+    StoreUnavailable,
+    Unclaimed,
+    UnknownConnection,
+)
+from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
+from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import AccessToken, Grant, Role
+from cloudbeds_auth.rules.refresh import Ask, servable
+
+LOOK_AGAIN = 60.0  # seconds after which the row is read again: another process may have disconnected or replaced it
+MOST_LOOKS = 5  # times a connection is read again because its grant was replaced meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A committed access token of this process's memory; moments are of the steady clock. `client_id`: to which it was
+    issued, where that is known.
+    """
+
+    app: str
+    client_id: str | None
+    token: AccessToken
+    look_again: float  # from then on the row is read before it is lent: it is stale, or others may have changed it
+    ends: float
+    half_life: float
+
+
+class Access:
+    """Lends access tokens of connections."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._cache: dict[str, Cached] = {}
+        self._behind: dict[str, asyncio.Task[None]] = {}
+        self._rested: dict[str, float] = {}
+        self._apps: dict[str, str] = {}  # by connection, of which a token was lent
+        self._looks: dict[str, asyncio.Task[Grant]] = {}  # that have not begun yet
+        self._refresher: Refresher
+        self._candidates: Candidates
+
+    def attach(self, refresher: Refresher, candidates: Candidates) -> None:
+        """Complete the circle: a refresh tells us that a token is about to die, and we ask it for the next one."""
+        self._refresher = refresher
+        self._candidates = candidates
+
+    def cached(self, connection_id: str, min_valid: float) -> AccessToken | None:
+        """The token in memory if its row was read within a minute, it is not stale and has `min_valid` seconds left (at
+        most half its lifetime).
+        """
+        entry = self._entry(connection_id)
+        if entry is None:
+            return None
+        now = self._world.clock.steady()
+        if not min_valid >= 0.0 or now >= entry.look_again or now + min(min_valid, entry.half_life) >= entry.ends:
+            return None  # what is no number of seconds is refused where the row is read
+        return entry.token
+
+    def _entry(self, connection_id: str) -> Cached | None:
+        """What is in memory, unless the settings were read again since and name another client id (rule 11)."""
+        entry = self._cache.get(connection_id)
+        if entry is None or entry.client_id is None:
+            return entry
+        own = self._world.apps.get(entry.app)
+        return entry if own is None or own.client_id == entry.client_id else None
+
+    def forget(self, connection_id: str) -> None:
+        """The stored token is about to die, or is gone: the next caller looks again."""
+        self._cache.pop(connection_id, None)
+
+    def app_of(self, connection_id: str) -> str:
+        """The app of a connection of which a token was lent here."""
+        return self._apps[connection_id]
+
+    async def access_token(
+        self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+    ) -> AccessToken:
+        """A token to call with. `rejected` names the one that an endpoint answered 401 to; getting the same generation
+        back means that it was proven good and the endpoint itself refuses. Raises InvalidRequest for what is no number.
+        """
+        if rejected is None:
+            token = self.cached(connection_id, min_valid)
+            if token is not None:
+                return token
+        checked_seconds("min_valid", min_valid, most=math.inf)
+        if isinstance(rejected, int):
+            checked_whole("the rejected generation", rejected)
+        for _ in range(MOST_LOOKS):
+            try:
+                return await self._looked_up(connection_id, min_valid, rejected)
+            except GrantSuperseded:
+                await self._candidates.go_on(connection_id)
+        raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
+
+    async def refresh_now(self, connection_id: str) -> None:
+        """What an operator asks for: a refresh also where reauthorization is required; raises where there was none.
+
+        Of a marked hotel it waits for the proof of the new pair, which alone ends a mark.
+        """
+        for _ in range(MOST_LOOKS):
+            await self._candidates.resume(connection_id)
+            row = await self._world.store.current_grant(connection_id)
+            if row is None:
+                raise await self._nothing(connection_id)
+            _must_be_claimed(row)
+            try:
+                served = await self._refresher.refresh(Ask(row.id, seen=row.generation, operator=True))
+            except GrantSuperseded:
+                await self._candidates.go_on(connection_id)
+                continue
+            self._remember(served.grant)
+            if served.grant.generation == row.generation and row.reauth is None:
+                raise self._still_works(served.grant)
+            if row.reauth is not None:
+                await self._proven_behind(row.id)
+            return
+        raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
+
+    async def _proven_behind(self, grant_id: str) -> None:
+        """Until the refresh that has just brought a pair is over, or for as long as any caller waits."""
+        flight = self._refresher.flights.running(grant_id)
+        if flight is not None:
+            await asyncio.wait([flight.task], timeout=self._world.timing.wait)
+
+    async def drain(self) -> bool:
+        """Wait for the refreshes that run behind; whether there was any."""
+        waited = bool(self._behind)
+        while self._behind:
+            await asyncio.wait(list(self._behind.values()))
+        return waited
+
+    async def _looked_up(self, connection_id: str, min_valid: float, rejected: AccessToken | int | None) -> AccessToken:
+        try:
+            row = await self._current(connection_id)
+        except StoreUnavailable:
+            return self._unexpired(connection_id, rejected)
+        self._apps[connection_id] = row.app
+        refused = self._generation(row, rejected)
+        if refused is None or row.generation != refused:
+            token = await self._good_enough(row, min_valid if rejected is None else 0.0)
+            if token is not None:
+                return token
+        ask = Ask(row.id, seen=row.generation, rejected=refused)
+        try:
+            served = await self._refresher.refresh(ask)
+        except ReauthorizationRequired:
+            self.forget(connection_id)
+            raise
+        except StoreUnavailable:
+            if not servable(row, ask):
+                raise
+            return row.token()
+        return self._remember(served.grant)
+
+    async def _current(self, connection_id: str) -> Grant:
+        """The row that speaks for the connection; a herd that comes at one moment costs the store one look."""
+        look = self._looks.get(connection_id)
+        if look is None:
+            look = asyncio.create_task(self._look(connection_id), name=f"look at {connection_id}")
+            look.add_done_callback(lambda done: done.cancelled() or done.exception())  # told to who is still there
+            self._looks[connection_id] = look
+        return await asyncio.shield(look)
+
+    async def _look(self, connection_id: str) -> Grant:
+        """Look, now: who comes later may know of something newer. A candidate that was left behind is gone on with."""
+        del self._looks[connection_id]
+        row = await self._world.store.current_grant(connection_id)
+        if row is None:
+            raise await self._nothing(connection_id)
+        if (row.role in {Role.DISCONNECTED, Role.CANDIDATE} or row.reauth) and not self._rests(row):
+            promoted = await self._candidates.resume(connection_id)
+            row = promoted if promoted is not None else row
+        if row.role is Role.DISCONNECTED:
+            raise ConnectionDisconnected(connection_id=connection_id)
+        _must_be_claimed(row)
+        # A further app cannot change its client id while it has grants, so none is read for each look.
+        self._world.must_match(row, self._world.apps.get(row.app))
+        await self._must_be_named(row)
+        if row.reauth and not (row.latched and row.valid_for > 0):  # a move that failed: what it has serves to its end
+            self.forget(connection_id)
+            if row.state is State.DISCONNECTED:
+                raise ConnectionDisconnected(
+                    "Cloudbeds says that the hotel disconnected the app, and refuses every stored token",
+                    connection_id=connection_id,
+                )
+            raise ReauthorizationRequired(
+                f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=connection_id
+            )
+        return row
+
+    def _rests(self, row: Grant) -> bool:
+        """Whether it was asked a moment ago which property this candidate is of: who wants its token each second must
+        not take each second's turns.
+        """
+        return self._unnamed(row) and self._rested.get(row.id, 0.0) > self._world.clock.steady()
+
+    def _unnamed(self, row: Grant) -> bool:
+        """A candidate whose property nobody knows: it may be another hotel's."""
+        known = row.said_of is None and (row.property_ids or not self._world.vendor.lists_properties)
+        return row.role is Role.CANDIDATE and not row.reauth and not known
+
+    async def _must_be_named(self, row: Grant) -> None:
+        """Raises for what waits until a property is named; it is lent to nobody."""
+        if not self._unnamed(row):
+            return
+        if not self._rests(row):
+            self._rested[row.id] = self._world.clock.steady() + self._world.timing.lease
+        shown = await self._world.store.connection(row.connection_id)
+        if shown is not None and shown.problem == HOTEL_SCOPE_MISSING:
+            raise ReauthorizationRequired(
+                "Cloudbeds does not say which property this is: the approval lacks the scope read:hotel",
+                connection_id=row.connection_id,
+                next_step=WAITING[HOTEL_SCOPE_MISSING],
+            )
+        raise RefreshInDoubt(
+            "the hotel approved, and Cloudbeds did not say yet for which property",
+            connection_id=row.connection_id,
+            next_step=WAITING[PROPERTY_UNKNOWN],
+            retry_after=self._rested[row.id] - self._world.clock.steady(),
+        )
+
+    def _still_works(self, row: Grant) -> RefreshInDoubt:
+        """An earlier attempt may still arrive, and the token works: nothing is sent beside it (rule 3)."""
+        timing = self._world.timing
+        return RefreshInDoubt(
+            "the token works, and an earlier attempt to renew it is still open: nothing was sent",
+            connection_id=row.connection_id,
+            retry_after=max(timing.backoff_first, timing.unresolved - (row.intent_age or 0.0)),
+        )
+
+    async def _nothing(self, connection_id: str) -> Error:
+        """No grant speaks for it: nobody knows it, or its only candidate was dropped."""
+        known = await self._world.store.connection(connection_id) is not None
+        return (ConnectionDisconnected if known else UnknownConnection)(connection_id=connection_id)
+
+    def _generation(self, row: Grant, rejected: AccessToken | int | None) -> int | None:
+        if isinstance(rejected, AccessToken):
+            # Another grant's token: whatever this one's is, it is newer.
+            return rejected.generation if rejected.grant_id in {row.id, ""} else 0
+        return rejected
+
+    async def _good_enough(self, row: Grant, min_valid: float) -> AccessToken | None:
+        if row.valid_for <= min(min_valid, row.lifetime / 2):
+            return None
+        flight = self._refresher.flights.running(row.id)
+        if flight is not None and flight.killing:
+            # A refresh of this process is about to kill this token: better to wait for the next one.
+            with suppress(Error):
+                served = await self._refresher.refresh(Ask(row.id, seen=row.generation))
+                return self._remember(served.grant)
+        if row.stale_in <= 0:
+            self._refresh_behind(row)
+        return self._remember(row)
+
+    def _remember(self, row: Grant) -> AccessToken:
+        """Keep the newest generation in memory, unless a refresh that is sending is about to replace it."""
+        self._apps[row.connection_id] = row.app
+        token, now = row.token(), self._world.clock.steady()
+        flight = self._refresher.flights.running(row.id)
+        known = self._cache.get(row.connection_id)
+        older = known is not None and known.token.grant_id == row.id and known.token.generation > row.generation
+        if not older and (flight is None or not flight.killing):
+            again = now + min(row.stale_in, LOOK_AGAIN)
+            ends, client_id = now + row.valid_for, row.source.client_id
+            self._cache[row.connection_id] = Cached(row.app, client_id, token, again, ends, row.lifetime / 2)
+        return token
+
+    def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken:
+        """The store cannot be read: the token in memory while it lasts (F62)."""
+        self._world.observer.happened("store_unavailable", connection=connection_id)
+        entry = self._entry(connection_id)
+        refused = rejected.generation if isinstance(rejected, AccessToken) else rejected
+        if entry is None or entry.ends <= self._world.clock.steady() or entry.token.generation == refused:
+            raise StoreUnavailable(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
+        return entry.token
+
+    def _refresh_behind(self, row: Grant) -> None:
+        """Start a refresh that nobody waits for; after a fruitless one, the next not before a lease's time."""
+        now = self._world.clock.steady()
+        if row.id in self._behind or self._rested.get(row.id, now) > now:
+            return
+        if self._world.streams.put_off(row, self._world.timing):
+            return
+        self._rested[row.id] = now + self._world.timing.lease
+        task = asyncio.create_task(self._behind_callers(row), name=f"refresh behind {row.id}")
+        self._behind[row.id] = task
+        task.add_done_callback(lambda _: self._behind.pop(row.id))
+
+    async def _behind_callers(self, row: Grant) -> None:
+        with suppress(Error, GrantSuperseded):  # told to the observer by the flight; callers use what they have
+            served = await self._refresher.refresh(Ask(row.id, seen=row.generation, patient=False))
+            self._remember(served.grant)
+            if served.grant.generation > row.generation:
+                return
+        with suppress(Error):  # nothing newer came of it: a newer approval that waits is seen to, where there is one
+            promoted = await self._candidates.resume(row.connection_id)
+            if promoted is not None:
+                self._remember(promoted)
+
+
+def _must_be_claimed(row: Grant) -> None:
+    """Raises Unclaimed for what waits, and ConnectionDisconnected for what was claimed for another connection."""
+    if row.role is Role.PARKED:
+        raise (Unclaimed if row.state is State.PARKED else ConnectionDisconnected)(connection_id=row.connection_id)

@@ -1,0 +1,167 @@
+"""Further registrations at Cloudbeds, beside the settings' own: a property-level hotel brings its own.
+
+They rest in the store, so every process that uses it knows them as soon as they are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from cloudbeds_auth.engine.context import NAMES, World
+from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.ports.apps import Taken
+from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.origins import Foreign, findings, same_service
+from cloudbeds_auth.rules.secret import Secret
+
+OURS = (
+    "change the settings: CLOUDBEDS_CLIENT_ID, CLOUDBEDS_CLIENT_SECRET, and CLOUDBEDS_CLIENT_SECRET_PREVIOUS in a reset"
+)
+
+MOVE = "name the origin that it came from: `cloudbeds-auth doctor` and `cloudbeds-auth apps` say which"
+AT_ONCE = 100  # grants that one transaction looks at where the vendor moved
+
+
+class Apps:
+    """Lists, adds, resets, moves and removes them. `checked` makes an App of what was given; raises InvalidRequest."""
+
+    def __init__(self, world: World, checked: Callable[..., App]) -> None:
+        self._world = world
+        self._checked = checked
+
+    async def list(self) -> Sequence[App]:
+        """The settings' own, then the further ones by name. Their secrets are `Secret`; nothing shows them."""
+        own, bound = self._world.apps, await self._world.store.issuers()
+        found = [*own.values(), *(app for app in await self._world.store.apps() if app.id not in own)]
+        return [replace(app, issuer=bound.get(app.id)) for app in found]
+
+    async def get(self, name: str) -> App:
+        """One of them; raises InvalidRequest when there is none of this name."""
+        return replace(await self._world.app(name), issuer=await self._world.store.issuer(name))
+
+    async def foreign(self) -> Sequence[Foreign]:
+        """What may not be used with the settings as they are, because it came from another origin or client id (rule
+        11): one finding for each cause.
+        """
+        store = self._world.store
+        apps = await self.list()
+        bound = {app.id: app.issuer for app in apps if app.issuer is not None}
+        clients = {app.id: app.client_id for app in apps}
+        return findings(await store.held(), bound, clients, self._world.issuer, self._world.apps)
+
+    async def move_origin(self, name: str, former: str, *, actor: str = "operator") -> int:
+        """The vendor moved: what this app has from the origin `former`, its secret and its grants, is from now on of
+        the origin that the settings name. How many grants were moved. Cut off, it goes on when it is asked for again.
+        `former` is an origin as `App.issuer` tells it.
+
+        Only an operator knows whether that is so: afterwards every token is sent there. Raises InvalidRequest where
+        nothing is of `former`, StoreUnavailable.
+        """
+        store, here = self._world.store, self._world.issuer
+        app = await self.get(name)
+        if same_service(former, here):
+            raise InvalidRequest(f"{former} is where the settings send everything already", next_step=MOVE)
+        if app.issuer is not None and not same_service(app.issuer, former) and not same_service(app.issuer, here):
+            raise InvalidRequest(f"the client secret of the app {name!r} is for {app.issuer}", next_step=MOVE)
+        moved, after = 0, ""
+        while True:  # the grants first: a move that is cut off leaves the secret where it was
+            last, more = await store.move_grants(name, former, here, actor=actor, after=after, limit=AT_ONCE)
+            moved += more
+            if last is None:
+                break
+            after = last
+        if not moved and (app.issuer is None or same_service(app.issuer, here)):
+            raise InvalidRequest(f"nothing of the app {name!r} came from {former}", next_step=MOVE)
+        await store.move_app(name, former, here)
+        self._world.observer.happened("origin_moved", app=name, former=former, origin=here, grants=moved)
+        return moved
+
+    async def redirect_uris(self) -> Mapping[str, str]:
+        """Where Cloudbeds sends browsers for each of the further ones, by name."""
+        return await self._world.store.redirect_uris()
+
+    async def add(
+        self,
+        name: str,
+        *,
+        client_id: str,
+        client_secret: Secret | str,
+        level: str = "property",
+        redirect_uri: str | None = None,
+        scopes: Sequence[str] | None = None,
+        credential: str | None = None,
+    ) -> App:
+        """Register another client id. `name` is a word in lower case that connections and links go by.
+
+        `redirect_uri`: exactly as registered at Cloudbeds, with a path that no other app has; by default the settings'
+        own and the name behind it. `scopes`: by default the settings' own. `level`: `property` for what a hotel
+        registered for itself, else `partner`. `credential`: what its approvals ask for, `oauth` or `api-key`; by
+        default as the settings say. Raises InvalidRequest, StoreUnavailable.
+        """
+        app = self._checked(
+            name=name, client_id=client_id, client_secret=client_secret, level=level, redirect_uri=redirect_uri,
+            scopes=scopes, credential=credential,
+        )  # fmt: skip
+        taken = self._taken_by_own(app) or await self._world.store.add_app(replace(app, issuer=self._world.issuer))
+        if taken is not None:
+            raise InvalidRequest(taken.value, next_step=NAMES)
+        self._world.observer.happened("app_added", app=name)
+        return await self.get(name)
+
+    async def rotate_secret(self, name: str, client_secret: Secret | str) -> App:
+        """The secret that Cloudbeds shows after a reset. It is presented first; the one until now stays valid beside
+        it, until the next reset or `drop_previous_secret`. Raises InvalidRequest, StoreUnavailable.
+        """
+        app = await self._further(name)
+        given = self._checked(
+            name=name, client_id=app.client_id, client_secret=client_secret, level=app.level,
+            redirect_uri=app.redirect_uri, scopes=app.scopes,
+        )  # fmt: skip
+        (secret,) = given.secrets
+        if secret in app.secrets[:1]:
+            raise InvalidRequest(f"this is the secret that the app {name!r} has already; nothing was changed")
+        if not await self._world.store.rotate_secret(name, secret):
+            raise _unknown(name)
+        self._world.observer.happened("app_secret_rotated", app=name)
+        return await self.get(name)
+
+    async def drop_previous_secret(self, name: str) -> App:
+        """Forget the secret before the last reset, once Cloudbeds takes the new one."""
+        await self._further(name)
+        if not await self._world.store.drop_previous_secret(name):
+            raise _unknown(name)
+        return await self.get(name)
+
+    async def remove(self, name: str) -> None:
+        """Forget a registration; raises InvalidRequest while connections live by it."""
+        await self._further(name)
+        living = await self._world.store.remove_app(name)
+        if living is None:
+            raise _unknown(name)
+        if living:
+            raise InvalidRequest(
+                f"{living} connection{'s' if living > 1 else ''} of the app {name!r} would be left without it",
+                next_step=f"disconnect them first: `cloudbeds-auth connections list --app {name}`",
+            )
+        self._world.observer.happened("app_removed", app=name)
+
+    async def _further(self, name: str) -> App:
+        if name in self._world.apps:
+            raise InvalidRequest(f"the app {name!r} is the settings' own", next_step=OURS)
+        return await self.get(name)
+
+    def _taken_by_own(self, app: App) -> Taken | None:
+        for own in self._world.apps.values():
+            if own.id == app.id:
+                return Taken.NAME
+            if own.client_id == app.client_id:
+                return Taken.CLIENT_ID
+            if own.redirect_path == app.redirect_path:
+                return Taken.REDIRECT_PATH
+        return None
+
+
+def _unknown(name: str) -> InvalidRequest:
+    """Somebody else removed it a moment ago."""
+    return InvalidRequest(f"there is no app named {name!r}", next_step=NAMES)

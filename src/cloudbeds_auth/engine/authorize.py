@@ -1,0 +1,255 @@
+"""How a hotel comes in: a state is issued, comes back once with a code, and the code becomes a grant.
+
+RFC 6749 section 4.1. The exchange is shielded from whoever waits for it: a closed browser tab loses no code (F81), a
+second click is shown what the first one led to (F82), and one code is exchanged once (I12).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from cloudbeds_auth.engine.candidates import Candidates
+from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.exchange import Exchange
+from cloudbeds_auth.errors import (
+    AuthorizationExpired,
+    Error,
+    InvalidRequest,
+    RateLimited,
+    RefreshPending,
+    StateMismatch,
+)
+from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, NewLink, Spending
+from cloudbeds_auth.rules.arrivals import MOST_PARKED, OURS
+from cloudbeds_auth.rules.inputs import checked_reference, checked_seconds
+from cloudbeds_auth.rules.model import Begun, Finished, Link, moment
+
+STATE_LIFETIME = 600.0  # seconds; as long as the vendor's codes live
+FULL_FOR = 60.0  # seconds after which to begin again where too many approvals wait
+DENIED = "denied"
+
+
+def hashed(value: str) -> str:
+    """What rests of a state, a browser id, a code or a link."""
+    return hashlib.sha256(value.encode()).hexdigest()
+
+
+Key = tuple[str, str | None, str]  # hashes of the state, the browser's id (where there is one) and the code
+
+
+class Authorizer:
+    """Begins and finishes authorizations."""
+
+    def __init__(self, world: World, circuits: Circuits, candidates: Candidates) -> None:
+        self._world = world
+        self._candidates = candidates
+        self._exchange = Exchange(world, circuits)
+        self._finishing: dict[Key, asyncio.Task[Finished]] = {}
+        self._return_to: dict[Key, str | None] = {}  # of those that are finishing and whose state is spent
+
+    async def begin(
+        self,
+        *,
+        app: str | None = None,
+        reference: str | None = None,
+        return_to: str | None = None,
+        connection_id: str | None = None,
+        browser: str | None = None,
+        link_hash: str | None = None,
+        trusted: bool = True,
+    ) -> Begun:
+        """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves.
+
+        `app`: which registration the hotel approves; None: the connection's own, else the default one. `trusted`:
+        whether a program of ours names the reference. Raises InvalidRequest, RateLimited while too many wait.
+        """
+        reference = checked_reference(reference)
+        world = self._world
+        registration = await world.app_for(app, connection_id)
+        await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
+        state = OURS + world.entropy.token()
+        full = await world.store.add_authorization(
+            NewAuthorization(
+                id=world.entropy.identifier("aut_"),
+                app=registration.id,
+                state_hash=hashed(state),
+                browser_hash=None if browser is None else hashed(browser),
+                reference=reference,
+                return_to=return_to,
+                connection_id=connection_id,
+                link_hash=link_hash,
+                lifetime=STATE_LIFETIME,
+                trusted=trusted,
+            )
+        )
+        if full is not None:
+            raise RateLimited("too many approvals were begun and not finished", retry_after=FULL_FOR)
+        url = world.vendor.authorization_url(registration, state)
+        return Begun(url, state, moment(world.clock.wall() + STATE_LIFETIME), registration.redirect_uri)
+
+    async def create_link(
+        self,
+        *,
+        app: str | None,
+        reference: str | None,
+        return_to: str | None,
+        connection_id: str | None,
+        expires_in: float,
+    ) -> Link:
+        """A link that leads to at most one connection; `expires_in` in seconds. Raises InvalidRequest."""
+        world, reference = self._world, checked_reference(reference)
+        checked_seconds("expires_in", expires_in)
+        registration = await world.app_for(app, connection_id)
+        token = world.entropy.token()
+        await world.store.add_link(
+            NewLink(hashed(token), registration.id, reference, return_to, connection_id, expires_in)
+        )
+        return Link(token, world.link_url(token), moment(world.clock.wall() + expires_in))
+
+    async def begin_from_link(self, token: str, browser: str | None) -> Begun:
+        """What the link says; it may be opened again until it has led to a connection."""
+        link = await self._world.store.link(hashed(token))
+        if link is None:
+            raise AuthorizationExpired("this connect link was used, has expired, or was never issued")
+        return await self.begin(
+            app=link.app,
+            reference=link.reference,
+            return_to=link.return_to,
+            connection_id=link.connection_id,
+            browser=browser,
+            link_hash=link.hash,
+        )
+
+    async def link_outcome(self, token: str) -> str | None:
+        """The connection that the link led to; None when it led to none yet."""
+        return await self._world.store.link_outcome(hashed(token))
+
+    async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
+        """Spend the state, exchange the code, store the grant as a candidate, prove it, move the pointer.
+
+        Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, StoreUnavailable,
+        RateLimited, RefreshPending; once the state is spent, with the `return_to` that it was begun with.
+        """
+        key = (hashed(state), None if browser is None else hashed(browser), hashed(code))
+        return await self._shared(key, partial(self._finish, code, *key))
+
+    async def arrive(self, *, code: str, app: str = "default") -> Finished:
+        """The hotel began in the Marketplace: exchange the code, once, and park what comes of it until it is claimed.
+
+        Raises as `finish`, and RateLimited while too many wait to be claimed.
+        """
+        key = (hashed(f"arrival {app} {code}"), None, hashed(code))
+        return await self._shared(key, partial(self._arrived, code, app, key))
+
+    async def claim(self, connection_id: str, reference: str | None) -> str:
+        """Make what waits there usable, once it is seen to work; the connection that it is now: the one that the hotel
+        has already, else this one. Raises UnknownConnection, InvalidRequest where nothing waits to be claimed.
+        """
+        store = self._world.store
+        home = await store.claim(connection_id, checked_reference(reference), self._world.entropy.identifier("gra_"))
+        if home is None:
+            await self._world.known(connection_id)
+            raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
+        self._world.observer.happened("claimed", connection=home)
+        promoted = await self._candidates.resume(home)
+        return home if promoted is None else promoted.connection_id
+
+    async def _shared(self, key: Key, work: Callable[[], Coroutine[Any, Any, Finished]]) -> Finished:
+        """One piece of work for one code, whoever waits for it and however often it is asked for."""
+        task = self._finishing.get(key)
+        if task is None:
+            task = asyncio.create_task(work(), name="finish authorization")
+            self._finishing[key] = task
+            task.add_done_callback(lambda _: self._forget(key))
+        try:
+            async with asyncio.timeout(2 * self._world.timing.wait):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise RefreshPending(
+                "the approval is still being stored; the connection appears when it is",
+                return_to=self._return_to.get(key),
+            ) from None
+
+    async def deny(self, *, state: str, browser: str | None = None) -> str | None:
+        """The hotel said no: spend the state; where the browser wanted to go afterwards."""
+        spent = await self._spend(hashed(state), None if browser is None else hashed(browser), hashed(DENIED))
+        return spent.return_to
+
+    async def drain(self) -> bool:
+        """Wait until every exchange that runs is stored; whether there was any."""
+        waited = bool(self._finishing)
+        while self._finishing:
+            await asyncio.wait(list(self._finishing.values()))
+        return waited
+
+    async def _spend(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization:
+        return _must_be_spent(await self._world.store.spend_state(state_hash, browser_hash, code_hash))
+
+    async def _arrived(self, code: str, app: str, key: Key) -> Finished:
+        await self._world.app(app)
+        state_hash, _, code_hash = key
+        new = NewAuthorization(
+            id=self._world.entropy.identifier("aut_"),
+            app=app,
+            state_hash=state_hash,
+            browser_hash=None,
+            reference=None,
+            return_to=None,
+            connection_id=None,
+            link_hash=None,
+            lifetime=STATE_LIFETIME,
+            parked=True,
+        )
+        begun = await self._world.store.begin_arrival(new, code_hash, most=MOST_PARKED)
+        return await self._connect(_must_be_spent(begun), code)
+
+    async def _finish(self, code: str, state_hash: str, browser_hash: str | None, code_hash: str) -> Finished:
+        spent = await self._spend(state_hash, browser_hash, code_hash)
+        self._return_to[state_hash, browser_hash, code_hash] = spent.return_to
+        try:
+            return await self._connect(spent, code)
+        except Error as error:
+            error.return_to = spent.return_to
+            raise
+
+    def _forget(self, key: Key) -> None:
+        self._finishing.pop(key)
+        self._return_to.pop(key, None)
+
+    async def _connect(self, spent: Authorization, code: str) -> Finished:
+        """From the spent state to the connection that it led to, now or before."""
+        if spent.earlier is not None:
+            return await self._finished(spent.earlier, spent)
+        pair = await self._exchange.exchange(await self._world.app_of(spent), code)
+        connection_id = await self._exchange.store(spent, pair)
+        await self._candidates.resume(connection_id)
+        home = await self._world.store.outcome(spent.id)  # whoever named its property moved it where the hotel was
+        return await self._finished(home or connection_id, spent)
+
+    async def _finished(self, connection_id: str, spent: Authorization) -> Finished:
+        return Finished(await self._world.known(connection_id), spent.return_to)
+
+
+def _must_be_spent(spent: Authorization | Spending) -> Authorization:
+    match spent:
+        case Authorization():
+            return spent
+        case Spending.EXPIRED:
+            raise AuthorizationExpired("the approval took longer than ten minutes")
+        case Spending.SPENT:
+            raise StateMismatch("this approval was already used")
+        case Spending.UNFINISHED:  # its process died, the vendor refused the code, or another process is at it
+            raise AuthorizationExpired("this approval came back before, and no connection has come of it so far")
+        case Spending.FULL:
+            raise RateLimited(
+                f"{MOST_PARKED} approvals from the Marketplace wait to be claimed, and no more are taken",
+                next_step="the operator claims or disconnects what waits; the hotel connects again then",
+                retry_after=3600.0,
+            )
+        case _:
+            raise StateMismatch

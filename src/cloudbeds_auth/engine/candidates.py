@@ -1,0 +1,189 @@
+"""A new grant is a candidate until its access token was seen to work; then the pointer moves (rule 13).
+
+Anyone may go on with one that was left behind: whoever wants a token of the connection does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
+from cloudbeds_auth.engine.refresh import Refresher
+from cloudbeds_auth.engine.single_flight import GrantSuperseded
+from cloudbeds_auth.engine.whose import listed
+from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
+from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
+from cloudbeds_auth.ports.vendor import Listed, Unlisted
+from cloudbeds_auth.rules.api_errors import Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
+from cloudbeds_auth.rules.model import CredentialKind, Grant
+from cloudbeds_auth.rules.refresh import Ask
+
+SELDOM = 3600.0  # seconds between two questions that had an answer which may never change
+NONE_NAMED = "no_property"  # the list is empty
+SCOPE_REFUSED = ("missing_scope", "forbidden")
+
+
+class Candidates:
+    """Proves candidates and promotes them. `promoted(connection_id)` is told that an older credential is out of use."""
+
+    def __init__(self, world: World, refresher: Refresher, promoted: Callable[[str], None]) -> None:
+        self._world = world
+        self._refresher = refresher
+        self._promoted = promoted
+        self._budget = Budget(world)
+
+    async def resume(self, connection_id: str) -> Grant | None:
+        """The newest candidate, promoted when its token works; None when there is none or it is not proven yet.
+
+        It may be of another connection then: the one that the hotel had before it approved again.
+
+        Raises InvalidRequest when it turns out to be another hotel's: the connection keeps what it had.
+        """
+        candidate = await self._world.store.candidate(connection_id)
+        return None if candidate is None else await self.prove(candidate)
+
+    async def prove(self, candidate: Grant) -> Grant | None:
+        """As `resume`, of this one; upkeep asks so for one that was refused and is tried again (rule 12)."""
+        verdict = await self._verdict(candidate)
+        if isinstance(verdict, DeadToken | DeadGrant):  # a refresh mends the one, and counts the other (rule 12)
+            return await self._refreshed(candidate)
+        return await self._judged(candidate, verdict)
+
+    async def go_on(self, connection_id: str) -> None:
+        """The grant in use was superseded or refused: see to the newer one before the connection is read again.
+
+        Raises RefreshInDoubt while that one can be neither proven nor dropped: reading again would find the same.
+        """
+        if await self.resume(connection_id) is None:
+            await self.must_not_wait(connection_id)
+
+    async def must_not_wait(self, connection_id: str) -> None:
+        """Raises RefreshInDoubt where a candidate waits: what it is, and that nobody knows yet whether it works."""
+        waiting = await self._world.store.candidate(connection_id)
+        if waiting is not None:
+            what = "the key was stored" if waiting.kind is CredentialKind.API_KEY else "the hotel approved again"
+            raise RefreshInDoubt(
+                f"{what}, and Cloudbeds could not yet be asked whether it works",
+                connection_id=connection_id,
+                retry_after=self._world.timing.backoff_first,
+            )
+
+    async def _verdict(self, candidate: Grant) -> Verdict:
+        """What `/userinfo` says; without a turn to ask it, nothing is known yet."""
+        if not candidate.access:  # imported: its refresh token is all there is, and the one refresh sees to it
+            return DeadToken()
+        if not await self._has_turn(candidate):
+            return Inconclusive("the rate limit leaves no room")
+        verdict = await self._world.vendor.userinfo(candidate.access)
+        await self._budget.heed_verdict(await self._world.app_of(candidate), verdict)
+        return verdict
+
+    async def _has_turn(self, candidate: Grant) -> bool:
+        try:
+            await self._budget.spend(await self._world.app_of(candidate), BEHIND)
+        except RateLimited:
+            return False
+        return True
+
+    async def _refreshed(self, candidate: Grant) -> Grant | None:
+        seen, marked = candidate.generation, candidate.reauth is not None
+        try:
+            grant = (await self._refresher.refresh(Ask(candidate.id, seen, rejected=seen, upkeep=marked))).grant
+        except (RefreshInDoubt, ReauthorizationRequired):
+            return None  # later: by any process, or now and then where it was refused twice
+        except GrantSuperseded:
+            self._world.observer.happened("candidate_superseded", connection=candidate.connection_id)
+            return None
+        return await self._judged(grant, await self._verdict(grant))
+
+    async def _judged(self, candidate: Grant, verdict: Verdict) -> Grant | None:
+        return await self._promote(candidate, verdict) if isinstance(verdict, Proof) else None
+
+    async def _promote(self, candidate: Grant, proof: Proof) -> Grant | None:
+        store = self._world.store
+        learnt = await self._learnt(candidate, proof)
+        if learnt is None:
+            return None  # later, by anybody: which hotel it is, is not guessed
+        await self._must_be_as_said(candidate, learnt)
+        at_home = await self._at_home(candidate, learnt)
+        if at_home is None:
+            return None
+        await self._must_be_same_hotel(at_home, (*at_home.property_ids, *learnt))
+        if not await store.promote(at_home.connection_id, at_home.id, proof.user, learnt):
+            return None
+        self._promoted(at_home.connection_id)
+        self._world.observer.happened("connected", connection=at_home.connection_id)
+        promoted = await store.grant(at_home.id)
+        # Somebody else may have promoted it long ago and refreshed it since: the proof is of this token, not of theirs.
+        if promoted is not None and promoted.access.reveal() == candidate.access.reveal():
+            await store.confirm(promoted.id, promoted.generation, issuer=self._world.issuer)
+        return promoted
+
+    async def _at_home(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:
+        """The candidate where it belongs, now that its properties are known: a hotel that came back has a connection
+        already. None: not now; later, by anybody. What is imported was asked for its property when it came.
+        """
+        if not learnt or candidate.said_of is not None:
+            return candidate
+        flight = self._refresher.flights.running(candidate.id)
+        if flight is not None:  # its pair is stored; until it is done it has the lease, and nothing moves
+            await asyncio.wait([flight.task])
+        store, new = self._world.store, self._world.entropy.identifier("gra_")
+        home = await store.bring_home(candidate.id, candidate.generation, learnt, new)
+        if home is None or home == candidate.connection_id:
+            return candidate if home else None
+        self._world.observer.happened("came_back", connection=home)
+        return await store.grant(new)
+
+    async def _learnt(self, candidate: Grant, proof: Proof) -> tuple[str, ...] | None:
+        """The properties that Cloudbeds names, where the grant came with none or with what somebody else says; None
+        while it names none. The list comes first; `/userinfo` names at most one.
+        """
+        world = self._world
+        if candidate.said_of is None and (candidate.property_ids or not world.vendor.lists_properties):
+            return ()
+        answer = await listed(world, self._budget, await world.app_of(candidate), candidate.access)
+        named = answer.property_ids if isinstance(answer, Listed) else ()
+        if named or proof.property_ids:
+            return named or proof.property_ids
+        await self._tell_unnamed(candidate, answer)
+        return None
+
+    async def _tell_unnamed(self, candidate: Grant, answer: Listed | Unlisted) -> None:
+        """Why it waits, for people to see. What only the hotel or the vendor can change is asked about seldom."""
+        refusal = answer.refusal if isinstance(answer, Unlisted) else Refusal(NONE_NAMED, Act.NOTHING)
+        settled = isinstance(answer, Listed) or answer.final
+        told = await self._world.store.note_unnamed(
+            candidate.id,
+            candidate.generation,
+            HOTEL_SCOPE_MISSING if refusal.reason in SCOPE_REFUSED else PROPERTY_UNKNOWN,
+            {"reason": refusal.reason, "said": refusal.said},
+            again_in=SELDOM if settled else None,
+        )
+        if told:
+            self._world.observer.happened(PROPERTY_UNKNOWN, connection=candidate.connection_id, reason=refusal.reason)
+
+    async def _must_be_as_said(self, candidate: Grant, named: tuple[str, ...]) -> None:
+        """A token is of the hotel that the vendor names, whatever the list says that it came with (F87)."""
+        if candidate.said_of is None or candidate.said_of in named:
+            return
+        told = f"Cloudbeds names property {', '.join(named)}, not {candidate.said_of}"
+        await self._world.store.drop_candidate(candidate.id, told)
+        raise InvalidRequest(
+            told,
+            connection_id=candidate.connection_id,
+            next_step="correct the property and import the same token again: it was kept",
+        )
+
+    async def _must_be_same_hotel(self, candidate: Grant, covered: tuple[str, ...]) -> None:
+        """One hotel's approval never silently takes another hotel's place (F87), not after that one left either."""
+        known = await self._world.store.covered(candidate.connection_id)
+        if known and covered and set(known).isdisjoint(covered):
+            await self._world.store.drop_candidate(candidate.id, "another property was approved")
+            raise InvalidRequest(
+                f"another property was approved ({', '.join(covered)}) than this connection is for",
+                connection_id=candidate.connection_id,
+                next_step="approve as the hotel that was connected, or connect the other one with a link of its own",
+            )

@@ -1,0 +1,146 @@
+"""Which client secret to present: a refused one is not tried again by everybody (F35, F36).
+
+A circuit belongs to an app and the fingerprint of a secret, so a machine that was given a new secret goes on while
+another one still has the old. A refused secret gets one trial at a time, for a vendor that changes its mind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from cloudbeds_auth.engine.context import World, mend
+from cloudbeds_auth.errors import ClientRefused
+from cloudbeds_auth.ports.grants import UNAUTHORIZED_CLIENT
+from cloudbeds_auth.rules.model import App, Grant
+from cloudbeds_auth.rules.secret import Secret
+
+AGREE_WITHIN = 600.0  # seconds in which two grants' answers say the same of the client
+OTHERS_FIRST = 600.0  # seconds for which a due trial is left to grants for which the client was not refused
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The secret to present, of `app` as it is now; `on_trial` when it was refused before."""
+
+    app: App
+    secret: Secret
+    fingerprint: str
+    on_trial: bool
+
+
+def fingerprint(app: App, secret: Secret) -> str:
+    """Names a secret without telling it: 64 bits of a hash over it and the client id."""
+    return hashlib.sha256(f"{app.client_id}\0{secret.reveal()}".encode()).hexdigest()[:16]
+
+
+class Circuits:
+    """Chooses secrets and remembers what became of them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._unauthorized: dict[str, tuple[str, float]] = {}  # by app: the grant for which it was refused, when
+
+    async def choose(self, app: App, grant: Grant | None = None) -> Chosen:
+        """The first secret that is not refused, else one that is due for a trial, which `trying` takes; raises
+        ClientRefused, also where the secret is for another origin, or where `grant`, whose token goes with it, came to
+        another client id.
+        """
+        await self._world.must_be_bound_here(app)
+        waits = await self._world.store.open_circuits(app.id)
+        app, known = await self._known(app, waits)
+        if grant is not None:  # a mended registration may be another one
+            self._world.must_match(grant, app)
+        for name, secret in known.items():
+            if name not in waits:
+                return Chosen(app, secret, name, on_trial=False)
+        # A grant for which alone the client was refused leaves the trial to others, unless none of them comes (F104).
+        later = OTHERS_FIRST if grant is not None and grant.problem == UNAUTHORIZED_CLIENT else 0.0
+        for name, secret in known.items():
+            if waits[name] + later <= 0:
+                return Chosen(app, secret, name, on_trial=True)
+        raise self.error(app, retry_after=min((max(0.0, waits[name] + later) for name in known), default=None))
+
+    async def trying(self, chosen: Chosen) -> None:
+        """The next thing is sent with this secret: where it is on trial, nobody else sends anything with it meanwhile.
+
+        Not when it is chosen: what comes between may end without a request, and would have taken the trial from those
+        who have one to make. Raises ClientRefused where somebody else makes it.
+        """
+        if not chosen.on_trial:
+            return
+        wait = (await self._world.store.open_circuits(chosen.app.id)).get(chosen.fingerprint)
+        if wait is not None and wait > 0:
+            raise self.error(chosen.app, retry_after=wait)
+        if wait is not None:
+            await self._hold(chosen.app, chosen.fingerprint)
+
+    async def is_open(self, app: App) -> bool:
+        """Whether every secret of this app is refused, or none is left that opens."""
+        waits = await self._world.store.open_circuits(app.id)
+        _, known = await self._known(app, waits)
+        return all(name in waits for name in known)
+
+    async def _known(self, app: App, waits: Mapping[str, float]) -> tuple[App, dict[str, Secret]]:
+        """The app and its secrets by fingerprint.
+
+        Where every one is refused they are read again: a mended one is used without a restart (F35).
+        """
+        known = _fingerprints(app)
+        if all(name in waits for name in known):
+            self._world.reread_apps()
+            app = await self._world.find(app.id) or app
+            known = _fingerprints(app)
+        return app, known
+
+    def error(self, app: App, detail: str = "", *, retry_after: float | None = None) -> ClientRefused:
+        """What to raise where no secret of this app is left to present."""
+        if not app.secrets:
+            detail = f"the client secret of the app {app.id!r} does not open: its row was altered or belongs elsewhere"
+        step = None if app.id in self._world.apps else mend(app.id, app)
+        return ClientRefused(detail, next_step=step, retry_after=retry_after)
+
+    async def refused(self, chosen: Chosen) -> bool:
+        """The vendor refused this secret. Whether another one may be presented now.
+
+        Where it was taken until now, the vendor may have changed to one that it refused before: they have a trial now.
+        """
+        app, store = chosen.app, self._world.store
+        await self._hold(app, chosen.fingerprint)
+        self._world.observer.happened("client_refused", app=app.id)
+        waits = await store.open_circuits(app.id)
+        others = [name for name in _fingerprints(app) if name in waits and name != chosen.fingerprint]
+        if chosen.on_trial:
+            return any(waits[name] <= 0 for name in others) or not await self.is_open(app)
+        for name in others:
+            await store.open_circuit(app.id, name, trial_after=0.0)
+        return bool(others) or not await self.is_open(app)
+
+    def agreed(self, chosen: Chosen, grant_id: str) -> bool:
+        """The client was refused for one grant. Whether another one's answer said the same lately, and none was taken
+        since: then it is the client that is refused (F104).
+        """
+        now = self._world.clock.steady()
+        other, at = self._unauthorized.get(chosen.app.id, (grant_id, now))
+        if other != grant_id and now - at <= AGREE_WITHIN:
+            return True
+        self._unauthorized[chosen.app.id] = (grant_id, now)
+        return False
+
+    async def accepted(self, chosen: Chosen) -> None:
+        """The vendor took this secret. What came with its answer may be in hand, so nothing here raises: what cannot be
+        written down is found by the next trial.
+        """
+        self._unauthorized.pop(chosen.app.id, None)
+        if chosen.on_trial:
+            with suppress(Exception):
+                await self._world.store.close_circuit(chosen.app.id, chosen.fingerprint)
+
+    async def _hold(self, app: App, name: str) -> None:
+        await self._world.store.open_circuit(app.id, name, trial_after=self._world.timing.backoff_cap)
+
+
+def _fingerprints(app: App) -> dict[str, Secret]:
+    return {fingerprint(app, secret): secret for secret in app.secrets}

@@ -1,0 +1,103 @@
+"""A pair in hand: made durable, then published, then proven (rules 1, 3, 6, 7)."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.lease import Lease, Leases
+from cloudbeds_auth.engine.marks import Marks
+from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
+from cloudbeds_auth.engine.single_flight import Flight, GrantSuperseded, Served
+from cloudbeds_auth.engine.until_stored import until_stored
+from cloudbeds_auth.errors import ConnectionDisconnected, RateLimited, StoreUnavailable
+from cloudbeds_auth.ports.grants import Written
+from cloudbeds_auth.rules.api_errors import DeadToken, Proof
+from cloudbeds_auth.rules.model import Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.rules.reach import LONG_LIST
+from cloudbeds_auth.rules.refresh import brake, stale_after
+
+
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """A pair that the vendor issued for `sent`, not yet durable; `received` is when, by the steady clock."""
+
+    pair: Pair
+    sent: StoredToken
+    received: float
+
+
+class Committer:
+    """Brings a pair from the wire into the store, and only then to anybody."""
+
+    def __init__(self, world: World, circuits: Circuits, leases: Leases) -> None:
+        self._world = world
+        self._circuits = circuits
+        self._leases = leases
+        self._budget = Budget(world)
+        self.confirm = Marks(world).proven
+
+    async def commit(self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Served:
+        """Make the pair durable, however long that takes; nobody uses it before."""
+        attempt = partial(self._stored, lease, row, hand, chosen)
+        written, stored = await until_stored(self._world, row.connection_id, attempt)
+        if stored is None or written is Written.GONE:
+            raise ConnectionDisconnected(connection_id=row.connection_id)
+        if stored.role is Role.SUPERSEDED:
+            raise GrantSuperseded  # kept in its own row, and lent to nobody
+        if written is Written.DONE:
+            return await self._publish(flight, stored, chosen)
+        return Served(stored)  # the generation moved: this pair is not the newest, and is dropped
+
+    async def _stored(self, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> tuple[Written, Grant | None]:
+        """One attempt to store the pair, and the row as it is then."""
+        while (written := await self._write(lease, row, hand, chosen)) is Written.EPOCH_MOVED:
+            await self._leases.again(lease)
+        return written, await self._world.store.grant(row.id)
+
+    async def _write(self, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Written:
+        world = self._world
+        fence = Fence(row.id, row.generation, lease.epoch)
+        age = world.clock.steady() - hand.received
+        pair = replace(hand.pair, lifetime=max(1.0, hand.pair.lifetime - age), source=world.source(chosen.app))
+        stale = stale_after(pair.lifetime, world.entropy.unit())
+        return await world.store.commit_pair(fence, hand.sent, pair, stale_after=stale)
+
+    async def _publish(self, flight: Flight, stored: Grant, chosen: Chosen) -> Served:
+        """Committed and synced: callers go on; then the new token is proven at once."""
+        world = self._world
+        served = Served(stored)
+        flight.publish(served)
+        if len(stored.tokens) > LONG_LIST:
+            world.observer.happened("long_token_list", connection=stored.connection_id, length=len(stored.tokens))
+        world.observer.happened("refreshed", connection=stored.connection_id, generation=stored.generation)
+        await self._circuits.accepted(chosen)
+        await self._prove(stored, chosen)
+        return served
+
+    async def _prove(self, stored: Grant, chosen: Chosen) -> None:
+        """Ask with the new token at once; without a turn for it, what comes next proves before it spends."""
+        world = self._world
+        try:
+            await self._budget.spend(chosen.app, BEHIND)
+        except (RateLimited, StoreUnavailable):
+            return
+        verdict = await world.vendor.userinfo(stored.access)
+        world.observer.happened("proof", verdict=type(verdict).__name__)
+        await self._budget.heed_verdict(chosen.app, verdict)
+        if isinstance(verdict, Proof):
+            await self.confirm(stored)
+        elif isinstance(verdict, DeadToken):
+            await self.denied(stored)
+
+    async def denied(self, grant: Grant) -> float:
+        """Its access token, or API key, was answered 401 and nothing says that the grant is dead. Seconds until another
+        401 may cause anything.
+        """
+        hold = brake(grant.denied + 1, self._world.timing)
+        with suppress(StoreUnavailable):  # then the next 401 asks once more
+            await self._world.store.note_denied(grant.id, grant.generation, hold)
+        return hold

@@ -1,0 +1,180 @@
+"""The ports that the vault acts through, in one hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cloudbeds_auth.engine.streams import Streams
+from cloudbeds_auth.engine.turns import Turns
+from cloudbeds_auth.errors import ClientRefused, InvalidRequest, UnknownConnection
+from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports.entropy import Entropy
+from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports.store import Store
+from cloudbeds_auth.ports.token_endpoint import MaySend, TokenEndpoint
+from cloudbeds_auth.ports.vendor import Vendor
+from cloudbeds_auth.ports.wakeups import Wakeups
+from cloudbeds_auth.rules.inputs import is_text
+from cloudbeds_auth.rules.model import App, Connection, Grant
+from cloudbeds_auth.rules.origins import Foreign, Source, foreign, foreign_secret
+from cloudbeds_auth.rules.rate_limit import Limit
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
+
+NAMES = "`cloudbeds-auth apps` lists those that there are"
+TELL_AGAIN = 60.0  # seconds until it is told again that credentials came from elsewhere
+
+
+class OfApp(Protocol):
+    """What came by an app, and names it."""
+
+    @property
+    def app(self) -> str: ...  # noqa: D102 - the name of the registration
+
+
+def mend(name: str, registered: App | None = None) -> str:
+    """What an operator does about a further app that cannot be used: another secret, or the registration again."""
+    if registered is None:
+        return f"`cloudbeds-auth apps add {name}` with the client id that it had; no hotel is at fault"
+    return f"`cloudbeds-auth apps rotate-secret {name}` with the secret that Cloudbeds shows; no hotel is at fault"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything outside the rules.
+
+    `owner` names this process in leases; `issuer` is the vendor's origin that everything is sent to; `public_url` is
+    where our service answers. `apps` are the settings' own registrations; `reread_apps` brings them up to date with the
+    settings, which an operator may have mended while we run. Further ones rest in the store and are read whenever they
+    are needed: what is changed there holds at once, in every process. `limit`: the vendor's rate for each client id,
+    over all processes; None: it is not kept; `limits`: those of further apps, by their level. `wakeups`: how other
+    processes are heard of; None: the row is looked at now and then. `streams` are this process's own.
+    """
+
+    clock: Clock
+    entropy: Entropy
+    store: Store
+    token_endpoint: TokenEndpoint
+    vendor: Vendor
+    observer: Observer
+    timing: Timing
+    apps: Mapping[str, App]
+    owner: str
+    issuer: str
+    public_url: str = ""
+    reread_apps: Callable[[], None] = lambda: None
+    limit: Limit | None = None
+    limits: Mapping[str, Limit | None] = field(default_factory=dict)
+    wakeups: Wakeups | None = None
+    streams: Streams = field(default_factory=Streams)
+    turns: dict[str, Turns] = field(default_factory=dict, init=False)
+    told: dict[Foreign, float] = field(default_factory=dict, init=False)
+
+    async def find(self, name: str) -> App | None:
+        """The registration of this name, if there is one: the settings' own, else the store's."""
+        own = self.apps.get(name)
+        return await self.store.app(name) if own is None and is_text(name) else own
+
+    async def app(self, name: str) -> App:
+        """The registration of this name; raises InvalidRequest when there is none."""
+        found = await self.find(name)
+        if found is None:
+            raise InvalidRequest(f"there is no app named {name[:64]!r}", next_step=NAMES)
+        return found
+
+    async def app_of(self, row: OfApp) -> App:
+        """The registration that a grant or a connection came by. Raises ClientRefused when it is gone, and of a grant
+        as `must_match`.
+        """
+        found = await self.find(row.app)
+        if found is None:
+            raise ClientRefused(f"the app {row.app!r} is not registered here any more", next_step=mend(row.app))
+        if isinstance(row, Grant):
+            self.must_match(row, found)
+        return found
+
+    def must_match(self, row: Grant, app: App | None) -> None:
+        """Before anything of a grant is sent or lent: raises ClientRefused where it came from another origin than this
+        process asks, or to another client id than `app` has (rule 11). Without an app the client id is not compared.
+        """
+        found = self.foreign(row.app, row.source, app)
+        if found is not None:
+            self._tell(row.app, found)
+            raise ClientRefused(
+                f"this hotel's {found.what}: nothing of them is sent",
+                connection_id=row.connection_id,
+                next_step=found.next_step,
+            )
+
+    def foreign(self, name: str, source: Source, app: App | None) -> Foreign | None:
+        """Why what came from `source` by the app of this name may not be used here; None: it may."""
+        here = Source(self.issuer, None if app is None else app.client_id)
+        return foreign(source, here, name, own=name in self.apps)
+
+    async def must_be_bound_here(self, app: App) -> None:
+        """Before a client secret is sent: raises ClientRefused where it is for another origin than ours is."""
+        found = foreign_secret(await self.store.issuer(app.id), self.issuer, app.id)
+        if found is not None:
+            self._tell(app.id, found)
+            raise ClientRefused(f"{found.what}: it is not sent", next_step=found.next_step)
+
+    def _tell(self, app: str, found: Foreign) -> None:
+        """Tell the observer, of a whole fleet once a minute."""
+        now = self.clock.steady()
+        if self.told.get(found, -TELL_AGAIN) + TELL_AGAIN <= now:
+            self.told[found] = now
+            self.observer.happened("source_refused", app=app, why=found.what)
+
+    def source(self, app: App) -> Source:
+        """Where what this process receives under this registration comes from."""
+        return Source(self.issuer, app.client_id)
+
+    async def app_for(self, name: str | None, connection_id: str | None) -> App:
+        """The registration that a hotel approves: a connection stays with its own, whose client its tokens are of.
+
+        Raises InvalidRequest, UnknownConnection, and ClientRefused as `app_of`.
+        """
+        if connection_id is None:
+            return await self.app(name or "default")
+        known = await self.known(connection_id)
+        if name not in {None, known.app}:
+            raise InvalidRequest(f"this connection is one of the app {known.app!r}", connection_id=connection_id)
+        return await self.app_of(known)
+
+    async def known(self, connection_id: str) -> Connection:
+        """The connection; raises UnknownConnection."""
+        found = await self.store.connection(connection_id)
+        if found is None:
+            raise UnknownConnection(connection_id=connection_id)
+        return found
+
+    @property
+    def limited(self) -> bool:
+        """Whether any app is kept to a rate."""
+        return self.limit is not None or any(self.limits.values())
+
+    def limit_of(self, app: App) -> Limit | None:
+        """The rate that this app's client id is kept to."""
+        return self.limit if app.id in self.apps else self.limits.get(app.level, self.limit)
+
+    def link_url(self, token: str) -> str:
+        """The address of a connect link."""
+        return f"{self.public_url.rstrip('/')}/connect/{token}"
+
+    def claim_url(self, connection_id: str) -> str:
+        """The address where an approval from the Marketplace is claimed."""
+        return f"{self.public_url.rstrip('/')}/claim/{connection_id}"
+
+    def in_time(self) -> MaySend:
+        """Whether this process has not stood still since now (rule 7): no request is as long under way before its first
+        byte as one may take in all. Asked by the steady clock, which runs while the machine sleeps.
+        """
+        began = self.clock.steady()
+        return lambda: self.clock.steady() - began < self.timing.deadline
+
+    def told_answer(self, grant_type: str, answer: Answer | KeyAnswer, begun: float) -> None:
+        """Tell the observer how the token endpoint answered, and in how many seconds since `begun`."""
+        seconds = self.clock.steady() - begun
+        self.observer.happened("token_answer", grant_type=grant_type, answer=type(answer).__name__, seconds=seconds)

@@ -1,0 +1,91 @@
+"""A code becomes a pair, and the pair a stored grant: sent once, and kept for as long as storing it takes.
+
+RFC 6749 section 4.1.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.rate_limiter import Budget
+from cloudbeds_auth.engine.until_stored import until_stored
+from cloudbeds_auth.engine.whose import properties_of
+from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, TokenEndpointUnavailable
+from cloudbeds_auth.ports.authorizations import Authorization
+from cloudbeds_auth.rules.credential import GrantType
+from cloudbeds_auth.rules.model import App, CredentialKind, Pair
+from cloudbeds_auth.rules.refresh import backoff, stale_after
+from cloudbeds_auth.rules.token_response import Issued, NotSent, Refused, RefusedClient, UnauthorizedClient
+
+TRIES_UNSENT = 3  # nothing was sent: the code is whole
+
+
+class Exchange:
+    """Exchanges codes, and stores what comes of them."""
+
+    def __init__(self, world: World, circuits: Circuits) -> None:
+        self._world = world
+        self._circuits = circuits
+        self._budget = Budget(world)
+
+    async def exchange(self, app: App, code: str) -> Pair:
+        """The code's pair or key, with its scopes, and with the properties of a key where they can be learnt.
+
+        Raises AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, RateLimited, StoreUnavailable.
+        """
+        pair = await self._pair(app, code)
+        if pair.kind is CredentialKind.API_KEY and not pair.property_ids:
+            pair = replace(pair, property_ids=await properties_of(self._world, self._budget, app, pair))
+        if pair.scopes is None:  # the vendor does not say: what was asked for
+            pair = replace(pair, scopes=app.scopes)
+        return pair
+
+    async def _pair(self, app: App, code: str) -> Pair:
+        """One exchange; tried again only where nothing was sent or where the vendor refused the client itself."""
+        world = self._world
+        unsent = 0
+        while True:
+            # As long as whoever brought the code waits: it is good for ten minutes, and once.
+            await self._budget.spend(app, 2 * world.timing.wait)
+            chosen = await self._circuits.choose(app)
+            await self._circuits.trying(chosen)
+            begun = world.clock.steady()
+            answer = await world.token_endpoint.exchange(chosen.app, chosen.secret, code)
+            asked = GrantType.CODE_FOR_KEY if chosen.app.credential is CredentialKind.API_KEY else GrantType.CODE
+            world.told_answer(asked, answer, begun)
+            match answer:
+                case Issued(pair):
+                    await self._circuits.accepted(chosen)
+                    return replace(pair, source=world.source(chosen.app))
+                case Refused(reason):
+                    raise AuthorizationExpired(f"Cloudbeds refused the authorization code ({reason})")
+                case UnauthorizedClient(reason):
+                    raise ClientRefused(f"Cloudbeds does not let this client id use the code ({reason})")
+                case RefusedClient(reason):
+                    if not await self._circuits.refused(chosen):
+                        raise self._circuits.error(app, f"Cloudbeds refuses this app's client id or secret ({reason})")
+                case NotSent(reason):
+                    unsent += 1
+                    if unsent == TRIES_UNSENT:
+                        raise _unavailable(f"Cloudbeds could not be reached ({reason})")
+                    await world.clock.sleep(backoff(unsent, world.timing, world.entropy.unit()))
+                case _:
+                    await self._budget.heed(app, answer.pause)
+                    raise _unavailable(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})")
+
+    async def store(self, spent: Authorization, pair: Pair) -> str:
+        """The grant is in hand and nowhere else: stored for as long as it takes. The connection that it went to."""
+        world = self._world
+        connection_id, grant_id = world.entropy.identifier("con_"), world.entropy.identifier("gra_")
+        stale = stale_after(pair.lifetime, world.entropy.unit())
+        return await until_stored(
+            world,
+            connection_id,
+            lambda: world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale),
+        )
+
+
+def _unavailable(detail: str) -> TokenEndpointUnavailable:
+    return TokenEndpointUnavailable(detail, next_step="start again from the Connect link: a code is good for one try")

@@ -1,0 +1,134 @@
+"""Hotels that another program kept: their tokens are stored, then refreshed once by the one refresh that there is.
+
+    hash known? ── yes → go on where it stands; a committed token is never sent again
+        │ no
+    stored as a candidate without an access token → lease → intent → send → commit → proof → the vendor names the
+    property → the pointer moves
+
+So whatever is killed in between loses nothing: the candidate is gone on with by the same import again, by upkeep, or
+by whoever asks for a token of its connection. A refusal counts as rule 12 says, twice.
+"""
+
+from __future__ import annotations
+
+from cloudbeds_auth.engine.authorize import hashed
+from cloudbeds_auth.engine.candidates import Candidates
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.mend import Mender
+from cloudbeds_auth.engine.refresh import Refresher
+from cloudbeds_auth.engine.single_flight import GrantSuperseded
+from cloudbeds_auth.engine.views import Look
+from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreReadOnly, StoreUnavailable
+from cloudbeds_auth.ports.importing import NewImport
+from cloudbeds_auth.rules.imports import MEANINGS, Handover, Imported, Outcome
+from cloudbeds_auth.rules.inputs import checked_reference
+from cloudbeds_auth.rules.lifecycle import Event, State
+from cloudbeds_auth.rules.model import Connection, Grant, Pair, Role
+from cloudbeds_auth.rules.refresh import Ask
+from cloudbeds_auth.rules.secret import Secret
+
+OF_EVERYBODY = (ClientRefused, StoreReadOnly, StoreUnavailable)  # no hotel's own fault: the next one would meet it too
+LAST_EVENTS = 50
+
+
+class Importer:
+    """Brings in one hotel at a time; asking again goes on."""
+
+    def __init__(self, world: World, refresher: Refresher, candidates: Candidates, look: Look, mender: Mender) -> None:
+        self._world = world
+        self._refresher = refresher
+        self._candidates = candidates
+        self._look = look
+        self._mender = mender
+
+    async def bring_in(self, hotel: Handover) -> Imported:
+        """Store, refresh once, prove.
+
+        Raises InvalidRequest, ClientRefused, StoreReadOnly, StoreUnavailable; what concerns this hotel alone is the
+        outcome.
+        """
+        new, entropy = await self._new(hotel), self._world.entropy
+        placed = await self._world.store.add_import(new, entropy.identifier("con_"), entropy.identifier("gra_"))
+        if placed.grant_id is None:
+            return _told(Outcome.ALREADY_CONNECTED, await self._look.connection(placed.connection_id))
+        error = await self._go_on(placed.connection_id, placed.grant_id)
+        return await self._outcome(await self._row(placed.grant_id), error)
+
+    async def _new(self, hotel: Handover) -> NewImport:
+        reference = checked_reference(hotel.reference)
+        registration = await self._world.app(hotel.app)
+        if not hotel.property_id or hotel.property_id.startswith("con_") or not hotel.refresh_token:
+            raise InvalidRequest("an import names a property of Cloudbeds and its refresh token")
+        await self._world.must_be_bound_here(registration)
+        valid_for = 0.0
+        if hotel.access_token and hotel.expires_at is not None:
+            valid_for = hotel.expires_at.timestamp() - self._world.clock.wall()
+        pair = Pair(
+            hotel.access_token or Secret(""),
+            hotel.refresh_token,
+            valid_for,
+            scopes=registration.scopes if hotel.scopes is None else hotel.scopes,  # what was asked for, most likely
+            source=self._world.source(registration),
+        )
+        return NewImport(hashed(hotel.refresh_token.reveal()), hotel.app, reference, hotel.property_id, pair)
+
+    async def _go_on(self, connection_id: str, grant_id: str) -> Error | None:
+        """Prove the candidate; then its refresh token too, where an access token was there to be proven first."""
+        try:
+            row = await self._row(grant_id)
+            if row.role is Role.CANDIDATE:
+                await self._candidates.resume(connection_id)
+                row = await self._row(grant_id)
+            if row.role is Role.ACTIVE and not await self._renewed(connection_id):
+                await self._refresher.refresh(Ask(grant_id, seen=row.generation))
+        except OF_EVERYBODY:
+            raise
+        except GrantSuperseded:
+            return None
+        except Error as error:
+            return error
+        return None
+
+    async def _row(self, grant_id: str) -> Grant:
+        row = await self._world.store.grant(grant_id)
+        assert row is not None  # noqa: S101 - a grant's row is never taken away
+        return row
+
+    async def _renewed(self, connection_id: str) -> bool:
+        return (await self._look.connection(connection_id)).refreshed_at is not None
+
+    async def _outcome(self, row: Grant, error: Error | None) -> Imported:
+        connection = await self._look.connection(row.connection_id)
+        if row.reauth:
+            return _told(Outcome.REFUSED, await self._mender.with_link(connection))
+        if row.role is Role.ACTIVE and connection.refreshed_at is not None:
+            return _told(Outcome.CONNECTED, connection)
+        if row.role in {Role.ACTIVE, Role.CANDIDATE}:
+            asked = error.retry_after if error is not None and error.retry_after is not None else 0.0
+            wait = max(row.held_back, asked, self._world.timing.backoff_first)
+            return Imported(Outcome.IN_DOUBT, connection, _doubt(row) if error is None else error.detail, wait)
+        if connection.state is State.DISCONNECTED:
+            if row.role is Role.SUPERSEDED and row.said_of is not None:
+                return Imported(Outcome.OTHER_PROPERTY, connection, await self._why_dropped(row))
+            return _told(Outcome.DISCONNECTED, connection)
+        return _told(Outcome.ALREADY_CONNECTED, connection)
+
+    async def _why_dropped(self, row: Grant) -> str:
+        history = await self._world.store.events(row.connection_id, limit=LAST_EVENTS)
+        told = (event for event in history if event.kind == Event.SUPERSEDED and event.grant_id == row.id)
+        return next((str(event.data["reason"]) for event in told), MEANINGS[Outcome.OTHER_PROPERTY])
+
+
+def _told(outcome: Outcome, connection: Connection) -> Imported:
+    return Imported(outcome, connection, MEANINGS[outcome])
+
+
+def _doubt(row: Grant) -> str:
+    """Why a token is neither proven nor refused."""
+    if row.refused_as is not None:
+        return "Cloudbeds refused it once; it is asked again before that is believed"
+    if row.intent is not None:
+        return "the answer to its refresh was lost; it is asked again"
+    if row.valid_for > 0 and row.said_of is not None:
+        return "it works, and Cloudbeds did not say yet which property it is of"
+    return "it is stored, and could not be seen to work yet"

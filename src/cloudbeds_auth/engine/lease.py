@@ -1,0 +1,124 @@
+"""The refresh lease: taken, kept, waited for, taken again (rule 6).
+
+It is a preference that makes one refresh the normal case; the generation is the safety.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.single_flight import Served
+from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending
+from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports.grants import Busy, Leased
+from cloudbeds_auth.rules.refresh import Ask, reference
+
+
+@dataclass(slots=True)
+class Lease:
+    """The lease we hold; its epoch changes when it was lost and taken again with a pair in hand."""
+
+    grant_id: str
+    epoch: int
+
+
+class Polling:
+    """ports.wakeups.Wakeups where other processes cannot be heard of: a look every now and then."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    @contextmanager
+    def hearing(self, grant_id: str, poll: float) -> Iterator[Pause]:
+        """See ports.wakeups."""
+        yield Pause(self._clock, poll)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """ports.wakeups.Heard: nothing is."""
+
+    clock: Clock
+    poll: float
+
+    async def wait(self, seconds: float) -> None:
+        """See ports.wakeups."""
+        await self.clock.sleep(min(self.poll, seconds))
+
+
+class Leases:
+    """Takes leases for this process."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._wakeups = world.wakeups or Polling(world.clock)
+
+    async def take(self, ask: Ask, until: float) -> Lease | Served:
+        """Take the lease, or wait for what its holder brings; never send without it."""
+        world = self._world
+        while True:
+            taken = await world.store.take_lease(ask.grant_id, world.owner, world.timing.lease)
+            if isinstance(taken, Leased):
+                return Lease(ask.grant_id, taken.epoch)
+            if taken is None:
+                raise ConnectionDisconnected
+            left = until - world.clock.steady()
+            if not ask.patient or left <= 0:
+                raise RefreshPending(retry_after=world.timing.backoff_first)
+            # A holder that was killed is noticed when the lease is asked for again.
+            served = await self.wait(ask, min(taken.left, left, world.timing.backoff_first), held_back=False)
+            if served is not None:
+                return served
+
+    async def wait(self, ask: Ask, seconds: float, *, held_back: bool) -> Served | None:
+        """Wait, watching whether somebody else commits a pair; None when the wait is over without one.
+
+        It is over early when the lease is free and, with `held_back`, the next attempt is allowed.
+        """
+        world = self._world
+        until = world.clock.steady() + seconds
+        with self._wakeups.hearing(ask.grant_id, world.timing.poll) as heard:
+            while True:
+                await heard.wait(max(0.0, until - world.clock.steady()))
+                grant = await world.store.grant(ask.grant_id)
+                if grant is None:
+                    raise ConnectionDisconnected
+                if grant.generation != reference(ask) and grant.valid_for > 0:
+                    return Served(grant)
+                free = grant.lease_left <= 0 and not (held_back and grant.held_back > 0)
+                if free or world.clock.steady() >= until:
+                    return None
+
+    @asynccontextmanager
+    async def keep(self, lease: Lease) -> AsyncIterator[None]:
+        """Renew the lease while it is needed, and give it back."""
+        renewal = asyncio.create_task(self._renew(lease))
+        try:
+            yield
+        finally:
+            renewal.cancel()
+            # What was achieved under the lease counts, whatever becomes of the lease: it runs out by itself.
+            with suppress(asyncio.CancelledError, Exception):
+                await renewal
+            with suppress(Exception):
+                await self._world.store.release_lease(lease.grant_id, lease.epoch)
+
+    async def again(self, lease: Lease) -> None:
+        """Only the epoch moved: the pair in hand may be the only living one, so its lease is taken again."""
+        world = self._world
+        taken = await world.store.take_lease(lease.grant_id, world.owner, world.timing.lease)
+        if isinstance(taken, Leased):
+            lease.epoch = taken.epoch
+        elif isinstance(taken, Busy):
+            await world.clock.sleep(min(taken.left, world.timing.poll))
+
+    async def _renew(self, lease: Lease) -> None:
+        world = self._world
+        while True:
+            await world.clock.sleep(world.timing.renew)
+            with suppress(Exception):  # the fence decides, not the lease; the next time it may go well
+                await world.store.renew_lease(lease.grant_id, lease.epoch, world.timing.lease)

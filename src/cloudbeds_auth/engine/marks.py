@@ -1,0 +1,59 @@
+"""The last word about a grant: when the hotel is asked to approve again, and what stands in its way (rule 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.errors import Error, StoreUnavailable
+from cloudbeds_auth.ports.grants import Counted
+from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
+from cloudbeds_auth.rules.model import Fence, Grant
+from cloudbeds_auth.rules.refresh import may_mark, reprieve
+
+MOST_RETRIED = 1000  # marked grants of an app that one recovery makes due; each of those that recover makes more so
+Asked = Callable[[], Awaitable[Verdict | Error]]
+
+
+class Marks:
+    """Counts passes in which every stored token was refused, and ends marks where a grant is seen to work."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def count(self, row: Grant, epoch: int, reason: str, asked: Asked) -> Counted:
+        """A whole pass was refused, or `/userinfo` named a dead grant, under the lease of this epoch.
+
+        `row.valid_for` is 0 where `/userinfo` has just rejected the access token. An unexpired one is asked about,
+        by `asked`, before a mark: while it works, nothing is marked. Raises StoreUnavailable.
+        """
+        world, fence = self._world, Fence(row.id, row.generation, epoch)
+        final = may_mark(row, world.timing)
+        if final and row.valid_for > 0 and row.reauth is None:
+            verdict = await asked()
+            if isinstance(verdict, Proof):
+                return await self._reprieve(row, fence, reason)
+            final = isinstance(verdict, DeadToken | DeadGrant)
+        counted = await world.store.count_refusal(fence, reason, may_mark=final, interval=world.timing.refusal_interval)
+        if counted is Counted.MARKED:
+            world.observer.happened("reauthorization_required", connection=row.connection_id, reason=reason)
+        elif counted is Counted.DELAYED:
+            world.observer.happened("mark_delayed", connection=row.connection_id, app=row.app)
+        return counted
+
+    async def proven(self, grant: Grant) -> None:
+        """Its generation was seen to work. One that was marked has recovered: the app's other marks are due now."""
+        world = self._world
+        with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
+            confirmed = await world.store.confirm(grant.id, grant.generation, issuer=world.issuer)
+            if confirmed and grant.reauth is not None:
+                world.observer.happened("recovered", connection=grant.connection_id, reason=grant.reauth)
+                await world.store.retry_all(grant.app, MOST_RETRIED)
+
+    async def _reprieve(self, row: Grant, fence: Fence, reason: str) -> Counted:
+        hold = reprieve(row, self._world.timing)
+        if not await self._world.store.reprieve(fence, reason, hold, issuer=self._world.issuer):
+            return Counted.MOVED
+        self._world.observer.happened("reprieved", connection=row.connection_id, hold=hold)
+        return Counted.REPRIEVED

@@ -1,0 +1,90 @@
+"""Which properties a connection covers, asked anew about once a day: groups grow and shrink.
+
+Only the vendor's whole list changes anything. A refusal, an outage, an empty or a cut list leave what is known, and are
+asked about again; so is what a process that is killed had begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from cloudbeds_auth.engine.access import Access
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.rate_limiter import Budget
+from cloudbeds_auth.engine.refused_calls import Health
+from cloudbeds_auth.engine.whose import listed
+from cloudbeds_auth.ports.groups import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE
+from cloudbeds_auth.ports.vendor import Listed, Unlisted
+from cloudbeds_auth.rules.api_errors import Act
+from cloudbeds_auth.rules.model import AccessToken, App, Role
+from cloudbeds_auth.rules.properties import HOLD
+
+AT_ONCE = 4  # connections that one tick asks about
+PAUSE = 30.0  # seconds between two ticks, at most
+
+
+class Groups:
+    """Asks with the token that callers are lent, as one of them: a few connections a tick."""
+
+    def __init__(self, world: World, access: Access, health: Health) -> None:
+        self._world = world
+        self._access = access
+        self._health = health
+        self._budget = Budget(world)
+
+    def pause(self) -> float:
+        """Seconds until the next tick; not the same for every process."""
+        return PAUSE * (0.5 + 0.5 * self._world.entropy.unit())
+
+    async def tick(self) -> float:
+        """Ask about a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
+        if self._world.store.read_only or not self._world.vendor.lists_properties:
+            return self.pause()
+        claimed = await self._world.store.claim_listings(AT_ONCE, HOLD)
+        await asyncio.gather(*(self._safely(connection_id) for connection_id in claimed))
+        return 0.0 if len(claimed) == AT_ONCE else self.pause()
+
+    async def _safely(self, connection_id: str) -> None:
+        try:
+            await self._ask(connection_id)
+        except Exception as error:  # noqa: BLE001 - one connection never stops the others; it is asked about again
+            self._world.observer.happened(
+                "listing_failed", connection=connection_id, error=getattr(error, "code", type(error).__name__)
+            )
+
+    async def _ask(self, connection_id: str) -> None:
+        row = await self._world.store.current_grant(connection_id)
+        if row is None or row.role is not Role.ACTIVE or row.reauth:
+            return
+        token = await self._access.access_token(connection_id)
+        if token.grant_id != row.id:
+            return  # the hotel approved again meanwhile
+        answer = await self._listed(await self._world.app_of(row), connection_id, token)
+        if isinstance(answer, Listed) and answer.whole:
+            await self._relist(connection_id, row.id, answer.property_ids)
+        elif isinstance(answer, Listed) or answer.final:
+            await self._relist(connection_id, row.id, ())  # it is no list of all: nothing changes, for a day
+
+    async def _listed(self, app: App, connection_id: str, token: AccessToken) -> Listed | Unlisted:
+        """The vendor's answer. A token that it rejects is healed as any caller's is, and asked with once more."""
+        answer = await listed(self._world, self._budget, app, token.value)
+        if not isinstance(answer, Unlisted):
+            return answer
+        if answer.refusal.act is Act.SUSPECT:
+            self._health.heed(token, answer.refusal, "GET", "getHotels")
+        elif answer.refusal.act is Act.HEAL:
+            healed = await self._access.access_token(connection_id, rejected=token)
+            if healed.grant_id == token.grant_id and not healed.is_same(token):
+                return await listed(self._world, self._budget, app, healed.value)
+        return answer
+
+    async def _relist(self, connection_id: str, grant_id: str, named: tuple[str, ...]) -> None:
+        change = await self._world.store.relist(grant_id, named)
+        if change is None:
+            return
+        if change.added or change.dropped:
+            self._world.observer.happened(
+                PROPERTIES_CHANGED, connection=connection_id, added=len(change.added), dropped=len(change.dropped)
+            )
+        for one in change.elsewhere:
+            self._world.observer.happened(PROPERTY_ELSEWHERE, connection=connection_id, property=one)

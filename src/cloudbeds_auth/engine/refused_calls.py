@@ -1,0 +1,99 @@
+"""What the vendor's answers to resource calls tell about a connection, learnt behind the caller.
+
+A body alone marks nobody (rule 12). One that names a dead grant makes the vault look at the grant by the one way there
+is: `/userinfo`, or a refused pass, counted twice an interval apart. One that says what this hotel did not allow is kept
+as the connection's problem; the hotel stays healthy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+from cloudbeds_auth.engine.access import Access
+from cloudbeds_auth.engine.candidates import Candidates
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.refresh import Refresher
+from cloudbeds_auth.engine.single_flight import GrantSuperseded
+from cloudbeds_auth.errors import ConnectionDisconnected, Error, ReauthorizationRequired
+from cloudbeds_auth.rules.api_errors import Act, Refusal
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.refresh import Ask
+
+AGAIN = 3600.0  # seconds until the same problem of the same generation is written once more, if it went away meanwhile
+MOST_REMEMBERED = 10_000
+
+Key = tuple[str, int, str]  # grant, generation, reason
+
+
+class Health:
+    """Heeds refusals: asks the vendor about one grant, and writes about one, at most once in a lease's time."""
+
+    def __init__(self, world: World, access: Access, refresher: Refresher, candidates: Candidates) -> None:
+        self._world = world
+        self._access = access
+        self._refresher = refresher
+        self._candidates = candidates
+        self._rests: dict[Key, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
+        """A call with this token was answered like this; nobody waits for what follows."""
+        if refusal.act in {Act.SUSPECT, Act.LOOK}:
+            key, work = (token.grant_id, 0, ""), self._look_at(token, refusal)
+        elif refusal.act is Act.TELL:
+            key = (token.grant_id, token.generation, refusal.reason)
+            work = self._tell(key, refusal, {"method": method, "path": path, "said": refusal.said})
+        else:
+            return
+        if self._resting(key):
+            work.close()
+            return
+        task = asyncio.create_task(work, name=f"heed {refusal.reason}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self) -> bool:
+        """Wait for what runs behind; whether there was any."""
+        waited = bool(self._tasks)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        return waited
+
+    def _resting(self, key: Key) -> bool:
+        """Whether it was heeded a moment ago; if not, it is now."""
+        now = self._world.clock.steady()
+        if self._rests.get(key, now) > now:
+            return True
+        if len(self._rests) >= MOST_REMEMBERED:
+            self._rests.clear()
+        self._rests[key] = now + self._world.timing.lease
+        return False
+
+    async def _look_at(self, token: AccessToken, refusal: Refusal) -> None:
+        """Ask whether the grant lives, as if its token had been rejected: a proof ends it, and nothing is sent then."""
+        world = self._world
+        with suppress(Error):  # told to the observer by the flight; where nothing could be learnt, a later body asks
+            row = await world.store.grant(token.grant_id)
+            if row is None:
+                return
+            if row.generation != token.generation or row.reauth:  # a newer token speaks for itself; a mark is known
+                self._access.forget(row.connection_id)
+                return
+            world.observer.happened("grant_suspected", connection=row.connection_id, reason=refusal.reason)
+            try:
+                await self._refresher.refresh(Ask(row.id, seen=row.generation, rejected=row.generation, patient=False))
+            except (ReauthorizationRequired, ConnectionDisconnected):
+                self._access.forget(row.connection_id)
+            except GrantSuperseded:
+                self._access.forget(row.connection_id)
+                await self._candidates.resume(row.connection_id)
+
+    async def _tell(self, key: Key, refusal: Refusal, said: Mapping[str, str]) -> None:
+        """What this hotel did not allow, for people to see."""
+        world, (grant_id, generation, reason) = self._world, key
+        with suppress(Error):  # it is a help; the caller has the body itself
+            if await world.store.note_problem(grant_id, generation, reason, said):
+                self._rests[key] = world.clock.steady() + AGAIN
+                world.observer.happened("call_refused", grant=grant_id, reason=reason)

@@ -1,0 +1,52 @@
+"""What is too old is forgotten, a little at a time: history, and who approved what has ended.
+
+Counted calls become fewer and coarser lines long before that.
+"""
+
+from __future__ import annotations
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
+from cloudbeds_auth.rules.schedule import DAY
+
+AT_ONCE = 500  # lines that one transaction deletes
+MERGED_AT_ONCE = 200  # … or merges: some 10 ms of SQLite's one writer
+EVERY = 3600.0  # seconds between two looks when nothing was left over
+NEXT = 1.0  # … and when something may be: no burst of deletions
+
+
+class Retention:
+    """Forgets what is older than `days`, and one connection when it is asked for."""
+
+    def __init__(self, world: World, days: int) -> None:
+        self._world = world
+        self._days = days
+
+    async def tick(self) -> float:
+        """Delete at most one batch, and merge one of counted calls; seconds until the next look.
+
+        Raises StoreUnavailable.
+        """
+        if self._world.store.read_only:
+            return EVERY
+        swept = await self._world.store.sweep(self._days * DAY, AT_ONCE)
+        if swept:
+            self._world.observer.happened("swept", rows=swept)
+        more = await self._world.store.roll_up(MERGED_AT_ONCE)
+        pause = NEXT if more or swept >= AT_ONCE else EVERY
+        return pause * (0.5 + 0.5 * self._world.entropy.unit())
+
+    async def forget(self, connection_id: str, *, actor: str) -> None:
+        """Forget who approved, every token and what the calls were, of a connection that has ended.
+
+        Raises UnknownConnection; InvalidRequest when it is still connected.
+        """
+        if await self._world.store.forget(connection_id, actor=actor):
+            return
+        if await self._world.store.connection(connection_id) is None:
+            raise UnknownConnection(connection_id=connection_id)
+        raise InvalidRequest(
+            "this hotel is still connected",
+            connection_id=connection_id,
+            next_step="disconnect it first, then forget it",
+        )

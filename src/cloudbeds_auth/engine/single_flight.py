@@ -1,0 +1,156 @@
+"""One flight per grant and process: callers join the refresh that runs, and never cancel it.
+
+A thousand callers of an expired token cost one refresh; the one who asked first may hang up, and it goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.errors import Error, RefreshPending
+from cloudbeds_auth.rules.model import Grant
+from cloudbeds_auth.rules.refresh import Ask, reference
+
+
+class GrantSuperseded(Exception):
+    """A newer grant took over: whoever asked re-reads the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a refresh gives: the row whose access token is good to use.
+
+    `asked`: when `/userinfo` was asked, by the steady clock, where it has just proven that token good.
+    """
+
+    grant: Grant
+    asked: float | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether it was proven just now."""
+        return self.asked is not None
+
+    def proven_since(self, moment: float) -> bool:
+        """Whether it was asked for then or later: an earlier proof says nothing of a token rejected meanwhile."""
+        return self.asked is not None and self.asked >= moment
+
+
+class Flight:
+    """One refresh under way. `published` is set as soon as callers may go on; the proof may still run behind."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.sending = False
+        self.published: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None]
+
+    @property
+    def killing(self) -> bool:
+        """Whether the stored access token is about to die: a refresh token is sent, and no new pair published yet."""
+        return self.sending and not self.published.done()
+
+    def publish(self, served: Served) -> None:
+        """Callers may go on."""
+        if not self.published.done():
+            self.published.set_result(served)
+
+    def fail(self, error: BaseException) -> None:
+        """Callers are told why not; a flight without passengers fails in peace."""
+        if not self.published.done():
+            self.published.set_exception(error)
+            self.published.exception()
+
+
+class Flights:
+    """Starts and joins refreshes. `fly` does one, and may publish its answer before it has finished."""
+
+    def __init__(self, world: World, fly: Callable[[Flight], Awaitable[Served]]) -> None:
+        self._world = world
+        self._do = fly
+        self._flights: dict[str, Flight] = {}
+
+    def running(self, grant_id: str) -> Flight | None:
+        """The refresh of this grant that this process runs, if any."""
+        return self._flights.get(grant_id)
+
+    async def ask(self, ask: Ask) -> Served:
+        """A token newer than what was asked about, or one proven good; joins a flight that can answer.
+
+        Cancelling the caller leaves the flight alone. Raises GrantSuperseded and the errors of the public contract.
+        """
+        began = self._world.clock.steady()
+        until = began + self._world.timing.wait
+        while True:
+            flight = self._flights.get(ask.grant_id)
+            own = flight is None
+            if flight is None:
+                flight = self._take_off(ask)
+            try:
+                served = await self._within(until, flight.published)
+            except Error:
+                if own or flight.ask.patient or not ask.patient:
+                    raise
+                await self._landed(until, flight)  # it gave up sooner than this caller would: once more
+                continue
+            if own or _answers(served, ask, began):
+                return served
+            await self._landed(until, flight)  # what it brought is what was rejected, or older: once more
+
+    async def drain(self) -> bool:
+        """End what only waits, and wait until what is being sent has come back and is committed; whether any was."""
+        waited = bool(self._flights)
+        while self._flights:
+            for flight in self._flights.values():
+                if not flight.sending:
+                    flight.task.cancel()
+            await asyncio.wait([flight.task for flight in self._flights.values()])
+        return waited
+
+    def _take_off(self, ask: Ask) -> Flight:
+        flight = Flight(ask)
+        self._flights[ask.grant_id] = flight
+        flight.task = asyncio.create_task(self._fly(flight), name=f"refresh {ask.grant_id}")
+        # Not in a `finally` of the task: one that is cancelled before it began runs no line of its own.
+        flight.task.add_done_callback(lambda _: self._land(flight))
+        return flight
+
+    def _land(self, flight: Flight) -> None:
+        del self._flights[flight.ask.grant_id]
+        flight.fail(RefreshPending("this process is stopping"))  # unless it was answered
+
+    async def _fly(self, flight: Flight) -> None:
+        try:
+            flight.publish(await self._do(flight))
+        except Exception as error:  # noqa: BLE001 - told to everybody who waits, and to the observer
+            flight.fail(error)
+            self._world.observer.happened("refresh_failed", error=type(error).__name__)
+
+    async def _within(self, until: float, published: asyncio.Future[Served]) -> Served:
+        try:
+            async with asyncio.timeout(max(0.0, until - self._world.clock.steady())):
+                return await asyncio.shield(published)
+        except TimeoutError:
+            if published.done():  # it ended in the same instant: its answer says more than "pending"
+                return published.result()
+            raise RefreshPending(retry_after=self._world.timing.backoff_first) from None
+
+    async def _landed(self, until: float, flight: Flight) -> None:
+        done, _ = await asyncio.wait([flight.task], timeout=max(0.0, until - self._world.clock.steady()))
+        if not done:
+            raise RefreshPending(retry_after=self._world.timing.backoff_first)
+
+
+def _answers(served: Served, ask: Ask, began: float) -> bool:
+    """Whether what another caller's flight brought answers this one, which began then: newer than what was asked about,
+    or proven since.
+
+    An operator wants a newer one, also while the proof of the pair that is stored still waits for its turn.
+    """
+    found, wanted = served.grant.generation, reference(ask)
+    return found > wanted or (
+        found == wanted and not ask.operator and (ask.rejected is None or served.proven_since(began))
+    )

@@ -1,0 +1,109 @@
+"""What each token carried: counted in memory, written behind, never one row a call.
+
+A generation's first call is written within a second, so that people see it; after that once a minute. A killed process
+loses the counts of its last minute and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.errors import StoreReadOnly, StoreUnavailable
+from cloudbeds_auth.rules.calls import Calls, tally
+from cloudbeds_auth.rules.model import AccessToken
+
+SOON = 1.0  # seconds until a generation's first calls are written
+LATER = 60.0  # seconds between the lines after that
+AT_ONCE = 100  # lines of one transaction; fewer after one that failed
+
+Key = tuple[str, int]  # a grant and its generation
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """The calls of one generation since the last line; `line` is the name that they are written under."""
+
+    line: str
+    due: float
+    first: float
+    last: float = 0.0
+    count: int = 0
+    refused: int = 0
+    methods: dict[str, int] = field(default_factory=dict)
+
+    def merge(self, later: _Bucket) -> None:
+        """Take in what was counted since this one was taken away to be written."""
+        self.last = later.last
+        self.count += later.count
+        self.refused += later.refused
+        for path, number in later.methods.items():
+            tally(self.methods, path, number)
+
+
+class CallRecorder:
+    """Counts calls; `flush` writes what is due."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._buckets: dict[Key, _Bucket] = {}
+        self._written: dict[str, int] = {}
+        self._numbers = count(1)
+        self._at_once = AT_ONCE
+
+    def note(self, token: AccessToken, method: str, path: str, status: int) -> None:
+        """One call went out with this token and was answered with this HTTP status."""
+        key, now = (token.grant_id, token.generation), self._world.clock.wall()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            known = self._written.get(token.grant_id) == token.generation
+            due = self._world.clock.steady() + (LATER if known else SOON)
+            line = f"{self._world.owner}/{next(self._numbers)}"
+            bucket = self._buckets[key] = _Bucket(line, due, now)
+        bucket.last = now
+        bucket.count += 1
+        bucket.refused += status == 401
+        tally(bucket.methods, f"{method} {path}", 1)
+
+    async def flush(self, *, everything: bool = False) -> None:
+        """Write the lines that are due, a batch at a time; what the store does not take now stays for the next time.
+
+        A batch that failed is half as large then, so that there is one which a slow database can do.
+        """
+        now = self._world.clock.steady()
+        due = [key for key, bucket in self._buckets.items() if everything or bucket.due <= now]
+        while due:
+            batch, due = due[: self._at_once], due[self._at_once :]
+            if not await self._write(batch):
+                self._at_once = max(1, len(batch) // 2)
+                return
+            self._at_once = min(2 * self._at_once, AT_ONCE)
+
+    async def _write(self, keys: Sequence[Key]) -> bool:
+        """False: the database cannot do it now. A copy of another installation's keeps no history of its own."""
+        taken = {key: self._buckets.pop(key) for key in keys if key in self._buckets}
+        try:
+            await self._world.store.record_calls([_line(key, bucket) for key, bucket in taken.items()])
+        except StoreReadOnly:
+            return True
+        except StoreUnavailable:
+            self._put_back(taken)
+            return False
+        except BaseException:  # cancelled, or what a database does not fail with
+            self._put_back(taken)
+            raise
+        self._written.update(taken.keys())
+        return True
+
+    def _put_back(self, taken: dict[Key, _Bucket]) -> None:
+        """To be written again under the same names: lines that were written after all are replaced, not added."""
+        for key, bucket in taken.items():
+            if key in self._buckets:
+                bucket.merge(self._buckets[key])
+            self._buckets[key] = bucket
+
+
+def _line(key: Key, bucket: _Bucket) -> Calls:
+    return Calls(*key, bucket.first, bucket.last, bucket.count, bucket.refused, bucket.methods, bucket.line)

@@ -1,0 +1,57 @@
+"""Webhooks out, behind the callers: messages that are due are sent, each at least once, until the receiver took it.
+
+The message rests in the outbox since the transaction that made it true. Whoever claims one has it for a while; a
+process that is killed before it wrote down that the receiver took it leaves it to be sent once more, under the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.ports.outbox import Deliverer, Message
+from cloudbeds_auth.rules.notices import wait_after
+
+AT_ONCE = 8  # messages of one tick
+HOLD = 60.0  # seconds; longer than an attempt and the write after it
+LOOK = 1.0  # seconds between two looks, at most
+
+
+class Outbound:
+    """Delivers what is due, a few messages a tick."""
+
+    def __init__(self, world: World, deliverer: Deliverer) -> None:
+        self._world = world
+        self._deliverer = deliverer
+
+    def pause(self) -> float:
+        """Seconds until the next look; not the same for every process."""
+        return LOOK * (0.5 + 0.5 * self._world.entropy.unit())
+
+    async def tick(self) -> float:
+        """Send at most `AT_ONCE` of what is due; seconds until the next tick. Raises StoreUnavailable."""
+        store = self._world.store
+        if store.read_only:
+            return self.pause()
+        due_in = await store.next_message()
+        if due_in is None or due_in > 0.0:
+            return self.pause()
+        claimed = await store.claim_messages(AT_ONCE, HOLD)
+        ends = await asyncio.gather(*(self._send(message) for message in claimed), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):  # the store; what it was not told of is sent again
+                raise end
+        return 0.0 if claimed else self.pause()
+
+    async def _send(self, message: Message) -> None:
+        world, failed = self._world, message.attempts + 1
+        outcome = await self._deliverer.deliver(message)
+        facts = {"message": message.id, "type": message.kind, "connection": message.connection_id}
+        if outcome.problem is None:
+            await world.store.message_delivered(message.id)
+            world.observer.happened("webhook_delivered", **facts, attempts=failed)
+            return
+        wait = None if outcome.final else wait_after(failed, outcome.retry_after, world.entropy.unit())
+        await world.store.message_failed(message.id, outcome.problem, wait)
+        what = "webhook_failed" if wait is not None else "webhook_given_up"
+        world.observer.happened(what, **facts, attempts=failed, problem=outcome.problem, again_in=wait)

@@ -1,0 +1,203 @@
+"""What an answer means that is not what was asked for: one table of the vendor's bodies (CLOUDBEDS section 6).
+
+Every client passes a body on as it came. What it tells about the connection beside that is in `TABLE`, and what an
+answer of `/userinfo` proves is judged by it: `Proof`, `DeadToken`, `DeadGrant`, or `Inconclusive`.
+
+A proof is what allows kept refresh tokens to be forgotten, so it is judged strictly: a 2xx of an authenticated call,
+a well-formed JSON object that names a user, no `success: false`, no `error`. A captive portal's page, `{}`, a 404 or a
+429 prove nothing. A 401 says that the access token is rejected, whatever its shape, and nothing of a refresh token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from cloudbeds_auth.rules.model import User
+from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, one_line, read_object, says_false, text_of
+
+REVOKED = "revoked"  # the vendor ended the grant; also when every stored refresh token was refused
+DISABLED = "disabled"  # the grant is dead, and Cloudbeds said that the hotel disabled the app
+LONGEST_ID = 64  # characters of a property's id
+MOST_WORDS = 300  # characters of the vendor's message that are kept
+
+
+class Act(Enum):
+    """What follows from a refusal, beside passing it on."""
+
+    SUSPECT = "the grant may be dead: `/userinfo` is asked, and asked again later (rule 12)"
+    LOOK = "the access token may be dead, and the status does not say so: `/userinfo` is asked, or it is renewed"
+    HEAL = "the access token may be dead: it is proven or renewed (rules 3 and 9)"
+    TELL = "the hotel is connected and this call is not allowed: people are told"
+    NOTHING = "an error of this call alone: the token is not touched"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One refused call: a word for the reason, what follows, and the vendor's own words as one line."""
+
+    reason: str
+    act: Act
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One documented body. It fits an answer with one of `statuses` (none named: any) that holds all `members` and,
+    where `words` are named, says `success: false` with these in its message; in lower case.
+    """
+
+    reason: str
+    act: Act
+    words: str = ""
+    members: Mapping[str, object] = field(default_factory=dict)
+    statuses: tuple[int, ...] = ()
+    ends_key: bool = False  # documented for an API key that was revoked
+
+    def fits(self, status: int, answer: JsonObject) -> bool:
+        """Whether this answer is one of these."""
+        if self.statuses and status not in self.statuses:
+            return False
+        if self.words and not (says_false(answer.get("success")) and self.words in text_of(answer, "message")):
+            return False
+        return _holds(answer, self.members)
+
+
+# In the order of the vendor's page; the first row that fits is the one. Source: CLOUDBEDS section 6, "Error bodies".
+TABLE = (
+    # 200 with `success: false`: how the classic API says everything but a 401.
+    Row("user_inactive", Act.SUSPECT, words="user who approved this connection is not active"),
+    Row("property_closed", Act.TELL, words="you are accessing have an invalid status"),
+    Row(REVOKED, Act.SUSPECT, words="application is not available to be connected"),
+    Row("missing_scope", Act.TELL, words="scope required for this call was not granted"),
+    Row("property_unnamed", Act.TELL, words='please specify "propertyid"'),
+    Row("wrong_property", Act.TELL, words="none of the included property id's match"),
+    # The shapes of a 401: the classic API's with a message or a hint, RFC 6750's word, v2's and a revoked key's
+    # problem details, Data Insights' error object.
+    Row("unauthorized", Act.HEAL, members={"error": "access_denied"}, statuses=(401,), ends_key=True),
+    Row("unauthorized", Act.HEAL, members={"error": "invalid_token"}, statuses=(401,)),
+    Row("unauthorized", Act.HEAL, members={"type": "unauthorized"}, statuses=(401,), ends_key=True),
+    Row("unauthorized", Act.HEAL, members={"error": {"code": 401}}, statuses=(401,)),
+    Row("unauthorized", Act.LOOK, members={"error": {"code": 401}}),  # Data Insights says it under any status
+    # A scope or a property is missing: v2's, Data Insights', and that of Accounting and group profiles, which comes
+    # with a 200 and with a 4xx.
+    Row("forbidden", Act.TELL, members={"code": "ACCESS_DENIED"}),
+    Row("forbidden", Act.TELL, members={"error": {"code": 403}}),
+    Row("forbidden", Act.TELL, statuses=(403,)),
+    # The method is asked with another verb than its name says.
+    Row("unknown_method", Act.NOTHING, members={"status": False, "error": "Unknown method."}),
+)
+OUTAGE = Refusal("outage", Act.NOTHING)  # HTML, or nothing: a gateway, a firewall, a wrong path; never a revocation
+UNREADABLE = Refusal("unreadable", Act.NOTHING)  # a 2xx that holds nothing of what was asked for
+UNKNOWN = "unknown"
+
+
+def refusal_of(status: int, content_type: str, body: bytes) -> Refusal | None:
+    """What a complete answer refuses; None where it does not, or is no object of JSON at all."""
+    try:
+        answer = read_object(content_type, body)
+    except Unreadable:
+        return OUTAGE if status >= 400 else None
+    said = one_line(answer.get("message", answer.get("description")), MOST_WORDS)
+    row = _row(status, answer)
+    if row is not None:
+        return Refusal(row.reason, row.act, said)
+    failed = status >= 400 or says_false(answer.get("success"))
+    return Refusal(UNKNOWN, Act.NOTHING, said) if failed else None
+
+
+def _row(status: int, answer: JsonObject) -> Row | None:
+    return next((row for row in TABLE if row.fits(status, answer)), None)
+
+
+def _holds(answer: JsonObject, members: Mapping[str, object]) -> bool:
+    for name, wanted in members.items():
+        found = answer.get(name)
+        if isinstance(wanted, Mapping):
+            if not isinstance(found, dict) or not _holds(found, wanted):
+                return False
+        elif type(found) is not type(wanted) or found != wanted:
+            return False
+    return True
+
+
+# --- an answer of `/userinfo`
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The access token works; `user` is the person who approved, where the answer names one.
+
+    `property_ids`: a property that it names, too; the documented body names none (CLOUDBEDS section 5).
+    """
+
+    user: User | None = None
+    property_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadToken:
+    """A 401: this access token is rejected. `documented`: in a body that Cloudbeds shows for a revoked API key."""
+
+    documented: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeadGrant:
+    """One of the vendor's documented bodies of a grant that no refresh brings back."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inconclusive:
+    """An answer that says nothing about the token: an outage, a rate limit, a page of HTML.
+
+    `pause`: a 429, and for how long nobody of this client id sends.
+    """
+
+    reason: str
+    pause: float | None = None
+
+
+Verdict = Proof | DeadToken | DeadGrant | Inconclusive
+
+
+def judge_userinfo(status: int, content_type: str, body: bytes) -> Verdict:
+    """What a complete answer of an authenticated `GET …/userinfo` means."""
+    try:
+        answer = read_object(content_type, body)
+    except Unreadable as why:
+        return DeadToken(documented=False) if status == 401 else Inconclusive(f"HTTP {status}: {why}")
+    row = _row(status, answer)
+    if row is not None and row.act is Act.SUSPECT:
+        return DeadGrant(row.reason)
+    if status == 401:
+        return DeadToken(documented=row is not None and row.ends_key)
+    if not 200 <= status < 300:
+        return Inconclusive(f"HTTP {status}")
+    if row is not None or says_false(answer.get("success")) or "error" in answer:
+        return Inconclusive("the answer says that the call failed")
+    user = _user(answer)
+    return Inconclusive("the answer names no user") if user is None else Proof(user, property_in(answer))
+
+
+def property_in(found: Mapping[str, object]) -> tuple[str, ...]:
+    """The property that an object is about, as a tuple of one; ids come as strings and as integers. Empty: none."""
+    names = ("propertyID", "propertyId", "property_id")
+    return next(((text,) for name in names if (text := one_line(found.get(name), LONGEST_ID).strip())), ())
+
+
+def dead_grant(answer: JsonObject) -> str | None:
+    """The reason when the answer is `success: false` with one of the documented sentences of a dead grant."""
+    return next((row.reason for row in TABLE if row.act is Act.SUSPECT and row.fits(200, answer)), None)
+
+
+def _user(answer: JsonObject) -> User | None:
+    """The approving user; ids come as strings and as integers (CLOUDBEDS section 5)."""
+    identity = one_line(answer.get("user_id"), 64)
+    if not identity:
+        return None
+    names = [one_line(answer.get(part), 100) for part in ("first_name", "last_name")]
+    return User(id=identity, name=" ".join(filter(None, names)), email=one_line(answer.get("email"), 200))

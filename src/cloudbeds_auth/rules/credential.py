@@ -1,0 +1,55 @@
+"""What is shown to Cloudbeds: an access token or an API key, in exactly one header (CLOUDBEDS section 4).
+
+A key is known by its prefix, wherever it comes from; nothing else about an answer says so. It never expires by time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import MutableMapping
+from enum import StrEnum
+from typing import Any
+
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.secret import Secret
+
+API_KEY_PREFIX = "cbat_"
+FOREVER = math.inf  # seconds that a key lives; one that nobody uses for 30 days is disabled (rules.schedule)
+AUTHORIZATION, X_API_KEY = "Authorization", "x-api-key"
+
+
+class KeyHeader(StrEnum):
+    """How a key travels; an access token is always a bearer (RFC 6750 section 2.1)."""
+
+    BEARER = "bearer"
+    X_API_KEY = "x-api-key"
+
+
+class GrantType(StrEnum):
+    """What the token endpoint is asked for (CLOUDBEDS section 2)."""
+
+    CODE = "authorization_code"
+    CODE_FOR_KEY = "urn:ietf:params:oauth:grant-type:api-key"
+    REFRESH = "refresh_token"
+    EXCHANGE = "refresh_token_exchange"
+
+
+def is_api_key(value: str) -> bool:
+    """Whether this is a key of Cloudbeds'."""
+    return value.startswith(API_KEY_PREFIX)
+
+
+def header_of(credential: Secret | AccessToken, keys: KeyHeader | str) -> tuple[str, str]:
+    """The one header, name and value, that carries it; `keys` is the setting for keys."""
+    value = credential.reveal()
+    if is_api_key(value) and keys == KeyHeader.X_API_KEY:
+        return X_API_KEY, value
+    return AUTHORIZATION, f"Bearer {value}"
+
+
+def show(headers: MutableMapping[str, Any], credential: Secret | AccessToken, keys: KeyHeader | str) -> None:
+    """Put it into these headers, and take every other credential out: a key may come where a token was before."""
+    for name in (AUTHORIZATION, X_API_KEY):
+        headers.pop(name, None)
+    name, value = header_of(credential, keys)
+    headers[name] = value

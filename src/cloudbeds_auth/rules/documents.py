@@ -1,0 +1,88 @@
+"""The JSON of the public contract, in one place: a connection, an event, a moment, an access token.
+
+The HTTP API, the command line and the picture of a history all show these documents; a token is in the last one only.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event
+
+
+def stamp(moment: datetime | None) -> str | None:
+    """`2026-11-24T07:00:00Z`: UTC, whole seconds, cut and not rounded; None stays None."""
+    return None if moment is None else f"{_utc(moment).isoformat(timespec='seconds')}Z"
+
+
+def precise(moment: datetime | None) -> str | None:
+    """`2026-11-24T07:00:00.123Z`: as `stamp`, with milliseconds, for what happens several times a second."""
+    return None if moment is None else f"{_utc(moment).isoformat(timespec='milliseconds')}Z"
+
+
+def connection_document(connection: Connection) -> dict[str, Any]:
+    """A connection literally as the public contract shows it; there is no token in it."""
+    user = connection.authorizing_user
+    return {
+        "id": connection.id,
+        "state": connection.state.value,
+        "app": connection.app,
+        "reference": connection.reference,
+        "credential": connection.credential,
+        "property_ids": list(connection.property_ids),
+        "authorizing_user": None if user is None else {"id": user.id, "name": user.name, "email": user.email},
+        "scopes": list(connection.scopes),
+        "generation": connection.generation,
+        "connected_at": stamp(connection.connected_at),
+        "expires_at": stamp(connection.expires_at),
+        "refreshed_at": stamp(connection.refreshed_at),
+        "used_at": stamp(connection.used_at),
+        "problem": connection.problem,
+        "next_step": connection.next_step,
+        "connect_url": connection.connect_url,
+    }
+
+
+def app_document(app: App) -> dict[str, Any]:
+    """A registration; of its secrets only whether there are any."""
+    return {
+        "name": app.id,
+        "client_id": app.client_id,
+        "level": app.level,
+        "redirect_uri": app.redirect_uri,
+        "scopes": list(app.scopes),
+        "credential": app.credential.value,
+        "origin": app.issuer,
+        "secret": bool(app.secrets),
+        "previous_secret": len(app.secrets) > 1,
+        "created_at": stamp(app.created_at),
+        "secret_rotated_at": stamp(app.rotated_at),
+    }
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """One line of a connection's history; its moment has milliseconds."""
+    return {
+        "sequence": event.sequence,
+        "at": precise(event.at),
+        "kind": event.kind,
+        "actor": event.actor,
+        "grant_id": event.grant_id,
+        "generation": event.generation,
+        "data": dict(event.data),
+    }
+
+
+def access_token_document(token: AccessToken) -> dict[str, Any]:
+    """The one document that reveals a token: for whoever asked for exactly that."""
+    return {
+        "access_token": token.reveal(),
+        "token_type": token.token_type,
+        "expires_at": stamp(token.expires_at),
+        "generation": token.generation,
+    }
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

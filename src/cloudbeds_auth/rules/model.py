@@ -1,0 +1,281 @@
+"""What there is: the nouns that every layer shares, as frozen data.
+
+Durations are seconds. A row read from the store tells *durations* ("held back for 3 s more"), measured by the store's
+own clock, wherever two machines or two boots could disagree about a moment; moments (`…_at`) are unix seconds and are
+for people and for history.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.origins import UNKNOWN, Source
+from cloudbeds_auth.rules.secret import Secret
+
+
+class CredentialKind(StrEnum):
+    """What the vendor handed out: an OAuth pair, or an API key that is never refreshed."""
+
+    OAUTH = "oauth"
+    API_KEY = "api_key"
+
+
+class Migration(StrEnum):
+    """How far the move of an OAuth grant to an API key has come; it is latched from the beginning (rule 15)."""
+
+    BEGUN = "begun"  # no exchange can have been accepted yet, but for the one whose intent is pending
+    IN_DOUBT = "in_doubt"  # the answer of an exchange was lost
+
+
+class Role(StrEnum):
+    """What a grant is to its connection: the one in use, a newer one not yet proven, a former one, or one that came
+    from the Marketplace and is nobody's until it is claimed.
+    """
+
+    ACTIVE = "active"
+    CANDIDATE = "candidate"
+    PARKED = "parked"
+    SUPERSEDED = "superseded"
+    DISCONNECTED = "disconnected"
+
+
+def moment(seconds: float) -> datetime:
+    """Unix seconds as an aware UTC datetime."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def end_moment(seconds: float) -> datetime | None:
+    """The end of something, as `moment`; None for what never ends by time."""
+    return None if math.isinf(seconds) else moment(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An access token that has been committed to the store and may therefore be used (ROTATION rule 1).
+
+    `expires_at` is when the vendor said it ends, None for an API key; `generation` names it towards
+    `access_token(rejected=…)` when an endpoint answered 401.
+    """
+
+    value: Secret
+    expires_at: datetime | None
+    generation: int
+    token_type: str = "Bearer"
+    grant_id: str = field(default="", repr=False)
+    lifetime: float = field(default=0.0, repr=False)
+
+    def is_same(self, other: AccessToken) -> bool:
+        """Whether both are the same generation of the same grant."""
+        return self.generation == other.generation and self.grant_id == other.grant_id
+
+    def reveal(self) -> str:
+        """The token itself, for an `Authorization` header."""
+        return self.value.reveal()
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What one token answer carried (RFC 6749 section 5.1); `refresh` is None when the answer named none.
+
+    `lifetime` is `expires_in` in seconds, defaulted and clamped by `rules.token_response`; infinite for an API key.
+    `source`: who issued it, and to which client id.
+    """
+
+    access: Secret
+    refresh: Secret | None
+    lifetime: float
+    property_ids: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = None
+    kind: CredentialKind = CredentialKind.OAUTH
+    source: Source = UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """One refresh token of a grant at its place in the list; the last place is the child, the others are kept."""
+
+    position: int
+    value: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a write must still find true: nobody committed since (`generation`), nobody took the lease (`epoch`)."""
+
+    grant_id: str
+    generation: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """The person who approved, as `/userinfo` names them."""
+
+    id: str
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One approval by one hotel user, as a coordinator reads it; see ROTATION section 3.
+
+    `valid_for`: seconds the access token still has; `held_back`: seconds until the next attempt is allowed;
+    `intent_age`: seconds since an attempt was begun whose outcome is unknown (None: none pending);
+    `refused_ago`: seconds since a whole pass was first refused, or `/userinfo` first named a dead grant; `refused_as`:
+    with which reason; `reprieves`: how often the access token has worked since all the same. `reauth`: the reason of
+    the mark, where the hotel has to approve again. `denied`: pairs in a row whose proof was answered 401; `braked`:
+    seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to be of,
+    until the vendor names it too.
+    `migration_client`: the client id under which the move to an API key is made. `source`: where it came from.
+    """
+
+    id: str
+    connection_id: str
+    app: str
+    kind: CredentialKind
+    role: Role
+    state: State
+    generation: int
+    access: Secret
+    expires_at: float
+    lifetime: float
+    valid_for: float
+    stale_in: float
+    tokens: tuple[StoredToken, ...]
+    property_ids: tuple[str, ...] = ()
+    proven: bool = False
+    intent: int | None = None
+    intent_age: float | None = None
+    held_back: float = 0.0
+    lease_left: float = 0.0
+    attempts: int = 0
+    refusals: int = 0
+    refused_ago: float | None = None
+    refused_as: str | None = None
+    reprieves: int = 0
+    denied: int = 0
+    braked: float = 0.0
+    problem: str | None = None
+    reauth: str | None = None
+    latched: bool = False
+    said_of: str | None = None
+    migration: Migration | None = None
+    migration_client: str | None = None
+    source: Source = UNKNOWN
+
+    @property
+    def kept(self) -> tuple[StoredToken, ...]:
+        """The older refresh tokens that may still be the only living ones, oldest first."""
+        return self.tokens[:-1]
+
+    def token(self) -> AccessToken:
+        """The stored access token as callers get it."""
+        return AccessToken(
+            self.access, end_moment(self.expires_at), self.generation, grant_id=self.id, lifetime=self.lifetime
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One registration at Cloudbeds, known here by `id`, its name.
+
+    `secrets`: the current one first, then one still valid during a reset. `level`: `partner`, or `property` for what a
+    hotel registered for itself (CLOUDBEDS section 6: half the rate, no app states). `created_at` and `rotated_at`, when
+    its secret was last reset, are None for the app of the settings.
+    `credential`: what its approvals ask for. `issuer`: the vendor's origin that its secret is for, where it is listed;
+    None: not bound to one yet.
+    """
+
+    id: str
+    client_id: str
+    secrets: tuple[Secret, ...]
+    redirect_uri: str
+    scopes: tuple[str, ...] = ()
+    level: str = "partner"
+    credential: CredentialKind = CredentialKind.OAUTH
+    created_at: datetime | None = None
+    rotated_at: datetime | None = None
+    issuer: str | None = None
+
+    @property
+    def redirect_path(self) -> str:
+        """The path that Cloudbeds sends browsers back to; no two apps share one."""
+        return urlsplit(self.redirect_uri).path
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
+    credential came from; `foreign`: that is why it is `client_refused`.
+    """
+
+    id: str
+    app: str
+    reference: str | None
+    state: State
+    credential: str
+    property_ids: tuple[str, ...]
+    authorizing_user: User | None
+    scopes: tuple[str, ...]
+    generation: int | None
+    connected_at: datetime | None
+    expires_at: datetime | None
+    refreshed_at: datetime | None
+    used_at: datetime | None
+    problem: str | None = None
+    next_step: str | None = None
+    connect_url: str | None = None
+    source: Source = field(default=UNKNOWN, repr=False)
+    foreign: bool = field(default=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An authorization that was begun: send the hotel to `url`; `state` comes back with the code, to `redirect_uri`."""
+
+    url: str
+    state: str
+    expires_at: datetime
+    redirect_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An authorization that led to a connection, and where the browser wanted to go afterwards."""
+
+    connection: Connection
+    return_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link to hand to a hotel, good for one connection: `url` is what the hotel opens."""
+
+    token: str
+    url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a connection's history.
+
+    Events are numbered, and never change. A line of counted calls (kind `calls`) has the number of the event before it,
+    and is merged with others as it grows older. `cursor` names the place behind a line that was read from a history.
+    """
+
+    sequence: int
+    at: datetime
+    kind: str
+    actor: str
+    grant_id: str | None
+    generation: int | None
+    data: Mapping[str, object] = field(default_factory=dict)
+    cursor: str = field(default="", compare=False)

@@ -1,0 +1,123 @@
+"""Where a credential came from, and whether it may be used here: at the vendor's origin that issued it, and under the
+client id that it was issued to (rule 11).
+
+The one decision is `foreign`; `engine.context` asks it before anything of a grant is sent or lent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+ONE_SERVICE = (
+    frozenset({"https://api.cloudbeds.com", "https://hotels.cloudbeds.com"}),  # CLOUDBEDS section 2
+    frozenset({"https://api.cloudbeds-stage.com", "https://hotels.cloudbeds-stage.com"}),  # by the same names
+)
+"""Origins that are one service: what came from one of them may be sent to the others."""
+
+VENDORS_DOMAIN = "cloudbeds.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The issuer, which is the vendor's origin, and the client id. None: unknown, as of rows from before both were
+    stored.
+    """
+
+    issuer: str | None = None
+    client_id: str | None = None
+
+
+UNKNOWN = Source()
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Why a credential may not be used here: both places named; and what an operator does about it."""
+
+    what: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How many connections have a living grant of this app from this source."""
+
+    app: str
+    source: Source
+    connections: int
+
+
+def same_service(one: str, other: str) -> bool:
+    """Whether two origins are the same, or are known to be one service."""
+    return one == other or any({one, other} <= names for names in ONE_SERVICE)
+
+
+def is_vendors(origin: str) -> bool:
+    """Whether this is a host of the vendor's own domain, reached over TLS."""
+    parts = urlsplit(origin)
+    host = parts.hostname or ""
+    return parts.scheme == "https" and (host == VENDORS_DOMAIN or host.endswith(f".{VENDORS_DOMAIN}"))
+
+
+def foreign(source: Source, here: Source, app: str, *, own: bool) -> Foreign | None:
+    """Why a grant of `source` may not be used by `app` as it is registered here; None: it may.
+
+    `own`: whether the registration is that of the settings. What is unknown on either side forbids nothing.
+    """
+    if source.issuer and here.issuer and not same_service(source.issuer, here.issuer):
+        return Foreign(
+            f"tokens were issued by {source.issuer}, and CLOUDBEDS_BASE_URL is {here.issuer}",
+            _back_to(source.issuer, app),
+        )
+    if source.client_id and here.client_id and source.client_id != here.client_id:
+        known_as = "CLOUDBEDS_CLIENT_ID is" if own else f"the app {app!r} has"
+        step = "set CLOUDBEDS_CLIENT_ID to" if own else f"register the app {app!r} with"
+        return Foreign(
+            f"tokens were issued to the client id {source.client_id}, and {known_as} {here.client_id}",
+            f"{step} {source.client_id} and its secret again; no hotel is at fault",
+        )
+    return None
+
+
+def foreign_secret(bound: str | None, here: str, app: str) -> Foreign | None:
+    """Why the client secret of an app that is bound to `bound` may not be sent `here`; None: it may."""
+    if bound is None or same_service(bound, here):
+        return None
+    return Foreign(
+        f"the client secret of the app {app!r} is for {bound}, and CLOUDBEDS_BASE_URL is {here}", _back_to(bound, app)
+    )
+
+
+def findings(
+    held: Iterable[Held], bound: Mapping[str, str], clients: Mapping[str, str], here: str, own: Container[str]
+) -> list[Foreign]:
+    """What an operator has to be told of a whole database, one finding for each cause.
+
+    `bound`: the issuers of apps; `clients`: the client ids of apps, as they are registered; `own`: the apps of the
+    settings.
+    """
+    counted: dict[Foreign, int] = {}
+    elsewhere: set[str] = set()  # apps of which tokens are for another origin: their secret needs no finding of its own
+    for one in held:
+        source = replace(one.source, issuer=one.source.issuer or bound.get(one.app))
+        found = foreign(source, Source(here, clients.get(one.app)), one.app, own=one.app in own)
+        if found is not None:
+            counted[found] = counted.get(found, 0) + one.connections
+        if source.issuer and not same_service(source.issuer, here):
+            elsewhere.add(one.app)
+    told = [replace(found, what=f"{_hotels(count)} {found.what}") for found, count in counted.items()]
+    secrets = (foreign_secret(issuer, here, app) for app, issuer in bound.items() if app not in elsewhere)
+    return told + [found for found in secrets if found is not None]
+
+
+def _back_to(issuer: str, app: str) -> str:
+    return (
+        f"set CLOUDBEDS_BASE_URL to {issuer} again; only where the vendor really moved, "
+        f"`cloudbeds-auth apps move-origin {app} --from {issuer}`"
+    )
+
+
+def _hotels(count: int) -> str:
+    return "1 hotel: its" if count == 1 else f"{count} hotels: their"

@@ -1,0 +1,43 @@
+"""What becomes of a connection's properties when Cloudbeds lists them anew: groups grow and shrink.
+
+Source: CLOUDBEDS section 7, "Properties can be added to / removed from a group later: re-list periodically".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from cloudbeds_auth.rules.schedule import DAY
+
+FIRST = 60.0  # seconds until a hotel whose properties came with its tokens is asked about: they need not be all
+EVERY = DAY  # seconds between two questions that had an answer, less a part that differs from grant to grant
+HOLD = 3600.0  # seconds until one that had none is asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Relisted:
+    """What a list changed: properties that came, that went, and that it names although they are another connection's.
+
+    `property_ids` is what the connection covers from now on.
+    """
+
+    property_ids: tuple[str, ...]
+    added: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
+def relist(known: Sequence[str], named: Sequence[str], taken: Collection[str]) -> Relisted:
+    """`taken`: those of `named` that another living connection covers; nothing is taken away from that one.
+
+    A connection is never left without a property: a list that would is believed to name somebody else's.
+    """
+    new = [one for one in named if one not in known]
+    elsewhere = tuple(one for one in new if one in taken)
+    added = tuple(one for one in new if one not in taken)
+    kept = [one for one in known if one in named]
+    if not kept and not added:
+        return Relisted(tuple(known), elsewhere=elsewhere)
+    dropped = tuple(one for one in known if one not in named)
+    return Relisted((*kept, *added), added, dropped, elsewhere)

@@ -1,0 +1,227 @@
+"""What the proxy lets through: paths, methods of the vendor and headers, judged once and without any effect.
+
+The vendor's host comes from the settings and from nowhere else; a request only chooses a path below it. A path is
+judged in every form that somebody on the way might decode it to, and then passed on as it was sent. Headers are
+rebuilt from allow-lists: what is not named here reaches neither the vendor nor the caller.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+from urllib.parse import unquote_plus, unquote_to_bytes
+
+from cloudbeds_auth.errors import Forbidden, InvalidRequest, UpstreamFailed
+from cloudbeds_auth.rules.glance import legible
+from cloudbeds_auth.rules.permissions import Scope
+
+PREFIX = b"/proxy/"
+CONNECTION_PREFIX = "con_"
+
+_IDENTIFIER = re.compile(rb"[A-Za-z0-9_.-]{1,128}\Z")
+# Segments that begin with a letter or digit and hold nothing that is ever decoded: canonical by looking at them.
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~,=!$'()*+-]*)*/?\Z")
+_SENDABLE = re.compile(rb"[!-~]*\Z")  # printable ASCII
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_MOST_DECODINGS = 3
+_QUERY_CONTROL = re.compile(r"%(?:0[0ADad]|7[Ff])")
+_FIELD_VALUE = re.compile(rb"[\t -~]*\Z")  # RFC 9110 section 5.5 without obs-text
+_BAD_ANSWER_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+_RELAYED = re.compile(r"/(?:api|[a-z][a-z0-9-]*/v[0-9]+(?:\.[0-9]+)?)/")
+"""The parts of the vendor that are relayed, in this spelling alone: the classic API, and a module of the newer one
+(`/payments/v1/…`), which takes the same token. Source: CLOUDBEDS section 6.
+"""
+METHOD_CLASSES: Mapping[str, Scope | None] = {
+    "access_token": None,  # takes and gives refresh tokens: the vault alone asks it
+    "oauth": None,  # the approval page belongs to a browser
+    "postappstate": Scope.ADMIN,  # `disabled` ends the grant
+    "postwebhook": Scope.ADMIN,  # subscribes an address to what happens at the hotel
+    "deletewebhook": Scope.ADMIN,  # ends our own subscriptions, too
+    "getwebhooks": Scope.ADMIN,  # shows the addresses, and ours has a secret in it
+}
+"""Methods of the vendor, in lower case, by the scope that a caller needs; None: relayed for no caller.
+
+Source: CLOUDBEDS sections 2, 7 and 8. Every other method needs `proxy`.
+"""
+_WORD = re.compile(r"[a-z0-9_]+")
+
+REQUEST_HEADERS = frozenset(
+    b"accept accept-encoding accept-language content-encoding content-language content-type idempotency-key if-match "
+    b"if-modified-since if-none-match if-range if-unmodified-since prefer range user-agent x-property-id "
+    b"x-request-id".split()
+)
+# Two values of one of these could be read differently by us and by the vendor.
+_ONLY_ONCE = frozenset(b"content-encoding content-type range x-property-id x-request-id".split())
+
+RESPONSE_HEADERS = frozenset(
+    b"accept-ranges allow content-disposition content-encoding content-language content-length content-range "
+    b"content-type deprecation etag last-modified link location preference-applied ratelimit ratelimit-limit "
+    b"ratelimit-policy ratelimit-remaining ratelimit-reset retry-after sunset vary x-correlation-id "
+    b"x-ratelimit-limit x-ratelimit-remaining x-ratelimit-reset x-request-id".split()
+)
+
+
+class Target(NamedTuple):
+    """`id` is a connection or property id; `path` begins with `/` and goes to the vendor as it stands."""
+
+    id: str
+    path: str
+
+
+def upstream_path(raw_path: bytes, prefix: bytes = PREFIX) -> Target:
+    """Split `/proxy/{id}/{path}`, as it came over the wire, into the id and the vendor's path.
+
+    Raises InvalidRequest for whatever could leave the vendor's host or climb out of a path: dot segments in any
+    encoding, backslashes, control characters, empty segments, another authority, overlong UTF-8 (A29, A30).
+    """
+    if not raw_path.startswith(prefix):
+        raise InvalidRequest("the path is not below /proxy/{id}/")
+    identifier, slash, rest = raw_path[len(prefix) :].partition(b"/")
+    if not _IDENTIFIER.match(identifier) or identifier.strip(b".") == b"":
+        raise InvalidRequest("what follows /proxy/ is neither a connection id nor a property id")
+    if not _SENDABLE.match(rest):
+        raise InvalidRequest("the path holds bytes that no address has")
+    path = (slash + rest).decode("ascii") or "/"
+    if not _PLAIN.match(path):
+        _judge(path)
+    return Target(identifier.decode("ascii"), path)
+
+
+def scope_for(path: str) -> Scope:
+    """The scope that a caller needs for a path of `upstream_path`; raises Forbidden for what is never relayed (A73).
+
+    A method counts wherever its name is a word of the path, in any version, case or encoding: a router that reads a
+    path in another way than ours finds no way around.
+    """
+    if not _RELAYED.match(path):
+        raise Forbidden(
+            "only an API of Cloudbeds is relayed",
+            next_step="ask for a path below /api/, or below a module and its version, as in /payments/v1/",
+        )
+    *_, decoded = _forms(path)
+    words = _WORD.findall(unicodedata.normalize("NFKC", decoded).casefold())
+    classes = {METHOD_CLASSES[word] for word in words if word in METHOD_CLASSES}
+    if None in classes:
+        raise Forbidden(
+            "the token endpoint and the approval page of Cloudbeds are never relayed",
+            next_step="ask this service for the token: GET /api/v1/connections/{id}/access-token",
+        )
+    return Scope.ADMIN if classes else Scope.PROXY
+
+
+def refuse_token(raw_query: bytes) -> None:
+    """Raise InvalidRequest when a query holds `access_token` in any spelling (RFC 6750 section 5.3, A45)."""
+    if not raw_query:
+        return
+    names = (unquote_plus(part.partition("=")[0]) for part in raw_query.decode("latin-1").split("&"))
+    if any(name.strip().lower() == "access_token" for name in names):
+        raise InvalidRequest("a token never travels in an address", next_step="send it in `Authorization: Bearer`")
+
+
+def query_of(raw_query: bytes) -> str:
+    """The query as it is passed on; raises InvalidRequest for a token in it (A45) or line breaks (A39)."""
+    if not raw_query:
+        return ""
+    if not _SENDABLE.match(raw_query) or b"#" in raw_query:
+        raise InvalidRequest("the query holds bytes that no address has")
+    query = raw_query.decode("ascii")
+    if _QUERY_CONTROL.search(query):
+        raise InvalidRequest("the query holds an encoded line break or control character")
+    refuse_token(raw_query)
+    return query
+
+
+def request_headers(raw: Iterable[tuple[bytes, bytes]], property_id: str | None) -> list[tuple[str, str]]:
+    """The caller's headers that go to the vendor; `property_id` replaces the caller's `X-Property-ID`.
+
+    Names nominated by `Connection` (RFC 9110 section 7.6.1) are dropped here, before the credential is added, so
+    nobody can have it stripped (A34). `Accept-Encoding` asks only for what can be looked into (`legible`). Raises
+    InvalidRequest for values that are not plain text and for doubled ones.
+    """
+    received = [(name.lower(), value) for name, value in raw]
+    nominated = _nominated(received)
+    headers: list[tuple[str, str]] = []
+    seen: set[bytes] = set()
+    for name, value in received:
+        if name not in REQUEST_HEADERS or name in nominated or (name == b"x-property-id" and property_id):
+            continue
+        if name in seen and name in _ONLY_ONCE:
+            raise InvalidRequest(f"the header {name.decode('ascii')} came twice")
+        if not _FIELD_VALUE.match(value):
+            raise InvalidRequest(f"the header {name.decode('ascii')} holds bytes that no header has")
+        seen.add(name)
+        text = value.decode("ascii")
+        headers.append((name.decode("ascii"), legible(text) if name == b"accept-encoding" else text))
+    if property_id:
+        headers.append(("x-property-id", property_id))
+    return headers
+
+
+def response_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The vendor's headers that go to the caller; raises UpstreamFailed for a value that would split the answer."""
+    received = [(name.lower(), value) for name, value in raw]
+    nominated = _nominated(received)
+    headers = [(name, value) for name, value in received if name in RESPONSE_HEADERS and name not in nominated]
+    if any(_BAD_ANSWER_VALUE.search(value) for _, value in headers):
+        raise UpstreamFailed("a header of the vendor's answer holds control characters")
+    return headers
+
+
+def property_of(identifier: str) -> str | None:
+    """The property id that `{id}` is, or None when it is the id of a connection."""
+    return None if identifier.startswith(CONNECTION_PREFIX) else identifier
+
+
+def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """The names that `Connection` declares to be for this hop only."""
+    return frozenset(
+        token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
+    )
+
+
+def _judge(path: str) -> None:
+    """Look at a path in every form that it may be decoded to on its way; raises InvalidRequest."""
+    if "#" in path or "?" in path or "//" in path:
+        raise InvalidRequest("the path holds an empty segment, a fragment or a second query")
+    if _BROKEN_ESCAPE.search(path):
+        raise InvalidRequest("the path holds a broken percent escape")
+    for form in _forms(path):
+        _judge_form(form)
+
+
+def _forms(path: str) -> Iterator[str]:
+    """The path as it came, then decoded once more each time, to the end; raises InvalidRequest where there is none."""
+    form = path
+    for _ in range(_MOST_DECODINGS + 1):
+        yield form
+        decoded = _decode(form)
+        if decoded == form:
+            return
+        form = decoded
+    raise InvalidRequest("the path is percent-encoded too many times")
+
+
+def _judge_form(form: str) -> None:
+    """One decoded form, in the compatibility form too: full-width dots are dots to somebody."""
+    plain = unicodedata.normalize("NFKC", form)
+    if any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in plain) or "\\" in plain:
+        raise InvalidRequest("the path holds a control character or a backslash")
+    if plain.startswith("//"):
+        raise InvalidRequest("the path would begin another host's address")
+    segments = plain.split("/")
+    if any(segment.partition(";")[0].strip() in {".", ".."} for segment in segments):
+        raise InvalidRequest("the path holds a dot segment")
+    first = segments[1] if len(segments) > 1 else ""
+    if first.startswith("@") or ":" in first:
+        raise InvalidRequest("the path would begin another host's address")
+
+
+def _decode(form: str) -> str:
+    """Percent-decoded once; raises InvalidRequest for bytes that are not UTF-8, overlong forms included."""
+    try:
+        return unquote_to_bytes(form).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidRequest("the path holds bytes that are not UTF-8") from None

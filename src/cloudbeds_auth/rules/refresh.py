@@ -1,0 +1,191 @@
+"""When to refresh, with which token, and how long to wait: the decisions of ROTATION section 3, without any effect.
+
+`decide` looks at a row under the lease and says the one next thing; `vault.refresh` does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+
+from cloudbeds_auth.rules.api_errors import REVOKED
+from cloudbeds_auth.rules.model import CredentialKind, Grant, Role, StoredToken
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every duration of the protocol, in seconds; what matters is their order: `deadline` < `lease` and < `wait`."""
+
+    connect: float = 5.0
+    deadline: float = 20.0
+    lease: float = 30.0
+    renew: float = 10.0
+    poll: float = 0.25
+    backoff_first: float = 1.0
+    backoff_cap: float = 60.0
+    unresolved: float = 600.0
+    wait: float = 25.0
+    refusal_interval: float = 60.0
+
+    @classmethod
+    def scaled(cls, unit: float) -> Timing:
+        """Every duration times `unit`: for tests, which have no twenty seconds."""
+        whole = cls()
+        return cls(*(getattr(whole, each.name) * unit for each in fields(cls)))
+
+    @classmethod
+    def of(cls, deadline: float) -> Timing:
+        """The durations in proportion to a token exchange of at most `deadline` seconds, the one that an operator sets.
+
+        Rule 12 has a floor: between two refused passes lie 60 seconds, and a lease and a deadline, at least. A
+        connection may take as long as ever, within three quarters of the deadline: how far Cloudbeds is does not shrink
+        with it, and one that never comes about must be told from an answer that does not.
+        """
+        timing = cls.scaled(deadline / 20.0)
+        return replace(
+            timing,
+            connect=min(cls().connect, 0.75 * timing.deadline),
+            poll=min(timing.poll, 0.25),
+            refusal_interval=max(60.0, timing.lease + timing.deadline),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Why a refresh is wanted: what the asker last saw, what it was refused with, who it is.
+
+    `seen` and `rejected` are generations. `operator` and `upkeep` may try a marked grant again (rule 12).
+    `patient`: a waiting caller; the background asks impatiently and gives up at the first obstacle.
+    """
+
+    grant_id: str
+    seen: int
+    rejected: int | None = None
+    operator: bool = False
+    upkeep: bool = False
+    patient: bool = True
+
+
+class Next(Enum):
+    """The one next thing for whoever holds the lease."""
+
+    GONE = "the grant was disconnected"
+    RESTART = "the grant was superseded: ask the connection's active one"
+    RETURN = "somebody else did it already"
+    KEY_RETURN = "an API key that nobody rejected is not refreshable"
+    KEY_PROBE = "an API key that was rejected is asked about"
+    LATCHED = "moved to an API key: never refreshed again"
+    MARKED = "the hotel has to approve again; upkeep tries it now and then"
+    HELD_BACK = "too soon after the last attempt"
+    BRAKED = "too soon after /userinfo answered 401 to a new access token, or to a key without saying that it ended"
+    PROBE = "prove before spending"
+    SEND = "send the child, then the kept ones"
+
+
+def decide(row: Grant | None, ask: Ask, timing: Timing) -> Next:
+    """The first of the algorithm's conditions that holds, in its order."""
+    if row is None or row.role is Role.DISCONNECTED:
+        return Next.GONE
+    if row.role is Role.SUPERSEDED:
+        return Next.RESTART
+    if row.generation != reference(ask) and row.valid_for > 0:
+        return Next.RETURN
+    if row.kind is CredentialKind.API_KEY:
+        return _decide_of_key(row, ask)
+    if row.latched:
+        return Next.LATCHED
+    if row.reauth and not (ask.operator or ask.upkeep):
+        return Next.MARKED
+    if row.held_back > 0:
+        return Next.HELD_BACK
+    if row.braked > 0 and (ask.rejected is not None or (ask.upkeep and row.reauth is not None)):
+        return Next.BRAKED  # what a 401 causes, and the retry of a mark; a token that ends is refreshed
+    if row.valid_for > 0 and (row.kept or settles(row, ask, timing)):
+        return Next.PROBE
+    return Next.SEND
+
+
+def _decide_of_key(row: Grant, ask: Ask) -> Next:
+    if ask.rejected is None and row.reauth is None:
+        return Next.KEY_RETURN
+    return Next.BRAKED if row.braked > 0 else Next.KEY_PROBE
+
+
+def settles(row: Grant, ask: Ask, timing: Timing) -> bool:
+    """Whether a proof of the stored access token answers the question, and nothing is sent (rule 3)."""
+    return ask.rejected is not None or unresolved(row, timing) or suspected(row, ask) or row.reauth is not None
+
+
+def reference(ask: Ask) -> int:
+    """The generation that the asker wants replaced."""
+    return ask.seen if ask.rejected is None else ask.rejected
+
+
+def unresolved(row: Grant, timing: Timing) -> bool:
+    """Whether an attempt is pending whose outcome is unknown and recent enough to matter."""
+    return row.intent_age is not None and row.intent_age < timing.unresolved
+
+
+def suspected(row: Grant, ask: Ask) -> bool:
+    """Whether `/userinfo` named a dead grant once: it is asked again, and no refresh token spent on it meanwhile.
+
+    `revoked` may as well have been a refused pass; then the next pass decides. An operator's refresh is always sent.
+    """
+    return row.refused_as is not None and row.refused_as != REVOKED and not ask.operator
+
+
+def may_mark(row: Grant, timing: Timing) -> bool:
+    """Whether a pass that begins now may be the second one refused: the first was counted an interval ago (rule 12).
+
+    Said of the row as it was read before Cloudbeds is asked. A process that then stands still, or waits for the
+    database, makes the interval no longer.
+    """
+    return row.refused_ago is not None and row.refused_ago >= timing.refusal_interval
+
+
+def servable(row: Grant, ask: Ask) -> bool:
+    """SERVE: the stored access token is unexpired and nobody named it as rejected.
+
+    An operator asked for a refresh and is told when there was none.
+    """
+    return row.valid_for > 0 and row.generation != ask.rejected and not ask.operator
+
+
+def candidates(tokens: Sequence[StoredToken]) -> list[StoredToken]:
+    """The order of sending (rule 4): the child, then the kept ones newest to oldest, equal values once."""
+    order: list[StoredToken] = []
+    for token in reversed(tokens):
+        if all(token.value != earlier.value for earlier in order):
+            order.append(token)
+    return order
+
+
+def reprieve(row: Grant, timing: Timing) -> float:
+    """Seconds to the next pass where every refresh token was refused, twice, and the access token works: the interval,
+    doubling to an hour while this repeats, and no longer than the access token lasts.
+    """
+    doubled = timing.refusal_interval * 2.0 ** min(row.reprieves, 30)
+    return max(timing.refusal_interval, min(doubled, LONGEST_HOLD, row.valid_for))
+
+
+def brake(denied: int, timing: Timing) -> float:
+    """Seconds to the next refresh that a 401 may cause, when the proofs of the last `denied` pairs were answered 401;
+    of an API key, to the next question whether it works.
+    """
+    return min(timing.refusal_interval * 2.0 ** min(denied - 1, 30), LONGEST_HOLD)
+
+
+def backoff(attempts: int, timing: Timing, dice: float) -> float:
+    """Seconds to hold back after the `attempts`-th failure in a row: exponential with full jitter, `dice` in [0, 1)."""
+    ceiling = min(timing.backoff_cap, timing.backoff_first * 2.0 ** min(attempts, 30))
+    return ceiling * dice
+
+
+LONGEST_HOLD = 3600.0  # seconds; what is refused again and again is asked about at least so often
+STALE_AT = 0.9  # of the lifetime (rule 10)
+
+
+def stale_after(lifetime: float, dice: float) -> float:
+    """Seconds after which a new token is refreshed behind its users: about nine tenths, spread by a twentieth."""
+    return lifetime * (STALE_AT + (dice - 0.5) * 0.05)

@@ -1,0 +1,79 @@
+"""When a grant is next looked after: ahead of its end while it is used, now and then while it is not (rules 10, 14).
+
+`due` is the one decision; the store writes its answer in the transaction that changes the grant.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from cloudbeds_auth.rules.model import CredentialKind, Role
+
+DAY = 86400.0
+KEEP_ALIVE = 30 * DAY  # Cloudbeds keeps an unused refresh token about this long
+KEEP_KEY_ALIVE = 20 * DAY  # … and disables an unused API key after a month
+SPREAD = 0.1  # of these: how much earlier, a different part for each grant
+PULLED = 500  # moments of one transaction that are pulled up after the wall clock was set back, the latest first
+SLACK = 60.0  # seconds by which a moment at a fixed distance may lie further ahead before its clock counts as set back
+USED = 300.0  # seconds after which a later use of a grant is written down again: every call would be too often
+PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
+REMEMBERED = DAY  # that an expired state or link is still told from an unknown one
+PARKED = DAY  # that an approval from the Marketplace waits to be claimed
+RETRY_FIRST = 300.0  # seconds until a marked grant is tried again for the first time; each wait is twice the one before
+RETRY_AT_LEAST_EVERY = 6 * 3600.0  # seconds
+MOST_RETRIES = 126  # of them so often, which takes thirty days; after that with keep-alive
+MARKS_AT_ONCE = 2  # hotels of one app that are marked within `STORM`; more are likely to be the vendor's fault, or ours
+STORM = 600.0  # seconds
+DELAYED = 3600.0  # seconds that a mark waits in a storm
+# Seconds until somebody else goes on with a grant that whoever received it did not prove, or with a move to an API key.
+CANDIDATE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What is known of a grant when its next due moment is decided; moments are unix seconds, None: never."""
+
+    grant_id: str
+    kind: CredentialKind
+    role: Role
+    stale_at: float
+    lifetime: float
+    used_at: float | None
+    migrating: bool = False
+
+
+def due(life: Life, now: float) -> float | None:
+    """The unix second from which the background looks after the grant; None: nothing to do.
+
+    A grant used within its last lifetime is refreshed when it turns stale; an idle one is kept alive.
+    """
+    if life.role not in {Role.ACTIVE, Role.CANDIDATE}:
+        return None
+    if life.role is Role.CANDIDATE or life.migrating:
+        return now + CANDIDATE
+    if life.kind is CredentialKind.API_KEY:
+        return now + spread(KEEP_KEY_ALIVE, life.grant_id)
+    if life.used_at is not None and now - life.used_at <= life.lifetime:
+        return life.stale_at
+    return now + spread(KEEP_ALIVE, life.grant_id)
+
+
+def retry_in(retries: int, grant_id: str) -> float:
+    """Seconds until a marked grant is tried again that was refused in so many retries (rule 12): 5 minutes, doubling to
+    six hours, for about thirty days; then with keep-alive. Counted and not timed: a clock that jumps ends no retries.
+    """
+    if retries >= MOST_RETRIES:
+        return spread(KEEP_ALIVE, grant_id)
+    return min(RETRY_FIRST * 2.0**retries, RETRY_AT_LEAST_EVERY)
+
+
+def used_since(noted: float | None, used: float, lifetime: float) -> bool:
+    """Whether a use at the unix second `used` is news: the last one `noted` is long before, for a life as long."""
+    return noted is None or used - noted >= min(USED, lifetime / 10)
+
+
+def spread(seconds: float, grant_id: str) -> float:
+    """At most `seconds`, up to a tenth less: always the same for one grant, different from grant to grant."""
+    part = zlib.crc32(grant_id.encode()) / 2**32
+    return seconds * (1.0 - SPREAD * part)

@@ -1,0 +1,299 @@
+"""The picture of a history: one line per token pair, made from a connection's events and from nothing else.
+
+`pairs(events)` is data only; the terminal (`cli.picture`) draws it. What the events do not tell is not
+guessed: a pair whose beginning was not in the events handed in has no `began`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from cloudbeds_auth.rules.documents import precise, stamp
+from cloudbeds_auth.rules.lifecycle import MOVED_TO_KEY
+from cloudbeds_auth.rules.model import Event, moment
+
+
+class Origin(StrEnum):
+    """Where a pair came from."""
+
+    APPROVAL = "approval"
+    REFRESH = "refresh"
+    EXCHANGE = "exchange for an API key"
+    UNKNOWN = "unknown"
+
+
+class Ending(StrEnum):
+    """What ended a pair, in the words that people read."""
+
+    LIVING = "still living"
+    REFRESH = "refresh"
+    APPROVAL = "new approval"
+    MIGRATION = "moved to an API key"
+    DISCONNECT = "disconnect"
+    REFUSED = "refused by Cloudbeds"
+    DROPPED = "never taken into use"
+
+
+class Outcome(StrEnum):
+    """How one sending of a refresh token ended, as far as the history knows."""
+
+    ANSWERED = "answered with a new pair"
+    REFUSED = "token refused"
+    LOST = "answer lost"
+    UNSENT = "nothing was sent"
+    CLIENT_REFUSED = "client refused"
+    CUT_OFF = "cut off: the process ended before an answer was stored"
+    OPEN = "no outcome stored yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One sending of the refresh token at `position`; `detail` is what the store noted about a lost answer."""
+
+    at: datetime
+    position: int | None
+    outcome: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The calls that a pair's access token carried; `refused` of them were answered 401."""
+
+    count: int = 0
+    refused: int = 0
+    methods: Mapping[str, int] = field(default_factory=dict)
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairLine:
+    """One token pair: when it lived, what superseded it, whether it was seen to work, what it carried.
+
+    `attempts` are the refreshes that began while this was the newest pair. `ended` is None while it lives.
+    """
+
+    grant_id: str
+    generation: int
+    origin: Origin
+    began: datetime | None
+    expires_at: datetime | None
+    ended: datetime | None
+    ending: Ending
+    proven: bool
+    same_refresh_token: bool
+    attempts: tuple[Attempt, ...]
+    carried: Carried
+
+    @property
+    def troubles(self) -> tuple[Attempt, ...]:
+        """The attempts that did not bring the next pair."""
+        return tuple(attempt for attempt in self.attempts if attempt.outcome is not Outcome.ANSWERED)
+
+    def lived_until(self, now: datetime) -> datetime:
+        """The end of the time in which the access token could be used: superseded, expired, or now."""
+        return min(at for at in (self.ended, self.expires_at, now) if at is not None)
+
+    def document(self) -> dict[str, object]:
+        """The line as plain data, ready for JSON; moments in RFC 3339."""
+        return {
+            "grant": self.grant_id,
+            "generation": self.generation,
+            "origin": self.origin.value,
+            "began": precise(self.began),
+            "expires_at": stamp(self.expires_at),
+            "ended": precise(self.ended),
+            "ended_by": None if self.ending is Ending.LIVING else self.ending.value,
+            "proven": self.proven,
+            "same_refresh_token": self.same_refresh_token,
+            "attempts": [
+                {"at": precise(one.at), "position": one.position, "outcome": one.outcome.value, "detail": one.detail}
+                for one in self.attempts
+            ],
+            "calls": self.carried.count,
+            "calls_refused": self.carried.refused,
+            "methods": dict(self.carried.methods),
+        }
+
+
+def pairs(events: Iterable[Event]) -> list[PairLine]:
+    """One line per token pair, in the order in which the pairs came; the events may be in any order."""
+    book = _Book()
+    for event in sorted(events, key=lambda event: (event.sequence, event.kind == "calls")):
+        book.read(event)
+    return book.lines()
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A line while the history is still being read."""
+
+    grant_id: str
+    generation: int
+    origin: Origin = Origin.UNKNOWN
+    began: datetime | None = None
+    expires_at: datetime | None = None
+    ended: datetime | None = None
+    ending: Ending = Ending.LIVING
+    proven: bool = False
+    taken_into_use: bool = False
+    same_refresh_token: bool = False
+    attempts: list[Attempt] = field(default_factory=list)
+    carried: Carried = field(default_factory=Carried)
+
+    def end(self, at: datetime | None, ending: Ending) -> None:
+        """The first thing that ended a pair is what ended it; only a refusal is taken back (rule 12)."""
+        if self.ending in {Ending.LIVING, Ending.REFUSED}:
+            self.ended, self.ending = at, ending
+
+    def close(self, outcome: Outcome, detail: str = "") -> None:
+        """Say how the attempt that is still open ended."""
+        if self.attempts and self.attempts[-1].outcome is Outcome.OPEN:
+            last = self.attempts[-1]
+            self.attempts[-1] = Attempt(last.at, last.position, outcome, detail)
+
+    def line(self) -> PairLine:
+        """The finished line."""
+        return PairLine(
+            self.grant_id,
+            self.generation,
+            self.origin,
+            self.began,
+            self.expires_at,
+            self.ended,
+            self.ending,
+            self.proven,
+            self.same_refresh_token,
+            tuple(self.attempts),
+            self.carried,
+        )
+
+
+class _Book:
+    """Reads events, oldest first."""
+
+    def __init__(self) -> None:
+        self._drafts: dict[tuple[str, int], _Draft] = {}
+        self._newest: dict[str, _Draft] = {}
+        self._readers: dict[str, Callable[[_Draft, Event], None]] = {
+            "candidate_received": self._received,
+            "promoted": self._promoted,
+            "pair_committed": self._committed,
+            "intent_written": self._intent,
+            "key_received": lambda draft, event: draft.close(Outcome.ANSWERED),
+            "token_refused": lambda draft, event: draft.close(Outcome.REFUSED),
+            "answer_lost": lambda draft, event: draft.close(Outcome.LOST, str(event.data.get("detail") or "")),
+            "nothing_sent": lambda draft, event: draft.close(Outcome.UNSENT),
+            "client_refused": lambda draft, event: draft.close(Outcome.CLIENT_REFUSED),
+            "reauthorization_required": lambda draft, event: draft.end(event.at, Ending.REFUSED),
+            "proved": self._proved,
+            "calls": self._calls,
+            "superseded": self._superseded,
+        }
+
+    def read(self, event: Event) -> None:
+        """Take one event into account; kinds that say nothing about a pair are passed over."""
+        if event.kind == "disconnected":
+            self._disconnected(event)
+            return
+        reader = self._readers.get(event.kind)
+        if reader is not None and event.grant_id is not None:
+            reader(self._draft(event.grant_id, event.generation), event)
+
+    def lines(self) -> list[PairLine]:
+        """The lines in the order in which their first event came."""
+        return [draft.line() for draft in self._drafts.values()]
+
+    def _draft(self, grant_id: str, generation: int | None) -> _Draft:
+        newest = self._newest.get(grant_id)
+        if generation is None:
+            generation = newest.generation if newest else 1
+        draft = self._drafts.setdefault((grant_id, generation), _Draft(grant_id, generation))
+        if newest is None or generation > newest.generation:
+            self._newest[grant_id] = draft
+        return draft
+
+    def _received(self, draft: _Draft, event: Event) -> None:
+        draft.origin = Origin.EXCHANGE if event.data.get("exchanged") is True else Origin.APPROVAL
+        draft.began = event.at
+        draft.expires_at = _moment(event.data.get("expires_at"))
+
+    def _committed(self, draft: _Draft, event: Event) -> None:
+        draft.origin, draft.began = Origin.REFRESH, event.at
+        draft.expires_at = _moment(event.data.get("expires_at"))
+        draft.same_refresh_token = event.data.get("same_refresh_token") is True
+        before = self._before(draft)
+        if before is not None:
+            draft.taken_into_use = before.taken_into_use
+            before.close(Outcome.ANSWERED)
+            before.end(event.at, Ending.REFRESH)
+
+    def _before(self, draft: _Draft) -> _Draft | None:
+        """The grant's pair before this one; generations of one grant grow, but other grants' lie between them."""
+        earlier = [
+            generation
+            for grant_id, generation in self._drafts
+            if grant_id == draft.grant_id and generation < draft.generation
+        ]
+        return self._drafts[draft.grant_id, max(earlier)] if earlier else None
+
+    def _intent(self, draft: _Draft, event: Event) -> None:
+        draft.close(Outcome.CUT_OFF)  # a new sending without an outcome of the one before: its process had ended
+        position = event.data.get("position")
+        draft.attempts.append(Attempt(event.at, position if isinstance(position, int) else None, Outcome.OPEN))
+
+    def _promoted(self, draft: _Draft, event: Event) -> None:
+        draft.proven = draft.taken_into_use = True
+
+    def _proved(self, draft: _Draft, event: Event) -> None:
+        draft.proven = True
+        if draft.ending is Ending.REFUSED:
+            draft.ended, draft.ending = None, Ending.LIVING
+
+    def _calls(self, draft: _Draft, event: Event) -> None:
+        data, so_far = event.data, draft.carried
+        methods = Counter(so_far.methods)
+        told = data.get("methods")
+        if isinstance(told, Mapping):
+            methods.update({str(name): _count(number) for name, number in told.items()})
+        first = _earliest(so_far.first, _moment(data.get("first")))
+        last = _latest(so_far.last, _moment(data.get("last")))
+        count, refused = so_far.count + _count(data.get("count")), so_far.refused + _count(data.get("refused"))
+        draft.carried = Carried(count, refused, dict(methods), first, last)
+
+    def _superseded(self, draft: _Draft, event: Event) -> None:
+        newest = self._newest[draft.grant_id]
+        unused = newest.origin is not Origin.UNKNOWN and not newest.taken_into_use
+        ending = Ending.MIGRATION if event.data.get("reason") == MOVED_TO_KEY else Ending.APPROVAL
+        newest.end(event.at, Ending.DROPPED if unused else ending)
+
+    def _disconnected(self, event: Event) -> None:
+        for draft in self._drafts.values():
+            if event.grant_id in {None, draft.grant_id}:
+                draft.end(event.at, Ending.DISCONNECT)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _moment(value: object) -> datetime | None:
+    """Unix seconds, or RFC 3339 text as the HTTP API writes moments."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return moment(value)
+    return datetime.fromisoformat(value) if isinstance(value, str) and value else None
+
+
+def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((at for at in (one, other) if at is not None), default=None)
+
+
+def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((at for at in (one, other) if at is not None), default=None)

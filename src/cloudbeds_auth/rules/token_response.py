@@ -1,0 +1,254 @@
+"""What an answer of the token endpoint means (rule 11): classified, never guessed.
+
+A refusal is a row of `REFUSALS`: a well-formed JSON answer with status 400 or 401 that says one of these things in so
+many words. A body that merely mentions a refresh token refuses nothing. A well-formed pair is a pair. Everything else
+is ambiguous: the server may have acted, and every refresh token is kept.
+
+The vendor's words differ from RFC 6749's: a dead refresh token is `invalid_request` + "The refresh token is invalid.",
+a spent code and an unknown client are `server_error` with status 401.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeGuard
+
+from cloudbeds_auth.rules.credential import FOREVER, is_api_key
+from cloudbeds_auth.rules.model import CredentialKind, Pair
+from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, one_line, read_object, sentences_of
+from cloudbeds_auth.rules.secret import Secret
+
+DEFAULT_LIFETIME = 3600.0  # seconds; when `expires_in` is missing or absurd (CLOUDBEDS section 11, row 6)
+SHORTEST_LIFETIME = 60.0  # seconds; less would refresh without end
+LONGEST_LIFETIME = 366 * 86400.0  # seconds
+LONGEST_TOKEN = 16 * 1024  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A pair was issued; nobody uses it before it is committed."""
+
+    pair: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The refresh token (or code) that was sent is definitively refused."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedClient:
+    """The app's own id or secret is refused; no hotel is at fault."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnauthorizedClient:
+    """The client may not use what it presented. Of this grant alone, unless another one's answer agrees (`agrees`)."""
+
+    reason: str
+    agrees: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The request never left: no connection, no name, no TLS. The server cannot have acted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate(NotSent):
+    """The same, because this process stood still after the intent: its lease may be over, and is taken anew."""
+
+    reason: str = "this process stood still before it was sent"
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """The server may or may not have acted.
+
+    `retry_after`: seconds that the server asks for. `pause`: a 429, and for how many seconds no process sends under
+    this client id. `unrecognized`: a 4xx refused something in words that are in no table; in short, to be compared with
+    the next one.
+    """
+
+    reason: str
+    retry_after: float | None = None
+    pause: float | None = None
+    unrecognized: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotOffered:
+    """The client may not make this exchange: the move to API keys was not arranged with Cloudbeds. Nothing happened."""
+
+    reason: str
+
+
+Unissued = Refused | RefusedClient | UnauthorizedClient | NotSent | Ambiguous
+Answer = Issued | Unissued
+KeyAnswer = Issued | Refused | RefusedClient | NotSent | Ambiguous | NotOffered
+"""What the exchange of a refresh token for an API key may be answered with."""
+
+_TRANSIENT = frozenset({408, 425, 429})
+_NOT_OFFERED = frozenset({"unsupported_grant_type", "unauthorized_client"})  # RFC 6749 section 5.2
+_WORDS = frozenset(
+    {"access_denied", "invalid_request", "invalid_scope", "server_error", "temporarily_unavailable"}
+    | {"invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"}
+)  # RFC 6749 sections 4.1.2.1 and 5.2
+_REFUSING = (400, 401)  # RFC 6749 section 5.2; the vendor's own refusals come with both
+
+
+class Sent(StrEnum):
+    """What a token request presented."""
+
+    CODE = "authorization code"
+    TOKEN = "refresh token"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One documented refusal: `error` is RFC 6749's member (None: any), `says` a whole sentence of one of the vendor's
+    members of words, `mentions` parts of one; in lower case, without the full stop. `sent`: only for a request that
+    presented this.
+    """
+
+    means: type[Refused | RefusedClient | UnauthorizedClient]
+    error: str | None
+    says: str = ""
+    mentions: tuple[str, ...] = ()
+    sent: Sent | None = None
+
+    def fits(self, error: str, sentences: Collection[str], sent: Sent) -> bool:
+        """Whether this answer is one of these."""
+        if self.error not in {None, error} or self.sent not in {None, sent}:
+            return False
+        if self.says and self.says not in sentences:
+            return False
+        return not self.mentions or any(all(part in one for part in self.mentions) for one in sentences)
+
+
+# The first row that fits is the meaning. Sources: RFC 6749 section 5.2; Cloudbeds' pages "Common errors" and
+# "Connecting and disconnecting"; the hints are those of the server library whose words Cloudbeds uses.
+REFUSALS = (
+    # Beside "The refresh token is invalid.": another registration's token, which says nothing of the token itself.
+    Refusal(UnauthorizedClient, None, says="token is not linked to client"),
+    Refusal(UnauthorizedClient, "unauthorized_client"),
+    Refusal(RefusedClient, "invalid_client"),
+    Refusal(RefusedClient, None, mentions=("entity not found", "client")),
+    Refusal(Refused, "invalid_grant"),
+    Refusal(Refused, "invalid_request", says="the refresh token is invalid", sent=Sent.TOKEN),
+    # A code is good for one try and ten minutes: the hotel starts again, and nothing that works is lost.
+    Refusal(Refused, "invalid_request", mentions=("authorization code",), sent=Sent.CODE),
+    Refusal(Refused, "server_error", mentions=("authorization code",), sent=Sent.CODE),
+)
+
+
+def classify(status: int, content_type: str, body: bytes, *, sent: Sent) -> Answer:
+    """What a complete answer means to a request that presented `sent`."""
+    refusing = 400 <= status < 500 and status not in _TRANSIENT
+    try:
+        answer = read_object(content_type, body)
+    except Unreadable as why:
+        return Ambiguous(f"HTTP {status}: {why}", unrecognized=f"HTTP {status}, another error" if refusing else None)
+    if 200 <= status < 300:
+        return _pair(answer)
+    return _refusal(status, answer, sent) if refusing else Ambiguous(f"HTTP {status}")
+
+
+def classify_exchange(status: int, content_type: str, body: bytes) -> KeyAnswer:
+    """What a complete answer to `refresh_token_exchange` means.
+
+    A pair in the place of a key is dropped unused, so that the token that was sent lives on (rule 2).
+    """
+    answer = classify(status, content_type, body, sent=Sent.TOKEN)
+    if isinstance(answer, Issued):
+        return answer if answer.pair.kind is CredentialKind.API_KEY else Ambiguous("the answer holds no API key")
+    unusable = 400 <= status < 500 and isinstance(answer, RefusedClient | Ambiguous)
+    not_offered = unusable and _error_of(content_type, body) in _NOT_OFFERED
+    if not_offered or isinstance(answer, UnauthorizedClient):
+        return NotOffered(f"HTTP {status}: this client may not exchange refresh tokens for API keys")
+    return answer
+
+
+def _error_of(content_type: str, body: bytes) -> str:
+    try:
+        return one_line(read_object(content_type, body).get("error"), 100)
+    except Unreadable:
+        return ""
+
+
+def _refusal(status: int, answer: JsonObject, sent: Sent) -> Answer:
+    error = one_line(answer.get("error"), 100)
+    sentences = sentences_of(answer, "message", "error_description", "hint", "detail")
+    row = next((row for row in REFUSALS if row.fits(error, sentences, sent)), None) if status in _REFUSING else None
+    if row is None:
+        # Of its words only those are repeated that are known: what is in the others is not.
+        said = f"HTTP {status}, {error if error in _WORDS else 'another error'}"
+        return Ambiguous(f"{said}: it refuses in words that are in no table", unrecognized=said)
+    if row.means is Refused:
+        return Refused(f"HTTP {status}: the {sent} is refused")
+    if row.means is RefusedClient:
+        return RefusedClient(f"HTTP {status}: the client id or secret is refused")
+    return UnauthorizedClient(
+        f"HTTP {status}: this client may not use the {sent}", agrees=row.error == "unauthorized_client"
+    )
+
+
+def _pair(answer: JsonObject) -> Answer:
+    access, refresh = answer.get("access_token"), answer.get("refresh_token")
+    if not _usable(access) or not (refresh is None or _usable(refresh) or is_api_key(access)):
+        return Ambiguous("a token in the answer is missing, of a wrong type, or no printable ASCII")
+    # Whether anything beside a key means something is unknown: what is not needed is not read (CLOUDBEDS section 4).
+    is_key = is_api_key(access)
+    kind = answer.get("token_type", "Bearer")
+    if not is_key and not (isinstance(kind, str) and kind.lower() == "bearer"):
+        return Ambiguous("the answer's token type is not Bearer")
+    lifetime = FOREVER if is_key else _lifetime(answer.get("expires_in"))
+    if lifetime is None:
+        return Ambiguous("the answer's expires_in is no number")
+    scope = answer.get("scope")
+    pair = Pair(
+        access=Secret(access),
+        refresh=Secret(refresh) if _usable(refresh) and not is_key else None,
+        lifetime=lifetime,
+        property_ids=_property_ids(answer.get("resources")),
+        scopes=tuple(one_line(scope, 4000).split()) if isinstance(scope, str) else None,
+        kind=CredentialKind.API_KEY if is_key else CredentialKind.OAUTH,
+    )
+    return Issued(pair)
+
+
+def _usable(token: Any) -> TypeGuard[str]:
+    """Whether a token may go into a header: printable ASCII without spaces (RFC 6750 section 2.1), of a sane length."""
+    return isinstance(token, str) and 0 < len(token) <= LONGEST_TOKEN and all("!" <= letter <= "~" for letter in token)
+
+
+def _lifetime(value: Any) -> float | None:
+    """`expires_in` in seconds: a number or digits in a string, defaulted when absent or not positive, clamped."""
+    if value is None or isinstance(value, bool):
+        return DEFAULT_LIFETIME
+    if isinstance(value, str):
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else -1
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if not isinstance(value, int | float):
+        return None
+    return float(min(max(value, SHORTEST_LIFETIME), LONGEST_LIFETIME)) if value > 0 else DEFAULT_LIFETIME
+
+
+def _property_ids(resources: Any) -> tuple[str, ...]:
+    """The property ids among `resources`, which the vendor shows as a list, as an object, or not at all."""
+    if isinstance(resources, dict):
+        resources = [{"type": "property", "id": resources.get("propertyID", resources.get("id"))}]
+    if not isinstance(resources, list):
+        return ()
+    entries = [entry for entry in resources if isinstance(entry, dict) and entry.get("type") == "property"]
+    return tuple(dict.fromkeys(filter(None, (one_line(entry.get("id"), 64) for entry in entries))))

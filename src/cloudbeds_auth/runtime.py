@@ -1,0 +1,277 @@
+"""Picks the drivers and puts the vault together: the only place that knows both the rules and the world."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from cloudbeds_auth import system
+from cloudbeds_auth.database import key_files
+from cloudbeds_auth.database.backup import back_up as back_up
+from cloudbeds_auth.database.check import scan as scan
+from cloudbeds_auth.database.opening import adopt as adopt
+from cloudbeds_auth.database.opening import copy as copy
+from cloudbeds_auth.database.opening import migrate as migrate
+from cloudbeds_auth.database.opening import missing_files as missing_files
+from cloudbeds_auth.database.opening import open_store
+from cloudbeds_auth.database.opening import shown as shown
+from cloudbeds_auth.engine.access import Access
+from cloudbeds_auth.engine.api_keys import Migrator
+from cloudbeds_auth.engine.apps import Apps
+from cloudbeds_auth.engine.authorize import Authorizer
+from cloudbeds_auth.engine.call_budget import CallBudget
+from cloudbeds_auth.engine.candidates import Candidates
+from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.disconnect import Disconnecter
+from cloudbeds_auth.engine.drain import drained
+from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.imports import Importer
+from cloudbeds_auth.engine.mend import Mender
+from cloudbeds_auth.engine.properties import Groups
+from cloudbeds_auth.engine.refresh import Refresher
+from cloudbeds_auth.engine.refused_calls import Health
+from cloudbeds_auth.engine.retention import Retention
+from cloudbeds_auth.engine.scopes import Scopes
+from cloudbeds_auth.engine.upkeep import Upkeep
+from cloudbeds_auth.engine.usage import CallRecorder
+from cloudbeds_auth.engine.views import Look
+from cloudbeds_auth.engine.webhooks import Outbound
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.observe import LogObserver, Telling, logs
+from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.rules.model import App, Connection
+from cloudbeds_auth.rules.origins import same_service
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.settings import Settings, further_app
+from cloudbeds_auth.wire import http_client as outgoing
+from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
+from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
+from cloudbeds_auth.wire.webhook_sender import HttpDeliverer
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from cloudbeds_auth.observe.metrics import Metrics
+    from cloudbeds_auth.wire.hotels import HotelClients
+    from cloudbeds_auth.wire.upstream import AiohttpUpstream
+
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name for it
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The vault's parts, wired; `admin_token_file` is None when the settings name the token."""
+
+    settings: Settings
+    world: World
+    apps: Apps
+    access: Access
+    refresher: Refresher
+    candidates: Candidates
+    authorizer: Authorizer
+    calls: CallRecorder
+    call_budget: CallBudget
+    health: Health
+    disconnecter: Disconnecter
+    migrator: Migrator
+    look: Look
+    mender: Mender
+    importer: Importer
+    scopes: Scopes
+    upkeep: Upkeep
+    retention: Retention
+    outbound: Outbound | None
+    inbound: Inbound
+    groups: Groups
+    admin_token: Secret
+    admin_token_file: Path | None
+    token_endpoint: HttpTokenEndpoint
+    vendor: HttpVendor
+
+    async def drain(self) -> None:
+        """Let what runs finish and commit: exchanges, refreshes, counted calls. If these cannot be written, what is
+        open is still to be closed.
+        """
+        await self.inbound.stop()
+        await drained(self.authorizer, self.migrator, self.access, self.health, self.refresher.flights)
+        with suppress(Exception):
+            await self.calls.flush(everything=True)
+
+    async def shown(self, connection_id: str) -> Connection:
+        """One connection as people see it, with its connect link where the hotel has to approve again."""
+        return await self.mender.shown(await self.look.connection(connection_id))
+
+    async def settled(self, seconds: float) -> None:
+        """Return when the token endpoint has answered, and `seconds` later: they are for what came, to be committed."""
+        while True:
+            await self.token_endpoint.answered()
+            await self.world.clock.sleep(seconds)
+            if not self.token_endpoint.asking:
+                return
+
+    async def close(self) -> None:
+        """Close every socket and the database; `drain` first."""
+        for turns in self.world.turns.values():
+            await turns.stop()
+        await self.token_endpoint.aclose()
+        await self.vendor.aclose()
+        await self.world.store.close()
+
+
+async def build(
+    settings: Settings, observers: Sequence[Observer] = (), reread: Callable[[], Settings] | None = None
+) -> Engine:
+    """Open the database, check the keys, and wire the vault. Raises ConfigurationError; nothing is sent.
+
+    `reread` gives the settings as they are now; the app's id and secrets are taken from it when they are refused.
+    """
+    store = await open_store(settings)
+    admin_token, admin_token_file = key_files.ensure_admin_token(settings)
+    timing = Timing.of(settings.token_timeout)
+    api = f"{settings.base_url}/api/{settings.api_version}"
+    token_endpoint = HttpTokenEndpoint(f"{api}/access_token", timing)
+    vendor = HttpVendor(
+        settings.base_url, settings.api_version, settings.authorize_url, timing, keys=settings.credential_header
+    )
+    entropy = system.SystemEntropy()
+    apps = {"default": settings.app()}
+    world = World(
+        clock=system.SystemClock(),
+        entropy=entropy,
+        store=store,
+        token_endpoint=token_endpoint,
+        vendor=vendor,
+        observer=Telling(LogObserver(), *observers),
+        timing=timing,
+        apps=apps,
+        owner=system.lease_owner(entropy),
+        issuer=settings.base_url,
+        public_url=settings.public_url,
+        reread_apps=_rereader(settings.base_url, apps, reread),
+        limit=settings.limit,
+        limits=settings.limits,
+        wakeups=store.wakeups,
+    )
+    return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
+
+
+def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:
+    """Brings the apps up to date; settings that are not well-formed at the moment change nothing, nor do those for
+    another origin than this process sends everything to.
+    """
+
+    def update() -> None:
+        if reread is not None:
+            with suppress(ConfigurationError):
+                found = reread()
+                if same_service(found.base_url, base_url):
+                    app = found.app()
+                    apps[app.id] = app
+
+    return update
+
+
+def _wire(
+    settings: Settings,
+    world: World,
+    token_endpoint: HttpTokenEndpoint,
+    vendor: HttpVendor,
+    admin_token: Secret,
+    admin_token_file: Path | None,
+) -> Engine:
+    access = Access(world)
+    circuits = Circuits(world)
+    refresher = Refresher(world, circuits, access.forget)
+    candidates = Candidates(world, refresher, access.forget)
+    authorizer = Authorizer(world, circuits, candidates)
+    migrator = Migrator(world, circuits, candidates, refresher.flights)
+    look = Look(world, circuits)
+    mender = Mender(world, authorizer, look)
+    access.attach(refresher, candidates)
+    health, disconnecter = Health(world, access, refresher, candidates), Disconnecter(world, access)
+    return Engine(
+        settings=settings,
+        world=world,
+        apps=Apps(world, partial(further_app, settings)),
+        access=access,
+        refresher=refresher,
+        candidates=candidates,
+        authorizer=authorizer,
+        calls=CallRecorder(world),
+        call_budget=CallBudget(world, access),
+        health=health,
+        disconnecter=disconnecter,
+        migrator=migrator,
+        look=look,
+        mender=mender,
+        scopes=Scopes(world, look, mender),
+        importer=Importer(world, refresher, candidates, look, mender),
+        upkeep=Upkeep(world, refresher, candidates, migrator),
+        retention=Retention(world, settings.retention_days),
+        outbound=_outbound(settings, world),
+        inbound=Inbound(world, access, health, settings.hook),
+        groups=Groups(world, access, health),
+        admin_token=admin_token,
+        admin_token_file=admin_token_file,
+        token_endpoint=token_endpoint,
+        vendor=vendor,
+    )
+
+
+def _outbound(settings: Settings, world: World) -> Outbound | None:
+    """None: no address is set, and messages wait in the outbox."""
+    if settings.webhook_url is None:
+        return None
+    return Outbound(world, HttpDeliverer(settings.webhook_url, settings.webhook_secrets, world.clock))
+
+
+def metrics() -> Metrics:
+    """An observer that counts, and renders what it counted for Prometheus. Needs the `server` extra."""
+    from cloudbeds_auth.observe.metrics import Metrics
+
+    return Metrics()
+
+
+@contextmanager
+def shared_metrics() -> Iterator[None]:
+    """A folder in which the workers of one service add up their numbers; set before any of them starts to count."""
+    with TemporaryDirectory(prefix="cloudbeds-auth-metrics-") as folder:
+        os.environ[METRICS_FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[METRICS_FOLDER]
+
+
+def upstream(settings: Settings) -> AiohttpUpstream:
+    """The proxy's pooled client. Needs the `server` extra."""
+    from cloudbeds_auth.wire.upstream import AiohttpUpstream
+
+    timing = Timing.of(settings.token_timeout)
+    return AiohttpUpstream(settings.base_url, connect=timing.connect, context=outgoing.tls())
+
+
+def configure_logs(settings: Settings) -> None:
+    """Send the logs of this process to standard error, as the settings say. For programs, never for a library user."""
+    logs.configure(settings.log_format, settings.log_level)
+
+
+def http_client(timing: Timing) -> httpx2.AsyncClient:
+    """A pooled client for protected calls of our own, under the one policy."""
+    return outgoing.client(timing, None, keep_alive=20)
+
+
+def hotel_clients(settings: Settings) -> HotelClients:
+    """Clients for one hotel each, over one pool, under the one policy."""
+    from cloudbeds_auth.wire.hotels import HotelClients
+
+    return HotelClients(settings.base_url, Timing.of(settings.token_timeout))

@@ -1,0 +1,124 @@
+"""The transactions about registrations at Cloudbeds. One at a time changes any of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from cloudbeds_auth.ports.apps import Taken
+from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.rules.model import App, CredentialKind, moment
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.issuers import bind
+from cloudbeds_auth.transactions.rows import listed
+from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, query, query_one
+
+CHANGES = "changes of apps"
+
+
+def secret_place(name: str, generation: int) -> Place:
+    """Where a client secret belongs: to its app, and to the generation that it came with."""
+    return Place("apps", name, 0, generation)
+
+
+def sealed_secrets(row: Row) -> Iterator[tuple[bytes, Place]]:
+    """An app's sealed secrets with their places, the current one first."""
+    yield row["secret_sealed"], secret_place(row["name"], row["generation"])
+    if row["previous_sealed"] is not None:
+        yield row["previous_sealed"], secret_place(row["name"], row["generation"] - 1)
+
+
+def read_app(now: Instant, name: str, sealer: Sealer) -> Transaction[App | None]:
+    """One registration."""
+    row = yield from query_one("app", name=name)
+    return None if row is None else _app_of(row, sealer)
+
+
+def read_apps(now: Instant, sealer: Sealer) -> Transaction[Sequence[App]]:
+    """All of them."""
+    rows = yield from query("apps")
+    return [_app_of(row, sealer) for row in rows]
+
+
+def read_redirect_uris(now: Instant) -> Transaction[Mapping[str, str]]:
+    """Of all of them, by name."""
+    rows = yield from query("redirect_uris")
+    return {row["name"]: row["redirect_uri"] for row in rows}
+
+
+def add_app(now: Instant, app: App, sealer: Sealer) -> Transaction[Taken | None]:
+    """A new registration, unlike all others; its secret is for `app.issuer`."""
+    yield from query("one_at_a_time", work=CHANGES)
+    rows = yield from query("taken", name=app.id, client_id=app.client_id, redirect_path=app.redirect_path)
+    for column, value, taken in (
+        ("name", app.id, Taken.NAME),
+        ("client_id", app.client_id, Taken.CLIENT_ID),
+        ("redirect_path", app.redirect_path, Taken.REDIRECT_PATH),
+    ):
+        if any(row[column] == value for row in rows):
+            return taken
+    yield from query(
+        "add_app", name=app.id, client_id=app.client_id, level=app.level, redirect_uri=app.redirect_uri,
+        redirect_path=app.redirect_path, scopes=listed(app.scopes), credential=app.credential,
+        secret_sealed=sealer.seal(app.secrets[0], secret_place(app.id, 1)), now=now.wall,
+    )  # fmt: skip
+    yield from bind(now, app.id, app.issuer)
+    return None
+
+
+def rotate_secret(now: Instant, name: str, secret: Secret, sealer: Sealer) -> Transaction[bool]:
+    """The next generation's secret; the sealed value of the current one is the previous one's as it is."""
+    yield from query("one_at_a_time", work=CHANGES)
+    row = yield from query_one("app", name=name)
+    if row is None:
+        return False
+    generation = row["generation"] + 1
+    sealed = sealer.seal(secret, secret_place(name, generation))
+    yield from query("rotate_secret", name=name, secret_sealed=sealed, generation=generation, now=now.wall)
+    return True
+
+
+def drop_previous_secret(now: Instant, name: str) -> Transaction[bool]:
+    """Only the current one is left."""
+    yield from query("one_at_a_time", work=CHANGES)
+    row = yield from query_one("app", name=name)
+    yield from query("drop_previous_secret", name=name)
+    return row is not None
+
+
+def remove_app(now: Instant, name: str) -> Transaction[int | None]:
+    """Forget it and what is remembered of its secrets, unless connections live by it."""
+    yield from query("one_at_a_time", work=CHANGES)
+    if (yield from query_one("app", name=name)) is None:
+        return None
+    yield from query("one_at_a_time", work=f"approvals of {name}")
+    living = yield from query_one("living_connections", name=name)
+    assert living is not None  # noqa: S101 - a count has one row
+    if not living["connections"]:
+        yield from query("forget_circuits", name=name)
+        yield from query("forget_issuer", app=name)
+        yield from query("remove_app", name=name)
+    return int(living["connections"])
+
+
+def _app_of(row: Row, sealer: Sealer) -> App:
+    """The noun. A secret that does not open is left out: it is one app's trouble, and `database check` names it."""
+    return App(
+        id=row["name"],
+        client_id=row["client_id"],
+        secrets=tuple(_opened(row, sealer)),
+        redirect_uri=row["redirect_uri"],
+        scopes=tuple(json.loads(row["scopes"])),
+        level=row["level"],
+        credential=CredentialKind(row["credential"]),
+        created_at=moment(row["created_at"]),
+        rotated_at=None if row["rotated_at"] is None else moment(row["rotated_at"]),
+    )
+
+
+def _opened(row: Row, sealer: Sealer) -> Iterator[Secret]:
+    for sealed, place in sealed_secrets(row):
+        try:
+            yield sealer.open(sealed, place)
+        except SealBroken:
+            continue

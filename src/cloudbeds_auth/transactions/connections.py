@@ -1,0 +1,103 @@
+"""The transactions of looking and leaving: lists, histories, disconnect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from cloudbeds_auth.ports.connections import Page
+from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.rules.lifecycle import Event, State, move
+from cloudbeds_auth.rules.model import Connection, Grant, Role
+from cloudbeds_auth.rules.notices import Standing
+from cloudbeds_auth.transactions.issuers import all_sourced, sourced
+from cloudbeds_auth.transactions.outbox import announce, standing_of
+from cloudbeds_auth.transactions.rows import add_event, connection_of, grant_of
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
+from cloudbeds_auth.transactions.upkeep import never_due
+
+Sealed = Callable[[Sealer], Grant]  # raises SealBroken when one of the grant's secrets does not open
+
+
+def resolve(now: Instant, connections_or_properties: Sequence[str]) -> Transaction[Mapping[str, Sequence[str]]]:
+    """By what was asked for, the ids of connections. Those begin `con_`; anything else is a property id."""
+    connection_ids = [one for one in connections_or_properties if one.startswith("con_")]
+    property_ids = [one for one in connections_or_properties if not one.startswith("con_")]
+    found: dict[str, list[str]] = {}
+    if connection_ids:
+        for row in (yield from query("known", connection_ids=as_keys(connection_ids))):
+            found[row["id"]] = [row["id"]]
+    if property_ids:
+        for row in (yield from query("covering", property_ids=as_keys(property_ids))):
+            found.setdefault(row["property_id"], []).append(row["id"])
+    return found
+
+
+def current_grants(now: Instant, connection_ids: Sequence[str]) -> Transaction[Mapping[str, Sealed]]:
+    """By connection, the grant that speaks for it now; the caller that asked for it opens its secrets."""
+    rows = yield from all_sourced((yield from query("current", connection_ids=as_keys(connection_ids))))
+    tokens: dict[str, list[Row]] = {row["id"]: [] for row in rows if row["id"] is not None}
+    for token in (yield from query("tokens_of", grant_ids=as_keys(tokens))):
+        tokens[token["grant_id"]].append(token)
+    return {row["connection_id"]: partial(_opened, row, tokens[row["id"]], now) for row in rows if row["id"]}
+
+
+def _opened(row: Row, tokens: Rows, now: Instant, sealer: Sealer) -> Grant:
+    return grant_of(row, tokens, sealer, now)
+
+
+def read_connection(now: Instant, connection_id: str) -> Transaction[Connection | None]:
+    """One connection as people see it."""
+    row = yield from query_one("current", connection_ids=as_keys([connection_id]))
+    return None if row is None else connection_of((yield from sourced(row)), now)
+
+
+def list_connections(
+    now: Instant,
+    states: Sequence[State] | None,
+    reference: str | None,
+    property_id: str | None,
+    app: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Transaction[Page]:
+    """One page, newest first; one row more is asked for to know whether there is a next page."""
+    wanted = None if states is None else f" {' '.join(states)} "
+    rows = yield from query(
+        "list", cursor=cursor, reference=reference, app=app, property_id=property_id, states=wanted, now=now.wall,
+        limit=limit + 1,
+    )  # fmt: skip
+    found: list[Connection] = []
+    for row in rows[:limit]:
+        found.append(connection_of((yield from sourced(row)), now))  # noqa: PERF401 - no comprehension may yield
+    return Page(tuple(found), found[-1].id if len(rows) > limit else None)
+
+
+def count_states(now: Instant) -> Transaction[Mapping[State, int]]:
+    """How many connections look how; those that were never proven are not counted."""
+    rows = yield from query("count_states", now=now.wall)
+    return {State(row["look"]): row["connections"] for row in rows}
+
+
+def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Transaction[bool]:
+    """Forget every token of every grant; the epoch grows, so an attempt that still runs finds its fence moved."""
+    connection = yield from query_one("connection_locked", connection_id=connection_id)
+    if connection is None:
+        return False
+    grants = yield from query("grants_of", connection_id=connection_id)
+    for row in grants:
+        if row["role"] == Role.DISCONNECTED:
+            continue
+        yield from end(now, row, actor, detail)
+    yield from announce(now, connection_id, standing_of(connection, grants), Standing.AWAY)
+    return True
+
+
+def end(now: Instant, row: Row, actor: str, detail: str) -> Transaction[None]:
+    """Forget the tokens of one grant."""
+    state = move(State(row["state"]), Event.DISCONNECTED)
+    yield from query("forget_access", grant_id=row["id"], state=state)
+    yield from query("drop_all_tokens", grant_id=row["id"])
+    yield from query("set_ended", grant_id=row["id"], now=now.wall)
+    yield from never_due(row["id"])
+    yield from add_event(now, row, Event.DISCONNECTED, actor=actor, detail=detail)

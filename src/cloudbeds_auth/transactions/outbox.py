@@ -1,0 +1,91 @@
+"""The transactions of webhooks out: a message is written with the change that it tells of (`rules.notices`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cloudbeds_auth.ports.outbox import Message, Outbox
+from cloudbeds_auth.rules.notices import (
+    NOTICES,
+    SHOWN,
+    UNTRIED,
+    Notice,
+    Standing,
+    message_body,
+    message_id,
+    standing,
+)
+from cloudbeds_auth.rules.schedule import PULLED
+from cloudbeds_auth.transactions.rows import connection_of
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
+
+
+def announce(now: Instant, connection_id: str, before: Standing, after: Standing) -> Transaction[None]:
+    """Write the message that this change makes, if it makes one; the last statement of its transaction."""
+    notice = NOTICES.get((before, after))
+    if notice is not None:
+        yield from send(now, connection_id, notice)
+
+
+def send(now: Instant, connection_id: str, notice: Notice) -> Transaction[None]:
+    """Write this message about the connection as it is now; the history's last line is what it tells of."""
+    yield from _sweep(now)
+    row = yield from query_one("current", connection_ids=as_keys([connection_id]))
+    last = yield from query_one("last_sequence", connection_id=connection_id)
+    assert row is not None and last is not None  # noqa: S101, PT018 - it was changed a moment ago
+    sequence = last["sequence"]
+    yield from query(
+        "add_message", id=message_id(notice, connection_id, sequence, now.wall), connection_id=connection_id,
+        sequence=sequence, kind=notice.value, at=now.wall,
+        body=message_body(notice, now.wall, sequence, connection_of(row, now)),
+    )  # fmt: skip
+
+
+def announce_grant(now: Instant, row: Row, reauth: str | None) -> Transaction[None]:
+    """The mark of a grant, `row` before, is `reauth` now: what that makes of its connection."""
+    before, after = standing(row["role"], row["reauth"]), standing(row["role"], reauth)
+    yield from announce(now, row["connection_id"], before, after)
+
+
+def standing_of(connection: Row, grants: Rows) -> Standing:
+    """Of a connection, by the grant that its pointer is at."""
+    pointed = next((row for row in grants if row["id"] == connection["active_grant"]), None)
+    return Standing.AWAY if pointed is None else standing(pointed["role"], pointed["reauth"])
+
+
+def _sweep(now: Instant) -> Transaction[None]:
+    yield from query("sweep_outbox", untried=now.wall - UNTRIED, shown=now.wall - SHOWN)
+
+
+def claim_messages(now: Instant, limit: int, hold: float) -> Transaction[Sequence[Message]]:
+    """At most `limit` that are due, oldest first; nobody else is given them for `hold` seconds."""
+    yield from _sweep(now)
+    yield from query("pull_messages", now=now.wall, limit=PULLED)
+    rows = yield from query("claim_messages", now=now.wall, until=now.wall + hold, limit=limit)
+    in_order = sorted(rows, key=lambda row: (row["at"], row["connection_id"], row["sequence"]))
+    return [Message(row["id"], row["connection_id"], row["kind"], row["body"], row["attempts"]) for row in in_order]
+
+
+def next_message(now: Instant) -> Transaction[float | None]:
+    """Seconds until one is due."""
+    row = yield from query_one("next_message", now=now.wall)
+    return None if row is None or row["due_at"] is None else max(0.0, row["due_at"] - now.wall)
+
+
+def message_delivered(now: Instant, message_id: str) -> Transaction[None]:
+    """The receiver took it."""
+    yield from query("message_delivered", id=message_id)
+
+
+def message_failed(now: Instant, message_id: str, problem: str, again_in: float | None) -> Transaction[None]:
+    """One more attempt failed."""
+    due_at = None if again_in is None else now.wall + again_in
+    yield from query("message_failed", id=message_id, problem=problem, due_at=due_at, now=now.wall)
+
+
+def read_outbox(now: Instant) -> Transaction[Outbox]:
+    """What rests."""
+    (row,) = yield from query("outbox_depth")
+    last = yield from query_one("last_given_up")
+    oldest = 0.0 if row["oldest"] is None else max(0.0, now.wall - row["oldest"])
+    return Outbox(row["waiting"], oldest, row["given_up"], None if last is None else last["problem"])

@@ -1,0 +1,74 @@
+"""The transactions of a hotel that comes back: its approval goes where its connection is, once somebody named it."""
+
+from __future__ import annotations
+
+import json
+
+from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.rules.lifecycle import NEWER_APPROVAL
+from cloudbeds_auth.rules.model import Role
+from cloudbeds_auth.rules.schedule import PARKED
+from cloudbeds_auth.transactions.authorizations import covering, refer, supersede
+from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
+from cloudbeds_auth.transactions.rows import left, listed, locked
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
+
+
+def bring_home(
+    now: Instant, grant_id: str, generation: int, named: tuple[str, ...], new_grant_id: str, sealer: Sealer
+) -> Transaction[str | None]:
+    """Nobody else receives an approval of this app meanwhile: two of one hotel never find each other missing."""
+    found = yield from query_one("grant", grant_id=grant_id)
+    if found is None:
+        return None
+    yield from query("one_at_a_time", work=f"approvals of {found['app']}")
+    row = yield from locked(now, grant_id)
+    if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:
+        return None
+    grants = yield from query("grants_of", connection_id=row["connection_id"])
+    if grants[-1]["id"] != row["id"] and grants[-1]["role"] == Role.CANDIDATE:
+        return None
+    own: str = row["connection_id"]
+    connection = yield from query_one("connection_row", connection_id=own)
+    if connection is None or connection["connected_at"] is not None:
+        return own
+    home = None if grants[-1]["id"] != row["id"] else (yield from covering(row["app"], named))
+    if home is None or home == own:
+        yield from _name(row, named)
+        return own
+    if row["intent_position"] is not None or left(row["lease_until"], row, now) > 0:
+        return None  # a pair of it may be on its way, and is to find its grant
+    yield from _leave(now, grants, home, named, new_grant_id, sealer)
+    yield from refer(now, home, connection["reference"], trusted=bool(connection["reference_trusted"]))
+    yield from query("move_outcomes", former=own, connection_id=home)
+    return home
+
+
+def _name(row: Row, named: tuple[str, ...]) -> Transaction[None]:
+    for property_id in named:
+        yield from query("add_property", grant_id=row["id"], property_id=property_id)
+    known = dict.fromkeys((*json.loads(row["property_ids"]), *named))
+    yield from query("set_properties", grant_id=row["id"], property_ids=listed(known), elsewhere=row["named_elsewhere"])
+
+
+def _leave(
+    now: Instant, grants: Rows, home: str, named: tuple[str, ...], new_grant_id: str, sealer: Sealer
+) -> Transaction[None]:
+    """The newest goes; what was approved before it there is of no use any more."""
+    for older in grants[:-1]:
+        if older["role"] == Role.CANDIDATE:
+            yield from supersede(now, older, NEWER_APPROVAL)
+    leaving = Leaving(f"moved to {home}", "hotel", now.wall + PARKED)
+    yield from move_tokens(now, grants[-1], named, home, new_grant_id, leaving, sealer)
+
+
+def read_outcome(now: Instant, authorization_id: str) -> Transaction[str | None]:
+    """Where it leads now."""
+    row = yield from query_one("authorization", id=authorization_id)
+    return None if row is None else row["outcome"]
+
+
+def read_covered(now: Instant, connection_id: str) -> Transaction[tuple[str, ...]]:
+    """What its pointer is at covers; a disconnect leaves the pointer."""
+    row = yield from query_one("covered", connection_id=connection_id)
+    return () if row is None else tuple(json.loads(row["property_ids"]))

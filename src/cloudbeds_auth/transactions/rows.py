@@ -1,0 +1,228 @@
+"""Rows as nouns, and nouns as rows: the one place that knows both the columns and `rules.model`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from datetime import datetime
+
+from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
+from cloudbeds_auth.ports.sealer import Place, Sealer
+from cloudbeds_auth.rules.lifecycle import Event as Happening
+from cloudbeds_auth.rules.lifecycle import State, seen
+from cloudbeds_auth.rules.model import (
+    Connection,
+    CredentialKind,
+    Event,
+    Grant,
+    Migration,
+    Role,
+    StoredToken,
+    User,
+    end_moment,
+    moment,
+)
+from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
+
+
+def access_place(grant_id: str, generation: int) -> Place:
+    """Where a grant's access token belongs."""
+    return Place("grants", grant_id, 0, generation)
+
+
+def token_place(grant_id: str, position: int, generation: int) -> Place:
+    """Where one refresh token of a grant belongs."""
+    return Place("tokens", grant_id, position, generation)
+
+
+def behind(row: Row, now: Instant) -> float:
+    """By how many seconds the clock was set back, at least, since this row was last written under the same clock."""
+    return 0.0 if row["measured_at"] is None else max(0.0, row["measured_at"] - now.steady)
+
+
+def left(moment_at: float | None, row: Row, now: Instant) -> float:
+    """Seconds until a steady moment of this row; 0 when it is over or was measured by another clock.
+
+    Never more than from when the row was written: where the clock was set back since, it counts from then.
+    """
+    if moment_at is None or row["clock_id"] != now.clock_id:
+        return 0.0
+    return max(0.0, moment_at - now.steady - behind(row, now))
+
+
+def ago(moment_at: float | None, row: Row, now: Instant) -> float | None:
+    """Seconds since a steady moment of this row; None when there is none, 0 when another clock measured it."""
+    if moment_at is None:
+        return None
+    return max(0.0, now.steady + behind(row, now) - moment_at) if row["clock_id"] == now.clock_id else 0.0
+
+
+def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
+    """The grant as a coordinator reads it; raises SealBroken when one of its secrets does not open."""
+    grant_id, generation, sealed = row["id"], row["generation"], row["access_sealed"]
+    same_clock = row["clock_id"] == now.clock_id
+    return Grant(
+        id=grant_id,
+        connection_id=row["connection_id"],
+        app=row["app"],
+        kind=CredentialKind(row["kind"]),
+        role=Role(row["role"]),
+        state=State(row["state"]),
+        generation=generation,
+        access=sealer.open(sealed, access_place(grant_id, generation)) if sealed is not None else Secret(""),
+        expires_at=row["expires_at"],
+        lifetime=row["lifetime"],
+        # A wall clock that was set back must not stretch a token's life.
+        valid_for=min(row["expires_at"] - now.wall, row["lifetime"]) if sealed is not None else 0.0,
+        stale_in=row["stale_at"] - now.wall,
+        tokens=tuple(
+            StoredToken(
+                token["position"],
+                sealer.open(token["sealed"], token_place(grant_id, token["position"], token["generation"])),
+            )
+            for token in tokens
+        ),
+        property_ids=tuple(json.loads(row["property_ids"])),
+        proven=bool(row["proven"]),
+        intent=row["intent_position"],
+        intent_age=ago(row["intent_at"], row, now),
+        held_back=left(row["not_before"], row, now),
+        lease_left=left(row["lease_until"], row, now),
+        attempts=row["attempts"],
+        refusals=row["refusals"] if same_clock else 0,
+        refused_ago=ago(row["first_refused"], row, now) if same_clock else None,
+        refused_as=row["first_reason"] if same_clock else None,
+        reprieves=row["reprieves"],
+        denied=row["denied"],
+        braked=left(row["brake_until"], row, now),
+        problem=row["problem"],
+        reauth=row["reauth"],
+        latched=bool(row["latched"]),
+        said_of=row["said_of"],
+        migration=Migration(row["migration"]) if row["migration"] else None,
+        migration_client=row["migration_client"],
+        source=source_of(row),
+    )
+
+
+def connection_of(row: Row, now: Instant) -> Connection:
+    """A connection as people see it: the joined row of `current` and `list`."""
+    if row["id"] is None:  # no grant at all: its only candidate was dropped
+        return Connection(
+            row["c_id"], row["c_app"], row["reference"], State.DISCONNECTED, "oauth", (), None, (), None, None, None,
+            None, None, problem="never_connected",
+        )  # fmt: skip
+    state = seen(State(row["state"]), stale=row["stale_at"] <= now.wall, circuit_open=False, read_only=False)
+    gone = row["role"] == Role.DISCONNECTED
+    return Connection(
+        id=row["c_id"],
+        app=row["c_app"],
+        reference=row["reference"],
+        state=state,
+        credential=row["kind"],
+        property_ids=tuple(json.loads(row["property_ids"])),
+        authorizing_user=User(row["user_id"], row["user_name"], row["user_email"]) if row["user_id"] else None,
+        scopes=tuple(json.loads(row["scopes"])),
+        generation=row["generation"],
+        connected_at=_moment(row["connected_at"]),
+        expires_at=None if gone else end_moment(row["expires_at"]),
+        refreshed_at=_moment(row["refreshed_at"]),
+        used_at=_moment(row["used_at"]),
+        problem=row["problem"] or (MIGRATION_UNDER_WAY if row["migration"] and not gone else None),
+        source=source_of(row),
+    )
+
+
+def source_of(row: Row) -> Source:
+    """Where a grant came from."""
+    return Source(row["issuer"], row["client_id"])
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else moment(seconds)
+
+
+def event_of(row: Row, cursor: str) -> Event:
+    """One event of a history."""
+    return Event(
+        sequence=row["sequence"],
+        at=moment(row["at"]),
+        kind=row["kind"],
+        actor=row["actor"],
+        grant_id=row["grant_id"],
+        generation=row["generation"],
+        data=json.loads(row["data"]),
+        cursor=cursor,
+    )
+
+
+def calls_event_of(row: Row, sequence: int, cursor: str) -> Event:
+    """One line of counted calls as a part of a history, after the event of that number."""
+    first, last = row["first_us"] / 1e6, row["last_us"] / 1e6
+    return Event(
+        sequence=sequence,
+        at=moment(first),
+        kind="calls",
+        actor="caller",
+        grant_id=row["grant_id"],
+        generation=row["generation"],
+        data={
+            "first": first,
+            "last": last,
+            "count": row["count"],
+            "refused": row["refused"],
+            "methods": json.loads(row["methods"]),
+        },
+        cursor=cursor,
+    )
+
+
+def listed(values: Iterable[str]) -> str:
+    """A tuple of strings as the JSON text of a column."""
+    return json.dumps(list(values), separators=(",", ":"))
+
+
+def lasting(until: float) -> float | None:
+    """The end of a token as the history tells it; JSON has no infinity."""
+    return None if math.isinf(until) else until
+
+
+def add_event(
+    now: Instant,
+    row: Row,
+    kind: Happening | str,
+    *,
+    generation: int | None = None,
+    actor: str = "vault",
+    **data: object,
+) -> Transaction[None]:
+    """Write one line of history about the grant in `row`, in the transaction that made it true."""
+    yield from query(
+        "add_event",
+        connection_id=row["connection_id"],
+        at=now.wall,
+        kind=str(kind),
+        actor=actor,
+        grant_id=row["id"],
+        generation=row["generation"] if generation is None else generation,
+        data=json.dumps(data, separators=(",", ":"), sort_keys=True),
+    )
+
+
+def locked(now: Instant, grant_id: str) -> Transaction[Row | None]:
+    """The grant's row for writing, its steady moments brought to this store's clock. Nobody else writes about its
+    connection until the transaction ends.
+    """
+    row = yield from query_one("grant_locked", grant_id=grant_id)
+    if row is None:
+        return None
+    if row["clock_id"] != now.clock_id:
+        yield from query("rebase", grant_id=grant_id, clock_id=now.clock_id, now=now.steady)
+    elif behind(row, now) > 0:
+        yield from query("set_back", grant_id=grant_id, behind=behind(row, now), now=now.steady)
+    else:
+        return row
+    return (yield from query_one("grant", grant_id=grant_id))

@@ -1,0 +1,229 @@
+"""Cloudbeds' resource API over HTTP, as far as we ask it on our own behalf (CLOUDBEDS sections 1, 5, 6 and 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import httpx2
+
+from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
+from cloudbeds_auth.rules.api_errors import (
+    OUTAGE,
+    UNREADABLE,
+    Inconclusive,
+    Refusal,
+    Verdict,
+    dead_grant,
+    judge_userinfo,
+    property_in,
+    refusal_of,
+)
+from cloudbeds_auth.rules.credential import KeyHeader, header_of
+from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, one_line, read_object, says_false
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.webhooks import state_in
+from cloudbeds_auth.wire import http_client, turns
+
+PAGE_SIZE = 100  # the vendor's largest
+MOST_PAGES = 50
+DEEPEST = 4  # `data` is a list, or a list of lists
+
+
+class HttpVendor:
+    """ports.vendor.Vendor at `base_url`, over a pool of connections that is made at the first call.
+
+    `transport` replaces the network in tests and simulations and is never closed here. `keys`: how API keys travel.
+    """
+
+    lists_properties = True
+
+    def __init__(
+        self,
+        base_url: str,
+        api_version: str,
+        authorize_url: str,
+        timing: Timing,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        keys: str = KeyHeader.BEARER,
+    ) -> None:
+        self._keys = keys
+        self._api = f"{base_url.rstrip('/')}/api/{api_version}"
+        self._authorize_url = authorize_url
+        self._timing = timing
+        self._transport = transport
+        self._client: httpx2.AsyncClient | None = None
+
+    def authorization_url(self, app: App, state: str) -> str:
+        """Where the hotel approves (RFC 6749 section 4.1.1). Parameters that the address already has are kept."""
+        ours = {"client_id": app.client_id, "redirect_uri": app.redirect_uri, "response_type": "code", "state": state}
+        if app.scopes:
+            ours["scope"] = " ".join(app.scopes)
+        parts = urlsplit(self._authorize_url)
+        kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in ours]
+        return parts._replace(query=urlencode([*kept, *ours.items()], quote_via=quote)).geturl()
+
+    async def userinfo(self, access: Secret) -> Verdict:
+        """`GET …/userinfo`; whatever the network does is Inconclusive, with the kind of failure as reason."""
+        try:
+            reply = await self._send("GET", "userinfo", access, limit=http_client.TOKEN_BODY_LIMIT)
+        except http_client.Unusable as why:
+            return Inconclusive(str(why))
+        except Exception as error:  # noqa: BLE001  # no failure of a proof call says anything about the token
+            return Inconclusive(f"no complete answer ({type(error).__name__})")
+        pause = turns.pause_in(reply.status, reply.headers)
+        if pause is not None:
+            return Inconclusive(f"HTTP {reply.status}", pause)
+        return judge_userinfo(reply.status, reply.content_type, reply.body)
+
+    async def properties(self, access: Secret, turn: Turn = turns.at_once) -> Listed | Unlisted:
+        """The ids that `getHotels` lists over all its pages, else the one that `getHotelDetails` names.
+
+        Nothing is said instead of half when a page cannot be read.
+        """
+        listed = await self._all_hotels(access, turn)
+        if isinstance(listed, Unlisted) and listed.final:
+            await turn()
+            answer = await self._answered("getHotelDetails", access, {})
+            data = None if isinstance(answer, Refusal) else answer.get("data")
+            if isinstance(data, dict) and (named := property_in(data)):
+                return Listed(named, whole=False)
+        return listed
+
+    async def _all_hotels(self, access: Secret, turn: Turn) -> Listed | Unlisted:
+        found: dict[str, None] = {}
+        for page in range(1, MOST_PAGES + 1):
+            await turn()
+            query = {"pageNumber": str(page), "pageSize": str(PAGE_SIZE)}
+            answer = await self._answered("getHotels", access, query)
+            if isinstance(answer, Refusal):
+                return Unlisted(answer)
+            data, total = answer.get("data"), one_line(answer.get("total"), 20)
+            if not isinstance(data, list | dict):
+                return Unlisted(UNREADABLE)
+            before = len(found)
+            found |= dict.fromkeys(_property_ids(data, DEEPEST))
+            known = not total.isdecimal() or len(found) >= int(total)
+            new = len(found) - before
+            if new < PAGE_SIZE and (known or not new):  # the last page, or one that we had already
+                return Listed(tuple(found), whole=known)
+        return Listed(tuple(found), whole=False)
+
+    async def disable_app(self, access: Secret, property_ids: tuple[str, ...]) -> bool:
+        """`postAppState` with `app_state=disabled` for each property (none known: once, for the grant's own)."""
+        forms: list[dict[str, str]] = [{"app_state": "disabled", "propertyID": one} for one in property_ids]
+        answers = [
+            await self._object("POST", "postAppState", access, form=form)
+            for form in forms or [{"app_state": "disabled"}]
+        ]
+        return all(answer is not None and _noted(answer) for answer in answers)
+
+    async def app_state(self, access: Secret, property_id: str | None) -> AppState:
+        """`getAppState`: any complete JSON that holds no state is a refusal; the documentation shows no answer."""
+        params = {"propertyID": property_id} if property_id else None
+        try:
+            reply = await self._send("GET", "getAppState", access, limit=http_client.TOKEN_BODY_LIMIT, params=params)
+            pause = turns.pause_in(reply.status, reply.headers)
+            if pause is not None:
+                raise Throttled(pause)
+            answer = read_object(reply.content_type, reply.body)
+        except (httpx2.HTTPError, OSError, http_client.Unusable, Unreadable):
+            return AppState()
+        if not 200 <= reply.status < 300 or _failed(answer):
+            return AppState(refused=reply.status < 500)
+        data = answer.get("data")
+        state = state_in(data) if isinstance(data, dict) else state_in(answer)
+        return AppState(state, refused=not state)
+
+    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
+        """`postWebhook` as a form: Cloudbeds ignores JSON here. Subscribing again renews the header."""
+        form = {
+            "object": "integration", "action": "appstate_changed", "endpointUrl": hook.url,
+            "authHeaderName": hook.header, "authHeaderValue": hook.value.reveal(),
+        }  # fmt: skip
+        named = {"propertyID": property_id} if property_id else {}
+        answer = await self._object("POST", "postWebhook", access, form=form | named)
+        return answer is not None and not _failed(answer)
+
+    async def aclose(self) -> None:
+        """Close the pool; a later call opens a new one."""
+        client, self._client = self._client, None
+        if client is not None and self._transport is None:
+            await client.aclose()
+
+    async def _answered(self, name: str, access: Secret, query: Mapping[str, str]) -> JsonObject | Refusal:
+        """The JSON object of a 2xx answer that refuses nothing, else how it was refused. Raises Throttled."""
+        reply = await self._reply("GET", name, access, params=query)
+        if reply is None:
+            return OUTAGE
+        refusal = refusal_of(reply.status, reply.content_type, reply.body)
+        if refusal is not None:
+            return refusal
+        answer = _read(reply)
+        return UNREADABLE if answer is None or _failed(answer) else answer
+
+    async def _object(self, method: str, name: str, access: Secret, **parts: Mapping[str, str]) -> JsonObject | None:
+        """The JSON object of a 2xx answer, else None. Raises Throttled."""
+        reply = await self._reply(method, name, access, **parts)
+        return None if reply is None else _read(reply)
+
+    async def _reply(
+        self, method: str, name: str, access: Secret, **parts: Mapping[str, str]
+    ) -> http_client.Reply | None:
+        """A complete answer; None: there was none. Raises Throttled."""
+        try:
+            reply = await self._send(method, name, access, limit=http_client.RESOURCE_BODY_LIMIT, **parts)
+        except (httpx2.HTTPError, OSError, http_client.Unusable):  # OSError: TimeoutError and TLS too
+            return None
+        pause = turns.pause_in(reply.status, reply.headers)
+        if pause is not None:
+            raise Throttled(pause)
+        return reply
+
+    async def _send(
+        self,
+        method: str,
+        name: str,
+        access: Secret,
+        *,
+        limit: int,
+        params: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> http_client.Reply:
+        # A connection for each request: an answer that comes twice must not be taken for the next one's, and prove a
+        # token that never worked (F18).
+        client = self._client = self._client or http_client.client(self._timing, self._transport, keep_alive=0)
+        headers = dict([header_of(access, self._keys)])
+        request = client.build_request(method, f"{self._api}/{name}", headers=headers, params=params, data=form)
+        return await http_client.ask(client, request, limit=limit, deadline=self._timing.deadline)
+
+
+def _read(reply: http_client.Reply) -> JsonObject | None:
+    """The JSON object of a 2xx answer."""
+    try:
+        return read_object(reply.content_type, reply.body) if 200 <= reply.status < 300 else None
+    except Unreadable:
+        return None
+
+
+def _failed(answer: JsonObject) -> bool:
+    return says_false(answer.get("success")) or "error" in answer
+
+
+def _noted(answer: JsonObject) -> bool:
+    """Whether the vendor disabled the app, or says that it was disconnected already."""
+    return not _failed(answer) or dead_grant(answer) == "revoked"
+
+
+def _property_ids(data: Any, depth: int) -> Iterator[str]:
+    """The ids in `data`, however deep the lists: ids come as strings and as integers."""
+    if isinstance(data, list) and depth > 0:
+        for entry in data:
+            yield from _property_ids(entry, depth - 1)
+    elif isinstance(data, dict):
+        identity = data.get("propertyID", data.get("propertyId"))
+        if isinstance(identity, str | int) and not isinstance(identity, bool) and str(identity):
+            yield str(identity)

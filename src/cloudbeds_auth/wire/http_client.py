@@ -1,0 +1,205 @@
+"""How we speak HTTP: TLS, timeouts, limits, and what never happens; one place for every client of ours.
+
+Never: a proxy, certificate or netrc from the environment (A32); a redirect followed (A33); a cookie kept; an unverified
+certificate (A55); a retry. A request is finished or aborted, its socket closed or back in its pool, before `ask`
+returns, also when it is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import httpx2
+
+from cloudbeds_auth.rules.refresh import Timing
+
+TOKEN_BODY_LIMIT = 64 * 1024  # bytes (ROTATION section 2, numbers)
+RESOURCE_BODY_LIMIT = 1024 * 1024  # bytes; a page of a hundred hotels with their descriptions
+NO_CONNECTION = (
+    httpx2.ConnectError,  # refused, no such name, TLS handshake failed
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+    httpx2.LocalProtocolError,  # a header that h11 refuses to write
+)
+"""Failures before the first byte of a request leaves: the server cannot have acted."""
+
+
+LEAVING = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
+"""What httpx2's `trace` extension calls the moments before bytes leave; the tokens are in the body."""
+
+
+class StoodStill(Exception):
+    """The request may not be sent any more: its sender stood still before the first byte left."""
+
+
+class Unusable(Exception):
+    """An answer came that is not read: too large, or encoded although we asked for plain bytes. Says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A complete answer within the limits."""
+
+    status: int
+    headers: httpx2.Headers
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type header, empty when there is none."""
+        return self.headers.get("content-type", "")
+
+
+@cache
+def user_agent() -> str:
+    """Who calls: product, version and Python version."""
+    try:
+        ours = version("cloudbeds-auth")
+    except PackageNotFoundError:  # run from a copied source tree
+        ours = "0"
+    return f"cloudbeds-auth/{ours} (+python {platform.python_version()})"
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """The system's trust store, host names checked, TLS 1.2 or newer; `SSL_CERT_FILE` and its like are not read."""
+    context = httpx2.create_ssl_context(verify=True, trust_env=False)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def timeouts(timing: Timing) -> httpx2.Timeout:
+    """Per step; the whole call is bounded by `ask`."""
+    return httpx2.Timeout(timing.deadline, connect=timing.connect, pool=timing.connect)
+
+
+def client(timing: Timing, transport: httpx2.AsyncBaseTransport | None, *, keep_alive: int) -> httpx2.AsyncClient:
+    """A client under this policy; `keep_alive` is how many idle connections it may hold. `transport` is for tests."""
+    return httpx2.AsyncClient(**manners(timing, keep_alive=keep_alive), transport=transport)
+
+
+def manners(timing: Timing, *, keep_alive: int) -> dict[str, Any]:
+    """What makes a client of httpx2 one under this policy, as its arguments."""
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": user_agent()}
+    if keep_alive == 0:
+        headers["Connection"] = "close"
+    return {
+        "verify": tls(),
+        "trust_env": False,
+        "follow_redirects": False,
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        "headers": headers,
+        "timeout": timeouts(timing),
+        "limits": httpx2.Limits(max_keepalive_connections=keep_alive),
+    }
+
+
+def pool(*, keep_alive: int) -> httpx2.AsyncHTTPTransport:
+    """Connections under this policy, for several clients; `keep_alive` is how many idle ones it may hold."""
+    limits = httpx2.Limits(max_keepalive_connections=keep_alive)
+    return httpx2.AsyncHTTPTransport(verify=tls(), trust_env=False, limits=limits)
+
+
+def at_any_time() -> bool:
+    """A request that needs no lease may always be sent."""
+    return True
+
+
+async def ask(
+    client: httpx2.AsyncClient,
+    request: httpx2.Request,
+    *,
+    limit: int,
+    deadline: float,
+    may_send: Callable[[], bool] = at_any_time,
+) -> Reply:
+    """Send once and read the whole answer: at most `limit` bytes, within `deadline` seconds.
+
+    `may_send` is asked when the connection is up, directly before the first byte. Raises StoodStill where it says no,
+    Unusable, TimeoutError for the deadline, and whatever httpx2 or the socket raises.
+    """
+    async with _sent(client, request, deadline, may_send) as response:
+        return Reply(response.status_code, response.headers, await _body(response, limit))
+
+
+async def knock(client: httpx2.AsyncClient, request: httpx2.Request, *, deadline: float) -> Reply:
+    """Send once and read the head of the answer only, within `deadline` seconds: whatever else comes is left unread."""
+    async with _sent(client, request, deadline, at_any_time) as response:
+        return Reply(response.status_code, response.headers, b"")
+
+
+@asynccontextmanager
+async def _sent(
+    client: httpx2.AsyncClient, request: httpx2.Request, deadline: float, may_send: Callable[[], bool]
+) -> AsyncIterator[httpx2.Response]:
+    """The answer to a request, its head read; everything is over when this is left."""
+    sockets = _Sockets(may_send)
+    request.extensions["trace"] = sockets.trace
+    try:
+        async with asyncio.timeout(deadline):
+            response = await client.send(request, stream=True)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+    finally:
+        await sockets.close_unused()
+
+
+async def _body(response: httpx2.Response, limit: int) -> bytes:
+    """The raw bytes. An encoding is refused, not decoded: what is small on the wire may be huge in memory (F28)."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise Unusable(f"HTTP {response.status_code}: the answer is encoded although plain bytes were asked for")
+    body = bytearray()
+    async for part in _parts(response):
+        body += part
+        if len(body) > limit:
+            raise Unusable(f"HTTP {response.status_code}: the answer is larger than {limit // 1024} KiB")
+    return bytes(body)
+
+
+async def _parts(response: httpx2.Response) -> AsyncIterator[bytes]:
+    """The body as it comes; a transport of a test may hand over a response that was read already."""
+    if response.is_stream_consumed:
+        yield response.content
+        return
+    async for part in response.aiter_raw():
+        yield part
+
+
+class _Sockets:
+    """Follows a request on its connection, as an httpx2 trace extension.
+
+    Closes a socket whose TLS handshake was cancelled: until that ends, nobody else in the HTTP stack owns it. Stops
+    what `may_send` says is not to be sent any more.
+    """
+
+    def __init__(self, may_send: Callable[[], bool]) -> None:
+        self._may_send = may_send
+        self._opened: Any = None
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Remembers the socket between "connected" and "handshake done"; raises StoodStill before bytes leave."""
+        if event == "connection.connect_tcp.complete":
+            self._opened = info["return_value"]
+        elif event in {"connection.start_tls.complete", "http11.send_request_headers.started"}:
+            self._opened = None
+        if event in LEAVING and not self._may_send():
+            raise StoodStill
+
+    async def close_unused(self) -> None:
+        """Close what nobody took over."""
+        if self._opened is not None:
+            with suppress(OSError):
+                await self._opened.aclose()

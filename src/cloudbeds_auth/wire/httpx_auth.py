@@ -1,0 +1,302 @@
+"""`auth=` for a user's own httpx2 client: the credential for the vendor's origin only, and 401s healed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+import httpx2
+
+from cloudbeds_auth.errors import BodyNotReplayable, ForeignOrigin
+from cloudbeds_auth.rules.api_errors import Refusal
+from cloudbeds_auth.rules.auth_flow import Answered, Fetch, Send, heal
+from cloudbeds_auth.rules.credential import KeyHeader, show
+from cloudbeds_auth.rules.glance import Glance, legible
+from cloudbeds_auth.rules.inputs import count_of
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.threads import begin_on, result_of
+from cloudbeds_auth.wire import turns
+from cloudbeds_auth.wire.seen import Seen, SeenLater
+
+SENT = "cloudbeds_auth.sent"  # marks a request that was answered once
+LEAVING = "send_request_headers.started"
+GOING_OUT = ("connect_tcp.started", "connect_unix_socket.started", LEAVING)
+ANSWERED = "receive_response_headers.complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Lender:
+    """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
+
+    `carrying` is entered while a body that cannot be sent again is under way. `heed` is told what an answer refused.
+    `turn` comes before every request, then `newest` may name a newer token; `heed_pause` comes after every 429.
+    `keys` says in which header an API key travels.
+    """
+
+    fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
+    fetch_blocking: Callable[[AccessToken | None], AccessToken]
+    note: Callable[[AccessToken, str, str, int], None]
+    carrying: Callable[[AccessToken], AbstractContextManager[None]] = lambda token: nullcontext()
+    heed: Callable[[AccessToken, Refusal, str, str], None] = lambda *refused: None
+    turn: Callable[[], Coroutine[Any, Any, None]] = turns.at_once
+    turn_blocking: Callable[[], None] = lambda: None
+    newest: Callable[[AccessToken], AccessToken] = lambda token: token
+    heed_pause: Callable[[float], Coroutine[Any, Any, None]] = turns.nobody_hears
+    heed_pause_blocking: Callable[[float], None] = lambda pause: None
+
+    async def hear(self, status: int, headers: Mapping[str, str]) -> None:
+        """Of an answer, so that a 429 is heeded; `headers` are found whatever their case."""
+        pause = turns.pause_in(status, headers)
+        if pause is not None:
+            await self.heed_pause(pause)
+
+    def hear_blocking(self, status: int, headers: Mapping[str, str]) -> None:
+        """As `hear`."""
+        pause = turns.pause_in(status, headers)
+        if pause is not None:
+            self.heed_pause_blocking(pause)
+
+    keys: str = KeyHeader.BEARER
+
+    def show(self, headers: MutableMapping[str, Any], token: AccessToken) -> None:
+        """Put the credential into these headers: it alone, in the one header that carries it."""
+        show(headers, token, self.keys)
+
+
+class CloudbedsAuth(httpx2.Auth):
+    """Drives `rules.auth_flow` for both kinds of client; at most three sends a request.
+
+    Raises ForeignOrigin before anything is sent to another origin than `base_url`'s, also where the client follows a
+    redirect there, and BodyNotReplayable when a 401 came and the body was a stream that cannot be sent again (a body of
+    at most `replay_limit` bytes always can).
+    """
+
+    def __init__(self, base_url: str, lender: Lender, *, replay_limit: int) -> None:
+        self._origin = _origin(httpx2.URL(base_url))
+        self._lender = lender
+        self._replay_limit = replay_limit
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        """For `httpx2.AsyncClient`."""
+        _must_be(self._origin, request.url)
+        if self._worth_keeping(request):
+            await request.aread()
+        flow = heal()
+        step = next(flow)
+        with self._staying(request, awaited=True), suppress(StopIteration):
+            while True:
+                if isinstance(step, Fetch):
+                    step = flow.send(await self._lender.fetch(step.rejected))
+                else:
+                    _must_be_sendable(request)
+                    await self._lender.turn()
+                    token = self._show(request, step)
+                    with self._carrying(request, token):
+                        response = yield request
+                    await self._lender.hear(response.status_code, response.headers)
+                    step = flow.send(self._answered(request, token, response))
+
+    def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
+        """For `httpx2.Client`."""
+        _must_be(self._origin, request.url)
+        if self._worth_keeping(request):
+            request.read()
+        flow = heal()
+        step = next(flow)
+        with self._staying(request, awaited=False), suppress(StopIteration):
+            while True:
+                if isinstance(step, Fetch):
+                    step = flow.send(self._lender.fetch_blocking(step.rejected))
+                else:
+                    _must_be_sendable(request)
+                    self._lender.turn_blocking()
+                    token = self._show(request, step)
+                    with self._carrying(request, token):
+                        response = yield request
+                    self._lender.hear_blocking(response.status_code, response.headers)
+                    step = flow.send(self._answered(request, token, response))
+
+    @contextmanager
+    def _staying(self, request: httpx2.Request, *, awaited: bool) -> Iterator[None]:
+        """While the request is with the client, which may follow redirects, nothing goes out to another origin."""
+        given = request.extensions
+        watch = _Watch(self._origin, request, self._lender)
+        request.extensions = {**given, "trace": watch.told_later if awaited else watch.told}
+        try:
+            yield
+        finally:
+            watch.over = True
+            request.headers = httpx2.Headers(request.headers.raw)  # as they were sent
+            kept = {name: value for name, value in request.extensions.items() if name != "trace"}
+            request.extensions = kept | {name: value for name, value in given.items() if name == "trace"}
+
+    def _worth_keeping(self, request: httpx2.Request) -> bool:
+        """Whether a streamed body of known length is small enough to be kept for another sending."""
+        length = request.headers.get("content-length", "")
+        return not _in_memory(request) and count_of(length) <= self._replay_limit
+
+    def _show(self, request: httpx2.Request, step: Send) -> AccessToken:
+        token = self._lender.newest(step.token)
+        request.headers = _Shown(request.headers, self._lender, token)
+        if (accepted := request.headers.get("accept-encoding")) is not None:
+            request.headers["accept-encoding"] = legible(accepted)
+        return token
+
+    def _carrying(self, request: httpx2.Request, token: AccessToken) -> AbstractContextManager[None]:
+        return nullcontext() if _in_memory(request) else self._lender.carrying(token)
+
+    def _answered(self, request: httpx2.Request, token: AccessToken, response: httpx2.Response) -> Answered:
+        request.extensions = {**request.extensions, SENT: True}
+        for hop in (*response.history, response):  # a transport that tells `_Watch` nothing
+            _must_be(self._origin, hop.request.url)
+        self._lender.note(token, request.method, request.url.path, response.status_code)
+        self._look_at(token, request, response)
+        return Answered(response.status_code, token)
+
+    def _look_at(self, token: AccessToken, request: httpx2.Request, response: httpx2.Response) -> None:
+        """While the body is read by whoever reads it, if it may be a refusal; a body that is in memory, now."""
+        headers = response.headers
+        glance = Glance(
+            response.status_code,
+            headers.get("content-type", ""),
+            headers.get("content-encoding", ""),
+            headers.get("content-length", ""),
+        )
+        if glance.looking:
+            told = partial(self._told, glance, token, request.method, request.url.path)
+            awaited = isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = (SeenLater if awaited else Seen)(response.stream, glance, told)
+
+    def _told(self, glance: Glance, token: AccessToken, method: str, path: str) -> None:
+        refusal = glance.refusal()
+        if refusal is not None:
+            self._lender.heed(token, refusal, method, path)
+
+
+class _Shown(httpx2.Headers):
+    """A request's headers with the credential: a bearer, which leaves in the header that the setting names.
+
+    A client that follows a redirect copies them, and takes `Authorization` out for another origin, no other header. The
+    copy for our own origin carries a key as a bearer, which is as good there.
+    """
+
+    def __init__(self, headers: httpx2.Headers, lender: Lender, token: AccessToken) -> None:
+        super().__init__(headers)
+        self._show = partial(lender.show, token=token)
+        show(self, token, KeyHeader.BEARER)
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """What a transport sends."""
+        leaving = httpx2.Headers(self)
+        self._show(leaving)
+        return leaving.raw
+
+
+class _Watch:
+    """Told by the transport what comes and goes (httpx2's `trace` extension), and stops what would leave our origin.
+
+    A client that follows redirects does so behind the flow's back, with the request's extensions: each has a turn of
+    its own.
+    """
+
+    def __init__(self, origin: str, request: httpx2.Request, lender: Lender) -> None:
+        self._origin = origin
+        self._lender = lender
+        self._url = request.url
+        self._method = request.method
+        self._given = request.extensions.get("trace")
+        self._next: httpx2.URL | None = None
+        self.over = False
+
+    def told(self, event: str, info: Mapping[str, Any]) -> None:
+        """For `httpx2.Client`; raises ForeignOrigin before a connection is made for another origin."""
+        if self._goes_on(event, info):
+            with turns.following(self._method):
+                self._lender.turn_blocking()
+        if self._given is not None:
+            self._given(event, info)
+
+    async def told_later(self, event: str, info: Mapping[str, Any]) -> None:
+        """For `httpx2.AsyncClient`."""
+        if self._goes_on(event, info):
+            with turns.following(self._method):
+                await self._lender.turn()
+        if self._given is not None:
+            await self._given(event, info)
+
+    def _goes_on(self, event: str, info: Mapping[str, Any]) -> bool:
+        """Whether a request leaves now that a redirect led to."""
+        if self.over:
+            return False
+        if event.endswith(ANSWERED):
+            self._next = self._led_to(info["return_value"])
+        elif event.endswith(GOING_OUT) and self._next is not None:
+            _must_be(self._origin, self._next)
+            return event.endswith(LEAVING)
+        return False
+
+    def _led_to(self, answer: Sequence[Any]) -> httpx2.URL | None:
+        """Where a redirect leads; `answer` is HTTP/1.1's or HTTP/2's, both hold the status and end in the headers."""
+        status = next(part for part in answer if isinstance(part, int))
+        response = httpx2.Response(status, headers=answer[-1])
+        if not response.has_redirect_location:
+            return None
+        try:
+            return self._url.join(response.headers["location"])
+        except httpx2.InvalidURL:
+            return None  # the client says so itself, and follows nothing
+
+
+def _must_be(origin: str, url: httpx2.URL) -> None:
+    if _origin(url) != origin:
+        raise ForeignOrigin(f"the credential is for {origin} and was asked for {_origin(url)}")
+
+
+def _must_be_sendable(request: httpx2.Request) -> None:
+    if SENT in request.extensions and not _in_memory(request):
+        raise BodyNotReplayable
+
+
+def _in_memory(request: httpx2.Request) -> bool:
+    try:
+        return request.content is not None
+    except httpx2.RequestNotRead:
+        return False
+
+
+def _origin(url: httpx2.URL) -> str:
+    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    return f"{url.scheme}://{url.host}:{port}"
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def blocking(loop: asyncio.AbstractEventLoop, ask: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    """Ask from another thread than the vault's; in the vault's own thread it would wait for itself for ever."""
+
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            raise RuntimeError("a blocking client in the vault's own event loop: use httpx2.AsyncClient here")
+        return result_of(loop, begin_on(loop, ask(*args, **kwargs)))
+
+    return asked

@@ -1,0 +1,68 @@
+"""Webhooks out over HTTP: one POST an attempt, signed as Standard Webhooks says (https://www.standardwebhooks.com).
+
+Nothing of the vendor's policy but how we speak HTTP at all: no redirect is followed, nothing of the answer is read but
+its head, and the receiver has ten seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import httpx2
+from standardwebhooks import Webhook
+
+from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports.outbox import Message, Outcome
+from cloudbeds_auth.rules.model import moment
+from cloudbeds_auth.rules.rate_limit import seconds_of
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.wire import http_client
+
+DEADLINE = 10.0  # seconds of one attempt
+TIMING = replace(Timing(), deadline=DEADLINE)
+GONE = 410  # the receiver wants it no more: it is not tried again
+
+
+class HttpDeliverer:
+    """ports.outbox.Deliverer to `url`. Several `secrets`: a signature by each, so that one can be replaced by another.
+
+    `transport` replaces the network in tests and is never closed here.
+    """
+
+    def __init__(
+        self, url: str, secrets: Sequence[Secret], clock: Clock, transport: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
+        self._url = url
+        self._signers = [Webhook(secret.reveal()) for secret in secrets]
+        self._clock = clock
+        self._transport = transport
+
+    async def deliver(self, message: Message) -> Outcome:
+        """See ports.outbox. The moment in the signature is this attempt's, the one in the body is the change's."""
+        client = http_client.client(TIMING, self._transport, keep_alive=0)
+        try:
+            request = client.build_request("POST", self._url, headers=self._headers(message), content=message.body)
+            head = await http_client.knock(client, request, deadline=DEADLINE)
+        except Exception as error:  # noqa: BLE001  # whatever it was, the message was not taken
+            return Outcome(f"no answer ({type(error).__name__})")
+        finally:
+            if self._transport is None:
+                with suppress(OSError, httpx2.HTTPError):
+                    await client.aclose()
+        if 200 <= head.status < 300:
+            return Outcome()
+        wait = seconds_of(head.headers.get("retry-after"), head.headers.get("date"))
+        return Outcome(f"HTTP {head.status}", wait, final=head.status == GONE)
+
+    def _headers(self, message: Message) -> dict[str, str]:
+        sent_at = moment(int(self._clock.wall()))
+        signatures = [signer.sign(message.id, sent_at, message.body) for signer in self._signers]
+        return {
+            "content-type": "application/json",
+            "webhook-id": message.id,
+            "webhook-timestamp": str(int(sent_at.timestamp())),
+            "webhook-signature": " ".join(signatures),
+        }

@@ -1,0 +1,314 @@
+"""Who comes in: default deny, hosts, methods, credentials, limits, and the headers of every answer of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+from tests.app.fake_vault import ADMIN_TOKEN, FakeVault
+from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
+
+from cloudbeds_auth.app.gateway import host_name
+from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.app.relaying import Relay
+from cloudbeds_auth.app.service import framework
+from cloudbeds_auth.rules.permissions import Caller, Scope
+from cloudbeds_auth.wire.upstream import AiohttpUpstream
+
+ANYONE = {
+    "/healthz",
+    "/readyz",
+    "/connect",
+    "/connect/{one_time}",
+    "/connected",
+    "/not-connected/{code}",
+    "/errors/{code}",
+    "/claim/{connection_id}",
+    "/callback",
+    "/static/{name}",
+    "/favicon.ico",
+}
+
+
+def routes() -> list[tuple[str, str]]:
+    """Method and path of every registered route."""
+    vault = FakeVault()
+    app = framework(
+        vault,
+        Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), Limits()),
+        lambda *_: (b"", "text/plain"),
+    )
+    found: list[tuple[str, str]] = []
+    pending = list(app.routes)
+    while pending:
+        route = pending.pop()
+        if isinstance(route, APIRoute):
+            found += [(method, route.path) for method in route.methods or ()]
+        else:
+            router: Any = route
+            pending += getattr(router, "original_router", router).routes
+    return sorted(found)
+
+
+def test_route_table() -> None:
+    """The table that the other tests walk is the one of the public contract."""
+    assert set(routes()) == {
+        *(("GET", path) for path in ANYONE),
+        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors/{code}")),
+        ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
+        ("POST", "/hooks/{secret}"),
+        ("POST", "/api/v1/authorizations"),
+        ("GET", "/api/v1/connections"),
+        ("GET", "/api/v1/connections/{identifier}"),
+        ("DELETE", "/api/v1/connections/{identifier}"),
+        ("POST", "/api/v1/connections/{identifier}/refresh"),
+        ("POST", "/api/v1/connections/{identifier}/claim"),
+        ("GET", "/api/v1/connections/{identifier}/access-token"),
+        ("GET", "/api/v1/connections/{identifier}/userinfo"),
+        ("GET", "/api/v1/connections/{identifier}/events"),
+    }
+
+
+@pytest.mark.row("A21")
+async def test_every_route_needs_a_credential(service: Running[FakeVault]) -> None:
+    """Each route, the proxy, and paths that do not exist: 401 without a credential, unless open to anyone."""
+    table = [
+        *routes(),
+        ("GET", "/proxy/con_1/api/x"),
+        ("POST", "/proxy/con_1/api/x"),
+        ("GET", "/docs"),
+        ("GET", "/"),
+        ("GET", "/no"),
+    ]
+    for method, path in table:
+        url = service.url + path.format(
+            identifier="con_1", one_time="abc", name="style.css", connection_id="con_1", secret="s", code="forbidden"
+        )
+        async with service.http.request(method, url, allow_redirects=False) as answer:
+            if path in ANYONE:
+                assert answer.status != 401, path
+            else:
+                assert answer.status == 401, path
+                assert (await answer.json(content_type="application/problem+json"))["code"] == "unauthenticated"
+                assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+            _ours(dict(answer.headers))
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/errors/forbidden"])
+async def test_without_the_body(service: Running[FakeVault], path: str) -> None:
+    """What watches a service, or checks a link, asks with HEAD: the head of the answer to a GET, and no body."""
+    heads = {}
+    for method in ("GET", "HEAD"):
+        request = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        head, _, body = (await raw(service, request.encode())).partition(b"\r\n\r\n")
+        heads[method] = [line for line in head.split(b"\r\n") if not line.startswith(b"date:")]
+        assert bool(body) == (method == "GET")
+    assert heads["HEAD"] == heads["GET"]
+    assert heads["HEAD"][0] == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/%68ealthz",
+        "/healthz/",
+        "//healthz",
+        "/connect/../api/v1/connections",
+        "/connect/a/b",
+        "/static/../x",
+        "/healthz;x",
+        "/HEALTHZ",
+    ],
+)
+async def test_twins_of_open_paths(service: Running[FakeVault], path: str) -> None:
+    """Only the one spelling of an open path is open."""
+    answer = await raw(service, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 401 ")
+
+
+async def test_unknown_path_with_credential(service: Running[FakeVault]) -> None:
+    """With a credential, a path that does not exist is 404; a method that is not there is 405."""
+    async with service.http.get(service.url + "/no", headers=AS_ADMIN) as answer:
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (404, "invalid_request")
+    async with service.http.put(service.url + "/api/v1/connections", headers=AS_ADMIN) as answer:
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (405, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": f"Bearer {ADMIN_TOKEN}"}, 200),
+        ({"Authorization": f"bearer  {ADMIN_TOKEN}"}, 200),
+        ({"X-API-Key": ADMIN_TOKEN}, 200),
+        ({"Authorization": f"Bearer {ADMIN_TOKEN}", "X-API-Key": ADMIN_TOKEN}, 200),
+        ({"Authorization": f"Bearer {ADMIN_TOKEN}", "X-API-Key": "other"}, 401),
+        ({"Authorization": "Bearer other", "X-API-Key": ADMIN_TOKEN}, 401),
+        ({"Authorization": "Bearer "}, 401),
+        ({"Authorization": ADMIN_TOKEN}, 401),
+        ({"Authorization": f"Basic {ADMIN_TOKEN}"}, 401),
+        ({"Authorization": f"Bearer {ADMIN_TOKEN[:-1]}"}, 401),
+        ({"Authorization": f"Bearer {ADMIN_TOKEN}x"}, 401),
+        ({"X-API-Key": ""}, 401),
+        ({"Authorization_": f"Bearer {ADMIN_TOKEN}"}, 401),
+        ({"Cookie": f"authorization={ADMIN_TOKEN}"}, 401),
+    ],
+)
+async def test_credentials(service: Running[FakeVault], headers: dict[str, str], status: int) -> None:
+    """One credential in one of two headers; both and different is none."""
+    async with service.http.get(service.url + "/api/v1/connections", headers=headers) as answer:
+        assert answer.status == status
+
+
+@pytest.mark.row("A45")
+@pytest.mark.parametrize("path", ["/api/v1/connections", "/proxy/con_1/api/x", "/healthz"])
+async def test_token_in_address(service: Running[FakeVault], vendor: Vendor, path: str) -> None:
+    """A token in an address is refused, and told to nobody."""
+    async with service.http.get(f"{service.url}{path}?access_token={ADMIN_TOKEN}", headers=AS_ADMIN) as answer:
+        assert answer.status == 400
+        assert ADMIN_TOKEN not in await answer.text()
+    assert vendor.seen == []
+    assert ADMIN_TOKEN not in str(service.vault.observer.seen)
+
+
+@pytest.mark.row("A19")
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/api/v1/connections", "/proxy/con_1/api/x", "/no"])
+@pytest.mark.parametrize(
+    "host", ["rebind.evil:8080", "localhost.", "localhost@evil", "127.0.0.1.evil", "", "localhost:x", "[::1"]
+)
+async def test_foreign_host(service: Running[FakeVault], path: str, host: str) -> None:
+    """Another host name is 421 before anything else, for the health checks too."""
+    async with service.http.get(service.url + path, headers={**AS_ADMIN, "Host": host}) as answer:
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (421, "invalid_request")
+        _ours(dict(answer.headers))
+
+
+@pytest.mark.parametrize("host", ["localhost:²", "[::1]:²"])
+def test_a_port_of_other_digits(host: str) -> None:
+    """What some alphabets take for a digit is no port."""
+    assert host_name(host) == ""
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:7000", "127.0.0.1:1", "[::1]:7000"])
+async def test_own_hosts(service: Running[FakeVault], host: str) -> None:
+    """The names that the service is known by, with any port."""
+    async with service.http.get(service.url + "/healthz", headers={"Host": host}) as answer:
+        assert (answer.status, await answer.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.row("A13")
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil"}, 421),
+        ({"X-Forwarded-Host": "evil"}, 303),
+        ({"Forwarded": "host=evil;proto=https"}, 303),
+    ],
+)
+async def test_poisoned_host(service: Running[FakeVault], headers: dict[str, str], status: int) -> None:
+    """No header of a request reaches an address that we build: 421, or the configured one."""
+    async with service.http.get(
+        service.url + "/connect", headers={"Host": "localhost", **headers}, allow_redirects=False
+    ) as answer:
+        assert answer.status == status
+        assert "evil" not in answer.headers.get("Location", "")
+
+
+@pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PROPFIND", "CONNECT"])
+async def test_methods(service: Running[FakeVault], method: str) -> None:
+    """Six methods are served, and no preflight is answered."""
+    target = "localhost:443" if method == "CONNECT" else "/proxy/con_1/api/x"
+    answer = await raw(
+        service,
+        f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
+        "Origin: https://evil\r\nAccess-Control-Request-Method: GET\r\n\r\n".encode(),
+    )
+    assert answer.split(b" ")[1] in {b"405", b"400"}
+    assert b"access-control-allow" not in answer.lower()
+
+
+@pytest.mark.parametrize("upgrade", ["websocket", "h2c"])
+async def test_upgrade(service: Running[FakeVault], upgrade: str) -> None:
+    """No protocol is upgraded to."""
+    answer = await raw(
+        service,
+        f"GET /proxy/con_1/api/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
+        f"Connection: Upgrade\r\nUpgrade: {upgrade}\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode(),
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"Content-Length": "70000"}, 413), ({"Content-Length": "9" * 30}, 400), ({"Transfer-Encoding": "chunked"}, 411)],
+)
+async def test_bodies_outside_the_proxy(service: Running[FakeVault], headers: dict[str, str], status: int) -> None:
+    """A body outside the proxy is small and its length is known; otherwise it is not even read."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"POST /api/v1/authorizations HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
+    answer = await raw(service, f"{head}{lines}\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+KEYS = {
+    "reader": Caller("reader", frozenset({Scope.READ})),
+    "relayer": Caller("relayer", frozenset({Scope.PROXY}), frozenset({"con_1"})),
+    "other": Caller("other", frozenset(set(Scope) - {Scope.ADMIN}), frozenset({"con_2"})),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "method", "path", "status"),
+    [
+        ("reader", "GET", "/api/v1/connections", 200),
+        ("reader", "GET", "/api/v1/connections/con_1", 200),
+        ("reader", "GET", "/api/v1/connections/con_1/events", 200),
+        ("reader", "GET", "/api/v1/connections/con_1/access-token", 403),
+        ("reader", "GET", "/api/v1/connections/con_1/userinfo", 403),
+        ("reader", "POST", "/api/v1/connections/con_1/refresh", 403),
+        ("reader", "DELETE", "/api/v1/connections/con_1", 403),
+        ("reader", "POST", "/api/v1/authorizations", 403),
+        ("reader", "GET", "/metrics", 403),
+        ("reader", "GET", "/openapi.json", 403),
+        ("reader", "GET", "/proxy/con_1/api/x", 403),
+        ("relayer", "GET", "/proxy/con_1/api/x", 200),
+        ("relayer", "GET", "/proxy/1000/api/x", 200),
+        ("relayer", "GET", "/api/v1/connections", 403),
+        ("other", "GET", "/proxy/con_1/api/x", 403),
+        ("other", "GET", "/proxy/1000/api/x", 403),
+        ("other", "GET", "/api/v1/connections/con_1", 403),
+        ("other", "GET", "/api/v1/connections/1000", 403),
+        ("other", "GET", "/api/v1/connections/con_1/events", 403),
+        ("other", "GET", "/api/v1/connections/con_1/access-token", 403),
+        ("other", "GET", "/api/v1/connections/con_1/userinfo", 403),
+        ("other", "GET", "/metrics", 200),
+        ("stranger", "GET", "/api/v1/connections", 401),
+    ],
+)
+async def test_scopes(vault: FakeVault, vendor: Vendor, key: str, method: str, path: str, status: int) -> None:
+    """A key opens what its scopes name, for the connections that it is bound to."""
+    async with (
+        a_service(vault, KEYS) as service,
+        service.http.request(method, service.url + path, headers={"X-API-Key": key}, json={}) as answer,
+    ):
+        assert answer.status == status
+        if status == 403:
+            assert answer.headers["X-Cloudbeds-Auth-Code"] == "forbidden"
+    assert len(vendor.seen) == (1 if "proxy" in path and status == 200 else 0)
+
+
+def _ours(headers: dict[str, str]) -> None:
+    """The headers of every answer that is ours."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    assert lower["cache-control"] == "no-store"
+    assert lower["referrer-policy"] == "no-referrer"
+    assert lower["x-content-type-options"] == "nosniff"
+    assert lower["x-frame-options"] == "DENY"
+    assert "default-src 'none'" in lower["content-security-policy"]
+    assert "frame-ancestors 'none'" in lower["content-security-policy"]
+    assert lower["x-cloudbeds-auth-code"]
+    assert "access-control-allow-origin" not in lower
+    assert "server" not in lower

@@ -1,0 +1,294 @@
+"""`connections import`: what it reads, what it asks, what it reports."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.cli.fakes import ADA, FakeVault, invoke, put
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli import import_reader
+from cloudbeds_auth.ports.connections import Page
+from cloudbeds_auth.rules.imports import MEANINGS, Handover, Imported, Outcome
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection
+
+HEADER = "reference,property,refresh_token\n"
+TOKEN = "secret-refresh-token"
+
+
+class Slow:
+    """A clock that waits for nothing."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+class ImportingVault(FakeVault):
+    """Answers each import with the next of `outcomes`, then with the last for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Slow()
+        self.outcomes: list[Outcome] = [Outcome.CONNECTED]
+        self.hotels: list[Handover] = []
+        self.raises: errors.Error | None = None
+
+    async def import_hotel(self, hotel: Handover) -> Imported:
+        self.hotels.append(hotel)
+        if self.raises is not None:
+            raise self.raises
+        outcome = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
+        connection: Connection = ADA
+        if outcome is Outcome.REFUSED:
+            connection = replace(ADA, connect_url="http://localhost:7000/connect/one-time")
+        return Imported(outcome, connection, MEANINGS[outcome], 60.0 if outcome is Outcome.IN_DOUBT else None)
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> ImportingVault:
+    made = ImportingVault()
+    put(monkeypatch, made)
+    return made
+
+
+def written(text: str) -> str:
+    Path("hotels.csv").write_text(text, "utf-8")
+    return "hotels.csv"
+
+
+# --- reading
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEADER + f"tenant-7,1000,{TOKEN}\n",
+        "\ufeff" + HEADER + f" tenant-7 , 1000 , {TOKEN} \r\n",
+        f"property,app,refresh_token,reference,scopes\n1000,,{TOKEN},tenant-7,\n",
+        json.dumps([{"reference": "tenant-7", "property": 1000, "refresh_token": TOKEN}]),
+        json.dumps({"hotels": [{"reference": "tenant-7", "property": "1000", "refresh_token": TOKEN}]}, indent=2),
+        json.dumps({"reference": "tenant-7", "property": "1000", "refresh_token": TOKEN}) + "\n\n",
+    ],
+)
+def test_every_form_of_a_list(text: str) -> None:
+    """CSV with or without a mark of its encoding, a JSON list, a document, JSON lines: the same hotel."""
+    found = import_reader.read(text)
+    assert found.problems == ()
+    (line,) = found.lines
+    hotel = line.hotel
+    assert (hotel.property_id, hotel.reference, hotel.app, hotel.scopes) == ("1000", "tenant-7", "default", None)
+    assert hotel.refresh_token.reveal() == TOKEN
+
+
+def test_what_else_may_be_known() -> None:
+    """An access token with its end, in both ways of writing a moment, and scopes."""
+    text = "property,refresh_token,access_token,expires_at,scopes\n1,R-1,A-1,1790000000,read:hotel read:guest\n"
+    text += "2,R-2,A-2,2026-11-24T15:00:00Z,\n3,R-3,A-3,2026-11-24 15:00,\n"
+    one, two, three = [line.hotel for line in import_reader.read(text).lines]
+    assert one.access_token is not None
+    assert (one.access_token.reveal(), one.scopes) == ("A-1", ("read:hotel", "read:guest"))
+    assert one.expires_at is not None
+    assert one.expires_at.timestamp() == 1790000000
+    assert two.expires_at == three.expires_at is not None
+    (line,) = import_reader.read('{"property":"1","refresh_token":"R","scopes":["read:hotel"]}').lines
+    assert line.hotel.scopes == ("read:hotel",)
+
+
+def test_json_lines() -> None:
+    """Several objects, each on a line of its own; empty lines count."""
+    one, two = [json.dumps({"property": name, "refresh_token": f"R-{name}"}) for name in "12"]
+    assert [line.number for line in import_reader.read(f"{one}\n\n{two}\n").lines] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "the header names no property and no refresh_token"),
+        (HEADER, "there is no hotel in it"),
+        ("reference,property\n", "the header names no refresh_token"),
+        (HEADER + "t,1000,\n", "line 2: refresh_token is empty"),
+        (HEADER + "t,,R\n", "line 2: property is empty"),
+        (HEADER + "t,con_1,R\n", "line 2: property is the property id at Cloudbeds"),
+        (HEADER + "t,1000,two words\n", "line 2: refresh_token does not look like a token"),
+        (HEADER + "t" * 257 + ",1000,R\n", "line 2: a reference has at most 256 characters"),
+        (HEADER + "t,1000,R,more\n", "line 2: it has more fields than the header"),
+        (HEADER.strip() + ",colour\nt,1000,R,red\n", "line 2: there is no column 'colour'"),
+        ("property,refresh_token,expires_at\n1,R,soon\n", "line 2: expires_at is neither"),
+        (HEADER + "t,1000,R\nu,2000,R\n", "line 3: the same refresh_token as in line 2"),
+        (HEADER + "t,1000,R\nu,1000,S\n", "line 3: the same property as in line 2"),
+        ("[1]", "line 1: a hotel is a JSON object"),
+        ("[{", "line 1: it begins like JSON and is none"),
+        ('{"hotels": 3}', "`hotels` is a list of objects"),
+        ('{"property":"1","refresh_token":"R"}\n{"property', "line 2: it begins like JSON and is none"),
+        (f'property,refresh_token\n1,"{"x" * 140_000}"\n', "field larger than field limit"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(text: str, told: str) -> None:
+    """And nothing of a token."""
+    problems = import_reader.read(text).problems
+    assert any(told in one for one in problems), problems
+
+
+def test_every_mistake_is_told_at_once_before_anything_is_sent(vault: ImportingVault) -> None:
+    """All of them, without a token; exit status 1."""
+    file = written(HEADER + f"t,,{TOKEN}-1\nu,2000,\nv,3000,{TOKEN}\nw,4000,{TOKEN}\n")
+    result = invoke("connections", "import", file, "--yes")
+    assert result.status == 1
+    assert [f"line {number}:" in result.err for number in (2, 3, 5)] == [True] * 3
+    assert TOKEN not in result.err
+    assert vault.hotels == []
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_an_app_that_there_is_not(vault: ImportingVault, dry: bool) -> None:
+    """Told with its line, before anything is sent."""
+    file = written("property,refresh_token,app\n1000,R-1,default\n2000,R-2,other\n")
+    result = invoke("connections", "import", file, "--dry-run" if dry else "--yes")
+    assert (result.status, "line 3: there is no app 'other'" in result.err) == (1, True)
+    assert vault.hotels == []
+
+
+def test_a_dry_run_before_there_is_anything(vault: ImportingVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No database is made for it; what is wrong with the list is told all the same."""
+    monkeypatch.setattr("cloudbeds_auth.cli.vaults.nothing_rests", lambda: True)
+    monkeypatch.setattr("cloudbeds_auth.cli.vaults.opened", None)
+    file = written(f"property,refresh_token,app\n1000,{TOKEN},\n")
+    assert "would be connected" in invoke("connections", "import", file, "--dry-run").out
+    file = written(f"property,refresh_token,app\n1000,{TOKEN},other\n")
+    assert "line 2: there is no app 'other'" in invoke("connections", "import", file, "--dry-run").err
+
+
+def test_a_file_that_is_no_text(vault: ImportingVault) -> None:
+    """Says so."""
+    Path("hotels.csv").write_bytes(b"\xff\xfe\x00property")
+    result = invoke("connections", "import", "hotels.csv", "--yes")
+    assert (result.status, "not UTF-8" in result.err) == (1, True)
+
+
+# --- what would happen
+
+
+@pytest.mark.parametrize(
+    ("found", "would"),
+    [
+        ((), "would be connected"),
+        ((replace(ADA, connected_at=None, state=State.IN_DOUBT),), "would be connected"),
+        ((replace(ADA, state=State.REAUTHORIZATION_REQUIRED),), "would mend the connection that there is"),
+        ((ADA,), "already connected, nothing is sent"),
+    ],
+)
+def test_a_dry_run_sends_nothing(vault: ImportingVault, found: tuple[Connection, ...], would: str) -> None:
+    """It says what would happen to each hotel, for people and for programs."""
+    vault.pages = [Page(found, None)]
+    file = written(HEADER + f"tenant-7,1000,{TOKEN}\n")
+    shown = invoke("connections", "import", file, "--dry-run")
+    assert (shown.status, would in shown.out) == (0, True)
+    told = json.loads(invoke("connections", "import", file, "--dry-run", "--json").out)
+    expected = {"line": 2, "property": "1000", "reference": "tenant-7", "would": would}
+    assert told == {"dry_run": True, "hotels": [expected]}
+    assert vault.hotels == []
+    assert TOKEN not in shown.out + shown.err
+
+
+# --- what happens
+
+
+def test_it_asks_whether_the_old_script_is_stopped(vault: ImportingVault) -> None:
+    """Where nobody can be asked, `--yes` says so; without it nothing is done."""
+    file = written(HEADER + f"tenant-7,1000,{TOKEN}\n")
+    result = invoke("connections", "import", file)
+    assert (result.status, "Stop the old script" in result.err, "--yes" in result.err) == (2, True, True)
+    assert vault.hotels == []
+
+
+class Terminal:
+    """`sys` of a terminal."""
+
+    def __init__(self) -> None:
+        self.stdin = self
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_at_a_terminal_it_asks(vault: ImportingVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No: nothing is done."""
+    file = written(HEADER + f"tenant-7,1000,{TOKEN}\n")
+    monkeypatch.setattr("cloudbeds_auth.cli.import_command.sys", Terminal())
+    result = invoke("connections", "import", file, typed="n\n")
+    assert (result.status, vault.hotels) == (130, [])
+    assert invoke("connections", "import", file, typed="y\n").status == 0
+    assert len(vault.hotels) == 1
+
+
+def test_a_report_for_each_hotel(vault: ImportingVault) -> None:
+    """Which connection, or why not and the link to send; a summary; and how the old script ends."""
+    vault.outcomes = [Outcome.CONNECTED, Outcome.REFUSED]
+    file = written(HEADER + f"tenant-7,1000,{TOKEN}\ntenant-8,2000,{TOKEN}-2\n")
+    result = invoke("connections", "import", file, "--yes")
+    assert result.status == 1
+    assert "con_ADA" in result.out
+    assert "link for property 2000: http://localhost:7000/connect/one-time" in result.out
+    assert "1 connected, 1 refused" in result.out
+    assert "The old script must stay stopped" in result.err
+    assert "http://localhost:7000/api/v1/connections/ID/access-token" in result.err
+    assert TOKEN not in result.out + result.err
+
+
+def test_a_document_for_programs(vault: ImportingVault) -> None:
+    """The same as one JSON document; the list may come through a pipe."""
+    text = HEADER + f"tenant-7,1000,{TOKEN}\n"
+    result = invoke("connections", "import", "-", "--yes", "--json", typed=text)
+    assert result.status == 0
+    told = json.loads(result.out)
+    assert told["hotels"] == [
+        {"line": 2, "property": "1000", "reference": "tenant-7", "outcome": "connected",
+         "detail": MEANINGS[Outcome.CONNECTED], "connection_id": "con_ADA", "state": "fresh", "connect_url": None}
+    ]  # fmt: skip
+    assert told["counts"]["connected"] == 1
+    assert vault.hotels[0].refresh_token.reveal() == TOKEN
+
+
+def test_what_is_in_doubt_is_asked_again(vault: ImportingVault) -> None:
+    """After as long as it says, without those that are settled."""
+    vault.outcomes = [Outcome.IN_DOUBT, Outcome.CONNECTED, Outcome.CONNECTED]
+    file = written(HEADER + f"tenant-7,1000,{TOKEN}\ntenant-8,2000,{TOKEN}-2\n")
+    assert invoke("connections", "import", file, "--yes").status == 0
+    assert [hotel.property_id for hotel in vault.hotels] == ["1000", "2000", "1000"]
+    assert vault.clock.slept == [60.0]
+
+
+def test_what_stays_in_doubt(vault: ImportingVault) -> None:
+    """Three times, then it is left to the service or to the same command, and the exit status says so."""
+    vault.outcomes = [Outcome.IN_DOUBT]
+    result = invoke("connections", "import", written(HEADER + f"tenant-7,1000,{TOKEN}\n"), "--yes")
+    assert (result.status, len(vault.hotels)) == (1, 3)
+    assert "1 in doubt: run the same command again" in result.err
+
+
+def test_an_error_of_everybody_ends_it(vault: ImportingVault) -> None:
+    """The client secret is refused: no hotel is at fault, and the diagnosis says what to do."""
+    vault.raises = errors.ClientRefused("Cloudbeds refuses this app's client id or secret")
+    file = written(HEADER + "".join(f"t,{number},R-{number}\n" for number in range(20)))
+    result = invoke("connections", "import", file, "--yes")
+    assert (result.status, "client id or secret" in result.err) == (1, True)
+    assert len(vault.hotels) < 20
+
+
+@pytest.mark.row("A78")
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"hotels": ' + "[" * 100_000, '{"a": ' * 100_000], ids=["[", "{[", "{"]
+)
+def test_a_file_that_is_nested_too_deeply(tmp_path: Path, text: str) -> None:
+    """A mistake in the file like any other."""
+    (tmp_path / "deep.json").write_text(text)
+    result = invoke("connections", "import", str(tmp_path / "deep.json"), "--dry-run")
+    assert (result.status, result.out) == (1, "")
+    assert "line 1: it begins like JSON and is none" in result.err

@@ -1,0 +1,133 @@
+"""Reads that share a transaction, while a test holds back the database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from cloudbeds_auth.database.together import AT_ONCE, MOST, Together
+from cloudbeds_auth.errors import StoreUnavailable
+
+
+class Database:
+    """Answers each read with the ids in capitals, once the test lets it; `asked` are the ids of each read."""
+
+    def __init__(self) -> None:
+        self.asked: list[Sequence[str]] = []
+        self.free = asyncio.Event()
+        self.error: Exception | None = None
+        self.together = Together(self.read)
+
+    async def read(self, ids: Sequence[str]) -> Mapping[str, str]:
+        self.asked.append(ids)
+        await self.free.wait()
+        if self.error is not None:
+            raise self.error
+        return {one: one.upper() for one in ids if one.isalpha()}
+
+
+async def turns() -> None:
+    """Until what can run now has run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_those_that_come_at_one_moment() -> None:
+    """One read answers them all, each id asked for once; what it does not find is not there."""
+    database = Database()
+    database.free.set()
+    found = await asyncio.gather(*map(database.together.ask, ["a", "b", "a", "7"]))
+    assert found == ["A", "B", "A", None]
+    assert database.asked == [["a", "b", "7"]]
+
+
+async def test_those_that_come_while_as_many_reads_run_as_may() -> None:
+    """They wait for the next read, which begins after they asked."""
+    database = Database()
+    waiting = []
+    for name in "abcdefg":
+        waiting.append(asyncio.create_task(database.together.ask(name)))
+        await turns()
+    assert database.asked == [["a"], ["b"], ["c"]]
+    assert len(database.asked) == AT_ONCE
+    database.free.set()
+    assert await asyncio.gather(*waiting) == list("ABCDEFG")
+    assert database.asked[AT_ONCE:] == [["d", "e", "f", "g"]]
+
+
+@pytest.mark.row("F105")
+@pytest.mark.parametrize("steps", range(8))
+async def test_one_that_comes_as_the_last_reads_end(steps: int) -> None:
+    """All reads that may run end at one moment, and one asks so many steps of the loop later: it is answered."""
+    database = Database()
+    running = []
+    for name in "abc":
+        running.append(asyncio.create_task(database.together.ask(name)))
+        await turns()
+    database.free.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    late = [asyncio.create_task(database.together.ask(name)) for name in "da"]
+    for _ in range(3):
+        await turns()
+    assert [task.done() for task in (*running, *late)] == [True] * 5
+
+
+async def test_one_that_asks_again_while_its_read_runs() -> None:
+    """The answer that is under way may be older than the question: it is read anew."""
+    database = Database()
+    first = asyncio.create_task(database.together.ask("a"))
+    await turns()
+    second = asyncio.create_task(database.together.ask("a"))
+    await turns()
+    database.free.set()
+    assert (await first, await second) == ("A", "A")
+    assert database.asked == [["a"], ["a"]]
+
+
+async def test_more_than_one_transaction_takes() -> None:
+    """A statement does not grow without end."""
+    database = Database()
+    database.free.set()
+    await asyncio.gather(*(database.together.ask(str(number)) for number in range(MOST + 1)))
+    assert [len(ids) for ids in database.asked] == [MOST, 1]
+
+
+async def test_a_read_that_fails() -> None:
+    """Each caller has an error of its own, and the next read is made as if nothing had been."""
+    database = Database()
+    database.free.set()
+    database.error = StoreUnavailable("gone", next_step="wait")
+    told = await asyncio.gather(*map(database.together.ask, "ab"), return_exceptions=True)
+    errors = [one for one in told if isinstance(one, StoreUnavailable)]
+    assert [(one.detail, one.next_step) for one in errors] == [("gone", "wait")] * 2
+    assert errors[0] is not errors[1]
+    database.error = None
+    assert await database.together.ask("a") == "A"
+
+
+async def test_one_who_goes_away() -> None:
+    """The others of its read are answered; what nobody waits for any more, is told to nobody."""
+    database = Database()
+    gone, there = (asyncio.create_task(database.together.ask(name)) for name in "ab")
+    await turns()
+    gone.cancel()
+    database.free.set()
+    assert await there == "B"
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    database.error = StoreUnavailable()
+    gone = asyncio.create_task(database.together.ask("a"))
+    await turns()
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+
+
+@pytest.mark.parametrize("one", ["con_\0", "con_\ud800", "con_\n"])
+async def test_an_id_that_no_row_can_have(one: str) -> None:
+    """It is nobody's, and never in a question that is others' too."""
+    database = Database()
+    assert await database.together.ask(one) is None
+    assert database.asked == []

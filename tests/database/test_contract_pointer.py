@@ -1,0 +1,130 @@
+"""The contract of ports.store: the pointer of a connection (rule 13)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.database.bench import Bench, HandClock
+from tests.support.fakes import pair
+
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Role, User
+
+DAY = 86400.0
+ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
+
+
+async def test_promoting(bench: Bench, clock: HandClock) -> None:
+    """The candidate is the connection's grant, with who approved; the former is superseded, its tokens stay."""
+    old = await bench.connected(pair(1, property_ids=("1000",)))
+    connected_at = clock.wall
+    clock.pass_(1000.0)
+    new = await bench.approved(pair(2, property_ids=("1000",)))
+    assert await bench.store.promote(old.connection_id, new.id, ADA, ("1001", "1000"))
+    rows = [await bench.row(old.id), await bench.row(new.id)]
+    assert [(row.role, row.state) for row in rows] == [
+        (Role.SUPERSEDED, State.SUPERSEDED), (Role.ACTIVE, State.FRESH)
+    ]  # fmt: skip
+    assert await bench.tokens(old.id) == ["R-1"]
+    found = await bench.store.connection(old.connection_id)
+    assert found is not None
+    assert (found.authorizing_user, found.property_ids) == (ADA, ("1000", "1001"))
+    assert found.connected_at is not None
+    assert found.connected_at.timestamp() == connected_at, "a reconnect keeps the day it was first connected"
+    assert await bench.store.resolve("1001") == [old.connection_id]
+    assert await bench.store.promote(old.connection_id, new.id, ADA, ()), "promoting it again is harmless"
+
+
+async def test_promoting_too_late(bench: Bench) -> None:
+    """A newer candidate was promoted first: the older one is superseded and stays so."""
+    first = await bench.connected(pair(1, property_ids=("1000",)))
+    older = await bench.approved(pair(2, property_ids=("1000",)))
+    newer = await bench.approved(pair(3, property_ids=("1000",)))
+    assert await bench.store.promote(first.connection_id, newer.id, None, ())
+    assert not await bench.store.promote(first.connection_id, older.id, ADA, ())
+    assert (await bench.row(older.id)).role is Role.SUPERSEDED
+    assert not await bench.store.promote("con_nobody", newer.id, None, ())
+    assert not await bench.store.promote(first.connection_id, "gra_nobody", None, ())
+
+
+async def test_promoting_the_older_leaves_the_newer_waiting(bench: Bench) -> None:
+    """Whichever works first is used; the newer one may follow."""
+    first = await bench.connected(pair(1, property_ids=("1000",)))
+    older = await bench.approved(pair(2, property_ids=("1000",)))
+    newer = await bench.approved(pair(3, property_ids=("1000",)))
+    assert await bench.store.promote(first.connection_id, older.id, None, ())
+    waiting = await bench.store.candidate(first.connection_id)
+    assert waiting is not None
+    assert waiting.id == newer.id
+    assert await bench.store.promote(first.connection_id, newer.id, None, ())
+    assert (await bench.row(older.id)).role is Role.SUPERSEDED
+
+
+async def test_promoting_one_whose_refresh_runs(bench: Bench) -> None:
+    """The attempt goes on running."""
+    grant = await bench.approved()
+    await bench.intent(grant)
+    assert await bench.store.promote(grant.connection_id, grant.id, None, ())
+    assert (await bench.row(grant.id)).state is State.REFRESHING
+
+
+async def test_dropping(bench: Bench) -> None:
+    """A candidate is superseded, its tokens stay; an active grant and nobody are not touched."""
+    old = await bench.connected(pair(1, property_ids=("1000",)))
+    new = await bench.approved(pair(2, property_ids=("1000",)))
+    for grant_id in (new.id, new.id, old.id, "gra_nobody"):
+        await bench.store.drop_candidate(grant_id, "refused twice")
+    assert [(await bench.row(one.id)).role for one in (old, new)] == [Role.ACTIVE, Role.SUPERSEDED]
+    assert await bench.tokens(new.id) == ["R-2"]
+    (event,) = await bench.store.events(old.connection_id, limit=1)
+    assert (event.kind, event.data) == ("superseded", {"reason": "refused twice"})
+
+
+async def test_two_writers_promote_at_once(bench: Bench) -> None:
+    """Two processes, two candidates: one pointer, the newer one wins in any order."""
+    other = await bench.another()
+    first = await bench.connected(pair(1, property_ids=("1000",)))
+    older = await bench.approved(pair(2, property_ids=("1000",)))
+    newer = await bench.approved(pair(3, property_ids=("1000",)))
+    await asyncio.gather(
+        bench.store.promote(first.connection_id, older.id, None, ()),
+        other.promote(first.connection_id, newer.id, None, ()),
+    )
+    current = await bench.store.current_grant(first.connection_id)
+    assert current is not None
+    assert current.id == newer.id
+    rows = [await bench.row(grant.id) for grant in (first, older, newer)]
+    assert [row.role for row in rows] == [Role.SUPERSEDED, Role.SUPERSEDED, Role.ACTIVE]
+
+
+async def test_a_candidate_that_waits_for_its_property(bench: Bench, clock: HandClock) -> None:
+    """What is in the way is shown, and told once; another reason is told again; it is due when it was said."""
+    new = await bench.approved(pair(1))
+    store, said = bench.store, {"reason": "outage", "said": "<html>"}
+    due = await store.next_due()
+    assert await store.note_unnamed(new.id, 1, "property_unknown", said, again_in=None)
+    assert await store.next_due() == due
+    assert not await store.note_unnamed(new.id, 1, "property_unknown", {}, again_in=3600.0)
+    assert await store.next_due() == 3600.0
+    assert not await store.note_unnamed(new.id, 2, "hotel_scope_missing", {}, again_in=0.0)
+    assert not await store.note_unnamed("gra_nobody", 1, "hotel_scope_missing", {}, again_in=0.0)
+    shown = await store.connection(new.connection_id)
+    assert shown is not None
+    assert shown.problem == "property_unknown"
+    assert await store.note_unnamed(new.id, 1, "hotel_scope_missing", {"reason": "b", "said": ""}, again_in=None)
+    lines = [one for one in await store.events(new.connection_id) if one.kind == "property_unknown"]
+    assert [(one.grant_id, one.generation, one.actor, one.data) for one in lines] == [
+        (new.id, 1, "vault", {"reason": "b", "said": ""}),
+        (new.id, 1, "vault", said),
+    ]
+
+
+async def test_only_a_candidate_waits_for_its_property(bench: Bench) -> None:
+    """One in use is not told of, and what was in the way before is over when it is promoted."""
+    new = await bench.approved(pair(1))
+    assert await bench.store.note_unnamed(new.id, 1, "property_unknown", {}, again_in=None)
+    assert await bench.store.promote(new.connection_id, new.id, None, ("1000",))
+    shown = await bench.store.connection(new.connection_id)
+    assert shown is not None
+    assert shown.problem is None
+    assert not await bench.store.note_unnamed(new.id, 1, "property_unknown", {}, again_in=0.0)

@@ -1,0 +1,151 @@
+"""Sealing: what rests opens only under its key, unaltered, at its place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudbeds_auth.database import sealing
+from cloudbeds_auth.database.sealing import AesGcmSealer
+from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.rules.secret import Secret
+
+ONE, TWO = bytes(range(32)), bytes(range(1, 33))
+PLACE = Place("tokens", "gra_1", 0, 7)
+
+
+def test_round_trip() -> None:
+    """What was sealed opens at its place, and is different bytes every time."""
+    sealer: Sealer = AesGcmSealer([ONE])
+    sealed = {sealer.seal(Secret("canary-token"), PLACE) for _ in range(100)}
+    assert len(sealed) == 100
+    assert all(sealer.open(one, PLACE) == Secret("canary-token") for one in sealed)
+    assert all(b"canary" not in one for one in sealed)
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8")))
+def test_any_text(text: str) -> None:
+    """Empty, long, or with any character: it comes back as it was."""
+    sealer = AesGcmSealer([ONE])
+    assert sealer.open(sealer.seal(Secret(text), PLACE), PLACE).reveal() == text
+
+
+@pytest.mark.row("A50")
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(PLACE, table="grants"),
+        replace(PLACE, row="gra_2"),
+        replace(PLACE, position=1),
+        replace(PLACE, generation=6),
+        Place("tokensg", "ra_1", 0, 7),
+        Place("tokens", "gra_10", 0, 7),
+        Place("tokens", "gra_1", 70, 0),
+    ],
+)
+def test_moved(other: Place) -> None:
+    """A value of another table, row, position or generation does not open: moved, swapped or rolled back."""
+    sealer = AesGcmSealer([ONE])
+    with pytest.raises(SealBroken):
+        sealer.open(sealer.seal(Secret("x"), PLACE), other)
+
+
+@pytest.mark.row("A50")
+def test_altered_anywhere() -> None:
+    """Every single flipped bit, the format byte and key id included, and every truncation is noticed."""
+    sealer = AesGcmSealer([ONE, TWO])
+    sealed = sealer.seal(Secret("token"), PLACE)
+    for index in range(len(sealed)):
+        for bit in range(8):
+            altered = sealed[:index] + bytes([sealed[index] ^ 1 << bit]) + sealed[index + 1 :]
+            with pytest.raises(SealBroken):
+                sealer.open(altered, PLACE)
+        with pytest.raises(SealBroken):
+            sealer.open(sealed[:index], PLACE)
+    with pytest.raises(SealBroken):
+        sealer.open(sealed + b"x", PLACE)
+
+
+@pytest.mark.row("A50")
+def test_key_id_swap() -> None:
+    """A value relabelled as the other key's does not open, even where that key is configured."""
+    sealer = AesGcmSealer([ONE, TWO])
+    sealed = sealer.seal(Secret("x"), PLACE)
+    other = bytes.fromhex(AesGcmSealer([TWO]).key_id)
+    with pytest.raises(SealBroken):
+        sealer.open(sealed[:1] + other + sealed[9:], PLACE)
+
+
+@pytest.mark.row("F68")
+def test_wrong_key() -> None:
+    """Another key opens nothing, and the error says nothing of the content."""
+    sealed = AesGcmSealer([ONE]).seal(Secret("canary-token"), PLACE)
+    with pytest.raises(SealBroken) as raised:
+        AesGcmSealer([TWO]).open(sealed, PLACE)
+    assert "canary" not in str(raised.value)
+    assert "key that is not configured" in str(raised.value)
+
+
+def test_first_seals_all_open() -> None:
+    """A new key in front takes over; values of the older one still open and are known to need re-sealing."""
+    old, both = AesGcmSealer([ONE]), AesGcmSealer([TWO, ONE])
+    sealed = old.seal(Secret("x"), PLACE)
+    assert both.open(sealed, PLACE) == Secret("x")
+    assert not both.sealed_by_first(sealed)
+    assert both.sealed_by_first(both.seal(Secret("x"), PLACE))
+    assert both.key_id == AesGcmSealer([TWO]).key_id != old.key_id
+    assert both.key_ids == (both.key_id, old.key_id)
+
+
+def test_same_key_twice() -> None:
+    """A key listed twice is one key."""
+    assert len(AesGcmSealer([ONE, ONE]).key_ids) == 1
+
+
+@pytest.mark.long
+@pytest.mark.row("A50")
+def test_nonces_are_fresh() -> None:
+    """Many values, as many nonces."""
+    sealer, secret = AesGcmSealer([ONE]), Secret("x")
+    assert len({sealer.seal(secret, PLACE)[9:21] for _ in range(1_000_000)}) == 1_000_000
+
+
+@pytest.mark.row("A50")
+def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 2**32 random nonces one could repeat: nothing more is sealed under this key."""
+    assert sealing.MOST_SEALS == 2**32
+    monkeypatch.setattr(sealing, "MOST_SEALS", 2)
+    sealer = AesGcmSealer([ONE])
+    sealed = [sealer.seal(Secret("x"), PLACE) for _ in range(2)]
+    with pytest.raises(SealBroken, match="put a new one first"):
+        sealer.seal(Secret("x"), PLACE)
+    assert sealer.open(sealed[0], PLACE) == Secret("x")
+
+
+@pytest.mark.row("F67")
+@pytest.mark.parametrize("keys", [[], [b""], [bytes(31)], [bytes(33)], [ONE, bytes(16)]])
+def test_wrong_length(keys: list[bytes]) -> None:
+    """No key, or one of another length than 32 bytes, is refused at once."""
+    with pytest.raises(ValueError, match="key"):
+        AesGcmSealer(keys)
+
+
+@pytest.mark.row("A48")
+def test_repr_shows_no_key() -> None:
+    """The sealer shows its key's id, which is no secret and not a part of the key."""
+    sealer = AesGcmSealer([ONE])
+    assert sealer.key_id in repr(sealer)
+    assert sealer.key_id not in ONE.hex()
+
+
+def test_format_is_stable() -> None:
+    """A value sealed by an earlier version still opens: the layout and the labels never change silently."""
+    sealed = AesGcmSealer([ONE], random=lambda count: bytes(range(count))).seal(Secret("token"), PLACE)
+    assert sealed.hex() == FROZEN
+    assert AesGcmSealer([ONE]).open(bytes.fromhex(FROZEN), PLACE) == Secret("token")
+
+
+FROZEN = "01bc4992453fa60df4000102030405060708090a0b17a57d10ffec68054200c866e907114b5ec811b5ea"

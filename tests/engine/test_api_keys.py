@@ -1,0 +1,829 @@
+"""A hotel moves from OAuth to an API key: latched, exchanged, proven; and what may go wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from tests.support.fakes import APP, issued, key, pair
+from tests.support.hotels import BusyVendor, keep_up, limited, upkeep_of
+from tests.support.stage import Process, Stage
+
+from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.errors import (
+    ClientRefused,
+    ConnectionDisconnected,
+    Error,
+    InvalidRequest,
+    MigrationRefused,
+    NotRefreshable,
+    RateLimited,
+    ReauthorizationRequired,
+    RefreshInDoubt,
+    RefreshPending,
+    StoreReadOnly,
+    StoreUnavailable,
+    TokenEndpointUnavailable,
+    Unclaimed,
+    UnknownConnection,
+)
+from cloudbeds_auth.rules.api_errors import Act, DeadToken, Inconclusive, Proof, Refusal
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import CredentialKind, Grant, Migration, Pair, Role
+from cloudbeds_auth.rules.schedule import RETRY_FIRST
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import (
+    Ambiguous,
+    Issued,
+    KeyAnswer,
+    NotOffered,
+    NotSent,
+    Refused,
+    RefusedClient,
+)
+
+HOUR = 3700.0
+
+
+async def migrate(process: Process, grant: Grant, **how: str) -> None:
+    """As an operator asks for it."""
+    await process.migrator.migrate(grant.connection_id, **how)
+
+
+async def in_doubt(stage: Stage) -> Grant:
+    """A connected hotel whose move was begun, and the answer of the exchange was lost."""
+    grant = await stage.connected()
+    stage.endpoint.will(Ambiguous("reset"))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    return grant
+
+
+async def moved(stage: Stage, grant: Grant, value: str = "cbat_1") -> None:
+    """The hotel is served by this key, and its refresh token was never refreshed."""
+    token = await stage.processes[-1].access.access_token(grant.connection_id)
+    assert (token.reveal(), token.expires_at) == (value, None)
+    old = await stage.row(grant.id)
+    assert (old.role, old.latched, stage.endpoint.sent) == (Role.SUPERSEDED, True, [])
+    assert (await stage.one.look.connection(grant.connection_id)).credential == "api_key"
+
+
+@pytest.mark.row("F90")
+async def test_a_hotel_is_moved(stage: Stage) -> None:
+    """One exchange; the key is proven before it takes the place of the tokens, and the connection keeps its id."""
+    grant = await stage.connected()
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
+    stage.endpoint.will(key(1))
+    await migrate(stage.one, grant)
+    await moved(stage, grant)
+    assert (stage.endpoint.exchanged, stage.vendor.asked) == (["R-1"], ["cbat_1"])
+    kinds = await stage.kinds(grant.connection_id)
+    assert kinds[-7:] == [
+        "migration_begun", "intent_written", "key_received", "candidate_received", "superseded", "promoted", "proved"
+    ]  # fmt: skip
+    assert stage.notes.times("migrated") == 1
+
+
+async def test_moving_it_again_changes_nothing(stage: Stage) -> None:
+    """A hotel with a key is left as it is."""
+    grant = await stage.connected()
+    stage.endpoint.will(key(1))
+    await migrate(stage.one, grant)
+    await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == ["R-1"]
+
+
+async def test_a_refresh_under_way_when_the_move_begins(stage: Stage) -> None:
+    """The move waits for its lease, and exchanges what the refresh brought."""
+    grant = await stage.connected()
+    other = await stage.process()
+
+    async def slowly() -> Issued:
+        await stage.clock.sleep(3.0)
+        return issued(2)
+
+    stage.endpoint.will(slowly, key(1))
+    refresh = asyncio.create_task(other.refresh(grant.id, 1, operator=True))
+    await stage.clock.sleep(1.0)
+    await migrate(stage.one, grant)
+    assert (await refresh).grant.access.reveal() == "A-2"
+    assert (stage.endpoint.sent, stage.endpoint.exchanged, stage.endpoint.most_running) == (["R-1"], ["R-2"], 1)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_1"
+
+
+async def test_a_refresh_of_this_process_that_outlived_its_lease(stage: Stage) -> None:
+    """As after a long standstill: nothing is exchanged beside it, and a later call moves the hotel."""
+    grant = await stage.connected()
+
+    async def at_last() -> Issued:
+        await stage.clock.sleep(700.0)
+        return issued(2)
+
+    stage.endpoint.will(at_last, key(1))
+    with pytest.raises(RefreshPending):  # nobody waits so long
+        await stage.one.refresh(grant.id, 1, operator=True)
+    stage.sql("UPDATE grants SET lease_owner = NULL, lease_until = NULL")
+    await stage.clock.sleep(650.0)
+    with pytest.raises(RefreshPending):
+        await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == []
+    await stage.clock.sleep(60.0)
+    await migrate(stage.one, grant)
+    assert (stage.endpoint.sent, stage.endpoint.exchanged, stage.endpoint.most_running) == (["R-1"], ["R-2"], 1)
+
+
+async def test_a_refresh_that_begins_during_the_move(stage: Stage) -> None:
+    """It waits for the lease, and then finds the grant superseded: the caller gets the key. No token is refreshed."""
+    grant = await stage.connected()
+    other = await stage.process()
+    await stage.clock.sleep(HOUR)
+
+    async def slowly() -> KeyAnswer:
+        await stage.clock.sleep(3.0)
+        return key(1)
+
+    stage.endpoint.will(slowly)
+    move = asyncio.create_task(migrate(stage.one, grant))
+    await stage.clock.sleep(1.0)
+    assert (await other.access.access_token(grant.connection_id)).reveal() == "cbat_1"
+    await move
+    await moved(stage, grant)
+
+
+async def test_two_processes_move_the_same_hotel(stage: Stage) -> None:
+    """One exchange; both are told that it is done."""
+    grant = await stage.connected()
+    other = await stage.process()
+
+    async def slowly() -> KeyAnswer:
+        await stage.clock.sleep(3.0)
+        return key(1)
+
+    stage.endpoint.will(slowly)
+    await asyncio.gather(migrate(stage.one, grant), migrate(other, grant), migrate(stage.one, grant))
+    await moved(stage, grant)
+    assert stage.endpoint.exchanged == ["R-1"]
+
+
+async def test_the_caller_of_a_move_hangs_up(stage: Stage) -> None:
+    """The exchange goes on: its answer is stored, and it is waited for before the process ends."""
+    grant = await stage.connected()
+
+    async def slowly() -> KeyAnswer:
+        await stage.clock.sleep(3.0)
+        return key(1)
+
+    stage.endpoint.will(slowly)
+    caller = asyncio.create_task(migrate(stage.one, grant))
+    await stage.clock.sleep(1.0)
+    caller.cancel()
+    await stage.one.drain()
+    await moved(stage, grant)
+
+
+@pytest.mark.row("F78")
+async def test_a_move_begins_while_the_process_waits_for_its_last_refresh(stage: Stage) -> None:
+    """A stop that waits for one hotel's refresh waits for another hotel's exchange too, begun since."""
+    one, other = await stage.connected(pair(5, property_ids=("2000",))), await stage.connected()
+
+    async def slowly(answer: Issued | KeyAnswer) -> Issued | KeyAnswer:
+        await stage.clock.sleep(3.0)
+        return answer
+
+    stage.endpoint.will(lambda: slowly(issued(6)))
+    refresh = asyncio.create_task(stage.one.refresh(one.id, seen=1, operator=True))
+    await stage.clock.sleep(1.0)
+    stopping = asyncio.create_task(stage.one.drain())
+    await stage.clock.sleep(1.0)
+    stage.endpoint.will(lambda: slowly(key(1)))
+    move = asyncio.create_task(migrate(stage.one, other))
+    await stopping
+    assert refresh.done()
+    assert move.done()
+    assert (await stage.one.look.connection(other.connection_id)).credential == "api_key"
+
+
+# --- killed, at each point
+
+STATEMENTS = ("take_lease", "begin_migration", "write_intent", "key_received", "move_pointer", "confirm")
+
+
+@pytest.mark.parametrize("resumed_by", ["operator", "upkeep"])
+@pytest.mark.parametrize("statement", STATEMENTS)
+async def test_killed_after_this_was_written(stage: Stage, statement: str, resumed_by: str) -> None:
+    """The next process goes on from there, asked to or by itself, and never refreshes."""
+    grant = await stage.connected()
+    victim = await stage.process()
+    victim.driver.after(statement, lambda: stage.kill(victim))
+    stage.endpoint.will(key(1), key(1))
+    with pytest.raises((asyncio.CancelledError, Error)):
+        await migrate(victim, grant)
+    resting = await stage.row(grant.id)
+    assert resting.latched is (statement != "take_lease")
+    await stage.process()
+    await stage.clock.sleep(61.0)
+    if resumed_by == "operator" or statement == "take_lease":
+        await migrate(stage.processes[-1], grant)
+    else:
+        while await upkeep_of(stage.processes[-1]).tick() == 0.0:
+            pass
+    await moved(stage, grant)
+    assert len(stage.endpoint.exchanged) == 1, "not before its intent, and not again once the key was stored"
+
+
+@pytest.mark.parametrize("received", [False, True])
+async def test_killed_while_the_exchange_is_under_way(stage: Stage, received: bool) -> None:
+    """Whether the vendor had answered or not: the exchange is made again, and never a refresh."""
+    grant = await stage.connected()
+    victim = await stage.process()
+
+    async def killed() -> KeyAnswer:
+        await stage.kill(victim)
+        if not received:
+            await stage.clock.sleep(HOUR)
+        return key(1)
+
+    stage.endpoint.will(killed, key(1))
+    with pytest.raises(asyncio.CancelledError):
+        await migrate(victim, grant)
+    row = await stage.row(grant.id)
+    assert (row.latched, row.migration, row.intent) == (True, Migration.BEGUN, 1)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1", "served meanwhile"
+    await stage.process()
+    await migrate(stage.processes[-1], grant)
+    await moved(stage, grant)
+    assert stage.endpoint.exchanged == ["R-1", "R-1"]
+
+
+async def test_the_exchange_of_a_dead_process_is_waited_out(stage: Stage) -> None:
+    """Its request may still be on its way: the next one is not sent before its deadline."""
+    grant = await stage.connected()
+    victim = await stage.process()
+
+    async def killed() -> KeyAnswer:
+        await stage.kill(victim)
+        return key(1)
+
+    stage.endpoint.will(killed, key(1))
+    with pytest.raises(asyncio.CancelledError):
+        await migrate(victim, grant)
+    began = stage.clock.steady()
+    await migrate(stage.one, grant)
+    assert stage.clock.steady() - began >= stage.timing.deadline - 1.0
+
+
+async def test_the_disk_fills_while_the_key_is_in_hand(stage: Stage) -> None:
+    """It is stored once there is room; until then nobody uses it."""
+    grant = await stage.connected()
+    stage.endpoint.will(key(1))
+    stage.one.driver.refuse("key_received", 3)
+    await migrate(stage.one, grant)
+    await moved(stage, grant)
+    assert (stage.notes.times("commit_waits"), stage.endpoint.exchanged) == (3, ["R-1"])
+
+
+async def test_the_key_is_stored_late(stage: Stage) -> None:
+    """Longer than a caller waits it was in hand: the move is finished all the same."""
+    grant = await stage.connected()
+
+    async def slowly() -> KeyAnswer:
+        await stage.clock.sleep(19.0)
+        return key(1)
+
+    stage.endpoint.will(slowly)
+    stage.one.driver.refuse("key_received", 12)
+    await migrate(stage.one, grant)
+    await moved(stage, grant)
+
+
+async def test_the_answer_of_the_store_is_lost(stage: Stage) -> None:
+    """The key was stored, and nobody said so: once, and not twice."""
+    grant = await stage.connected()
+    stage.endpoint.will(key(1))
+    stage.one.driver.forget("key_received")
+    await migrate(stage.one, grant)
+    await moved(stage, grant)
+    assert stage.sql("SELECT COUNT(*) FROM grants") == [(2,)]
+
+
+# --- lost answers
+
+
+@pytest.mark.row("F90")
+async def test_a_lost_answer(stage: Stage) -> None:
+    """The exchange is made again, by the next call; until then the hotel is served, and never refreshed."""
+    grant = await stage.connected()
+    stage.endpoint.will(Ambiguous("reset", retry_after=40.0))
+    with pytest.raises(RefreshInDoubt) as raised:
+        await migrate(stage.one, grant)
+    assert raised.value.retry_after == 40.0
+    assert (await stage.one.look.connection(grant.connection_id)).state is State.IN_DOUBT
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
+    with pytest.raises(RefreshInDoubt):  # too soon, and longer than a caller waits
+        await migrate(stage.one, grant)
+    await stage.clock.sleep(20.0)
+    stage.endpoint.will(key(1))
+    await migrate(stage.one, grant)
+    await moved(stage, grant)
+
+
+async def test_an_expired_token_while_the_answer_is_missing(stage: Stage) -> None:
+    """The caller is told what is in the way; nothing is sent."""
+    grant = await in_doubt(stage)
+    await stage.clock.sleep(HOUR)
+    with pytest.raises(NotRefreshable) as told:
+        await stage.one.access.access_token(grant.connection_id)
+    assert (told.value.connection_id, told.value.detail, told.value.next_step) == (
+        grant.connection_id,
+        "this hotel is being moved to an API key, and its last access token is not good any more",
+        "upkeep goes on with it, and `cloudbeds-auth connections migrate-to-api-key` does at once",
+    )
+    assert (await stage.one.look.connection(grant.connection_id)).next_step
+    assert stage.endpoint.sent == []
+
+
+async def test_a_newer_approval_waits_while_the_answer_is_missing(stage: Stage) -> None:
+    """Whoever is refused with the old token goes on with the newer approval, and does not wait for upkeep."""
+    grant = await in_doubt(stage)
+    token = await stage.one.access.access_token(grant.connection_id)
+    await stage.candidate(grant.connection_id, pair("anew", property_ids=("1000",)))
+    stage.vendor.thinks("A-anew", Inconclusive("HTTP 502"))
+    assert (await stage.one.access.access_token(grant.connection_id)).is_same(token), "nobody refused it"
+    with pytest.raises(RefreshInDoubt, match="approved again"):
+        await stage.one.access.access_token(grant.connection_id, rejected=token)
+    with pytest.raises(RefreshInDoubt, match="approved again"):  # an operator is told the same
+        await stage.one.access.refresh_now(grant.connection_id)
+    stage.vendor.thinks("A-anew", Proof())
+    assert (await stage.one.access.access_token(grant.connection_id, rejected=token)).reveal() == "A-anew"
+    assert stage.endpoint.sent == []
+
+
+async def test_a_hotel_whose_move_is_in_doubt_is_said_to_be_dead(stage: Stage) -> None:
+    """It approved again: a body that names a dead grant makes the vault go on with that approval at once."""
+    grant = await in_doubt(stage)
+    token = await stage.one.access.access_token(grant.connection_id)
+    await stage.candidate(grant.connection_id, pair("anew", property_ids=("1000",)))
+    stage.one.health.heed(token, Refusal("user_inactive", Act.SUSPECT), "GET", "/x")
+    await stage.one.health.drain()
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-anew"
+    assert stage.endpoint.sent == []
+
+
+async def test_a_lost_answer_and_then_a_refusal(stage: Stage) -> None:
+    """The first exchange may have been accepted: the latch holds, and people are told."""
+    grant = await stage.connected()
+    stage.endpoint.will(Ambiguous("reset"), NotOffered("not arranged"), Refused("dead"), Refused("dead"))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    stage.vendor.thinks("A-1", DeadToken())
+    for wait, error in ((61.0, MigrationRefused), (601.0, RefreshInDoubt), (61.0, ReauthorizationRequired)):
+        await stage.clock.sleep(wait)
+        with pytest.raises(error):
+            await migrate(stage.one, grant)
+        assert (await stage.row(grant.id)).latched
+    assert stage.endpoint.sent == []
+
+
+@pytest.mark.parametrize("lost", ["the answer", "the process"])
+async def test_the_exchange_is_not_offered_any_more(stage: Stage, lost: str) -> None:
+    """For ten minutes the key may still come to whoever asked for it first. Then nobody has it, a refresh can kill
+    nothing, and the hotel goes on with its tokens: it would be out for good.
+    """
+    grant, two = await stage.connected(), await stage.process()
+    offered: list[KeyAnswer] = [NotOffered("not arranged")] * 9
+
+    async def never() -> KeyAnswer:
+        await stage.clock.sleep(1e9)
+        raise AssertionError
+
+    stage.endpoint.will(Ambiguous("reset") if lost == "the answer" else never, *offered)
+    first = asyncio.create_task(migrate(stage.one, grant))
+    await stage.clock.sleep(1.0)
+    if lost == "the process":
+        await stage.kill(stage.one)
+    await asyncio.gather(first, return_exceptions=True)
+    stage.one = two
+    await keep_up(two, 500.0)
+    assert stage.endpoint.exchanged == ["R-1", "R-1"]
+    assert (await stage.row(grant.id)).latched
+    await keep_up(two, 300.0)
+    assert (await stage.kinds(grant.connection_id))[-1] == "migration_ended"
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.script = [issued(2)]
+    assert (await two.access.access_token(grant.connection_id)).reveal() == "A-2"
+    assert (stage.endpoint.exchanged, stage.endpoint.sent) == (["R-1"] * 3, ["R-1"])
+
+
+async def test_not_offered_after_the_client_was_refused(stage: Stage) -> None:
+    """Nobody knows any more when the first answer was lost: it is counted from here."""
+    grant = await in_doubt(stage)
+    stage.endpoint.will(RefusedClient("reset"), NotOffered("not arranged"), NotOffered("not arranged"))
+    for wait, error, latched in (
+        (61.0, ClientRefused, True), (61.0, MigrationRefused, True), (601.0, MigrationRefused, False),
+    ):  # fmt: skip
+        await stage.clock.sleep(wait)
+        with pytest.raises(error):
+            await migrate(stage.one, grant)
+        assert (await stage.row(grant.id)).latched is latched
+
+
+async def test_not_offered_to_a_marked_hotel(stage: Stage) -> None:
+    """Every exchange was refused before: it is tried as any marked hotel is, and heals."""
+    grant = await in_doubt(stage)
+    stage.vendor.thinks("A-1", DeadToken())
+    stage.endpoint.will(Refused("dead"), Refused("dead"))
+    for error in (RefreshInDoubt, ReauthorizationRequired):
+        await stage.clock.sleep(61.0)
+        with pytest.raises(error):
+            await migrate(stage.one, grant)
+    stage.endpoint.script = [NotOffered("not arranged"), NotOffered("not arranged"), issued(2)]
+    await keep_up(stage.one, HOUR)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
+    assert stage.endpoint.sent == ["R-1"]
+
+
+# --- refused
+
+
+async def test_the_exchange_is_refused(stage: Stage) -> None:
+    """Twice, an interval apart: while its access token works it serves; then the hotel is to approve again, and the
+    exchange is tried again now and then. No token is refreshed.
+    """
+    grant = await stage.connected()
+    stage.endpoint.will(*[Refused("dead")] * 4)
+    for _ in range(2):
+        with pytest.raises(RefreshInDoubt):
+            await migrate(stage.one, grant)
+        await stage.clock.sleep(61.0)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
+    assert stage.notes.times("reprieved") == 1
+    await stage.clock.sleep(HOUR)
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    await stage.clock.sleep(61.0)
+    with pytest.raises(ReauthorizationRequired):
+        await migrate(stage.one, grant)
+    shown = await stage.one.look.connection(grant.connection_id)
+    assert (shown.state, shown.problem) == (State.REAUTHORIZATION_REQUIRED, "migration_refused")
+    assert shown.next_step
+    assert stage.notes.times("reauthorization_required") == 1
+    with pytest.raises(ReauthorizationRequired) as told:  # an operator's refresh, too
+        await stage.one.refresh(grant.id, 1, operator=True)
+    assert (told.value.connection_id, told.value.detail) == (
+        grant.connection_id,
+        f"Cloudbeds refuses every stored token ({(await stage.row(grant.id)).reauth})",
+    )
+    with pytest.raises(ReauthorizationRequired):
+        await stage.one.access.access_token(grant.connection_id)
+    await stage.clock.sleep(RETRY_FIRST)
+    stage.endpoint.will(Refused("dead"))
+    await upkeep_of(stage.one).tick()
+    assert (stage.endpoint.sent, stage.endpoint.exchanged) == ([], ["R-1"] * 5)
+    stage.endpoint.will(key("anew", "1000"))  # and that is how it is mended
+    begun = await stage.one.authorizer.begin(connection_id=grant.connection_id)
+    await stage.one.authorizer.finish(code="code", state=begun.state)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_anew"
+
+
+async def test_a_newer_approval_waits_when_every_token_is_refused(stage: Stage) -> None:
+    """The hotel came back in the meantime: that one is gone on with, and nobody is asked to reconnect."""
+    grant = await stage.connected()
+
+    async def meanwhile() -> Refused:
+        await stage.candidate(grant.connection_id, pair("anew", property_ids=("1000",)))
+        return Refused("dead")
+
+    stage.endpoint.will(Refused("dead"))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    await stage.clock.sleep(61.0)
+    stage.endpoint.will(meanwhile, key(1))
+    await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == ["R-1", "R-1", "R-anew"]
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (NotOffered("unsupported_grant_type"), MigrationRefused),
+        (NotSent("no route"), TokenEndpointUnavailable),
+        (RefusedClient("wrong secret"), ClientRefused),
+    ],
+)
+async def test_nothing_was_exchanged_for_certain(stage: Stage, answer: KeyAnswer, error: type[Error]) -> None:
+    """The latch is lifted: the hotel goes on with its tokens, and may be moved another day."""
+    grant = await stage.connected()
+    stage.endpoint.will(answer)
+    with pytest.raises(error) as raised:
+        await migrate(stage.one, grant)
+    assert raised.value.connection_id == grant.connection_id
+    row = await stage.row(grant.id)
+    assert (row.latched, row.migration) == (False, None)
+    assert (await stage.kinds(grant.connection_id))[-1] == "migration_ended"
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(issued(2), key(1))
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
+    await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == ["R-1", "R-2"]
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_1"
+
+
+async def test_the_other_secret_is_tried(stage: Stage) -> None:
+    """During a reset of the client secret: refused with one, the exchange is made with the other."""
+    grant = await stage.connected()
+    stage.apps["default"] = replace(APP, secrets=(Secret("new"), Secret("old")))
+    stage.endpoint.will(RefusedClient("wrong secret"), key(1))
+    await migrate(stage.one, grant)
+    await moved(stage, grant)
+    assert stage.endpoint.secrets == ["new", "old"]
+
+
+# --- which token
+
+
+async def test_older_tokens_are_exchanged_after_the_child(stage: Stage) -> None:
+    """An expired pair that was never proven: child first, then its parent, and only a refusal moves on."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
+    stage.endpoint.will(issued(2))
+    await stage.one.access.access_token(grant.connection_id)
+    await stage.one.drain()
+    assert await stage.tokens(grant.id) == ["R-1", "R-2"]
+    stage.endpoint.will(Refused("dead"), key(1))
+    await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == ["R-2", "R-1"]
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_1"
+
+
+@pytest.mark.parametrize("lives", [True, False])
+async def test_a_pair_is_proven_before_its_tokens_are_exchanged(stage: Stage, lives: bool) -> None:
+    """It works: only the child is exchanged, and no token that its use has killed is shown."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.vendor.script = [Inconclusive("HTTP 502"), Proof() if lives else DeadToken()]
+    stage.endpoint.will(issued(2))
+    await stage.one.access.access_token(grant.connection_id)
+    await stage.one.drain()
+    stage.endpoint.will(Refused("dead"), *([] if lives else [Refused("dead")]))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == (["R-2"] if lives else ["R-2", "R-1"])
+
+
+async def test_a_marked_hotel_whose_token_is_proven_before_the_exchange(stage: Stage) -> None:
+    """Cloudbeds was wrong about it: that ends the mark like any other proof, and the other marks of its app are due."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.vendor.script = [Inconclusive("HTTP 502")]
+    stage.endpoint.will(issued(2))
+    await stage.one.access.access_token(grant.connection_id)
+    await stage.one.drain()
+    stage.vendor.thinks("A-2", DeadToken())
+    stage.endpoint.will(*[Refused("dead")] * 4)
+    for error in (RefreshInDoubt, ReauthorizationRequired):
+        with pytest.raises(error):
+            await migrate(stage.one, grant)
+        await stage.clock.sleep(61.0)
+    other = await stage.connected(pair("other", property_ids=("1001",)))
+    stage.sql("UPDATE grants SET marked_at = 0, retry_at = 1e12, reauth = 'revoked' WHERE id = ?", other.id)
+    stage.vendor.thinks("A-2", Proof())
+    stage.endpoint.will(key(1))
+    await migrate(stage.one, grant)
+    assert stage.notes.times("recovered") == 1
+    assert stage.sql("SELECT retry_at <= ? FROM grants WHERE id = ?", stage.clock.wall(), other.id)[0][0]
+
+
+async def test_there_is_no_turn_to_prove_a_pair(stage: Stage) -> None:
+    """The rate limit leaves no room for the question: all tokens of the pair may be the living one."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
+    stage.endpoint.will(issued(2))
+    await stage.one.access.access_token(grant.connection_id)
+    await stage.one.drain()
+    process = await limited(stage, BusyVendor(), limit=1)
+    stage.sql("INSERT INTO budgets (client_id, arrival, clock_id) VALUES (?, ?, ?)",
+              "client-1", stage.clock.steady() + 900.0, stage.clock.instant().clock_id)  # fmt: skip
+    with pytest.raises(RateLimited):
+        await migrate(process, grant)
+    assert (await stage.row(grant.id)).latched, "it went on without the proof, and waits for the turn of the exchange"
+    assert await stage.tokens(grant.id) == ["R-1", "R-2"]
+
+
+async def test_an_expired_unproven_pair(stage: Stage) -> None:
+    """There is nothing to ask with: all of its tokens may be the living one."""
+    grant = await stage.connected()
+    await stage.clock.sleep(HOUR)
+    stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
+    stage.endpoint.will(issued(2))
+    await stage.one.access.access_token(grant.connection_id)
+    await stage.one.drain()
+    await stage.clock.sleep(HOUR)
+    stage.endpoint.will(Refused("dead"), Refused("dead"))
+    asked = len(stage.vendor.asked)
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    assert (stage.endpoint.exchanged, len(stage.vendor.asked)) == (["R-2", "R-1"], asked)
+
+
+# --- before it begins
+
+
+async def test_a_refresh_whose_answer_was_lost(stage: Stage) -> None:
+    """It could arrive after the exchange and kill the key: the move does not begin until it is too old to."""
+    grant = await stage.connected()
+    stage.endpoint.will(Ambiguous("reset"))
+    with pytest.raises(RefreshInDoubt):
+        await stage.one.refresh(grant.id, 1, operator=True)
+    await stage.clock.sleep(100.0)
+    with pytest.raises(RefreshInDoubt, match="late") as raised:
+        await migrate(stage.one, grant)
+    assert raised.value.retry_after == pytest.approx(500.0, abs=5.0)
+    assert not (await stage.row(grant.id)).latched
+    await stage.clock.sleep(raised.value.retry_after or 0.0)
+    stage.endpoint.will(key(1))
+    await migrate(stage.one, grant)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "cbat_1"
+
+
+async def test_hotels_that_cannot_be_moved(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown, disconnected, not approved any more, or of a copied database: said so, and nothing is sent."""
+    with pytest.raises(UnknownConnection):
+        await stage.one.migrator.migrate("con_nobody")
+    gone = await stage.connected(pair(1, property_ids=("1",)))
+    await stage.one.store.disconnect(gone.connection_id, actor="operator")
+    with pytest.raises(ConnectionDisconnected):
+        await migrate(stage.one, gone)
+    parked = await stage.connected(pair(4, property_ids=("4",)), proven=False)
+    stage.sql("UPDATE grants SET role = 'parked', state = 'parked' WHERE id = ?", parked.id)
+    with pytest.raises(Unclaimed):
+        await migrate(stage.one, parked)
+    stage.sql("UPDATE grants SET role = 'superseded', state = 'superseded' WHERE id = ?", parked.id)
+    with pytest.raises(ConnectionDisconnected):
+        await migrate(stage.one, parked)
+    marked = await stage.connected(pair(2, property_ids=("2",)))
+    stage.sql("UPDATE grants SET reauth = 'revoked' WHERE id = ?", marked.id)
+    with pytest.raises(ReauthorizationRequired):
+        await migrate(stage.one, marked)
+    with pytest.raises(InvalidRequest):
+        await migrate(stage.one, await stage.connected(pair(3, property_ids=("3",))), app="nobody")
+    monkeypatch.setattr(SqlStore, "read_only", property(lambda _: True))
+    with pytest.raises(StoreReadOnly):
+        await migrate(stage.one, marked)
+    assert stage.endpoint.exchanged == []
+
+
+async def test_an_unproven_approval_is_proven_first(stage: Stage) -> None:
+    """Which of two approvals is moved is not guessed."""
+    grant = await stage.connected()
+    await stage.candidate(grant.connection_id, pair("anew", property_ids=("1000",)))
+    stage.vendor.thinks("A-anew", Inconclusive("HTTP 502"))
+    with pytest.raises(RefreshInDoubt, match="approved again"):
+        await migrate(stage.one, grant)
+    stage.vendor.thinks("A-anew", Proof())
+    stage.endpoint.will(key(1))
+    await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == ["R-anew"]
+
+
+async def test_a_key_that_cannot_be_asked_about_yet(stage: Stage) -> None:
+    """It waits as a candidate and the hotel is served as before; the next call proves it, without another exchange."""
+    grant = await stage.connected()
+    stage.vendor.thinks("cbat_1", Inconclusive("HTTP 502"))
+    stage.endpoint.will(key(1))
+    with pytest.raises(RefreshInDoubt, match="key was stored"):
+        await migrate(stage.one, grant)
+    assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
+    stage.vendor.thinks("cbat_1", Proof())
+    await migrate(stage.one, grant)
+    await moved(stage, grant)
+
+
+async def test_the_old_token_ends_before_the_key_was_asked_about(stage: Stage) -> None:
+    """The next caller proves the key; until Cloudbeds can be asked it is told to wait."""
+    grant = await stage.connected()
+    stage.vendor.thinks("cbat_1", Inconclusive("HTTP 502"))
+    stage.endpoint.will(key(1))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    await stage.clock.sleep(HOUR)
+    with pytest.raises(RefreshInDoubt, match="key was stored"):
+        await stage.one.access.access_token(grant.connection_id)
+    stage.vendor.thinks("cbat_1", Proof())
+    await moved(stage, grant)
+
+
+async def test_a_key_that_never_works(stage: Stage) -> None:
+    """Refused twice it is dropped, and the exchange is made again; the latch holds."""
+    grant = await stage.connected()
+    stage.vendor.thinks("cbat_1", DeadToken())
+    stage.endpoint.will(key(1), key(2))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(stage.one, grant)
+    await stage.clock.sleep(61.0)
+    await migrate(stage.one, grant)
+    await moved(stage, grant, "cbat_2")
+
+
+async def test_a_database_that_is_being_copied_elsewhere(stage: Stage) -> None:
+    """Its grants are latched for that: no move begins."""
+    grant = await stage.connected()
+    stage.sql("UPDATE grants SET latched = 2 WHERE id = ?", grant.id)
+    with pytest.raises(RefreshPending):
+        await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == []
+
+
+# --- whose lease, whose turn, whose client
+
+
+async def test_the_lease_is_taken_while_the_token_is_proven(stage: Stage) -> None:
+    """The fence moved before anything was sent: look again, under a lease of one's own."""
+    grant = await stage.connected()
+
+    async def taken() -> None:
+        stage.sql("UPDATE grants SET lease_epoch = lease_epoch + 1, lease_owner = NULL WHERE id = ?", grant.id)
+
+    stage.one.driver.after("begin_migration", taken)
+    stage.endpoint.will(key(1))
+    await migrate(stage.one, grant)
+    assert stage.endpoint.exchanged == ["R-1"]
+    await moved(stage, grant)
+
+
+async def test_the_turn_does_not_come(stage: Stage) -> None:
+    """The rate limit leaves no room: latched, nothing sent, and gone on with later."""
+    grant = await stage.connected()
+    process = await limited(stage, BusyVendor(), limit=1)
+    stage.sql("INSERT INTO budgets (client_id, arrival, clock_id) VALUES (?, ?, ?)",
+              "client-1", stage.clock.steady() + 900.0, stage.clock.instant().clock_id)  # fmt: skip
+    with pytest.raises(RateLimited) as raised:
+        await migrate(process, grant)
+    assert raised.value.connection_id == grant.connection_id
+    row = await stage.row(grant.id)
+    assert (row.latched, row.intent, row.migration) == (True, None, Migration.BEGUN)
+
+
+async def test_another_client_may_make_the_exchange(stage: Stage) -> None:
+    """`app` names it; upkeep goes on with the move where that client is known, and nowhere else."""
+    second = replace(APP, id="keys", client_id="client-2", secrets=(Secret("secret-2"),))
+    grant = await stage.connected()
+    mover = await stage.process(apps={"default": APP, "keys": second})
+    stage.endpoint.will(Ambiguous("reset"), key(1))
+    with pytest.raises(RefreshInDoubt):
+        await migrate(mover, grant, app="keys")
+    await stage.clock.sleep(100.0)
+    await upkeep_of(stage.one).tick()
+    assert len(stage.endpoint.exchanged) == 1, "the first client's process leaves it alone"
+    await stage.clock.sleep(100.0)
+    while await upkeep_of(mover).tick() == 0.0:
+        pass
+    await moved(stage, grant)
+    assert (stage.endpoint.apps, stage.endpoint.secrets) == (["keys"] * 2, ["secret-2"] * 2)
+
+
+async def test_a_hotel_that_leaves_while_its_key_is_on_the_way(stage: Stage) -> None:
+    """Disconnected meanwhile: the key is not kept."""
+    grant = await stage.connected()
+
+    async def meanwhile() -> KeyAnswer:
+        await stage.one.store.disconnect(grant.connection_id, actor="operator")
+        return key(1)
+
+    stage.endpoint.will(meanwhile)
+    with pytest.raises(ConnectionDisconnected):
+        await migrate(stage.one, grant)
+    assert stage.sql("SELECT COUNT(*) FROM grants") == [(1,)]
+
+
+async def test_the_row_goes_while_the_lease_is_taken(stage: Stage) -> None:
+    """An operator deletes it by hand."""
+    grant = await stage.connected()
+
+    async def deleted() -> None:
+        for table, column in (("tokens", "grant_id"), ("properties", "grant_id"), ("grants", "id")):
+            stage.sql(f"DELETE FROM {table} WHERE {column} = ?", grant.id)
+
+    stage.one.driver.after("take_lease", deleted)
+    with pytest.raises(ConnectionDisconnected):
+        await migrate(stage.one, grant)
+
+
+async def test_the_store_is_gone_before_anything_is_sent(stage: Stage) -> None:
+    """Nothing was exchanged, and nothing was changed."""
+    grant = await stage.connected()
+    stage.one.driver.refuse("begin_migration")
+    with pytest.raises(StoreUnavailable):
+        await migrate(stage.one, grant)
+    assert not (await stage.row(grant.id)).latched
+
+
+async def test_a_key_beside_which_other_things_come(stage: Stage) -> None:
+    """Properties that the answer names are added to those that the hotel had."""
+    grant = await stage.connected()
+    stage.endpoint.will(Issued(Pair(Secret("cbat_1"), None, 1.0, ("1001",), ("x",), CredentialKind.API_KEY)))
+    await migrate(stage.one, grant)
+    assert (await stage.one.look.connection(grant.connection_id)).property_ids == ("1000", "1001")

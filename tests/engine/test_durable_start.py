@@ -1,0 +1,56 @@
+"""F12: a database that would not survive a power cut stops the start, with the setting named and no row written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.settings import Settings
+
+
+def stubborn(setting: str, weaker: str) -> object:
+    """Every new connection has this setting at `weaker`, and ignores whoever sets it otherwise."""
+
+    def hook(connection: apsw.Connection) -> None:
+        connection.execute(f"PRAGMA {setting} = {weaker}").fetchall()
+
+        def judge(operation: int, name: str | None, value: str | None, *_: str | None) -> int:
+            ignored = operation == apsw.SQLITE_PRAGMA and name == setting and value is not None
+            return apsw.SQLITE_IGNORE if ignored else apsw.SQLITE_OK
+
+        connection.authorizer = judge
+
+    return hook
+
+
+@pytest.mark.row("F12")
+@pytest.mark.parametrize(
+    ("setting", "weaker", "found"),
+    [
+        ("synchronous", "OFF", "0"), ("synchronous", "NORMAL", "1"), ("fullfsync", "0", "0"),
+        ("checkpoint_fullfsync", "0", "0"), ("journal_mode", "memory", "'memory'"), ("secure_delete", "0", "0"),
+        ("foreign_keys", "0", "0"), ("temp_store", "0", "0"),
+    ],
+)  # fmt: skip
+async def test_a_weaker_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, weaker: str, found: str
+) -> None:
+    """Set, read back, weaker all the same: STOP; what is there is named, and nothing rests in the file."""
+    monkeypatch.setattr(apsw, "connection_hooks", [*apsw.connection_hooks, stubborn(setting, weaker)])
+    path = tmp_path / "vault.sqlite3"
+    settings = Settings(client_id="c", client_secret=Secret("s"), database_url=f"sqlite:///{path}")
+    with pytest.raises(ConfigurationError) as stopped:
+        async with TokenVault.open(settings):
+            pass
+    assert f"SQLite's {setting} is {found} " in stopped.value.detail
+    assert "power cut" in stopped.value.detail
+    assert "CLOUDBEDS_AUTH_DATABASE_URL" in stopped.value.next_step
+    monkeypatch.undo()
+    with_nothing = apsw.Connection(str(path))
+    assert with_nothing.execute("SELECT COUNT(*) FROM sqlite_schema").get == 0
+    with_nothing.close()

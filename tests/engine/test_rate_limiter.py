@@ -1,0 +1,248 @@
+"""The vendor's rate, shared by all processes of a client id: kept in the store, spent before each request."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from tests.support.fakes import APP, issued, pair
+from tests.support.hotels import BusyVendor, limited
+from tests.support.stage import Process, Stage, wire
+
+from cloudbeds_auth.engine.rate_limiter import Budget
+from cloudbeds_auth.errors import RateLimited, StoreUnavailable
+from cloudbeds_auth.rules.api_errors import Proof, Verdict
+from cloudbeds_auth.rules.model import CredentialKind, Role
+from cloudbeds_auth.rules.rate_limit import Limit, rate_within
+from cloudbeds_auth.transactions.statements import query
+
+FAR = 600.0  # seconds until the next turn in these tests
+
+
+def under(stage: Stage, limit: Limit | None) -> Process:
+    """The stage's first process with this limit."""
+    return wire(replace(stage.one.world, limit=limit), stage.one.driver)
+
+
+async def spent(process: Process) -> None:
+    """Nobody gets a turn for a long while."""
+    now = process.world.clock.steady()
+    await process.driver.write(
+        lambda _: query("set_budget", client_id=APP.client_id, arrival=now + FAR, now=now, clock_id="boot-1")
+    )
+
+
+@pytest.mark.parametrize("limit", [5, 10])
+async def test_processes_share_it(stage: Stage, limit: int) -> None:
+    """However many ask at once from two processes, no window of a second holds more than the limit (I11)."""
+    moments: list[float] = []
+    vendor = BusyVendor()
+    one, two = await limited(stage, vendor, limit), await limited(stage, vendor, limit)
+
+    async def ask(process: Process) -> None:
+        await Budget(process.world).spend(APP, 1e9)
+        moments.append(stage.clock.steady())
+
+    await asyncio.gather(*(ask(process) for process in (one, two) for _ in range(30)))
+    assert len(moments) == 60
+    assert all(sum(start <= at <= start + 1.0 for at in moments) <= limit for start in moments)
+
+
+async def test_it_survives_a_restart(stage: Stage) -> None:
+    """What the process before spent counts for the one that starts after it."""
+    first = await limited(stage, BusyVendor())
+    for _ in range(10):
+        await first.store.reserve_turn(APP.client_id, rate_within(10), 1e9)
+    await first.store.close()
+    stage.processes.remove(first)
+    again = await limited(stage, BusyVendor())
+    began = stage.clock.steady()
+    await Budget(again.world).spend(APP, 5.0)
+    assert stage.clock.steady() - began == pytest.approx(10 * rate_within(10).interval)
+
+
+async def test_another_boot_begins_afresh(stage: Stage) -> None:
+    """The arrival time of a clock that is gone means nothing."""
+    process = under(stage, Limit(rate_within(10)))
+    await spent(process)
+    stage.clock.boot = "boot-2"
+    began = stage.clock.steady()
+    await Budget(process.world).spend(APP, 0.0)
+    assert stage.clock.steady() == began
+
+
+async def test_boots_that_cannot_be_told_apart(stage: Stage) -> None:
+    """An arrival that was written later than now was left by another boot: it is no further ahead than it was."""
+    process = under(stage, Limit(rate_within(10)))
+    await Budget(process.world).spend(APP, 0.0)
+    stage.sql("UPDATE budgets SET arrival = arrival + 1e6, measured_at = measured_at + 1e6")
+    await Budget(process.world).spend(APP, 0.5)
+    ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
+    assert arrival < stage.clock.steady() + 1.0, "the next turn is counted from now"
+
+
+async def test_a_rejected_key_is_asked_about_in_its_turn(stage: Stage) -> None:
+    """All that is sent for a key is the question whether it works: a request of its app, like any other."""
+    grant = await stage.connected(pair(1, lifetime=366 * 86400.0, refresh=None, kind=CredentialKind.API_KEY))
+    process = under(stage, Limit(rate_within(10)))
+    await spent(process)
+    with pytest.raises(RateLimited):
+        await process.refresh(grant.id, 1, rejected=1)
+    assert stage.vendor.asked == []
+
+
+async def test_a_turn_too_far_away(stage: Stage) -> None:
+    """It is nobody's, and the error says how long to wait."""
+    process = under(stage, Limit(rate_within(10)))
+    await spent(process)
+    with pytest.raises(RateLimited) as caught:
+        await Budget(process.world).spend(APP, 25.0)
+    assert caught.value.retry_after == pytest.approx(FAR, abs=1)
+    assert stage.notes.times("rate_limited") == 1
+
+
+async def test_without_a_limit_no_row_is_touched(stage: Stage) -> None:
+    """Off is off."""
+    stage.one.driver.dark = True
+    await Budget(stage.one.world).spend(APP, 0.0)
+    stage.one.driver.dark = False
+    assert stage.sql("SELECT * FROM budgets") == []
+
+
+async def test_observed_only(stage: Stage) -> None:
+    """Nothing waits; what would have waited is told, and no queue is left behind for the day it is switched on."""
+    process = under(stage, Limit(rate_within(10), observed=True))
+    began = stage.clock.steady()
+    for _ in range(100):
+        await Budget(process.world).spend(APP, 0.0)
+    assert stage.clock.steady() == began
+    assert stage.notes.times("rate_exceeded") == 99
+    ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
+    assert arrival - began < 2.0
+
+
+async def test_a_refresh_without_a_turn_serves_what_is_unexpired(stage: Stage) -> None:
+    """Nothing is sent, nothing is written: the stored token goes on."""
+    grant = await stage.connected()
+    process = under(stage, Limit(rate_within(10)))
+    await spent(process)
+    served = await process.refresh(grant.id, 1)
+    assert served.grant.access.reveal() == "A-1"
+    assert (stage.endpoint.sent, (await stage.row(grant.id)).intent) == ([], None)
+
+
+async def test_a_refresh_of_an_expired_token_without_a_turn(stage: Stage) -> None:
+    """503 `rate_limited`, at once, with the time to wait."""
+    grant = await stage.connected()
+    process = under(stage, Limit(rate_within(10)))
+    await stage.clock.sleep(3700)
+    await spent(process)
+    with pytest.raises(RateLimited) as caught:
+        await process.access.access_token(grant.connection_id)
+    assert (caught.value.connection_id, caught.value.status) == (grant.connection_id, 503)
+    assert stage.endpoint.sent == []
+
+
+async def test_a_rejected_token_without_a_turn_for_the_probe(stage: Stage) -> None:
+    """It is not known whether it works: neither proven nor served."""
+    grant = await stage.connected()
+    process = under(stage, Limit(rate_within(10)))
+    await spent(process)
+    with pytest.raises(RateLimited):
+        await process.refresh(grant.id, 1, rejected=1)
+    assert (stage.vendor.asked, stage.endpoint.sent) == ([], [])
+
+
+async def test_the_wait_comes_before_the_intent(stage: Stage) -> None:
+    """What the intent holds back is for the answer, not for the queue."""
+    grant = await stage.connected()
+    process = under(stage, Limit(rate_within(10)))
+    await stage.clock.sleep(3700)
+    for _ in range(100):
+        await process.store.reserve_turn(APP.client_id, rate_within(10), 1e9)
+    asked = asyncio.create_task(process.refresh(grant.id, 1))
+    await asyncio.sleep(5)
+    assert (await stage.row(grant.id)).intent is None
+    stage.endpoint.will(issued(2))
+    assert (await asked).grant.generation == 2
+    await process.drain()
+
+
+async def test_a_proof_without_a_turn_is_left_to_the_next_use(stage: Stage) -> None:
+    """The pair is committed and served; the older refresh token stays until something proves."""
+    grant = await stage.connected()
+    process = under(stage, Limit(rate_within(10)))
+
+    async def answer() -> object:
+        await spent(process)
+        return issued(2)
+
+    stage.endpoint.will(answer)  # type: ignore[arg-type]
+    assert (await process.refresh(grant.id, 1)).grant.generation == 2
+    await process.drain()
+    assert (stage.vendor.asked, await stage.tokens(grant.id)) == ([], ["R-1", "R-2"])
+
+
+async def test_a_store_that_is_away(stage: Stage) -> None:
+    """Without the store there is no turn; an unexpired token is served all the same."""
+    grant = await stage.connected()
+    process = under(stage, Limit(rate_within(10)))
+    process.driver.refuse("budget", times=2)
+    assert (await process.refresh(grant.id, 1)).grant.generation == 1
+    with pytest.raises(StoreUnavailable):
+        await process.refresh(grant.id, 1, rejected=1)
+    assert stage.endpoint.sent == []
+
+
+async def test_a_code_waits_for_its_turn(stage: Stage) -> None:
+    """An approval is worth more than a refresh: it waits as long as the browser does."""
+    process = under(stage, Limit(rate_within(10)))
+    begun = await process.authorizer.begin()
+    for _ in range(300):
+        await process.store.reserve_turn(APP.client_id, rate_within(10), 1e9)
+    stage.endpoint.will(issued(1, property_ids=("1000",)))
+    finished = await process.authorizer.finish(code="code", state=begun.state)
+    assert finished.connection.property_ids == ("1000",)
+
+
+async def test_a_candidate_without_a_turn_waits(stage: Stage) -> None:
+    """It is neither proven nor dropped; anybody goes on with it later."""
+    waiting = await stage.connected(pair(1, property_ids=("1000",)), proven=False)
+    process = under(stage, Limit(rate_within(10)))
+    await spent(process)
+    assert await process.candidates.resume(waiting.connection_id) is None
+    await stage.clock.sleep(FAR)
+    assert await process.candidates.resume(waiting.connection_id) is not None
+    assert stage.notes.times("connected") == 1
+
+
+async def test_a_candidate_whose_hotel_cannot_be_asked_about_yet_waits(stage: Stage) -> None:
+    """Proven, but no turn is left to learn its property: it stays a candidate, for which hotel is not guessed."""
+    waiting = await stage.connected(pair(1), proven=False)
+    process = under(stage, Limit(rate_within(10)))
+    stage.vendor.listed = ("1000",)
+
+    async def proven_with_the_last_turn() -> Verdict:
+        await spent(process)
+        return Proof()
+
+    stage.vendor.thinks("A-1", proven_with_the_last_turn)
+    assert await process.candidates.resume(waiting.connection_id) is None
+    assert (await stage.row(waiting.id)).role is Role.CANDIDATE
+    stage.vendor.thinks("A-1", Proof())
+    await stage.clock.sleep(FAR)
+    promoted = await process.candidates.resume(waiting.connection_id)
+    assert promoted is not None
+    assert promoted.property_ids == ("1000",)
+
+
+async def test_an_operator_does_not_take_the_last_pair_for_a_new_one(stage: Stage) -> None:
+    """While the proof of the last refresh waits for its turn, another one asked for is made all the same."""
+    grant = await stage.connected()
+    process = under(stage, Limit(rate_within(10)))
+    stage.endpoint.will(issued(2), issued(3), issued(4))
+    for generation in (2, 3, 4):
+        await process.access.refresh_now(grant.connection_id)
+        assert (await stage.row(grant.id)).generation == generation
+    await process.drain()

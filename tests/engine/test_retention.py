@@ -1,0 +1,70 @@
+"""What is too old is deleted behind the callers, and one hotel is forgotten on request."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.engine.test_background import background
+from tests.support.fakes import pair
+from tests.support.stage import Process, Stage
+
+from cloudbeds_auth.engine import retention
+from cloudbeds_auth.engine.retention import EVERY, Retention
+from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
+from cloudbeds_auth.rules.model import User
+
+ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
+DAY = 86400.0
+
+
+def forgets(process: Process, days: int = 400) -> Retention:
+    return Retention(process.world, days)
+
+
+async def test_a_batch_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is more, soon again; then an hour later at most. The observer is told of what was deleted."""
+    grant = await stage.connected(pair(1))
+    lines = len(await stage.kinds(grant.connection_id))
+    monkeypatch.setattr(retention, "AT_ONCE", lines - 1)
+    await stage.clock.sleep(2 * DAY)
+    assert await forgets(stage.one, 1).tick() <= 1.0
+    assert len(await stage.kinds(grant.connection_id)) == 1
+    assert 1.0 < await forgets(stage.one, 1).tick() <= EVERY
+    assert await stage.kinds(grant.connection_id) == []
+    assert await forgets(stage.one, 1).tick() > 1.0
+    assert stage.notes.times("swept") == 2
+
+
+async def test_a_copy_deletes_nothing(stage: Stage) -> None:
+    """Rule 16: it is another installation's."""
+    stage.one.store._read_only = True
+    assert await forgets(stage.one).tick() == EVERY
+
+
+async def test_it_runs_with_upkeep(stage: Stage) -> None:
+    """And outlives a database that is away."""
+    grant = await stage.connected(pair(1))
+    loops = background(stage.one, upkeep=True)
+    stage.one.driver.refuse("sweep_people")
+    loops.start()
+    await asyncio.sleep(35.0)
+    assert stage.notes.times("background_failed") == 1
+    stage.sql("UPDATE events SET at = at - ?", 401 * DAY)
+    await asyncio.sleep(2 * EVERY)
+    await loops.stop()
+    assert "candidate_received" not in await stage.kinds(grant.connection_id)
+
+
+async def test_a_hotel_is_forgotten(stage: Stage) -> None:
+    """Once it is disconnected, and not before."""
+    grant = await stage.connected(pair(1), proven=False)
+    await stage.one.store.promote(grant.connection_id, grant.id, ADA, ())
+    forgotten = forgets(stage.one)
+    with pytest.raises(InvalidRequest, match="still connected"):
+        await forgotten.forget(grant.connection_id, actor="operator")
+    await stage.one.store.disconnect(grant.connection_id, actor="operator")
+    await forgotten.forget(grant.connection_id, actor="operator")
+    assert (await stage.one.look.connection(grant.connection_id)).authorizing_user is None
+    with pytest.raises(UnknownConnection):
+        await forgotten.forget("con_unknown", actor="operator")

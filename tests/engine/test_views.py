@@ -1,0 +1,289 @@
+"""What people see, and what each token carried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.support.fakes import APP, pair
+from tests.support.stage import Stage
+
+from cloudbeds_auth.engine.client_secrets import fingerprint
+from cloudbeds_auth.engine.mend import GOOD_FOR, MADE_AGAIN, Mender
+from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, ReauthorizationRequired, UnknownConnection
+from cloudbeds_auth.ports.grants import Attempt, Leased
+from cloudbeds_auth.rules.calls import MOST_PATHS, Calls
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import AccessToken, Connection, Fence, moment
+from cloudbeds_auth.rules.secret import Secret
+
+
+def token(stage: Stage, grant_id: str, generation: int = 1) -> AccessToken:
+    """A lent token."""
+    return AccessToken(Secret("A"), moment(stage.clock.wall()), generation, grant_id=grant_id)
+
+
+# --- looking
+
+
+async def test_resolving(stage: Stage) -> None:
+    """One, none, several."""
+    first = await stage.connected(pair(1, property_ids=("1000", "1001")))
+    await stage.connected(pair(2, property_ids=("1001",)), app="other")
+    look = stage.one.look
+    assert await look.resolve(first.connection_id) == first.connection_id
+    assert await look.resolve("1000") == first.connection_id
+    with pytest.raises(UnknownConnection, match="9999"):
+        await look.resolve("9999")
+    with pytest.raises(AmbiguousProperty, match="2 connections"):
+        await look.resolve("1001")
+
+
+async def test_a_connection_and_its_next_step(stage: Stage) -> None:
+    """Healthy: nothing to do; otherwise the one thing."""
+    grant = await stage.connected()
+    look = stage.one.look
+    found = await look.connection(grant.connection_id)
+    assert (found.state, found.next_step) == (State.FRESH, None)
+    with pytest.raises(UnknownConnection):
+        await look.connection("con_nobody")
+    lease = await stage.one.store.take_lease(grant.id, "us", 30.0)
+    assert isinstance(lease, Leased)
+    fence = Fence(grant.id, 1, lease.epoch)
+    await stage.one.store.write_intent(fence, 1, lease=30.0, hold=20.0)
+    await stage.one.store.settle(fence, Attempt.LOST, hold=20.0)
+    assert (await look.connection(grant.connection_id)).next_step == "nothing to do: the next attempt settles it"
+
+
+async def test_an_open_circuit_shows(stage: Stage) -> None:
+    """Our secret is refused: every living hotel of that app says so, those of others and those that left do not."""
+    stage.apps["other"] = replace(APP, id="other")
+    ours = await stage.connected(pair(1))
+    left = await stage.connected(pair(2))
+    await stage.one.store.disconnect(left.connection_id, actor="operator")
+    stranger = await stage.connected(pair(3), app="other")
+    await stage.one.store.open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0)
+    look = stage.one.look
+    assert (await look.connection(ours.connection_id)).state is State.CLIENT_REFUSED
+    assert (await look.connection(left.connection_id)).state is State.DISCONNECTED
+    assert (await look.connection(stranger.connection_id)).state is State.FRESH
+    page = await look.connections(state="client_refused")
+    assert [one.id for one in page.connections] == [ours.connection_id]
+    assert [one.id for one in (await look.connections(state="fresh")).connections] == [stranger.connection_id]
+    assert len((await look.connections()).connections) == 3
+
+
+async def test_a_list_with_every_filter(stage: Stage) -> None:
+    """Passed on to the store; the next page's cursor comes back."""
+    await stage.connected(pair(1, property_ids=("1000",)))
+    second = await stage.connected(pair(2, property_ids=("1001",)))
+    page = await stage.one.look.connections(limit=1)
+    assert [one.id for one in page.connections] == [second.connection_id]
+    assert page.next == second.connection_id
+    page = await stage.one.look.connections(
+        state="fresh", property_id="1000", app="default", cursor=page.next, limit=200
+    )
+    assert (len(page.connections), page.next) == (1, None)
+
+
+@pytest.mark.parametrize("limit", [0, 201, -1])
+async def test_a_limit_out_of_range(stage: Stage, limit: int) -> None:
+    """1 to 200, of lists and of histories."""
+    grant = await stage.connected()
+    with pytest.raises(InvalidRequest):
+        await stage.one.look.connections(limit=limit)
+    with pytest.raises(InvalidRequest):
+        await stage.one.look.events(grant.connection_id, limit=limit)
+
+
+async def test_a_state_that_there_is_not(stage: Stage) -> None:
+    """400, and the states that there are."""
+    with pytest.raises(InvalidRequest, match="fresh, stale"):
+        await stage.one.look.connections(state="rotten")
+
+
+async def test_counting_states(stage: Stage) -> None:
+    """For a gauge: how many look how."""
+    await stage.connected(pair(1))
+    left = await stage.connected(pair(2))
+    await stage.one.store.disconnect(left.connection_id, actor="operator")
+    counted = {state: number for state, number in (await stage.one.look.count_states()).items() if number}
+    assert counted == {State.FRESH: 1, State.DISCONNECTED: 1}
+
+
+async def test_history(stage: Stage) -> None:
+    """Of a connection that is there."""
+    grant = await stage.connected()
+    assert [one.kind for one in await stage.one.look.events(grant.connection_id, limit=1)] == ["proved"]
+    with pytest.raises(UnknownConnection):
+        await stage.one.look.events("con_nobody")
+
+
+# --- the way back
+
+
+async def refused(stage: Stage) -> Connection:
+    """A hotel that has to approve again."""
+    grant = await stage.connected()
+    stage.sql("UPDATE grants SET state = 'reauthorization_required', reauth = 'revoked', problem = 'revoked'")
+    return await stage.one.look.connection(grant.connection_id)
+
+
+def mender_of(stage: Stage) -> Mender:
+    """As `runtime._wire`."""
+    return Mender(stage.one.world, stage.one.authorizer, stage.one.look)
+
+
+async def test_a_connect_link_is_shown_again_until_it_is_about_to_end(stage: Stage) -> None:
+    """Whoever asks is shown one link, in the connection and in the error; a day before its end, a new one."""
+    found = await refused(stage)
+    mender = mender_of(stage)
+    first = (await mender.shown(found)).connect_url
+    assert first is not None
+    error = ReauthorizationRequired(connection_id=found.id)
+    await mender.explain(error)
+    assert (error.connect_url, (await mender.shown(found)).connect_url) == (first, first)
+    await stage.clock.sleep(GOOD_FOR - MADE_AGAIN + 1.0)
+    assert (await mender.shown(found)).connect_url != first
+    assert len(stage.sql("SELECT hash FROM links")) == 2
+
+
+async def test_a_link_that_cannot_be_made_hides_nothing(stage: Stage) -> None:
+    """The database takes no link: the connection is shown and the error told without one."""
+    found = await refused(stage)
+    stage.one.driver.writes_fail = True
+    assert await mender_of(stage).shown(found) == found
+    error = ReauthorizationRequired(connection_id=found.id)
+    await mender_of(stage).explain(error)
+    assert error.connect_url is None
+
+
+async def test_an_error_that_names_no_connection_gets_no_link(stage: Stage) -> None:
+    """There is nothing that a link could be made for."""
+    error = ReauthorizationRequired()
+    await mender_of(stage).explain(error)
+    assert error.connect_url is None
+    assert stage.sql("SELECT hash FROM links") == []
+
+
+# --- calls
+
+
+async def calls(stage: Stage, connection_id: str) -> list[dict[str, object]]:
+    """The lines about calls, oldest first."""
+    events = await stage.one.store.events(connection_id)
+    return [dict(event.data) for event in reversed(events) if event.kind == "calls"]
+
+
+async def test_a_generations_first_calls_are_seen_within_a_second(stage: Stage) -> None:
+    """After that one line a minute; counts, times, refusals and methods add up."""
+    grant = await stage.connected()
+    record = stage.one.calls
+    record.note(token(stage, grant.id), "GET", "/a", 200)
+    await record.flush()
+    assert await calls(stage, grant.connection_id) == []
+    await stage.clock.sleep(0.5)
+    record.note(token(stage, grant.id), "GET", "/a", 401)
+    record.note(token(stage, grant.id), "POST", "/b", 200)
+    await stage.clock.sleep(0.5)
+    await record.flush()
+    (line,) = await calls(stage, grant.connection_id)
+    assert (line["count"], line["refused"], line["methods"]) == (3, 1, {"GET /a": 2, "POST /b": 1})
+    assert line["last"] == pytest.approx(float(str(line["first"])) + 0.5)
+    record.note(token(stage, grant.id), "GET", "/a", 200)
+    await stage.clock.sleep(59.0)
+    await record.flush()
+    assert len(await calls(stage, grant.connection_id)) == 1
+    await stage.clock.sleep(1.0)
+    await record.flush()
+    assert len(await calls(stage, grant.connection_id)) == 2
+    record.note(token(stage, grant.id, 2), "GET", "/a", 200)
+    await stage.clock.sleep(1.0)
+    await record.flush()
+    assert len(await calls(stage, grant.connection_id)) == 3, "another generation is seen soon again"
+
+
+async def test_everything_is_written_at_the_end(stage: Stage) -> None:
+    """Closing writes what is not due yet."""
+    grant = await stage.connected()
+    stage.one.calls.note(token(stage, grant.id), "GET", "/a", 200)
+    await stage.one.calls.flush(everything=True)
+    await stage.one.calls.flush(everything=True)
+    assert len(await calls(stage, grant.connection_id)) == 1
+
+
+async def test_many_paths(stage: Stage) -> None:
+    """So many are told apart, the rest is one line: a history does not grow with a caller's fantasy."""
+    grant = await stage.connected()
+    for number in range(MOST_PATHS + 20):
+        stage.one.calls.note(token(stage, grant.id), "GET", f"/{number}", 200)
+    await stage.one.calls.flush(everything=True)
+    (line,) = await calls(stage, grant.connection_id)
+    methods = line["methods"]
+    assert isinstance(methods, dict)
+    assert (len(methods), methods["other"], line["count"]) == (MOST_PATHS + 1, 20, MOST_PATHS + 20)
+
+
+async def test_a_path_among_many_is_still_counted_as_itself(stage: Stage) -> None:
+    """Once told apart, a path stays told apart."""
+    grant = await stage.connected()
+    for number in range(MOST_PATHS):
+        stage.one.calls.note(token(stage, grant.id), "GET", f"/{number}", 200)
+    stage.one.calls.note(token(stage, grant.id), "GET", "/0", 200)
+    await stage.one.calls.flush(everything=True)
+    (line,) = await calls(stage, grant.connection_id)
+    methods = line["methods"]
+    assert isinstance(methods, dict)
+    assert methods["GET /0"] == 2
+
+
+async def test_calls_that_the_store_does_not_take_now(stage: Stage) -> None:
+    """They stay for the next time, also when further calls come in while it is being tried."""
+    grant = await stage.connected()
+    record = stage.one.calls
+    record.note(token(stage, grant.id), "GET", "/a", 200)
+    stage.one.driver.writes_fail = True
+    await record.flush(everything=True)
+    stage.one.driver.writes_fail = False
+    await record.flush(everything=True)
+    assert [line["count"] for line in await calls(stage, grant.connection_id)] == [1]
+
+
+async def test_calls_of_a_copy_are_dropped(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of another installation's database keeps no history of its own, and does not pile it up in memory."""
+    grant = await stage.connected()
+    record = stage.one.calls
+    record.note(token(stage, grant.id), "GET", "/a", 200)
+    with monkeypatch.context() as copy:
+        copy.setattr(stage.one.store, "_read_only", True)
+        await record.flush(everything=True)
+    await record.flush(everything=True)
+    assert await calls(stage, grant.connection_id) == []
+
+
+async def test_calls_during_a_flush_that_fails(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noted while the store was refusing the earlier ones: none of them is lost."""
+    grant = await stage.connected()
+    record = stage.one.calls
+    record.note(token(stage, grant.id), "GET", "/a", 200)
+    original = stage.one.store.record_calls
+
+    async def meanwhile(lines: list[Calls]) -> None:
+        record.note(token(stage, grant.id), "GET", "/b", 401)
+        stage.one.driver.writes_fail = True
+        await original(lines)
+
+    monkeypatch.setattr(stage.one.store, "record_calls", meanwhile)
+    await record.flush(everything=True)
+    stage.one.driver.writes_fail = False
+    monkeypatch.undo()
+    await record.flush(everything=True)
+    lines = await calls(stage, grant.connection_id)
+    assert sum(int(str(line["count"])) for line in lines) == 2
+    assert sum(int(str(line["refused"])) for line in lines) == 1
+
+
+async def test_an_app_that_is_not_there(stage: Stage) -> None:
+    """A typing error is told."""
+    with pytest.raises(InvalidRequest, match="nobody"):
+        await stage.one.world.app("nobody")

@@ -1,0 +1,148 @@
+"""The rate limit: what passes in any one second never exceeds it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.drawing import CALM
+
+from cloudbeds_auth.rules.rate_limit import JITTER, LONGEST_PAUSE, UNSAID, Rate, closed, pause_of, rate_within, reserve
+
+
+@CALM
+@given(
+    limit=st.sampled_from([1, 2, 5, 10, 50]),
+    gaps=st.lists(st.floats(0, 3), min_size=1, max_size=120),
+)
+def test_no_window_of_a_second_holds_more_than_the_limit(limit: int, gaps: list[float]) -> None:
+    """However callers arrive, the moments at which they may send are never too close together."""
+    rate = rate_within(limit)
+    now, arrival, sent = 0.0, 0.0, []
+    for gap in gaps:
+        now += gap
+        turn = reserve(arrival, now, rate.interval, patience=1e9)
+        arrival = turn.arrival
+        sent.append(now + turn.wait)
+    for start in sent:
+        assert sum(start <= moment <= start + 0.999999 for moment in sent) <= limit
+
+
+def test_however_long_nobody_asked_requests_are_spaced() -> None:
+    """The first goes without waiting; each other one an interval after the one before."""
+    arrival, waits = 0.0, []
+    for _ in range(3):
+        turn = reserve(arrival, 100.0, 0.2, patience=5.0)
+        arrival = turn.arrival
+        waits.append(turn.wait)
+    assert waits == pytest.approx([0.0, 0.2, 0.4])
+
+
+def test_a_turn_beyond_patience_is_not_taken() -> None:
+    """A caller that would wait too long takes nobody's place and is told how long it would have been."""
+    turn = reserve(110.0, 100.0, 0.2, patience=5.0)
+    assert not turn.taken
+    assert turn.arrival == 110.0
+    assert turn.wait == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(("limit", "a_minute"), [(10, 432), (5, 192), (2, 48)])
+def test_throughput_in_the_long_run(limit: int, a_minute: int) -> None:
+    """Saturated for a minute: what is left of the limit beside the room for arrivals and for one that goes alone."""
+    assert saturated(rate_within(limit).interval, a_minute)[-1] == pytest.approx(60.0, abs=1.3)
+
+
+def saturated(interval: float, number: int) -> list[float]:
+    """When so many requests leave that are all asked for at the beginning."""
+    arrival, moments = 0.0, []
+    for _ in range(number):
+        turn = reserve(arrival, 0.0, interval, patience=1e9)
+        arrival = turn.arrival
+        moments.append(turn.wait)
+    return moments
+
+
+def most_in_a_second(moments: list[float]) -> int:
+    """The most of these that a second holds."""
+    return max(sum(start <= moment <= start + 0.999999 for moment in moments) for start in moments)
+
+
+@CALM
+@given(
+    limit=st.one_of(st.sampled_from([1, 1.5, 2, 2.5, 5, 10, 11, 50]), st.floats(1, 60)),
+    late=st.lists(st.floats(0, JITTER - 1e-6), min_size=60, max_size=120),
+    begins=st.floats(0, 3),
+)
+def test_what_arrives_in_a_second_keeps_the_limit_whatever_way_it_took(
+    limit: float, late: list[float], begins: float
+) -> None:
+    """Saturated, with a process that goes alone beside those that share, and each request a quarter of a second late at
+    most: no second at the vendor holds more than the limit.
+    """
+    rate = rate_within(limit)
+    leaving = saturated(rate.interval, len(late))
+    if rate.alone:
+        leaving += [begins + moment for moment in saturated(1 / rate.alone, len(late))]
+    arrived = [moment + delay for moment, delay in zip(leaving, late * 2, strict=False)]
+    assert most_in_a_second(arrived) <= limit
+
+
+@pytest.mark.parametrize("limit", [1, 1.9])
+def test_a_limit_without_room_lets_nobody_go_alone(limit: float) -> None:
+    """One request a second is all: nobody sends it who has not asked."""
+    assert rate_within(limit) == Rate(0.8, alone=0.0)
+
+
+@pytest.mark.parametrize("limit", [2, 5, 10, 11, 20, 100])
+def test_ten_processes_that_all_go_alone_share_no_more_than_those_that_ask(limit: int) -> None:
+    """Nobody can ask: in the long run the rate is the same."""
+    rate = rate_within(limit)
+    assert 10 * rate.alone == pytest.approx(rate.per_second)
+
+
+DATE = "Tue, 24 Nov 2026 08:00:00 GMT"
+FAR_YEAR = "Mon, 31 Dec 100000000000 23:59:59 GMT"
+
+
+@pytest.mark.row("F20")
+@pytest.mark.parametrize(
+    ("said", "pause"),
+    [
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("0", UNSAID),
+        ("1e9", LONGEST_PAUSE),
+        ("2.5", 2.5),
+        ("9" * 400, LONGEST_PAUSE),
+        ("Tue, 24 Nov 2026 08:00:09 GMT", 9.0),
+        ("Tue, 24 Nov 2026 07:00:00 GMT", UNSAID),
+        ("Wed, 25 Nov 2026 08:00:00 GMT", LONGEST_PAUSE),
+        ("-5", UNSAID),
+        ("nan", UNSAID),
+        ("soon", UNSAID),
+        (FAR_YEAR, UNSAID),
+        (None, UNSAID),
+    ],
+)
+def test_what_a_429_asks_for(said: str | None, pause: float) -> None:
+    """Seconds, or a date against the answer's own; capped at a minute, and a second where it says nothing."""
+    assert pause_of(429, said, DATE) == pause
+    assert pause_of(503, said, DATE) is None
+
+
+@pytest.mark.row("F20")
+@pytest.mark.parametrize("date", [None, "", "just now", "Tue, 24 Nov 2026 08:00:00 -0000", FAR_YEAR])
+def test_a_date_that_cannot_be_measured(date: str | None) -> None:
+    """No clock of ours takes part: however near it is, nothing goes for the longest pause."""
+    assert pause_of(429, "Tue, 24 Nov 2026 08:00:09 GMT", date) == LONGEST_PAUSE
+    assert pause_of(429, "soon", date) == UNSAID
+
+
+def test_a_pause_lets_nobody_pass_and_calls_nothing_back() -> None:
+    """The next turn comes when it is over, one after the other; a queue that was longer stays as it was."""
+    rate = rate_within(10)
+    paused = closed(100.0, 100.0, 3.0)
+    first = reserve(paused, 100.0, rate.interval, patience=5.0)
+    second = reserve(first.arrival, 100.0, rate.interval, patience=5.0)
+    assert [first.wait, second.wait] == pytest.approx([3.0, 3.0 + rate.interval])
+    assert closed(200.0, 100.0, 3.0) == 200.0

@@ -1,0 +1,55 @@
+"""The policy of every HTTP client of ours."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+
+import httpx2
+import pytest
+
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.wire import http_client
+
+
+def test_user_agent() -> None:
+    """Product, version, Python."""
+    assert re.fullmatch(r"cloudbeds-auth/\d[\w.]* \(\+python 3\.\d+\.\d+\S*\)", http_client.user_agent())
+
+
+def test_user_agent_without_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source tree that is not installed has version 0."""
+
+    def missing(_: str) -> str:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr(http_client, "version", missing)
+    assert http_client.user_agent.__wrapped__().startswith("cloudbeds-auth/0 ")
+
+
+def test_timeouts() -> None:
+    """Connecting has its own limit, every other step at most the deadline."""
+    timeouts = http_client.timeouts(Timing.of(20.0))
+    assert (timeouts.connect, timeouts.read, timeouts.write, timeouts.pool) == (5.0, 20.0, 20.0, 5.0)
+
+
+@pytest.mark.row("A32")
+async def test_client() -> None:
+    """Environment unread, redirects unfollowed, cookies refused."""
+    client = http_client.client(Timing(), None, keep_alive=0)
+    assert client.trust_env is False
+    assert client.follow_redirects is False
+    response = httpx2.Response(200, headers={"Set-Cookie": "a=b"}, request=httpx2.Request("GET", "https://x.example/"))
+    client.cookies.extract_cookies(response)
+    assert not client.cookies
+    await client.aclose()
+
+
+async def test_limit_holds_for_a_response_read_already() -> None:
+    """A transport that hands over a whole body does not get around the limit."""
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=b"x" * 11))
+    client = http_client.client(Timing(), transport, keep_alive=0)
+    request = client.build_request("GET", "https://x.example/")
+    with pytest.raises(http_client.Unusable, match="larger"):
+        await http_client.ask(client, request, limit=10, deadline=5.0)
+    assert (await http_client.ask(client, request, limit=11, deadline=5.0)).body == b"x" * 11
