@@ -19,7 +19,7 @@ from cloudbeds_auth.database.opening import adopt as adopt
 from cloudbeds_auth.database.opening import copy as copy
 from cloudbeds_auth.database.opening import migrate as migrate
 from cloudbeds_auth.database.opening import missing_files as missing_files
-from cloudbeds_auth.database.opening import open_store
+from cloudbeds_auth.database.opening import open_database
 from cloudbeds_auth.database.opening import shown as shown
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.api_keys import Migrator
@@ -124,7 +124,7 @@ class Engine:
             await turns.stop()
         await self.token_endpoint.aclose()
         await self.vendor.aclose()
-        await self.world.store.close()
+        await self.world.db.close()
 
 
 async def build(
@@ -134,7 +134,7 @@ async def build(
 
     `reread` gives the settings as they are now; the app's id and secrets are taken from it when they are refused.
     """
-    store = await open_store(settings)
+    db = await open_database(settings)
     admin_token, admin_token_file = key_files.ensure_admin_token(settings)
     timing = Timing.of(settings.token_timeout)
     api = f"{settings.base_url}/api/{settings.api_version}"
@@ -147,7 +147,7 @@ async def build(
     world = World(
         clock=system.SystemClock(),
         entropy=entropy,
-        store=store,
+        db=db,
         token_endpoint=token_endpoint,
         vendor=vendor,
         observer=Telling(LogObserver(), *observers),
@@ -159,7 +159,7 @@ async def build(
         reread_apps=_rereader(settings.base_url, apps, reread),
         limit=settings.limit,
         limits=settings.limits,
-        wakeups=store.wakeups,
+        wakeups=db.wakeups,
     )
     return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
 

@@ -22,15 +22,15 @@ from cloudbeds_auth.errors import (
     TokenEndpointUnavailable,
     UnknownConnection,
 )
-from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.observer import Fact
-from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.rules.api_errors import Refusal
 from cloudbeds_auth.rules.arrivals import OURS
 from cloudbeds_auth.rules.history import Place
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Link
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.connections import Page
+from cloudbeds_auth.transactions.outbox import Outbox
 
 ADMIN_TOKEN = "an-admin-token-of-more-than-32-characters"
 FAILURES: dict[str, type[Error]] = {

@@ -25,9 +25,11 @@ from tests.support.stage import SqliteDatabase, Stage, StageDatabase, stage
 from tests.support.virtual import VirtualLoop
 
 from cloudbeds_auth.engine.retention import Retention
-from cloudbeds_auth.ports.grants import Leased
+from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.model import Fence, Grant
+from cloudbeds_auth.transactions.grants import Leased, commit_pair, release_lease, take_lease, write_intent
+from cloudbeds_auth.transactions.refusals import confirm
 
 HOUR, DAY = 3600.0, 86400.0
 STEADY = 40  # days until what is added is days and events alone
@@ -70,13 +72,13 @@ def size(place: StageDatabase) -> int:
 async def refreshed(made: Stage, hotel: Hotel) -> None:
     """As a refresh and its proof leave it: intent, pair, proof."""
     store = made.one.store
-    lease = await store.take_lease(hotel.grant.id, "benchmark", 60.0)
+    lease = await store.write(take_lease(hotel.grant.id, "benchmark", 60.0))
     assert isinstance(lease, Leased)
     fence, row = Fence(hotel.grant.id, hotel.generation, lease.epoch), await made.row(hotel.grant.id)
-    assert await store.write_intent(fence, row.tokens[-1].position, lease=60.0, hold=0.0)
-    await store.commit_pair(fence, row.tokens[-1], pair("next", lifetime=LIFETIME), stale_after=0.9 * LIFETIME)
-    await store.confirm(hotel.grant.id, hotel.generation + 1)
-    await store.release_lease(hotel.grant.id, lease.epoch)
+    assert await store.write(write_intent(fence, row.tokens[-1].position, lease=60.0, hold=0.0))
+    await store.write(commit_pair(fence, row.tokens[-1], pair("next", lifetime=LIFETIME), stale_after=0.9 * LIFETIME))
+    await store.write(confirm(hotel.grant.id, hotel.generation + 1))
+    await store.write(release_lease(hotel.grant.id, lease.epoch))
     hotel.generation += 1
     hotel.due += 0.9 * LIFETIME
 
@@ -94,7 +96,7 @@ async def six_hours(made: Stage, hotels: list[Hotel], processes: int) -> None:
                 for p in range(processes)
             ]
     await made.clock.sleep(6 * HOUR)
-    await made.one.store.record_calls(lines)
+    await record_calls(made.one.store, lines)
     while await Retention(made.one.world, 400).tick() <= 1.0:
         pass
 

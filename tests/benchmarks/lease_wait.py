@@ -22,11 +22,11 @@ from tests.support.postgres import database, server
 
 from cloudbeds_auth import system
 from cloudbeds_auth.database import postgres
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.engine.usage import CallRecorder
-from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.rules.model import AccessToken, moment
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.grants import Leased, release_lease, take_lease
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Rows, Statement
 
 CONNECTIONS = "INSERT INTO connections (id, app, created_at) SELECT 'con_' || at, 'a', 0 FROM generate_series(1, %s) at"
@@ -65,17 +65,17 @@ async def measured(url: str, hotels: int, latency: float) -> None:
     print(f"{hotels} hotels flushed in {took:.1f} s; leases beside it: {shown(beside)}; alone: {shown(alone)}")
 
 
-async def leases(store: SqlStore, names: list[str], end: asyncio.Task[None]) -> list[float]:
+async def leases(store: Database, names: list[str], end: asyncio.Task[None]) -> list[float]:
     """How many milliseconds each one took, until that task is done."""
     waits = []
     for name in cycle(names):
         if end.done():
             break
         asked = time.perf_counter()
-        lease = await store.take_lease(name, "benchmark", 30.0)
+        lease = await store.write(take_lease(name, "benchmark", 30.0))
         waits.append(1000 * (time.perf_counter() - asked))
         assert isinstance(lease, Leased)
-        await store.release_lease(name, lease.epoch)
+        await store.write(release_lease(name, lease.epoch))
     await end
     return sorted(waits)
 

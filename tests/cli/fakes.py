@@ -14,13 +14,13 @@ from click.testing import CliRunner
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import vaults
 from cloudbeds_auth.cli.main import run
-from cloudbeds_auth.ports.connections import Page
-from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Link, User
 from cloudbeds_auth.rules.origins import Foreign
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.transactions.connections import Page
+from cloudbeds_auth.transactions.outbox import Outbox
 
 AT = datetime(2026, 11, 24, 8, tzinfo=UTC)
 

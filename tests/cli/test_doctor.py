@@ -21,13 +21,13 @@ from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report, ok
 from cloudbeds_auth.doctor.registry import CHECKS, examine
 from cloudbeds_auth.doctor.subject import Subject
 from cloudbeds_auth.facade import TokenVault
-from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import Foreign
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Need, Settings, load
 from cloudbeds_auth.system import SystemClock
+from cloudbeds_auth.transactions.connections import Page
 
 
 def subject(tmp_path: Path, vault: FakeVault | None = None, **values: Any) -> Subject:

@@ -89,5 +89,5 @@ async def test_no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     """Without the extra the database is said not to open, and what to install."""
     monkeypatch.setitem(__import__("sys").modules, "cloudbeds_auth.database.postgres", None)
     with pytest.raises(ConfigurationError, match="driver is not installed") as stopped:
-        await opening.open_store(settings("postgresql://localhost/x"))
+        await opening.open_database(settings("postgresql://localhost/x"))
     assert "cloudbeds-auth[postgres]" in stopped.value.next_step

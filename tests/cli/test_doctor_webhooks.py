@@ -11,8 +11,8 @@ from tests.support.keys import WEBHOOK_SECRET
 
 from cloudbeds_auth.doctor import webhooks
 from cloudbeds_auth.doctor.findings import Level
-from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.outbox import Outbox
 
 SECRETS = (Secret(WEBHOOK_SECRET),)
 

@@ -11,10 +11,10 @@ from tests.cli.fakes import ADA, FakeVault, invoke, put
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import import_reader
-from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.rules.imports import MEANINGS, Handover, Imported, Outcome
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.transactions.connections import Page
 
 HEADER = "reference,property,refresh_token\n"
 TOKEN = "secret-refresh-token"

@@ -6,7 +6,7 @@ Called in a process that is going to be killed, or whose database is, and in no 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.crash.marks import (
     ANSWERING,
@@ -32,22 +32,25 @@ from tests.crash.marks import (
 )
 
 from cloudbeds_auth import observe
-from cloudbeds_auth.database.store import SqlStore
-from cloudbeds_auth.ports.grants import Busy, Leased, Written
 from cloudbeds_auth.ports.token_endpoint import MaySend
-from cloudbeds_auth.rules.model import App, Fence, Pair, StoredToken, User
+from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Answer, Issued, KeyAnswer
+from cloudbeds_auth.transactions.grants import Leased, Written
+from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.statements import Call
 from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 TELLING = observe.Telling
+T = TypeVar("T")
+COMMITS = frozenset({"commit_pair", "add_key"})  # what stores what Cloudbeds has issued
 
 
 def install(marker: Marker) -> None:
     """What is the same over every database."""
     instead_of(TELLING, lambda *observers: TELLING(*observers, Observing(marker)))
-    instead_of(SqlStore, _moving(marker, _store(marker)))
+    instead_of(Database, _database(marker))
     instead_of(HttpTokenEndpoint, _token_endpoint(marker))
     instead_of(http_client._Sockets, _sockets(marker))
 
@@ -59,78 +62,47 @@ def instead_of(original: object, made: object) -> None:
             setattr(module, name, made)
 
 
-def _store(marker: Marker) -> type[SqlStore]:
-    class Store(SqlStore):
-        """Marks before and after each transaction of a refresh."""
+def _database(marker: Marker) -> type[Database]:
+    class Marked(Database):
+        """Marks before and after each transaction of a refresh, and of a move to an API key."""
 
-        async def take_lease(self, grant_id: str, owner: str, seconds: float) -> Leased | Busy | None:
-            taken = await super().take_lease(grant_id, owner, seconds)
-            if isinstance(taken, Leased):
-                CURRENT.set(Refresh(grant_id))
-                marker.tell(LEASED)
-            return taken
-
-        async def write_intent(
-            self, fence: Fence, position: int, *, lease: float, hold: float, exchange: bool = False
-        ) -> bool:
-            written = await super().write_intent(fence, position, lease=lease, hold=hold, exchange=exchange)
-            if written:
-                marker.tell(INTENT)
-            return written
-
-        async def commit_pair(self, fence: Fence, sent: StoredToken, pair: Pair, *, stale_after: float) -> Written:
+        async def write(self, call: Call[T]) -> T:
+            if call.name not in COMMITS:
+                found = await super().write(call)
+                self._mark(call, found)
+                return found
             refresh = CURRENT.get()
             refresh.committing = True
             try:
-                written = await super().commit_pair(fence, sent, pair, stale_after=stale_after)
+                found = await super().write(call)
             finally:
                 refresh.committing = False
-            if written is Written.DONE:
+            self._mark(call, found)
+            return found
+
+        def _mark(self, call: Call[T], found: T) -> None:
+            """What this transaction, having found that, leaves."""
+            if isinstance(found, Leased):
+                CURRENT.set(Refresh(call.args[0]))
+            refresh = CURRENT.get()
+            if found is Written.DONE:
                 refresh.after_commit = True
-                marker.tell(COMMITTED)
-            return written
+            mark = {
+                "take_lease": LEASED if isinstance(found, Leased) else "",
+                "write_intent": INTENT if found else "",
+                "commit_pair": COMMITTED if found is Written.DONE else "",
+                "confirm": PRUNED if refresh.after_commit else "",
+                "release_lease": RELEASED,
+                "begin_migration": LATCHED,
+                "add_key": KEYED,
+                "promote": MOVED,
+            }.get(call.name, "")
+            if mark:
+                marker.tell(mark)
+            if mark == RELEASED:
+                CURRENT.set(Refresh())
 
-        async def confirm(self, grant_id: str, generation: int, *, issuer: str | None = None) -> bool:
-            confirmed = await super().confirm(grant_id, generation, issuer=issuer)
-            if CURRENT.get().after_commit:
-                marker.tell(PRUNED)
-            return confirmed
-
-        async def release_lease(self, grant_id: str, epoch: int) -> None:
-            await super().release_lease(grant_id, epoch)
-            marker.tell(RELEASED)
-            CURRENT.set(Refresh())
-
-    return Store
-
-
-def _moving(marker: Marker, before: type[SqlStore]) -> type[SqlStore]:
-    class Store(before):  # type: ignore[misc, valid-type]  # a class made a moment ago
-        """Marks after each transaction of a move to an API key."""
-
-        async def begin_migration(self, fence: Fence, client_id: str) -> bool:
-            begun = await before.begin_migration(self, fence, client_id)
-            marker.tell(LATCHED)
-            return begun
-
-        async def add_key(self, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> bool:
-            refresh = CURRENT.get()
-            refresh.committing = True
-            try:
-                stored = await before.add_key(self, old_grant_id, grant_id, app, pair)
-            finally:
-                refresh.committing = False
-            marker.tell(KEYED)
-            return stored
-
-        async def promote(
-            self, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
-        ) -> bool:
-            promoted = await before.promote(self, connection_id, grant_id, user, property_ids)
-            marker.tell(MOVED)
-            return promoted
-
-    return Store
+    return Marked
 
 
 def _token_endpoint(marker: Marker) -> type[HttpTokenEndpoint]:

@@ -24,11 +24,23 @@ from cloudbeds_auth.database.clone_guard import Identity, recognise
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
-from cloudbeds_auth.database.store import SqlStore
-from cloudbeds_auth.ports.authorizations import NewAuthorization, NewLink
-from cloudbeds_auth.ports.grants import Leased, Written
-from cloudbeds_auth.ports.store import Store
+from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.rules.model import Connection, Fence, Grant, Pair
+from cloudbeds_auth.transactions.authorizations import NewAuthorization, NewLink, add_authorization
+from cloudbeds_auth.transactions.candidates import add_candidate, promote
+from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.grants import (
+    Leased,
+    Written,
+    commit_pair,
+    read_grant,
+    release_lease,
+    take_lease,
+    write_intent,
+)
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import confirm
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Body, Instant
 
 T = TypeVar("T")
@@ -70,15 +82,15 @@ class Bench(ABC):
         self.path = path
         self.clock = HandClock()
         self.dead: set[str] = set()
-        self.opened: list[Store] = []
+        self.opened: list[Database] = []
         self._numbers = count(1)
 
     @abstractmethod
-    async def another(self) -> Store:
+    async def another(self) -> Database:
         """One more store over the same rows, as another process has it."""
 
     @abstractmethod
-    async def copy(self) -> Store:
+    async def copy(self) -> Database:
         """A store of an installation that found these rows to be a copy of another's: read-only."""
 
     @abstractmethod
@@ -86,7 +98,7 @@ class Bench(ABC):
         """Set the no-refresh latch of a grant (rule 15) alone, behind the back of the port."""
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Database:
         return self.opened[0]
 
     async def close(self) -> None:
@@ -111,19 +123,19 @@ class Bench(ABC):
     async def approved(self, first: Pair | None = None, **more: Any) -> Grant:
         """A candidate, as it comes in."""
         new, number = self.state(**more), next(self._numbers)
-        await self.store.add_authorization(new)
-        await self.store.spend_state(new.state_hash, new.browser_hash, "code")
+        await self.store.write(add_authorization(new))
+        await spend(self.store, new.state_hash, new.browser_hash, "code")
         first = first or pair(number, property_ids=(str(1000 + number),))
-        await self.store.add_candidate(
-            new.id, f"con_{number:03d}", f"gra_{number:03d}", first, stale_after=0.9 * first.lifetime
+        await self.store.write(
+            add_candidate(new.id, f"con_{number:03d}", f"gra_{number:03d}", first, stale_after=0.9 * first.lifetime)
         )
         return await self.row(f"gra_{number:03d}")
 
     async def connected(self, first: Pair | None = None, **more: Any) -> Grant:
         """A connected hotel, proven."""
         grant = await self.approved(first, **more)
-        assert await self.store.promote(grant.connection_id, grant.id, None, ())
-        await self.store.confirm(grant.id, grant.generation)
+        assert await self.store.write(promote(grant.connection_id, grant.id, None, ()))
+        await self.store.write(confirm(grant.id, grant.generation))
         return await self.row(grant.id)
 
     async def hotel(self) -> Grant:
@@ -132,14 +144,14 @@ class Bench(ABC):
 
     async def leased(self, grant: Grant, owner: str = "us", seconds: float = 30.0) -> Fence:
         """The fence of a lease just taken."""
-        taken = await self.store.take_lease(grant.id, owner, seconds)
+        taken = await self.store.write(take_lease(grant.id, owner, seconds))
         assert isinstance(taken, Leased)
         return Fence(grant.id, (await self.row(grant.id)).generation, taken.epoch)
 
     async def intent(self, grant: Grant, position: int = 1) -> Fence:
         """A fence with its intent written."""
         fence = await self.leased(grant)
-        assert await self.store.write_intent(fence, position, lease=30.0, hold=20.0)
+        assert await self.store.write(write_intent(fence, position, lease=30.0, hold=20.0))
         return fence
 
     async def committed(self, grant: Grant, *numbers: int | str, at: int = -1) -> Grant:
@@ -148,21 +160,21 @@ class Bench(ABC):
             row = await self.row(grant.id)
             fence = await self.leased(grant)
             sent = row.tokens[at]
-            assert await self.store.write_intent(fence, sent.position, lease=30.0, hold=20.0)
-            assert await self.store.commit_pair(fence, sent, pair(number), stale_after=3000.0) is Written.DONE
-            await self.store.release_lease(grant.id, fence.epoch)
+            assert await self.store.write(write_intent(fence, sent.position, lease=30.0, hold=20.0))
+            assert await self.store.write(commit_pair(fence, sent, pair(number), stale_after=3000.0)) is Written.DONE
+            await self.store.write(release_lease(grant.id, fence.epoch))
         return await self.row(grant.id)
 
     # --- what rests
 
     async def row(self, grant_id: str) -> Grant:
-        found = await self.store.grant(grant_id)
+        found = await self.store.read(read_grant(grant_id))
         assert found is not None
         return found
 
     async def look(self, connection_id: str) -> Connection:
         """The connection as it is seen."""
-        found = await self.store.connection(connection_id)
+        found = await self.store.read(read_connection(connection_id))
         assert found is not None
         return found
 
@@ -172,26 +184,26 @@ class Bench(ABC):
 
     async def kinds(self, connection_id: str) -> list[str]:
         """The kinds of the history, oldest first."""
-        return [event.kind for event in reversed(await self.store.events(connection_id))]
+        return [event.kind for event in reversed(await self.store.read(read_history(connection_id)))]
 
 
 class SqliteBench(Bench):
     """The SQL store on a real file, over its real driver."""
 
-    async def another(self) -> Store:
+    async def another(self) -> Database:
         return await self.open()
 
-    async def open(self, *keys: bytes, version: int | None = None) -> SqlStore:
+    async def open(self, *keys: bytes, version: int | None = None) -> Database:
         """Another store over the same file, with these keys, on this build of SQLite."""
         begin_with_schema(self.path)
         driver = SqliteDriver(self.path, self.clock.instant, version=version)
-        store = SqlStore(driver, AesGcmSealer(list(keys) or [KEY]), self.is_dead)
+        store = Database(driver, AesGcmSealer(list(keys) or [KEY]), self.is_dead)
         self.opened.append(store)
         await driver.open()
         await store.open()
         return store
 
-    async def copy(self) -> Store:
+    async def copy(self) -> Database:
         store = await self.open()
         await store.open(partial(recognise, identity=Identity("ins_1", "here")))
         await store.open(partial(recognise, identity=Identity("ins_1", "elsewhere")))
@@ -233,18 +245,18 @@ class PostgresBench(Bench):
 
     url: str
 
-    async def another(self) -> Store:
+    async def another(self) -> Database:
         return await self._open()
 
-    async def copy(self) -> Store:
+    async def copy(self) -> Database:
         store = await self._open()
         await store.open(partial(recognise, identity=Identity("ins_1", "here")))
         await store.open(partial(recognise, identity=Identity("ins_1", "elsewhere")))
         return store
 
-    async def _open(self) -> SqlStore:
+    async def _open(self) -> Database:
         driver = PostgresDriver(self.url)
-        store = SqlStore(TimedDriver(driver, self.clock.instant), AesGcmSealer([KEY]), self.is_dead)
+        store = Database(TimedDriver(driver, self.clock.instant), AesGcmSealer([KEY]), self.is_dead)
         self.opened.append(store)
         await driver.open()
         await store.open()

@@ -16,12 +16,22 @@ from cloudbeds_auth.database.copy import TABLES
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteFile
-from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.errors import StateMismatch
-from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.rules.lifecycle import IllegalMove, State
 from cloudbeds_auth.rules.model import Grant
+from cloudbeds_auth.transactions.apps import read_apps, read_redirect_uris
+from cloudbeds_auth.transactions.authorizations import read_link, read_link_outcome
+from cloudbeds_auth.transactions.candidates import read_candidate
+from cloudbeds_auth.transactions.client_secrets import open_circuits
+from cloudbeds_auth.transactions.connections import count_states, list_connections, read_connection
+from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.outbox import next_message, read_outbox
+from cloudbeds_auth.transactions.reconnect import read_covered
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Body, Instant, Row, Statement, Transaction
+from cloudbeds_auth.transactions.upkeep import next_due
 
 T = TypeVar("T")
 
@@ -77,7 +87,7 @@ class Both:
         self._folder = tempfile.TemporaryDirectory()
         self._sqlite = SqliteInline(SqliteFile(Path(self._folder.name) / "vault", self.clock.instant))
         self._postgres = PostgresInline(url, elsewhere, self.clock.instant)
-        self._stores = [SqlStore(driver, _sealer(), self._is_dead) for driver in (self._sqlite, self._postgres)]
+        self._stores = [Database(driver, _sealer(), self._is_dead) for driver in (self._sqlite, self._postgres)]
         for store in self._stores:
             ended(store.open())
 
@@ -98,7 +108,7 @@ class Both:
         self._loop.close()
         self._folder.cleanup()
 
-    def ask(self, question: Callable[[Store], Coroutine[Any, Any, T]]) -> T | None:
+    def ask(self, question: Callable[[Database], Coroutine[Any, Any, T]]) -> T | None:
         """Ask both: the same answer, or the same refusal (then None)."""
         answers: list[tuple[str, T | None]] = []
         for store in self._stores:
@@ -116,7 +126,7 @@ class Both:
 
     def row(self, grant_id: str) -> Grant:
         """A grant as it is stored."""
-        found: Grant = ended(self._stores[0].grant(grant_id))
+        found: Grant = ended(self._stores[0].read(read_grant(grant_id)))
         return found
 
     def compare_rows(self) -> None:
@@ -129,9 +139,9 @@ class Both:
 
     def compare(self, grants: Sequence[str], homes: Sequence[str]) -> None:
         """These grants and connections are read alike, with their histories."""
-        self.ask(lambda store: store.next_due())
-        self.ask(lambda store: store.next_message())
-        self.ask(lambda store: store.outbox())
+        self.ask(lambda store: store.read(next_due()))
+        self.ask(lambda store: store.read(next_message()))
+        self.ask(lambda store: store.read(read_outbox()))
         for name in grants:
             self.ask(partial(_grant, grant_id=name))
         for home in homes:
@@ -139,10 +149,10 @@ class Both:
 
     def compare_lists(self, apps: Sequence[str], properties: Sequence[str], links: Sequence[str]) -> None:
         """What is found by searching is alike."""
-        self.ask(lambda store: store.connections(limit=2))
-        self.ask(lambda store: store.connections(property_id=properties[0]))
-        self.ask(lambda store: store.connections(states=[State.FRESH, State.STALE, State.DISCONNECTED]))
-        self.ask(lambda store: store.count_states())
+        self.ask(lambda store: store.read(list_connections(limit=2)))
+        self.ask(lambda store: store.read(list_connections(property_id=properties[0])))
+        self.ask(lambda store: store.read(list_connections(states=[State.FRESH, State.STALE, State.DISCONNECTED])))
+        self.ask(lambda store: store.read(count_states()))
         self.ask(_apps)
         self.ask(partial(_found, apps=apps, properties=properties, links=links))
 
@@ -179,28 +189,28 @@ def ended(running: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError("a driver of these paused")
 
 
-async def _grant(store: Store, grant_id: str) -> Grant | None:
-    return await store.grant(grant_id)
+async def _grant(store: Database, grant_id: str) -> Grant | None:
+    return await store.read(read_grant(grant_id))
 
 
-async def _connection(store: Store, connection_id: str) -> list[object]:
+async def _connection(store: Database, connection_id: str) -> list[object]:
     return [
-        await store.connection(connection_id),
-        await store.current_grant(connection_id),
-        await store.candidate(connection_id),
-        await store.covered(connection_id),
-        await store.events(connection_id, limit=20),
+        await store.read(read_connection(connection_id)),
+        await current_grant(store, connection_id),
+        await store.read(read_candidate(connection_id)),
+        await store.read(read_covered(connection_id)),
+        await store.read(read_history(connection_id, limit=20)),
     ]
 
 
-async def _apps(store: Store) -> list[object]:
-    return [*await store.apps(), await store.redirect_uris()]
+async def _apps(store: Database) -> list[object]:
+    return [*await store.read(read_apps()), await store.read(read_redirect_uris())]
 
 
-async def _found(store: Store, apps: Sequence[str], properties: Sequence[str], links: Sequence[str]) -> list[object]:
+async def _found(store: Database, apps: Sequence[str], properties: Sequence[str], links: Sequence[str]) -> list[object]:
     return [
-        [await store.open_circuits(app) for app in apps],
-        [sorted(await store.resolve(one)) for one in properties],
-        [await store.link(one) for one in links],
-        [await store.link_outcome(one) for one in links],
+        [await store.read(open_circuits(app)) for app in apps],
+        [sorted(await resolve(store, one)) for one in properties],
+        [await store.read(read_link(one)) for one in links],
+        [await store.read(read_link_outcome(one)) for one in links],
     ]

@@ -32,7 +32,7 @@ class Disk:
     async def is_own(self, machine: str = HERE) -> bool:
         """Whether a process on this machine that opens it may write."""
         self._monkeypatch.setattr(os_files, "machine_id", lambda: machine)
-        store = await opening.open_store(self._settings)
+        store = await opening.open_database(self._settings)
         await store.close()
         return not store.read_only
 

@@ -26,14 +26,38 @@ from tests.support.drawing import CALM
 from tests.support.fakes import pair
 from tests.support.postgres_stage import Elsewhere
 
-from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization
-from cloudbeds_auth.ports.grants import Attempt, Leased
-from cloudbeds_auth.ports.store import Store
+from cloudbeds_auth.engine.authorize import spend
+from cloudbeds_auth.engine.retention import roll_up_calls
+from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Pair, StoredToken, User
 from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
+from cloudbeds_auth.transactions.apps import add_app, drop_previous_secret, remove_app, rotate_secret
+from cloudbeds_auth.transactions.authorizations import Authorization, NewAuthorization, add_authorization, add_link
+from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote
+from cloudbeds_auth.transactions.client_secrets import close_circuit, open_circuit
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import (
+    Attempt,
+    Leased,
+    commit_pair,
+    release_lease,
+    renew_lease,
+    settle,
+    take_lease,
+    write_intent,
+)
+from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
+from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered, message_failed
+from cloudbeds_auth.transactions.properties import claim_listings, relist
+from cloudbeds_auth.transactions.reconnect import bring_home, read_outcome
+from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
+from cloudbeds_auth.transactions.retention import sweep
+from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.upkeep import claim_due, claim_polls, pause_turns, reserve_turn
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 PROPERTIES = ("1000", "1001", "1002")
@@ -51,12 +75,12 @@ properties = st.lists(st.sampled_from(PROPERTIES), max_size=2, unique=True).map(
 maybe = st.none() | st.sampled_from(["a", "b"])
 
 
-async def _delivered(store: Store, name: str) -> None:
-    await store.message_delivered(name)
+async def _delivered(store: Database, name: str) -> None:
+    await store.write(message_delivered(name))
 
 
-async def _failed(store: Store, name: str, again_in: float | None) -> None:
-    await store.message_failed(name, "HTTP 503", again_in)
+async def _failed(store: Database, name: str, again_in: float | None) -> None:
+    await store.write(message_failed(name, "HTTP 503", again_in))
 
 
 class Operations(RuleBasedStateMachine):
@@ -109,7 +133,7 @@ class Operations(RuleBasedStateMachine):
     @rule(lifetime=seconds, reference=maybe)
     def link_is_made(self, lifetime: float, reference: str | None) -> None:
         self.links.append(f"link-{len(self.links)}")
-        self.both(lambda store: store.add_link(link(self.links[-1], lifetime=lifetime, reference=reference)))
+        self.both(lambda store: store.write(add_link(link(self.links[-1], lifetime=lifetime, reference=reference))))
 
     @rule(
         app=st.sampled_from(APPS), browser=maybe, reference=maybe, home=st.none() | small, by=st.none() | small,
@@ -125,13 +149,13 @@ class Operations(RuleBasedStateMachine):
             f"aut_{number}", app, f"state-{number}", browser, reference, None, asked, through, lifetime
         )
         self.begun.append(new)
-        self.both(lambda store: store.add_authorization(new))
+        self.both(lambda store: store.write(add_authorization(new)))
 
     @precondition(lambda self: self.begun)
     @rule(at=small, browser=maybe, code=st.sampled_from(["x", "y"]))
     def state_comes_back(self, at: int, browser: str | None, code: str) -> None:
         new = self.begun[at % len(self.begun)]
-        self.both(lambda store: store.spend_state(new.state_hash, browser, code))
+        self.both(lambda store: spend(store, new.state_hash, browser, code))
 
     @rule(
         kind=st.sampled_from(CredentialKind), covered=properties, app=st.sampled_from(APPS), home=st.none() | small,
@@ -144,7 +168,9 @@ class Operations(RuleBasedStateMachine):
         new, number = self.begun[-1], len(self.grants)
         first = self._pair("new" if kind is CredentialKind.OAUTH else "none", kind, covered)
         led_to = self.both(
-            lambda store: store.add_candidate(new.id, f"con_{number:03}", f"gra_{number}", first, stale_after=3200.0)
+            lambda store: store.write(
+                add_candidate(new.id, f"con_{number:03}", f"gra_{number}", first, stale_after=3200.0)
+            )
         )
         if led_to is not None:
             self.grants.append(f"gra_{number}")
@@ -156,20 +182,22 @@ class Operations(RuleBasedStateMachine):
         new = NewAuthorization(
             f"aut_{number}", app, f"arrival {code}", None, None, None, None, None, 600.0, parked=True
         )
-        begun = self.both(lambda store: store.begin_arrival(new, code, most=most))
+        begun = self.both(lambda store: store.write(begin_arrival(new, code, most=most)))
         self.grants = [one for one in self.grants if one in self.stores.grants()]  # those whose day is over are gone
         self.fences = [fence for fence in self.fences if fence.grant_id in self.grants]
         if isinstance(begun, Authorization) and begun.earlier is None:
             self.begun.append(new)
             at, first = len(self.grants), self._pair("new", covered=covered)
-            self.both(lambda store: store.add_candidate(begun.id, f"con_{at:03}", f"gra_{at}", first, stale_after=9.0))
+            self.both(
+                lambda store: store.write(add_candidate(begun.id, f"con_{at:03}", f"gra_{at}", first, stale_after=9.0))
+            )
             self.grants.append(f"gra_{at}")
             self.homes = sorted({*self.homes, f"con_{at:03}"})
 
     @rule(at=small, reference=maybe)
     def somebody_claims(self, at: int, reference: str | None) -> None:
         home, grant = self.homes[at % len(self.homes)], f"gra_{len(self.grants)}"
-        self.both(lambda store: store.claim(home, reference, grant))
+        self.both(lambda store: store.write(claim(home, reference, grant)))
         if any(grant == one for one in self.stores.grants()):
             self.grants.append(grant)
 
@@ -177,7 +205,7 @@ class Operations(RuleBasedStateMachine):
     @rule(at=small)
     def nobody_claimed_it(self, at: int) -> None:
         grant = self._grant(at)
-        if self.both(lambda store: store.discard_parked(grant)):
+        if self.both(lambda store: store.write(discard_parked(grant))):
             self.grants = [one for one in self.grants if one in self.stores.grants()]
             self.fences = [fence for fence in self.fences if fence.grant_id in self.grants]
 
@@ -186,7 +214,7 @@ class Operations(RuleBasedStateMachine):
     def candidate_turns_out_to_be_of(self, at: int, older: int, named: tuple[str, ...]) -> None:
         self.pairs += 1
         row, new = self.stores.row(self._grant(at)), f"gra_home_{self.pairs:03}"
-        self.both(lambda store: store.bring_home(row.id, row.generation - older, named, new))
+        self.both(lambda store: store.write(bring_home(row.id, row.generation - older, named, new)))
         if new in self.stores.grants():
             self.grants.append(new)
 
@@ -205,7 +233,7 @@ class Operations(RuleBasedStateMachine):
         new, at = self.begun[-1], len(self.grants)
         first = self._pair("new")
         name, home = f"gra_back_{self.pairs:03}", f"con_back_{self.pairs:03}"
-        self.both(lambda store: store.add_candidate(new.id, home, name, first, stale_after=3200.0))
+        self.both(lambda store: store.write(add_candidate(new.id, home, name, first, stale_after=3200.0)))
         self.grants.append(name)
         self.homes = sorted({*self.homes, home})
         if twice:
@@ -215,30 +243,30 @@ class Operations(RuleBasedStateMachine):
         if before is not None:
             self.grant_is_refreshed(at=at, release=before % 2 == 0)
         self.candidate_turns_out_to_be_of(at=len(self.grants) - 1, older=0, named=covered)
-        self.both(lambda store: store.outcome(new.id))
+        self.both(lambda store: store.read(read_outcome(new.id)))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, user=st.sampled_from([None, ADA]), learnt=properties)
     def candidate_is_promoted(self, at: int, user: User | None, learnt: tuple[str, ...]) -> None:
         row = self.stores.row(self._grant(at))
-        self.both(lambda store: store.promote(row.connection_id, row.id, user, learnt))
+        self.both(lambda store: store.write(promote(row.connection_id, row.id, user, learnt)))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, generation=small, problem=st.sampled_from(["a", "b"]), again_in=st.none() | seconds)
     def candidate_waits_for_its_property(self, at: int, generation: int, problem: str, again_in: float | None) -> None:
         grant = self._grant(at)
         said = {"reason": problem, "said": ""}
-        self.both(lambda store: store.note_unnamed(grant, generation, problem, said, again_in=again_in))
+        self.both(lambda store: store.write(note_unnamed(grant, generation, problem, said, again_in=again_in)))
 
     @precondition(lambda self: self.grants)
     @rule(at=small)
     def candidate_is_dropped(self, at: int) -> None:
-        self.both(lambda store: store.drop_candidate(self._grant(at), "of no use"))
+        self.both(lambda store: store.write(drop_candidate(self._grant(at), "of no use")))
 
     @rule(at=small)
     def hotel_leaves(self, at: int) -> None:
         home = self.homes[at % len(self.homes)]
-        self.both(lambda store: store.disconnect(home, actor="operator", detail="asked"))
+        self.both(lambda store: store.write(disconnect(home, actor="operator", detail="asked")))
 
     # --- a refresh
 
@@ -297,7 +325,7 @@ class Operations(RuleBasedStateMachine):
     @rule(at=small, owner=st.sampled_from(OWNERS), lasting=st.sampled_from([5.0, 30.0, 4000.0]))
     def lease_is_asked_for(self, at: int, owner: str, lasting: float) -> None:
         grant = self._grant(at)
-        taken = self.both(lambda store: store.take_lease(grant, owner, lasting))
+        taken = self.both(lambda store: store.write(take_lease(grant, owner, lasting)))
         if isinstance(taken, Leased):
             self.fences.append(Fence(grant, self.stores.row(grant).generation, taken.epoch))
 
@@ -306,15 +334,15 @@ class Operations(RuleBasedStateMachine):
     def lease_is_renewed_or_released(self, back: int, lasting: float, give_back: bool) -> None:
         fence = self._fence(back)
         if give_back:
-            self.both(lambda store: store.release_lease(fence.grant_id, fence.epoch))
+            self.both(lambda store: store.write(release_lease(fence.grant_id, fence.epoch)))
         else:
-            self.both(lambda store: store.renew_lease(fence.grant_id, fence.epoch, lasting))
+            self.both(lambda store: store.write(renew_lease(fence.grant_id, fence.epoch, lasting)))
 
     @precondition(lambda self: self.fences)
     @rule(back=small, position=st.integers(1, 3), hold=held)
     def intent_is_written(self, back: int, position: int, hold: float) -> None:
         fence = self._fence(back)
-        self.both(lambda store: store.write_intent(fence, position, lease=30.0, hold=hold))
+        self.both(lambda store: store.write(write_intent(fence, position, lease=30.0, hold=hold)))
 
     # --- the move to an API key
 
@@ -322,19 +350,19 @@ class Operations(RuleBasedStateMachine):
     @rule(back=small, client=st.sampled_from(["client-1", "client-2"]))
     def migration_begins(self, back: int, client: str) -> None:
         fence = self._fence(back)
-        self.both(lambda store: store.begin_migration(fence, client))
+        self.both(lambda store: store.write(begin_migration(fence, client)))
 
     @precondition(lambda self: self.fences)
     @rule(back=small, in_doubt=st.booleans())
     def migration_ends(self, back: int, in_doubt: bool) -> None:
         fence = self._fence(back)
-        self.both(lambda store: store.end_migration(fence, in_doubt=in_doubt))
+        self.both(lambda store: store.write(end_migration(fence, in_doubt=in_doubt)))
 
     @precondition(lambda self: self.fences)
     @rule(back=small, position=st.integers(1, 2), hold=held)
     def token_is_exchanged(self, back: int, position: int, hold: float) -> None:
         fence = self._fence(back)
-        self.both(lambda store: store.write_intent(fence, position, lease=30.0, hold=hold, exchange=True))
+        self.both(lambda store: store.write(write_intent(fence, position, lease=30.0, hold=hold, exchange=True)))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, covered=properties, app=st.sampled_from(APPS), again=st.booleans())
@@ -342,7 +370,7 @@ class Operations(RuleBasedStateMachine):
         self.pairs += 1
         key = pair(self.pairs, refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER, property_ids=covered)
         name = self._grant(at + 1) if again else f"gra_key_{self.pairs}"
-        if self.both(lambda store: store.add_key(self._grant(at), name, app, key)) and name not in self.grants:
+        if self.both(lambda store: store.write(add_key(self._grant(at), name, app, key))) and name not in self.grants:
             self.grants.append(name)
 
     @precondition(lambda self: self.grants)
@@ -365,7 +393,7 @@ class Operations(RuleBasedStateMachine):
     @rule(back=small, attempt=st.sampled_from(Attempt), hold=held)
     def attempt_ends(self, back: int, attempt: Attempt, hold: float) -> None:
         fence = self._fence(back)
-        self.both(lambda store: store.settle(fence, attempt, hold=hold, detail="HTTP 500"))
+        self.both(lambda store: store.write(settle(fence, attempt, hold=hold, detail="HTTP 500")))
 
     @precondition(lambda self: self.fences)
     @rule(back=small, at=small, refresh=st.sampled_from(["new", "new", "none", "first"]), known=st.booleans())
@@ -374,25 +402,25 @@ class Operations(RuleBasedStateMachine):
         tokens = self.stores.row(fence.grant_id).tokens
         sent = tokens[at % len(tokens)] if known and tokens else StoredToken(at, Secret("R-stranger"))
         new = self._pair(refresh)
-        self.both(lambda store: store.commit_pair(fence, sent, new, stale_after=3200.0))
+        self.both(lambda store: store.write(commit_pair(fence, sent, new, stale_after=3200.0)))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, older=st.sampled_from([0, 0, 1]))
     def proof_comes(self, at: int, older: int) -> None:
         row = self.stores.row(self._grant(at))
-        self.both(lambda store: store.confirm(row.id, row.generation - older))
+        self.both(lambda store: store.write(confirm(row.id, row.generation - older)))
 
     @precondition(lambda self: self.fences)
     @rule(back=small, reason=st.sampled_from(["revoked", "user_inactive"]), may_mark=st.booleans(), interval=held)
     def pass_is_refused(self, back: int, reason: str, may_mark: bool, interval: float) -> None:
         fence = self._fence(back)
-        self.both(lambda store: store.count_refusal(fence, reason, may_mark=may_mark, interval=interval))
+        self.both(lambda store: store.write(count_refusal(fence, reason, may_mark=may_mark, interval=interval)))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, older=st.sampled_from([0, 0, 1]), problem=st.sampled_from(["missing_scope", "forbidden"]))
     def call_is_refused(self, at: int, older: int, problem: str) -> None:
         row = self.stores.row(self._grant(at))
-        self.both(lambda store: store.note_problem(row.id, row.generation - older, problem, {"path": "/a"}))
+        self.both(lambda store: store.write(note_problem(row.id, row.generation - older, problem, {"path": "/a"})))
 
     def _fence(self, back: int) -> Fence:
         return self.fences[-1 - back % len(self.fences)]
@@ -407,37 +435,37 @@ class Operations(RuleBasedStateMachine):
             Calls(name, 1, last - 1.0, last, 3, refused, {"GET /a": 3}, line)
             for name in (self._grant(at), "gra_nobody")
         ]
-        self.both(lambda store: store.record_calls(calls))
+        self.both(lambda store: record_calls(store, calls))
 
     @rule()
     def lines_of_calls_are_merged(self) -> None:
-        self.both(lambda store: store.roll_up(ALL))
+        self.both(lambda store: roll_up_calls(store, ALL))
 
     @rule(age=seconds | st.just(4e6))
     def history_is_swept(self, age: float) -> None:
-        self.both(lambda store: store.sweep(age, ALL))
+        self.both(lambda store: store.write(sweep(age, ALL)))
 
     @rule(hold=held)
     def due_ones_are_claimed(self, hold: float) -> None:
-        self.both(lambda store: store.claim_due(ALL, hold))
+        self.both(lambda store: store.write(claim_due(ALL, hold)))
 
     @rule(limit=st.integers(1, 3), every=seconds)
     def app_states_are_asked_about(self, limit: int, every: float) -> None:
-        self.both(lambda store: store.claim_polls(limit, every))
+        self.both(lambda store: store.write(claim_polls(limit, every)))
 
     @rule(hold=seconds)
     def listings_are_claimed(self, hold: float) -> None:
-        self.both(lambda store: store.claim_listings(ALL, hold))
+        self.both(lambda store: store.write(claim_listings(ALL, hold)))
 
     @precondition(lambda self: self.grants)
     @rule(at=small, named=properties)
     def properties_are_listed_anew(self, at: int, named: tuple[str, ...]) -> None:
         grant = self._grant(at)
-        self.both(lambda store: store.relist(grant, named))
+        self.both(lambda store: store.write(relist(grant, named)))
 
     @rule(limit=st.integers(1, 3), hold=held, ends=st.sampled_from(["well", "badly", "for ever", "unknown"]))
     def messages_are_sent(self, limit: int, hold: float, ends: str) -> None:
-        for message in self.both(lambda store: store.claim_messages(limit, hold)) or ():
+        for message in self.both(lambda store: store.write(claim_messages(limit, hold))) or ():
             name, again_in = message.id, 300.0 if ends == "badly" else None
             if ends == "well":
                 self.both(partial(_delivered, name=name))
@@ -446,36 +474,36 @@ class Operations(RuleBasedStateMachine):
 
     @rule(client=st.sampled_from(["c1", "c2"]), patience=held)
     def turn_is_asked_for(self, client: str, patience: float) -> None:
-        self.both(lambda store: store.reserve_turn(client, Rate(0.1), patience))
+        self.both(lambda store: store.write(reserve_turn(client, Rate(0.1), patience)))
 
     @rule(client=st.sampled_from(["c1", "c2"]), pause=held)
     def vendor_asks_for_a_pause(self, client: str, pause: float) -> None:
-        self.both(lambda store: store.pause_turns(client, pause))
+        self.both(lambda store: store.write(pause_turns(client, pause)))
 
     @rule(app=st.sampled_from(APPS), opens=st.booleans(), after=seconds)
     def circuit_opens_or_closes(self, app: str, opens: bool, after: float) -> None:
         if opens:
-            self.both(lambda store: store.open_circuit(app, "f1", trial_after=after))
+            self.both(lambda store: store.write(open_circuit(app, "f1", trial_after=after)))
         else:
-            self.both(lambda store: store.close_circuit(app, "f1"))
+            self.both(lambda store: store.write(close_circuit(app, "f1")))
 
     # --- registrations
 
     @rule(name=st.sampled_from(APPS), client=st.sampled_from(["c1", "c2"]), path=st.sampled_from(["/a", "/b"]))
     def app_is_added(self, name: str, client: str, path: str) -> None:
         app = App(name, client, (Secret(client),), f"https://a.example{path}", ("read:hotel",), "property")
-        self.both(lambda store: store.add_app(app))
+        self.both(lambda store: store.write(add_app(app)))
 
     @rule(name=st.sampled_from(APPS), number=small)
     def secret_is_reset(self, name: str, number: int) -> None:
-        self.both(lambda store: store.rotate_secret(name, Secret(f"secret-{number}")))
+        self.both(lambda store: store.write(rotate_secret(name, Secret(f"secret-{number}"))))
 
     @rule(name=st.sampled_from(APPS), whole=st.booleans())
     def app_or_its_former_secret_goes(self, name: str, whole: bool) -> None:
         if whole:
-            self.both(lambda store: store.remove_app(name))
+            self.both(lambda store: store.write(remove_app(name)))
         else:
-            self.both(lambda store: store.drop_previous_secret(name))
+            self.both(lambda store: store.write(drop_previous_secret(name)))
 
     # --- what is read
 

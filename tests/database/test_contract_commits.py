@@ -1,4 +1,4 @@
-"""The contract of ports.store: commits and proofs."""
+"""Transactions over both databases: commits and proofs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import pytest
 from tests.database.bench import Bench, HandClock, about
 from tests.support.fakes import pair
 
-from cloudbeds_auth.ports.grants import Attempt, Written
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Fence, Role, StoredToken
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.candidates import promote
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import Attempt, Written, commit_pair, release_lease, settle
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import confirm, count_refusal
+from cloudbeds_auth.transactions.upkeep import next_due
 
 INTERVAL = 60.0
 
@@ -24,7 +30,7 @@ async def test_a_commit_appends(bench: Bench, clock: HandClock) -> None:
     assert await bench.tokens(grant.id) == ["R-1", "R-2"]
     assert (grant.valid_for, grant.stale_in) == (about(3600.0), about(3000.0))
     assert (grant.proven, grant.intent, grant.held_back) == (False, None, 0.0)
-    (event,) = await bench.store.events(grant.connection_id, limit=1)
+    (event,) = await bench.store.read(read_history(grant.connection_id, limit=1))
     assert (event.kind, event.generation) == ("pair_committed", 2)
     assert event.data == {
         "expires_at": clock.wall + 3600.0, "kept": 1, "same_refresh_token": False, "refresh_token_named": True,
@@ -54,10 +60,10 @@ async def test_the_same_value_is_stored_once(bench: Bench) -> None:
     for new in (pair(2, refresh="R-1"), pair(3, refresh=None)):
         row = await bench.row(grant.id)
         fence = await bench.leased(grant)
-        assert await bench.store.commit_pair(fence, row.tokens[-1], new, stale_after=9.0) is Written.DONE
-        await bench.store.release_lease(grant.id, fence.epoch)
+        assert await bench.store.write(commit_pair(fence, row.tokens[-1], new, stale_after=9.0)) is Written.DONE
+        await bench.store.write(release_lease(grant.id, fence.epoch))
     assert await bench.tokens(grant.id) == ["R-1"]
-    (last, first, *_) = await bench.store.events(grant.connection_id, limit=2)
+    (last, first, *_) = await bench.store.read(read_history(grant.connection_id, limit=2))
     assert (last.data["same_refresh_token"], last.data["refresh_token_named"]) == (True, False)
     assert (first.data["same_refresh_token"], first.data["refresh_token_named"]) == (True, True)
 
@@ -67,10 +73,10 @@ async def test_the_sent_token_was_pruned_meanwhile(bench: Bench, refresh: str, r
     """A late proof emptied the list under way: what is left stays, the accepted token is stored again behind it."""
     grant = await bench.committed(await bench.hotel(), 2, 3)
     fence, oldest = await bench.leased(grant), grant.tokens[0]
-    assert await bench.store.confirm(grant.id, 3)
+    assert await bench.store.write(confirm(grant.id, 3))
     assert await bench.tokens(grant.id) == ["R-3"]
     new = pair(4, refresh=refresh)
-    assert await bench.store.commit_pair(fence, oldest, new, stale_after=9.0) is Written.DONE
+    assert await bench.store.write(commit_pair(fence, oldest, new, stale_after=9.0)) is Written.DONE
     assert await bench.tokens(grant.id) == rest
 
 
@@ -79,10 +85,10 @@ async def test_repeating_a_commit_is_harmless(bench: Bench) -> None:
     grant = await bench.hotel()
     fence = await bench.leased(grant)
     for _ in range(3):
-        assert await bench.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0) is Written.DONE
-    await bench.store.release_lease(grant.id, fence.epoch)
+        assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)) is Written.DONE
+    await bench.store.write(release_lease(grant.id, fence.epoch))
     await bench.leased(grant, "them")
-    assert await bench.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0) is Written.DONE
+    assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)) is Written.DONE
     assert (await bench.row(grant.id)).generation == 2
     assert await bench.tokens(grant.id) == ["R-1", "R-2"]
     assert (await bench.kinds(grant.connection_id)).count("pair_committed") == 1
@@ -94,9 +100,9 @@ async def test_only_the_epoch_moved(bench: Bench, clock: HandClock) -> None:
     fence = await bench.leased(grant)
     clock.pass_(31.0)
     newer = await bench.leased(grant, "them")
-    assert await bench.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0) is Written.EPOCH_MOVED
+    assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)) is Written.EPOCH_MOVED
     assert await bench.tokens(grant.id) == ["R-1"]
-    assert await bench.store.commit_pair(newer, grant.tokens[0], pair(2), stale_after=9.0) is Written.DONE
+    assert await bench.store.write(commit_pair(newer, grant.tokens[0], pair(2), stale_after=9.0)) is Written.DONE
 
 
 @pytest.mark.parametrize("further", [1, 2])
@@ -106,7 +112,7 @@ async def test_the_generation_moved(bench: Bench, clock: HandClock, further: int
     fence = await bench.leased(grant)
     clock.pass_(31.0)
     await bench.committed(grant, *range(2, 2 + further))
-    late = await bench.store.commit_pair(fence, grant.tokens[0], pair("late"), stale_after=9.0)
+    late = await bench.store.write(commit_pair(fence, grant.tokens[0], pair("late"), stale_after=9.0))
     assert late is Written.GENERATION_MOVED
     assert "R-late" not in await bench.tokens(grant.id)
 
@@ -117,11 +123,11 @@ async def test_a_superseded_grants_late_pair_goes_to_its_own_row(bench: Bench) -
     fence = await bench.intent(old)
     new = await bench.connected(pair("new", property_ids=("1000",)))
     assert new.connection_id == old.connection_id
-    assert await bench.store.commit_pair(fence, old.tokens[0], pair("late"), stale_after=9.0) is Written.DONE
+    assert await bench.store.write(commit_pair(fence, old.tokens[0], pair("late"), stale_after=9.0)) is Written.DONE
     row = await bench.row(old.id)
     assert (row.role, row.state, row.access.reveal()) == (Role.SUPERSEDED, State.SUPERSEDED, "A-late")
     assert await bench.tokens(old.id) == ["R-1", "R-late"]
-    current = await bench.store.current_grant(old.connection_id)
+    current = await current_grant(bench.store, old.connection_id)
     assert current is not None
     assert current.id == new.id
 
@@ -130,11 +136,11 @@ async def test_a_disconnected_grants_late_pair_is_gone(bench: Bench) -> None:
     """Nothing is stored for a hotel that left, nor for a row that is not there."""
     grant = await bench.hotel()
     fence = await bench.intent(grant)
-    await bench.store.disconnect(grant.connection_id, actor="operator")
-    assert await bench.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0) is Written.GONE
+    await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)) is Written.GONE
     assert await bench.tokens(grant.id) == []
     nobody = Fence("gra_nobody", 1, 1)
-    assert await bench.store.commit_pair(nobody, grant.tokens[0], pair(2), stale_after=9.0) is Written.GONE
+    assert await bench.store.write(commit_pair(nobody, grant.tokens[0], pair(2), stale_after=9.0)) is Written.GONE
 
 
 async def test_a_late_pair_leaves_the_mark(bench: Bench, clock: HandClock) -> None:
@@ -142,14 +148,14 @@ async def test_a_late_pair_leaves_the_mark(bench: Bench, clock: HandClock) -> No
     grant = await bench.hotel()
     fence = await bench.intent(grant)
     for _ in range(2):
-        await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=INTERVAL)
+        await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=INTERVAL))
         clock.pass_(INTERVAL)
     assert (await bench.row(grant.id)).reauth == "revoked"
-    assert await bench.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0) is Written.DONE
+    assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)) is Written.DONE
     row = await bench.row(grant.id)
     assert (row.reauth, row.problem, row.state) == ("revoked", "revoked", State.REAUTHORIZATION_REQUIRED)
-    assert await bench.store.next_due() == about(60.0), "whoever is killed now leaves the proof to the background"
-    assert await bench.store.confirm(grant.id, 2)
+    assert await bench.store.read(next_due()) == about(60.0), "whoever is killed now leaves the proof to the background"
+    assert await bench.store.write(confirm(grant.id, 2))
     row = await bench.row(grant.id)
     assert (row.reauth, row.problem, row.state) == (None, None, State.FRESH)
 
@@ -168,7 +174,7 @@ async def test_a_token_that_was_never_stored(bench: Bench) -> None:
     grant = await bench.hotel()
     fence = await bench.leased(grant)
     stranger = StoredToken(7, Secret("R-7"))
-    assert await bench.store.commit_pair(fence, stranger, pair(8), stale_after=9.0) is Written.DONE
+    assert await bench.store.write(commit_pair(fence, stranger, pair(8), stale_after=9.0)) is Written.DONE
     assert await bench.tokens(grant.id) == ["R-1", "R-7", "R-8"]
 
 
@@ -178,8 +184,8 @@ async def test_a_promotion_under_way_drops_no_pair(bench: Bench) -> None:
     candidate = await bench.approved(pair("new", property_ids=("1000",)))
     await bench.committed(old, 2, 3, 4)
     fence = await bench.intent(candidate)
-    assert await bench.store.promote(old.connection_id, candidate.id, None, ())
-    written = await bench.store.commit_pair(fence, candidate.tokens[0], pair("newer"), stale_after=9.0)
+    assert await bench.store.write(promote(old.connection_id, candidate.id, None, ()))
+    written = await bench.store.write(commit_pair(fence, candidate.tokens[0], pair("newer"), stale_after=9.0))
     assert written is Written.DONE
     assert (await bench.tokens(candidate.id))[-1] == "R-newer"
 
@@ -190,8 +196,8 @@ async def test_a_promotion_under_way_drops_no_pair(bench: Bench) -> None:
 async def test_a_proof_prunes_and_clears(bench: Bench) -> None:
     """The child stays alone; counts, marks and problems go; history says so once."""
     grant = await bench.committed(await bench.hotel(), 2, 3)
-    assert await bench.store.confirm(grant.id, 3)
-    assert await bench.store.confirm(grant.id, 3)
+    assert await bench.store.write(confirm(grant.id, 3))
+    assert await bench.store.write(confirm(grant.id, 3))
     row = await bench.row(grant.id)
     assert (row.proven, row.state) == (True, State.FRESH)
     assert await bench.tokens(grant.id) == ["R-3"]
@@ -202,7 +208,7 @@ async def test_a_proof_prunes_and_clears(bench: Bench) -> None:
 async def test_a_proof_of_another_generation_prunes_nothing(bench: Bench, generation: int) -> None:
     """Fenced on the generation: an old one's proof says nothing about the newest pair."""
     grant = await bench.committed(await bench.hotel(), 2, 3)
-    assert not await bench.store.confirm(grant.id, generation)
+    assert not await bench.store.write(confirm(grant.id, generation))
     assert len((await bench.row(grant.id)).tokens) == 3
 
 
@@ -210,7 +216,7 @@ async def test_a_proof_needs_no_lease(bench: Bench) -> None:
     """Somebody else holds it, and an attempt runs: the proof counts, the attempt goes on."""
     grant = await bench.committed(await bench.hotel(), 2)
     await bench.intent(grant, position=2)
-    assert await bench.store.confirm(grant.id, 2)
+    assert await bench.store.write(confirm(grant.id, 2))
     row = await bench.row(grant.id)
     assert (row.state, row.intent, row.proven) == (State.REFRESHING, 2, True)
 
@@ -220,9 +226,9 @@ async def test_a_proof_clears_the_mark(bench: Bench, clock: HandClock) -> None:
     grant = await bench.hotel()
     fence = await bench.leased(grant)
     for _ in range(2):
-        await bench.store.count_refusal(fence, "user_inactive", may_mark=True, interval=INTERVAL)
+        await bench.store.write(count_refusal(fence, "user_inactive", may_mark=True, interval=INTERVAL))
         clock.pass_(INTERVAL)
-    assert await bench.store.confirm(grant.id, 1)
+    assert await bench.store.write(confirm(grant.id, 1))
     row = await bench.row(grant.id)
     assert (row.reauth, row.refusals, row.state) == (None, 0, State.FRESH)
     assert (await bench.kinds(grant.connection_id))[-2:] == ["proved", "recovered"]
@@ -231,20 +237,20 @@ async def test_a_proof_clears_the_mark(bench: Bench, clock: HandClock) -> None:
 async def test_a_proof_after_a_failure_is_history(bench: Bench) -> None:
     """The token was proven before; that it ends a backoff now is told all the same, as every change of state is."""
     grant = await bench.hotel()
-    await bench.store.settle(await bench.intent(grant), Attempt.UNSENT, hold=20.0)
-    assert await bench.store.confirm(grant.id, 1)
+    await bench.store.write(settle(await bench.intent(grant), Attempt.UNSENT, hold=20.0))
+    assert await bench.store.write(confirm(grant.id, 1))
     assert (await bench.row(grant.id)).state is State.FRESH
-    kinds = [event.kind for event in await bench.store.events(grant.connection_id, limit=2)]
+    kinds = [event.kind for event in await bench.store.read(read_history(grant.connection_id, limit=2))]
     assert kinds == ["proved", "nothing_sent"]
-    assert await bench.store.confirm(grant.id, 1)
-    assert len(await bench.store.events(grant.connection_id)) == 6, "a proof of what is well is no news"
+    assert await bench.store.write(confirm(grant.id, 1))
+    assert len(await bench.store.read(read_history(grant.connection_id))) == 6, "a proof of what is well is no news"
 
 
 async def test_a_proof_of_a_hotel_that_left(bench: Bench) -> None:
     """It stays disconnected."""
     grant = await bench.hotel()
-    await bench.store.disconnect(grant.connection_id, actor="operator")
-    assert not await bench.store.confirm(grant.id, 1)
+    await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    assert not await bench.store.write(confirm(grant.id, 1))
     assert (await bench.row(grant.id)).role is Role.DISCONNECTED
 
 
@@ -252,6 +258,6 @@ async def test_a_proof_of_a_superseded_grant(bench: Bench) -> None:
     """It prunes its own row and changes nothing else."""
     old = await bench.committed(await bench.hotel(), 2)
     await bench.connected(pair("new", property_ids=("1000",)))
-    assert await bench.store.confirm(old.id, 2)
+    assert await bench.store.write(confirm(old.id, 2))
     row = await bench.row(old.id)
     assert (row.state, await bench.tokens(old.id)) == (State.SUPERSEDED, ["R-2"])

@@ -1,16 +1,24 @@
-"""The contract of ports.store: what people see, history, calls, leaving."""
+"""Transactions over both databases: what people see, history, calls, leaving."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 from tests.database.bench import Bench, HandClock
 from tests.support.fakes import pair
 
-from cloudbeds_auth.ports.grants import Attempt
+from cloudbeds_auth.engine.lookup import current_grant, resolve
+from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.history import Place
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Grant, Role, moment
+from cloudbeds_auth.transactions.candidates import drop_candidate, promote, read_candidate
+from cloudbeds_auth.transactions.connections import disconnect, list_connections, read_connection
+from cloudbeds_auth.transactions.grants import Attempt, commit_pair, renew_lease, settle, write_intent
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
 
 INTERVAL = 60.0
 
@@ -23,15 +31,15 @@ async def many(bench: Bench, clock: HandClock) -> dict[str, Grant]:
     made["refreshing"] = await bench.connected(pair("r", lifetime=1e6), app="other")
     await bench.intent(made["refreshing"])
     made["in_doubt"] = await bench.connected(pair("d", lifetime=1e6))
-    await bench.store.settle(await bench.intent(made["in_doubt"]), Attempt.LOST, hold=20.0)
+    await bench.store.write(settle(await bench.intent(made["in_doubt"]), Attempt.LOST, hold=20.0))
     made["backing_off"] = await bench.connected(pair("b", lifetime=1e6))
-    await bench.store.settle(await bench.intent(made["backing_off"]), Attempt.UNSENT, hold=20.0)
+    await bench.store.write(settle(await bench.intent(made["backing_off"]), Attempt.UNSENT, hold=20.0))
     made["reauthorization_required"] = await bench.connected(pair("m", lifetime=1e6))
     fence = await bench.leased(made["reauthorization_required"], seconds=1e4)
-    await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
-    await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
+    await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
+    await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
     made["disconnected"] = await bench.connected(pair("g", lifetime=1e6, property_ids=("1002",)), reference="tenant-2")
-    await bench.store.disconnect(made["disconnected"].connection_id, actor="operator")
+    await bench.store.write(disconnect(made["disconnected"].connection_id, actor="operator"))
     return made
 
 
@@ -57,8 +65,8 @@ async def test_a_connection(bench: Bench, clock: HandClock) -> None:
         refreshed_at=None,
         used_at=None,
     )
-    assert await bench.store.connection("con_nobody") is None
-    assert await bench.store.current_grant("con_nobody") is None
+    assert await bench.store.read(read_connection("con_nobody")) is None
+    assert await current_grant(bench.store, "con_nobody") is None
 
 
 async def test_stale_by_the_clock(bench: Bench, clock: HandClock) -> None:
@@ -74,10 +82,10 @@ async def test_a_first_grant_not_proven_yet(bench: Bench) -> None:
     grant = await bench.approved()
     assert (await bench.look(grant.connection_id)).state is State.IN_DOUBT
     assert (await bench.look(grant.connection_id)).connected_at is None
-    assert await bench.store.current_grant(grant.connection_id) == grant
-    await bench.store.promote(grant.connection_id, grant.id, None, ())
+    assert await current_grant(bench.store, grant.connection_id) == grant
+    await bench.store.write(promote(grant.connection_id, grant.id, None, ()))
     await bench.approved(pair("new"), connection_id=grant.connection_id)
-    current = await bench.store.current_grant(grant.connection_id)
+    current = await current_grant(bench.store, grant.connection_id)
     assert current is not None
     assert current.id == grant.id
 
@@ -85,26 +93,26 @@ async def test_a_first_grant_not_proven_yet(bench: Bench) -> None:
 async def test_a_connection_whose_only_candidate_was_dropped(bench: Bench) -> None:
     """There, without a grant: never connected."""
     grant = await bench.approved()
-    await bench.store.drop_candidate(grant.id, "refused twice")
+    await bench.store.write(drop_candidate(grant.id, "refused twice"))
     found = await bench.look(grant.connection_id)
     assert (found.state, found.problem, found.generation) == (State.DISCONNECTED, "never_connected", None)
-    assert await bench.store.current_grant(grant.connection_id) is None
+    assert await current_grant(bench.store, grant.connection_id) is None
 
 
 async def test_a_hotel_that_left_and_approved_again(bench: Bench) -> None:
     """The new approval speaks for it before it is proven; once that is dropped, it is disconnected as before."""
     old = await bench.connected(pair(1, property_ids=("1000",)))
-    await bench.store.disconnect(old.connection_id, actor="operator")
-    assert await bench.store.resolve("1000") == []
+    await bench.store.write(disconnect(old.connection_id, actor="operator"))
+    assert await resolve(bench.store, "1000") == []
     newer = await bench.approved(pair("new", property_ids=("1000",)), connection_id=old.connection_id)
     assert (await bench.look(old.connection_id)).state is State.IN_DOUBT
-    assert await bench.store.current_grant(old.connection_id) == newer
-    assert await bench.store.resolve("1000") == [old.connection_id]
-    in_doubt = await bench.store.connections(states=[State.IN_DOUBT])
+    assert await current_grant(bench.store, old.connection_id) == newer
+    assert await resolve(bench.store, "1000") == [old.connection_id]
+    in_doubt = await bench.store.read(list_connections(states=[State.IN_DOUBT]))
     assert [one.id for one in in_doubt.connections] == [old.connection_id]
-    await bench.store.drop_candidate(newer.id, "refused twice")
+    await bench.store.write(drop_candidate(newer.id, "refused twice"))
     assert (await bench.look(old.connection_id)).state is State.DISCONNECTED
-    assert await bench.store.resolve("1000") == []
+    assert await resolve(bench.store, "1000") == []
 
 
 # --- resolving
@@ -115,23 +123,23 @@ async def test_resolving(bench: Bench) -> None:
     first = await bench.connected(pair(1, property_ids=("1000", "1001")))
     other = await bench.connected(pair(2, property_ids=("1001",)), app="other")
     waiting = await bench.approved(pair(3, property_ids=("1002",)))
-    resolve = bench.store.resolve
-    assert await resolve(first.connection_id) == [first.connection_id]
-    assert await resolve("con_nobody") == []
-    assert await resolve("1000") == [first.connection_id]
-    assert sorted(await resolve("1001")) == sorted([first.connection_id, other.connection_id])
-    assert await resolve("1002") == [waiting.connection_id]
-    assert await resolve("9999") == []
-    await bench.store.disconnect(other.connection_id, actor="operator")
-    assert await resolve("1001") == [first.connection_id]
+    found = partial(resolve, bench.store)
+    assert await found(first.connection_id) == [first.connection_id]
+    assert await found("con_nobody") == []
+    assert await found("1000") == [first.connection_id]
+    assert sorted(await found("1001")) == sorted([first.connection_id, other.connection_id])
+    assert await found("1002") == [waiting.connection_id]
+    assert await found("9999") == []
+    await bench.store.write(disconnect(other.connection_id, actor="operator"))
+    assert await found("1001") == [first.connection_id]
 
 
 async def test_a_property_that_the_new_approval_left_out(bench: Bench) -> None:
     """Only what the current grant covers is found."""
     first = await bench.connected(pair(1, property_ids=("1000", "1001")))
     await bench.connected(pair(2, property_ids=("1001",)), connection_id=first.connection_id)
-    assert await bench.store.resolve("1000") == []
-    assert await bench.store.resolve("1001") == [first.connection_id]
+    assert await resolve(bench.store, "1000") == []
+    assert await resolve(bench.store, "1001") == [first.connection_id]
 
 
 # --- lists
@@ -141,20 +149,19 @@ async def test_every_state(bench: Bench, clock: HandClock) -> None:
     """One filter each, and several at once."""
     made = await many(bench, clock)
     for name, grant in made.items():
-        page = await bench.store.connections(states=[State(name)])
+        page = await bench.store.read(list_connections(states=[State(name)]))
         assert [(one.id, one.state) for one in page.connections] == [(grant.connection_id, name)], name
-    both = await bench.store.connections(states=[State.FRESH, State.DISCONNECTED])
+    both = await bench.store.read(list_connections(states=[State.FRESH, State.DISCONNECTED]))
     assert {one.state for one in both.connections} == {State.FRESH, State.DISCONNECTED}
-    assert (await bench.store.connections(states=[State.PARKED])).connections == ()
+    assert (await bench.store.read(list_connections(states=[State.PARKED]))).connections == ()
 
 
 async def test_the_other_filters(bench: Bench, clock: HandClock) -> None:
     """Reference, property and app, alone and together; newest first."""
     made = await many(bench, clock)
-    listed = bench.store.connections
 
     async def ids(**filters: str) -> list[str]:
-        return [one.id for one in (await listed(**filters)).connections]  # type: ignore[arg-type]
+        return [one.id for one in (await bench.store.read(list_connections(**filters))).connections]  # type: ignore[arg-type]
 
     assert await ids() == [grant.connection_id for grant in reversed(made.values())]
     assert await ids(reference="tenant-1") == [made["fresh"].connection_id]
@@ -162,7 +169,7 @@ async def test_the_other_filters(bench: Bench, clock: HandClock) -> None:
     assert await ids(property_id="1000") == [made["fresh"].connection_id]
     assert await ids(app="other") == [made["refreshing"].connection_id]
     assert await ids(app="other", reference="tenant-1") == []
-    page = await listed(reference="tenant-2", states=[State.STALE])
+    page = await bench.store.read(list_connections(reference="tenant-2", states=[State.STALE]))
     assert [one.id for one in page.connections] == [made["stale"].connection_id]
 
 
@@ -173,7 +180,7 @@ async def test_paging(bench: Bench, clock: HandClock, limit: int) -> None:
     seen: list[str] = []
     cursor: str | None = None
     while True:
-        page = await bench.store.connections(cursor=cursor, limit=limit)
+        page = await bench.store.read(list_connections(cursor=cursor, limit=limit))
         assert 1 <= len(page.connections) <= limit
         seen += [one.id for one in page.connections]
         cursor = page.next
@@ -184,9 +191,9 @@ async def test_paging(bench: Bench, clock: HandClock, limit: int) -> None:
 
 async def test_an_empty_database(bench: Bench) -> None:
     """No connections, no history."""
-    page = await bench.store.connections()
+    page = await bench.store.read(list_connections())
     assert (page.connections, page.next) == ((), None)
-    assert list(await bench.store.events("con_nobody")) == []
+    assert list(await bench.store.read(read_history("con_nobody"))) == []
 
 
 # --- history and calls
@@ -196,12 +203,15 @@ async def test_history(bench: Bench, clock: HandClock) -> None:
     """Newest first, numbered from 1 per connection, cut by cursor and limit; moments by the wall clock."""
     grant = await bench.connected()
     await bench.connected()
-    events = await bench.store.events(grant.connection_id)
+    events = await bench.store.read(read_history(grant.connection_id))
     assert [event.kind for event in events] == ["proved", "promoted", "candidate_received"]
     assert [event.sequence for event in events] == [3, 2, 1]
     assert {event.at for event in events} == {moment(clock.wall)}
-    assert [event.sequence for event in await bench.store.events(grant.connection_id, limit=2)] == [3, 2]
-    assert [event.sequence for event in await bench.store.events(grant.connection_id, place=Place(3))] == [2, 1]
+    assert [event.sequence for event in await bench.store.read(read_history(grant.connection_id, limit=2))] == [3, 2]
+    assert [event.sequence for event in await bench.store.read(read_history(grant.connection_id, place=Place(3)))] == [
+        2,
+        1,
+    ]
 
 
 async def test_calls(bench: Bench) -> None:
@@ -209,8 +219,8 @@ async def test_calls(bench: Bench) -> None:
     grant = await bench.connected()
     calls = Calls(grant.id, 1, 1e10, 1e10 + 10, 3, 1, {"GET /a": 3})
     older = Calls(grant.id, 1, 1e10 - 9, 1e10 - 5, 1, 0, {"GET /b": 1})
-    await bench.store.record_calls([Calls("gra_nobody", 1, 1.0, 2.0, 1, 0, {}), calls, older])
-    (second, first, *_) = await bench.store.events(grant.connection_id)
+    await record_calls(bench.store, [Calls("gra_nobody", 1, 1.0, 2.0, 1, 0, {}), calls, older])
+    (second, first, *_) = await bench.store.read(read_history(grant.connection_id))
     assert (second.kind, second.actor, second.generation, second.at) == ("calls", "caller", 1, moment(1e10))
     assert second.data == {"first": 1e10, "last": 1e10 + 10, "count": 3, "refused": 1, "methods": {"GET /a": 3}}
     assert first.data["count"] == 1
@@ -226,10 +236,10 @@ async def test_a_problem_of_its_calls(bench: Bench) -> None:
     """Shown with the connection, whose state stays; one line of history, and none more while it is shown."""
     grant = await bench.connected()
     for told in (True, False):
-        assert await bench.store.note_problem(grant.id, 1, "missing_scope", SAID) is told
+        assert await bench.store.write(note_problem(grant.id, 1, "missing_scope", SAID)) is told
     found = await bench.look(grant.connection_id)
     assert (found.state, found.problem) == (State.FRESH, "missing_scope")
-    (event, before) = await bench.store.events(grant.connection_id, limit=2)
+    (event, before) = await bench.store.read(read_history(grant.connection_id, limit=2))
     assert (event.kind, event.actor, event.generation) == ("call_refused", "cloudbeds", 1)
     assert event.data == {"reason": "missing_scope", "said": SAID}
     assert before.kind == "proved"
@@ -239,20 +249,20 @@ async def test_another_problem_of_its_calls(bench: Bench) -> None:
     """The last one is shown."""
     grant = await bench.connected()
     for problem in ("missing_scope", "wrong_property", "missing_scope"):
-        assert await bench.store.note_problem(grant.id, 1, problem, SAID)
+        assert await bench.store.write(note_problem(grant.id, 1, problem, SAID))
         assert (await bench.look(grant.connection_id)).problem == problem
 
 
 async def test_how_long_a_problem_of_its_calls_stays(bench: Bench) -> None:
     """A proof leaves it, the next pair clears it, and so does a new approval."""
     grant = await bench.connected()
-    await bench.store.note_problem(grant.id, 1, "missing_scope", SAID)
-    await bench.store.confirm(grant.id, 1)
+    await bench.store.write(note_problem(grant.id, 1, "missing_scope", SAID))
+    await bench.store.write(confirm(grant.id, 1))
     assert (await bench.look(grant.connection_id)).problem == "missing_scope"
     fence = await bench.intent(grant)
-    await bench.store.commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3000.0)
+    await bench.store.write(commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3000.0))
     assert (await bench.look(grant.connection_id)).problem is None
-    await bench.store.note_problem(grant.id, 2, "missing_scope", SAID)
+    await bench.store.write(note_problem(grant.id, 2, "missing_scope", SAID))
     await bench.connected(pair("new"), connection_id=grant.connection_id)
     assert (await bench.look(grant.connection_id)).problem is None
 
@@ -264,20 +274,20 @@ async def test_where_no_problem_of_its_calls_is_kept(bench: Bench, clock: HandCl
     for name, grant in {**made, "waiting": waiting}.items():
         expected = name in {"fresh", "stale"}
         before = await bench.look(grant.connection_id)
-        assert not await bench.store.note_problem(grant.id, 7, "forbidden", SAID)
-        assert await bench.store.note_problem(grant.id, 1, "forbidden", SAID) is expected, name
+        assert not await bench.store.write(note_problem(grant.id, 7, "forbidden", SAID))
+        assert await bench.store.write(note_problem(grant.id, 1, "forbidden", SAID)) is expected, name
         after = await bench.look(grant.connection_id)
         assert (after.state, after.problem) == (before.state, "forbidden" if expected else before.problem), name
-    assert not await bench.store.note_problem("gra_nobody", 1, "forbidden", SAID)
+    assert not await bench.store.write(note_problem("gra_nobody", 1, "forbidden", SAID))
 
 
 async def test_an_approval_that_works_has_no_problem(bench: Bench, clock: HandClock) -> None:
     """What stood in its way while it waited is over when it is seen to work."""
     waiting = await bench.approved()
-    await bench.store.settle(await bench.intent(waiting), Attempt.UNSENT, hold=20.0)
+    await bench.store.write(settle(await bench.intent(waiting), Attempt.UNSENT, hold=20.0))
     assert (await bench.look(waiting.connection_id)).problem == "nothing_sent"
-    assert await bench.store.promote(waiting.connection_id, waiting.id, None, ())
-    await bench.store.confirm(waiting.id, 1)
+    assert await bench.store.write(promote(waiting.connection_id, waiting.id, None, ()))
+    await bench.store.write(confirm(waiting.id, 1))
     found = await bench.look(waiting.connection_id)
     assert (found.state, found.problem) == (State.FRESH, None)
 
@@ -291,36 +301,36 @@ async def test_disconnecting(bench: Bench) -> None:
     new = await bench.connected(pair(2, property_ids=("1000",)))
     waiting = await bench.approved(pair(3, property_ids=("1000",)))
     fence = await bench.intent(new)
-    assert await bench.store.disconnect(new.connection_id, actor="operator", detail="the vendor was told")
+    assert await bench.store.write(disconnect(new.connection_id, actor="operator", detail="the vendor was told"))
     for grant in (old, new, waiting):
         row = await bench.row(grant.id)
         assert (row.role, row.state, row.tokens, row.access.reveal()) == (
             Role.DISCONNECTED, State.DISCONNECTED, (), ""
         )  # fmt: skip
         assert (row.valid_for, row.intent) == (0.0, None)
-    assert not await bench.store.write_intent(fence, 1, lease=30.0, hold=20.0)
-    assert not await bench.store.renew_lease(new.id, fence.epoch, 30.0)
-    (event,) = await bench.store.events(new.connection_id, limit=1)
+    assert not await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
+    assert not await bench.store.write(renew_lease(new.id, fence.epoch, 30.0))
+    (event,) = await bench.store.read(read_history(new.connection_id, limit=1))
     assert (event.kind, event.actor, event.data) == ("disconnected", "operator", {"detail": "the vendor was told"})
     found = await bench.look(new.connection_id)
     assert (found.state, found.expires_at, found.property_ids) == (State.DISCONNECTED, None, ("1000",))
-    assert await bench.store.candidate(new.connection_id) is None
+    assert await bench.store.read(read_candidate(new.connection_id)) is None
 
 
 async def test_disconnecting_again_and_nobody(bench: Bench) -> None:
     """Nothing more is written; an unknown connection is told."""
     grant = await bench.connected()
-    await bench.store.disconnect(grant.connection_id, actor="operator")
-    before = await bench.store.events(grant.connection_id)
-    assert await bench.store.disconnect(grant.connection_id, actor="operator")
-    assert await bench.store.events(grant.connection_id) == before
-    assert not await bench.store.disconnect("con_nobody", actor="operator")
+    await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    before = await bench.store.read(read_history(grant.connection_id))
+    assert await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    assert await bench.store.read(read_history(grant.connection_id)) == before
+    assert not await bench.store.write(disconnect("con_nobody", actor="operator"))
 
 
 async def test_a_marked_hotel_leaves(bench: Bench, clock: HandClock) -> None:
     """The mark and the problem go with it."""
     made = await many(bench, clock)
     grant = made["reauthorization_required"]
-    await bench.store.disconnect(grant.connection_id, actor="hotel")
+    await bench.store.write(disconnect(grant.connection_id, actor="hotel"))
     found = await bench.look(grant.connection_id)
     assert (found.state, found.problem) == (State.DISCONNECTED, None)

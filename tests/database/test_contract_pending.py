@@ -1,4 +1,4 @@
-"""The contract of ports.authorizations: how many states may wait to come back, and what is deleted (A74)."""
+"""The transactions of authorizations: how many states may wait to come back, and what is deleted (A74)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from tests.database.bench import Bench, HandClock, link
 
-from cloudbeds_auth.database.store import SqlStore
-from cloudbeds_auth.ports.authorizations import Authorization, Spending
+from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.transactions import authorizations
+from cloudbeds_auth.transactions.authorizations import Authorization, Spending, add_authorization, add_link
+from cloudbeds_auth.transactions.retention import sweep
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Rows, Statement, Transaction
 
 ANONYMOUS: dict[str, Any] = {"browser_hash": "b1", "trusted": False}
@@ -25,7 +27,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
 async def begin(bench: Bench, count: int = 1, **more: Any) -> Spending | None:
     """Begin so many alike: what the last one was answered."""
     for _ in range(count):
-        answer = await bench.store.add_authorization(bench.state(**more))
+        answer = await bench.store.write(add_authorization(bench.state(**more)))
     return answer
 
 
@@ -33,12 +35,12 @@ async def begin(bench: Bench, count: int = 1, **more: Any) -> Spending | None:
 async def test_so_many_wait(bench: Bench) -> None:
     """One more is not stored; when one came back, or is over, there is room again."""
     first = bench.state(**ANONYMOUS)
-    assert await bench.store.add_authorization(first) is None
+    assert await bench.store.write(add_authorization(first)) is None
     assert await begin(bench, 2, **ANONYMOUS) is None
     refused = bench.state(**ANONYMOUS)
-    assert await bench.store.add_authorization(refused) is Spending.FULL
-    assert await bench.store.spend_state(refused.state_hash, "b1", "code") is Spending.UNKNOWN
-    assert isinstance(await bench.store.spend_state(first.state_hash, "b1", "code"), Authorization)
+    assert await bench.store.write(add_authorization(refused)) is Spending.FULL
+    assert await spend(bench.store, refused.state_hash, "b1", "code") is Spending.UNKNOWN
+    assert isinstance(await spend(bench.store, first.state_hash, "b1", "code"), Authorization)
     assert await begin(bench, **ANONYMOUS) is None
     assert await begin(bench, **ANONYMOUS) is Spending.FULL
 
@@ -57,8 +59,8 @@ async def test_room_comes_with_time(bench: Bench, clock: HandClock) -> None:
 async def test_a_flood_stops_nobody_else(bench: Bench) -> None:
     """Anonymous ones fill up their own kind: links and programs begin as before, each within their own bound."""
     await begin(bench, 4, **ANONYMOUS)
-    await bench.store.add_link(link("l1"))
-    await bench.store.add_link(link("l2"))
+    await bench.store.write(add_link(link("l1")))
+    await bench.store.write(add_link(link("l2")))
     linked = {"browser_hash": "b1"}
     assert await begin(bench, 2, link_hash="l1", **linked) is None
     assert await begin(bench, 1, link_hash="l1", **linked) is Spending.FULL
@@ -77,13 +79,13 @@ async def test_what_is_over_is_deleted(bench: Bench, clock: HandClock, monkeypat
     monkeypatch.setattr(authorizations, "SWEPT", 2)
 
     async def rested() -> int:
-        assert isinstance(bench.store, SqlStore)
+        assert isinstance(bench.store, Database)
         (row,) = await bench.store._driver.read(lambda now: _counted())
         return int(row["n"])
 
     spent = bench.state(**ANONYMOUS)
-    await bench.store.add_authorization(spent)
-    await bench.store.spend_state(spent.state_hash, "b1", "code")
+    await bench.store.write(add_authorization(spent))
+    await spend(bench.store, spent.state_hash, "b1", "code")
     await begin(bench, 3, **ANONYMOUS)
     assert await rested() == 4
     clock.pass_(600.0)
@@ -91,7 +93,7 @@ async def test_what_is_over_is_deleted(bench: Bench, clock: HandClock, monkeypat
     assert await rested() == 3  # the spent one, one that is over, the new one
     await begin(bench, **ANONYMOUS)
     assert await rested() == 3
-    assert await bench.store.spend_state(spent.state_hash, "b1", "code") is Spending.UNFINISHED
+    assert await spend(bench.store, spent.state_hash, "b1", "code") is Spending.UNFINISHED
     clock.pass_(86401.0)
-    assert await bench.store.sweep(400 * 86400.0, 500) == 3
+    assert await bench.store.write(sweep(400 * 86400.0, 500)) == 3
     assert await rested() == 0

@@ -1,4 +1,4 @@
-"""The contract of ports.store: the pointer of a connection (rule 13)."""
+"""Transactions over both databases: the pointer of a connection (rule 13)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import asyncio
 from tests.database.bench import Bench, HandClock
 from tests.support.fakes import pair
 
+from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Role, User
+from cloudbeds_auth.transactions.candidates import drop_candidate, note_unnamed, promote, read_candidate
+from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.upkeep import next_due
 
 DAY = 86400.0
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
@@ -20,19 +25,19 @@ async def test_promoting(bench: Bench, clock: HandClock) -> None:
     connected_at = clock.wall
     clock.pass_(1000.0)
     new = await bench.approved(pair(2, property_ids=("1000",)))
-    assert await bench.store.promote(old.connection_id, new.id, ADA, ("1001", "1000"))
+    assert await bench.store.write(promote(old.connection_id, new.id, ADA, ("1001", "1000")))
     rows = [await bench.row(old.id), await bench.row(new.id)]
     assert [(row.role, row.state) for row in rows] == [
         (Role.SUPERSEDED, State.SUPERSEDED), (Role.ACTIVE, State.FRESH)
     ]  # fmt: skip
     assert await bench.tokens(old.id) == ["R-1"]
-    found = await bench.store.connection(old.connection_id)
+    found = await bench.store.read(read_connection(old.connection_id))
     assert found is not None
     assert (found.authorizing_user, found.property_ids) == (ADA, ("1000", "1001"))
     assert found.connected_at is not None
     assert found.connected_at.timestamp() == connected_at, "a reconnect keeps the day it was first connected"
-    assert await bench.store.resolve("1001") == [old.connection_id]
-    assert await bench.store.promote(old.connection_id, new.id, ADA, ()), "promoting it again is harmless"
+    assert await resolve(bench.store, "1001") == [old.connection_id]
+    assert await bench.store.write(promote(old.connection_id, new.id, ADA, ())), "promoting it again is harmless"
 
 
 async def test_promoting_too_late(bench: Bench) -> None:
@@ -40,11 +45,11 @@ async def test_promoting_too_late(bench: Bench) -> None:
     first = await bench.connected(pair(1, property_ids=("1000",)))
     older = await bench.approved(pair(2, property_ids=("1000",)))
     newer = await bench.approved(pair(3, property_ids=("1000",)))
-    assert await bench.store.promote(first.connection_id, newer.id, None, ())
-    assert not await bench.store.promote(first.connection_id, older.id, ADA, ())
+    assert await bench.store.write(promote(first.connection_id, newer.id, None, ()))
+    assert not await bench.store.write(promote(first.connection_id, older.id, ADA, ()))
     assert (await bench.row(older.id)).role is Role.SUPERSEDED
-    assert not await bench.store.promote("con_nobody", newer.id, None, ())
-    assert not await bench.store.promote(first.connection_id, "gra_nobody", None, ())
+    assert not await bench.store.write(promote("con_nobody", newer.id, None, ()))
+    assert not await bench.store.write(promote(first.connection_id, "gra_nobody", None, ()))
 
 
 async def test_promoting_the_older_leaves_the_newer_waiting(bench: Bench) -> None:
@@ -52,11 +57,11 @@ async def test_promoting_the_older_leaves_the_newer_waiting(bench: Bench) -> Non
     first = await bench.connected(pair(1, property_ids=("1000",)))
     older = await bench.approved(pair(2, property_ids=("1000",)))
     newer = await bench.approved(pair(3, property_ids=("1000",)))
-    assert await bench.store.promote(first.connection_id, older.id, None, ())
-    waiting = await bench.store.candidate(first.connection_id)
+    assert await bench.store.write(promote(first.connection_id, older.id, None, ()))
+    waiting = await bench.store.read(read_candidate(first.connection_id))
     assert waiting is not None
     assert waiting.id == newer.id
-    assert await bench.store.promote(first.connection_id, newer.id, None, ())
+    assert await bench.store.write(promote(first.connection_id, newer.id, None, ()))
     assert (await bench.row(older.id)).role is Role.SUPERSEDED
 
 
@@ -64,7 +69,7 @@ async def test_promoting_one_whose_refresh_runs(bench: Bench) -> None:
     """The attempt goes on running."""
     grant = await bench.approved()
     await bench.intent(grant)
-    assert await bench.store.promote(grant.connection_id, grant.id, None, ())
+    assert await bench.store.write(promote(grant.connection_id, grant.id, None, ()))
     assert (await bench.row(grant.id)).state is State.REFRESHING
 
 
@@ -73,10 +78,10 @@ async def test_dropping(bench: Bench) -> None:
     old = await bench.connected(pair(1, property_ids=("1000",)))
     new = await bench.approved(pair(2, property_ids=("1000",)))
     for grant_id in (new.id, new.id, old.id, "gra_nobody"):
-        await bench.store.drop_candidate(grant_id, "refused twice")
+        await bench.store.write(drop_candidate(grant_id, "refused twice"))
     assert [(await bench.row(one.id)).role for one in (old, new)] == [Role.ACTIVE, Role.SUPERSEDED]
     assert await bench.tokens(new.id) == ["R-2"]
-    (event,) = await bench.store.events(old.connection_id, limit=1)
+    (event,) = await bench.store.read(read_history(old.connection_id, limit=1))
     assert (event.kind, event.data) == ("superseded", {"reason": "refused twice"})
 
 
@@ -87,10 +92,10 @@ async def test_two_writers_promote_at_once(bench: Bench) -> None:
     older = await bench.approved(pair(2, property_ids=("1000",)))
     newer = await bench.approved(pair(3, property_ids=("1000",)))
     await asyncio.gather(
-        bench.store.promote(first.connection_id, older.id, None, ()),
-        other.promote(first.connection_id, newer.id, None, ()),
+        bench.store.write(promote(first.connection_id, older.id, None, ())),
+        other.write(promote(first.connection_id, newer.id, None, ())),
     )
-    current = await bench.store.current_grant(first.connection_id)
+    current = await current_grant(bench.store, first.connection_id)
     assert current is not None
     assert current.id == newer.id
     rows = [await bench.row(grant.id) for grant in (first, older, newer)]
@@ -101,18 +106,18 @@ async def test_a_candidate_that_waits_for_its_property(bench: Bench, clock: Hand
     """What is in the way is shown, and told once; another reason is told again; it is due when it was said."""
     new = await bench.approved(pair(1))
     store, said = bench.store, {"reason": "outage", "said": "<html>"}
-    due = await store.next_due()
-    assert await store.note_unnamed(new.id, 1, "property_unknown", said, again_in=None)
-    assert await store.next_due() == due
-    assert not await store.note_unnamed(new.id, 1, "property_unknown", {}, again_in=3600.0)
-    assert await store.next_due() == 3600.0
-    assert not await store.note_unnamed(new.id, 2, "hotel_scope_missing", {}, again_in=0.0)
-    assert not await store.note_unnamed("gra_nobody", 1, "hotel_scope_missing", {}, again_in=0.0)
-    shown = await store.connection(new.connection_id)
+    due = await store.read(next_due())
+    assert await store.write(note_unnamed(new.id, 1, "property_unknown", said, again_in=None))
+    assert await store.read(next_due()) == due
+    assert not await store.write(note_unnamed(new.id, 1, "property_unknown", {}, again_in=3600.0))
+    assert await store.read(next_due()) == 3600.0
+    assert not await store.write(note_unnamed(new.id, 2, "hotel_scope_missing", {}, again_in=0.0))
+    assert not await store.write(note_unnamed("gra_nobody", 1, "hotel_scope_missing", {}, again_in=0.0))
+    shown = await store.read(read_connection(new.connection_id))
     assert shown is not None
     assert shown.problem == "property_unknown"
-    assert await store.note_unnamed(new.id, 1, "hotel_scope_missing", {"reason": "b", "said": ""}, again_in=None)
-    lines = [one for one in await store.events(new.connection_id) if one.kind == "property_unknown"]
+    assert await store.write(note_unnamed(new.id, 1, "hotel_scope_missing", {"reason": "b", "said": ""}, again_in=None))
+    lines = [one for one in await store.read(read_history(new.connection_id)) if one.kind == "property_unknown"]
     assert [(one.grant_id, one.generation, one.actor, one.data) for one in lines] == [
         (new.id, 1, "vault", {"reason": "b", "said": ""}),
         (new.id, 1, "vault", said),
@@ -122,9 +127,9 @@ async def test_a_candidate_that_waits_for_its_property(bench: Bench, clock: Hand
 async def test_only_a_candidate_waits_for_its_property(bench: Bench) -> None:
     """One in use is not told of, and what was in the way before is over when it is promoted."""
     new = await bench.approved(pair(1))
-    assert await bench.store.note_unnamed(new.id, 1, "property_unknown", {}, again_in=None)
-    assert await bench.store.promote(new.connection_id, new.id, None, ("1000",))
-    shown = await bench.store.connection(new.connection_id)
+    assert await bench.store.write(note_unnamed(new.id, 1, "property_unknown", {}, again_in=None))
+    assert await bench.store.write(promote(new.connection_id, new.id, None, ("1000",)))
+    shown = await bench.store.read(read_connection(new.connection_id))
     assert shown is not None
     assert shown.problem is None
-    assert not await bench.store.note_unnamed(new.id, 1, "property_unknown", {}, again_in=0.0)
+    assert not await bench.store.write(note_unnamed(new.id, 1, "property_unknown", {}, again_in=0.0))

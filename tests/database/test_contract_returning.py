@@ -1,4 +1,4 @@
-"""The contract of ports.store: a hotel that comes back, and whose property was not known when its approval came in."""
+"""Transactions over both databases: a hotel that comes back, and one whose property was not known at its approval."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import pytest
 from tests.database.bench import Bench, HandClock, link
 from tests.support.fakes import pair
 
-from cloudbeds_auth.ports.authorizations import Authorization
-from cloudbeds_auth.ports.grants import Written
+from cloudbeds_auth.engine.authorize import spend
+from cloudbeds_auth.engine.lookup import resolve
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
+from cloudbeds_auth.transactions.authorizations import Authorization, add_link, read_link_outcome
+from cloudbeds_auth.transactions.candidates import drop_candidate, promote
+from cloudbeds_auth.transactions.connections import disconnect, read_connection
+from cloudbeds_auth.transactions.grants import Written, commit_pair, read_grant, release_lease, write_intent
+from cloudbeds_auth.transactions.marketplace import discard_parked
+from cloudbeds_auth.transactions.reconnect import bring_home, read_covered, read_outcome
+from cloudbeds_auth.transactions.upkeep import claim_due
 
 DAY = 86400.0
 ONE = pair(1, property_ids=("1000",))
@@ -24,7 +31,7 @@ async def unnamed(bench: Bench, number: int | str = 2, **more: str) -> Grant:
 
 async def home_of(bench: Bench, grant: Grant, *named: str) -> str | None:
     """What these properties of it make of it; it becomes `gra_new`."""
-    return await bench.store.bring_home(grant.id, grant.generation, named or ("1000",), "gra_new")
+    return await bench.store.write(bring_home(grant.id, grant.generation, named or ("1000",), "gra_new"))
 
 
 @pytest.mark.row("F87")
@@ -44,28 +51,28 @@ async def test_it_goes_where_its_hotel_is(bench: Bench, clock: HandClock) -> Non
     assert await bench.kinds(grant.connection_id) == ["candidate_received", "superseded"]
     assert (await bench.kinds(known.connection_id))[-1] == "candidate_received"
     assert (await bench.look(known.connection_id)).reference == "tenant-7"
-    assert await bench.store.resolve("1000") == [known.connection_id]
-    assert await bench.store.promote(known.connection_id, new.id, None, ())
+    assert await resolve(bench.store, "1000") == [known.connection_id]
+    assert await bench.store.write(promote(known.connection_id, new.id, None, ()))
     clock.pass_(DAY)
-    assert await bench.store.claim_due(9, 60.0) == [left.id]
-    assert await bench.store.discard_parked(left.id)
-    assert await bench.store.connection(grant.connection_id) is None
+    assert await bench.store.write(claim_due(9, 60.0)) == [left.id]
+    assert await bench.store.write(discard_parked(left.id))
+    assert await bench.store.read(read_connection(grant.connection_id)) is None
 
 
 async def test_whatever_led_to_its_own_connection_leads_there(bench: Bench) -> None:
     """The authorization, the link that it was begun with, and the second click; and its reference goes there too."""
     known = await bench.connected(ONE, reference="tenant-7")
-    await bench.store.add_link(link("l1"))
+    await bench.store.write(add_link(link("l1")))
     grant = await unnamed(bench, state_hash="back", id="aut_back", link_hash="l1", reference="tenant-8")
-    assert await bench.store.outcome("aut_back") == grant.connection_id
+    assert await bench.store.read(read_outcome("aut_back")) == grant.connection_id
     assert await home_of(bench, grant) == known.connection_id
-    assert await bench.store.outcome("aut_back") == known.connection_id
-    assert await bench.store.link_outcome("l1") == known.connection_id
-    again = await bench.store.spend_state("back", None, "code")
+    assert await bench.store.read(read_outcome("aut_back")) == known.connection_id
+    assert await bench.store.read(read_link_outcome("l1")) == known.connection_id
+    again = await spend(bench.store, "back", None, "code")
     assert isinstance(again, Authorization)
     assert again.earlier == known.connection_id
     assert (await bench.look(known.connection_id)).reference == "tenant-8"
-    assert await bench.store.outcome("aut_nobody") is None
+    assert await bench.store.read(read_outcome("aut_nobody")) is None
 
 
 @pytest.mark.parametrize("left", [False, True])
@@ -73,16 +80,16 @@ async def test_a_hotel_that_left_comes_back_too(bench: Bench, left: bool) -> Non
     """As one whose answer names its property: it keeps its connection, which knows what it covered."""
     known = await bench.connected(ONE)
     if left:
-        await bench.store.disconnect(known.connection_id, actor="operator")
-    assert await bench.store.covered(known.connection_id) == ("1000",)
+        await bench.store.write(disconnect(known.connection_id, actor="operator"))
+    assert await bench.store.read(read_covered(known.connection_id)) == ("1000",)
     assert await home_of(bench, await unnamed(bench)) == known.connection_id
-    assert await bench.store.covered(known.connection_id) == ("1000",)
+    assert await bench.store.read(read_covered(known.connection_id)) == ("1000",)
 
 
 async def test_what_a_connection_that_was_never_in_use_covered(bench: Bench) -> None:
     """Nothing; nor one that nobody knows."""
-    assert await bench.store.covered((await bench.approved(ONE)).connection_id) == ()
-    assert await bench.store.covered("con_nobody") == ()
+    assert await bench.store.read(read_covered((await bench.approved(ONE)).connection_id)) == ()
+    assert await bench.store.read(read_covered("con_nobody")) == ()
 
 
 async def test_a_new_hotel_stays_and_is_found_by_the_next_approval(bench: Bench) -> None:
@@ -92,16 +99,17 @@ async def test_a_new_hotel_stays_and_is_found_by_the_next_approval(bench: Bench)
     assert (await bench.row(first.id)).property_ids == ("1000",)
     assert await home_of(bench, first) == first.connection_id, "asking again is harmless"
     assert await home_of(bench, second) == first.connection_id
-    assert await bench.store.promote(first.connection_id, "gra_new", None, ("1000",))
+    assert await bench.store.write(promote(first.connection_id, "gra_new", None, ("1000",)))
     assert (await bench.row(first.id)).role is Role.SUPERSEDED
-    assert await bench.store.resolve("1000") == [first.connection_id]
+    assert await resolve(bench.store, "1000") == [first.connection_id]
 
 
 async def test_two_at_once(bench: Bench) -> None:
     """Two processes name two approvals of one hotel at the same moment: one of them stays, the other goes there."""
     one, two, other = await unnamed(bench, 1), await unnamed(bench, 2), await bench.another()
     homes = await asyncio.gather(
-        bench.store.bring_home(one.id, 1, ("1000",), "gra_one"), other.bring_home(two.id, 1, ("1000",), "gra_two")
+        bench.store.write(bring_home(one.id, 1, ("1000",), "gra_one")),
+        other.write(bring_home(two.id, 1, ("1000",), "gra_two")),
     )
     assert homes[0] == homes[1]
     assert homes[0] in {one.connection_id, two.connection_id}
@@ -116,7 +124,7 @@ async def test_properties_of_two_connections(bench: Bench) -> None:
     learnt = await unnamed(bench, 4)
     assert await home_of(bench, learnt, "1000", "1001") == learnt.connection_id
     assert len({said.connection_id, learnt.connection_id}) == 2
-    assert await bench.store.grant("gra_new") is None
+    assert await bench.store.read(read_grant("gra_new")) is None
 
 
 async def test_another_apps_connection_is_none_of_its_business_either(bench: Bench) -> None:
@@ -145,22 +153,22 @@ async def test_it_does_not_move_now(bench: Bench, why: str) -> None:
         await bench.leased(grant)
     elif why == "intent":
         fence = await bench.intent(grant)
-        await bench.store.release_lease(grant.id, fence.epoch)
+        await bench.store.write(release_lease(grant.id, fence.epoch))
     elif why == "generation":
         generation += 1
     elif why == "dropped":
-        await bench.store.drop_candidate(grant.id, "of no use")
+        await bench.store.write(drop_candidate(grant.id, "of no use"))
     elif why == "unknown":
         name = "gra_nobody"
     else:
         await unnamed(bench, 3, connection_id=grant.connection_id)
     before = await bench.row(grant.id)
-    assert await bench.store.bring_home(name, generation, ("1000",), "gra_new") is None
+    assert await bench.store.write(bring_home(name, generation, ("1000",), "gra_new")) is None
     after = await bench.row(grant.id)
     assert (after.role, after.access, after.tokens, after.property_ids) == (
         before.role, before.access, before.tokens, before.property_ids
     )  # fmt: skip
-    assert await bench.store.grant("gra_new") is None
+    assert await bench.store.read(read_grant("gra_new")) is None
 
 
 async def test_it_moves_when_the_lease_is_over(bench: Bench, clock: HandClock) -> None:
@@ -186,12 +194,12 @@ async def test_a_late_pair_finds_nothing_to_change(bench: Bench) -> None:
     await bench.connected(ONE)
     grant = await unnamed(bench)
     fence = await bench.leased(grant)
-    await bench.store.release_lease(grant.id, fence.epoch)
+    await bench.store.write(release_lease(grant.id, fence.epoch))
     await home_of(bench, grant)
     sent, again = grant.tokens[-1], await bench.leased(grant)
     for late in (fence, again):
-        assert not await bench.store.write_intent(late, 1, lease=30.0, hold=20.0)
-        assert await bench.store.commit_pair(late, sent, pair("late"), stale_after=9.0) is Written.GONE
+        assert not await bench.store.write(write_intent(late, 1, lease=30.0, hold=20.0))
+        assert await bench.store.write(commit_pair(late, sent, pair("late"), stale_after=9.0)) is Written.GONE
     assert again.epoch > fence.epoch + 1, "its fence has moved"
     assert ((await bench.row(grant.id)).tokens, await bench.tokens("gra_new")) == ((), ["R-2"])
 
@@ -204,11 +212,11 @@ async def test_an_older_approval_of_the_same_connection(bench: Bench, clock: Han
     newer = await unnamed(bench, 3, connection_id=older.connection_id)
     assert await home_of(bench, newer) == known.connection_id
     assert (await bench.row(older.id)).role is Role.SUPERSEDED
-    assert await bench.store.commit_pair(fence, older.tokens[0], pair("late"), stale_after=9.0) is Written.DONE
+    assert await bench.store.write(commit_pair(fence, older.tokens[0], pair("late"), stale_after=9.0)) is Written.DONE
     clock.pass_(DAY)
-    assert await bench.store.discard_parked(newer.id)
-    assert await bench.store.grant(older.id) is None
-    assert await bench.store.connection(older.connection_id) is None
+    assert await bench.store.write(discard_parked(newer.id))
+    assert await bench.store.read(read_grant(older.id)) is None
+    assert await bench.store.read(read_connection(older.connection_id)) is None
 
 
 async def test_one_with_a_newer_one_that_was_dropped_stays(bench: Bench) -> None:
@@ -216,7 +224,7 @@ async def test_one_with_a_newer_one_that_was_dropped_stays(bench: Bench) -> None
     await bench.connected(ONE)
     grant = await unnamed(bench)
     newer = await bench.approved(pair(3, property_ids=("2000",)), connection_id=grant.connection_id)
-    await bench.store.drop_candidate(newer.id, "of no use")
+    await bench.store.write(drop_candidate(newer.id, "of no use"))
     assert await home_of(bench, grant) == grant.connection_id
     assert (await bench.row(grant.id)).property_ids == ("1000",)
 

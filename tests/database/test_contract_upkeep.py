@@ -1,4 +1,4 @@
-"""The contract of ports.upkeep: what is due, who does it, whose turn it is."""
+"""The transactions of upkeep: what is due, who does it, whose turn it is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,34 @@ import pytest
 from tests.database.bench import Bench, HandClock, about
 from tests.support.fakes import pair
 
-from cloudbeds_auth.ports.grants import Attempt, Busy, Counted, Leased, Written
+from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.model import CredentialKind
 from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.rules.schedule import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, spread
 from cloudbeds_auth.rules.webhooks import FIRST, POLL
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import (
+    Attempt,
+    Busy,
+    Leased,
+    Written,
+    commit_pair,
+    renew_lease,
+    settle,
+    take_lease,
+)
+from cloudbeds_auth.transactions.refusals import Counted, confirm, count_refusal
+from cloudbeds_auth.transactions.upkeep import (
+    claim_due,
+    claim_polls,
+    claim_retries,
+    next_due,
+    pause_turns,
+    reserve_turn,
+    retry_all,
+)
 
 RATE = Rate(1.0)  # a request a second
 HOLD = 60.0
@@ -20,7 +42,7 @@ HOLD = 60.0
 async def used(bench: Bench, grant_id: str) -> None:
     """Somebody called with it just now."""
     now = bench.clock.wall
-    await bench.store.record_calls([Calls(grant_id, 1, now, now, 1, 0, {})])
+    await record_calls(bench.store, [Calls(grant_id, 1, now, now, 1, 0, {})])
 
 
 # --- turns
@@ -28,7 +50,7 @@ async def used(bench: Bench, grant_id: str) -> None:
 
 async def test_one_goes_at_once_and_the_rest_waits(bench: Bench) -> None:
     """One interval after the other, in the order of asking."""
-    turns = [await bench.store.reserve_turn("client", Rate(0.01), 1e6) for _ in range(3)]
+    turns = [await bench.store.write(reserve_turn("client", Rate(0.01), 1e6)) for _ in range(3)]
     assert all(turn.taken for turn in turns)
     waits = [turn.wait for turn in turns]
     assert waits[0] == 0.0
@@ -38,9 +60,9 @@ async def test_one_goes_at_once_and_the_rest_waits(bench: Bench) -> None:
 
 async def test_a_turn_too_far_off_is_nobodys(bench: Bench) -> None:
     """It is not taken, and asking again takes nothing either."""
-    assert (await bench.store.reserve_turn("client", Rate(0.01), 0.0)).taken
+    assert (await bench.store.write(reserve_turn("client", Rate(0.01), 0.0))).taken
     for _ in range(3):
-        turn = await bench.store.reserve_turn("client", Rate(0.01), 5.0)
+        turn = await bench.store.write(reserve_turn("client", Rate(0.01), 5.0))
         assert not turn.taken
         assert turn.wait == pytest.approx(100.0, abs=10.0)
 
@@ -49,37 +71,37 @@ async def test_all_processes_take_from_one_budget(bench: Bench) -> None:
     """Whoever asks; another client id has its own."""
     other = await bench.another()
     slow = Rate(0.01)
-    assert (await bench.store.reserve_turn("client", slow, 0.0)).taken
-    assert not (await other.reserve_turn("client", slow, 0.0)).taken
-    assert (await other.reserve_turn("another client", slow, 0.0)).taken
+    assert (await bench.store.write(reserve_turn("client", slow, 0.0))).taken
+    assert not (await other.write(reserve_turn("client", slow, 0.0))).taken
+    assert (await other.write(reserve_turn("another client", slow, 0.0))).taken
 
 
 async def test_turns_come_back_with_time(bench: Bench, clock: HandClock) -> None:
     """One a second, and never more at once, however long nobody asked."""
     for passed, taken in ((0.0, 1), (0.4, 0), (0.6, 1), (3600.0, 1)):
         clock.pass_(passed)
-        turns = [await bench.store.reserve_turn("client", RATE, 0.0) for _ in range(4)]
+        turns = [await bench.store.write(reserve_turn("client", RATE, 0.0)) for _ in range(4)]
         assert sum(turn.taken for turn in turns) == taken, passed
 
 
 async def test_another_boot_begins_afresh(bench: Bench, clock: HandClock) -> None:
     """What the last one left was measured by another clock."""
     for _ in range(5):
-        await bench.store.reserve_turn("client", RATE, 1e6)
+        await bench.store.write(reserve_turn("client", RATE, 1e6))
     clock.reboot()
-    assert (await bench.store.reserve_turn("client", RATE, 0.0)).wait == 0.0
+    assert (await bench.store.write(reserve_turn("client", RATE, 0.0))).wait == 0.0
 
 
 async def test_an_arrival_from_before_the_clock_was_set_back(bench: Bench, clock: HandClock) -> None:
     """Or of another boot that could not be told apart: it is as far ahead as it was, and nobody waits for hours."""
     clock.steady += 1e6
-    await bench.store.reserve_turn("client", RATE, 0.0)
+    await bench.store.write(reserve_turn("client", RATE, 0.0))
     clock.steady -= 1e6
-    assert (await bench.store.reserve_turn("client", RATE, 5.0)).wait == about(RATE.interval)
+    assert (await bench.store.write(reserve_turn("client", RATE, 5.0))).wait == about(RATE.interval)
     clock.steady -= 600.0
-    await bench.store.pause_turns("client", 30.0)
+    await bench.store.write(pause_turns("client", 30.0))
     clock.steady -= 3600.0
-    assert (await bench.store.reserve_turn("client", RATE, 60.0)).wait == about(30.0)
+    assert (await bench.store.write(reserve_turn("client", RATE, 60.0))).wait == about(30.0)
 
 
 # --- when a grant is due
@@ -87,23 +109,23 @@ async def test_an_arrival_from_before_the_clock_was_set_back(bench: Bench, clock
 
 async def test_nothing_is_ever_due_without_grants(bench: Bench) -> None:
     """None, not a moment."""
-    assert (await bench.store.next_due(), list(await bench.store.claim_due(4, HOLD))) == (None, [])
+    assert (await bench.store.read(next_due()), list(await bench.store.write(claim_due(4, HOLD)))) == (None, [])
 
 
 @pytest.mark.usefixtures("clock")
 async def test_a_candidate_is_due_soon(bench: Bench) -> None:
     """Whoever received it proves it at once; else somebody else does."""
     await bench.approved()
-    assert await bench.store.next_due() == about(CANDIDATE)
+    assert await bench.store.read(next_due()) == about(CANDIDATE)
 
 
 @pytest.mark.usefixtures("clock")
 async def test_a_grant_in_use_is_due_when_it_turns_stale(bench: Bench) -> None:
     """An idle one is kept alive, spread out (rules 10, 14)."""
     grant = await bench.hotel()
-    assert await bench.store.next_due() == about(spread(KEEP_ALIVE, grant.id))
+    assert await bench.store.read(next_due()) == about(spread(KEEP_ALIVE, grant.id))
     await used(bench, grant.id)
-    assert await bench.store.next_due() == about(grant.stale_in)
+    assert await bench.store.read(next_due()) == about(grant.stale_in)
 
 
 @pytest.mark.usefixtures("clock")
@@ -111,7 +133,7 @@ async def test_an_api_key_is_used_now_and_then(bench: Bench) -> None:
     """Never refreshed; a use moves the moment ahead."""
     grant = await bench.connected(pair(1, refresh=None, kind=CredentialKind.API_KEY))
     await used(bench, grant.id)
-    assert await bench.store.next_due() == about(spread(KEEP_KEY_ALIVE, grant.id))
+    assert await bench.store.read(next_due()) == about(spread(KEEP_KEY_ALIVE, grant.id))
 
 
 @pytest.mark.usefixtures("clock")
@@ -120,19 +142,19 @@ async def test_an_attempt_that_runs_or_failed_says_when_the_next_may_begin(bench
     grant = await bench.hotel()
     await used(bench, grant.id)
     fence = await bench.intent(grant)
-    assert await bench.store.next_due() == about(20.0)
-    await bench.store.settle(fence, Attempt.LOST, hold=45.0)
-    assert await bench.store.next_due() == about(45.0)
-    assert await bench.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=500.0) is Written.DONE
-    assert await bench.store.next_due() == about(500.0)
+    assert await bench.store.read(next_due()) == about(20.0)
+    await bench.store.write(settle(fence, Attempt.LOST, hold=45.0))
+    assert await bench.store.read(next_due()) == about(45.0)
+    assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=500.0)) is Written.DONE
+    assert await bench.store.read(next_due()) == about(500.0)
 
 
 @pytest.mark.usefixtures("clock")
 async def test_a_refused_pass_is_due_after_its_interval(bench: Bench) -> None:
     """Asked again then, by whoever is first."""
     fence = await bench.leased(await bench.hotel())
-    await bench.store.count_refusal(fence, "revoked", may_mark=False, interval=60.0)
-    assert await bench.store.next_due() == about(60.0)
+    await bench.store.write(count_refusal(fence, "revoked", may_mark=False, interval=60.0))
+    assert await bench.store.read(next_due()) == about(60.0)
 
 
 @pytest.mark.usefixtures("clock")
@@ -142,26 +164,26 @@ async def test_a_grant_that_is_proven_out_of_doubt_is_left_alone_for_a_while(ben
     await used(bench, grant.id)
     bench.clock.pass_(3500.0)
     fence = await bench.intent(grant)
-    await bench.store.settle(fence, Attempt.LOST, hold=20.0)
-    await bench.store.confirm(grant.id, 1)
-    assert await bench.store.next_due() == about(60.0)
+    await bench.store.write(settle(fence, Attempt.LOST, hold=20.0))
+    await bench.store.write(confirm(grant.id, 1))
+    assert await bench.store.read(next_due()) == about(60.0)
 
 
 async def test_what_is_over_is_never_due(bench: Bench) -> None:
     """Superseded, disconnected, marked before that or not."""
     old = await bench.hotel()
     await bench.connected(pair("new", property_ids=("1000",)))
-    current = await bench.store.current_grant(old.connection_id)
+    current = await current_grant(bench.store, old.connection_id)
     assert current is not None
     fence = await bench.leased(current)
     for _ in range(2):
-        await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
-    assert await bench.store.next_due() == about(300.0)
-    await bench.store.disconnect(current.connection_id, actor="operator")
-    assert await bench.store.next_due() is None
+        await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
+    assert await bench.store.read(next_due()) == about(300.0)
+    await bench.store.write(disconnect(current.connection_id, actor="operator"))
+    assert await bench.store.read(next_due()) is None
     gone = await bench.connected()
-    await bench.store.disconnect(gone.connection_id, actor="hotel")
-    assert await bench.store.next_due() is None
+    await bench.store.write(disconnect(gone.connection_id, actor="hotel"))
+    assert await bench.store.read(next_due()) is None
 
 
 async def test_marked_grants_have_a_queue_of_their_own(bench: Bench) -> None:
@@ -170,18 +192,18 @@ async def test_marked_grants_have_a_queue_of_their_own(bench: Bench) -> None:
     fences = {grant.id: await bench.leased(grant) for grant in (one, two)}
     for fence in fences.values():
         for _ in range(2):
-            await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
-    assert await bench.store.claim_retries(9, 60.0) == []
-    assert await bench.store.retry_all("another app", 9) == 0
-    assert await bench.store.retry_all("default", 1) == 1
-    assert await bench.store.claim_due(9, 60.0) == []
-    (claimed,) = await bench.store.claim_retries(9, 60.0)
-    assert await bench.store.claim_retries(9, 60.0) == [], "nobody else is given it"
-    refused = await bench.store.count_refusal(fences[claimed], "revoked", may_mark=True, interval=0.0)
+            await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
+    assert await bench.store.write(claim_retries(9, 60.0)) == []
+    assert await bench.store.write(retry_all("another app", 9)) == 0
+    assert await bench.store.write(retry_all("default", 1)) == 1
+    assert await bench.store.write(claim_due(9, 60.0)) == []
+    (claimed,) = await bench.store.write(claim_retries(9, 60.0))
+    assert await bench.store.write(claim_retries(9, 60.0)) == [], "nobody else is given it"
+    refused = await bench.store.write(count_refusal(fences[claimed], "revoked", may_mark=True, interval=0.0))
     assert refused is Counted.STILL_MARKED
-    assert await bench.store.next_due() == about(300.0)
-    await bench.store.confirm(one.id if claimed == two.id else two.id, 1)
-    assert await bench.store.next_due() == about(600.0)
+    assert await bench.store.read(next_due()) == about(300.0)
+    await bench.store.write(confirm(one.id if claimed == two.id else two.id, 1))
+    assert await bench.store.read(next_due()) == about(600.0)
 
 
 # --- who does it
@@ -194,13 +216,13 @@ async def test_claiming(bench: Bench, clock: HandClock) -> None:
         await used(bench, grant.id)
     clock.pass_(2000.0)
     other = await bench.another()
-    assert await bench.store.next_due() == 0.0
-    assert list(await bench.store.claim_due(2, HOLD)) == [grants[0].id, grants[1].id]
-    assert list(await other.claim_due(2, HOLD)) == [grants[2].id]
-    assert list(await other.claim_due(2, HOLD)) == []
-    assert await bench.store.next_due() == about(HOLD)
+    assert await bench.store.read(next_due()) == 0.0
+    assert list(await bench.store.write(claim_due(2, HOLD))) == [grants[0].id, grants[1].id]
+    assert list(await other.write(claim_due(2, HOLD))) == [grants[2].id]
+    assert list(await other.write(claim_due(2, HOLD))) == []
+    assert await bench.store.read(next_due()) == about(HOLD)
     clock.pass_(HOLD)
-    assert len(await other.claim_due(9, HOLD)) == 3
+    assert len(await other.write(claim_due(9, HOLD))) == 3
 
 
 @pytest.mark.row("F99")
@@ -209,14 +231,14 @@ async def test_what_is_due_when_the_wall_clock_is_set_back(bench: Bench, clock: 
     """As far ahead as it was, for whoever looks next; a moment that was written since, and one of before, stay."""
     grants = [await bench.hotel(), await bench.approved()]
     clock.pass_(30.0)
-    before = await bench.store.next_due()
+    before = await bench.store.read(next_due())
     assert before == about(CANDIDATE - 30.0)
     clock.wall -= back
-    assert list(await bench.store.claim_due(4, HOLD)) == []
-    assert await bench.store.next_due() == about(CANDIDATE)
+    assert list(await bench.store.write(claim_due(4, HOLD))) == []
+    assert await bench.store.read(next_due()) == about(CANDIDATE)
     clock.pass_(CANDIDATE)
-    assert list(await bench.store.claim_due(4, HOLD)) == [grants[1].id]
-    assert await bench.store.next_due() == about(HOLD)
+    assert list(await bench.store.write(claim_due(4, HOLD))) == [grants[1].id]
+    assert await bench.store.read(next_due()) == about(HOLD)
 
 
 @pytest.mark.row("F99")
@@ -230,14 +252,14 @@ async def test_a_row_when_the_clock_is_set_back(bench: Bench, clock: HandClock, 
     assert (row.lease_left, row.held_back, row.intent_age) == (about(30.0), about(20.0), 0.0)
     clock.pass_(5.0)
     assert (await bench.row(grant.id)).lease_left == about(30.0), "nobody has written it yet"
-    taken = await bench.store.take_lease(grant.id, "others", 30.0)
+    taken = await bench.store.write(take_lease(grant.id, "others", 30.0))
     assert taken == Busy(about(30.0))
     clock.pass_(10.0)
     row = await bench.row(grant.id)
     assert (row.lease_left, row.held_back, row.intent_age) == (about(20.0), about(10.0), about(10.0))
-    assert await bench.store.renew_lease(grant.id, fence.epoch, 30.0)
+    assert await bench.store.write(renew_lease(grant.id, fence.epoch, 30.0))
     clock.pass_(30.0)
-    assert isinstance(await bench.store.take_lease(grant.id, "others", 30.0), Leased)
+    assert isinstance(await bench.store.write(take_lease(grant.id, "others", 30.0)), Leased)
 
 
 async def test_a_use_in_the_past_changes_nothing(bench: Bench, clock: HandClock) -> None:
@@ -246,7 +268,7 @@ async def test_a_use_in_the_past_changes_nothing(bench: Bench, clock: HandClock)
     await used(bench, grant.id)
     before = (await bench.look(grant.connection_id)).used_at
     late = Calls(grant.id, 1, clock.wall - 500.0, clock.wall - 400.0, 1, 0, {})
-    await bench.store.record_calls([late])
+    await record_calls(bench.store, [late])
     assert (await bench.look(grant.connection_id)).used_at == before
 
 
@@ -257,24 +279,24 @@ async def test_a_use_in_the_past_changes_nothing(bench: Bench, clock: HandClock)
 async def test_a_pause_is_kept_by_all_processes(bench: Bench, clock: HandClock) -> None:
     """Nobody of this client id has a turn until it is over; another client id has its own."""
     other = await bench.another()
-    await bench.store.pause_turns("client", 30.0)
+    await bench.store.write(pause_turns("client", 30.0))
     for store in (bench.store, other):
-        turn = await store.reserve_turn("client", RATE, 5.0)
+        turn = await store.write(reserve_turn("client", RATE, 5.0))
         assert not turn.taken
         assert turn.wait == pytest.approx(30.0, abs=1.0)
-    assert (await other.reserve_turn("another client", RATE, 0.0)).taken
+    assert (await other.write(reserve_turn("another client", RATE, 0.0))).taken
     clock.pass_(30.0)
-    assert (await other.reserve_turn("client", RATE, 0.0)).taken
-    assert not (await other.reserve_turn("client", RATE, 0.5)).taken, "no burst after it"
+    assert (await other.write(reserve_turn("client", RATE, 0.0))).taken
+    assert not (await other.write(reserve_turn("client", RATE, 0.5))).taken, "no burst after it"
 
 
 async def test_a_pause_shortens_no_queue(bench: Bench) -> None:
     """What was given already stays given: the next turn comes after it."""
     slow = Rate(0.01)
     for _ in range(3):
-        await bench.store.reserve_turn("client", slow, 1e6)
-    await bench.store.pause_turns("client", 1.0)
-    assert (await bench.store.reserve_turn("client", slow, 0.0)).wait == pytest.approx(300.0, abs=10.0)
+        await bench.store.write(reserve_turn("client", slow, 1e6))
+    await bench.store.write(pause_turns("client", 1.0))
+    assert (await bench.store.write(reserve_turn("client", slow, 0.0))).wait == pytest.approx(300.0, abs=10.0)
 
 
 # --- whose app state is asked about
@@ -284,15 +306,15 @@ async def test_each_connection_is_asked_about_now_and_then(bench: Bench, clock: 
     """First a minute after it connected, then every time after as long as was said; by one process at a time."""
     grants = [await bench.connected() for _ in range(3)]
     other = await bench.another()
-    assert list(await bench.store.claim_polls(9, POLL)) == []
+    assert list(await bench.store.write(claim_polls(9, POLL))) == []
     clock.pass_(FIRST)
-    mine, theirs = await bench.store.claim_polls(2, POLL), await other.claim_polls(9, POLL)
+    mine, theirs = await bench.store.write(claim_polls(2, POLL)), await other.write(claim_polls(9, POLL))
     assert sorted([*mine, *theirs]) == [grant.connection_id for grant in grants]
     assert len(mine) == 2
     clock.pass_(POLL - 1)
-    assert list(await other.claim_polls(9, POLL)) == []
+    assert list(await other.write(claim_polls(9, POLL))) == []
     clock.pass_(1)
-    assert len(await other.claim_polls(9, POLL)) == 3
+    assert len(await other.write(claim_polls(9, POLL))) == 3
 
 
 async def test_nobody_is_asked_about_whom_cloudbeds_refuses(bench: Bench, clock: HandClock) -> None:
@@ -300,18 +322,18 @@ async def test_nobody_is_asked_about_whom_cloudbeds_refuses(bench: Bench, clock:
     old = await bench.hotel()
     current = await bench.connected(pair("new", property_ids=("1000",)))
     gone = await bench.connected()
-    await bench.store.disconnect(gone.connection_id, actor="hotel")
+    await bench.store.write(disconnect(gone.connection_id, actor="hotel"))
     await bench.approved()
     clock.pass_(POLL)
-    assert list(await bench.store.claim_polls(9, 0.0)) == [old.connection_id]
+    assert list(await bench.store.write(claim_polls(9, 0.0))) == [old.connection_id]
     fence = await bench.leased(current)
     for _ in range(2):
-        await bench.store.count_refusal(fence, "revoked", may_mark=True, interval=0.0)
-    assert list(await bench.store.claim_polls(9, 0.0)) == []
+        await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
+    assert list(await bench.store.write(claim_polls(9, 0.0))) == []
 
 
 async def test_a_poll_further_ahead_than_is_ever_written(bench: Bench, clock: HandClock) -> None:
     """The wall clock was set back since: it is due now."""
     grant = await bench.hotel()
     clock.wall -= POLL + DAY
-    assert list(await bench.store.claim_polls(9, POLL)) == [grant.connection_id]
+    assert list(await bench.store.write(claim_polls(9, POLL))) == [grant.connection_id]

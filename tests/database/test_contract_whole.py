@@ -1,130 +1,216 @@
-"""The contract of ports.store as a whole: every method of it, refused writes, copies, its life."""
+"""Every transaction there is: reads, refused writes, copies, its life."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from importlib import import_module
+from inspect import isfunction, isgeneratorfunction
+from pkgutil import iter_modules
 
 import pytest
 from tests.database.bench import Bench, HandClock, link
 from tests.support.fakes import HERE, pair
 
+from cloudbeds_auth import transactions as package
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.errors import StoreReadOnly
-from cloudbeds_auth.ports.grants import Attempt, Busy, Counted, Settled, Written
-from cloudbeds_auth.ports.importing import NewImport
-from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.lifecycle import IllegalMove
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, StoredToken
 from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
+from cloudbeds_auth.transactions.apps import (
+    add_app,
+    drop_previous_secret,
+    read_app,
+    read_apps,
+    read_redirect_uris,
+    remove_app,
+    rotate_secret,
+)
+from cloudbeds_auth.transactions.authorizations import (
+    add_authorization,
+    add_link,
+    read_link,
+    read_link_outcome,
+    settled_state,
+    spend_state,
+)
+from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote, read_candidate
+from cloudbeds_auth.transactions.client_secrets import close_circuit, open_circuit, open_circuits
+from cloudbeds_auth.transactions.connections import (
+    count_states,
+    disconnect,
+    list_connections,
+    read_connection,
+    read_ids,
+)
+from cloudbeds_auth.transactions.grants import (
+    Attempt,
+    Busy,
+    Settled,
+    Written,
+    commit_pair,
+    read_grant,
+    release_lease,
+    renew_lease,
+    settle,
+    take_lease,
+    write_intent,
+)
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.imports import NewImport, add_import
+from cloudbeds_auth.transactions.issuers import move_app, move_grants, read_held, read_issuer, read_issuers
+from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
+from cloudbeds_auth.transactions.outbox import (
+    claim_messages,
+    message_delivered,
+    message_failed,
+    next_message,
+    read_outbox,
+)
+from cloudbeds_auth.transactions.properties import claim_listings, relist
+from cloudbeds_auth.transactions.reconnect import bring_home, read_covered, read_outcome
+from cloudbeds_auth.transactions.refusals import (
+    Counted,
+    confirm,
+    count_refusal,
+    note_denied,
+    note_disabled,
+    note_problem,
+    reprieve,
+)
+from cloudbeds_auth.transactions.retention import forget, sweep
+from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.statements import Call
+from cloudbeds_auth.transactions.upkeep import (
+    claim_due,
+    claim_polls,
+    claim_retries,
+    next_due,
+    pause_turns,
+    reserve_turn,
+    retry_all,
+)
+from cloudbeds_auth.transactions.usage import add_calls, note_use, roll_up, take_over
 
 RATE = Rate(10.0)
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)
 SENT = StoredToken(1, Secret("R-1"))
 APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/aurora")
 
-READS: dict[str, Callable[[Store, Grant], Awaitable[object]]] = {
-    "grant": lambda store, one: store.grant(one.id),
-    "current_grant": lambda store, one: store.current_grant(one.connection_id),
-    "candidate": lambda store, one: store.candidate(one.connection_id),
-    "connection": lambda store, one: store.connection(one.connection_id),
-    "connections": lambda store, one: store.connections(),
-    "count_states": lambda store, one: store.count_states(),
-    "resolve": lambda store, one: store.resolve("1000"),
-    "events": lambda store, one: store.events(one.connection_id),
-    "link": lambda store, one: store.link("l1"),
-    "link_outcome": lambda store, one: store.link_outcome("l1"),
-    "open_circuits": lambda store, one: store.open_circuits("default"),
-    "next_due": lambda store, one: store.next_due(),
-    "app": lambda store, one: store.app("aurora"),
-    "apps": lambda store, one: store.apps(),
-    "redirect_uris": lambda store, one: store.redirect_uris(),
-    "issuer": lambda store, one: store.issuer("default"),
-    "issuers": lambda store, one: store.issuers(),
-    "held": lambda store, one: store.held(),
-    "next_message": lambda store, one: store.next_message(),
-    "outbox": lambda store, one: store.outbox(),
-    "outcome": lambda store, one: store.outcome("aut_1"),
-    "covered": lambda store, one: store.covered(one.connection_id),
-    "report": lambda store, one: store.report(),
+
+READS: dict[str, Callable[[Grant], Call[object]]] = {
+    "read_grant": lambda one: read_grant(one.id),
+    "read_candidate": lambda one: read_candidate(one.connection_id),
+    "read_connection": lambda one: read_connection(one.connection_id),
+    "list_connections": lambda one: list_connections(),
+    "count_states": lambda one: count_states(),
+    "read_history": lambda one: read_history(one.connection_id),
+    "read_link": lambda one: read_link("l1"),
+    "read_link_outcome": lambda one: read_link_outcome("l1"),
+    "open_circuits": lambda one: open_circuits("default"),
+    "next_due": lambda one: next_due(),
+    "read_app": lambda one: read_app("aurora"),
+    "read_apps": lambda one: read_apps(),
+    "read_redirect_uris": lambda one: read_redirect_uris(),
+    "read_issuer": lambda one: read_issuer("default"),
+    "read_issuers": lambda one: read_issuers(),
+    "read_held": lambda one: read_held(),
+    "next_message": lambda one: next_message(),
+    "read_outbox": lambda one: read_outbox(),
+    "read_outcome": lambda one: read_outcome("aut_1"),
+    "read_covered": lambda one: read_covered(one.connection_id),
+    "read_ids": lambda one: read_ids(["1000"]),
+    "settled_state": lambda one: settled_state("state-1", None, "code"),
 }
 
 
-def writes(bench: Bench, one: Grant, fence: Fence) -> dict[str, Callable[[Store], Awaitable[object]]]:
-    """Every method that writes, each about a connected hotel."""
-    calls = [Calls(one.id, 1, 1.0, 2.0, 1, 0, {})]
-    return {
-        "take_lease": lambda store: store.take_lease(one.id, "them", 30.0),
-        "renew_lease": lambda store: store.renew_lease(one.id, fence.epoch, 30.0),
-        "release_lease": lambda store: store.release_lease(one.id, fence.epoch),
-        "write_intent": lambda store: store.write_intent(fence, 1, lease=30.0, hold=20.0),
-        "settle": lambda store: store.settle(fence, Attempt.LOST, hold=20.0),
-        "commit_pair": lambda store: store.commit_pair(fence, SENT, pair(2), stale_after=9.0),
-        "confirm": lambda store: store.confirm(one.id, fence.generation),
-        "count_refusal": lambda store: store.count_refusal(fence, "revoked", may_mark=False, interval=60.0),
-        "note_problem": lambda store: store.note_problem(one.id, fence.generation, "missing_scope", {}),
-        "record_calls": lambda store: store.record_calls(calls),
-        "begin_migration": lambda store: store.begin_migration(fence, "client-1"),
-        "end_migration": lambda store: store.end_migration(fence),
-        "add_key": lambda store: store.add_key(one.id, "gra_9", "default", KEY),
-        "open_circuit": lambda store: store.open_circuit("default", "f1", trial_after=60.0),
-        "close_circuit": lambda store: store.close_circuit("default", "f1"),
-        "add_link": lambda store: store.add_link(link("l2")),
-        "add_authorization": lambda store: store.add_authorization(bench.state()),
-        "spend_state": lambda store: store.spend_state("state-1", None, "code"),
-        "add_candidate": lambda store: store.add_candidate("aut_1", "con_9", "gra_9", pair(9), stale_after=9.0),
-        "begin_arrival": lambda store: store.begin_arrival(bench.state(parked=True), "code", most=9),
-        "claim": lambda store: store.claim(one.connection_id, "tenant-9", "gra_9"),
-        "discard_parked": lambda store: store.discard_parked(one.id),
-        "add_import": lambda store: store.add_import(
-            NewImport("hash", "default", None, "2000", pair(8, lifetime=0)), "con_8", "gra_8"
-        ),
-        "promote": lambda store: store.promote(one.connection_id, one.id, None, ()),
-        "bring_home": lambda store: store.bring_home(one.id, one.generation, ("1000",), "gra_9"),
-        "note_unnamed": lambda store: store.note_unnamed(one.id, 1, "property_unknown", {}, again_in=9.0),
-        "drop_candidate": lambda store: store.drop_candidate(one.id, "of no use"),
-        "disconnect": lambda store: store.disconnect(one.connection_id, actor="operator"),
-        "forget": lambda store: store.forget(one.connection_id, actor="operator"),
-        "sweep": lambda store: store.sweep(1.0, 9),
-        "roll_up": lambda store: store.roll_up(9),
-        "reserve_turn": lambda store: store.reserve_turn("client", RATE, 1.0),
-        "pause_turns": lambda store: store.pause_turns("client", 1.0),
-        "claim_due": lambda store: store.claim_due(4, 60.0),
-        "add_app": lambda store: store.add_app(APP),
-        "rotate_secret": lambda store: store.rotate_secret("aurora", Secret("second")),
-        "drop_previous_secret": lambda store: store.drop_previous_secret("aurora"),
-        "remove_app": lambda store: store.remove_app("aurora"),
-        "move_grants": lambda store: store.move_grants(
-            "default", HERE.issuer or "", "https://elsewhere.example", actor="operator", after="", limit=9
-        ),
-        "move_app": lambda store: store.move_app("default", HERE.issuer or "", "https://elsewhere.example"),
-        "claim_retries": lambda store: store.claim_retries(4, 60.0),
-        "retry_all": lambda store: store.retry_all("default", 9),
-        "note_denied": lambda store: store.note_denied(one.id, fence.generation, 60.0),
-        "note_disabled": lambda store: store.note_disabled(one.id, fence.generation),
-        "reprieve": lambda store: store.reprieve(fence, "revoked", 60.0),
-        "claim_polls": lambda store: store.claim_polls(4, 60.0),
-        "claim_listings": lambda store: store.claim_listings(4, 60.0),
-        "relist": lambda store: store.relist(one.id, ("1000", "1001")),
-        "claim_messages": lambda store: store.claim_messages(4, 60.0),
-        "message_delivered": lambda store: store.message_delivered("msg_1"),
-        "message_failed": lambda store: store.message_failed("msg_1", "HTTP 503", 5.0),
-        "check": lambda store: store.check(),
-    }
+def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
+    """Every transaction that writes, each about a connected hotel."""
+    line = Calls(one.id, 1, 1.0, 2.0, 1, 0, {})
+    return [
+        take_lease(one.id, "them", 30.0),
+        renew_lease(one.id, fence.epoch, 30.0),
+        release_lease(one.id, fence.epoch),
+        write_intent(fence, 1, lease=30.0, hold=20.0),
+        settle(fence, Attempt.LOST, hold=20.0),
+        commit_pair(fence, SENT, pair(2), stale_after=9.0),
+        confirm(one.id, fence.generation),
+        count_refusal(fence, "revoked", may_mark=False, interval=60.0),
+        note_problem(one.id, fence.generation, "missing_scope", {}),
+        add_calls([line]),
+        note_use(one.id, 1.0),
+        begin_migration(fence, "client-1"),
+        end_migration(fence),
+        add_key(one.id, "gra_9", "default", KEY),
+        open_circuit("default", "f1", trial_after=60.0),
+        close_circuit("default", "f1"),
+        add_link(link("l2")),
+        add_authorization(bench.state()),
+        spend_state("state-1", None, "code"),
+        add_candidate("aut_1", "con_9", "gra_9", pair(9), stale_after=9.0),
+        begin_arrival(bench.state(parked=True), "code", most=9),
+        claim(one.connection_id, "tenant-9", "gra_9"),
+        discard_parked(one.id),
+        add_import(NewImport("hash", "default", None, "2000", pair(8, lifetime=0)), "con_8", "gra_8"),
+        promote(one.connection_id, one.id, None, ()),
+        bring_home(one.id, one.generation, ("1000",), "gra_9"),
+        note_unnamed(one.id, 1, "property_unknown", {}, again_in=9.0),
+        drop_candidate(one.id, "of no use"),
+        disconnect(one.connection_id, actor="operator"),
+        forget(one.connection_id, actor="operator"),
+        sweep(1.0, 9),
+        take_over(9),
+        roll_up(span=60, coarser=3600, age=86400, limit=9),
+        reserve_turn("client", RATE, 1.0),
+        pause_turns("client", 1.0),
+        claim_due(4, 60.0),
+        add_app(APP),
+        rotate_secret("aurora", Secret("second")),
+        drop_previous_secret("aurora"),
+        remove_app("aurora"),
+        move_grants("default", HERE.issuer or "", "https://elsewhere.example", actor="operator", after="", limit=9),
+        move_app("default", HERE.issuer or "", "https://elsewhere.example"),
+        claim_retries(4, 60.0),
+        retry_all("default", 9),
+        note_denied(one.id, fence.generation, 60.0),
+        note_disabled(one.id, fence.generation),
+        reprieve(fence, "revoked", 60.0),
+        claim_polls(4, 60.0),
+        claim_listings(4, 60.0),
+        relist(one.id, ("1000", "1001")),
+        claim_messages(4, 60.0),
+        message_delivered("msg_1"),
+        message_failed("msg_1", "HTTP 503", 5.0),
+    ]
 
 
-async def seen(store: Store, one: Grant) -> list[object]:
+async def seen(store: Database, one: Grant) -> list[object]:
     """Everything that can be seen."""
-    return [await read(store, one) for read in READS.values()]
+    found = [await store.read(read(one)) for read in READS.values()]
+    return [*found, await current_grant(store, one.connection_id), await store.report()]
 
 
-async def test_no_method_is_left_out(bench: Bench) -> None:
-    """A method that the port gets must be named here, as one that reads or as one that writes."""
+def transactions() -> set[str]:
+    """The names of all that there are."""
+    modules = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+    return {
+        name
+        for module in modules
+        for name, value in vars(module).items()
+        if isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        and isgeneratorfunction(getattr(value, "__wrapped__", None)) and value.__name__ != "seals_checked"
+    }  # fmt: skip
+
+
+async def test_no_transaction_is_left_out(bench: Bench) -> None:
+    """A transaction that is added must be named here, as one that reads or as one that writes."""
     one = await bench.hotel()
-    public = {name for name, _ in inspect.getmembers(Store, inspect.iscoroutinefunction) if not name.startswith("_")}
-    assert public == {*READS, *writes(bench, one, await bench.leased(one)), "close"}
+    written = {call.name for call in writes(bench, one, await bench.leased(one))}
+    assert transactions() == {*READS, "read_current_grants", *written}
 
 
 async def test_a_copy_reads_and_never_writes(bench: Bench) -> None:
@@ -134,11 +220,13 @@ async def test_a_copy_reads_and_never_writes(bench: Bench) -> None:
     copy = await bench.copy()
     assert (copy.read_only, bench.store.read_only) == (True, False)
     before = await seen(copy, one)
-    for name, write in writes(bench, one, fence).items():
+    for call in writes(bench, one, fence):
         with pytest.raises(StoreReadOnly):
-            await write(copy)
-        assert await seen(copy, one) == before, name
-    assert await copy.grant(one.id) is not None
+            await copy.write(call)
+        assert await seen(copy, one) == before, call.name
+    with pytest.raises(StoreReadOnly):
+        await copy.check()
+    assert await copy.read(read_grant(one.id)) is not None
 
 
 @pytest.mark.parametrize("wrong", ["generation", "epoch", "superseded", "disconnected", "nobody"])
@@ -155,15 +243,15 @@ async def test_a_fence_that_moved_refuses_and_changes_nothing(bench: Bench, wron
     if wrong == "superseded":
         await bench.connected(pair("new", property_ids=("1000",)))
     elif wrong == "disconnected":
-        await bench.store.disconnect(one.connection_id, actor="operator")
+        await bench.store.write(disconnect(one.connection_id, actor="operator"))
     before = await seen(bench.store, one)
-    assert not await bench.store.write_intent(fence, 1, lease=30.0, hold=20.0)
-    assert await bench.store.settle(fence, Attempt.REFUSED) is Settled.MOVED
-    assert not await bench.store.begin_migration(fence, "client-1")
-    assert not await bench.store.end_migration(fence)
-    assert await bench.store.count_refusal(fence, "revoked", may_mark=False, interval=60.0) is Counted.MOVED
+    assert not await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
+    assert await bench.store.write(settle(fence, Attempt.REFUSED)) is Settled.MOVED
+    assert not await bench.store.write(begin_migration(fence, "client-1"))
+    assert not await bench.store.write(end_migration(fence))
+    assert await bench.store.write(count_refusal(fence, "revoked", may_mark=False, interval=60.0)) is Counted.MOVED
     if wrong != "superseded":  # its late pair goes to its own row (rule 13)
-        written = await bench.store.commit_pair(fence, SENT, pair(2), stale_after=9.0)
+        written = await bench.store.write(commit_pair(fence, SENT, pair(2), stale_after=9.0))
         assert (
             written
             is {
@@ -183,7 +271,7 @@ async def test_an_illegal_move_is_rolled_back(bench: Bench) -> None:
     fence = await bench.leased(one)
     before = await seen(bench.store, one)
     with pytest.raises(IllegalMove):
-        await bench.store.settle(fence, Attempt.LOST, hold=20.0)
+        await bench.store.write(settle(fence, Attempt.LOST, hold=20.0))
     assert await seen(bench.store, one) == before
 
 
@@ -192,9 +280,9 @@ async def test_another_process_sees_what_was_written(bench: Bench) -> None:
     one = await bench.hotel()
     other = await bench.another()
     fence = await bench.leased(one)
-    assert isinstance(await other.take_lease(one.id, "them", 30.0), Busy)
-    assert await bench.store.commit_pair(fence, one.tokens[0], pair(2), stale_after=9.0) is Written.DONE
-    row = await other.grant(one.id)
+    assert isinstance(await other.write(take_lease(one.id, "them", 30.0)), Busy)
+    assert await bench.store.write(commit_pair(fence, one.tokens[0], pair(2), stale_after=9.0)) is Written.DONE
+    row = await other.read(read_grant(one.id))
     assert row is not None
     assert (row.generation, row.access.reveal()) == (2, "A-2")
 
@@ -224,6 +312,6 @@ async def test_many_histories_do_not_mix(bench: Bench, clock: HandClock) -> None
     for hotel in hotels:
         await bench.committed(hotel, f"{hotel.id}-2")
     for hotel in hotels:
-        lines = await bench.store.events(hotel.connection_id)
+        lines = await bench.store.read(read_history(hotel.connection_id))
         assert [line.sequence for line in lines] == [5, 4, 3, 2, 1]
         assert {line.grant_id for line in lines} == {hotel.id}

@@ -13,14 +13,19 @@ from tests.support.fakes import pair
 from tests.support.keys import KEY_TEXT, OTHER_KEY_TEXT
 
 from cloudbeds_auth.database import backup, check, copy, opening
-from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.engine.authorize import spend
+from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
-from cloudbeds_auth.ports.authorizations import NewAuthorization
-from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.model import App, Grant
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.transactions.apps import add_app, read_app, rotate_secret
+from cloudbeds_auth.transactions.authorizations import NewAuthorization, add_authorization
+from cloudbeds_auth.transactions.candidates import add_candidate, promote
+from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.runner import Database
 
 HOTELS = 3
 APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/aurora", level="property")
@@ -40,9 +45,9 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 @asynccontextmanager
-async def opened(where: Settings) -> AsyncIterator[SqlStore]:
+async def opened(where: Settings) -> AsyncIterator[Database]:
     """The store of one process."""
-    store = await opening.open_store(where)
+    store = await opening.open_database(where)
     try:
         yield store
     finally:
@@ -55,26 +60,26 @@ async def filled(where: Settings) -> list[Grant]:
         found = []
         for number in range(HOTELS):
             new = NewAuthorization(f"aut_{number}", "default", f"state-{number}", None, None, None, None, None, 600.0)
-            await store.add_authorization(new)
-            await store.spend_state(new.state_hash, None, "code")
+            await store.write(add_authorization(new))
+            await spend(store, new.state_hash, None, "code")
             first = pair(f"{number}-1", property_ids=(str(1000 + number),))
-            home = await store.add_candidate(new.id, f"con_{number}", f"gra_{number}", first, stale_after=3240.0)
-            assert await store.promote(home, f"gra_{number}", None, ())
+            home = await store.write(add_candidate(new.id, f"con_{number}", f"gra_{number}", first, stale_after=3240.0))
+            assert await store.write(promote(home, f"gra_{number}", None, ()))
             found.append(await row(store, f"gra_{number}"))
-        assert await store.add_app(APP) is None
-        assert await store.rotate_secret(APP.id, Secret("second"))
+        assert await store.write(add_app(APP)) is None
+        assert await store.write(rotate_secret(APP.id, Secret("second")))
         fence = await leased(store, found[0])
-        assert await store.write_intent(fence, found[0].tokens[-1].position, lease=30.0, hold=0.0)
-        written = await store.commit_pair(fence, found[0].tokens[-1], pair("0-2"), stale_after=3240.0)
+        assert await store.write(write_intent(fence, found[0].tokens[-1].position, lease=30.0, hold=0.0))
+        written = await store.write(commit_pair(fence, found[0].tokens[-1], pair("0-2"), stale_after=3240.0))
         assert written is Written.DONE
-        await store.release_lease("gra_0", fence.epoch)
-        await store.record_calls(
-            [Calls("gra_0", 1, 1e9, 1e9 + number, 1, 0, {"GET /a": 1}, f"x/{number}") for number in range(3)]
+        await store.write(release_lease("gra_0", fence.epoch))
+        await record_calls(
+            store, [Calls("gra_0", 1, 1e9, 1e9 + number, 1, 0, {"GET /a": 1}, f"x/{number}") for number in range(3)]
         )
         return [await row(store, grant.id) for grant in found]
 
 
-async def secrets(store: SqlStore) -> list[tuple[str, int, list[str]]]:
+async def secrets(store: Database) -> list[tuple[str, int, list[str]]]:
     """What each hotel can be called and refreshed with."""
     found = [await row(store, f"gra_{number}") for number in range(HOTELS)]
     return [(one.access.reveal(), one.generation, [token.value.reveal() for token in one.tokens]) for one in found]
@@ -96,25 +101,27 @@ async def test_everything_moves(ways: tuple[Settings, Settings]) -> None:
     await filled(source)
     async with opened(source) as running:
         before = await secrets(running)
-        history = await running.events("con_0")
+        history = await running.read(read_history("con_0"))
         assert [event.kind for event in history].count("calls") == 3
         told: list[str] = []
         copied = await opening.copy(source, target.database_url, lambda what, done, total: told.append(what))
         assert (copied["connections"], copied["grants"], copied["tokens"]) == (HOTELS, HOTELS, HOTELS + 1)
         assert list(dict.fromkeys(told)) == list(copy.TABLES)
         fence = await leased(running, await row(running, "gra_1"))
-        assert not await running.write_intent(fence, 1, lease=30.0, hold=0.0), "a process that still runs is latched"
+        assert not await running.write(write_intent(fence, 1, lease=30.0, hold=0.0)), (
+            "a process that still runs is latched"
+        )
     async with opened(source) as again:
         assert again.read_only
     async with opened(target) as there:
         assert not there.read_only
         assert await secrets(there) == before
-        moved = await there.app(APP.id)
+        moved = await there.read(read_app(APP.id))
         assert moved is not None
         assert [secret.reveal() for secret in moved.secrets] == ["second", "first"], "sealed as they rested"
-        assert await there.events("con_0") == history
+        assert await there.read(read_history("con_0")) == history
         fence = await leased(there, await row(there, "gra_1"))
-        assert await there.write_intent(fence, 1, lease=30.0, hold=0.0)
+        assert await there.write(write_intent(fence, 1, lease=30.0, hold=0.0))
 
 
 async def test_once_more(ways: tuple[Settings, Settings]) -> None:
@@ -125,8 +132,8 @@ async def test_once_more(ways: tuple[Settings, Settings]) -> None:
     async with opened(target) as there:
         grant = await row(there, "gra_1")
         fence = await leased(there, grant)
-        assert await there.write_intent(fence, 1, lease=30.0, hold=0.0)
-        await there.commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0)
+        assert await there.write(write_intent(fence, 1, lease=30.0, hold=0.0))
+        await there.write(commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0))
         moved_on = await secrets(there)
     assert await opening.copy(source, target.database_url, silent) == {}
     async with opened(target) as there:
@@ -154,11 +161,11 @@ async def test_killed_while_copying(ways: tuple[Settings, Settings], table: str)
     async with opened(target) as there:
         assert there.read_only
         with pytest.raises(StoreReadOnly):
-            await there.take_lease("gra_0", "us", 30.0)
+            await there.write(take_lease("gra_0", "us", 30.0))
     async with opened(source) as here:
         fence = await leased(here, await row(here, "gra_1"))
-        assert not await here.write_intent(fence, 1, lease=30.0, hold=0.0)
-        await here.release_lease("gra_1", fence.epoch)
+        assert not await here.write(write_intent(fence, 1, lease=30.0, hold=0.0))
+        await here.write(release_lease("gra_1", fence.epoch))
     await opening.copy(source, target.database_url, silent)
     async with opened(target) as there:
         assert await secrets(there) == before
@@ -193,11 +200,14 @@ async def test_a_refresh_under_way_commits_first(ways: tuple[Settings, Settings]
     async with opened(source) as running:
         grant = await row(running, "gra_1")
         fence = await leased(running, grant, seconds=30.0)
-        assert await running.write_intent(fence, 1, lease=30.0, hold=0.0)
+        assert await running.write(write_intent(fence, 1, lease=30.0, hold=0.0))
 
         async def comes_back(seconds: float) -> None:
-            assert await running.commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0) is Written.DONE
-            await running.release_lease(grant.id, fence.epoch)
+            assert (
+                await running.write(commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0))
+                is Written.DONE
+            )
+            await running.write(release_lease(grant.id, fence.epoch))
 
         await copied_with(source, target, comes_back)
     async with opened(target) as there:
@@ -211,13 +221,15 @@ async def test_a_refresh_that_comes_back_too_late(ways: tuple[Settings, Settings
     async with opened(source) as running:
         grant = await row(running, "gra_1")
         fence = await leased(running, grant, seconds=0.01)
-        assert await running.write_intent(fence, 1, lease=0.01, hold=0.0)
+        assert await running.write(write_intent(fence, 1, lease=0.01, hold=0.0))
 
         async def passes(seconds: float) -> None:
             """The lease runs out: whoever held it is paused."""
 
         await copied_with(source, target, passes)
-        assert await running.commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0) is Written.GONE
+        assert (
+            await running.write(commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0)) is Written.GONE
+        )
     async with opened(target) as there:
         assert [token.value.reveal() for token in (await row(there, "gra_1")).tokens] == ["R-1-1"]
 
@@ -242,7 +254,7 @@ async def test_giving_up_the_move(ways: tuple[Settings, Settings]) -> None:
     async with opened(source) as here:
         assert not here.read_only
         fence = await leased(here, await row(here, "gra_1"))
-        assert await here.write_intent(fence, 1, lease=30.0, hold=0.0)
+        assert await here.write(write_intent(fence, 1, lease=30.0, hold=0.0))
 
 
 async def test_a_target_in_use(ways: tuple[Settings, Settings]) -> None:
@@ -254,7 +266,7 @@ async def test_a_target_in_use(ways: tuple[Settings, Settings]) -> None:
         await opening.copy(source, target.database_url, silent)
     async with opened(source) as here:
         fence = await leased(here, await row(here, "gra_1"))
-        assert await here.write_intent(fence, 1, lease=30.0, hold=0.0)
+        assert await here.write(write_intent(fence, 1, lease=30.0, hold=0.0))
 
 
 async def test_a_copy_is_not_moved(tmp_path: Path) -> None:

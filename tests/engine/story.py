@@ -17,6 +17,8 @@ from cloudbeds_auth.errors import ClientRefused, ConnectionDisconnected, Error, 
 from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Begun
+from cloudbeds_auth.transactions.candidates import read_candidate
+from cloudbeds_auth.transactions.grants import read_grant
 
 T = TypeVar("T")
 HOTELS = ("1000", "1001")
@@ -115,7 +117,10 @@ class Bystander(RuleBasedStateMachine):
         assert known.connection is not None
         seen = await vault.connection(known.connection)
         # A newer approval that waits may prove to be of no use, and what it would have brought is gone with it.
-        if seen.connected_at is not None and await vault._engine.world.store.candidate(known.connection) is None:
+        if (
+            seen.connected_at is not None
+            and await vault._engine.world.db.read(read_candidate(known.connection)) is None
+        ):
             assert (seen.generation or 0) >= known.generation, "generations never fall"
             known.generation = seen.generation or 0
         known.proven = seen.connected_at is not None
@@ -143,8 +148,8 @@ class Bystander(RuleBasedStateMachine):
 
     async def _holds_what_lives(self, hotel: str, vault: TokenVault, grant_id: str) -> None:
         """I2: of a living hotel a token rests that the vendor accepts. I4: nothing was asked for twice in vain."""
-        candidate = await vault._engine.world.store.candidate(self.known[hotel].connection or "")
-        active = await vault._engine.world.store.grant(grant_id)
+        candidate = await vault._engine.world.db.read(read_candidate(self.known[hotel].connection or ""))
+        active = await vault._engine.world.db.read(read_grant(grant_id))
         stored = {token.value.reveal() for row in (active, candidate) if row for token in row.tokens}
         rotation = self.house.cloud.received[hotel].rotation
         assert stored & set(rotation.accepted), f"lost: {stored} of ours, {rotation.accepted} of theirs"

@@ -17,11 +17,12 @@ from cloudbeds_auth.errors import (
     TryAgain,
     UnknownConnection,
 )
-from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Verdict
 from cloudbeds_auth.rules.model import AccessToken, Fence, Grant
 from cloudbeds_auth.rules.refresh import Ask, Timing
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import Leased, commit_pair, release_lease, take_lease
 
 HOUR = 3700.0
 STALE = 3300.0  # past nine tenths, before the end
@@ -116,12 +117,12 @@ async def test_an_older_token_of_a_flight_that_still_proves_is_not_handed_back(s
     second = await lent(stage, grant, rejected=1)
     assert second.reveal() == "A-2"
     row = await stage.row(grant.id)
-    store = (await stage.process()).world.store
-    await store.release_lease(grant.id, 1)  # as if it had run out while the process stood still
-    lease = await store.take_lease(grant.id, "another machine", 30.0)
+    store = (await stage.process()).world.db
+    await store.write(release_lease(grant.id, 1))  # as if it had run out while the process stood still
+    lease = await store.write(take_lease(grant.id, "another machine", 30.0))
     assert isinstance(lease, Leased)
     fence = Fence(grant.id, row.generation, lease.epoch)
-    await store.commit_pair(fence, row.tokens[-1], pair(3), stale_after=HOUR)
+    await store.write(commit_pair(fence, row.tokens[-1], pair(3), stale_after=HOUR))
     assert (await lent(stage, grant, rejected=second)).reveal() == "A-3"
     assert (await lent(stage, grant)).reveal() == "A-3"
     proof.set()
@@ -355,7 +356,7 @@ async def test_nothing_under_this_id(stage: Stage) -> None:
 async def test_a_disconnected_hotel(stage: Stage) -> None:
     """409, and nothing is sent."""
     grant = await stage.connected()
-    await stage.one.store.disconnect(grant.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
     with pytest.raises(ConnectionDisconnected):
         await lent(stage, grant)
     with pytest.raises(ConnectionDisconnected):
@@ -514,7 +515,7 @@ async def test_a_patient_caller_outlasts_an_impatient_flight(stage: Stage) -> No
     grant = await stage.connected()
     await stage.clock.sleep(STALE)
     two = await stage.process()
-    taken = await two.store.take_lease(grant.id, "somebody", 3.0)
+    taken = await two.store.write(take_lease(grant.id, "somebody", 3.0))
     assert isinstance(taken, Leased)
     behind = asyncio.create_task(stage.one.refresh(grant.id, 1, patient=False))
     await asyncio.sleep(0)
@@ -528,7 +529,7 @@ async def test_a_patient_caller_outlasts_an_impatient_flight(stage: Stage) -> No
 async def test_an_impatient_caller_gives_up_with_its_flight(stage: Stage) -> None:
     """Two from the background: both are told, nobody starts over."""
     grant = await stage.connected()
-    await stage.one.store.take_lease(grant.id, "somebody", 3.0)
+    await stage.one.store.write(take_lease(grant.id, "somebody", 3.0))
     first, second = (asyncio.create_task(stage.one.refresh(grant.id, 1, patient=False)) for _ in range(2))
     for one in (first, second):
         with pytest.raises(RefreshPending):
@@ -540,7 +541,7 @@ async def test_a_lease_held_by_somebody_is_waited_for(stage: Stage) -> None:
     """Its holder dies: the lease runs out, and this process sends; nothing before."""
     grant = await stage.connected()
     await stage.clock.sleep(HOUR)
-    await stage.one.store.take_lease(grant.id, "somebody", 12.0)
+    await stage.one.store.write(take_lease(grant.id, "somebody", 12.0))
     stage.endpoint.will(issued(2))
     began = stage.clock.steady()
     assert (await lent(stage, grant)).reveal() == "A-2"
@@ -551,7 +552,7 @@ async def test_a_holder_that_is_killed_is_noticed(stage: Stage) -> None:
     """Its process is known dead: nobody waits for its lease to end."""
     grant = await stage.connected()
     await stage.clock.sleep(HOUR)
-    await stage.one.store.take_lease(grant.id, "somebody", 1000.0)
+    await stage.one.store.write(take_lease(grant.id, "somebody", 1000.0))
     stage.endpoint.will(issued(2))
     asking = asyncio.create_task(lent(stage, grant))
     await stage.clock.sleep(5.0)
@@ -563,7 +564,7 @@ async def test_a_holder_that_never_lets_go(stage: Stage) -> None:
     """The caller's 25 seconds are over: 503, nothing was sent."""
     grant = await stage.connected()
     await stage.clock.sleep(HOUR)
-    await stage.one.store.take_lease(grant.id, "somebody", 1000.0)
+    await stage.one.store.write(take_lease(grant.id, "somebody", 1000.0))
     with pytest.raises(RefreshPending):
         await lent(stage, grant)
     await stage.one.drain()
@@ -603,7 +604,7 @@ async def test_a_hotel_that_leaves_ends_the_wait(stage: Stage, held_back: bool) 
         with pytest.raises(RefreshInDoubt):
             await stage.one.refresh(grant.id, 1)
     else:
-        await stage.one.store.take_lease(grant.id, "somebody", 1000.0)
+        await stage.one.store.write(take_lease(grant.id, "somebody", 1000.0))
     asking = asyncio.create_task(stage.one.refresh(grant.id, 1))
     await stage.clock.sleep(1.0)
     stage.sql("DELETE FROM tokens")
@@ -615,7 +616,7 @@ async def test_a_hotel_that_leaves_ends_the_wait(stage: Stage, held_back: bool) 
 
 async def test_the_row_disappears_before_the_lease(stage: Stage) -> None:
     """Gone between reading and leasing."""
-    assert await stage.one.store.take_lease("gra_nobody", "me", 5.0) is None
+    assert await stage.one.store.write(take_lease("gra_nobody", "me", 5.0)) is None
     leases = stage.one.refresher._leases
     with pytest.raises(ConnectionDisconnected):
         await leases.take(Ask("gra_nobody", 1), stage.clock.steady() + 5.0)
@@ -686,7 +687,7 @@ async def test_a_fence_that_moves_all_the_time(stage: Stage) -> None:
 
     async def again_and_again() -> Answer:
         stage.dead.add(stage.one.world.owner)
-        await stage.one.store.take_lease(grant.id, "somebody", 30.0)
+        await stage.one.store.write(take_lease(grant.id, "somebody", 30.0))
         stage.dead.discard(stage.one.world.owner)
         await stage.clock.sleep(6.0)
         return Refused("dead")

@@ -10,11 +10,12 @@ from tests.support.stage import Stage
 from tests.support.virtual import settle
 
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt, StoreUnavailable
-from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.model import AccessToken, Grant, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import Leased, take_lease
 
 HOUR, STALE = 3700.0, 3300.0
 
@@ -58,7 +59,7 @@ async def test_behind_the_callers_nobody_waits_for_a_lease(stage: Stage) -> None
     grant = await stage.connected()
     await stage.clock.sleep(STALE)
     two = await stage.process()
-    assert isinstance(await two.store.take_lease(grant.id, two.world.owner, 30.0), Leased)
+    assert isinstance(await two.store.write(take_lease(grant.id, two.world.owner, 30.0)), Leased)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
     await settle()
     assert stage.one.refresher.flights.running(grant.id) is None
@@ -138,7 +139,7 @@ async def test_what_differs_from_the_rejected_one_is_taken_with_its_last_seconds
 async def test_a_hotel_that_comes_back_is_lent_its_new_token(stage: Stage) -> None:
     """Disconnected, approved again, and its browser was closed before the proof: the first call goes on with it."""
     grant = await stage.connected()
-    await stage.one.store.disconnect(grant.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
     await stage.candidate(grant.connection_id, pair(9, property_ids=("1000",)))
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-9"
 

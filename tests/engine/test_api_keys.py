@@ -10,7 +10,6 @@ from tests.support.fakes import APP, issued, key, pair
 from tests.support.hotels import BusyVendor, keep_up, limited, upkeep_of
 from tests.support.stage import Process, Stage
 
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.errors import (
     ClientRefused,
     ConnectionDisconnected,
@@ -42,6 +41,8 @@ from cloudbeds_auth.rules.token_response import (
     Refused,
     RefusedClient,
 )
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.runner import Database
 
 HOUR = 3700.0
 
@@ -654,7 +655,7 @@ async def test_hotels_that_cannot_be_moved(stage: Stage, monkeypatch: pytest.Mon
     with pytest.raises(UnknownConnection):
         await stage.one.migrator.migrate("con_nobody")
     gone = await stage.connected(pair(1, property_ids=("1",)))
-    await stage.one.store.disconnect(gone.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(gone.connection_id, actor="operator"))
     with pytest.raises(ConnectionDisconnected):
         await migrate(stage.one, gone)
     parked = await stage.connected(pair(4, property_ids=("4",)), proven=False)
@@ -670,7 +671,7 @@ async def test_hotels_that_cannot_be_moved(stage: Stage, monkeypatch: pytest.Mon
         await migrate(stage.one, marked)
     with pytest.raises(InvalidRequest):
         await migrate(stage.one, await stage.connected(pair(3, property_ids=("3",))), app="nobody")
-    monkeypatch.setattr(SqlStore, "read_only", property(lambda _: True))
+    monkeypatch.setattr(Database, "read_only", property(lambda _: True))
     with pytest.raises(StoreReadOnly):
         await migrate(stage.one, marked)
     assert stage.endpoint.exchanged == []
@@ -790,7 +791,7 @@ async def test_a_hotel_that_leaves_while_its_key_is_on_the_way(stage: Stage) -> 
     grant = await stage.connected()
 
     async def meanwhile() -> KeyAnswer:
-        await stage.one.store.disconnect(grant.connection_id, actor="operator")
+        await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
         return key(1)
 
     stage.endpoint.will(meanwhile)

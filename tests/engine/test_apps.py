@@ -12,6 +12,7 @@ from tests.support.fakes import APP, issued, pair
 from tests.support.stage import Process, Stage, wire
 
 from cloudbeds_auth.engine.apps import Apps
+from cloudbeds_auth.engine.lookup import resolve
 from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, RateLimited
 from cloudbeds_auth.rules.lifecycle import State
@@ -20,6 +21,8 @@ from cloudbeds_auth.rules.rate_limit import Limit, Rate, rate_within
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import RefusedClient
 from cloudbeds_auth.settings import Settings, further_app
+from cloudbeds_auth.transactions.apps import read_apps
+from cloudbeds_auth.transactions.connections import disconnect
 
 HOUR = 3700.0
 AURORA = App("aurora", "client-2", (Secret("aurora-1"),), "http://localhost:7000/callback/aurora", level="property")
@@ -59,7 +62,7 @@ async def test_a_hotel_connects_and_refreshes_with_its_own_client(stage: Stage) 
     await stage.clock.sleep(HOUR)
     for number, property_id in ((3, "1"), (4, "2")):
         stage.endpoint.will(issued(number))
-        (connection,) = await stage.one.store.resolve(property_id)
+        (connection,) = await resolve(stage.one.store, property_id)
         assert (await stage.one.access.access_token(connection)).reveal() == f"A-{number}"
     assert stage.endpoint.apps == ["aurora", "default", "aurora", "default"]
     assert stage.endpoint.secrets == ["aurora-1", "secret-1", "aurora-1", "secret-1"]
@@ -262,7 +265,7 @@ async def test_what_the_settings_app_has(stage: Stage, parts: dict[str, str], wo
         await added(stage, **parts)
     with pytest.raises(InvalidRequest, match="of this name"):
         await apps_of(stage.one).add("default", client_id="client-2", client_secret="aurora-1")
-    assert await stage.one.store.apps() == []
+    assert await stage.one.store.read(read_apps()) == []
 
 
 async def test_what_another_app_has_too(stage: Stage) -> None:
@@ -292,7 +295,7 @@ async def test_an_app_with_hotels_stays(stage: Stage, hotels: int, words: str) -
     with pytest.raises(InvalidRequest, match=words):
         await apps_of(stage.one).remove("aurora")
     for grant in grants:
-        await stage.one.store.disconnect(grant.connection_id, actor="operator")
+        await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
     await apps_of(stage.one).remove("aurora")
     assert [one.id for one in await apps_of(stage.one).list()] == ["default"]
 

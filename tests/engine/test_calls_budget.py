@@ -7,10 +7,12 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.support.fakes import APP, issued, pair
 from tests.support.hotels import BusyVendor, limited
+from tests.support.intercept import Write, intercept
 from tests.support.stage import Process, Stage, wire
 from tests.support.virtual import settle
 
@@ -22,6 +24,9 @@ from cloudbeds_auth.rules.api_errors import Inconclusive
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.token_response import Ambiguous
+from cloudbeds_auth.transactions.apps import add_app
+from cloudbeds_auth.transactions.statements import Call
+from cloudbeds_auth.transactions.upkeep import pause_turns, reserve_turn
 
 RATE = rate_within(10)
 
@@ -148,7 +153,7 @@ async def test_a_place_that_comes_as_its_caller_hangs_up_is_the_next_ones(stage:
 async def test_a_place_that_the_store_did_not_give(stage: Stage) -> None:
     """It came too late for the one who asked; who joined meanwhile and waits longer has one of its own (I11)."""
     process = await under_ten(stage)
-    await process.store.pause_turns(APP.client_id, 6.0)
+    await process.store.write(pause_turns(APP.client_id, 6.0))
     patient: list[asyncio.Task[None]] = []
 
     async def join() -> None:
@@ -284,11 +289,11 @@ async def test_a_store_that_hangs_lets_nobody_go_together(stage: Stage, monkeypa
     """A locked file says no after five seconds, to everybody who asked meanwhile: one of them goes, not all at once."""
     process, traffic = await under_ten(stage), Traffic(stage)
 
-    async def hangs(*asked: object) -> None:
+    async def hangs(write: Write, call: Call[Any]) -> None:
         await stage.clock.sleep(5.0)
         raise StoreUnavailable("the file is locked")
 
-    monkeypatch.setattr(process.store, "reserve_turn", hangs)
+    intercept(monkeypatch, process.store, "reserve_turn", hangs)
     await all_of(at_once(traffic, process, "con_1", 8))
     went = sorted(traffic.when("con_1"))
     assert went
@@ -329,7 +334,7 @@ async def test_a_call_waits_in_the_line_of_its_hotel(stage: Stage) -> None:
     calls = CallBudget(process.world, process.access)
     await asyncio.gather(*(calls.spend(grant.connection_id) for _ in range(5)))
     assert stage.clock.steady() - 1000.0 == pytest.approx(4 * RATE.interval)
-    await process.store.pause_turns(APP.client_id, 30.0)
+    await process.store.write(pause_turns(APP.client_id, 30.0))
     with pytest.raises(RateLimited) as caught:
         await calls.spend(grant.connection_id)
     assert caught.value.connection_id == grant.connection_id
@@ -338,7 +343,9 @@ async def test_a_call_waits_in_the_line_of_its_hotel(stage: Stage) -> None:
 
 async def test_a_further_app_is_looked_for_once(stage: Stage) -> None:
     """Its calls count for its own client id, cost no look of their own, and go on while the store is away (F62)."""
-    await stage.one.store.add_app(replace(APP, id="aurora", client_id="client-2", redirect_uri="http://localhost/a"))
+    await stage.one.store.write(
+        add_app(replace(APP, id="aurora", client_id="client-2", redirect_uri="http://localhost/a"))
+    )
     grant = await stage.connected(app="aurora")
     process = await under_ten(stage)
     await process.access.access_token(grant.connection_id)
@@ -432,7 +439,7 @@ async def test_watching_only_a_429_pauses_nobody(stage: Stage) -> None:
 
 async def paused_for(stage: Stage, process: Process) -> float:
     """Seconds until another process has a turn."""
-    turn = await process.store.reserve_turn(APP.client_id, RATE, -1.0)
+    turn = await process.store.write(reserve_turn(APP.client_id, RATE, -1.0))
     return turn.wait
 
 

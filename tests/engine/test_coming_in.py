@@ -12,6 +12,7 @@ from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage, with_secrets
 from tests.support.virtual import settle
 
+from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ClientRefused,
@@ -28,6 +29,8 @@ from cloudbeds_auth.rules.model import Finished, Grant, Role, User
 from cloudbeds_auth.rules.schedule import RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused, RefusedClient
+from cloudbeds_auth.transactions.candidates import read_candidate
+from cloudbeds_auth.transactions.connections import disconnect, list_connections
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 HOUR = 3700.0
@@ -64,7 +67,7 @@ async def test_property_ids_are_learnt_where_the_answer_names_none(stage: Stage)
     stage.vendor.listed = ("1000", "1001")
     finished = await approve(stage.one, issued(1))
     assert finished.connection.property_ids == ("1000", "1001")
-    assert await stage.one.store.resolve("1001") == [finished.connection.id]
+    assert await resolve(stage.one.store, "1001") == [finished.connection.id]
 
 
 async def test_scopes_that_the_answer_does_not_name(stage: Stage) -> None:
@@ -229,10 +232,10 @@ async def test_a_closed_tab_loses_no_code(stage: Stage) -> None:
     with pytest.raises(asyncio.CancelledError):
         await tab
     await stage.clock.sleep(90.0)
-    assert (await stage.one.store.connections(reference="tenant-7")).connections == ()
+    assert (await stage.one.store.read(list_connections(reference="tenant-7"))).connections == ()
     stage.one.driver.writes_fail = False
     await stage.one.authorizer.drain()
-    (connection,) = (await stage.one.store.connections(reference="tenant-7")).connections
+    (connection,) = (await stage.one.store.read(list_connections(reference="tenant-7"))).connections
     assert connection.state is State.FRESH
     assert stage.endpoint.codes == ["code"]
 
@@ -415,7 +418,7 @@ async def test_the_pointer_does_not_move_before_the_new_grant_worked(stage: Stag
     await approve(stage.one, issued("new", property_ids=("1000",)), connection_id=old.connection_id)
     assert (await stage.row(old.id)).role is Role.ACTIVE
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-1"
-    waiting = await stage.one.store.candidate(old.connection_id)
+    waiting = await stage.one.store.read(read_candidate(old.connection_id))
     assert waiting is not None
     stage.vendor.thinks("A-new", Proof())
     promoted = await stage.one.candidates.resume(old.connection_id)
@@ -542,7 +545,7 @@ async def test_a_newer_candidate_arrives_during_the_proof(stage: Stage) -> None:
     stage.vendor.thinks("A-x", overtaken)
     assert await stage.one.candidates.resume(old.connection_id) is None
     assert (await stage.row(slow.id)).role is Role.SUPERSEDED
-    current = await stage.one.store.current_grant(old.connection_id)
+    current = await current_grant(stage.one.store, old.connection_id)
     assert current is not None
     assert current.access.reveal() == "A-y"
 
@@ -576,9 +579,9 @@ async def test_another_property_was_approved(stage: Stage, named: bool) -> None:
     with pytest.raises(InvalidRequest, match="2000"):
         await approve(stage.one, answer, connection_id=old.connection_id)
     assert (await stage.row(old.id)).role is Role.ACTIVE
-    assert await stage.one.store.candidate(old.connection_id) is None
+    assert await stage.one.store.read(read_candidate(old.connection_id)) is None
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-1"
-    assert await stage.one.store.resolve("2000") == []
+    assert await resolve(stage.one.store, "2000") == []
 
 
 @pytest.mark.row("F87")
@@ -597,7 +600,7 @@ async def test_a_hotel_that_comes_back_keeps_its_connection(stage: Stage) -> Non
     first = (await approve(stage.one, issued(1, property_ids=("1000",)))).connection
     again = (await approve(stage.one, issued(2, property_ids=("1000",)))).connection
     assert again.id == first.id
-    await stage.one.store.disconnect(first.id, actor="operator")
+    await stage.one.store.write(disconnect(first.id, actor="operator"))
     back = (await approve(stage.one, issued(3, property_ids=("1000",)))).connection
     assert (back.id, back.state) == (first.id, State.FRESH)
     assert (await stage.one.access.access_token(first.id)).reveal() == "A-3"
@@ -607,7 +610,7 @@ async def test_a_hotel_that_comes_back_keeps_its_connection(stage: Stage) -> Non
 async def test_a_hotel_that_left_and_approved_again_is_in_doubt_until_that_is_proven(stage: Stage) -> None:
     """Cloudbeds cannot be asked at the moment: nobody is told that the hotel is disconnected, it has just approved."""
     first = (await approve(stage.one, issued(1, property_ids=("1000",)))).connection
-    await stage.one.store.disconnect(first.id, actor="operator")
+    await stage.one.store.write(disconnect(first.id, actor="operator"))
     stage.vendor.thinks("A-2", Inconclusive("HTTP 503"))
     back = (await approve(stage.one, issued(2, property_ids=("1000",)))).connection
     assert (back.id, back.state, back.generation) == (first.id, State.IN_DOUBT, 2)
@@ -635,7 +638,7 @@ async def reconnected_during_a_refresh(stage: Stage) -> tuple[Grant, Grant]:
     stage.endpoint.will(meanwhile)
     await asyncio.gather(stage.one.access.access_token(old.connection_id), return_exceptions=True)
     await stage.one.drain()
-    current = await stage.one.store.current_grant(old.connection_id)
+    current = await current_grant(stage.one.store, old.connection_id)
     assert current is not None
     return await stage.row(old.id), current
 

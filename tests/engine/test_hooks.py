@@ -17,6 +17,7 @@ from tests.support.virtual import settle
 
 from cloudbeds_auth.background import Background
 from cloudbeds_auth.engine.hooks import AT_ONCE, LEFT_OUT, MOST_WAITING, PAUSE, REST, Inbound
+from cloudbeds_auth.engine.lookup import resolve
 from cloudbeds_auth.errors import ConnectionDisconnected, StoreUnavailable
 from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
@@ -26,6 +27,9 @@ from cloudbeds_auth.rules.schedule import RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.rules.webhooks import FIRST, POLL
+from cloudbeds_auth.transactions.candidates import promote
+from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.outbox import claim_messages
 
 DISABLED, REFUSED, NOTHING = AppState("disabled"), AppState(refused=True), AppState()
 
@@ -51,7 +55,7 @@ def payload(property_id: str = "1000", state: str = "disabled", **more: object) 
 
 async def state_of(stage: Stage, grant: Grant) -> State:
     """How the connection looks."""
-    found = await stage.one.store.connection(grant.connection_id)
+    found = await stage.one.store.read(read_connection(grant.connection_id))
     assert found is not None
     return found.state
 
@@ -88,7 +92,7 @@ async def test_cloudbeds_says_so_itself(stage: Stage, inbound: Inbound, dead: Ve
     assert await stage.tokens(grant.id) == ["R-1"]
     assert stage.vendor.disabled == []
     assert (await stage.kinds(grant.connection_id))[-1] == "disabled_at_cloudbeds"
-    kinds = [one.kind for one in await stage.one.store.claim_messages(9, 60.0)]
+    kinds = [one.kind for one in await stage.one.store.write(claim_messages(9, 60.0))]
     assert kinds == ["connection.connected", "connection.disconnected"]
 
 
@@ -127,7 +131,7 @@ async def test_a_disabled_said_after_a_refused_pass(stage: Stage, inbound: Inbou
     assert await state_of(stage, grant) is State.REAUTHORIZATION_REQUIRED
     assert (await stage.row(grant.id)).reauth == "revoked"
     assert (await stage.kinds(grant.connection_id))[-1] == "reauthorization_required"
-    kinds = [one.kind for one in await stage.one.store.claim_messages(9, 60.0)]
+    kinds = [one.kind for one in await stage.one.store.write(claim_messages(9, 60.0))]
     assert kinds == ["connection.connected", "connection.reauthorization_required"]
 
 
@@ -145,7 +149,7 @@ async def test_a_disabled_hotel_that_lives(stage: Stage, inbound: Inbound) -> No
     await upkeep_of(stage.one).tick()
     assert await state_of(stage, grant) is State.FRESH
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
-    kinds = [one.kind for one in await stage.one.store.claim_messages(9, 60.0)]
+    kinds = [one.kind for one in await stage.one.store.write(claim_messages(9, 60.0))]
     assert kinds == ["connection.connected", "connection.disconnected", "connection.recovered"]
 
 
@@ -314,7 +318,7 @@ async def test_a_new_approval_is_promoted_while_the_old_token_was_looked_up(stag
     grant = await stage.connected()
     await stage.one.access.access_token(grant.connection_id)
     newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
-    await stage.one.store.promote(grant.connection_id, newer.id, None, ())
+    await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
     await hinted(stage, inbound, payload())
     assert stage.vendor.asked_states == []
 
@@ -351,7 +355,7 @@ async def test_a_store_that_is_away(stage: Stage, inbound: Inbound) -> None:
     stage.one.driver.dark = True
     await hinted(stage, inbound, payload())
     stage.one.driver.dark = False
-    stage.one.access.forget(next(iter(await stage.one.store.resolve("1000"))))
+    stage.one.access.forget(next(iter(await resolve(stage.one.store, "1000"))))
     stage.one.driver.refuse("current")
     await hinted(stage, inbound, payload())
     assert stage.notes.times("app_state_failed") + stage.notes.times("store_unavailable") > 0
@@ -386,7 +390,7 @@ async def test_many_are_asked_about_a_few_at_a_time(stage: Stage, inbound: Inbou
 
 async def test_a_copy_of_another_installation_asks_nothing() -> None:
     """The original does."""
-    world: Any = SimpleNamespace(store=SimpleNamespace(read_only=True), entropy=SimpleNamespace(unit=lambda: 0.5))
+    world: Any = SimpleNamespace(db=SimpleNamespace(read_only=True), entropy=SimpleNamespace(unit=lambda: 0.5))
     parts: Any = None
     assert 0.0 < await Inbound(world, parts, parts, parts).tick() <= PAUSE
 

@@ -14,9 +14,9 @@ from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.cli.import_command import AT_ONCE
 from cloudbeds_auth.engine.imports import Importer
+from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports.importing import NewImport
 from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.imports import Handover, Imported, Outcome
@@ -24,6 +24,9 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Role, User, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient
+from cloudbeds_auth.transactions.candidates import promote
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.imports import NewImport, add_import
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 
@@ -60,7 +63,7 @@ async def test_a_token_is_sent_once_and_proven(stage: Stage) -> None:
     assert stage.endpoint.sent == ["R-old"]
     assert set(stage.vendor.asked) == {"A-1"}
     await stage.one.drain()
-    assert await stage.tokens((await stage.one.store.current_grant(told.connection.id)).id) == ["R-1"]  # type: ignore[union-attr]
+    assert await stage.tokens((await current_grant(stage.one.store, told.connection.id)).id) == ["R-1"]  # type: ignore[union-attr]
 
 
 class KnowingVendor(BusyVendor):
@@ -154,7 +157,7 @@ async def test_no_usable_answer(stage: Stage, answer: Ambiguous | NotSent, why: 
 async def test_whoever_asks_for_a_token_goes_on_with_it(stage: Stage) -> None:
     """Stored by an import that was killed at once: the first caller of the hotel brings it in."""
     new = NewImport("hash", "default", "tenant-7", "1000", pair("old", lifetime=0.0))
-    await stage.one.store.add_import(new, "con_1", "gra_1")
+    await stage.one.store.write(add_import(new, "con_1", "gra_1"))
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     assert (await stage.one.access.access_token("con_1")).reveal() == "A-1"
     assert stage.endpoint.sent == ["R-old"]
@@ -236,11 +239,11 @@ async def test_a_token_of_another_hotel(stage: Stage) -> None:
     told = await bring_in(stage)
     assert told.outcome is Outcome.OTHER_PROPERTY
     assert told.detail == "Cloudbeds names property 2000, not 1000"
-    assert await stage.one.store.resolve("1000") == []
+    assert await resolve(stage.one.store, "1000") == []
     assert (await bring_in(stage)).outcome is Outcome.OTHER_PROPERTY
     corrected = await bring_in(stage, old("2000"))
     assert corrected.outcome is Outcome.CONNECTED
-    assert await stage.one.store.resolve("2000") == [corrected.connection.id]
+    assert await resolve(stage.one.store, "2000") == [corrected.connection.id]
     assert stage.endpoint.sent == ["R-old"]
 
 
@@ -259,7 +262,7 @@ async def test_another_hotels_token_never_takes_a_hotels_place(stage: Stage) -> 
     told = await bring_in(stage)
     assert told.connection.id == grant.connection_id
     assert told.connection.state is State.REAUTHORIZATION_REQUIRED
-    assert (await stage.one.store.current_grant(grant.connection_id)).id == grant.id  # type: ignore[union-attr]
+    assert (await current_grant(stage.one.store, grant.connection_id)).id == grant.id  # type: ignore[union-attr]
 
 
 async def test_the_vendor_does_not_name_the_property(stage: Stage) -> None:
@@ -302,7 +305,7 @@ async def test_a_hotel_that_was_disconnected_since(stage: Stage) -> None:
     """The same list does not bring it back: only the hotel does."""
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     told = await bring_in(stage)
-    await stage.one.store.disconnect(told.connection.id, actor="operator")
+    await stage.one.store.write(disconnect(told.connection.id, actor="operator"))
     assert (await bring_in(stage)).outcome is Outcome.DISCONNECTED
 
 
@@ -319,9 +322,9 @@ async def test_superseded_in_the_middle_of_its_refresh(stage: Stage) -> None:
     """Somebody promotes a newer approval while the access token's grant is refreshed: told as what is so then."""
 
     async def approved_meanwhile() -> Ambiguous:
-        home = (await stage.one.store.resolve("1000"))[0]
+        home = (await resolve(stage.one.store, "1000"))[0]
         newer = await stage.candidate(home, pair(7, property_ids=("1000",)))
-        assert await stage.one.store.promote(home, newer.id, None, ())
+        assert await stage.one.store.write(promote(home, newer.id, None, ()))
         return issued(2)  # type: ignore[return-value]
 
     stage.vendor.listed = ("1000",)

@@ -11,6 +11,7 @@ from tests.support.fakes import APP, issued, key, pair
 from tests.support.stage import Process, Stage, with_secrets
 from tests.support.virtual import settle
 
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.errors import (
     ClientRefused,
     ConfigurationError,
@@ -102,7 +103,7 @@ async def test_a_key(stage: Stage, wrong: Exception) -> None:
     stage.endpoint.will(key("k", "1000"))
     stage.one.driver.refuse("key_received", 3, wrong)
     await stage.one.migrator.migrate(grant.connection_id)
-    found = await stage.one.store.current_grant(grant.connection_id)
+    found = await current_grant(stage.one.store, grant.connection_id)
     assert found is not None
     assert (found.kind, found.access.reveal()) == (CredentialKind.API_KEY, "cbat_k")
     assert stage.endpoint.exchanged == ["R-1"]

@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 from tests.support.fakes import APP, issued, key, pair
 from tests.support.hotels import BusyVendor, limited, upkeep_of
+from tests.support.intercept import Write, intercept
 from tests.support.stage import Stage
 
+from cloudbeds_auth.engine.lookup import resolve
 from cloudbeds_auth.errors import ClientRefused, NotRefreshable, ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.ports.grants import Counted
 from cloudbeds_auth.ports.vendor import Listed, Throttled
 from cloudbeds_auth.rules.api_errors import REVOKED, DeadGrant, DeadToken, Verdict
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import CredentialKind, Fence, Finished
+from cloudbeds_auth.rules.model import CredentialKind, Finished
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import RefusedClient
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import Counted
+from cloudbeds_auth.transactions.statements import Call
 
 YEAR = 365 * 86400.0
 
@@ -71,7 +75,7 @@ async def test_a_hotel_that_comes_back_keeps_its_connection(stage: Stage, before
     assert again.id == first.id
     found = (await stage.one.access.access_token(first.id)).reveal()
     assert found == ("cbat_2" if after == "key" else "A-2")
-    assert await stage.one.store.resolve("1000") == [first.id]
+    assert await resolve(stage.one.store, "1000") == [first.id]
 
 
 async def test_a_key_whose_hotel_cannot_be_asked_about(stage: Stage) -> None:
@@ -90,7 +94,7 @@ async def test_a_vendor_that_is_slow_to_say_which_hotel_it_is(stage: Stage, monk
     monkeypatch.setattr(stage.vendor, "properties", slowly)
     began = stage.clock.steady()
     found = (await approved(stage, key(1))).connection
-    (line,) = [one for one in await stage.one.store.events(found.id) if one.kind == "candidate_received"]
+    (line,) = [one for one in await stage.one.store.read(read_history(found.id)) if one.kind == "candidate_received"]
     assert line.at.timestamp() - stage.clock.wall() + stage.clock.steady() - began <= 5.0
     assert found.property_ids == ("1000",), "learnt afterwards, when it was stored"
 
@@ -159,7 +163,6 @@ async def test_an_answer_that_lay_around_is_not_the_last_word(
     """Asked within the interval by a process that then stood still until it was over: it is asked once more."""
     found = (await approved(stage, key(1, "1000"))).connection
     token = await stage.one.access.access_token(found.id)
-    count = stage.one.store.count_refusal
     stops = [0.0, 21.0, 0.0]
 
     async def read() -> Verdict:
@@ -167,12 +170,13 @@ async def test_an_answer_that_lay_around_is_not_the_last_word(
             await stage.clock.sleep(stops.pop(0))
         return face
 
-    async def count_late(fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Counted:
+    async def count_late(write: Write, call: Call[Counted]) -> Counted:
         if still == "before it is counted":
             await stage.clock.sleep(stops.pop(0))
-        return await count(fence, reason, may_mark=may_mark, interval=interval)
+        counted: Counted = await write(call)
+        return counted
 
-    monkeypatch.setattr(stage.one.store, "count_refusal", count_late)
+    intercept(monkeypatch, stage.one.store, "count_refusal", count_late)
     stage.vendor.script = [read, read, read]
     for expected in (RefreshInDoubt, RefreshInDoubt, ReauthorizationRequired):
         with pytest.raises(expected):

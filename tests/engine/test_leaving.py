@@ -25,6 +25,9 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
+from cloudbeds_auth.transactions.candidates import drop_candidate
+from cloudbeds_auth.transactions.grants import take_lease
+from cloudbeds_auth.transactions.history import read_history
 
 HOUR = 3700.0
 
@@ -43,7 +46,7 @@ async def gone(stage: Stage, grant: Grant) -> bool:
 
 async def detail(stage: Stage, grant: Grant) -> object:
     """What history says about it."""
-    return (await stage.one.store.events(grant.connection_id, limit=1))[0].data["detail"]
+    return (await stage.one.store.read(read_history(grant.connection_id, limit=1)))[0].data["detail"]
 
 
 async def test_the_vendor_is_told_first(stage: Stage) -> None:
@@ -260,7 +263,7 @@ async def test_a_property_level_client(stage: Stage) -> None:
 async def test_a_connection_that_never_worked(stage: Stage) -> None:
     """Its only candidate was dropped: it is disconnected already, and leaving changes nothing."""
     grant = await stage.connected(proven=False)
-    await stage.one.store.drop_candidate(grant.id, "refused twice")
+    await stage.one.store.write(drop_candidate(grant.id, "refused twice"))
     assert (await stage.one.look.connection(grant.connection_id)).state is State.DISCONNECTED
     await leave(stage, grant)
     for ask in (stage.one.access.access_token, stage.one.access.refresh_now):
@@ -303,7 +306,7 @@ async def test_it_waits_for_another_process(stage: Stage) -> None:
     await ahead
     assert await gone(stage, grant)
     other = await stage.connected(pair("b"))
-    await stage.one.store.take_lease(other.id, "somebody", 600.0)
+    await stage.one.store.write(take_lease(other.id, "somebody", 600.0))
     with pytest.raises(RefreshPending):
         await leave(stage, other)
     assert await stage.tokens(other.id) == ["R-b"]

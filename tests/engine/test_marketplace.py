@@ -9,6 +9,7 @@ from tests.support.fakes import issued
 from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
@@ -24,6 +25,8 @@ from cloudbeds_auth.rules.arrivals import MOST_PARKED, OURS
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Role
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.marketplace import claim
 
 DAY = 86400.0
 
@@ -195,7 +198,7 @@ async def test_it_is_claimed_while_it_is_about_to_be_deleted(stage: Stage) -> No
     """Found due, then claimed by somebody else: it stays."""
     found = await arrived(stage)
     await stage.clock.sleep(DAY)
-    stage.one.driver.after("grant", lambda: stage.one.store.claim(found.id, None, "gra_new"))
+    stage.one.driver.after("grant", lambda: stage.one.store.write(claim(found.id, None, "gra_new")))
     await upkeep_of(stage.one).tick()
     assert (await stage.one.look.connection(found.id)).state is State.IN_DOUBT
     assert stage.notes.times("arrival_discarded") == 0
@@ -219,7 +222,7 @@ async def test_it_is_sent_away_after_its_token_ran_out(stage: Stage) -> None:
     stage.vendor.disables = False
     await stage.one.disconnecter.disconnect(found.id, forget=False, actor="operator")
     assert stage.endpoint.sent == []
-    (event,) = [one for one in await stage.one.store.events(found.id) if one.kind == "disconnected"]
+    (event,) = [one for one in await stage.one.store.read(read_history(found.id)) if one.kind == "disconnected"]
     assert "not refreshed" in str(event.data["detail"])
 
 
@@ -245,4 +248,4 @@ async def test_a_refresh_is_never_sent_for_it(stage: Stage) -> None:
             await ask(found.id)
     await upkeep_of(stage.one).tick()
     assert stage.endpoint.sent == []
-    assert await stage.tokens((await stage.one.store.current_grant(found.id)).id) == ["R-1"]  # type: ignore[union-attr]
+    assert await stage.tokens((await current_grant(stage.one.store, found.id)).id) == ["R-1"]  # type: ignore[union-attr]

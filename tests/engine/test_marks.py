@@ -24,6 +24,8 @@ from cloudbeds_auth.rules.model import CredentialKind, Grant
 from cloudbeds_auth.rules.refresh import LONGEST_HOLD
 from cloudbeds_auth.rules.schedule import DAY, DELAYED, RETRY_AT_LEAST_EVERY, RETRY_FIRST
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused, UnauthorizedClient
+from cloudbeds_auth.transactions.outbox import claim_messages
+from cloudbeds_auth.transactions.upkeep import next_due
 
 HOUR = 3700.0
 STALE = 3300.0  # past nine tenths, before the end
@@ -175,7 +177,7 @@ async def test_a_marked_hotel_whose_tokens_live(stage: Stage) -> None:
     assert await look(stage, grant) == (State.FRESH, None)
     assert stage.notes.times("recovered") == 1
     assert (await stage.kinds(grant.connection_id))[-2:] == ["proved", "recovered"]
-    kinds = [one.kind for one in await stage.one.store.claim_messages(9, 60.0)]
+    kinds = [one.kind for one in await stage.one.store.write(claim_messages(9, 60.0))]
     assert kinds == ["connection.connected", "connection.reauthorization_required", "connection.recovered"]
 
 
@@ -193,7 +195,8 @@ async def test_how_often_a_marked_hotel_is_tried(stage: Stage) -> None:
     stage.endpoint.will(*[refused] * 200)
     upkeep = upkeep_of(stage.one)
     while stage.clock.wall() < at + 75 * DAY:
-        await stage.clock.sleep(max(1.0, min(3600.0, await stage.one.store.next_due() or 3600.0)))
+        due_in = await stage.one.store.read(next_due())
+        await stage.clock.sleep(max(1.0, min(3600.0, due_in or 3600.0)))
         await upkeep.tick()
     gaps = [later - sooner for sooner, later in zip([0.0, *retries], retries, strict=False)]
     assert gaps[:7] == pytest.approx([300.0 * 2**n for n in range(7)], abs=5.0)
@@ -216,7 +219,7 @@ async def test_a_retry_without_an_answer(stage: Stage, answer: Answer) -> None:
     await stage.clock.sleep(RETRY_FIRST)
     await upkeep_of(stage.one).tick()
     assert await look(stage, grant) == (State.REAUTHORIZATION_REQUIRED, "revoked")
-    assert await stage.one.store.next_due() == pytest.approx(RETRY_FIRST)
+    assert await stage.one.store.read(next_due()) == pytest.approx(RETRY_FIRST)
     stage.endpoint.will(issued(2))
     await keep_up(stage.one, 4 * RETRY_FIRST)
     assert await ask(stage, grant) == "A-2"
@@ -364,7 +367,7 @@ async def test_a_storm_of_marks_is_braked(stage: Stage) -> None:
     last = await held_in_a_storm(stage)
     assert "mark_delayed" in await stage.kinds(last.connection_id)
     assert await look(stage, last) == (State.BACKING_OFF, "revoked")
-    kinds = [one.kind for one in await stage.one.store.claim_messages(9, 60.0)]
+    kinds = [one.kind for one in await stage.one.store.write(claim_messages(9, 60.0))]
     assert kinds.count("connection.reauthorization_required") == 2
     while stage.clock.wall() < (await marks_after(stage, last)):
         assert (await stage.row(last.id)).reauth is None

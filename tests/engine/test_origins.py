@@ -15,6 +15,7 @@ from cloudbeds_auth.engine import apps as vault_apps
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.engine.hooks import Inbound
 from cloudbeds_auth.engine.imports import Importer
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreUnavailable, Unclaimed
@@ -26,6 +27,8 @@ from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, NotSent, Refused, RefusedClient
 from cloudbeds_auth.settings import Settings, further_app
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.history import read_history
 
 HOUR = 3700.0
 ELSEWHERE = "https://elsewhere.example"
@@ -162,7 +165,7 @@ async def test_what_waits_to_be_claimed_says_goodbye_where_it_came_from(stage: S
     assert nothing_sent(stage)
     with pytest.raises(Unclaimed):
         await other.access.access_token(found.id)
-    grant = await stage.one.store.current_grant(found.id)
+    grant = await current_grant(stage.one.store, found.id)
     assert grant is not None
     assert await stage.one.authorizer.claim(found.id, None) == found.id
     assert (grant.source, source_of(stage, grant)) == (HERE, HERE)
@@ -223,7 +226,7 @@ async def test_a_fresh_database_binds_the_secret_at_its_first_accepted_exchange(
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     finished = await stage.one.authorizer.finish(code="code-1", state=begun.state)
     assert bound(stage) == {"default": ISSUER}
-    grant = await stage.one.store.current_grant(finished.connection.id)
+    grant = await current_grant(stage.one.store, finished.connection.id)
     assert grant is not None
     assert source_of(stage, grant) == HERE
     sent = list(stage.endpoint.secrets)
@@ -404,7 +407,7 @@ async def test_an_import_says_where_it_is_from(stage: Stage) -> None:
     wrong = await strange(stage, "client id")
     stage.endpoint.will(NotSent("down"))
     told = await bring_in(wrong)
-    grant = await stage.one.store.current_grant(told.connection.id)
+    grant = await current_grant(stage.one.store, told.connection.id)
     assert grant is not None
     assert source_of(stage, grant) == Source(ISSUER, "client-2")
     await stage.clock.sleep(100.0)
@@ -440,7 +443,7 @@ async def test_tokens_that_move_to_another_connection_take_it_along(stage: Stage
     waits = (await stage.one.authorizer.arrive(code="code-2")).connection
     home = await stage.one.authorizer.claim(waits.id, None)
     assert home != waits.id
-    grant = await stage.one.store.current_grant(home)
+    grant = await current_grant(stage.one.store, home)
     assert grant is not None
     assert (grant.access.reveal(), source_of(stage, grant)) == ("A-2", HERE)
 
@@ -483,7 +486,7 @@ async def test_credentials_given_for_a_move_alone(stage: Stage, kept: bool) -> N
     for process in (stage.one, mover):
         assert (await process.access.access_token(grant.connection_id)).reveal() == "cbat_1"
         assert (await process.look.connection(grant.connection_id)).state is State.FRESH
-    row = await stage.one.store.current_grant(grant.connection_id)
+    row = await current_grant(stage.one.store, grant.connection_id)
     assert row is not None
     assert (row.kind, source_of(stage, row)) == (CredentialKind.API_KEY, Source(ISSUER, None))
 
@@ -510,7 +513,7 @@ async def test_a_key_of_the_apps_own_exchange_is_bound_to_its_client(stage: Stag
     grant = await stage.connected()
     stage.endpoint.will(key(1))
     await stage.one.migrator.migrate(grant.connection_id)
-    row = await stage.one.store.current_grant(grant.connection_id)
+    row = await current_grant(stage.one.store, grant.connection_id)
     assert row is not None
     assert source_of(stage, row) == HERE
     with pytest.raises(ClientRefused):
@@ -543,7 +546,7 @@ async def test_an_operator_says_that_the_vendor_moved(stage: Stage, monkeypatch:
     for at, grant in enumerate(hotels, 1):
         assert source_of(stage, grant) == Source(ELSEWHERE, "client-1")
         assert (await other.access.access_token(grant.connection_id)).reveal() == f"A-{at}"
-        (told, *_) = await stage.one.store.events(grant.connection_id)
+        (told, *_) = await stage.one.store.read(read_history(grant.connection_id))
         assert (told.kind, told.actor, told.data) == ("origin_moved", "operator", {"from": ISSUER, "to": ELSEWHERE})
     with pytest.raises(ClientRefused):
         await other.access.access_token(apart.connection_id)
@@ -610,7 +613,7 @@ async def test_people_see_both_names(stage: Stage, how: str) -> None:
     """The state is `client_refused`, and one finding counts the hotels; what has ended or is marked looks as it did."""
     living = [await stage.connected(pair(at, property_ids=(str(at),))) for at in range(3)]
     gone = await stage.connected(pair(8, property_ids=("8",)))
-    await stage.one.store.disconnect(gone.connection_id, actor="hotel")
+    await stage.one.store.write(disconnect(gone.connection_id, actor="hotel"))
     marked = await stage.connected(pair(9, property_ids=("9",)))
     stage.sql("UPDATE grants SET reauth = 'revoked', state = 'reauthorization_required' WHERE id = ?", marked.id)
     other = await strange(stage, how)

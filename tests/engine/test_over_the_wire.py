@@ -17,6 +17,7 @@ import httpx2
 import pytest
 from tests.support.simulator import Vendor, vendor
 
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.errors import Error, ReauthorizationRequired, RefreshInDoubt, TryAgain
 from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.lifecycle import State
@@ -74,7 +75,7 @@ async def proofs_are_in(vault: TokenVault) -> None:
 
 async def stored(vault: TokenVault, connection_id: str) -> list[str]:
     """The refresh tokens that rest."""
-    row = await vault._engine.world.store.current_grant(connection_id)
+    row = await current_grant(vault._engine.world.db, connection_id)
     assert row is not None
     return [token.value.reveal() for token in row.tokens]
 
@@ -268,7 +269,7 @@ async def test_a_strange_lifetime(tmp_path: Path, given: str) -> None:
         connection = await sim.connect(vault)
         sim.expire()
         grant = sim.simulator.model.grants[0]
-        row = await vault._engine.world.store.current_grant(connection.id)
+        row = await current_grant(vault._engine.world.db, connection.id)
         assert row is not None
         issued = sim.simulator.model.refresh(
             "simulated-app", "simulated-secret", row.tokens[-1].value.reveal(), sim.simulator.clock.now()
@@ -356,12 +357,12 @@ async def test_a_vendor_that_is_not_there(tmp_path: Path) -> None:
         connection = await sim.connect(vault)
         settings = sim.settings(tmp_path, base_url="http://127.0.0.1:9", token_timeout=DEADLINE)
         sim.expire()
-        row = await vault._engine.world.store.current_grant(connection.id)
+        row = await current_grant(vault._engine.world.db, connection.id)
         assert row is not None
         async with TokenVault.open(settings) as elsewhere:
             with pytest.raises(Error):
                 await elsewhere.refresh(connection.id)
-        row = await vault._engine.world.store.current_grant(connection.id)
+        row = await current_grant(vault._engine.world.db, connection.id)
         assert row is not None
         assert (row.intent, row.reauth) == (None, None)
         assert (await served(vault, connection.id)).status_code == 200

@@ -9,6 +9,7 @@ from tests.support.fakes import issued, key, pair
 from tests.support.hotels import BusyVendor, limited
 from tests.support.stage import Process, Stage, wire
 
+from cloudbeds_auth.engine.lookup import resolve
 from cloudbeds_auth.engine.properties import AT_ONCE, PAUSE, Groups
 from cloudbeds_auth.ports.vendor import Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, DeadToken, Refusal
@@ -18,6 +19,11 @@ from cloudbeds_auth.rules.properties import EVERY, FIRST, HOLD
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Refused
+from cloudbeds_auth.transactions.candidates import promote
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.properties import claim_listings
+from cloudbeds_auth.transactions.upkeep import pause_turns, reserve_turn
 
 SCOPE = Unlisted(Refusal("missing_scope", Act.TELL))
 REJECTED = Unlisted(Refusal("unauthorized", Act.HEAL))
@@ -43,7 +49,7 @@ async def covered(stage: Stage, grant: Grant) -> tuple[str, ...]:
 
 async def changes(stage: Stage, grant: Grant) -> list[object]:
     """What the history says of them, oldest first."""
-    events = await stage.one.store.events(grant.connection_id)
+    events = await stage.one.store.read(read_history(grant.connection_id))
     return [dict(one.data) for one in reversed(events) if one.kind.startswith("propert")]
 
 
@@ -67,7 +73,7 @@ async def test_a_group_grows_and_shrinks(stage: Stage) -> None:
     assert await groups_of(stage.one).tick() > 0
     assert await covered(stage, grant) == ("1000", "1002")
     assert await stage.one.look.resolve("1002") == grant.connection_id
-    assert await stage.one.store.resolve("1001") == []
+    assert await resolve(stage.one.store, "1001") == []
     assert await changes(stage, grant) == [{"added": ["1002"], "dropped": ["1001"]}]
     assert [facts for what, facts in stage.notes.told if what == "properties_changed"] == [
         {"connection": grant.connection_id, "added": 1, "dropped": 1}
@@ -203,7 +209,7 @@ async def test_a_key_is_asked_with_too(stage: Stage) -> None:
     stage.vendor.listed = ("1000", "1001")
     await stage.clock.sleep(EVERY)
     await groups_of(stage.one).tick()
-    assert await stage.one.store.resolve("1001") == [found.id]
+    assert await resolve(stage.one.store, "1001") == [found.id]
 
 
 async def test_a_hotel_that_approves_again_meanwhile(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,13 +218,13 @@ async def test_a_hotel_that_approves_again_meanwhile(stage: Stage, monkeypatch: 
 
     async def approved_meanwhile(access: Secret, turn: Turn, /) -> Listed:
         newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000", "1001")))
-        assert await stage.one.store.promote(grant.connection_id, newer.id, None, ())
+        assert await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
         return Listed(("9999",))
 
     monkeypatch.setattr(stage.vendor, "properties", approved_meanwhile)
     await groups_of(stage.one).tick()
     assert await covered(stage, grant) == ("1000", "1001")
-    assert await stage.one.store.resolve("9999") == []
+    assert await resolve(stage.one.store, "9999") == []
     assert stage.notes.times("properties_changed") == 0
 
 
@@ -228,7 +234,7 @@ async def test_a_newer_approval_is_served_before_the_question(stage: Stage, monk
 
     async def approved_meanwhile() -> None:
         newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
-        assert await stage.one.store.promote(grant.connection_id, newer.id, None, ())
+        assert await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
 
     stage.one.driver.after("current", approved_meanwhile)
     answers = Answers(stage, monkeypatch)
@@ -262,7 +268,7 @@ async def test_a_few_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_process_that_is_killed_while_it_asks(stage: Stage) -> None:
     """Another one asks when the hold is over."""
     grant = await group(stage, "1000")
-    assert await stage.one.store.claim_listings(9, HOLD) == [grant.connection_id]
+    assert await stage.one.store.write(claim_listings(9, HOLD)) == [grant.connection_id]
     other, stage.vendor.listed = await stage.process(), ("1000", "1001")
     await groups_of(other).tick()
     assert await covered(stage, grant) == ("1000",)
@@ -278,7 +284,7 @@ async def test_nothing_is_asked_against_a_pause(stage: Stage) -> None:
     vendor.listed = ("1000", "1001")
     process = await limited(stage, vendor)
     grant = await group(stage, "1000")
-    await process.store.pause_turns("client-1", 60.0)
+    await process.store.write(pause_turns("client-1", 60.0))
     await groups_of(process).tick()
     assert vendor.moments == []
     assert await covered(stage, grant) == ("1000",)
@@ -287,7 +293,7 @@ async def test_nothing_is_asked_against_a_pause(stage: Stage) -> None:
     await stage.clock.sleep(HOLD)
     await groups_of(theirs).tick()
     assert stage.notes.times("vendor_rate_limited") == 1
-    assert (await stage.one.store.reserve_turn("client-1", rate_within(10), 0.0)).wait > 50.0
+    assert (await stage.one.store.write(reserve_turn("client-1", rate_within(10), 0.0))).wait > 50.0
     await stage.clock.sleep(HOLD)
     await groups_of(process).tick()
     assert await covered(stage, grant) == ("1000", "1001")
@@ -317,7 +323,7 @@ async def test_a_hotel_that_leaves_meanwhile(stage: Stage, monkeypatch: pytest.M
     grant = await group(stage, "1000")
 
     async def left() -> None:
-        await stage.one.store.disconnect(grant.connection_id, actor="hotel")
+        await stage.one.store.write(disconnect(grant.connection_id, actor="hotel"))
 
     stage.one.driver.after("claim_listings", left)
     answers = Answers(stage, monkeypatch)

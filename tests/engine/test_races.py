@@ -7,30 +7,33 @@ import asyncio
 import pytest
 from tests.support.fakes import issued, pair
 from tests.support.hotels import BusyVendor, limited, upkeep_of
+from tests.support.intercept import Write, intercept
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine.single_flight import Flight, Flights, Served
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending, StoreUnavailable
-from cloudbeds_auth.ports.grants import Leased, Written
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.rules.model import Fence, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.token_response import Answer, NotSent, Refused
+from cloudbeds_auth.transactions.candidates import drop_candidate
+from cloudbeds_auth.transactions.grants import Leased, Written, commit_pair, read_grant, release_lease, take_lease
+from cloudbeds_auth.transactions.statements import Call
 
 HOUR = 3700.0
 
 
 async def commits(process: Process, grant: Grant, number: str) -> None:
     """Another process refreshes this grant: takes the lease, commits (A-number, R-number), gives the lease back."""
-    taken = await process.store.take_lease(grant.id, process.world.owner, 30.0)
+    taken = await process.store.write(take_lease(grant.id, process.world.owner, 30.0))
     assert isinstance(taken, Leased)
-    row = await process.store.grant(grant.id)
+    row = await process.store.read(read_grant(grant.id))
     assert row is not None
     fence = Fence(grant.id, row.generation, taken.epoch)
-    written = await process.store.commit_pair(fence, row.tokens[-1], pair(number), stale_after=3240.0)
+    written = await process.store.write(commit_pair(fence, row.tokens[-1], pair(number), stale_after=3240.0))
     assert written is Written.DONE
-    await process.store.release_lease(grant.id, taken.epoch)
+    await process.store.write(release_lease(grant.id, taken.epoch))
 
 
 async def is_deleted(stage: Stage, grant: Grant) -> None:
@@ -161,19 +164,18 @@ async def test_the_row_disappears_with_a_pair_in_hand(stage: Stage, monkeypatch:
     """The lease was lost, and before it is taken again the row is deleted: the pair is dropped, the caller told."""
     grant = await stage.connected()
     two = await stage.process()
-    commit_pair = stage.one.store.commit_pair
 
     async def overtaken() -> Answer:
         stage.dead.add(stage.one.world.owner)
-        assert isinstance(await two.store.take_lease(grant.id, two.world.owner, 30.0), Leased)
+        assert isinstance(await two.store.write(take_lease(grant.id, two.world.owner, 30.0)), Leased)
         return issued(2)
 
-    async def then_deleted(fence: Fence, sent: StoredToken, received: Pair, **more: float) -> Written:
-        written = await commit_pair(fence, sent, received, **more)
+    async def then_deleted(write: Write, call: Call[Written]) -> Written:
+        written: Written = await write(call)
         await is_deleted(stage, grant)
         return written
 
-    monkeypatch.setattr(stage.one.store, "commit_pair", then_deleted)
+    intercept(monkeypatch, stage.one.store, "commit_pair", then_deleted)
 
     stage.endpoint.will(overtaken)
     with pytest.raises(ConnectionDisconnected) as raised:
@@ -226,7 +228,7 @@ async def test_work_whose_grant_was_superseded(stage: Stage) -> None:
 async def test_it_leaves_when_nothing_is_left_to_forget(stage: Stage) -> None:
     """Its only candidate was dropped and the store fails for a moment: `forget` ends in the same state as without."""
     grant = await stage.connected(proven=False)
-    await stage.one.store.drop_candidate(grant.id, "refused twice")
+    await stage.one.store.write(drop_candidate(grant.id, "refused twice"))
 
     async def known() -> None:
         stage.one.driver.after("current", failing)

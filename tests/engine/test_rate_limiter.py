@@ -16,6 +16,7 @@ from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.transactions.statements import query
+from cloudbeds_auth.transactions.upkeep import reserve_turn
 
 FAR = 600.0  # seconds until the next turn in these tests
 
@@ -53,7 +54,7 @@ async def test_it_survives_a_restart(stage: Stage) -> None:
     """What the process before spent counts for the one that starts after it."""
     first = await limited(stage, BusyVendor())
     for _ in range(10):
-        await first.store.reserve_turn(APP.client_id, rate_within(10), 1e9)
+        await first.store.write(reserve_turn(APP.client_id, rate_within(10), 1e9))
     await first.store.close()
     stage.processes.remove(first)
     again = await limited(stage, BusyVendor())
@@ -160,7 +161,7 @@ async def test_the_wait_comes_before_the_intent(stage: Stage) -> None:
     process = under(stage, Limit(rate_within(10)))
     await stage.clock.sleep(3700)
     for _ in range(100):
-        await process.store.reserve_turn(APP.client_id, rate_within(10), 1e9)
+        await process.store.write(reserve_turn(APP.client_id, rate_within(10), 1e9))
     asked = asyncio.create_task(process.refresh(grant.id, 1))
     await asyncio.sleep(5)
     assert (await stage.row(grant.id)).intent is None
@@ -200,7 +201,7 @@ async def test_a_code_waits_for_its_turn(stage: Stage) -> None:
     process = under(stage, Limit(rate_within(10)))
     begun = await process.authorizer.begin()
     for _ in range(300):
-        await process.store.reserve_turn(APP.client_id, rate_within(10), 1e9)
+        await process.store.write(reserve_turn(APP.client_id, rate_within(10), 1e9))
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     finished = await process.authorizer.finish(code="code", state=begun.state)
     assert finished.connection.property_ids == ("1000",)

@@ -16,6 +16,9 @@ from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.imports import Handover
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.connections import disconnect, list_connections
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.outbox import claim_messages
 
 
 def mender(stage: Stage) -> Mender:
@@ -54,13 +57,13 @@ async def connects(stage: Stage, reference: str | None = None, *, named: bool = 
 
 async def said(stage: Stage, connection_id: str) -> list[tuple[str, str, Mapping[str, object]]]:
     """What the history says of references, oldest first: kind, actor, data."""
-    lines = reversed(await stage.one.store.events(connection_id))
+    lines = reversed(await stage.one.store.read(read_history(connection_id)))
     return [(one.kind, one.actor, one.data) for one in lines if one.kind.startswith("reference")]
 
 
 async def sent(stage: Stage) -> list[tuple[str, str | None]]:
     """The webhooks that wait, oldest first, each with the reference that it shows."""
-    found = await stage.one.store.claim_messages(100, 60.0)
+    found = await stage.one.store.write(claim_messages(100, 60.0))
     return [(one.kind, json.loads(one.body)["data"]["connection"]["reference"]) for one in found]
 
 
@@ -150,7 +153,7 @@ async def test_a_claim_names_a_reference(stage: Stage) -> None:
 async def test_an_import_names_a_reference(stage: Stage) -> None:
     """A disconnected hotel is imported under another reference: changed, and no webhook before it is connected."""
     first = await connects(stage, "tenant-A")
-    await stage.one.store.disconnect(first.id, actor="operator")
+    await stage.one.store.write(disconnect(first.id, actor="operator"))
     await sent(stage)
     stage.endpoint.will(issued("renewed", property_ids=("1000",)))
     imported = await importer(stage).bring_in(Handover("1000", Secret("R-old"), "tenant-B"))
@@ -191,7 +194,7 @@ async def test_a_reference_that_is_none(stage: Stage, way: str, reference: str) 
     }
     with pytest.raises(InvalidRequest, match="reference"):
         await ways[way]()
-    assert (await stage.one.store.connections()).connections == ()
+    assert (await stage.one.store.read(list_connections())).connections == ()
 
 
 async def test_a_reference_of_256_characters(stage: Stage) -> None:

@@ -8,7 +8,6 @@ import pytest
 from tests.support.fakes import APP, issued, pair
 from tests.support.stage import Stage, with_secrets
 
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.engine.client_secrets import fingerprint
 from cloudbeds_auth.errors import (
     ClientRefused,
@@ -33,6 +32,9 @@ from cloudbeds_auth.rules.token_response import (
     Sent,
     classify,
 )
+from cloudbeds_auth.transactions.client_secrets import open_circuit
+from cloudbeds_auth.transactions.refusals import note_denied
+from cloudbeds_auth.transactions.runner import Database
 
 HOUR = 3700.0
 STALE = 3300.0  # past nine tenths, before the end
@@ -169,7 +171,7 @@ async def test_two_refused_secrets_do_not_call_each_other_up(stage: Stage) -> No
     """Neither is taken any more: one trial of the other, then nobody asks until the next is due."""
     grant = await expired(stage)
     both = await stage.process(apps=new_and_old())
-    await both.store.open_circuit("default", fingerprint(APP, Secret("new")), trial_after=30.0)
+    await both.store.write(open_circuit("default", fingerprint(APP, Secret("new")), trial_after=30.0))
     stage.endpoint.will(*[RefusedClient("HTTP 401")] * 2)
     for _ in range(3):
         with pytest.raises(ClientRefused):
@@ -180,7 +182,7 @@ async def test_two_refused_secrets_do_not_call_each_other_up(stage: Stage) -> No
 async def test_a_code_meets_both_secrets_of_a_reset(stage: Stage) -> None:
     """It is exchanged with the new one, which was refused a while ago; nobody has to approve again."""
     both = await stage.process(apps=new_and_old())
-    await both.store.open_circuit("default", fingerprint(APP, Secret("new")), trial_after=30.0)
+    await both.store.write(open_circuit("default", fingerprint(APP, Secret("new")), trial_after=30.0))
     begun = await both.authorizer.begin()
     stage.endpoint.will(RefusedClient("HTTP 401"), issued(1, property_ids=("1000",)))
     finished = await both.authorizer.finish(code="code", state=begun.state)
@@ -190,7 +192,7 @@ async def test_a_code_meets_both_secrets_of_a_reset(stage: Stage) -> None:
 
 async def test_one_trial_at_a_time(stage: Stage) -> None:
     """A refused secret is due for a trial: whoever makes it keeps all others away meanwhile, those who chose too."""
-    await stage.one.store.open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=5.0)
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=5.0))
     with pytest.raises(ClientRefused) as raised:
         await stage.one.circuits.choose(APP)
     assert raised.value.retry_after == pytest.approx(5.0)
@@ -214,8 +216,8 @@ async def test_one_trial_at_a_time(stage: Stage) -> None:
 async def test_a_trial_is_not_taken_by_who_sends_nothing(stage: Stage) -> None:
     """A hotel that is held back asks each second; the one that has something to send makes the trial."""
     held, other = await expired(stage), await stage.connected(pair("other", lifetime=1.0, property_ids=("2",)))
-    await stage.one.store.note_denied(held.id, 1, 3000.0)
-    await stage.one.store.open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=0.0)
+    await stage.one.store.write(note_denied(held.id, 1, 3000.0))
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=0.0))
     await stage.clock.sleep(2.0)
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(held.id, 1, rejected=1)
@@ -576,7 +578,7 @@ async def test_a_rejected_api_key_and_an_outage(stage: Stage) -> None:
 async def test_a_read_only_store_never_refreshes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy of another installation's database (rule 16): refused before any lease."""
     grant = await expired(stage)
-    monkeypatch.setattr(SqlStore, "read_only", property(lambda _: True))
+    monkeypatch.setattr(Database, "read_only", property(lambda _: True))
     with pytest.raises(StoreReadOnly):
         await stage.one.access.access_token(grant.connection_id)
     assert stage.sql("SELECT lease_epoch FROM grants") == [(0,)]

@@ -13,6 +13,7 @@ from cloudbeds_auth.rules.api_errors import Act, DeadGrant, DeadToken, Inconclus
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Grant
 from cloudbeds_auth.rules.token_response import Refused
+from cloudbeds_auth.transactions.candidates import promote
 
 INACTIVE = Refusal("user_inactive", Act.SUSPECT, "User who approved this connection is not active anymore")
 NO_SCOPE = Refusal("missing_scope", Act.TELL, "Scope required for this call was not granted by property.")
@@ -167,7 +168,7 @@ async def test_a_grant_that_was_replaced_elsewhere(stage: Stage) -> None:
     """The hotel approved again at another process and the old grant died: the next caller here has the new one."""
     grant, token = await lent(stage)
     newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
-    assert await stage.one.store.promote(grant.connection_id, newer.id, None, ())
+    assert await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
     assert (await stage.one.access.access_token(grant.connection_id)).is_same(token), "from memory"
     await heed(stage, token, INACTIVE)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-new"

@@ -13,6 +13,8 @@ from cloudbeds_auth.engine import retention
 from cloudbeds_auth.engine.retention import EVERY, Retention
 from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
 from cloudbeds_auth.rules.model import User
+from cloudbeds_auth.transactions.candidates import promote
+from cloudbeds_auth.transactions.connections import disconnect
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 DAY = 86400.0
@@ -59,11 +61,11 @@ async def test_it_runs_with_upkeep(stage: Stage) -> None:
 async def test_a_hotel_is_forgotten(stage: Stage) -> None:
     """Once it is disconnected, and not before."""
     grant = await stage.connected(pair(1), proven=False)
-    await stage.one.store.promote(grant.connection_id, grant.id, ADA, ())
+    await stage.one.store.write(promote(grant.connection_id, grant.id, ADA, ()))
     forgotten = forgets(stage.one)
     with pytest.raises(InvalidRequest, match="still connected"):
         await forgotten.forget(grant.connection_id, actor="operator")
-    await stage.one.store.disconnect(grant.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
     await forgotten.forget(grant.connection_id, actor="operator")
     assert (await stage.one.look.connection(grant.connection_id)).authorizing_user is None
     with pytest.raises(UnknownConnection):

@@ -9,6 +9,7 @@ from tests.support.fakes import issued, key, pair
 from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
+from cloudbeds_auth.engine.lookup import resolve
 from cloudbeds_auth.errors import (
     AmbiguousProperty,
     ConnectionDisconnected,
@@ -21,6 +22,10 @@ from cloudbeds_auth.rules.api_errors import OUTAGE, DeadToken
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Finished, Grant, Role
 from cloudbeds_auth.rules.token_response import Answer
+from cloudbeds_auth.transactions.candidates import read_candidate
+from cloudbeds_auth.transactions.connections import disconnect, list_connections, read_connection
+from cloudbeds_auth.transactions.grants import take_lease
+from cloudbeds_auth.transactions.retention import forget
 
 KNOWN = pair(1, property_ids=("1000",))
 
@@ -40,12 +45,12 @@ async def approves(stage: Stage, answer: Answer, **parts: Any) -> Finished:
 
 async def own_of(stage: Stage) -> str:
     """The connection that was made for the newest approval."""
-    return (await stage.one.store.connections(limit=1)).connections[0].id
+    return (await stage.one.store.read(list_connections(limit=1))).connections[0].id
 
 
 async def living(stage: Stage) -> list[str]:
     """The connections that are neither replaced nor disconnected."""
-    found = (await stage.one.store.connections()).connections
+    found = (await stage.one.store.read(list_connections())).connections
     return [one.id for one in found if one.state not in {State.SUPERSEDED, State.DISCONNECTED}]
 
 
@@ -55,7 +60,7 @@ async def test_it_keeps_its_connection(stage: Stage, left: bool) -> None:
     """Also one that left: the id that the approval leads to, the token, the property, the reference given with it."""
     old = await stage.connected(KNOWN)
     if left:
-        await stage.one.store.disconnect(old.connection_id, actor="operator")
+        await stage.one.store.write(disconnect(old.connection_id, actor="operator"))
     finished = await comes_back(stage, reference="tenant-8", return_to="/done")
     found = finished.connection
     assert (found.id, found.state, finished.return_to) == (old.connection_id, State.FRESH, "/done")
@@ -98,7 +103,7 @@ async def test_what_it_left_is_gone_after_a_day(stage: Stage) -> None:
     stage.endpoint.will(issued("newer"))
     for _ in range(3):
         await behind.tick()
-    assert await stage.one.store.connection(own) is None
+    assert await stage.one.store.read(read_connection(own)) is None
 
 
 async def test_its_property_is_named_later(stage: Stage) -> None:
@@ -134,7 +139,7 @@ async def waits(stage: Stage) -> Grant:
     stage.vendor.listed = Unlisted(OUTAGE)
     waiting = (await approves(stage, issued("new"))).connection
     stage.vendor.listed = ("1000",)
-    found = await stage.one.store.candidate(waiting.id)
+    found = await stage.one.store.read(read_candidate(waiting.id))
     assert found is not None
     return found
 
@@ -143,7 +148,7 @@ async def test_a_refresh_of_it_is_under_way(stage: Stage) -> None:
     """Another process has its lease: it waits where it is, for whoever comes when that is over."""
     old = await stage.connected(KNOWN)
     waiting = await waits(stage)
-    await stage.one.store.take_lease(waiting.id, "another", 30.0)
+    await stage.one.store.write(take_lease(waiting.id, "another", 30.0))
     assert await stage.one.candidates.resume(waiting.connection_id) is None
     assert (await stage.row(waiting.id)).role is Role.CANDIDATE
     assert await stage.one.look.resolve("1000") == old.connection_id
@@ -166,9 +171,9 @@ async def test_a_process_dies_over_the_move(stage: Stage, how: str) -> None:
     with pytest.raises(StoreUnavailable):
         await stage.one.authorizer.finish(code="code", state=begun.state)
     own = await own_of(stage)
-    moved = await stage.one.store.candidate(old.connection_id)
+    moved = await stage.one.store.read(read_candidate(old.connection_id))
     assert (moved is None) == (how == "refuse")
-    assert (await stage.one.store.candidate(own) is None) == (how == "forget")
+    assert (await stage.one.store.read(read_candidate(own)) is None) == (how == "forget")
     two = await stage.process()
     await stage.clock.sleep(61.0)
     await upkeep_of(two).tick()
@@ -223,22 +228,22 @@ async def test_a_group_of_two_connected_hotels(stage: Stage) -> None:
 async def test_another_hotel_approves_for_one_that_left(stage: Stage, named: bool, forgotten: bool) -> None:
     """Its connection does not become that hotel's: its programs would write to the wrong one."""
     old = await stage.connected(KNOWN)
-    await stage.one.store.disconnect(old.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(old.connection_id, actor="operator"))
     if forgotten:  # who approved is; which property it was is shown all the same
-        await stage.one.store.forget(old.connection_id, actor="operator")
+        await stage.one.store.write(forget(old.connection_id, actor="operator"))
     stage.vendor.listed = () if named else ("2000",)
     answer = issued("new", property_ids=("2000",) if named else ())
     with pytest.raises(InvalidRequest, match="2000"):
         await approves(stage, answer, connection_id=old.connection_id)
     shown = await stage.one.look.connection(old.connection_id)
     assert (shown.state, shown.property_ids) == (State.DISCONNECTED, ("1000",))
-    assert await stage.one.store.resolve("2000") == []
+    assert await resolve(stage.one.store, "2000") == []
 
 
 @pytest.mark.row("F87")
 async def test_the_same_hotel_approves_for_one_that_left(stage: Stage) -> None:
     """With what has joined its group meanwhile."""
     old = await stage.connected(KNOWN)
-    await stage.one.store.disconnect(old.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(old.connection_id, actor="operator"))
     found = (await comes_back(stage, connection_id=old.connection_id)).connection
     assert (found.id, found.state, found.property_ids) == (old.connection_id, State.FRESH, ("1000", "1001"))

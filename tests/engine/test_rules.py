@@ -16,11 +16,12 @@ from cloudbeds_auth.errors import (
     StoreUnavailable,
     TokenEndpointUnavailable,
 )
-from cloudbeds_auth.ports.grants import Leased, Written
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Fence, Grant
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import Leased, Written, commit_pair, release_lease, take_lease
 
 UNSURE = Inconclusive("HTTP 503")
 HOUR = 3700.0  # longer than an access token lives here
@@ -448,7 +449,7 @@ async def test_only_the_epoch_moved(stage: Stage) -> None:
 
     async def overtaken() -> Answer:
         stage.dead.add(stage.one.world.owner)
-        taken = await two.store.take_lease(grant.id, two.world.owner, 10.0)
+        taken = await two.store.write(take_lease(grant.id, two.world.owner, 10.0))
         assert isinstance(taken, Leased)
         return issued(2)
 
@@ -470,10 +471,12 @@ async def test_the_generation_moved(stage: Stage) -> None:
 
     async def overtaken() -> Answer:
         stage.dead.add(stage.one.world.owner)
-        taken = await two.store.take_lease(grant.id, two.world.owner, 30.0)
+        taken = await two.store.write(take_lease(grant.id, two.world.owner, 30.0))
         assert isinstance(taken, Leased)
         fence = Fence(grant.id, 1, taken.epoch)
-        assert await two.store.commit_pair(fence, grant.tokens[0], pair("theirs"), stale_after=9.0) is Written.DONE
+        assert (
+            await two.store.write(commit_pair(fence, grant.tokens[0], pair("theirs"), stale_after=9.0)) is Written.DONE
+        )
         return issued("ours")
 
     stage.endpoint.will(overtaken)
@@ -489,7 +492,7 @@ async def test_disconnected_with_a_pair_in_hand(stage: Stage) -> None:
     grant = await stage.connected()
 
     async def left() -> Answer:
-        await stage.one.store.disconnect(grant.connection_id, actor="operator")
+        await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
         return issued(2)
 
     stage.endpoint.will(left)
@@ -505,11 +508,11 @@ async def test_refused_but_somebody_committed_meanwhile(stage: Stage) -> None:
 
     async def overtaken() -> Answer:
         stage.dead.add(stage.one.world.owner)
-        taken = await two.store.take_lease(grant.id, two.world.owner, 30.0)
+        taken = await two.store.write(take_lease(grant.id, two.world.owner, 30.0))
         assert isinstance(taken, Leased)
         fence = Fence(grant.id, 1, taken.epoch)
-        await two.store.commit_pair(fence, grant.tokens[0], pair("theirs"), stale_after=9.0)
-        await two.store.release_lease(grant.id, taken.epoch)
+        await two.store.write(commit_pair(fence, grant.tokens[0], pair("theirs"), stale_after=9.0))
+        await two.store.write(release_lease(grant.id, taken.epoch))
         return Refused("dead")
 
     stage.endpoint.will(overtaken)
@@ -530,7 +533,7 @@ async def test_a_commit_whose_answer_was_lost_is_done_once(stage: Stage, taken_m
     if taken_meanwhile:
         two = await stage.process()
         stage.dead.add(stage.one.world.owner)
-        assert isinstance(await two.store.take_lease(grant.id, two.world.owner, 1.0), Leased)
+        assert isinstance(await two.store.write(take_lease(grant.id, two.world.owner, 1.0)), Leased)
     served = await caller
     assert (served.grant.access.reveal(), served.grant.generation) == ("A-2", 2)
     await stage.one.drain()
@@ -569,7 +572,7 @@ async def test_the_lease_is_renewed_under_a_slow_answer(stage: Stage) -> None:
     async def slow() -> Answer:
         for _ in range(9):
             await stage.clock.sleep(10.0)
-            assert not isinstance(await two.store.take_lease(grant.id, "somebody", 30.0), Leased)
+            assert not isinstance(await two.store.write(take_lease(grant.id, "somebody", 30.0)), Leased)
         return issued(2)
 
     stage.endpoint.will(slow)
@@ -630,7 +633,7 @@ async def test_a_moved_fence_before_sending_looks_again(stage: Stage) -> None:
 
     async def overtaken() -> Verdict:
         stage.dead.add(stage.one.world.owner)
-        taken = await two.store.take_lease(grant.id, two.world.owner, 5.0)
+        taken = await two.store.write(take_lease(grant.id, two.world.owner, 5.0))
         assert isinstance(taken, Leased)
         stage.dead.clear()
         return DeadToken()

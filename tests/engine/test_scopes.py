@@ -14,6 +14,7 @@ from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.engine.scopes import Scopes
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.model import CredentialKind
+from cloudbeds_auth.transactions.connections import disconnect
 
 ALL: dict[str, Any] = {"state": None, "reference": None, "property_id": None, "app": None, "cursor": None, "limit": 100}
 
@@ -44,7 +45,7 @@ async def test_those_that_lack_nothing(stage: Stage, why: str) -> None:
     kind = CredentialKind.API_KEY if why == "an API key" else CredentialKind.OAUTH
     grant = await stage.connected(pair(1, kind=kind), proven=why != "never proven")
     if why == "disconnected":
-        await stage.one.store.disconnect(grant.connection_id, actor="operator")
+        await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
     asked = wanting(stage, "write:reservation")
     if why == "of an unknown app":
         del stage.apps["default"]

@@ -22,8 +22,7 @@ from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.errors import Error, RefreshInDoubt
-from cloudbeds_auth.ports.grants import Leased
-from cloudbeds_auth.ports.outbox import Message, Outcome
+from cloudbeds_auth.ports.webhooks import Message, Outcome
 from cloudbeds_auth.rules.api_errors import DeadToken
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Role
@@ -32,6 +31,9 @@ from cloudbeds_auth.rules.rate_limit import LONGEST_PAUSE, rate_within
 from cloudbeds_auth.rules.schedule import DELAYED, RETRY_FIRST
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused, RefusedClient
 from cloudbeds_auth.rules.webhooks import POLL
+from cloudbeds_auth.transactions.grants import Leased, take_lease
+from cloudbeds_auth.transactions.outbox import claim_messages
+from cloudbeds_auth.transactions.upkeep import pause_turns, reserve_turn
 
 MINUTE, HOUR = 60.0, 3700.0
 LONG = 2 * HOUR  # after it a token of an hour is over by any of these clocks
@@ -70,7 +72,7 @@ async def test_the_lease_of_a_process_that_died(stage: Stage, back: float) -> No
     """Nobody knows that it is dead: its lease runs out when it would have, counted from when it is asked for."""
     grant = await stage.connected()
     await stage.clock.sleep(LONG)
-    assert isinstance(await stage.one.store.take_lease(grant.id, "gone", stage.timing.lease), Leased)
+    assert isinstance(await stage.one.store.write(take_lease(grant.id, "gone", stage.timing.lease)), Leased)
     stage.clock.behind = back
     stage.endpoint.will(issued(2))
     assert await served_within(stage, stage.timing.lease + 5, grant.connection_id) == "A-2"
@@ -102,7 +104,7 @@ async def test_back_and_ahead_again(stage: Stage, back: float) -> None:
     grant = await stage.connected()
     await stage.clock.sleep(LONG)
     stage.clock.behind = back
-    assert isinstance(await stage.one.store.take_lease(grant.id, "gone", stage.timing.lease), Leased)
+    assert isinstance(await stage.one.store.write(take_lease(grant.id, "gone", stage.timing.lease)), Leased)
     stage.clock.behind = 0.0
     stage.endpoint.will(issued(2))
     assert await served_within(stage, 1.0, grant.connection_id) == "A-2"
@@ -157,13 +159,13 @@ async def test_a_pass_that_was_refused_once(stage: Stage, back: float) -> None:
 async def test_turns_at_the_vendor(stage: Stage, back: float) -> None:
     """A queue is as long as it was, a pause that Cloudbeds asked for ends when it would have."""
     process = await limited(stage, BusyVendor())
-    await process.store.pause_turns(APP.client_id, LONGEST_PAUSE)
+    await process.store.write(pause_turns(APP.client_id, LONGEST_PAUSE))
     stage.clock.behind = back
     began = stage.clock.steady()
     await Budget(process.world).spend(APP, LONGEST_PAUSE + 1)
     assert LONGEST_PAUSE <= stage.clock.steady() - began <= LONGEST_PAUSE + 1
     for _ in range(5):
-        await process.store.reserve_turn(APP.client_id, rate_within(10), 1e9)
+        await process.store.write(reserve_turn(APP.client_id, rate_within(10), 1e9))
     stage.clock.behind += back
     await Budget(process.world).spend(APP, 5.0)
 
@@ -250,7 +252,7 @@ async def test_a_webhook(stage: Stage, how: str, back: float) -> None:
 async def test_a_webhook_that_a_process_took_along_when_it_died(stage: Stage, how: str, back: float) -> None:
     """Claimed and never sent: somebody else has it a minute later."""
     await stage.connected()
-    (message,) = await stage.one.store.claim_messages(8, MINUTE)
+    (message,) = await stage.one.store.write(claim_messages(8, MINUTE))
     set_back(stage, how, back)
     receiver = Receiver()
     await deliver(stage, Outbound(stage.one.world, receiver), MINUTE + 5.0)

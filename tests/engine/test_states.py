@@ -22,6 +22,8 @@ from cloudbeds_auth.rules.api_errors import DeadGrant, Proof
 from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.token_response import Ambiguous, NotSent, Refused, RefusedClient
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import confirm
 
 HOUR, STALE, INTERVAL = 3700.0, 3300.0, 60.0
 AGAIN = "call again after `Retry-After`"
@@ -155,13 +157,15 @@ async def test_the_vendors_reason_is_told_everywhere(stage: Stage) -> None:
     grant = await stage.connected()
     await user_inactive(stage, grant)
     (event,) = [
-        one for one in await stage.one.store.events(grant.connection_id) if one.kind == "reauthorization_required"
+        one
+        for one in await stage.one.store.read(read_history(grant.connection_id))
+        if one.kind == "reauthorization_required"
     ]
     assert event.data["reason"] == "user_inactive"
     told = [facts["reason"] for what, facts in stage.notes.told if what == "reauthorization_required"]
     assert told == ["user_inactive"]
     stage.vendor.thinks("A-1", Proof())
-    await stage.one.store.confirm(grant.id, 1)
+    await stage.one.store.write(confirm(grant.id, 1))
     found = await stage.one.look.connection(grant.connection_id)
     assert (found.state, found.problem, found.next_step) == (State.FRESH, None, None)
 

@@ -12,6 +12,7 @@ from tests.support.fakes import issued, key, pair
 from tests.support.stage import Process, Stage
 from tests.support.virtual import VirtualLoop, settle
 
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.errors import Error, RefreshPending
 from cloudbeds_auth.rules.model import CredentialKind, Grant
 
@@ -129,7 +130,7 @@ async def test_the_exchange_for_a_key(stage: Stage) -> None:
     except Error:  # whoever asked has waited long enough; the move is gone on with
         await stage.one.migrator.migrate(grant.connection_id)
     assert stage.endpoint.exchanged == ["R-1"]
-    found = await stage.one.store.current_grant(grant.connection_id)
+    found = await current_grant(stage.one.store, grant.connection_id)
     assert found is not None
     assert found.kind is CredentialKind.API_KEY
 

@@ -24,6 +24,9 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused, RefusedClient
+from cloudbeds_auth.transactions.client_secrets import open_circuit, open_circuits
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.history import read_history
 
 HOUR = 3700.0
 STALE = 3300.0
@@ -40,7 +43,7 @@ async def expired(stage: Stage) -> Grant:
 
 async def last(stage: Stage, grant: Grant, kind: str) -> object:
     """The `detail` of the newest line of this kind in the history."""
-    events = await stage.one.store.events(grant.connection_id)
+    events = await stage.one.store.read(read_history(grant.connection_id))
     return next(event.data.get("detail") for event in events if event.kind == kind)
 
 
@@ -111,11 +114,11 @@ async def test_a_refused_client(stage: Stage) -> None:
 async def test_a_refused_token_says_that_the_client_was_taken(stage: Stage) -> None:
     """A secret on trial is presented with a dead token: the token is refused, so the secret is good again."""
     grant = await expired(stage)
-    await stage.one.store.open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=0.0)
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=0.0))
     stage.endpoint.will(Refused("dead"))
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, 1)
-    assert await stage.one.store.open_circuits("default") == {}
+    assert await stage.one.store.read(open_circuits("default")) == {}
 
 
 @pytest.mark.parametrize("verdict", [Proof(), DeadToken(), Inconclusive("HTTP 503"), DeadGrant("revoked")])
@@ -180,7 +183,7 @@ async def test_nobody_there(stage: Stage) -> None:
         with pytest.raises(UnknownConnection) as raised:
             await ask("con_nobody")
         assert raised.value.connection_id == "con_nobody"
-    await stage.one.store.disconnect(grant.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
     with pytest.raises(ConnectionDisconnected) as left:
         await stage.one.access.access_token(grant.connection_id)
     assert left.value.connection_id == grant.connection_id

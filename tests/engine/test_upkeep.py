@@ -10,12 +10,15 @@ from tests.support.hotels import BusyVendor, hotels, keep_up, limited, upkeep_of
 from tests.support.stage import SqliteDatabase, Stage
 
 from cloudbeds_auth.engine.upkeep import AT_ONCE, LONGEST
-from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.rules.api_errors import DeadToken
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Fence, Role
 from cloudbeds_auth.rules.schedule import DAY
 from cloudbeds_auth.rules.token_response import Refused
+from cloudbeds_auth.transactions.connections import count_states, disconnect
+from cloudbeds_auth.transactions.grants import Leased, take_lease
+from cloudbeds_auth.transactions.refusals import confirm, count_refusal
+from cloudbeds_auth.transactions.upkeep import claim_due, next_due
 
 STALE = 3240.0  # nine tenths of an hour
 YEAR = 365 * DAY
@@ -41,7 +44,7 @@ async def test_all_hotels_expire_together(stage: Stage) -> None:
     assert max(late) <= 2 * AT_ONCE * len(processes)
     assert vendor.most_in_a_second() <= 10
     assert max(vendor.moments) - began < 0.1 * 3600  # none was expired by then
-    assert (await stage.one.store.count_states())[State.FRESH] == len(known)
+    assert (await stage.one.store.read(count_states()))[State.FRESH] == len(known)
 
 
 @pytest.mark.long
@@ -122,7 +125,7 @@ async def test_an_idle_grant_is_kept_alive(stage: Stage) -> None:
     await keep_up(process, LONGEST)
     assert (vendor.renewed, vendor.proofs) == (["R-0"], 1)
     assert (await stage.row(grant.id)).proven
-    assert 26 * DAY < (await stage.one.store.next_due() or 0) <= 30 * DAY
+    assert 26 * DAY < (await stage.one.store.read(next_due()) or 0) <= 30 * DAY
 
 
 async def test_a_grant_that_is_used_again(stage: Stage) -> None:
@@ -148,7 +151,7 @@ async def test_an_idle_api_key_is_used(stage: Stage) -> None:
     await upkeep_of(stage.one).tick()
     await upkeep_of(stage.one).tick()
     assert (stage.vendor.asked, stage.endpoint.sent) == (["A-1"], [])
-    assert (await stage.one.store.next_due() or 0) > 17 * DAY
+    assert (await stage.one.store.read(next_due()) or 0) > 17 * DAY
     assert (await stage.row(grant.id)).generation == 1
 
 
@@ -160,7 +163,7 @@ async def test_a_candidate_that_was_left_behind(stage: Stage) -> None:
     await stage.clock.sleep(61)
     await upkeep_of(stage.one).tick()
     assert (await stage.row(grant.id)).role is Role.ACTIVE
-    assert (await stage.one.store.next_due() or 0) > 26 * DAY
+    assert (await stage.one.store.read(next_due()) or 0) > 26 * DAY
 
 
 @pytest.mark.parametrize("token", ["lasts", "is over"])
@@ -206,10 +209,10 @@ async def test_two_processes_never_find_the_same_work(stage: Stage) -> None:
     await hotels(stage, 7)
     await stage.clock.sleep(STALE)
     one, two = stage.one.store, (await stage.process()).store
-    found = await asyncio.gather(one.claim_due(4, 60), two.claim_due(4, 60))
+    found = await asyncio.gather(one.write(claim_due(4, 60)), two.write(claim_due(4, 60)))
     assert sorted(map(len, found)) == [3, 4]
     assert not set(found[0]) & set(found[1])
-    assert await one.claim_due(4, 60) == []
+    assert await one.write(claim_due(4, 60)) == []
 
 
 async def test_one_grant_never_stops_the_others(stage: Stage) -> None:
@@ -240,10 +243,12 @@ async def test_marked_and_disconnected_grants_are_left_alone(stage: Stage) -> No
     """Where a person has to act, nothing is ever due; a newer approval takes the old grant's place."""
     marked, gone, old = await hotels(stage, 3)
     stage.sql("UPDATE grants SET first_refused = ?, first_reason = 'revoked'", stage.clock.steady() - 100)
-    lease = await stage.one.store.take_lease(marked.id, "us", 30.0)
+    lease = await stage.one.store.write(take_lease(marked.id, "us", 30.0))
     assert isinstance(lease, Leased)
-    await stage.one.store.count_refusal(Fence(marked.id, 1, lease.epoch), "revoked", may_mark=True, interval=60.0)
-    await stage.one.store.disconnect(gone.connection_id, actor="operator")
+    await stage.one.store.write(
+        count_refusal(Fence(marked.id, 1, lease.epoch), "revoked", may_mark=True, interval=60.0)
+    )
+    await stage.one.store.write(disconnect(gone.connection_id, actor="operator"))
     await stage.candidate(old.connection_id, pair(9, property_ids=("1002",)))
     await stage.one.candidates.resume(old.connection_id)
     for grant in (marked, gone, old):
@@ -254,8 +259,8 @@ async def test_a_late_proof_makes_a_marked_grant_due_again(stage: Stage) -> None
     """A 2xx clears the mark; the grant is looked after like any other."""
     (grant,) = await hotels(stage, 1)
     stage.sql("UPDATE grants SET reauth = 'revoked', state = 'reauthorization_required', due_at = NULL")
-    assert await stage.one.store.confirm(grant.id, 1)
-    assert await stage.one.store.next_due() == pytest.approx(STALE)
+    assert await stage.one.store.write(confirm(grant.id, 1))
+    assert await stage.one.store.read(next_due()) == pytest.approx(STALE)
 
 
 async def test_a_dead_candidate_is_not_asked_for_without_end(stage: Stage) -> None:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
 import pytest
 from tests.support.fakes import pair
+from tests.support.intercept import Write, intercept
 from tests.support.stage import FailingDriver, Process, Stage
 
-from cloudbeds_auth.database.driver import Driver
-from cloudbeds_auth.engine.retention import Retention
+from cloudbeds_auth.engine.retention import Retention, roll_up_calls
+from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.errors import InvalidRequest, StoreUnavailable
 from cloudbeds_auth.rules.calls import LONGEST_PATH, MOST_PATHS, Calls
 from cloudbeds_auth.rules.model import AccessToken, Event, moment
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.statements import Body, Transaction
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import note_problem
+from cloudbeds_auth.transactions.runner import Driver
+from cloudbeds_auth.transactions.statements import Body, Call, Transaction
 
 T = TypeVar("T")
 HOTELS = 1500
@@ -100,7 +104,7 @@ def far_away(process: Process) -> Distant:
 
 async def told(stage: Stage, connection_id: str) -> list[dict[str, Any]]:
     """What the history tells of calls, oldest first."""
-    events = await stage.one.store.events(connection_id, limit=100_000)
+    events = await stage.one.store.read(read_history(connection_id, limit=100_000))
     return [dict(event.data) for event in reversed(events) if event.kind == "calls"]
 
 
@@ -132,15 +136,15 @@ async def test_a_failed_flush_is_smaller_the_next_time(stage: Stage, monkeypatch
     """Half as many hotels each time, down to one; once it succeeds more again. Nothing is lost, or counted twice."""
     busy(stage, 250)
     sizes: list[int] = []
-    original, fails = stage.one.store.record_calls, True
+    fails = True
 
-    async def record_calls(calls: Sequence[Calls]) -> None:
-        sizes.append(len(calls))
+    async def add_calls(write: Write, call: Call[Any]) -> Any:
+        sizes.append(len(call.args[0]))
         if fails:
             raise StoreUnavailable("too much at once")
-        await original(calls)
+        return await write(call)
 
-    monkeypatch.setattr(stage.one.store, "record_calls", record_calls)
+    intercept(monkeypatch, stage.one.store, "add_calls", add_calls)
     for _ in range(8):
         await stage.one.calls.flush(everything=True)
     assert all(later <= max(1, earlier // 2) for earlier, later in pairwise(sizes)), sizes
@@ -169,11 +173,11 @@ async def test_a_flush_that_is_cancelled_loses_nothing(stage: Stage, monkeypatch
     grant = await stage.connected()
     stage.one.calls.note(token(grant.id), "GET", "/a", 200)
 
-    async def for_ever(calls: Sequence[Calls]) -> None:
+    async def for_ever(write: Write, call: Call[Any]) -> None:
         await asyncio.sleep(1e6)
 
     with monkeypatch.context() as patched:
-        patched.setattr(stage.one.store, "record_calls", for_ever)
+        intercept(patched, stage.one.store, "add_calls", for_ever)
         flush = asyncio.create_task(stage.one.calls.flush(everything=True))
         await asyncio.sleep(1.0)
         flush.cancel()
@@ -210,7 +214,7 @@ async def polled(stage: Stage, grant_id: str, days: float, every: float = 60.0, 
             calls += [Calls(grant_id, 1, now + at, now + at, 1, 0, {POLL: 1}) for at in range(processes)]
             left -= 1
             await stage.clock.sleep(every)
-        await stage.one.store.record_calls(calls)
+        await record_calls(stage.one.store, calls)
 
 
 async def grow_old(stage: Stage, days: int = 400) -> None:
@@ -284,10 +288,10 @@ async def test_a_batch_of_merging_is_bounded(stage: Stage) -> None:
     await polled(stage, grant.id, 1, every=600.0)
     await stage.clock.sleep(2 * DAY)
     before = len(await told(stage, grant.connection_id))
-    assert await stage.one.store.roll_up(10)
+    assert await roll_up_calls(stage.one.store, 10)
     between = len(await told(stage, grant.connection_id))
     assert before - 20 <= between < before
-    while await stage.one.store.roll_up(10):
+    while await roll_up_calls(stage.one.store, 10):
         pass
     lines = await told(stage, grant.connection_id)
     assert len(lines) == 24
@@ -309,14 +313,14 @@ async def test_lines_that_an_earlier_version_wrote(stage: Stage) -> None:
             stage.sql("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *line)
     await stage.clock.sleep(40 * DAY)
     rounds = 0
-    while await stage.one.store.roll_up(20):
+    while await roll_up_calls(stage.one.store, 20):
         rounds += 1
     assert rounds >= 10
     for hotel in (grant, other):
         kinds = "SELECT COUNT(*) FROM events WHERE connection_id = ? AND kind = 'calls'"
         assert stage.sql(kinds, hotel.connection_id) == [(1,)]
-        await stage.one.store.note_problem(hotel.id, 1, "missing_scope", {})
-        (newest, *_) = await stage.one.store.events(hotel.connection_id)
+        await stage.one.store.write(note_problem(hotel.id, 1, "missing_scope", {}))
+        (newest, *_) = await stage.one.store.read(read_history(hotel.connection_id))
         assert newest.sequence == 110
     *merged, newest_line = await told(stage, grant.connection_id)
     assert len(merged) <= 2, "days"
@@ -326,7 +330,7 @@ async def test_lines_that_an_earlier_version_wrote(stage: Stage) -> None:
     forgotten = await told(stage, other.connection_id)
     assert [line.get("methods", {}) for line in forgotten] == [{}] * len(forgotten)
     assert forgotten[0]["first"] == pytest.approx(began + 600)
-    assert not await stage.one.store.roll_up(20), "once and for all"
+    assert not await roll_up_calls(stage.one.store, 20), "once and for all"
 
 
 @pytest.mark.row("F98")
@@ -365,9 +369,9 @@ async def test_a_history_page_by_page(stage: Stage, limit: int) -> None:
         now = stage.clock.wall()
         lines += [Calls(grant.id, generation, now + 1, now + 2, 1, 0, {}, line) for line in ("a", "b", "c")]
         await stage.clock.sleep(10)
-        await stage.one.store.note_problem(grant.id, 1, f"problem_{generation}", {})
+        await stage.one.store.write(note_problem(grant.id, 1, f"problem_{generation}", {}))
     lines.append(Calls(grant.id, 3, stage.clock.wall(), stage.clock.wall(), 9, 0, {}, "d"))
-    await stage.one.store.record_calls(lines)
+    await record_calls(stage.one.store, lines)
     whole = await stage.one.look.events(grant.connection_id, limit=200)
     assert [(event.kind, event.sequence) for event in whole] == [
         ("calls", 6),
@@ -390,9 +394,9 @@ async def test_a_history_over_a_clock_that_was_set_back(stage: Stage) -> None:
     for number, jump in enumerate((0.0, -500.0, 300.0, -1000.0)):
         stage.clock.jump = jump
         now = stage.clock.wall()
-        await stage.one.store.record_calls([Calls(grant.id, 1, now + 5, now + 5, 1, 0, {}, f"l{number}")])
+        await record_calls(stage.one.store, [Calls(grant.id, 1, now + 5, now + 5, 1, 0, {}, f"l{number}")])
         await stage.clock.sleep(10)
-        await stage.one.store.note_problem(grant.id, 1, f"problem_{number}", {})
+        await stage.one.store.write(note_problem(grant.id, 1, f"problem_{number}", {}))
     for limit in (1, 2, 3):
         found = await pages(stage, grant.connection_id, limit)
         assert [event.sequence for event in found if event.kind != "calls"] == [7, 6, 5, 4, 3, 2, 1]
@@ -461,7 +465,7 @@ async def test_paths_of_a_forgotten_hotel(stage: Stage) -> None:
         process.calls.note(token(grant.id), "GET", path, 200)
     await stage.one.calls.flush(everything=True)
     assert path in str(await told(stage, grant.connection_id))
-    await stage.one.store.disconnect(grant.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
     await Retention(stage.one.world, 400).forget(grant.connection_id, actor="operator")
     await other.calls.flush(everything=True)
     for _ in range(2):

@@ -26,6 +26,7 @@ from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof, Verd
 from cloudbeds_auth.rules.model import App, Pair
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, KeyAnswer, NotSent, Refused
+from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_simulator.rotation import Issued as Given
 from cloudbeds_simulator.rotation import Refused as Dead
 from cloudbeds_simulator.rotation import Rotation
@@ -199,7 +200,7 @@ class Story:
         accepted = set(self.cloudbeds.rotation.accepted)
         assert stored & accepted, f"lost: {stored} of ours, {accepted} of theirs"
         assert row.reauth is None
-        events = await self.stage.one.store.events(self.connection_id, limit=10_000)
+        events = await self.stage.one.store.read(read_history(self.connection_id, limit=10_000))
         committed = 1 + sum(event.kind == "pair_committed" for event in events)
         assert row.generation == committed
         assert len(row.tokens) <= 12

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.support.fakes import APP, pair
+from tests.support.intercept import Write, intercept
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.client_secrets import fingerprint
 from cloudbeds_auth.engine.mend import GOOD_FOR, MADE_AGAIN, Mender
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, ReauthorizationRequired, UnknownConnection
-from cloudbeds_auth.ports.grants import Attempt, Leased
-from cloudbeds_auth.rules.calls import MOST_PATHS, Calls
+from cloudbeds_auth.rules.calls import MOST_PATHS
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Connection, Fence, moment
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.client_secrets import open_circuit
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.grants import Attempt, Leased, settle, take_lease, write_intent
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.statements import Call
 
 
 def token(stage: Stage, grant_id: str, generation: int = 1) -> AccessToken:
@@ -47,11 +53,11 @@ async def test_a_connection_and_its_next_step(stage: Stage) -> None:
     assert (found.state, found.next_step) == (State.FRESH, None)
     with pytest.raises(UnknownConnection):
         await look.connection("con_nobody")
-    lease = await stage.one.store.take_lease(grant.id, "us", 30.0)
+    lease = await stage.one.store.write(take_lease(grant.id, "us", 30.0))
     assert isinstance(lease, Leased)
     fence = Fence(grant.id, 1, lease.epoch)
-    await stage.one.store.write_intent(fence, 1, lease=30.0, hold=20.0)
-    await stage.one.store.settle(fence, Attempt.LOST, hold=20.0)
+    await stage.one.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
+    await stage.one.store.write(settle(fence, Attempt.LOST, hold=20.0))
     assert (await look.connection(grant.connection_id)).next_step == "nothing to do: the next attempt settles it"
 
 
@@ -60,9 +66,9 @@ async def test_an_open_circuit_shows(stage: Stage) -> None:
     stage.apps["other"] = replace(APP, id="other")
     ours = await stage.connected(pair(1))
     left = await stage.connected(pair(2))
-    await stage.one.store.disconnect(left.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(left.connection_id, actor="operator"))
     stranger = await stage.connected(pair(3), app="other")
-    await stage.one.store.open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0)
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
     look = stage.one.look
     assert (await look.connection(ours.connection_id)).state is State.CLIENT_REFUSED
     assert (await look.connection(left.connection_id)).state is State.DISCONNECTED
@@ -106,7 +112,7 @@ async def test_counting_states(stage: Stage) -> None:
     """For a gauge: how many look how."""
     await stage.connected(pair(1))
     left = await stage.connected(pair(2))
-    await stage.one.store.disconnect(left.connection_id, actor="operator")
+    await stage.one.store.write(disconnect(left.connection_id, actor="operator"))
     counted = {state: number for state, number in (await stage.one.look.count_states()).items() if number}
     assert counted == {State.FRESH: 1, State.DISCONNECTED: 1}
 
@@ -171,7 +177,7 @@ async def test_an_error_that_names_no_connection_gets_no_link(stage: Stage) -> N
 
 async def calls(stage: Stage, connection_id: str) -> list[dict[str, object]]:
     """The lines about calls, oldest first."""
-    events = await stage.one.store.events(connection_id)
+    events = await stage.one.store.read(read_history(connection_id))
     return [dict(event.data) for event in reversed(events) if event.kind == "calls"]
 
 
@@ -266,14 +272,13 @@ async def test_calls_during_a_flush_that_fails(stage: Stage, monkeypatch: pytest
     grant = await stage.connected()
     record = stage.one.calls
     record.note(token(stage, grant.id), "GET", "/a", 200)
-    original = stage.one.store.record_calls
 
-    async def meanwhile(lines: list[Calls]) -> None:
+    async def meanwhile(write: Write, call: Call[Any]) -> Any:
         record.note(token(stage, grant.id), "GET", "/b", 401)
         stage.one.driver.writes_fail = True
-        await original(lines)
+        return await write(call)
 
-    monkeypatch.setattr(stage.one.store, "record_calls", meanwhile)
+    intercept(monkeypatch, stage.one.store, "add_calls", meanwhile)
     await record.flush(everything=True)
     stage.one.driver.writes_fail = False
     monkeypatch.undo()

@@ -15,8 +15,10 @@ from tests.support.stage import Process, Stage
 from cloudbeds_auth.background import Background
 from cloudbeds_auth.engine.webhooks import AT_ONCE, HOLD, LOOK, Outbound
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.outbox import Message, Outcome
+from cloudbeds_auth.ports.webhooks import Message, Outcome
 from cloudbeds_auth.rules.notices import WAITS
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.outbox import claim_messages, read_outbox
 
 TAKEN = Outcome()
 
@@ -52,11 +54,11 @@ async def test_a_hotel_that_connects_and_leaves(stage: Stage) -> None:
     grant = await stage.connected()
     outbound = Outbound(stage.one.world, receiver)
     await run(stage, outbound, 10)
-    await stage.one.store.disconnect(grant.connection_id, actor="hotel")
+    await stage.one.store.write(disconnect(grant.connection_id, actor="hotel"))
     await run(stage, outbound, 10)
     assert receiver.kinds == ["connected", "disconnected"]
     assert stage.notes.times("webhook_delivered") == 2
-    assert (await stage.one.store.outbox()).waiting == 0
+    assert (await stage.one.store.read(read_outbox())).waiting == 0
 
 
 async def test_a_receiver_that_is_away(stage: Stage) -> None:
@@ -72,7 +74,7 @@ async def test_a_receiver_that_is_away(stage: Stage) -> None:
         await outbound.tick()
     assert len(receiver.came) == len(WAITS) + 1
     assert len({(one.id, one.body) for one in receiver.came}) == 1
-    rests = await stage.one.store.outbox()
+    rests = await stage.one.store.read(read_outbox())
     assert (rests.waiting, rests.given_up, rests.problem) == (0, 1, "HTTP 503")
     assert stage.notes.times("webhook_given_up") == 1
 
@@ -85,7 +87,7 @@ async def test_a_receiver_that_wants_it_no_more(stage: Stage) -> None:
     await run(stage, outbound, 60)
     assert receiver.kinds == ["connected"]
     receiver.answer = lambda message: TAKEN
-    await stage.one.store.disconnect(grant.connection_id, actor="hotel")
+    await stage.one.store.write(disconnect(grant.connection_id, actor="hotel"))
     await run(stage, outbound, 60)
     assert receiver.kinds == ["connected", "disconnected"]
 
@@ -134,14 +136,14 @@ async def test_one_whose_end_could_not_be_written_leaves_the_others_alone(stage:
     stage.one.driver.refuse("message_delivered")
     with pytest.raises(StoreUnavailable):
         await Outbound(stage.one.world, Receiver()).tick()
-    assert (await stage.one.store.outbox()).waiting == 1
+    assert (await stage.one.store.read(read_outbox())).waiting == 1
 
 
 async def test_a_copy_of_another_installation_sends_nothing(stage: Stage) -> None:
     """The original does."""
     receiver = Receiver()
     await stage.connected()
-    world: Any = SimpleNamespace(store=SimpleNamespace(read_only=True), entropy=stage.dice)
+    world: Any = SimpleNamespace(db=SimpleNamespace(read_only=True), entropy=stage.dice)
     assert 0.0 < await Outbound(world, receiver).tick() <= LOOK
     assert receiver.came == []
 
@@ -153,7 +155,7 @@ async def test_what_somebody_else_claimed_meanwhile(stage: Stage) -> None:
     other = (await stage.process()).store
 
     async def claim() -> object:
-        return await other.claim_messages(9, HOLD)
+        return await other.write(claim_messages(9, HOLD))
 
     stage.one.driver.after("next_message", claim)
     assert await Outbound(stage.one.world, receiver).tick() > 0.0
@@ -188,7 +190,7 @@ async def test_without_an_address_messages_wait(stage: Stage) -> None:
     running.start()
     await asyncio.sleep(5)
     await running.stop()
-    assert (await stage.one.store.outbox()).waiting == 1
+    assert (await stage.one.store.read(read_outbox())).waiting == 1
 
 
 async def test_the_loop_outlives_the_store(stage: Stage) -> None:

@@ -7,6 +7,7 @@ from tests.support.fakes import issued, key, pair
 from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
+from cloudbeds_auth.engine.lookup import resolve
 from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.engine.views import WAITING
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt
@@ -14,6 +15,8 @@ from cloudbeds_auth.ports.vendor import Throttled, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, Inconclusive, Proof, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
+from cloudbeds_auth.transactions.candidates import read_candidate
+from cloudbeds_auth.transactions.history import read_history
 
 SCOPE = Unlisted(Refusal("missing_scope", Act.TELL, "Scope required"))
 FORBIDDEN = Unlisted(Refusal("forbidden", Act.TELL))
@@ -27,7 +30,7 @@ async def waiting(stage: Stage, answer: tuple[str, ...] | Unlisted) -> Grant:
     begun = await stage.one.authorizer.begin()
     stage.endpoint.will(issued(1, lifetime=40 * 3600.0))
     finished = await stage.one.authorizer.finish(code="code", state=begun.state)
-    found = await stage.one.store.candidate(finished.connection.id)
+    found = await stage.one.store.read(read_candidate(finished.connection.id))
     assert found is not None, "it was promoted"
     return found
 
@@ -64,7 +67,9 @@ async def test_no_property_is_named(
             await stage.one.access.access_token(grant.connection_id)
         assert told.value.next_step == WAITING[problem]
         assert (told.value.connection_id, told.value.detail) == (grant.connection_id, TOLD[problem])
-    (line,) = [one for one in await stage.one.store.events(grant.connection_id) if one.kind == "property_unknown"]
+    (line,) = [
+        one for one in await stage.one.store.read(read_history(grant.connection_id)) if one.kind == "property_unknown"
+    ]
     said = answer.refusal.said if isinstance(answer, Unlisted) else ""
     assert (line.grant_id, line.generation, line.data) == (grant.id, 1, {"reason": reason, "said": said})
     assert stage.notes.times("property_unknown") == 1
@@ -80,7 +85,7 @@ async def test_whoever_wants_it_goes_on(stage: Stage, answer: tuple[str, ...] | 
     shown = await stage.one.look.connection(grant.connection_id)
     assert (shown.state, shown.problem, shown.next_step) == (State.FRESH, None, None)
     assert shown.property_ids == ("1000", "1001")
-    assert await stage.one.store.resolve("1001") == [grant.connection_id]
+    assert await resolve(stage.one.store, "1001") == [grant.connection_id]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,7 @@ async def test_what_userinfo_names_is_taken_where_the_list_does_not_say(
     stage.vendor.listed = answer
     grant = await stage.connected(pair(1), proven=False)
     assert await stage.one.candidates.resume(grant.connection_id) is not None
-    assert await stage.one.store.resolve("1000") == [grant.connection_id]
+    assert await resolve(stage.one.store, "1000") == [grant.connection_id]
     stage.vendor.thinks("A-2", Proof(None, ("2000",)))
     stage.vendor.listed = ("3000", "3001")
     other = await stage.connected(pair(2), proven=False)

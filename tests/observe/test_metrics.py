@@ -13,8 +13,8 @@ import pytest
 from cloudbeds_auth import observe
 from cloudbeds_auth.observe.metrics import COUNTED, LABELS, MOST_NAMES, TIMED, Metrics, snake, status_class
 from cloudbeds_auth.ports.observer import Observer
-from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.transactions.outbox import Outbox
 
 
 def shown(metrics: Metrics) -> list[str]:

@@ -12,7 +12,8 @@ from tests.support.fakes import pair
 from tests.support.pgbouncer import bouncer
 from tests.support.postgres import database, server
 
-from cloudbeds_auth.ports.grants import Written
+from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
+from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
 
 BACKEND = Statement("backend", "SELECT pg_backend_pid() AS pid, current_setting('lock_timeout') AS lock_timeout", {})
@@ -70,12 +71,12 @@ async def test_a_refresh_over_many_server_connections(processes: Processes) -> N
     for number in range(2, 12):  # more often than a driver that prepares statements would wait
         before = await row(store, grant.id)
         fence = await leased(store, before)
-        assert await other.take_lease(grant.id, "them", 30.0) is not None
-        assert await store.write_intent(fence, before.tokens[-1].position, lease=30.0, hold=0.0)
-        written = await store.commit_pair(fence, before.tokens[-1], pair(number), stale_after=3240.0)
+        assert await other.write(take_lease(grant.id, "them", 30.0)) is not None
+        assert await store.write(write_intent(fence, before.tokens[-1].position, lease=30.0, hold=0.0))
+        written = await store.write(commit_pair(fence, before.tokens[-1], pair(number), stale_after=3240.0))
         assert written is Written.DONE
-        assert await other.confirm(grant.id, number)
-        await store.release_lease(grant.id, fence.epoch)
+        assert await other.write(confirm(grant.id, number))
+        await store.write(release_lease(grant.id, fence.epoch))
     assert [token.value.reveal() for token in (await row(other, grant.id)).tokens] == ["R-11"]
 
 
@@ -87,6 +88,6 @@ async def test_nothing_is_listened_to(processes: Processes) -> None:
         assert task is not None
         await task
         assert not waiting.wakeups.listening
-        await store.release_lease("gra_1", 1)
+        await store.write(release_lease("gra_1", 1))
         await heard.wait(600.0)
         assert heard.longest == 0.25

@@ -32,7 +32,7 @@ async def process(over: Processes, url: str) -> Process:
     world = World(
         clock=system.SystemClock(),
         entropy=Dice(),
-        store=await over.store(driver),
+        db=await over.store(driver),
         token_endpoint=ScriptedEndpoint(),
         vendor=ScriptedVendor(),
         observer=Notebook(),

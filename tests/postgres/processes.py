@@ -14,13 +14,16 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.database.store import SqlStore
+from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.authorizations import NewAuthorization
-from cloudbeds_auth.ports.grants import Leased
 from cloudbeds_auth.ports.sealer import Place
 from cloudbeds_auth.rules.model import Fence, Grant
+from cloudbeds_auth.transactions.authorizations import NewAuthorization, add_authorization
+from cloudbeds_auth.transactions.candidates import add_candidate, promote
+from cloudbeds_auth.transactions.grants import Leased, read_grant, take_lease
+from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.rows import access_place, token_place
+from cloudbeds_auth.transactions.runner import Database
 
 T = TypeVar("T")
 D = TypeVar("D", bound=PostgresDriver)
@@ -51,25 +54,25 @@ class Processes:
         await made.open()
         return made
 
-    async def store(self, driver: PostgresDriver | None = None) -> SqlStore:
+    async def store(self, driver: PostgresDriver | None = None) -> Database:
         """The store of one more process."""
-        made = SqlStore(driver or await self.driver(), AesGcmSealer([KEY]), lambda *_: False)
+        made = Database(driver or await self.driver(), AesGcmSealer([KEY]), lambda *_: False)
         await made.open()
         return made
 
-    async def hotel(self, store: SqlStore) -> Grant:
+    async def hotel(self, store: Database) -> Grant:
         """A connected hotel, proven, with A-1 and R-1."""
         number = next(self._numbers)
         new = NewAuthorization(f"aut_{number}", "default", f"state-{number}", None, None, None, None, None, 600.0)
-        await store.add_authorization(new)
-        await store.spend_state(new.state_hash, None, "code")
+        await store.write(add_authorization(new))
+        await spend(store, new.state_hash, None, "code")
         grant_id, first = f"gra_{number}", pair(1, property_ids=(str(1000 + number),))
-        home = await store.add_candidate(new.id, f"con_{number}", grant_id, first, stale_after=3240.0)
-        assert await store.promote(home, grant_id, None, ())
-        await store.confirm(grant_id, 1)
+        home = await store.write(add_candidate(new.id, f"con_{number}", grant_id, first, stale_after=3240.0))
+        assert await store.write(promote(home, grant_id, None, ()))
+        await store.write(confirm(grant_id, 1))
         return await row(store, grant_id)
 
-    async def hotels(self, store: SqlStore, number: int) -> list[str]:
+    async def hotels(self, store: Database, number: int) -> list[str]:
         """The connection ids of so many more hotels, each a copy of one that was connected, sealed for its place."""
         first = await self.hotel(store)
         names = [(f"{first.connection_id}_{copy}", f"{first.id}_{copy}") for copy in range(number)]
@@ -92,16 +95,16 @@ class Processes:
         return [home for home, _ in names]
 
 
-async def row(store: SqlStore, grant_id: str) -> Grant:
+async def row(store: Database, grant_id: str) -> Grant:
     """The grant as it rests."""
-    found = await store.grant(grant_id)
+    found = await store.read(read_grant(grant_id))
     assert found is not None
     return found
 
 
-async def leased(store: SqlStore, grant: Grant, seconds: float = 30.0) -> Fence:
+async def leased(store: Database, grant: Grant, seconds: float = 30.0) -> Fence:
     """The fence of a lease just taken."""
-    taken = await store.take_lease(grant.id, "us", seconds)
+    taken = await store.write(take_lease(grant.id, "us", seconds))
     assert isinstance(taken, Leased)
     return Fence(grant.id, (await row(store, grant.id)).generation, taken.epoch)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from functools import partial
 
 import pytest
 from tests.postgres.cold_herd import process
 from tests.postgres.processes import Processes
 from tests.support.far import far
 
+from cloudbeds_auth.engine.lookup import resolve
 from cloudbeds_auth.errors import Error
 
 CALLERS = 2_000
@@ -42,6 +44,6 @@ async def test_two_thousand_callers_who_name_properties(processes: Processes) ->
     with far(processes.url, EACH_WAY) as url:
         one = await process(processes, url)
         asked = [*(str(number) for number in range(1001, 1001 + CALLERS - 2)), hotel.connection_id, "1001\0"]
-        found = await asyncio.gather(*map(one.store.resolve, asked))
+        found = await asyncio.gather(*map(partial(resolve, one.store), asked))
     assert [ids for ids in found if ids] == [[hotel.connection_id]] * 2
     assert one.driver.seen["covering"] <= CALLERS / 100

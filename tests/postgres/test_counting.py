@@ -12,8 +12,11 @@ from tests.postgres.processes import Processes
 
 from cloudbeds_auth.database.dialect import SQL
 from cloudbeds_auth.database.postgres import PostgresDriver
-from cloudbeds_auth.ports.grants import Leased
+from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
+from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.grants import Leased, take_lease
+from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.statements import Body, Statement, Transaction
 
 T = TypeVar("T")
@@ -46,12 +49,12 @@ async def test_a_lease_while_calls_are_written(processes: Processes) -> None:
     hotels = [await processes.hotel(refreshing) for _ in range(3)]
     driver.hold = True
     lines = [Calls(hotel.id, 1, 1.0, 2.0, 1, 0, {"GET /x": 1}) for hotel in hotels]
-    flush = asyncio.create_task(counting.record_calls(lines))
+    flush = asyncio.create_task(record_calls(counting, lines))
     try:
         await asyncio.sleep(0.5)
         for hotel in hotels:
             async with asyncio.timeout(SOON):
-                assert isinstance(await refreshing.take_lease(hotel.id, "us", 30.0), Leased)
+                assert isinstance(await refreshing.write(take_lease(hotel.id, "us", 30.0)), Leased)
         assert not flush.done()
     finally:
         await flush
@@ -67,13 +70,13 @@ async def test_calls_are_written_while_a_row_is_held(processes: Processes) -> No
         await other.execute("SELECT 1 FROM connections WHERE id = %s FOR UPDATE", (hotel.connection_id,))
         await other.execute("SELECT 1 FROM grants WHERE id = %s FOR UPDATE", (hotel.id,))
         async with asyncio.timeout(SOON):
-            await store.record_calls([line])
-    assert "calls" in [event.kind for event in await store.events(hotel.connection_id)]
-    seen = await store.connection(hotel.connection_id)
+            await record_calls(store, [line])
+    assert "calls" in [event.kind for event in await store.read(read_history(hotel.connection_id))]
+    seen = await store.read(read_connection(hotel.connection_id))
     assert seen is not None
     assert seen.used_at is None
-    await store.record_calls([line])
-    seen = await store.connection(hotel.connection_id)
+    await record_calls(store, [line])
+    seen = await store.read(read_connection(hotel.connection_id))
     assert seen is not None
     assert seen.used_at is not None
 

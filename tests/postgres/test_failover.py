@@ -11,9 +11,9 @@ from tests.postgres.processes import Processes, leased, row, when_it_is_back
 from tests.support.fakes import pair
 from tests.support.postgres import PostgresServer, server
 
-from cloudbeds_auth.database.store import SqlStore
-from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.rules.model import Grant
+from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, write_intent
+from cloudbeds_auth.transactions.runner import Database
 
 pytestmark = pytest.mark.long  # processes that live for seconds
 
@@ -40,17 +40,17 @@ async def processes(primary: PostgresServer, standby: PostgresServer) -> AsyncIt
         yield Processes(f"postgresql://postgres@{hosts}/postgres?target_session_attrs=read-write", stack)
 
 
-async def refreshed(store: SqlStore, grant: Grant) -> None:
+async def refreshed(store: Database, grant: Grant) -> None:
     """One more pair, committed."""
     before = await row(store, grant.id)
     fence = await leased(store, before)
-    assert await store.write_intent(fence, before.tokens[-1].position, lease=30.0, hold=0.0)
-    written = await store.commit_pair(fence, before.tokens[-1], pair(before.generation + 1), stale_after=3240.0)
+    assert await store.write(write_intent(fence, before.tokens[-1].position, lease=30.0, hold=0.0))
+    written = await store.write(commit_pair(fence, before.tokens[-1], pair(before.generation + 1), stale_after=3240.0))
     assert written is Written.DONE
-    await store.release_lease(grant.id, fence.epoch)
+    await store.write(release_lease(grant.id, fence.epoch))
 
 
-async def tokens(store: SqlStore, grant: Grant) -> list[str]:
+async def tokens(store: Database, grant: Grant) -> list[str]:
     """The stored refresh tokens."""
     return [token.value.reveal() for token in (await when_it_is_back(lambda: row(store, grant.id))).tokens]
 

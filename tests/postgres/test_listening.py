@@ -11,9 +11,9 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.database.notify import Listener
 from cloudbeds_auth.database.postgres import PostgresDriver
-from cloudbeds_auth.database.store import SqlStore
-from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.rules.model import Grant
+from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction
 
 NEVER = 600.0  # seconds: a test that is not woken ends with pytest's timeout
@@ -50,7 +50,7 @@ async def test_a_commit_wakes_who_waits_for_that_grant(processes: Processes) -> 
     fence = await leased(one, grant)
 
     async def commits() -> None:
-        assert await one.commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0) is Written.DONE
+        assert await one.write(commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0)) is Written.DONE
 
     await woken_by(waiting, grant, commits)
     assert (await row(await processes.store(waiting), grant.id)).generation == 2
@@ -62,7 +62,7 @@ async def test_a_lease_given_back_wakes_who_waits_for_it(processes: Processes) -
     one, waiting = await processes.store(), await patient(processes)
     grant = await processes.hotel(one)
     fence = await leased(one, grant)
-    await woken_by(waiting, grant, lambda: one.release_lease(grant.id, fence.epoch))
+    await woken_by(waiting, grant, lambda: one.write(release_lease(grant.id, fence.epoch)))
     await waiting.wakeups.close()
 
 
@@ -72,9 +72,9 @@ async def test_another_grants_commit_wakes_nobody(processes: Processes) -> None:
     grant, other = await processes.hotel(one), await processes.hotel(one)
     fence = await leased(one, grant)
     with waiting.wakeups.hearing(other.id, NEVER) as elsewhere:
-        await woken_by(waiting, grant, lambda: one.release_lease(grant.id, fence.epoch))
+        await woken_by(waiting, grant, lambda: one.write(release_lease(grant.id, fence.epoch)))
         deaf = asyncio.create_task(elsewhere.wait(NEVER))
-        await woken_by(waiting, grant, lambda: one.release_lease(grant.id, fence.epoch))
+        await woken_by(waiting, grant, lambda: one.write(release_lease(grant.id, fence.epoch)))
         assert not deaf.done()
         deaf.cancel()
     await waiting.wakeups.close()
@@ -97,7 +97,7 @@ async def test_a_transaction_that_is_rolled_back_wakes_nobody(processes: Process
             try:
                 await driver.write(fails)
             except KeyError:
-                await one.release_lease(grant.id, 1)
+                await one.write(release_lease(grant.id, 1))
 
         await woken_by(waiting, grant, act)
         assert not deaf.done()
@@ -158,7 +158,7 @@ async def _listening_sessions(driver: PostgresDriver) -> list[dict[str, object]]
 
 async def test_a_child_listens_for_itself(processes: Processes) -> None:
     """After `fork()` the parent's connection is the parent's."""
-    store: SqlStore = await processes.store()
+    store: Database = await processes.store()
     driver = await patient(processes)
     grant = await processes.hotel(store)
     with driver.wakeups.hearing(grant.id, NEVER):
@@ -169,7 +169,7 @@ async def test_a_child_listens_for_itself(processes: Processes) -> None:
             os._exit(_in_the_child(driver.wakeups, grant, before))
         assert await asyncio.to_thread(_ended, child) == 0
         fence = await leased(store, grant)
-        await woken_by(driver, grant, lambda: store.release_lease(grant.id, fence.epoch))
+        await woken_by(driver, grant, lambda: store.write(release_lease(grant.id, fence.epoch)))
     await driver.wakeups.close()
 
 

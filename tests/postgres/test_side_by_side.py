@@ -9,18 +9,24 @@ import pytest
 from tests.postgres.processes import Processes, leased, row
 from tests.support.fakes import pair
 
-from cloudbeds_auth.database.store import SqlStore
-from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, Spending
-from cloudbeds_auth.ports.grants import Busy, Leased, Written
+from cloudbeds_auth.engine.authorize import spend
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.rules.model import Fence
 from cloudbeds_auth.rules.rate_limit import rate_within
+from cloudbeds_auth.transactions.authorizations import Authorization, NewAuthorization, Spending, add_authorization
+from cloudbeds_auth.transactions.candidates import add_candidate, promote
+from cloudbeds_auth.transactions.grants import Busy, Leased, Written, commit_pair, take_lease
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import note_problem
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import QUERIES, Statement, Transaction
+from cloudbeds_auth.transactions.upkeep import claim_due, reserve_turn
 
 MACHINES, AT_ONCE = 3, 30
 NESTED_LOOPS = ("enable_hashjoin", "enable_mergejoin", "enable_hashagg", "enable_sort", "enable_material")
 
 
-async def stores(processes: Processes) -> list[SqlStore]:
+async def stores(processes: Processes) -> list[Database]:
     """One store for each of so many askers, of three machines in turn."""
     machines = [await processes.store() for _ in range(MACHINES)]
     return [machines[at % MACHINES] for at in range(AT_ONCE)]
@@ -35,7 +41,7 @@ async def test_one_lease(processes: Processes) -> None:
     """Thirty ask, one has it."""
     askers = await stores(processes)
     grant = await processes.hotel(askers[0])
-    taken = await asyncio.gather(*(one.take_lease(grant.id, f"p{at}", 30.0) for at, one in enumerate(askers)))
+    taken = await asyncio.gather(*(one.write(take_lease(grant.id, f"p{at}", 30.0)) for at, one in enumerate(askers)))
     assert sum(isinstance(one, Leased) for one in taken) == 1
     assert sum(isinstance(one, Busy) for one in taken) == AT_ONCE - 1
 
@@ -43,8 +49,8 @@ async def test_one_lease(processes: Processes) -> None:
 async def test_one_state_is_spent_once(processes: Processes) -> None:
     """Thirty browsers come back with it and different codes: one is let in."""
     askers = await stores(processes)
-    await askers[0].add_authorization(state(1))
-    spent = await asyncio.gather(*(one.spend_state("state-x1", None, f"code-{at}") for at, one in enumerate(askers)))
+    await askers[0].write(add_authorization(state(1)))
+    spent = await asyncio.gather(*(spend(one, "state-x1", None, f"code-{at}") for at, one in enumerate(askers)))
     assert sum(isinstance(one, Authorization) for one in spent) == 1
     assert set(spent) - {one for one in spent if isinstance(one, Authorization)} == {Spending.SPENT}
 
@@ -54,20 +60,22 @@ async def test_one_hotel_approves_again_on_every_machine(processes: Processes) -
     askers = await stores(processes)
     hotel = await processes.hotel(askers[0])
     for at, one in enumerate(askers):
-        await one.add_authorization(state(at))
-        await one.spend_state(f"state-x{at}", None, "code")
+        await one.write(add_authorization(state(at)))
+        await spend(one, f"state-x{at}", None, "code")
     again = pair(2, property_ids=hotel.property_ids)
     homes = await asyncio.gather(
         *(
-            one.add_candidate(f"aut_x{at}", f"con_x{at}", f"gra_x{at}", again, stale_after=3240.0)
+            one.write(add_candidate(f"aut_x{at}", f"con_x{at}", f"gra_x{at}", again, stale_after=3240.0))
             for at, one in enumerate(askers)
         )
     )
     assert set(homes) == {hotel.connection_id}
     generations = [(await row(askers[0], f"gra_x{at}")).generation for at in range(AT_ONCE)]
     assert sorted(generations) == list(range(2, AT_ONCE + 2))
-    await asyncio.gather(*(one.promote(hotel.connection_id, f"gra_x{at}", None, ()) for at, one in enumerate(askers)))
-    current = await askers[0].current_grant(hotel.connection_id)
+    await asyncio.gather(
+        *(one.write(promote(hotel.connection_id, f"gra_x{at}", None, ())) for at, one in enumerate(askers))
+    )
+    current = await current_grant(askers[0], hotel.connection_id)
     assert current is not None
     assert current.generation == AT_ONCE + 1, "the newest"
 
@@ -78,13 +86,13 @@ async def test_one_of_many_commits(processes: Processes) -> None:
     grant = await processes.hotel(askers[0])
     fence = await leased(askers[0], grant)
     written = await asyncio.gather(
-        *(one.commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0) for one in askers)
+        *(one.write(commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0)) for one in askers)
     )
     assert set(written) == {Written.DONE}, "the same epoch: it is the same pair, committed once"
     assert (await row(askers[0], grant.id)).generation == 2
     stale = Fence(grant.id, 1, fence.epoch + 1)
     again = await asyncio.gather(
-        *(one.commit_pair(stale, grant.tokens[-1], pair(3), stale_after=3240.0) for one in askers)
+        *(one.write(commit_pair(stale, grant.tokens[-1], pair(3), stale_after=3240.0)) for one in askers)
     )
     assert set(again) == {Written.GENERATION_MOVED}
 
@@ -92,7 +100,7 @@ async def test_one_of_many_commits(processes: Processes) -> None:
 async def test_turns_at_the_vendor(processes: Processes) -> None:
     """The first ever are asked for together, and each gets one of its own."""
     askers = await stores(processes)
-    turns = await asyncio.gather(*(one.reserve_turn("client", rate_within(10.0), 60.0) for one in askers))
+    turns = await asyncio.gather(*(one.write(reserve_turn("client", rate_within(10.0), 60.0)) for one in askers))
     assert len({turn.arrival for turn in turns}) == AT_ONCE
 
 
@@ -102,7 +110,7 @@ async def test_due_work(processes: Processes) -> None:
     grants = [await processes.hotel(askers[0]) for _ in range(12)]
     driver = await processes.driver()
     await driver.write(lambda now: _all_due())
-    claimed = await asyncio.gather(*(one.claim_due(2, 60.0) for one in askers))
+    claimed = await asyncio.gather(*(one.write(claim_due(2, 60.0)) for one in askers))
     found = [grant_id for some in claimed for grant_id in some]
     assert sorted(found) == sorted(grant.id for grant in grants)
 
@@ -133,14 +141,14 @@ async def test_one_history(processes: Processes) -> None:
     """Lines of one connection are numbered one after another, whoever writes them; hotels do not hold each other up."""
     askers = await stores(processes)
     one, two = await processes.hotel(askers[0]), await processes.hotel(askers[0])
-    begun = [len(await askers[0].events(grant.connection_id, limit=200)) for grant in (one, two)]
+    begun = [len(await askers[0].read(read_history(grant.connection_id, limit=200))) for grant in (one, two)]
     await asyncio.gather(
         *(
-            store.note_problem(grant.id, 1, f"problem_{at}", {})
+            store.write(note_problem(grant.id, 1, f"problem_{at}", {}))
             for at, store in enumerate(askers)
             for grant in ((one, two) if at % 2 else (two, one))
         )
     )
     for grant, before in zip((one, two), begun, strict=True):
-        told = [event.sequence for event in await askers[0].events(grant.connection_id, limit=200)]
+        told = [event.sequence for event in await askers[0].read(read_history(grant.connection_id, limit=200))]
         assert told == list(range(before + AT_ONCE, 0, -1))

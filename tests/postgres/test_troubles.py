@@ -18,7 +18,7 @@ from tests.support.postgres_fixtures import END_OTHERS
 from cloudbeds_auth.database import postgres
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
-from cloudbeds_auth.ports.grants import Written
+from cloudbeds_auth.transactions.grants import Written, commit_pair, take_lease, write_intent
 from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction, query, query_one
 
 T = TypeVar("T")
@@ -200,13 +200,13 @@ async def test_a_pair_whose_commit_is_in_doubt(processes: Processes, doubt: str)
     store = await processes.store(driver)
     grant = await processes.hotel(store)
     fence = await leased(store, grant)
-    assert await store.write_intent(fence, grant.tokens[-1].position, lease=30.0, hold=20.0)
+    assert await store.write(write_intent(fence, grant.tokens[-1].position, lease=30.0, hold=20.0))
     driver.doubt = doubt
-    assert await store.commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0) is Written.DONE
+    assert await store.write(commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0)) is Written.DONE
     after = await row(store, grant.id)
     assert (after.generation, after.access.reveal()) == (2, "A-2")
     assert [token.value.reveal() for token in after.tokens] == ["R-1", "R-2"]
-    assert await store.commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0) is Written.DONE
+    assert await store.write(commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3240.0)) is Written.DONE
     assert (await row(store, grant.id)).generation == 2
 
 
@@ -220,7 +220,7 @@ async def test_a_restart_under_a_pool(
     grant = await over_own_server.hotel(store)
     own_server.stop(how)
     with pytest.raises(StoreUnavailable):
-        await store.take_lease(grant.id, "us", 30.0)
+        await store.write(take_lease(grant.id, "us", 30.0))
     own_server.start()
     assert (await when_it_is_back(lambda: row(store, grant.id))).access.reveal() == "A-1"
     await when_it_is_back(lambda: leased(store, grant))
@@ -262,7 +262,7 @@ async def test_a_silent_server(
     own_server.pause()
     try:
         with pytest.raises(StoreUnavailable):
-            await store.take_lease(grant.id, "us", 30.0)
+            await store.write(take_lease(grant.id, "us", 30.0))
     finally:
         own_server.resume()
     monkeypatch.undo()

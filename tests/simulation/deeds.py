@@ -11,10 +11,10 @@ from tests.simulation.mischief import Mischief
 from tests.simulation.weather import full, lose_answer
 from tests.simulation.world import World
 
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.engine.disconnect import Disconnecter
 from cloudbeds_auth.errors import Error, StoreUnavailable
-from cloudbeds_auth.ports.grants import Leased
+from cloudbeds_auth.transactions.grants import Leased, release_lease, take_lease
+from cloudbeds_auth.transactions.runner import Database
 
 PAST_THE_LEASE = 45.0  # seconds
 A_WHILE = 20.0
@@ -51,14 +51,14 @@ def lease_taken(keep: bool, world: World, machine: Machine) -> None:
 
 
 async def _take(world: World, keep: bool) -> None:
-    store = SqlStore(world.drivers["operator"], world.sealer, lambda owner, clock: True)
+    store = Database(world.drivers["operator"], world.sealer, lambda owner, clock: True)
     for grant in list(world.invariants.rest.grants().values()):
         try:
-            taken = await store.take_lease(grant.id, "somebody", A_WHILE)
+            taken = await store.write(take_lease(grant.id, "somebody", A_WHILE))
             if isinstance(taken, Leased):
                 world.sendings.strangers.add((grant.id, taken.epoch))
                 if not keep:
-                    await store.release_lease(grant.id, taken.epoch)
+                    await store.write(release_lease(grant.id, taken.epoch))
         except StoreUnavailable:
             pass  # held by another program just now
 

@@ -16,7 +16,6 @@ from tests.simulation.trace import Trace
 from tests.simulation.vendor import CALLBACK, CLIENT, SCOPES
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.api_keys import Migrator
 from cloudbeds_auth.engine.authorize import Authorizer
@@ -35,6 +34,7 @@ from cloudbeds_auth.rules.model import AccessToken, App
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
 from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
@@ -149,7 +149,7 @@ def start(
     world = World(
         clock=clock,
         entropy=entropy,
-        store=SqlStore(driver, sealer, is_dead),
+        db=Database(driver, sealer, is_dead),
         token_endpoint=HttpTokenEndpoint(f"{api}/access_token", timing, transport),
         vendor=HttpVendor(base, VERSION, f"{base}/oauth", timing, transport),
         observer=Teller(network.trace, name, alone),

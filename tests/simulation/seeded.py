@@ -14,12 +14,14 @@ from cloudbeds_auth.engine import commit as commit_module
 from cloudbeds_auth.engine import refresh as refresh_module
 from cloudbeds_auth.engine import single_flight as flight_module
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.grants import Counted, Written
 from cloudbeds_auth.rules import api_errors
 from cloudbeds_auth.rules.api_errors import Proof
 from cloudbeds_auth.rules.refresh import Next
 from cloudbeds_auth.rules.token_response import Ambiguous, Refused, RefusedClient
-from cloudbeds_auth.transactions import grants
+from cloudbeds_auth.transactions import refusals
+from cloudbeds_auth.transactions.candidates import read_candidate
+from cloudbeds_auth.transactions.grants import Written
+from cloudbeds_auth.transactions.refusals import Counted
 from cloudbeds_auth.wire import cloudbeds_api as vendor_module
 from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire import token_endpoint as endpoint_module
@@ -100,18 +102,18 @@ def ambiguous_falls_through(patch: Patch) -> None:
 
 def no_reread(patch: Patch) -> None:
     sound = patch.of(refresh_module.Refresher, "_settle")
-    counted = patch.of(grants, "count_refusal")
+    counted = patch.of(refusals, "count_refusal")
 
     async def settle(self: Any, at: Any, fence: Any, row: Any, answer: Any) -> Any:
         ended = await sound(self, at, fence, row, answer)
         return None if isinstance(answer, Refused) else ended
 
-    def count(now: Any, *parts: Any, **more: Any) -> Any:
-        found = yield from counted(now, *parts, **more)
+    def count(tx: Any, *parts: Any, **more: Any) -> Any:
+        found = yield from counted(*parts, **more)(tx)
         return Counted.MARKED if found is Counted.MOVED else found
 
     patch.put(refresh_module.Refresher, "_settle", settle)
-    patch.put(grants, "count_refusal", count)
+    patch.put_transaction(refusals, "count_refusal", count)
 
 
 def waiter_cancels_leader(patch: Patch) -> None:
@@ -144,7 +146,7 @@ def network_in_transaction(patch: Patch) -> None:
     sound = patch.of(commit_module.Committer, "_write")
 
     async def write(self: Any, lease: Any, row: Any, hand: Any, chosen: Any) -> Any:
-        connection = self._world.store._driver.file._connection
+        connection = self._world.db._driver.file._connection
         connection.execute("BEGIN")
         try:
             await self._world.vendor.userinfo(row.access)
@@ -160,7 +162,7 @@ def pointer_first(patch: Patch) -> None:
     sound = patch.of(candidates_module.Candidates, "resume")
 
     async def resume(self: Any, connection_id: str) -> Any:
-        waiting = await self._world.store.candidate(connection_id)
+        waiting = await self._world.db.read(read_candidate(connection_id))
         if waiting is not None:
             with suppress(Exception):
                 return await self._promote(waiting, Proof())
@@ -197,4 +199,4 @@ def _kept_connections(patch: Patch, module: Any) -> None:
     patch.of(http_client, "client")
     seen = SimpleNamespace(**vars(http_client))
     seen.client = lambda timing, transport, keep_alive: http_client.client(timing, transport, keep_alive=keep_alive + 4)
-    patch.put(module, "policy", seen)
+    patch.put(module, "http_client", seen)

@@ -8,7 +8,7 @@ from tests.simulation.patch import Patch
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.rules.token_response import Refused, Sent
-from cloudbeds_auth.transactions import connections, grants, upkeep
+from cloudbeds_auth.transactions import connections, refusals, upkeep
 from cloudbeds_auth.transactions.statements import query_one
 from cloudbeds_auth.wire import token_endpoint as endpoint_module
 
@@ -18,11 +18,11 @@ def no_clock_before_the_send(patch: Patch) -> None:
 
 
 def mark_never_retries(patch: Patch) -> None:
-    def claim(now: Any, limit: int, hold: float) -> Any:
+    def claim(tx: Any, limit: int, hold: float) -> Any:
         yield from ()
         return []
 
-    patch.put(upkeep, "claim_retries", claim)
+    patch.put_transaction(upkeep, "claim_retries", claim)
 
 
 def refusal_by_substring(patch: Patch) -> None:
@@ -37,10 +37,10 @@ def refusal_by_substring(patch: Patch) -> None:
 
 
 def one_disabled_believed(patch: Patch) -> None:
-    patch.of(grants, "note_disabled")
-
-    def note(now: Any, grant_id: str, generation: int) -> Any:
+    def note(tx: Any, grant_id: str, generation: int) -> Any:
         row = yield from query_one("grant", grant_id=grant_id)
-        return (yield from connections.disconnect(now, row["connection_id"], "hotel", "disabled")) if row else False
+        if not row:
+            return False
+        return (yield from connections.disconnect(row["connection_id"], actor="hotel", detail="disabled")(tx))
 
-    patch.put(grants, "note_disabled", note)
+    patch.put_transaction(refusals, "note_disabled", note)

@@ -9,9 +9,9 @@ from tests.simulation.patch import Patch
 
 from cloudbeds_auth.database import durability
 from cloudbeds_auth.engine import refresh as refresh_module
-from cloudbeds_auth.ports.grants import Attempt, Leased, Settled
 from cloudbeds_auth.rules.model import Fence
-from cloudbeds_auth.transactions import grants, rows
+from cloudbeds_auth.transactions import grants, refusals, rows
+from cloudbeds_auth.transactions.grants import Attempt, Leased, Settled
 from cloudbeds_auth.transactions.statements import query, query_one
 
 
@@ -26,22 +26,23 @@ def lost_sync(patch: Patch) -> None:
 
 
 def no_lease(patch: Patch) -> None:
-    def take(now: Any, grant_id: str, owner: str, seconds: float, is_dead: Any) -> Any:
+    def take(tx: Any, grant_id: str, owner: str, seconds: float) -> Any:
         row = yield from query_one("grant", grant_id=grant_id)
         return Leased(row["lease_epoch"]) if row else None
 
-    patch.put(grants, "take_lease", take)
+    patch.put_transaction(grants, "take_lease", take)
 
 
 def refusal_counted_when_told(patch: Patch) -> None:
-    sound = patch.of(grants, "count_refusal")
+    sound = patch.of(refusals, "count_refusal")
 
-    def count(now: Any, fence: Fence, reason: str, may_mark: bool, interval: float) -> Any:
+    def count(tx: Any, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Any:
         row = yield from query_one("grant", grant_id=fence.grant_id)
         first = row["first_refused"] if row else None
-        return (yield from sound(now, fence, reason, first is not None and now.steady - first >= interval, interval))
+        late = first is not None and tx.steady - first >= interval
+        return (yield from sound(fence, reason, may_mark=late, interval=interval)(tx))
 
-    patch.put(grants, "count_refusal", count)
+    patch.put_transaction(refusals, "count_refusal", count)
 
 
 def _only(patch: Patch, *, sent: bool, old_child: bool) -> None:
@@ -104,28 +105,28 @@ def refused_child_kept(patch: Patch) -> None:
 
 
 def unfenced_confirm(patch: Patch) -> None:
-    sound = patch.of(grants, "confirm")
+    sound = patch.of(refusals, "confirm")
 
-    def confirm(now: Any, grant_id: str, generation: int, issuer: Any) -> Any:
+    def confirm(tx: Any, grant_id: str, generation: int, **more: Any) -> Any:
         row = yield from query_one("grant", grant_id=grant_id)
-        return (yield from sound(now, grant_id, row["generation"] if row else generation, issuer))
+        return (yield from sound(grant_id, row["generation"] if row else generation, **more)(tx))
 
-    patch.put(grants, "confirm", confirm)
+    patch.put_transaction(refusals, "confirm", confirm)
 
 
 def delete_at_first_refusal(patch: Patch) -> None:
     sound = patch.of(grants, "settle")
 
-    def settle(now: Any, fence: Any, attempt: Any, *parts: Any) -> Any:
+    def settle(tx: Any, fence: Any, attempt: Any, **more: Any) -> Any:
         row = yield from query_one("grant", grant_id=fence.grant_id)
-        done = yield from sound(now, fence, attempt, *parts)
+        done = yield from sound(fence, attempt, **more)(tx)
         if done is Settled.DONE and attempt is Attempt.REFUSED and row and row["intent_position"]:
             held = yield from query("tokens", grant_id=fence.grant_id)
             if len(held) > 1:
                 yield from query("drop_tokens_after", grant_id=fence.grant_id, position=row["intent_position"] - 1)
         return done
 
-    patch.put(grants, "settle", settle)
+    patch.put_transaction(grants, "settle", settle)
 
 
 def latch_ignored(patch: Patch) -> None:
@@ -135,20 +136,20 @@ def latch_ignored(patch: Patch) -> None:
     def decide(row: Any, *rest: Any) -> Any:
         return sound_decision(row and replace(row, latched=False), *rest)
 
-    def write_intent(now: Any, fence: Any, *parts: Any) -> Any:
+    def write_intent(tx: Any, fence: Any, position: int, **more: Any) -> Any:
         row = yield from query_one("grant", grant_id=fence.grant_id)
-        return (yield from sound(now, fence, *parts[:-1], bool(row and row["latched"])))
+        return (yield from sound(fence, position, **more | {"exchange": bool(row and row["latched"])})(tx))
 
     patch.put(refresh_module, "decide", decide)
-    patch.put(grants, "write_intent", write_intent)
+    patch.put_transaction(grants, "write_intent", write_intent)
 
 
 def fence_not_checked(patch: Patch) -> None:
     sound = patch.of(grants, "commit_pair")
 
-    def commit(now: Any, fence: Any, *parts: Any) -> Any:
+    def commit(tx: Any, fence: Any, *parts: Any, **more: Any) -> Any:
         row = yield from query_one("grant", grant_id=fence.grant_id)
         loose = Fence(fence.grant_id, row["generation"], row["lease_epoch"]) if row else fence
-        return (yield from sound(now, loose, *parts))
+        return (yield from sound(loose, *parts, **more)(tx))
 
-    patch.put(grants, "commit_pair", commit)
+    patch.put_transaction(grants, "commit_pair", commit)

@@ -9,6 +9,7 @@ from tests.simulation.run import connect, run_plan, run_seed
 from tests.simulation.world import World
 
 from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.transactions.grants import take_lease
 from cloudbeds_simulator.variants import VARIANTS
 
 SHARE = 64  # seeds of the test command; `python -m tests.simulation.prove` runs as many as it is told
@@ -56,7 +57,7 @@ def test_a_transaction_is_whole_or_not_at_all(point: str, committed: bool) -> No
     (grant,) = world.invariants.rest.grants().values()
     machine = world.machines[1]
     world.points.arm(1, world.kill_named, word=point)
-    task = world.loop.spawn(machine.name, machine.world.store.take_lease(grant.id, machine.name, 30.0))
+    task = world.loop.spawn(machine.name, machine.world.db.write(take_lease(grant.id, machine.name, 30.0)))
     world.pass_time(60.0)
     (after,) = world.invariants.rest.grants().values()
     assert not task.done()
@@ -76,7 +77,7 @@ def test_an_answer_lost_is_committed_and_reported_as_failed() -> None:
 
     world.points.arm(1, lose, word="committed take_lease")
     with pytest.raises(StoreUnavailable):
-        world.do(machine, machine.world.store.take_lease(grant.id, machine.name, 30.0))
+        world.do(machine, machine.world.db.write(take_lease(grant.id, machine.name, 30.0)))
     (after,) = world.invariants.rest.grants().values()
     assert after.lease_epoch == grant.lease_epoch + 1
     world.take_down()

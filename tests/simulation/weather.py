@@ -15,9 +15,9 @@ from tests.simulation.driver import SimDriver, on_disk
 from tests.simulation.machine import Machine, start
 
 from cloudbeds_auth.database.clone_guard import Identity, recognise
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.errors import Error, StoreUnavailable
-from cloudbeds_auth.ports.grants import Leased
+from cloudbeds_auth.transactions.grants import Leased, release_lease, take_lease
+from cloudbeds_auth.transactions.runner import Database
 
 if TYPE_CHECKING:
     from tests.simulation.mischief import Deed, Mischief
@@ -67,13 +67,13 @@ class Weather:
             try:
                 world.disturb("everybody")
                 seconds = self._dice.uniform(0.1, 30.0)
-                store = SqlStore(machine.driver, world.sealer, lambda owner, clock: True)
-                taken = await store.take_lease(grant.id, "somebody", seconds)
+                store = Database(machine.driver, world.sealer, lambda owner, clock: True)
+                taken = await store.write(take_lease(grant.id, "somebody", seconds))
                 if isinstance(taken, Leased):
                     world.sendings.strangers.add((grant.id, taken.epoch))
                 if isinstance(taken, Leased) and not keep:
                     await asyncio.sleep(self._dice.uniform(0.0, 5.0))
-                    await store.release_lease(grant.id, taken.epoch)
+                    await store.write(release_lease(grant.id, taken.epoch))
             except StoreUnavailable:
                 pass
 
@@ -167,8 +167,8 @@ class Weather:
 
     async def _stays_still(self, copy: Machine) -> None:
         """It may read; it never refreshes, or `Sendings` finds a refresh without an intent of ours."""
-        world, store = self._world, copy.world.store
-        assert isinstance(store, SqlStore)
+        world, store = self._world, copy.world.db
+        assert isinstance(store, Database)
         await store.open(partial(recognise, identity=ELSEWHERE))
         if not store.read_only:
             world.trace.violate("I4", f"{copy.name}, a copy of the database, takes itself for the original")

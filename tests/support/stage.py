@@ -15,13 +15,11 @@ from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, S
 from tests.support.template import begin_with_schema
 from tests.support.virtual import VirtualClock
 
-from cloudbeds_auth.database.driver import Driver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.api_keys import Migrator
-from cloudbeds_auth.engine.authorize import Authorizer
+from cloudbeds_auth.engine.authorize import Authorizer, spend
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
@@ -33,12 +31,17 @@ from cloudbeds_auth.engine.single_flight import Served
 from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.engine.views import Look
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.authorizations import NewAuthorization
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
 from cloudbeds_auth.rules.model import App, Grant, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.refresh import Ask, Timing
+from cloudbeds_auth.transactions.authorizations import NewAuthorization, add_authorization
+from cloudbeds_auth.transactions.candidates import add_candidate, promote
+from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import confirm
+from cloudbeds_auth.transactions.runner import Database, Driver
 from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
 
 T = TypeVar("T")
@@ -145,9 +148,9 @@ class Process:
     driver: FailingDriver
 
     @property
-    def store(self) -> SqlStore:
-        assert isinstance(self.world.store, SqlStore)
-        return self.world.store
+    def store(self) -> Database:
+        assert isinstance(self.world.db, Database)
+        return self.world.db
 
     async def refresh(self, grant_id: str, seen: int, rejected: int | None = None, **more: Any) -> Served:
         """Ask for a refresh."""
@@ -238,12 +241,12 @@ class Stage:
     ) -> Process:
         """Start another process of ours."""
         driver = FailingDriver(await self.database.driver(self.clock.instant))
-        store = SqlStore(driver, AesGcmSealer([KEY]), lambda owner, _: owner in self.dead)
+        store = Database(driver, AesGcmSealer([KEY]), lambda owner, _: owner in self.dead)
         await store.open()
         world = World(
             clock=self.clock,
             entropy=self.dice,
-            store=store,
+            db=store,
             token_endpoint=endpoint or self.endpoint,
             vendor=vendor or self.vendor,
             observer=self.notes,
@@ -280,33 +283,37 @@ class Stage:
         """A connected hotel with `first` (A-1, R-1) as its pair: as a finished authorization leaves it."""
         store, number = self.one.store, self.dice.identifier("")
         state = f"state-{number}"
-        await store.add_authorization(
-            NewAuthorization(f"aut_{number}", app, state, None, None, None, None, None, 600.0)
+        await store.write(
+            add_authorization(NewAuthorization(f"aut_{number}", app, state, None, None, None, None, None, 600.0))
         )
-        await store.spend_state(state, None, "code")
+        await spend(store, state, None, "code")
         here = Source(ISSUER, self.apps[app].client_id if app in self.apps else None)
         first = replace(first or pair(1, property_ids=("1000",)), source=source or here)
-        connection = await store.add_candidate(
-            f"aut_{number}", f"con_{number}", f"gra_{number}", first, stale_after=0.9 * first.lifetime
+        connection = await store.write(
+            add_candidate(f"aut_{number}", f"con_{number}", f"gra_{number}", first, stale_after=0.9 * first.lifetime)
         )
         if proven:
-            assert await store.promote(connection, f"gra_{number}", None, ())
-            await store.confirm(f"gra_{number}", 1)
+            assert await store.write(promote(connection, f"gra_{number}", None, ()))
+            await store.write(confirm(f"gra_{number}", 1))
         return await self.row(f"gra_{number}")
 
     async def candidate(self, home: str, first: Pair) -> Grant:
         """A newer grant of the same connection, not proven yet."""
         store, number = self.one.store, self.dice.identifier("")
-        await store.add_authorization(
-            NewAuthorization(f"aut_{number}", "default", f"state-{number}", None, None, None, home, None, 600.0)
+        await store.write(
+            add_authorization(
+                NewAuthorization(f"aut_{number}", "default", f"state-{number}", None, None, None, home, None, 600.0)
+            )
         )
-        await store.spend_state(f"state-{number}", None, "code")
-        await store.add_candidate(f"aut_{number}", "unused", f"gra_{number}", first, stale_after=0.9 * first.lifetime)
+        await spend(store, f"state-{number}", None, "code")
+        await store.write(
+            add_candidate(f"aut_{number}", "unused", f"gra_{number}", first, stale_after=0.9 * first.lifetime)
+        )
         return await self.row(f"gra_{number}")
 
     async def row(self, grant_id: str) -> Grant:
         """The grant's row."""
-        found = await self.one.store.grant(grant_id)
+        found = await self.one.store.read(read_grant(grant_id))
         assert found is not None
         return found
 
@@ -316,7 +323,7 @@ class Stage:
 
     async def kinds(self, connection_id: str) -> list[str]:
         """The kinds of the history, oldest first."""
-        return [event.kind for event in reversed(await self.one.store.events(connection_id, limit=1000))]
+        return [event.kind for event in reversed(await self.one.store.read(read_history(connection_id, limit=1000)))]
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Look into the database, or alter it, behind everybody's back; `?` for each value."""

@@ -13,13 +13,13 @@ from tests.support.virtual import VirtualClock
 from cloudbeds_auth import runtime
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
@@ -60,7 +60,7 @@ class House:
         settings = self.settings()
         driver = SqliteDriver(self.path, self.clock.instant)
         await driver.open()
-        store = SqlStore(driver, AesGcmSealer([KEY]), lambda *_: False)
+        store = Database(driver, AesGcmSealer([KEY]), lambda *_: False)
         await store.open()
         apps = {"default": settings.app()}
         token_endpoint = HttpTokenEndpoint(f"{BASE}/api/{VERSION}/access_token", self.timing, self.cloud)
@@ -68,7 +68,7 @@ class House:
         world = World(
             clock=self.clock,
             entropy=self.dice,
-            store=store,
+            db=store,
             token_endpoint=token_endpoint,
             vendor=vendor,
             observer=self.observer,

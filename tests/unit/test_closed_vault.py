@@ -145,14 +145,14 @@ async def test_closed_where_counted_calls_cannot_be_written(
 
     async with TokenVault.open(settings) as vault:
         engine = vault._engine
-        close = engine.world.store.close
+        close = engine.world.db.close
 
         async def closes() -> None:
             await close()
             closed.append(True)
 
         monkeypatch.setattr(engine.calls, "flush", fail)
-        monkeypatch.setattr(engine.world.store, "close", closes)
+        monkeypatch.setattr(engine.world.db, "close", closes)
     assert closed == [True]
 
 

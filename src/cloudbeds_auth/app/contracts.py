@@ -10,14 +10,14 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
-from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.rules.api_errors import Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Link
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.connections import Page
+from cloudbeds_auth.transactions.outbox import Outbox
 
 
 class Settings(Protocol):

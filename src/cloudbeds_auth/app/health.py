@@ -14,9 +14,9 @@ from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.errors import Error, StoreUnavailable
-from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.permissions import Scope
+from cloudbeds_auth.transactions.outbox import Outbox
 
 CHECK_WITHIN = 5.0  # seconds
 

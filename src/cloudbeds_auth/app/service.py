@@ -38,10 +38,10 @@ from cloudbeds_auth.app.remembered import Remembered
 from cloudbeds_auth.app.sockets import room
 from cloudbeds_auth.app.tally import Tally
 from cloudbeds_auth.errors import Error
-from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.ports.upstream import Upstream
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.permissions import Scope as CallerScope
+from cloudbeds_auth.transactions.outbox import Outbox
 
 Metrics = Callable[[Mapping[State, int] | None, Outbox | None], tuple[bytes, str]]  # the text and its media type
 

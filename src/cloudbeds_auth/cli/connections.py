@@ -17,7 +17,7 @@ from cloudbeds_auth.rules.model import Connection, Event
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault
-    from cloudbeds_auth.ports.connections import Page
+    from cloudbeds_auth.transactions.connections import Page
 
 HEADINGS = ("connection", "state", "reference", "properties", "approved by", "token expires", "last used")
 

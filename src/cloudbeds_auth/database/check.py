@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cloudbeds_auth.database import key_files, opening
-from cloudbeds_auth.database.driver import Driver
 from cloudbeds_auth.database.migrate import schema_version
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
@@ -20,7 +19,8 @@ from cloudbeds_auth.transactions.apps import sealed_secrets
 from cloudbeds_auth.transactions.grants import LATCHED
 from cloudbeds_auth.transactions.issuers import read_held, read_issuers
 from cloudbeds_auth.transactions.rows import access_place, token_place
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
+from cloudbeds_auth.transactions.runner import Database, Driver
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
 
 CHUNK = 500
 
@@ -57,14 +57,15 @@ class Found:
 
 async def scan(settings: Settings, told: Told) -> Found:
     """Read everything. Raises ConfigurationError when it cannot be opened at all."""
-    store = await opening.open_store(settings)  # the canary: a wrong key is one error, not one a row
+    store = await opening.open_database(settings)  # the canary: a wrong key is one error, not one a row
     await store.close()
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
     driver, _ = await opening.open_driver(settings)
     found = Found()
     try:
         await _read(driver, sealer, found, told)
-        found.problems += await driver.read(lambda now: _foreign(now, settings))
+        database = Database(driver, sealer, _unknown)
+        found.problems += await database.read(_foreign(settings))
     finally:
         await driver.close()
     return found
@@ -90,14 +91,20 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, told: Told) -> Non
         told("grants", found.grants, counted["grants"])
 
 
+def _unknown(owner: str, clock_id: str) -> bool:
+    """Nothing here takes a lease."""
+    return False
+
+
 def _integrity(now: Instant) -> Transaction[list[str]]:
     rows = yield from query("integrity")
     return [row["problem"] for row in rows if row["problem"] != "ok"]
 
 
-def _foreign(now: Instant, settings: Settings) -> Transaction[list[str]]:
+@transaction
+def _foreign(tx: Tx, settings: Settings) -> Transaction[list[str]]:
     """What came from another origin or client id than the settings name (rules.origins)."""
-    held, bound = (yield from read_held(now)), (yield from read_issuers(now))
+    held, bound = (yield from read_held()(tx)), (yield from read_issuers()(tx))
     clients = {row["name"]: row["client_id"] for row in (yield from query("apps"))}
     own = settings.app()
     found = findings(held, bound, clients | {own.id: own.client_id}, settings.base_url, {own.id})

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from cloudbeds_auth.database import clone_guard
-from cloudbeds_auth.database.driver import Driver
 from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Statement, Transaction, query, query_one
 
 CHUNK = 500  # rows of one transaction

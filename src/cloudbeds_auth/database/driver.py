@@ -1,38 +1,13 @@
-"""What a database must be able to do: run a transaction to its end, durably, or not at all."""
+"""A transaction's generator, driven by something that executes statements."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from cloudbeds_auth.ports.wakeups import Wakeups
-from cloudbeds_auth.transactions.statements import Body, Rows, Statement, Transaction
+from cloudbeds_auth.transactions.statements import Rows, Statement, Transaction
 
 T = TypeVar("T")
-
-
-class Driver(Protocol):
-    """Production: `sqlite.SqliteDriver`, `postgres.PostgresDriver`.
-
-    Failures that a later call may not meet are raised as StoreUnavailable.
-    """
-
-    @property
-    def wakeups(self) -> Wakeups | None:
-        """How other processes are heard of, where that is possible."""
-        ...
-
-    async def read(self, body: Body[T]) -> T:
-        """Run a transaction that writes nothing, over one consistent view."""
-        ...
-
-    async def write(self, body: Body[T]) -> T:
-        """Run a transaction; committed and synced when this returns, rolled back when it raises."""
-        ...
-
-    async def close(self) -> None:
-        """Finish what runs and close."""
-        ...
 
 
 def drive(transaction: Transaction[T], execute: Callable[[Statement], Rows]) -> T:

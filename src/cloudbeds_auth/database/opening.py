@@ -12,27 +12,26 @@ from urllib.parse import urlsplit, urlunsplit
 from cloudbeds_auth import os_files, system
 from cloudbeds_auth.database import clone_guard, key_files
 from cloudbeds_auth.database import copy as copying
-from cloudbeds_auth.database.driver import Driver
 from cloudbeds_auth.database.migrate import schema_version
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver, schema_of
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.settings.values import database_url
+from cloudbeds_auth.transactions.runner import Database, Driver
 from cloudbeds_auth.transactions.statements import Instant, Transaction, query
 
 if TYPE_CHECKING:
     from cloudbeds_auth.database.postgres import PostgresDriver
 
 
-async def open_store(settings: Settings) -> SqlStore:
+async def open_database(settings: Settings) -> Database:
     """The store, open and checked. Raises ConfigurationError where a person has to mend something."""
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=_has_rows(settings)))
     driver, identity = await open_driver(settings)
     # Of a process on another machine nothing is known: its lease runs out.
     is_dead = _nobody_is_known_dead if settings.is_postgres else system.is_dead
-    store = SqlStore(driver, sealer, is_dead)
+    store = Database(driver, sealer, is_dead)
     try:
         await store.open(partial(clone_guard.recognise, identity=identity))
     except BaseException:
@@ -71,7 +70,7 @@ async def migrate(settings: Settings) -> tuple[int, int]:
 async def copy(settings: Settings, target_url: str, told: copying.Told) -> dict[str, int]:
     """Move everything to another database (see `copy.copy`). Raises ConfigurationError."""
     target = _elsewhere(settings, target_url)
-    await (await open_store(settings)).close()  # the keys open what rests here
+    await (await open_database(settings)).close()  # the keys open what rests here
     source_driver, source_identity = await open_driver(settings)
     try:
         target_driver, target_identity = await open_driver(target)

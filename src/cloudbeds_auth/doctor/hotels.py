@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, warning
 from cloudbeds_auth.doctor.subject import Subject
-from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING
-from cloudbeds_auth.rules.lifecycle import LABELS, State
+from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, LABELS, State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.reach import LONG_LIST
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.views import WAITING
@@ -26,11 +27,11 @@ from cloudbeds_auth.errors import (
     Unclaimed,
     UnknownConnection,
 )
-from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
-from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, State
 from cloudbeds_auth.rules.model import AccessToken, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask, servable
+from cloudbeds_auth.transactions.connections import read_connection
 
 LOOK_AGAIN = 60.0  # seconds after which the row is read again: another process may have disconnected or replaced it
 MOST_LOOKS = 5  # times a connection is read again because its grant was replaced meanwhile
@@ -123,7 +124,7 @@ class Access:
         """
         for _ in range(MOST_LOOKS):
             await self._candidates.resume(connection_id)
-            row = await self._world.store.current_grant(connection_id)
+            row = await current_grant(self._world.db, connection_id)
             if row is None:
                 raise await self._nothing(connection_id)
             _must_be_claimed(row)
@@ -188,7 +189,7 @@ class Access:
     async def _look(self, connection_id: str) -> Grant:
         """Look, now: who comes later may know of something newer. A candidate that was left behind is gone on with."""
         del self._looks[connection_id]
-        row = await self._world.store.current_grant(connection_id)
+        row = await current_grant(self._world.db, connection_id)
         if row is None:
             raise await self._nothing(connection_id)
         if (row.role in {Role.DISCONNECTED, Role.CANDIDATE} or row.reauth) and not self._rests(row):
@@ -229,7 +230,7 @@ class Access:
             return
         if not self._rests(row):
             self._rested[row.id] = self._world.clock.steady() + self._world.timing.lease
-        shown = await self._world.store.connection(row.connection_id)
+        shown = await self._world.db.read(read_connection(row.connection_id))
         if shown is not None and shown.problem == HOTEL_SCOPE_MISSING:
             raise ReauthorizationRequired(
                 "Cloudbeds does not say which property this is: the approval lacks the scope read:hotel",
@@ -254,7 +255,7 @@ class Access:
 
     async def _nothing(self, connection_id: str) -> Error:
         """No grant speaks for it: nobody knows it, or its only candidate was dropped."""
-        known = await self._world.store.connection(connection_id) is not None
+        known = await self._world.db.read(read_connection(connection_id)) is not None
         return (ConnectionDisconnected if known else UnknownConnection)(connection_id=connection_id)
 
     def _generation(self, row: Grant, rejected: AccessToken | int | None) -> int | None:

@@ -22,6 +22,7 @@ from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease, Leases
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.marks import Marks
 from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
 from cloudbeds_auth.engine.single_flight import Flights
@@ -41,7 +42,6 @@ from cloudbeds_auth.errors import (
     Unclaimed,
     UnknownConnection,
 )
-from cloudbeds_auth.ports.grants import Attempt, Counted
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.credential import GrantType
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, Migration, Pair, Role, StoredToken
@@ -57,6 +57,12 @@ from cloudbeds_auth.rules.token_response import (
     RefusedClient,
     TooLate,
 )
+from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
+from cloudbeds_auth.transactions.apps import read_apps
+from cloudbeds_auth.transactions.candidates import read_candidate
+from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.grants import Attempt, read_grant, settle, write_intent
+from cloudbeds_auth.transactions.refusals import Counted
 
 Unmoved = RefusedClient | NotOffered | NotSent | Ambiguous
 AGAIN = 0.0  # seconds to wait before the connection is read again
@@ -108,7 +114,7 @@ class Migrator:
 
     async def go_on(self, row: Grant) -> None:
         """Go on with a move that was cut off, if its client is known here: another one's tokens would be refused."""
-        known = (*self._world.apps.values(), *await self._world.store.apps())
+        known = (*self._world.apps.values(), *await self._world.db.read(read_apps()))
         app = next((one for one in known if one.client_id == row.migration_client), None)
         if app is not None:
             await self.migrate(row.connection_id, app=app.id)
@@ -129,7 +135,7 @@ class Migrator:
 
     async def _migrate(self, connection_id: str, app_name: str | None) -> None:
         world = self._world
-        if world.store.read_only:
+        if world.db.read_only:
             raise StoreReadOnly
         until = world.clock.steady() + world.timing.wait
         for _ in range(MOST_LOOKS):
@@ -148,9 +154,9 @@ class Migrator:
     async def _to_move(self, connection_id: str) -> Grant | None:
         """The OAuth grant that is to be moved; None when the connection's credential is a key that works."""
         await self._resume(connection_id)
-        row = await self._world.store.current_grant(connection_id)
+        row = await current_grant(self._world.db, connection_id)
         if row is None:
-            known = await self._world.store.connection(connection_id) is not None
+            known = await self._world.db.read(read_connection(connection_id)) is not None
             raise (ConnectionDisconnected if known else UnknownConnection)(connection_id=connection_id)
         if row.role is Role.DISCONNECTED:
             raise ConnectionDisconnected(connection_id=connection_id)
@@ -194,8 +200,12 @@ class Migrator:
     async def _holding(self, grant_id: str, at: Attempting) -> float:
         """With the lease no refresh is under way, but for one whose process was killed: that one is waited out."""
         world = self._world
-        row = await world.store.grant(grant_id)
-        if row is None or row.role is not Role.ACTIVE or await world.store.candidate(row.connection_id) is not None:
+        row = await world.db.read(read_grant(grant_id))
+        if (
+            row is None
+            or row.role is not Role.ACTIVE
+            or await world.db.read(read_candidate(row.connection_id)) is not None
+        ):
             return AGAIN
         self._must_match(row, at.app, named=at.named)  # another process may have bound it meanwhile
         if row.migration is None and unresolved(row, world.timing):
@@ -208,7 +218,7 @@ class Migrator:
             return row.held_back
         tokens = await self._worth_sending(row, at.app)
         fence = Fence(row.id, row.generation, at.lease.epoch)
-        if not await world.store.begin_migration(fence, at.app.client_id):
+        if not await world.db.write(begin_migration(fence, at.app.client_id)):
             return AGAIN
         for token in candidates(tokens):
             answer = await self._exchanged(at, fence, row, token)
@@ -218,7 +228,7 @@ class Migrator:
                 return await self._keep(row, at.app, answer.pair)
             if not isinstance(answer, Refused):
                 return await self._stop(at, fence, row, answer)
-            await world.store.settle(fence, Attempt.REFUSED, detail=answer.reason)
+            await world.db.write(settle(fence, Attempt.REFUSED, detail=answer.reason))
         return await self._count(at, row)
 
     async def _worth_sending(self, row: Grant, app: App) -> Sequence[StoredToken]:
@@ -245,15 +255,15 @@ class Migrator:
             raise
         hold, may_send = world.timing.deadline, world.in_time()
         await self._circuits.trying(at.chosen)
-        if not await world.store.write_intent(
-            fence, token.position, lease=world.timing.lease, hold=hold, exchange=True
+        if not await world.db.write(
+            write_intent(fence, token.position, lease=world.timing.lease, hold=hold, exchange=True)
         ):
             return None
         begun = world.clock.steady()
         answer = await world.token_endpoint.exchange_for_key(at.app, at.chosen.secret, token.value, may_send)
         world.told_answer(GrantType.EXCHANGE, answer, begun)
         if isinstance(answer, TooLate):
-            await world.store.settle(fence, Attempt.UNSENT, detail=answer.reason)
+            await world.db.write(settle(fence, Attempt.UNSENT, detail=answer.reason))
             return None
         if isinstance(answer, Issued | Refused):
             await self._circuits.accepted(at.chosen)
@@ -263,8 +273,8 @@ class Migrator:
         """The key is in hand and nowhere else: stored for as long as it takes, and used by nobody before."""
         world, grant_id = self._world, self._world.entropy.identifier("gra_")
         key = replace(key, source=Source(world.issuer, _bound_to(row, app)))
-        add_key = partial(world.store.add_key, row.id, grant_id, app.id, key)
-        if await until_stored(world, row.connection_id, add_key):
+        store = partial(world.db.write, add_key(row.id, grant_id, app.id, key))
+        if await until_stored(world, row.connection_id, store):
             world.observer.happened("key_received", connection=row.connection_id)
         return AGAIN  # it is proven next; or the hotel left, or approved anew meanwhile
 
@@ -272,33 +282,33 @@ class Migrator:
         """No key came. Where nothing was exchanged for certain, or no key can come any more, the hotel stays as it was;
         else the latch holds.
         """
-        store, timing, connection_id = self._world.store, self._world.timing, row.connection_id
+        db, timing, connection_id = self._world.db, self._world.timing, row.connection_id
         match answer:
             case RefusedClient(reason):
-                await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
+                await db.write(settle(fence, Attempt.CLIENT_REFUSED, detail=reason))
                 if await self._circuits.refused(at.chosen):
                     return AGAIN  # with the other secret
                 error: Error = ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
             case NotOffered(reason):
                 if _may_still_come(row, timing):  # asked for once more when it cannot any more
-                    await store.settle(fence, Attempt.NOT_OFFERED, hold=timing.unresolved, detail=reason)
+                    await db.write(settle(fence, Attempt.NOT_OFFERED, hold=timing.unresolved, detail=reason))
                 else:
-                    await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
+                    await db.write(settle(fence, Attempt.CLIENT_REFUSED, detail=reason))
                 error = MigrationRefused(reason)
             case NotSent(reason):
                 hold = self._hold(row)
-                await store.settle(fence, Attempt.UNSENT, hold=hold, detail=reason)
+                await db.write(settle(fence, Attempt.UNSENT, hold=hold, detail=reason))
                 error = TokenEndpointUnavailable(f"Cloudbeds could not be reached ({reason})", retry_after=hold)
             case _:
                 await self._budget.heed(at.app, answer.pause)
                 hold = max(self._hold(row), answer.retry_after or 0.0)
-                await store.settle(fence, Attempt.LOST, hold=hold, detail=answer.reason)
+                await db.write(settle(fence, Attempt.LOST, hold=hold, detail=answer.reason))
                 raise RefreshInDoubt(
                     f"the exchange had no usable answer, and is made again ({answer.reason})",
                     connection_id=connection_id, retry_after=hold,
                 )  # fmt: skip
         # A key that nobody has, and nobody is given, cannot be killed: with the latch the hotel would be out for good.
-        await store.end_migration(fence, in_doubt=isinstance(answer, NotOffered))
+        await db.write(end_migration(fence, in_doubt=isinstance(answer, NotOffered)))
         error.connection_id = connection_id
         raise error
 

@@ -10,10 +10,19 @@ from dataclasses import replace
 
 from cloudbeds_auth.engine.context import NAMES, World
 from cloudbeds_auth.errors import InvalidRequest
-from cloudbeds_auth.ports.apps import Taken
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import Foreign, findings, same_service
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.apps import (
+    Taken,
+    add_app,
+    drop_previous_secret,
+    read_apps,
+    read_redirect_uris,
+    remove_app,
+    rotate_secret,
+)
+from cloudbeds_auth.transactions.issuers import move_app, move_grants, read_held, read_issuer, read_issuers
 
 OURS = (
     "change the settings: CLOUDBEDS_CLIENT_ID, CLOUDBEDS_CLIENT_SECRET, and CLOUDBEDS_CLIENT_SECRET_PREVIOUS in a reset"
@@ -32,23 +41,23 @@ class Apps:
 
     async def list(self) -> Sequence[App]:
         """The settings' own, then the further ones by name. Their secrets are `Secret`; nothing shows them."""
-        own, bound = self._world.apps, await self._world.store.issuers()
-        found = [*own.values(), *(app for app in await self._world.store.apps() if app.id not in own)]
+        own, bound = self._world.apps, await self._world.db.read(read_issuers())
+        found = [*own.values(), *(app for app in await self._world.db.read(read_apps()) if app.id not in own)]
         return [replace(app, issuer=bound.get(app.id)) for app in found]
 
     async def get(self, name: str) -> App:
         """One of them; raises InvalidRequest when there is none of this name."""
-        return replace(await self._world.app(name), issuer=await self._world.store.issuer(name))
+        return replace(await self._world.app(name), issuer=await self._world.db.read(read_issuer(name)))
 
     async def foreign(self) -> Sequence[Foreign]:
         """What may not be used with the settings as they are, because it came from another origin or client id (rule
         11): one finding for each cause.
         """
-        store = self._world.store
+        db = self._world.db
         apps = await self.list()
         bound = {app.id: app.issuer for app in apps if app.issuer is not None}
         clients = {app.id: app.client_id for app in apps}
-        return findings(await store.held(), bound, clients, self._world.issuer, self._world.apps)
+        return findings(await db.read(read_held()), bound, clients, self._world.issuer, self._world.apps)
 
     async def move_origin(self, name: str, former: str, *, actor: str = "operator") -> int:
         """The vendor moved: what this app has from the origin `former`, its secret and its grants, is from now on of
@@ -58,7 +67,7 @@ class Apps:
         Only an operator knows whether that is so: afterwards every token is sent there. Raises InvalidRequest where
         nothing is of `former`, StoreUnavailable.
         """
-        store, here = self._world.store, self._world.issuer
+        db, here = self._world.db, self._world.issuer
         app = await self.get(name)
         if same_service(former, here):
             raise InvalidRequest(f"{former} is where the settings send everything already", next_step=MOVE)
@@ -66,20 +75,20 @@ class Apps:
             raise InvalidRequest(f"the client secret of the app {name!r} is for {app.issuer}", next_step=MOVE)
         moved, after = 0, ""
         while True:  # the grants first: a move that is cut off leaves the secret where it was
-            last, more = await store.move_grants(name, former, here, actor=actor, after=after, limit=AT_ONCE)
+            last, more = await db.write(move_grants(name, former, here, actor=actor, after=after, limit=AT_ONCE))
             moved += more
             if last is None:
                 break
             after = last
         if not moved and (app.issuer is None or same_service(app.issuer, here)):
             raise InvalidRequest(f"nothing of the app {name!r} came from {former}", next_step=MOVE)
-        await store.move_app(name, former, here)
+        await db.write(move_app(name, former, here))
         self._world.observer.happened("origin_moved", app=name, former=former, origin=here, grants=moved)
         return moved
 
     async def redirect_uris(self) -> Mapping[str, str]:
         """Where Cloudbeds sends browsers for each of the further ones, by name."""
-        return await self._world.store.redirect_uris()
+        return await self._world.db.read(read_redirect_uris())
 
     async def add(
         self,
@@ -103,7 +112,7 @@ class Apps:
             name=name, client_id=client_id, client_secret=client_secret, level=level, redirect_uri=redirect_uri,
             scopes=scopes, credential=credential,
         )  # fmt: skip
-        taken = self._taken_by_own(app) or await self._world.store.add_app(replace(app, issuer=self._world.issuer))
+        taken = self._taken_by_own(app) or await self._world.db.write(add_app(replace(app, issuer=self._world.issuer)))
         if taken is not None:
             raise InvalidRequest(taken.value, next_step=NAMES)
         self._world.observer.happened("app_added", app=name)
@@ -121,7 +130,7 @@ class Apps:
         (secret,) = given.secrets
         if secret in app.secrets[:1]:
             raise InvalidRequest(f"this is the secret that the app {name!r} has already; nothing was changed")
-        if not await self._world.store.rotate_secret(name, secret):
+        if not await self._world.db.write(rotate_secret(name, secret)):
             raise _unknown(name)
         self._world.observer.happened("app_secret_rotated", app=name)
         return await self.get(name)
@@ -129,14 +138,14 @@ class Apps:
     async def drop_previous_secret(self, name: str) -> App:
         """Forget the secret before the last reset, once Cloudbeds takes the new one."""
         await self._further(name)
-        if not await self._world.store.drop_previous_secret(name):
+        if not await self._world.db.write(drop_previous_secret(name)):
             raise _unknown(name)
         return await self.get(name)
 
     async def remove(self, name: str) -> None:
         """Forget a registration; raises InvalidRequest while connections live by it."""
         await self._further(name)
-        living = await self._world.store.remove_app(name)
+        living = await self._world.db.write(remove_app(name))
         if living is None:
             raise _unknown(name)
         if living:

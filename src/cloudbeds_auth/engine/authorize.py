@@ -24,10 +24,24 @@ from cloudbeds_auth.errors import (
     RefreshPending,
     StateMismatch,
 )
-from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, NewLink, Spending
 from cloudbeds_auth.rules.arrivals import MOST_PARKED, OURS
 from cloudbeds_auth.rules.inputs import checked_reference, checked_seconds
 from cloudbeds_auth.rules.model import Begun, Finished, Link, moment
+from cloudbeds_auth.transactions.authorizations import (
+    Authorization,
+    NewAuthorization,
+    NewLink,
+    Spending,
+    add_authorization,
+    add_link,
+    read_link,
+    read_link_outcome,
+    settled_state,
+    spend_state,
+)
+from cloudbeds_auth.transactions.marketplace import begin_arrival, claim
+from cloudbeds_auth.transactions.reconnect import read_outcome
+from cloudbeds_auth.transactions.runner import Database
 
 STATE_LIFETIME = 600.0  # seconds; as long as the vendor's codes live
 FULL_FOR = 60.0  # seconds after which to begin again where too many approvals wait
@@ -73,18 +87,20 @@ class Authorizer:
         registration = await world.app_for(app, connection_id)
         await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
         state = OURS + world.entropy.token()
-        full = await world.store.add_authorization(
-            NewAuthorization(
-                id=world.entropy.identifier("aut_"),
-                app=registration.id,
-                state_hash=hashed(state),
-                browser_hash=None if browser is None else hashed(browser),
-                reference=reference,
-                return_to=return_to,
-                connection_id=connection_id,
-                link_hash=link_hash,
-                lifetime=STATE_LIFETIME,
-                trusted=trusted,
+        full = await world.db.write(
+            add_authorization(
+                NewAuthorization(
+                    id=world.entropy.identifier("aut_"),
+                    app=registration.id,
+                    state_hash=hashed(state),
+                    browser_hash=None if browser is None else hashed(browser),
+                    reference=reference,
+                    return_to=return_to,
+                    connection_id=connection_id,
+                    link_hash=link_hash,
+                    lifetime=STATE_LIFETIME,
+                    trusted=trusted,
+                )
             )
         )
         if full is not None:
@@ -106,14 +122,14 @@ class Authorizer:
         checked_seconds("expires_in", expires_in)
         registration = await world.app_for(app, connection_id)
         token = world.entropy.token()
-        await world.store.add_link(
-            NewLink(hashed(token), registration.id, reference, return_to, connection_id, expires_in)
+        await world.db.write(
+            add_link(NewLink(hashed(token), registration.id, reference, return_to, connection_id, expires_in))
         )
         return Link(token, world.link_url(token), moment(world.clock.wall() + expires_in))
 
     async def begin_from_link(self, token: str, browser: str | None) -> Begun:
         """What the link says; it may be opened again until it has led to a connection."""
-        link = await self._world.store.link(hashed(token))
+        link = await self._world.db.read(read_link(hashed(token)))
         if link is None:
             raise AuthorizationExpired("this connect link was used, has expired, or was never issued")
         return await self.begin(
@@ -127,7 +143,7 @@ class Authorizer:
 
     async def link_outcome(self, token: str) -> str | None:
         """The connection that the link led to; None when it led to none yet."""
-        return await self._world.store.link_outcome(hashed(token))
+        return await self._world.db.read(read_link_outcome(hashed(token)))
 
     async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
         """Spend the state, exchange the code, store the grant as a candidate, prove it, move the pointer.
@@ -150,8 +166,10 @@ class Authorizer:
         """Make what waits there usable, once it is seen to work; the connection that it is now: the one that the hotel
         has already, else this one. Raises UnknownConnection, InvalidRequest where nothing waits to be claimed.
         """
-        store = self._world.store
-        home = await store.claim(connection_id, checked_reference(reference), self._world.entropy.identifier("gra_"))
+        db = self._world.db
+        home = await db.write(
+            claim(connection_id, checked_reference(reference), self._world.entropy.identifier("gra_"))
+        )
         if home is None:
             await self._world.known(connection_id)
             raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
@@ -188,7 +206,7 @@ class Authorizer:
         return waited
 
     async def _spend(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization:
-        return _must_be_spent(await self._world.store.spend_state(state_hash, browser_hash, code_hash))
+        return _must_be_spent(await spend(self._world.db, state_hash, browser_hash, code_hash))
 
     async def _arrived(self, code: str, app: str, key: Key) -> Finished:
         await self._world.app(app)
@@ -205,7 +223,7 @@ class Authorizer:
             lifetime=STATE_LIFETIME,
             parked=True,
         )
-        begun = await self._world.store.begin_arrival(new, code_hash, most=MOST_PARKED)
+        begun = await self._world.db.write(begin_arrival(new, code_hash, most=MOST_PARKED))
         return await self._connect(_must_be_spent(begun), code)
 
     async def _finish(self, code: str, state_hash: str, browser_hash: str | None, code_hash: str) -> Finished:
@@ -228,7 +246,9 @@ class Authorizer:
         pair = await self._exchange.exchange(await self._world.app_of(spent), code)
         connection_id = await self._exchange.store(spent, pair)
         await self._candidates.resume(connection_id)
-        home = await self._world.store.outcome(spent.id)  # whoever named its property moved it where the hotel was
+        home = await self._world.db.read(
+            read_outcome(spent.id)
+        )  # whoever named its property moved it where the hotel was
         return await self._finished(home or connection_id, spent)
 
     async def _finished(self, connection_id: str, spent: Authorization) -> Finished:
@@ -253,3 +273,14 @@ def _must_be_spent(spent: Authorization | Spending) -> Authorization:
             )
         case _:
             raise StateMismatch
+
+
+async def spend(db: Database, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization | Spending:
+    """Spend a state once. Any stranger may come with a state that is made up: it costs no write (A79)."""
+    asked = (state_hash, browser_hash, code_hash)
+    settled = None
+    if not db.read_only:  # a copy spends none, whatever it is
+        settled = await db.read(settled_state(*asked))
+    if settled is not None:
+        return settled
+    return await db.write(spend_state(*asked))

@@ -14,11 +14,15 @@ from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.whose import listed
 from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.ports.vendor import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
+from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.rules.model import CredentialKind, Grant
 from cloudbeds_auth.rules.refresh import Ask
+from cloudbeds_auth.transactions.candidates import drop_candidate, note_unnamed, promote, read_candidate
+from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
+from cloudbeds_auth.transactions.refusals import confirm
 
 SELDOM = 3600.0  # seconds between two questions that had an answer which may never change
 NONE_NAMED = "no_property"  # the list is empty
@@ -41,7 +45,7 @@ class Candidates:
 
         Raises InvalidRequest when it turns out to be another hotel's: the connection keeps what it had.
         """
-        candidate = await self._world.store.candidate(connection_id)
+        candidate = await self._world.db.read(read_candidate(connection_id))
         return None if candidate is None else await self.prove(candidate)
 
     async def prove(self, candidate: Grant) -> Grant | None:
@@ -61,7 +65,7 @@ class Candidates:
 
     async def must_not_wait(self, connection_id: str) -> None:
         """Raises RefreshInDoubt where a candidate waits: what it is, and that nobody knows yet whether it works."""
-        waiting = await self._world.store.candidate(connection_id)
+        waiting = await self._world.db.read(read_candidate(connection_id))
         if waiting is not None:
             what = "the key was stored" if waiting.kind is CredentialKind.API_KEY else "the hotel approved again"
             raise RefreshInDoubt(
@@ -102,7 +106,7 @@ class Candidates:
         return await self._promote(candidate, verdict) if isinstance(verdict, Proof) else None
 
     async def _promote(self, candidate: Grant, proof: Proof) -> Grant | None:
-        store = self._world.store
+        db = self._world.db
         learnt = await self._learnt(candidate, proof)
         if learnt is None:
             return None  # later, by anybody: which hotel it is, is not guessed
@@ -111,14 +115,14 @@ class Candidates:
         if at_home is None:
             return None
         await self._must_be_same_hotel(at_home, (*at_home.property_ids, *learnt))
-        if not await store.promote(at_home.connection_id, at_home.id, proof.user, learnt):
+        if not await db.write(promote(at_home.connection_id, at_home.id, proof.user, learnt)):
             return None
         self._promoted(at_home.connection_id)
         self._world.observer.happened("connected", connection=at_home.connection_id)
-        promoted = await store.grant(at_home.id)
+        promoted = await db.read(read_grant(at_home.id))
         # Somebody else may have promoted it long ago and refreshed it since: the proof is of this token, not of theirs.
         if promoted is not None and promoted.access.reveal() == candidate.access.reveal():
-            await store.confirm(promoted.id, promoted.generation, issuer=self._world.issuer)
+            await db.write(confirm(promoted.id, promoted.generation, issuer=self._world.issuer))
         return promoted
 
     async def _at_home(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:
@@ -130,12 +134,12 @@ class Candidates:
         flight = self._refresher.flights.running(candidate.id)
         if flight is not None:  # its pair is stored; until it is done it has the lease, and nothing moves
             await asyncio.wait([flight.task])
-        store, new = self._world.store, self._world.entropy.identifier("gra_")
-        home = await store.bring_home(candidate.id, candidate.generation, learnt, new)
+        db, new = self._world.db, self._world.entropy.identifier("gra_")
+        home = await db.write(bring_home(candidate.id, candidate.generation, learnt, new))
         if home is None or home == candidate.connection_id:
             return candidate if home else None
         self._world.observer.happened("came_back", connection=home)
-        return await store.grant(new)
+        return await db.read(read_grant(new))
 
     async def _learnt(self, candidate: Grant, proof: Proof) -> tuple[str, ...] | None:
         """The properties that Cloudbeds names, where the grant came with none or with what somebody else says; None
@@ -155,12 +159,14 @@ class Candidates:
         """Why it waits, for people to see. What only the hotel or the vendor can change is asked about seldom."""
         refusal = answer.refusal if isinstance(answer, Unlisted) else Refusal(NONE_NAMED, Act.NOTHING)
         settled = isinstance(answer, Listed) or answer.final
-        told = await self._world.store.note_unnamed(
-            candidate.id,
-            candidate.generation,
-            HOTEL_SCOPE_MISSING if refusal.reason in SCOPE_REFUSED else PROPERTY_UNKNOWN,
-            {"reason": refusal.reason, "said": refusal.said},
-            again_in=SELDOM if settled else None,
+        told = await self._world.db.write(
+            note_unnamed(
+                candidate.id,
+                candidate.generation,
+                HOTEL_SCOPE_MISSING if refusal.reason in SCOPE_REFUSED else PROPERTY_UNKNOWN,
+                {"reason": refusal.reason, "said": refusal.said},
+                again_in=SELDOM if settled else None,
+            )
         )
         if told:
             self._world.observer.happened(PROPERTY_UNKNOWN, connection=candidate.connection_id, reason=refusal.reason)
@@ -170,7 +176,7 @@ class Candidates:
         if candidate.said_of is None or candidate.said_of in named:
             return
         told = f"Cloudbeds names property {', '.join(named)}, not {candidate.said_of}"
-        await self._world.store.drop_candidate(candidate.id, told)
+        await self._world.db.write(drop_candidate(candidate.id, told))
         raise InvalidRequest(
             told,
             connection_id=candidate.connection_id,
@@ -179,9 +185,9 @@ class Candidates:
 
     async def _must_be_same_hotel(self, candidate: Grant, covered: tuple[str, ...]) -> None:
         """One hotel's approval never silently takes another hotel's place (F87), not after that one left either."""
-        known = await self._world.store.covered(candidate.connection_id)
+        known = await self._world.db.read(read_covered(candidate.connection_id))
         if known and covered and set(known).isdisjoint(covered):
-            await self._world.store.drop_candidate(candidate.id, "another property was approved")
+            await self._world.db.write(drop_candidate(candidate.id, "another property was approved"))
             raise InvalidRequest(
                 f"another property was approved ({', '.join(covered)}) than this connection is for",
                 connection_id=candidate.connection_id,

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from cloudbeds_auth.engine.context import World, mend
 from cloudbeds_auth.errors import ClientRefused
-from cloudbeds_auth.ports.grants import UNAUTHORIZED_CLIENT
+from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT
 from cloudbeds_auth.rules.model import App, Grant
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.client_secrets import close_circuit, open_circuit, open_circuits
 
 AGREE_WITHIN = 600.0  # seconds in which two grants' answers say the same of the client
 OTHERS_FIRST = 600.0  # seconds for which a due trial is left to grants for which the client was not refused
@@ -49,7 +50,7 @@ class Circuits:
         another client id.
         """
         await self._world.must_be_bound_here(app)
-        waits = await self._world.store.open_circuits(app.id)
+        waits = await self._world.db.read(open_circuits(app.id))
         app, known = await self._known(app, waits)
         if grant is not None:  # a mended registration may be another one
             self._world.must_match(grant, app)
@@ -71,7 +72,7 @@ class Circuits:
         """
         if not chosen.on_trial:
             return
-        wait = (await self._world.store.open_circuits(chosen.app.id)).get(chosen.fingerprint)
+        wait = (await self._world.db.read(open_circuits(chosen.app.id))).get(chosen.fingerprint)
         if wait is not None and wait > 0:
             raise self.error(chosen.app, retry_after=wait)
         if wait is not None:
@@ -79,7 +80,7 @@ class Circuits:
 
     async def is_open(self, app: App) -> bool:
         """Whether every secret of this app is refused, or none is left that opens."""
-        waits = await self._world.store.open_circuits(app.id)
+        waits = await self._world.db.read(open_circuits(app.id))
         _, known = await self._known(app, waits)
         return all(name in waits for name in known)
 
@@ -107,15 +108,15 @@ class Circuits:
 
         Where it was taken until now, the vendor may have changed to one that it refused before: they have a trial now.
         """
-        app, store = chosen.app, self._world.store
+        app, db = chosen.app, self._world.db
         await self._hold(app, chosen.fingerprint)
         self._world.observer.happened("client_refused", app=app.id)
-        waits = await store.open_circuits(app.id)
+        waits = await db.read(open_circuits(app.id))
         others = [name for name in _fingerprints(app) if name in waits and name != chosen.fingerprint]
         if chosen.on_trial:
             return any(waits[name] <= 0 for name in others) or not await self.is_open(app)
         for name in others:
-            await store.open_circuit(app.id, name, trial_after=0.0)
+            await db.write(open_circuit(app.id, name, trial_after=0.0))
         return bool(others) or not await self.is_open(app)
 
     def agreed(self, chosen: Chosen, grant_id: str) -> bool:
@@ -136,10 +137,10 @@ class Circuits:
         self._unauthorized.pop(chosen.app.id, None)
         if chosen.on_trial:
             with suppress(Exception):
-                await self._world.store.close_circuit(chosen.app.id, chosen.fingerprint)
+                await self._world.db.write(close_circuit(chosen.app.id, chosen.fingerprint))
 
     async def _hold(self, app: App, name: str) -> None:
-        await self._world.store.open_circuit(app.id, name, trial_after=self._world.timing.backoff_cap)
+        await self._world.db.write(open_circuit(app.id, name, trial_after=self._world.timing.backoff_cap))
 
 
 def _fingerprints(app: App) -> dict[str, Secret]:

@@ -14,11 +14,12 @@ from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
 from cloudbeds_auth.engine.single_flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.engine.until_stored import until_stored
 from cloudbeds_auth.errors import ConnectionDisconnected, RateLimited, StoreUnavailable
-from cloudbeds_auth.ports.grants import Written
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof
 from cloudbeds_auth.rules.model import Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.rules.reach import LONG_LIST
 from cloudbeds_auth.rules.refresh import brake, stale_after
+from cloudbeds_auth.transactions.grants import Written, commit_pair, read_grant
+from cloudbeds_auth.transactions.refusals import note_denied
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Committer:
         """One attempt to store the pair, and the row as it is then."""
         while (written := await self._write(lease, row, hand, chosen)) is Written.EPOCH_MOVED:
             await self._leases.again(lease)
-        return written, await self._world.store.grant(row.id)
+        return written, await self._world.db.read(read_grant(row.id))
 
     async def _write(self, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Written:
         world = self._world
@@ -64,7 +65,7 @@ class Committer:
         age = world.clock.steady() - hand.received
         pair = replace(hand.pair, lifetime=max(1.0, hand.pair.lifetime - age), source=world.source(chosen.app))
         stale = stale_after(pair.lifetime, world.entropy.unit())
-        return await world.store.commit_pair(fence, hand.sent, pair, stale_after=stale)
+        return await world.db.write(commit_pair(fence, hand.sent, pair, stale_after=stale))
 
     async def _publish(self, flight: Flight, stored: Grant, chosen: Chosen) -> Served:
         """Committed and synced: callers go on; then the new token is proven at once."""
@@ -99,5 +100,5 @@ class Committer:
         """
         hold = brake(grant.denied + 1, self._world.timing)
         with suppress(StoreUnavailable):  # then the next 401 asks once more
-            await self._world.store.note_denied(grant.id, grant.generation, hold)
+            await self._world.db.write(note_denied(grant.id, grant.generation, hold))
         return hold

@@ -12,7 +12,6 @@ from cloudbeds_auth.errors import ClientRefused, InvalidRequest, UnknownConnecti
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 from cloudbeds_auth.ports.observer import Observer
-from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.ports.token_endpoint import MaySend, TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
 from cloudbeds_auth.ports.wakeups import Wakeups
@@ -22,6 +21,10 @@ from cloudbeds_auth.rules.origins import Foreign, Source, foreign, foreign_secre
 from cloudbeds_auth.rules.rate_limit import Limit
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
+from cloudbeds_auth.transactions.apps import read_app
+from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.issuers import read_issuer
+from cloudbeds_auth.transactions.runner import Database
 
 NAMES = "`cloudbeds-auth apps` lists those that there are"
 TELL_AGAIN = 60.0  # seconds until it is told again that credentials came from elsewhere
@@ -55,7 +58,7 @@ class World:
 
     clock: Clock
     entropy: Entropy
-    store: Store
+    db: Database
     token_endpoint: TokenEndpoint
     vendor: Vendor
     observer: Observer
@@ -75,7 +78,7 @@ class World:
     async def find(self, name: str) -> App | None:
         """The registration of this name, if there is one: the settings' own, else the store's."""
         own = self.apps.get(name)
-        return await self.store.app(name) if own is None and is_text(name) else own
+        return await self.db.read(read_app(name)) if own is None and is_text(name) else own
 
     async def app(self, name: str) -> App:
         """The registration of this name; raises InvalidRequest when there is none."""
@@ -115,7 +118,7 @@ class World:
 
     async def must_be_bound_here(self, app: App) -> None:
         """Before a client secret is sent: raises ClientRefused where it is for another origin than ours is."""
-        found = foreign_secret(await self.store.issuer(app.id), self.issuer, app.id)
+        found = foreign_secret(await self.db.read(read_issuer(app.id)), self.issuer, app.id)
         if found is not None:
             self._tell(app.id, found)
             raise ClientRefused(f"{found.what}: it is not sent", next_step=found.next_step)
@@ -145,7 +148,7 @@ class World:
 
     async def known(self, connection_id: str) -> Connection:
         """The connection; raises UnknownConnection."""
-        found = await self.store.connection(connection_id)
+        found = await self.db.read(read_connection(connection_id))
         if found is None:
             raise UnknownConnection(connection_id=connection_id)
         return found

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease, Leases
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.single_flight import Served
 from cloudbeds_auth.errors import (
@@ -24,6 +25,7 @@ from cloudbeds_auth.ports.vendor import Throttled
 from cloudbeds_auth.rules.auth_flow import MOST_SENDS
 from cloudbeds_auth.rules.model import AccessToken, App, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask
+from cloudbeds_auth.transactions.connections import disconnect, read_connection
 
 Part = tuple[str, ...]  # one property, or none where none is known
 
@@ -42,10 +44,10 @@ class Disconnecter:
 
         Disconnecting what is disconnected already changes nothing. A copy tells the vendor nothing: StoreReadOnly.
         """
-        if self._world.store.read_only:
+        if self._world.db.read_only:
             raise StoreReadOnly(connection_id=connection_id)
-        row = await self._world.store.current_grant(connection_id)
-        if row is None and await self._world.store.connection(connection_id) is None:
+        row = await current_grant(self._world.db, connection_id)
+        if row is None and await self._world.db.read(read_connection(connection_id)) is None:
             raise UnknownConnection(connection_id=connection_id)
         try:
             detail = await self._tell(connection_id)
@@ -88,7 +90,7 @@ class Disconnecter:
         the session of all, the others cannot be told any more, and need not be.
         """
         token = await self._token(connection_id)
-        found = await self._world.store.connection(connection_id)
+        found = await self._world.db.read(read_connection(connection_id))
         assert found is not None  # noqa: S101 - its token was just lent
         app = await self._world.app_of(found)
         if app.level == "property":
@@ -112,7 +114,7 @@ class Disconnecter:
         return False
 
     async def _token(self, connection_id: str) -> AccessToken:
-        row = await self._world.store.current_grant(connection_id)
+        row = await current_grant(self._world.db, connection_id)
         if row is not None and row.role is Role.PARKED:  # used by nobody, but to say goodbye
             await self._world.app_of(row)
             return row.token()
@@ -134,7 +136,7 @@ class Disconnecter:
 
     async def _refused_since(self, began: float, connection_id: str) -> bool:
         """Whether the vendor has refused every token since it was first told."""
-        row = await self._world.store.current_grant(connection_id)
+        row = await current_grant(self._world.db, connection_id)
         return row is not None and row.refused_ago is not None and row.refused_ago <= self._world.clock.steady() - began
 
     async def _under_lease(self, row: Grant, connection_id: str, actor: str, detail: str) -> None:
@@ -143,6 +145,6 @@ class Disconnecter:
         until = world.clock.steady() + world.timing.wait
         lease: Lease | Served | None = None
         while not isinstance(lease, Lease):  # somebody refreshed meanwhile: ask about the new generation
-            current = await world.store.current_grant(connection_id) or row
+            current = await current_grant(world.db, connection_id) or row
             lease = await self._leases.take(Ask(current.id, seen=current.generation), until)
-        await world.store.disconnect(connection_id, actor=actor, detail=detail)
+        await world.db.write(disconnect(connection_id, actor=actor, detail=detail))

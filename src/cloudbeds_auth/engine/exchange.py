@@ -13,11 +13,12 @@ from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.until_stored import until_stored
 from cloudbeds_auth.engine.whose import properties_of
 from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, TokenEndpointUnavailable
-from cloudbeds_auth.ports.authorizations import Authorization
 from cloudbeds_auth.rules.credential import GrantType
 from cloudbeds_auth.rules.model import App, CredentialKind, Pair
 from cloudbeds_auth.rules.refresh import backoff, stale_after
 from cloudbeds_auth.rules.token_response import Issued, NotSent, Refused, RefusedClient, UnauthorizedClient
+from cloudbeds_auth.transactions.authorizations import Authorization
+from cloudbeds_auth.transactions.candidates import add_candidate
 
 TRIES_UNSENT = 3  # nothing was sent: the code is whole
 
@@ -83,7 +84,7 @@ class Exchange:
         return await until_stored(
             world,
             connection_id,
-            lambda: world.store.add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale),
+            lambda: world.db.write(add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale)),
         )
 
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.errors import Error
@@ -24,6 +25,8 @@ from cloudbeds_auth.ports.vendor import Hook, Throttled
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.model import AccessToken, App, CredentialKind, Grant, Role
 from cloudbeds_auth.rules.webhooks import DISABLED, POLL, Hint, hint_of
+from cloudbeds_auth.transactions.refusals import note_disabled, note_problem
+from cloudbeds_auth.transactions.upkeep import claim_polls
 
 T = TypeVar("T")
 REST = 30.0  # seconds between two confirmations of one connection
@@ -50,7 +53,7 @@ class Inbound:
 
     def hint(self, body: bytes) -> None:
         """A payload came with the right secrets. Returns at once; what it tells of is confirmed behind the sender."""
-        hint = None if self._world.store.read_only else hint_of(body)  # a copy could believe it, and write nothing down
+        hint = None if self._world.db.read_only else hint_of(body)  # a copy could believe it, and write nothing down
         if hint is None or len(self._tasks) >= MOST_WAITING:
             self._world.observer.happened("hint_ignored" if hint is None else "hint_dropped")
             return
@@ -71,15 +74,15 @@ class Inbound:
 
     async def tick(self) -> float:
         """Ask about a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
-        if self._world.store.read_only:
+        if self._world.db.read_only:
             return self.pause()
-        claimed = await self._world.store.claim_polls(AT_ONCE, POLL)
+        claimed = await self._world.db.write(claim_polls(AT_ONCE, POLL))
         await asyncio.gather(*(self._safely(connection_id) for connection_id in claimed))
         return 0.0 if len(claimed) == AT_ONCE else self.pause()
 
     async def _follow(self, hint: Hint) -> None:
         with suppress(Error):
-            for connection_id in await self._world.store.resolve(hint.property_id):
+            for connection_id in await resolve(self._world.db, hint.property_id):
                 await self._rested(connection_id, hint)
 
     async def _rested(self, connection_id: str, hint: Hint) -> None:
@@ -109,7 +112,7 @@ class Inbound:
 
     async def _confirm(self, connection_id: str, hint: Hint | None) -> None:
         """Ask Cloudbeds, and act on what it says itself."""
-        row = await self._world.store.current_grant(connection_id)
+        row = await current_grant(self._world.db, connection_id)
         if row is None or row.role is not Role.ACTIVE or row.reauth:
             return
         app = await self._world.app_of(row)
@@ -125,13 +128,13 @@ class Inbound:
         disabled = await self._disabled_parts(app, token, _parts(row, hint))
         if len(disabled) == len(_parts(row, hint)):
             # A hint, which one wrong answer may be: believed once the grant is dead, too (rule 12).
-            if await self._world.store.note_disabled(row.id, token.generation):
+            if await self._world.db.write(note_disabled(row.id, token.generation)):
                 self._world.observer.happened("disabled_said", connection=connection_id)
             await self._look(token)
             return
         if disabled:
             said = {"properties": ", ".join(disabled)}
-            await self._world.store.note_problem(row.id, token.generation, LEFT_OUT, said)
+            await self._world.db.write(note_problem(row.id, token.generation, LEFT_OUT, said))
         if hint is None:
             await self._subscribe(app, token, row)
 

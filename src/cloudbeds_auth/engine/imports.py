@@ -19,13 +19,15 @@ from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.views import Look
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports.importing import NewImport
 from cloudbeds_auth.rules.imports import MEANINGS, Handover, Imported, Outcome
 from cloudbeds_auth.rules.inputs import checked_reference
 from cloudbeds_auth.rules.lifecycle import Event, State
 from cloudbeds_auth.rules.model import Connection, Grant, Pair, Role
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.imports import NewImport, add_import
 
 OF_EVERYBODY = (ClientRefused, StoreReadOnly, StoreUnavailable)  # no hotel's own fault: the next one would meet it too
 LAST_EVENTS = 50
@@ -48,7 +50,7 @@ class Importer:
         outcome.
         """
         new, entropy = await self._new(hotel), self._world.entropy
-        placed = await self._world.store.add_import(new, entropy.identifier("con_"), entropy.identifier("gra_"))
+        placed = await self._world.db.write(add_import(new, entropy.identifier("con_"), entropy.identifier("gra_")))
         if placed.grant_id is None:
             return _told(Outcome.ALREADY_CONNECTED, await self._look.connection(placed.connection_id))
         error = await self._go_on(placed.connection_id, placed.grant_id)
@@ -90,7 +92,7 @@ class Importer:
         return None
 
     async def _row(self, grant_id: str) -> Grant:
-        row = await self._world.store.grant(grant_id)
+        row = await self._world.db.read(read_grant(grant_id))
         assert row is not None  # noqa: S101 - a grant's row is never taken away
         return row
 
@@ -114,7 +116,7 @@ class Importer:
         return _told(Outcome.ALREADY_CONNECTED, connection)
 
     async def _why_dropped(self, row: Grant) -> str:
-        history = await self._world.store.events(row.connection_id, limit=LAST_EVENTS)
+        history = await self._world.db.read(read_history(row.connection_id, limit=LAST_EVENTS))
         told = (event for event in history if event.kind == Event.SUPERSEDED and event.grant_id == row.id)
         return next((str(event.data["reason"]) for event in told), MEANINGS[Outcome.OTHER_PROPERTY])
 

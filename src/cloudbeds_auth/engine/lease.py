@@ -14,8 +14,8 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.single_flight import Served
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending
 from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.grants import Busy, Leased
 from cloudbeds_auth.rules.refresh import Ask, reference
+from cloudbeds_auth.transactions.grants import Busy, Leased, read_grant, release_lease, renew_lease, take_lease
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class Leases:
         """Take the lease, or wait for what its holder brings; never send without it."""
         world = self._world
         while True:
-            taken = await world.store.take_lease(ask.grant_id, world.owner, world.timing.lease)
+            taken = await world.db.write(take_lease(ask.grant_id, world.owner, world.timing.lease))
             if isinstance(taken, Leased):
                 return Lease(ask.grant_id, taken.epoch)
             if taken is None:
@@ -84,7 +84,7 @@ class Leases:
         with self._wakeups.hearing(ask.grant_id, world.timing.poll) as heard:
             while True:
                 await heard.wait(max(0.0, until - world.clock.steady()))
-                grant = await world.store.grant(ask.grant_id)
+                grant = await world.db.read(read_grant(ask.grant_id))
                 if grant is None:
                     raise ConnectionDisconnected
                 if grant.generation != reference(ask) and grant.valid_for > 0:
@@ -105,12 +105,12 @@ class Leases:
             with suppress(asyncio.CancelledError, Exception):
                 await renewal
             with suppress(Exception):
-                await self._world.store.release_lease(lease.grant_id, lease.epoch)
+                await self._world.db.write(release_lease(lease.grant_id, lease.epoch))
 
     async def again(self, lease: Lease) -> None:
         """Only the epoch moved: the pair in hand may be the only living one, so its lease is taken again."""
         world = self._world
-        taken = await world.store.take_lease(lease.grant_id, world.owner, world.timing.lease)
+        taken = await world.db.write(take_lease(lease.grant_id, world.owner, world.timing.lease))
         if isinstance(taken, Leased):
             lease.epoch = taken.epoch
         elif isinstance(taken, Busy):
@@ -121,4 +121,4 @@ class Leases:
         while True:
             await world.clock.sleep(world.timing.renew)
             with suppress(Exception):  # the fence decides, not the lease; the next time it may go well
-                await world.store.renew_lease(lease.grant_id, lease.epoch, world.timing.lease)
+                await world.db.write(renew_lease(lease.grant_id, lease.epoch, world.timing.lease))

@@ -7,10 +7,12 @@ from contextlib import suppress
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import Error, StoreUnavailable
-from cloudbeds_auth.ports.grants import Counted
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
 from cloudbeds_auth.rules.model import Fence, Grant
-from cloudbeds_auth.rules.refresh import may_mark, reprieve
+from cloudbeds_auth.rules.refresh import may_mark
+from cloudbeds_auth.rules.refresh import reprieve as seconds_of_reprieve
+from cloudbeds_auth.transactions.refusals import Counted, confirm, count_refusal, reprieve
+from cloudbeds_auth.transactions.upkeep import retry_all
 
 MOST_RETRIED = 1000  # marked grants of an app that one recovery makes due; each of those that recover makes more so
 Asked = Callable[[], Awaitable[Verdict | Error]]
@@ -35,7 +37,9 @@ class Marks:
             if isinstance(verdict, Proof):
                 return await self._reprieve(row, fence, reason)
             final = isinstance(verdict, DeadToken | DeadGrant)
-        counted = await world.store.count_refusal(fence, reason, may_mark=final, interval=world.timing.refusal_interval)
+        counted = await world.db.write(
+            count_refusal(fence, reason, may_mark=final, interval=world.timing.refusal_interval)
+        )
         if counted is Counted.MARKED:
             world.observer.happened("reauthorization_required", connection=row.connection_id, reason=reason)
         elif counted is Counted.DELAYED:
@@ -46,14 +50,14 @@ class Marks:
         """Its generation was seen to work. One that was marked has recovered: the app's other marks are due now."""
         world = self._world
         with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
-            confirmed = await world.store.confirm(grant.id, grant.generation, issuer=world.issuer)
+            confirmed = await world.db.write(confirm(grant.id, grant.generation, issuer=world.issuer))
             if confirmed and grant.reauth is not None:
                 world.observer.happened("recovered", connection=grant.connection_id, reason=grant.reauth)
-                await world.store.retry_all(grant.app, MOST_RETRIED)
+                await world.db.write(retry_all(grant.app, MOST_RETRIED))
 
     async def _reprieve(self, row: Grant, fence: Fence, reason: str) -> Counted:
-        hold = reprieve(row, self._world.timing)
-        if not await self._world.store.reprieve(fence, reason, hold, issuer=self._world.issuer):
+        hold = seconds_of_reprieve(row, self._world.timing)
+        if not await self._world.db.write(reprieve(fence, reason, hold, issuer=self._world.issuer)):
             return Counted.MOVED
         self._world.observer.happened("reprieved", connection=row.connection_id, hold=hold)
         return Counted.REPRIEVED

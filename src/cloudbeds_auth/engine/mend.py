@@ -13,10 +13,9 @@ from cloudbeds_auth.engine.authorize import Authorizer, hashed
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.views import Look
 from cloudbeds_auth.errors import Error, ReauthorizationRequired
-from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING
-from cloudbeds_auth.ports.grants import UNRECOGNIZED
-from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, UNRECOGNIZED, State
 from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.transactions.authorizations import read_link
 
 GOOD_FOR = 7 * 86400.0  # seconds
 MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED)  # problems of a connection that is not marked
@@ -54,7 +53,7 @@ class Mender:
 
     async def _url(self, connection: Connection) -> str:
         token = self._tokens.get(connection.id)
-        link = None if token is None else await self._world.store.link(hashed(token))
+        link = None if token is None else await self._world.db.read(read_link(hashed(token)))
         if token is None or link is None or link.lifetime < MADE_AGAIN:
             made = await self._authorizer.create_link(
                 app=connection.app,

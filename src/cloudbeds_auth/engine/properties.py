@@ -10,14 +10,16 @@ import asyncio
 
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.whose import listed
-from cloudbeds_auth.ports.groups import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE
 from cloudbeds_auth.ports.vendor import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import Act
+from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE
 from cloudbeds_auth.rules.model import AccessToken, App, Role
 from cloudbeds_auth.rules.properties import HOLD
+from cloudbeds_auth.transactions.properties import claim_listings, relist
 
 AT_ONCE = 4  # connections that one tick asks about
 PAUSE = 30.0  # seconds between two ticks, at most
@@ -38,9 +40,9 @@ class Groups:
 
     async def tick(self) -> float:
         """Ask about a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
-        if self._world.store.read_only or not self._world.vendor.lists_properties:
+        if self._world.db.read_only or not self._world.vendor.lists_properties:
             return self.pause()
-        claimed = await self._world.store.claim_listings(AT_ONCE, HOLD)
+        claimed = await self._world.db.write(claim_listings(AT_ONCE, HOLD))
         await asyncio.gather(*(self._safely(connection_id) for connection_id in claimed))
         return 0.0 if len(claimed) == AT_ONCE else self.pause()
 
@@ -53,7 +55,7 @@ class Groups:
             )
 
     async def _ask(self, connection_id: str) -> None:
-        row = await self._world.store.current_grant(connection_id)
+        row = await current_grant(self._world.db, connection_id)
         if row is None or row.role is not Role.ACTIVE or row.reauth:
             return
         token = await self._access.access_token(connection_id)
@@ -79,7 +81,7 @@ class Groups:
         return answer
 
     async def _relist(self, connection_id: str, grant_id: str, named: tuple[str, ...]) -> None:
-        change = await self._world.store.relist(grant_id, named)
+        change = await self._world.db.write(relist(grant_id, named))
         if change is None:
             return
         if change.added or change.dropped:

@@ -13,6 +13,7 @@ from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import Inconclusive, Verdict
 from cloudbeds_auth.rules.lines import OURS
 from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.transactions.upkeep import pause_turns, reserve_turn
 
 BEHIND = 5.0  # seconds that a request waits for its turn when nobody waits for its answer
 CALL = 5.0  # seconds that a caller's request waits for its turn
@@ -35,7 +36,7 @@ class Budget:
         if limit is None:
             return
         if limit.observed:
-            turn = await world.store.reserve_turn(app.client_id, limit.rate, OBSERVED)
+            turn = await world.db.write(reserve_turn(app.client_id, limit.rate, OBSERVED))
             if turn.wait > 0:
                 world.observer.happened("rate_exceeded", app=app.id, wait=turn.wait)
             return
@@ -85,7 +86,7 @@ class Budget:
             return
         self._turns(app).pause(pause)
         with suppress(StoreUnavailable, StoreReadOnly):  # this process has heard it
-            await world.store.pause_turns(app.client_id, pause)
+            await world.db.write(pause_turns(app.client_id, pause))
 
     async def heed_verdict(self, app: App, verdict: Verdict) -> None:
         """As `heed`, after an answer of `/userinfo`."""
@@ -96,5 +97,5 @@ class Budget:
         assert limit is not None  # noqa: S101 - without one nobody waits
         turns = world.turns.get(app.client_id)
         if turns is None:
-            turns = world.turns[app.client_id] = Turns(world.store, world.clock, app.client_id, limit.rate)
+            turns = world.turns[app.client_id] = Turns(world.db, world.clock, app.client_id, limit.rate)
         return turns

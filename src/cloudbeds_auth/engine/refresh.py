@@ -35,8 +35,8 @@ from cloudbeds_auth.errors import (
     TokenEndpointUnavailable,
     TryAgain,
 )
-from cloudbeds_auth.ports.grants import UNAUTHORIZED_CLIENT, UNRECOGNIZED, Attempt, Counted, Settled
 from cloudbeds_auth.rules.api_errors import REVOKED, DeadGrant, DeadToken, Proof, Verdict
+from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT, UNRECOGNIZED
 from cloudbeds_auth.rules.model import CredentialKind, Fence, Grant
 from cloudbeds_auth.rules.refresh import (
     Ask,
@@ -58,6 +58,9 @@ from cloudbeds_auth.rules.token_response import (
     UnauthorizedClient,
     Unissued,
 )
+from cloudbeds_auth.transactions.candidates import read_candidate
+from cloudbeds_auth.transactions.grants import Attempt, Settled, read_grant, settle, write_intent
+from cloudbeds_auth.transactions.refusals import Counted
 
 
 class Turn(Enum):
@@ -113,7 +116,7 @@ class Refresher:
 
     async def _until_served(self, flight: Flight) -> Served:
         world, ask = self._world, flight.ask
-        if world.store.read_only:
+        if world.db.read_only:
             raise StoreReadOnly
         until = world.clock.steady() + world.timing.wait
         while True:
@@ -132,7 +135,7 @@ class Refresher:
                 raise RefreshPending(retry_after=world.timing.backoff_first)
 
     async def _attempt(self, flight: Flight, until: float) -> Served | HeldBack | Turn:
-        grant = await self._world.store.grant(flight.ask.grant_id)
+        grant = await self._world.db.read(read_grant(flight.ask.grant_id))
         if grant is None:
             raise ConnectionDisconnected
         try:
@@ -151,7 +154,7 @@ class Refresher:
 
     async def _holding(self, at: UnderLease) -> Served | HeldBack | Turn:
         ask, timing = at.ask, self._world.timing
-        row = await self._world.store.grant(ask.grant_id)
+        row = await self._world.db.read(read_grant(ask.grant_id))
         step = decide(row, ask, timing)
         if row is None or step is Next.GONE:
             raise ConnectionDisconnected
@@ -196,7 +199,7 @@ class Refresher:
         newer approval, or the key, that waits to be proven.
         """
         if not self._servable(row, ask):
-            waiting = await self._world.store.candidate(row.connection_id)
+            waiting = await self._world.db.read(read_candidate(row.connection_id))
             if waiting is not None and waiting.id != row.id:
                 raise GrantSuperseded
         return self._serve(row, ask, error)
@@ -265,8 +268,8 @@ class Refresher:
             may_send = world.in_time()
             try:
                 await self._circuits.trying(at.chosen)
-                written = await world.store.write_intent(
-                    fence, token.position, lease=timing.lease, hold=timing.deadline
+                written = await world.db.write(
+                    write_intent(fence, token.position, lease=timing.lease, hold=timing.deadline)
                 )
             except (StoreUnavailable, ClientRefused) as error:
                 at.flight.sending = False
@@ -300,15 +303,15 @@ class Refresher:
 
     async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Unissued) -> Served | Turn | None:
         """Record an answer without a pair. None: this token is refused, go on with the next."""
-        store = self._world.store
+        db = self._world.db
         match answer:
             case Refused(reason):
                 await self._circuits.accepted(at.chosen)  # the client was not refused
-                settled = await store.settle(fence, Attempt.REFUSED, detail=reason)
+                settled = await db.write(settle(fence, Attempt.REFUSED, detail=reason))
                 return Turn.RESTART if settled is Settled.MOVED else None
             case UnauthorizedClient(reason, says):
                 hold = self._hold(row)
-                await store.settle(fence, Attempt.UNAUTHORIZED, hold=hold, detail=reason)
+                await db.write(settle(fence, Attempt.UNAUTHORIZED, hold=hold, detail=reason))
                 # One that is held alone already says nothing new of the client.
                 if says and row.problem != UNAUTHORIZED_CLIENT and self._circuits.agreed(at.chosen, row.id):
                     await self._circuits.refused(at.chosen)
@@ -318,22 +321,22 @@ class Refresher:
                     retry_after=hold,
                 )
             case RefusedClient(reason):
-                await store.settle(fence, Attempt.CLIENT_REFUSED, detail=reason)
+                await db.write(settle(fence, Attempt.CLIENT_REFUSED, detail=reason))
                 await self._circuits.refused(at.chosen)
                 return Turn.RESTART  # with the other secret, or to find the circuit open
             case TooLate(reason):
-                await store.settle(fence, Attempt.UNSENT, detail=reason)
+                await db.write(settle(fence, Attempt.UNSENT, detail=reason))
                 return Turn.STOOD_STILL
             case NotSent(reason):
                 hold = self._hold(row)
-                await store.settle(fence, Attempt.UNSENT, hold=hold, detail=reason)
+                await db.write(settle(fence, Attempt.UNSENT, hold=hold, detail=reason))
                 error = TokenEndpointUnavailable(
                     f"Cloudbeds could not be reached ({reason})", connection_id=row.connection_id, retry_after=hold
                 )
             case _:
                 hold = max(self._hold(row), answer.retry_after or 0.0)
-                settled = await store.settle(
-                    fence, Attempt.LOST, hold=hold, detail=answer.reason, unrecognized=answer.unrecognized
+                settled = await db.write(
+                    settle(fence, Attempt.LOST, hold=hold, detail=answer.reason, unrecognized=answer.unrecognized)
                 )
                 if settled is Settled.UNRECOGNIZED:
                     self._world.observer.happened(

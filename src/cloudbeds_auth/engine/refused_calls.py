@@ -20,6 +20,8 @@ from cloudbeds_auth.errors import ConnectionDisconnected, Error, Reauthorization
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.refresh import Ask
+from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.transactions.refusals import note_problem
 
 AGAIN = 3600.0  # seconds until the same problem of the same generation is written once more, if it went away meanwhile
 MOST_REMEMBERED = 10_000
@@ -75,7 +77,7 @@ class Health:
         """Ask whether the grant lives, as if its token had been rejected: a proof ends it, and nothing is sent then."""
         world = self._world
         with suppress(Error):  # told to the observer by the flight; where nothing could be learnt, a later body asks
-            row = await world.store.grant(token.grant_id)
+            row = await world.db.read(read_grant(token.grant_id))
             if row is None:
                 return
             if row.generation != token.generation or row.reauth:  # a newer token speaks for itself; a mark is known
@@ -94,6 +96,6 @@ class Health:
         """What this hotel did not allow, for people to see."""
         world, (grant_id, generation, reason) = self._world, key
         with suppress(Error):  # it is a help; the caller has the body itself
-            if await world.store.note_problem(grant_id, generation, reason, said):
+            if await world.db.write(note_problem(grant_id, generation, reason, said)):
                 self._rests[key] = world.clock.steady() + AGAIN
                 world.observer.happened("call_refused", grant=grant_id, reason=reason)

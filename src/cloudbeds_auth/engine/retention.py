@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
+from cloudbeds_auth.rules.calls import STEPS
 from cloudbeds_auth.rules.schedule import DAY
+from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.retention import forget, sweep
+from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.usage import roll_up, take_over
 
 AT_ONCE = 500  # lines that one transaction deletes
 MERGED_AT_ONCE = 200  # … or merges: some 10 ms of SQLite's one writer
@@ -27,12 +32,12 @@ class Retention:
 
         Raises StoreUnavailable.
         """
-        if self._world.store.read_only:
+        if self._world.db.read_only:
             return EVERY
-        swept = await self._world.store.sweep(self._days * DAY, AT_ONCE)
+        swept = await self._world.db.write(sweep(self._days * DAY, AT_ONCE))
         if swept:
             self._world.observer.happened("swept", rows=swept)
-        more = await self._world.store.roll_up(MERGED_AT_ONCE)
+        more = await roll_up_calls(self._world.db, MERGED_AT_ONCE)
         pause = NEXT if more or swept >= AT_ONCE else EVERY
         return pause * (0.5 + 0.5 * self._world.entropy.unit())
 
@@ -41,12 +46,20 @@ class Retention:
 
         Raises UnknownConnection; InvalidRequest when it is still connected.
         """
-        if await self._world.store.forget(connection_id, actor=actor):
+        if await self._world.db.write(forget(connection_id, actor=actor)):
             return
-        if await self._world.store.connection(connection_id) is None:
+        if await self._world.db.read(read_connection(connection_id)) is None:
             raise UnknownConnection(connection_id=connection_id)
         raise InvalidRequest(
             "this hotel is still connected",
             connection_id=connection_id,
             next_step="disconnect it first, then forget it",
         )
+
+
+async def roll_up_calls(db: Database, limit: int) -> bool:
+    """Merge at most `limit` lines of counted calls for each step to a coarser one; whether there may be more."""
+    more = [await db.write(take_over(limit))]
+    for span, coarser, age in STEPS:
+        more.append(await db.write(roll_up(span=span, coarser=coarser, age=age, limit=limit)))
+    return any(more)

@@ -7,10 +7,10 @@ from dataclasses import replace
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.engine.views import MOST_LISTED, Look
-from cloudbeds_auth.ports.connections import Page
 from cloudbeds_auth.rules.inputs import checked_whole
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind
+from cloudbeds_auth.transactions.connections import Page
 
 MOST_PAGES = 25  # that one question reads; what comes after is the next page's
 

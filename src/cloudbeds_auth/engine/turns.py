@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 
 from cloudbeds_auth.errors import Error, RateLimited, StoreReadOnly, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.store import Store
 from cloudbeds_auth.rules.lines import Lines
 from cloudbeds_auth.rules.rate_limit import Rate, reserve
+from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.upkeep import reserve_turn
 
 NEARLY = 0.9  # of the time between two of these: their moments are sums of floats
 SURE = 1.0  # seconds for which the store is away before a process goes alone: what it gave until then is over
@@ -45,8 +46,8 @@ class Waiter:
 class Turns:
     """The places of one client id in this process; moments are of the steady clock."""
 
-    def __init__(self, store: Store, clock: Clock, client_id: str, rate: Rate) -> None:
-        self._store = store
+    def __init__(self, db: Database, clock: Clock, client_id: str, rate: Rate) -> None:
+        self._db = db
         self._clock = clock
         self._client_id = client_id
         self._rate = rate
@@ -147,7 +148,7 @@ class Turns:
             return
         longest = max(waiter.patience(asked) for waiter in waiting)
         try:
-            turn = await self._store.reserve_turn(self._client_id, self._rate, longest)
+            turn = await self._db.write(reserve_turn(self._client_id, self._rate, longest))
         except (StoreUnavailable, StoreReadOnly) as error:
             self._away = self._clock.steady() if self._away is None else self._away
             for waiter in self._waiting():

@@ -18,6 +18,9 @@ from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import ReauthorizationRequired
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask
+from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.transactions.marketplace import discard_parked
+from cloudbeds_auth.transactions.upkeep import claim_due, claim_retries, next_due
 
 AT_ONCE = 4  # grants of one tick; together they queue for two turns each
 MARKED_AT_ONCE = 2  # of these, grants that were marked: those that serve do not wait behind them
@@ -44,18 +47,18 @@ class Upkeep:
         What goes wrong with one grant is told to the observer and leaves the others alone. Raises StoreUnavailable.
         """
         world = self._world
-        if world.store.read_only:
+        if world.db.read_only:
             return LONGEST
         # Longer than the longest wait for a lease, an answer and a proof: then somebody else may try.
         hold = 2 * world.timing.lease
-        marked = await world.store.claim_retries(MARKED_AT_ONCE, hold)
-        claimed = [*await world.store.claim_due(AT_ONCE - len(marked), hold), *marked]
+        marked = await world.db.write(claim_retries(MARKED_AT_ONCE, hold))
+        claimed = [*await world.db.write(claim_due(AT_ONCE - len(marked), hold)), *marked]
         done = await asyncio.gather(*(self._safely(grant_id) for grant_id in claimed))
         if not all(done):
             return self.pause(AFTER_FAILURE)
         if claimed:
             return 0.0
-        due_in = await world.store.next_due()
+        due_in = await world.db.read(next_due())
         # One that is due already is so since a moment ago.
         return self.pause(LONGEST if due_in is None else max(due_in, AFTER_FAILURE))
 
@@ -69,11 +72,11 @@ class Upkeep:
         return True
 
     async def _look_after(self, grant_id: str) -> None:
-        row = await self._world.store.grant(grant_id)
+        row = await self._world.db.read(read_grant(grant_id))
         if row is None:
             return
         if row.role is Role.PARKED:
-            if await self._world.store.discard_parked(row.id):
+            if await self._world.db.write(discard_parked(row.id)):
                 self._world.observer.happened("arrival_discarded", connection=row.connection_id)
         elif row.role is Role.CANDIDATE:
             await self._candidates.prove(row)

@@ -14,6 +14,8 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.rules.calls import Calls, tally
 from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.usage import add_calls, note_use
 
 SOON = 1.0  # seconds until a generation's first calls are written
 LATER = 60.0  # seconds between the lines after that
@@ -85,7 +87,7 @@ class CallRecorder:
         """False: the database cannot do it now. A copy of another installation's keeps no history of its own."""
         taken = {key: self._buckets.pop(key) for key in keys if key in self._buckets}
         try:
-            await self._world.store.record_calls([_line(key, bucket) for key, bucket in taken.items()])
+            await record_calls(self._world.db, [_line(key, bucket) for key, bucket in taken.items()])
         except StoreReadOnly:
             return True
         except StoreUnavailable:
@@ -103,6 +105,18 @@ class CallRecorder:
             if key in self._buckets:
                 bucket.merge(self._buckets[key])
             self._buckets[key] = bucket
+
+
+async def record_calls(db: Database, counted: Sequence[Calls]) -> None:
+    """Add lines of counted calls to the history; those of a grant that is gone are dropped.
+
+    More than one transaction: the lines come first and hold no row of a grant; then the time of last use of some grants
+    whose noted one is long ago, the longest first, and when each is due therefore. One whose row is held is left to the
+    next time.
+    """
+    used = await db.write(add_calls(counted))
+    for grant_id, at in used.items():
+        await db.write(note_use(grant_id, at))
 
 
 def _line(key: Key, bucket: _Bucket) -> Calls:

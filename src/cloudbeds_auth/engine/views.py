@@ -8,15 +8,22 @@ from dataclasses import replace
 
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World, mend
+from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
-from cloudbeds_auth.ports.authorizations import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
-from cloudbeds_auth.ports.connections import Page
-from cloudbeds_auth.ports.grants import UNAUTHORIZED_CLIENT, UNRECOGNIZED
-from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
 from cloudbeds_auth.rules.history import Place
 from cloudbeds_auth.rules.inputs import checked_cursor, checked_text, checked_whole, is_text
-from cloudbeds_auth.rules.lifecycle import State, seen
+from cloudbeds_auth.rules.lifecycle import (
+    HOTEL_SCOPE_MISSING,
+    MIGRATION_UNDER_WAY,
+    PROPERTY_UNKNOWN,
+    UNAUTHORIZED_CLIENT,
+    UNRECOGNIZED,
+    State,
+    seen,
+)
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event
+from cloudbeds_auth.transactions.connections import Page, count_states, list_connections, read_connection
+from cloudbeds_auth.transactions.history import read_history
 
 NEXT_STEPS = {
     State.IN_DOUBT: "nothing to do: the next attempt settles it",
@@ -64,7 +71,7 @@ class Look:
 
     async def resolve(self, connection_or_property: str) -> str:
         """The connection id; raises UnknownConnection, or AmbiguousProperty when several cover the property."""
-        found = await self._world.store.resolve(connection_or_property) if is_text(connection_or_property) else ()
+        found = await resolve(self._world.db, connection_or_property) if is_text(connection_or_property) else ()
         if not found:
             raise UnknownConnection(f"nothing is connected under {connection_or_property[:64]!r}")
         if len(found) > 1:
@@ -73,14 +80,14 @@ class Look:
 
     async def connection(self, connection_id: str) -> Connection:
         """One connection; raises UnknownConnection."""
-        found = await self._world.store.connection(connection_id)
+        found = await self._world.db.read(read_connection(connection_id))
         if found is None:
             raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
         return (await self._shown([found]))[0]
 
     async def lifetime(self, connection_id: str) -> float:
         """Seconds from issue to end of its stored access token; infinite where there is none, or none that ends."""
-        row = await self._world.store.current_grant(connection_id)
+        row = await current_grant(self._world.db, connection_id)
         return math.inf if row is None else row.lifetime
 
     async def connections(
@@ -96,13 +103,15 @@ class Look:
         """One page, newest first. Raises InvalidRequest for a state that there is not, a limit out of 1 to 200, and
         what is no text or no cursor.
         """
-        page = await self._world.store.connections(
-            states=_stored_states(state),
-            reference=checked_text("reference", reference),
-            property_id=checked_text("property", property_id),
-            app=checked_text("app", app),
-            cursor=checked_cursor(cursor),
-            limit=checked_whole("limit", limit, 1, MOST_LISTED),
+        page = await self._world.db.read(
+            list_connections(
+                states=_stored_states(state),
+                reference=checked_text("reference", reference),
+                property_id=checked_text("property", property_id),
+                app=checked_text("app", app),
+                cursor=checked_cursor(cursor),
+                limit=checked_whole("limit", limit, 1, MOST_LISTED),
+            )
         )
         shown = await self._shown(page.connections)
         # An open circuit changes how a row looks; what no longer looks as asked for is left out.
@@ -112,13 +121,13 @@ class Look:
         """History, newest first, from `cursor` on; raises UnknownConnection, or InvalidRequest."""
         place = Place.parse(cursor)
         checked_whole("limit", limit, 1, MOST_LISTED)
-        if await self._world.store.connection(connection_id) is None:
+        if await self._world.db.read(read_connection(connection_id)) is None:
             raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
-        return await self._world.store.events(connection_id, place=place, limit=limit)
+        return await self._world.db.read(read_history(connection_id, place=place, limit=limit))
 
     async def count_states(self) -> Mapping[State, int]:
         """Connections by stored state, for a gauge."""
-        return await self._world.store.count_states()
+        return await self._world.db.read(count_states())
 
     async def _shown(self, connections: Sequence[Connection]) -> list[Connection]:
         apps = {name: await self._world.find(name) for name in {found.app for found in connections}}
@@ -129,7 +138,7 @@ class Look:
         foreign = self._world.foreign(found.app, found.source, app)
         refused = client_refused and found.credential != CredentialKind.API_KEY  # a key needs no client secret
         refused = refused or foreign is not None
-        state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.store.read_only)
+        state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.db.read_only)
         problem = found.problem or ""
         step = NEXT_STEPS.get(state) or CALLS_REFUSED.get(problem)
         if state in LIVING:

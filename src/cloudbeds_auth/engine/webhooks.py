@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.ports.outbox import Deliverer, Message
+from cloudbeds_auth.ports.webhooks import Deliverer, Message
 from cloudbeds_auth.rules.notices import wait_after
+from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered, message_failed, next_message
 
 AT_ONCE = 8  # messages of one tick
 HOLD = 60.0  # seconds; longer than an attempt and the write after it
@@ -30,13 +31,13 @@ class Outbound:
 
     async def tick(self) -> float:
         """Send at most `AT_ONCE` of what is due; seconds until the next tick. Raises StoreUnavailable."""
-        store = self._world.store
-        if store.read_only:
+        db = self._world.db
+        if db.read_only:
             return self.pause()
-        due_in = await store.next_message()
+        due_in = await db.read(next_message())
         if due_in is None or due_in > 0.0:
             return self.pause()
-        claimed = await store.claim_messages(AT_ONCE, HOLD)
+        claimed = await db.write(claim_messages(AT_ONCE, HOLD))
         ends = await asyncio.gather(*(self._send(message) for message in claimed), return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException):  # the store; what it was not told of is sent again
@@ -48,10 +49,10 @@ class Outbound:
         outcome = await self._deliverer.deliver(message)
         facts = {"message": message.id, "type": message.kind, "connection": message.connection_id}
         if outcome.problem is None:
-            await world.store.message_delivered(message.id)
+            await world.db.write(message_delivered(message.id))
             world.observer.happened("webhook_delivered", **facts, attempts=failed)
             return
         wait = None if outcome.final else wait_after(failed, outcome.retry_after, world.entropy.unit())
-        await world.store.message_failed(message.id, outcome.problem, wait)
+        await world.db.write(message_failed(message.id, outcome.problem, wait))
         what = "webhook_failed" if wait is not None else "webhook_given_up"
         world.observer.happened(what, **facts, attempts=failed, problem=outcome.problem, again_in=wait)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cloudbeds_auth.facade.opened import Opened
-from cloudbeds_auth.ports.connections import Page
-from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Event
+from cloudbeds_auth.transactions.connections import Page
+from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
 
 
 class Looking(Opened):
@@ -65,4 +65,4 @@ class Looking(Opened):
 
     async def outbox(self) -> Outbox:
         """How many webhook messages wait to be delivered, since when, and how many were given up."""
-        return await self._engine.world.store.outbox()
+        return await self._engine.world.db.read(read_outbox())

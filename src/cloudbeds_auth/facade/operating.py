@@ -57,8 +57,8 @@ class Operating(Looking):
 
     async def check(self) -> None:
         """Whether the database can be written and the keys open it; raises StoreUnavailable."""
-        await self._engine.world.store.check()
+        await self._engine.world.db.check()
 
     async def store_report(self) -> Mapping[str, str]:
         """What the database says about itself: version, file, durability as it is in effect, id of the sealing key."""
-        return await self._engine.world.store.report()
+        return await self._engine.world.db.report()

@@ -15,8 +15,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from cloudbeds_auth.ports.observer import Fact
-from cloudbeds_auth.ports.outbox import Outbox
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.transactions.outbox import Outbox
 
 PREFIX = "cloudbeds_auth"
 NAMES = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -137,3 +137,32 @@ def seen(stored: State, *, stale: bool, circuit_open: bool, read_only: bool) -> 
     if stored is S.FRESH and stale:
         return S.STALE
     return stored
+
+
+# Further lines of a history, which lead nowhere in the table.
+CALL_REFUSED = "call_refused"  # Cloudbeds refused a call although the token works
+RECOVERED = "recovered"  # a proof ended a mark
+REPRIEVED = "reprieved"  # every refresh token is refused, and the access token works
+PAIR_DENIED = "pair_denied"  # the proof of a new pair was answered 401
+MARK_DELAYED = "mark_delayed"  # several hotels of one app would be marked at once
+DISABLED_SAID = "disabled_said"  # Cloudbeds said that the app is disabled
+DISABLED_WITHDRAWN = "disabled_withdrawn"  # … and the token works all the same
+REFERENCE_CHANGED = "reference_changed"  # by a link, or by a program of ours
+REFERENCE_NOT_TAKEN = "reference_not_taken"  # an anonymous approval asked for another one
+PROPERTIES_CHANGED = "properties_changed"  # the connection covers other properties than before
+PROPERTY_ELSEWHERE = "property_elsewhere"  # Cloudbeds names a property that another connection covers
+MIGRATION_BEGUN = "migration_begun"  # the grant is latched, and as healthy as before
+MIGRATION_ENDED = "migration_ended"  # … and is refreshed again
+FORGOTTEN = "forgotten"  # personal data was deleted
+ORIGIN_MOVED = "origin_moved"  # an operator said where Cloudbeds is now
+
+# Problems that a connection shows, where they are not a line of the history or a reason of `api_errors`.
+HOTEL_SCOPE_MISSING = "hotel_scope_missing"  # so Cloudbeds names no property
+MIGRATION_UNDER_WAY = "migration_under_way"  # the hotel is served, and nothing of it is refreshed
+
+# Both: lines of the history, and problems.
+PROPERTY_UNKNOWN = "property_unknown"  # the token works, and Cloudbeds names no property of it
+UNRECOGNIZED = "unrecognized_refusal"  # for a day the token was refused in words that are in no table
+UNAUTHORIZED_CLIENT = "unauthorized_client"  # the client was refused, for this grant alone
+
+UNRECOGNIZED_FOR = 86400.0  # seconds, with the access token over

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 
-from cloudbeds_auth.ports.apps import Taken
 from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.issuers import bind
 from cloudbeds_auth.transactions.rows import listed
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
+
+
+class Taken(Enum):
+    """What another registration has already; the words complete a sentence."""
+
+    NAME = "there is an app of this name already"
+    CLIENT_ID = "another app has this client id already"
+    REDIRECT_PATH = "another app has a redirect URI with this path already"
+
 
 CHANGES = "changes of apps"
 
@@ -28,26 +37,30 @@ def sealed_secrets(row: Row) -> Iterator[tuple[bytes, Place]]:
         yield row["previous_sealed"], secret_place(row["name"], row["generation"] - 1)
 
 
-def read_app(now: Instant, name: str, sealer: Sealer) -> Transaction[App | None]:
-    """One registration."""
+@transaction
+def read_app(tx: Tx, name: str) -> Transaction[App | None]:
+    """The registration, with those of its secrets that open."""
     row = yield from query_one("app", name=name)
-    return None if row is None else _app_of(row, sealer)
+    return None if row is None else _app_of(row, tx.sealer)
 
 
-def read_apps(now: Instant, sealer: Sealer) -> Transaction[Sequence[App]]:
-    """All of them."""
+@transaction
+def read_apps(tx: Tx) -> Transaction[Sequence[App]]:
+    """All of them, by name."""
     rows = yield from query("apps")
-    return [_app_of(row, sealer) for row in rows]
+    return [_app_of(row, tx.sealer) for row in rows]
 
 
-def read_redirect_uris(now: Instant) -> Transaction[Mapping[str, str]]:
-    """Of all of them, by name."""
+@transaction
+def read_redirect_uris(tx: Tx) -> Transaction[Mapping[str, str]]:
+    """Where Cloudbeds may send browsers for each, by name; no secret is opened for it."""
     rows = yield from query("redirect_uris")
     return {row["name"]: row["redirect_uri"] for row in rows}
 
 
-def add_app(now: Instant, app: App, sealer: Sealer) -> Transaction[Taken | None]:
-    """A new registration, unlike all others; its secret is for `app.issuer`."""
+@transaction
+def add_app(tx: Tx, app: App) -> Transaction[Taken | None]:
+    """Remember a registration with its first secret, which is for `app.issuer`. Taken: nothing was written."""
     yield from query("one_at_a_time", work=CHANGES)
     rows = yield from query("taken", name=app.id, client_id=app.client_id, redirect_path=app.redirect_path)
     for column, value, taken in (
@@ -60,34 +73,37 @@ def add_app(now: Instant, app: App, sealer: Sealer) -> Transaction[Taken | None]
     yield from query(
         "add_app", name=app.id, client_id=app.client_id, level=app.level, redirect_uri=app.redirect_uri,
         redirect_path=app.redirect_path, scopes=listed(app.scopes), credential=app.credential,
-        secret_sealed=sealer.seal(app.secrets[0], secret_place(app.id, 1)), now=now.wall,
+        secret_sealed=tx.sealer.seal(app.secrets[0], secret_place(app.id, 1)), now=tx.wall,
     )  # fmt: skip
-    yield from bind(now, app.id, app.issuer)
+    yield from bind(tx, app.id, app.issuer)
     return None
 
 
-def rotate_secret(now: Instant, name: str, secret: Secret, sealer: Sealer) -> Transaction[bool]:
-    """The next generation's secret; the sealed value of the current one is the previous one's as it is."""
+@transaction
+def rotate_secret(tx: Tx, name: str, secret: Secret) -> Transaction[bool]:
+    """A new secret; the one until now stays as the previous one, in place of any before. False: no such app."""
     yield from query("one_at_a_time", work=CHANGES)
     row = yield from query_one("app", name=name)
     if row is None:
         return False
     generation = row["generation"] + 1
-    sealed = sealer.seal(secret, secret_place(name, generation))
-    yield from query("rotate_secret", name=name, secret_sealed=sealed, generation=generation, now=now.wall)
+    sealed = tx.sealer.seal(secret, secret_place(name, generation))
+    yield from query("rotate_secret", name=name, secret_sealed=sealed, generation=generation, now=tx.wall)
     return True
 
 
-def drop_previous_secret(now: Instant, name: str) -> Transaction[bool]:
-    """Only the current one is left."""
+@transaction
+def drop_previous_secret(tx: Tx, name: str) -> Transaction[bool]:
+    """Only the current secret is left. False: no such app."""
     yield from query("one_at_a_time", work=CHANGES)
     row = yield from query_one("app", name=name)
     yield from query("drop_previous_secret", name=name)
     return row is not None
 
 
-def remove_app(now: Instant, name: str) -> Transaction[int | None]:
-    """Forget it and what is remembered of its secrets, unless connections live by it."""
+@transaction
+def remove_app(tx: Tx, name: str) -> Transaction[int | None]:
+    """Forget the registration unless connections live by it: how many do (0: it is gone). None: no such app."""
     yield from query("one_at_a_time", work=CHANGES)
     if (yield from query_one("app", name=name)) is None:
         return None

@@ -2,67 +2,110 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from enum import Enum
 
-from cloudbeds_auth.errors import StateMismatch
-from cloudbeds_auth.ports.authorizations import (
-    PROPERTY_UNKNOWN,
-    REFERENCE_CHANGED,
-    REFERENCE_NOT_TAKEN,
-    Authorization,
-    NewAuthorization,
-    NewLink,
-    Spending,
-)
-from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.rules.arrivals import MOST_OF_ONE_LINK, MOST_PENDING
-from cloudbeds_auth.rules.lifecycle import MOVED_TO_KEY, NEWER_APPROVAL, Event, State, move
-from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role, User
-from cloudbeds_auth.rules.notices import Notice, Standing
-from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED, REMEMBERED
-from cloudbeds_auth.transactions.issuers import bind, sourced
-from cloudbeds_auth.transactions.outbox import announce, send, standing_of
-from cloudbeds_auth.transactions.properties import set_listing
-from cloudbeds_auth.transactions.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, query, query_one
-from cloudbeds_auth.transactions.upkeep import never_due, set_due, set_due_at, set_due_in, set_poll
+from cloudbeds_auth.rules.schedule import REMEMBERED
+from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A spent state: what was begun with it. `earlier` is the connection it already led to."""
+
+    id: str
+    app: str
+    reference: str | None
+    return_to: str | None
+    connection_id: str | None
+    earlier: str | None = None
+
+
+class Spending(Enum):
+    """Why a state was not spent."""
+
+    UNKNOWN = "never issued, or another browser's"
+    EXPIRED = "older than its lifetime"
+    SPENT = "used before, with another code"
+    UNFINISHED = "used before, with this code, and no connection came of it so far"
+    FULL = "as many approvals wait as may"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAuthorization:
+    """A state about to be issued; only hashes rest. `browser` is None for flows without one (Python, command line).
+
+    `parked`: the hotel began in the Marketplace; what comes of it waits to be claimed. `trusted`: the reference came by
+    a link or from a program of ours, not from an address that anybody may have made.
+    """
+
+    id: str
+    app: str
+    state_hash: str
+    browser_hash: str | None
+    reference: str | None
+    return_to: str | None
+    connection_id: str | None
+    link_hash: str | None
+    lifetime: float
+    parked: bool = False
+    trusted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewLink:
+    """A one-time link about to be issued; only its hash rests."""
+
+    hash: str
+    app: str
+    reference: str | None
+    return_to: str | None
+    connection_id: str | None
+    lifetime: float
+
 
 SWEPT = 100  # rows that are over, deleted where one is added: more than come in, and never a long transaction
 
 
-def add_link(now: Instant, link: NewLink) -> Transaction[None]:
+@transaction
+def add_link(tx: Tx, link: NewLink) -> Transaction[None]:
     """Remember a link by its hash, and forget some that expired long ago."""
-    yield from query("sweep_links", before=now.wall - REMEMBERED, limit=SWEPT)
+    yield from query("sweep_links", before=tx.wall - REMEMBERED, limit=SWEPT)
     yield from query(
         "add_link", hash=link.hash, app=link.app, reference=link.reference, return_to=link.return_to,
-        connection_id=link.connection_id, expires_at=now.wall + link.lifetime,
+        connection_id=link.connection_id, expires_at=tx.wall + link.lifetime,
     )  # fmt: skip
 
 
-def read_link(now: Instant, link_hash: str) -> Transaction[NewLink | None]:
-    """The link while it may still lead to a connection."""
-    row = yield from query_one("link", hash=link_hash, now=now.wall)
+@transaction
+def read_link(tx: Tx, link_hash: str) -> Transaction[NewLink | None]:
+    """The link if it is known, unexpired and has not led to a connection yet."""
+    row = yield from query_one("link", hash=link_hash, now=tx.wall)
     if row is None:
         return None
     return NewLink(
-        row["hash"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["expires_at"] - now.wall
+        row["hash"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["expires_at"] - tx.wall
     )
 
 
-def read_link_outcome(now: Instant, link_hash: str) -> Transaction[str | None]:
-    """The connection that a link led to; it is good for one."""
+@transaction
+def read_link_outcome(tx: Tx, link_hash: str) -> Transaction[str | None]:
+    """The connection that the link led to; None when it led to none, or longer ago than states are kept."""
     row = yield from query_one("link_outcome", link_hash=link_hash)
     return None if row is None else str(row["outcome"])
 
 
-def add_authorization(now: Instant, new: NewAuthorization) -> Transaction[Spending | None]:
-    """Remember a state by its hash, unless as many wait as may; forget some that are over."""
-    yield from sweep_states(now, SWEPT)
-    if (yield from _is_full(now, new)):
+@transaction
+def add_authorization(tx: Tx, new: NewAuthorization) -> Transaction[Spending | None]:
+    """Remember a state; some that are over are swept out.
+
+    FULL: as many as may wait to come back, of its link or of all that were begun without one by as trusted a way.
+    """
+    yield from sweep_states(tx, SWEPT)
+    if (yield from _is_full(tx, new)):
         return Spending.FULL
-    yield from insert_authorization(now, new)
+    yield from insert_authorization(tx, new)
     return None
 
 
@@ -93,19 +136,21 @@ def insert_authorization(now: Instant, new: NewAuthorization) -> Transaction[Non
     )  # fmt: skip
 
 
+@transaction
 def spend_state(
-    now: Instant, state_hash: str, browser_hash: str | None, code_hash: str
+    tx: Tx, state_hash: str, browser_hash: str | None, code_hash: str
 ) -> Transaction[Authorization | Spending]:
     """First come, first served; the same code from the same browser is shown what it led to."""
-    settled = yield from settled_state(now, state_hash, browser_hash, code_hash)
+    settled = yield from settled_state(state_hash, browser_hash, code_hash)(tx)
     if settled is not None:
         return settled
-    row = yield from query_one("spend_state", state_hash=state_hash, now=now.wall, code_hash=code_hash)
+    row = yield from query_one("spend_state", state_hash=state_hash, now=tx.wall, code_hash=code_hash)
     return _authorization(row) if row is not None else Spending.SPENT
 
 
+@transaction
 def settled_state(
-    now: Instant, state_hash: str, browser_hash: str | None, code_hash: str
+    tx: Tx, state_hash: str, browser_hash: str | None, code_hash: str
 ) -> Transaction[Authorization | Spending | None]:
     """What is to be said of a state that nobody can spend (any more); None where it can be spent. Only reads."""
     row = yield from query_one("authorization_by_state", state_hash=state_hash)
@@ -117,7 +162,7 @@ def settled_state(
         return _authorization(row) if row["outcome"] else Spending.UNFINISHED
     if row["spent_at"] is not None:
         return Spending.SPENT
-    return Spending.EXPIRED if row["expires_at"] <= now.wall else None
+    return Spending.EXPIRED if row["expires_at"] <= tx.wall else None
 
 
 def _link_is_used(begun: Row) -> Transaction[bool]:
@@ -132,219 +177,3 @@ def _authorization(row: Row) -> Authorization:
     return Authorization(
         row["id"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["outcome"]
     )
-
-
-class Ends(NamedTuple):
-    """When an access token ends and turns stale (unix seconds), and how long it lives in all."""
-
-    expires_at: float
-    lifetime: float
-    stale_at: float
-
-
-def add_candidate(
-    now: Instant,
-    authorization_id: str,
-    connection_id: str,
-    grant_id: str,
-    pair: Pair,
-    stale_after: float,
-    sealer: Sealer,
-) -> Transaction[str]:
-    """A row of its own for the new grant; nothing that works is touched until it was seen to work."""
-    stored = yield from query_one("grant", grant_id=grant_id)
-    if stored is not None:  # a commit whose answer was lost: it is here
-        home: str = stored["connection_id"]
-        return home
-    begun = yield from query_one("authorization", id=authorization_id)
-    if begun is None:  # it was spent, and swept a day later: the database was away for so long
-        raise StateMismatch("what this approval was begun with is forgotten")
-    yield from query("one_at_a_time", work=f"approvals of {begun['app']}")
-    if (yield from _link_is_used(begun)):
-        raise StateMismatch("this connect link was used in another browser a moment ago")
-    home = connection_id
-    if begun["parked"]:  # never where somebody else's tokens are
-        yield from add_connection(now, home, begun["app"], None, trusted=False)
-    else:
-        home = yield from _home(now, begun, connection_id, pair)
-    ends = Ends(now.wall + pair.lifetime, pair.lifetime, now.wall + stale_after)
-    row = yield from add_grant(now, home, grant_id, begun["app"], pair, ends, sealer)
-    if begun["parked"]:
-        yield from query("set_role", grant_id=grant_id, role=Role.PARKED, state=State.PARKED)
-        yield from set_due_at(now, grant_id, now.wall + PARKED)
-    yield from query("set_outcome", id=authorization_id, connection_id=home)
-    if begun["link_hash"] is not None:
-        yield from query("use_link", hash=begun["link_hash"], now=now.wall)
-    received = "parked" if begun["parked"] else "candidate_received"
-    yield from add_event(
-        now, row, received, actor="hotel", expires_at=lasting(ends.expires_at), property_ids=list(pair.property_ids)
-    )
-    yield from refer(now, home, begun["reference"], trusted=bool(begun["trusted"]))
-    return home
-
-
-def add_grant(
-    now: Instant, home: str, grant_id: str, app: str, pair: Pair, ends: Ends, sealer: Sealer
-) -> Transaction[Row]:
-    """A candidate of this connection, newer than everything that it has."""
-    yield from query("connection_locked", connection_id=home)
-    former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
-    # Generations grow over the whole connection: a program that names a rejected one never means another grant's.
-    ordinal, generation = former["ordinal"] + 1, former["generation"] + 1
-    scopes = pair.scopes if pair.scopes is not None else ()
-    yield from query(
-        "add_grant", id=grant_id, connection_id=home, app=app, ordinal=ordinal, generation=generation,
-        kind=pair.kind, role=Role.CANDIDATE, state=State.IN_DOUBT,
-        access_sealed=sealer.seal(pair.access, access_place(grant_id, generation)),
-        expires_at=ends.expires_at, lifetime=ends.lifetime, stale_at=ends.stale_at,
-        clock_id=now.clock_id, property_ids=listed(pair.property_ids), scopes=listed(scopes), now=now.wall,
-        issuer=pair.source.issuer, client_id=pair.source.client_id,
-    )  # fmt: skip
-    yield from bind(now, app, pair.source.issuer)
-    if pair.refresh is not None:
-        sealed = sealer.seal(pair.refresh, token_place(grant_id, 1, generation))
-        yield from query("add_token", grant_id=grant_id, position=1, generation=generation, sealed=sealed)
-    for property_id in pair.property_ids:
-        yield from query("add_property", grant_id=grant_id, property_id=property_id)
-    yield from set_due_at(now, grant_id, now.wall + CANDIDATE)
-    return {"id": grant_id, "connection_id": home, "generation": generation}
-
-
-def _home(now: Instant, begun: Row, connection_id: str, pair: Pair) -> Transaction[str]:
-    """The connection that a new grant belongs to: the one asked for, the one that covers its property, or a new one."""
-    asked = yield from query_one("asked_for", connection_id=begun["connection_id"])
-    home: str | None = asked["id"] if asked else None
-    if home is None:
-        home = yield from covering(begun["app"], pair.property_ids)
-    if home is None:
-        home = connection_id
-        yield from add_connection(now, home, begun["app"], begun["reference"], trusted=bool(begun["trusted"]))
-    return home
-
-
-def add_connection(
-    now: Instant, connection_id: str, app: str, reference: str | None, *, trusted: bool
-) -> Transaction[None]:
-    """A new connection; `trusted`: its reference came by a trusted way."""
-    yield from query(
-        "add_connection", id=connection_id, app=app, reference=reference, trusted=int(trusted), now=now.wall
-    )
-
-
-def refer(now: Instant, connection_id: str, reference: str | None, *, trusted: bool) -> Transaction[None]:
-    """Give a connection that is locked this reference: by a trusted way always, else only where it has none (A70).
-
-    A change by a trusted way is told in the history and to the receiver of webhooks; a reference that is not taken is
-    noted in the history.
-    """
-    connection = yield from query_one("connection_row", connection_id=connection_id)
-    if connection is None or reference is None:
-        return
-    former, about = connection["reference"], {"connection_id": connection_id, "id": None, "generation": None}
-    if former == reference and (connection["reference_trusted"] or not trusted):
-        return
-    if former is not None and not trusted:
-        yield from add_event(now, about, REFERENCE_NOT_TAKEN, actor="hotel", reference=reference)
-        return
-    yield from query("set_reference", id=connection_id, reference=reference, trusted=int(trusted))
-    if former != reference and trusted:
-        changed = {"from": former, "to": reference}
-        yield from add_event(now, about, REFERENCE_CHANGED, actor="operator", **changed)
-        if standing_of(connection, (yield from query("grants_of", connection_id=connection_id))) is not Standing.AWAY:
-            yield from send(now, connection_id, Notice.REFERENCE_CHANGED)
-
-
-def covering(app: str, property_ids: Iterable[str]) -> Transaction[str | None]:
-    """The one connection of this app that covers one of these properties."""
-    found: set[str] = set()
-    for property_id in property_ids:
-        rows = yield from query("connections_covering", app=app, property_id=property_id)
-        found |= {row["id"] for row in rows}
-    return found.pop() if len(found) == 1 else None
-
-
-def read_candidate(now: Instant, connection_id: str, sealer: Sealer) -> Transaction[Grant | None]:
-    """The newest grant that waits to be proven; not one that was refused twice, which upkeep alone tries again."""
-    rows = yield from query("candidates", connection_id=connection_id)
-    waiting = next((row for row in rows if row["marked_at"] is None), None)
-    if waiting is None:
-        return None
-    tokens = yield from query("tokens", grant_id=waiting["id"])
-    return grant_of((yield from sourced(waiting)), tokens, sealer, now)
-
-
-def promote(
-    now: Instant, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
-) -> Transaction[bool]:
-    """Move the pointer to a grant that worked, unless a newer one came first; whatever is older is superseded."""
-    connection = yield from query_one("connection_locked", connection_id=connection_id)
-    row = yield from locked(now, grant_id)
-    if connection is None or row is None or row["role"] != Role.CANDIDATE:
-        return connection is not None and connection["active_grant"] == grant_id
-    former = yield from query("grants_of", connection_id=connection_id)
-    for other in former:
-        if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
-            moved = other["migration"] is not None and row["kind"] == CredentialKind.API_KEY
-            yield from supersede(now, other, MOVED_TO_KEY if moved else NEWER_APPROVAL)
-    yield from _identify(row, user, property_ids)
-    state = move(State(row["state"]), Event.PROMOTED)
-    yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
-    yield from set_due(row, now, role=Role.ACTIVE, marked_at=None)
-    yield from set_poll(now, grant_id)
-    yield from set_listing(now, grant_id, learnt=bool(property_ids))
-    yield from query(
-        "move_pointer",
-        connection_id=connection_id,
-        grant_id=grant_id,
-        sequence=connection["sequence"],
-        now=now.wall,
-    )
-    yield from add_event(now, row, Event.PROMOTED)
-    yield from announce(now, connection_id, standing_of(connection, former), Standing.CONNECTED)
-    return True
-
-
-def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[None]:
-    """Who approved, and for which properties."""
-    known = [*json.loads(row["property_ids"]), *property_ids]
-    for property_id in property_ids:
-        yield from query("add_property", grant_id=row["id"], property_id=property_id)
-    identity = (user.id, user.name, user.email) if user else (None, None, None)
-    yield from query(
-        "set_identity",
-        grant_id=row["id"],
-        property_ids=listed(dict.fromkeys(known)),
-        **dict(zip(("user_id", "user_name", "user_email"), identity, strict=True)),
-    )
-
-
-def supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
-    """Out of use; its tokens stay, and a late pair of it finds its row."""
-    state = move(State(row["state"]), Event.SUPERSEDED)
-    yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=state)
-    yield from query("set_ended", grant_id=row["id"], now=now.wall)
-    yield from never_due(row["id"])
-    yield from add_event(now, row, Event.SUPERSEDED, reason=reason)
-
-
-def note_unnamed(
-    now: Instant, grant_id: str, generation: int, problem: str, said: Mapping[str, str], again_in: float | None
-) -> Transaction[bool]:
-    """Why a candidate waits, once."""
-    row = yield from locked(now, grant_id)
-    if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:
-        return False
-    if again_in is not None:
-        yield from set_due_in(row, now, again_in)
-    if row["problem"] == problem:
-        return False
-    yield from query("note_unnamed", grant_id=grant_id, problem=problem)
-    yield from add_event(now, row, PROPERTY_UNKNOWN, generation=generation, actor="vault", **said)
-    return True
-
-
-def drop_candidate(now: Instant, grant_id: str, reason: str) -> Transaction[None]:
-    """Of no use; its connection keeps what it had."""
-    row = yield from locked(now, grant_id)
-    if row is not None and row["role"] == Role.CANDIDATE:
-        yield from supersede(now, row, reason)

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from cloudbeds_auth.ports.connections import Page
-from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.rules.lifecycle import Event, State, move
 from cloudbeds_auth.rules.model import Connection, Grant, Role
 from cloudbeds_auth.rules.notices import Standing
 from cloudbeds_auth.transactions.issuers import all_sourced, sourced
 from cloudbeds_auth.transactions.outbox import announce, standing_of
 from cloudbeds_auth.transactions.rows import add_event, connection_of, grant_of
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
+from cloudbeds_auth.transactions.statements import (
+    Instant,
+    Row,
+    Rows,
+    Transaction,
+    Tx,
+    as_keys,
+    query,
+    query_one,
+    transaction,
+)
 from cloudbeds_auth.transactions.upkeep import never_due
 
-Sealed = Callable[[Sealer], Grant]  # raises SealBroken when one of the grant's secrets does not open
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of connections and the cursor of the next one: the id of the last connection before it."""
+
+    connections: tuple[Connection, ...]
+    next: str | None
 
 
-def resolve(now: Instant, connections_or_properties: Sequence[str]) -> Transaction[Mapping[str, Sequence[str]]]:
+Sealed = Callable[[], Grant]  # raises SealBroken when one of the grant's secrets does not open
+
+
+@transaction
+def read_ids(tx: Tx, connections_or_properties: Sequence[str]) -> Transaction[Mapping[str, Sequence[str]]]:
     """By what was asked for, the ids of connections. Those begin `con_`; anything else is a property id."""
     connection_ids = [one for one in connections_or_properties if one.startswith("con_")]
     property_ids = [one for one in connections_or_properties if not one.startswith("con_")]
@@ -33,53 +52,59 @@ def resolve(now: Instant, connections_or_properties: Sequence[str]) -> Transacti
     return found
 
 
-def current_grants(now: Instant, connection_ids: Sequence[str]) -> Transaction[Mapping[str, Sealed]]:
+@transaction
+def read_current_grants(tx: Tx, connection_ids: Sequence[str]) -> Transaction[Mapping[str, Sealed]]:
     """By connection, the grant that speaks for it now; the caller that asked for it opens its secrets."""
     rows = yield from all_sourced((yield from query("current", connection_ids=as_keys(connection_ids))))
     tokens: dict[str, list[Row]] = {row["id"]: [] for row in rows if row["id"] is not None}
     for token in (yield from query("tokens_of", grant_ids=as_keys(tokens))):
         tokens[token["grant_id"]].append(token)
-    return {row["connection_id"]: partial(_opened, row, tokens[row["id"]], now) for row in rows if row["id"]}
+    return {row["connection_id"]: partial(_opened, row, tokens[row["id"]], tx) for row in rows if row["id"]}
 
 
-def _opened(row: Row, tokens: Rows, now: Instant, sealer: Sealer) -> Grant:
-    return grant_of(row, tokens, sealer, now)
+def _opened(row: Row, tokens: Rows, tx: Tx) -> Grant:
+    return grant_of(row, tokens, tx.sealer, tx)
 
 
-def read_connection(now: Instant, connection_id: str) -> Transaction[Connection | None]:
+@transaction
+def read_connection(tx: Tx, connection_id: str) -> Transaction[Connection | None]:
     """One connection as people see it."""
     row = yield from query_one("current", connection_ids=as_keys([connection_id]))
-    return None if row is None else connection_of((yield from sourced(row)), now)
+    return None if row is None else connection_of((yield from sourced(row)), tx)
 
 
+@transaction
 def list_connections(
-    now: Instant,
-    states: Sequence[State] | None,
-    reference: str | None,
-    property_id: str | None,
-    app: str | None,
-    cursor: str | None,
-    limit: int,
+    tx: Tx,
+    *,
+    states: Sequence[State] | None = None,
+    reference: str | None = None,
+    property_id: str | None = None,
+    app: str | None = None,
+    cursor: str | None = None,
+    limit: int = 100,
 ) -> Transaction[Page]:
     """One page, newest first; one row more is asked for to know whether there is a next page."""
     wanted = None if states is None else f" {' '.join(states)} "
     rows = yield from query(
-        "list", cursor=cursor, reference=reference, app=app, property_id=property_id, states=wanted, now=now.wall,
+        "list", cursor=cursor, reference=reference, app=app, property_id=property_id, states=wanted, now=tx.wall,
         limit=limit + 1,
     )  # fmt: skip
     found: list[Connection] = []
     for row in rows[:limit]:
-        found.append(connection_of((yield from sourced(row)), now))  # noqa: PERF401 - no comprehension may yield
+        found.append(connection_of((yield from sourced(row)), tx))  # noqa: PERF401 - no comprehension may yield
     return Page(tuple(found), found[-1].id if len(rows) > limit else None)
 
 
-def count_states(now: Instant) -> Transaction[Mapping[State, int]]:
+@transaction
+def count_states(tx: Tx) -> Transaction[Mapping[State, int]]:
     """How many connections look how; those that were never proven are not counted."""
-    rows = yield from query("count_states", now=now.wall)
+    rows = yield from query("count_states", now=tx.wall)
     return {State(row["look"]): row["connections"] for row in rows}
 
 
-def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Transaction[bool]:
+@transaction
+def disconnect(tx: Tx, connection_id: str, *, actor: str, detail: str = "") -> Transaction[bool]:
     """Forget every token of every grant; the epoch grows, so an attempt that still runs finds its fence moved."""
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
@@ -88,8 +113,8 @@ def disconnect(now: Instant, connection_id: str, actor: str, detail: str) -> Tra
     for row in grants:
         if row["role"] == Role.DISCONNECTED:
             continue
-        yield from end(now, row, actor, detail)
-    yield from announce(now, connection_id, standing_of(connection, grants), Standing.AWAY)
+        yield from end(tx, row, actor, detail)
+    yield from announce(tx, connection_id, standing_of(connection, grants), Standing.AWAY)
     return True
 
 

@@ -7,13 +7,16 @@ from heapq import merge
 from itertools import islice
 
 from cloudbeds_auth.rules.calls import SPANS
-from cloudbeds_auth.rules.history import Place, microseconds
+from cloudbeds_auth.rules.history import NEWEST, Place, microseconds
 from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.transactions.rows import calls_event_of, event_of
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query
+from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, query, transaction
 
 
-def read_history(now: Instant, connection_id: str, place: Place, limit: int) -> Transaction[Sequence[Event]]:
+@transaction
+def read_history(
+    tx: Tx, connection_id: str, *, place: Place = NEWEST, limit: int = 100
+) -> Transaction[Sequence[Event]]:
     """At most `limit` of both, newest first; calls that began at the moment of an event came after it."""
     events = yield from query("events", connection_id=connection_id, before=place.sequence, limit=limit)
     calls: list[Rows] = []

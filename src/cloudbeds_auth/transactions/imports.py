@@ -6,16 +6,37 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cloudbeds_auth.ports.importing import NewImport, Placed
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.rules.lifecycle import Event, State, move
-from cloudbeds_auth.rules.model import CredentialKind, Role
+from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.authorizations import add_connection, refer
+from cloudbeds_auth.transactions.candidates import add_connection, refer
 from cloudbeds_auth.transactions.rows import access_place, add_event, listed, token_place
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, as_keys, query, query_one
+from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, as_keys, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due_at
+
+
+@dataclass(frozen=True, slots=True)
+class NewImport:
+    """A hotel's tokens as another program held them.
+
+    `token_hash` knows the refresh token again. `pair.lifetime` is 0 or less where no access token came with it.
+    """
+
+    token_hash: str
+    app: str
+    reference: str | None
+    property_id: str
+    pair: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where an imported token is; `grant_id` is None where it was not stored: the hotel is connected already."""
+
+    connection_id: str
+    grant_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +50,24 @@ class Hand:
     refreshed_at: float | None = None
 
 
-def add_import(now: Instant, new: NewImport, connection_id: str, grant_id: str, sealer: Sealer) -> Transaction[Placed]:
-    """One token, one grant: whoever comes with it again is shown where it is."""
+@transaction
+def add_import(tx: Tx, new: NewImport, connection_id: str, grant_id: str) -> Transaction[Placed]:
+    """Store the tokens as a candidate; of a token that was imported before, where it is, and nothing changes.
+
+    The candidate belongs to the one connection of this app that covers the property and whose tokens are refused,
+    forgotten or not proven yet, else to `connection_id`, made now. Nothing is stored where one covers it that
+    works. A token that was dropped because it is another property's begins anew under the one that is named now.
+    """
     yield from query("one_at_a_time", work=f"approvals of {new.app}")
     known = yield from query_one("imported", token_hash=new.token_hash)
     if known is not None and not _of_another_property(known, new.property_id):
         yield from _settle_source(known, new)
         return Placed(known["connection_id"], known["id"])
-    home = yield from _home(now, new, connection_id)
+    home = yield from _home(tx, new, connection_id)
     if home.grant_id is None:
         return home
-    hand = _received(now, new) if known is None else (yield from _taken_back(known, sealer))
-    yield from _add(now, new, home.connection_id, grant_id, hand, sealer)
+    hand = _received(tx, new) if known is None else (yield from _taken_back(known, tx.sealer))
+    yield from _add(tx, new, home.connection_id, grant_id, hand, tx.sealer)
     return Placed(home.connection_id, grant_id)
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cloudbeds_auth.ports.apps import ORIGIN_MOVED
+from cloudbeds_auth.rules.lifecycle import ORIGIN_MOVED
 from cloudbeds_auth.rules.origins import Held, Source, same_service
 from cloudbeds_auth.transactions.rows import add_event, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
 
 
-def read_issuer(now: Instant, app: str) -> Transaction[str | None]:
-    """The origin that this app's client secret is for."""
+@transaction
+def read_issuer(tx: Tx, app: str) -> Transaction[str | None]:
+    """The vendor's origin that the client secret of this app is for; None: it is not bound to one yet."""
     row = yield from query_one("issuer", app=app)
     return None if row is None else str(row["issuer"])
 
 
-def read_issuers(now: Instant) -> Transaction[Mapping[str, str]]:
-    """Of every app that is bound to one."""
+@transaction
+def read_issuers(tx: Tx) -> Transaction[Mapping[str, str]]:
+    """Of every app that is bound, those of the settings among them, by name."""
     rows = yield from query("issuers")
     return {row["app"]: row["issuer"] for row in rows}
 
@@ -44,16 +46,19 @@ def all_sourced(rows: Rows) -> Transaction[Rows]:
     return [{**row, "issuer": row["issuer"] or bound.get(row["app"])} for row in rows]
 
 
-def read_held(now: Instant) -> Transaction[Sequence[Held]]:
-    """The sources of living grants, by app."""
+@transaction
+def read_held(tx: Tx) -> Transaction[Sequence[Held]]:
+    """Where the living grants came from, by app."""
     rows = yield from query("held")
     return [Held(row["app"], Source(row["issuer"], row["client_id"]), row["connections"]) for row in rows]
 
 
+@transaction
 def move_grants(
-    now: Instant, app: str, former: str, issuer: str, actor: str, after: str, limit: int
+    tx: Tx, app: str, former: str, issuer: str, *, actor: str, after: str, limit: int
 ) -> Transaction[tuple[str | None, int]]:
-    """The next `limit` grants of the app behind the id `after`: those of `former` are of `issuer` from now on.
+    """Of the next `limit` grants of this app behind the id `after`, those that came from `former`, or from another
+    origin of the same service, are of `issuer` from now on; each has a line of history.
 
     The last id, None when there are no more; and how many were moved.
     """
@@ -62,17 +67,18 @@ def move_grants(
     for found in rows:
         if not same_service(found["issuer"], former):
             continue
-        row = yield from locked(now, found["id"])
+        row = yield from locked(tx, found["id"])
         if row is None or row["issuer"] != found["issuer"]:
             continue
         yield from query("move_grant", grant_id=row["id"], issuer=issuer)
-        yield from add_event(now, row, ORIGIN_MOVED, actor=actor, **{"from": row["issuer"], "to": issuer})
+        yield from add_event(tx, row, ORIGIN_MOVED, actor=actor, **{"from": row["issuer"], "to": issuer})
         moved += 1
     return (rows[-1]["id"] if len(rows) == limit else None), moved
 
 
-def move_app(now: Instant, app: str, former: str, issuer: str) -> Transaction[None]:
-    """The app's secret too."""
-    bound = yield from read_issuer(now, app)
+@transaction
+def move_app(tx: Tx, app: str, former: str, issuer: str) -> Transaction[None]:
+    """The client secret of this app is for `issuer` from now on, if it was for `former`."""
+    bound = yield from read_issuer(app)(tx)
     if bound is not None and same_service(bound, former):
-        yield from query("move_issuer", app=app, issuer=issuer, now=now.wall)
+        yield from query("move_issuer", app=app, issuer=issuer, now=tx.wall)

@@ -6,22 +6,21 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cloudbeds_auth.ports.authorizations import Authorization, NewAuthorization, Spending
 from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.rules.lifecycle import Event, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
 from cloudbeds_auth.transactions.authorizations import (
     SWEPT,
-    Ends,
-    add_grant,
-    covering,
+    Authorization,
+    NewAuthorization,
+    Spending,
     insert_authorization,
-    refer,
     spend_state,
     sweep_states,
 )
+from cloudbeds_auth.transactions.candidates import Ends, add_grant, covering, refer
 from cloudbeds_auth.transactions.rows import add_event, grant_of, lasting
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due
 
 
@@ -33,32 +32,32 @@ class Leaving(NamedTuple):
     until: float
 
 
-def begin_arrival(
-    now: Instant, new: NewAuthorization, code_hash: str, most: int
-) -> Transaction[Authorization | Spending]:
-    """One authorization for one code, spent by it: whoever brings the code again is shown what it led to."""
+@transaction
+def begin_arrival(tx: Tx, new: NewAuthorization, code_hash: str, *, most: int) -> Transaction[Authorization | Spending]:
+    """Begin and spend at once what the hotel began itself; one code once. FULL while `most` wait to be claimed."""
     yield from query("one_at_a_time", work="arrivals")
     if (yield from query_one("authorization_by_state", state_hash=new.state_hash)) is None:
-        for row in (yield from query("parked_too_long", now=now.wall)):  # where no upkeep runs nobody else deletes it
-            yield from discard_parked(now, row["id"])
+        for row in (yield from query("parked_too_long", now=tx.wall)):  # where no upkeep runs nobody else deletes it
+            yield from discard_parked(row["id"])(tx)
         waiting = yield from query_one("count_parked")
         if waiting is not None and waiting["waiting"] >= most:
             return Spending.FULL
-        yield from sweep_states(now, SWEPT)
-        yield from insert_authorization(now, new)
-    return (yield from spend_state(now, new.state_hash, None, code_hash))
+        yield from sweep_states(tx, SWEPT)
+        yield from insert_authorization(tx, new)
+    return (yield from spend_state(new.state_hash, None, code_hash)(tx))
 
 
-def claim(
-    now: Instant, connection_id: str, reference: str | None, grant_id: str, sealer: Sealer
-) -> Transaction[str | None]:
-    """Somebody's from now on: a candidate where it is, or of the connection that the hotel has already."""
-    row = yield from query_one("parked", connection_id=connection_id, now=now.wall)
+@transaction
+def claim(tx: Tx, connection_id: str, reference: str | None, grant_id: str) -> Transaction[str | None]:
+    """What waits there becomes a candidate: of the one connection of its app that covers one of its properties, as
+    a new grant named `grant_id`, else where it is. The id of that connection; None when nothing waits.
+    """
+    row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
     if row is None:
         return None
     yield from query("one_at_a_time", work=f"approvals of {row['app']}")  # before any row, as everywhere
     yield from query("connection_locked", connection_id=connection_id)
-    row = yield from query_one("parked", connection_id=connection_id, now=now.wall)
+    row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
     if row is None:  # claimed, sent away or over meanwhile
         return None
     home = yield from covering(row["app"], json.loads(row["property_ids"]))
@@ -66,14 +65,14 @@ def claim(
         home = connection_id
         state = move(State(row["state"]), Event.CLAIMED)
         yield from query("set_role", grant_id=row["id"], role=Role.CANDIDATE, state=state)
-        yield from set_due(row, now, role=Role.CANDIDATE)
-        yield from add_event(now, row, Event.CLAIMED, actor="operator")
+        yield from set_due(row, tx, role=Role.CANDIDATE)
+        yield from add_event(tx, row, Event.CLAIMED, actor="operator")
         if reference is not None:  # its first one, as that of a new connection
             yield from query("set_reference", id=home, reference=reference, trusted=1)
     else:
         leaving = Leaving(f"claimed for {home}", "operator", row["due_at"])
-        yield from move_tokens(now, row, json.loads(row["property_ids"]), home, grant_id, leaving, sealer)
-        yield from refer(now, home, reference, trusted=True)
+        yield from move_tokens(tx, row, json.loads(row["property_ids"]), home, grant_id, leaving, tx.sealer)
+        yield from refer(tx, home, reference, trusted=True)
     return home
 
 
@@ -102,8 +101,9 @@ def move_tokens(
     )  # fmt: skip
 
 
-def discard_parked(now: Instant, grant_id: str) -> Transaction[bool]:
-    """Nothing of its connection stays: it was nobody's, or is somewhere else."""
+@transaction
+def discard_parked(tx: Tx, grant_id: str) -> Transaction[bool]:
+    """Nobody claimed it in time: everything of it is deleted, its connection too. False when it waits no more."""
     row = yield from query_one("grant_locked", grant_id=grant_id)
     if row is None or row["role"] != Role.PARKED:
         return False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from cloudbeds_auth.ports.outbox import Message, Outbox
+from cloudbeds_auth.ports.webhooks import Message
 from cloudbeds_auth.rules.notices import (
     NOTICES,
     SHOWN,
@@ -17,7 +18,27 @@ from cloudbeds_auth.rules.notices import (
 )
 from cloudbeds_auth.rules.schedule import PULLED
 from cloudbeds_auth.transactions.rows import connection_of
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
+from cloudbeds_auth.transactions.statements import (
+    Instant,
+    Row,
+    Rows,
+    Transaction,
+    Tx,
+    as_keys,
+    query,
+    query_one,
+    transaction,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """How many messages wait, since how many seconds the oldest does, how many were given up, and why the last was."""
+
+    waiting: int
+    oldest: float
+    given_up: int
+    problem: str | None
 
 
 def announce(now: Instant, connection_id: str, before: Standing, after: Standing) -> Transaction[None]:
@@ -57,35 +78,40 @@ def _sweep(now: Instant) -> Transaction[None]:
     yield from query("sweep_outbox", untried=now.wall - UNTRIED, shown=now.wall - SHOWN)
 
 
-def claim_messages(now: Instant, limit: int, hold: float) -> Transaction[Sequence[Message]]:
-    """At most `limit` that are due, oldest first; nobody else is given them for `hold` seconds."""
-    yield from _sweep(now)
-    yield from query("pull_messages", now=now.wall, limit=PULLED)
-    rows = yield from query("claim_messages", now=now.wall, until=now.wall + hold, limit=limit)
+@transaction
+def claim_messages(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[Message]]:
+    """At most `limit` messages whose time has come, oldest first; nobody else is given them for `hold` seconds."""
+    yield from _sweep(tx)
+    yield from query("pull_messages", now=tx.wall, limit=PULLED)
+    rows = yield from query("claim_messages", now=tx.wall, until=tx.wall + hold, limit=limit)
     in_order = sorted(rows, key=lambda row: (row["at"], row["connection_id"], row["sequence"]))
     return [Message(row["id"], row["connection_id"], row["kind"], row["body"], row["attempts"]) for row in in_order]
 
 
-def next_message(now: Instant) -> Transaction[float | None]:
-    """Seconds until one is due."""
-    row = yield from query_one("next_message", now=now.wall)
-    return None if row is None or row["due_at"] is None else max(0.0, row["due_at"] - now.wall)
+@transaction
+def next_message(tx: Tx) -> Transaction[float | None]:
+    """Seconds until a message's time comes (0: it has); None when none waits."""
+    row = yield from query_one("next_message", now=tx.wall)
+    return None if row is None or row["due_at"] is None else max(0.0, row["due_at"] - tx.wall)
 
 
-def message_delivered(now: Instant, message_id: str) -> Transaction[None]:
-    """The receiver took it."""
+@transaction
+def message_delivered(tx: Tx, message_id: str) -> Transaction[None]:
+    """The receiver took it: it is forgotten."""
     yield from query("message_delivered", id=message_id)
 
 
-def message_failed(now: Instant, message_id: str, problem: str, again_in: float | None) -> Transaction[None]:
-    """One more attempt failed."""
-    due_at = None if again_in is None else now.wall + again_in
-    yield from query("message_failed", id=message_id, problem=problem, due_at=due_at, now=now.wall)
+@transaction
+def message_failed(tx: Tx, message_id: str, problem: str, again_in: float | None) -> Transaction[None]:
+    """One more attempt failed; the next in so many seconds, None: it is given up and kept for people to see."""
+    due_at = None if again_in is None else tx.wall + again_in
+    yield from query("message_failed", id=message_id, problem=problem, due_at=due_at, now=tx.wall)
 
 
-def read_outbox(now: Instant) -> Transaction[Outbox]:
+@transaction
+def read_outbox(tx: Tx) -> Transaction[Outbox]:
     """What rests."""
     (row,) = yield from query("outbox_depth")
     last = yield from query_one("last_given_up")
-    oldest = 0.0 if row["oldest"] is None else max(0.0, now.wall - row["oldest"])
+    oldest = 0.0 if row["oldest"] is None else max(0.0, tx.wall - row["oldest"])
     return Outbox(row["waiting"], oldest, row["given_up"], None if last is None else last["problem"])

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from cloudbeds_auth.ports.groups import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE
+from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.properties import EVERY, FIRST, Relisted
 from cloudbeds_auth.rules.properties import relist as decide
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
 from cloudbeds_auth.transactions.rows import add_event, listed, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, as_keys, query, query_one
+from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, as_keys, query, query_one, transaction
 
 
-def claim_listings(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:
-    """At most `limit` whose turn it is, longest first."""
-    yield from query("pull_listings", now=now.wall, horizon=now.wall + EVERY + SLACK, limit=PULLED)
-    rows = yield from query("claim_listings", now=now.wall, until=now.wall + hold, limit=limit)
+@transaction
+def claim_listings(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
+    """Ids of at most `limit` connections in use whose properties are to be asked for, those that wait longest; they
+    are nobody else's for `hold` seconds, and asked about again then unless `relist` says later.
+    """
+    yield from query("pull_listings", now=tx.wall, horizon=tx.wall + EVERY + SLACK, limit=PULLED)
+    rows = yield from query("claim_listings", now=tx.wall, until=tx.wall + hold, limit=limit)
     return sorted(row["connection_id"] for row in rows)
 
 
@@ -27,16 +30,22 @@ def set_listing(now: Instant, grant_id: str, *, learnt: bool) -> Transaction[Non
     yield from query("set_listing", grant_id=grant_id, list_at=now.wall + after)
 
 
-def relist(now: Instant, grant_id: str, named: tuple[str, ...]) -> Transaction[Relisted | None]:
-    """What the vendor named, against what is known here; nobody else receives an approval of this app meanwhile."""
+@transaction
+def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Relisted | None]:
+    """The vendor's whole answer: the connection covers these properties, but for those that another living one
+    covers (`rules.properties.relist`); the history has a line of what changed. An empty one changes nothing. It is
+    asked again about a day later.
+
+    Of `elsewhere` only what was not told before is returned. None: the grant is not in use.
+    """
     found = yield from query_one("grant", grant_id=grant_id)
     if found is None:
         return None
     yield from query("one_at_a_time", work=f"approvals of {found['app']}")
-    row = yield from locked(now, grant_id)
+    row = yield from locked(tx, grant_id)
     if row is None or row["role"] != Role.ACTIVE:
         return None
-    yield from set_listing(now, grant_id, learnt=True)
+    yield from set_listing(tx, grant_id, learnt=True)
     known = json.loads(row["property_ids"])
     if not named:
         return Relisted(tuple(known))
@@ -49,9 +58,9 @@ def relist(now: Instant, grant_id: str, named: tuple[str, ...]) -> Transaction[R
     change = decide(known, tuple(dict.fromkeys(named)), taken)
     told = json.loads(row["named_elsewhere"])
     news = tuple(one for one in change.elsewhere if one not in told)
-    yield from _write(now, row, change)
+    yield from _write(tx, row, change)
     if news:
-        yield from add_event(now, row, PROPERTY_ELSEWHERE, properties={one: taken[one] for one in news})
+        yield from add_event(tx, row, PROPERTY_ELSEWHERE, properties={one: taken[one] for one in news})
     return Relisted(change.property_ids, change.added, change.dropped, news)
 
 

@@ -8,21 +8,31 @@ from cloudbeds_auth.ports.sealer import Sealer
 from cloudbeds_auth.rules.lifecycle import NEWER_APPROVAL
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.schedule import PARKED
-from cloudbeds_auth.transactions.authorizations import covering, refer, supersede
+from cloudbeds_auth.transactions.candidates import covering, refer, supersede
 from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
 from cloudbeds_auth.transactions.rows import left, listed, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
 
 
+@transaction
 def bring_home(
-    now: Instant, grant_id: str, generation: int, named: tuple[str, ...], new_grant_id: str, sealer: Sealer
+    tx: Tx, grant_id: str, generation: int, named: tuple[str, ...], new_grant_id: str
 ) -> Transaction[str | None]:
-    """Nobody else receives an approval of this app meanwhile: two of one hotel never find each other missing."""
+    """The vendor named these properties of a candidate that works: the id of the connection that it is of.
+
+    Its own, which then covers what was named, so that whoever comes next finds it. Or, where its own was never
+    connected, the one connection of its app that covers one of them: its newest tokens are a candidate there now,
+    as a grant named `new_grant_id`, with the reference that it came with. What it leaves is a sign for a day, as of
+    what was claimed, and whatever led to its own connection leads there.
+
+    None, and nothing changes: it is no candidate any more, of another generation, or not the newest; or it would
+    move, and a refresh of it is under way or has not been settled.
+    """
     found = yield from query_one("grant", grant_id=grant_id)
     if found is None:
         return None
     yield from query("one_at_a_time", work=f"approvals of {found['app']}")
-    row = yield from locked(now, grant_id)
+    row = yield from locked(tx, grant_id)
     if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:
         return None
     grants = yield from query("grants_of", connection_id=row["connection_id"])
@@ -36,10 +46,10 @@ def bring_home(
     if home is None or home == own:
         yield from _name(row, named)
         return own
-    if row["intent_position"] is not None or left(row["lease_until"], row, now) > 0:
+    if row["intent_position"] is not None or left(row["lease_until"], row, tx) > 0:
         return None  # a pair of it may be on its way, and is to find its grant
-    yield from _leave(now, grants, home, named, new_grant_id, sealer)
-    yield from refer(now, home, connection["reference"], trusted=bool(connection["reference_trusted"]))
+    yield from _leave(tx, grants, home, named, new_grant_id, tx.sealer)
+    yield from refer(tx, home, connection["reference"], trusted=bool(connection["reference_trusted"]))
     yield from query("move_outcomes", former=own, connection_id=home)
     return home
 
@@ -62,13 +72,15 @@ def _leave(
     yield from move_tokens(now, grants[-1], named, home, new_grant_id, leaving, sealer)
 
 
-def read_outcome(now: Instant, authorization_id: str) -> Transaction[str | None]:
-    """Where it leads now."""
+@transaction
+def read_outcome(tx: Tx, authorization_id: str) -> Transaction[str | None]:
+    """The connection that an authorization leads to now; None: to none yet, or it is forgotten."""
     row = yield from query_one("authorization", id=authorization_id)
     return None if row is None else row["outcome"]
 
 
-def read_covered(now: Instant, connection_id: str) -> Transaction[tuple[str, ...]]:
-    """What its pointer is at covers; a disconnect leaves the pointer."""
+@transaction
+def read_covered(tx: Tx, connection_id: str) -> Transaction[tuple[str, ...]]:
+    """The properties of the grant that was last in use there, also after a disconnect; empty: none ever was."""
     row = yield from query_one("covered", connection_id=connection_id)
     return () if row is None else tuple(json.loads(row["property_ids"]))

@@ -7,10 +7,9 @@ import math
 from collections.abc import Iterable
 from datetime import datetime
 
-from cloudbeds_auth.ports.migration import MIGRATION_UNDER_WAY
 from cloudbeds_auth.ports.sealer import Place, Sealer
+from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, State, seen
 from cloudbeds_auth.rules.lifecycle import Event as Happening
-from cloudbeds_auth.rules.lifecycle import State, seen
 from cloudbeds_auth.rules.model import (
     Connection,
     CredentialKind,

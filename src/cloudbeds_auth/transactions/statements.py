@@ -10,12 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from cloudbeds_auth.ports.sealer import Sealer
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+P = ParamSpec("P")
+IsDead = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +45,46 @@ class Instant:
     clock_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tx(Instant):
+    """What the runner hands a transaction besides its arguments: the moment, what seals and opens secrets, and
+    `is_dead(owner, clock_id)`, whether the process behind a lease is certainly gone.
+    """
+
+    sealer: Sealer
+    is_dead: IsDead
+
+
 Transaction = Generator[Statement, Rows, T]
 Body = Callable[[Instant], Transaction[T]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """A transaction with its arguments, ready to be run: as often as the database asks for that."""
+
+    function: Callable[..., Transaction[T_co]]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Which transaction it is."""
+        return self.function.__name__
+
+    def __call__(self, tx: Tx) -> Transaction[T_co]:
+        """Its statements; `yield from` runs it as a part of another one."""
+        return self.function(tx, *self.args, **self.kwargs)
+
+
+def transaction(function: Callable[Concatenate[Tx, P], Transaction[T]]) -> Callable[P, Call[T]]:
+    """Make of a generator of statements what callers name: `await db.write(commit_pair(fence, …))`."""
+
+    @wraps(function)
+    def named(*args: P.args, **kwargs: P.kwargs) -> Call[T]:
+        return Call(function, args, kwargs)
+
+    return named
 
 
 def load(*files: str) -> dict[str, str]:

@@ -10,21 +10,26 @@ from cloudbeds_auth.rules.rate_limit import Rate, Turn, closed, reserve
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, Life, due, retry_in
 from cloudbeds_auth.rules.webhooks import FIRST, POLL
 from cloudbeds_auth.transactions.rows import behind
-from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, query, query_one
+from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 
 
-def reserve_turn(now: Instant, client_id: str, rate: Rate, patience: float) -> Transaction[Turn]:
-    """The client's next turn, written down; one that would come after `patience` seconds is nobody's."""
-    turn = reserve((yield from _arrival(now, client_id)), now.steady, rate.interval, patience)
+@transaction
+def reserve_turn(tx: Tx, client_id: str, rate: Rate, patience: float) -> Transaction[Turn]:
+    """The next turn of this client id among all processes; not taken when it is more than `patience` seconds off.
+
+    By the store's steady clock, so restarts count; after a restart of the machine it begins afresh.
+    """
+    turn = reserve((yield from _arrival(tx, client_id)), tx.steady, rate.interval, patience)
     if turn.taken:
-        yield from _set_arrival(now, client_id, turn.arrival)
+        yield from _set_arrival(tx, client_id, turn.arrival)
     return turn
 
 
-def pause_turns(now: Instant, client_id: str, seconds: float) -> Transaction[None]:
-    """No turn for so long; who was given one already keeps it."""
-    arrival = closed((yield from _arrival(now, client_id)), now.steady, seconds)
-    yield from _set_arrival(now, client_id, arrival)
+@transaction
+def pause_turns(tx: Tx, client_id: str, seconds: float) -> Transaction[None]:
+    """Give nobody a turn of this client id for `seconds`, in any process; those given already stay given."""
+    arrival = closed((yield from _arrival(tx, client_id)), tx.steady, seconds)
+    yield from _set_arrival(tx, client_id, arrival)
 
 
 def _arrival(now: Instant, client_id: str) -> Transaction[float]:
@@ -43,10 +48,13 @@ def _set_arrival(now: Instant, client_id: str, arrival: float) -> Transaction[No
     yield from query("set_budget", client_id=client_id, arrival=arrival, now=now.steady, clock_id=now.clock_id)
 
 
-def claim_due(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:
-    """At most `limit` grants that are due, longest first; nobody else is given them for `hold` seconds."""
-    yield from _pulled(now)
-    rows = yield from query("claim_due", now=now.wall, until=now.wall + hold, limit=limit)
+@transaction
+def claim_due(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
+    """Ids of at most `limit` grants that are due, the first to expire first; theirs is nobody else's turn for
+    `hold` seconds. What becomes of a grant decides when it is due next.
+    """
+    yield from _pulled(tx)
+    rows = yield from query("claim_due", now=tx.wall, until=tx.wall + hold, limit=limit)
     # A database returns them in any order.
     return [row["id"] for row in sorted(rows, key=lambda row: (row["expires_at"], row["id"]))]
 
@@ -56,22 +64,28 @@ def _pulled(now: Instant) -> Transaction[None]:
     yield from query("pull_due", now=now.wall, steady=now.steady, clock_id=now.clock_id, limit=PULLED)
 
 
-def claim_retries(now: Instant, limit: int, hold: float) -> Transaction[Sequence[str]]:
-    """As `claim_due`, of marked grants (rule 12)."""
-    yield from _pulled(now)
-    rows = yield from query("claim_retries", now=now.wall, until=now.wall + hold, limit=limit)
+@transaction
+def claim_retries(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
+    """As `claim_due`, of marked grants, which have a queue of their own (rule 12)."""
+    yield from _pulled(tx)
+    rows = yield from query("claim_retries", now=tx.wall, until=tx.wall + hold, limit=limit)
     return sorted(row["id"] for row in rows)
 
 
-def retry_all(now: Instant, app: str, limit: int) -> Transaction[int]:
-    """Make the marks of an app due, at most `limit`; how many."""
-    return len((yield from query("retry_all", app=app, now=now.wall, limit=limit)))
+@transaction
+def retry_all(tx: Tx, app: str, limit: int) -> Transaction[int]:
+    """Make marked grants of this app due now, at most `limit`, the newest marks first; how many."""
+    return len((yield from query("retry_all", app=app, now=tx.wall, limit=limit)))
 
 
-def claim_polls(now: Instant, limit: int, every: float) -> Transaction[Sequence[str]]:
-    """At most `limit` whose turn it is; the next time is `every` seconds later."""
+@transaction
+def claim_polls(tx: Tx, limit: int, every: float) -> Transaction[Sequence[str]]:
+    """Ids of at most `limit` connections in use whose app state is to be asked about, longest first.
+
+    The next time is `every` seconds later, whatever comes of it.
+    """
     rows = yield from query(
-        "claim_polls", now=now.wall, horizon=now.wall + POLL + SLACK, until=now.wall + every, limit=limit
+        "claim_polls", now=tx.wall, horizon=tx.wall + POLL + SLACK, until=tx.wall + every, limit=limit
     )
     return sorted(row["connection_id"] for row in rows)
 
@@ -81,10 +95,11 @@ def set_poll(now: Instant, grant_id: str) -> Transaction[None]:
     yield from query("set_poll", grant_id=grant_id, poll_at=now.wall + FIRST)
 
 
-def next_due(now: Instant) -> Transaction[float | None]:
-    """Seconds until something is due; None when nothing ever is."""
+@transaction
+def next_due(tx: Tx) -> Transaction[float | None]:
+    """Seconds until a grant is due (0: one is), marked ones too; None when none ever is."""
     found = ((yield from query_one("next_due")), (yield from query_one("next_retry")))
-    return min((max(0.0, row["due_at"] - now.wall) for row in found if row is not None), default=None)
+    return min((max(0.0, row["due_at"] - tx.wall) for row in found if row is not None), default=None)
 
 
 def set_due(row: Row, now: Instant, *, after: float = -math.inf, **changed: object) -> Transaction[None]:

@@ -16,7 +16,7 @@ from cloudbeds_auth.rules.calls import AS_COUNTED, Calls, beginning, merged, spa
 from cloudbeds_auth.rules.history import microseconds
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.schedule import used_since
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
+from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due
 
 KEY = ("connection_id", "span", "first_us", "generation", "line")
@@ -25,7 +25,8 @@ NOTED_AT_ONCE = 20  # of a batch; the others' use is noted with their next line
 ALL = "all"  # … and that there are none left
 
 
-def add_calls(now: Instant, calls: Sequence[Calls]) -> Transaction[Mapping[str, float]]:
+@transaction
+def add_calls(tx: Tx, calls: Sequence[Calls]) -> Transaction[Mapping[str, float]]:
     """Add lines as they were counted; the grants whose last use is to be noted now, and when it was.
 
     Of a grant that has ended only the numbers are kept: its connection may have been forgotten meanwhile.
@@ -50,27 +51,30 @@ def add_calls(now: Instant, calls: Sequence[Calls]) -> Transaction[Mapping[str, 
     return {grant_id: used[grant_id] for grant_id in news[:NOTED_AT_ONCE]}
 
 
-def note_use(now: Instant, grant_id: str, at: float) -> Transaction[None]:
+@transaction
+def note_use(tx: Tx, grant_id: str, at: float) -> Transaction[None]:
     """When a grant was used last, and when it is due therefore; a row that another transaction holds is left alone."""
     row = yield from query_one("grant_unless_locked", grant_id=grant_id)
     if row is None:
         return
-    yield from query("set_used", grant_id=grant_id, at=at, now=now.wall)
+    yield from query("set_used", grant_id=grant_id, at=at, now=tx.wall)
     if row["kind"] == CredentialKind.API_KEY and row["due_at"] is not None:
-        yield from set_due(row, now)
+        yield from set_due(row, tx)
 
 
-def roll_up(now: Instant, span: int, coarser: int, age: float, limit: int) -> Transaction[bool]:
+@transaction
+def roll_up(tx: Tx, span: int, coarser: int, age: float, limit: int) -> Transaction[bool]:
     """Merge the oldest lines of one span, once their whole period of the coarser one is `age` seconds old."""
     yield from query("one_at_a_time", work="retention")
-    before = beginning(microseconds(now.wall - age), coarser)
+    before = beginning(microseconds(tx.wall - age), coarser)
     rows = yield from query("old_calls", span=span, before=before, limit=limit)
     yield from _drop(rows)
     yield from _fold(rows, coarser)
     return len(rows) == limit
 
 
-def take_over(now: Instant, limit: int) -> Transaction[bool]:
+@transaction
+def take_over(tx: Tx, limit: int) -> Transaction[bool]:
     """Merge lines that an earlier version wrote as events, going through all events once, in the order of their key.
 
     The newest event of a connection stays where it is: the next one is numbered after it.
@@ -88,7 +92,7 @@ def take_over(now: Instant, limit: int) -> Transaction[bool]:
     ]
     by_span: dict[int, list[Row]] = defaultdict(list)
     for event in old:
-        by_span[span_at(now.wall - event["at"])].append(_row_of_event(event))
+        by_span[span_at(tx.wall - event["at"])].append(_row_of_event(event))
     for span, rows in by_span.items():
         yield from _fold(rows, span)
     yield from query("drop_events", events=_listed(old, ("connection_id", "sequence")))

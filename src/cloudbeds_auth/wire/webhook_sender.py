@@ -14,7 +14,7 @@ import httpx2
 from standardwebhooks import Webhook
 
 from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.outbox import Message, Outcome
+from cloudbeds_auth.ports.webhooks import Message, Outcome
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.rate_limit import seconds_of
 from cloudbeds_auth.rules.refresh import Timing
@@ -27,7 +27,7 @@ GONE = 410  # the receiver wants it no more: it is not tried again
 
 
 class HttpDeliverer:
-    """ports.outbox.Deliverer to `url`. Several `secrets`: a signature by each, so that one can be replaced by another.
+    """ports.webhooks.Deliverer to `url`. Several `secrets`: a signature by each, so that one can replace another.
 
     `transport` replaces the network in tests and is never closed here.
     """
@@ -41,7 +41,7 @@ class HttpDeliverer:
         self._transport = transport
 
     async def deliver(self, message: Message) -> Outcome:
-        """See ports.outbox. The moment in the signature is this attempt's, the one in the body is the change's."""
+        """See ports.webhooks. The moment in the signature is this attempt's, the one in the body is the change's."""
         client = http_client.client(TIMING, self._transport, keep_alive=0)
         try:
             request = client.build_request("POST", self._url, headers=self._headers(message), content=message.body)

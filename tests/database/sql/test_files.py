@@ -20,11 +20,13 @@ from tests.support.fakes import pair
 from cloudbeds_auth.database import durability, migrate
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver, SqliteFile
-from cloudbeds_auth.database.store import SqlStore
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
-from cloudbeds_auth.ports.grants import Busy, Leased, Written
 from cloudbeds_auth.rules.model import App, Fence
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.apps import add_app, read_apps, rotate_secret
+from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.grants import Busy, Leased, Written, commit_pair, read_grant, take_lease
+from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction, as_keys, query_one
 
 OTHER_KEY = bytes(range(1, 33))
@@ -88,7 +90,7 @@ async def test_everything_works_on_an_old_sqlite(tmp_path: Path) -> None:
     await db.open(version=OLD_SQLITE)
     grant = await db.connected(pair(1))
     fence = await db.leased(grant)
-    assert await db.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0) is Written.DONE
+    assert await db.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)) is Written.DONE
     await db.close()
 
 
@@ -201,7 +203,7 @@ async def test_opening_twice_changes_nothing(tmp_path: Path) -> None:
     schema = db.sql("SELECT sql FROM sqlite_schema")
     canary = db.sql("SELECT value FROM meta WHERE name = 'key_canary'")
     again = await db.open()
-    assert await again.grant(grant.id) == grant
+    assert await again.read(read_grant(grant.id)) == grant
     assert db.sql("SELECT sql FROM sqlite_schema") == schema
     assert db.sql("SELECT value FROM meta WHERE name = 'key_canary'") == canary
     await db.close()
@@ -223,12 +225,12 @@ async def test_a_second_key(db: SqliteBench) -> None:
     grant = await db.connected(pair(1))
     both = await db.open(OTHER_KEY, KEY)
     fence = await db.leased(grant)
-    await both.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)
-    row = await both.grant(grant.id)
+    await both.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0))
+    row = await both.read(read_grant(grant.id))
     assert row is not None
     assert [token.value.reveal() for token in row.tokens] == ["R-1", "R-2"]
     with pytest.raises(StoreUnavailable, match="does not open"):
-        await db.store.grant(grant.id)
+        await db.store.read(read_grant(grant.id))
 
 
 async def test_checking(db: SqliteBench) -> None:
@@ -252,9 +254,9 @@ async def test_an_altered_row_is_that_hotels_alone(db: SqliteBench) -> None:
         broken[position // 8] ^= 1 << position % 8
         db.sql("UPDATE tokens SET sealed = ? WHERE grant_id = ?", bytes(broken), bad.id)
         with pytest.raises(StoreUnavailable, match="altered"):
-            await db.store.grant(bad.id)
-    assert await db.store.grant(good.id) == good
-    connection = await db.store.connection(bad.connection_id)
+            await db.store.read(read_grant(bad.id))
+    assert await db.store.read(read_grant(good.id)) == good
+    connection = await db.store.read(read_connection(bad.connection_id))
     assert connection is not None
     assert connection.problem is None
 
@@ -266,7 +268,7 @@ async def test_a_swapped_row_is_that_hotels_alone(db: SqliteBench, what: str) ->
     bad, good = await db.connected(pair(1)), await db.connected(pair(2))
     (older,) = db.sql("SELECT access_sealed FROM grants WHERE id = ?", bad.id)[0]
     fence = await db.leased(bad)
-    await db.store.commit_pair(fence, bad.tokens[0], pair(3), stale_after=9.0)
+    await db.store.write(commit_pair(fence, bad.tokens[0], pair(3), stale_after=9.0))
     sealed = dict(db.sql("SELECT position, sealed FROM tokens WHERE grant_id = ?", bad.id))
     if what == "another hotel's":
         db.sql("UPDATE tokens SET sealed = (SELECT sealed FROM tokens WHERE grant_id = ?)", good.id)
@@ -278,7 +280,7 @@ async def test_a_swapped_row_is_that_hotels_alone(db: SqliteBench, what: str) ->
         db.sql("UPDATE tokens SET sealed = (SELECT access_sealed FROM grants g WHERE g.id = ?) WHERE grant_id = ?",
                bad.id, bad.id)  # fmt: skip
     with pytest.raises(StoreUnavailable, match="altered"):
-        await db.store.grant(bad.id)
+        await db.store.read(read_grant(bad.id))
     assert (await db.row(good.id)).access.reveal() == "A-2"
 
 
@@ -288,15 +290,15 @@ async def test_a_client_secret_opens_only_at_its_place(db: SqliteBench, what: st
     """Moved, rolled back or altered it is left out: never is one app's secret taken for another's."""
     for name in ("aurora", "boreal"):
         uri = f"https://a.example/callback/{name}"
-        await db.store.add_app(App(name, f"client of {name}", (Secret(f"{name}-1"),), uri))
-        await db.store.rotate_secret(name, Secret(f"{name}-2"))
+        await db.store.write(add_app(App(name, f"client of {name}", (Secret(f"{name}-1"),), uri)))
+        await db.store.write(rotate_secret(name, Secret(f"{name}-2")))
     altered = {
         "another app's": "(SELECT other.secret_sealed FROM apps other WHERE other.name = 'boreal')",
         "the former one": "previous_sealed",
         "a flipped bit": "CAST(substr(secret_sealed, 1, length(secret_sealed) - 1) || x'00' AS BLOB)",
     }
     db.sql(f"UPDATE apps SET secret_sealed = {altered[what]} WHERE name = 'aurora'")
-    found = {app.id: [secret.reveal() for secret in app.secrets] for app in await db.store.apps()}
+    found = {app.id: [secret.reveal() for secret in app.secrets] for app in await db.store.read(read_apps())}
     assert found == {"aurora": ["aurora-1"], "boreal": ["boreal-2", "boreal-1"]}
 
 
@@ -313,7 +315,11 @@ async def test_a_file_that_is_not_ours_any_more(db: SqliteBench, what: str) -> N
     if what == "replaced":
         shutil.copy(kept, db.path)
     before = db.path.read_bytes() if db.path.exists() else None
-    for work in (db.store.grant(grant.id), db.store.take_lease(grant.id, "us", 30.0), db.store.check()):
+    for work in (
+        db.store.read(read_grant(grant.id)),
+        db.store.write(take_lease(grant.id, "us", 30.0)),
+        db.store.check(),
+    ):
         with pytest.raises(StoreUnavailable, match="gone" if what == "deleted" else "replaced"):
             await work
     assert (db.path.read_bytes() if db.path.exists() else None) == before
@@ -327,10 +333,10 @@ async def test_a_locked_file(db: SqliteBench, monkeypatch: pytest.MonkeyPatch) -
     with closing(apsw.Connection(str(db.path))) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="BusyError"):
-            await impatient.take_lease(grant.id, "us", 30.0)
-        assert await impatient.grant(grant.id) == grant, "readers are not held up"
+            await impatient.write(take_lease(grant.id, "us", 30.0))
+        assert await impatient.read(read_grant(grant.id)) == grant, "readers are not held up"
         other.execute("ROLLBACK")
-    assert await impatient.take_lease(grant.id, "us", 30.0) == Leased(1)
+    assert await impatient.write(take_lease(grant.id, "us", 30.0)) == Leased(1)
 
 
 async def test_a_transaction_that_raises_is_rolled_back(db: SqliteBench) -> None:
@@ -372,23 +378,23 @@ async def test_two_drivers_on_one_file(db: SqliteBench) -> None:
     """What one commits the other sees at once; a lease is held against both."""
     other = await db.open()
     grant = await db.connected(pair(1))
-    assert await other.grant(grant.id) == grant
+    assert await other.read(read_grant(grant.id)) == grant
     fence = await db.leased(grant)
-    assert isinstance(await other.take_lease(grant.id, "them", 30.0), Busy)
-    await db.store.commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0)
-    seen = await other.grant(grant.id)
+    assert isinstance(await other.write(take_lease(grant.id, "them", 30.0)), Busy)
+    await db.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0))
+    seen = await other.read(read_grant(grant.id))
     assert seen is not None
     assert seen.generation == 2
-    assert await other.commit_pair(
+    assert await other.write(commit_pair(
         Fence(grant.id, 1, fence.epoch + 1), grant.tokens[0], pair(3), stale_after=9.0
-    ) is Written.GENERATION_MOVED  # fmt: skip
+    )) is Written.GENERATION_MOVED  # fmt: skip
 
 
 async def test_fifty_takers_of_one_lease(db: SqliteBench) -> None:
     """Over three drivers at once: one gets it."""
     stores = [db.store, await db.open(), await db.open()]
     grant = await db.connected()
-    taken = await asyncio.gather(*(stores[at % 3].take_lease(grant.id, f"p{at}", 30.0) for at in range(50)))
+    taken = await asyncio.gather(*(stores[at % 3].write(take_lease(grant.id, f"p{at}", 30.0)) for at in range(50)))
     assert sum(isinstance(one, Leased) for one in taken) == 1
 
 
@@ -397,7 +403,7 @@ async def test_opening_at_the_same_time(tmp_path: Path) -> None:
     databases = [SqliteBench(tmp_path / "db") for _ in range(10)]
     await asyncio.gather(*(one.open() for one in databases))
     grant = await databases[0].connected()
-    assert [await one.store.grant(grant.id) for one in databases] == [grant] * 10
+    assert [await one.store.read(read_grant(grant.id)) for one in databases] == [grant] * 10
     for one in databases:
         await one.close()
 
@@ -407,7 +413,7 @@ import asyncio, os, sys
 sys.path.insert(0, os.getcwd())
 from pathlib import Path
 from tests.database.bench import HandClock, SqliteBench
-from cloudbeds_auth.ports.grants import Busy, Leased
+from cloudbeds_auth.transactions.grants import Busy, Leased, read_grant, take_lease
 
 async def parent_begins(db):
     await db.open()
@@ -416,15 +422,15 @@ async def parent_begins(db):
     return grant
 
 async def in_the_child(db, grant):
-    row = await db.store.grant(grant.id)
+    row = await db.store.read(read_grant(grant.id))
     assert row.access.reveal() == grant.access.reveal()
-    assert isinstance(await db.store.take_lease(grant.id, "child", 30.0), Busy)
+    assert isinstance(await db.store.write(take_lease(grant.id, "child", 30.0)), Busy)
     db.dead.add("us")
-    assert isinstance(await db.store.take_lease(grant.id, "child", 30.0), Leased)
+    assert isinstance(await db.store.write(take_lease(grant.id, "child", 30.0)), Leased)
     await db.close()
 
 async def parent_goes_on(db, grant):
-    assert isinstance(await db.store.take_lease(grant.id, "parent", 30.0), Busy)
+    assert isinstance(await db.store.write(take_lease(grant.id, "parent", 30.0)), Busy)
     await db.store.check()
     await db.close()
 
@@ -512,8 +518,8 @@ def test_a_fork_in_the_middle_of_a_transaction(tmp_path: Path) -> None:
 async def test_a_store_that_was_never_opened(tmp_path: Path) -> None:
     """Closing it is fine; asking it opens the file."""
     await SqliteDriver(tmp_path / "another", HandClock().instant).close()
-    store = SqlStore(SqliteDriver(tmp_path / "db", HandClock().instant), AesGcmSealer([KEY]), lambda *_: False)
-    assert await store.grant("gra_nobody") is None
+    store = Database(SqliteDriver(tmp_path / "db", HandClock().instant), AesGcmSealer([KEY]), lambda *_: False)
+    assert await store.read(read_grant("gra_nobody")) is None
     assert not store.read_only
     await store.close()
 

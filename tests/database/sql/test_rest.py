@@ -5,6 +5,9 @@ from __future__ import annotations
 from tests.database.bench import SqliteBench, link
 from tests.support.fakes import pair
 
+from cloudbeds_auth.transactions.authorizations import add_link
+from cloudbeds_auth.transactions.connections import disconnect
+
 DAY = 86400.0
 
 
@@ -19,9 +22,9 @@ async def test_tokens_rest_sealed(db: SqliteBench) -> None:
 
 async def test_old_links_are_swept(db: SqliteBench) -> None:
     """A day after they expired."""
-    await db.store.add_link(link("l1"))
+    await db.store.write(add_link(link("l1")))
     db.clock.pass_(60.0 + DAY + 1.0)
-    await db.store.add_link(link("l2"))
+    await db.store.write(add_link(link("l2")))
     assert db.sql("SELECT hash FROM links") == [("l2",)]
 
 
@@ -29,6 +32,6 @@ async def test_forgotten_tokens_are_not_in_the_file(db: SqliteBench) -> None:
     """Sealed bytes of a hotel that left are overwritten (secure_delete), in the log too once it is folded in."""
     grant = await db.connected()
     (sealed,) = db.sql("SELECT sealed FROM tokens WHERE grant_id = ?", grant.id)[0]
-    await db.store.disconnect(grant.connection_id, actor="operator")
+    await db.store.write(disconnect(grant.connection_id, actor="operator"))
     await db.close()
     assert sealed not in db.path.read_bytes()

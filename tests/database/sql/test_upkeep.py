@@ -12,8 +12,10 @@ import pytest
 from tests.database.bench import SqliteBench, about
 
 from cloudbeds_auth.database import durability, migrate
+from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.transactions.statements import QUERIES
+from cloudbeds_auth.transactions.upkeep import next_due
 
 DAY = 86400.0
 PARAMETERS: dict[str, Any] = {
@@ -122,5 +124,5 @@ async def test_a_call_makes_an_idle_grant_due(db: SqliteBench, state: str, due: 
     """The earlier of both moments; one that recovers keeps the moment of its next attempt."""
     grant = await db.connected()
     db.sql("UPDATE grants SET due_at = ?, state = ?", db.clock.wall + 86400, state)
-    await db.store.record_calls([Calls(grant.id, 1, db.clock.wall, db.clock.wall, 1, 0, {})])
-    assert await db.store.next_due() == about(due)
+    await record_calls(db.store, [Calls(grant.id, 1, db.clock.wall, db.clock.wall, 1, 0, {})])
+    assert await db.store.read(next_due()) == about(due)

@@ -1,0 +1,254 @@
+"""A new approval's grant: received as a candidate, promoted when its token was seen to work, or dropped (rule 13)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from cloudbeds_auth.errors import StateMismatch
+from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.rules.lifecycle import (
+    MOVED_TO_KEY,
+    NEWER_APPROVAL,
+    PROPERTY_UNKNOWN,
+    REFERENCE_CHANGED,
+    REFERENCE_NOT_TAKEN,
+    Event,
+    State,
+    move,
+)
+from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role, User
+from cloudbeds_auth.rules.notices import Notice, Standing
+from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED
+from cloudbeds_auth.transactions.authorizations import _link_is_used
+from cloudbeds_auth.transactions.issuers import bind, sourced
+from cloudbeds_auth.transactions.outbox import announce, send, standing_of
+from cloudbeds_auth.transactions.properties import set_listing
+from cloudbeds_auth.transactions.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
+from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.upkeep import never_due, set_due, set_due_at, set_due_in, set_poll
+
+
+class Ends(NamedTuple):
+    """When an access token ends and turns stale (unix seconds), and how long it lives in all."""
+
+    expires_at: float
+    lifetime: float
+    stale_at: float
+
+
+@transaction
+def add_candidate(
+    tx: Tx, authorization_id: str, connection_id: str, grant_id: str, pair: Pair, *, stale_after: float
+) -> Transaction[str]:
+    """Store a new grant as a candidate; the id of its connection: the authorization's own, else the one connection
+    of this app that covers one of its properties, as its grant in use says, or its newest where none was ever
+    proven; else `connection_id`, made now.
+    """
+    stored = yield from query_one("grant", grant_id=grant_id)
+    if stored is not None:  # a commit whose answer was lost: it is here
+        home: str = stored["connection_id"]
+        return home
+    begun = yield from query_one("authorization", id=authorization_id)
+    if begun is None:  # it was spent, and swept a day later: the database was away for so long
+        raise StateMismatch("what this approval was begun with is forgotten")
+    yield from query("one_at_a_time", work=f"approvals of {begun['app']}")
+    if (yield from _link_is_used(begun)):
+        raise StateMismatch("this connect link was used in another browser a moment ago")
+    home = connection_id
+    if begun["parked"]:  # never where somebody else's tokens are
+        yield from add_connection(tx, home, begun["app"], None, trusted=False)
+    else:
+        home = yield from _home(tx, begun, connection_id, pair)
+    ends = Ends(tx.wall + pair.lifetime, pair.lifetime, tx.wall + stale_after)
+    row = yield from add_grant(tx, home, grant_id, begun["app"], pair, ends, tx.sealer)
+    if begun["parked"]:
+        yield from query("set_role", grant_id=grant_id, role=Role.PARKED, state=State.PARKED)
+        yield from set_due_at(tx, grant_id, tx.wall + PARKED)
+    yield from query("set_outcome", id=authorization_id, connection_id=home)
+    if begun["link_hash"] is not None:
+        yield from query("use_link", hash=begun["link_hash"], now=tx.wall)
+    received = "parked" if begun["parked"] else "candidate_received"
+    yield from add_event(
+        tx, row, received, actor="hotel", expires_at=lasting(ends.expires_at), property_ids=list(pair.property_ids)
+    )
+    yield from refer(tx, home, begun["reference"], trusted=bool(begun["trusted"]))
+    return home
+
+
+def add_grant(
+    now: Instant, home: str, grant_id: str, app: str, pair: Pair, ends: Ends, sealer: Sealer
+) -> Transaction[Row]:
+    """A candidate of this connection, newer than everything that it has."""
+    yield from query("connection_locked", connection_id=home)
+    former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
+    # Generations grow over the whole connection: a program that names a rejected one never means another grant's.
+    ordinal, generation = former["ordinal"] + 1, former["generation"] + 1
+    scopes = pair.scopes if pair.scopes is not None else ()
+    yield from query(
+        "add_grant", id=grant_id, connection_id=home, app=app, ordinal=ordinal, generation=generation,
+        kind=pair.kind, role=Role.CANDIDATE, state=State.IN_DOUBT,
+        access_sealed=sealer.seal(pair.access, access_place(grant_id, generation)),
+        expires_at=ends.expires_at, lifetime=ends.lifetime, stale_at=ends.stale_at,
+        clock_id=now.clock_id, property_ids=listed(pair.property_ids), scopes=listed(scopes), now=now.wall,
+        issuer=pair.source.issuer, client_id=pair.source.client_id,
+    )  # fmt: skip
+    yield from bind(now, app, pair.source.issuer)
+    if pair.refresh is not None:
+        sealed = sealer.seal(pair.refresh, token_place(grant_id, 1, generation))
+        yield from query("add_token", grant_id=grant_id, position=1, generation=generation, sealed=sealed)
+    for property_id in pair.property_ids:
+        yield from query("add_property", grant_id=grant_id, property_id=property_id)
+    yield from set_due_at(now, grant_id, now.wall + CANDIDATE)
+    return {"id": grant_id, "connection_id": home, "generation": generation}
+
+
+def _home(now: Instant, begun: Row, connection_id: str, pair: Pair) -> Transaction[str]:
+    """The connection that a new grant belongs to: the one asked for, the one that covers its property, or a new one."""
+    asked = yield from query_one("asked_for", connection_id=begun["connection_id"])
+    home: str | None = asked["id"] if asked else None
+    if home is None:
+        home = yield from covering(begun["app"], pair.property_ids)
+    if home is None:
+        home = connection_id
+        yield from add_connection(now, home, begun["app"], begun["reference"], trusted=bool(begun["trusted"]))
+    return home
+
+
+def add_connection(
+    now: Instant, connection_id: str, app: str, reference: str | None, *, trusted: bool
+) -> Transaction[None]:
+    """A new connection; `trusted`: its reference came by a trusted way."""
+    yield from query(
+        "add_connection", id=connection_id, app=app, reference=reference, trusted=int(trusted), now=now.wall
+    )
+
+
+def refer(now: Instant, connection_id: str, reference: str | None, *, trusted: bool) -> Transaction[None]:
+    """Give a connection that is locked this reference: by a trusted way always, else only where it has none (A70).
+
+    A change by a trusted way is told in the history and to the receiver of webhooks; a reference that is not taken is
+    noted in the history.
+    """
+    connection = yield from query_one("connection_row", connection_id=connection_id)
+    if connection is None or reference is None:
+        return
+    former, about = connection["reference"], {"connection_id": connection_id, "id": None, "generation": None}
+    if former == reference and (connection["reference_trusted"] or not trusted):
+        return
+    if former is not None and not trusted:
+        yield from add_event(now, about, REFERENCE_NOT_TAKEN, actor="hotel", reference=reference)
+        return
+    yield from query("set_reference", id=connection_id, reference=reference, trusted=int(trusted))
+    if former != reference and trusted:
+        changed = {"from": former, "to": reference}
+        yield from add_event(now, about, REFERENCE_CHANGED, actor="operator", **changed)
+        if standing_of(connection, (yield from query("grants_of", connection_id=connection_id))) is not Standing.AWAY:
+            yield from send(now, connection_id, Notice.REFERENCE_CHANGED)
+
+
+def covering(app: str, property_ids: Iterable[str]) -> Transaction[str | None]:
+    """The one connection of this app that covers one of these properties."""
+    found: set[str] = set()
+    for property_id in property_ids:
+        rows = yield from query("connections_covering", app=app, property_id=property_id)
+        found |= {row["id"] for row in rows}
+    return found.pop() if len(found) == 1 else None
+
+
+@transaction
+def read_candidate(tx: Tx, connection_id: str) -> Transaction[Grant | None]:
+    """The newest grant that waits to be proven; not one that was refused twice, which upkeep alone tries again."""
+    rows = yield from query("candidates", connection_id=connection_id)
+    waiting = next((row for row in rows if row["marked_at"] is None), None)
+    if waiting is None:
+        return None
+    tokens = yield from query("tokens", grant_id=waiting["id"])
+    return grant_of((yield from sourced(waiting)), tokens, tx.sealer, tx)
+
+
+@transaction
+def promote(
+    tx: Tx, connection_id: str, grant_id: str, user: User | None, property_ids: tuple[str, ...]
+) -> Transaction[bool]:
+    """The candidate worked: make it the connection's grant, the old one superseded. False: a newer one came first.
+    `property_ids` are those learnt besides the grant's own.
+    """
+    connection = yield from query_one("connection_locked", connection_id=connection_id)
+    row = yield from locked(tx, grant_id)
+    if connection is None or row is None or row["role"] != Role.CANDIDATE:
+        return connection is not None and connection["active_grant"] == grant_id
+    former = yield from query("grants_of", connection_id=connection_id)
+    for other in former:
+        if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
+            moved = other["migration"] is not None and row["kind"] == CredentialKind.API_KEY
+            yield from supersede(tx, other, MOVED_TO_KEY if moved else NEWER_APPROVAL)
+    yield from _identify(row, user, property_ids)
+    state = move(State(row["state"]), Event.PROMOTED)
+    yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
+    yield from set_due(row, tx, role=Role.ACTIVE, marked_at=None)
+    yield from set_poll(tx, grant_id)
+    yield from set_listing(tx, grant_id, learnt=bool(property_ids))
+    yield from query(
+        "move_pointer",
+        connection_id=connection_id,
+        grant_id=grant_id,
+        sequence=connection["sequence"],
+        now=tx.wall,
+    )
+    yield from add_event(tx, row, Event.PROMOTED)
+    yield from announce(tx, connection_id, standing_of(connection, former), Standing.CONNECTED)
+    return True
+
+
+def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[None]:
+    """Who approved, and for which properties."""
+    known = [*json.loads(row["property_ids"]), *property_ids]
+    for property_id in property_ids:
+        yield from query("add_property", grant_id=row["id"], property_id=property_id)
+    identity = (user.id, user.name, user.email) if user else (None, None, None)
+    yield from query(
+        "set_identity",
+        grant_id=row["id"],
+        property_ids=listed(dict.fromkeys(known)),
+        **dict(zip(("user_id", "user_name", "user_email"), identity, strict=True)),
+    )
+
+
+def supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
+    """Out of use; its tokens stay, and a late pair of it finds its row."""
+    state = move(State(row["state"]), Event.SUPERSEDED)
+    yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=state)
+    yield from query("set_ended", grant_id=row["id"], now=now.wall)
+    yield from never_due(row["id"])
+    yield from add_event(now, row, Event.SUPERSEDED, reason=reason)
+
+
+@transaction
+def note_unnamed(
+    tx: Tx, grant_id: str, generation: int, problem: str, said: Mapping[str, str], *, again_in: float | None
+) -> Transaction[bool]:
+    """Nobody knows which property a candidate is of: `problem` is shown, and the history has a line. It is due
+    again in `again_in` seconds, None: as it was.
+
+    False: it is shown already, or the grant is no candidate, or of a newer generation.
+    """
+    row = yield from locked(tx, grant_id)
+    if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:
+        return False
+    if again_in is not None:
+        yield from set_due_in(row, tx, again_in)
+    if row["problem"] == problem:
+        return False
+    yield from query("note_unnamed", grant_id=grant_id, problem=problem)
+    yield from add_event(tx, row, PROPERTY_UNKNOWN, generation=generation, actor="vault", **said)
+    return True
+
+
+@transaction
+def drop_candidate(tx: Tx, grant_id: str, reason: str) -> Transaction[None]:
+    """The candidate is of no use: superseded; the connection keeps what it had."""
+    row = yield from locked(tx, grant_id)
+    if row is not None and row["role"] == Role.CANDIDATE:
+        yield from supersede(tx, row, reason)

@@ -1,0 +1,176 @@
+"""Runs transactions: `await db.read(read_grant(id))`, `await db.write(commit_pair(…))`; one class, both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
+from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.ports.wakeups import Wakeups
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.statements import (
+    Body,
+    Call,
+    Instant,
+    IsDead,
+    Transaction,
+    Tx,
+    query,
+    query_one,
+    transaction,
+)
+from cloudbeds_auth.transactions.together import Together
+
+T = TypeVar("T")
+CANARY = Place("meta", "canary", 0, 0)
+
+
+class Driver(Protocol):
+    """What a database must be able to do: run a transaction to its end, durably, or not at all.
+
+    Production: `database.sqlite.SqliteDriver`, `database.postgres.PostgresDriver`. Failures that a later call may not
+    meet are raised as StoreUnavailable.
+    """
+
+    @property
+    def wakeups(self) -> Wakeups | None:
+        """How other processes are heard of, where that is possible."""
+        ...
+
+    async def read(self, body: Body[T]) -> T:
+        """Run a transaction that writes nothing, over one consistent view."""
+        ...
+
+    async def write(self, body: Body[T]) -> T:
+        """Run a transaction; committed and synced when this returns, rolled back when it raises."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what runs and close."""
+        ...
+
+
+class Database:
+    """Runs transactions over a driver.
+
+    `read` and `write` raise `errors.StoreUnavailable` when the database cannot do it now; then nothing, or (for a
+    commit whose answer was lost) everything, was written.
+    """
+
+    def __init__(self, driver: Driver, sealer: Sealer, is_dead: IsDead) -> None:
+        self._driver = driver
+        self._sealer = sealer
+        self._is_dead = is_dead
+        self._read_only = False
+        self._together: dict[object, Together[Any]] = {}
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this is a copy of another installation's database: then every write raises StoreReadOnly."""
+        return self._read_only
+
+    @property
+    def wakeups(self) -> Wakeups | None:
+        """What wakes whoever waits for another process; None where the database notifies nobody."""
+        return self._driver.wakeups
+
+    async def open(self, own: Body[bool] | None = None) -> None:
+        """Check that the keys open what is stored; raises ConfigurationError before anything is sent (F68).
+
+        `own` says, in a transaction, whether the database is this installation's own.
+        """
+        await self._driver.write(self._body(_canary()))
+        if own is not None:
+            self._read_only = not await self._driver.write(own)
+
+    async def read(self, call: Call[T]) -> T:
+        """Run a transaction that writes nothing, over one consistent view."""
+        with seals_checked():
+            return await self._driver.read(self._body(call))
+
+    async def write(self, call: Call[T]) -> T:
+        """Run a transaction; committed and synced when this returns, rolled back when it raises."""
+        if self._read_only:
+            raise StoreReadOnly
+        with seals_checked():
+            return await self._driver.write(self._body(call))
+
+    async def read_one(self, call: Callable[[Sequence[str]], Call[Mapping[str, T]]], wanted: str) -> T | None:
+        """What a transaction that reads by ids finds under this one; a crowd of callers shares a few transactions."""
+        together = self._together.get(call)
+        if together is None:
+            together = self._together[call] = Together(lambda ids: self.read(call(ids)))
+        found: T | None = await together.ask(wanted)
+        return found
+
+    async def check(self) -> None:
+        """One real write, and the canary; raises StoreUnavailable."""
+        await self.write(_checked())
+        try:
+            await self._driver.write(self._body(_canary()))
+        except ConfigurationError as error:
+            raise StoreUnavailable(error.detail, next_step=error.next_step) from error
+
+    async def report(self) -> Mapping[str, str]:
+        """What the database says about itself, and under which key it seals; no secrets.
+
+        `key_id`, the longest token list and whose it is; of SQLite `sqlite` (its version), `file`, `journal_mode`,
+        `synchronous` as in effect on this connection; of PostgreSQL `postgresql` (its version), `database`, `fsync`,
+        `full_page_writes`, `synchronous_commit`, `role` (primary or standby), `asynchronous_standbys` (how many).
+        """
+        return {**await self.read(_report()), "key_id": self._sealer.key_id}
+
+    async def close(self) -> None:
+        """Finish what runs and close."""
+        await self._driver.close()
+
+    def _body(self, call: Call[T]) -> Body[T]:
+        return partial(_begun, call, self._sealer, self._is_dead)
+
+
+def _begun(call: Call[T], sealer: Sealer, is_dead: IsDead, now: Instant) -> Transaction[T]:
+    return call(Tx(now.wall, now.steady, now.clock_id, sealer, is_dead))
+
+
+@transaction
+def _canary(tx: Tx) -> Transaction[None]:
+    row = yield from query_one("meta", name="key_canary")
+    if row is None:
+        sealed = tx.sealer.seal(Secret("canary"), CANARY)
+        yield from query("set_meta", name="key_canary", value=sealed.hex())
+        return
+    try:
+        tx.sealer.open(bytes.fromhex(row["value"]), CANARY)
+    except SealBroken:
+        raise ConfigurationError(
+            "the encryption key does not open this database: it was sealed with another one",
+            next_step="give the key that sealed it (CLOUDBEDS_AUTH_ENCRYPTION_KEYS, or the key file beside it)",
+        ) from None
+
+
+@transaction
+def _checked(tx: Tx) -> Transaction[None]:
+    yield from query("set_meta", name="checked_at", value=f"{tx.wall:.0f}")
+
+
+@transaction
+def _report(tx: Tx) -> Transaction[Mapping[str, str]]:
+    (row,) = yield from query("report")
+    longest = yield from query_one("longest_list")
+    length, whose = (0, "") if longest is None else (longest["length"], longest["connection_id"])
+    return {**row, "longest_token_list": str(length), "longest_token_list_of": whose}
+
+
+@contextmanager
+def seals_checked() -> Iterator[None]:
+    """While secrets are opened: one that does not is raised as StoreUnavailable."""
+    try:
+        yield
+    except SealBroken as error:
+        raise StoreUnavailable(
+            "a stored token of this connection does not open: its row was altered or belongs elsewhere",
+            next_step="an operator looks at the database; connecting the hotel again replaces the row",
+        ) from error
