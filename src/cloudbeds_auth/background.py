@@ -8,6 +8,7 @@ from cloudbeds_auth.engine.hooks import Inbound
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.upkeep import AFTER_FAILURE, LONGEST
 from cloudbeds_auth.engine.webhooks import Outbound
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.runtime import Engine
 
 EVERY = 0.5  # seconds between looks at the counted calls
@@ -87,4 +88,4 @@ class Background:
             await self._engine.world.clock.sleep(seconds)
 
     def _failed(self, error: Exception) -> None:
-        self._engine.world.observer.happened("background_failed", error=type(error).__name__)
+        self._engine.world.observer.happened(Happening.BACKGROUND_FAILED, error=type(error).__name__)

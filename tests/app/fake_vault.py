@@ -25,6 +25,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.ports.observer import Fact
 from cloudbeds_auth.rules.api_errors import Refusal
 from cloudbeds_auth.rules.arrivals import OURS
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.history import Place
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Link
@@ -112,9 +113,9 @@ class FakeEntropy:
 class FakeObserver:
     """Keeps what happened."""
 
-    seen: list[tuple[str, dict[str, Fact]]] = field(default_factory=list)
+    seen: list[tuple[Happening, dict[str, Fact]]] = field(default_factory=list)
 
-    def happened(self, what: str, /, **facts: Fact) -> None:
+    def happened(self, what: Happening, /, **facts: Fact) -> None:
         self.seen.append((what, facts))
 
 

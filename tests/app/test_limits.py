@@ -14,6 +14,7 @@ from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.sockets import RESERVED, room
 from cloudbeds_auth.app.tally import MOST, Tally
 from cloudbeds_auth.os_files import open_files
+from cloudbeds_auth.rules.happenings import Happening
 
 
 @pytest.mark.parametrize(
@@ -52,16 +53,16 @@ async def test_what_happens_often_is_reported_once_in_a_while() -> None:
     observer = FakeObserver()
     tally = Tally(observer, every=0.05)
     for address in ("203.0.113.9", "203.0.113.9", "203.0.113.10"):
-        tally.add("connection_refused", address=address, why="too_many")
-    first = ("connection_refused", {"address": "203.0.113.9", "why": "too_many", "times": 1})
+        tally.add(Happening.CONNECTION_REFUSED, address=address, why="too_many")
+    first = (Happening.CONNECTION_REFUSED, {"address": "203.0.113.9", "why": "too_many", "times": 1})
     assert observer.seen == [first]
     async with asyncio.timeout(20):
         while len(observer.seen) < 3:
             await asyncio.sleep(0.01)
     assert observer.seen[1:] == [first, (first[0], {**first[1], "address": "203.0.113.10"})]
-    tally.add("credential_refused", address="203.0.113.9")
+    tally.add(Happening.CREDENTIAL_REFUSED, address="203.0.113.9")
     tally.close()
-    assert observer.seen[3:] == [("credential_refused", {"address": "203.0.113.9", "times": 1})]
+    assert observer.seen[3:] == [(Happening.CREDENTIAL_REFUSED, {"address": "203.0.113.9", "times": 1})]
 
 
 async def test_what_is_reported_is_bounded() -> None:
@@ -69,7 +70,7 @@ async def test_what_is_reported_is_bounded() -> None:
     observer = FakeObserver()
     tally = Tally(observer, every=60.0)
     for number in range(1001):
-        tally.add("credential_refused", address=f"203.0.113.{number}")
+        tally.add(Happening.CREDENTIAL_REFUSED, address=f"203.0.113.{number}")
     tally.close()
     reported = [facts for _, facts in observer.seen]
     assert len(reported) == 1 + MOST + 1

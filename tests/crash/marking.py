@@ -33,6 +33,7 @@ from tests.crash.marks import (
 
 from cloudbeds_auth import observe
 from cloudbeds_auth.ports.token_endpoint import MaySend
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Answer, Issued, KeyAnswer
@@ -159,11 +160,11 @@ class Observing:
     def __init__(self, marker: Marker) -> None:
         self._marker = marker
 
-    def happened(self, what: str, /, **facts: object) -> None:
+    def happened(self, what: Happening, /, **facts: object) -> None:
         """See ports.observer."""
-        if what == "refreshed":
+        if what is Happening.REFRESHED:
             self._marker.tell(PUBLISHED)
-        elif what == "commit_waits":
+        elif what is Happening.COMMIT_WAITS:
             self._marker.tell(WAITING)
-        elif what == "proof" and facts["verdict"] == "Proof" and CURRENT.get().after_commit:
+        elif what is Happening.PROOF and facts["verdict"] == "Proof" and CURRENT.get().after_commit:
             self._marker.tell(PROVEN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudbeds_auth import observe
-from cloudbeds_auth.observe.metrics import COUNTED, LABELS, MOST_NAMES, TIMED, Metrics, snake, status_class
+from cloudbeds_auth.observe.metrics import MOST_NAMES, Metrics, snake, status_class
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.transactions.outbox import Outbox
 
@@ -28,13 +27,13 @@ def test_what_is_counted() -> None:
     """Refreshes, token answers, proofs and proxied requests, by how they ended."""
     metrics = Metrics()
     observer: Observer = metrics
-    observer.happened("refreshed", connection="con_canary", generation=2)
-    observer.happened("refresh_failed", error="X")
-    observer.happened("token_answer", answer="RefusedClient", seconds=0.3)
-    observer.happened("proof", verdict="DeadToken")
-    observer.happened("proof", verdict="DeadToken")
-    observer.happened("proxied", status=503, connection_id="con_canary", seconds=0.02)
-    observer.happened("proxied", status=None)
+    observer.happened(Happening.REFRESHED, connection="con_canary", generation=2)
+    observer.happened(Happening.REFRESH_FAILED, error="X")
+    observer.happened(Happening.TOKEN_ANSWER, answer="RefusedClient", seconds=0.3)
+    observer.happened(Happening.PROOF, verdict="DeadToken")
+    observer.happened(Happening.PROOF, verdict="DeadToken")
+    observer.happened(Happening.PROXIED, status=503, connection_id="con_canary", seconds=0.02)
+    observer.happened(Happening.PROXIED, status=None)
     lines = shown(metrics)
     for line in (
         'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0',
@@ -55,9 +54,9 @@ def test_what_is_counted() -> None:
 def test_what_is_reported_together_is_counted_one_by_one() -> None:
     """A happening that says how often it was: so often it is counted; no address becomes a label."""
     metrics = Metrics()
-    metrics.happened("connection_refused", address="203.0.113.9", why="too_many", times=1)
-    metrics.happened("connection_refused", address="203.0.113.9", why="too_many", times=1099)
-    metrics.happened("credential_refused", address="203.0.113.9", times=20)
+    metrics.happened(Happening.CONNECTION_REFUSED, address="203.0.113.9", why="too_many", times=1)
+    metrics.happened(Happening.CONNECTION_REFUSED, address="203.0.113.9", why="too_many", times=1099)
+    metrics.happened(Happening.CREDENTIAL_REFUSED, address="203.0.113.9", times=20)
     lines = shown(metrics)
     assert 'cloudbeds_auth_happenings_total{what="connection_refused"} 1100.0' in lines
     assert 'cloudbeds_auth_happenings_total{what="credential_refused"} 20.0' in lines
@@ -67,7 +66,8 @@ def test_what_is_reported_together_is_counted_one_by_one() -> None:
 def test_webhooks_are_counted_and_what_waits_is_shown() -> None:
     """Attempts by how they ended; how many messages wait, for how long, and how many were given up."""
     metrics = Metrics()
-    for what in ("webhook_failed", "webhook_failed", "webhook_delivered", "webhook_given_up"):
+    failed, delivered, given_up = Happening.WEBHOOK_FAILED, Happening.WEBHOOK_DELIVERED, Happening.WEBHOOK_GIVEN_UP
+    for what in (failed, failed, delivered, given_up):
         metrics.happened(what, connection="con_canary", message="msg_canary", type="connection.connected")
     lines = metrics.render(None, Outbox(2, 90.5, 1, "HTTP 410"))[0].decode().splitlines()
     for line in (
@@ -86,7 +86,7 @@ def test_webhooks_are_counted_and_what_waits_is_shown() -> None:
 def test_connections_are_shown_where_they_are_known() -> None:
     """The gauge is what the caller counted at the scrape; a store that cannot count leaves out only the gauge."""
     metrics = Metrics()
-    metrics.happened("refreshed")
+    metrics.happened(Happening.REFRESHED)
     known = metrics.render({State.FRESH: 3, State.REAUTHORIZATION_REQUIRED: 1})[0].decode()
     assert 'cloudbeds_auth_connections{state="fresh"} 3.0' in known
     unknown = metrics.render(None)[0].decode()
@@ -98,12 +98,12 @@ def test_labels_are_bounded() -> None:
     """Names that are no names, or too many of them, are counted together."""
     metrics = Metrics()
     for number in range(MOST_NAMES + 50):
-        metrics.happened(f"what_{number}")
-    metrics.happened('evil"} 1\n# x')
-    metrics.happened("x" * 1000)
-    lines = [line for line in shown(metrics) if line.startswith("cloudbeds_auth_happenings_total")]
+        metrics.happened(Happening.PROOF, verdict=f"what_{number}")
+    metrics.happened(Happening.PROOF, verdict='evil"} 1\n# x')
+    metrics.happened(Happening.PROOF, verdict="x" * 1000)
+    lines = [line for line in shown(metrics) if line.startswith("cloudbeds_auth_proofs_total")]
     assert len(lines) == MOST_NAMES + 1
-    assert 'cloudbeds_auth_happenings_total{what="other"} 52.0' in lines
+    assert 'cloudbeds_auth_proofs_total{verdict="other"} 52.0' in lines
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,18 @@ def test_snake() -> None:
 def test_two_metrics_do_not_collide() -> None:
     """Each has a registry of its own."""
     one, two = Metrics(), Metrics()
-    one.happened("refreshed")
+    one.happened(Happening.REFRESHED)
     assert any("refreshed" in line for line in shown(one))
     assert not any("refreshed" in line for line in shown(two))
 
 
 WORKER = """
 import sys
-from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.observe.metrics import Metrics
+from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.lifecycle import State
 metrics = Metrics()
-metrics.happened("refreshed")
+metrics.happened(Happening.REFRESHED)
 if sys.argv[1:] == ["show"]:
     sys.stdout.write(metrics.render({State.FRESH: 7})[0].decode())
 """
@@ -157,50 +158,3 @@ def test_imported_only_here() -> None:
     """Without the `server` extra everything but this module still imports."""
     code = "import sys, cloudbeds_auth.observe, cloudbeds_auth.observe.logs; print('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout == b"False\n"
-
-
-# --- what feeds them
-
-SOURCE = Path(observe.__file__).parents[1]
-
-
-def emitted() -> dict[str, set[str]]:
-    """The happenings that some code tells of, and the facts that are told with them; read from the source."""
-    found: dict[str, set[str]] = {}
-    for file in sorted(SOURCE.rglob("*.py")):
-        tree = ast.parse(file.read_text("utf-8"))
-        for call in ast.walk(tree):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "happened":
-                for name in _names(call.args[0], tree):
-                    found.setdefault(name, set()).update(keyword.arg or "" for keyword in call.keywords)
-    return found
-
-
-def _names(what: ast.expr, tree: ast.Module) -> set[str]:
-    """The texts that an argument may be: itself, or those that its variable is given in that file."""
-    if isinstance(what, ast.Name):
-        given = (node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and _gives(node, what.id))
-        return {name for value in given for name in _names(value, tree)}
-    if isinstance(what, ast.IfExp):
-        return _names(what.body, tree) | _names(what.orelse, tree)
-    return {what.value} if isinstance(what, ast.Constant) and isinstance(what.value, str) else set()
-
-
-def _gives(node: ast.Assign, name: str) -> bool:
-    return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
-
-
-@pytest.mark.parametrize("happening", COUNTED)
-def test_something_feeds_it(happening: str) -> None:
-    """What a metric counts is told by some code, with the fact that is its label and the seconds that it took."""
-    told = emitted()
-    assert happening in told
-    _, label = COUNTED[happening]
-    assert label is None or label in told[happening]
-    assert happening not in TIMED or "seconds" in told[happening]
-
-
-def test_every_metric_has_a_source() -> None:
-    """No counter is there that nothing counts."""
-    assert set(LABELS) == {metric for metric, _ in COUNTED.values()} | {"happenings"}
-    assert set(TIMED) <= set(COUNTED)

@@ -9,15 +9,16 @@ import pytest
 from cloudbeds_auth.observe import LogObserver, Telling
 from cloudbeds_auth.observe.logs import FACTS
 from cloudbeds_auth.ports.observer import Fact, Observer
+from cloudbeds_auth.rules.happenings import Happening
 
 
 class Noting:
     """Remembers what it was told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, Fact]]] = []
+        self.told: list[tuple[Happening, dict[str, Fact]]] = []
 
-    def happened(self, what: str, /, **facts: Fact) -> None:
+    def happened(self, what: Happening, /, **facts: Fact) -> None:
         """Note it."""
         self.told.append((what, facts))
 
@@ -25,7 +26,7 @@ class Noting:
 class Broken:
     """Raises."""
 
-    def happened(self, what: str, /, **facts: Fact) -> None:
+    def happened(self, what: Happening, /, **facts: Fact) -> None:
         """Fail."""
         raise RuntimeError("disk full")
 
@@ -37,9 +38,9 @@ def test_broken_observer_is_counted() -> None:
     telling = Telling(before, Broken(), after)
     observer: Observer = telling
     for generation in range(3):
-        observer.happened("refreshed", generation=generation)
-    failure: tuple[str, dict[str, Fact]] = ("observer_failed", {"observer": "Broken"})
-    told = [("refreshed", {"generation": number}) for number in range(3)]
+        observer.happened(Happening.REFRESHED, generation=generation)
+    failure: tuple[Happening, dict[str, Fact]] = (Happening.OBSERVER_FAILED, {"observer": "Broken"})
+    told = [(Happening.REFRESHED, {"generation": number}) for number in range(3)]
     for noting in (before, after):
         assert [one for one in noting.told if one != failure] == told
         assert noting.told.count(failure) == 3
@@ -49,27 +50,27 @@ def test_broken_observer_is_counted() -> None:
 def test_nobody_listens() -> None:
     """Without observers nothing happens."""
     telling = Telling()
-    telling.happened("refreshed")
+    telling.happened(Happening.REFRESHED)
     assert telling.swallowed == 0
 
 
 @pytest.mark.parametrize(
     ("what", "facts", "level"),
     [
-        ("refreshed", {"generation": 2}, logging.INFO),
-        ("proof", {"verdict": "Proof"}, logging.INFO),
-        ("proof", {"verdict": "DeadToken"}, logging.WARNING),
-        ("token_answer", {"answer": "Issued"}, logging.INFO),
-        ("token_answer", {"answer": "Ambiguous"}, logging.WARNING),
-        ("token_answer", {"answer": "Refused"}, logging.WARNING),
-        ("reauthorization_required", {"connection": "con_1"}, logging.WARNING),
-        ("client_refused", {}, logging.WARNING),
-        ("migrated", {"connection": "con_1"}, logging.INFO),
-        ("refresh_failed", {}, logging.WARNING),
-        ("proxied", {"status": 200, "request_id": "v-1"}, logging.INFO),
+        (Happening.REFRESHED, {"generation": 2}, logging.INFO),
+        (Happening.PROOF, {"verdict": "Proof"}, logging.INFO),
+        (Happening.PROOF, {"verdict": "DeadToken"}, logging.WARNING),
+        (Happening.TOKEN_ANSWER, {"answer": "Issued"}, logging.INFO),
+        (Happening.TOKEN_ANSWER, {"answer": "Ambiguous"}, logging.WARNING),
+        (Happening.TOKEN_ANSWER, {"answer": "Refused"}, logging.WARNING),
+        (Happening.REAUTHORIZATION_REQUIRED, {"connection": "con_1"}, logging.WARNING),
+        (Happening.CLIENT_REFUSED, {}, logging.WARNING),
+        (Happening.MIGRATED, {"connection": "con_1"}, logging.INFO),
+        (Happening.REFRESH_FAILED, {}, logging.WARNING),
+        (Happening.PROXIED, {"status": 200, "request_id": "v-1"}, logging.INFO),
     ],
 )
-def test_levels(what: str, facts: dict[str, Fact], level: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_levels(what: Happening, facts: dict[str, Fact], level: int, caplog: pytest.LogCaptureFixture) -> None:
     """What a person should look at is a warning."""
     caplog.set_level(logging.DEBUG)
     LogObserver("test.observer").happened(what, **facts)
@@ -80,5 +81,5 @@ def test_levels(what: str, facts: dict[str, Fact], level: int, caplog: pytest.Lo
 def test_silent_level(caplog: pytest.LogCaptureFixture) -> None:
     """A level that nobody wants makes no record."""
     caplog.set_level(logging.WARNING)
-    LogObserver("test.observer").happened("refreshed")
+    LogObserver("test.observer").happened(Happening.REFRESHED)
     assert caplog.records == []

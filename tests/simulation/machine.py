@@ -30,6 +30,7 @@ from cloudbeds_auth.engine.upkeep import Upkeep
 from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.refresh import Timing
@@ -74,16 +75,16 @@ class Teller:
     def __init__(self, trace: Trace, name: str, alone: Callable[[str], None]) -> None:
         self._trace, self._name, self._alone = trace, name, alone
 
-    def happened(self, what: str, /, **facts: Fact) -> None:
+    def happened(self, what: Happening, /, **facts: Fact) -> None:
         told = " ".join(f"{key}={value}" for key, value in sorted(facts.items()) if not isinstance(value, float))
         if any(mark in told for mark in ("access-", "refresh-", "cbat_", "secret-sim")):
             self._trace.violate("I9", f"a secret is told: {what}")
-        if what not in {"proof", "token_answer"} or facts.get("answer") != "Issued":
+        if what not in {Happening.PROOF, Happening.TOKEN_ANSWER} or facts.get("answer") != "Issued":
             self._trace.say(self._name, f"{what} {told}")
         self._trace.count(f"told {what}")
-        if what == "commit_waits" and facts.get("error") in BUGS:
+        if what is Happening.COMMIT_WAITS and facts.get("error") in BUGS:
             self._trace.violate("harness", f"what stores a pair cannot run: {told}")
-        if what == "went_alone":
+        if what is Happening.WENT_ALONE:
             self._alone(self._name)
 
 

@@ -10,6 +10,7 @@ from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.credential import FOREVER
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App, CredentialKind, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.secret import Secret
@@ -70,13 +71,14 @@ class Notebook:
     """ports.observer.Observer that remembers."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, Fact]]] = []
+        self.told: list[tuple[Happening, dict[str, Fact]]] = []
 
-    def happened(self, what: str, /, **facts: Fact) -> None:
+    def happened(self, what: Happening, /, **facts: Fact) -> None:
         self.told.append((what, facts))
 
     def times(self, what: str) -> int:
         """How often it happened."""
+        assert what in set(Happening), what
         return sum(one == what for one, _ in self.told)
 
 

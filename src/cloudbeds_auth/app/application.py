@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from cloudbeds_auth.app.contracts import Settings
 from cloudbeds_auth.app.service import Opener, Parts
+from cloudbeds_auth.rules.happenings import Happening
 
 if TYPE_CHECKING:
     from cloudbeds_auth import settings as real
@@ -31,9 +32,10 @@ def open_parts(settings: Settings | None) -> Opener:
         runtime.configure_logs(vault.settings)
         if vault.settings.env_file is not None:
             names = ", ".join(vault.settings.from_env_file)
-            vault.observer.happened("settings_from_file", file=str(vault.settings.env_file), variables=names)
+            vault.observer.happened(Happening.SETTINGS_FROM_FILE, file=str(vault.settings.env_file), variables=names)
         if vault.admin_token_file is not None:
-            vault.observer.happened("admin_token", file=str(vault.admin_token_file))  # where it is, never what it is
+            # Where it is, never what it is.
+            vault.observer.happened(Happening.ADMIN_TOKEN, file=str(vault.admin_token_file))
         upstream = runtime.upstream(vault.settings)
         stack.push_async_callback(upstream.aclose)
         return Parts(vault, metrics.render, upstream)

@@ -19,12 +19,12 @@ from cloudbeds_auth.app.addresses import Networks, counted
 from cloudbeds_auth.app.body import ClientGone
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.tally import Tally
+from cloudbeds_auth.rules.happenings import Happening
 
 CONNECTIONS = "cloudbeds_connections"
 """In the state of the application's life: the `Connections` that the server's protocol counts by."""
 CONNECTION = "cloudbeds_connection"
 """In a request's state: the `Connection` that it came on, where the server is ours."""
-REFUSED = "connection_refused"
 
 
 @dataclass(eq=False, slots=True)
@@ -99,7 +99,7 @@ class Connections:
         peer = self._peers.get(address, _Peer())
         full = peer.count >= self.limits.connections_per_address and host not in self._trusted
         if (full and not self._room(peer.spare)) or (self._count >= self._most and not self._room(self._spare)):
-            self.tally.add(REFUSED, address=address, why="too_many")
+            self.tally.add(Happening.CONNECTION_REFUSED, address=address, why="too_many")
             return None
         self._count += 1
         self._peers[address] = peer
@@ -125,7 +125,7 @@ class Connections:
         first = spare.first()
         if first is None:
             return False
-        self.tally.add(REFUSED, address=first.address, why="made_room")
+        self.tally.add(Happening.CONNECTION_REFUSED, address=first.address, why="made_room")
         self.close(first)
         first.drop()
         return True

@@ -32,6 +32,7 @@ from cloudbeds_auth.app.tally import Tally
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import ADMIN, Caller
 from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token
 from cloudbeds_auth.rules.secret import Secret
@@ -112,7 +113,7 @@ class Door:
                 return
             await self._inside(scope, receive, ours)
         self._observer.happened(
-            "request",
+            Happening.REQUEST,
             method=scope["method"],
             path=told(scope["raw_path"].decode("latin-1")),
             status=ours.status,
@@ -151,7 +152,7 @@ class Door:
         caller = await self._authenticate(given)
         if caller is None:
             self._guesses.wrong(address, given)
-            self._tally.add("credential_refused", address=address)
+            self._tally.add(Happening.CREDENTIAL_REFUSED, address=address)
             raise Unauthenticated("this credential is not known here")
         self._guesses.right(address, given)
         return caller

@@ -17,11 +17,12 @@ from typing import Any, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, REFUSED, Connection, Connections
+from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, Connection, Connections
 from cloudbeds_auth.app.gateway import LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
 from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.errors import InvalidRequest, RateLimited
 from cloudbeds_auth.os_files import unsent
+from cloudbeds_auth.rules.happenings import Happening
 
 PIECE = 4096  # bytes that the parser is given at a time: what it passes over in silence is known as exactly as that
 CHUNK = 16  # bytes around a chunk: its size and two line ends
@@ -325,7 +326,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _report(self, why: str) -> None:
         if self._connection is not None:
-            self._connections.tally.add(REFUSED, address=self._connection.address, why=why)
+            self._connections.tally.add(Happening.CONNECTION_REFUSED, address=self._connection.address, why=why)
 
     def _drop(self) -> None:
         """Close at once."""

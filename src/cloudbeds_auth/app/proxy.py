@@ -23,6 +23,7 @@ from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.glance import Glance
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import Caller, may
 
 log = logging.getLogger(__name__)
@@ -51,13 +52,17 @@ class Proxy:
         try:
             await self._serve(scope, receive, seen)
         except ClientGone:
-            self._vault.observer.happened("caller_gone", method=scope["method"], address=address_of(scope))
+            self._vault.observer.happened(Happening.CALLER_GONE, method=scope["method"], address=address_of(scope))
         except Exception as error:
             told = error if isinstance(error, Error) else Unexpected()
             if told is not error:
                 log.exception("an unexpected error in the proxy")
             self._vault.observer.happened(
-                "proxy_refused", method=scope["method"], status=told.status, code=told.code, address=address_of(scope)
+                Happening.PROXY_REFUSED,
+                method=scope["method"],
+                status=told.status,
+                code=told.code,
+                address=address_of(scope),
             )
             if not started:
                 await send_problem(send, told)
@@ -95,7 +100,7 @@ class Proxy:
         if complete:
             self._relay.heed(call, relayed, glance.refusal())
         self._vault.observer.happened(
-            "proxied",
+            Happening.PROXIED,
             connection_id=connection_id,
             method=call.method,
             path=call.path,

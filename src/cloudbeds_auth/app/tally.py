@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from cloudbeds_auth.ports.observer import Fact, Observer
+from cloudbeds_auth.rules.happenings import Happening
 
 MOST = 100  # different ones at a time; those of further addresses are reported together
 OTHERS = "others"
 
-_Key = tuple[str, str, Fact]  # what happened, to which address, why
+_Key = tuple[Happening, str, Fact]  # what happened, to which address, why
 
 
 class Tally:
@@ -21,7 +22,7 @@ class Tally:
         self._counts: dict[_Key, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, what: str, *, address: str, why: Fact = None) -> None:
+    def add(self, what: Happening, *, address: str, why: Fact = None) -> None:
         """It happened once more."""
         key = (what, address, why)
         if key not in self._counts and len(self._counts) >= MOST:

@@ -27,6 +27,7 @@ from cloudbeds_auth.errors import (
     Unclaimed,
     UnknownConnection,
 )
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, State
 from cloudbeds_auth.rules.model import AccessToken, Grant, Role
@@ -292,7 +293,7 @@ class Access:
 
     def _unexpired(self, connection_id: str, rejected: AccessToken | int | None) -> AccessToken:
         """The store cannot be read: the token in memory while it lasts (F62)."""
-        self._world.observer.happened("store_unavailable", connection=connection_id)
+        self._world.observer.happened(Happening.STORE_UNAVAILABLE, connection=connection_id)
         entry = self._entry(connection_id)
         refused = rejected.generation if isinstance(rejected, AccessToken) else rejected
         if entry is None or entry.ends <= self._world.clock.steady() or entry.token.generation == refused:

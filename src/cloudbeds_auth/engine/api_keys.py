@@ -44,6 +44,7 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.credential import GrantType
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, Migration, Pair, Role, StoredToken
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.refresh import Ask, Timing, backoff, candidates, unresolved
@@ -175,7 +176,7 @@ class Migrator:
         """A key that was stored and not yet proven, or a newer approval, is gone on with first."""
         promoted = await self._candidates.resume(connection_id)
         if promoted is not None and promoted.kind is CredentialKind.API_KEY:
-            self._world.observer.happened("migrated", connection=connection_id)
+            self._world.observer.happened(Happening.MIGRATED, connection=connection_id)
 
     async def _attempt(self, row: Grant, app: App, until: float, *, named: bool) -> float:
         """One attempt that did not raise; seconds until the connection is read again, moved or not."""
@@ -275,7 +276,7 @@ class Migrator:
         key = replace(key, source=Source(world.issuer, _bound_to(row, app)))
         store = partial(world.db.write, add_key(row.id, grant_id, app.id, key))
         if await until_stored(world, row.connection_id, store):
-            world.observer.happened("key_received", connection=row.connection_id)
+            world.observer.happened(Happening.KEY_RECEIVED, connection=row.connection_id)
         return AGAIN  # it is proven next; or the hotel left, or approved anew meanwhile
 
     async def _stop(self, at: Attempting, fence: Fence, row: Grant, answer: Unmoved) -> float:

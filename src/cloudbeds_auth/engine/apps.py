@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from cloudbeds_auth.engine.context import NAMES, World
 from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import Foreign, findings, same_service
 from cloudbeds_auth.rules.secret import Secret
@@ -83,7 +84,7 @@ class Apps:
         if not moved and (app.issuer is None or same_service(app.issuer, here)):
             raise InvalidRequest(f"nothing of the app {name!r} came from {former}", next_step=MOVE)
         await db.write(move_app(name, former, here))
-        self._world.observer.happened("origin_moved", app=name, former=former, origin=here, grants=moved)
+        self._world.observer.happened(Happening.ORIGIN_MOVED, app=name, former=former, origin=here, grants=moved)
         return moved
 
     async def redirect_uris(self) -> Mapping[str, str]:
@@ -115,7 +116,7 @@ class Apps:
         taken = self._taken_by_own(app) or await self._world.db.write(add_app(replace(app, issuer=self._world.issuer)))
         if taken is not None:
             raise InvalidRequest(taken.value, next_step=NAMES)
-        self._world.observer.happened("app_added", app=name)
+        self._world.observer.happened(Happening.APP_ADDED, app=name)
         return await self.get(name)
 
     async def rotate_secret(self, name: str, client_secret: Secret | str) -> App:
@@ -132,7 +133,7 @@ class Apps:
             raise InvalidRequest(f"this is the secret that the app {name!r} has already; nothing was changed")
         if not await self._world.db.write(rotate_secret(name, secret)):
             raise _unknown(name)
-        self._world.observer.happened("app_secret_rotated", app=name)
+        self._world.observer.happened(Happening.APP_SECRET_ROTATED, app=name)
         return await self.get(name)
 
     async def drop_previous_secret(self, name: str) -> App:
@@ -153,7 +154,7 @@ class Apps:
                 f"{living} connection{'s' if living > 1 else ''} of the app {name!r} would be left without it",
                 next_step=f"disconnect them first: `cloudbeds-auth connections list --app {name}`",
             )
-        self._world.observer.happened("app_removed", app=name)
+        self._world.observer.happened(Happening.APP_REMOVED, app=name)
 
     async def _further(self, name: str) -> App:
         if name in self._world.apps:

@@ -25,6 +25,7 @@ from cloudbeds_auth.errors import (
     StateMismatch,
 )
 from cloudbeds_auth.rules.arrivals import MOST_PARKED, OURS
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_reference, checked_seconds
 from cloudbeds_auth.rules.model import Begun, Finished, Link, moment
 from cloudbeds_auth.transactions.authorizations import (
@@ -173,7 +174,7 @@ class Authorizer:
         if home is None:
             await self._world.known(connection_id)
             raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
-        self._world.observer.happened("claimed", connection=home)
+        self._world.observer.happened(Happening.CLAIMED, connection=home)
         promoted = await self._candidates.resume(home)
         return home if promoted is None else promoted.connection_id
 

@@ -16,6 +16,7 @@ from cloudbeds_auth.engine.whose import listed
 from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.ports.vendor import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.rules.model import CredentialKind, Grant
 from cloudbeds_auth.rules.refresh import Ask
@@ -98,7 +99,7 @@ class Candidates:
         except (RefreshInDoubt, ReauthorizationRequired):
             return None  # later: by any process, or now and then where it was refused twice
         except GrantSuperseded:
-            self._world.observer.happened("candidate_superseded", connection=candidate.connection_id)
+            self._world.observer.happened(Happening.CANDIDATE_SUPERSEDED, connection=candidate.connection_id)
             return None
         return await self._judged(grant, await self._verdict(grant))
 
@@ -118,7 +119,7 @@ class Candidates:
         if not await db.write(promote(at_home.connection_id, at_home.id, proof.user, learnt)):
             return None
         self._promoted(at_home.connection_id)
-        self._world.observer.happened("connected", connection=at_home.connection_id)
+        self._world.observer.happened(Happening.CONNECTED, connection=at_home.connection_id)
         promoted = await db.read(read_grant(at_home.id))
         # Somebody else may have promoted it long ago and refreshed it since: the proof is of this token, not of theirs.
         if promoted is not None and promoted.access.reveal() == candidate.access.reveal():
@@ -138,7 +139,7 @@ class Candidates:
         home = await db.write(bring_home(candidate.id, candidate.generation, learnt, new))
         if home is None or home == candidate.connection_id:
             return candidate if home else None
-        self._world.observer.happened("came_back", connection=home)
+        self._world.observer.happened(Happening.CAME_BACK, connection=home)
         return await db.read(read_grant(new))
 
     async def _learnt(self, candidate: Grant, proof: Proof) -> tuple[str, ...] | None:
@@ -169,7 +170,9 @@ class Candidates:
             )
         )
         if told:
-            self._world.observer.happened(PROPERTY_UNKNOWN, connection=candidate.connection_id, reason=refusal.reason)
+            self._world.observer.happened(
+                Happening.PROPERTY_UNKNOWN, connection=candidate.connection_id, reason=refusal.reason
+            )
 
     async def _must_be_as_said(self, candidate: Grant, named: tuple[str, ...]) -> None:
         """A token is of the hotel that the vendor names, whatever the list says that it came with (F87)."""

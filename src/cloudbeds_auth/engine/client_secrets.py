@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cloudbeds_auth.engine.context import World, mend
 from cloudbeds_auth.errors import ClientRefused
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT
 from cloudbeds_auth.rules.model import App, Grant
 from cloudbeds_auth.rules.secret import Secret
@@ -110,7 +111,7 @@ class Circuits:
         """
         app, db = chosen.app, self._world.db
         await self._hold(app, chosen.fingerprint)
-        self._world.observer.happened("client_refused", app=app.id)
+        self._world.observer.happened(Happening.CLIENT_REFUSED, app=app.id)
         waits = await db.read(open_circuits(app.id))
         others = [name for name in _fingerprints(app) if name in waits and name != chosen.fingerprint]
         if chosen.on_trial:

@@ -15,6 +15,7 @@ from cloudbeds_auth.engine.single_flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.engine.until_stored import until_stored
 from cloudbeds_auth.errors import ConnectionDisconnected, RateLimited, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.rules.reach import LONG_LIST
 from cloudbeds_auth.rules.refresh import brake, stale_after
@@ -73,8 +74,10 @@ class Committer:
         served = Served(stored)
         flight.publish(served)
         if len(stored.tokens) > LONG_LIST:
-            world.observer.happened("long_token_list", connection=stored.connection_id, length=len(stored.tokens))
-        world.observer.happened("refreshed", connection=stored.connection_id, generation=stored.generation)
+            world.observer.happened(
+                Happening.LONG_TOKEN_LIST, connection=stored.connection_id, length=len(stored.tokens)
+            )
+        world.observer.happened(Happening.REFRESHED, connection=stored.connection_id, generation=stored.generation)
         await self._circuits.accepted(chosen)
         await self._prove(stored, chosen)
         return served
@@ -87,7 +90,7 @@ class Committer:
         except (RateLimited, StoreUnavailable):
             return
         verdict = await world.vendor.userinfo(stored.access)
-        world.observer.happened("proof", verdict=type(verdict).__name__)
+        world.observer.happened(Happening.PROOF, verdict=type(verdict).__name__)
         await self._budget.heed_verdict(chosen.app, verdict)
         if isinstance(verdict, Proof):
             await self.confirm(stored)

@@ -15,6 +15,7 @@ from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.ports.token_endpoint import MaySend, TokenEndpoint
 from cloudbeds_auth.ports.vendor import Vendor
 from cloudbeds_auth.ports.wakeups import Wakeups
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import is_text
 from cloudbeds_auth.rules.model import App, Connection, Grant
 from cloudbeds_auth.rules.origins import Foreign, Source, foreign, foreign_secret
@@ -128,7 +129,7 @@ class World:
         now = self.clock.steady()
         if self.told.get(found, -TELL_AGAIN) + TELL_AGAIN <= now:
             self.told[found] = now
-            self.observer.happened("source_refused", app=app, why=found.what)
+            self.observer.happened(Happening.SOURCE_REFUSED, app=app, why=found.what)
 
     def source(self, app: App) -> Source:
         """Where what this process receives under this registration comes from."""
@@ -180,4 +181,6 @@ class World:
     def told_answer(self, grant_type: str, answer: Answer | KeyAnswer, begun: float) -> None:
         """Tell the observer how the token endpoint answered, and in how many seconds since `begun`."""
         seconds = self.clock.steady() - begun
-        self.observer.happened("token_answer", grant_type=grant_type, answer=type(answer).__name__, seconds=seconds)
+        self.observer.happened(
+            Happening.TOKEN_ANSWER, grant_type=grant_type, answer=type(answer).__name__, seconds=seconds
+        )

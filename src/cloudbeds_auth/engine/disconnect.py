@@ -23,6 +23,7 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.ports.vendor import Throttled
 from cloudbeds_auth.rules.auth_flow import MOST_SENDS
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.transactions.connections import disconnect, read_connection
@@ -62,7 +63,7 @@ class Disconnecter:
         if row is not None:
             await self._under_lease(row, connection_id, actor, detail)
         self._access.forget(connection_id)
-        self._world.observer.happened("disconnected", connection=connection_id)
+        self._world.observer.happened(Happening.DISCONNECTED, connection=connection_id)
 
     async def _tell(self, connection_id: str) -> str:
         """`postAppState disabled`; what to write into the history."""

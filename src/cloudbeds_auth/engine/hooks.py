@@ -23,6 +23,7 @@ from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports.vendor import Hook, Throttled
 from cloudbeds_auth.rules.api_errors import Act, Refusal
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, CredentialKind, Grant, Role
 from cloudbeds_auth.rules.webhooks import DISABLED, POLL, Hint, hint_of
 from cloudbeds_auth.transactions.refusals import note_disabled, note_problem
@@ -55,9 +56,9 @@ class Inbound:
         """A payload came with the right secrets. Returns at once; what it tells of is confirmed behind the sender."""
         hint = None if self._world.db.read_only else hint_of(body)  # a copy could believe it, and write nothing down
         if hint is None or len(self._tasks) >= MOST_WAITING:
-            self._world.observer.happened("hint_ignored" if hint is None else "hint_dropped")
+            self._world.observer.happened(Happening.HINT_IGNORED if hint is None else Happening.HINT_DROPPED)
             return
-        self._world.observer.happened("hint_received", property=hint.property_id)
+        self._world.observer.happened(Happening.HINT_RECEIVED, property=hint.property_id)
         task = asyncio.create_task(self._follow(hint), name="follow a hint")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -107,7 +108,7 @@ class Inbound:
             await self._confirm(connection_id, hint)
         except Exception as error:  # noqa: BLE001 - one connection never stops the others; it is asked about again
             self._world.observer.happened(
-                "app_state_failed", connection=connection_id, error=getattr(error, "code", type(error).__name__)
+                Happening.APP_STATE_FAILED, connection=connection_id, error=getattr(error, "code", type(error).__name__)
             )
 
     async def _confirm(self, connection_id: str, hint: Hint | None) -> None:
@@ -129,7 +130,7 @@ class Inbound:
         if len(disabled) == len(_parts(row, hint)):
             # A hint, which one wrong answer may be: believed once the grant is dead, too (rule 12).
             if await self._world.db.write(note_disabled(row.id, token.generation)):
-                self._world.observer.happened("disabled_said", connection=connection_id)
+                self._world.observer.happened(Happening.DISABLED_SAID, connection=connection_id)
             await self._look(token)
             return
         if disabled:
@@ -156,7 +157,7 @@ class Inbound:
             return
         for part in _parts(row, None):
             if not await self._in_turn(app, partial(self._world.vendor.subscribe, token.value, self._hook, part)):
-                self._world.observer.happened("subscription_failed", connection=row.connection_id)
+                self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection=row.connection_id)
                 return
 
     async def _in_turn(self, app: App, ask: Callable[[], Awaitable[T]]) -> T:

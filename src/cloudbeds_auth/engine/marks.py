@@ -8,6 +8,7 @@ from contextlib import suppress
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import Error, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import Fence, Grant
 from cloudbeds_auth.rules.refresh import may_mark
 from cloudbeds_auth.rules.refresh import reprieve as seconds_of_reprieve
@@ -41,9 +42,9 @@ class Marks:
             count_refusal(fence, reason, may_mark=final, interval=world.timing.refusal_interval)
         )
         if counted is Counted.MARKED:
-            world.observer.happened("reauthorization_required", connection=row.connection_id, reason=reason)
+            world.observer.happened(Happening.REAUTHORIZATION_REQUIRED, connection=row.connection_id, reason=reason)
         elif counted is Counted.DELAYED:
-            world.observer.happened("mark_delayed", connection=row.connection_id, app=row.app)
+            world.observer.happened(Happening.MARK_DELAYED, connection=row.connection_id, app=row.app)
         return counted
 
     async def proven(self, grant: Grant) -> None:
@@ -52,12 +53,12 @@ class Marks:
         with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
             confirmed = await world.db.write(confirm(grant.id, grant.generation, issuer=world.issuer))
             if confirmed and grant.reauth is not None:
-                world.observer.happened("recovered", connection=grant.connection_id, reason=grant.reauth)
+                world.observer.happened(Happening.RECOVERED, connection=grant.connection_id, reason=grant.reauth)
                 await world.db.write(retry_all(grant.app, MOST_RETRIED))
 
     async def _reprieve(self, row: Grant, fence: Fence, reason: str) -> Counted:
         hold = seconds_of_reprieve(row, self._world.timing)
         if not await self._world.db.write(reprieve(fence, reason, hold, issuer=self._world.issuer)):
             return Counted.MOVED
-        self._world.observer.happened("reprieved", connection=row.connection_id, hold=hold)
+        self._world.observer.happened(Happening.REPRIEVED, connection=row.connection_id, hold=hold)
         return Counted.REPRIEVED

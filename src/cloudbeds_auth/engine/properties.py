@@ -16,7 +16,7 @@ from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.whose import listed
 from cloudbeds_auth.ports.vendor import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import Act
-from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, Role
 from cloudbeds_auth.rules.properties import HOLD
 from cloudbeds_auth.transactions.properties import claim_listings, relist
@@ -51,7 +51,7 @@ class Groups:
             await self._ask(connection_id)
         except Exception as error:  # noqa: BLE001 - one connection never stops the others; it is asked about again
             self._world.observer.happened(
-                "listing_failed", connection=connection_id, error=getattr(error, "code", type(error).__name__)
+                Happening.LISTING_FAILED, connection=connection_id, error=getattr(error, "code", type(error).__name__)
             )
 
     async def _ask(self, connection_id: str) -> None:
@@ -86,7 +86,10 @@ class Groups:
             return
         if change.added or change.dropped:
             self._world.observer.happened(
-                PROPERTIES_CHANGED, connection=connection_id, added=len(change.added), dropped=len(change.dropped)
+                Happening.PROPERTIES_CHANGED,
+                connection=connection_id,
+                added=len(change.added),
+                dropped=len(change.dropped),
             )
         for one in change.elsewhere:
-            self._world.observer.happened(PROPERTY_ELSEWHERE, connection=connection_id, property=one)
+            self._world.observer.happened(Happening.PROPERTY_ELSEWHERE, connection=connection_id, property=one)

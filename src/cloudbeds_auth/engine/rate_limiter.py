@@ -11,6 +11,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.turns import Turns
 from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import Inconclusive, Verdict
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lines import OURS
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.transactions.upkeep import pause_turns, reserve_turn
@@ -38,12 +39,12 @@ class Budget:
         if limit.observed:
             turn = await world.db.write(reserve_turn(app.client_id, limit.rate, OBSERVED))
             if turn.wait > 0:
-                world.observer.happened("rate_exceeded", app=app.id, wait=turn.wait)
+                world.observer.happened(Happening.RATE_EXCEEDED, app=app.id, wait=turn.wait)
             return
         try:
             await self._turns(app).take(line, max(0.0, patience))
         except RateLimited as error:
-            world.observer.happened("rate_limited", app=app.id, wait=error.retry_after)
+            world.observer.happened(Happening.RATE_LIMITED, app=app.id, wait=error.retry_after)
             raise
 
     async def spend_on_call(self, app: App, connection_id: str) -> None:
@@ -73,7 +74,7 @@ class Budget:
                 if not turns.goes_alone():  # a store that hangs told several at once, and one of them went
                     left -= clock.steady() - asked
                     continue
-                self._world.observer.happened("went_alone", app=app.id, connection=connection_id)
+                self._world.observer.happened(Happening.WENT_ALONE, app=app.id, connection=connection_id)
             return
 
     async def heed(self, app: App, pause: float | None) -> None:
@@ -81,7 +82,7 @@ class Budget:
         world, limit = self._world, self._world.limit_of(app)
         if pause is None:
             return
-        world.observer.happened("vendor_rate_limited", app=app.id, pause=pause)
+        world.observer.happened(Happening.VENDOR_RATE_LIMITED, app=app.id, pause=pause)
         if limit is None or limit.observed:
             return
         self._turns(app).pause(pause)

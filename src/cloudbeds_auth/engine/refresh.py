@@ -36,7 +36,8 @@ from cloudbeds_auth.errors import (
     TryAgain,
 )
 from cloudbeds_auth.rules.api_errors import REVOKED, DeadGrant, DeadToken, Proof, Verdict
-from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT, UNRECOGNIZED
+from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT
 from cloudbeds_auth.rules.model import CredentialKind, Fence, Grant
 from cloudbeds_auth.rules.refresh import (
     Ask,
@@ -246,7 +247,7 @@ class Refresher:
         if short is not None:
             return short
         verdict = await self._world.vendor.userinfo(row.access)
-        self._world.observer.happened("proof", verdict=type(verdict).__name__)
+        self._world.observer.happened(Happening.PROOF, verdict=type(verdict).__name__)
         await self._budget.heed_verdict(at.chosen.app, verdict)
         if isinstance(verdict, DeadToken):
             # Neither served again, nor asked about by the next refresh.
@@ -340,7 +341,7 @@ class Refresher:
                 )
                 if settled is Settled.UNRECOGNIZED:
                     self._world.observer.happened(
-                        UNRECOGNIZED, connection=row.connection_id, answer=answer.unrecognized
+                        Happening.UNRECOGNIZED_REFUSAL, connection=row.connection_id, answer=answer.unrecognized
                     )
                 await self._budget.heed(at.chosen.app, answer.pause)
                 error = RefreshInDoubt(

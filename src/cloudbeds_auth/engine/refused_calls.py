@@ -18,6 +18,7 @@ from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import ConnectionDisconnected, Error, ReauthorizationRequired
 from cloudbeds_auth.rules.api_errors import Act, Refusal
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.transactions.grants import read_grant
@@ -83,7 +84,7 @@ class Health:
             if row.generation != token.generation or row.reauth:  # a newer token speaks for itself; a mark is known
                 self._access.forget(row.connection_id)
                 return
-            world.observer.happened("grant_suspected", connection=row.connection_id, reason=refusal.reason)
+            world.observer.happened(Happening.GRANT_SUSPECTED, connection=row.connection_id, reason=refusal.reason)
             try:
                 await self._refresher.refresh(Ask(row.id, seen=row.generation, rejected=row.generation, patient=False))
             except (ReauthorizationRequired, ConnectionDisconnected):
@@ -98,4 +99,4 @@ class Health:
         with suppress(Error):  # it is a help; the caller has the body itself
             if await world.db.write(note_problem(grant_id, generation, reason, said)):
                 self._rests[key] = world.clock.steady() + AGAIN
-                world.observer.happened("call_refused", grant=grant_id, reason=reason)
+                world.observer.happened(Happening.CALL_REFUSED, grant=grant_id, reason=reason)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
 from cloudbeds_auth.rules.calls import STEPS
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.schedule import DAY
 from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.retention import forget, sweep
@@ -36,7 +37,7 @@ class Retention:
             return EVERY
         swept = await self._world.db.write(sweep(self._days * DAY, AT_ONCE))
         if swept:
-            self._world.observer.happened("swept", rows=swept)
+            self._world.observer.happened(Happening.SWEPT, rows=swept)
         more = await roll_up_calls(self._world.db, MERGED_AT_ONCE)
         pause = NEXT if more or swept >= AT_ONCE else EVERY
         return pause * (0.5 + 0.5 * self._world.entropy.unit())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import Error, RefreshPending
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.refresh import Ask, reference
 
@@ -127,7 +128,7 @@ class Flights:
             flight.publish(await self._do(flight))
         except Exception as error:  # noqa: BLE001 - told to everybody who waits, and to the observer
             flight.fail(error)
-            self._world.observer.happened("refresh_failed", error=type(error).__name__)
+            self._world.observer.happened(Happening.REFRESH_FAILED, error=type(error).__name__)
 
     async def _within(self, until: float, published: asyncio.Future[Served]) -> Served:
         try:

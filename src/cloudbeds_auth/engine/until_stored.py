@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import StateMismatch, VaultClosed
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.refresh import backoff
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ async def until_stored(world: World, connection_id: str, attempt: Callable[[], A
         except Exception as error:  # noqa: BLE001 - see above
             failures += 1
             reason = type(error).__name__
-        world.observer.happened("commit_waits", connection=connection_id, failures=failures, error=reason)
+        world.observer.happened(Happening.COMMIT_WAITS, connection=connection_id, failures=failures, error=reason)
         await _pause(world, failures)
 
 

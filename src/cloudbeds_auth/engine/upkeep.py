@@ -16,6 +16,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import ReauthorizationRequired
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.transactions.grants import read_grant
@@ -67,7 +68,7 @@ class Upkeep:
         try:
             await self._look_after(grant_id)
         except Exception as error:  # noqa: BLE001 - one grant never stops the others
-            self._world.observer.happened("upkeep_failed", grant=grant_id, error=type(error).__name__)
+            self._world.observer.happened(Happening.UPKEEP_FAILED, grant=grant_id, error=type(error).__name__)
             return False
         return True
 
@@ -77,7 +78,7 @@ class Upkeep:
             return
         if row.role is Role.PARKED:
             if await self._world.db.write(discard_parked(row.id)):
-                self._world.observer.happened("arrival_discarded", connection=row.connection_id)
+                self._world.observer.happened(Happening.ARRIVAL_DISCARDED, connection=row.connection_id)
         elif row.role is Role.CANDIDATE:
             await self._candidates.prove(row)
         elif row.migration is not None:

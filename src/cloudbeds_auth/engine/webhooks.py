@@ -10,6 +10,7 @@ import asyncio
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.ports.webhooks import Deliverer, Message
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.notices import wait_after
 from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered, message_failed, next_message
 
@@ -47,12 +48,17 @@ class Outbound:
     async def _send(self, message: Message) -> None:
         world, failed = self._world, message.attempts + 1
         outcome = await self._deliverer.deliver(message)
-        facts = {"message": message.id, "type": message.kind, "connection": message.connection_id}
         if outcome.problem is None:
             await world.db.write(message_delivered(message.id))
-            world.observer.happened("webhook_delivered", **facts, attempts=failed)
+            world.observer.happened(
+                Happening.WEBHOOK_DELIVERED,
+                message=message.id, type=message.kind, connection=message.connection_id, attempts=failed,
+            )  # fmt: skip
             return
         wait = None if outcome.final else wait_after(failed, outcome.retry_after, world.entropy.unit())
         await world.db.write(message_failed(message.id, outcome.problem, wait))
-        what = "webhook_failed" if wait is not None else "webhook_given_up"
-        world.observer.happened(what, **facts, attempts=failed, problem=outcome.problem, again_in=wait)
+        world.observer.happened(
+            Happening.WEBHOOK_GIVEN_UP if wait is None else Happening.WEBHOOK_FAILED,
+            message=message.id, type=message.kind, connection=message.connection_id, attempts=failed,
+            problem=outcome.problem, again_in=wait,
+        )  # fmt: skip

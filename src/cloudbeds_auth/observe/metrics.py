@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventMetric, Happening
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.transactions.outbox import Outbox
 
@@ -22,30 +23,6 @@ PREFIX = "cloudbeds_auth"
 NAMES = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MOST_NAMES = 200  # different values of one label; the rest is counted as `other`
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-LABELS = {
-    # metric: its label, what is counted
-    "refreshes": ("outcome", "Refreshes by how they ended"),
-    "token_requests": ("outcome", "Requests to the token endpoint by what the answer meant"),
-    "proofs": ("verdict", "Proof calls by verdict"),
-    "proxied_requests": ("status", "Proxied requests by class of status"),
-    "webhooks": ("outcome", "Attempts to deliver a message by how they ended"),
-    "happenings": ("what", "Everything that was told, by name"),
-}
-COUNTED = {
-    # happening: the metric and the fact that is its label; None: the name of the happening itself
-    "refreshed": ("refreshes", None),
-    "refresh_failed": ("refreshes", None),
-    "reauthorization_required": ("refreshes", None),
-    "recovered": ("refreshes", None),
-    "client_refused": ("refreshes", None),
-    "token_answer": ("token_requests", "answer"),
-    "proof": ("proofs", "verdict"),
-    "proxied": ("proxied_requests", "status"),
-    "webhook_delivered": ("webhooks", None),
-    "webhook_failed": ("webhooks", None),
-    "webhook_given_up": ("webhooks", None),
-}
-TIMED = {"token_answer": "token_request", "proxied": "proxied_request"}
 
 
 def status_class(status: object) -> str:
@@ -64,27 +41,29 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
+        declared = dict.fromkeys(one.metric for one in Happening if one.metric is not None)
         self._counters = {
-            name: Counter(f"{PREFIX}_{name}", text, [label], registry=registry)
-            for name, (label, text) in LABELS.items()
+            metric: Counter(f"{PREFIX}_{metric.name}", metric.help, [metric.label], registry=registry)
+            for metric in (*declared, EVERY_EVENT)
         }
         self._durations = {
-            happening: Histogram(f"{PREFIX}_{name}_seconds", "Seconds it took", buckets=SECONDS, registry=registry)
-            for happening, name in TIMED.items()
+            metric: Histogram(f"{PREFIX}_{metric.timed}_seconds", "Seconds it took", buckets=SECONDS, registry=registry)
+            for metric in declared
+            if metric.timed is not None
         }
         self._registry = registry
-        self._seen: dict[str, set[str]] = {}
+        self._seen: dict[EventMetric, set[str]] = {}
 
-    def happened(self, what: str, /, **facts: Fact) -> None:
+    def happened(self, what: Happening, /, **facts: Fact) -> None:
         """Count it, `times` among the facts often; `seconds` feeds the histogram."""
         times = facts.get("times", 1)
-        self._count("happenings", what, times if isinstance(times, int) else 1)
-        if what in COUNTED:
-            metric, fact = COUNTED[what]
-            self._count(metric, what if fact is None else facts.get(fact))
+        self._count(EVERY_EVENT, what, times if isinstance(times, int) else 1)
+        if (metric := what.metric) is None:
+            return
+        self._count(metric, what if metric.fact is None else facts.get(metric.fact))
         seconds = facts.get("seconds")
-        if what in TIMED and isinstance(seconds, int | float):
-            self._durations[what].observe(seconds)
+        if metric in self._durations and isinstance(seconds, int | float):
+            self._durations[metric].observe(seconds)
 
     def render(self, connections: Mapping[State, int] | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
         """The text for Prometheus and its content type, with gauges of what rests in the store where it is known."""
@@ -98,12 +77,11 @@ class Metrics:
             return generate_latest(shown), CONTENT_TYPE_LATEST
         return generate_latest(self._registry) + generate_latest(shown), CONTENT_TYPE_LATEST
 
-    def _count(self, metric: str, value: object, times: int = 1) -> None:
-        label, _ = LABELS[metric]
-        shown = status_class(value) if label == "status" else self._bounded(metric, snake(str(value)))
+    def _count(self, metric: EventMetric, value: object, times: int = 1) -> None:
+        shown = status_class(value) if metric.label == "status" else self._bounded(metric, snake(str(value)))
         self._counters[metric].labels(shown).inc(times)
 
-    def _bounded(self, metric: str, value: str) -> str:
+    def _bounded(self, metric: EventMetric, value: str) -> str:
         """The value when it is a short name and not one too many: a label must not grow without end."""
         seen = self._seen.setdefault(metric, set())
         if value in seen:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from cloudbeds_auth.rules.happenings import Happening
+
 Fact = str | int | float | bool | None
 
 
 class Observer(Protocol):
     """Production: `observe`. Implementations never raise: a broken metric is no reason to lose a hotel (F80)."""
 
-    def happened(self, what: str, /, **facts: Fact) -> None:
-        """`what` is a stable snake_case name; `facts` are small, and never secrets."""
+    def happened(self, what: Happening, /, **facts: Fact) -> None:
+        """`what` is a `str` as well: its stable name. `facts` are those that it declares: small, and never secrets."""
         ...

@@ -4,5 +4,5 @@ Reading order: `secret` (what may never be printed), `model` (what there is), `l
 `token_response` and `api_errors` (what Cloudbeds answered), `refresh` (what to do about it), `auth_flow` (a 401 on a
 call), `rate_limit` (whose turn it is), `schedule` (when a grant is due), `calls` (what was counted), `history` (where a
 reader of one is), `timeline` (the picture of a history), `documents` (the JSON of all that), `permissions` (who may do
-what).
+what), `happenings` (what logs and metrics show).
 """

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from cloudbeds_auth.ports.sealer import Place, Sealer
 from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, State, seen
-from cloudbeds_auth.rules.lifecycle import Event as Happening
+from cloudbeds_auth.rules.lifecycle import Event as LifecycleEvent
 from cloudbeds_auth.rules.model import (
     Connection,
     CredentialKind,
@@ -192,7 +192,7 @@ def lasting(until: float) -> float | None:
 def add_event(
     now: Instant,
     row: Row,
-    kind: Happening | str,
+    kind: LifecycleEvent | str,
     *,
     generation: int | None = None,
     actor: str = "vault",

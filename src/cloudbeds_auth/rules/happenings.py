@@ -1,0 +1,175 @@
+"""Every event that logs and metrics show, one member each: its name, level, facts and meaning, and what counts it.
+
+Logs, metrics and the table in docs/observing.md are derived from this. Users see the names, the levels, the facts and
+the metrics: none of them may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum, unique
+
+
+class Level(IntEnum):
+    """How much attention an event needs, numbered as `logging` numbers it. WARNING: a person should look at it."""
+
+    INFO = 20
+    WARNING = 30
+
+
+@dataclass(frozen=True, slots=True)
+class EventMetric:
+    """A counter with one label: `cloudbeds_auth_NAME_total{LABEL=…}`.
+
+    The label's value is the fact named `fact`, or the event's name where that is None. Where `timed` is given, the fact
+    `seconds` is observed by the histogram `cloudbeds_auth_TIMED_seconds`.
+    """
+
+    name: str
+    help: str
+    label: str
+    fact: str | None = None
+    timed: str | None = None
+
+
+INFO, WARNING = Level.INFO, Level.WARNING
+EVERY_EVENT = EventMetric("happenings", "Everything that was told, by name", "what")
+REFRESHES = EventMetric("refreshes", "Refreshes by how they ended", "outcome")
+TOKEN_REQUESTS = EventMetric(
+    "token_requests", "Requests to the token endpoint by what the answer meant", "outcome", "answer", "token_request"
+)
+PROOFS = EventMetric("proofs", "Proof calls by verdict", "verdict", "verdict")
+PROXIED = EventMetric("proxied_requests", "Proxied requests by class of status", "status", "status", "proxied_request")
+WEBHOOKS = EventMetric("webhooks", "Attempts to deliver a message by how they ended", "outcome")
+
+
+@unique
+class Happening(StrEnum):
+    """An event. As text it is its name in logs and metrics, which is what an observer is handed.
+
+    A member is its name, its level, the names of its facts, what it means, and where there is one the metric that
+    counts it beside `EVERY_EVENT`. The last part names values of a fact that make it a warning.
+    """
+
+    level: Level
+    facts: tuple[str, ...]
+    meaning: str
+    metric: EventMetric | None
+    warns_of: tuple[str, ...]
+
+    def __new__(
+        cls, name: str, level: Level, facts: str, meaning: str, metric: EventMetric | None = None, warns_of: str = ""
+    ) -> Happening:
+        """`facts` and `warns_of` are words with spaces between."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.level, member.meaning, member.metric = level, meaning, metric
+        member.facts, member.warns_of = tuple(facts.split()), tuple(warns_of.split())
+        return member
+
+    def level_of(self, facts: Mapping[str, object]) -> Level:
+        """The level of this event with these facts."""
+        return WARNING if any(value in self.warns_of for value in facts.values()) else self.level
+
+    # fmt: off
+    # Tokens
+    REFRESHED = "refreshed", INFO, "connection generation", "a new token pair is stored and in use", REFRESHES
+    REFRESH_FAILED = "refresh_failed", WARNING, "error", "a refresh ended without a new token pair", REFRESHES
+    REAUTHORIZATION_REQUIRED = ("reauthorization_required", WARNING, "connection reason",
+        "the grant was found dead twice: the hotel has to approve again", REFRESHES)
+    RECOVERED = ("recovered", INFO, "connection reason",
+        "a connection that was marked for reauthorization was seen to work: the mark is gone", REFRESHES)
+    CLIENT_REFUSED = "client_refused", WARNING, "app", "Cloudbeds refused the app's client secret", REFRESHES
+    TOKEN_ANSWER = ("token_answer", INFO, "grant_type answer seconds", "the token endpoint was asked",
+        TOKEN_REQUESTS, "Ambiguous Refused RefusedClient")
+    PROOF = ("proof", INFO, "verdict", "`/userinfo` was asked whether an access token works",
+        PROOFS, "DeadGrant DeadToken")
+    REPRIEVED = ("reprieved", INFO, "connection hold",
+        "every refresh token was refused and the access token works: no mark, and the next attempt after `hold`")
+    MARK_DELAYED = ("mark_delayed", WARNING, "connection app",
+        "several connections of the app would be marked at once: this mark waits")
+    UNRECOGNIZED_REFUSAL = ("unrecognized_refusal", WARNING, "connection answer",
+        "for a day the token endpoint has refused in words that are in no table")
+    COMMIT_WAITS = ("commit_waits", WARNING, "connection failures error",
+        "tokens that were received could not be stored yet; it is tried until they are")
+    LONG_TOKEN_LIST = ("long_token_list", INFO, "connection length",
+        "a connection has more than ten refresh tokens after a refresh")
+    SOURCE_REFUSED = ("source_refused", WARNING, "app why",
+        "a credential belongs to another origin or client than this process uses: it is not sent")
+
+    # Connections
+    CONNECTED = "connected", INFO, "connection", "an approval was seen to work and is in use"
+    CAME_BACK = ("came_back", INFO, "connection",
+        "an approval belongs to a hotel that has a connection already, and is moved there")
+    CLAIMED = "claimed", INFO, "connection", "an approval from the Marketplace was claimed"
+    ARRIVAL_DISCARDED = ("arrival_discarded", INFO, "connection",
+        "an approval from the Marketplace was not claimed in time: its tokens are deleted")
+    CANDIDATE_SUPERSEDED = ("candidate_superseded", INFO, "connection",
+        "an approval was replaced by a newer one before it was seen to work")
+    DISCONNECTED = "disconnected", INFO, "connection", "a connection was disconnected by a caller or an operator"
+    DISABLED_SAID = ("disabled_said", INFO, "connection",
+        "Cloudbeds said that the hotel disabled the app; the tokens are tried before that is believed")
+    KEY_RECEIVED = "key_received", INFO, "connection", "an API key came in exchange for a refresh token, and is stored"
+    MIGRATED = "migrated", INFO, "connection", "a connection that moves to an API key was seen to work with it"
+    PROPERTY_UNKNOWN = ("property_unknown", INFO, "connection reason",
+        "Cloudbeds does not say which property an approval covers: it waits")
+    PROPERTIES_CHANGED = ("properties_changed", INFO, "connection added dropped",
+        "the properties of a connection changed, by these counts")
+    PROPERTY_ELSEWHERE = ("property_elsewhere", INFO, "connection property",
+        "a property that Cloudbeds lists for this connection belongs to another one")
+    ORIGIN_MOVED = ("origin_moved", INFO, "app former origin grants",
+        "an operator said that what came from the former origin is valid at this one")
+    APP_ADDED = "app_added", INFO, "app", "a further app was registered"
+    APP_SECRET_ROTATED = "app_secret_rotated", INFO, "app", "a further app has a new client secret"
+    APP_REMOVED = "app_removed", INFO, "app", "a further app was removed"
+
+    # Calls to Cloudbeds
+    GRANT_SUSPECTED = ("grant_suspected", INFO, "connection reason",
+        "a call was refused as if the grant were dead: its tokens are tried")
+    CALL_REFUSED = "call_refused", WARNING, "grant reason", "Cloudbeds refused a call although the token works"
+    RATE_LIMITED = "rate_limited", INFO, "app wait", "a request found no turn under the rate limit"
+    RATE_EXCEEDED = "rate_exceeded", INFO, "app wait", "a request was above a rate limit that is only observed"
+    VENDOR_RATE_LIMITED = ("vendor_rate_limited", INFO, "app pause",
+        "Cloudbeds answered 429: no request of this client id is sent for `pause`")
+    WENT_ALONE = ("went_alone", INFO, "app connection",
+        "the database does not answer, and a call was made at this process's own slow pace")
+    STORE_UNAVAILABLE = ("store_unavailable", WARNING, "connection",
+        "the database cannot be read: the access token in memory is used while it lasts")
+
+    # The service
+    PROXIED = ("proxied", INFO, "connection_id method path status sends complete address request_id seconds",
+        "a call was proxied", PROXIED)
+    PROXY_REFUSED = "proxy_refused", WARNING, "method status code address", "the proxy itself refused a call"
+    CALLER_GONE = "caller_gone", INFO, "method address", "a caller hung up before its call was answered"
+    REQUEST = "request", INFO, "method path status address seconds", "any other request was answered"
+    CONNECTION_REFUSED = ("connection_refused", WARNING, "address why times",
+        "connections of an address were closed or not taken, this often")
+    CREDENTIAL_REFUSED = "credential_refused", WARNING, "address times", "credentials were wrong, this often"
+    SETTINGS_FROM_FILE = ("settings_from_file", INFO, "file variables",
+        "the service started, and these variables came from this file")
+    ADMIN_TOKEN = "admin_token", INFO, "file", "the service started with the admin token in this file"
+
+    # Webhooks, and asking Cloudbeds by itself
+    WEBHOOK_DELIVERED = "webhook_delivered", INFO, "message type connection attempts", "a message was taken", WEBHOOKS
+    WEBHOOK_FAILED = ("webhook_failed", WARNING, "message type connection attempts problem again_in",
+        "a message was not taken, and is sent again after `again_in`", WEBHOOKS)
+    WEBHOOK_GIVEN_UP = ("webhook_given_up", WARNING, "message type connection attempts problem again_in",
+        "a message was not taken, and is not sent again", WEBHOOKS)
+    HINT_RECEIVED = "hint_received", INFO, "property", "a webhook of Cloudbeds came: the connection is looked into"
+    HINT_IGNORED = ("hint_ignored", INFO, "",
+        "a webhook of Cloudbeds came that says nothing of a disconnect, or came to a read-only copy")
+    HINT_DROPPED = "hint_dropped", INFO, "", "a webhook of Cloudbeds came while too many waited"
+    APP_STATE_FAILED = ("app_state_failed", WARNING, "connection error",
+        "Cloudbeds could not be asked whether the app is still enabled; it is asked again later")
+    LISTING_FAILED = ("listing_failed", WARNING, "connection error",
+        "Cloudbeds could not be asked for a connection's properties; it is asked again later")
+    SUBSCRIPTION_FAILED = ("subscription_failed", WARNING, "connection",
+        "Cloudbeds did not take the subscription to its webhooks; it is tried again later")
+
+    # Upkeep
+    SWEPT = "swept", INFO, "rows", "rows older than the retention time were deleted"
+    UPKEEP_FAILED = "upkeep_failed", WARNING, "grant error", "upkeep of one grant failed; it is tried again later"
+    BACKGROUND_FAILED = "background_failed", WARNING, "error", "background work failed; it is tried again later"
+    OBSERVER_FAILED = "observer_failed", WARNING, "observer", "an observer raised an exception, which is swallowed"
+    # fmt: on
