@@ -140,6 +140,11 @@ def test_the_picture_of_states_is_the_table() -> None:
     assert drawer("draw_lifecycle").block() in text_of("docs/rotation.md")
 
 
+def test_the_tables_of_events_and_metrics_are_the_enum() -> None:
+    """`python docs/draw_events.py --write` mends it."""
+    assert drawer("draw_events").block() in text_of("docs/observing.md")
+
+
 def test_the_python_page_says_whether_open_takes_upkeep() -> None:
     """The block promises `open(upkeep=True)`; as long as it is not there, the page says so."""
     takes = "upkeep" in inspect.signature(TokenVault.open).parameters
