@@ -13,9 +13,9 @@ from tests.docs.pages import DOCS, PAGES, ROOT, drawer, first_cells, text_of, un
 from cloudbeds_auth import TokenVault, errors
 from cloudbeds_auth.app import api, health, problems
 from cloudbeds_auth.rules.lifecycle import LABELS, State
-from cloudbeds_auth.settings.model import Settings
-from cloudbeds_auth.settings.variables import TABLE
+from cloudbeds_auth.settings import Settings, rows
 
+TABLE = rows(Settings)
 WALKS = (DOCS / "follow-a-token.md", DOCS / "how-it-works.md", DOCS / "rotation.md", *sorted(DOCS.glob("adr/0*.md")))
 DOTTED = re.compile(r"`([a-z_]+(?:\.[A-Za-z_]+)+)`")
 HEADING = re.compile(r"^#+ +(.*?) *$", re.MULTILINE)
@@ -55,22 +55,22 @@ def test_the_token_is_followed_through_every_layer() -> None:
 
 def test_the_settings_page_names_exactly_the_variables_that_are_read() -> None:
     """Every variable of the settings has its row, and no row has a variable that is not read."""
-    rows = first_cells(text_of("docs/settings.md"))
-    assert sorted(row[0].strip("`") for row in rows) == sorted(variable.name for variable in TABLE)
-    secret = {row[0].strip("`") for row in rows if row[2] == "secret"}
-    assert secret == {variable.name for variable in TABLE if variable.secret}
+    shown = first_cells(text_of("docs/settings.md"))
+    assert sorted(cells[0].strip("`") for cells in shown) == sorted(row.name for row in TABLE.values())
+    secret = {cells[0].strip("`") for cells in shown if cells[2] == "secret"}
+    assert secret == {row.name for row in TABLE.values() if row.secret}
 
 
 def test_plain_defaults_on_the_settings_page_are_the_settings_own() -> None:
     """A default that is written as one value is the one that the program uses."""
     shown = {row[0].strip("`"): row[1] for row in first_cells(text_of("docs/settings.md"))}
-    for variable in TABLE:
-        field = Settings.model_fields[variable.attribute]
-        cell = shown[variable.name]
+    for attribute, row in TABLE.items():
+        field = Settings.model_fields[attribute]
+        cell = shown[row.name]
         if field.default_factory is not None or not re.fullmatch(r"`[^`{]+`", cell):
             continue
-        given = Settings.model_validate({variable.attribute: cell.strip("`")})
-        assert getattr(given, variable.attribute) == field.default, variable.name
+        given = Settings.model_validate({attribute: cell.strip("`")})
+        assert getattr(given, attribute) == field.default, row.name
 
 
 def slug(heading: str) -> str:

@@ -20,12 +20,13 @@ from cloudbeds_auth.settings import (
     further_app,
     is_loopback,
     key_bytes,
+    known,
     load,
     load_from_environment,
-    sources,
-    values,
+    loading,
+    rows,
+    secret_values,
 )
-from cloudbeds_auth.settings.variables import KNOWN, TABLE
 
 APP = {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": "canary-client-secret"}
 DIGITS = "9" * 30
@@ -316,10 +317,7 @@ def test_wrong_value_is_named(name: str, value: str) -> None:
 def test_every_variable_has_a_wrong_value_here() -> None:
     """The table of wrong values covers every variable that can be wrong; secrets are any visible text."""
     unrestricted = {"CLOUDBEDS_CLIENT_SECRET", "CLOUDBEDS_CLIENT_SECRET_PREVIOUS"}
-    assert {variable.name for variable in TABLE} - unrestricted == WRONG.keys()
-    assert {variable.attribute for variable in TABLE} == Settings.model_fields.keys() - {
-        "warnings", "env_file", "from_env_file"
-    }  # fmt: skip
+    assert {row.name for row in rows(Settings).values()} - unrestricted == WRONG.keys()
 
 
 @pytest.mark.row("A80")
@@ -385,8 +383,8 @@ def test_random_secrets_are_taken() -> None:
     dice = random.Random(80)
     for _ in range(2000):
         for one in (dice.randbytes(16).hex(), dice.randbytes(24).decode("latin-1")):
-            assert not values.is_guessable(one)
-            assert not values.is_patterned(one)
+            assert not secret_values.is_guessable(one)
+            assert not secret_values.is_patterned(one)
 
 
 @pytest.mark.row("A80")
@@ -576,7 +574,7 @@ def test_the_path_of_a_secret_file_is_none(tmp_path: Path) -> None:
 @pytest.mark.row("A78")
 def test_a_dotenv_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What an operator names by mistake, a device or a dump: no more of it is read than settings can have."""
-    monkeypatch.setattr(sources, "LARGEST_ENV_FILE", 1000)
+    monkeypatch.setattr(loading, "LARGEST_ENV_FILE", 1000)
     path = tmp_path / "dump"
     path.write_text("CLOUDBEDS_CLIENT_ID=x\n" * 100)
     (problem,) = problems({}, path)
@@ -640,7 +638,7 @@ def test_dotenv_unreadable(tmp_path: Path) -> None:
 
 def test_from_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The process's own environment and the `.env` of the current folder."""
-    for name in KNOWN:
+    for name in known():
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("CLOUDBEDS_CLIENT_ID=from-file\n")

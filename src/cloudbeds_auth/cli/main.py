@@ -15,7 +15,7 @@ from cloudbeds_auth.cli import output
 from cloudbeds_auth.cli.commands import CONTEXT, examples
 
 FAILED, INTERRUPTED = 1, 130
-ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # as settings.variables has it, which a command that needs no settings imports not
+ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # as settings.loading has it, which a command that needs no settings imports not
 
 MODULES = {
     "demo": "demo",

@@ -58,7 +58,7 @@ def client_secret(out: Output, file: Path | None) -> Secret:
 
 
 def _from_file(out: Output, file: Path) -> Secret:
-    from cloudbeds_auth.settings.sources import Findings, secret_file
+    from cloudbeds_auth.settings.loading import Findings, secret_file
 
     findings = Findings()
     value = secret_file("--secret-file", file, findings)

@@ -84,17 +84,16 @@ def cloudbeds_environment(cloudbeds_settings: Settings, monkeypatch: pytest.Monk
 
     Every other variable of ours is set to nothing, so that neither your environment nor a `.env` shows through.
     """
-    from cloudbeds_auth.settings.variables import KNOWN, TABLE
+    from cloudbeds_auth.settings import known, rows
 
     said = cloudbeds_settings.model_fields_set
+    table = rows(type(cloudbeds_settings)).items()
     given = {
-        variable.name: _written(getattr(cloudbeds_settings, variable.attribute))
-        for variable in TABLE
-        if variable.attribute in said
+        row.name: _written(getattr(cloudbeds_settings, attribute)) for attribute, row in table if attribute in said
     }
     for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
         monkeypatch.delenv(name)
-    found = {**dict.fromkeys(sorted(KNOWN), ""), **given}
+    found = {**dict.fromkeys(sorted(known()), ""), **given}
     for name, value in found.items():
         monkeypatch.setenv(name, value)
     return found

@@ -1,17 +1,18 @@
 """Settings: read once from the environment and `.env`, every problem reported at once and by name.
 
-Reading order: `variables` (the table of names), `values` (what a value must look like), `model` (the settings),
-`sources` (environment, `.env`, secret files), `loading` (all of it, with the findings);
-`registration` (further apps, which are no settings and look like them).
+Reading order: `table` (one row a setting), `values` and `secret_values` (what a value must look like), `loading` (the
+environment, `.env` and secret files); `registration` (further apps, which are no settings and look like them).
 """
 
-from cloudbeds_auth.settings.loading import Need, env_file, load, load_from_environment, written
-from cloudbeds_auth.settings.model import Settings
+from cloudbeds_auth.settings.loading import env_file, known, load, load_from_environment, written
 from cloudbeds_auth.settings.registration import further_app, redirect_uri_of
-from cloudbeds_auth.settings.values import admin_token, base_url, is_loopback, key_bytes
+from cloudbeds_auth.settings.secret_values import admin_token, key_bytes
+from cloudbeds_auth.settings.table import Need, Row, Settings, rows
+from cloudbeds_auth.settings.values import base_url, is_loopback
 
 __all__ = [
     "Need",
+    "Row",
     "Settings",
     "admin_token",
     "base_url",
@@ -19,8 +20,10 @@ __all__ = [
     "further_app",
     "is_loopback",
     "key_bytes",
+    "known",
     "load",
     "load_from_environment",
     "redirect_uri_of",
+    "rows",
     "written",
 ]

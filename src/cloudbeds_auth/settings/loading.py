@@ -1,35 +1,49 @@
-"""Reads all settings and reports every problem at once, by the name of its variable."""
+"""Reads the settings: the environment, `.env`, files that hold one secret each; every problem is reported at once."""
 
 from __future__ import annotations
 
 import difflib
+import io
 import os
+import stat
 from collections.abc import Iterable, Mapping
-from enum import Enum
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.settings import hooks
-from cloudbeds_auth.settings.model import Settings
-from cloudbeds_auth.settings.sources import Findings, in_file, merged, resolved
-from cloudbeds_auth.settings.values import is_loopback, is_patterned, patterned_key, url, weak_keys
-from cloudbeds_auth.settings.variables import BY_ATTRIBUTE, ENV_FILE, KNOWN, PREFIX
+from cloudbeds_auth.os_files import written_by_others
+from cloudbeds_auth.rules.origins import is_vendors
+from cloudbeds_auth.settings.secret_values import is_patterned, weak_keys
+from cloudbeds_auth.settings.table import Need, Row, Settings, rows
+from cloudbeds_auth.settings.values import is_loopback, origin, url
 
+PREFIX = "CLOUDBEDS_"
+BASE_URL = "CLOUDBEDS_BASE_URL"
+ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # names the file that is read instead of `.env`; of the environment only
+NO_SETTINGS = ("CLOUDBEDS_AUTH_APP_SECRET", ENV_FILE)  # variables of ours all the same, for commands
+LARGEST_ENV_FILE = 1024 * 1024  # characters
+LARGEST_SECRET_FILE = 64 * 1024  # bytes
 ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
 
-TOGETHER = (("webhook_secrets", "webhook_url"), ("hook_secret", "hook_header"), ("hook_header", "hook_secret"))
-"""The first is required where the second is given."""
 
+@dataclass(slots=True)
+class Findings:
+    """What was found while reading: problems stop the start, warnings do not; `from_file` are the variables that came
+    from `.env`.
+    """
 
-class Need(Enum):
-    """What must be there."""
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    from_file: tuple[str, ...] = ()
 
-    NOTHING = "doctor and setup start without any"
-    APP = "the client id and secret are required"
+    def raise_problems(self) -> None:
+        """Raises ConfigurationError with all of them, if there is one."""
+        if self.problems:
+            raise ConfigurationError(problems=tuple(self.problems))
 
 
 def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: bool = False) -> Settings:
@@ -39,12 +53,16 @@ def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: 
     with every problem; each names the variable, what is wrong and what to write.
     """
     findings = Findings()
-    given = merged(environ, dotenv, findings, named=named)
-    _unknown(given, findings)
-    settings, failed = _validated(resolved(given, findings), findings)
-    findings.problems += _contradictions(settings, failed | _unread(given), need)
-    if findings.problems:
-        raise ConfigurationError(problems=tuple(findings.problems))
+    given = _merged(environ, dotenv, findings, named=named)
+    _report_unknown(given, findings)
+    settings, failed = _validated(_resolved(given, findings), findings)
+    table = rows(Settings)
+    unread = {attribute for attribute, row in table.items() if row.file_name in given}  # found to be so already
+    for attribute, row in table.items():
+        why = row.needed(settings, need)
+        if why and not getattr(settings, attribute) and attribute not in failed | unread:
+            findings.problems.append(_problem(row, why))
+    findings.raise_problems()
     told: dict[str, Any] = {"warnings": (*findings.warnings, *_risks(settings))}
     if dotenv is not None and findings.from_file:
         told |= {"env_file": dotenv.absolute(), "from_env_file": findings.from_file}
@@ -68,10 +86,119 @@ def written(path: Path, *, named: bool) -> dict[str, str]:
     it and another user may have written it.
     """
     findings = Findings()
-    found = in_file(path, findings, named=named)
-    if findings.problems:
-        raise ConfigurationError(problems=tuple(findings.problems))
+    found = _in_file(path, findings, named=named)
+    findings.raise_problems()
     return found
+
+
+def known() -> frozenset[str]:
+    """Every name that means something to us."""
+    table = rows(Settings).values()
+    return frozenset({row.name for row in table} | {row.file_name for row in table if row.secret} | set(NO_SETTINGS))
+
+
+def _merged(environ: Mapping[str, str], dotenv: Path | None, findings: Findings, *, named: bool) -> dict[str, str]:
+    """Our variables from both sources; the environment wins, also with an empty value, which means "not set".
+
+    A secret and its `_FILE` are two spellings of one variable: either in the environment hides both in `.env`. `named`:
+    as `_in_file`.
+    """
+    ours = {name: value.strip() for name, value in environ.items() if name.upper().startswith(PREFIX)}
+    written = {} if dotenv is None else _in_file(dotenv, findings, named=named)
+    hidden = {other for name in ours for other in (name, f"{name}_FILE", name.removesuffix("_FILE"))}
+    taken = {name: value for name, value in written.items() if name not in hidden and value}
+    findings.from_file = tuple(sorted(taken))
+    if dotenv is not None and not named and BASE_URL in taken and not _is_harmless(taken[BASE_URL]):
+        findings.problems.append(
+            f"{BASE_URL}: {dotenv.absolute()} names a host that is neither Cloudbeds' nor this machine, and every "
+            "credential would be sent there; write it in the environment if it is meant"
+        )
+    return taken | {name: value for name, value in ours.items() if value}
+
+
+def _is_harmless(base_url: str) -> bool:
+    """Whether a file that was found in the current folder may name this host; what is no URL is found elsewhere."""
+    try:
+        return is_loopback(url(base_url).hostname or "") or is_vendors(origin(base_url))
+    except ValueError:
+        return True
+
+
+def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
+    """Our variables of a `.env`; none where there is no such file.
+
+    `named`: the operator named it. Otherwise it was found in the current folder, where anybody may have put it: raises
+    ConfigurationError where another user wrote or may write it, and it holds anything of ours (A69).
+    """
+    if not named and not path.exists():
+        return {}
+    try:
+        found, status = _read(path, named=named)
+    except (OSError, ValueError) as error:
+        findings.problems.append(f"{path}: cannot be read ({_why(error)}); make it a readable UTF-8 text file")
+        return {}
+    ours = {name: (value or "").strip() for name, value in found.items() if name.upper().startswith(PREFIX)}
+    whole = path.absolute()
+    wrong = written_by_others(whole, status) if ours and not named else None
+    if wrong is not None:
+        raise ConfigurationError(
+            problems=(wrong,), next_step=f"read what it says before; `--env-file {whole}` takes it as it is"
+        )
+    secrets = {row.name for row in rows(Settings).values() if row.secret}
+    if status.st_mode & (stat.S_IRGRP | stat.S_IROTH) and secrets & ours.keys():
+        findings.warnings.append(f"{path} holds secrets and others may read it; run `chmod 600 {path}`")
+    return ours
+
+
+def _read(path: Path, *, named: bool) -> tuple[Mapping[str, str | None], os.stat_result]:
+    """What the file says, and the file that said it."""
+    if not named and not path.is_file():  # a pipe would hold us until somebody writes into it
+        raise OSError("not a file")
+    with path.open(encoding="utf-8") as file:
+        # No interpolation: a `$` in a client secret is a dollar sign, and nothing but this file is read.
+        text = file.read(LARGEST_ENV_FILE + 1)
+        if len(text) > LARGEST_ENV_FILE:  # a device that never ends, for one
+            raise ValueError("too large")
+        return dotenv_values(stream=io.StringIO(text), interpolate=False), os.fstat(file.fileno())
+
+
+def _why(error: OSError | ValueError) -> str:
+    """Why a file cannot be read: the system's words, the decoder's in ours, those about a path that is none."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _resolved(given: Mapping[str, str], findings: Findings) -> dict[str, str]:
+    """Values by attribute, secret files read."""
+    values = {attribute: given[row.name] for attribute, row in rows(Settings).items() if row.name in given}
+    for attribute, row in rows(Settings).items():
+        if not row.secret or row.file_name not in given:
+            continue
+        if row.name in given:
+            findings.problems.append(f"{row.name}: is given twice, also as {row.file_name}; write only one of them")
+        elif (value := secret_file(row.file_name, Path(given[row.file_name]), findings)) is not None:
+            values[attribute] = value
+    return values
+
+
+def secret_file(name: str, path: Path, findings: Findings) -> str | None:
+    """What a file holds that `name` led to; None when it is no secret's file, which is found."""
+    try:
+        with path.open("rb") as file:
+            value = file.read(LARGEST_SECRET_FILE + 1).decode("utf-8").strip()
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        findings.problems.append(
+            f"{name}: {path} cannot be read ({_why(error)}); write the path of a readable text file"
+        )
+        return None
+    if not value or len(value) > LARGEST_SECRET_FILE:
+        findings.problems.append(f"{name}: {path} is empty or too large; write the path of a file with only the value")
+        return None
+    if mode & stat.S_IROTH:
+        findings.warnings.append(f"{name}: anybody on this machine may read {path}; run `chmod 600 {path}`")
+    return value
 
 
 def _validated(values: Mapping[str, Any], findings: Findings) -> tuple[Settings, set[str]]:
@@ -85,69 +212,38 @@ def _validated(values: Mapping[str, Any], findings: Findings) -> tuple[Settings,
         attribute = str(failure["loc"][0])
         if attribute not in failed:
             failed.add(attribute)
-            findings.problems.append(_problem(attribute, failure["msg"]))
+            findings.problems.append(_problem(rows(Settings)[attribute], worded(failure["msg"])))
     rest = {name: value for name, value in values.items() if name not in failed}
     return Settings.model_validate(rest), failed
 
 
-def _problem(attribute: str, what: str) -> str:
-    variable = BY_ATTRIBUTE[attribute]
-    what = what.removeprefix("Value error, ")
-    return f"{variable.name}: {what[:1].lower()}{what[1:]}; write {variable.write}"
+def worded(message: str) -> str:
+    """A validator's message as the end of a sentence."""
+    what = message.removeprefix("Value error, ")
+    return f"{what[:1].lower()}{what[1:]}"
 
 
-def _unread(given: Mapping[str, str]) -> set[str]:
-    """Attributes that are given as a file: when it could not be read that is reported already."""
-    return {name for name, variable in BY_ATTRIBUTE.items() if variable.file_name in given}
-
-
-def _contradictions(settings: Settings, failed: set[str], need: Need) -> Iterable[str]:
-    """What is wrong between settings, or missing; attributes that failed by themselves are not reported twice."""
-    if need is Need.APP:
-        for attribute in ("client_id", "client_secret"):
-            if not getattr(settings, attribute) and attribute not in failed:
-                yield _problem(attribute, "is not set")
-    listens_wide = not settings.is_postgres and not is_loopback(settings.host)
-    if settings.admin_token is None and listens_wide and "admin_token" not in failed:
-        yield _problem("admin_token", "is required when CLOUDBEDS_AUTH_HOST is not this machine alone")
-    if settings.is_postgres:
-        # Many machines share the database: a file made beside it on one of them would help no other.
-        for attribute in ("encryption_keys", "admin_token"):
-            if not getattr(settings, attribute) and attribute not in failed:
-                yield _problem(attribute, "is required with PostgreSQL")
-    for attribute, other in TOGETHER:
-        if getattr(settings, other) and not getattr(settings, attribute) and attribute not in failed:
-            yield _problem(attribute, f"is required with {BY_ATTRIBUTE[other].name}")
+def _problem(row: Row, what: str) -> str:
+    return f"{row.name}: {what}; write {row.write}"
 
 
 def _risks(settings: Settings) -> Iterable[str]:
     if weak_keys(settings.encryption_keys):
         yield "CLOUDBEDS_AUTH_ENCRYPTION_KEYS holds an older key that can be guessed; remove it once nothing needs it"
-    for attribute in _patterned(settings):
-        yield f"{BY_ATTRIBUTE[attribute].name} repeats itself or counts up; make a random one"
-    parts = url(settings.public_url)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+    for attribute, row in rows(Settings).items():
+        if any(map(is_patterned, row.drawn(getattr(settings, attribute)))):
+            yield f"{row.name} repeats itself or counts up; make a random one"
+    if settings.is_plain_http:
         yield "CLOUDBEDS_AUTH_PUBLIC_URL is plain http: sign-in and connect links can be read on their way"
         if settings.hook_secret is not None:
             yield "CLOUDBEDS_AUTH_HOOK_SECRET subscribes nothing: CLOUDBEDS_AUTH_PUBLIC_URL is plain http"
 
 
-def _patterned(settings: Settings) -> Iterable[str]:
-    """The secrets that were typed and not drawn by chance."""
-    if patterned_key(settings.encryption_keys):
-        yield "encryption_keys"
-    for attribute in ("admin_token", "hook_secret"):
-        found: Secret | None = getattr(settings, attribute)
-        if found is not None and is_patterned(found.reveal()):
-            yield attribute
-    if any(is_patterned(hooks.signing_bytes(one).decode("latin-1")) for one in settings.webhook_secrets):
-        yield "webhook_secrets"
-
-
-def _unknown(given: Mapping[str, str], findings: Findings) -> None:
+def _report_unknown(given: Mapping[str, str], findings: Findings) -> None:
     """Names nobody knows: a slip when one of ours is close, else somebody else's."""
-    tails = {_tail(name): name for name in KNOWN}
-    for name in sorted(given.keys() - KNOWN):
+    ours = known()
+    tails = {_tail(name): name for name in ours}
+    for name in sorted(given.keys() - ours):
         close = difflib.get_close_matches(_tail(name), tails, n=1, cutoff=ALIKE)
         if close:
             findings.problems.append(f"{name}: is not a setting; did you mean {tails[close[0]]}?")

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from cloudbeds_auth.errors import InvalidRequest
-from cloudbeds_auth.rules.model import App, CredentialKind
+from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import values
-from cloudbeds_auth.settings.model import Settings
+from cloudbeds_auth.settings.loading import worded
+from cloudbeds_auth.settings.table import Credential, Level, RedirectUri, Scopes, Settings, kind_of
 
+APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 AGAIN = "mend what is named above, then add the app again"
 ONE_SCHEME = "is https where CLOUDBEDS_REDIRECT_URI is http, or the other way round; one service takes one of the two"
+
+
+def app_name(value: object) -> str:
+    """A word that goes into addresses and command lines as it is."""
+    if not isinstance(value, str) or not APP_NAME.fullmatch(value):
+        raise ValueError("is not made of lower-case letters, digits and `-`, at most 40")
+    return value
+
+
+def client_secret(value: object) -> Secret:
+    """A secret that is there."""
+    found = values.secret(value)
+    if not found:
+        raise ValueError("is empty")
+    return found
 
 
 class Registration(BaseModel):
@@ -21,13 +39,13 @@ class Registration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    name: Annotated[str, BeforeValidator(values.app_name)]
+    name: Annotated[str, BeforeValidator(app_name)]
     client_id: Annotated[str, Field(min_length=1), BeforeValidator(values.text)]
-    client_secret: Annotated[Secret, PlainValidator(values.client_secret)]
-    level: Literal["partner", "property"]
-    redirect_uri: Annotated[str, BeforeValidator(values.redirect_uri)]
-    scopes: Annotated[tuple[str, ...], BeforeValidator(values.scopes)]
-    credential: Annotated[Literal["oauth", "api-key"], BeforeValidator(values.word)]
+    client_secret: Annotated[Secret, PlainValidator(client_secret)]
+    level: Level
+    redirect_uri: RedirectUri
+    scopes: Scopes
+    credential: Credential
 
 
 def further_app(settings: Settings, **given: object) -> App:
@@ -40,24 +58,16 @@ def further_app(settings: Settings, **given: object) -> App:
     try:
         made = Registration.model_validate(parts)
     except ValidationError as error:
-        problems = "; ".join(_problem(one["loc"][0], one["msg"]) for one in error.errors(include_url=False))
+        failures = error.errors(include_url=False)
+        problems = "; ".join(f"{str(one['loc'][0]).replace('_', ' ')}: {worded(one['msg'])}" for one in failures)
         raise InvalidRequest(problems, next_step=AGAIN) from None
-    if not same_scheme(settings, made.redirect_uri):
+    # The cookie that binds an approval to its browser is of one kind for all apps.
+    if values.url(made.redirect_uri).scheme != values.url(settings.redirect_uri).scheme:
         raise InvalidRequest(f"redirect uri: {ONE_SCHEME}", next_step=AGAIN)
-    kind = CredentialKind.API_KEY if made.credential == "api-key" else CredentialKind.OAUTH
-    return App(made.name, made.client_id, (made.client_secret,), made.redirect_uri, made.scopes, made.level, kind)
+    secrets, kind = (made.client_secret,), kind_of(made.credential)
+    return App(made.name, made.client_id, secrets, made.redirect_uri, made.scopes, made.level, kind)
 
 
 def redirect_uri_of(settings: Settings, name: str) -> str:
     """The redirect URI of a further app unless it has another: below the settings' own, a path for itself."""
     return f"{settings.redirect_uri.rstrip('/')}/{name}"
-
-
-def same_scheme(settings: Settings, redirect_uri: str) -> bool:
-    """Whether the cookie that binds an approval to its browser is of the same kind as for the settings' own app."""
-    return values.url(redirect_uri).scheme == values.url(settings.redirect_uri).scheme
-
-
-def _problem(field: int | str, message: str) -> str:
-    what = message.removeprefix("Value error, ")
-    return f"{str(field).replace('_', ' ')}: {what[:1].lower()}{what[1:]}"

@@ -5,60 +5,33 @@ No message repeats the value: some of them are secrets, and a URL may hold a pas
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
-from itertools import pairwise
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from cloudbeds_auth.rules.secret import Secret
 
-KEY_BYTES = 32
 FASTEST = 10_000  # requests per second; Cloudbeds allows 10
-SHORTEST_ADMIN_TOKEN = 32  # characters
-FEWEST_KINDS = 8  # different characters of a random secret
-LONGEST_PIECE = 64  # characters: a longer one that is random is as good as many secrets
-GUESSABLE = "can be guessed: it has few different characters"
-PRIVATE = tuple(
-    map(ip_network, ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"))
-)
+PRIVATE = [
+    ip_network(one) for one in ("10.0.0.0/8", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
+]
 EMBEDDING = tuple(map(IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96")))  # IPv4 written as IPv6 (RFC 4291, RFC 6052)
 EMBEDDED = 96  # bits before the IPv4 address
 MOST_IPV4, MOST_IPV6 = 1 << 32 - 8, 1 << 128 - 20  # public addresses to trust: as many as the largest providers have
 LISTED = re.compile(r"[\s,]+")
-APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 HOST_NAME = re.compile(r"(?!-)(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")  # RFC 1035 section 2.3.4
 LONGEST_NAME, LONGEST_PATH = 200, 900  # bytes of a file's name and path: systems take 255 and 1,024, and we add to both
 PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?")  # RFC 3986, no segment empty
 NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)  # escapes of `unreserved`
 OUR_PATHS = (
-    "/api/v1",
-    "/proxy",
-    "/healthz",
-    "/readyz",
-    "/metrics",
-    "/claim",
-    "/connect",
-    "/connected",
-    "/not-connected",
-    "/errors",
-    "/session",
-    "/sign-in",
-    "/hooks",
-    "/static",
-    "/connections",
-    "/apps",
-    "/keys",
-    "/docs",
-    "/openapi.json",
+    "/api/v1", "/proxy", "/healthz", "/readyz", "/metrics", "/claim", "/connect", "/connected", "/not-connected",
+    "/errors", "/session", "/sign-in", "/hooks", "/static", "/connections", "/apps", "/keys", "/docs", "/openapi.json",
     "/favicon.ico",
-)
+)  # fmt: skip
 
 
 def is_loopback(host: str) -> bool:
@@ -97,97 +70,6 @@ def secret(value: object) -> Secret:
     return value if isinstance(value, Secret) else Secret(text(value))
 
 
-def client_secret(value: object) -> Secret:
-    """A secret that is there."""
-    found = secret(value)
-    if not found:
-        raise ValueError("is empty")
-    return found
-
-
-def app_name(value: object) -> str:
-    """A word that goes into addresses and command lines as it is."""
-    if not isinstance(value, str) or not APP_NAME.fullmatch(value):
-        raise ValueError("is not made of lower-case letters, digits and `-`, at most 40")
-    return value
-
-
-def admin_token(value: object) -> Secret:
-    """A token that travels in a header: visible ASCII without spaces, long enough not to be guessed."""
-    token = secret(value)
-    if " " in token.reveal():
-        raise ValueError("holds a space")
-    if len(token.reveal()) < SHORTEST_ADMIN_TOKEN:
-        raise ValueError(f"is shorter than {SHORTEST_ADMIN_TOKEN} characters")
-    if is_guessable(token.reveal()):
-        raise ValueError(GUESSABLE)
-    return token
-
-
-def is_guessable(value: str) -> bool:
-    """Whether a long secret is hardly a secret: few different characters, or mostly one. Such are refused.
-
-    Of 32 random hexadecimal digits fewer than eight differ once in thirty million times.
-    """
-    kinds = Counter(value)
-    return len(kinds) < FEWEST_KINDS or 2 * max(kinds.values()) > len(value)
-
-
-def is_patterned(value: str) -> bool:
-    """Whether a long secret was surely not drawn by chance: mostly one piece repeated, or mostly the same step from
-    each character to the next. Such are warned about: of a test's or a demo's nobody has to be protected.
-    """
-    steps = Counter(ord(after) - ord(before) for before, after in pairwise(value))
-    pieces = range(1, min(len(value) // 2, LONGEST_PIECE) + 1)
-    return 2 * max(steps.values()) > len(value) or any(_repeats(value, piece) for piece in pieces)
-
-
-def _repeats(value: str, piece: int) -> bool:
-    """Whether more than three quarters of the characters come again `piece` places on: a tail of another kind, or a
-    number that counts the pieces, makes nothing random.
-    """
-    again = sum(one == other for one, other in zip(value, value[piece:], strict=False))
-    return 4 * again > 3 * (len(value) - piece)
-
-
-def key_bytes(key: Secret) -> bytes:
-    """The 32 bytes of a key in base64, standard or URL-safe, padded or not. Raises ValueError."""
-    plain = key.reveal().strip().rstrip("=").replace("-", "+").replace("_", "/")
-    try:
-        found = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("holds a key that is not base64") from None
-    if len(found) != KEY_BYTES:
-        raise ValueError(f"holds a key of {len(found)} bytes instead of {KEY_BYTES}")
-    return found
-
-
-def encryption_keys(value: object) -> tuple[Secret, ...]:
-    """One or several keys; each is tried."""
-    keys = (Secret(part) for part in listed(value)) if isinstance(value, str) else value
-    if not isinstance(keys, Iterable):
-        raise ValueError("is not a list")
-    found = tuple(secret(key) for key in keys)
-    weak = [_is_weak(key) for key in found]
-    if weak and weak[0]:
-        raise ValueError(f"begins with a key that {GUESSABLE}")
-    return found
-
-
-def weak_keys(keys: Iterable[Secret]) -> bool:
-    """Whether one of the keys that only open, behind the first, can be guessed."""
-    return any(_is_weak(key) for key in tuple(keys)[1:])
-
-
-def patterned_key(keys: Iterable[Secret]) -> bool:
-    """Whether the key that seals was not drawn by chance."""
-    return any(is_patterned(key_bytes(key).decode("latin-1")) for key in tuple(keys)[:1])
-
-
-def _is_weak(key: Secret) -> bool:
-    return is_guessable(key_bytes(key).decode("latin-1"))
-
-
 def scopes(value: object) -> tuple[str, ...]:
     """Scopes in the order given (RFC 6749 section 3.3)."""
     found = tuple(value.split()) if isinstance(value, str) else listed(value)
@@ -214,12 +96,12 @@ def url(value: object) -> SplitResult:
     return parts
 
 
-def guarded_url(value: object) -> SplitResult:
-    """A URL that secrets may be sent to: https, or plain http to this machine."""
+def guarded_url(value: object) -> str:
+    """A URL that secrets may be sent to: https, or plain http to this machine; may carry a query."""
     parts = url(value)
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("is plain http to another machine")
-    return parts
+    return str(value)
 
 
 def origin(value: str) -> str:
@@ -233,30 +115,29 @@ def origin(value: str) -> str:
 
 def base_url(value: object) -> str:
     """The vendor's origin."""
-    parts = guarded_url(value)
-    if parts.path not in {"", "/"} or "?" in str(value):
-        raise ValueError("has more than scheme and host")
-    return origin(str(value))
+    return _bare(guarded_url(value), "has more than scheme and host")
 
 
-def authorize_url(value: object) -> str:
-    """Where the hotel approves; may carry a query."""
-    guarded_url(value)
-    return str(value)
+def _bare(given: str, wrong: str) -> str:
+    """A URL's origin; raises ValueError with `wrong` where there is more to it."""
+    if "?" in given or urlsplit(given).path not in {"", "/"}:
+        raise ValueError(wrong)
+    return origin(given)
 
 
 def redirect_uri(value: object) -> str:
     """The URI as registered (RFC 6749 section 3.1.2); its path becomes one of our routes."""
-    parts = guarded_url(value)
-    if "?" in str(value):
+    given = guarded_url(value)
+    path = urlsplit(given).path
+    if "?" in given:
         raise ValueError("has a query, which Cloudbeds does not allow")
-    if parts.path in {"", "/"}:
+    if path in {"", "/"}:
         raise ValueError("has no path, where the dashboard is")
-    if not PATH.fullmatch(parts.path) or NEEDLESS.search(parts.path) or {".", ".."} & set(parts.path.split("/")):
+    if not PATH.fullmatch(path) or NEEDLESS.search(path) or {".", ".."} & set(path.split("/")):
         raise ValueError("has a path that browsers or proxies write in another way")
-    if any(parts.path == taken or parts.path.startswith(f"{taken}/") for taken in OUR_PATHS):
+    if any(path == taken or path.startswith(f"{taken}/") for taken in OUR_PATHS):
         raise ValueError("has a path that is one of this service's own")
-    return str(value)
+    return given
 
 
 def public_url(value: object) -> str:
@@ -271,10 +152,8 @@ def return_origins(value: object) -> tuple[str, ...]:
     """Origins in normal form."""
     found = listed(value)
     for one in found:
-        parts = url(one)
-        if parts.path not in {"", "/"} or "?" in one:
-            raise ValueError("holds an origin with a path or a query")
-    return tuple(origin(one) for one in found)
+        url(one)
+    return tuple(_bare(one, "holds an origin with a path or a query") for one in found)
 
 
 def rate_limit(value: object) -> float | Literal["observe"]:
@@ -313,17 +192,21 @@ def trusted_proxies(value: object) -> tuple[str, ...]:
     found = listed(value)
     try:
         networks = [ip_network(one, strict=False) for one in found]
-        names = tuple(str(ip_network(one, strict=False)) if "/" in one else str(ip_address(one)) for one in found)
     except ValueError:
         raise ValueError("holds something that is neither an address nor a network") from None
     if _is_everybody(networks):
         raise ValueError("trusts a good part of all addresses, so that anybody may forge where they come from")
-    return names
+    shown = zip(found, networks, strict=True)
+    return tuple(str(network if "/" in one else network.network_address) for one, network in shown)
 
 
 def _is_everybody(networks: Iterable[IPv4Network | IPv6Network]) -> bool:
     """Whether they are together more than a provider has; private ones do not count."""
-    public = [network for network in map(_as_ipv4, networks) if not _is_private(network)]
+    public = [
+        network
+        for network in map(_as_ipv4, networks)
+        if not any(network.prefixlen >= one.prefixlen and network.network_address in one for one in PRIVATE)
+    ]
     ipv4 = collapse_addresses(network for network in public if isinstance(network, IPv4Network))
     ipv6 = collapse_addresses(network for network in public if isinstance(network, IPv6Network))
     return (
@@ -337,10 +220,6 @@ def _as_ipv4(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
     if isinstance(network, IPv6Network) and any(network.overlaps(one) for one in EMBEDDING):
         return IPv4Network((int(network.network_address) & 0xFFFFFFFF, max(network.prefixlen - EMBEDDED, 0)))
     return network
-
-
-def _is_private(network: IPv4Network | IPv6Network) -> bool:
-    return any(network.prefixlen >= one.prefixlen and network.network_address in one for one in PRIVATE)
 
 
 def _postgres_url(given: str) -> str:
