@@ -6,8 +6,10 @@ import base64
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
+from tests.docs.pages import drawer, text_of
 from tests.support import keys
 
 from cloudbeds_auth.errors import ConfigurationError, InvalidRequest
@@ -16,6 +18,7 @@ from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import (
     Need,
+    Row,
     Settings,
     further_app,
     is_loopback,
@@ -318,6 +321,40 @@ def test_every_variable_has_a_wrong_value_here() -> None:
     """The table of wrong values covers every variable that can be wrong; secrets are any visible text."""
     unrestricted = {"CLOUDBEDS_CLIENT_SECRET", "CLOUDBEDS_CLIENT_SECRET_PREVIOUS"}
     assert {row.name for row in rows(Settings).values()} - unrestricted == WRONG.keys()
+
+
+class Further(Settings):
+    """One more setting: this row is all that it takes."""
+
+    colour: Annotated[
+        Literal["red", "blue"],
+        Row("CLOUDBEDS_AUTH_COLOUR", "`red` or `blue`", "what doors are painted in", secret=True),
+    ] = "red"
+
+
+def test_a_setting_is_one_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is read, also from a file where it is secret; a wrong value and a slip of its name are problems; it is on the
+    page.
+    """
+    monkeypatch.setattr(loading, "Settings", Further)
+    (tmp_path / "colour").write_text("blue")
+    (tmp_path / "colour").chmod(0o600)
+    for given in ({"AUTH_COLOUR": "blue"}, {"AUTH_COLOUR_FILE": str(tmp_path / "colour")}):
+        found = read(**given)
+        assert isinstance(found, Further)
+        assert (found.colour, found.warnings) == ("blue", ())
+    assert problems({"CLOUDBEDS_AUTH_COLOUR": "green"}) == (
+        "CLOUDBEDS_AUTH_COLOUR: input should be 'red' or 'blue'; write `red` or `blue`",
+    )
+    assert "did you mean CLOUDBEDS_AUTH_COLOUR?" in problems({"CLOUDBEDS_AUTH_COLOR": "red"})[0]
+    page = drawer("draw_settings").replaced(text_of("docs/settings.md"), Further)
+    row = "| `CLOUDBEDS_AUTH_COLOUR` | `red` | secret | `red` or `blue` | what doors are painted in |"
+    assert row in page.splitlines()
+
+
+def test_every_field_is_a_row_but_what_reading_found() -> None:
+    """A field without a row would be set by nobody."""
+    assert Settings.model_fields.keys() - rows(Settings).keys() == {"warnings", "env_file", "from_env_file"}
 
 
 @pytest.mark.row("A80")

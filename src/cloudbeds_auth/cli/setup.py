@@ -15,7 +15,6 @@ from cloudbeds_auth.cli.commands import examples, with_output
 from cloudbeds_auth.cli.output import Output
 
 CLIENT_ID, CLIENT_SECRET, REDIRECT_URI = "CLOUDBEDS_CLIENT_ID", "CLOUDBEDS_CLIENT_SECRET", "CLOUDBEDS_REDIRECT_URI"
-DEFAULT_REDIRECT = "http://localhost:7000/callback"
 
 
 @click.command(
@@ -47,7 +46,7 @@ def command(out: Output, redirect_uri: str | None, path: Path | None, non_intera
 
     path, named = (path, True) if path is not None else of_settings()
     known = _known(path, named)
-    uri = _checked_uri(redirect_uri or known.get(REDIRECT_URI) or DEFAULT_REDIRECT)
+    uri = _checked_uri(redirect_uri or known.get(REDIRECT_URI, ""))
     instructions(out, uri)
     given = _unattended(known) if non_interactive else _asked(known)
     env_file.write(path, {CLIENT_ID: given[0], CLIENT_SECRET: given[1], REDIRECT_URI: uri})
@@ -81,11 +80,10 @@ def _known(path: Path, named: bool) -> dict[str, str]:
 
 
 def _checked_uri(uri: str) -> str:
-    """The redirect URI if the settings would take it. Raises ConfigurationError with their words."""
+    """The redirect URI as the settings take it; their default where it is empty. Raises ConfigurationError."""
     from cloudbeds_auth.settings import Need, load
 
-    load({REDIRECT_URI: uri}, None, need=Need.NOTHING)
-    return uri
+    return load({REDIRECT_URI: uri}, None, need=Need.NOTHING).redirect_uri
 
 
 def _unattended(known: Mapping[str, str]) -> tuple[str, str]:
