@@ -10,7 +10,7 @@ from pathlib import Path
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.os_files import private_folder, write_private
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.settings import Settings, admin_token, is_loopback, key_bytes
+from cloudbeds_auth.settings import Settings, admin_token, key_bytes
 from cloudbeds_auth.system import random_bytes
 
 LARGEST = 4096  # bytes
@@ -34,8 +34,7 @@ def load_keys(settings: Settings, *, database_has_rows: bool) -> tuple[bytes, ..
     """
     if settings.encryption_keys:
         return tuple(key_bytes(key) for key in settings.encryption_keys)
-    if settings.is_postgres:
-        raise ConfigurationError("CLOUDBEDS_AUTH_ENCRYPTION_KEYS is required with PostgreSQL")
+    settings.require("encryption_keys")
     path = key_file(settings.database_path)
     if not path.exists() and not path.is_symlink():
         if database_has_rows:
@@ -59,10 +58,7 @@ def ensure_admin_token(settings: Settings) -> tuple[Secret, Path | None]:
     """
     if settings.admin_token is not None:
         return settings.admin_token, None
-    if not is_loopback(settings.host):
-        raise ConfigurationError("CLOUDBEDS_AUTH_ADMIN_TOKEN is required when CLOUDBEDS_AUTH_HOST is not loopback")
-    if settings.is_postgres:
-        raise ConfigurationError("CLOUDBEDS_AUTH_ADMIN_TOKEN is required with PostgreSQL")
+    settings.require("admin_token")
     path = admin_token_file(settings.database_path)
     if not path.exists() and not path.is_symlink():
         _make(path, base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"="))

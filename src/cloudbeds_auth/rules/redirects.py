@@ -45,6 +45,14 @@ def origin_of(url: str) -> str | None:
         return None
 
 
+def written_origin(parts: SplitResult) -> str:
+    """The origin of a web address, as `origin_of` has it, whatever the host is."""
+    host = parts.hostname or ""
+    name = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)} else f":{parts.port}"
+    return f"{parts.scheme}://{name}{port}"
+
+
 def with_query(url: str, **params: str | None) -> str:
     """`url` with `params` in its query (None: left out), in place of any of the same name; the rest stays as it is."""
     parts = urlsplit(url)
@@ -73,8 +81,4 @@ def _origin(parts: SplitResult) -> str:
     host = parts.hostname
     if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc or "%" in parts.netloc:
         raise InvalidReturnTo("`return_to` is no plain web address")
-    name = f"[{host}]" if ":" in host else host
-    port = parts.port
-    if port is None or port == _DEFAULT_PORTS[parts.scheme]:
-        return f"{parts.scheme}://{name}"
-    return f"{parts.scheme}://{name}:{port}"
+    return written_origin(parts)

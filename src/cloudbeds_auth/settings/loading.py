@@ -19,7 +19,7 @@ from cloudbeds_auth.os_files import written_by_others
 from cloudbeds_auth.rules.origins import is_vendors
 from cloudbeds_auth.settings.secret_values import is_patterned, weak_keys
 from cloudbeds_auth.settings.table import Need, Row, Settings, rows
-from cloudbeds_auth.settings.values import is_loopback, origin, url
+from cloudbeds_auth.settings.values import is_loopback, url
 
 PREFIX = "CLOUDBEDS_"
 BASE_URL = "CLOUDBEDS_BASE_URL"
@@ -119,7 +119,7 @@ def _merged(environ: Mapping[str, str], dotenv: Path | None, findings: Findings,
 def _is_harmless(base_url: str) -> bool:
     """Whether a file that was found in the current folder may name this host; what is no URL is found elsewhere."""
     try:
-        return is_loopback(url(base_url).hostname or "") or is_vendors(origin(base_url))
+        return is_loopback(url(base_url).hostname or "") or is_vendors(base_url)
     except ValueError:
         return True
 

@@ -17,6 +17,7 @@ from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.ports.vendor import Hook
 from cloudbeds_auth.rules.model import App, CredentialKind
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
+from cloudbeds_auth.rules.redirects import written_origin
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import secret_values, values
 
@@ -187,7 +188,7 @@ class Settings(BaseModel):
     public_url: Annotated[str, BeforeValidator(values.public_url), Row(
         "CLOUDBEDS_AUTH_PUBLIC_URL", "the service's address, like `https://auth.example.com`",
         "what links to the service are built from; may carry a path prefix", default="the redirect URI's origin",
-    )] = Field(default_factory=lambda data: values.origin(data["redirect_uri"]))
+    )] = Field(default_factory=lambda data: written_origin(values.url(data["redirect_uri"])))
     allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(values.allowed_hosts), Row(
         "CLOUDBEDS_AUTH_ALLOWED_HOSTS", "host names with commas between, without port",
         "host names that may be asked for; any other is answered 421",
@@ -306,6 +307,12 @@ class Settings(BaseModel):
     def is_postgres(self) -> bool:
         """Whether the database is a PostgreSQL server."""
         return not self.database_url.startswith("sqlite:///")
+
+    def require(self, attribute: str) -> None:
+        """Raises ConfigurationError where this one has to be set: settings that Python made were not asked."""
+        row = rows(type(self))[attribute]
+        if why := row.needed(self, Need.NOTHING):
+            raise ConfigurationError(f"{row.name} {why}")
 
     @property
     def database_path(self) -> Path:

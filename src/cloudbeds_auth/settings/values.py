@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, 
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from cloudbeds_auth.rules.redirects import written_origin
 from cloudbeds_auth.rules.secret import Secret
 
 FASTEST = 10_000  # requests per second; Cloudbeds allows 10
@@ -104,15 +105,6 @@ def guarded_url(value: object) -> str:
     return str(value)
 
 
-def origin(value: str) -> str:
-    """Scheme, host and port of a URL in normal form, the default port left out."""
-    parts = urlsplit(value)
-    host = parts.hostname or ""
-    shown = f"[{host}]" if ":" in host else host
-    usual = {"http": 80, "https": 443}.get(parts.scheme)
-    return f"{parts.scheme}://{shown}" + (f":{parts.port}" if parts.port not in {None, usual} else "")
-
-
 def base_url(value: object) -> str:
     """The vendor's origin."""
     return _bare(guarded_url(value), "has more than scheme and host")
@@ -122,7 +114,7 @@ def _bare(given: str, wrong: str) -> str:
     """A URL's origin; raises ValueError with `wrong` where there is more to it."""
     if "?" in given or urlsplit(given).path not in {"", "/"}:
         raise ValueError(wrong)
-    return origin(given)
+    return written_origin(urlsplit(given))
 
 
 def redirect_uri(value: object) -> str:
