@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
-from cloudbeds_auth.settings import Row, Settings, rows
+from cloudbeds_auth.settings import Setting, Settings, rows
 
 PAGE = Path(__file__).with_name("settings.md")
 TABLE = re.compile(r"<!-- settings from (\w+) -->\n.*?<!-- /settings -->", re.DOTALL)
@@ -34,7 +34,7 @@ def replaced(page: str, model: type[Settings] = Settings) -> str:
     return TABLE.sub(lambda found: f"<!-- settings from {found[1]} -->\n{tables[found[1]]}<!-- /settings -->", page)
 
 
-def _line(row: Row, field: FieldInfo) -> str:
+def _line(row: Setting, field: FieldInfo) -> str:
     secret = "secret " if row.secret else ""
     return f"| `{row.name}` | {row.default or _shown(field.default)} | {secret}| {row.write} | {row.means} |\n"
 

@@ -18,7 +18,7 @@ from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import (
     Need,
-    Row,
+    Setting,
     Settings,
     further_app,
     is_loopback,
@@ -328,7 +328,7 @@ class Further(Settings):
 
     colour: Annotated[
         Literal["red", "blue"],
-        Row("CLOUDBEDS_AUTH_COLOUR", "`red` or `blue`", "what doors are painted in", secret=True),
+        Setting("CLOUDBEDS_AUTH_COLOUR", "`red` or `blue`", "what doors are painted in", secret=True),
     ] = "red"
 
 

@@ -7,12 +7,12 @@ environment, `.env` and secret files); `registration` (further apps, which are n
 from cloudbeds_auth.settings.loading import env_file, known, load, load_from_environment, written
 from cloudbeds_auth.settings.registration import further_app, redirect_uri_of
 from cloudbeds_auth.settings.secret_values import admin_token, key_bytes
-from cloudbeds_auth.settings.table import Need, Row, Settings, rows
+from cloudbeds_auth.settings.table import Need, Setting, Settings, rows
 from cloudbeds_auth.settings.values import base_url, is_loopback
 
 __all__ = [
     "Need",
-    "Row",
+    "Setting",
     "Settings",
     "admin_token",
     "base_url",

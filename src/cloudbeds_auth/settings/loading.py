@@ -18,7 +18,7 @@ from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.os_files import written_by_others
 from cloudbeds_auth.rules.origins import is_vendors
 from cloudbeds_auth.settings.secret_values import is_patterned, weak_keys
-from cloudbeds_auth.settings.table import Need, Row, Settings, rows
+from cloudbeds_auth.settings.table import Need, Setting, Settings, rows
 from cloudbeds_auth.settings.values import is_loopback, url
 
 PREFIX = "CLOUDBEDS_"
@@ -223,7 +223,7 @@ def worded(message: str) -> str:
     return f"{what[:1].lower()}{what[1:]}"
 
 
-def _problem(row: Row, what: str) -> str:
+def _problem(row: Setting, what: str) -> str:
     return f"{row.name}: {what}; write {row.write}"
 
 

@@ -45,7 +45,7 @@ class Need(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Setting:
     """What a setting is besides its type and default. `write` completes "write …"; `means` is a sentence of the page.
 
     `secret`: it may also come as the path of a file, in `NAME_FILE`. `default`: in words, where it is computed.
@@ -67,10 +67,13 @@ class Row:
 
 
 @cache
-def rows(model: type[BaseModel]) -> Mapping[str, Row]:
+def rows(model: type[BaseModel]) -> Mapping[str, Setting]:
     """The rows by attribute, in their order."""
     return {
-        name: found for name, field in model.model_fields.items() for found in field.metadata if isinstance(found, Row)
+        name: found
+        for name, field in model.model_fields.items()
+        for found in field.metadata
+        if isinstance(found, Setting)
     }
 
 
@@ -114,140 +117,140 @@ class Settings(BaseModel):
 
     # The order is the page's and that of problems; a default that is computed reads only what is above it.
     # fmt: off
-    client_id: Annotated[str, BeforeValidator(values.text), Row(
+    client_id: Annotated[str, BeforeValidator(values.text), Setting(
         "CLOUDBEDS_CLIENT_ID", "the client id from the app's page at Cloudbeds",
         "the app's registration", default="none; required", needed=_for_an_app)] = ""
-    client_secret: Annotated[SecretText, Row(
+    client_secret: Annotated[SecretText, Setting(
         "CLOUDBEDS_CLIENT_SECRET", "the client secret from the app's page at Cloudbeds",
         "what proves that a request is the app's", secret=True, default="none; required", needed=_for_an_app,
     )] = Field(default_factory=lambda: Secret(""))
-    client_secret_previous: Annotated[SecretText | None, Row(
+    client_secret_previous: Annotated[SecretText | None, Setting(
         "CLOUDBEDS_CLIENT_SECRET_PREVIOUS", "the secret before a reset",
         "while a reset is under way: tried when the current one is refused", secret=True)] = None
-    client_level: Annotated[Level, Row(
+    client_level: Annotated[Level, Setting(
         "CLOUDBEDS_CLIENT_LEVEL", "`partner` or `property`",
         "`property`: a client that a single property made for itself; it has no app state, so a disconnect cannot be "
-        "told to Cloudbeds")] = "partner"
-    redirect_uri: Annotated[RedirectUri, Row(
+        "reported to Cloudbeds")] = "partner"
+    redirect_uri: Annotated[RedirectUri, Setting(
         "CLOUDBEDS_REDIRECT_URI", "the URI as registered, like `https://app.example.com/callback`",
         "where Cloudbeds sends browsers back to; its path becomes the callback route")] = "http://localhost:7000/callback"
-    scopes: Annotated[Scopes, Row(
+    scopes: Annotated[Scopes, Setting(
         "CLOUDBEDS_SCOPES", "scopes with spaces between, like `read:hotel read:guest`",
         "what a hotel is asked to approve, sent as given")] = ()
-    base_url: Annotated[str, BeforeValidator(values.base_url), Row(
+    base_url: Annotated[str, BeforeValidator(values.base_url), Setting(
         "CLOUDBEDS_BASE_URL", "scheme and host, like `https://api.cloudbeds.com`",
         "the vendor; plain http only to this machine")] = "https://api.cloudbeds.com"
-    api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), Row(
+    api_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), Setting(
         "CLOUDBEDS_API_VERSION", "a version like `v1.3`",
         "endpoints are `{base}/api/{version}/access_token`, `…/userinfo`, and so on")] = "v1.3"
-    credential: Annotated[Credential, Row(
+    credential: Annotated[Credential, Setting(
         "CLOUDBEDS_CREDENTIAL", "`oauth` or `api-key`",
         "what an approval is exchanged for: OAuth tokens, or an API key")] = "oauth"
-    credential_header: Annotated[Literal["bearer", "x-api-key"], BeforeValidator(values.word), Row(
+    credential_header: Annotated[Literal["bearer", "x-api-key"], BeforeValidator(values.word), Setting(
         "CLOUDBEDS_CREDENTIAL_HEADER", "`bearer` or `x-api-key`",
         "how API keys travel: `Authorization: Bearer`, or `x-api-key`")] = "bearer"
-    authorize_url: Annotated[str, BeforeValidator(values.guarded_url), Row(
+    authorize_url: Annotated[str, BeforeValidator(values.guarded_url), Setting(
         "CLOUDBEDS_AUTHORIZE_URL", "a URL like `https://hotels.cloudbeds.com/api/v1.3/oauth`",
         "the approval page, where the app's page at Cloudbeds names another host",
         default="`{base}/api/{version}/oauth`",
     )] = Field(default_factory=lambda data: f"{data['base_url']}/api/{data['api_version']}/oauth")
 
-    database_url: Annotated[str, BeforeValidator(values.database_url), Row(
+    database_url: Annotated[str, BeforeValidator(values.database_url), Setting(
         "CLOUDBEDS_AUTH_DATABASE_URL", "`sqlite:////absolute/path`, or `postgresql://user:password@host/database`",
         "where everything is stored; a file's path has at most 900 bytes, each name in it 200", secret=True,
         default="a SQLite file in the user data folder",
     )] = Field(
         default_factory=lambda: f"sqlite:///{user_data_path('cloudbeds-auth') / 'cloudbeds-auth.sqlite3'}", repr=False)
-    encryption_keys: Annotated[tuple[Secret, ...], PlainValidator(secret_values.encryption_keys), Row(
+    encryption_keys: Annotated[tuple[Secret, ...], PlainValidator(secret_values.encryption_keys), Setting(
         "CLOUDBEDS_AUTH_ENCRYPTION_KEYS",
         "32 random bytes in base64 (`openssl rand -base64 32`), several with commas between",
         "the first seals, all open", secret=True, needed=_with_postgres, drawn=secret_values.sealing,
         default="a key file beside the database, made once, 0600; required with PostgreSQL")] = ()
-    allow_network_fs: Annotated[bool, Row(
+    allow_network_fs: Annotated[bool, Setting(
         "CLOUDBEDS_AUTH_ALLOW_NETWORK_FS", "`true` or `false`",
         "whether a SQLite file on NFS, SMB and the like is opened all the same")] = False
-    instance: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$"), Row(
+    instance: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$"), Setting(
         "CLOUDBEDS_AUTH_INSTANCE", "a name of letters, digits, `.`, `_` and `-`",
         "names this installation, instead of the mark file `DATABASE.instance`: a database restored or moved under the "
         "same name is its own")] = None
 
-    admin_token: Annotated[Token | None, Row(
+    admin_token: Annotated[Token | None, Setting(
         "CLOUDBEDS_AUTH_ADMIN_TOKEN", "32 characters or more (`openssl rand -hex 32`)",
         "what opens everything; must be set when the service listens beyond this machine", secret=True,
         default="a file beside the database, made once, 0600; required with PostgreSQL",
         needed=_beyond_this_machine, drawn=secret_values.itself)] = None
-    host: Annotated[str, BeforeValidator(values.host), Row(
+    host: Annotated[str, BeforeValidator(values.host), Setting(
         "CLOUDBEDS_AUTH_HOST", "an address to listen on, like `127.0.0.1`",
         "the address `serve` listens on")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535), Row(
+    port: Annotated[int, Field(ge=0, le=65535), Setting(
         "CLOUDBEDS_AUTH_PORT", "a port from 1 to 65535, or 0 for a free one",
         "the port `serve` listens on")] = 7000
-    workers: Annotated[int, Field(ge=1, le=1024), Row(
+    workers: Annotated[int, Field(ge=1, le=1024), Setting(
         "CLOUDBEDS_AUTH_WORKERS", "a number of processes from 1 to 1024",
         "processes of the service")] = 1
-    public_url: Annotated[str, BeforeValidator(values.public_url), Row(
+    public_url: Annotated[str, BeforeValidator(values.public_url), Setting(
         "CLOUDBEDS_AUTH_PUBLIC_URL", "the service's address, like `https://auth.example.com`",
         "what links to the service are built from; may carry a path prefix", default="the redirect URI's origin",
     )] = Field(default_factory=lambda data: written_origin(values.url(data["redirect_uri"])))
-    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(values.allowed_hosts), Row(
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(values.allowed_hosts), Setting(
         "CLOUDBEDS_AUTH_ALLOWED_HOSTS", "host names with commas between, without port",
         "host names that may be asked for; any other is answered 421",
         default="the listen address, `localhost`, `127.0.0.1`, and the hosts of the public URL and the redirect URIs, "
         "those of further apps as soon as they are added",
     )] = Field(default_factory=_allowed_hosts)
-    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(values.trusted_proxies), Row(
+    trusted_proxies: Annotated[tuple[str, ...], BeforeValidator(values.trusted_proxies), Setting(
         "CLOUDBEDS_AUTH_TRUSTED_PROXIES", "addresses or networks with commas between",
         "whose `X-Forwarded-*` headers count")] = ()
-    return_origins: Annotated[tuple[str, ...], BeforeValidator(values.return_origins), Row(
+    return_origins: Annotated[tuple[str, ...], BeforeValidator(values.return_origins), Setting(
         "CLOUDBEDS_AUTH_RETURN_ORIGINS", "origins like `https://app.example.com`, with commas",
         "origins that `return_to` may name")] = ()
-    open_connect: Annotated[bool, Row(
+    open_connect: Annotated[bool, Setting(
         "CLOUDBEDS_AUTH_OPEN_CONNECT", "`true` or `false`",
         "whether a bare `/connect` starts a connection, or only a one-time link does",
         default="`true` on loopback, else `false`",
     )] = Field(default_factory=lambda data: values.is_loopback(data["host"]))
-    marketplace: Annotated[Literal["refuse", "park"], Row(
+    marketplace: Annotated[Literal["refuse", "park"], Setting(
         "CLOUDBEDS_AUTH_MARKETPLACE", "`refuse` or `park`",
         "an approval that a hotel began in Cloudbeds' Marketplace, which comes back without a state of ours: not "
         "exchanged, or exchanged and kept until it is claimed")] = "refuse"
-    body_limit: Annotated[ByteSize, Field(ge=1, le=MOST_BYTES), Row(
+    body_limit: Annotated[ByteSize, Field(ge=1, le=MOST_BYTES), Setting(
         "CLOUDBEDS_AUTH_BODY_LIMIT", "bytes, like `104857600` or `100MiB`",
         "largest proxied body, at most 1 TiB")] = ByteSize(100 * MIB)
-    replay_limit: Annotated[ByteSize, Field(ge=0, le=MOST_BYTES), Row(
+    replay_limit: Annotated[ByteSize, Field(ge=0, le=MOST_BYTES), Setting(
         "CLOUDBEDS_AUTH_REPLAY_LIMIT", "bytes, like `1048576` or `1MiB`",
         "largest body kept in memory so that it can be sent again after a 401")] = ByteSize(MIB)
-    log_format: Annotated[Literal["auto", "console", "json"], Row(
+    log_format: Annotated[Literal["auto", "console", "json"], Setting(
         "CLOUDBEDS_AUTH_LOG_FORMAT", "`console`, `json`, or nothing to choose by the terminal",
         "how the log is written", default="`console` on a terminal, else `json`")] = "auto"
-    log_level: Annotated[LogLevel, Row(
+    log_level: Annotated[LogLevel, Setting(
         "CLOUDBEDS_AUTH_LOG_LEVEL", "`DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`",
         "the least that is logged")] = "INFO"
 
-    rate_limit: Annotated[float | Literal["observe"], BeforeValidator(values.rate_limit), Row(
+    rate_limit: Annotated[float | Literal["observe"], BeforeValidator(values.rate_limit), Setting(
         "CLOUDBEDS_AUTH_RATE_LIMIT", "requests per second from 1 to 10000, 0 for no limit, or `observe`",
         "requests that all processes together make at Cloudbeds for one client id",
         default="10, or 5 for a property-level client",
     )] = Field(default_factory=lambda data: VENDORS_LIMITS[data["client_level"]])
-    retention_days: Annotated[int, Field(ge=1, le=36500), Row(
+    retention_days: Annotated[int, Field(ge=1, le=36500), Setting(
         "CLOUDBEDS_AUTH_RETENTION_DAYS", "days from 1 on, like `400`",
         "how long a connection's history is kept, and who approved a connection after it has ended")] = 400
-    token_timeout: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False), Row(
+    token_timeout: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False), Setting(
         "CLOUDBEDS_AUTH_TOKEN_TIMEOUT", "seconds above 0 and at most 600, like `20`",
         "the deadline of one token exchange; every duration of the protocol scales with it")] = 20.0
 
-    webhook_url: Annotated[Annotated[str, BeforeValidator(values.guarded_url)] | None, Row(
+    webhook_url: Annotated[Annotated[str, BeforeValidator(values.guarded_url)] | None, Setting(
         "CLOUDBEDS_AUTH_WEBHOOK_URL", "an https URL that takes a POST",
         "where messages about connections are posted")] = Field(default=None, repr=False)
-    webhook_secrets: Annotated[tuple[Secret, ...], PlainValidator(secret_values.webhook_secrets), Row(
+    webhook_secrets: Annotated[tuple[Secret, ...], PlainValidator(secret_values.webhook_secrets), Setting(
         "CLOUDBEDS_AUTH_WEBHOOK_SECRET",
         "`whsec_` and 24 to 64 random bytes in base64 (`echo whsec_$(openssl rand -base64 32)`)",
         "what messages are signed with, with each of several that have commas or spaces between", secret=True,
         default="none; required with an address", needed=_with("webhook_url"), drawn=secret_values.signing)] = ()
-    hook_secret: Annotated[Annotated[Secret, PlainValidator(secret_values.hook_secret)] | None, Row(
+    hook_secret: Annotated[Annotated[Secret, PlainValidator(secret_values.hook_secret)] | None, Setting(
         "CLOUDBEDS_AUTH_HOOK_SECRET", "32 to 256 letters, digits, `_` and `-` (`openssl rand -hex 32`)",
-        "the path at which Cloudbeds tells that a hotel disconnected, `/hooks/SECRET`", secret=True,
+        "the path at which Cloudbeds reports that a hotel disconnected, `/hooks/SECRET`", secret=True,
         default="none; required with the other", needed=_with("hook_header"), drawn=secret_values.itself)] = None
-    hook_header: Annotated[Token | None, Row(
+    hook_header: Annotated[Token | None, Setting(
         "CLOUDBEDS_AUTH_HOOK_HEADER", "32 characters or more (`openssl rand -hex 32`)",
         f"what Cloudbeds sends in the header `{HOOK_HEADER}`", secret=True,
         default="none; required with the other", needed=_with("hook_secret"))] = None
