@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventMetric, Happening, Level
+from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventMetric, Happening, LogLevel
 
 PAGE = Path(__file__).with_name("observing.md")
 BEGIN, END = "<!-- events -->", "<!-- /events -->"
@@ -46,7 +46,7 @@ def _metrics() -> Iterable[EventMetric]:
 
 
 def _level(one: Happening) -> str:
-    exception = f"; {Level.WARNING.name.lower()} for {_code(one.warns_of)}" if one.warns_of else ""
+    exception = f"; {LogLevel.WARNING.name.lower()} for {_code(one.warns_of)}" if one.warns_of else ""
     return one.level.name.lower() + exception
 
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from cloudbeds_auth.rules.api_errors import Verdict
-from cloudbeds_auth.rules.happenings import Happening, Level
+from cloudbeds_auth.rules.happenings import Happening, LogLevel
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 
 ANSWERS = {kind.__name__ for kind in get_args(Answer | KeyAnswer)}
@@ -43,4 +43,6 @@ def test_a_member_is_whole(what: Happening) -> None:
 def test_some_answers_are_warnings(what: Happening, fact: str, values: set[str], warned: set[str]) -> None:
     """Of all answers there are, those that a person should look at."""
     assert fact in what.facts
-    assert {value for value in values if what.level_of({fact: value}) is Level.WARNING} == warned == set(what.warns_of)
+    assert (
+        {value for value in values if what.level_of({fact: value}) is LogLevel.WARNING} == warned == set(what.warns_of)
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum, unique
 
 
-class Level(IntEnum):
+class LogLevel(IntEnum):
     """How much attention an event needs, numbered as `logging` numbers it. WARNING: a person should look at it."""
 
     INFO = 20
@@ -33,7 +33,7 @@ class EventMetric:
     timed: str | None = None
 
 
-INFO, WARNING = Level.INFO, Level.WARNING
+INFO, WARNING = LogLevel.INFO, LogLevel.WARNING
 EVERY_EVENT = EventMetric("happenings", "Everything that was told, by name", "what")
 REFRESHES = EventMetric("refreshes", "Refreshes by how they ended", "outcome")
 TOKEN_REQUESTS = EventMetric(
@@ -52,14 +52,14 @@ class Happening(StrEnum):
     counts it beside `EVERY_EVENT`. The last part names values of a fact that make it a warning.
     """
 
-    level: Level
+    level: LogLevel
     facts: tuple[str, ...]
     meaning: str
     metric: EventMetric | None
     warns_of: tuple[str, ...]
 
     def __new__(
-        cls, name: str, level: Level, facts: str, meaning: str, metric: EventMetric | None = None, warns_of: str = ""
+        cls, name: str, level: LogLevel, facts: str, meaning: str, metric: EventMetric | None = None, warns_of: str = ""
     ) -> Happening:
         """`facts` and `warns_of` are words with spaces between."""
         member = str.__new__(cls, name)
@@ -68,7 +68,7 @@ class Happening(StrEnum):
         member.facts, member.warns_of = tuple(facts.split()), tuple(warns_of.split())
         return member
 
-    def level_of(self, facts: Mapping[str, object]) -> Level:
+    def level_of(self, facts: Mapping[str, object]) -> LogLevel:
         """The level of this event with these facts."""
         return WARNING if any(value in self.warns_of for value in facts.values()) else self.level
 
