@@ -126,16 +126,16 @@ FAR_YEAR = "Mon, 31 Dec 100000000000 23:59:59 GMT"
 )
 def test_what_a_429_asks_for(said: str | None, pause: float) -> None:
     """Seconds, or a date against the answer's own; capped at a minute, and a second where it says nothing."""
-    assert pause_of(429, said, DATE) == pause
-    assert pause_of(503, said, DATE) is None
+    assert pause_of(429, {"Retry-After": said, "Date": DATE}) == pause
+    assert pause_of(503, {"Retry-After": said, "Date": DATE}) is None
 
 
 @pytest.mark.row("F20")
 @pytest.mark.parametrize("date", [None, "", "just now", "Tue, 24 Nov 2026 08:00:00 -0000", FAR_YEAR])
 def test_a_date_that_cannot_be_measured(date: str | None) -> None:
     """No clock of ours takes part: however near it is, nothing goes for the longest pause."""
-    assert pause_of(429, "Tue, 24 Nov 2026 08:00:09 GMT", date) == LONGEST_PAUSE
-    assert pause_of(429, "soon", date) == UNSAID
+    assert pause_of(429, {"Retry-After": "Tue, 24 Nov 2026 08:00:09 GMT", "Date": date}) == LONGEST_PAUSE
+    assert pause_of(429, {"Retry-After": "soon", "Date": date}) == UNSAID
 
 
 def test_a_pause_lets_nobody_pass_and_calls_nothing_back() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from cloudbeds_auth import Settings, TokenVault, UnknownConnection, VaultClosed, sync
+from cloudbeds_auth.rules.auth_flow import Pause
 from cloudbeds_auth.rules.imports import Handover
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
@@ -117,8 +118,8 @@ async def test_a_lender_that_was_made_before(settings: Settings) -> None:
             await asyncio.to_thread(one.fetch_blocking, None)
         one.note(TOKEN, "GET", "/", 200)
         one.heed(TOKEN, None, "GET", "/")  # type: ignore[arg-type]
-        await one.hear(429, {"retry-after": "1"})
-        await asyncio.to_thread(one.hear_blocking, 429, {"retry-after": "1"})
+        await one.perform(Pause(1.0))
+        await asyncio.to_thread(one.perform_blocking, Pause(1.0))
 
 
 def test_closed_twice(settings: Settings) -> None:

@@ -174,7 +174,7 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
         glance = glance_at(relayed.answer)
         body = await read_all(relayed.answer, LARGEST_USERINFO)
     glance.see(body)
-    permit.relay.heed(call, relayed, glance.refusal())
+    permit.relay.heed(relayed, glance.refusal())
     answer = VendorAnswer(body, relayed.answer.status)
     answer.raw_headers = [
         *((name, value) for name, value in headers if name != b"content-length"),

@@ -98,7 +98,7 @@ class Proxy:
         finally:
             relayed.answer.close()
         if complete:
-            self._relay.heed(call, relayed, glance.refusal())
+            self._relay.heed(relayed, glance.refusal())
         self._vault.observer.happened(
             Happening.PROXIED,
             connection_id=connection_id,

@@ -6,17 +6,27 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NoReturn
 
 from cloudbeds_auth.app.body import Body
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.shares import Shares
-from cloudbeds_auth.errors import BodyNotReplayable, OutcomeUnknown, UpstreamFailed
+from cloudbeds_auth.errors import BodyNotReplayable, UpstreamError, UpstreamFailed
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent, Upstream, UpstreamAnswer
 from cloudbeds_auth.rules.api_errors import Refusal
-from cloudbeds_auth.rules.auth_flow import SAFE_METHODS, Answered, Fetch, heal
+from cloudbeds_auth.rules.auth_flow import (
+    Answered,
+    Effect,
+    Fetch,
+    Note,
+    PassOn,
+    Send,
+    TakeTurn,
+    Unanswered,
+    auth_flow,
+    unanswered,
+)
 from cloudbeds_auth.rules.credential import header_of
 from cloudbeds_auth.rules.glance import Glance
 from cloudbeds_auth.rules.model import AccessToken
@@ -24,6 +34,7 @@ from cloudbeds_auth.rules.rate_limit import TOO_MANY, pause_of
 
 VERDICT_FOR = 60.0  # seconds
 MOST_VERDICTS = 10_000
+AT_HAND = nullcontext()  # a body that can be sent again holds nothing up
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +58,13 @@ class Call:
         return self.body is None or self.body.replayable
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Relayed:
-    """The answer to pass on, to be closed by whoever asked; `sends` counts the requests that were made for it, the last
-    one with `token`.
-    """
+    """The answer to pass on, to be closed by the caller; `sends` counts the requests that were made for it."""
 
     answer: UpstreamAnswer
     sends: int
-    token: AccessToken
+    passed: PassOn
 
 
 class Verdicts:
@@ -96,52 +105,51 @@ class Relay:
         Raises what the vault raises, BodyNotReplayable when the token was renewed and the body is gone,
         UpstreamFailed and OutcomeUnknown. A write is repeated only after a 401.
         """
-        flow = heal()
+        flow = auth_flow(call.method, call.path, replayable=call.replayable)
         step = next(flow)
         answer: UpstreamAnswer | None = None
-        token: AccessToken | None = None
         sends = 0
-        # Where a kept connection turns out to be closed, what only reads goes once more, on another.
-        anew = call.method in SAFE_METHODS and call.replayable
         try:
-            while True:
-                if isinstance(step, Fetch):
-                    step = flow.send(await self._token(connection_id, call, step.rejected))
-                    continue
-                if answer is not None:
-                    if not call.replayable:
-                        raise BodyNotReplayable(connection_id=connection_id, retry_after=1)
-                    answer.close()
-                    answer = None
-                sends += 1
-                await self._vault.turn(connection_id)
-                token = self._vault.newest(connection_id, step.token)
-                try:
-                    answer = await self._send(connection_id, token, call)
-                except Broken as error:
-                    if not anew:
-                        self._lost(connection_id, call, str(error), error)
-                    anew = False
-                    continue
-                step = flow.send(Answered(answer.status, token))
-        except StopIteration:
-            assert answer is not None  # noqa: S101 - the generator ends after an answer only
-            assert token is not None  # noqa: S101
-            return Relayed(answer, sends, token)
-        except BaseException:
+            while not isinstance(step, PassOn):
+                if isinstance(step, Send):
+                    if answer is not None:
+                        answer.close()
+                    sends += 1
+                    answer, came = await self._send(call, step.token)
+                    step = flow.send(came)
+                else:
+                    step = flow.send(await self._perform(connection_id, call, step))
+            return Relayed(_usable(call, answer), sends, step)
+        except BaseException as error:
             if answer is not None:
                 answer.close()
+            if isinstance(error, UpstreamError | BodyNotReplayable):
+                error.connection_id = connection_id
             raise
 
-    def heed(self, call: Call, relayed: Relayed, refusal: Refusal | None) -> None:
+    def heed(self, relayed: Relayed, refusal: Refusal | None) -> None:
         """What the answer refused, if anything, for the connection's health."""
         if refusal is not None:
-            self._vault.heed(relayed.token, refusal, call.method, call.path)
+            passed = relayed.passed
+            self._vault.heed(passed.token, refusal, passed.method, passed.path)
 
-    async def _token(self, connection_id: str, call: Call, rejected: AccessToken | None) -> AccessToken:
+    async def _perform(self, connection_id: str, call: Call, step: Effect) -> AccessToken | None:
+        """Do what `rules.auth_flow` asks for; what it is to be sent."""
+        if isinstance(step, Fetch):
+            if step.rejected is None:
+                return await self._vault.access_token(connection_id)
+            return await self._renewed(connection_id, call, step.rejected)
+        if isinstance(step, TakeTurn):
+            await self._vault.turn(connection_id)
+            return self._vault.newest(connection_id, step.token)
+        if isinstance(step, Note):
+            self._vault.note_call(step.token, step.method, step.path, step.status)
+        else:
+            await self._vault.heed_pause(connection_id, step.seconds)
+        return None
+
+    async def _renewed(self, connection_id: str, call: Call, rejected: AccessToken) -> AccessToken:
         """The next token to try; the rejected one itself when the endpoint is what refuses."""
-        if rejected is None:
-            return await self._vault.access_token(connection_id)
         if self._verdicts.refuses(connection_id, call, rejected.generation):
             return rejected
         token = await self._vault.access_token(connection_id, rejected=rejected)
@@ -149,51 +157,40 @@ class Relay:
             self._verdicts.remember(connection_id, call, token.generation)
         return token
 
-    async def _send(self, connection_id: str, token: AccessToken, call: Call) -> UpstreamAnswer:
+    async def _send(self, call: Call, token: AccessToken) -> tuple[UpstreamAnswer | None, Answered | Unanswered]:
+        """What came, and what the flow is sent of it: an error too, which it raises when the sending is counted."""
         headers = [*call.headers, header_of(token, self._keys)]
-        status = 0
         try:
             content = b"" if call.body is None else call.body.content()
-            with nullcontext() if call.replayable else self._vault.carrying(token):
+            with AT_HAND if call.replayable else self._vault.carrying(token):
                 answer = await self._upstream.send(call.method, call.target, headers, content)
-            status = answer.status
-        except Unsent as error:
-            raise UpstreamFailed(
-                f"no connection to Cloudbeds came about ({error}); nothing was sent", connection_id=connection_id
-            ) from error
-        except Broken:
-            raise
-        except Lost as error:
-            self._lost(connection_id, call, str(error), error)
-        finally:
-            self._vault.note_call(token, call.method, call.path, status)
-        try:
-            await self._hear(connection_id, answer)
-        except BaseException:  # the caller hung up
-            answer.close()
-            raise
-        if not 200 <= status <= 599:
-            answer.close()
-            self._lost(connection_id, call, f"status {status}", None)
-        return answer
+        except BaseException as error:  # noqa: BLE001
+            return None, Unanswered(_failure(call, error), broken=isinstance(error, Broken))
+        if answer.status != TOO_MANY:
+            return answer, Answered(answer.status)
+        said = {name.decode("latin-1").title(): value.decode("latin-1") for name, value in answer.headers}
+        return answer, Answered(TOO_MANY, pause_of(TOO_MANY, said))
 
-    async def _hear(self, connection_id: str, answer: UpstreamAnswer) -> None:
-        """A 429 is passed on as it is, and heeded by everybody of this client id."""
-        if answer.status == TOO_MANY:
-            found = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
-            pause = pause_of(answer.status, found.get(b"retry-after"), found.get(b"date"))
-            assert pause is not None  # noqa: S101 - it is a 429
-            await self._vault.heed_pause(connection_id, pause)
 
-    def _lost(self, connection_id: str, call: Call, why: str, cause: Exception | None) -> NoReturn:
-        """Say what is known when something was sent and nothing usable came back."""
+def _usable(call: Call, answer: UpstreamAnswer | None) -> UpstreamAnswer:
+    assert answer is not None  # noqa: S101 - the flow ends after an answer only
+    if not 200 <= answer.status <= 599:
+        raise unanswered(call.method, f"status {answer.status}")
+    return answer
+
+
+def _failure(call: Call, error: BaseException) -> BaseException:
+    """What is known when no answer came, in our words; what is none of the upstream's stays as it is."""
+    failure: BaseException = error
+    if isinstance(error, Unsent):
+        failure = UpstreamFailed(f"no connection to Cloudbeds came about ({error}); nothing was sent")
+    elif isinstance(error, Lost):
         if call.body is not None and call.body.failure is not None:
-            raise call.body.failure from None  # the caller's own body broke off: the vendor got half a request
-        if call.method in SAFE_METHODS:
-            raise UpstreamFailed(f"Cloudbeds gave no usable answer ({why})", connection_id=connection_id) from cause
-        raise OutcomeUnknown(
-            f"the {call.method} was sent and no usable answer came ({why})", connection_id=connection_id
-        ) from cause
+            return call.body.failure  # the caller's own body broke off: the vendor got half a request
+        failure = unanswered(call.method, str(error))
+    if failure is not error:
+        failure.__cause__ = error
+    return failure
 
 
 def glance_at(answer: UpstreamAnswer) -> Glance:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Protocol
 from urllib.parse import urljoin
 
-from cloudbeds_auth.errors import ForeignOrigin
 from cloudbeds_auth.rules.api_errors import Refusal
-from cloudbeds_auth.rules.auth_flow import Answered, Fetch, heal
+from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, Send, require_origin
 from cloudbeds_auth.rules.glance import Glance
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.redirects import origin_of
@@ -39,13 +37,20 @@ def missing(module: str, extra: str) -> str:
     return f"{module} needs what the library alone does not: pip install 'cloudbeds-auth[{extra}]'"
 
 
-def healed(fetch: Callable[[AccessToken | None], AccessToken], send: Callable[[AccessToken], Answered]) -> None:
-    """Drive `rules.auth_flow` for a blocking client. At most three sends."""
-    flow = heal()
+def to_sending(flow: Flow, lender: Lender) -> AccessToken:
+    """Drive the flow from its beginning to the first sending; the token to send with."""
     step = next(flow)
-    with suppress(StopIteration):
-        while True:
-            step = flow.send(fetch(step.rejected) if isinstance(step, Fetch) else send(step.token))
+    while not isinstance(step, Send | PassOn):
+        step = flow.send(lender.perform_blocking(step))
+    return step.token
+
+
+def from_sending(flow: Flow, lender: Lender, sent: Answered, send: Callable[[AccessToken], Answered]) -> PassOn:
+    """Drive the flow from its first answer to the one that is passed on."""
+    step = flow.send(sent)
+    while not isinstance(step, PassOn):
+        step = flow.send(send(step.token) if isinstance(step, Send) else lender.perform_blocking(step))
+    return step
 
 
 def look_at(status: int, headers: Mapping[str, str], body: bytes) -> Refusal | None:
@@ -57,9 +62,7 @@ def look_at(status: int, headers: Mapping[str, str], body: bytes) -> Refusal | N
 
 def must_be_ours(url: str, base_url: str) -> None:
     """Raises ForeignOrigin unless the address is plainly of `base_url`'s origin; one with a user name in it is not."""
-    asked = origin_of(url)
-    if asked is None or asked != origin_of(base_url):
-        raise ForeignOrigin(f"the credential is for {base_url} and was asked for {asked or 'no plain web address'}")
+    require_origin(origin_of(url), base_url)
 
 
 def must_stay_ours(status: int, url: str, location: str | None, base_url: str) -> None:

@@ -14,14 +14,22 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib.blocking_flow import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
+from cloudbeds_auth.contrib.blocking_flow import (
+    Vault,
+    from_sending,
+    look_at,
+    missing,
+    must_be_ours,
+    must_stay_ours,
+    to_sending,
+)
 from cloudbeds_auth.errors import BodyNotReplayable
-from cloudbeds_auth.rules.auth_flow import Answered
+from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, auth_flow, following
 from cloudbeds_auth.rules.inputs import count_of
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.parsing import is_json
+from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.wire.httpx_auth import Lender
-from cloudbeds_auth.wire.turns import following
 
 try:
     from requests import PreparedRequest, Response
@@ -64,14 +72,12 @@ class RequestsAuth(AuthBase):
     def __call__(self, r: PreparedRequest) -> PreparedRequest:
         """Called by requests for every request that it prepares."""
         must_be_ours(r.url or "", self._base_url)
-        sent = _Sent(self._base_url, self._lender, self._lender.fetch_blocking(None))
         _keep(r, self._replay_limit)
-        self._lender.turn_blocking()
-        sent.token = self._lender.newest(sent.token)
+        token = to_sending(_flow_of(r), self._lender)
         if not _in_memory(r) and not _rewindable(r):
-            r.body = _Once(r.body, self._lender.carrying(sent.token))
-        self._lender.show(r.headers, sent.token)
-        r.register_hook("response", sent.answered)
+            r.body = _Once(r.body, self._lender.carrying(token))
+        self._lender.show(r.headers, token)
+        r.register_hook("response", _Sent(self._base_url, self._lender, token).answered)
         return r
 
 
@@ -88,60 +94,55 @@ class _Sent:
 
     def answered(self, response: Response, **sending: Any) -> Response:
         """The answer that may be passed on; `sending` are the arguments that the request was sent with."""
-        last, first = response, True
-
-        def fetch(rejected: AccessToken | None) -> AccessToken:
-            return self.token if rejected is None else self._lender.fetch_blocking(rejected)
+        last = response
 
         def send(token: AccessToken) -> Answered:
-            nonlocal last, first
-            if not first:
-                last = self._again(last, token, sending)
-            first = False
-            return Answered(self._noted(last), self.token)
+            nonlocal last
+            last = self._again(last, token, sending)
+            return self._arrived(last)
 
         try:
-            healed(fetch, send)
+            flow = _flow_of(response.request)
+            next(flow)
+            flow.send(self.token)  # fetched, and
+            flow.send(self.token)  # its turn taken before the first sending, which was requests' own
+            passed = from_sending(flow, self._lender, self._arrived(last), send)
+            must_stay_ours(last.status_code, last.request.url or "", last.headers.get("Location"), self._base_url)
             if last.is_redirect:  # followed or not: requests does not tell
-                with following(last.request.method or ""):
+                with following(passed.method):
                     self._lender.turn_blocking()
-            self._look_at(last, streamed=bool(sending.get("stream")))
+            self._look_at(last, passed, streamed=bool(sending.get("stream")))
         except BaseException:
             last.close()
             raise
         return last
 
-    def _look_at(self, answer: Response, *, streamed: bool) -> None:
+    def _look_at(self, answer: Response, passed: PassOn, *, streamed: bool) -> None:
         """Whether it refuses, where requests is about to read the body anyway; a streamed one is the caller's alone."""
         if streamed or not is_json(answer.headers.get("Content-Type") or ""):
             return
         refusal = look_at(answer.status_code, answer.headers, answer.content)
         if refusal is not None:
-            self._lender.heed(self.token, refusal, answer.request.method or "", urlsplit(answer.request.url or "").path)
+            self._lender.heed(passed.token, refusal, passed.method, passed.path)
 
     def _again(self, refused: Response, token: AccessToken, sending: dict[str, Any]) -> Response:
         request = refused.request
         _rewind(request)
         refused.content  # noqa: B018 - read to its end, so that the connection can be used again
         refused.close()
-        self._lender.turn_blocking()
-        self.token = self._lender.newest(token)
-        self._lender.show(request.headers, self.token)
+        self.token = token
+        self._lender.show(request.headers, token)
         answer: Response = refused.connection.send(request, **sending)
         answer.history = [*refused.history, refused]
         return answer
 
-    def _noted(self, response: Response) -> int:
+    def _arrived(self, response: Response) -> Answered:
         request = response.request
         if isinstance(request.body, _Once):
             request.body.close()
-        url = request.url or ""
-        must_be_ours(url, self._base_url)
+        must_be_ours(request.url or "", self._base_url)
         make_up(getattr(response.raw, "retries", None), self._lender)
-        self._lender.note(self.token, request.method or "", urlsplit(url).path, response.status_code)
-        self._lender.hear_blocking(response.status_code, response.headers)
-        must_stay_ours(response.status_code, url, response.headers.get("Location"), self._base_url)
-        return response.status_code
+        return Answered(response.status_code, pause_of(response.status_code, response.headers))
 
 
 class _Once:
@@ -173,6 +174,11 @@ class _Once:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _flow_of(request: PreparedRequest) -> Flow:
+    path = urlsplit(request.url or "").path
+    return auth_flow(request.method or "", path, replayable=not isinstance(request.body, _Once))
 
 
 def _in_memory(request: PreparedRequest) -> bool:

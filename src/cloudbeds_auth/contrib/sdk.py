@@ -11,18 +11,26 @@ request at the moment it is sent. Neither is imported here.
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib.blocking_flow import Vault, healed, look_at, missing, must_be_ours, must_stay_ours
-from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest
-from cloudbeds_auth.rules.auth_flow import Answered
+from cloudbeds_auth.contrib.blocking_flow import (
+    Vault,
+    from_sending,
+    look_at,
+    missing,
+    must_be_ours,
+    must_stay_ours,
+    to_sending,
+)
+from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.rules.auth_flow import Answered, PassOn, auth_flow
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.parsing import Unreadable, one_line, read_object, says_false
+from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.wire.httpx_auth import Lender
 
 PACKAGES = ("cloudbeds_pms", "cloudbeds_pms_v1_3")
@@ -32,7 +40,7 @@ try:
         raise ModuleNotFoundError(name=PACKAGES[0])
     from urllib3 import PoolManager, Retry
     from urllib3.exceptions import LocationValueError
-    from urllib3.util import parse_url
+    from urllib3.util import Url, parse_url
 
     from cloudbeds_auth.contrib.urllib3_retry import counted
 except ModuleNotFoundError as error:
@@ -114,18 +122,16 @@ class _Lent:
             nonlocal answer
             if answer is not None:
                 answer.read()  # to its end, so that the connection can be used again
-            self._lender.turn_blocking()
-            token = self._lender.newest(token)
             headers = dict(plain)  # a new one each: the package changes it
             self._lender.show(headers, token)
             answer = call(method, url, headers, body, post_params, _request_timeout)
-            answer.lent = _Sent(token, method, path)  # what `response_deserialize` is given has no other trace of it
-            self._lender.note(token, method, path, answer.status)
-            self._lender.hear_blocking(answer.status, answer.headers)
-            return Answered(int(answer.status), token)
+            return Answered(int(answer.status), pause_of(answer.status, answer.headers))
 
         try:
-            healed(self._lender.fetch_blocking, send)
+            flow = auth_flow(method, path, replayable=True)
+            sent = send(to_sending(flow, self._lender))
+            # What `response_deserialize` is given has no other trace of how it was asked for.
+            answer.lent = from_sending(flow, self._lender, sent, send)
             must_stay_ours(answer.status, url, answer.headers.get("Location"), self._base_url)
         except BaseException:
             if answer is not None:
@@ -144,19 +150,10 @@ class _Lent:
 
     def _look_at(self, answer: Any) -> None:
         """Whether the body that the package has read refuses; one handed over unread is the caller's alone."""
-        sent = getattr(answer, "lent", None)
+        passed = getattr(answer, "lent", None)
         refusal = look_at(answer.status, answer.headers, answer.data or b"")
-        if refusal is not None and isinstance(sent, _Sent):
-            self._lender.heed(sent.token, refusal, sent.method, sent.path)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """How an answer was asked for."""
-
-    token: AccessToken
-    method: str
-    path: str
+        if refusal is not None and isinstance(passed, PassOn):
+            self._lender.heed(passed.token, refusal, passed.method, passed.path)
 
 
 def _configured(package: ModuleType, given: Any, base_url: str, lender: Lender) -> Any:
@@ -191,7 +188,7 @@ def _path(url: str, base_url: str) -> str:
     try:
         parts = parse_url(url)
     except LocationValueError:
-        raise ForeignOrigin(f"the credential is for {base_url} and was asked for no plain web address") from None
+        parts = Url()
     must_be_ours(parts.url, base_url)
     path = parts.path or "/"
     if path.rstrip("/").endswith("/access_token"):

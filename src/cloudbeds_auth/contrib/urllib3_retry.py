@@ -9,9 +9,9 @@ from typing import Any, Self
 from urllib3 import Retry
 
 from cloudbeds_auth.errors import RateLimited
-from cloudbeds_auth.rules.rate_limit import TOO_MANY
+from cloudbeds_auth.rules.auth_flow import following
+from cloudbeds_auth.rules.rate_limit import TOO_MANY, UNSAID, pause_of
 from cloudbeds_auth.wire.httpx_auth import Lender
-from cloudbeds_auth.wire.turns import following
 
 UNSENT = "may have been carried out, and the rate limit leaves no room to send it again"
 
@@ -35,7 +35,7 @@ def make_up(retries: object, lender: Lender) -> None:
         for _ in retries.history:
             lender.turn_blocking()
     if any(tried.status == TOO_MANY for tried in retries.history):
-        lender.hear_blocking(TOO_MANY, {})  # what it asked for is not kept
+        lender.heed_pause_blocking(UNSAID)  # what it asked for is not kept
 
 
 class _Counted(Retry):
@@ -47,7 +47,9 @@ class _Counted(Retry):
         self, method: str | None = None, url: str | None = None, response: Any = None, *cause: Any, **causes: Any
     ) -> Self:
         if response is not None:
-            self.lender.hear_blocking(response.status, response.headers)
+            pause = pause_of(response.status, response.headers)
+            if pause is not None:
+                self.lender.heed_pause_blocking(pause)
         return super().increment(method, url, response, *cause, **causes)
 
     def sleep(self, response: Any = None) -> None:

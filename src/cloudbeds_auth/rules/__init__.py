@@ -1,8 +1,8 @@
 """What may happen: pure rules, no clock, no dice, no network, no disk.
 
 Reading order: `secret` (what may never be printed), `model` (what there is), `lifecycle` (the table of states),
-`token_response` and `api_errors` (what Cloudbeds answered), `refresh` (what to do about it), `auth_flow` (a 401 on a
-call), `rate_limit` (whose turn it is), `schedule` (when a grant is due), `calls` (what was counted), `history` (where a
-reader of one is), `timeline` (the picture of a history), `documents` (the JSON of all that), `permissions` (who may do
-what), `happenings` (what logs and metrics show).
+`token_response` and `api_errors` (what Cloudbeds answered), `refresh` (what to do about it), `auth_flow` (a call and
+its 401s), `rate_limit` (whose turn it is), `schedule` (when a grant is due), `calls` (what was counted), `history`
+(where a reader of one is), `timeline` (the picture of a history), `documents` (the JSON of all that), `permissions`
+(who may do what), `happenings` (what logs and metrics show).
 """

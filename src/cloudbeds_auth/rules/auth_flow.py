@@ -1,64 +1,171 @@
-"""A call whose token may be rejected, as a generator (rule 9): at most three sends, and never a guess.
+"""One call to Cloudbeds with a hotel's credential, as a generator: turns, 429s, counting, and 401s healed (rule 9).
 
-    401 → the store's newer token → 401 → a refresh → the last try
+    fetch → take a turn → send → 401 → the store's newer token → 401 → a refresh → the last try
 
-It stops early when the token was proven good (the endpoint itself refuses) or nothing newer exists. Every client of
-ours drives this one generator: httpx2, requests, the vendor's SDK, the proxy. By hand, in a test:
+At most three sends are answered 401, and never a guess: it stops early when the token was proven good (the endpoint
+itself refuses) or nothing newer exists. The generator yields what is to be done and is sent what came of it; it touches
+nothing itself. Every client of ours is a loop over it: httpx2, requests, the vendor's SDK, the proxy. By hand:
 
-    flow = heal()
+    flow = auth_flow("GET", "/x", replayable=True)
     next(flow)                      → Fetch(rejected=None)
+    flow.send(token_1)              → TakeTurn(token_1)
     flow.send(token_1)              → Send(token_1)
-    flow.send(Answered(401))        → Fetch(rejected=token_1)
-    flow.send(token_2)              → Send(token_2)
-    flow.send(Answered(200))        raises StopIteration
+    flow.send(Answered(401))        → Note(token_1, "GET", "/x", 401)
+    flow.send(None)                 → Fetch(rejected=token_1)
+    flow.send(token_2)              → TakeTurn(token_2), and so on; after an answer that is passed on:
+    flow.send(None)                 → PassOn(token_2, "GET", "/x"), the last
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+from cloudbeds_auth.errors import BodyNotReplayable, ForeignOrigin, OutcomeUnknown, RateLimited, UpstreamFailed
 from cloudbeds_auth.rules.model import AccessToken
 
 MOST_SENDS = 3
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """They ask for no change (RFC 9110 section 9.2.1): sent or not, nothing changed, and they may be sent again."""
+REDIRECTED = "was answered by a redirect, and the rate limit leaves no room to follow it"
+
+# What is yielded and what is sent back. Not frozen: several are made for each call, and a frozen one takes three times
+# as long to make.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fetch:
     """Ask the vault for a token, naming the one that was rejected, if any; send it back into the generator."""
 
     rejected: AccessToken | None
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send the request with this token, or a newer one; send back what was answered."""
+FIRST = Fetch(None)
+
+
+@dataclass(slots=True)
+class TakeTurn:
+    """Wait until one more request may go to the vendor; send back this token, or one that came meanwhile."""
 
     token: AccessToken
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Send:
+    """Send the request with this token; send back `Answered` or `Unanswered`."""
+
+    token: AccessToken
+
+
+@dataclass(slots=True)
+class Note:
+    """Count one sending, for the connection's history; status 0: no answer came. Nothing is sent back."""
+
+    token: AccessToken
+    method: str
+    path: str
+    status: int
+
+
+@dataclass(slots=True)
+class Pause:
+    """A 429: for so many seconds no process sends anything for this client id. Nothing is sent back."""
+
+    seconds: float
+
+
+@dataclass(slots=True)
+class PassOn:
+    """The last one: what was answered last is the answer. What its body refuses concerns this token and call."""
+
+    token: AccessToken
+    method: str
+    path: str
+
+
+@dataclass(slots=True)
 class Answered:
-    """The HTTP status of the answer. `token`: the newer one that it was sent with, if one came before the sending."""
+    """The HTTP status of an answer; `pause`: what `rate_limit.pause_of` reads in it, where it is a 429."""
 
     status: int
-    token: AccessToken | None = None
+    pause: float | None = None
 
 
-def heal() -> Generator[Fetch | Send, AccessToken | Answered, None]:
-    """Drive one request to an answer that may be passed on; whatever was answered last is the answer."""
-    token = yield Fetch(None)
-    assert isinstance(token, AccessToken)  # noqa: S101 - the protocol between us and our drivers
-    for _ in range(MOST_SENDS - 1):
-        answer = yield Send(token)
-        if not isinstance(answer, Answered) or answer.status != 401:
-            return
-        token = answer.token or token
-        renewed = yield Fetch(token)
-        assert isinstance(renewed, AccessToken)  # noqa: S101
+@dataclass(slots=True)
+class Unanswered:
+    """No answer came, and `error` says so. `broken`: as a kept connection ends that the vendor has just closed."""
+
+    error: BaseException
+    broken: bool = False
+
+
+Effect = Fetch | TakeTurn | Note | Pause
+Flow = Generator[Effect | Send | PassOn, Any, None]
+
+
+def auth_flow(method: str, path: str, *, replayable: bool, sent: bool = False) -> Flow:
+    """Drive one request to an answer that may be passed on.
+
+    `replayable`: its body can be sent once more; `sent`: it was sent before, so that one that is not replayable is
+    gone. Raises BodyNotReplayable instead of sending that, and the error of an `Unanswered`.
+    """
+    rejections = 0
+    reconnects = replayable and is_safe(method)  # on another connection, once
+    token: AccessToken = yield FIRST
+    while True:
+        if sent and not replayable:
+            raise BodyNotReplayable
+        token = yield TakeTurn(token)
+        answer: Answered | Unanswered = yield Send(token)
+        sent = True
+        if isinstance(answer, Unanswered):
+            yield Note(token, method, path, 0)
+            if not (answer.broken and reconnects):
+                raise answer.error
+            reconnects = False
+            continue
+        yield Note(token, method, path, answer.status)
+        if answer.pause is not None:
+            yield Pause(answer.pause)
+        rejections += answer.status == 401
+        if answer.status != 401 or rejections == MOST_SENDS:
+            break
+        renewed: AccessToken = yield Fetch(token)
         if renewed.is_same(token):
-            return  # proven good, or an API key: the endpoint itself refuses
+            break  # proven good, or an API key: the endpoint itself refuses
         token = renewed
-    yield Send(token)
+    yield PassOn(token, method, path)
+
+
+def is_safe(method: str) -> bool:
+    """Whether a request asks for no change, so that it may be sent again by the caller, whatever became of it."""
+    return method.upper() in SAFE_METHODS
+
+
+def unanswered(method: str, why: str) -> UpstreamFailed | OutcomeUnknown:
+    """The error where something was sent and nothing usable came back: a write may have been carried out."""
+    if is_safe(method):
+        return UpstreamFailed(f"Cloudbeds gave no usable answer ({why})")
+    return OutcomeUnknown(f"the {method.upper()} was sent and no usable answer came ({why})")
+
+
+@contextmanager
+def following(method: str, why: str = REDIRECTED) -> Iterator[None]:
+    """While a request that was sent leads to another, which has no turn: a write is not to be sent again by the caller.
+
+    Raises OutcomeUnknown for RateLimited unless the method is safe.
+    """
+    try:
+        yield
+    except RateLimited as error:
+        if is_safe(method):
+            raise
+        raise OutcomeUnknown(f"the {method} {why}") from error
+
+
+def require_origin(asked: str | None, ours: str) -> None:
+    """Raises ForeignOrigin unless the origin that was asked for is ours; None: no plain web address."""
+    if asked != ours:
+        raise ForeignOrigin(f"the credential is for {ours} and was asked for {asked or 'no plain web address'}")

@@ -12,6 +12,7 @@ import math
 import re
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 ALONE = 0.1  # of the limit: what one process may send while it cannot ask the store
 # Seconds by which one request may take longer to the vendor than another: a new connection costs two round trips and a
@@ -84,14 +85,22 @@ def closed(arrival: float, now: float, seconds: float) -> float:
     return max(arrival, now + seconds)
 
 
-def pause_of(status: int, retry_after: str | None, date: str | None) -> float | None:
+class Headers(Protocol):
+    """The headers of an answer, found whatever their case."""
+
+    def get(self, name: str, /) -> str | None:
+        """The value of the header with this name."""
+        ...
+
+
+def pause_of(status: int, headers: Headers) -> float | None:
     """For how many seconds an answer asks everybody of this client id to send nothing; None unless it is a 429.
 
-    `retry_after` and `date` are its headers: RFC 9110 section 10.2.3, in seconds or as a date, and 6.6.1.
+    Read from `Retry-After` (RFC 9110 section 10.2.3: seconds, or a date) and `Date` (6.6.1).
     """
     if status != TOO_MANY:
         return None
-    wait = seconds_of(retry_after, date)
+    wait = seconds_of(headers.get("Retry-After"), headers.get("Date"))
     return UNSAID if wait is None else min(max(wait, UNSAID), LONGEST_PAUSE)
 
 

@@ -23,14 +23,19 @@ from cloudbeds_auth.rules.api_errors import (
 from cloudbeds_auth.rules.credential import KeyHeader, header_of
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, one_line, read_object, says_false
+from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.webhooks import state_in
-from cloudbeds_auth.wire import http_client, turns
+from cloudbeds_auth.wire import http_client
 
 PAGE_SIZE = 100  # the vendor's largest
 MOST_PAGES = 50
 DEEPEST = 4  # `data` is a list, or a list of lists
+
+
+async def at_once() -> None:
+    """A turn where no rate is kept."""
 
 
 class HttpVendor:
@@ -74,12 +79,12 @@ class HttpVendor:
             return Inconclusive(str(why))
         except Exception as error:  # noqa: BLE001  # no failure of a proof call says anything about the token
             return Inconclusive(f"no complete answer ({type(error).__name__})")
-        pause = turns.pause_in(reply.status, reply.headers)
+        pause = pause_of(reply.status, reply.headers)
         if pause is not None:
             return Inconclusive(f"HTTP {reply.status}", pause)
         return judge_userinfo(reply.status, reply.content_type, reply.body)
 
-    async def properties(self, access: Secret, turn: Turn = turns.at_once) -> Listed | Unlisted:
+    async def properties(self, access: Secret, turn: Turn = at_once) -> Listed | Unlisted:
         """The ids that `getHotels` lists over all its pages, else the one that `getHotelDetails` names.
 
         Nothing is said instead of half when a page cannot be read.
@@ -126,7 +131,7 @@ class HttpVendor:
         params = {"propertyID": property_id} if property_id else None
         try:
             reply = await self._send("GET", "getAppState", access, limit=http_client.TOKEN_BODY_LIMIT, params=params)
-            pause = turns.pause_in(reply.status, reply.headers)
+            pause = pause_of(reply.status, reply.headers)
             if pause is not None:
                 raise Throttled(pause)
             answer = read_object(reply.content_type, reply.body)
@@ -178,7 +183,7 @@ class HttpVendor:
             reply = await self._send(method, name, access, limit=http_client.RESOURCE_BODY_LIMIT, **parts)
         except (httpx2.HTTPError, OSError, http_client.Unusable):  # OSError: TimeoutError and TLS too
             return None
-        pause = turns.pause_in(reply.status, reply.headers)
+        pause = pause_of(reply.status, reply.headers)
         if pause is not None:
             raise Throttled(pause)
         return reply

@@ -13,28 +13,44 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import httpx2
 
-from cloudbeds_auth.errors import BodyNotReplayable, ForeignOrigin
 from cloudbeds_auth.rules.api_errors import Refusal
-from cloudbeds_auth.rules.auth_flow import Answered, Fetch, Send, heal
+from cloudbeds_auth.rules.auth_flow import (
+    Answered,
+    Effect,
+    Fetch,
+    Flow,
+    Note,
+    PassOn,
+    Pause,
+    Send,
+    TakeTurn,
+    auth_flow,
+    following,
+    require_origin,
+)
 from cloudbeds_auth.rules.credential import KeyHeader, show
 from cloudbeds_auth.rules.glance import Glance, legible
 from cloudbeds_auth.rules.inputs import count_of
 from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.threads import begin_on, result_of
-from cloudbeds_auth.wire import turns
 from cloudbeds_auth.wire.seen import Seen, SeenLater
 
 SENT = "cloudbeds_auth.sent"  # marks a request that was answered once
 LEAVING = "send_request_headers.started"
 GOING_OUT = ("connect_tcp.started", "connect_unix_socket.started", LEAVING)
 ANSWERED = "receive_response_headers.complete"
+
+
+async def _nothing(*what: object) -> None:
+    """A turn, or a 429, where no rate is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +67,41 @@ class Lender:
     note: Callable[[AccessToken, str, str, int], None]
     carrying: Callable[[AccessToken], AbstractContextManager[None]] = lambda token: nullcontext()
     heed: Callable[[AccessToken, Refusal, str, str], None] = lambda *refused: None
-    turn: Callable[[], Coroutine[Any, Any, None]] = turns.at_once
+    turn: Callable[[], Coroutine[Any, Any, None]] = _nothing
     turn_blocking: Callable[[], None] = lambda: None
     newest: Callable[[AccessToken], AccessToken] = lambda token: token
-    heed_pause: Callable[[float], Coroutine[Any, Any, None]] = turns.nobody_hears
+    heed_pause: Callable[[float], Coroutine[Any, Any, None]] = _nothing
     heed_pause_blocking: Callable[[float], None] = lambda pause: None
 
-    async def hear(self, status: int, headers: Mapping[str, str]) -> None:
-        """Of an answer, so that a 429 is heeded; `headers` are found whatever their case."""
-        pause = turns.pause_in(status, headers)
-        if pause is not None:
-            await self.heed_pause(pause)
-
-    def hear_blocking(self, status: int, headers: Mapping[str, str]) -> None:
-        """As `hear`."""
-        pause = turns.pause_in(status, headers)
-        if pause is not None:
-            self.heed_pause_blocking(pause)
-
     keys: str = KeyHeader.BEARER
+
+    async def perform(self, step: Effect) -> AccessToken | None:
+        """Do what `rules.auth_flow` asks for; what it is to be sent."""
+        match step:
+            case Fetch():
+                return await self.fetch(step.rejected)
+            case TakeTurn():
+                await self.turn()
+                return self.newest(step.token)
+            case Note():
+                self.note(step.token, step.method, step.path, step.status)
+            case Pause():
+                await self.heed_pause(step.seconds)
+        return None
+
+    def perform_blocking(self, step: Effect) -> AccessToken | None:
+        """As `perform`."""
+        match step:
+            case Fetch():
+                return self.fetch_blocking(step.rejected)
+            case TakeTurn():
+                self.turn_blocking()
+                return self.newest(step.token)
+            case Note():
+                self.note(step.token, step.method, step.path, step.status)
+            case Pause():
+                self.heed_pause_blocking(step.seconds)
+        return None
 
     def show(self, headers: MutableMapping[str, Any], token: AccessToken) -> None:
         """Put the credential into these headers: it alone, in the one header that carries it."""
@@ -91,43 +123,37 @@ class CloudbedsAuth(httpx2.Auth):
 
     async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         """For `httpx2.AsyncClient`."""
-        _must_be(self._origin, request.url)
+        require_origin(_origin(request.url), self._origin)
         if self._worth_keeping(request):
             await request.aread()
-        flow = heal()
+        flow = _flow_of(request)
         step = next(flow)
-        with self._staying(request, awaited=True), suppress(StopIteration):
-            while True:
-                if isinstance(step, Fetch):
-                    step = flow.send(await self._lender.fetch(step.rejected))
-                else:
-                    _must_be_sendable(request)
-                    await self._lender.turn()
-                    token = self._show(request, step)
-                    with self._carrying(request, token):
+        with self._staying(request, awaited=True):
+            while not isinstance(step, PassOn):
+                if isinstance(step, Send):
+                    with self._sending(request, step.token):
                         response = yield request
-                    await self._lender.hear(response.status_code, response.headers)
-                    step = flow.send(self._answered(request, token, response))
+                    step = flow.send(self._answered(request, response))
+                else:
+                    step = flow.send(await self._lender.perform(step))
+            self._look_at(response, step)
 
     def sync_auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         """For `httpx2.Client`."""
-        _must_be(self._origin, request.url)
+        require_origin(_origin(request.url), self._origin)
         if self._worth_keeping(request):
             request.read()
-        flow = heal()
+        flow = _flow_of(request)
         step = next(flow)
-        with self._staying(request, awaited=False), suppress(StopIteration):
-            while True:
-                if isinstance(step, Fetch):
-                    step = flow.send(self._lender.fetch_blocking(step.rejected))
-                else:
-                    _must_be_sendable(request)
-                    self._lender.turn_blocking()
-                    token = self._show(request, step)
-                    with self._carrying(request, token):
+        with self._staying(request, awaited=False):
+            while not isinstance(step, PassOn):
+                if isinstance(step, Send):
+                    with self._sending(request, step.token):
                         response = yield request
-                    self._lender.hear_blocking(response.status_code, response.headers)
-                    step = flow.send(self._answered(request, token, response))
+                    step = flow.send(self._answered(request, response))
+                else:
+                    step = flow.send(self._lender.perform_blocking(step))
+            self._look_at(response, step)
 
     @contextmanager
     def _staying(self, request: httpx2.Request, *, awaited: bool) -> Iterator[None]:
@@ -148,25 +174,20 @@ class CloudbedsAuth(httpx2.Auth):
         length = request.headers.get("content-length", "")
         return not _in_memory(request) and count_of(length) <= self._replay_limit
 
-    def _show(self, request: httpx2.Request, step: Send) -> AccessToken:
-        token = self._lender.newest(step.token)
+    def _sending(self, request: httpx2.Request, token: AccessToken) -> AbstractContextManager[None]:
+        """The credential is put into the request; to be entered while it is under way."""
         request.headers = _Shown(request.headers, self._lender, token)
         if (accepted := request.headers.get("accept-encoding")) is not None:
             request.headers["accept-encoding"] = legible(accepted)
-        return token
-
-    def _carrying(self, request: httpx2.Request, token: AccessToken) -> AbstractContextManager[None]:
         return nullcontext() if _in_memory(request) else self._lender.carrying(token)
 
-    def _answered(self, request: httpx2.Request, token: AccessToken, response: httpx2.Response) -> Answered:
+    def _answered(self, request: httpx2.Request, response: httpx2.Response) -> Answered:
         request.extensions = {**request.extensions, SENT: True}
         for hop in (*response.history, response):  # a transport that tells `_Watch` nothing
-            _must_be(self._origin, hop.request.url)
-        self._lender.note(token, request.method, request.url.path, response.status_code)
-        self._look_at(token, request, response)
-        return Answered(response.status_code, token)
+            require_origin(_origin(hop.request.url), self._origin)
+        return Answered(response.status_code, pause_of(response.status_code, response.headers))
 
-    def _look_at(self, token: AccessToken, request: httpx2.Request, response: httpx2.Response) -> None:
+    def _look_at(self, response: httpx2.Response, passed: PassOn) -> None:
         """While the body is read by whoever reads it, if it may be a refusal; a body that is in memory, now."""
         headers = response.headers
         glance = Glance(
@@ -176,14 +197,14 @@ class CloudbedsAuth(httpx2.Auth):
             headers.get("content-length", ""),
         )
         if glance.looking:
-            told = partial(self._told, glance, token, request.method, request.url.path)
+            told = partial(self._told, glance, passed)
             awaited = isinstance(response.stream, httpx2.AsyncByteStream)
             response.stream = (SeenLater if awaited else Seen)(response.stream, glance, told)
 
-    def _told(self, glance: Glance, token: AccessToken, method: str, path: str) -> None:
+    def _told(self, glance: Glance, passed: PassOn) -> None:
         refusal = glance.refusal()
         if refusal is not None:
-            self._lender.heed(token, refusal, method, path)
+            self._lender.heed(passed.token, refusal, passed.method, passed.path)
 
 
 class _Shown(httpx2.Headers):
@@ -225,7 +246,7 @@ class _Watch:
     def told(self, event: str, info: Mapping[str, Any]) -> None:
         """For `httpx2.Client`; raises ForeignOrigin before a connection is made for another origin."""
         if self._goes_on(event, info):
-            with turns.following(self._method):
+            with following(self._method):
                 self._lender.turn_blocking()
         if self._given is not None:
             self._given(event, info)
@@ -233,7 +254,7 @@ class _Watch:
     async def told_later(self, event: str, info: Mapping[str, Any]) -> None:
         """For `httpx2.AsyncClient`."""
         if self._goes_on(event, info):
-            with turns.following(self._method):
+            with following(self._method):
                 await self._lender.turn()
         if self._given is not None:
             await self._given(event, info)
@@ -245,7 +266,7 @@ class _Watch:
         if event.endswith(ANSWERED):
             self._next = self._led_to(info["return_value"])
         elif event.endswith(GOING_OUT) and self._next is not None:
-            _must_be(self._origin, self._next)
+            require_origin(_origin(self._next), self._origin)
             return event.endswith(LEAVING)
         return False
 
@@ -261,14 +282,8 @@ class _Watch:
             return None  # the client says so itself, and follows nothing
 
 
-def _must_be(origin: str, url: httpx2.URL) -> None:
-    if _origin(url) != origin:
-        raise ForeignOrigin(f"the credential is for {origin} and was asked for {_origin(url)}")
-
-
-def _must_be_sendable(request: httpx2.Request) -> None:
-    if SENT in request.extensions and not _in_memory(request):
-        raise BodyNotReplayable
+def _flow_of(request: httpx2.Request) -> Flow:
+    return auth_flow(request.method, request.url.path, replayable=_in_memory(request), sent=SENT in request.extensions)
 
 
 def _in_memory(request: httpx2.Request) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from cloudbeds_auth.errors import ForeignOrigin, InvalidRequest, OutcomeUnknown, UpstreamFailed
-from cloudbeds_auth.rules.auth_flow import SAFE_METHODS
+from cloudbeds_auth.errors import InvalidRequest, UpstreamFailed
+from cloudbeds_auth.rules.auth_flow import require_origin, unanswered
 from cloudbeds_auth.rules.redirects import origin_of
 from cloudbeds_auth.wire import http_client
 
@@ -26,8 +26,7 @@ def address(path: str, base_url: str, version: str) -> str:
     `userinfo` means `/api/{version}/userinfo`. Raises ForeignOrigin for an address anywhere else.
     """
     if _ABSOLUTE.match(path):
-        if origin_of(path) != origin_of(base_url):
-            raise ForeignOrigin(f"only {base_url} is called with the hotel's token")
+        require_origin(origin_of(path), base_url)
         return path
     below = path.lstrip("/") if path.startswith("/") else f"api/{version}/{path}"
     return f"{base_url}/{below}"
@@ -59,9 +58,7 @@ def in_our_words(method: str) -> Iterator[None]:
             raise
         raise UpstreamFailed(f"the address could not be looked up; nothing was sent ({error})") from error  # F79
     except (httpx2.HTTPError, OSError) as error:
-        if method.upper() in SAFE_METHODS:
-            raise UpstreamFailed(f"Cloudbeds gave no usable answer ({_named(error)})") from error
-        raise OutcomeUnknown(f"the {method.upper()} was sent and no usable answer came ({_named(error)})") from error
+        raise unanswered(method, _named(error)) from error
 
 
 def _named(error: Exception) -> str:

@@ -103,12 +103,11 @@ class HttpTokenEndpoint:
             return Ambiguous(f"the answer was lost ({type(error).__name__})")
         answer = judge(reply.status, reply.content_type, reply.body)
         if isinstance(answer, Ambiguous):
-            asked, date = reply.headers.get("retry-after"), reply.headers.get("date")
-            wait = seconds_of(asked, date)
+            wait = seconds_of(reply.headers.get("retry-after"), reply.headers.get("date"))
             return replace(
                 answer,
                 retry_after=None if wait is None else min(wait, self._timing.backoff_cap),
-                pause=pause_of(reply.status, asked, date),
+                pause=pause_of(reply.status, reply.headers),
             )
         return answer
 
