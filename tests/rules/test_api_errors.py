@@ -5,12 +5,28 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from typing import Any
 
 import pytest
 
-from cloudbeds_auth.rules.api_errors import OUTAGE, TABLE, Act, Refusal, dead_grant, judge_userinfo, refusal_of
+from cloudbeds_auth.rules import api_errors
+from cloudbeds_auth.rules.api_errors import (
+    MOST,
+    NEXT_STEP,
+    OUTAGE,
+    SCOPE_REFUSED,
+    TABLE,
+    TRACES,
+    Act,
+    PassingBody,
+    Refusal,
+    Row,
+    dead_grant,
+    judge_userinfo,
+    refusal_of,
+    traces_of,
+)
 from cloudbeds_auth.rules.api_errors import DeadGrant as Dead
-from cloudbeds_auth.rules.glance import MOST, Glance
 
 JSON = "application/json"
 DENIED = "The resource owner or authorization server denied the request."
@@ -142,11 +158,11 @@ def test_userinfo_is_judged_by_the_same_table() -> None:
 # --- on its way
 
 
-def seen(glance: Glance, *parts: bytes) -> Refusal | None:
+def seen(passing: PassingBody, *parts: bytes) -> Refusal | None:
     """After these parts have passed."""
     for part in parts:
-        glance.see(part)
-    return glance.refusal()
+        passing.see(part)
+    return passing.refusal()
 
 
 BODY = json.dumps(no(GONE)).encode()
@@ -157,8 +173,8 @@ BODY = json.dumps(no(GONE)).encode()
 def test_a_small_answer_is_looked_at(encoding: str, length: str) -> None:
     """Whole or in parts, packed or not."""
     packed = {"gzip": gzip.compress(BODY), "deflate": zlib.compress(BODY)}.get(encoding.strip().lower(), BODY)
-    glance = Glance(200, "application/json; charset=utf-8", encoding, length and str(len(packed)))
-    found = seen(glance, *(packed[at : at + 7] for at in range(0, len(packed), 7)))
+    passing = PassingBody(200, "application/json; charset=utf-8", encoding, length and str(len(packed)))
+    found = seen(passing, *(packed[at : at + 7] for at in range(0, len(packed), 7)))
     assert found is not None
     assert found.reason == "revoked"
 
@@ -169,30 +185,79 @@ def test_a_small_answer_is_looked_at(encoding: str, length: str) -> None:
 )
 def test_an_answer_that_is_not_looked_at(media: str, encoding: str, length: str) -> None:
     """Known by its head: nothing of it is kept."""
-    glance = Glance(200, media, encoding, length)
-    assert not glance.looking
-    assert seen(glance, BODY) is None
-    assert glance._parts == []
+    passing = PassingBody(200, media, encoding, length)
+    assert not passing.looking
+    assert seen(passing, BODY) is None
+    assert passing._parts == []
 
 
 def test_an_answer_that_turns_out_to_be_large() -> None:
     """Without a length it is known when it passes; what was kept is let go."""
-    glance = Glance(200, JSON)
-    assert seen(glance, b'{"success": false, "x": "', b"x" * MOST, b'"}') is None
-    assert glance._parts == []
-    assert not glance.looking
+    passing = PassingBody(200, JSON)
+    assert seen(passing, b'{"success": false, "x": "', b"x" * MOST, b'"}') is None
+    assert passing._parts == []
+    assert not passing.looking
 
 
 def test_a_small_answer_that_unpacks_to_a_large_one() -> None:
     """No more of it is unpacked than is looked at."""
     bomb = gzip.compress(b'{"success": false, "x": "' + b"0" * 5_000_000 + b'"}')
     assert len(bomb) < MOST
-    assert seen(Glance(200, JSON, "gzip"), bomb) is None
-    assert len(Glance(200, JSON, "gzip")._unpacked(bomb)) == MOST
-    assert seen(Glance(200, JSON, "gzip"), b"not packed at all") is None
+    assert seen(PassingBody(200, JSON, "gzip"), bomb) is None
+    assert len(PassingBody(200, JSON, "gzip")._unpacked(bomb)) == MOST
+    assert seen(PassingBody(200, JSON, "gzip"), b"not packed at all") is None
 
 
 def test_an_answer_without_a_trace_is_not_taken_apart() -> None:
     """A reservation costs a search for three words."""
-    assert seen(Glance(200, JSON), b'{"success": true, "data": [') is None
-    assert seen(Glance(500, JSON), b'{"success": true, "data": [') == OUTAGE
+    assert TRACES == (b"false", b'"error"', b'"access_denied"')
+    assert seen(PassingBody(200, JSON), b'{"success": true, "data": [') is None
+    assert seen(PassingBody(500, JSON), b'{"success": true, "data": [') == OUTAGE
+
+
+@pytest.mark.parametrize("status", [200, 202, 302])
+@pytest.mark.parametrize("packed", [{"separators": (",", ":")}, {"indent": 2}])
+def test_a_documented_refusal_is_found_while_it_passes(status: int, packed: dict[str, Any]) -> None:
+    """Whatever `refusal_of` finds in a body, it finds in one that passes, however it is spaced."""
+    for _, body, _, _ in DOCUMENTED:
+        written = json.dumps(body, **packed).encode()
+        assert seen(PassingBody(status, JSON), written) == refusal_of(status, JSON, written)
+
+
+NEW_ROWS = [
+    (Row("new", Act.TELL, words="the moon is full"), no("The moon is full tonight")),
+    (Row("new", Act.TELL, members={"code": "FULL_MOON"}), {"code": "FULL_MOON"}),
+    (Row("new", Act.TELL, members={"problem": "moon/full"}), {"problem": "moon/full"}),
+    (Row("new", Act.TELL, members={"problem": {"number": 7}, "kind": 3}), {"problem": {"number": 7}, "kind": 3}),
+    (Row("new", Act.TELL, members={"moon": "voll\xe4"}, statuses=(200, 400)), {"moon": "voll\xe4"}),
+]
+
+
+@pytest.mark.parametrize(("row", "body"), NEW_ROWS)
+def test_a_new_row_is_found_without_another_edit(
+    monkeypatch: pytest.MonkeyPatch, row: Row, body: dict[str, object]
+) -> None:
+    """It is added to the table, and to nothing else; a hotel's data passes unread as before."""
+    for written in (json.dumps(body), json.dumps(body, ensure_ascii=False), json.dumps(body).replace("/", "\\/")):
+        passing = PassingBody(200, JSON)
+        assert refused(200, body) in (None, Refusal("unknown", Act.NOTHING, "The moon is full tonight"))
+        with monkeypatch.context() as patch:
+            patch.setattr(api_errors, "TABLE", (*TABLE, row))
+            patch.setattr(api_errors, "TRACES", traces_of(api_errors.TABLE))
+            found = seen(passing, written.encode())
+            assert found is not None
+            assert (found.reason, found.act) == ("new", Act.TELL)
+            assert seen(PassingBody(200, JSON), b'{"success": true, "data": [') is None
+
+
+def test_a_row_that_no_good_status_has_leaves_no_trace() -> None:
+    """An answer of 400 and above is read anyway."""
+    assert traces_of([Row("new", Act.HEAL, members={"error": "x"}, statuses=(401, 403))]) == (b"false",)
+
+
+def test_what_people_are_told_has_a_next_step() -> None:
+    """One for each problem, and none for what no problem comes of."""
+    for row in TABLE:
+        assert bool(row.next_step) == (row.act is Act.TELL)
+        assert row.act is not Act.TELL or row.next_step == NEXT_STEP[row.reason]
+    assert {"missing_scope", "forbidden"} == SCOPE_REFUSED

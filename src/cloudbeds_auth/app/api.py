@@ -11,7 +11,7 @@ from starlette.types import Scope as AsgiScope
 
 from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.permits import Permit, need
-from cloudbeds_auth.app.relaying import Call, glance_at, read_all
+from cloudbeds_auth.app.relaying import Call, passing_body, read_all
 from cloudbeds_auth.app.shapes import (
     AccessTokenShape,
     AuthorizationShape,
@@ -171,10 +171,10 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
     async with permit.relay.shares.place(address_of(request.scope)):
         relayed = await permit.relay.call(connection_id, call)
         headers = policy.response_headers(relayed.answer.headers)
-        glance = glance_at(relayed.answer)
+        passing = passing_body(relayed.answer)
         body = await read_all(relayed.answer, LARGEST_USERINFO)
-    glance.see(body)
-    permit.relay.heed(relayed, glance.refusal())
+    passing.see(body)
+    permit.relay.heed(relayed, passing.refusal())
     answer = VendorAnswer(body, relayed.answer.status)
     answer.raw_headers = [
         *((name, value) for name, value in headers if name != b"content-length"),

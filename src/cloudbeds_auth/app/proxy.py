@@ -18,11 +18,11 @@ from cloudbeds_auth.app.body import Body, ClientGone
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.app.problems import Unexpected, send_problem
-from cloudbeds_auth.app.relaying import Call, Relay, glance_at
+from cloudbeds_auth.app.relaying import Call, Relay, passing_body
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
 from cloudbeds_auth.rules import proxy_policy as policy
-from cloudbeds_auth.rules.glance import Glance
+from cloudbeds_auth.rules.api_errors import PassingBody
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import Caller, may
 
@@ -93,12 +93,12 @@ class Proxy:
         begun = self._vault.clock.steady()
         relayed = await self._relay.call(connection_id, call)
         try:
-            glance = glance_at(relayed.answer)
-            complete = await self._pass_on(relayed.answer, glance, body, send)
+            passing = passing_body(relayed.answer)
+            complete = await self._pass_on(relayed.answer, passing, body, send)
         finally:
             relayed.answer.close()
         if complete:
-            self._relay.heed(relayed, glance.refusal())
+            self._relay.heed(relayed, passing.refusal())
         self._vault.observer.happened(
             Happening.PROXIED,
             connection_id=connection_id,
@@ -112,7 +112,7 @@ class Proxy:
             seconds=self._vault.clock.steady() - begun,
         )
 
-    async def _pass_on(self, answer: UpstreamAnswer, glance: Glance, body: Body, send: Send) -> bool:
+    async def _pass_on(self, answer: UpstreamAnswer, passing: PassingBody, body: Body, send: Send) -> bool:
         """Head and body as they come; False when the body broke off, which the caller sees as a cut connection."""
         headers = [*policy.response_headers(answer.headers), *VENDOR]
         if answer.status in BODILESS:  # the server would wait for that many bytes, and cut the connection
@@ -120,8 +120,8 @@ class Proxy:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         try:
             async for chunk in answer.chunks():
-                if glance.looking:
-                    glance.see(chunk)
+                if passing.looking:
+                    passing.see(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except Lost:
             return False  # an unfinished answer: the server closes the connection

@@ -14,7 +14,7 @@ from cloudbeds_auth.app.shares import Shares
 from cloudbeds_auth.errors import BodyNotReplayable, UpstreamError, UpstreamFailed
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent, Upstream, UpstreamAnswer
-from cloudbeds_auth.rules.api_errors import Refusal
+from cloudbeds_auth.rules.api_errors import PassingBody, Refusal
 from cloudbeds_auth.rules.auth_flow import (
     Answered,
     Effect,
@@ -28,7 +28,6 @@ from cloudbeds_auth.rules.auth_flow import (
     unanswered,
 )
 from cloudbeds_auth.rules.credential import header_of
-from cloudbeds_auth.rules.glance import Glance
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.rate_limit import TOO_MANY, pause_of
 
@@ -193,14 +192,14 @@ def _failure(call: Call, error: BaseException) -> BaseException:
     return failure
 
 
-def glance_at(answer: UpstreamAnswer) -> Glance:
+def passing_body(answer: UpstreamAnswer) -> PassingBody:
     """A look at the answer, begun with its head."""
     found = {b"content-type": "", b"content-encoding": "", b"content-length": ""}
     for name, value in answer.headers:
         known = name.lower()
         if known in found:
             found[known] = value.decode("latin-1")
-    return Glance(answer.status, *found.values())
+    return PassingBody(answer.status, *found.values())
 
 
 async def read_all(answer: UpstreamAnswer, limit: int) -> bytes:

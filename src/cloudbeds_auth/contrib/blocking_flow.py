@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 from urllib.parse import urljoin
 
-from cloudbeds_auth.rules.api_errors import Refusal
+from cloudbeds_auth.rules.api_errors import PassingBody, Refusal
 from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, Send, require_origin
-from cloudbeds_auth.rules.glance import Glance
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.redirects import origin_of
 from cloudbeds_auth.settings import Settings
@@ -55,9 +54,9 @@ def from_sending(flow: Flow, lender: Lender, sent: Answered, send: Callable[[Acc
 
 def look_at(status: int, headers: Mapping[str, str], body: bytes) -> Refusal | None:
     """What an answer refuses whose body was read and unpacked already; `headers` are found whatever their case."""
-    glance = Glance(status, headers.get("Content-Type") or "")
-    glance.see(body)
-    return glance.refusal()
+    passing = PassingBody(status, headers.get("Content-Type") or "")
+    passing.see(body)
+    return passing.refusal()
 
 
 def must_be_ours(url: str, base_url: str) -> None:

@@ -15,7 +15,16 @@ from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.whose import listed
 from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.ports.vendor import Listed, Unlisted
-from cloudbeds_auth.rules.api_errors import Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
+from cloudbeds_auth.rules.api_errors import (
+    SCOPE_REFUSED,
+    Act,
+    DeadGrant,
+    DeadToken,
+    Inconclusive,
+    Proof,
+    Refusal,
+    Verdict,
+)
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.rules.model import CredentialKind, Grant
@@ -27,7 +36,6 @@ from cloudbeds_auth.transactions.refusals import confirm
 
 SELDOM = 3600.0  # seconds between two questions that had an answer which may never change
 NONE_NAMED = "no_property"  # the list is empty
-SCOPE_REFUSED = ("missing_scope", "forbidden")
 
 
 class Candidates:

@@ -10,6 +10,7 @@ from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World, mend
 from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
+from cloudbeds_auth.rules.api_errors import NEXT_STEP
 from cloudbeds_auth.rules.history import Place
 from cloudbeds_auth.rules.inputs import checked_cursor, checked_text, checked_whole, is_text
 from cloudbeds_auth.rules.lifecycle import (
@@ -36,16 +37,12 @@ NEXT_STEPS = {
 }
 # What is never stored: why a connection looks like this while nothing is wrong with the hotel.
 PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
-# What a healthy hotel's calls run into (`rules.api_errors`), or what is done with it, and what mends it.
-CALLS_REFUSED = {
-    "missing_scope": "ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link",
-    "property_unnamed": "name the property with each call: this approval covers several",
-    "wrong_property": "correct the property id of the calls, or connect that hotel: this approval does not cover it",
+# What a healthy hotel's calls run into, or what is done with it, and what mends it.
+SERVING = {
+    **NEXT_STEP,
     "property_disconnected": "a property of this approval disconnected the app at Cloudbeds: stop calling for it",
-    "property_closed": "the property is closed at Cloudbeds: stop calling for it",
     MIGRATION_UNDER_WAY: "upkeep goes on with it under the client id that began it; or "
     "`cloudbeds-auth connections migrate-to-api-key`, with that client id",
-    "forbidden": "the history names the call: its scope or its property is not part of this approval",
 }
 # What a connection that serves or recovers waits for, where the problem says more than the state.
 WAITING = {
@@ -140,7 +137,7 @@ class Look:
         refused = refused or foreign is not None
         state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.db.read_only)
         problem = found.problem or ""
-        step = NEXT_STEPS.get(state) or CALLS_REFUSED.get(problem)
+        step = NEXT_STEPS.get(state) or SERVING.get(problem)
         if state in LIVING:
             step = WAITING.get(problem, step)
         if state is State.CLIENT_REFUSED and foreign is not None:

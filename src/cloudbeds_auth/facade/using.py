@@ -118,7 +118,7 @@ class Using(Opened):
     def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call that went out with this token was refused: the connection's health learns from it, behind the caller.
 
-        May be called from any thread. `rules.glance` reads a refusal from an answer on its way.
+        May be called from any thread. `rules.api_errors` reads a refusal from an answer on its way.
         """
         with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
             self._loop.call_soon_threadsafe(self._engine.health.heed, token, refusal, method, path)

@@ -1,7 +1,10 @@
 """What an answer means that is not what was asked for: one table of the vendor's bodies (CLOUDBEDS section 6).
 
-Every client passes a body on as it came. What it tells about the connection beside that is in `TABLE`, and what an
-answer of `/userinfo` proves is judged by it: `Proof`, `DeadToken`, `DeadGrant`, or `Inconclusive`.
+    body → reason → what follows → the connection's problem → next step
+
+Every client passes a body on as it came. What it says about the connection beside that is in `TABLE`, where a newly met
+body is one row more: how it is found in an answer that passes (`PassingBody`), what people do about it (`NEXT_STEP`),
+and what an answer of `/userinfo` proves (`Proof`, `DeadToken`, `DeadGrant`, or `Inconclusive`) are derived from that.
 
 A proof is what allows kept refresh tokens to be forgotten, so it is judged strictly: a 2xx of an authenticated call,
 a well-formed JSON object that names a user, no `success: false`, no `error`. A captive portal's page, `{}`, a 404 or a
@@ -10,12 +13,15 @@ a well-formed JSON object that names a user, no `success: false`, no `error`. A 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from cloudbeds_auth.rules.inputs import count_of
 from cloudbeds_auth.rules.model import User
-from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, one_line, read_object, says_false, text_of
+from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, is_json, one_line, read_object, says_false, text_of
 
 REVOKED = "revoked"  # the vendor ended the grant; also when every stored refresh token was refused
 DISABLED = "disabled"  # the grant is dead, and Cloudbeds said that the hotel disabled the app
@@ -46,6 +52,8 @@ class Refusal:
 class Row:
     """One documented body. It fits an answer with one of `statuses` (none named: any) that holds all `members` and,
     where `words` are named, says `success: false` with these in its message; in lower case.
+
+    Where people are told (`Act.TELL`), `reason` is the connection's problem and `next_step` what they can do about it.
     """
 
     reason: str
@@ -53,7 +61,9 @@ class Row:
     words: str = ""
     members: Mapping[str, object] = field(default_factory=dict)
     statuses: tuple[int, ...] = ()
+    next_step: str = ""
     ends_key: bool = False  # documented for an API key that was revoked
+    of_scope: bool = False  # the approval lacks a scope, or may
 
     def fits(self, status: int, answer: JsonObject) -> bool:
         """Whether this answer is one of these."""
@@ -63,16 +73,29 @@ class Row:
             return False
         return _holds(answer, self.members)
 
+    @property
+    def trace(self) -> bytes | None:
+        """Bytes that are in every answer of a status below 400 that fits, in lower case; None: no such answer does."""
+        if self.statuses and min(self.statuses) >= 400:
+            return None
+        return NO if self.words else _token_of(self.members)
 
+
+NO = b"false"  # of `success: false`, however it is written
+_NOT_THIS_CALL = "the history names the call: its scope or its property is not part of this approval"
 # In the order of the vendor's page; the first row that fits is the one. Source: CLOUDBEDS section 6, "Error bodies".
 TABLE = (
     # 200 with `success: false`: how the classic API says everything but a 401.
     Row("user_inactive", Act.SUSPECT, words="user who approved this connection is not active"),
-    Row("property_closed", Act.TELL, words="you are accessing have an invalid status"),
+    Row("property_closed", Act.TELL, words="you are accessing have an invalid status",
+        next_step="the property is closed at Cloudbeds: stop calling for it"),
     Row(REVOKED, Act.SUSPECT, words="application is not available to be connected"),
-    Row("missing_scope", Act.TELL, words="scope required for this call was not granted"),
-    Row("property_unnamed", Act.TELL, words='please specify "propertyid"'),
-    Row("wrong_property", Act.TELL, words="none of the included property id's match"),
+    Row("missing_scope", Act.TELL, words="scope required for this call was not granted", of_scope=True,
+        next_step="ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link"),
+    Row("property_unnamed", Act.TELL, words='please specify "propertyid"',
+        next_step="name the property with each call: this approval covers several"),
+    Row("wrong_property", Act.TELL, words="none of the included property id's match",
+        next_step="correct the property id of the calls, or connect that hotel: this approval does not cover it"),
     # The shapes of a 401: the classic API's with a message or a hint, RFC 6750's word, v2's and a revoked key's
     # problem details, Data Insights' error object.
     Row("unauthorized", Act.HEAL, members={"error": "access_denied"}, statuses=(401,), ends_key=True),
@@ -82,12 +105,14 @@ TABLE = (
     Row("unauthorized", Act.LOOK, members={"error": {"code": 401}}),  # Data Insights says it under any status
     # A scope or a property is missing: v2's, Data Insights', and that of Accounting and group profiles, which comes
     # with a 200 and with a 4xx.
-    Row("forbidden", Act.TELL, members={"code": "ACCESS_DENIED"}),
-    Row("forbidden", Act.TELL, members={"error": {"code": 403}}),
-    Row("forbidden", Act.TELL, statuses=(403,)),
+    Row("forbidden", Act.TELL, members={"code": "ACCESS_DENIED"}, next_step=_NOT_THIS_CALL, of_scope=True),
+    Row("forbidden", Act.TELL, members={"error": {"code": 403}}, next_step=_NOT_THIS_CALL, of_scope=True),
+    Row("forbidden", Act.TELL, statuses=(403,), next_step=_NOT_THIS_CALL, of_scope=True),
     # The method is asked with another verb than its name says.
     Row("unknown_method", Act.NOTHING, members={"status": False, "error": "Unknown method."}),
-)
+)  # fmt: skip
+NEXT_STEP = {row.reason: row.next_step for row in TABLE if row.act is Act.TELL}  # by the connection's problem
+SCOPE_REFUSED = frozenset(row.reason for row in TABLE if row.of_scope)
 OUTAGE = Refusal("outage", Act.NOTHING)  # HTML, or nothing: a gateway, a firewall, a wrong path; never a revocation
 UNREADABLE = Refusal("unreadable", Act.NOTHING)  # a 2xx that holds nothing of what was asked for
 UNKNOWN = "unknown"
@@ -120,6 +145,91 @@ def _holds(answer: JsonObject, members: Mapping[str, object]) -> bool:
         elif type(found) is not type(wanted) or found != wanted:
             return False
     return True
+
+
+# --- an answer that passes
+
+MOST = 8 * 1024  # bytes, as sent and unpacked; every documented refusal has less than one of these eight
+PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+LEGIBLE = PACKED | {"identity"}
+
+
+def traces_of(rows: Iterable[Row]) -> tuple[bytes, ...]:
+    """One of these is in every refusal with a status below 400; without them a body is not taken apart."""
+    return tuple(dict.fromkeys([NO, *(row.trace for row in rows if row.trace is not None)]))
+
+
+def _token_of(members: Mapping[str, object]) -> bytes:
+    """A token of JSON that every object with these members holds, in lower case: a value that is one plain word, which
+    nobody escapes, else the name of the last member.
+    """
+    for value in members.values():
+        if isinstance(value, str) and value.isidentifier() and value.isascii():
+            return json.dumps(value).lower().encode()
+    return json.dumps(list(members)[-1]).lower().encode()
+
+
+TRACES = traces_of(TABLE)
+
+
+def legible(accepted: str) -> str:
+    """An `Accept-Encoding` without what is not unpacked here (`br`, `zstd`, `*`); the rest keeps its weight.
+
+    RFC 9110 section 12.5.3: `identity` asks for an answer that is not packed.
+    """
+    codings = (one.strip() for one in accepted.split(","))
+    return ", ".join(one for one in codings if one.partition(";")[0].strip().lower() in LEGIBLE) or "identity"
+
+
+class PassingBody:
+    """A body on its way to the caller: whether it is a refusal, without holding anything up.
+
+    Only a small one of JSON is read, judged by the head of the answer first, and while its bytes pass; of anything else
+    nothing is kept. `length` is the Content-Length, empty where none is announced.
+    """
+
+    __slots__ = ("_encoding", "_media", "_parts", "_size", "_status", "looking")
+
+    def __init__(self, status: int, content_type: str, encoding: str = "", length: str = "") -> None:
+        self._status = status
+        self._media = content_type
+        self._encoding = encoding.strip().lower()
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.looking = (
+            is_json(content_type) and (self._encoding in LEGIBLE or not self._encoding) and not count_of(length) > MOST
+        )
+
+    def see(self, part: bytes) -> None:
+        """Some bytes of the body passed."""
+        if not self.looking:
+            return
+        self._size += len(part)
+        if self._size > MOST:
+            self.looking = False
+            self._parts.clear()
+        else:
+            self._parts.append(part)
+
+    def refusal(self) -> Refusal | None:
+        """What was refused, once the whole body has passed; None where nothing was, or nothing was looked at."""
+        if not self.looking:
+            return None
+        body = self._unpacked(b"".join(self._parts))
+        if self._status < 400:
+            seen = body.lower()
+            if not any(trace in seen for trace in TRACES):
+                return None
+        return refusal_of(self._status, self._media, body)
+
+    def _unpacked(self, body: bytes) -> bytes:
+        """At most `MOST` bytes, whatever the packed ones would become; empty where they are not what they say."""
+        if self._encoding not in PACKED:
+            return body
+        try:
+            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MOST)  # either header, found by itself
+        except zlib.error:
+            return b""
 
 
 # --- an answer of `/userinfo`

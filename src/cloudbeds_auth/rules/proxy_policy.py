@@ -14,7 +14,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from cloudbeds_auth.errors import Forbidden, InvalidRequest, UpstreamFailed
-from cloudbeds_auth.rules.glance import legible
+from cloudbeds_auth.rules.api_errors import legible
 from cloudbeds_auth.rules.permissions import Scope
 
 PREFIX = b"/proxy/"

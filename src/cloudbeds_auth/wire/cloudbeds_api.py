@@ -11,6 +11,7 @@ import httpx2
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import (
     OUTAGE,
+    REVOKED,
     UNREADABLE,
     Inconclusive,
     Refusal,
@@ -220,7 +221,7 @@ def _failed(answer: JsonObject) -> bool:
 
 def _noted(answer: JsonObject) -> bool:
     """Whether the vendor disabled the app, or says that it was disconnected already."""
-    return not _failed(answer) or dead_grant(answer) == "revoked"
+    return not _failed(answer) or dead_grant(answer) == REVOKED
 
 
 def _property_ids(data: Any, depth: int) -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import httpx2
 
-from cloudbeds_auth.rules.api_errors import Refusal
+from cloudbeds_auth.rules.api_errors import PassingBody, Refusal, legible
 from cloudbeds_auth.rules.auth_flow import (
     Answered,
     Effect,
@@ -36,7 +36,6 @@ from cloudbeds_auth.rules.auth_flow import (
     require_origin,
 )
 from cloudbeds_auth.rules.credential import KeyHeader, show
-from cloudbeds_auth.rules.glance import Glance, legible
 from cloudbeds_auth.rules.inputs import count_of
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.rate_limit import pause_of
@@ -190,19 +189,19 @@ class CloudbedsAuth(httpx2.Auth):
     def _look_at(self, response: httpx2.Response, passed: PassOn) -> None:
         """While the body is read by whoever reads it, if it may be a refusal; a body that is in memory, now."""
         headers = response.headers
-        glance = Glance(
+        passing = PassingBody(
             response.status_code,
             headers.get("content-type", ""),
             headers.get("content-encoding", ""),
             headers.get("content-length", ""),
         )
-        if glance.looking:
-            told = partial(self._told, glance, passed)
+        if passing.looking:
+            told = partial(self._told, passing, passed)
             awaited = isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = (SeenLater if awaited else Seen)(response.stream, glance, told)
+            response.stream = (SeenLater if awaited else Seen)(response.stream, passing, told)
 
-    def _told(self, glance: Glance, passed: PassOn) -> None:
-        refusal = glance.refusal()
+    def _told(self, passing: PassingBody, passed: PassOn) -> None:
+        refusal = passing.refusal()
         if refusal is not None:
             self._lender.heed(passed.token, refusal, passed.method, passed.path)
 

@@ -1,4 +1,4 @@
-"""An answer's body that somebody else reads, looked at on its way (`rules.glance`)."""
+"""An answer's body that somebody else reads, looked at on its way (`rules.api_errors`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from cloudbeds_auth.rules.glance import Glance
+from cloudbeds_auth.rules.api_errors import PassingBody
 
 
 @dataclass(slots=True)
@@ -16,7 +16,7 @@ class _OnItsWay:
     """An answer's bytes as they come, seen on their way; `told` once the last one has passed."""
 
     stream: Any
-    glance: Glance
+    passing: PassingBody
     told: Callable[[], None]
 
     @property
@@ -30,7 +30,7 @@ class Seen(_OnItsWay, httpx2.SyncByteStream):
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self.stream:
-            self.glance.see(part)
+            self.passing.see(part)
             yield part
         self.told()
 
@@ -46,7 +46,7 @@ class SeenLater(_OnItsWay, httpx2.AsyncByteStream):
         parts = self.stream.__aiter__()
         try:
             async for part in parts:
-                self.glance.see(part)
+                self.passing.see(part)
                 yield part
         finally:
             if isinstance(parts, AsyncGenerator):
