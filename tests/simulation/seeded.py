@@ -12,6 +12,7 @@ from tests.simulation.patch import Patch
 from cloudbeds_auth.engine import candidates as candidates_module
 from cloudbeds_auth.engine import commit as commit_module
 from cloudbeds_auth.engine import refresh as refresh_module
+from cloudbeds_auth.engine import sending
 from cloudbeds_auth.engine import single_flight as flight_module
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.rules import api_errors
@@ -62,8 +63,8 @@ def one_failure_is_retried(patch: Patch) -> None:
 
 
 def parent_first(patch: Patch) -> None:
-    sound = patch.of(refresh_module, "candidates")
-    patch.put(refresh_module, "candidates", lambda tokens: sound(tokens)[::-1])
+    sound = patch.of(sending, "candidates")
+    patch.put(sending, "candidates", lambda tokens: sound(tokens)[::-1])
 
 
 def not_found_is_proof(patch: Patch) -> None:
@@ -92,16 +93,16 @@ def no_probe(patch: Patch) -> None:
 
 
 def ambiguous_falls_through(patch: Patch) -> None:
-    sound = patch.of(refresh_module.Refresher, "_settle")
+    sound = patch.of(sending.Sender, "_settle")
 
     async def settle(self: Any, at: Any, fence: Any, row: Any, answer: Any) -> Any:
         return None if isinstance(answer, Ambiguous) else await sound(self, at, fence, row, answer)
 
-    patch.put(refresh_module.Refresher, "_settle", settle)
+    patch.put(sending.Sender, "_settle", settle)
 
 
 def no_reread(patch: Patch) -> None:
-    sound = patch.of(refresh_module.Refresher, "_settle")
+    sound = patch.of(sending.Sender, "_settle")
     counted = patch.of(refusals, "count_refusal")
 
     async def settle(self: Any, at: Any, fence: Any, row: Any, answer: Any) -> Any:
@@ -112,7 +113,7 @@ def no_reread(patch: Patch) -> None:
         found = yield from counted(*parts, **more)(tx)
         return Counted.MARKED if found is Counted.MOVED else found
 
-    patch.put(refresh_module.Refresher, "_settle", settle)
+    patch.put(sending.Sender, "_settle", settle)
     patch.put_transaction(refusals, "count_refusal", count)
 
 

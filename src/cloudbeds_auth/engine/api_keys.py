@@ -19,68 +19,51 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
+from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.marks import Marks
-from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
+from cloudbeds_auth.engine.proofs import Proofs
+from cloudbeds_auth.engine.sending import InHand, Sender, Stopped, UnderLease
 from cloudbeds_auth.engine.single_flight import Flights
 from cloudbeds_auth.engine.until_stored import until_stored
 from cloudbeds_auth.errors import (
-    ClientRefused,
     ConnectionDisconnected,
     Error,
-    MigrationRefused,
-    RateLimited,
     ReauthorizationRequired,
     RefreshInDoubt,
     RefreshPending,
     StoreReadOnly,
-    StoreUnavailable,
-    TokenEndpointUnavailable,
     Unclaimed,
     UnknownConnection,
 )
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
-from cloudbeds_auth.rules.credential import GrantType
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, Migration, Pair, Role, StoredToken
+from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.rules.origins import Source
-from cloudbeds_auth.rules.refresh import Ask, Timing, backoff, candidates, unresolved
+from cloudbeds_auth.rules.refresh import Ask, unresolved
 from cloudbeds_auth.rules.token_response import (
-    Ambiguous,
-    Issued,
-    KeyAnswer,
     NotOffered,
     NotSent,
-    Refused,
     RefusedClient,
-    TooLate,
 )
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
 from cloudbeds_auth.transactions.apps import read_apps
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.connections import read_connection
-from cloudbeds_auth.transactions.grants import Attempt, read_grant, settle, write_intent
+from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.refusals import Counted
 
-Unmoved = RefusedClient | NotOffered | NotSent | Ambiguous
 AGAIN = 0.0  # seconds to wait before the connection is read again
 MOST_LOOKS = 8  # times a connection is read again because something about it moved
 REFUSED = "migration_refused"  # the reason when Cloudbeds exchanges none of the stored tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Attempting:
-    """What one attempt works with; `until` is when its caller gives up, by the steady clock. `named`: the app was named
-    for this move, and may be another client than the grant's.
-    """
+class Exchanging(UnderLease):
+    """One attempt. `named`: the app was named for this move, and may be another client than the grant's."""
 
-    lease: Lease
-    app: App
-    chosen: Chosen
-    until: float
     named: bool
 
 
@@ -96,7 +79,8 @@ class Migrator:
         self._candidates = candidates
         self._flights = flights
         self._leases = Leases(world)
-        self._budget = Budget(world)
+        self._proofs = Proofs(world)
+        self._sender = Sender(world, circuits, lambda _: None)
         self._marks = Marks(world)
         self._moves: dict[str, asyncio.Task[None]] = {}
 
@@ -190,7 +174,7 @@ class Migrator:
             if flight is not None and flight.sending:
                 # This process stood still for longer than the lease of its refresh, which is sent still: it ends first.
                 raise RefreshPending(connection_id=row.connection_id, retry_after=self._world.timing.backoff_first)
-            return await self._holding(row.id, Attempting(lease, chosen.app, chosen, until, named))
+            return await self._holding(row.id, Exchanging(lease, chosen, until, named))
 
     def _must_match(self, row: Grant, app: App, *, named: bool) -> None:
         """Credentials that were given for this move may be another client's; never is it made at another origin."""
@@ -198,7 +182,7 @@ class Migrator:
 
     # --- under the lease
 
-    async def _holding(self, grant_id: str, at: Attempting) -> float:
+    async def _holding(self, grant_id: str, at: Exchanging) -> float:
         """With the lease no refresh is under way, but for one whose process was killed: that one is waited out."""
         world = self._world
         row = await world.db.read(read_grant(grant_id))
@@ -208,7 +192,7 @@ class Migrator:
             or await world.db.read(read_candidate(row.connection_id)) is not None
         ):
             return AGAIN
-        self._must_match(row, at.app, named=at.named)  # another process may have bound it meanwhile
+        self._must_match(row, at.chosen.app, named=at.named)  # another process may have bound it meanwhile
         if row.migration is None and unresolved(row, world.timing):
             raise RefreshInDoubt(
                 "the answer of a refresh was lost, and one that arrives late would kill the key",
@@ -217,20 +201,20 @@ class Migrator:
             )
         if row.held_back > 0:
             return row.held_back
-        tokens = await self._worth_sending(row, at.app)
+        tokens = await self._worth_sending(row, at.chosen.app)
         fence = Fence(row.id, row.generation, at.lease.epoch)
-        if not await world.db.write(begin_migration(fence, at.app.client_id)):
+        if not await world.db.write(begin_migration(fence, at.chosen.app.client_id)):
             return AGAIN
-        for token in candidates(tokens):
-            answer = await self._exchanged(at, fence, row, token)
-            if answer is None:
-                return AGAIN
-            if isinstance(answer, Issued):
-                return await self._keep(row, at.app, answer.pair)
-            if not isinstance(answer, Refused):
-                return await self._stop(at, fence, row, answer)
-            await world.db.write(settle(fence, Attempt.REFUSED, detail=answer.reason))
-        return await self._count(at, row)
+        sent = await self._sender.send(at, row, tokens)
+        match sent:
+            case InHand():
+                return await self._keep(at, row, sent.pair)
+            case Stopped():
+                await self._give_up(fence, sent)
+                raise sent.error
+            case None:
+                return await self._count(at, row)
+        return AGAIN
 
     async def _worth_sending(self, row: Grant, app: App) -> Sequence[StoredToken]:
         """Which tokens may be exchanged: as with a refresh the child, then the kept ones (rule 4), which a proof drops.
@@ -246,80 +230,27 @@ class Migrator:
             return row.tokens[-1:]
         return row.tokens
 
-    async def _exchanged(self, at: Attempting, fence: Fence, row: Grant, token: StoredToken) -> KeyAnswer | None:
-        """One exchange of this token; None when the fence moved or this process stood still, and nothing was sent."""
-        world = self._world
-        try:
-            await self._budget.spend(at.app, at.until - world.clock.steady())
-        except Error as error:
-            error.connection_id = row.connection_id
-            raise
-        hold, may_send = world.timing.deadline, world.in_time()
-        await self._circuits.trying(at.chosen)
-        if not await world.db.write(
-            write_intent(fence, token.position, lease=world.timing.lease, hold=hold, exchange=True)
-        ):
-            return None
-        begun = world.clock.steady()
-        answer = await world.token_endpoint.exchange_for_key(at.app, at.chosen.secret, token.value, may_send)
-        world.told_answer(GrantType.EXCHANGE, answer, begun)
-        if isinstance(answer, TooLate):
-            await world.db.write(settle(fence, Attempt.UNSENT, detail=answer.reason))
-            return None
-        if isinstance(answer, Issued | Refused):
-            await self._circuits.accepted(at.chosen)
-        return answer
-
-    async def _keep(self, row: Grant, app: App, key: Pair) -> float:
+    async def _keep(self, at: Exchanging, row: Grant, key: Pair) -> float:
         """The key is in hand and nowhere else: stored for as long as it takes, and used by nobody before."""
-        world, grant_id = self._world, self._world.entropy.identifier("gra_")
+        world, app, grant_id = self._world, at.chosen.app, self._world.entropy.identifier("gra_")
         key = replace(key, source=Source(world.issuer, _bound_to(row, app)))
         store = partial(world.db.write, add_key(row.id, grant_id, app.id, key))
         if await until_stored(world, row.connection_id, store):
             world.observer.happened(Happening.KEY_RECEIVED, connection=row.connection_id)
+        await self._circuits.accepted(at.chosen)
         return AGAIN  # it is proven next; or the hotel left, or approved anew meanwhile
 
-    async def _stop(self, at: Attempting, fence: Fence, row: Grant, answer: Unmoved) -> float:
-        """No key came. Where nothing was exchanged for certain, or no key can come any more, the hotel stays as it was;
-        else the latch holds.
+    async def _give_up(self, fence: Fence, stopped: Stopped) -> None:
+        """Where nothing was exchanged for certain, or no key can come any more, the hotel stays as it was: with the
+        latch it would be out for good. Else the latch holds, and the exchange is made again.
         """
-        db, timing, connection_id = self._world.db, self._world.timing, row.connection_id
-        match answer:
-            case RefusedClient(reason):
-                await db.write(settle(fence, Attempt.CLIENT_REFUSED, detail=reason))
-                if await self._circuits.refused(at.chosen):
-                    return AGAIN  # with the other secret
-                error: Error = ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
-            case NotOffered(reason):
-                if _may_still_come(row, timing):  # asked for once more when it cannot any more
-                    await db.write(settle(fence, Attempt.NOT_OFFERED, hold=timing.unresolved, detail=reason))
-                else:
-                    await db.write(settle(fence, Attempt.CLIENT_REFUSED, detail=reason))
-                error = MigrationRefused(reason)
-            case NotSent(reason):
-                hold = self._hold(row)
-                await db.write(settle(fence, Attempt.UNSENT, hold=hold, detail=reason))
-                error = TokenEndpointUnavailable(f"Cloudbeds could not be reached ({reason})", retry_after=hold)
-            case _:
-                await self._budget.heed(at.app, answer.pause)
-                hold = max(self._hold(row), answer.retry_after or 0.0)
-                await db.write(settle(fence, Attempt.LOST, hold=hold, detail=answer.reason))
-                raise RefreshInDoubt(
-                    f"the exchange had no usable answer, and is made again ({answer.reason})",
-                    connection_id=connection_id, retry_after=hold,
-                )  # fmt: skip
-        # A key that nobody has, and nobody is given, cannot be killed: with the latch the hotel would be out for good.
-        await db.write(end_migration(fence, in_doubt=isinstance(answer, NotOffered)))
-        error.connection_id = connection_id
-        raise error
+        if isinstance(stopped.answer, RefusedClient | NotOffered | NotSent):
+            in_doubt = isinstance(stopped.answer, NotOffered)  # a key that nobody is given cannot be killed
+            await self._world.db.write(end_migration(fence, in_doubt=in_doubt))
 
-    def _hold(self, row: Grant) -> float:
-        timing = self._world.timing
-        return max(timing.deadline, backoff(row.attempts, timing, self._world.entropy.unit()))
-
-    async def _count(self, at: Attempting, row: Grant) -> float:
+    async def _count(self, at: Exchanging, row: Grant) -> float:
         """Every stored token was refused: the hotel has to approve again once that happened twice (rule 12)."""
-        counted = await self._marks.count(row, at.lease.epoch, REFUSED, partial(self._asked, row, at.app))
+        counted = await self._marks.count(row, at.lease.epoch, REFUSED, partial(self._asked, row, at.chosen.app))
         if counted in {Counted.MARKED, Counted.STILL_MARKED}:
             raise ReauthorizationRequired(
                 "Cloudbeds exchanged none of this hotel's refresh tokens for an API key",
@@ -334,23 +265,8 @@ class Migrator:
         )
 
     async def _asked(self, row: Grant, app: App) -> Verdict | Error:
-        """What `/userinfo` says of the stored access token, in its turn at the rate; the error where there is none."""
-        app = await self._world.find(row.app) or app  # its turn counts for the client that it was issued to
-        try:
-            await self._budget.spend(app, BEHIND)
-        except (RateLimited, StoreUnavailable) as error:
-            return error
-        verdict = await self._world.vendor.userinfo(row.access)
-        await self._budget.heed_verdict(app, verdict)
-        return verdict
-
-
-def _may_still_come(row: Grant, timing: Timing) -> bool:
-    """Whether an exchange may have been accepted whose answer can still come: made a short while ago, or, where what
-    came after it was answered, nobody knows when.
-    """
-    lost = row.migration is Migration.IN_DOUBT or (row.migration is not None and row.intent is not None)
-    return lost and (row.intent_age is None or row.intent_age < timing.unresolved)
+        """What `/userinfo` says of the stored access token; its turn counts for the client that it was issued to."""
+        return await self._proofs.ask(await self._world.find(row.app) or app, row)
 
 
 def _bound_to(row: Grant, app: App) -> str | None:

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Callable
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
+from cloudbeds_auth.engine.proofs import Proofs
+from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.whose import listed
-from cloudbeds_auth.errors import InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
+from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.ports.vendor import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import (
     SCOPE_REFUSED,
@@ -46,6 +47,7 @@ class Candidates:
         self._refresher = refresher
         self._promoted = promoted
         self._budget = Budget(world)
+        self._proofs = Proofs(world)
 
     async def resume(self, connection_id: str) -> Grant | None:
         """The newest candidate, promoted when its token works; None when there is none or it is not proven yet.
@@ -87,18 +89,12 @@ class Candidates:
         """What `/userinfo` says; without a turn to ask it, nothing is known yet."""
         if not candidate.access:  # imported: its refresh token is all there is, and the one refresh sees to it
             return DeadToken()
-        if not await self._has_turn(candidate):
+        verdict = await self._proofs.ask(await self._world.app_of(candidate), candidate)
+        if isinstance(verdict, RateLimited):
             return Inconclusive("the rate limit leaves no room")
-        verdict = await self._world.vendor.userinfo(candidate.access)
-        await self._budget.heed_verdict(await self._world.app_of(candidate), verdict)
+        if isinstance(verdict, Error):
+            raise verdict
         return verdict
-
-    async def _has_turn(self, candidate: Grant) -> bool:
-        try:
-            await self._budget.spend(await self._world.app_of(candidate), BEHIND)
-        except RateLimited:
-            return False
-        return True
 
     async def _refreshed(self, candidate: Grant) -> Grant | None:
         seen, marked = candidate.generation, candidate.reauth is not None

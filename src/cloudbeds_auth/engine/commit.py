@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.marks import Marks
-from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
+from cloudbeds_auth.engine.proofs import Proofs
+from cloudbeds_auth.engine.sending import InHand
 from cloudbeds_auth.engine.single_flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.engine.until_stored import until_stored
-from cloudbeds_auth.errors import ConnectionDisconnected, RateLimited, StoreUnavailable
+from cloudbeds_auth.errors import ConnectionDisconnected, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.model import Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.rules.model import Fence, Grant, Role
 from cloudbeds_auth.rules.reach import LONG_LIST
 from cloudbeds_auth.rules.refresh import brake, stale_after
 from cloudbeds_auth.transactions.grants import Written, commit_pair, read_grant
 from cloudbeds_auth.transactions.refusals import note_denied
-
-
-@dataclass(frozen=True, slots=True)
-class InHand:
-    """A pair that the vendor issued for `sent`, not yet durable; `received` is when, by the steady clock."""
-
-    pair: Pair
-    sent: StoredToken
-    received: float
 
 
 class Committer:
@@ -39,7 +31,7 @@ class Committer:
         self._world = world
         self._circuits = circuits
         self._leases = leases
-        self._budget = Budget(world)
+        self._proofs = Proofs(world)
         self.confirm = Marks(world).proven
 
     async def commit(self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Served:
@@ -84,14 +76,7 @@ class Committer:
 
     async def _prove(self, stored: Grant, chosen: Chosen) -> None:
         """Ask with the new token at once; without a turn for it, what comes next proves before it spends."""
-        world = self._world
-        try:
-            await self._budget.spend(chosen.app, BEHIND)
-        except (RateLimited, StoreUnavailable):
-            return
-        verdict = await world.vendor.userinfo(stored.access)
-        world.observer.happened(Happening.PROOF, verdict=type(verdict).__name__)
-        await self._budget.heed_verdict(chosen.app, verdict)
+        verdict = await self._proofs.ask(chosen.app, stored)
         if isinstance(verdict, Proof):
             await self.confirm(stored)
         elif isinstance(verdict, DeadToken):

@@ -11,22 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import partial
 
 from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
-from cloudbeds_auth.engine.commit import Committer, InHand
+from cloudbeds_auth.engine.commit import Committer
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.lease import Lease, Leases
+from cloudbeds_auth.engine.lease import Leases
 from cloudbeds_auth.engine.marks import Marks
-from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
+from cloudbeds_auth.engine.proofs import Proofs
+from cloudbeds_auth.engine.sending import Again, InHand, Refreshing, Sender, Stopped
 from cloudbeds_auth.engine.single_flight import Flight, Flights, GrantSuperseded, Served
 from cloudbeds_auth.errors import (
     ClientRefused,
     ConnectionDisconnected,
     Error,
     NotRefreshable,
-    RateLimited,
     ReauthorizationRequired,
     RefreshInDoubt,
     RefreshPending,
@@ -36,39 +35,20 @@ from cloudbeds_auth.errors import (
     TryAgain,
 )
 from cloudbeds_auth.rules.api_errors import REVOKED, DeadGrant, DeadToken, Proof, Verdict
-from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT
-from cloudbeds_auth.rules.model import CredentialKind, Fence, Grant
+from cloudbeds_auth.rules.model import CredentialKind, Grant
 from cloudbeds_auth.rules.refresh import (
     Ask,
     Next,
-    backoff,
-    candidates,
     decide,
     may_mark,
     servable,
     settles,
 )
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.token_response import (
-    Issued,
-    NotSent,
-    Refused,
-    RefusedClient,
-    TooLate,
-    UnauthorizedClient,
-    Unissued,
-)
 from cloudbeds_auth.transactions.candidates import read_candidate
-from cloudbeds_auth.transactions.grants import Attempt, Settled, read_grant, settle, write_intent
+from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.refusals import Counted
-
-
-class Turn(Enum):
-    """Why an attempt ended without an answer."""
-
-    RESTART = "the fence moved: look again"
-    STOOD_STILL = "the lease may be over: nothing was sent, take it anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +59,15 @@ class HeldBack:
     error: Error
 
 
-@dataclass(frozen=True, slots=True)
-class UnderLease:
-    """What an attempt under the lease works with; `until` is when its caller gives up, by the steady clock."""
-
-    flight: Flight
-    lease: Lease
-    chosen: Chosen
-    until: float
-
-    @property
-    def ask(self) -> Ask:
-        """Why the refresh is wanted."""
-        return self.flight.ask
-
-
 class Refresher:
     """Refreshes grants. `before_sending(connection_id)` is told when the stored access token is about to die."""
 
     def __init__(self, world: World, circuits: Circuits, before_sending: Callable[[str], None]) -> None:
         self._world = world
         self._circuits = circuits
-        self._before_sending = before_sending
         self._leases = Leases(world)
-        self._budget = Budget(world)
+        self._proofs = Proofs(world)
+        self._sender = Sender(world, circuits, before_sending)
         self._marks = Marks(world)
         self._committer = Committer(world, circuits, self._leases)
         # By grant, the generation whose access token `/userinfo` has just answered 401, and until when that counts.
@@ -130,12 +95,12 @@ class Refresher:
                 served = await self._leases.wait(ask, turn.seconds, held_back=True)
                 if served is not None:
                     return served
-            elif turn is Turn.STOOD_STILL:  # whoever asked stood still with this process
+            elif turn is Again.STOOD_STILL:  # whoever asked stood still with this process
                 until = world.clock.steady() + world.timing.wait
             elif world.clock.steady() >= until:
                 raise RefreshPending(retry_after=world.timing.backoff_first)
 
-    async def _attempt(self, flight: Flight, until: float) -> Served | HeldBack | Turn:
+    async def _attempt(self, flight: Flight, until: float) -> Served | HeldBack | Again:
         grant = await self._world.db.read(read_grant(flight.ask.grant_id))
         if grant is None:
             raise ConnectionDisconnected
@@ -149,11 +114,11 @@ class Refresher:
         if isinstance(lease, Served):
             return lease
         async with self._leases.keep(lease):
-            return await self._holding(UnderLease(flight, lease, chosen, until))
+            return await self._holding(Refreshing(lease, chosen, until, flight))
 
     # --- under the lease
 
-    async def _holding(self, at: UnderLease) -> Served | HeldBack | Turn:
+    async def _holding(self, at: Refreshing) -> Served | HeldBack | Again:
         ask, timing = at.ask, self._world.timing
         row = await self._world.db.read(read_grant(ask.grant_id))
         step = decide(row, ask, timing)
@@ -215,7 +180,7 @@ class Refresher:
             kind = RefreshInDoubt
         return HeldBack(row.held_back, kind(connection_id=row.connection_id, retry_after=row.held_back))
 
-    async def _probe(self, at: UnderLease, row: Grant, *, key: bool) -> Served | HeldBack | Turn:
+    async def _probe(self, at: Refreshing, row: Grant, *, key: bool) -> Served | HeldBack | Again:
         """Prove before spending (rule 3): ask `/userinfo` with the stored access token first."""
         ask, asked = at.ask, self._world.clock.steady()
         verdict = await self._asked(at, row)
@@ -241,14 +206,9 @@ class Refresher:
                     connection_id=row.connection_id, retry_after=self._world.timing.backoff_first,
                 ))  # fmt: skip
 
-    async def _asked(self, at: UnderLease, row: Grant) -> Verdict | Error:
+    async def _asked(self, at: Refreshing, row: Grant) -> Verdict | Error:
         """What `/userinfo` says of the stored access token, in its turn at the rate; the error where there is none."""
-        short = await self._no_turn(at, row)
-        if short is not None:
-            return short
-        verdict = await self._world.vendor.userinfo(row.access)
-        self._world.observer.happened(Happening.PROOF, verdict=type(verdict).__name__)
-        await self._budget.heed_verdict(at.chosen.app, verdict)
+        verdict = await self._proofs.ask(at.chosen.app, row, self._sender.patience(at))
         if isinstance(verdict, DeadToken):
             # Neither served again, nor asked about by the next refresh.
             self._dead[row.id] = row.generation, self._world.clock.steady() + self._world.timing.refusal_interval
@@ -256,110 +216,23 @@ class Refresher:
             self._dead.pop(row.id, None)
         return verdict
 
-    async def _send(self, at: UnderLease, row: Grant) -> Served | HeldBack | Turn:
-        """The child first, then the kept ones newest to oldest; only a definitive refusal moves on (rules 4, 5)."""
-        world, timing = self._world, self._world.timing
-        for token in candidates(row.tokens):
-            # Before the intent: what it holds back and the lease that it takes are for the answer, not for the queue.
-            short = await self._no_turn(at, row)
-            if short is not None:
-                return self._serve(row, at.ask, short)
-            fence = Fence(row.id, row.generation, at.lease.epoch)
-            at.flight.sending = True
-            may_send = world.in_time()
-            try:
-                await self._circuits.trying(at.chosen)
-                written = await world.db.write(
-                    write_intent(fence, token.position, lease=timing.lease, hold=timing.deadline)
-                )
-            except (StoreUnavailable, ClientRefused) as error:
-                at.flight.sending = False
-                return self._serve(row, at.ask, error)  # nothing was sent
-            if not written:
-                at.flight.sending = False
-                return Turn.RESTART
-            self._before_sending(row.connection_id)
-            begun = world.clock.steady()
-            answer = await world.token_endpoint.refresh(at.chosen.app, at.chosen.secret, token.value, may_send)
-            world.told_answer("refresh_token", answer, begun)
-            if isinstance(answer, Issued):
-                hand = InHand(answer.pair, token, world.clock.steady())
-                return await self._committer.commit(at.flight, at.lease, row, hand, at.chosen)
-            ended = await self._settle(at, fence, row, answer)
-            at.flight.sending = False
-            if ended is not None:
-                return ended
-        return await self._count(at, row, REVOKED)
+    async def _send(self, at: Refreshing, row: Grant) -> Served | HeldBack | Again:
+        """Every stored token in its order, until one brings a pair."""
+        sent = await self._sender.send(at, row, row.tokens)
+        match sent:
+            case InHand():
+                return await self._committer.commit(at.flight, at.lease, row, sent, at.chosen)
+            case Stopped(error):
+                return self._serve(row, at.ask, error)
+            case None:
+                return await self._count(at, row, REVOKED)
+        return sent
 
-    async def _no_turn(self, at: UnderLease, row: Grant) -> Error | None:
-        """Wait for the next request's turn at the vendor; why not, when it does not come in time. Nothing was sent."""
-        world = self._world
-        patience = at.until - world.clock.steady() if at.ask.patient else BEHIND
-        try:
-            await self._budget.spend(at.chosen.app, patience)
-        except (RateLimited, StoreUnavailable) as error:
-            error.connection_id = row.connection_id
-            return error
-        return None
-
-    async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Unissued) -> Served | Turn | None:
-        """Record an answer without a pair. None: this token is refused, go on with the next."""
-        db = self._world.db
-        match answer:
-            case Refused(reason):
-                await self._circuits.accepted(at.chosen)  # the client was not refused
-                settled = await db.write(settle(fence, Attempt.REFUSED, detail=reason))
-                return Turn.RESTART if settled is Settled.MOVED else None
-            case UnauthorizedClient(reason, says):
-                hold = self._hold(row)
-                await db.write(settle(fence, Attempt.UNAUTHORIZED, hold=hold, detail=reason))
-                # One that is held alone already says nothing new of the client.
-                if says and row.problem != UNAUTHORIZED_CLIENT and self._circuits.agreed(at.chosen, row.id):
-                    await self._circuits.refused(at.chosen)
-                error: Error = ClientRefused(
-                    f"Cloudbeds does not let this client id use the hotel's tokens ({reason})",
-                    connection_id=row.connection_id,
-                    retry_after=hold,
-                )
-            case RefusedClient(reason):
-                await db.write(settle(fence, Attempt.CLIENT_REFUSED, detail=reason))
-                await self._circuits.refused(at.chosen)
-                return Turn.RESTART  # with the other secret, or to find the circuit open
-            case TooLate(reason):
-                await db.write(settle(fence, Attempt.UNSENT, detail=reason))
-                return Turn.STOOD_STILL
-            case NotSent(reason):
-                hold = self._hold(row)
-                await db.write(settle(fence, Attempt.UNSENT, hold=hold, detail=reason))
-                error = TokenEndpointUnavailable(
-                    f"Cloudbeds could not be reached ({reason})", connection_id=row.connection_id, retry_after=hold
-                )
-            case _:
-                hold = max(self._hold(row), answer.retry_after or 0.0)
-                settled = await db.write(
-                    settle(fence, Attempt.LOST, hold=hold, detail=answer.reason, unrecognized=answer.unrecognized)
-                )
-                if settled is Settled.UNRECOGNIZED:
-                    self._world.observer.happened(
-                        Happening.UNRECOGNIZED_REFUSAL, connection=row.connection_id, answer=answer.unrecognized
-                    )
-                await self._budget.heed(at.chosen.app, answer.pause)
-                error = RefreshInDoubt(
-                    f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})",
-                    connection_id=row.connection_id,
-                    retry_after=hold,
-                )
-        return self._serve(row, at.ask, error)
-
-    def _hold(self, row: Grant) -> float:
-        timing = self._world.timing
-        return max(timing.deadline, backoff(row.attempts, timing, self._world.entropy.unit()))
-
-    async def _count(self, at: UnderLease, row: Grant, reason: str) -> Served | Turn:
+    async def _count(self, at: Refreshing, row: Grant, reason: str) -> Served | Again:
         """A whole pass was refused, or `/userinfo` named a dead grant (rule 12)."""
         counted = await self._marks.count(row, at.lease.epoch, reason, partial(self._asked, at, row))
         if counted is Counted.MOVED:
-            return Turn.RESTART
+            return Again.RESTART
         if counted in {Counted.MARKED, Counted.STILL_MARKED}:
             raise ReauthorizationRequired(connection_id=row.connection_id)
         return await self._serve_or_newer(row, at.ask, RefreshInDoubt(

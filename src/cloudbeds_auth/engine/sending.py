@@ -1,0 +1,236 @@
+"""Refresh tokens sent under the lease, for a pair or for an API key: the only place that does (rules 4, 5, 7 and 15).
+
+for the child, then the kept tokens, newest to oldest:
+turn at the rate → intent → send ─┬→ issued: in hand, stored by the caller
+├→ the token is refused: the next one
+└→ anything else: noted, and no other token is tried
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.lease import Lease
+from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
+from cloudbeds_auth.engine.single_flight import Flight
+from cloudbeds_auth.errors import (
+    ClientRefused,
+    Error,
+    MigrationRefused,
+    RateLimited,
+    RefreshInDoubt,
+    StoreUnavailable,
+    TokenEndpointUnavailable,
+)
+from cloudbeds_auth.rules.credential import GrantType
+from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT
+from cloudbeds_auth.rules.model import Fence, Grant, Migration, Pair, StoredToken
+from cloudbeds_auth.rules.refresh import Ask, Timing, backoff, candidates
+from cloudbeds_auth.rules.token_response import (
+    Ambiguous,
+    Answer,
+    Issued,
+    KeyAnswer,
+    NotOffered,
+    NotSent,
+    Refused,
+    RefusedClient,
+    TooLate,
+    UnauthorizedClient,
+)
+from cloudbeds_auth.transactions.grants import Attempt, Settled, settle, write_intent
+
+Unissued = Refused | RefusedClient | UnauthorizedClient | NotOffered | NotSent | Ambiguous
+
+
+class Again(Enum):
+    """Why an attempt ended without an answer."""
+
+    RESTART = "the fence moved, or another secret may be accepted: the row is read again"
+    STOOD_STILL = "the lease may be over: nothing was sent, and it is taken anew"
+
+
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """What Cloudbeds issued for `sent`, not yet durable; `received` is when, by the steady clock."""
+
+    pair: Pair
+    sent: StoredToken
+    received: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why nothing came and no other token is tried. `answer`: of the token endpoint; None where nothing was sent."""
+
+    error: Error
+    answer: Unissued | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnderLease:
+    """What one attempt works with. `until`: when its caller gives up, by the steady clock."""
+
+    lease: Lease
+    chosen: Chosen
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshing(UnderLease):
+    """… a refresh, for which callers of this process wait in `flight`."""
+
+    flight: Flight
+
+    @property
+    def ask(self) -> Ask:
+        """Why the refresh is wanted."""
+        return self.flight.ask
+
+
+class Sender:
+    """Sends, for a pair (`Refreshing`) or for an API key (any other attempt).
+
+    `before_sending(connection_id)` is called when the stored access token is about to die.
+    """
+
+    def __init__(self, world: World, circuits: Circuits, before_sending: Callable[[str], None]) -> None:
+        self._world = world
+        self._circuits = circuits
+        self._before_sending = before_sending
+        self._budget = Budget(world)
+
+    async def send(self, at: UnderLease, row: Grant, tokens: Sequence[StoredToken]) -> InHand | Again | Stopped | None:
+        """Send until one is issued something for; None: every token is refused (rule 12 counts that)."""
+        world = self._world
+        fence = Fence(row.id, row.generation, at.lease.epoch)
+        for token in candidates(tokens):
+            # Before the intent: what it holds back and the lease that it takes are for the answer, not for the queue.
+            stopped = await self._no_turn(at, row)
+            if stopped is not None:
+                return stopped
+            _sending(at, True)
+            answer = await self._answer(at, fence, row, token)
+            if isinstance(answer, Issued):  # it is being sent until it is published
+                return InHand(answer.pair, token, world.clock.steady())
+            ended = answer if isinstance(answer, Again | Stopped) else await self._settle(at, fence, row, answer)
+            _sending(at, False)
+            if ended is not None:
+                return ended
+        return None
+
+    async def _no_turn(self, at: UnderLease, row: Grant) -> Stopped | None:
+        """Wait for the next request's turn at Cloudbeds; why not, when it does not come in time."""
+        try:
+            await self._budget.spend(at.chosen.app, self.patience(at))
+        except (RateLimited, StoreUnavailable) as error:
+            error.connection_id = row.connection_id
+            return Stopped(error)
+        return None
+
+    def patience(self, at: UnderLease) -> float:
+        """Seconds for which a request of this attempt waits for its turn."""
+        patient = not isinstance(at, Refreshing) or at.ask.patient
+        return at.until - self._world.clock.steady() if patient else BEHIND
+
+    async def _answer(
+        self, at: UnderLease, fence: Fence, row: Grant, token: StoredToken
+    ) -> Answer | KeyAnswer | Again | Stopped:
+        """Intent, then the request; nothing was sent where that is not possible."""
+        world, timing, exchange = self._world, self._world.timing, not isinstance(at, Refreshing)
+        may_send = world.in_time()
+        intent = write_intent(fence, token.position, lease=timing.lease, hold=timing.deadline, exchange=exchange)
+        try:
+            await self._circuits.trying(at.chosen)
+            written = await world.db.write(intent)
+        except (StoreUnavailable, ClientRefused) as error:
+            return Stopped(error)
+        if not written:
+            return Again.RESTART
+        begun, app, secret = world.clock.steady(), at.chosen.app, at.chosen.secret
+        if exchange:
+            key = await world.token_endpoint.exchange_for_key(app, secret, token.value, may_send)
+            world.told_answer(GrantType.EXCHANGE, key, begun)
+            return key
+        self._before_sending(row.connection_id)
+        answer = await world.token_endpoint.refresh(app, secret, token.value, may_send)
+        world.told_answer("refresh_token", answer, begun)
+        return answer
+
+    async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Unissued) -> Again | Stopped | None:
+        """Write down an answer that issued nothing. None: this token is refused, and the next one is tried."""
+        db, timing, connection_id = self._world.db, self._world.timing, row.connection_id
+        match answer:
+            case Refused(reason):
+                await self._circuits.accepted(at.chosen)  # the client was not refused
+                settled = await db.write(settle(fence, Attempt.REFUSED, detail=reason))
+                return Again.RESTART if settled is Settled.MOVED else None
+            case TooLate(reason):
+                await db.write(settle(fence, Attempt.UNSENT, detail=reason))
+                return Again.STOOD_STILL
+            case RefusedClient(reason):
+                await db.write(settle(fence, Attempt.CLIENT_REFUSED, detail=reason))
+                if await self._circuits.refused(at.chosen) or isinstance(at, Refreshing):
+                    return Again.RESTART  # with the other secret, or to find the circuit open
+                error: Error = ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
+            case UnauthorizedClient():
+                error = await self._unauthorized(at, fence, row, answer)
+            case NotOffered(reason):
+                if may_still_come(row, timing):  # asked for once more when it cannot any more
+                    await db.write(settle(fence, Attempt.NOT_OFFERED, hold=timing.unresolved, detail=reason))
+                else:
+                    await db.write(settle(fence, Attempt.CLIENT_REFUSED, detail=reason))
+                error = MigrationRefused(reason)
+            case NotSent(reason):
+                hold = self._hold(row)
+                await db.write(settle(fence, Attempt.UNSENT, hold=hold, detail=reason))
+                error = TokenEndpointUnavailable(f"Cloudbeds could not be reached ({reason})", retry_after=hold)
+            case Ambiguous():
+                error = await self._lost(at, fence, row, answer)
+        error.connection_id = connection_id
+        return Stopped(error, answer)
+
+    async def _unauthorized(self, at: UnderLease, fence: Fence, row: Grant, answer: UnauthorizedClient) -> Error:
+        hold = self._hold(row)
+        await self._world.db.write(settle(fence, Attempt.UNAUTHORIZED, hold=hold, detail=answer.reason))
+        # One that is held alone already says nothing new of the client.
+        if answer.agrees and row.problem != UNAUTHORIZED_CLIENT and self._circuits.agreed(at.chosen, row.id):
+            await self._circuits.refused(at.chosen)
+        return ClientRefused(
+            f"Cloudbeds does not let this client id use the hotel's tokens ({answer.reason})", retry_after=hold
+        )
+
+    async def _lost(self, at: UnderLease, fence: Fence, row: Grant, answer: Ambiguous) -> Error:
+        hold = max(self._hold(row), answer.retry_after or 0.0)
+        settled = await self._world.db.write(
+            settle(fence, Attempt.LOST, hold=hold, detail=answer.reason, unrecognized=answer.unrecognized)
+        )
+        if settled is Settled.UNRECOGNIZED:
+            self._world.observer.happened(
+                Happening.UNRECOGNIZED_REFUSAL, connection=row.connection_id, answer=answer.unrecognized
+            )
+        await self._budget.heed(at.chosen.app, answer.pause)
+        return RefreshInDoubt(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})", retry_after=hold)
+
+    def _hold(self, row: Grant) -> float:
+        timing = self._world.timing
+        return max(timing.deadline, backoff(row.attempts, timing, self._world.entropy.unit()))
+
+
+def _sending(at: UnderLease, value: bool) -> None:
+    """While a refresh token is sent its flight may not be cancelled, and the stored access token is about to die."""
+    if isinstance(at, Refreshing):
+        at.flight.sending = value
+
+
+def may_still_come(row: Grant, timing: Timing) -> bool:
+    """Whether an exchange may have been accepted whose answer can still come: made a short while ago, or, where what
+    came after it was answered, nobody knows when.
+    """
+    lost = row.migration is Migration.IN_DOUBT or (row.migration is not None and row.intent is not None)
+    return lost and (row.intent_age is None or row.intent_age < timing.unresolved)
