@@ -26,7 +26,8 @@ from cloudbeds_auth.transactions.connections import Page
 if TYPE_CHECKING:
     import httpx2
 
-    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
+    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
+    from cloudbeds_auth.wire.lender import Lender
 
 T = TypeVar("T")
 
@@ -177,7 +178,7 @@ class TokenVault:
 
     def lender(self, connection_id: str) -> Lender:
         """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
-        from cloudbeds_auth.wire.httpx_auth import Lender
+        from cloudbeds_auth.wire.lender import Lender
 
         def ask(rejected: AccessToken | None) -> AccessToken:
             return self.access_token(connection_id, rejected=rejected)

@@ -19,7 +19,8 @@ from cloudbeds_auth.engine.streams import MARGIN, Streams
 from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
+from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
+from cloudbeds_auth.wire.lender import Lender
 
 STALE, LIFETIME = 3240.0, 3600.0
 

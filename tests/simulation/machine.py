@@ -38,7 +38,8 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
-from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
+from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
+from cloudbeds_auth.wire.lender import Lender
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 BASE = "https://hotels.example"

@@ -11,7 +11,8 @@ from cloudbeds_auth.errors import Error, ForeignOrigin, InvalidRequest, OutcomeU
 from cloudbeds_auth.rules.model import AccessToken, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.wire import protected
-from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
+from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
+from cloudbeds_auth.wire.lender import Lender
 
 BASE = "https://api.cloudbeds.com"
 

@@ -15,7 +15,8 @@ from tests.wire.rawserver import RawServer, answer, serving
 from cloudbeds_auth.errors import ForeignOrigin
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
+from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
+from cloudbeds_auth.wire.lender import Lender
 
 TOKEN = AccessToken(Secret("A-1"), datetime.now(UTC), 1, grant_id="g")
 

@@ -11,7 +11,7 @@ from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, Send, require
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.redirects import origin_of
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.wire.httpx_auth import Lender
+from cloudbeds_auth.wire.lender import Lender
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 

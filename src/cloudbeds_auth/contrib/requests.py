@@ -29,7 +29,7 @@ from cloudbeds_auth.rules.inputs import count_of
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.parsing import is_json
 from cloudbeds_auth.rules.rate_limit import pause_of
-from cloudbeds_auth.wire.httpx_auth import Lender
+from cloudbeds_auth.wire.lender import Lender
 
 try:
     from requests import PreparedRequest, Response
@@ -121,9 +121,7 @@ class _Sent:
         """Whether it refuses, where requests is about to read the body anyway; a streamed one is the caller's alone."""
         if streamed or not is_json(answer.headers.get("Content-Type") or ""):
             return
-        refusal = look_at(answer.status_code, answer.headers, answer.content)
-        if refusal is not None:
-            self._lender.heed(passed.token, refusal, passed.method, passed.path)
+        self._lender.learn(passed, look_at(answer.status_code, answer.headers, answer.content))
 
     def _again(self, refused: Response, token: AccessToken, sending: dict[str, Any]) -> Response:
         request = refused.request

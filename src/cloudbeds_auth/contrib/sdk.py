@@ -31,7 +31,7 @@ from cloudbeds_auth.rules.auth_flow import Answered, PassOn, auth_flow
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.parsing import Unreadable, one_line, read_object, says_false
 from cloudbeds_auth.rules.rate_limit import pause_of
-from cloudbeds_auth.wire.httpx_auth import Lender
+from cloudbeds_auth.wire.lender import Lender
 
 PACKAGES = ("cloudbeds_pms", "cloudbeds_pms_v1_3")
 
@@ -151,9 +151,8 @@ class _Lent:
     def _look_at(self, answer: Any) -> None:
         """Whether the body that the package has read refuses; one handed over unread is the caller's alone."""
         passed = getattr(answer, "lent", None)
-        refusal = look_at(answer.status, answer.headers, answer.data or b"")
-        if refusal is not None and isinstance(passed, PassOn):
-            self._lender.heed(passed.token, refusal, passed.method, passed.path)
+        if isinstance(passed, PassOn):
+            self._lender.learn(passed, look_at(answer.status, answer.headers, answer.data or b""))
 
 
 def _configured(package: ModuleType, given: Any, base_url: str, lender: Lender) -> Any:

@@ -11,7 +11,7 @@ from urllib3 import Retry
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.rules.auth_flow import following
 from cloudbeds_auth.rules.rate_limit import TOO_MANY, UNSAID, pause_of
-from cloudbeds_auth.wire.httpx_auth import Lender
+from cloudbeds_auth.wire.lender import Lender
 
 UNSENT = "may have been carried out, and the rate limit leaves no room to send it again"
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import httpx2
 
     from cloudbeds_auth.rules.api_errors import Refusal
-    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth, Lender
+    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
+    from cloudbeds_auth.wire.lender import Lender
 
 
 class Using(Opened):
@@ -59,7 +60,7 @@ class Using(Opened):
 
     def lender(self, connection_id: str) -> Lender:
         """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
-        from cloudbeds_auth.wire.httpx_auth import Lender, blocking
+        from cloudbeds_auth.wire.lender import Lender, blocking
 
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access_token(connection_id, rejected=rejected)

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import (
     AsyncGenerator,
+    AsyncIterator,
     Callable,
-    Coroutine,
     Generator,
     Iterator,
     Mapping,
-    MutableMapping,
     Sequence,
 )
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import httpx2
 
-from cloudbeds_auth.rules.api_errors import PassingBody, Refusal, legible
+from cloudbeds_auth.rules.api_errors import PassingBody, legible
 from cloudbeds_auth.rules.auth_flow import (
     Answered,
-    Effect,
-    Fetch,
     Flow,
-    Note,
     PassOn,
-    Pause,
     Send,
-    TakeTurn,
     auth_flow,
     following,
     require_origin,
@@ -39,72 +32,12 @@ from cloudbeds_auth.rules.credential import KeyHeader, show
 from cloudbeds_auth.rules.inputs import count_of
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.rate_limit import pause_of
-from cloudbeds_auth.threads import begin_on, result_of
-from cloudbeds_auth.wire.seen import Seen, SeenLater
+from cloudbeds_auth.wire.lender import Lender
 
 SENT = "cloudbeds_auth.sent"  # marks a request that was answered once
 LEAVING = "send_request_headers.started"
 GOING_OUT = ("connect_tcp.started", "connect_unix_socket.started", LEAVING)
 ANSWERED = "receive_response_headers.complete"
-
-
-async def _nothing(*what: object) -> None:
-    """A turn, or a 429, where no rate is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lender:
-    """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
-
-    `carrying` is entered while a body that cannot be sent again is under way. `heed` is told what an answer refused.
-    `turn` comes before every request, then `newest` may name a newer token; `heed_pause` comes after every 429.
-    `keys` says in which header an API key travels.
-    """
-
-    fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
-    fetch_blocking: Callable[[AccessToken | None], AccessToken]
-    note: Callable[[AccessToken, str, str, int], None]
-    carrying: Callable[[AccessToken], AbstractContextManager[None]] = lambda token: nullcontext()
-    heed: Callable[[AccessToken, Refusal, str, str], None] = lambda *refused: None
-    turn: Callable[[], Coroutine[Any, Any, None]] = _nothing
-    turn_blocking: Callable[[], None] = lambda: None
-    newest: Callable[[AccessToken], AccessToken] = lambda token: token
-    heed_pause: Callable[[float], Coroutine[Any, Any, None]] = _nothing
-    heed_pause_blocking: Callable[[float], None] = lambda pause: None
-
-    keys: str = KeyHeader.BEARER
-
-    async def perform(self, step: Effect) -> AccessToken | None:
-        """Do what `rules.auth_flow` asks for; what it is to be sent."""
-        match step:
-            case Fetch():
-                return await self.fetch(step.rejected)
-            case TakeTurn():
-                await self.turn()
-                return self.newest(step.token)
-            case Note():
-                self.note(step.token, step.method, step.path, step.status)
-            case Pause():
-                await self.heed_pause(step.seconds)
-        return None
-
-    def perform_blocking(self, step: Effect) -> AccessToken | None:
-        """As `perform`."""
-        match step:
-            case Fetch():
-                return self.fetch_blocking(step.rejected)
-            case TakeTurn():
-                self.turn_blocking()
-                return self.newest(step.token)
-            case Note():
-                self.note(step.token, step.method, step.path, step.status)
-            case Pause():
-                self.heed_pause_blocking(step.seconds)
-        return None
-
-    def show(self, headers: MutableMapping[str, Any], token: AccessToken) -> None:
-        """Put the credential into these headers: it alone, in the one header that carries it."""
-        show(headers, token, self.keys)
 
 
 class CloudbedsAuth(httpx2.Auth):
@@ -198,12 +131,10 @@ class CloudbedsAuth(httpx2.Auth):
         if passing.looking:
             told = partial(self._told, passing, passed)
             awaited = isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = (SeenLater if awaited else Seen)(response.stream, passing, told)
+            response.stream = (_SeenLater if awaited else _Seen)(response.stream, passing, told)
 
     def _told(self, passing: PassingBody, passed: PassOn) -> None:
-        refusal = passing.refusal()
-        if refusal is not None:
-            self._lender.heed(passed.token, refusal, passed.method, passed.path)
+        self._lender.learn(passed, passing.refusal())
 
 
 class _Shown(httpx2.Headers):
@@ -224,6 +155,53 @@ class _Shown(httpx2.Headers):
         leaving = httpx2.Headers(self)
         self._show(leaving)
         return leaving.raw
+
+
+@dataclass(slots=True)
+class _OnItsWay:
+    """An answer's bytes as somebody else reads them, seen on their way; `told` once the last one has passed."""
+
+    stream: Any
+    passing: PassingBody
+    told: Callable[[], None]
+
+    @property
+    def elapsed(self) -> Any:
+        """What httpx2 asks its own stream for."""
+        return self.stream.elapsed
+
+
+class _Seen(_OnItsWay, httpx2.SyncByteStream):
+    """For `httpx2.Client`."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self.stream:
+            self.passing.see(part)
+            yield part
+        self.told()
+
+    def close(self) -> None:
+        """Close the stream."""
+        self.stream.close()
+
+
+class _SeenLater(_OnItsWay, httpx2.AsyncByteStream):
+    """For `httpx2.AsyncClient`."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parts = self.stream.__aiter__()
+        try:
+            async for part in parts:
+                self.passing.see(part)
+                yield part
+        finally:
+            if isinstance(parts, AsyncGenerator):
+                await parts.aclose()
+        self.told()
+
+    async def aclose(self) -> None:
+        """Close the stream."""
+        await self.stream.aclose()
 
 
 class _Watch:
@@ -295,22 +273,3 @@ def _in_memory(request: httpx2.Request) -> bool:
 def _origin(url: httpx2.URL) -> str:
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
     return f"{url.scheme}://{url.host}:{port}"
-
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def blocking(loop: asyncio.AbstractEventLoop, ask: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
-    """Ask from another thread than the vault's; in the vault's own thread it would wait for itself for ever."""
-
-    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is loop:
-            raise RuntimeError("a blocking client in the vault's own event loop: use httpx2.AsyncClient here")
-        return result_of(loop, begin_on(loop, ask(*args, **kwargs)))
-
-    return asked

@@ -1,0 +1,97 @@
+"""What lends tokens to a client and performs the steps of `rules.auth_flow`, asynchronously or blocking."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, MutableMapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from cloudbeds_auth.rules.api_errors import Refusal
+from cloudbeds_auth.rules.auth_flow import Effect, Fetch, Note, PassOn, Pause, TakeTurn
+from cloudbeds_auth.rules.credential import KeyHeader, show
+from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.threads import begin_on, result_of
+
+
+async def _nothing(*what: object) -> None:
+    """A turn, or a 429, where no rate is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lender:
+    """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
+
+    `carrying` is entered while a body that cannot be sent again is under way. `heed` is told what an answer refused.
+    `turn` comes before every request, then `newest` may name a newer token; `heed_pause` comes after every 429.
+    `keys` says in which header an API key travels.
+    """
+
+    fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
+    fetch_blocking: Callable[[AccessToken | None], AccessToken]
+    note: Callable[[AccessToken, str, str, int], None]
+    carrying: Callable[[AccessToken], AbstractContextManager[None]] = lambda token: nullcontext()
+    heed: Callable[[AccessToken, Refusal, str, str], None] = lambda *refused: None
+    turn: Callable[[], Coroutine[Any, Any, None]] = _nothing
+    turn_blocking: Callable[[], None] = lambda: None
+    newest: Callable[[AccessToken], AccessToken] = lambda token: token
+    heed_pause: Callable[[float], Coroutine[Any, Any, None]] = _nothing
+    heed_pause_blocking: Callable[[float], None] = lambda pause: None
+    keys: str = KeyHeader.BEARER
+
+    async def perform(self, step: Effect) -> AccessToken | None:
+        """Do what `rules.auth_flow` asks for; what it is to be sent."""
+        match step:
+            case Fetch():
+                return await self.fetch(step.rejected)
+            case TakeTurn():
+                await self.turn()
+                return self.newest(step.token)
+            case Note():
+                self.note(step.token, step.method, step.path, step.status)
+            case Pause():
+                await self.heed_pause(step.seconds)
+        return None
+
+    def perform_blocking(self, step: Effect) -> AccessToken | None:
+        """As `perform`."""
+        match step:
+            case Fetch():
+                return self.fetch_blocking(step.rejected)
+            case TakeTurn():
+                self.turn_blocking()
+                return self.newest(step.token)
+            case Note():
+                self.note(step.token, step.method, step.path, step.status)
+            case Pause():
+                self.heed_pause_blocking(step.seconds)
+        return None
+
+    def learn(self, passed: PassOn, refusal: Refusal | None) -> None:
+        """What the body of the answer that was passed on refuses, if anything."""
+        if refusal is not None:
+            self.heed(passed.token, refusal, passed.method, passed.path)
+
+    def show(self, headers: MutableMapping[str, Any], token: AccessToken) -> None:
+        """Put the credential into these headers: it alone, in the one header that carries it."""
+        show(headers, token, self.keys)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def blocking(loop: asyncio.AbstractEventLoop, ask: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
+    """Ask from another thread than the vault's; in the vault's own thread it would wait for itself for ever."""
+
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            raise RuntimeError("a blocking client in the vault's own event loop: use httpx2.AsyncClient here")
+        return result_of(loop, begin_on(loop, ask(*args, **kwargs)))
+
+    return asked
