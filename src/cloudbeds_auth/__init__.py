@@ -50,8 +50,7 @@ if TYPE_CHECKING:
         VaultClosed,
     )
     from cloudbeds_auth.facade import TokenVault
-    from cloudbeds_auth.rules.imports import Handover, Imported, Outcome
-    from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Link
+    from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Handover, Imported, Link, Outcome
     from cloudbeds_auth.rules.secret import Secret
     from cloudbeds_auth.settings import Settings
 
@@ -59,8 +58,17 @@ _WHERE = {
     "cloudbeds_auth.facade": ("TokenVault",),
     "cloudbeds_auth.settings": ("Settings",),
     "cloudbeds_auth.rules.secret": ("Secret",),
-    "cloudbeds_auth.rules.imports": ("Handover", "Imported", "Outcome"),
-    "cloudbeds_auth.rules.model": ("AccessToken", "App", "Begun", "Connection", "Event", "Link"),
+    "cloudbeds_auth.rules.model": (
+        "AccessToken",
+        "App",
+        "Begun",
+        "Connection",
+        "Event",
+        "Handover",
+        "Imported",
+        "Link",
+        "Outcome",
+    ),
 }
 
 __all__ = [

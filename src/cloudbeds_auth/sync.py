@@ -16,8 +16,7 @@ from cloudbeds_auth import facade
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.loop_thread import LoopThread
 from cloudbeds_auth.ports.observer import Observer
-from cloudbeds_auth.rules.imports import Handover, Imported
-from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Link
+from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Handover, Imported, Link
 from cloudbeds_auth.rules.origins import Foreign
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings, load_from_environment

@@ -24,11 +24,11 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.ports.observer import Fact
 from cloudbeds_auth.rules.api_errors import Refusal
-from cloudbeds_auth.rules.arrivals import OURS
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.history import Place
+from cloudbeds_auth.rules.history import HistoryPlace
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Link
+from cloudbeds_auth.rules.redirects import STATE_PREFIX
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.connections import Page
 from cloudbeds_auth.transactions.outbox import Outbox
@@ -285,7 +285,7 @@ class FakeVault:
     ) -> Begun:
         if app not in {"default", *self.apps.found}:
             raise InvalidRequest(f"there is no app {app!r}")
-        state = OURS + self.entropy.token()
+        state = STATE_PREFIX + self.entropy.token()
         self.pending[state] = _Pending(browser, app, reference, return_to)
         url = f"{self.base_url}/api/v1.3/oauth?state={state}"
         return Begun(url, state, EPOCH + timedelta(minutes=10), self.apps.found.get(app, self.settings.redirect_uri))
@@ -356,9 +356,9 @@ class FakeVault:
         return tuple({"read:hotel"} - {*self.hotels[connection_id].scopes})
 
     async def events(self, connection_id: str, /, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
-        top = 250 if cursor is None else Place.parse(cursor).sequence - 1
+        top = 250 if cursor is None else HistoryPlace.parse(cursor).sequence - 1
         return [
-            Event(n, EPOCH, "proved", "service", "gra_1", 1, {"n": n}, Place(n).cursor)
+            Event(n, EPOCH, "proved", "service", "gra_1", 1, {"n": n}, HistoryPlace(n).cursor)
             for n in range(top, max(0, top - limit), -1)
         ]
 

@@ -9,7 +9,7 @@ import pytest
 from tests.app.fake_vault import FakeObserver
 
 from cloudbeds_auth.app.addresses import Networks, address_of, counted
-from cloudbeds_auth.app.connections import Connection, Connections
+from cloudbeds_auth.app.connections import ConnectionDocument, Connections
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.sockets import RESERVED, room
 from cloudbeds_auth.app.tally import MOST, Tally
@@ -113,7 +113,7 @@ async def test_who_waits_is_the_last_to_make_room() -> None:
     tally = Tally(FakeObserver(), every=60.0)
     all_of_them = Connections(Limits(), 4, [], tally)
 
-    def opened(name: str) -> Connection:
+    def opened(name: str) -> ConnectionDocument:
         connection = all_of_them.open("203.0.113.9", lambda: dropped.append(name))
         assert connection is not None
         return connection

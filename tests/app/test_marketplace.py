@@ -11,7 +11,7 @@ from tests.app.tab import BROWSER, Tab
 
 from cloudbeds_auth.app.arrivals import OF_ALL, OF_ONE, WINDOW, from_marketplace
 from cloudbeds_auth.errors import RateLimited
-from cloudbeds_auth.rules.arrivals import OURS
+from cloudbeds_auth.rules.redirects import STATE_PREFIX
 
 NO_STATE, THEIRS = "/callback?code=c-1", "/callback?code=c-1&state=12ddc1756afbc3552728d5bb44c78"
 
@@ -53,7 +53,7 @@ async def test_a_state_of_ours_never_parks(parking: Running[FakeVault]) -> None:
     state = await other.begin()
     await tab.begin()
     forged = state[:-1] + ("A" if state[-1] != "A" else "B")
-    for brought in (state, forged, OURS, f"{OURS}forgotten"):
+    for brought in (state, forged, STATE_PREFIX, f"{STATE_PREFIX}forgotten"):
         assert (await tab.open(f"/callback?code=x&state={brought}"))[0] == 400
         assert (await Tab(parking).open(f"/callback?code=x&state={brought}"))[0] == 400
     assert (await other.open(f"/callback?code=c-9&state={state}"))[0] == 303

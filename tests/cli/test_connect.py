@@ -13,7 +13,7 @@ from tests.cli.fakes import AT, FakeVault, Result, invoke, put
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import connect
-from cloudbeds_auth.cli.listener import Listener, bind
+from cloudbeds_auth.cli.listener import CallbackListener, bind
 from cloudbeds_auth.doctor import listening
 from cloudbeds_auth.doctor.listening import Port, Tenant, look
 from cloudbeds_auth.rules.model import Event
@@ -257,12 +257,12 @@ async def test_the_listener_closes_after_one_answer(uri: str) -> None:
     sockets = bind(uri)
     assert sockets is not None
     assert bind(uri) is None
-    from cloudbeds_auth.cli.listener import Page as HtmlPage
+    from cloudbeds_auth.cli.listener import AnswerPage as HtmlPage
 
     async def callback(given: object) -> HtmlPage:
         return HtmlPage(200, "done", "")
 
-    serving = asyncio.create_task(Listener(uri, "s", callback).serve(sockets))
+    serving = asyncio.create_task(CallbackListener(uri, "s", callback).serve(sockets))
     async with httpx2.AsyncClient(trust_env=False) as browser:
         assert (await browser.get(f"{uri}?state=s")).status_code == 200
         await serving

@@ -14,7 +14,7 @@ import pytest
 from tests.cli.fakes import invoke
 
 from cloudbeds_auth.child_process import ChildFailed, bare_environment
-from cloudbeds_auth.cli.demo_browser import Browser, Surprise, read_form
+from cloudbeds_auth.cli.demo_browser import DemoBrowser, Surprise, read_form
 from cloudbeds_auth.cli.demo_steps import Journey, Step, expect, read_event
 from cloudbeds_auth.cli.processes import PORTS, Child, free_port
 from cloudbeds_auth.system import SystemClock, SystemEntropy
@@ -123,7 +123,7 @@ async def test_the_browser_approves_at_the_simulator(tmp_path: Path) -> None:
     one = Child(
         "simulator", [*SIMULATOR, "--redirect-uri", "http://127.0.0.1:9/callback"], bare_environment(tmp_path), tmp_path
     )
-    browser = Browser()
+    browser = DemoBrowser()
     try:
         url = await one.start(SystemClock())
         query = "client_id=simulated-app&redirect_uri=http://127.0.0.1:9/callback&response_type=code&state=s"

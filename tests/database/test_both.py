@@ -41,7 +41,7 @@ from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate
 from cloudbeds_auth.transactions.client_secrets import close_circuit, open_circuit
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import (
-    Attempt,
+    Ending,
     Leased,
     commit_pair,
     release_lease,
@@ -374,8 +374,8 @@ class Operations(RuleBasedStateMachine):
             self.grants.append(name)
 
     @precondition(lambda self: self.grants)
-    @rule(at=small, attempt=st.none() | st.sampled_from(Attempt), comes=st.booleans())
-    def grant_is_moved(self, at: int, attempt: Attempt | None, comes: bool) -> None:
+    @rule(at=small, attempt=st.none() | st.sampled_from(Ending), comes=st.booleans())
+    def grant_is_moved(self, at: int, attempt: Ending | None, comes: bool) -> None:
         """A whole move, as far as the fences let it; perhaps one exchange has another end before."""
         before = len(self.fences)
         self.lease_is_asked_for(at=at, owner="us", lasting=30.0)
@@ -390,8 +390,8 @@ class Operations(RuleBasedStateMachine):
                 self.key_comes(at=at, covered=(), app="default", again=False)
 
     @precondition(lambda self: self.fences)
-    @rule(back=small, attempt=st.sampled_from(Attempt), hold=held)
-    def attempt_ends(self, back: int, attempt: Attempt, hold: float) -> None:
+    @rule(back=small, attempt=st.sampled_from(Ending), hold=held)
+    def attempt_ends(self, back: int, attempt: Ending, hold: float) -> None:
         fence = self._fence(back)
         self.both(lambda store: store.write(settle(fence, attempt, hold=hold, detail="HTTP 500")))
 

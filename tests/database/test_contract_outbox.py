@@ -11,7 +11,8 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.ports.webhooks import Message
 from cloudbeds_auth.rules.model import Grant, User
-from cloudbeds_auth.rules.notices import DAY, SHOWN, UNTRIED
+from cloudbeds_auth.rules.schedule import DAY
+from cloudbeds_auth.rules.webhooks import SHOWN, UNTRIED
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease

@@ -8,7 +8,7 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
-from cloudbeds_auth.rules.history import Place
+from cloudbeds_auth.rules.history import HistoryPlace
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, User
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote
@@ -113,8 +113,10 @@ async def test_the_history_goes_on_after_its_beginning_is_gone(bench: Bench, clo
     await bench.store.write(disconnect(grant.connection_id, actor="operator"))
     told = await bench.store.read(read_history(grant.connection_id))
     assert [event.sequence for event in told] == [newest.sequence + 1, newest.sequence]
-    assert await bench.store.read(read_history(grant.connection_id, place=Place(newest.sequence + 1, 0))) == [newest]
-    assert await bench.store.read(read_history(grant.connection_id, place=Place(newest.sequence, 0))) == []
+    assert await bench.store.read(read_history(grant.connection_id, place=HistoryPlace(newest.sequence + 1, 0))) == [
+        newest
+    ]
+    assert await bench.store.read(read_history(grant.connection_id, place=HistoryPlace(newest.sequence, 0))) == []
 
 
 @pytest.mark.parametrize("limit", [1, 2])

@@ -48,8 +48,8 @@ from cloudbeds_auth.transactions.connections import (
     read_ids,
 )
 from cloudbeds_auth.transactions.grants import (
-    Attempt,
     Busy,
+    Ending,
     Settled,
     Written,
     commit_pair,
@@ -136,7 +136,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         renew_lease(one.id, fence.epoch, 30.0),
         release_lease(one.id, fence.epoch),
         write_intent(fence, 1, lease=30.0, hold=20.0),
-        settle(fence, Attempt.LOST, hold=20.0),
+        settle(fence, Ending.LOST, hold=20.0),
         commit_pair(fence, SENT, pair(2), stale_after=9.0),
         confirm(one.id, fence.generation),
         count_refusal(fence, "revoked", may_mark=False, interval=60.0),
@@ -246,7 +246,7 @@ async def test_a_fence_that_moved_refuses_and_changes_nothing(bench: Bench, wron
         await bench.store.write(disconnect(one.connection_id, actor="operator"))
     before = await seen(bench.store, one)
     assert not await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
-    assert await bench.store.write(settle(fence, Attempt.REFUSED)) is Settled.MOVED
+    assert await bench.store.write(settle(fence, Ending.REFUSED)) is Settled.MOVED
     assert not await bench.store.write(begin_migration(fence, "client-1"))
     assert not await bench.store.write(end_migration(fence))
     assert await bench.store.write(count_refusal(fence, "revoked", may_mark=False, interval=60.0)) is Counted.MOVED
@@ -271,7 +271,7 @@ async def test_an_illegal_move_is_rolled_back(bench: Bench) -> None:
     fence = await bench.leased(one)
     before = await seen(bench.store, one)
     with pytest.raises(IllegalMove):
-        await bench.store.write(settle(fence, Attempt.LOST, hold=20.0))
+        await bench.store.write(settle(fence, Ending.LOST, hold=20.0))
     assert await seen(bench.store, one) == before
 
 

@@ -20,7 +20,7 @@ from cloudbeds_auth.errors import (
     StoreUnavailable,
     VaultClosed,
 )
-from cloudbeds_auth.rules.lifecycle import Event, IllegalMove, State
+from cloudbeds_auth.rules.lifecycle import IllegalMove, LifecycleEvent, State
 from cloudbeds_auth.rules.model import CredentialKind, Grant
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import KeyAnswer, RefusedClient
@@ -35,7 +35,7 @@ WRONG = {
     "configuration": ConfigurationError("the mark file can be neither read nor made"),
     "the database": StoreUnavailable("locked"),
     "adopted elsewhere": StoreReadOnly(),
-    "a bug of ours": IllegalMove(State.FRESH, Event.CLAIMED),
+    "a bug of ours": IllegalMove(State.FRESH, LifecycleEvent.CLAIMED),
     "another one": KeyError("now"),
 }
 

@@ -21,9 +21,9 @@ from cloudbeds_auth.errors import (
     UnknownConnection,
 )
 from cloudbeds_auth.rules.api_errors import DeadToken
-from cloudbeds_auth.rules.arrivals import MOST_PARKED, OURS
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Role
+from cloudbeds_auth.rules.redirects import MOST_PARKED, STATE_PREFIX
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.marketplace import claim
@@ -236,7 +236,7 @@ async def test_its_link_leads_to_where_it_is_claimed(stage: Stage) -> None:
 
 async def test_states_of_ours_are_told_from_the_vendors(stage: Stage) -> None:
     """Each begins alike, so that one that was forgotten long ago is refused and not taken for an arrival's."""
-    assert (await stage.one.authorizer.begin()).state.startswith(OURS)
+    assert (await stage.one.authorizer.begin()).state.startswith(STATE_PREFIX)
 
 
 async def test_a_refresh_is_never_sent_for_it(stage: Stage) -> None:

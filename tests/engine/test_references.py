@@ -13,8 +13,7 @@ from tests.support.stage import Stage
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.errors import InvalidRequest
-from cloudbeds_auth.rules.imports import Handover
-from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.rules.model import Connection, Handover
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.history import read_history

@@ -22,7 +22,7 @@ from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.errors import Error, RefreshInDoubt
-from cloudbeds_auth.ports.webhooks import Message, Outcome
+from cloudbeds_auth.ports.webhooks import Delivery, Message
 from cloudbeds_auth.rules.api_errors import DeadToken
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Role
@@ -238,7 +238,7 @@ async def test_a_webhook(stage: Stage, how: str, back: float) -> None:
     outbound = Outbound(stage.one.world, receiver)
     await deliver(stage, outbound, 5.0)
     assert receiver.kinds == ["connected"]
-    receiver.answer = lambda message: Outcome("HTTP 503")
+    receiver.answer = lambda message: Delivery("HTTP 503")
     await stage.connected(pair(2, property_ids=("1001",)))
     await deliver(stage, outbound, 2.0)
     set_back(stage, how, back)

@@ -15,23 +15,23 @@ from tests.support.stage import Process, Stage
 from cloudbeds_auth.background import Background
 from cloudbeds_auth.engine.webhooks import AT_ONCE, HOLD, LOOK, Outbound
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.webhooks import Message, Outcome
-from cloudbeds_auth.rules.notices import WAITS
+from cloudbeds_auth.ports.webhooks import Delivery, Message
+from cloudbeds_auth.rules.webhooks import WAITS
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.outbox import claim_messages, read_outbox
 
-TAKEN = Outcome()
+TAKEN = Delivery()
 
 
 @dataclass
 class Receiver:
     """Answers as the test says; keeps what came."""
 
-    answer: Callable[[Message], Outcome] = lambda message: TAKEN
+    answer: Callable[[Message], Delivery] = lambda message: TAKEN
     came: list[Message] = field(default_factory=list)
     seconds: float = 0.0
 
-    async def deliver(self, message: Message) -> Outcome:
+    async def deliver(self, message: Message) -> Delivery:
         self.came.append(message)
         await asyncio.sleep(self.seconds)
         return self.answer(message)
@@ -64,7 +64,7 @@ async def test_a_hotel_that_connects_and_leaves(stage: Stage) -> None:
 async def test_a_receiver_that_is_away(stage: Stage) -> None:
     """The same message, again and again, further and further apart; then it is given up, and shown."""
     stage.dice.roll = 0.0
-    receiver = Receiver(lambda message: Outcome("HTTP 503"))
+    receiver = Receiver(lambda message: Delivery("HTTP 503"))
     await stage.connected()
     outbound = Outbound(stage.one.world, receiver)
     await run(stage, outbound, 60)
@@ -81,7 +81,7 @@ async def test_a_receiver_that_is_away(stage: Stage) -> None:
 
 async def test_a_receiver_that_wants_it_no_more(stage: Stage) -> None:
     """410: this message is given up at once; the next one is tried all the same."""
-    receiver = Receiver(lambda message: Outcome("HTTP 410", final=True))
+    receiver = Receiver(lambda message: Delivery("HTTP 410", final=True))
     grant = await stage.connected()
     outbound = Outbound(stage.one.world, receiver)
     await run(stage, outbound, 60)
@@ -94,7 +94,7 @@ async def test_a_receiver_that_wants_it_no_more(stage: Stage) -> None:
 
 async def test_a_receiver_that_says_when(stage: Stage) -> None:
     """It is not asked sooner."""
-    receiver = Receiver(lambda message: Outcome("HTTP 429", retry_after=1000.0))
+    receiver = Receiver(lambda message: Delivery("HTTP 429", retry_after=1000.0))
     await stage.connected()
     outbound = Outbound(stage.one.world, receiver)
     await run(stage, outbound, 900)

@@ -6,12 +6,12 @@ from itertools import product
 
 import pytest
 
-from cloudbeds_auth.rules.lifecycle import LABELS, TABLE, Event, IllegalMove, State, move, seen
+from cloudbeds_auth.rules.lifecycle import LABELS, TABLE, IllegalMove, LifecycleEvent, State, move, seen
 
 LIVING = (State.FRESH, State.IN_DOUBT, State.BACKING_OFF, State.REFRESHING)
 NEVER_STORED = {State.STALE, State.CLIENT_REFUSED, State.READ_ONLY}
 
-S, E = State, Event
+S, E = State, LifecycleEvent
 ENDS = (E.TOKEN_REFUSED, E.ANSWER_LOST, E.NOTHING_SENT, E.CLIENT_REFUSED)
 ATTEMPT = (E.INTENT_WRITTEN, E.PASS_REFUSED, *ENDS)
 MARKED = (State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED)
@@ -60,8 +60,8 @@ EXPECTED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("state", "event"), list(product(State, Event)))
-def test_every_pair(state: State, event: Event) -> None:
+@pytest.mark.parametrize(("state", "event"), list(product(State, LifecycleEvent)))
+def test_every_pair(state: State, event: LifecycleEvent) -> None:
     """What is in the table moves there; what is not raises, naming both, and changes nothing."""
     wanted = EXPECTED.get(state, {}).get(event)
     if wanted is not None:
@@ -96,25 +96,25 @@ def test_what_is_never_stored() -> None:
 def test_only_a_proof_ends_a_mark(marked: State) -> None:
     """Whatever becomes of the attempts that are made now and then, a pair alone included."""
     ends = {event for (state, event), after in TABLE.items() if state is marked and after is State.FRESH}
-    assert ends == {Event.PROVED, Event.PROMOTED}
+    assert ends == {LifecycleEvent.PROVED, LifecycleEvent.PROMOTED}
 
 
 def test_a_former_grant_is_never_used_again() -> None:
     """Nothing makes a superseded grant current, and no attempt begins on it."""
     after = {TABLE[state, event] for state, event in TABLE if state is State.SUPERSEDED}
     assert after == {State.SUPERSEDED, State.DISCONNECTED}
-    assert (State.SUPERSEDED, Event.INTENT_WRITTEN) not in TABLE
+    assert (State.SUPERSEDED, LifecycleEvent.INTENT_WRITTEN) not in TABLE
 
 
 def test_a_pair_may_come_late() -> None:
     """Into every state that serves or recovers, and it heals."""
-    assert {move(state, Event.PAIR_COMMITTED) for state in LIVING} == {State.FRESH}
+    assert {move(state, LifecycleEvent.PAIR_COMMITTED) for state in LIVING} == {State.FRESH}
 
 
 def test_a_proof_settles_every_doubt() -> None:
     """And lets an attempt that runs go on."""
-    assert {move(state, Event.PROVED) for state in LIVING if state is not State.REFRESHING} == {State.FRESH}
-    assert move(State.REFRESHING, Event.PROVED) is State.REFRESHING
+    assert {move(state, LifecycleEvent.PROVED) for state in LIVING if state is not State.REFRESHING} == {State.FRESH}
+    assert move(State.REFRESHING, LifecycleEvent.PROVED) is State.REFRESHING
 
 
 def test_an_attempt_ends_only_where_one_runs() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cloudbeds_auth.cli.picture import picture
 from cloudbeds_auth.rules.model import Event
-from cloudbeds_auth.rules.timeline import Ending, Origin, Outcome, PairLine, pairs
+from cloudbeds_auth.rules.timeline import AttemptOutcome, Ending, Origin, PairLine, pairs
 
 START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 LATER = START + timedelta(minutes=5)
@@ -54,7 +54,7 @@ def test_one_refresh_supersedes_at_the_commit() -> None:
     assert (second.origin, second.ending, second.ended) == (Origin.REFRESH, Ending.LIVING, None)
     assert first.proven
     assert second.proven
-    assert [one.outcome for one in first.attempts] == [Outcome.ANSWERED]
+    assert [one.outcome for one in first.attempts] == [AttemptOutcome.ANSWERED]
     assert first.troubles == ()
 
 
@@ -62,7 +62,7 @@ def test_a_process_that_died_in_mid_refresh_leaves_its_trace() -> None:
     """An intent followed by another intent, with no outcome between them, was cut off."""
     history = History().approved().add("intent_written", 1, position=0).refreshed(2)
     first, _ = history.lines()
-    assert [one.outcome for one in first.attempts] == [Outcome.CUT_OFF, Outcome.ANSWERED]
+    assert [one.outcome for one in first.attempts] == [AttemptOutcome.CUT_OFF, AttemptOutcome.ANSWERED]
     assert first.attempts[0].position == 0
 
 
@@ -73,7 +73,7 @@ def test_a_move_to_an_api_key() -> None:
     history.add("key_received").add("candidate_received", 2, "g2", expires_at=None, exchanged=True)
     history.add("superseded", 1, reason="moved to an API key").add("promoted", 2, "g2").add("proved", 2, "g2")
     last, key = history.lines()
-    assert [one.outcome for one in last.attempts] == [Outcome.LOST, Outcome.ANSWERED]
+    assert [one.outcome for one in last.attempts] == [AttemptOutcome.LOST, AttemptOutcome.ANSWERED]
     assert (last.ending, last.ended) == (Ending.MIGRATION, START + timedelta(seconds=10))
     assert (key.origin, key.expires_at, key.ending, key.proven) == (Origin.EXCHANGE, None, Ending.LIVING, True)
     assert key.lived_until(LATER) == LATER
@@ -82,24 +82,24 @@ def test_a_move_to_an_api_key() -> None:
 @pytest.mark.parametrize(
     ("kind", "outcome"),
     [
-        ("token_refused", Outcome.REFUSED),
-        ("answer_lost", Outcome.LOST),
-        ("nothing_sent", Outcome.UNSENT),
-        ("client_refused", Outcome.CLIENT_REFUSED),
+        ("token_refused", AttemptOutcome.REFUSED),
+        ("answer_lost", AttemptOutcome.LOST),
+        ("nothing_sent", AttemptOutcome.UNSENT),
+        ("client_refused", AttemptOutcome.CLIENT_REFUSED),
     ],
 )
-def test_each_way_an_attempt_ends(kind: str, outcome: Outcome) -> None:
+def test_each_way_an_attempt_ends(kind: str, outcome: AttemptOutcome) -> None:
     """The settling event closes the open attempt, and is a trouble of the pair it wanted to replace."""
     (line,) = History().approved().add("intent_written", 1, position=0).add(kind, 1, detail="timeout").lines()
     assert [one.outcome for one in line.troubles] == [outcome]
-    assert line.troubles[0].detail == ("timeout" if outcome is Outcome.LOST else "")
+    assert line.troubles[0].detail == ("timeout" if outcome is AttemptOutcome.LOST else "")
     assert line.ending is Ending.LIVING
 
 
 def test_an_attempt_without_an_outcome_is_open() -> None:
     """The newest intent may still be running: nothing is claimed about it."""
     (line,) = History().approved().add("intent_written", 1, position=0).lines()
-    assert [one.outcome for one in line.attempts] == [Outcome.OPEN]
+    assert [one.outcome for one in line.attempts] == [AttemptOutcome.OPEN]
 
 
 def test_reconnect_supersedes_by_a_new_approval() -> None:
@@ -210,7 +210,7 @@ def test_any_history_can_be_read_and_drawn(raw: list[tuple[str, int | None, str 
     assert len({(line.grant_id, line.generation) for line in lines}) == len(lines)
     for line in lines:
         assert (line.ended is None) == (line.ending is Ending.LIVING)
-        assert all(one.outcome is not Outcome.OPEN for one in line.attempts[:-1])
+        assert all(one.outcome is not AttemptOutcome.OPEN for one in line.attempts[:-1])
     for plain in (False, True):
         drawn = picture(lines, LATER, plain=plain)
         assert len(drawn) >= len(lines)

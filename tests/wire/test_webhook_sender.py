@@ -11,7 +11,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 from tests.wire.rawserver import Peer, Respond, answer, raw, reset, serving
 
-from cloudbeds_auth.ports.webhooks import Deliverer, Message, Outcome
+from cloudbeds_auth.ports.webhooks import Deliverer, Delivery, Message
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.system import SystemClock
 from cloudbeds_auth.wire.webhook_sender import HttpDeliverer
@@ -20,7 +20,7 @@ OLD, NEW = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3", "whsec_c2Vjb25kLXNlY29uZC1z
 MESSAGE = Message("msg_1", "con_1", "connection.connected", '{"type":"connection.connected"}', 0)
 
 
-async def delivered(*respond: Respond, secrets: tuple[str, ...] = (OLD,)) -> tuple[Outcome, Peer]:
+async def delivered(*respond: Respond, secrets: tuple[str, ...] = (OLD,)) -> tuple[Delivery, Peer]:
     """How the first attempt ended, and what the receiver got."""
     async with serving(*respond) as server:
         made: Deliverer = HttpDeliverer(f"{server.url}/hook?key=1", [Secret(one) for one in secrets], SystemClock())
@@ -32,7 +32,7 @@ async def delivered(*respond: Respond, secrets: tuple[str, ...] = (OLD,)) -> tup
 async def test_a_receiver_verifies_it_with_the_specifications_own_library() -> None:
     """Headers, body, signature, a moment of now; nothing else of ours is told."""
     outcome, peer = await delivered(answer("{}"))
-    assert outcome == Outcome()
+    assert outcome == Delivery()
     assert peer.line == "POST /hook?key=1"
     assert Webhook(OLD).verify(peer.body, peer.head) == {"type": "connection.connected"}
     assert peer.head["webhook-id"] == "msg_1"
@@ -64,20 +64,20 @@ async def test_any_2xx_is_taken(status: str) -> None:
     """Whatever the body says, and however much of it would come: it is not read."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: 999999999999\r\nContent-Encoding: gzip\r\n\r\n"
     outcome, _ = await delivered(raw(head.encode() + b"\xff" * 1000))
-    assert outcome == Outcome()
+    assert outcome == Delivery()
 
 
 @pytest.mark.parametrize(
     ("status", "head", "expected"),
     [
-        ("500 Internal Server Error", "", Outcome("HTTP 500")),
-        ("302 Found", "Location: http://127.0.0.1:1/elsewhere\r\n", Outcome("HTTP 302")),
-        ("429 Too Many Requests", "Retry-After: 120\r\n", Outcome("HTTP 429", 120.0)),
-        ("503 Service Unavailable", "Retry-After: 9999999\r\n", Outcome("HTTP 503", 9999999.0)),
-        ("410 Gone", "", Outcome("HTTP 410", final=True)),
+        ("500 Internal Server Error", "", Delivery("HTTP 500")),
+        ("302 Found", "Location: http://127.0.0.1:1/elsewhere\r\n", Delivery("HTTP 302")),
+        ("429 Too Many Requests", "Retry-After: 120\r\n", Delivery("HTTP 429", 120.0)),
+        ("503 Service Unavailable", "Retry-After: 9999999\r\n", Delivery("HTTP 503", 9999999.0)),
+        ("410 Gone", "", Delivery("HTTP 410", final=True)),
     ],
 )
-async def test_anything_else_is_not(status: str, head: str, expected: Outcome) -> None:
+async def test_anything_else_is_not(status: str, head: str, expected: Delivery) -> None:
     """A redirect is not followed; `Retry-After` is told; 410 is the last word about this message."""
     outcome, _ = await delivered(raw(f"HTTP/1.1 {status}\r\n{head}Content-Length: 0\r\n\r\n".encode()))
     assert outcome == expected

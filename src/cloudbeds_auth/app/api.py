@@ -11,7 +11,7 @@ from starlette.types import Scope as AsgiScope
 
 from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.permits import Permit, need
-from cloudbeds_auth.app.relaying import Call, passing_body, read_all
+from cloudbeds_auth.app.relaying import ProxiedCall, passing_body, read_all
 from cloudbeds_auth.app.shapes import (
     AccessTokenShape,
     AuthorizationShape,
@@ -159,7 +159,7 @@ class VendorAnswer(Response):
 async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> Response:
     """The vendor's `userinfo` for this connection: the article's protected call, its status and body passed on."""
     connection_id = await permit.resolve(identifier)
-    call = Call(
+    call = ProxiedCall(
         "GET",
         f"/api/{permit.vault.settings.api_version}/userinfo",
         policy.query_of(request.scope["query_string"]),

@@ -10,7 +10,7 @@ from collections import Counter, deque
 
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.rules.arrivals import MOST_PENDING
+from cloudbeds_auth.rules.redirects import MOST_PENDING
 
 WINDOW = 600.0  # seconds; as long as a state lives
 OF_ONE, OF_ALL = 5, 60  # approvals from the Marketplace in any such window

@@ -16,7 +16,7 @@ from cloudbeds_auth.app.access import APP, Further, path_prefix
 from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.arrivals import from_marketplace, starts
 from cloudbeds_auth.app.contracts import Vault
-from cloudbeds_auth.app.cookies import Cookies, Outcome
+from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
 from cloudbeds_auth.app.gateway import host_name
 from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.app.pages import Pages, static_files
@@ -30,9 +30,8 @@ from cloudbeds_auth.errors import (
     StateMismatch,
     by_code,
 )
-from cloudbeds_auth.rules.arrivals import begun_here
 from cloudbeds_auth.rules.model import Begun, Connection, Finished
-from cloudbeds_auth.rules.redirects import allowed_return, origin_of, with_query
+from cloudbeds_auth.rules.redirects import allowed_return, begun_here, origin_of, with_query
 
 CONNECT, CONNECTED, NOT_CONNECTED, CLAIM = "/connect", "/connected", "/not-connected", "/claim"  # below the public URL
 MOST_PARAMETERS = 20
@@ -137,7 +136,7 @@ class Browser:
             return self._cookies.forget_start(redirect(with_query(back, error=error.code)))
         answer = redirect(f"{self._prefix}{NOT_CONNECTED}/{error.code}")
         answer.headers[CODE] = error.code
-        return self._cookies.remember_outcome(answer, Outcome(error.code, error.detail, error.next_step))
+        return self._cookies.remember_outcome(answer, OutcomeCookie(error.code, error.detail, error.next_step))
 
     async def not_connected(self, request: Request, code: str) -> Response:
         """The page about a failed approval: what it was, in the browser where it failed, else what its code means."""

@@ -28,7 +28,7 @@ CONNECTION = "cloudbeds_connection"
 
 
 @dataclass(eq=False, slots=True)
-class Connection:
+class ConnectionDocument:
     """One connection. `drop` closes it at once; `gone`: it is closed; `lists`: where it is while it may be closed."""
 
     address: str
@@ -60,15 +60,15 @@ class Connection:
 class Spare:
     """Those that may be closed, in the order in which they came to be: `held` are those on which a credential waits."""
 
-    idle: dict[Connection, None] = field(default_factory=dict)
-    held: dict[Connection, None] = field(default_factory=dict)
+    idle: dict[ConnectionDocument, None] = field(default_factory=dict)
+    held: dict[ConnectionDocument, None] = field(default_factory=dict)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: ConnectionDocument) -> None:
         """It may not be closed any more."""
         self.idle.pop(connection, None)
         self.held.pop(connection, None)
 
-    def first(self) -> Connection | None:
+    def first(self) -> ConnectionDocument | None:
         """The one to close; None where each is occupied."""
         return next(iter(self.idle), None) or next(reversed(self.held), None)
 
@@ -93,7 +93,7 @@ class Connections:
         self._spare = Spare()
         self._peers: dict[str, _Peer] = {}
 
-    def open(self, host: str, drop: Callable[[], None]) -> Connection | None:
+    def open(self, host: str, drop: Callable[[], None]) -> ConnectionDocument | None:
         """Count one more, which waits for its first request; None where there is no room for it."""
         address = counted(host)
         peer = self._peers.get(address, _Peer())
@@ -104,11 +104,11 @@ class Connections:
         self._count += 1
         self._peers[address] = peer
         peer.count += 1
-        connection = Connection(address, drop, (self._spare, peer.spare))
+        connection = ConnectionDocument(address, drop, (self._spare, peer.spare))
         connection.release()
         return connection
 
-    def close(self, connection: Connection) -> None:
+    def close(self, connection: ConnectionDocument) -> None:
         """It is closed, or about to be."""
         if connection.gone.is_set():
             return
@@ -139,7 +139,7 @@ def occupy(scope: Scope) -> None:
 
 async def stay(scope: Scope, work: Coroutine[Any, Any, None]) -> None:
     """Do `work` while a credential waits; raises ClientGone, the work given up, when its connection is closed."""
-    connection: Connection | None = scope["state"].get(CONNECTION)
+    connection: ConnectionDocument | None = scope["state"].get(CONNECTION)
     if connection is None:
         await work
         return

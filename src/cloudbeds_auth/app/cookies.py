@@ -18,7 +18,7 @@ _OUTCOME_FOR = 600  # seconds that the page about a failure can be shown again a
 _LONGEST_WORDS = 400  # characters
 
 
-class Outcome(NamedTuple):
+class OutcomeCookie(NamedTuple):
     """How an approval failed, for the page about it; nothing of it is secret, and nothing is believed of it."""
 
     code: str
@@ -61,22 +61,22 @@ class Cookies:
         self._set(response, self.start_name, "", 0)
         return response
 
-    def remember_outcome(self, response: Response, outcome: Outcome) -> Response:
+    def remember_outcome(self, response: Response, outcome: OutcomeCookie) -> Response:
         """Set what the page about a failure shows, for as long as it may be loaded again."""
         words = [text[:_LONGEST_WORDS] for text in outcome]
         self._set(response, self.outcome_name, quote(json.dumps(words), safe=""), _OUTCOME_FOR)
         return response
 
-    def outcome(self, request: Request, code: str) -> Outcome | None:
+    def outcome(self, request: Request, code: str) -> OutcomeCookie | None:
         """How the last approval of this browser failed, where it did with this code."""
         found = _values(request, self.outcome_name)
         try:
             words = json.loads(unquote(found.pop())) if len(found) == 1 else None
         except ValueError:
             return None
-        if not isinstance(words, list) or len(words) != len(Outcome._fields) or not all(map(_is_line, words)):
+        if not isinstance(words, list) or len(words) != len(OutcomeCookie._fields) or not all(map(_is_line, words)):
             return None
-        outcome = Outcome(*words)
+        outcome = OutcomeCookie(*words)
         return outcome if outcome.code == code else None
 
     def _set(self, response: Response, name: str, value: str, lifetime: int) -> None:

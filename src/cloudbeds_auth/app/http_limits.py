@@ -17,7 +17,7 @@ from typing import Any, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, Connection, Connections
+from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, ConnectionDocument, Connections
 from cloudbeds_auth.app.gateway import LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
 from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.errors import InvalidRequest, RateLimited
@@ -32,7 +32,7 @@ _FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 section 
 _CLOSE = (b"connection", b"close")
 
 
-class Refused(Exception):
+class LimitExceeded(Exception):
     """The head is refused; raised through the parser, which reports it as a parse error."""
 
 
@@ -84,7 +84,7 @@ class Closing:
 class BoundedProtocol(HttpToolsProtocol):
     """Refuses with 400, 414 or 431, and 503 where there are too many; cuts off a caller that is too slow."""
 
-    _connection: Connection | None = None
+    _connection: ConnectionDocument | None = None
     _running: RequestResponseCycle | None = None  # the request that is served; `cycle` is the newest, which may wait
     _timer: asyncio.TimerHandle | None = None  # until the head is here, or until the connection is closed
     _stalled: asyncio.TimerHandle | None = None  # until the caller reads
@@ -285,7 +285,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int) -> None:
         self._refusal = status
-        raise Refused
+        raise LimitExceeded
 
     def _answer(self, status: int) -> None:
         """An answer without the application, and the connection's last."""

@@ -18,7 +18,7 @@ from cloudbeds_auth.app.body import Body, ClientGone
 from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.app.problems import Unexpected, send_problem
-from cloudbeds_auth.app.relaying import Call, Relay, passing_body
+from cloudbeds_auth.app.relaying import ProxiedCall, Relay, passing_body
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
 from cloudbeds_auth.rules import proxy_policy as policy
@@ -85,10 +85,10 @@ class Proxy:
             await body.fill()
             if length and not body.replayable:
                 headers.append(("content-length", str(length)))  # a stream keeps its framing
-            call = Call(scope["method"], target.path, query, headers, body)
+            call = ProxiedCall(scope["method"], target.path, query, headers, body)
             await until_hung_up(body, self._exchange(connection_id, call, body, send, address))
 
-    async def _exchange(self, connection_id: str, call: Call, body: Body, send: Send, address: str) -> None:
+    async def _exchange(self, connection_id: str, call: ProxiedCall, body: Body, send: Send, address: str) -> None:
         """Call the vendor and pass its answer on."""
         begun = self._vault.clock.steady()
         relayed = await self._relay.call(connection_id, call)

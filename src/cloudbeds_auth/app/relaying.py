@@ -37,7 +37,7 @@ AT_HAND = nullcontext()  # a body that can be sent again holds nothing up
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ProxiedCall:
     """What is sent: `path` begins with `/` and is encoded; `body` None means that there is none."""
 
     method: str
@@ -75,14 +75,14 @@ class Verdicts:
         self._clock = clock
         self._refusing: dict[tuple[str, str, str], tuple[int, float]] = {}
 
-    def remember(self, connection_id: str, call: Call, generation: int) -> None:
+    def remember(self, connection_id: str, call: ProxiedCall, generation: int) -> None:
         """This endpoint refuses this generation although it works."""
         if len(self._refusing) >= MOST_VERDICTS:
             self._refusing.clear()
         key = (connection_id, call.method, call.path)
         self._refusing[key] = (generation, self._clock.steady() + VERDICT_FOR)
 
-    def refuses(self, connection_id: str, call: Call, generation: int) -> bool:
+    def refuses(self, connection_id: str, call: ProxiedCall, generation: int) -> bool:
         """Whether it is known already."""
         known = self._refusing.get((connection_id, call.method, call.path))
         return known is not None and known[0] == generation and self._clock.steady() < known[1]
@@ -98,7 +98,7 @@ class Relay:
         self._verdicts = Verdicts(vault.clock)
         self._keys = vault.settings.credential_header
 
-    async def call(self, connection_id: str, call: Call) -> Relayed:
+    async def call(self, connection_id: str, call: ProxiedCall) -> Relayed:
         """Send `call` for this connection, at most three times (ROTATION rule 9).
 
         Raises what the vault raises, BodyNotReplayable when the token was renewed and the body is gone,
@@ -132,7 +132,7 @@ class Relay:
             passed = relayed.passed
             self._vault.heed(passed.token, refusal, passed.method, passed.path)
 
-    async def _perform(self, connection_id: str, call: Call, step: Effect) -> AccessToken | None:
+    async def _perform(self, connection_id: str, call: ProxiedCall, step: Effect) -> AccessToken | None:
         """Do what `rules.auth_flow` asks for; what it is to be sent."""
         if isinstance(step, Fetch):
             if step.rejected is None:
@@ -147,7 +147,7 @@ class Relay:
             await self._vault.heed_pause(connection_id, step.seconds)
         return None
 
-    async def _renewed(self, connection_id: str, call: Call, rejected: AccessToken) -> AccessToken:
+    async def _renewed(self, connection_id: str, call: ProxiedCall, rejected: AccessToken) -> AccessToken:
         """The next token to try; the rejected one itself when the endpoint is what refuses."""
         if self._verdicts.refuses(connection_id, call, rejected.generation):
             return rejected
@@ -156,7 +156,7 @@ class Relay:
             self._verdicts.remember(connection_id, call, token.generation)
         return token
 
-    async def _send(self, call: Call, token: AccessToken) -> tuple[UpstreamAnswer | None, Answered | Unanswered]:
+    async def _send(self, call: ProxiedCall, token: AccessToken) -> tuple[UpstreamAnswer | None, Answered | Unanswered]:
         """What came, and what the flow is sent of it: an error too, which it raises when the sending is counted."""
         headers = [*call.headers, header_of(token, self._keys)]
         try:
@@ -171,14 +171,14 @@ class Relay:
         return answer, Answered(TOO_MANY, pause_of(TOO_MANY, said))
 
 
-def _usable(call: Call, answer: UpstreamAnswer | None) -> UpstreamAnswer:
+def _usable(call: ProxiedCall, answer: UpstreamAnswer | None) -> UpstreamAnswer:
     assert answer is not None  # noqa: S101 - the flow ends after an answer only
     if not 200 <= answer.status <= 599:
         raise unanswered(call.method, f"status {answer.status}")
     return answer
 
 
-def _failure(call: Call, error: BaseException) -> BaseException:
+def _failure(call: ProxiedCall, error: BaseException) -> BaseException:
     """What is known when no answer came, in our words; what is none of the upstream's stays as it is."""
     failure: BaseException = error
     if isinstance(error, Unsent):

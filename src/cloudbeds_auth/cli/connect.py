@@ -23,7 +23,7 @@ from cloudbeds_auth.rules.model import Connection
 if TYPE_CHECKING:
     from socket import socket
 
-    from cloudbeds_auth.cli.listener import Page
+    from cloudbeds_auth.cli.listener import AnswerPage
     from cloudbeds_auth.facade import TokenVault
     from cloudbeds_auth.ports.clock import Clock
 
@@ -128,16 +128,16 @@ async def _refuse_strangers(host: str, port: int) -> None:
 
 
 async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket], redirect_uri: str) -> Connection:
-    from cloudbeds_auth.cli.listener import Listener
+    from cloudbeds_auth.cli.listener import CallbackListener
 
     try:
         begun = await vault.begin_authorization(
             reference=wish.reference, app=wish.app, connection_id=wish.connection_id
         )
-        approval = Approval(vault, begun.state)
+        approval = AwaitedApproval(vault, begun.state)
         wish.show(begun.url)
         with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait"):
-            await Listener(redirect_uri, begun.state, approval.finish).serve(sockets)
+            await CallbackListener(redirect_uri, begun.state, approval.finish).serve(sockets)
     finally:
         for sock in sockets:
             sock.close()
@@ -147,7 +147,7 @@ async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket], re
     return approval.connection
 
 
-class Approval:
+class AwaitedApproval:
     """Finishes an authorization and remembers how that went; the browser is told, and the command too."""
 
     def __init__(self, vault: TokenVault, state: str) -> None:
@@ -155,9 +155,9 @@ class Approval:
         self.connection: Connection | None = None
         self.failure: errors.Error | None = None
 
-    async def finish(self, given: Mapping[str, str]) -> Page:
+    async def finish(self, given: Mapping[str, str]) -> AnswerPage:
         """Spend the code, or note the denial."""
-        from cloudbeds_auth.cli.listener import Page
+        from cloudbeds_auth.cli.listener import AnswerPage
 
         try:
             if "code" not in given:
@@ -167,8 +167,8 @@ class Approval:
         except errors.Error as error:
             self.failure = error
             said = f"{error.detail}. What to do next: {error.next_step}. You may close this page."
-            return Page(400, "Not connected", said)
-        return Page(200, "Connected", "The hotel is connected. You may close this page.")
+            return AnswerPage(400, "Not connected", said)
+        return AnswerPage(200, "Connected", "The hotel is connected. You may close this page.")
 
 
 # --- through the running service

@@ -21,7 +21,7 @@ class Surprise(errors.Error):
     next_step_default = "look into the logs of simulator and service"
 
 
-class Browser:
+class DemoBrowser:
     """Opens pages like somebody at a hotel would; `trail` has every address it came through, without its query."""
 
     def __init__(self) -> None:

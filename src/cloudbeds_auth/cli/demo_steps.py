@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli.demo_browser import Browser, Surprise
+from cloudbeds_auth.cli.demo_browser import DemoBrowser, Surprise
 from cloudbeds_auth.cli.demo_stage import APP_NAME, TOKEN_TIMEOUT, Stage, checked
 from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.rules.timeline import Ending, PairLine, pairs
@@ -99,7 +99,7 @@ class Journey:
         )
 
     async def _approval(self) -> str:
-        browser = Browser()
+        browser = DemoBrowser()
         try:
             page = checked(await browser.open(f"{self.stage.service_url}/connect?reference=demo-hotel"), "/connect")
             expect(APP_NAME in page.text, "the consent page does not name the app")

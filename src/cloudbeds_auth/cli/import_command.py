@@ -16,8 +16,8 @@ from cloudbeds_auth.cli import import_reader, vaults
 from cloudbeds_auth.cli.commands import examples, with_output
 from cloudbeds_auth.cli.import_reader import Line
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.rules.imports import FINE, Imported, Outcome
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import FINE, Imported, Outcome
 
 if TYPE_CHECKING:
     from cloudbeds_auth.facade import TokenVault

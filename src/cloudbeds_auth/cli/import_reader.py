@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cloudbeds_auth.errors import InvalidRequest
-from cloudbeds_auth.rules.imports import Handover
 from cloudbeds_auth.rules.inputs import checked_reference
+from cloudbeds_auth.rules.model import Handover
 from cloudbeds_auth.rules.secret import Secret
 
 NEEDED = ("property", "refresh_token")

@@ -30,7 +30,7 @@ REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not All
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class AnswerPage:
     """What the browser is shown."""
 
     status: int
@@ -47,10 +47,10 @@ class Page:
         return head.encode() + body
 
 
-Callback = Callable[[Mapping[str, str]], Awaitable[Page]]
+Callback = Callable[[Mapping[str, str]], Awaitable[AnswerPage]]
 
 
-class Listener:
+class CallbackListener:
     """Waits for the one redirect that carries `state`; `callback` gets its parameters and says what to show."""
 
     def __init__(self, redirect_uri: str, state: str, callback: Callback) -> None:
@@ -82,7 +82,7 @@ class Listener:
             if self._spent:
                 self._answered.set()
 
-    async def _page(self, head: str) -> Page:
+    async def _page(self, head: str) -> AnswerPage:
         request, *fields = head.split("\r\n")
         words = request.split(" ")
         hosts = [
@@ -91,19 +91,19 @@ class Listener:
             if name.strip().lower() == "host"
         ]
         if len(words) != 3 or hosts != [self._authority]:
-            return Page(400, "Not understood", "This address waits for an approval by Cloudbeds.")
+            return AnswerPage(400, "Not understood", "This address waits for an approval by Cloudbeds.")
         if words[0] != "GET":
-            return Page(405, "Not understood", "This address waits for an approval by Cloudbeds.")
+            return AnswerPage(405, "Not understood", "This address waits for an approval by Cloudbeds.")
         target = urlsplit(words[1])
         if target.path != self._path:
-            return Page(404, "Nothing here", "This address waits for an approval by Cloudbeds.")
+            return AnswerPage(404, "Nothing here", "This address waits for an approval by Cloudbeds.")
         return await self._redirected(target.query)
 
-    async def _redirected(self, query: str) -> Page:
+    async def _redirected(self, query: str) -> AnswerPage:
         given = {name: values[0] for name, values in parse_qs(query, max_num_fields=50).items()}
         state = given.get("state", "")
         if self._spent or not hmac.compare_digest(state.encode(), self._state.encode()):
-            return Page(400, "Not this approval", "This approval was not started here, or was answered already.")
+            return AnswerPage(400, "Not this approval", "This approval was not started here, or was answered already.")
         self._spent = True
         return await self._callback(given)
 

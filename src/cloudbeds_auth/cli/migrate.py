@@ -30,7 +30,7 @@ Told = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class MoveReport:
     """What became of one hotel."""
 
     hotel: Connection
@@ -123,15 +123,15 @@ def _to_move(one: Connection) -> bool:
 
 async def _move_all(
     out: Output, vault: TokenVault, hotels: Sequence[Connection], app: str | None, told: Told, *, dry_run: bool
-) -> list[Report]:
+) -> list[MoveReport]:
     """One after another: what goes wrong with the client goes wrong with all, so the first shows it."""
-    reports: list[Report] = []
+    reports: list[MoveReport] = []
     stopped = False
     for at, hotel in enumerate(hotels, 1):
         if stopped:
-            report = Report(hotel, UNTRIED)
+            report = MoveReport(hotel, UNTRIED)
         elif dry_run or hotel.credential == CredentialKind.API_KEY:
-            report = Report(hotel, WOULD if _to_move(hotel) else _left_alone(hotel))
+            report = MoveReport(hotel, WOULD if _to_move(hotel) else _left_alone(hotel))
         else:
             report = await _move(vault, hotel, app)
             stopped = not any(one.outcome == MOVED for one in reports) and await _hits_all(vault, report)
@@ -147,16 +147,16 @@ def _left_alone(hotel: Connection) -> str:
     return KEYED if hotel.credential == CredentialKind.API_KEY else FAILED
 
 
-async def _move(vault: TokenVault, hotel: Connection, app: str | None) -> Report:
+async def _move(vault: TokenVault, hotel: Connection, app: str | None) -> MoveReport:
     try:
-        return Report(await vault.migrate_to_api_key(hotel.id, app=app), MOVED)
+        return MoveReport(await vault.migrate_to_api_key(hotel.id, app=app), MOVED)
     except errors.TryAgain as error:
-        return Report(hotel, LATER, error)
+        return MoveReport(hotel, LATER, error)
     except errors.Error as error:
-        return Report(hotel, FAILED, error)
+        return MoveReport(hotel, FAILED, error)
 
 
-async def _hits_all(vault: TokenVault, report: Report) -> bool:
+async def _hits_all(vault: TokenVault, report: MoveReport) -> bool:
     """Whether the next hotel would fare alike: better to look than to latch a fleet."""
     if report.error is None:
         return False
@@ -165,7 +165,7 @@ async def _hits_all(vault: TokenVault, report: Report) -> bool:
     return (await vault.connection(report.hotel.id)).problem == REFUSED
 
 
-def _tell(out: Output, reports: Sequence[Report]) -> None:
+def _tell(out: Output, reports: Sequence[MoveReport]) -> None:
     """The whole, for programs as one document; for people the counts, and what to do."""
     counts = Counter(one.outcome for one in reports)
     if out.as_json:

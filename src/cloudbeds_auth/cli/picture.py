@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cloudbeds_auth.rules.timeline import Ending, Outcome, PairLine
+from cloudbeds_auth.rules.timeline import AttemptOutcome, Ending, PairLine
 
 HEADINGS = ("pair", "", "lived", "ended by", "proven", "calls")
 NARROWEST, WIDEST = 20, 48
-MARKS = {Outcome.ANSWERED: "", Outcome.OPEN: "?"}  # every other outcome is a trouble: x
+MARKS = {AttemptOutcome.ANSWERED: "", AttemptOutcome.OPEN: "?"}  # every other outcome is a trouble: x
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.origins import findings
-from cloudbeds_auth.rules.reach import Reach, out_of_reach
+from cloudbeds_auth.rules.schedule import Reach, out_of_reach
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.apps import sealed_secrets
 from cloudbeds_auth.transactions.grants import LATCHED

@@ -8,7 +8,7 @@ from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, warning
 from cloudbeds_auth.doctor.subject import Subject
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, LABELS, State
 from cloudbeds_auth.rules.model import Connection
-from cloudbeds_auth.rules.reach import LONG_LIST
+from cloudbeds_auth.rules.schedule import LONG_LIST
 
 NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
 HEALTHY = (State.FRESH, State.STALE)

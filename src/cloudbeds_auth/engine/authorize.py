@@ -24,10 +24,10 @@ from cloudbeds_auth.errors import (
     RefreshPending,
     StateMismatch,
 )
-from cloudbeds_auth.rules.arrivals import MOST_PARKED, OURS
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_reference, checked_seconds
 from cloudbeds_auth.rules.model import Begun, Finished, Link, moment
+from cloudbeds_auth.rules.redirects import MOST_PARKED, STATE_PREFIX
 from cloudbeds_auth.transactions.authorizations import (
     Authorization,
     NewAuthorization,
@@ -87,7 +87,7 @@ class Authorizer:
         world = self._world
         registration = await world.app_for(app, connection_id)
         await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
-        state = OURS + world.entropy.token()
+        state = STATE_PREFIX + world.entropy.token()
         full = await world.db.write(
             add_authorization(
                 NewAuthorization(

@@ -18,8 +18,8 @@ from cloudbeds_auth.errors import ConnectionDisconnected, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import Fence, Grant, Role
-from cloudbeds_auth.rules.reach import LONG_LIST
 from cloudbeds_auth.rules.refresh import brake, stale_after
+from cloudbeds_auth.rules.schedule import LONG_LIST
 from cloudbeds_auth.transactions.grants import Written, commit_pair, read_grant
 from cloudbeds_auth.transactions.refusals import note_denied
 

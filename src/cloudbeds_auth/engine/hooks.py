@@ -25,7 +25,7 @@ from cloudbeds_auth.ports.vendor import Hook, Throttled
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, CredentialKind, Grant, Role
-from cloudbeds_auth.rules.webhooks import DISABLED, POLL, Hint, hint_of
+from cloudbeds_auth.rules.webhooks import APP_DISABLED, POLL, Hint, hint_of
 from cloudbeds_auth.transactions.refusals import note_disabled, note_problem
 from cloudbeds_auth.transactions.upkeep import claim_polls
 
@@ -146,7 +146,7 @@ class Inbound:
             answer = await self._in_turn(app, partial(self._world.vendor.app_state, token.value, part))
             if answer.refused:
                 await self._look(token)
-            if answer.state != DISABLED:
+            if answer.state != APP_DISABLED:
                 break
             disabled.append(part or "")
         return disabled

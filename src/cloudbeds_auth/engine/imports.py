@@ -19,10 +19,9 @@ from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.views import Look
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.rules.imports import MEANINGS, Handover, Imported, Outcome
 from cloudbeds_auth.rules.inputs import checked_reference
-from cloudbeds_auth.rules.lifecycle import Event, State
-from cloudbeds_auth.rules.model import Connection, Grant, Pair, Role
+from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State
+from cloudbeds_auth.rules.model import MEANINGS, Connection, Grant, Handover, Imported, Outcome, Pair, Role
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.grants import read_grant
@@ -117,7 +116,7 @@ class Importer:
 
     async def _why_dropped(self, row: Grant) -> str:
         history = await self._world.db.read(read_history(row.connection_id, limit=LAST_EVENTS))
-        told = (event for event in history if event.kind == Event.SUPERSEDED and event.grant_id == row.id)
+        told = (event for event in history if event.kind == LifecycleEvent.SUPERSEDED and event.grant_id == row.id)
         return next((str(event.data["reason"]) for event in told), MEANINGS[Outcome.OTHER_PROPERTY])
 
 

@@ -33,13 +33,13 @@ class Polling:
         self._clock = clock
 
     @contextmanager
-    def hearing(self, grant_id: str, poll: float) -> Iterator[Pause]:
+    def hearing(self, grant_id: str, poll: float) -> Iterator[Poll]:
         """See ports.wakeups."""
-        yield Pause(self._clock, poll)
+        yield Poll(self._clock, poll)
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Poll:
     """ports.wakeups.Heard: nothing is."""
 
     clock: Clock

@@ -11,7 +11,7 @@ from cloudbeds_auth.engine.context import World, mend
 from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
 from cloudbeds_auth.rules.api_errors import NEXT_STEP
-from cloudbeds_auth.rules.history import Place
+from cloudbeds_auth.rules.history import HistoryPlace
 from cloudbeds_auth.rules.inputs import checked_cursor, checked_text, checked_whole, is_text
 from cloudbeds_auth.rules.lifecycle import (
     HOTEL_SCOPE_MISSING,
@@ -116,7 +116,7 @@ class Look:
 
     async def events(self, connection_id: str, *, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         """History, newest first, from `cursor` on; raises UnknownConnection, or InvalidRequest."""
-        place = Place.parse(cursor)
+        place = HistoryPlace.parse(cursor)
         checked_whole("limit", limit, 1, MOST_LISTED)
         if await self._world.db.read(read_connection(connection_id)) is None:
             raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")

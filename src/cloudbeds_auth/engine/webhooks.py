@@ -11,7 +11,7 @@ import asyncio
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.ports.webhooks import Deliverer, Message
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.notices import wait_after
+from cloudbeds_auth.rules.webhooks import wait_after
 from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered, message_failed, next_message
 
 AT_ONCE = 8  # messages of one tick

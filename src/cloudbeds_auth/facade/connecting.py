@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from cloudbeds_auth.facade.looking import Looking
-from cloudbeds_auth.rules.imports import Handover, Imported
-from cloudbeds_auth.rules.model import Begun, Connection, Finished, Link
+from cloudbeds_auth.rules.model import Begun, Connection, Finished, Handover, Imported, Link
 
 
 class Connecting(Looking):

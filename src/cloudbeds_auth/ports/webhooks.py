@@ -18,7 +18,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Delivery:
     """How one attempt ended. `problem` is None when the receiver took it; `retry_after`: what it asked for, seconds."""
 
     problem: str | None = None
@@ -29,6 +29,6 @@ class Outcome:
 class Deliverer(Protocol):
     """Production: `wire.webhook_sender`."""
 
-    async def deliver(self, message: Message) -> Outcome:
+    async def deliver(self, message: Message) -> Delivery:
         """Sign and send once. Never raises for what the receiver or the network does."""
         ...

@@ -16,7 +16,7 @@ FORM = re.compile(r"(\d{1,18})_(\d{1,18})_(\d{1,6})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class HistoryPlace:
     """What is left to read: events numbered below `sequence`, and lines of calls that began at `first_us` or before.
 
     `skip` lines that began at that very microsecond were read already. The default is the newest end.
@@ -27,7 +27,7 @@ class Place:
     skip: int = 0
 
     @classmethod
-    def parse(cls, cursor: str | None) -> Place:
+    def parse(cls, cursor: str | None) -> HistoryPlace:
         """The place that `cursor` writes out; None is the newest end. Raises InvalidRequest."""
         if cursor is None:
             return cls()
@@ -41,18 +41,18 @@ class Place:
         """For `parse`."""
         return f"{self.sequence}_{self.first_us}_{self.skip}"
 
-    def after_event(self, sequence: int, at_us: int) -> Place:
+    def after_event(self, sequence: int, at_us: int) -> HistoryPlace:
         """Behind this event: lines of calls that began after it came before it in the reading."""
         if self.first_us <= at_us:
-            return Place(sequence, self.first_us, self.skip)
-        return Place(sequence, at_us)
+            return HistoryPlace(sequence, self.first_us, self.skip)
+        return HistoryPlace(sequence, at_us)
 
-    def after_calls(self, first_us: int) -> Place:
+    def after_calls(self, first_us: int) -> HistoryPlace:
         """Behind a line that began at that microsecond."""
-        return Place(self.sequence, first_us, self.skip + 1 if first_us == self.first_us else 1)
+        return HistoryPlace(self.sequence, first_us, self.skip + 1 if first_us == self.first_us else 1)
 
 
-NEWEST = Place()
+NEWEST = HistoryPlace()
 
 
 def microseconds(seconds: float) -> int:

@@ -43,7 +43,7 @@ LABELS = {
 }
 
 
-class Event(StrEnum):
+class LifecycleEvent(StrEnum):
     """What can happen to a grant; the same words are the kinds of its history."""
 
     INTENT_WRITTEN = "intent_written"
@@ -70,19 +70,19 @@ NEWER_APPROVAL, MOVED_TO_KEY = "a newer approval", "moved to an API key"
 class IllegalMove(Exception):
     """An event that the table does not allow in this state: a bug of ours, never a hotel's fault."""
 
-    def __init__(self, state: State, event: Event) -> None:
+    def __init__(self, state: State, event: LifecycleEvent) -> None:
         super().__init__(f"a grant that is {state.value} cannot have {event.value}")
         self.state = state
         self.event = event
 
 
-S, E = State, Event
+S, E = State, LifecycleEvent
 _SERVING = (S.FRESH, S.IN_DOUBT, S.BACKING_OFF)
 _MARKED = (S.REAUTHORIZATION_REQUIRED, S.DISCONNECTED)
 _LIVING = (*_SERVING, S.REFRESHING, *_MARKED)
 _ATTEMPT = (E.INTENT_WRITTEN, E.TOKEN_REFUSED, E.ANSWER_LOST, E.NOTHING_SENT, E.CLIENT_REFUSED, E.PASS_REFUSED)
 
-TABLE: dict[tuple[State, Event], State] = {
+TABLE: dict[tuple[State, LifecycleEvent], State] = {
     # An attempt begins from any living state.
     **{(state, E.INTENT_WRITTEN): S.REFRESHING for state in (*_SERVING, S.REFRESHING)},
     # How an attempt ends.
@@ -118,7 +118,7 @@ TABLE: dict[tuple[State, Event], State] = {
 }
 
 
-def move(state: State, event: Event) -> State:
+def move(state: State, event: LifecycleEvent) -> State:
     """The state after `event`; raises IllegalMove when the table has no such row."""
     try:
         return TABLE[state, event]

@@ -1,7 +1,8 @@
-"""Where a browser may be sent after the approval: a path of ours, or an origin that the operator listed.
+"""Where a browser may be sent after the approval, and what it brings back.
 
-A `return_to` comes from whoever made the link, so it is untrusted: anything a browser could read as another host is
-refused (A12), and what is left is passed on exactly as it came.
+It is sent to a path of ours, or to an origin that the operator listed. A `return_to` comes from whoever made the link,
+so it is untrusted: anything a browser could read as another host is refused (A12), and what is left is passed on as it
+came. It brings back a state: of ours, or Cloudbeds' own where the hotel began in the Marketplace.
 """
 
 from __future__ import annotations
@@ -82,3 +83,24 @@ def _origin(parts: SplitResult) -> str:
     if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc or "%" in parts.netloc:
         raise InvalidReturnTo("`return_to` is no plain web address")
     return written_origin(parts)
+
+
+STATE_PREFIX = "st_"
+"""How every state of ours begins: one that is long forgotten is still told from the vendor's."""
+
+
+MOST_PENDING = 10_000
+"""States that wait to come back, begun without a link; anonymous ones and those of programs are counted apart."""
+
+
+MOST_OF_ONE_LINK = 50
+"""States of one link that wait to come back: it may be opened several times until it has led to a connection."""
+
+
+MOST_PARKED = 200
+"""Approvals that wait to be claimed, of all apps together; what comes then is refused and nothing is exchanged."""
+
+
+def begun_here(state: str | None) -> bool:
+    """Whether a callback's `state` is, or pretends to be, one that we issued."""
+    return state is not None and state.startswith(STATE_PREFIX)

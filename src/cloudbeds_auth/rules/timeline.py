@@ -38,7 +38,7 @@ class Ending(StrEnum):
     DROPPED = "never taken into use"
 
 
-class Outcome(StrEnum):
+class AttemptOutcome(StrEnum):
     """How one sending of a refresh token ended, as far as the history knows."""
 
     ANSWERED = "answered with a new pair"
@@ -56,7 +56,7 @@ class Attempt:
 
     at: datetime
     position: int | None
-    outcome: Outcome
+    outcome: AttemptOutcome
     detail: str = ""
 
 
@@ -93,7 +93,7 @@ class PairLine:
     @property
     def troubles(self) -> tuple[Attempt, ...]:
         """The attempts that did not bring the next pair."""
-        return tuple(attempt for attempt in self.attempts if attempt.outcome is not Outcome.ANSWERED)
+        return tuple(attempt for attempt in self.attempts if attempt.outcome is not AttemptOutcome.ANSWERED)
 
     def lived_until(self, now: datetime) -> datetime:
         """The end of the time in which the access token could be used: superseded, expired, or now."""
@@ -151,9 +151,9 @@ class _Draft:
         if self.ending in {Ending.LIVING, Ending.REFUSED}:
             self.ended, self.ending = at, ending
 
-    def close(self, outcome: Outcome, detail: str = "") -> None:
+    def close(self, outcome: AttemptOutcome, detail: str = "") -> None:
         """Say how the attempt that is still open ended."""
-        if self.attempts and self.attempts[-1].outcome is Outcome.OPEN:
+        if self.attempts and self.attempts[-1].outcome is AttemptOutcome.OPEN:
             last = self.attempts[-1]
             self.attempts[-1] = Attempt(last.at, last.position, outcome, detail)
 
@@ -185,11 +185,11 @@ class _Book:
             "promoted": self._promoted,
             "pair_committed": self._committed,
             "intent_written": self._intent,
-            "key_received": lambda draft, event: draft.close(Outcome.ANSWERED),
-            "token_refused": lambda draft, event: draft.close(Outcome.REFUSED),
-            "answer_lost": lambda draft, event: draft.close(Outcome.LOST, str(event.data.get("detail") or "")),
-            "nothing_sent": lambda draft, event: draft.close(Outcome.UNSENT),
-            "client_refused": lambda draft, event: draft.close(Outcome.CLIENT_REFUSED),
+            "key_received": lambda draft, event: draft.close(AttemptOutcome.ANSWERED),
+            "token_refused": lambda draft, event: draft.close(AttemptOutcome.REFUSED),
+            "answer_lost": lambda draft, event: draft.close(AttemptOutcome.LOST, str(event.data.get("detail") or "")),
+            "nothing_sent": lambda draft, event: draft.close(AttemptOutcome.UNSENT),
+            "client_refused": lambda draft, event: draft.close(AttemptOutcome.CLIENT_REFUSED),
             "reauthorization_required": lambda draft, event: draft.end(event.at, Ending.REFUSED),
             "proved": self._proved,
             "calls": self._calls,
@@ -230,7 +230,7 @@ class _Book:
         before = self._before(draft)
         if before is not None:
             draft.taken_into_use = before.taken_into_use
-            before.close(Outcome.ANSWERED)
+            before.close(AttemptOutcome.ANSWERED)
             before.end(event.at, Ending.REFRESH)
 
     def _before(self, draft: _Draft) -> _Draft | None:
@@ -243,9 +243,9 @@ class _Book:
         return self._drafts[draft.grant_id, max(earlier)] if earlier else None
 
     def _intent(self, draft: _Draft, event: Event) -> None:
-        draft.close(Outcome.CUT_OFF)  # a new sending without an outcome of the one before: its process had ended
+        draft.close(AttemptOutcome.CUT_OFF)  # a new sending without an outcome of the one before: its process had ended
         position = event.data.get("position")
-        draft.attempts.append(Attempt(event.at, position if isinstance(position, int) else None, Outcome.OPEN))
+        draft.attempts.append(Attempt(event.at, position if isinstance(position, int) else None, AttemptOutcome.OPEN))
 
     def _promoted(self, draft: _Draft, event: Event) -> None:
         draft.proven = draft.taken_into_use = True

@@ -114,7 +114,7 @@ class Sent(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusalRow:
     """One documented refusal: `error` is RFC 6749's member (None: any), `says` a whole sentence of one of the vendor's
     members of words, `mentions` parts of one; in lower case, without the full stop. `sent`: only for a request that
     presented this.
@@ -139,15 +139,15 @@ class Refusal:
 # "Connecting and disconnecting"; the hints are those of the server library whose words Cloudbeds uses.
 REFUSALS = (
     # Beside "The refresh token is invalid.": another registration's token, which says nothing of the token itself.
-    Refusal(UnauthorizedClient, None, says="token is not linked to client"),
-    Refusal(UnauthorizedClient, "unauthorized_client"),
-    Refusal(RefusedClient, "invalid_client"),
-    Refusal(RefusedClient, None, mentions=("entity not found", "client")),
-    Refusal(Refused, "invalid_grant"),
-    Refusal(Refused, "invalid_request", says="the refresh token is invalid", sent=Sent.TOKEN),
+    RefusalRow(UnauthorizedClient, None, says="token is not linked to client"),
+    RefusalRow(UnauthorizedClient, "unauthorized_client"),
+    RefusalRow(RefusedClient, "invalid_client"),
+    RefusalRow(RefusedClient, None, mentions=("entity not found", "client")),
+    RefusalRow(Refused, "invalid_grant"),
+    RefusalRow(Refused, "invalid_request", says="the refresh token is invalid", sent=Sent.TOKEN),
     # A code is good for one try and ten minutes: the hotel starts again, and nothing that works is lost.
-    Refusal(Refused, "invalid_request", mentions=("authorization code",), sent=Sent.CODE),
-    Refusal(Refused, "server_error", mentions=("authorization code",), sent=Sent.CODE),
+    RefusalRow(Refused, "invalid_request", mentions=("authorization code",), sent=Sent.CODE),
+    RefusalRow(Refused, "server_error", mentions=("authorization code",), sent=Sent.CODE),
 )
 
 

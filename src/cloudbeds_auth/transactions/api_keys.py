@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import replace
 
-from cloudbeds_auth.rules.lifecycle import MIGRATION_BEGUN, MIGRATION_ENDED, Event, State, move
+from cloudbeds_auth.rules.lifecycle import MIGRATION_BEGUN, MIGRATION_ENDED, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Fence, Pair, Role
 from cloudbeds_auth.transactions.candidates import Ends, add_grant
 from cloudbeds_auth.transactions.grants import MOVED, holds
@@ -67,8 +67,8 @@ def add_key(tx: Tx, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> T
     )
     never = Ends(math.inf, math.inf, math.inf)
     made = yield from add_grant(tx, row["connection_id"], grant_id, app, key, never, tx.sealer)
-    yield from query("key_received", grant_id=row["id"], state=move(State(row["state"]), Event.KEY_RECEIVED))
-    yield from add_event(tx, row, Event.KEY_RECEIVED)
+    yield from query("key_received", grant_id=row["id"], state=move(State(row["state"]), LifecycleEvent.KEY_RECEIVED))
+    yield from add_event(tx, row, LifecycleEvent.KEY_RECEIVED)
     yield from add_event(
         tx, made, "candidate_received", expires_at=None, property_ids=list(key.property_ids), exchanged=True
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from cloudbeds_auth.rules.arrivals import MOST_OF_ONE_LINK, MOST_PENDING
+from cloudbeds_auth.rules.redirects import MOST_OF_ONE_LINK, MOST_PENDING
 from cloudbeds_auth.rules.schedule import REMEMBERED
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 

@@ -14,13 +14,13 @@ from cloudbeds_auth.rules.lifecycle import (
     PROPERTY_UNKNOWN,
     REFERENCE_CHANGED,
     REFERENCE_NOT_TAKEN,
-    Event,
+    LifecycleEvent,
     State,
     move,
 )
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role, User
-from cloudbeds_auth.rules.notices import Notice, Standing
 from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED
+from cloudbeds_auth.rules.webhooks import Notice, Standing
 from cloudbeds_auth.transactions.authorizations import _link_is_used
 from cloudbeds_auth.transactions.issuers import bind, sourced
 from cloudbeds_auth.transactions.outbox import announce, send, standing_of
@@ -185,7 +185,7 @@ def promote(
             moved = other["migration"] is not None and row["kind"] == CredentialKind.API_KEY
             yield from supersede(tx, other, MOVED_TO_KEY if moved else NEWER_APPROVAL)
     yield from _identify(row, user, property_ids)
-    state = move(State(row["state"]), Event.PROMOTED)
+    state = move(State(row["state"]), LifecycleEvent.PROMOTED)
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
     yield from set_due(row, tx, role=Role.ACTIVE, marked_at=None)
     yield from set_poll(tx, grant_id)
@@ -197,7 +197,7 @@ def promote(
         sequence=connection["sequence"],
         now=tx.wall,
     )
-    yield from add_event(tx, row, Event.PROMOTED)
+    yield from add_event(tx, row, LifecycleEvent.PROMOTED)
     yield from announce(tx, connection_id, standing_of(connection, former), Standing.CONNECTED)
     return True
 
@@ -218,11 +218,11 @@ def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Tra
 
 def supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
     """Out of use; its tokens stay, and a late pair of it finds its row."""
-    state = move(State(row["state"]), Event.SUPERSEDED)
+    state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
     yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=state)
     yield from query("set_ended", grant_id=row["id"], now=now.wall)
     yield from never_due(row["id"])
-    yield from add_event(now, row, Event.SUPERSEDED, reason=reason)
+    yield from add_event(now, row, LifecycleEvent.SUPERSEDED, reason=reason)
 
 
 @transaction

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from cloudbeds_auth.rules.lifecycle import Event, State, move
+from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Connection, Grant, Role
-from cloudbeds_auth.rules.notices import Standing
+from cloudbeds_auth.rules.webhooks import Standing
 from cloudbeds_auth.transactions.issuers import all_sourced, sourced
 from cloudbeds_auth.transactions.outbox import announce, standing_of
 from cloudbeds_auth.transactions.rows import add_event, connection_of, grant_of
@@ -120,9 +120,9 @@ def disconnect(tx: Tx, connection_id: str, *, actor: str, detail: str = "") -> T
 
 def end(now: Instant, row: Row, actor: str, detail: str) -> Transaction[None]:
     """Forget the tokens of one grant."""
-    state = move(State(row["state"]), Event.DISCONNECTED)
+    state = move(State(row["state"]), LifecycleEvent.DISCONNECTED)
     yield from query("forget_access", grant_id=row["id"], state=state)
     yield from query("drop_all_tokens", grant_id=row["id"])
     yield from query("set_ended", grant_id=row["id"], now=now.wall)
     yield from never_due(row["id"])
-    yield from add_event(now, row, Event.DISCONNECTED, actor=actor, detail=detail)
+    yield from add_event(now, row, LifecycleEvent.DISCONNECTED, actor=actor, detail=detail)

@@ -13,7 +13,7 @@ from cloudbeds_auth.rules.lifecycle import (
     UNAUTHORIZED_CLIENT,
     UNRECOGNIZED,
     UNRECOGNIZED_FOR,
-    Event,
+    LifecycleEvent,
     State,
     move,
 )
@@ -58,7 +58,7 @@ class Written(Enum):
     GONE = "the grant was disconnected or superseded"
 
 
-class Attempt(Enum):
+class Ending(Enum):
     """How one sending ended without a pair; see `settle`."""
 
     REFUSED = "the token was refused"
@@ -78,12 +78,12 @@ class Settled(Enum):
 
 
 ENDINGS = {
-    Attempt.REFUSED: Event.TOKEN_REFUSED,
-    Attempt.CLIENT_REFUSED: Event.CLIENT_REFUSED,
-    Attempt.UNAUTHORIZED: Event.CLIENT_REFUSED,
-    Attempt.UNSENT: Event.NOTHING_SENT,
-    Attempt.LOST: Event.ANSWER_LOST,
-    Attempt.NOT_OFFERED: Event.CLIENT_REFUSED,
+    Ending.REFUSED: LifecycleEvent.TOKEN_REFUSED,
+    Ending.CLIENT_REFUSED: LifecycleEvent.CLIENT_REFUSED,
+    Ending.UNAUTHORIZED: LifecycleEvent.CLIENT_REFUSED,
+    Ending.UNSENT: LifecycleEvent.NOTHING_SENT,
+    Ending.LOST: LifecycleEvent.ANSWER_LOST,
+    Ending.NOT_OFFERED: LifecycleEvent.CLIENT_REFUSED,
 }
 """What the history calls each, and where it leads in the table of states."""
 
@@ -167,16 +167,16 @@ def write_intent(
         not_before=tx.steady + hold,
         until=tx.steady + lease,
         latched=int(exchange),
-        state=move(State(row["state"]), Event.INTENT_WRITTEN),
+        state=move(State(row["state"]), LifecycleEvent.INTENT_WRITTEN),
     )
     yield from set_due_in(row, tx, hold)  # whoever is killed now leaves it to the background
-    yield from add_event(tx, row, Event.INTENT_WRITTEN, position=position, exchange=exchange)
+    yield from add_event(tx, row, LifecycleEvent.INTENT_WRITTEN, position=position, exchange=exchange)
     return True
 
 
 @transaction
 def settle(
-    tx: Tx, fence: Fence, attempt: Attempt, *, hold: float = 0.0, detail: str = "", unrecognized: str | None = None
+    tx: Tx, fence: Fence, attempt: Ending, *, hold: float = 0.0, detail: str = "", unrecognized: str | None = None
 ) -> Transaction[Settled]:
     """Record how a sending ended. REFUSED clears intent and hold; LOST and NOT_OFFERED keep the intent, which says
     since when an answer may still come. `unrecognized`: it was a refusal in words that are in no table; in short.
@@ -194,8 +194,8 @@ def settle(
         state=move(State(row["state"]), event),
         now=tx.steady,
         not_before=tx.steady + hold if hold > 0 else None,
-        failed=int(attempt in {Attempt.UNSENT, Attempt.LOST, Attempt.UNAUTHORIZED}),
-        keep=int(attempt in {Attempt.LOST, Attempt.NOT_OFFERED}),
+        failed=int(attempt in {Ending.UNSENT, Ending.LOST, Ending.UNAUTHORIZED}),
+        keep=int(attempt in {Ending.LOST, Ending.NOT_OFFERED}),
         problem=UNRECOGNIZED if for_long else PROBLEMS.get(attempt, str(event)),
         unrecognized=unrecognized,
         unrecognized_at=since,
@@ -209,7 +209,7 @@ def settle(
     return Settled.DONE
 
 
-PROBLEMS = {Attempt.REFUSED: None, Attempt.UNAUTHORIZED: UNAUTHORIZED_CLIENT}
+PROBLEMS = {Ending.REFUSED: None, Ending.UNAUTHORIZED: UNAUTHORIZED_CLIENT}
 """What a connection shows of an ending, where it is not the event's own name."""
 
 
@@ -254,7 +254,7 @@ def commit_pair(tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_af
         expires_at=expires_at,
         lifetime=pair.lifetime,
         stale_at=stale_at,
-        state=move(State(row["state"]), Event.PAIR_COMMITTED),
+        state=move(State(row["state"]), LifecycleEvent.PAIR_COMMITTED),
         kind=pair.kind,
         wall=tx.wall,
         client_id=pair.source.client_id,
@@ -265,7 +265,7 @@ def commit_pair(tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_af
     else:  # a process that is killed now leaves the proof, which ends the mark, to the background
         yield from set_retry_in(tx, row, CANDIDATE)
     yield from add_event(
-        tx, row, Event.PAIR_COMMITTED, generation=generation, expires_at=lasting(expires_at), kept=kept,
+        tx, row, LifecycleEvent.PAIR_COMMITTED, generation=generation, expires_at=lasting(expires_at), kept=kept,
         same_refresh_token=same, refresh_token_named=pair.refresh is not None, credential=str(pair.kind),
     )  # fmt: skip
     return Written.DONE

@@ -7,7 +7,7 @@ from heapq import merge
 from itertools import islice
 
 from cloudbeds_auth.rules.calls import SPANS
-from cloudbeds_auth.rules.history import NEWEST, Place, microseconds
+from cloudbeds_auth.rules.history import NEWEST, HistoryPlace, microseconds
 from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.transactions.rows import calls_event_of, event_of
 from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, query, transaction
@@ -15,7 +15,7 @@ from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, q
 
 @transaction
 def read_history(
-    tx: Tx, connection_id: str, *, place: Place = NEWEST, limit: int = 100
+    tx: Tx, connection_id: str, *, place: HistoryPlace = NEWEST, limit: int = 100
 ) -> Transaction[Sequence[Event]]:
     """At most `limit` of both, newest first; calls that began at the moment of an event came after it."""
     events = yield from query("events", connection_id=connection_id, before=place.sequence, limit=limit)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.rules.lifecycle import Event, State, move
+from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
@@ -125,7 +125,7 @@ def _taken_back(known: Row, sealer: Sealer) -> Transaction[Hand]:
     )
     sealed = known["access_sealed"]
     access = None if sealed is None else sealer.open(sealed, access_place(known["id"], known["generation"]))
-    gone = move(State(known["state"]), Event.DISCONNECTED)
+    gone = move(State(known["state"]), LifecycleEvent.DISCONNECTED)
     yield from query("forget_access", grant_id=known["id"], state=gone)
     yield from query("drop_all_tokens", grant_id=known["id"])
     yield from query("forget_import", grant_id=known["id"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from cloudbeds_auth.ports.sealer import Sealer
-from cloudbeds_auth.rules.lifecycle import Event, State, move
+from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
 from cloudbeds_auth.transactions.authorizations import (
     SWEPT,
@@ -63,10 +63,10 @@ def claim(tx: Tx, connection_id: str, reference: str | None, grant_id: str) -> T
     home = yield from covering(row["app"], json.loads(row["property_ids"]))
     if home is None:
         home = connection_id
-        state = move(State(row["state"]), Event.CLAIMED)
+        state = move(State(row["state"]), LifecycleEvent.CLAIMED)
         yield from query("set_role", grant_id=row["id"], role=Role.CANDIDATE, state=state)
         yield from set_due(row, tx, role=Role.CANDIDATE)
-        yield from add_event(tx, row, Event.CLAIMED, actor="operator")
+        yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor="operator")
         if reference is not None:  # its first one, as that of a new connection
             yield from query("set_reference", id=home, reference=reference, trusted=1)
     else:
@@ -91,10 +91,10 @@ def move_tokens(
     )  # fmt: skip
     ends = Ends(row["expires_at"], row["lifetime"], row["stale_at"])
     candidate = yield from add_grant(now, home, grant_id, row["app"], pair, ends, sealer)
-    state = move(State(row["state"]), Event.SUPERSEDED)
+    state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
     yield from query("leave_sign", grant_id=row["id"], state=state, problem=leaving.why, due_at=leaving.until)
     yield from query("drop_all_tokens", grant_id=row["id"])
-    yield from add_event(now, row, Event.SUPERSEDED, reason=leaving.why)
+    yield from add_event(now, row, LifecycleEvent.SUPERSEDED, reason=leaving.why)
     yield from add_event(
         now, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),
         property_ids=list(pair.property_ids),

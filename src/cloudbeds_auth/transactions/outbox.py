@@ -1,4 +1,4 @@
-"""The transactions of webhooks out: a message is written with the change that it tells of (`rules.notices`)."""
+"""The transactions of webhooks out: a message is written with the change that it tells of (`rules.webhooks`)."""
 
 from __future__ import annotations
 
@@ -6,17 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cloudbeds_auth.ports.webhooks import Message
-from cloudbeds_auth.rules.notices import (
-    NOTICES,
-    SHOWN,
-    UNTRIED,
-    Notice,
-    Standing,
-    message_body,
-    message_id,
-    standing,
-)
 from cloudbeds_auth.rules.schedule import PULLED
+from cloudbeds_auth.rules.webhooks import NOTICES, SHOWN, UNTRIED, Notice, Standing, message_body, message_id, standing
 from cloudbeds_auth.transactions.rows import connection_of
 from cloudbeds_auth.transactions.statements import (
     Instant,

@@ -17,7 +17,7 @@ from cloudbeds_auth.rules.lifecycle import (
     PAIR_DENIED,
     RECOVERED,
     REPRIEVED,
-    Event,
+    LifecycleEvent,
     State,
     move,
 )
@@ -57,7 +57,7 @@ def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None
     if row is None or row["generation"] != generation or row["role"] == Role.DISCONNECTED:
         return False
     yield from query("drop_kept_tokens", grant_id=grant_id)
-    state = move(State(row["state"]), Event.PROVED)
+    state = move(State(row["state"]), LifecycleEvent.PROVED)
     yield from query("confirm", grant_id=grant_id, generation=generation, state=state, issuer=issuer)
     if row["issuer"] is None or not row["proven"]:
         yield from bind(tx, row["app"], issuer)
@@ -65,7 +65,7 @@ def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None
         # A stale token that works while an attempt is unresolved stays in use (rule 3): no loop asks about it.
         yield from set_due(row, tx, after=PROVED_AGAIN, marked_at=None)
     if not row["proven"] or row["state"] != state:
-        yield from add_event(tx, row, Event.PROVED)
+        yield from add_event(tx, row, LifecycleEvent.PROVED)
     if row["disabled_at"] is not None:
         yield from add_event(tx, row, DISABLED_WITHDRAWN)
     if row["marked_at"] is not None:
@@ -105,7 +105,7 @@ def reprieve(tx: Tx, fence: Fence, reason: str, hold: float, *, issuer: str | No
     if row is None or not holds(row, fence):
         return False
     yield from confirm(row["id"], fence.generation, issuer=issuer)(tx)
-    state = move(State(row["state"]), Event.PASS_REFUSED)
+    state = move(State(row["state"]), LifecycleEvent.PASS_REFUSED)
     yield from query(
         "reprieve", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch, reason=reason, state=state,
         not_before=tx.steady + hold, now=tx.steady,
@@ -126,16 +126,16 @@ def count_refusal(tx: Tx, fence: Fence, reason: str, *, may_mark: bool, interval
         return Counted.MOVED
     fenced = {"grant_id": fence.grant_id, "generation": fence.generation, "epoch": fence.epoch, "reason": reason}
     if row["marked_at"] is not None:
-        state = move(State(row["state"]), Event.PASS_REFUSED)
+        state = move(State(row["state"]), LifecycleEvent.PASS_REFUSED)
         yield from query("marked_still", **fenced, state=state)
         yield from set_retry(tx, {**row, "retries": row["retries"] + 1})
-        yield from add_event(tx, row, Event.PASS_REFUSED, reason=reason)
+        yield from add_event(tx, row, LifecycleEvent.PASS_REFUSED, reason=reason)
         return Counted.STILL_MARKED
     if row["first_refused"] is None or row["first_reason"] != reason:
-        state = move(State(row["state"]), Event.PASS_REFUSED)
+        state = move(State(row["state"]), LifecycleEvent.PASS_REFUSED)
         yield from query("count_first", **fenced, now=tx.steady, not_before=tx.steady + interval, state=state)
         yield from set_due_in(row, tx, interval)
-        yield from add_event(tx, row, Event.PASS_REFUSED, reason=reason)
+        yield from add_event(tx, row, LifecycleEvent.PASS_REFUSED, reason=reason)
         return Counted.FIRST
     held: Counted | None = None if may_mark else Counted.EARLY
     if held is None and (yield from _newer_waits(row)):
@@ -143,7 +143,7 @@ def count_refusal(tx: Tx, fence: Fence, reason: str, *, may_mark: bool, interval
     if held is None and (yield from _storm(tx, row)):
         held, interval = Counted.DELAYED, RETRY_FIRST
     if held is not None:
-        state = move(State(row["state"]), Event.PASS_REFUSED)
+        state = move(State(row["state"]), LifecycleEvent.PASS_REFUSED)
         yield from query("hold", **fenced, now=tx.steady, not_before=tx.steady + interval, state=state)
         yield from set_due_in(row, tx, interval)
         return held
@@ -176,7 +176,9 @@ def _storm(now: Instant, row: Row) -> Transaction[bool]:
 def _mark(now: Instant, row: Row, fence: Fence, reason: str) -> Transaction[None]:
     """The hotel has to approve again. Where Cloudbeds had said that it disabled the app, that is why."""
     disabled = _seen_dead_since_disabled(now, row)
-    event, shown = (Event.DISABLED, DISABLED) if disabled else (Event.REAUTHORIZATION_REQUIRED, reason)
+    event, shown = (
+        (LifecycleEvent.DISABLED, DISABLED) if disabled else (LifecycleEvent.REAUTHORIZATION_REQUIRED, reason)
+    )
     state = move(State(row["state"]), event)
     yield from query(
         "mark", grant_id=fence.grant_id, generation=fence.generation, epoch=fence.epoch, reason=shown, now=now.wall,

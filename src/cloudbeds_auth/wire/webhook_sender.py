@@ -14,7 +14,7 @@ import httpx2
 from standardwebhooks import Webhook
 
 from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.webhooks import Message, Outcome
+from cloudbeds_auth.ports.webhooks import Delivery, Message
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.rate_limit import seconds_of
 from cloudbeds_auth.rules.refresh import Timing
@@ -40,22 +40,22 @@ class HttpDeliverer:
         self._clock = clock
         self._transport = transport
 
-    async def deliver(self, message: Message) -> Outcome:
+    async def deliver(self, message: Message) -> Delivery:
         """See ports.webhooks. The moment in the signature is this attempt's, the one in the body is the change's."""
         client = http_client.client(TIMING, self._transport, keep_alive=0)
         try:
             request = client.build_request("POST", self._url, headers=self._headers(message), content=message.body)
             head = await http_client.knock(client, request, deadline=DEADLINE)
         except Exception as error:  # noqa: BLE001  # whatever it was, the message was not taken
-            return Outcome(f"no answer ({type(error).__name__})")
+            return Delivery(f"no answer ({type(error).__name__})")
         finally:
             if self._transport is None:
                 with suppress(OSError, httpx2.HTTPError):
                     await client.aclose()
         if 200 <= head.status < 300:
-            return Outcome()
+            return Delivery()
         wait = seconds_of(head.headers.get("retry-after"), head.headers.get("date"))
-        return Outcome(f"HTTP {head.status}", wait, final=head.status == GONE)
+        return Delivery(f"HTTP {head.status}", wait, final=head.status == GONE)
 
     def _headers(self, message: Message) -> dict[str, str]:
         sent_at = moment(int(self._clock.wall()))

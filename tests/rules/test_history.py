@@ -9,27 +9,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudbeds_auth.errors import InvalidRequest
-from cloudbeds_auth.rules.history import BEYOND, NEWEST, Place, microseconds
+from cloudbeds_auth.rules.history import BEYOND, NEWEST, HistoryPlace, microseconds
 
-PLACES = st.builds(Place, st.integers(0, BEYOND), st.integers(0, BEYOND), st.integers(0, 10**6 - 1))
+PLACES = st.builds(HistoryPlace, st.integers(0, BEYOND), st.integers(0, BEYOND), st.integers(0, 10**6 - 1))
 
 
 @given(PLACES)
-def test_a_cursor_names_a_place(place: Place) -> None:
+def test_a_cursor_names_a_place(place: HistoryPlace) -> None:
     """And that one only."""
-    assert Place.parse(place.cursor) == place
+    assert HistoryPlace.parse(place.cursor) == place
 
 
 def test_the_newest_end() -> None:
     """Where a reader begins who names none."""
-    assert Place.parse(None) == NEWEST == Place(BEYOND, BEYOND, 0)
+    assert HistoryPlace.parse(None) == NEWEST == HistoryPlace(BEYOND, BEYOND, 0)
 
 
 @given(st.text())
 def test_nothing_else_is_one(cursor: str) -> None:
     """Any text is either a cursor or the caller's mistake."""
     with suppress(InvalidRequest):
-        assert Place.parse(cursor).cursor.replace("_", "").isdecimal()
+        assert HistoryPlace.parse(cursor).cursor.replace("_", "").isdecimal()
 
 
 def test_behind_events_and_calls() -> None:
@@ -37,12 +37,12 @@ def test_behind_events_and_calls() -> None:
     many as were read.
     """
     place = NEWEST.after_calls(500)
-    assert place == Place(BEYOND, 500, 1)
-    assert place.after_calls(500) == Place(BEYOND, 500, 2)
-    assert place.after_calls(400) == Place(BEYOND, 400, 1)
-    assert place.after_event(7, 450) == Place(7, 450, 0)
-    assert place.after_event(7, 500) == Place(7, 500, 1)
-    assert place.after_event(7, 900) == Place(7, 500, 1), "its clock was set back since"
+    assert place == HistoryPlace(BEYOND, 500, 1)
+    assert place.after_calls(500) == HistoryPlace(BEYOND, 500, 2)
+    assert place.after_calls(400) == HistoryPlace(BEYOND, 400, 1)
+    assert place.after_event(7, 450) == HistoryPlace(7, 450, 0)
+    assert place.after_event(7, 500) == HistoryPlace(7, 500, 1)
+    assert place.after_event(7, 900) == HistoryPlace(7, 500, 1), "its clock was set back since"
 
 
 @pytest.mark.parametrize(

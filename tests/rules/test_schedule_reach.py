@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cloudbeds_auth.rules.model import CredentialKind, Role
-from cloudbeds_auth.rules.reach import Reach, out_of_reach
-from cloudbeds_auth.rules.schedule import KEEP_ALIVE, SLACK
+from cloudbeds_auth.rules.schedule import KEEP_ALIVE, SLACK, Reach, out_of_reach
 
 NOW = 1_800_000_000.0
 SOUND = Reach(

@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from cloudbeds_auth.rules.model import Role
-from cloudbeds_auth.rules.notices import DAY, JITTER, NOTICES, WAITS, Notice, Standing, message_id, standing, wait_after
+from cloudbeds_auth.rules.schedule import DAY
+from cloudbeds_auth.rules.webhooks import JITTER, NOTICES, WAITS, Notice, Standing, message_id, standing, wait_after
 
 
 def test_every_change_between_two_standings_is_decided() -> None:
