@@ -5,7 +5,7 @@
 
 Reading order, the journey of a token: `rules` (what may happen), `ports` (what the rules need from the world),
 `transactions` (what is read and written), `engine` (the protocol), `database` (where the pair is stored), `wire` (how
-it leaves), `runtime` (drivers picked), `facade` (one object for all of it), `sync` (the same, blocking), `app` (the
+it leaves), `runtime` (drivers picked), `vault` (one object for all of it), `sync` (the same, blocking), `app` (the
 service), `cli` (the command line).
 """
 
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
         UpstreamFailed,
         VaultClosed,
     )
-    from cloudbeds_auth.facade import TokenVault
     from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Handover, Imported, Link, Outcome
     from cloudbeds_auth.rules.secret import Secret
     from cloudbeds_auth.settings import Settings
+    from cloudbeds_auth.vault import TokenVault
 
 _WHERE = {
-    "cloudbeds_auth.facade": ("TokenVault",),
+    "cloudbeds_auth.vault": ("TokenVault",),
     "cloudbeds_auth.settings": ("Settings",),
     "cloudbeds_auth.rules.secret": ("Secret",),
     "cloudbeds_auth.rules.model": (

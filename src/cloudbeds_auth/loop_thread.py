@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from cloudbeds_auth import facade
+from cloudbeds_auth import vault as aio
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.rules.refresh import Timing
@@ -36,17 +36,17 @@ LOOK_UPS = 4  # names that are looked up at a time
 class LoopThread:
     """Opens a vault, runs what is asked of it, and closes it; usable in the process `pid` that made it, and no child.
 
-    Raises what `facade.TokenVault.open` raises, and ConfigurationError when no thread can be started.
+    Raises what `TokenVault.open` raises, and ConfigurationError when no thread can be started.
     """
 
     def __init__(self, settings: Settings, observers: Sequence[Observer], upkeep: bool) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
-        self._open = facade.TokenVault.open(settings, observers=observers, upkeep=upkeep)
+        self._open = aio.TokenVault.open(settings, observers=observers, upkeep=upkeep)
         self._longest = Timing.of(settings.token_timeout).deadline + 2 * PATIENCE
         self._closing = asyncio.Event()
         self._program_ends = asyncio.Event()
-        self._opened: Future[facade.TokenVault] = Future()
+        self._opened: Future[aio.TokenVault] = Future()
         self._closed: Future[None] = Future()
         self._asked: set[Future[Any]] = set()
         try:
@@ -129,7 +129,7 @@ class LoopThread:
 
     async def _live(self) -> None:
         async with self._open as vault:
-            last_moment = asyncio.create_task(self._last_moment(vault._engine))
+            last_moment = asyncio.create_task(self._last_moment(vault.engine))
             self._opened.set_result(vault)
             await self._closing.wait()
         last_moment.cancel()

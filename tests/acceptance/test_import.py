@@ -16,8 +16,8 @@ from tests.support.simulator import CLIENT, SECRET, Vendor, vendor
 from cloudbeds_auth import Handover, InvalidRequest, Outcome, Secret, sync
 from cloudbeds_auth.child_process import bare_environment
 from cloudbeds_auth.cli.import_command import AT_ONCE
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator import faults
 from cloudbeds_simulator.model import Model
 from cloudbeds_simulator.records import Hotel, User

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
-from tests.app.fake_vault import ADMIN_TOKEN, FakeVault
 from tests.app.running import Running
+from tests.app.vaults import ADMIN_TOKEN, RealVault
 
 GUARD = 20.0  # seconds: far more than anything here takes, and less than what was once waited
 CREDENTIAL = f"Authorization: Bearer {ADMIN_TOKEN}\r\n".encode()
@@ -24,7 +24,7 @@ def head(target: str, *headers: bytes, method: str = "POST") -> bytes:
 
 @asynccontextmanager
 async def connected(
-    service: Running[FakeVault], data: bytes = b"", *, address: str = "127.0.0.1", window: int | None = None
+    service: Running[RealVault], data: bytes = b"", *, address: str = "127.0.0.1", window: int | None = None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection that has sent `data`; `window`: bytes that it takes without reading them."""
     one = socket.socket()
@@ -44,7 +44,7 @@ async def connected(
 
 @asynccontextmanager
 async def trickling(
-    service: Running[FakeVault], data: bytes, drop: bytes = b"x"
+    service: Running[RealVault], data: bytes, drop: bytes = b"x"
 ) -> AsyncIterator[asyncio.StreamReader]:
     """A connection that has sent `data`, and sends `drop` a hundred times a second for as long as it can."""
 
@@ -83,7 +83,7 @@ async def until_refused(writer: asyncio.StreamWriter, data: bytes) -> None:
                 await asyncio.sleep(0.01)
 
 
-async def answered(service: Running[FakeVault], request: bytes, *, address: str = "127.0.0.1") -> int:
+async def answered(service: Running[RealVault], request: bytes, *, address: str = "127.0.0.1") -> int:
     """The status of the answer to this request, on a connection of its own."""
     async with asyncio.timeout(GUARD), connected(service, request, address=address) as (reader, _):
         return int((await reader.readuntil(b"\r\n\r\n")).split(b" ")[1])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.app.fake_vault import FakeSettings, FakeVault
 from tests.app.running import Running, Vendor, a_service, a_vendor
+from tests.app.vaults import RealVault, given
 
 
 @pytest.fixture
@@ -17,13 +17,13 @@ async def vendor() -> AsyncIterator[Vendor]:
 
 
 @pytest.fixture
-def vault(vendor: Vendor) -> FakeVault:
+async def vault(vendor: Vendor) -> RealVault:
     """A vault with one hotel, `con_1`, of property 1000."""
-    return FakeVault(FakeSettings(base_url=vendor.base_url))
+    return RealVault(given(base_url=vendor.base_url))
 
 
 @pytest.fixture
-async def service(vault: FakeVault) -> AsyncIterator[Running[FakeVault]]:
+async def service(vault: RealVault) -> AsyncIterator[Running[RealVault]]:
     """The service over both."""
     async with a_service(vault) as running:
         yield running

@@ -11,14 +11,14 @@ from typing import Generic, TypedDict, TypeVar
 
 import aiohttp
 from aiohttp import web
-from tests.app.fake_vault import ADMIN_TOKEN
+from tests.app.vaults import ADMIN_TOKEN, RealVault
 
-from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.server import AnnouncingServer, configuration
 from cloudbeds_auth.app.service import Parts, Service
 from cloudbeds_auth.app.sockets import bind
 from cloudbeds_auth.rules.permissions import ADMIN, Caller
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 AS_ADMIN = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
@@ -76,7 +76,7 @@ async def a_vendor() -> AsyncIterator[Vendor]:
         await runner.cleanup()
 
 
-V = TypeVar("V", bound=Vault)
+V = TypeVar("V", bound=TokenVault)
 
 
 class Timeouts(TypedDict, total=False):
@@ -108,7 +108,9 @@ async def a_service(
     limits: Limits | None = None,
     window: int | None = None,
 ) -> AsyncIterator[Running[V]]:
-    """The service with this vault; `keys` are further credentials, `timeouts` those of the proxy's upstream.
+    """The service with this vault, which it opens if that is still to be done.
+
+    `keys` are further credentials, `timeouts` those of the proxy's upstream.
 
     `window`: bytes of answers that the kernel holds for a caller who does not read.
     """
@@ -118,6 +120,9 @@ async def a_service(
         return known.get(credential)
 
     async def opener(stack: AsyncExitStack) -> Parts:
+        if isinstance(vault, RealVault) and not vault.started:
+            stack.push_async_callback(vault.aclose)
+            await vault.start()
         upstream = AiohttpUpstream(vault.base_url, **(timeouts or {}))
         stack.push_async_callback(upstream.aclose)
         metrics = (b"# metrics\n", "text/plain; version=0.0.4")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import AsyncExitStack
 
-from tests.app.fake_vault import FakeSettings, FakeVault
+from tests.app.vaults import RealVault, given
 
 from cloudbeds_auth.app.server import serve
 from cloudbeds_auth.app.service import Parts
@@ -15,22 +15,26 @@ from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 def main(port: int, base_url: str) -> int:
     """Serve until a signal; says `drained` when the vault was closed."""
-    vault = FakeVault(FakeSettings(base_url=base_url, port=port))
+    settings = given(base_url="http://127.0.0.1:1" if base_url == "broken" else base_url, port=port)
+    ended: list[str] = []
 
     async def opener(stack: AsyncExitStack) -> Parts:
         if base_url == "broken":
             raise ConfigurationError("the keys do not open this database")
+        vault = RealVault(settings)
+        stack.callback(ended.append, "drained")
         stack.push_async_callback(vault.aclose)
+        await vault.start()
         upstream = AiohttpUpstream(base_url)
         stack.push_async_callback(upstream.aclose)
         return Parts(vault, lambda *_: (b"", "text/plain"), upstream)
 
     try:
-        serve(vault.settings, opener=opener)
+        serve(settings, opener=opener)
     except ConfigurationError as error:
         print(error.diagnosis(), file=sys.stderr)
         return 1
-    print("drained" if vault.drained else "not drained")
+    print(*ended or ["not drained"])
     return 0
 
 

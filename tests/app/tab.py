@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http.cookies import SimpleCookie
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from tests.app.running import Running
 
@@ -49,4 +50,4 @@ class Tab:
         """Start an approval; its state."""
         status, location, _ = await self.open(f"/connect{query}")
         assert status == 303
-        return location.partition("state=")[2]
+        return parse_qs(urlsplit(location).query)["state"][0]

@@ -12,7 +12,7 @@ from tests.app.running import Running, a_service, raw
 from tests.support.simulator import vendor
 from yarl import URL
 
-from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.vault import TokenVault
 
 DIGITS = "9" * 30
 ENDLESS = "9" * 5000

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
-from tests.app.fake_vault import FakeVault, HandClock, a_connection
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
+from tests.app.vaults import HandClock, RealVault
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.rules.model import User
 from cloudbeds_auth.rules.permissions import Caller, Scope
 
 CONNECTIONS = "/api/v1/connections"
 
 
-async def ask(service: Running[FakeVault], method: str, path: str, **more: Any) -> tuple[int, Any, Mapping[str, str]]:
+async def ask(service: Running[RealVault], method: str, path: str, **more: Any) -> tuple[int, Any, Mapping[str, str]]:
     """Status, JSON and headers of one call as the administrator."""
     async with service.http.request(method, service.url + path, headers=AS_ADMIN, **more) as answer:
         return answer.status, await answer.json(content_type=None), answer.headers
 
 
-async def test_one_connection(service: Running[FakeVault]) -> None:
+def moment(at: datetime | None) -> str:
+    """As it is written: whole seconds, UTC."""
+    assert at is not None
+    return f"{at:%Y-%m-%dT%H:%M:%S}Z"
+
+
+async def test_one_connection(service: Running[RealVault]) -> None:
     """A connection, literally."""
-    service.vault.hotels["con_1"] = a_connection(
-        authorizing_user=User("1000", "Ada Hotelier", "ada@example.com"), generation=3
-    )
+    known = await service.vault.refresh("con_1")
     expected = {
         "id": "con_1",
         "state": "fresh",
@@ -38,10 +41,10 @@ async def test_one_connection(service: Running[FakeVault]) -> None:
         "property_ids": ["1000"],
         "authorizing_user": {"id": "1000", "name": "Ada Hotelier", "email": "ada@example.com"},
         "scopes": ["read:hotel"],
-        "generation": 3,
-        "connected_at": "2026-11-24T07:00:00Z",
-        "expires_at": "2026-11-24T15:00:00Z",
-        "refreshed_at": "2026-11-24T07:00:00Z",
+        "generation": 2,
+        "connected_at": moment(known.connected_at),
+        "expires_at": moment(known.expires_at),
+        "refreshed_at": moment(known.refreshed_at),
         "used_at": None,
         "problem": None,
         "next_step": None,
@@ -53,40 +56,47 @@ async def test_one_connection(service: Running[FakeVault]) -> None:
         assert headers["X-Cloudbeds-Auth-Code"] == "ok"
 
 
-async def test_reconnect_link(service: Running[FakeVault]) -> None:
+async def test_reconnect_link(service: Running[RealVault]) -> None:
     """A connection that has to be approved again carries the link that mends it, as the vault gives it."""
-    service.vault.hotels["con_1"] = a_connection(connect_url="http://localhost:7000/connect/mend")
+    service.vault.sql("UPDATE grants SET state = 'reauthorization_required', reauth = 'revoked'")
     _, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1")
-    assert body["connect_url"] == "http://localhost:7000/connect/mend"
+    assert body["state"] == "reauthorization_required"
+    assert body["connect_url"] == (await service.vault.connection("con_1")).connect_url
+    assert body["connect_url"].startswith("http://localhost:7000/connect/")
 
 
-async def test_list(service: Running[FakeVault]) -> None:
+async def test_list(service: Running[RealVault]) -> None:
     """A page and its cursor; the filters are the vault's."""
-    service.vault.hotels["con_2"] = a_connection("con_2", property_ids=("2000",), reference="tenant-7")
-    _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?cursor=first")
-    assert ([one["id"] for one in body["connections"]], body["next"]) == (["con_1", "con_2"], "more")
-    service.vault.hotels["con_1"] = a_connection(app="other")
+    await service.vault.connect("con_2", "2000", reference="tenant-7")
+    many = "WITH RECURSIVE n(n) AS (SELECT 1 UNION SELECT n + 1 FROM n WHERE n < 99) SELECT 'con_0' || n, "
+    service.vault.sql(f"INSERT INTO connections (id, app, created_at) {many} 'other', 0 FROM n")
+    _, body, _ = await ask(service, "GET", CONNECTIONS)
+    assert (len(body["connections"]), body["connections"][0]["id"]) == (100, "con_2")
+    _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?cursor={body['next']}")
+    assert (len(body["connections"]), body["next"]) == (1, None)
+    service.vault.sql("UPDATE connections SET app = 'other' WHERE id = 'con_1'")
     for query in ("property=2000", "reference=tenant-7", "state=fresh&property=2000", "app=default"):
         _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?{query}")
         assert [one["id"] for one in body["connections"]] == ["con_2"]
         assert body["next"] is None
 
 
-async def test_list_for_a_bound_key(vault: FakeVault) -> None:
+async def test_list_for_a_bound_key(vault: RealVault) -> None:
     """A key that is bound to connections sees those and no others."""
-    vault.hotels["con_2"] = a_connection("con_2", property_ids=("2000",))
     keys = {"key": Caller("key", frozenset({Scope.READ}), frozenset({"con_2"}))}
     async with a_service(vault, keys) as service:
+        await vault.connect("con_2", "2000")
         for query, expected in (("", ["con_2"]), ("?property=1000", []), ("?state=fresh", ["con_2"])):
             async with service.http.get(service.url + CONNECTIONS + query, headers={"X-API-Key": "key"}) as answer:
                 assert [one["id"] for one in (await answer.json())["connections"]] == expected
 
 
-async def test_list_of_those_that_lack_a_scope(vault: FakeVault) -> None:
+async def test_list_of_those_that_lack_a_scope(vault: RealVault) -> None:
     """Whoever asks: the whole list, or a key's own connections."""
-    vault.hotels["con_2"] = a_connection("con_2", property_ids=("2000",), scopes=())
     keys = {"key": Caller("key", frozenset({Scope.READ}), frozenset({"con_1", "con_2"}))}
     async with a_service(vault, keys) as service:
+        await vault.connect("con_2", "2000")
+        vault.sql("UPDATE grants SET scopes = '[]' WHERE connection_id = 'con_2'")
         _, body, _ = await ask(service, "GET", f"{CONNECTIONS}?lacking_scopes=true")
         assert [one["id"] for one in body["connections"]] == ["con_2"]
         url = f"{service.url}{CONNECTIONS}?lacking_scopes=true"
@@ -94,20 +104,20 @@ async def test_list_of_those_that_lack_a_scope(vault: FakeVault) -> None:
             assert [one["id"] for one in (await answer.json())["connections"]] == ["con_2"]
 
 
-async def test_access_token(service: Running[FakeVault]) -> None:
+async def test_access_token(service: Running[RealVault]) -> None:
     """The one route that reveals a token; it is never cached."""
     status, body, headers = await ask(service, "GET", f"{CONNECTIONS}/con_1/access-token")
     assert status == 200
     assert body == {
         "access_token": "token-1",
         "token_type": "Bearer",
-        "expires_at": "2026-11-24T15:00:00Z",
+        "expires_at": moment((await service.vault.access_token("con_1")).expires_at),
         "generation": 1,
     }
     assert headers["Cache-Control"] == "no-store"
 
 
-async def test_rejected_generation(service: Running[FakeVault]) -> None:
+async def test_rejected_generation(service: Running[RealVault]) -> None:
     """Naming the rejected generation gives the next; the same one back means that it is proven good."""
     _, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1/access-token?rejected_generation=1")
     assert body["generation"] == 2
@@ -130,16 +140,22 @@ async def test_rejected_generation(service: Running[FakeVault]) -> None:
         ("rejected_generation=x", 400),
     ],
 )
-async def test_min_valid(service: Running[FakeVault], query: str, status: int) -> None:
+async def test_min_valid(service: Running[RealVault], query: str, status: int) -> None:
     """More than half of the lifetime (8 hours here) is refused, and nothing is renewed for it."""
     got, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1/access-token?{query}")
     assert got == status
     assert status == 200 or body["code"] == "invalid_request"
-    assert service.vault.refreshes == 0
+    assert service.vault.endpoint.refreshes == 0
 
 
-async def test_events(service: Running[FakeVault]) -> None:
+async def test_events(service: Running[RealVault]) -> None:
     """History, newest first, page by page."""
+    numbers = "WITH RECURSIVE n(n) AS (SELECT 4 UNION SELECT n + 1 FROM n WHERE n < 250)"
+    service.vault.sql(
+        "INSERT INTO events (connection_id, sequence, at, kind, actor, grant_id, generation, data) "
+        f"""{numbers} SELECT 'con_1', n, 1795503600, 'proved', 'service', 'gra_1', 1, '{{"n":' || n || '}}' FROM n"""
+    )
+    service.vault.sql("UPDATE connections SET sequence = 250 WHERE id = 'con_1'")
     sequences: list[int] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -159,13 +175,13 @@ async def test_events(service: Running[FakeVault]) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["9" * 30, "-1", "x", "1_1"])
-async def test_events_from_nowhere(service: Running[FakeVault], cursor: str) -> None:
+async def test_events_from_nowhere(service: Running[RealVault], cursor: str) -> None:
     """A cursor that no page gave is the caller's mistake."""
     status, body, _ = await ask(service, "GET", f"{CONNECTIONS}/con_1/events?cursor={cursor}")
     assert (status, body["code"]) == (400, "invalid_request")
 
 
-async def test_refresh_and_disconnect(service: Running[FakeVault]) -> None:
+async def test_refresh_and_disconnect(service: Running[RealVault]) -> None:
     """Both answer with the connection as it is then."""
     status, body, _ = await ask(service, "POST", f"{CONNECTIONS}/con_1/refresh")
     assert (status, body["generation"]) == (200, 2)
@@ -175,17 +191,14 @@ async def test_refresh_and_disconnect(service: Running[FakeVault]) -> None:
     assert service.vault.disconnected == [("con_1", False), ("con_1", True)]
 
 
-async def test_authorization(service: Running[FakeVault]) -> None:
+async def test_authorization(service: Running[RealVault]) -> None:
     """A one-time link that starts an approval with the caller's reference."""
     wanted = {"reference": "tenant-7", "return_to": "https://app.example/done", "expires_in": 3600}
     status, body, _ = await ask(service, "POST", "/api/v1/authorizations", json=wanted)
     [(token, link)] = service.vault.links.items()
     assert status == 201
-    assert body == {
-        "connect_url": f"http://localhost:7000/connect/{token}",
-        "expires_at": "2026-11-24T08:00:00Z",
-    }
-    assert (link.reference, link.return_to) == ("tenant-7", "https://app.example/done")
+    assert body == {"connect_url": f"http://localhost:7000/connect/{token}", "expires_at": moment(link.expires_at)}
+    assert service.vault.sql("SELECT reference, return_to FROM links") == [("tenant-7", "https://app.example/done")]
     assert (await ask(service, "POST", "/api/v1/authorizations", json={}))[0] == 201
 
 
@@ -200,21 +213,21 @@ async def test_authorization(service: Running[FakeVault]) -> None:
         ("x", "invalid_request"),
     ],
 )
-async def test_authorization_refused(service: Running[FakeVault], wanted: object, code: str) -> None:
+async def test_authorization_refused(service: Running[RealVault], wanted: object, code: str) -> None:
     """What does not have the described shape is 400, and says where."""
     status, body, headers = await ask(service, "POST", "/api/v1/authorizations", json=wanted)
     assert (status, body["code"], headers["X-Cloudbeds-Auth-Code"]) == (400, code, code)
     assert service.vault.links == {}
 
 
-async def test_malformed_json(service: Running[FakeVault]) -> None:
+async def test_malformed_json(service: Running[RealVault]) -> None:
     """Bytes that are no JSON are a 400 problem."""
     status, body, _ = await ask(service, "POST", "/api/v1/authorizations", data=b"{")
     assert (status, body["code"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("heals", [True, False])
-async def test_userinfo(service: Running[FakeVault], vendor: Vendor, heals: bool) -> None:
+async def test_userinfo(service: Running[RealVault], vendor: Vendor, heals: bool) -> None:
     """The vendor's own answer, its 401 healed; it does not claim to be ours."""
     vendor.good = {"token-2"} if heals else {"token-1"}
     status, body, headers = await ask(service, "GET", f"{CONNECTIONS}/con_1/userinfo")
@@ -224,7 +237,7 @@ async def test_userinfo(service: Running[FakeVault], vendor: Vendor, heals: bool
     assert [seen.target for seen in vendor.seen] == ["/api/v1.3/userinfo"] * (2 if heals else 1)
 
 
-async def test_userinfo_refused_by_the_vendor(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_userinfo_refused_by_the_vendor(service: Running[RealVault], vendor: Vendor) -> None:
     """The vendor's refusal of a proven token is passed on as the vendor's."""
     vendor.good = set()
     service.vault.proven = True
@@ -246,7 +259,7 @@ async def test_userinfo_refused_by_the_vendor(service: Running[FakeVault], vendo
 )
 @pytest.mark.parametrize("path", [f"{CONNECTIONS}/con_1/access-token", "/proxy/con_1/api/x"])
 async def test_problems(
-    service: Running[FakeVault], path: str, error: errors.Error, status: int, retry_after: str | None
+    service: Running[RealVault], path: str, error: errors.Error, status: int, retry_after: str | None
 ) -> None:
     """Every error is a problem with its code, on the API and on the proxy alike."""
     service.vault.failing = error
@@ -268,7 +281,7 @@ async def test_problems(
 
 
 @pytest.mark.parametrize("path", [f"{CONNECTIONS}/con_1/access-token", "/proxy/con_1/api/x"])
-async def test_unexpected(service: Running[FakeVault], path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected(service: Running[RealVault], path: str, caplog: pytest.LogCaptureFixture) -> None:
     """A bug of ours is a 500 problem that tells nothing, and one entry in the log."""
 
     async def broken(*_: object, **__: object) -> None:
@@ -281,16 +294,19 @@ async def test_unexpected(service: Running[FakeVault], path: str, caplog: pytest
     assert len([record for record in caplog.records if record.exc_info]) == 1
 
 
-async def test_ambiguous_property(service: Running[FakeVault]) -> None:
+async def test_ambiguous_property(service: Running[RealVault]) -> None:
     """Several connections cover the property: 409."""
-    service.vault.hotels["con_2"] = replace(service.vault.hotels["con_1"], id="con_2")
+    vault = service.vault
+    await vault.apps.add("aurora", client_id="client-2", client_secret="secret-2")
+    await vault.connect("con_2", "1000", app="aurora")
     status, body, _ = await ask(service, "GET", f"{CONNECTIONS}/1000")
     assert (status, body["code"]) == (409, "ambiguous_property")
 
 
-async def test_ready(vault: FakeVault) -> None:
+async def test_ready() -> None:
     """Ready while the store is; else 503 with the check's name and nothing about the machine."""
-    vault.clock = clock = HandClock()
+    clock = HandClock()
+    vault = RealVault(clock=clock)
     async with a_service(vault) as service:
         assert (await ask(service, "GET", "/readyz"))[:2] == (200, {"status": "ready", "checks": {"store": "ok"}})
         vault.ready = False
@@ -302,9 +318,11 @@ async def test_ready(vault: FakeVault) -> None:
 
 @pytest.mark.row("A79")
 @pytest.mark.parametrize("ready", [True, False])
-async def test_ready_is_checked_once_a_second(vault: FakeVault, ready: bool) -> None:
+async def test_ready_is_checked_once_a_second(ready: bool) -> None:
     """However often, and by however many at once, it is asked: one check of the store a second, whatever came of it."""
-    vault.clock, vault.ready, vault.check_gate = clock, ready, _ = HandClock(), ready, asyncio.Event()
+    clock = HandClock()
+    vault = RealVault(clock=clock)
+    vault.ready, vault.check_gate = ready, asyncio.Event()
     async with a_service(vault) as service:
 
         async def asked() -> int:
@@ -325,7 +343,7 @@ async def test_ready_is_checked_once_a_second(vault: FakeVault, ready: bool) -> 
         assert (await asked(), vault.checks) == (expected, 2)
 
 
-async def test_metrics_and_description(service: Running[FakeVault]) -> None:
+async def test_metrics_and_description(service: Running[RealVault]) -> None:
     """The numbers as Prometheus reads them; the API, described."""
     async with service.http.get(service.url + "/metrics", headers=AS_ADMIN) as answer:
         assert (await answer.read(), answer.content_type) == (b"# metrics\n", "text/plain")
@@ -333,7 +351,7 @@ async def test_metrics_and_description(service: Running[FakeVault]) -> None:
     assert f"{CONNECTIONS}/{{identifier}}/access-token" in body["paths"]
 
 
-async def test_paths_are_told_without_queries_and_secrets(service: Running[FakeVault]) -> None:
+async def test_paths_are_told_without_queries_and_secrets(service: Running[RealVault]) -> None:
     """What is told about a request: the path, no query, no one-time token."""
     await ask(service, "GET", f"{CONNECTIONS}?reference=secret")
     async with service.http.get(service.url + "/connect/secret-link", headers={"Host": "localhost"}):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from tests.app.fake_vault import FAILURES, FakeSettings, FakeVault
 from tests.app.running import AS_ADMIN, Running, a_service, raw
 from tests.app.tab import BROWSER, START, Tab
+from tests.app.vaults import FAILURES, RealVault, given
 from yarl import URL
+
+from cloudbeds_auth.engine.authorize import hashed
 
 
 @pytest.fixture
-def tab(service: Running[FakeVault]) -> Tab:
+def tab(service: Running[RealVault]) -> Tab:
     """A browser on the redirect URI's host."""
     return Tab(service)
 
@@ -32,7 +34,7 @@ async def test_the_whole_way(tab: Tab) -> None:
 @pytest.mark.parametrize("path", ["/a%20b", "/h%C3%B4tel/back", "/api%2Fv1%2Fconnections", "/connect%2Fx"])
 async def test_the_path_of_the_redirect_uri_with_escapes(path: str) -> None:
     """The callback is where the hotel comes back to, as it is spelled; no other spelling, and no other page of ours."""
-    async with a_service(FakeVault(FakeSettings(redirect_uri=f"http://localhost:7000{path}"))) as service:
+    async with a_service(RealVault(given(redirect_uri=f"http://localhost:7000{path}"))) as service:
         tab = Tab(service)
         state = await tab.begin()
         _, location, _ = await tab.open(f"{path}?code=c-1&state={state}")
@@ -46,9 +48,9 @@ async def test_to_the_approval_page(tab: Tab) -> None:
     """The approval page is the vendor's, with a one-time state."""
     status, location, _ = await tab.open("/connect?reference=tenant-7")
     assert status == 303
-    assert location.startswith(f"{tab.service.vault.base_url}/api/v1.3/oauth?state=")
-    [begun] = tab.service.vault.pending.values()
-    assert (begun.reference, begun.browser) == ("tenant-7", tab.cookies[BROWSER])
+    assert location.startswith(f"{tab.service.vault.base_url}/api/v1.3/oauth?")
+    assert [parse_qs(urlsplit(location).query)["state"][0]] == tab.service.vault.vendor.states
+    assert tab.service.vault.pending() == [("default", "tenant-7", None, hashed(tab.cookies[BROWSER]))]
 
 
 @pytest.mark.parametrize(
@@ -72,17 +74,17 @@ async def test_open_redirect(tab: Tab, return_to: str) -> None:
         f"{tab.service.url}/connect?return_to={quote(return_to, safe='')}", headers={"Host": tab.host}
     ) as answer:
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (400, "invalid_return_to")
-    assert tab.service.vault.pending == {}
+    assert tab.service.vault.pending() == []
 
 
 async def test_origin_that_is_listed_no_more(tab: Tab) -> None:
     """A `return_to` is checked again when it is used."""
     state = await tab.begin("?return_to=https%3A%2F%2Fapp.example%2F")
-    tab.service.vault.settings.return_origins = ()
+    tab.service.vault.change(return_origins=())
     assert (await tab.open(f"/callback?code=c-1&state={state}"))[1] == "/connected?connection_id=con_new"
 
 
-async def test_login_csrf(service: Running[FakeVault]) -> None:
+async def test_login_csrf(service: Running[RealVault]) -> None:
     """The attacker's code and state in the victim's browser: no exchange, whether it has a cookie or none."""
     attacker, victim, fresh = Tab(service), Tab(service), Tab(service)
     state = await attacker.begin()
@@ -174,7 +176,7 @@ async def test_cookie_on_loopback(tab: Tab) -> None:
     assert tab.cookies[BROWSER] == first
 
 
-async def test_loopback_names(service: Running[FakeVault]) -> None:
+async def test_loopback_names(service: Running[RealVault]) -> None:
     """127.0.0.1 is another name than localhost."""
     tab = Tab(service, "127.0.0.1:7000")
     status, location, _ = await tab.open("/connect?reference=a%26b")
@@ -185,8 +187,8 @@ async def test_one_time_link(tab: Tab) -> None:
     """A link brings the reference that its maker gave it; what the browser says about it does not count."""
     link = await tab.service.vault.create_link(reference="tenant-7", return_to="/done", expires_in=60)
     status, _, _ = await tab.open(f"/connect/{link.token}?reference=forged&return_to=//evil")
-    [begun] = tab.service.vault.pending.values()
-    assert (status, begun.reference, begun.return_to) == (303, "tenant-7", "/done")
+    [(_, reference, return_to, _)] = tab.service.vault.pending()
+    assert (status, reference, return_to) == (303, "tenant-7", "/done")
 
 
 async def test_unknown_link(tab: Tab) -> None:
@@ -239,7 +241,7 @@ async def test_failed_exchange_without_return_to(tab: Tab, code: str) -> None:
 async def test_failed_exchange_to_an_origin_that_is_listed_no_more(tab: Tab) -> None:
     """The list that counts is the one of now, for failures too: the page is shown."""
     state = await tab.begin("?return_to=https%3A%2F%2Fapp.example%2F")
-    tab.service.vault.settings.return_origins = ()
+    tab.service.vault.change(return_origins=())
     assert (await tab.open(f"/callback?code=spent&state={state}"))[0] == 400
 
 
@@ -260,7 +262,7 @@ async def test_start_again(tab: Tab) -> None:
     """A failed approval offers the way that this browser came, the one-time link included."""
     link = await tab.service.vault.create_link(expires_in=60)
     await tab.open(f"/connect/{link.token}")
-    [state] = tab.service.vault.pending
+    [state] = tab.service.vault.vendor.states
     status, _, page = await tab.open(f"/callback?code=spent&state={state}")
     assert status == 400
     assert "authorization_expired" in page
@@ -298,7 +300,7 @@ async def test_connected_tells_only_what_it_is_told(tab: Tab) -> None:
     assert (await tab.open("/connected?connection_id=con_1&connection_id=con_2"))[0] == 400
 
 
-async def test_static_files(service: Running[FakeVault]) -> None:
+async def test_static_files(service: Running[RealVault]) -> None:
     """The style sheet and the icon, by name, and nothing else."""
     for path, kind in (
         ("/static/style.css", "text/css"),
@@ -315,9 +317,9 @@ async def test_static_files(service: Running[FakeVault]) -> None:
     assert answered.startswith(b"HTTP/1.1 401 ")
 
 
-async def test_state_changing_get(service: Running[FakeVault]) -> None:
+async def test_state_changing_get(service: Running[RealVault]) -> None:
     """No GET changes a connection (A18)."""
     for path in ("/api/v1/connections/con_1/refresh", "/api/v1/connections/con_1/disconnect"):
         async with service.http.get(service.url + path, headers=AS_ADMIN) as answer:
             assert answer.status in {404, 405}
-    assert (service.vault.refreshes, service.vault.disconnected) == (0, [])
+    assert (service.vault.endpoint.refreshes, service.vault.disconnected) == (0, [])

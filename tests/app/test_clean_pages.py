@@ -5,15 +5,15 @@ from __future__ import annotations
 from urllib.parse import quote
 
 import pytest
-from tests.app.fake_vault import FAILURES, FakeSettings, FakeVault
 from tests.app.running import Running, Vendor, a_service
 from tests.app.tab import OUTCOME, Tab
+from tests.app.vaults import FAILURES, RealVault, given
 
 CODE = "THE-CODE"
 
 
 @pytest.fixture
-def tab(service: Running[FakeVault]) -> Tab:
+def tab(service: Running[RealVault]) -> Tab:
     """A browser on the redirect URI's host."""
     return Tab(service)
 
@@ -94,7 +94,7 @@ async def test_a_code_that_there_is_not(tab: Tab) -> None:
 @pytest.mark.row("A81")
 async def test_below_the_public_urls_prefix(vendor: Vendor) -> None:
     """The page lies below the prefix, as every page."""
-    settings = FakeSettings(base_url=vendor.base_url, public_url="http://localhost:7000/auth")
-    async with a_service(FakeVault(settings)) as service:
+    settings = given(base_url=vendor.base_url, public_url="http://localhost:7000/auth")
+    async with a_service(RealVault(settings)) as service:
         _, location, _ = await Tab(service).open("/callback?code=x", follow=False)
         assert location == "/auth/not-connected/state_mismatch"

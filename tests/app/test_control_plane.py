@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import yarl
-from tests.app.fake_vault import FakeVault
 from tests.app.running import AS_ADMIN, Vendor, a_service
+from tests.app.vaults import RealVault
 
 from cloudbeds_auth.rules.permissions import Caller, Scope
 
@@ -13,7 +13,7 @@ KEYS = {"key": Caller("relayer", frozenset({Scope.PROXY, Scope.TOKEN, Scope.CONN
 AS_PROXY = {"Authorization": "Bearer key"}
 
 
-async def asked(vault: FakeVault, path: str, headers: dict[str, str], method: str = "POST") -> tuple[int, str]:
+async def asked(vault: RealVault, path: str, headers: dict[str, str], method: str = "POST") -> tuple[int, str]:
     """Status and code of a proxied request."""
     async with a_service(vault, KEYS) as service:
         url = yarl.URL(f"{service.url}/proxy/con_1{path}", encoded=True)
@@ -24,14 +24,14 @@ async def asked(vault: FakeVault, path: str, headers: dict[str, str], method: st
 @pytest.mark.row("A73")
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("path", ["/api/v1.3/postAppState", "/api/v1.2/deletewebhook?x=1", "/api/v1.3/post%57ebhook"])
-async def test_a_control_method_without_admin(vault: FakeVault, vendor: Vendor, path: str, method: str) -> None:
+async def test_a_control_method_without_admin(vault: RealVault, vendor: Vendor, path: str, method: str) -> None:
     """A caller that holds every scope but `admin` is refused, and nothing is sent."""
     assert await asked(vault, path, AS_PROXY, method) == (403, "forbidden")
     assert vendor.seen == []
 
 
 @pytest.mark.row("A73")
-async def test_a_control_method_as_admin(vault: FakeVault, vendor: Vendor) -> None:
+async def test_a_control_method_as_admin(vault: RealVault, vendor: Vendor) -> None:
     """The operator's own call goes through as it was sent."""
     assert await asked(vault, "/api/v1.3/postAppState", AS_ADMIN) == (200, "")
     assert [seen.target for seen in vendor.seen] == ["/api/v1.3/postAppState"]
@@ -41,7 +41,7 @@ async def test_a_control_method_as_admin(vault: FakeVault, vendor: Vendor) -> No
 @pytest.mark.parametrize(
     "path", ["/api/v1.3/access_token", "/api/v1.3/oauth?client_id=x", "/_control/expire", "/x", ""]
 )
-async def test_what_is_never_relayed(vault: FakeVault, vendor: Vendor, path: str) -> None:
+async def test_what_is_never_relayed(vault: RealVault, vendor: Vendor, path: str) -> None:
     """The token endpoint, the approval page and what is no API are refused to the operator, too."""
     assert await asked(vault, path, AS_ADMIN) == (403, "forbidden")
     assert vendor.seen == []

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.app.fake_vault import FakeSettings, FakeVault
 from tests.app.running import AS_ADMIN, Running, a_service
+from tests.app.vaults import RealVault, given
 
 from cloudbeds_auth.app.problems import Unexpected
 from cloudbeds_auth.errors import Error, InvalidRequest, by_code
 
 
-async def page(service: Running[FakeVault], path: str) -> tuple[int, str]:
+async def page(service: Running[RealVault], path: str) -> tuple[int, str]:
     """Status and text, asked for without a credential."""
     async with service.http.get(service.url + path) as answer:
         assert answer.content_type == "text/html"
@@ -29,7 +29,7 @@ def test_every_code_of_the_tree() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(by_code()))
-async def test_the_page_of_a_code(service: Running[FakeVault], code: str) -> None:
+async def test_the_page_of_a_code(service: Running[RealVault], code: str) -> None:
     """What it means, what is lost, what to do; nothing from another host, and no ticks left over."""
     status, text = await page(service, f"/errors/{code}")
     kind = by_code()[code]
@@ -46,7 +46,7 @@ async def test_the_page_of_a_code(service: Running[FakeVault], code: str) -> Non
 
 @pytest.mark.parametrize("path", ["/api/v1/connections", "/no", "/proxy/con_1/_control"])
 @pytest.mark.parametrize("headers", [{}, AS_ADMIN])
-async def test_a_problem_leads_there(service: Running[FakeVault], path: str, headers: dict[str, str]) -> None:
+async def test_a_problem_leads_there(service: Running[RealVault], path: str, headers: dict[str, str]) -> None:
     """From the door, the framework and the proxy: the type is a path that is served."""
     async with service.http.get(service.url + path, headers=headers) as answer:
         if answer.status == 200:
@@ -60,7 +60,7 @@ async def test_a_problem_leads_there(service: Running[FakeVault], path: str, hea
 @pytest.mark.parametrize("headers", [{}, AS_ADMIN])
 async def test_below_the_public_urls_prefix(path: str, headers: dict[str, str]) -> None:
     """A reverse proxy strips the prefix: the type names the address that the caller knows."""
-    async with a_service(FakeVault(FakeSettings(public_url="http://localhost:7000/auth"))) as service:
+    async with a_service(RealVault(given(public_url="http://localhost:7000/auth"))) as service:
         async with service.http.get(service.url + path, headers=headers) as answer:
             if answer.status == 200:
                 return
@@ -68,7 +68,7 @@ async def test_below_the_public_urls_prefix(path: str, headers: dict[str, str]) 
         assert problem["type"] == f"/auth/errors/{problem['code']}"
 
 
-async def test_a_code_that_there_is_not(service: Running[FakeVault]) -> None:
+async def test_a_code_that_there_is_not(service: Running[RealVault]) -> None:
     """404, and what was asked for is not repeated."""
     status, text = await page(service, "/errors/bad_weather")
     assert (status, "bad_weather" in text) == (404, False)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
-from tests.app.fake_vault import ADMIN_TOKEN, FakeVault
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
+from tests.app.vaults import ADMIN_TOKEN, RealVault, given
 
 from cloudbeds_auth.app.gateway import host_name
 from cloudbeds_auth.app.limits import Limits
@@ -33,7 +33,7 @@ ANYONE = {
 
 def routes() -> list[tuple[str, str]]:
     """Method and path of every registered route."""
-    vault = FakeVault()
+    vault = RealVault()
     app = framework(
         vault,
         Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), Limits()),
@@ -51,7 +51,7 @@ def routes() -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def test_route_table() -> None:
+async def test_route_table() -> None:
     """The table that the other tests walk is the one of the public contract."""
     assert set(routes()) == {
         *(("GET", path) for path in ANYONE),
@@ -72,7 +72,7 @@ def test_route_table() -> None:
 
 
 @pytest.mark.row("A21")
-async def test_every_route_needs_a_credential(service: Running[FakeVault]) -> None:
+async def test_every_route_needs_a_credential(service: Running[RealVault]) -> None:
     """Each route, the proxy, and paths that do not exist: 401 without a credential, unless open to anyone."""
     table = [
         *routes(),
@@ -97,7 +97,7 @@ async def test_every_route_needs_a_credential(service: Running[FakeVault]) -> No
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/errors/forbidden"])
-async def test_without_the_body(service: Running[FakeVault], path: str) -> None:
+async def test_without_the_body(service: Running[RealVault], path: str) -> None:
     """What watches a service, or checks a link, asks with HEAD: the head of the answer to a GET, and no body."""
     heads = {}
     for method in ("GET", "HEAD"):
@@ -122,13 +122,13 @@ async def test_without_the_body(service: Running[FakeVault], path: str) -> None:
         "/HEALTHZ",
     ],
 )
-async def test_twins_of_open_paths(service: Running[FakeVault], path: str) -> None:
+async def test_twins_of_open_paths(service: Running[RealVault], path: str) -> None:
     """Only the one spelling of an open path is open."""
     answer = await raw(service, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 401 ")
 
 
-async def test_unknown_path_with_credential(service: Running[FakeVault]) -> None:
+async def test_unknown_path_with_credential(service: Running[RealVault]) -> None:
     """With a credential, a path that does not exist is 404; a method that is not there is 405."""
     async with service.http.get(service.url + "/no", headers=AS_ADMIN) as answer:
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (404, "invalid_request")
@@ -156,7 +156,7 @@ async def test_unknown_path_with_credential(service: Running[FakeVault]) -> None
         ({"Cookie": f"authorization={ADMIN_TOKEN}"}, 401),
     ],
 )
-async def test_credentials(service: Running[FakeVault], headers: dict[str, str], status: int) -> None:
+async def test_credentials(service: Running[RealVault], headers: dict[str, str], status: int) -> None:
     """One credential in one of two headers; both and different is none."""
     async with service.http.get(service.url + "/api/v1/connections", headers=headers) as answer:
         assert answer.status == status
@@ -164,7 +164,7 @@ async def test_credentials(service: Running[FakeVault], headers: dict[str, str],
 
 @pytest.mark.row("A45")
 @pytest.mark.parametrize("path", ["/api/v1/connections", "/proxy/con_1/api/x", "/healthz"])
-async def test_token_in_address(service: Running[FakeVault], vendor: Vendor, path: str) -> None:
+async def test_token_in_address(service: Running[RealVault], vendor: Vendor, path: str) -> None:
     """A token in an address is refused, and told to nobody."""
     async with service.http.get(f"{service.url}{path}?access_token={ADMIN_TOKEN}", headers=AS_ADMIN) as answer:
         assert answer.status == 400
@@ -178,7 +178,7 @@ async def test_token_in_address(service: Running[FakeVault], vendor: Vendor, pat
 @pytest.mark.parametrize(
     "host", ["rebind.evil:8080", "localhost.", "localhost@evil", "127.0.0.1.evil", "", "localhost:x", "[::1"]
 )
-async def test_foreign_host(service: Running[FakeVault], path: str, host: str) -> None:
+async def test_foreign_host(service: Running[RealVault], path: str, host: str) -> None:
     """Another host name is 421 before anything else, for the health checks too."""
     async with service.http.get(service.url + path, headers={**AS_ADMIN, "Host": host}) as answer:
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (421, "invalid_request")
@@ -192,9 +192,12 @@ def test_a_port_of_other_digits(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:7000", "127.0.0.1:1", "[::1]:7000"])
-async def test_own_hosts(service: Running[FakeVault], host: str) -> None:
+async def test_own_hosts(host: str) -> None:
     """The names that the service is known by, with any port."""
-    async with service.http.get(service.url + "/healthz", headers={"Host": host}) as answer:
+    async with (
+        a_service(RealVault(given(host="::1"))) as service,
+        service.http.get(service.url + "/healthz", headers={"Host": host}) as answer,
+    ):
         assert (answer.status, await answer.json()) == (200, {"status": "ok"})
 
 
@@ -207,7 +210,7 @@ async def test_own_hosts(service: Running[FakeVault], host: str) -> None:
         ({"Forwarded": "host=evil;proto=https"}, 303),
     ],
 )
-async def test_poisoned_host(service: Running[FakeVault], headers: dict[str, str], status: int) -> None:
+async def test_poisoned_host(service: Running[RealVault], headers: dict[str, str], status: int) -> None:
     """No header of a request reaches an address that we build: 421, or the configured one."""
     async with service.http.get(
         service.url + "/connect", headers={"Host": "localhost", **headers}, allow_redirects=False
@@ -217,7 +220,7 @@ async def test_poisoned_host(service: Running[FakeVault], headers: dict[str, str
 
 
 @pytest.mark.parametrize("method", ["TRACE", "OPTIONS", "PROPFIND", "CONNECT"])
-async def test_methods(service: Running[FakeVault], method: str) -> None:
+async def test_methods(service: Running[RealVault], method: str) -> None:
     """Six methods are served, and no preflight is answered."""
     target = "localhost:443" if method == "CONNECT" else "/proxy/con_1/api/x"
     answer = await raw(
@@ -230,7 +233,7 @@ async def test_methods(service: Running[FakeVault], method: str) -> None:
 
 
 @pytest.mark.parametrize("upgrade", ["websocket", "h2c"])
-async def test_upgrade(service: Running[FakeVault], upgrade: str) -> None:
+async def test_upgrade(service: Running[RealVault], upgrade: str) -> None:
     """No protocol is upgraded to."""
     answer = await raw(
         service,
@@ -245,7 +248,7 @@ async def test_upgrade(service: Running[FakeVault], upgrade: str) -> None:
     ("headers", "status"),
     [({"Content-Length": "70000"}, 413), ({"Content-Length": "9" * 30}, 400), ({"Transfer-Encoding": "chunked"}, 411)],
 )
-async def test_bodies_outside_the_proxy(service: Running[FakeVault], headers: dict[str, str], status: int) -> None:
+async def test_bodies_outside_the_proxy(service: Running[RealVault], headers: dict[str, str], status: int) -> None:
     """A body outside the proxy is small and its length is known; otherwise it is not even read."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"POST /api/v1/authorizations HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n"
@@ -288,7 +291,7 @@ KEYS = {
         ("stranger", "GET", "/api/v1/connections", 401),
     ],
 )
-async def test_scopes(vault: FakeVault, vendor: Vendor, key: str, method: str, path: str, status: int) -> None:
+async def test_scopes(vault: RealVault, vendor: Vendor, key: str, method: str, path: str, status: int) -> None:
     """A key opens what its scopes name, for the connections that it is bound to."""
     async with (
         a_service(vault, KEYS) as service,

@@ -8,18 +8,19 @@ from contextlib import AsyncExitStack
 
 import pytest
 from tests.app.callers import GUARD, connected, elsewhere, head, trickling
-from tests.app.fake_vault import ADMIN_TOKEN, FakeClock, FakeSettings, FakeVault, HandClock
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
+from tests.app.vaults import ADMIN_TOKEN, HandClock, RealVault, given
 
 from cloudbeds_auth.app import guesses
 from cloudbeds_auth.app.guesses import Guesses
 from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.system import SystemClock
 
 PATH = "/api/v1/connections"
 FEW = Limits(guesses=3, report_every=60.0)
 
 
-class StoppedClock(FakeClock):
+class StoppedClock(SystemClock):
     """A clock that moves only when a test moves it; `waiting`: how many sleep."""
 
     def __init__(self) -> None:
@@ -53,13 +54,18 @@ class StoppedClock(FakeClock):
 
 
 @pytest.fixture
-def clock(vault: FakeVault) -> StoppedClock:
+def clock() -> StoppedClock:
     """The vault's."""
-    vault.clock = clock = StoppedClock()
-    return clock
+    return StoppedClock()
 
 
-async def ask(service: Running[FakeVault], credential: str, forwarded: str | None = None) -> int:
+@pytest.fixture
+async def vault(vendor: Vendor, clock: StoppedClock) -> RealVault:
+    """By that clock."""
+    return RealVault(given(base_url=vendor.base_url), clock=clock)
+
+
+async def ask(service: Running[RealVault], credential: str, forwarded: str | None = None) -> int:
     """The status of one call with this credential."""
     headers = {"X-API-Key": credential}
     if forwarded is not None:
@@ -69,13 +75,13 @@ async def ask(service: Running[FakeVault], credential: str, forwarded: str | Non
         return answer.status
 
 
-def begun(service: Running[FakeVault], credentials: Iterable[str]) -> list[asyncio.Task[int]]:
+def begun(service: Running[RealVault], credentials: Iterable[str]) -> list[asyncio.Task[int]]:
     """Calls with these, at once."""
     return [asyncio.create_task(ask(service, one)) for one in credentials]
 
 
 @pytest.mark.row("A23")
-async def test_guesses_are_slowed_down(vault: FakeVault, clock: StoppedClock) -> None:
+async def test_guesses_are_slowed_down(vault: RealVault, clock: StoppedClock) -> None:
     """After a few, a guess is not checked before its time, whatever address it claims to come from."""
     async with a_service(vault, limits=FEW) as service:
         for number in range(3):
@@ -94,7 +100,7 @@ async def test_guesses_are_slowed_down(vault: FakeVault, clock: StoppedClock) ->
 
 
 @pytest.mark.row("A23")
-async def test_a_right_credential_gets_in(vault: FakeVault, clock: StoppedClock) -> None:
+async def test_a_right_credential_gets_in(vendor: Vendor, vault: RealVault, clock: StoppedClock) -> None:
     """At once from another address and where it was right before; from one that is slowed down, after its wait."""
     async with a_service(vault, limits=FEW) as service, elsewhere() as http:
         assert await ask(service, ADMIN_TOKEN) == 200
@@ -104,7 +110,8 @@ async def test_a_right_credential_gets_in(vault: FakeVault, clock: StoppedClock)
         assert await ask(service, ADMIN_TOKEN) == 200
         await clock.move(Limits().guess_wait)
         assert set(await asyncio.gather(*guessing)) == {401}
-    async with a_service(vault, limits=FEW) as service:  # which does not know yet that it is right
+    again = RealVault(given(base_url=vendor.base_url), clock=clock)
+    async with a_service(again, limits=FEW) as service:  # which does not know yet that it is right
         for number in range(3):
             assert await ask(service, f"guess-{number}") == 401
         [first] = begun(service, [ADMIN_TOKEN])
@@ -115,7 +122,7 @@ async def test_a_right_credential_gets_in(vault: FakeVault, clock: StoppedClock)
 
 
 @pytest.mark.row("A23")
-async def test_hanging_up_ends_the_wait_and_reveals_nothing(vault: FakeVault, clock: StoppedClock) -> None:
+async def test_hanging_up_ends_the_wait_and_reveals_nothing(vault: RealVault, clock: StoppedClock) -> None:
     """The guess was not checked, and nothing of it is left."""
     async with a_service(vault, limits=FEW) as service:
         for number in range(3):
@@ -128,7 +135,7 @@ async def test_hanging_up_ends_the_wait_and_reveals_nothing(vault: FakeVault, cl
 
 
 @pytest.mark.row("A71", "A23")
-async def test_who_waits_makes_room(vault: FakeVault, clock: StoppedClock) -> None:
+async def test_who_waits_makes_room(vault: RealVault, clock: StoppedClock) -> None:
     """Guesses that wait hold no connection that another caller needs."""
     limits = Limits(guesses=1, connections=3)
     async with a_service(vault, limits=limits) as service:
@@ -141,7 +148,7 @@ async def test_who_waits_makes_room(vault: FakeVault, clock: StoppedClock) -> No
 
 
 @pytest.mark.row("A23")
-async def test_a_right_credential_is_not_driven_out(vault: FakeVault, clock: StoppedClock) -> None:
+async def test_a_right_credential_is_not_driven_out(vault: RealVault, clock: StoppedClock) -> None:
     """Once it waits it is checked, however many come after it from the same address, which are told to come again."""
     limits = Limits(guesses=1, guesses_waiting=4, connections_per_address=8)
     guess = head(PATH, b"X-API-Key: guess", method="GET")
@@ -170,8 +177,8 @@ async def test_a_right_credential_is_not_driven_out(vault: FakeVault, clock: Sto
 @pytest.mark.row("A23")
 async def test_behind_a_trusted_proxy(vendor: Vendor) -> None:
     """By the address that it forwards; what a caller wrote in front of that counts for nothing."""
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)))
-    vault.clock = clock = StoppedClock()
+    clock = StoppedClock()
+    vault = RealVault(given(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)), clock=clock)
     async with a_service(vault, limits=FEW) as service:
         for number in range(3):
             assert await ask(service, "guess", f"198.51.100.{number}, 203.0.113.9") == 401
@@ -195,7 +202,7 @@ async def test_behind_a_trusted_proxy(vendor: Vendor) -> None:
 @pytest.mark.row("A23")
 async def test_every_line_says_where_it_came_from(vendor: Vendor) -> None:
     """What is told about a request, refused or relayed, names the address that a trusted proxy forwards."""
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)))
+    vault = RealVault(given(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)))
     async with a_service(vault) as service:
         assert await ask(service, "guess", "203.0.113.9") == 401
         assert await ask(service, ADMIN_TOKEN, "203.0.113.9") == 200
@@ -207,7 +214,7 @@ async def test_every_line_says_where_it_came_from(vendor: Vendor) -> None:
 
 
 @pytest.mark.row("A23")
-async def test_no_credential_is_no_guess(vault: FakeVault, clock: StoppedClock) -> None:
+async def test_no_credential_is_no_guess(vault: RealVault, clock: StoppedClock) -> None:
     """A request with none, or with none that could be one, is answered at once, always."""
     async with a_service(vault, limits=FEW) as service:
         for headers in ({}, {"Authorization": "Basic x"}, {"Authorization": "Bearer x", "X-API-Key": "y"}) * 5:

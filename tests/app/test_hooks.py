@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.app.fake_vault import FakeSettings, FakeVault
 from tests.app.running import Running, Vendor, a_service, raw
+from tests.app.vaults import RealVault, given
 from tests.support.simulator import vendor as simulator
 
 from cloudbeds_auth.app import hooks
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator.delivery import ANSWER_WITHIN
 
 PATH, HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"
@@ -29,13 +29,18 @@ async def posted(
         return answer.status, answer.headers["x-cloudbeds-auth-code"]
 
 
+def hints(vault: RealVault) -> list[str]:
+    """What became of those that were noted."""
+    return [what for what, _ in vault.observer.seen if what.startswith("hint")]
+
+
 async def test_both_secrets(vendor: Vendor) -> None:
-    """Noted, as it came, whatever it says."""
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    """Noted, whatever it says."""
+    vault = RealVault(given(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
     async with a_service(vault) as service:
         assert await posted(service) == (200, "ok")
         assert await posted(service, body=b"not JSON") == (200, "ok")
-    assert vault.hints == [BODY, b"not JSON"]
+    assert hints(vault) == ["hint_received", "hint_ignored"]
 
 
 @pytest.mark.parametrize(
@@ -44,36 +49,36 @@ async def test_both_secrets(vendor: Vendor) -> None:
 )
 async def test_one_secret_is_not_enough(vendor: Vendor, path: str, header: str | None) -> None:
     """As any path without a credential: nobody learns that there is a hook, or which half was right."""
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    vault = RealVault(given(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
     async with a_service(vault) as service:
         assert await posted(service, path, header) == (401, "unauthenticated")
-    assert vault.hints == []
+    assert hints(vault) == []
 
 
 @pytest.mark.parametrize("header", [None, "", HEADER])
-async def test_no_hook_is_set(service: Running[FakeVault], header: str | None) -> None:
+async def test_no_hook_is_set(service: Running[RealVault], header: str | None) -> None:
     """Nothing opens it, nor does nothing."""
     assert await posted(service, PATH, header) == (401, "unauthenticated")
-    assert service.vault.hints == []
+    assert hints(service.vault) == []
 
 
 async def test_a_large_payload(vendor: Vendor) -> None:
     """Refused before it is read."""
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    vault = RealVault(given(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
     async with a_service(vault) as service:
         assert (await posted(service, body=b"x" * 70_000))[0] == 413
-    assert vault.hints == []
+    assert hints(vault) == []
 
 
 async def test_a_payload_that_does_not_end(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     """408 before the sender gives up; it tries again."""
     monkeypatch.setattr(hooks, "WITHIN", 0.01)
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    vault = RealVault(given(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
     head = f"POST /hooks/{PATH} HTTP/1.1\r\nHost: localhost\r\nX-Hook-Secret: {HEADER}\r\nContent-Length: 50\r\n"
     async with a_service(vault) as service:
         answer = await raw(service, f"{head}Connection: close\r\n\r\n{{".encode())
     assert answer.startswith(b"HTTP/1.1 408")
-    assert vault.hints == []
+    assert hints(vault) == []
 
 
 async def test_an_answer_before_cloudbeds_gives_up(tmp_path: Path) -> None:
@@ -98,7 +103,7 @@ async def test_an_answer_before_cloudbeds_gives_up(tmp_path: Path) -> None:
 
 async def test_the_secret_is_in_no_happening(vendor: Vendor) -> None:
     """Neither the one in the path nor the one in the header."""
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
+    vault = RealVault(given(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
     async with a_service(vault) as service:
         await posted(service)
     assert ("request", "/hooks/…") in [(what, facts.get("path")) for what, facts in vault.observer.seen]

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 from aiohttp import web
-from tests.app.fake_vault import ADMIN_TOKEN, FakeVault
 from tests.app.running import Running, Vendor, a_service, raw
+from tests.app.vaults import ADMIN_TOKEN, RealVault
 
 from cloudbeds_auth.app.limits import Limits
 
@@ -51,7 +51,7 @@ def post(extra: bytes, body: bytes = b"") -> bytes:
         b"OPTIONS * HTTP/1.1\r\n" + HEAD + b"\r\n",
     ],
 )
-async def test_malformed(service: Running[FakeVault], vendor: Vendor, request_bytes: bytes) -> None:
+async def test_malformed(service: Running[RealVault], vendor: Vendor, request_bytes: bytes) -> None:
     """What two parsers could read differently is refused, the connection closed, and nothing sent on."""
     answer = await raw(service, request_bytes)
     assert answer.split(b" ", 2)[1] in {b"400", b"421"}
@@ -67,26 +67,26 @@ async def test_malformed(service: Running[FakeVault], vendor: Vendor, request_by
         (post(b"".join(b"X-%d: x\r\n" % number for number in range(120))), b"431"),
     ],
 )
-async def test_too_large(service: Running[FakeVault], request_bytes: bytes, status: bytes) -> None:
+async def test_too_large(service: Running[RealVault], request_bytes: bytes, status: bytes) -> None:
     """A head is bounded: its address, the number of its headers, and their size."""
     assert (await raw(service, request_bytes)).split(b" ", 2)[1] == status
 
 
-async def test_what_is_no_request(service: Running[FakeVault]) -> None:
+async def test_what_is_no_request(service: Running[RealVault]) -> None:
     """Its refusal arrives although more of it is on the way, and carries our code."""
     answer = await raw(service, b"\x16\x03\x01" + b"x" * 100_000)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"x-cloudbeds-auth-code: invalid_request\r\n" in answer
 
 
-async def test_bad_chunk_tail(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_bad_chunk_tail(service: Running[RealVault], vendor: Vendor) -> None:
     """A body whose chunks are malformed is never sent on as a whole request."""
     answer = await raw(service, post(b"Transfer-Encoding: chunked\r\n", b"3\r\nabcX\r\n0\r\n\r\n"))
     assert b" 200 " not in answer.split(b"\r\n")[0]
     assert vendor.seen == []
 
 
-async def test_pipelined(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_pipelined(service: Running[RealVault], vendor: Vendor) -> None:
     """Two well-formed requests on one connection get two answers, in their order."""
     answer = await raw(
         service, post(b"Content-Length: 1\r\n", b"a") + post(b"Content-Length: 2\r\nConnection: close\r\n", b"bb")
@@ -95,7 +95,7 @@ async def test_pipelined(service: Running[FakeVault], vendor: Vendor) -> None:
     assert [seen.body for seen in vendor.seen] == [b"a", b"bb"]
 
 
-async def test_slow_head(vault: FakeVault) -> None:
+async def test_slow_head(vault: RealVault) -> None:
     """A head that does not come to an end is cut off; one on a later request of the connection too."""
     async with a_service(vault, limits=Limits(head=0.05)) as service:
         for first in (b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"):
@@ -110,7 +110,7 @@ async def test_slow_head(vault: FakeVault) -> None:
             writer.close()
 
 
-async def test_one_endless_header(service: Running[FakeVault]) -> None:
+async def test_one_endless_header(service: Running[RealVault]) -> None:
     """A header that never ends is cut off before it fills the memory."""
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ")
@@ -129,7 +129,7 @@ async def test_one_endless_header(service: Running[FakeVault]) -> None:
     assert reader is not None
 
 
-async def test_trailers_are_dropped(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_trailers_are_dropped(service: Running[RealVault], vendor: Vendor) -> None:
     """A trailer is no header: neither we nor the vendor see it."""
     body = b"1\r\na\r\n0\r\nX-Property-ID: 99\r\nAuthorization: Bearer x\r\n\r\n"
     head = b"Connection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Property-ID\r\n"
@@ -170,7 +170,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
         "zeros",
     ],
 )
-async def test_what_is_beside_the_body(service: Running[FakeVault], vendor: Vendor, body: bytes) -> None:
+async def test_what_is_beside_the_body(service: Running[RealVault], vendor: Vendor, body: bytes) -> None:
     """Chunk extensions and trailers, which are not read, are bounded: 400, closed, nothing sent on."""
     answer = await raw(service, post(CHUNKED, body))
     assert answer.split(b" ", 2)[1] in {b"400", b"431"}
@@ -190,7 +190,7 @@ async def test_what_is_beside_the_body(service: Running[FakeVault], vendor: Vend
     ],
     ids=["a small one", "10 KB", "tiny chunks", "leading zeros"],
 )
-async def test_chunks_as_they_may_be(service: Running[FakeVault], vendor: Vendor, body: bytes, size: int) -> None:
+async def test_chunks_as_they_may_be(service: Running[RealVault], vendor: Vendor, body: bytes, size: int) -> None:
     """A recipient ignores extensions that it does not know (RFC 9112 section 7.1.1), and takes chunks of any size."""
     answer = await raw(service, post(CHUNKED + b"Connection: close\r\n", body))
     assert answer.startswith(b"HTTP/1.1 200 OK")
@@ -198,7 +198,7 @@ async def test_chunks_as_they_may_be(service: Running[FakeVault], vendor: Vendor
 
 
 @pytest.mark.row("A37")
-async def test_beside_a_body_that_streams(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_beside_a_body_that_streams(service: Running[RealVault], vendor: Vendor) -> None:
     """Where the vendor has half of the request already, it never gets the other half."""
     begun = b"%x\r\n" % 100_000 + b"x" * 100_000 + b"\r\n"
     answer = await raw(service, post(CHUNKED, begun + b"1;" + b"x" * 1_000_000 + b"\r\na\r\n0\r\n\r\n"))
@@ -206,7 +206,7 @@ async def test_beside_a_body_that_streams(service: Running[FakeVault], vendor: V
     assert vendor.seen == []
 
 
-async def test_a_malformed_request_behind_one_that_is_answered(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_a_malformed_request_behind_one_that_is_answered(service: Running[RealVault], vendor: Vendor) -> None:
     """The refusal of the second does not come in the middle of the first's answer."""
 
     async def slowly(request: web.Request) -> web.StreamResponse:

@@ -12,7 +12,7 @@ from tests.app.running import Running, a_service
 from tests.app.tab import Tab
 from tests.support.simulator import Vendor, vendor
 
-from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.vault import TokenVault
 
 World = tuple[Running[TokenVault], Vendor]
 

@@ -6,7 +6,7 @@ import asyncio
 import resource
 
 import pytest
-from tests.app.fake_vault import FakeObserver
+from tests.app.vaults import Observer
 
 from cloudbeds_auth.app.addresses import Networks, address_of, counted
 from cloudbeds_auth.app.connections import ConnectionDocument, Connections
@@ -50,7 +50,7 @@ def test_networks() -> None:
 
 async def test_what_happens_often_is_reported_once_in_a_while() -> None:
     """The first at once; the rest together, by address and reason; what is left at the end."""
-    observer = FakeObserver()
+    observer = Observer()
     tally = Tally(observer, every=0.05)
     for address in ("203.0.113.9", "203.0.113.9", "203.0.113.10"):
         tally.add(Happening.CONNECTION_REFUSED, address=address, why="too_many")
@@ -67,7 +67,7 @@ async def test_what_happens_often_is_reported_once_in_a_while() -> None:
 
 async def test_what_is_reported_is_bounded() -> None:
     """A thousand addresses are not a thousand lines."""
-    observer = FakeObserver()
+    observer = Observer()
     tally = Tally(observer, every=60.0)
     for number in range(1001):
         tally.add(Happening.CREDENTIAL_REFUSED, address=f"203.0.113.{number}")
@@ -80,7 +80,7 @@ async def test_what_is_reported_is_bounded() -> None:
 async def test_connections_are_counted_right() -> None:
     """However they end, once or twice, room is made for as many as went; nothing of an address is left behind."""
     dropped: list[int] = []
-    tally = Tally(FakeObserver(), every=60.0)
+    tally = Tally(Observer(), every=60.0)
     all_of_them = Connections(Limits(connections_per_address=2), 3, ["10.0.0.1"], tally)
 
     def opened(host: str, number: int = 0) -> bool:
@@ -110,7 +110,7 @@ async def test_connections_are_counted_right() -> None:
 async def test_who_waits_is_the_last_to_make_room() -> None:
     """Idle connections go first; then, of those on which a credential waits, the one that came last."""
     dropped: list[str] = []
-    tally = Tally(FakeObserver(), every=60.0)
+    tally = Tally(Observer(), every=60.0)
     all_of_them = Connections(Limits(), 4, [], tally)
 
     def opened(name: str) -> ConnectionDocument:

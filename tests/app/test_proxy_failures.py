@@ -8,15 +8,15 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.app.fake_vault import FakeSettings, FakeVault, HandClock
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
+from tests.app.vaults import HandClock, RealVault, given
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @pytest.mark.row("F42")
 @pytest.mark.parametrize("method", METHODS)
-async def test_401_is_healed(service: Running[FakeVault], vendor: Vendor, method: str) -> None:
+async def test_401_is_healed(service: Running[RealVault], vendor: Vendor, method: str) -> None:
     """A 401 is answered with a renewed token and the same request; the caller never sees it."""
     vendor.good = {"token-2"}
     async with service.http.request(
@@ -24,11 +24,11 @@ async def test_401_is_healed(service: Running[FakeVault], vendor: Vendor, method
     ) as answer:
         assert answer.status == 200
     assert [(one.method, one.target, one.body) for one in vendor.seen] == [(method, "/api/x?a=1", b"the body")] * 2
-    assert service.vault.refreshes == 1
+    assert service.vault.endpoint.refreshes == 1
     assert [status for *_, status in service.vault.calls] == [401, 200]
 
 
-async def test_three_sends_at_most(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_three_sends_at_most(service: Running[RealVault], vendor: Vendor) -> None:
     """A vendor that refuses every token is asked three times; its last answer is the answer."""
     vendor.good = set()
     async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
@@ -39,18 +39,18 @@ async def test_three_sends_at_most(service: Running[FakeVault], vendor: Vendor) 
 
 
 @pytest.mark.row("F39")
-async def test_proven_401_passes(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_proven_401_passes(service: Running[RealVault], vendor: Vendor) -> None:
     """A token proven good: the endpoint itself refuses, and its own 401 is passed on."""
     vendor.good = set()
     service.vault.proven = True
     async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer:
         assert answer.status == 401
         assert await answer.json() == {"error": "access_denied"}
-    assert (len(vendor.seen), service.vault.refreshes) == (1, 0)
+    assert (len(vendor.seen), service.vault.endpoint.refreshes) == (1, 0)
 
 
 @pytest.mark.row("F39")
-async def test_verdict_is_remembered(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_verdict_is_remembered(service: Running[RealVault], vendor: Vendor) -> None:
     """An endpoint that refuses a good token: its 401 passes, the vault is asked once, nothing is refreshed."""
     vendor.good = set()
     service.vault.proven = True
@@ -58,14 +58,15 @@ async def test_verdict_is_remembered(service: Running[FakeVault], vendor: Vendor
         async with service.http.get(f"{service.url}/proxy/con_1/api/{path}", headers=AS_ADMIN) as answer:
             assert answer.status == 401
     assert len(vendor.seen) == 4
-    assert (service.vault.rejections, service.vault.refreshes) == (2, 0)
+    assert (service.vault.rejections, service.vault.endpoint.refreshes) == (2, 0)
 
 
 @pytest.mark.row("F39")
 async def test_a_verdict_is_of_one_generation_and_ends_after_a_minute(vendor: Vendor) -> None:
     """A newer token is asked about once more, and so is an old one when a minute is over."""
-    vault, clock = FakeVault(FakeSettings(base_url=vendor.base_url)), HandClock()
-    vault.clock, vault.proven, vendor.good = clock, True, set()
+    clock = HandClock()
+    vault = RealVault(given(base_url=vendor.base_url), clock=clock)
+    vault.proven, vendor.good = True, set()
     async with a_service(vault) as service:
 
         async def asked() -> int:
@@ -75,7 +76,7 @@ async def test_a_verdict_is_of_one_generation_and_ends_after_a_minute(vendor: Ve
             return vault.rejections
 
         assert [await asked(), await asked()] == [1, 1]
-        vault.generation = 2
+        await vault.refresh("con_1")
         assert [await asked(), await asked()] == [2, 2]
         clock.now += 59.0
         assert await asked() == 2
@@ -85,7 +86,7 @@ async def test_a_verdict_is_of_one_generation_and_ends_after_a_minute(vendor: Ve
 
 @pytest.mark.row("F42")
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-async def test_streamed_body_is_not_replayed(service: Running[FakeVault], vendor: Vendor, framing: str) -> None:
+async def test_streamed_body_is_not_replayed(service: Running[RealVault], vendor: Vendor, framing: str) -> None:
     """After a 401, a body that was streamed: the token is renewed, and the caller is told to send again."""
     vendor.good = {"token-2"}
     size = service.vault.settings.replay_limit * 3
@@ -100,14 +101,14 @@ async def test_streamed_body_is_not_replayed(service: Running[FakeVault], vendor
         assert (answer.status, problem["code"]) == (503, "body_not_replayable")
         assert answer.headers["Retry-After"] == "1"
         assert answer.headers["X-Cloudbeds-Auth-Code"] == "body_not_replayable"
-    assert (len(vendor.seen), service.vault.refreshes) == (1, 1)
+    assert (len(vendor.seen), service.vault.endpoint.refreshes) == (1, 1)
     assert (service.vault.streams, service.vault.streams_ended) == ([1], 1), "a refresh that is due waits for it"
     async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"y" * size) as answer:
         assert await answer.json() == {"method": "POST", "size": size}
     assert vendor.seen[-1].header("content-length") == str(size)
 
 
-async def test_streamed_body_refused_by_the_endpoint(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_streamed_body_refused_by_the_endpoint(service: Running[RealVault], vendor: Vendor) -> None:
     """After a 401 with a token proven good, nothing has to be sent again: the 401 is the endpoint's own."""
     vendor.good = set()
     service.vault.proven = True
@@ -128,7 +129,7 @@ async def test_streamed_body_refused_by_the_endpoint(service: Running[FakeVault]
     ],
 )
 async def test_connection_lost_after_sending(
-    service: Running[FakeVault], vendor: Vendor, method: str, code: str
+    service: Running[RealVault], vendor: Vendor, method: str, code: str
 ) -> None:
     """A write that was sent and not answered is never repeated, and the caller is told so; what reads is, once."""
     arrived: list[str] = []
@@ -149,7 +150,7 @@ async def test_connection_lost_after_sending(
     assert [status for *_, status in service.vault.calls] == [0] * len(arrived)
 
 
-async def test_silence_after_sending(vault: FakeVault, vendor: Vendor) -> None:
+async def test_silence_after_sending(vault: RealVault, vendor: Vendor) -> None:
     """A vendor that never answers a write: its outcome is unknown."""
     released = asyncio.Event()
 
@@ -171,7 +172,7 @@ async def test_silence_after_sending(vault: FakeVault, vendor: Vendor) -> None:
 async def test_nothing_was_sent(method: str) -> None:
     """No connection came about: the call failed, a write too, and nothing happened."""
     async with (
-        a_service(FakeVault(FakeSettings(base_url="http://127.0.0.1:9"))) as service,
+        a_service(RealVault(given(base_url="http://127.0.0.1:9"))) as service,
         service.http.request(method, f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
@@ -202,7 +203,7 @@ async def test_unusable_answer(raw: bytes) -> None:
     server = await asyncio.start_server(speak, "127.0.0.1", 0)
     base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
-        vault = FakeVault(FakeSettings(base_url=base))
+        vault = RealVault(given(base_url=base))
         async with (
             a_service(vault) as service,
             service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
@@ -225,7 +226,7 @@ async def test_nothing_leaks_from_the_answer() -> None:
 
     server = await asyncio.start_server(speak, "127.0.0.1", 0)
     base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, a_service(FakeVault(FakeSettings(base_url=base))) as service:
+    async with server, a_service(RealVault(given(base_url=base))) as service:
         credential = AS_ADMIN["Authorization"].encode()
         answer = await raw(
             service,
@@ -237,7 +238,7 @@ async def test_nothing_leaks_from_the_answer() -> None:
     assert not any(word in answer.lower() for word in (b"leak", b"trailer", b"server", b"x-tail", b"set-cookie"))
 
 
-async def test_answer_breaks_off(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_answer_breaks_off(service: Running[RealVault], vendor: Vendor) -> None:
     """An answer that stops half-way stops half-way for the caller: it is never made to look whole."""
 
     async def half(request: web.Request) -> web.StreamResponse:
@@ -255,7 +256,7 @@ async def test_answer_breaks_off(service: Running[FakeVault], vendor: Vendor) ->
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-async def test_body_limit(service: Running[FakeVault], vendor: Vendor, framing: str) -> None:
+async def test_body_limit(service: Running[RealVault], vendor: Vendor, framing: str) -> None:
     """A body above the limit is 413; it is not executed at the vendor."""
     size = service.vault.settings.body_limit + 1
 
@@ -272,7 +273,7 @@ async def test_body_limit(service: Running[FakeVault], vendor: Vendor, framing: 
     assert vendor.seen == []
 
 
-async def test_caller_hangs_up(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_caller_hangs_up(service: Running[RealVault], vendor: Vendor) -> None:
     """The call to the vendor ends when its caller is gone."""
     arrived, cancelled = asyncio.Event(), asyncio.Event()
 
@@ -293,10 +294,10 @@ async def test_caller_hangs_up(service: Running[FakeVault], vendor: Vendor) -> N
     assert ("caller_gone", {"method": "GET", "address": "127.0.0.1"}) in service.vault.observer.seen
 
 
-async def test_hanging_up_spares_the_refresh(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_hanging_up_spares_the_refresh(service: Running[RealVault], vendor: Vendor) -> None:
     """A caller that hangs up while its token is renewed takes nothing with it."""
     vendor.good = {"token-2"}
-    service.vault.refresh_gate = asyncio.Event()
+    service.vault.endpoint.gate = asyncio.Event()
     call = asyncio.create_task(service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN).__aenter__())
     async with asyncio.timeout(20):
         while not service.vault.calls:
@@ -305,7 +306,7 @@ async def test_hanging_up_spares_the_refresh(service: Running[FakeVault], vendor
         await asyncio.wait({call})
         while ("caller_gone", {"method": "GET", "address": "127.0.0.1"}) not in service.vault.observer.seen:
             await asyncio.sleep(0.01)
-        service.vault.refresh_gate.set()
-        while not service.vault.refreshes:
+        service.vault.endpoint.gate.set()
+        while not service.vault.endpoint.refreshes:
             await asyncio.sleep(0.01)
-    assert service.vault.generation == 2
+    assert (await service.vault.access_token("con_1")).generation == 2

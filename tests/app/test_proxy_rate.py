@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import web
-from tests.app.fake_vault import FakeVault
 from tests.app.running import AS_ADMIN, Running, Vendor
+from tests.app.vaults import RealVault
 
 from cloudbeds_auth.errors import RateLimited
 
 
-async def test_each_request_has_a_turn(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_each_request_has_a_turn(service: Running[RealVault], vendor: Vendor) -> None:
     """Those that are sent again after a 401, too."""
     async with service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer:
         assert answer.status == 200
@@ -21,7 +21,7 @@ async def test_each_request_has_a_turn(service: Running[FakeVault], vendor: Vend
     assert service.vault.turns == len(vendor.seen) == 3
 
 
-async def test_a_token_that_is_renewed_while_a_request_waits(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_a_token_that_is_renewed_while_a_request_waits(service: Running[RealVault], vendor: Vendor) -> None:
     """It goes with the new one: no 401 of a token that died meanwhile costs another turn."""
     vendor.good, service.vault.renewed_while_waiting = {"token-2"}, True
     async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer:
@@ -30,14 +30,14 @@ async def test_a_token_that_is_renewed_while_a_request_waits(service: Running[Fa
     assert service.vault.calls == [(2, "POST", "/api/x", 200)]
 
 
-async def test_userinfo_has_a_turn(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_userinfo_has_a_turn(service: Running[RealVault], vendor: Vendor) -> None:
     """The call that the service makes for a caller is one like every other."""
     async with service.http.get(f"{service.url}/api/v1/connections/con_1/userinfo", headers=AS_ADMIN) as answer:
         assert answer.status == 200
     assert service.vault.turns == len(vendor.seen) == 1
 
 
-async def test_without_a_turn_nothing_is_sent(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_without_a_turn_nothing_is_sent(service: Running[RealVault], vendor: Vendor) -> None:
     """503 `rate_limited` and when to come again, of ours and not the vendor's."""
     service.vault.no_turn = RateLimited(retry_after=6.2, connection_id="con_1")
     async with service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=b"x") as answer:
@@ -59,7 +59,7 @@ async def test_without_a_turn_nothing_is_sent(service: Running[FakeVault], vendo
     ],
 )
 async def test_a_429_is_passed_on_and_heard(
-    service: Running[FakeVault], vendor: Vendor, headers: dict[str, str], pause: float
+    service: Running[RealVault], vendor: Vendor, headers: dict[str, str], pause: float
 ) -> None:
     """As it came, sent once; how long nobody of the client id sends is capped."""
 
@@ -75,7 +75,7 @@ async def test_a_429_is_passed_on_and_heard(
     assert service.vault.pauses == [("con_1", pause)]
 
 
-async def test_what_is_no_429_pauses_nobody(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_what_is_no_429_pauses_nobody(service: Running[RealVault], vendor: Vendor) -> None:
     """A 503 with `Retry-After` is the caller's own to heed."""
 
     async def down(request: web.Request) -> web.StreamResponse:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.app.fake_vault import FakeSettings, FakeVault
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
+from tests.app.vaults import RealVault, given
 
 PART = b"x" * 65536
 PARTS = 2048  # 128 MiB
@@ -26,7 +26,7 @@ async def fall_behind() -> None:
 
 
 @pytest.mark.row("A40")
-async def test_a_slow_caller_slows_the_vendor_down(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_a_slow_caller_slows_the_vendor_down(service: Running[RealVault], vendor: Vendor) -> None:
     """128 MiB, read slowly: what was taken from the vendor and not yet by the caller stays within socket buffers."""
     sent = read = most = 0
 
@@ -69,7 +69,7 @@ async def test_a_slow_vendor_slows_the_caller_down(vendor: Vendor) -> None:
         return web.Response()
 
     vendor.before = sip
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, body_limit=PARTS * len(PART)))
+    vault = RealVault(given(base_url=vendor.base_url, body_limit=PARTS * len(PART)))
     async with (
         a_service(vault) as service,
         service.http.post(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN, data=body()) as answer,
@@ -79,7 +79,7 @@ async def test_a_slow_vendor_slows_the_caller_down(vendor: Vendor) -> None:
     assert 0 < most < MOST_BETWEEN
 
 
-async def test_connections_to_the_vendor_are_kept(service: Running[FakeVault], vendor: Vendor) -> None:
+async def test_connections_to_the_vendor_are_kept(service: Running[RealVault], vendor: Vendor) -> None:
     """One for calls that follow each other, whatever their method; for calls at once no more than there are of them."""
     peers: list[object] = []
 
@@ -105,7 +105,7 @@ async def test_connections_to_the_vendor_are_kept(service: Running[FakeVault], v
 
 
 async def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_kept(
-    service: Running[FakeVault], vendor: Vendor
+    service: Running[RealVault], vendor: Vendor
 ) -> None:
     """A refused attempt's answer, closed unread, is never taken for the next one's."""
     vendor.good = {"token-2"}
@@ -115,7 +115,7 @@ async def test_a_connection_whose_answer_was_not_read_to_its_end_is_not_kept(
 
 
 @pytest.mark.parametrize(("method", "code"), [("GET", "upstream_failed"), ("POST", "outcome_unknown")])
-async def test_a_head_that_trickles(vault: FakeVault, method: str, code: str) -> None:
+async def test_a_head_that_trickles(vault: RealVault, method: str, code: str) -> None:
     """A vendor that sends a byte now and then is not idle; the head of its answer has an end all the same."""
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -130,7 +130,7 @@ async def test_a_head_that_trickles(vault: FakeVault, method: str, code: str) ->
             writer.close()
 
     server = await asyncio.start_server(trickle, "127.0.0.1", 0)
-    vault = FakeVault(FakeSettings(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+    vault = RealVault(given(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
     async with (
         server,
         a_service(vault, timeouts={"head": 0.3}) as service,
@@ -149,7 +149,7 @@ async def test_a_silent_vendor_is_given_up(vendor: Vendor) -> None:
 
     vendor.before = silent
     async with (
-        a_service(FakeVault(FakeSettings(base_url=vendor.base_url)), timeouts={"idle": 0.1}) as service,
+        a_service(RealVault(given(base_url=vendor.base_url)), timeouts={"idle": 0.1}) as service,
         service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
     ):
         assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
@@ -168,7 +168,7 @@ async def test_an_answer_that_falls_silent_half_way(vendor: Vendor) -> None:
         return answer
 
     vendor.answer = half
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url))
+    vault = RealVault(given(base_url=vendor.base_url))
     async with (
         a_service(vault, timeouts={"idle": 0.1}) as service,
         service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
@@ -192,9 +192,7 @@ async def test_a_connection_that_never_comes_about(method: str) -> None:
             waiting.append(one)
         try:
             async with (
-                a_service(
-                    FakeVault(FakeSettings(base_url=f"http://127.0.0.1:{port}")), timeouts={"connect": 0.2}
-                ) as service,
+                a_service(RealVault(given(base_url=f"http://127.0.0.1:{port}")), timeouts={"connect": 0.2}) as service,
                 service.http.request(method, f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN) as answer,
             ):
                 assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (502, "upstream_failed")
@@ -215,7 +213,7 @@ async def test_an_answer_with_a_head_too_large(size: int) -> None:
         writer.close()
 
     server = await asyncio.start_server(swell, "127.0.0.1", 0)
-    vault = FakeVault(FakeSettings(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+    vault = RealVault(given(base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
     async with (
         server,
         a_service(vault) as service,

@@ -14,7 +14,7 @@ from tests.app.tab import BROWSER, Tab
 from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth.database.sqlite import SqliteDriver
-from cloudbeds_auth.facade import TokenVault
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator.records import ALL_SCOPES, App
 
 
@@ -75,7 +75,7 @@ async def test_a_request_that_is_refused_refreshes_nothing(world: World) -> None
     connection = await world.vendor.connect(world.service.vault)
     world.vendor.expire()
     path = f"/api/v1/connections/{connection.id}/access-token?rejected_generation={connection.generation}"
-    lifetime = await world.service.vault.lifetime(connection.id)
+    lifetime = await world.service.vault.engine.look.lifetime(connection.id)
     assert await world.call(f"{path}&min_valid={lifetime / 2 + 1}") == (400, "invalid_request")
     assert world.vendor.token_requests() == []
     assert await world.call(f"{path}&min_valid={lifetime / 2}") == (200, "ok")

@@ -20,8 +20,8 @@ from tests.app.callers import (
     until_closed,
     until_refused,
 )
-from tests.app.fake_vault import FakeSettings, FakeVault
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
+from tests.app.vaults import RealVault, given
 
 from cloudbeds_auth.app.limits import Limits
 
@@ -30,7 +30,7 @@ CHUNKED = b"Transfer-Encoding: chunked"
 HEALTH = head("/healthz", method="GET")
 
 
-def reported(vault: FakeVault, what: str) -> list[dict[str, object]]:
+def reported(vault: RealVault, what: str) -> list[dict[str, object]]:
     """The facts of what happened under this name."""
     return [dict(facts) for name, facts in vault.observer.seen if name == what]
 
@@ -58,7 +58,7 @@ def reported(vault: FakeVault, what: str) -> list[dict[str, object]]:
     ],
 )
 async def test_the_body_of_a_request_that_is_refused(
-    service: Running[FakeVault],
+    service: Running[RealVault],
     vendor: Vendor,
     target: str,
     status: int,
@@ -80,7 +80,7 @@ async def test_the_body_of_a_request_that_is_refused(
 
 
 @pytest.mark.row("A71")
-async def test_an_answer_without_its_request_read(service: Running[FakeVault]) -> None:
+async def test_an_answer_without_its_request_read(service: Running[RealVault]) -> None:
     """Not only refusals: an answer that comes before its request's end is the connection's last."""
     request = head("/healthz", b"Content-Length: 60000", method="GET")
     async with trickling(service, request) as reader:
@@ -89,7 +89,7 @@ async def test_an_answer_without_its_request_read(service: Running[FakeVault]) -
     assert b"connection: close" in answer.lower()
 
 
-async def test_a_refusal_arrives_although_more_is_sent(vault: FakeVault) -> None:
+async def test_a_refusal_arrives_although_more_is_sent(vault: RealVault) -> None:
     """The connection is not reset under the answer; what is sent all the same is thrown away, up to a bound."""
     async with (
         a_service(vault, limits=Limits(linger=60.0, linger_bytes=1 << 20)) as service,
@@ -102,7 +102,7 @@ async def test_a_refusal_arrives_although_more_is_sent(vault: FakeVault) -> None
             await until_refused(writer, b"x" * 65536)
 
 
-async def test_a_connection_is_kept_where_the_body_was_read(service: Running[FakeVault]) -> None:
+async def test_a_connection_is_kept_where_the_body_was_read(service: Running[RealVault]) -> None:
     """A refused request that is here as a whole costs no connection."""
     request = head("/proxy/con_1/api/x", b"Content-Length: 4") + b"body"
     async with connected(service, request) as (reader, writer):
@@ -128,7 +128,7 @@ async def test_a_connection_is_kept_where_the_body_was_read(service: Running[Fak
     ids=["kept", "streamed", "chunks", "trailer", "chunks, streamed", "outside the proxy"],
 )
 async def test_a_body_that_trickles(
-    vault: FakeVault, vendor: Vendor, target: str, framing: bytes, body: bytes, drop: bytes
+    vault: RealVault, vendor: Vendor, target: str, framing: bytes, body: bytes, drop: bytes
 ) -> None:
     """Of a caller that is let in: given up when it was waited for so long, however steadily its bytes come."""
     async with a_service(vault, limits=Limits(body=0.2, body_rate=1 << 30, linger=0.1)) as service:
@@ -149,7 +149,7 @@ async def test_a_body_that_waits_for_us(vendor: Vendor) -> None:
         return web.json_response({"size": sum([len(part) async for part in request.content.iter_any()])})
 
     vendor.before = late
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, body_limit=1 << 26))
+    vault = RealVault(given(base_url=vendor.base_url, body_limit=1 << 26))
     async with (
         a_service(vault, limits=Limits(body=0.2)) as service,
         service.http.post(
@@ -161,7 +161,7 @@ async def test_a_body_that_waits_for_us(vendor: Vendor) -> None:
 
 @pytest.mark.row("A71")
 @pytest.mark.parametrize("first", [b"", HEALTH], ids=["at first", "after a request"])
-async def test_line_ends_are_no_requests(vault: FakeVault, first: bytes) -> None:
+async def test_line_ends_are_no_requests(vault: RealVault, first: bytes) -> None:
     """Sent for ever between two requests, they keep no connection open."""
     async with (
         a_service(vault, limits=Limits(head=0.1)) as service,
@@ -171,7 +171,7 @@ async def test_line_ends_are_no_requests(vault: FakeVault, first: bytes) -> None
 
 
 @pytest.mark.row("A72")
-async def test_an_answer_that_is_not_read(vault: FakeVault, vendor: Vendor) -> None:
+async def test_an_answer_that_is_not_read(vault: RealVault, vendor: Vendor) -> None:
     """The caller is cut off, and Cloudbeds' connection let go."""
     gone = asyncio.Event()
 
@@ -197,7 +197,7 @@ async def test_an_answer_that_is_not_read(vault: FakeVault, vendor: Vendor) -> N
 
 
 @pytest.mark.row("A72")
-async def test_an_answer_that_is_read_slowly(vault: FakeVault, vendor: Vendor) -> None:
+async def test_an_answer_that_is_read_slowly(vault: RealVault, vendor: Vendor) -> None:
     """Steadily, and slower than the service looks after it: the caller gets all of it.
 
     The kernel holds so much of the answer that it takes nothing more while the caller reads at this pace.
@@ -222,7 +222,7 @@ async def test_an_answer_that_is_read_slowly(vault: FakeVault, vendor: Vendor) -
 
 
 @pytest.mark.row("A71")
-async def test_answers_to_a_stranger_that_reads_none(vault: FakeVault) -> None:
+async def test_answers_to_a_stranger_that_reads_none(vault: RealVault) -> None:
     """Requests one after the other, no answer read: cut off, too."""
     async with (
         a_service(vault, limits=Limits(reading=0.2), window=65536) as service,
@@ -233,7 +233,7 @@ async def test_answers_to_a_stranger_that_reads_none(vault: FakeVault) -> None:
 
 @pytest.mark.row("A71", "A74")
 @pytest.mark.parametrize("ahead", ["a call", "strangers' requests"])
-async def test_requests_that_wait_behind_others(vault: FakeVault, vendor: Vendor, ahead: str) -> None:
+async def test_requests_that_wait_behind_others(vault: RealVault, vendor: Vendor, ahead: str) -> None:
     """Sent faster than they are answered: a few of them wait, then the connection is closed, and that is reported."""
     slow = Slow(vendor)
     call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
@@ -248,7 +248,7 @@ async def test_requests_that_wait_behind_others(vault: FakeVault, vendor: Vendor
     assert reported(vault, "connection_refused") == [{"address": "127.0.0.1", "why": "pipelines", "times": 1}]
 
 
-async def test_as_many_as_may_wait(vault: FakeVault, vendor: Vendor) -> None:
+async def test_as_many_as_may_wait(vault: RealVault, vendor: Vendor) -> None:
     """Each is answered, in its turn."""
     slow = Slow(vendor)
     call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
@@ -271,7 +271,7 @@ async def test_as_many_as_may_wait(vault: FakeVault, vendor: Vendor) -> None:
     ],
     ids=["silent", "heads", "bodies", "trailers", "kept"],
 )
-async def test_health_while_strangers_fill_the_place(vault: FakeVault, data: bytes, drop: bytes) -> None:
+async def test_health_while_strangers_fill_the_place(vault: RealVault, data: bytes, drop: bytes) -> None:
     """More of them than there may be, from one address: `/healthz` answers, and so do calls; it is reported once."""
     limits = Limits(connections_per_address=8, linger=60.0, report_every=60.0)
     async with a_service(vault, limits=limits) as service, AsyncExitStack() as stack:
@@ -309,7 +309,7 @@ class Slow:
 
 @pytest.mark.row("A71")
 @pytest.mark.parametrize("who", ["address", "all"])
-async def test_one_connection_too_many(vault: FakeVault, vendor: Vendor, who: str) -> None:
+async def test_one_connection_too_many(vault: RealVault, vendor: Vendor, who: str) -> None:
     """Where a call runs on each, the next is refused, with a Retry-After; no call is broken off for it."""
     slow = Slow(vendor)
     call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
@@ -336,7 +336,7 @@ async def test_a_trusted_proxy_has_as_many_as_there_are(vendor: Vendor) -> None:
     """All callers come through it; what is bounded there is how many there are in all."""
     slow = Slow(vendor)
     call = head("/proxy/con_1/api/x", CREDENTIAL.strip(), method="GET")
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, trusted_proxies=("127.0.0.0/30",)))
+    vault = RealVault(given(base_url=vendor.base_url, trusted_proxies=("127.0.0.0/30",)))
     limits = Limits(connections_per_address=1, connections=4)
     async with a_service(vault, limits=limits) as service, AsyncExitStack() as stack:
         for _ in range(4):
@@ -349,7 +349,7 @@ async def test_a_trusted_proxy_has_as_many_as_there_are(vendor: Vendor) -> None:
 
 @pytest.mark.row("A72")
 @pytest.mark.parametrize("way", ["uploads", "readers"])
-async def test_one_caller_does_not_take_the_pool(vault: FakeVault, vendor: Vendor, way: str) -> None:
+async def test_one_caller_does_not_take_the_pool(vault: RealVault, vendor: Vendor, way: str) -> None:
     """215 at once, more than there are connections to Cloudbeds: another caller is answered meanwhile."""
 
     async def pour(request: web.Request) -> web.StreamResponse:
@@ -373,7 +373,7 @@ async def test_one_caller_does_not_take_the_pool(vault: FakeVault, vendor: Vendo
 
 @pytest.mark.row("A72")
 @pytest.mark.parametrize("path", ["/proxy/con_1/api/x", "/api/v1/connections/con_1/userinfo"])
-async def test_a_share_of_the_calls(vault: FakeVault, vendor: Vendor, path: str) -> None:
+async def test_a_share_of_the_calls(vault: RealVault, vendor: Vendor, path: str) -> None:
     """One call too many waits for one of its own caller's to end, then it is refused, and nothing was sent for it."""
     slow = Slow(vendor)
     async with (
@@ -399,7 +399,7 @@ async def test_a_share_of_the_calls(vault: FakeVault, vendor: Vendor, path: str)
 @pytest.mark.row("A72")
 @pytest.mark.parametrize("behind", ["a moment later", "at once"])
 async def test_who_hangs_up_leaves_the_place(
-    vault: FakeVault, vendor: Vendor, caplog: pytest.LogCaptureFixture, behind: str
+    vault: RealVault, vendor: Vendor, caplog: pytest.LogCaptureFixture, behind: str
 ) -> None:
     """Although another request of the connection waits behind the call; that one is not begun."""
     slow = Slow(vendor)
@@ -418,7 +418,7 @@ async def test_who_hangs_up_leaves_the_place(
 
 @pytest.mark.parametrize("begun", [False, True], ids=["no answer yet", "half an answer"])
 async def test_a_call_that_outlasts_a_stop(
-    vault: FakeVault, vendor: Vendor, caplog: pytest.LogCaptureFixture, begun: bool
+    vault: RealVault, vendor: Vendor, caplog: pytest.LogCaptureFixture, begun: bool
 ) -> None:
     """Its connection ends, and it is reported once, as what it is."""
     slow = Slow(vendor)
@@ -447,7 +447,7 @@ async def test_a_call_that_outlasts_a_stop(
 
 
 @pytest.mark.row("A72")
-async def test_a_call_waits_for_its_place(vault: FakeVault, vendor: Vendor) -> None:
+async def test_a_call_waits_for_its_place(vault: RealVault, vendor: Vendor) -> None:
     """In the order in which they came, and each goes as soon as one before it has ended."""
     async with a_service(vault, limits=Limits(calls_per_address=1)) as service:
         statuses = await asyncio.gather(*(_status(service, f"/proxy/con_1/api/{number}") for number in range(10)))
@@ -458,7 +458,7 @@ async def test_a_call_waits_for_its_place(vault: FakeVault, vendor: Vendor) -> N
 async def test_callers_behind_a_trusted_proxy_have_a_share_each(vendor: Vendor) -> None:
     """By the address that it forwards; what a caller claims in front of that counts for nothing."""
     slow = Slow(vendor)
-    vault = FakeVault(FakeSettings(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)))
+    vault = RealVault(given(base_url=vendor.base_url, trusted_proxies=("127.0.0.1",)))
     limits = Limits(calls_per_address=1, call_wait=0.1)
     async with a_service(vault, limits=limits) as service:
         first = asyncio.create_task(_status(service, "/proxy/con_1/api/x", "203.0.113.9"))
@@ -470,7 +470,7 @@ async def test_callers_behind_a_trusted_proxy_have_a_share_each(vendor: Vendor) 
         assert [await first, await second] == [200, 200]
 
 
-async def _status(service: Running[FakeVault], path: str, forwarded: str | None = None) -> int:
+async def _status(service: Running[RealVault], path: str, forwarded: str | None = None) -> int:
     headers = AS_ADMIN if forwarded is None else {**AS_ADMIN, "X-Forwarded-For": forwarded}
     async with service.http.get(service.url + path, headers=headers) as answer:
         await answer.read()

@@ -20,7 +20,6 @@ from cloudbeds_auth.doctor import apps, configuration, database, hotels, listeni
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report, ok
 from cloudbeds_auth.doctor.registry import CHECKS, examine
 from cloudbeds_auth.doctor.subject import Subject
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import Foreign
@@ -28,6 +27,7 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Need, Settings, load
 from cloudbeds_auth.system import SystemClock
 from cloudbeds_auth.transactions.connections import Page
+from cloudbeds_auth.vault import TokenVault
 
 
 def subject(tmp_path: Path, vault: FakeVault | None = None, **values: Any) -> Subject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke, put
@@ -35,6 +36,7 @@ class ImportingVault(FakeVault):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Slow()
+        self.engine = SimpleNamespace(world=SimpleNamespace(clock=self.clock))
         self.outcomes: list[Outcome] = [Outcome.CONNECTED]
         self.hotels: list[Handover] = []
         self.raises: errors.Error | None = None

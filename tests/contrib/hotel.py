@@ -57,12 +57,12 @@ class Hotel:
     @property
     def under_way(self) -> int:
         """Bodies under way that cannot be sent again, as the vault counts them."""
-        engine = self.vault._running.vault._engine
+        engine = self.vault._running.vault.engine
         return sum(engine.world.streams._under_way.values())
 
     def history(self) -> dict[str, int]:
         """Method and path of every counted call."""
-        self.vault._wait(lambda vault: vault._engine.calls.flush(everything=True))
+        self.vault._wait(lambda vault: vault.engine.calls.flush(everything=True))
         found: dict[str, int] = {}
         for event in self.vault.events(self.id):
             if event.kind == "calls":

@@ -19,10 +19,10 @@ from tests.support.simulator import Vendor, vendor
 from cloudbeds_auth.contrib import sdk
 from cloudbeds_auth.contrib.requests import RequestsAuth
 from cloudbeds_auth.errors import ReauthorizationRequired, TryAgain
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.api_errors import Act, refusal_of
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator.answers import REFUSALS
 
 PATH = "/api/v1.3/getHotels"
@@ -43,8 +43,8 @@ class World:
     async def settled(self) -> None:
         """What runs behind the callers is done, also what another thread has just handed over."""
         await asyncio.sleep(0.01)
-        await self.vault._engine.health.drain()
-        await self.vault._engine.refresher.flights.drain()
+        await self.vault.engine.health.drain()
+        await self.vault.engine.refresher.flights.drain()
 
     def proofs(self) -> int:
         """How often `/userinfo` was asked."""
@@ -52,7 +52,7 @@ class World:
 
     def later(self) -> None:
         """As if nothing had been refused for an hour."""
-        self.vault._engine.health._rests.clear()
+        self.vault.engine.health._rests.clear()
 
 
 Reply = tuple[int, bytes | None]  # status, and the body where the client shows it as it came

@@ -14,11 +14,11 @@ from tests.support.vaults import House
 from tests.support.virtual import VirtualClock, VirtualLoop, settle
 
 from cloudbeds_auth.errors import ClientRefused, ConnectionDisconnected, Error, ReauthorizationRequired, TryAgain
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Begun
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.vault import TokenVault
 
 T = TypeVar("T")
 HOTELS = ("1000", "1001")
@@ -117,10 +117,7 @@ class Bystander(RuleBasedStateMachine):
         assert known.connection is not None
         seen = await vault.connection(known.connection)
         # A newer approval that waits may prove to be of no use, and what it would have brought is gone with it.
-        if (
-            seen.connected_at is not None
-            and await vault._engine.world.db.read(read_candidate(known.connection)) is None
-        ):
+        if seen.connected_at is not None and await vault.engine.world.db.read(read_candidate(known.connection)) is None:
             assert (seen.generation or 0) >= known.generation, "generations never fall"
             known.generation = seen.generation or 0
         known.proven = seen.connected_at is not None
@@ -148,8 +145,8 @@ class Bystander(RuleBasedStateMachine):
 
     async def _holds_what_lives(self, hotel: str, vault: TokenVault, grant_id: str) -> None:
         """I2: of a living hotel a token rests that the vendor accepts. I4: nothing was asked for twice in vain."""
-        candidate = await vault._engine.world.db.read(read_candidate(self.known[hotel].connection or ""))
-        active = await vault._engine.world.db.read(read_grant(grant_id))
+        candidate = await vault.engine.world.db.read(read_candidate(self.known[hotel].connection or ""))
+        active = await vault.engine.world.db.read(read_grant(grant_id))
         stored = {token.value.reveal() for row in (active, candidate) if row for token in row.tokens}
         rotation = self.house.cloud.received[hotel].rotation
         assert stored & set(rotation.accepted), f"lost: {stored} of ours, {rotation.accepted} of theirs"

@@ -14,8 +14,8 @@ from tests.support.stage import Stage
 from tests.support.vaults import House
 from tests.support.virtual import BEGAN, WALL, VirtualClock, VirtualLoop
 
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.vault import TokenVault
 
 LIFETIME = 28_800.0
 TEN_MINUTES = 600.0

@@ -8,9 +8,9 @@ import apsw
 import pytest
 
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.vault import TokenVault
 
 
 def stubborn(setting: str, weaker: str) -> object:

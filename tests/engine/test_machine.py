@@ -32,9 +32,9 @@ from cloudbeds_auth.errors import (
     StateMismatch,
     TryAgain,
 )
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator.variants import VARIANTS
 
 LIFETIME = 3600.0
@@ -149,7 +149,7 @@ class Hotels(Bystander):
 
     @rule(process=processes)
     def upkeep_looks(self, process: str) -> None:
-        self.run(self.vaults[process]._engine.upkeep.tick())
+        self.run(self.vaults[process].engine.upkeep.tick())
 
     # --- leaving
 

@@ -21,8 +21,8 @@ from tests.engine.test_over_the_wire import (
 from tests.support.simulator import Vendor
 
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.vault import TokenVault
 
 __all__ = ["scaled"]
 

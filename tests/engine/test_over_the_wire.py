@@ -19,9 +19,9 @@ from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.errors import Error, ReauthorizationRequired, RefreshInDoubt, TryAgain
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator.variants import VARIANTS
 
 DEADLINE = 0.6  # seconds
@@ -69,13 +69,13 @@ def holds(sim: Vendor, rows: list[str]) -> bool:
 
 async def proofs_are_in(vault: TokenVault) -> None:
     """Callers are served while the new pair is proven; until that is done."""
-    while flights := [flight.task for flight in vault._engine.refresher.flights._flights.values()]:
+    while flights := [flight.task for flight in vault.engine.refresher.flights._flights.values()]:
         await asyncio.wait(flights)
 
 
 async def stored(vault: TokenVault, connection_id: str) -> list[str]:
     """The refresh tokens that rest."""
-    row = await current_grant(vault._engine.world.db, connection_id)
+    row = await current_grant(vault.engine.world.db, connection_id)
     assert row is not None
     return [token.value.reveal() for token in row.tokens]
 
@@ -269,7 +269,7 @@ async def test_a_strange_lifetime(tmp_path: Path, given: str) -> None:
         connection = await sim.connect(vault)
         sim.expire()
         grant = sim.simulator.model.grants[0]
-        row = await current_grant(vault._engine.world.db, connection.id)
+        row = await current_grant(vault.engine.world.db, connection.id)
         assert row is not None
         issued = sim.simulator.model.refresh(
             "simulated-app", "simulated-secret", row.tokens[-1].value.reveal(), sim.simulator.clock.now()
@@ -283,7 +283,7 @@ async def test_a_strange_lifetime(tmp_path: Path, given: str) -> None:
         assert len(sim.token_requests()) == 1
         ends = (await vault.access_token(connection.id)).expires_at
         assert ends is not None
-        left = ends.timestamp() - vault.clock.wall()
+        left = ends.timestamp() - vault.engine.world.clock.wall()
         assert 59 < left < 367 * 86400
 
 
@@ -357,12 +357,12 @@ async def test_a_vendor_that_is_not_there(tmp_path: Path) -> None:
         connection = await sim.connect(vault)
         settings = sim.settings(tmp_path, base_url="http://127.0.0.1:9", token_timeout=DEADLINE)
         sim.expire()
-        row = await current_grant(vault._engine.world.db, connection.id)
+        row = await current_grant(vault.engine.world.db, connection.id)
         assert row is not None
         async with TokenVault.open(settings) as elsewhere:
             with pytest.raises(Error):
                 await elsewhere.refresh(connection.id)
-        row = await current_grant(vault._engine.world.db, connection.id)
+        row = await current_grant(vault.engine.world.db, connection.id)
         assert row is not None
         assert (row.intent, row.reauth) == (None, None)
         assert (await served(vault, connection.id)).status_code == 200

@@ -16,9 +16,9 @@ from tests.support.stage import Stage
 from tests.support.virtual import settle
 
 from cloudbeds_auth.engine.streams import MARGIN, Streams
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 from cloudbeds_auth.wire.lender import Lender
 
@@ -91,7 +91,7 @@ async def test_httpx2_tells_of_a_streamed_body(tmp_path: Path, ended: str) -> No
     """
     async with vendor("V2/n") as sim, TokenVault.open(sim.settings(tmp_path)) as vault:
         connection = await sim.connect(vault)
-        under_way = vault._engine.world.streams._under_way
+        under_way = vault.engine.world.streams._under_way
         seen: list[int] = []
 
         async def told() -> AsyncIterator[bytes]:

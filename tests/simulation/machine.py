@@ -110,7 +110,7 @@ class Machine:
     _auths: dict[str, CloudbedsAuth] = field(default_factory=dict)
 
     def auth(self, connection_id: str) -> CloudbedsAuth:
-        """`auth=` for the callers of this process, as the facade makes it."""
+        """`auth=` for the callers of this process, as the vault makes it."""
         if connection_id in self._auths:
             return self._auths[connection_id]
 

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 from yarl import URL
 
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator import faults
 from cloudbeds_simulator.__main__ import build, parser
 from cloudbeds_simulator.http import Simulator, listen

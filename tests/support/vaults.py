@@ -14,12 +14,12 @@ from cloudbeds_auth import runtime
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.vault import TokenVault
 from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint

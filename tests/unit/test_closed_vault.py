@@ -144,7 +144,7 @@ async def test_closed_where_counted_calls_cannot_be_written(
         raise OSError(errno.EMFILE, "Too many open files")
 
     async with TokenVault.open(settings) as vault:
-        engine = vault._engine
+        engine = vault.engine
         close = engine.world.db.close
 
         async def closes() -> None:

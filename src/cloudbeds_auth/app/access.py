@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.app.contracts import Apps
 from cloudbeds_auth.app.remembered import Remembered
 from cloudbeds_auth.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.engine.apps import Apps
 
 EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
 # Paths with one variable segment, in the only spelling that is accepted: an encoded twin is not one of them.

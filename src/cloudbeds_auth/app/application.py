@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from cloudbeds_auth.app.contracts import Settings
 from cloudbeds_auth.app.service import Opener, Parts
 from cloudbeds_auth.rules.happenings import Happening
 
 if TYPE_CHECKING:
-    from cloudbeds_auth import settings as real
+    from cloudbeds_auth.settings import Settings
 
 
 def open_parts(settings: Settings | None) -> Opener:
@@ -21,21 +20,21 @@ def open_parts(settings: Settings | None) -> Opener:
 
     async def opener(stack: AsyncExitStack) -> Parts:
         from cloudbeds_auth import runtime
-        from cloudbeds_auth.facade import TokenVault
         from cloudbeds_auth.settings import load_from_environment
+        from cloudbeds_auth.vault import TokenVault
 
-        given = cast("real.Settings | None", settings)
         metrics = runtime.metrics()
         vault = await stack.enter_async_context(
-            TokenVault.open(given, observers=[metrics], reread=load_from_environment, upkeep=True)
+            TokenVault.open(settings, observers=[metrics], reread=load_from_environment, upkeep=True)
         )
+        engine = vault.engine
+        observer = engine.world.observer
         runtime.configure_logs(vault.settings)
         if vault.settings.env_file is not None:
             names = ", ".join(vault.settings.from_env_file)
-            vault.observer.happened(Happening.SETTINGS_FROM_FILE, file=str(vault.settings.env_file), variables=names)
-        if vault.admin_token_file is not None:
-            # Where it is, never what it is.
-            vault.observer.happened(Happening.ADMIN_TOKEN, file=str(vault.admin_token_file))
+            observer.happened(Happening.SETTINGS_FROM_FILE, file=str(vault.settings.env_file), variables=names)
+        if engine.admin_token_file is not None:
+            observer.happened(Happening.ADMIN_TOKEN, file=str(engine.admin_token_file))  # where it is, never what it is
         upstream = runtime.upstream(vault.settings)
         stack.push_async_callback(upstream.aclose)
         return Parts(vault, metrics.render, upstream)

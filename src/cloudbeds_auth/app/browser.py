@@ -7,6 +7,7 @@ none, never exchanges a code (A01, A06). The redirect URI comes from the setting
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from fastapi import APIRouter, Request
@@ -15,7 +16,6 @@ from starlette.responses import Response
 from cloudbeds_auth.app.access import APP, Further, path_prefix
 from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.arrivals import from_marketplace, starts
-from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
 from cloudbeds_auth.app.gateway import host_name
 from cloudbeds_auth.app.headers import CODE
@@ -32,6 +32,9 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.rules.model import Begun, Connection, Finished
 from cloudbeds_auth.rules.redirects import allowed_return, begun_here, origin_of, with_query
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
 
 CONNECT, CONNECTED, NOT_CONNECTED, CLAIM = "/connect", "/connected", "/not-connected", "/claim"  # below the public URL
 MOST_PARAMETERS = 20
@@ -62,16 +65,17 @@ class Browser:
     mount may have changed. `assets` is where the pages' style sheet and icon are served, below the public URL.
     """
 
-    def __init__(self, vault: Vault, *, assets: str = "/static") -> None:
+    def __init__(self, vault: TokenVault, *, assets: str = "/static") -> None:
         settings = vault.settings
         self._vault = vault
+        self._world = vault.engine.world
         self._settings = settings
         self._prefix = path_prefix(settings.public_url)
         self._pages = Pages(self._prefix, assets)
         self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
         self._static = static_files()
-        self._starts = starts(vault.clock)
-        self._arrivals = from_marketplace(vault.clock)
+        self._starts = starts(self._world.clock)
+        self._arrivals = from_marketplace(self._world.clock)
 
     async def connect(self, request: Request) -> Response:
         """Start an approval in this browser; only where the operator lets anybody start one."""
@@ -101,7 +105,9 @@ class Browser:
         start = _asked_again(f"{CONNECT}/{quote(one_time, safe='')}", request)
         try:  # not counted by address: a link bounds what is begun with it, and a made-up one begins nothing
             browser = self._browser(request)
-            return self._off(request, await self._vault.begin_from_link(one_time, browser), browser, start)
+            return self._off(
+                request, await self._vault.engine.authorizer.begin_from_link(one_time, browser), browser, start
+            )
         except Error as error:
             return await self.not_begun(request, error, start)
 
@@ -231,7 +237,7 @@ class Browser:
 
     def _browser(self, request: Request) -> str:
         """This browser's id: the one it has (several tabs share it), else a new one."""
-        return self._cookies.browser(request) or self._vault.entropy.token()
+        return self._cookies.browser(request) or self._world.entropy.token()
 
     def _off(self, request: Request, begun: Begun, browser: str, start: str) -> Response:
         """To the approval page, the browser's id and the way back to the start in its cookies.

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
-from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.errors import Error, StoreUnavailable
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.permissions import Scope
 from cloudbeds_auth.transactions.outbox import Outbox
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
 
 CHECK_WITHIN = 5.0  # seconds
 
@@ -40,7 +42,7 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse({"status": "unready", "checks": {"store": problem}}, 503, {CODE: problem, "retry-after": "1"})
 
 
-async def unready(vault: Vault) -> str | None:
+async def unready(vault: TokenVault) -> str | None:
     """The code of what keeps the service from being ready; None when nothing does. Writes to the store."""
     try:
         async with asyncio.timeout(CHECK_WITHIN):
@@ -55,12 +57,12 @@ async def unready(vault: Vault) -> str | None:
 @router.get("/metrics", response_class=Response)
 async def metrics(request: Request, permit: Annotated[Permit, Depends(need(Scope.METRICS))]) -> Response:
     """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
-    vault = cast(Vault, request.app.state.vault)
+    vault = cast("TokenVault", request.app.state.vault)
     connections: Mapping[State, int] | None = None
     outbox: Outbox | None = None
     with suppress(Error, TimeoutError):
         async with asyncio.timeout(CHECK_WITHIN):
-            connections = await vault.count_states()
+            connections = await vault.engine.look.count_states()
             outbox = await vault.outbox()
     text, media = request.app.state.metrics(connections, outbox)
     return Response(text, headers={"content-type": media})

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import APIRouter, Request
 
-from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.problems import RequestTimedOut
 from cloudbeds_auth.errors import Unauthenticated
 from cloudbeds_auth.rules.secret import Secret
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
 
 HOOK = "/hooks/{secret}"
 HEADER = "x-hook-secret"
@@ -28,10 +30,10 @@ router = APIRouter()
 @router.post(HOOK, include_in_schema=False)
 async def hook(request: Request, secret: str) -> dict[str, str]:
     """The service's."""
-    return await noted(cast(Vault, request.app.state.vault), request, secret)
+    return await noted(cast("TokenVault", request.app.state.vault), request, secret)
 
 
-async def noted(vault: Vault, request: Request, secret: str) -> dict[str, str]:
+async def noted(vault: TokenVault, request: Request, secret: str) -> dict[str, str]:
     """Take note. A wrong secret is answered as any path is without a credential: raises Unauthenticated."""
     settings = vault.settings
     path = _same(secret, settings.hook_secret)
@@ -43,7 +45,7 @@ async def noted(vault: Vault, request: Request, secret: str) -> dict[str, str]:
             body = await request.body()
     except TimeoutError:
         raise RequestTimedOut from None
-    vault.hint(body)
+    vault.engine.inbound.hint(body)
     return {"status": "noted"}
 
 

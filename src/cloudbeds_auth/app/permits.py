@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
 
-from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.errors import Forbidden
 from cloudbeds_auth.rules.permissions import Caller, Scope, may
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Permit:
 
     caller: Caller
     scope: Scope
-    vault: Vault
+    vault: TokenVault
     relay: Relay
 
     async def resolve(self, identifier: str) -> str:
@@ -39,6 +41,6 @@ def need(scope: Scope) -> Callable[[Request], Permit]:
         if not may(caller, scope):
             raise Forbidden(f"the scope `{scope.value}` is needed")
         state = request.app.state
-        return Permit(caller, scope, cast(Vault, state.vault), cast(Relay, state.relay))
+        return Permit(caller, scope, cast("TokenVault", state.vault), cast(Relay, state.relay))
 
     return permit

@@ -9,13 +9,12 @@ import asyncio
 import logging
 import re
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Receive, Scope, Send
 
 from cloudbeds_auth.app.addresses import address_of
 from cloudbeds_auth.app.body import Body, ClientGone
-from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.app.problems import Unexpected, send_problem
 from cloudbeds_auth.app.relaying import ProxiedCall, Relay, passing_body
@@ -26,6 +25,9 @@ from cloudbeds_auth.rules.api_errors import PassingBody
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import Caller, may
 
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
+
 log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(rb"[!-~]{1,200}")
@@ -35,8 +37,9 @@ BODILESS = frozenset({204, 304})  # a length there is of another answer's body (
 class Proxy:
     """The route; `Caller` is in the scope's state already."""
 
-    def __init__(self, vault: Vault, relay: Relay) -> None:
+    def __init__(self, vault: TokenVault, relay: Relay) -> None:
         self._vault = vault
+        self._world = vault.engine.world
         self._relay = relay
         self._settings = vault.settings
 
@@ -52,12 +55,12 @@ class Proxy:
         try:
             await self._serve(scope, receive, seen)
         except ClientGone:
-            self._vault.observer.happened(Happening.CALLER_GONE, method=scope["method"], address=address_of(scope))
+            self._world.observer.happened(Happening.CALLER_GONE, method=scope["method"], address=address_of(scope))
         except Exception as error:
             told = error if isinstance(error, Error) else Unexpected()
             if told is not error:
                 log.exception("an unexpected error in the proxy")
-            self._vault.observer.happened(
+            self._world.observer.happened(
                 Happening.PROXY_REFUSED,
                 method=scope["method"],
                 status=told.status,
@@ -90,7 +93,7 @@ class Proxy:
 
     async def _exchange(self, connection_id: str, call: ProxiedCall, body: Body, send: Send, address: str) -> None:
         """Call the vendor and pass its answer on."""
-        begun = self._vault.clock.steady()
+        begun = self._world.clock.steady()
         relayed = await self._relay.call(connection_id, call)
         try:
             passing = passing_body(relayed.answer)
@@ -99,7 +102,7 @@ class Proxy:
             relayed.answer.close()
         if complete:
             self._relay.heed(relayed, passing.refusal())
-        self._vault.observer.happened(
+        self._world.observer.happened(
             Happening.PROXIED,
             connection_id=connection_id,
             method=call.method,
@@ -109,7 +112,7 @@ class Proxy:
             complete=complete,
             address=address,
             request_id=request_id_of(relayed.answer),  # what the vendor's support asks for
-            seconds=self._vault.clock.steady() - begun,
+            seconds=self._world.clock.steady() - begun,
         )
 
     async def _pass_on(self, answer: UpstreamAnswer, passing: PassingBody, body: Body, send: Send) -> bool:

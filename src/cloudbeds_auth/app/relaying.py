@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cloudbeds_auth.app.body import Body
-from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.shares import Shares
 from cloudbeds_auth.errors import BodyNotReplayable, UpstreamError, UpstreamFailed
@@ -30,6 +30,9 @@ from cloudbeds_auth.rules.auth_flow import (
 from cloudbeds_auth.rules.credential import header_of
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.rate_limit import TOO_MANY, pause_of
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
 
 VERDICT_FOR = 60.0  # seconds
 MOST_VERDICTS = 10_000
@@ -91,11 +94,11 @@ class Verdicts:
 class Relay:
     """The proxied call of every route, made in a place of `shares`; between calls it holds only `Verdicts`."""
 
-    def __init__(self, vault: Vault, upstream: Upstream, limits: Limits) -> None:
+    def __init__(self, vault: TokenVault, upstream: Upstream, limits: Limits) -> None:
         self.shares = Shares(limits)
         self._vault = vault
         self._upstream = upstream
-        self._verdicts = Verdicts(vault.clock)
+        self._verdicts = Verdicts(vault.engine.world.clock)
         self._keys = vault.settings.credential_header
 
     async def call(self, connection_id: str, call: ProxiedCall) -> Relayed:

@@ -10,16 +10,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from cloudbeds_auth import runtime
 from cloudbeds_auth.app.application import open_parts
-from cloudbeds_auth.app.contracts import Settings
 from cloudbeds_auth.app.http_limits import BoundedProtocol
 from cloudbeds_auth.app.service import Opener, Service
 from cloudbeds_auth.app.sockets import BACKLOG, address_of, bind
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Settings
 
 FACTORY = "cloudbeds_auth.app.server:create"
 GRACE = 30  # seconds for requests in flight at a stop; longer than one token exchange

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -18,7 +18,6 @@ from cloudbeds_auth.app import api, health, hooks
 from cloudbeds_auth.app.access import Anyone, Further, path_prefix
 from cloudbeds_auth.app.browser import Browser, routes
 from cloudbeds_auth.app.connections import CONNECTIONS, Connections
-from cloudbeds_auth.app.contracts import Vault
 from cloudbeds_auth.app.gateway import Authenticate, Door, admin_only
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.permits import Permit, need
@@ -43,13 +42,16 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.permissions import Scope as CallerScope
 from cloudbeds_auth.transactions.outbox import Outbox
 
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
+
 Metrics = Callable[[Mapping[State, int] | None, Outbox | None], tuple[bytes, str]]  # the text and its media type
 
 log = logging.getLogger(__name__)
 
 
 def build(
-    vault: Vault,
+    vault: TokenVault,
     metrics: Metrics,
     upstream: Upstream,
     *,
@@ -62,7 +64,7 @@ def build(
     `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only the admin
     token is one. `tally` reports what is refused.
     """
-    settings = vault.settings
+    settings, world = vault.settings, vault.engine.world
     relay = Relay(vault, upstream, limits)
     inside = framework(vault, relay, metrics)
     door = Door(
@@ -71,11 +73,11 @@ def build(
         hosts=settings.allowed_hosts,
         anyone=Anyone(),
         further=Further(
-            vault.apps, vault.clock, settings.redirect_uri, settings.public_url, hosts=settings.derived_hosts
+            vault.apps, world.clock, settings.redirect_uri, settings.public_url, hosts=settings.derived_hosts
         ),
         authenticate=authenticate or admin_only(vault.admin_token),
-        observer=vault.observer,
-        clock=vault.clock,
+        observer=world.observer,
+        clock=world.clock,
         limits=limits,
         tally=tally,
     )
@@ -93,7 +95,7 @@ def _below(prefix: str, app: ASGIApp) -> ASGIApp:
     return served
 
 
-def framework(vault: Vault, relay: Relay, metrics: Metrics) -> FastAPI:
+def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
     """Everything that is not in a hurry. Its own pages about the API are off: they load from elsewhere."""
     app = FastAPI(
         title="cloudbeds-auth",
@@ -104,7 +106,7 @@ def framework(vault: Vault, relay: Relay, metrics: Metrics) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.vault, app.state.relay, app.state.metrics = vault, relay, metrics
-    app.state.unready = Remembered(partial(health.unready, vault), vault.clock)
+    app.state.unready = Remembered(partial(health.unready, vault), vault.engine.world.clock)
     app.add_exception_handler(Error, on_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
@@ -127,7 +129,7 @@ def openapi(request: Request, permit: Annotated[Permit, Depends(need(CallerScope
 class Parts:
     """What `build` is given, opened."""
 
-    vault: Vault
+    vault: TokenVault
     metrics: Metrics
     upstream: Upstream
     authenticate: Authenticate | None = None
@@ -164,7 +166,7 @@ class Service:
         async with AsyncExitStack() as stack:
             try:
                 parts = await self._opener(stack)
-                tally = Tally(parts.vault.observer, every=parts.limits.report_every)
+                tally = Tally(parts.vault.engine.world.observer, every=parts.limits.report_every)
                 stack.callback(tally.close)
                 trusted = parts.vault.settings.trusted_proxies
                 scope.get("state", {})[CONNECTIONS] = Connections(

@@ -13,7 +13,7 @@ from cloudbeds_auth.rules.documents import access_token_document
 from cloudbeds_auth.rules.model import AccessToken
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.vault import TokenVault
 
 
 @click.command(

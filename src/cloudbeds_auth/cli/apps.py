@@ -18,7 +18,7 @@ from cloudbeds_auth.rules.documents import app_document, stamp
 from cloudbeds_auth.rules.model import App
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.vault import TokenVault
 
 HEADINGS = ("app", "level", "client id", "redirect URI", "origin", "secrets", "added")
 WITH_EXTRAS = {**CONTEXT, "allow_extra_args": True}  # to refuse them without repeating them

@@ -15,7 +15,7 @@ from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.vaults import with_vault
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.vault import TokenVault
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -16,6 +16,7 @@ import click
 from cloudbeds_auth import child_process, errors
 from cloudbeds_auth.cli import vaults
 from cloudbeds_auth.cli.commands import connection_fields, examples, seconds, with_output
+from cloudbeds_auth.cli.listener import AnswerPage
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.documents import connection_document
 from cloudbeds_auth.rules.model import Connection
@@ -23,9 +24,8 @@ from cloudbeds_auth.rules.model import Connection
 if TYPE_CHECKING:
     from socket import socket
 
-    from cloudbeds_auth.cli.listener import AnswerPage
-    from cloudbeds_auth.facade import TokenVault
     from cloudbeds_auth.ports.clock import Clock
+    from cloudbeds_auth.vault import TokenVault
 
 LINK_SECONDS = 600.0
 PROOF_SECONDS = 20.0  # how long the service's own call with the new token is waited for

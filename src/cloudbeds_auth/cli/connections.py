@@ -14,10 +14,10 @@ from cloudbeds_auth.cli.vaults import with_vault
 from cloudbeds_auth.rules.documents import connection_document, event_document, stamp
 from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.rules.model import Connection, Event
+from cloudbeds_auth.transactions.connections import Page
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.facade import TokenVault
-    from cloudbeds_auth.transactions.connections import Page
+    from cloudbeds_auth.vault import TokenVault
 
 HEADINGS = ("connection", "state", "reference", "properties", "approved by", "token expires", "last used")
 

@@ -20,7 +20,7 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import FINE, Imported, Outcome
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.vault import TokenVault
 
 AT_ONCE = 4  # hotels; more would only queue for their turns at Cloudbeds
 ROUNDS = 3  # a token that is refused is asked about twice, a minute apart; one more for an answer that was lost
@@ -141,7 +141,7 @@ async def _import(vault: TokenVault, lines: Sequence[Line], told: Told) -> tuple
     waiting = list(lines)
     for again in range(ROUNDS):
         if again:
-            await vault.clock.sleep(max(results[line.number].retry_after or 0.0 for line in waiting))
+            await vault.engine.world.clock.sleep(max(results[line.number].retry_after or 0.0 for line in waiting))
         await _round(vault, waiting, results, told, "asked again" if again else "hotels")
         waiting = [line for line in waiting if results[line.number].outcome is Outcome.IN_DOUBT]
         if not waiting:

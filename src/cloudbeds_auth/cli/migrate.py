@@ -18,7 +18,7 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, CredentialKind
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.vault import TokenVault
 
 MOVED, KEYED, WOULD, LATER, FAILED, UNTRIED = (
     "moved", "has a key already", "would be moved", "not moved yet: run this again", "not moved", "not tried"

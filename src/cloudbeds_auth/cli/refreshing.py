@@ -19,7 +19,7 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.vault import TokenVault
 
 RECOVERED, REFUSED, LATER = "recovered", "refused as before", "could not be tried: run this again"
 UNPROVEN = "new tokens that did not work yet: they are tried again by themselves"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cloudbeds_auth.cli.reading import read_settings
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.facade import TokenVault
+    from cloudbeds_auth.vault import TokenVault
 
 T = TypeVar("T")
 
@@ -18,8 +18,8 @@ T = TypeVar("T")
 @asynccontextmanager
 async def opened() -> AsyncIterator[TokenVault]:
     """The vault of the environment's settings."""
-    from cloudbeds_auth.facade import TokenVault
     from cloudbeds_auth.settings import load_from_environment
+    from cloudbeds_auth.vault import TokenVault
 
     async with TokenVault.open(read_settings(), reread=load_from_environment) as vault:
         yield vault

@@ -32,9 +32,9 @@ from cloudbeds_auth.app.gateway import small_body
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.contrib.web_flow import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
 from cloudbeds_auth.errors import ConfigurationError, Error
-from cloudbeds_auth.facade import TokenVault
 from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.settings import Settings, load_from_environment
+from cloudbeds_auth.vault import TokenVault
 
 if TYPE_CHECKING:
     from cloudbeds_auth.wire.hotels import HotelClients

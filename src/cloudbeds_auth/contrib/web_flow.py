@@ -19,7 +19,7 @@ from cloudbeds_auth.rules.model import Connection, Finished
 from cloudbeds_auth.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.app.contracts import Vault
+    from cloudbeds_auth.vault import TokenVault
 
 CALLBACK = "cloudbeds_callback"  # the name of the callback's route
 THEIRS = "cloudbeds_theirs"  # marks a request whose answer is the application's own
@@ -36,7 +36,7 @@ class Mounted(Browser):
 
     def __init__(
         self,
-        vault: Vault,
+        vault: TokenVault,
         on_connected: OnConnected | None,
         on_problem: OnProblem | None,
         on_parked: OnConnected | None,

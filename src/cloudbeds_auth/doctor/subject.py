@@ -16,8 +16,8 @@ from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.facade import TokenVault
     from cloudbeds_auth.settings import Need, Settings
+    from cloudbeds_auth.vault import TokenVault
 
 
 @dataclass(slots=True)
@@ -66,9 +66,9 @@ async def opened(subject: Subject) -> AsyncIterator[None]:
 
 async def _open(subject: Subject, settings: Settings, stack: AsyncExitStack) -> None:
     """Open the vault if there is one; raises ConfigurationError."""
-    from cloudbeds_auth.facade import TokenVault
     from cloudbeds_auth.runtime import missing_files
     from cloudbeds_auth.system import SystemEntropy
+    from cloudbeds_auth.vault import TokenVault
 
     subject.missing = missing_files(settings)
     if not settings.is_postgres and settings.database_path in subject.missing:

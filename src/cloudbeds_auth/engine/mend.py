@@ -6,8 +6,10 @@ program that asks every second is always shown the same.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 from cloudbeds_auth.engine.authorize import Authorizer, hashed
 from cloudbeds_auth.engine.context import World
@@ -16,6 +18,8 @@ from cloudbeds_auth.errors import Error, ReauthorizationRequired
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, UNRECOGNIZED, State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.transactions.authorizations import read_link
+
+T = TypeVar("T")
 
 GOOD_FOR = 7 * 86400.0  # seconds
 MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED)  # problems of a connection that is not marked
@@ -50,6 +54,14 @@ class Mender:
         if error.connection_id is not None:
             with suppress(Error):
                 error.connect_url = await self._url(await self._look.connection(error.connection_id))
+
+    async def explained(self, work: Awaitable[T]) -> T:
+        """What it comes to; where the hotel has to approve again, the error carries the link."""
+        try:
+            return await work
+        except ReauthorizationRequired as error:
+            await self.explain(error)
+            raise
 
     async def _url(self, connection: Connection) -> str:
         token = self._tokens.get(connection.id)

@@ -1,0 +1,388 @@
+"""`TokenVault`: the whole library in one object, for asyncio. `cloudbeds_auth.sync` is the same for blocking code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from cloudbeds_auth.background import Background
+from cloudbeds_auth.errors import VaultClosed
+from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Handover, Imported, Link
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.runtime import Engine, build, http_client
+from cloudbeds_auth.settings import Settings, load_from_environment
+from cloudbeds_auth.transactions.connections import Page
+from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from cloudbeds_auth.engine.apps import Apps
+    from cloudbeds_auth.rules.api_errors import Refusal
+    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
+    from cloudbeds_auth.wire.lender import Lender
+
+
+class TokenVault:
+    """Hotels' tokens: exchanged, sealed, refreshed, lent out.
+
+        async with TokenVault.open() as vault:
+            token = await vault.access_token(connection_id)
+
+    Every method raises subclasses of `cloudbeds_auth.Error` only; `diagnosis()` on them says what to do. After `aclose`
+    that is VaultClosed; a call that was under way then may raise it, too, and what it began is finished.
+    """
+
+    def __init__(self, engine: Engine, *, upkeep: bool = False) -> None:
+        self._open: Engine | None = engine
+        self._settings = engine.settings
+        self._loop = asyncio.get_running_loop()
+        self._background = Background(engine, upkeep=upkeep)
+        self._http: httpx2.AsyncClient | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings | None = None,
+        *,
+        observers: Sequence[Observer] = (),
+        reread: Callable[[], Settings] | None = None,
+        upkeep: bool = False,
+    ) -> AsyncIterator[TokenVault]:
+        """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
+
+        `reread` is asked for the settings again when the client secret is refused; the environment's, by default,
+        where the settings came from there.
+
+        `upkeep`: while it is open, grants are refreshed before they expire and idle ones are kept alive; a program that
+        runs for long opens with it, beside others that do, too. Without it a grant is refreshed when somebody asks.
+
+        On leaving, a running refresh finishes and commits before the database closes.
+        """
+        if settings is None:
+            settings, reread = load_from_environment(), reread or load_from_environment
+        vault = cls(await build(settings, observers, reread), upkeep=upkeep)
+        vault._background.start()
+        try:
+            yield vault
+        finally:
+            await vault.aclose()
+
+    async def aclose(self) -> None:
+        """Let what runs finish and commit, then close; nothing new is begun."""
+        engine, self._open = self._open, None
+        if engine is None:
+            return
+        await self._background.stop()
+        await engine.drain()
+        if self._http is not None:
+            await self._http.aclose()
+        await engine.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The parts beneath, for the service and the command line. Raises VaultClosed, and so does every method."""
+        if self._open is None:
+            raise VaultClosed
+        return self._open
+
+    @property
+    def settings(self) -> Settings:
+        """The settings."""
+        return self._settings
+
+    @property
+    def base_url(self) -> str:
+        """Scheme and host of the vendor: the only origin that `auth` serves."""
+        return self._settings.base_url
+
+    @property
+    def admin_token(self) -> Secret:
+        """The service's admin token."""
+        return self.engine.admin_token
+
+    @property
+    def apps(self) -> Apps:
+        """Registrations at Cloudbeds: the settings' own, and further ones that are added here."""
+        return self.engine.apps
+
+    # --- how hotels come in: approvals, links, the Marketplace, another program
+
+    async def begin_authorization(
+        self,
+        *,
+        reference: str | None = None,
+        return_to: str | None = None,
+        app: str | None = None,
+        connection_id: str | None = None,
+        browser: str | None = None,
+        trusted: bool = True,
+    ) -> Begun:
+        """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
+
+        `reference` is your own name for the hotel; `browser` an unguessable value that the same browser brings back;
+        `app` the registration that the hotel approves: None is the connection's own, else the default one. Say
+        `trusted=False` where the reference comes from an address that anybody may have made: it is taken only where the
+        hotel has none. Raises InvalidRequest, and RateLimited while too many approvals wait to be finished.
+        """
+        return await self.engine.authorizer.begin(
+            app=app, reference=reference, return_to=return_to, connection_id=connection_id, browser=browser,
+            trusted=trusted,
+        )  # fmt: skip
+
+    async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
+        """Exchange the code that came back (RFC 6749 section 4.1.3), once; the connection it led to.
+
+        Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable.
+        """
+        return (await self.finish(code=code, state=state, browser=browser)).connection
+
+    async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
+        """As `finish_authorization`, telling also where the browser wanted to go."""
+        engine = self.engine
+        finished = await engine.authorizer.finish(code=code, state=state, browser=browser)
+        return Finished(await engine.shown(finished.connection.id), finished.return_to)
+
+    async def arrive(self, *, code: str, app: str = "default") -> Connection:
+        """The hotel began in Cloudbeds' Marketplace, so its browser brings a code and no state of ours.
+
+        The code is exchanged, and what comes of it is parked: used by nobody until `claim`, deleted after a day.
+        """
+        engine = self.engine
+        return await engine.shown((await engine.authorizer.arrive(code=code, app=app)).connection.id)
+
+    async def claim(self, connection_id: str, reference: str | None = None) -> Connection:
+        """Take what is parked there for yours; `reference` is your own name for the hotel.
+
+        The connection that it is from now on: the one that this hotel has already, else this one.
+        """
+        engine = self.engine
+        return await engine.shown(await engine.authorizer.claim(connection_id, reference))
+
+    async def deny(self, *, state: str, browser: str | None = None) -> str | None:
+        """The hotel said no: the state is spent; where the browser wanted to go."""
+        return await self.engine.authorizer.deny(state=state, browser=browser)
+
+    async def create_link(
+        self,
+        *,
+        app: str | None = None,
+        reference: str | None = None,
+        return_to: str | None = None,
+        connection_id: str | None = None,
+        expires_in: float = 7 * 86400.0,
+    ) -> Link:
+        """A link for a hotel, good for one connection and `expires_in` seconds; the hotel opens its `url`."""
+        return await self.engine.authorizer.create_link(
+            app=app, reference=reference, return_to=return_to, connection_id=connection_id, expires_in=expires_in
+        )
+
+    async def link_outcome(self, token: str) -> str | None:
+        """The id of the connection that this one-time link led to; None while it led to none.
+
+        Known from the moment its tokens are stored, whether they were seen to work yet or not, and for a day.
+        """
+        return await self.engine.authorizer.link_outcome(token)
+
+    async def import_hotel(self, hotel: Handover) -> Imported:
+        """Take a hotel over from another program: its token is stored, refreshed once, and seen to work.
+
+        The same token again goes on where it stands; one that was renewed is never sent again. The other program must
+        not refresh any more. Raises InvalidRequest, ClientRefused, StoreReadOnly and StoreUnavailable; whatever is this
+        hotel's own is the outcome.
+        """
+        return await self.engine.importer.bring_in(hotel)
+
+    # --- tokens lent out, and calls made with them
+
+    async def access_token(
+        self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+    ) -> AccessToken:
+        """A token with `min_valid` seconds left (at most half its lifetime); waits for a refresh where one is needed.
+
+        `rejected` names the token (or its generation) that an endpoint answered 401 to. The same generation back means
+        that it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,
+        ConnectionDisconnected, ClientRefused, and TryAgain's when a later call heals.
+        """
+        engine = self.engine
+        return await engine.mender.explained(engine.access.access_token(connection_id, min_valid, rejected))
+
+    def cached(
+        self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+    ) -> AccessToken | None:
+        """The fresh token in this process's memory, unless one was rejected: no waiting, from any thread."""
+        return self.engine.access.cached(connection_id, min_valid) if rejected is None else None
+
+    def newest(self, connection_id: str, token: AccessToken) -> AccessToken:
+        """A token that came while a request with `token` waited for its turn; else `token`. From any thread."""
+        return self.cached(connection_id, 0.0) or token
+
+    def auth(self, connection_id: str) -> CloudbedsAuth:
+        """`auth=` for `httpx2.AsyncClient`, and for `httpx2.Client` in another thread than this vault's.
+
+        The credential is added for `base_url`'s origin only; anything else raises ForeignOrigin before it is sent.
+        """
+        from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
+
+        return CloudbedsAuth(self.base_url, self.lender(connection_id), replay_limit=self.settings.replay_limit)
+
+    def lender(self, connection_id: str) -> Lender:
+        """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
+        from cloudbeds_auth.wire.lender import Lender, blocking
+
+        async def fetch(rejected: AccessToken | None) -> AccessToken:
+            return await self.access_token(connection_id, rejected=rejected)
+
+        turn, heed_pause = partial(self.turn, connection_id), partial(self.heed_pause, connection_id)
+        lender = Lender(
+            fetch, blocking(self._loop, fetch), self.note_call, self.carrying, self.heed,
+            heed_pause=heed_pause, heed_pause_blocking=blocking(self._loop, heed_pause),
+            newest=partial(self.newest, connection_id), keys=self.engine.settings.credential_header,
+        )  # fmt: skip
+        if self.settings.limit is None:
+            return lender
+        return replace(lender, turn=turn, turn_blocking=blocking(self._loop, turn))
+
+    async def call(self, /, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
+        """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.
+
+        `path` is a path, a full address at the vendor, or a bare method name: `userinfo` is `/api/v1.3/userinfo`.
+        Raises ForeignOrigin before anything is sent elsewhere; UpstreamFailed when nothing was sent, or no answer came
+        to a GET, HEAD or OPTIONS; OutcomeUnknown when no answer came to another method; and as `access_token` does.
+        """
+        from cloudbeds_auth.wire import protected
+
+        url = protected.address(path, self.base_url, self.settings.api_version)
+        if self._http is None:
+            self._http = http_client(self.engine.world.timing)
+        return await protected.call(self._http, self.auth(connection_id), method, url, parts)
+
+    async def turn(self, connection_id: str) -> None:
+        """Wait for this hotel's next turn at the vendor; then exactly one request may go with a token lent before.
+
+        `lender()` and the proxy do this for every request. Raises RateLimited after at most 5 seconds.
+        """
+        await self.engine.call_budget.spend(connection_id)
+
+    async def heed_pause(self, connection_id: str, pause: float) -> None:
+        """A call for this hotel was answered 429: nobody of its client id has a turn for `pause` seconds.
+
+        `lender()` and the proxy do this at every 429. `rules.rate_limit.pause_of` reads the pause from an answer. The
+        call was made, so this raises nothing when the vault was closed; nor do `note_call` and `heed`.
+        """
+        with suppress(VaultClosed):
+            await self.engine.call_budget.heed(connection_id, pause)
+
+    def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
+        """Count a call that went out with this token, for the connection's history. May be called from any thread."""
+        with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
+            self._loop.call_soon_threadsafe(self.engine.calls.note, token, method, path, status)
+
+    def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
+        """A call that went out with this token was refused: the connection's health learns from it, behind the caller.
+
+        May be called from any thread. `rules.glance` reads a refusal from an answer on its way.
+        """
+        with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
+            self._loop.call_soon_threadsafe(self.engine.health.heed, token, refusal, method, path)
+
+    def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
+        """While a body is under way that cannot be sent again: a refresh that is due waits for it, up to its margin.
+
+        May be used from any thread.
+        """
+        return self.engine.world.streams.carrying(token)
+
+    # --- connections: one, many, their histories
+
+    async def resolve(self, connection_or_property: str) -> str:
+        """The id of the connection with this id, or covering this property id."""
+        return await self.engine.look.resolve(connection_or_property)
+
+    async def connection(self, connection_id: str) -> Connection:
+        """One connection, with its connect link where the hotel has to approve again; raises UnknownConnection."""
+        return await self.engine.shown(connection_id)
+
+    async def connections(
+        self,
+        *,
+        state: str | None = None,
+        reference: str | None = None,
+        property_id: str | None = None,
+        app: str | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        lacking_scopes: bool = False,
+    ) -> Page:
+        """One page of connections, newest first; `.next` is the cursor of the next page.
+
+        `lacking_scopes`: only those in use whose approval lacks a scope that the app asks for now, each with its
+        connect link; then a page may hold fewer than there are, and have a next one.
+        """
+        listed = self.engine.scopes.lacking if lacking_scopes else self.engine.look.connections
+        return await listed(
+            state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit
+        )
+
+    async def missing_scopes(self, connection_id: str) -> tuple[str, ...]:
+        """What the app asks for now and this hotel did not grant; raises UnknownConnection."""
+        return await self.engine.scopes.missing(await self.engine.look.connection(connection_id))
+
+    async def events(self, connection_id: str, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
+        """The connection's history, newest first; `.cursor` of the last one goes on where these end."""
+        return await self.engine.look.events(connection_id, cursor=cursor, limit=limit)
+
+    async def outbox(self) -> Outbox:
+        """How many webhook messages wait to be delivered, since when, and how many were given up."""
+        return await self.engine.world.db.read(read_outbox())
+
+    # --- what an operator asks for
+
+    async def refresh(self, connection_id: str) -> Connection:
+        """Refresh now, as an operator may: also where reauthorization is required."""
+        engine = self.engine
+        await engine.mender.explained(engine.access.refresh_now(connection_id))
+        return await engine.shown(connection_id)
+
+    async def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
+        """Move a hotel from OAuth to an API key, without a new approval; a move that was cut off goes on.
+
+        `app` names the registration that may make the exchange, by default the connection's own. From its beginning on
+        the hotel's refresh tokens are never refreshed again: that would kill the key. Until the key is seen to work the
+        hotel is served by the access token it has. A hotel that has a key already is left as it is.
+
+        Raises TryAgain's where the move goes on with a later call, by the background too; MigrationRefused where
+        nothing was moved; ReauthorizationRequired where Cloudbeds refuses every stored refresh token.
+        """
+        engine = self.engine
+        await engine.mender.explained(engine.migrator.migrate(connection_id, app=app))
+        return await engine.shown(connection_id)
+
+    async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
+        """Tell the vendor, then forget the tokens; `forget` insists where the vendor cannot be told."""
+        engine = self.engine
+        await engine.disconnecter.disconnect(connection_id, forget=forget, actor="operator")
+        return await engine.shown(connection_id)
+
+    async def forget(self, connection_id: str) -> Connection:
+        """Delete who approved, and what is left, of a hotel that is disconnected; the history keeps what happened.
+
+        Raises UnknownConnection, and InvalidRequest while it is connected.
+        """
+        engine = self.engine
+        await engine.retention.forget(connection_id, actor="operator")
+        return await engine.shown(connection_id)
+
+    async def check(self) -> None:
+        """Whether the database can be written and the keys open it; raises StoreUnavailable."""
+        await self.engine.world.db.check()
+
+    async def store_report(self) -> Mapping[str, str]:
+        """What the database says about itself: version, file, durability as it is in effect, id of the sealing key."""
+        return await self.engine.world.db.report()
