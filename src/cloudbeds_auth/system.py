@@ -118,7 +118,7 @@ def lease_owner(entropy: Entropy) -> str:
 def is_dead(identity: str, boot: str) -> bool:
     """Whether the process of a `process_identity` or `lease_owner`, recorded under boot id `boot`, surely runs no more.
 
-    A process of another boot of this machine is dead (ROTATION rule 6: one host shares a SQLite file). Of this boot,
+    A process of another boot of this machine is dead (rule-6: one host shares a SQLite file). Of this boot,
     only one of our own pid namespace can be judged. Whatever is unknown: False.
     """
     if boot and boot_id() and boot != boot_id():

@@ -1,4 +1,4 @@
-"""ROTATION rules 8 and 10, and the flights: who gets which token when, and what a thousand callers cost."""
+"""Rules 8 and 10, and the flights: who gets which token when, and what a thousand callers cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ROTATION rule 13 and the way in: states, exchanges, candidates, the pointer."""
+"""Rule 13 and the way in: states, exchanges, candidates, the pointer."""
 
 from __future__ import annotations
 

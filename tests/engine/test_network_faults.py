@@ -26,7 +26,7 @@ from cloudbeds_auth.vault import TokenVault
 
 __all__ = ["scaled"]
 
-FORGIVING = [one for one in ALL if not one.startswith(("V3", "V7"))]  # ROTATION section 2, residual
+FORGIVING = [one for one in ALL if not one.startswith(("V3", "V7"))]  # docs/rotation.md#what-no-client-can-do
 
 
 @pytest.mark.row("F19")

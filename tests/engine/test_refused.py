@@ -1,4 +1,4 @@
-"""ROTATION rules 11, 12 and 15: what a refusal means, who is asked to reconnect, what is never refreshed."""
+"""Rules 11, 12 and 15: what a refusal means, who is asked to reconnect, what is never refreshed."""
 
 from __future__ import annotations
 
@@ -451,7 +451,7 @@ async def test_no_mark_while_a_newer_grant_waits(stage: Stage) -> None:
 
 
 async def test_the_first_refusal_goes_on_with_a_newer_grant(stage: Stage) -> None:
-    """Refused once is enough to look at the newer approval (ROTATION section 3: a candidate exists: resume it)."""
+    """Refused once is enough to look at the newer approval (docs/rotation.md#count: a candidate exists: resume it)."""
     grant = await expired(stage)
     newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
     stage.endpoint.will(Refused("dead"))

@@ -1,4 +1,4 @@
-"""ROTATION section 2, rules 1 to 7: what is durable when, what is kept, what is sent in which order."""
+"""Rules 1 to 7: what is durable when, what is kept, what is sent in which order."""
 
 from __future__ import annotations
 

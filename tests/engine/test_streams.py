@@ -1,4 +1,4 @@
-"""ROTATION rule 10: a refresh that is due waits, up to its margin, while a body streams that cannot be sent again."""
+"""Rule 10: a refresh that is due waits, up to its margin, while a body streams that cannot be sent again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of the vendor's refusals (CLOUDBEDS section 6), a case for each row; the look at an answer on its way."""
+"""The vendor's refusals (cloudbeds-facts.md section 6), a case for each row; the look at an answer on its way."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import cloudbeds_auth
 from cloudbeds_auth import errors
 from cloudbeds_auth.errors import ConfigurationError, Diagnosis, Error, ForeignOrigin, ReauthorizationRequired, TryAgain
 
-# INTERFACE.md's table
+# The table of docs/errors.md
 CODES = {
     401: {"unauthenticated"},
     403: {"forbidden"},

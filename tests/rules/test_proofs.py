@@ -1,4 +1,4 @@
-"""What an answer of `/userinfo` means (CLOUDBEDS sections 5 and 6): a proof is judged strictly."""
+"""What an answer of `/userinfo` means (cloudbeds-facts.md sections 5 and 6): a proof is judged strictly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When, with which token, how long to wait: the decisions of ROTATION section 3 without any effect."""
+"""When, with which token, how long to wait: the decisions of docs/rotation.md#algorithm without any effect."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_scaled_for_tests() -> None:
 
 
 def test_the_numbers_of_the_page() -> None:
-    """ROTATION section 2, numbers: what `Timing()` says is what 20 seconds give."""
+    """docs/rotation.md#numbers: what `Timing()` says is what 20 seconds give."""
     assert Timing.of(20.0) == Timing()
     assert (TIMING.connect, TIMING.deadline, TIMING.lease, TIMING.renew) == (5.0, 20.0, 30.0, 10.0)
     assert (TIMING.backoff_first, TIMING.backoff_cap, TIMING.unresolved, TIMING.wait) == (1.0, 60.0, 600.0, 25.0)

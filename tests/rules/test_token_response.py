@@ -1,4 +1,4 @@
-"""The token endpoint's answers, body by body (CLOUDBEDS section 2, FAULTS F19 to F30): classified, never guessed."""
+"""The token endpoint's answers, body by body (cloudbeds-facts.md section 2, F19 to F30): classified, never guessed."""
 
 from __future__ import annotations
 

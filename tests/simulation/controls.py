@@ -1,9 +1,9 @@
 """Negative controls: seeded bugs, each a small patch of running production code, each of which must be caught.
 
-A simulation that finds nothing in broken code proves nothing about sound code. `CONTROLS` lists the bugs of ROTATION
-section 5; `catch` runs one over its seeds until an invariant finds it. A patch whose target is gone raises
-`TargetGone`, so a control cannot quietly stop meaning something. Some controls are run *blind* for the invariant that
-would find them at once, to show that the loss itself is found too. The patches are in `seeded` and `seeded_store`.
+A simulation that finds nothing in broken code proves nothing about sound code. `CONTROLS` lists the bugs; `catch` runs
+one over its seeds until an invariant finds it. A patch whose target is gone raises `TargetGone`, so a control cannot
+quietly stop meaning something. Some controls are run *blind* for the invariant that would find them at once, to show
+that the loss itself is found too. The patches are in `seeded` and `seeded_store`.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ CONTROLS = (
     Control("fence not checked", seeded_store.fence_not_checked, ("I6",), OVERLAP, 100),
     Control("pointer moved before the new grant worked", seeded.pointer_first, ("I3",),
             {"mischief": {"reconnect": 4.0}, "rates": {"userinfo:lose request": 0.5}}),
-    Control("a latched grant is refreshed", seeded_store.latch_ignored, ("I14",), MOVES),
+    Control("a latched grant is refreshed", seeded_store.latch_ignored, ("I16",), MOVES),
     Control("secret reset marks hotels", seeded.secret_reset_marks, ("I7",), {"mischief": {"secret reset": 2.0}}),
     Control("rate kept by each process for itself", seeded_budget.each_process_for_itself, ("I11",), RATED),
     Control("rate forgotten at a start", seeded_budget.forgotten_at_a_start, ("I11",),

@@ -1,4 +1,4 @@
-"""D of ROTATION section 4: what a power cut now would leave of the grants, opened with the real sealer.
+"""D (docs/rotation.md#invariants): what a power cut now would leave of the grants, opened with the real sealer.
 
 On a disk it is read through a connection of its own, which sees what was synced and nothing else; with a hot journal
 among it, from a copy, where the journal is rolled back, as the next start would do. In memory, where every COMMIT is

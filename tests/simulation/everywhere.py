@@ -1,4 +1,4 @@
-"""The exhaustive set of FAULTS: each kind of fault at each point of one refresh where it can strike.
+"""The exhaustive set of faults: each kind of them at each point of one refresh where it can strike.
 
 Four families: what happens to each request of the refresh; what the world does at each moment at which the machine may
 yield; a statement or a COMMIT that fails; a disk operation that fails. Afterwards the hotel must serve within the

@@ -184,7 +184,7 @@ def cuts(variants: Iterable[str] = ("V0/n", "V2/n"), store: str = "disk", stride
 
 
 def stations(points: list[str]) -> list[str]:
-    """The kill point of FAULTS, K0 to K13, that each point of a refresh belongs to."""
+    """The kill point, K0 to K13, that each point of a refresh belongs to."""
     found, now = [], IDLE
     for point in points:
         if now in {IDLE, PROBE} and "write_intent" not in point:

@@ -1,4 +1,4 @@
-"""The invariants of ROTATION section 4, checked after every step, and at every sending.
+"""The invariants (docs/rotation.md#invariants), checked after every step, and at every sending.
 
 D is what a power cut now would leave (`durable.Rest`), S the vendor's own state (`vendor.Vendor`). The checks at a
 sending (I1, I4, I8, I12, I13) are in `sendings`.

@@ -212,14 +212,14 @@ class Network:
             exchange.access = self.vendor.ledger.issues[-1].access
 
     def _killed(self, exchange: Exchange, key: str) -> None:
-        """I14: no refresh ends a key. Stated: one that was sent before the exchange does, whatever a client does.
+        """I16: no refresh ends a key. Stated: one that was sent before the exchange does, whatever a client does.
 
         The exchange is the one that gave the key: one that never left lifts the latch again, and refreshes go on.
         """
         if exchange.at < self.exchanges[self.vendor.given[key] - 1].at:
             self.trace.count("residual key")
             return
-        self.trace.violate("I14", f"#{exchange.number} is a refresh, and ended {self.trace.called(key)}")
+        self.trace.violate("I16", f"#{exchange.number} is a refresh, and ended {self.trace.called(key)}")
 
     def _reply(self, exchange: Exchange, answer: Answer) -> None:
         if exchange.reply.done():

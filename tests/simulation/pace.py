@@ -1,4 +1,4 @@
-"""I11 of ROTATION section 4: all requests keep the vendor's rate, all machines and restarts together.
+"""I11: all requests keep the vendor's rate, all machines and restarts together.
 
 They are token requests, proofs, look-ups, and what callers send. A process that stood still between its turn and its
 request is not the limit's doing and is not counted for that second. Processes that cannot ask the store go alone: the

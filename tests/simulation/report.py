@@ -1,8 +1,8 @@
 """One page from the records of several runs: `python -m tests.simulation.report docs/proof/* > docs/proof.md`.
 
 Takes the files of `prove --resume` (of either store, with seeds, exhaustive sets or both) and the JSON reports of
-`python -m tests.crash.kill --report`, in any order, and writes what ROTATION section 5 asks a release to report. What
-is not JSON is written at the end as it stands.
+`python -m tests.crash.kill --report`, in any order, and writes what a release has to report. What is
+not JSON is written at the end as it stands.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The invariants at the moment of a sending: I1, I4, I8, I11 to I14, and that an intent came first."""
+"""The invariants at the moment of a sending: I1, I4, I8, I11 to I13, I16, and that an intent came first."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Sendings:
         self.trace.count("refreshes")
         intent = self._intended_before(exchange)
         if self.invariants.rest.grants()[intent.grant].latched and not self._stood_still(exchange, intent):
-            self.trace.violate("I14", f"{self.trace.called(exchange.refresh)} is sent, and {intent.grant} is latched")
+            self.trace.violate("I16", f"{self.trace.called(exchange.refresh)} is sent, and {intent.grant} is latched")
         self._needed(intent, exchange)
         key = (intent.grant, intent.generation)
         self._sends[key] = self._sends.get(key, 0) + 1
@@ -148,12 +148,12 @@ class Sendings:
             self.trace.violate("I4", f"{intent.grant} is refreshed twice at generation {intent.generation}")
 
     def _for_key(self, exchange: Exchange) -> None:
-        """I14: latched before any exchange is sent; apart from that it is an attempt like a refresh."""
+        """I16: latched before any exchange is sent; apart from that it is an attempt like a refresh."""
         self.trace.count("exchanges for a key")
         intent = self._intended_before(exchange)
         if not self.invariants.rest.grants()[intent.grant].latched and not self._stood_still(exchange, intent):
             told = self.trace.called(exchange.exchanged)
-            self.trace.violate("I14", f"{told} is exchanged for a key, and {intent.grant} is not latched")
+            self.trace.violate("I16", f"{told} is exchanged for a key, and {intent.grant} is not latched")
 
     def _intended_before(self, exchange: Exchange) -> Intent:
         """I1, I4: a durable intent came first, nothing else is under way, and newer tokens were refused."""

@@ -1,4 +1,4 @@
-"""Random runs of the production code over the simulated world: every invariant of ROTATION section 4 holds."""
+"""Random runs of the production code over the simulated world: every invariant (docs/rotation.md#invariants) holds."""
 
 from __future__ import annotations
 

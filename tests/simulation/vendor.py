@@ -1,4 +1,4 @@
-"""S of ROTATION section 4: the vendor, which is the simulator's own pure model, and a ledger of what it did.
+"""S (docs/rotation.md#invariants): the vendor, which is the simulator's own pure model, and a ledger of what it did.
 
 Requests are put to `cloudbeds_simulator.endpoints.act`, so bodies and rules are the simulator's. The ledger is what the
 invariants compare the store with: which pair was issued for which refresh token, what was refused, which access tokens

@@ -102,7 +102,7 @@ class Relay:
         self._keys = vault.settings.credential_header
 
     async def call(self, connection_id: str, call: ProxiedCall) -> Relayed:
-        """Send `call` for this connection, at most three times (ROTATION rule 9).
+        """Send `call` for this connection, at most three times (rule-9).
 
         Raises what the vault raises, BodyNotReplayable when the token was renewed and the body is gone,
         UpstreamFailed and OutcomeUnknown. A write is repeated only after a 401.

@@ -1,6 +1,6 @@
 """A backup of a SQLite database while it is in use, by SQLite's own means.
 
-What it holds is sealed: without the key it opens nothing. Restored, it is a copy (rule 16): read-only until adopted.
+What it holds is sealed: without the key it opens nothing. Restored, it is a copy (rule-16): read-only until adopted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whose database this is: the clone guard (rule 16, F74).
+"""Whose database this is: the clone guard (rule-16, F74).
 
 A copy of a database holds the same living tokens. Two installations that refresh them would kill each other's, so a
 copy comes up read-only until an operator says that the original is gone (`cloudbeds-auth database adopt`). A SQLite

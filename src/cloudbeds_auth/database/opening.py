@@ -41,7 +41,7 @@ async def open_database(settings: Settings) -> Database:
 
 
 async def adopt(settings: Settings) -> None:
-    """Make the database of the settings this installation's own, after the original is gone for good (rule 16)."""
+    """Make the database of the settings this installation's own, after the original is gone for good (rule-16)."""
     driver, identity = await open_driver(settings)
     try:
         await driver.write(partial(clone_guard.adopt, identity=identity))

@@ -1,6 +1,6 @@
 """Who wants a token: from memory while it is fresh, from the store when it is not, by a refresh when it must be.
 
-FRESH → use; STALE → use and refresh behind; EXPIRED or rejected → wait for the refresh (rule 10). A fresh look-up is a
+FRESH → use; STALE → use and refresh behind; EXPIRED or rejected → wait for the refresh (rule-10). A fresh look-up is a
 dictionary, a clock, and nothing that yields.
 """
 
@@ -83,7 +83,7 @@ class Access:
         return entry.token
 
     def _entry(self, connection_id: str) -> Cached | None:
-        """What is in memory, unless the settings were read again since and name another client id (rule 11)."""
+        """What is in memory, unless the settings were read again since and name another client id (rule-11)."""
         entry = self._cache.get(connection_id)
         if entry is None or entry.client_id is None:
             return entry
@@ -246,7 +246,7 @@ class Access:
         )
 
     def _still_works(self, row: Grant) -> RefreshInDoubt:
-        """An earlier attempt may still arrive, and the token works: nothing is sent beside it (rule 3)."""
+        """An earlier attempt may still arrive, and the token works: nothing is sent beside it (rule-3)."""
         timing = self._world.timing
         return RefreshInDoubt(
             "the token works, and an earlier attempt to renew it is still open: nothing was sent",

@@ -1,4 +1,4 @@
-"""The move of a hotel from OAuth to an API key, without a new approval (rule 15; CLOUDBEDS section 4).
+"""The move of a hotel from OAuth to an API key, without a new approval (rule 15; cloudbeds-facts.md section 4).
 
     lease → latch → intent → exchange ─┬→ key: stored, proven, and then the connection's grant
                                        ├→ refused: the next older token; all of them, twice: the hotel approves again

@@ -1,4 +1,4 @@
-"""A new grant is a candidate until its access token was seen to work; then the pointer moves (rule 13).
+"""A new grant is a candidate until its access token was seen to work; then the pointer moves (rule-13).
 
 Anyone may go on with one that was left behind: whoever wants a token of the connection does.
 """
@@ -60,9 +60,9 @@ class Candidates:
         return None if candidate is None else await self.prove(candidate)
 
     async def prove(self, candidate: Grant) -> Grant | None:
-        """As `resume`, of this one; upkeep asks so for one that was refused and is tried again (rule 12)."""
+        """As `resume`, of this one; upkeep asks so for one that was refused and is tried again (rule-12)."""
         verdict = await self._verdict(candidate)
-        if isinstance(verdict, DeadToken | DeadGrant):  # a refresh mends the one, and counts the other (rule 12)
+        if isinstance(verdict, DeadToken | DeadGrant):  # a refresh mends the one, and counts the other (rule-12)
             return await self._refreshed(candidate)
         return await self._judged(candidate, verdict)
 

@@ -101,7 +101,7 @@ class World:
 
     def must_match(self, row: Grant, app: App | None) -> None:
         """Before anything of a grant is sent or lent: raises ClientRefused where it came from another origin than this
-        process asks, or to another client id than `app` has (rule 11). Without an app the client id is not compared.
+        process asks, or to another client id than `app` has (rule-11). Without an app the client id is not compared.
         """
         found = self.foreign(row.app, row.source, app)
         if found is not None:
@@ -172,7 +172,7 @@ class World:
         return f"{self.public_url.rstrip('/')}/claim/{connection_id}"
 
     def in_time(self) -> MaySend:
-        """Whether this process has not stood still since now (rule 7): no request is as long under way before its first
+        """Whether this process has not stood still since now (rule-7): no request is as long under way before its first
         byte as one may take in all. Asked by the steady clock, which runs while the machine sleeps.
         """
         began = self.clock.steady()

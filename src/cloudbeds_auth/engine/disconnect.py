@@ -85,7 +85,7 @@ class Disconnecter:
         return "the vendor was told"
 
     async def _told(self, connection_id: str) -> bool | None:
-        """Whether the vendor took note; None when there is nothing to be told. A dead token is renewed (rule 9).
+        """Whether the vendor took note; None when there is nothing to be told. A dead token is renewed (rule-9).
 
         The vendor says that `disabled` ends every session, and it is told for each property: where the first one ends
         the session of all, the others cannot be told any more, and need not be.
@@ -141,7 +141,7 @@ class Disconnecter:
         return row is not None and row.refused_ago is not None and row.refused_ago <= self._world.clock.steady() - began
 
     async def _under_lease(self, row: Grant, connection_id: str, actor: str, detail: str) -> None:
-        """With the lease, so that no refresh is under way (rule 15); nobody waits longer than a caller would."""
+        """With the lease, so that no refresh is under way (rule-15); nobody waits longer than a caller would."""
         world = self._world
         until = world.clock.steady() + world.timing.wait
         lease: Lease | Served | None = None

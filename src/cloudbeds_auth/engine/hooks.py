@@ -2,7 +2,7 @@
 
 Nothing is deleted for either. Where Cloudbeds itself says `disabled`, for every property of the grant, that is written
 down, and the grant is looked at by the one way there is (`engine.refused_calls`): a token that works withdraws it, and
-a grant that is dead twice, an interval apart, is shown as disconnected and tried again like any other mark (rule 12). A
+a grant that is dead twice, an interval apart, is shown as disconnected and tried again like any other mark (rule-12). A
 refusal instead of a state leads to the same look. A property-level client may not ask for an app state, so for it that
 is all.
 """
@@ -128,7 +128,7 @@ class Inbound:
             return
         disabled = await self._disabled_parts(app, token, _parts(row, hint))
         if len(disabled) == len(_parts(row, hint)):
-            # A hint, which one wrong answer may be: believed once the grant is dead, too (rule 12).
+            # A hint, which one wrong answer may be: believed once the grant is dead, too (rule-12).
             if await self._world.db.write(note_disabled(row.id, token.generation)):
                 self._world.observer.happened(Happening.DISABLED_SAID, connection=connection_id)
             await self._look(token)

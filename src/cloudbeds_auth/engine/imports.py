@@ -6,7 +6,7 @@
     property → the pointer moves
 
 So whatever is killed in between loses nothing: the candidate is gone on with by the same import again, by upkeep, or
-by whoever asks for a token of its connection. A refusal counts as rule 12 says, twice.
+by whoever asks for a token of its connection. A refusal counts as rule-12 says, twice.
 """
 
 from __future__ import annotations

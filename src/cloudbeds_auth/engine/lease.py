@@ -1,4 +1,4 @@
-"""The refresh lease: taken, kept, waited for, taken again (rule 6).
+"""The refresh lease: taken, kept, waited for, taken again (rule-6).
 
 It is a preference that makes one refresh the normal case; the generation is the safety.
 """

@@ -1,4 +1,4 @@
-"""The last word about a grant: when the hotel is asked to approve again, and what stands in its way (rule 12)."""
+"""The last word about a grant: when the hotel is asked to approve again, and what stands in its way (rule-12)."""
 
 from __future__ import annotations
 

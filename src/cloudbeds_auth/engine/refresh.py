@@ -1,4 +1,4 @@
-"""The refresh of one grant: the only place that sends a refresh token (ROTATION section 3).
+"""The refresh of one grant: the only place that sends a refresh token (docs/rotation.md#algorithm).
 
 `rules.refresh.decide` says the one next thing; this module does it, under the lease:
 

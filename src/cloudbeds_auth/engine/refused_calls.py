@@ -1,6 +1,6 @@
 """What the vendor's answers to resource calls tell about a connection, learnt behind the caller.
 
-A body alone marks nobody (rule 12). One that names a dead grant makes the vault look at the grant by the one way there
+A body alone marks nobody (rule-12). One that names a dead grant makes the vault look at the grant by the one way there
 is: `/userinfo`, or a refused pass, counted twice an interval apart. One that says what this hotel did not allow is kept
 as the connection's problem; the hotel stays healthy.
 """

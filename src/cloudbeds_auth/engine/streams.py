@@ -1,4 +1,4 @@
-"""Bodies under way that cannot be sent again: a refresh that is due waits for them, up to its margin (rule 10).
+"""Bodies under way that cannot be sent again: a refresh that is due waits for them, up to its margin (rule-10).
 
 A refresh kills the access token at once. A call whose body is kept heals by being sent again; one whose body streams
 through would be lost, and a refresh nobody waits for can as well come a little later.

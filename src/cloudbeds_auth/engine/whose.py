@@ -32,7 +32,7 @@ async def listed(world: World, budget: Budget, app: App, access: Secret) -> List
 async def properties_of(world: World, budget: Budget, app: App, key: Pair) -> tuple[str, ...]:
     """The key's properties, so that a hotel that comes back keeps its connection; empty where that cannot be learnt.
 
-    A key may be used before it is stored: it has no parent that its first use would kill (rule 1). Where the vendor
+    A key may be used before it is stored: it has no parent that its first use would kill (rule-1). Where the vendor
     cannot be asked, or is slow, the key still comes in, as a candidate of its own that waits until a property is named.
     """
     try:

@@ -1,4 +1,4 @@
-"""What the token endpoint is asked (RFC 6749 sections 4.1.3 and 6; CLOUDBEDS section 2)."""
+"""What the token endpoint is asked (RFC 6749 sections 4.1.3 and 6; cloudbeds-facts.md section 2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TokenEndpoint(Protocol):
     """Production: `wire.token_endpoint`. Every call is one request on a connection of its own, never retried by itself,
     finished or aborted (its socket closed) before the call returns, and within the timing's `deadline`.
 
-    `may_send` is asked when the connection is up, directly before the first byte (rule 7). Where it says no, nothing is
+    `may_send` is asked when the connection is up, directly before the first byte (rule-7). Where it says no, nothing is
     sent, and the answer is TooLate.
     """
 

@@ -1,4 +1,4 @@
-"""What an answer means that is not what was asked for: one table of the vendor's bodies (CLOUDBEDS section 6).
+"""What an answer means that is not what was asked for: one table of the vendor's bodies (cloudbeds-facts.md section 6).
 
     body → reason → what follows → the connection's problem → next step
 
@@ -83,7 +83,7 @@ class Row:
 
 NO = b"false"  # of `success: false`, however it is written
 _NOT_THIS_CALL = "the history names the call: its scope or its property is not part of this approval"
-# In the order of the vendor's page; the first row that fits is the one. Source: CLOUDBEDS section 6, "Error bodies".
+# In the order of the page; the first row that fits is the one. Source: cloudbeds-facts.md section 6, "Error bodies".
 TABLE = (
     # 200 with `success: false`: how the classic API says everything but a 401.
     Row("user_inactive", Act.SUSPECT, words="user who approved this connection is not active"),
@@ -239,7 +239,7 @@ class PassingBody:
 class Proof:
     """The access token works; `user` is the person who approved, where the answer names one.
 
-    `property_ids`: a property that it names, too; the documented body names none (CLOUDBEDS section 5).
+    `property_ids`: a property that it names, too; the documented body names none (cloudbeds-facts.md section 5).
     """
 
     user: User | None = None
@@ -305,7 +305,7 @@ def dead_grant(answer: JsonObject) -> str | None:
 
 
 def _user(answer: JsonObject) -> User | None:
-    """The approving user; ids come as strings and as integers (CLOUDBEDS section 5)."""
+    """The approving user; ids come as strings and as integers (cloudbeds-facts.md section 5)."""
     identity = one_line(answer.get("user_id"), 64)
     if not identity:
         return None

@@ -1,4 +1,4 @@
-"""One call to Cloudbeds with a hotel's credential, as a generator: turns, 429s, counting, and 401s healed (rule 9).
+"""One call to Cloudbeds with a hotel's credential, as a generator: turns, 429s, counting, and 401s healed (rule-9).
 
     fetch → take a turn → send → 401 → the store's newer token → 401 → a refresh → the last try
 

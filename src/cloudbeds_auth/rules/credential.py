@@ -1,4 +1,4 @@
-"""What is shown to Cloudbeds: an access token or an API key, in exactly one header (CLOUDBEDS section 4).
+"""What is shown to Cloudbeds: an access token or an API key, in exactly one header (cloudbeds-facts.md section 4).
 
 A key is known by its prefix, wherever it comes from; nothing else about an answer says so. It never expires by time.
 """
@@ -26,7 +26,7 @@ class KeyHeader(StrEnum):
 
 
 class GrantType(StrEnum):
-    """What the token endpoint is asked for (CLOUDBEDS section 2)."""
+    """What the token endpoint is asked for (cloudbeds-facts.md section 2)."""
 
     CODE = "authorization_code"
     CODE_FOR_KEY = "urn:ietf:params:oauth:grant-type:api-key"

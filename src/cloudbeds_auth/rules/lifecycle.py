@@ -95,9 +95,9 @@ TABLE: dict[tuple[State, LifecycleEvent], State] = {
     (S.SUPERSEDED, E.PAIR_COMMITTED): S.SUPERSEDED,
     # The exchange for an API key was answered: the key is a grant of its own, and this one serves until that is proven.
     **{(state, E.KEY_RECEIVED): S.FRESH for state in (*_SERVING, S.REFRESHING)},
-    # A marked grant is tried again now and then (rule 12). Only a proof ends the mark, never a pair alone.
+    # A marked grant is tried again now and then (rule-12). Only a proof ends the mark, never a pair alone.
     **{(state, event): state for state in _MARKED for event in (*_ATTEMPT, E.PAIR_COMMITTED, E.KEY_RECEIVED)},
-    # A whole pass refused, counted once; the second time, late enough, it is the last word (rule 12). `/userinfo`
+    # A whole pass refused, counted once; the second time, late enough, it is the last word (rule-12). `/userinfo`
     # may name a dead grant without anything having been sent, so this can begin in any living state.
     **{(state, E.PASS_REFUSED): S.BACKING_OFF for state in (*_SERVING, S.REFRESHING)},
     **{(state, E.REAUTHORIZATION_REQUIRED): S.REAUTHORIZATION_REQUIRED for state in (*_SERVING, S.REFRESHING)},

@@ -27,7 +27,7 @@ class CredentialKind(StrEnum):
 
 
 class Migration(StrEnum):
-    """How far the move of an OAuth grant to an API key has come; it is latched from the beginning (rule 15)."""
+    """How far the move of an OAuth grant to an API key has come; it is latched from the beginning (rule-15)."""
 
     BEGUN = "begun"  # no exchange can have been accepted yet, but for the one whose intent is pending
     IN_DOUBT = "in_doubt"  # the answer of an exchange was lost
@@ -57,7 +57,7 @@ def end_moment(seconds: float) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """An access token that has been committed to the store and may therefore be used (ROTATION rule 1).
+    """An access token that has been committed to the store and may therefore be used (rule-1).
 
     `expires_at` is when the vendor said it ends, None for an API key; `generation` names it towards
     `access_token(rejected=…)` when an endpoint answered 401.
@@ -124,7 +124,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One approval by one hotel user, as a coordinator reads it; see ROTATION section 3.
+    """One approval by one hotel user, as a coordinator reads it; see docs/rotation.md#algorithm.
 
     `valid_for`: seconds the access token still has; `held_back`: seconds until the next attempt is allowed;
     `intent_age`: seconds since an attempt was begun whose outcome is unknown (None: none pending);
@@ -187,8 +187,8 @@ class App:
     """One registration at Cloudbeds, known here by `id`, its name.
 
     `secrets`: the current one first, then one still valid during a reset. `level`: `partner`, or `property` for what a
-    hotel registered for itself (CLOUDBEDS section 6: half the rate, no app states). `created_at` and `rotated_at`, when
-    its secret was last reset, are None for the app of the settings.
+    hotel registered for itself (cloudbeds-facts.md section 6: half the rate, no app states). `created_at` and
+    `rotated_at`, when its secret was last reset, are None for the app of the settings.
     `credential`: what its approvals ask for. `issuer`: the vendor's origin that its secret is for, where it is listed;
     None: not bound to one yet.
     """

@@ -1,5 +1,5 @@
 """Where a credential came from, and whether it may be used here: at the vendor's origin that issued it, and under the
-client id that it was issued to (rule 11).
+client id that it was issued to (rule-11).
 
 The one decision is `foreign`; `engine.context` asks it before anything of a grant is sent or lent.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 ONE_SERVICE = (
-    frozenset({"https://api.cloudbeds.com", "https://hotels.cloudbeds.com"}),  # CLOUDBEDS section 2
+    frozenset({"https://api.cloudbeds.com", "https://hotels.cloudbeds.com"}),  # cloudbeds-facts.md section 2
     frozenset({"https://api.cloudbeds-stage.com", "https://hotels.cloudbeds-stage.com"}),  # by the same names
 )
 """Origins that are one service: what came from one of them may be sent to the others."""

@@ -1,6 +1,6 @@
 """What becomes of a connection's properties when Cloudbeds lists them anew: groups grow and shrink.
 
-Source: CLOUDBEDS section 7, "Properties can be added to / removed from a group later: re-list periodically".
+Source: cloudbeds-facts.md section 7, "Properties can be added to / removed from a group later: re-list periodically".
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _BAD_ANSWER_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 _RELAYED = re.compile(r"/(?:api|[a-z][a-z0-9-]*/v[0-9]+(?:\.[0-9]+)?)/")
 """The parts of the vendor that are relayed, in this spelling alone: the classic API, and a module of the newer one
-(`/payments/v1/…`), which takes the same token. Source: CLOUDBEDS section 6.
+(`/payments/v1/…`), which takes the same token. Source: cloudbeds-facts.md section 6.
 """
 METHOD_CLASSES: Mapping[str, Scope | None] = {
     "access_token": None,  # takes and gives refresh tokens: the vault alone asks it
@@ -44,7 +44,7 @@ METHOD_CLASSES: Mapping[str, Scope | None] = {
 }
 """Methods of the vendor, in lower case, by the scope that a caller needs; None: relayed for no caller.
 
-Source: CLOUDBEDS sections 2, 7 and 8. Every other method needs `proxy`.
+Source: cloudbeds-facts.md sections 2, 7 and 8. Every other method needs `proxy`.
 """
 _WORD = re.compile(r"[a-z0-9_]+")
 

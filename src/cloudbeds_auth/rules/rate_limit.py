@@ -3,7 +3,7 @@
 Cloudbeds counts requests per second (10 for partners, 5 for property-level clients) and may suspend credentials that
 exceed it. Requests are spaced evenly: a burst would have to be taken off the rate, and the second request of a refresh,
 the proof, comes a round trip after the first one anyway. One request in ten is set aside for a process that cannot ask
-the store (ADR 0014). Source: CLOUDBEDS section 6, "Rate limits"; ITU-T I.371 for the algorithm.
+the store (ADR 0014). Source: cloudbeds-facts.md section 6, "Rate limits"; ITU-T I.371 for the algorithm.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""When to refresh, with which token, and how long to wait: the decisions of ROTATION section 3, without any effect.
+"""When to refresh, with which token, and how long to wait: the decisions of the algorithm, without any effect.
 
-`decide` looks at a row under the lease and says the one next thing; `vault.refresh` does it.
+The algorithm is docs/rotation.md#algorithm. `decide` looks at a row under the lease and says the one next thing;
+`engine.refresh` does it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Timing:
 class Ask:
     """Why a refresh is wanted: what the asker last saw, what it was refused with, who it is.
 
-    `seen` and `rejected` are generations. `operator` and `upkeep` may try a marked grant again (rule 12).
+    `seen` and `rejected` are generations. `operator` and `upkeep` may try a marked grant again (rule-12).
     `patient`: a waiting caller; the background asks impatiently and gives up at the first obstacle.
     """
 
@@ -113,7 +114,7 @@ def _decide_of_key(row: Grant, ask: Ask) -> Next:
 
 
 def settles(row: Grant, ask: Ask, timing: Timing) -> bool:
-    """Whether a proof of the stored access token answers the question, and nothing is sent (rule 3)."""
+    """Whether a proof of the stored access token answers the question, and nothing is sent (rule-3)."""
     return ask.rejected is not None or unresolved(row, timing) or suspected(row, ask) or row.reauth is not None
 
 
@@ -136,7 +137,7 @@ def suspected(row: Grant, ask: Ask) -> bool:
 
 
 def may_mark(row: Grant, timing: Timing) -> bool:
-    """Whether a pass that begins now may be the second one refused: the first was counted an interval ago (rule 12).
+    """Whether a pass that begins now may be the second one refused: the first was counted an interval ago (rule-12).
 
     Said of the row as it was read before Cloudbeds is asked. A process that then stands still, or waits for the
     database, makes the interval no longer.
@@ -153,7 +154,7 @@ def servable(row: Grant, ask: Ask) -> bool:
 
 
 def candidates(tokens: Sequence[StoredToken]) -> list[StoredToken]:
-    """The order of sending (rule 4): the child, then the kept ones newest to oldest, equal values once."""
+    """The order of sending (rule-4): the child, then the kept ones newest to oldest, equal values once."""
     order: list[StoredToken] = []
     for token in reversed(tokens):
         if all(token.value != earlier.value for earlier in order):
@@ -183,7 +184,7 @@ def backoff(attempts: int, timing: Timing, dice: float) -> float:
 
 
 LONGEST_HOLD = 3600.0  # seconds; what is refused again and again is asked about at least so often
-STALE_AT = 0.9  # of the lifetime (rule 10)
+STALE_AT = 0.9  # of the lifetime (rule-10)
 
 
 def stale_after(lifetime: float, dice: float) -> float:

@@ -1,4 +1,4 @@
-"""When a grant is next looked after: ahead of its end while it is used, now and then while it is not (rules 10, 14).
+"""When a grant is next looked after: ahead of its end while it is used, else now and then (rule-10, rule-14).
 
 `due` is the one decision; the store writes its answer in the transaction that changes the grant.
 """
@@ -60,7 +60,7 @@ def due(life: Life, now: float) -> float | None:
 
 
 def retry_in(retries: int, grant_id: str) -> float:
-    """Seconds until a marked grant is tried again that was refused in so many retries (rule 12): 5 minutes, doubling to
+    """Seconds until a marked grant is tried again that was refused in so many retries (rule-12): 5 minutes, doubling to
     six hours, for about thirty days; then with keep-alive. Counted and not timed: a clock that jumps ends no retries.
     """
     if retries >= MOST_RETRIES:
@@ -79,7 +79,7 @@ def spread(seconds: float, grant_id: str) -> float:
     return seconds * (1.0 - SPREAD * part)
 
 
-LONG_LIST = 10  # refresh tokens of one grant; a simulated run has never needed more than five (ROTATION rule 2)
+LONG_LIST = 10  # refresh tokens of one grant; a simulated run has never needed more than five (rule-2)
 
 
 @dataclass(frozen=True, slots=True)

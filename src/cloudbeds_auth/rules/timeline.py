@@ -147,7 +147,7 @@ class _Draft:
     carried: Carried = field(default_factory=Carried)
 
     def end(self, at: datetime | None, ending: Ending) -> None:
-        """The first thing that ended a pair is what ended it; only a refusal is taken back (rule 12)."""
+        """The first thing that ended a pair is what ended it; only a refusal is taken back (rule-12)."""
         if self.ending in {Ending.LIVING, Ending.REFUSED}:
             self.ended, self.ending = at, ending
 

@@ -1,4 +1,4 @@
-"""What an answer of the token endpoint means (rule 11): classified, never guessed.
+"""What an answer of the token endpoint means (rule-11): classified, never guessed.
 
 A refusal is a row of `REFUSALS`: a well-formed JSON answer with status 400 or 401 that says one of these things in so
 many words. A body that merely mentions a refresh token refuses nothing. A well-formed pair is a pair. Everything else
@@ -21,7 +21,7 @@ from cloudbeds_auth.rules.model import CredentialKind, Pair
 from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, one_line, read_object, sentences_of
 from cloudbeds_auth.rules.secret import Secret
 
-DEFAULT_LIFETIME = 3600.0  # seconds; when `expires_in` is missing or absurd (CLOUDBEDS section 11, row 6)
+DEFAULT_LIFETIME = 3600.0  # seconds; when `expires_in` is missing or absurd (cloudbeds-facts.md section 2)
 SHORTEST_LIFETIME = 60.0  # seconds; less would refresh without end
 LONGEST_LIFETIME = 366 * 86400.0  # seconds
 LONGEST_TOKEN = 16 * 1024  # characters
@@ -166,7 +166,7 @@ def classify(status: int, content_type: str, body: bytes, *, sent: Sent) -> Answ
 def classify_exchange(status: int, content_type: str, body: bytes) -> KeyAnswer:
     """What a complete answer to `refresh_token_exchange` means.
 
-    A pair in the place of a key is dropped unused, so that the token that was sent lives on (rule 2).
+    A pair in the place of a key is dropped unused, so that the token that was sent lives on (rule-2).
     """
     answer = classify(status, content_type, body, sent=Sent.TOKEN)
     if isinstance(answer, Issued):
@@ -206,7 +206,7 @@ def _pair(answer: JsonObject) -> Answer:
     access, refresh = answer.get("access_token"), answer.get("refresh_token")
     if not _usable(access) or not (refresh is None or _usable(refresh) or is_api_key(access)):
         return Ambiguous("a token in the answer is missing, of a wrong type, or no printable ASCII")
-    # Whether anything beside a key means something is unknown: what is not needed is not read (CLOUDBEDS section 4).
+    # Whether anything beside a key means something is unknown: it is not read (cloudbeds-facts.md section 4).
     is_key = is_api_key(access)
     kind = answer.get("token_type", "Bearer")
     if not is_key and not (isinstance(kind, str) and kind.lower() == "bearer"):

@@ -2,7 +2,7 @@
 
 In: what an `integration/appstate_changed` says, read leniently, because Cloudbeds publishes no format of it. It is
 unsigned, may be forged, may come twice or never: a hint. It makes us ask, and nothing is deleted for it. What
-`getAppState` answers is read by the same words, and is a hint, too (rule 12).
+`getAppState` answers is read by the same words, and is a hint, too (rule-12).
 
 Out: which change of a connection is reported, what the message says, and when it is tried again. What is reported is
 decided by how the connection stood before and after (`NOTICES`); the transaction that moves it asks.

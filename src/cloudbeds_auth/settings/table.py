@@ -24,7 +24,7 @@ from cloudbeds_auth.settings import secret_values, values
 MIB = 1024 * 1024
 MOST_BYTES = MIB * MIB  # a TiB: a slip of the pen, not a limit
 HOOK_HEADER = "X-Hook-Secret"  # that Cloudbeds sends with each of its webhooks
-VENDORS_LIMITS = {"partner": 10.0, "property": 5.0}  # requests per second; CLOUDBEDS section 6
+VENDORS_LIMITS = {"partner": 10.0, "property": 5.0}  # requests per second; cloudbeds-facts.md section 6
 
 Level = Literal["partner", "property"]
 RedirectUri = Annotated[str, BeforeValidator(values.redirect_uri)]

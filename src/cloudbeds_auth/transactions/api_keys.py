@@ -1,4 +1,4 @@
-"""The transactions of a hotel's move to an API key (rule 15): the latch, and the key that comes for it."""
+"""The transactions of a hotel's move to an API key (rule-15): the latch, and the key that comes for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The transactions of coming in: links, states, candidates, and the move of the pointer (rule 13)."""
+"""The transactions of coming in: links, states, candidates, and the move of the pointer (rule-13)."""
 
 from __future__ import annotations
 

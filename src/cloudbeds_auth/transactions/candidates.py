@@ -1,4 +1,4 @@
-"""A new approval's grant: received as a candidate, promoted when its token was seen to work, or dropped (rule 13)."""
+"""A new approval's grant: received as a candidate, promoted when its token was seen to work, or dropped (rule-13)."""
 
 from __future__ import annotations
 

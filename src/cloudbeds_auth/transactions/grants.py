@@ -1,4 +1,4 @@
-"""The transactions of a refresh: lease, intent, outcome, commit, proof, refusal (ROTATION section 3).
+"""The transactions of a refresh: lease, intent, outcome, commit, proof, refusal (docs/rotation.md#algorithm).
 
 Each reads the row first and writes second, inside one transaction, and names the fence again in the statement's WHERE.
 """
@@ -151,7 +151,7 @@ def write_intent(
 ) -> Transaction[bool]:
     """Before a refresh token is sent: which one, and lease enough for the answer. False: the fence moved.
 
-    The latch is part of the fence (rule 15): a latched grant's token is sent for an `exchange` and for nothing
+    The latch is part of the fence (rule-15): a latched grant's token is sent for an `exchange` and for nothing
     else. An attempt of a migration that is pending still puts it in doubt.
     """
     row = yield from locked(tx, fence.grant_id)

@@ -1,4 +1,4 @@
-"""What a proof and a refusal leave behind: kept tokens dropped, passes counted, a grant marked (rule 12).
+"""What a proof and a refusal leave behind: kept tokens dropped, passes counted, a grant marked (rule-12).
 
 Each reads the row first and writes second, inside one transaction, and names the fence again in the statement's WHERE.
 """
@@ -62,7 +62,7 @@ def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None
     if row["issuer"] is None or not row["proven"]:
         yield from bind(tx, row["app"], issuer)
     if row["state"] != state or row["kind"] == CredentialKind.API_KEY:  # out of a backoff or a mark; a key was used
-        # A stale token that works while an attempt is unresolved stays in use (rule 3): no loop asks about it.
+        # A stale token that works while an attempt is unresolved stays in use (rule-3): no loop asks about it.
         yield from set_due(row, tx, after=PROVED_AGAIN, marked_at=None)
     if not row["proven"] or row["state"] != state:
         yield from add_event(tx, row, LifecycleEvent.PROVED)
@@ -117,7 +117,7 @@ def reprieve(tx: Tx, fence: Fence, reason: str, hold: float, *, issuer: str | No
 
 @transaction
 def count_refusal(tx: Tx, fence: Fence, reason: str, *, may_mark: bool, interval: float) -> Transaction[Counted]:
-    """A whole pass was refused: count it; the second marks the grant (rule 12), unless a newer one waits to be
+    """A whole pass was refused: count it; the second marks the grant (rule-12), unless a newer one waits to be
     proven. Whether it came late enough is `rules.refresh.may_mark` of the row that was read under this fence's
     lease, before the pass began. The next pass is due `interval` seconds from now.
     """
@@ -190,7 +190,7 @@ def _mark(now: Instant, row: Row, fence: Fence, reason: str) -> Transaction[None
 
 
 def _seen_dead_since_disabled(now: Instant, row: Row) -> bool:
-    """Whether Cloudbeds said that the app is disabled, and the grant was found dead twice after that (rule 12): what
+    """Whether Cloudbeds said that the app is disabled, and the grant was found dead twice after that (rule-12): what
     was refused before it says nothing of it. The one moment is a wall clock's and the other a steady one's.
     """
     if row["disabled_at"] is None:

@@ -66,7 +66,7 @@ def _pulled(now: Instant) -> Transaction[None]:
 
 @transaction
 def claim_retries(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
-    """As `claim_due`, of marked grants, which have a queue of their own (rule 12)."""
+    """As `claim_due`, of marked grants, which have a queue of their own (rule-12)."""
     yield from _pulled(tx)
     rows = yield from query("claim_retries", now=tx.wall, until=tx.wall + hold, limit=limit)
     return sorted(row["id"] for row in rows)

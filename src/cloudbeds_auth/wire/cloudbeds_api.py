@@ -1,4 +1,4 @@
-"""Cloudbeds' resource API over HTTP, as far as we ask it on our own behalf (CLOUDBEDS sections 1, 5, 6 and 7)."""
+"""Cloudbeds' resource API over HTTP, as far as we ask it for ourselves (cloudbeds-facts.md sections 1, 5, 6 and 7)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ import httpx2
 
 from cloudbeds_auth.rules.refresh import Timing
 
-TOKEN_BODY_LIMIT = 64 * 1024  # bytes (ROTATION section 2, numbers)
+TOKEN_BODY_LIMIT = 64 * 1024  # bytes (docs/rotation.md#numbers)
 RESOURCE_BODY_LIMIT = 1024 * 1024  # bytes; a page of a hundred hotels with their descriptions
 NO_CONNECTION = (
     httpx2.ConnectError,  # refused, no such name, TLS handshake failed

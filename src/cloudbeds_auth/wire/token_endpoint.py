@@ -1,4 +1,4 @@
-"""The vendor's token endpoint over HTTP (RFC 6749 sections 4.1.3 and 6; CLOUDBEDS section 2).
+"""The vendor's token endpoint over HTTP (RFC 6749 sections 4.1.3 and 6; cloudbeds-facts.md section 2).
 
 The client secret rides in the form body, never in a header: that is what Cloudbeds documents. Every request has a
 connection of its own, so that nothing of an earlier answer can be taken for this one.
