@@ -51,8 +51,8 @@ class Apps:
         return replace(await self._world.app(name), issuer=await self._world.db.read(read_issuer(name)))
 
     async def foreign(self) -> Sequence[Foreign]:
-        """What may not be used with the settings as they are, because it came from another origin or client id (rule
-        11): one finding for each cause.
+        """What may not be used with the settings as they are, because it came from another origin or client id
+        (rule-11): one finding for each cause.
         """
         db = self._world.db
         apps = await self.list()
