@@ -53,11 +53,12 @@ from cloudbeds_auth.transactions.grants import (
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
 from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered, message_failed
 from cloudbeds_auth.transactions.properties import claim_listings, relist
+from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.reconnect import bring_home, read_outcome
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
 from cloudbeds_auth.transactions.retention import sweep
 from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.upkeep import claim_due, claim_polls, pause_turns, reserve_turn
+from cloudbeds_auth.transactions.upkeep import claim_due, claim_polls
 
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 PROPERTIES = ("1000", "1001", "1002")

@@ -24,14 +24,13 @@ from cloudbeds_auth.transactions.grants import (
     settle,
     take_lease,
 )
+from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.refusals import Counted, confirm, count_refusal
 from cloudbeds_auth.transactions.upkeep import (
     claim_due,
     claim_polls,
     claim_retries,
     next_due,
-    pause_turns,
-    reserve_turn,
     retry_all,
 )
 

@@ -72,6 +72,7 @@ from cloudbeds_auth.transactions.outbox import (
     read_outbox,
 )
 from cloudbeds_auth.transactions.properties import claim_listings, relist
+from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered, read_outcome
 from cloudbeds_auth.transactions.refusals import (
     Counted,
@@ -90,8 +91,6 @@ from cloudbeds_auth.transactions.upkeep import (
     claim_polls,
     claim_retries,
     next_due,
-    pause_turns,
-    reserve_turn,
     retry_all,
 )
 from cloudbeds_auth.transactions.usage import add_calls, note_use, roll_up, take_over

@@ -25,8 +25,8 @@ from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.token_response import Ambiguous
 from cloudbeds_auth.transactions.apps import add_app
+from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.statements import Call
-from cloudbeds_auth.transactions.upkeep import pause_turns, reserve_turn
 
 RATE = rate_within(10)
 

@@ -23,7 +23,7 @@ from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.properties import claim_listings
-from cloudbeds_auth.transactions.upkeep import pause_turns, reserve_turn
+from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 
 SCOPE = Unlisted(Refusal("missing_scope", Act.TELL))
 REJECTED = Unlisted(Refusal("unauthorized", Act.HEAL))

@@ -15,8 +15,8 @@ from cloudbeds_auth.errors import RateLimited, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
+from cloudbeds_auth.transactions.rate_limit import reserve_turn
 from cloudbeds_auth.transactions.statements import query
-from cloudbeds_auth.transactions.upkeep import reserve_turn
 
 FAR = 600.0  # seconds until the next turn in these tests
 

@@ -33,7 +33,7 @@ from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refu
 from cloudbeds_auth.rules.webhooks import POLL
 from cloudbeds_auth.transactions.grants import Leased, take_lease
 from cloudbeds_auth.transactions.outbox import claim_messages
-from cloudbeds_auth.transactions.upkeep import pause_turns, reserve_turn
+from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 
 MINUTE, HOUR = 60.0, 3700.0
 LONG = 2 * HOUR  # after it a token of an hour is over by any of these clocks

@@ -17,10 +17,11 @@ from cloudbeds_auth.transactions.authorizations import Authorization, NewAuthori
 from cloudbeds_auth.transactions.candidates import add_candidate, promote
 from cloudbeds_auth.transactions.grants import Busy, Leased, Written, commit_pair, take_lease
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.rate_limit import reserve_turn
 from cloudbeds_auth.transactions.refusals import note_problem
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import QUERIES, Statement, Transaction
-from cloudbeds_auth.transactions.upkeep import claim_due, reserve_turn
+from cloudbeds_auth.transactions.upkeep import claim_due
 
 MACHINES, AT_ONCE = 3, 30
 NESTED_LOOPS = ("enable_hashjoin", "enable_mergejoin", "enable_hashagg", "enable_sort", "enable_material")

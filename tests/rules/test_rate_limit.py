@@ -1,4 +1,4 @@
-"""The rate limit: what passes in any one second never exceeds it."""
+"""The rate limit: what passes in any one second never exceeds it, and no hotel waits behind another one's queue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.drawing import CALM
 
-from cloudbeds_auth.rules.rate_limit import JITTER, LONGEST_PAUSE, UNSAID, Rate, closed, pause_of, rate_within, reserve
+from cloudbeds_auth.rules.rate_limit import (
+    JITTER,
+    LONGEST_PAUSE,
+    OURS,
+    UNSAID,
+    FairQueue,
+    Rate,
+    closed,
+    pause_of,
+    rate_within,
+    reserve,
+)
 
 
 @CALM
@@ -146,3 +157,65 @@ def test_a_pause_lets_nobody_pass_and_calls_nothing_back() -> None:
     second = reserve(first.arrival, 100.0, rate.interval, patience=5.0)
     assert [first.wait, second.wait] == pytest.approx([3.0, 3.0 + rate.interval])
     assert closed(200.0, 100.0, 3.0) == 200.0
+
+
+# --- which one is next
+
+
+def queue_of(gone: set[str] | None = None, **waiting: int) -> FairQueue[str]:
+    """So many wait in each line; `ours` is the line of tokens and proofs."""
+    made: FairQueue[str] = FairQueue((gone or set()).__contains__)
+    for name, number in waiting.items():
+        for at in range(number):
+            made.join(OURS if name == "ours" else name, f"{name}{at}")
+    return made
+
+
+def served(queue: FairQueue[str], number: int = 1000) -> list[str]:
+    """What goes, in this order."""
+    return [one for _ in range(number) if (one := queue.next()) is not None]
+
+
+def test_one_line_is_served_in_the_order_of_coming() -> None:
+    """First in, first out; then none waits."""
+    queue = queue_of(a=3)
+    assert (queue.length("a"), queue.waiting()) == (3, ["a0", "a1", "a2"])
+    assert served(queue) == ["a0", "a1", "a2"]
+    assert (queue.length("a"), queue.waiting(), queue.next()) == (0, [], None)
+
+
+def test_one_hotels_flood_delays_another_by_one_place() -> None:
+    """A thousand wait for one hotel; the single call of another is the second to go."""
+    assert served(queue_of(flood=1000, single=1), 3) == ["flood0", "single0", "flood1"]
+
+
+def test_a_line_that_joins_a_flood_later_is_next_but_one() -> None:
+    """A line that is begun anew goes behind those that wait, each of which has one place before it."""
+    queue = queue_of(a=9, b=9)
+    assert served(queue, 2) == ["a0", "b0"]
+    queue.join("c", "c0")
+    assert served(queue, 4) == ["a1", "b1", "c0", "a2"]
+
+
+def test_every_line_has_one_place_before_any_has_two() -> None:
+    """However long the lines are."""
+    assert served(queue_of(a=3, b=1, c=2)) == ["a0", "b0", "c0", "a1", "c1", "a2"]
+
+
+def test_tokens_and_proofs_have_every_second_place() -> None:
+    """They keep hotels connected; and many of them still leave every other place to the callers."""
+    assert served(queue_of(a=2, b=1, ours=4)) == ["ours0", "a0", "ours1", "b0", "ours2", "a1", "ours3"]
+
+
+def test_tokens_and_proofs_alone_go_one_after_the_other() -> None:
+    """No place is kept free for callers that there are not."""
+    assert served(queue_of(ours=3)) == ["ours0", "ours1", "ours2"]
+
+
+def test_what_is_gone_has_no_place() -> None:
+    """Neither in its line nor among the lines: one that is joined anew after all of it has gone is the last."""
+    gone = {"a1", "b0"}
+    queue = queue_of(gone, b=1, a=3)
+    assert (queue.length("a"), queue.length("b"), queue.waiting()) == (2, 0, ["a0", "a2"])
+    queue.join("b", "b1")
+    assert served(queue) == ["a0", "b1", "a2"]

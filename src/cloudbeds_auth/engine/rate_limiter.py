@@ -12,9 +12,9 @@ from cloudbeds_auth.engine.turns import Turns
 from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import Inconclusive, Verdict
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.lines import OURS
 from cloudbeds_auth.rules.model import App
-from cloudbeds_auth.transactions.upkeep import pause_turns, reserve_turn
+from cloudbeds_auth.rules.rate_limit import OURS
+from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 
 BEHIND = 5.0  # seconds that a request waits for its turn when nobody waits for its answer
 CALL = 5.0  # seconds that a caller's request waits for its turn

@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 
 from cloudbeds_auth.errors import Error, RateLimited, StoreReadOnly, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.rules.lines import Lines
-from cloudbeds_auth.rules.rate_limit import Rate, reserve
+from cloudbeds_auth.rules.rate_limit import FairQueue, Rate, reserve
+from cloudbeds_auth.transactions.rate_limit import reserve_turn
 from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.upkeep import reserve_turn
 
 NEARLY = 0.9  # of the time between two of these: their moments are sums of floats
 SURE = 1.0  # seconds for which the store is away before a process goes alone: what it gave until then is over
@@ -51,7 +50,7 @@ class Turns:
         self._clock = clock
         self._client_id = client_id
         self._rate = rate
-        self._lines: Lines[Waiter] = Lines()
+        self._queue: FairQueue[Waiter] = FairQueue(lambda waiter: waiter.told.done())
         self._coming = -math.inf  # when the next place comes, at the earliest
         self._paused = -math.inf  # until when nothing is sent
         self._arrival = -math.inf  # that this process keeps for itself
@@ -66,7 +65,7 @@ class Turns:
         """
         self._must_come_in_time(line, patience)
         waiter = Waiter(self._clock.steady() + patience)
-        self._lines.join(line, waiter)
+        self._queue.join(line, waiter)
         if self._serving is None or self._serving.done():
             self._serving = asyncio.create_task(self._serve(), name="turns at the vendor")
             # Not in a `finally` of the task: one that is cancelled before it began runs no line of its own.
@@ -74,7 +73,6 @@ class Turns:
         try:
             why_not = await waiter.told
         except asyncio.CancelledError:
-            self._lines.leave(line, waiter)
             if waiter.going:
                 self._give()  # its place came in the moment in which it gave up
             raise
@@ -115,31 +113,26 @@ class Turns:
 
     def _must_come_in_time(self, line: str, patience: float) -> None:
         """Of the places to come, those before it in its own line take one each, and the next one has its moment."""
-        ahead = self._lines.length(line) * self._rate.interval
+        ahead = self._queue.length(line) * self._rate.interval
         wait = max(ahead, max(self._coming, self._paused) - self._clock.steady())
         if wait > patience:
             raise RateLimited(retry_after=wait)
 
     async def _serve(self) -> None:
         try:
-            while waiting := self._waiting():
+            while waiting := self._queue.waiting():
                 await self._serve_one(waiting)
         except Exception as error:  # noqa: BLE001 - handed over to whoever waits
-            for waiter in self._waiting():
+            for waiter in self._queue.waiting():
                 waiter.told.set_exception(error)
 
     def _ended(self, serving: asyncio.Task[None]) -> None:
         """It was stopped: nobody comes to whoever waits still. One that ended by itself left nobody behind."""
         if serving.cancelled():
-            for waiter in self._waiting():
+            for waiter in self._queue.waiting():
                 waiter.tell(VaultClosed())
 
-    def _waiting(self) -> Lines[Waiter]:
-        """The lines, without those who were told or gave up."""
-        self._lines.send_away(_told)
-        return self._lines
-
-    async def _serve_one(self, waiting: Lines[Waiter]) -> None:
+    async def _serve_one(self, waiting: list[Waiter]) -> None:
         """Ask for the next place, wait until it comes, and give it to whoever is next then."""
         asked = self._clock.steady()
         if self._paused > asked:
@@ -151,7 +144,7 @@ class Turns:
             turn = await self._db.write(reserve_turn(self._client_id, self._rate, longest))
         except (StoreUnavailable, StoreReadOnly) as error:
             self._away = self._clock.steady() if self._away is None else self._away
-            for waiter in self._waiting():
+            for waiter in self._queue.waiting():
                 waiter.tell(StoreUnavailable(error.detail, retry_after=error.retry_after))
             return
         self._away = None
@@ -163,21 +156,17 @@ class Turns:
             self._give()
 
     async def _until_it_comes(self, wait: float) -> None:
-        if self._waiting() and wait > 0:
+        if self._queue.waiting() and wait > 0:
             self._coming = self._clock.steady() + wait
             await self._clock.sleep(wait)
 
     def _refuse(self, asked: float, wait: float) -> None:
         """Tell those who would wait longer than they may."""
-        for waiter in self._waiting():
+        for waiter in self._queue.waiting():
             if waiter.patience(asked) < wait:
                 waiter.tell(RateLimited(retry_after=wait))
 
     def _give(self) -> None:
-        waiter = self._waiting().serve()
+        waiter = self._queue.next()
         if waiter is not None:
             waiter.tell(None)
-
-
-def _told(waiter: Waiter) -> bool:
-    return waiter.told.done()

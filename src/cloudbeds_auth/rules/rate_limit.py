@@ -1,4 +1,4 @@
-"""The vendor's rate limit, as a generic cell rate algorithm without a burst over one number a client id.
+"""The vendor's rate limit, as a generic cell rate algorithm without a burst over one number a client id; a fair queue.
 
 Cloudbeds counts requests per second (10 for partners, 5 for property-level clients) and may suspend credentials that
 exceed it. Requests are spaced evenly: a burst would have to be taken off the rate, and the second request of a refresh,
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 ALONE = 0.1  # of the limit: what one process may send while it cannot ask the store
 # Seconds by which one request may take longer to the vendor than another: a new connection costs two round trips and a
@@ -21,6 +23,9 @@ JITTER = 0.25
 TOO_MANY = 429  # RFC 6585 section 4
 UNSAID = 1.0  # seconds of pause after a 429 that names none: the vendor counts by the second
 LONGEST_PAUSE = 60.0  # seconds; whatever a 429 asks for, it is asked again after a minute
+OURS = ""  # the line of requests that keep hotels connected: tokens and proofs; the others are named by a connection
+
+T = TypeVar("T")
 
 _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?\Z")  # RFC 9110's digits, and what some send instead
 
@@ -83,6 +88,56 @@ def reserve(arrival: float, now: float, interval: float, patience: float) -> Tur
 def closed(arrival: float, now: float, seconds: float) -> float:
     """The arrival time that lets no request go for `seconds`; what was queued already is not called back."""
     return max(arrival, now + seconds)
+
+
+class FairQueue(Generic[T]):
+    """Which of many requests goes next: each line in the order of coming, one line after the other.
+
+    "": refresh      → every second place, as long as one waits here
+    con_1: c c c c c → of the other places, each line has one before any has two
+    con_2: c
+
+    A line that is joined anew is the last one. What is `gone` has no place any more.
+    """
+
+    def __init__(self, gone: Callable[[T], bool]) -> None:
+        self._gone = gone
+        self._lines: dict[str, deque[T]] = {}  # in the order in which they have their turn
+        self._ours_was_last = False
+
+    def join(self, name: str, one: T) -> None:
+        """Wait at the end of this line."""
+        self._lines.setdefault(name, deque()).append(one)
+
+    def length(self, name: str) -> int:
+        """How many wait in this line."""
+        return sum(not self._gone(one) for one in self._lines.get(name, ()))
+
+    def waiting(self) -> list[T]:
+        """All that wait."""
+        for name, line in list(self._lines.items()):
+            self._put(name, deque(one for one in line if not self._gone(one)))
+        return [one for line in self._lines.values() for one in line]
+
+    def next(self) -> T | None:
+        """The next one, taken out of its line; None when none waits."""
+        self.waiting()
+        others = [name for name in self._lines if name != OURS]
+        self._ours_was_last = OURS in self._lines and not (others and self._ours_was_last)
+        name = OURS if self._ours_was_last else next(iter(others), None)
+        if name is None:
+            return None
+        line = self._lines.pop(name)
+        one = line.popleft()
+        self._put(name, line)
+        return one
+
+    def _put(self, name: str, line: deque[T]) -> None:
+        """Where it was, or behind the others when it was taken out; an empty line is none."""
+        if line:
+            self._lines[name] = line
+        else:
+            self._lines.pop(name, None)
 
 
 class Headers(Protocol):
