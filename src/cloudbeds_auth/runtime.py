@@ -25,7 +25,6 @@ from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.api_keys import Migrator
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.engine.authorize import Authorizer
-from cloudbeds_auth.engine.call_budget import CallBudget
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
@@ -79,7 +78,6 @@ class Engine:
     candidates: Candidates
     authorizer: Authorizer
     calls: CallRecorder
-    call_budget: CallBudget
     health: Health
     disconnecter: Disconnecter
     migrator: Migrator
@@ -120,8 +118,8 @@ class Engine:
 
     async def close(self) -> None:
         """Close every socket and the database; `drain` first."""
-        for turns in self.world.turns.values():
-            await turns.stop()
+        for limiter in self.world.limiters.values():
+            await limiter.stop()
         await self.token_endpoint.aclose()
         await self.vendor.aclose()
         await self.world.db.close()
@@ -207,7 +205,6 @@ def _wire(
         candidates=candidates,
         authorizer=authorizer,
         calls=CallRecorder(world),
-        call_budget=CallBudget(world, access),
         health=health,
         disconnecter=disconnecter,
         migrator=migrator,

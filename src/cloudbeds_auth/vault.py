@@ -268,7 +268,7 @@ class TokenVault:
 
         `lender()` and the proxy do this for every request. Raises RateLimited after at most 5 seconds.
         """
-        await self.engine.call_budget.spend(connection_id)
+        await self.engine.access.turn(connection_id)
 
     async def heed_pause(self, connection_id: str, pause: float) -> None:
         """A call for this hotel was answered 429: nobody of its client id has a turn for `pause` seconds.
@@ -277,7 +277,7 @@ class TokenVault:
         call was made, so this raises nothing when the vault was closed; nor do `note_call` and `heed`.
         """
         with suppress(VaultClosed):
-            await self.engine.call_budget.heed(connection_id, pause)
+            await self.engine.access.heed_pause(connection_id, pause)
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""

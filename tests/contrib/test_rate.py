@@ -21,7 +21,7 @@ from tests.contrib.test_origins import CLIENTS
 from cloudbeds_auth import ForeignOrigin, OutcomeUnknown, RateLimited
 from cloudbeds_auth.contrib import sdk
 from cloudbeds_auth.contrib.requests import RequestsAuth
-from cloudbeds_auth.engine.call_budget import CallBudget
+from cloudbeds_auth.engine.access import Access
 
 FOLLOWING = ["httpx2.Client", "httpx2.AsyncClient", "requests"]
 MUCH = "10000"  # requests a second: what is counted here are turns, not seconds
@@ -38,13 +38,13 @@ def hotel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hotel]:
 def turns(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The connections that had a turn, one for each request of a caller."""
     taken: list[str] = []
-    spend = CallBudget.spend
+    spend = Access.turn
 
-    async def counted(self: CallBudget, connection_id: str) -> None:
+    async def counted(self: Access, connection_id: str) -> None:
         await spend(self, connection_id)
         taken.append(connection_id)
 
-    monkeypatch.setattr(CallBudget, "spend", counted)
+    monkeypatch.setattr(Access, "turn", counted)
     return taken
 
 
@@ -81,13 +81,13 @@ def test_a_token_that_is_renewed_while_a_call_waits(
 ) -> None:
     """The call goes with the new one: no 401 of the token that died meanwhile costs another turn."""
     ask(hotel, hotel.url("echo"))
-    before, spend = len(hotel.calls()), CallBudget.spend
+    before, spend = len(hotel.calls()), Access.turn
 
-    async def slow(self: CallBudget, connection_id: str) -> None:
+    async def slow(self: Access, connection_id: str) -> None:
         await spend(self, connection_id)
-        await self._access.refresh_now(connection_id)
+        await self.refresh_now(connection_id)
 
-    monkeypatch.setattr(CallBudget, "spend", slow)
+    monkeypatch.setattr(Access, "turn", slow)
     ask(hotel, hotel.url("echo"))
     assert hotel.statuses()[before:] == [200]
 
@@ -128,12 +128,12 @@ def test_a_redirect_without_a_turn(
     """Not followed; a write was carried out, so nobody is told that it may be sent again."""
     before, turns = len(hotel.calls()), iter([None, RateLimited(retry_after=7.0)])
 
-    async def scarce(self: CallBudget, connection_id: str) -> None:
+    async def scarce(self: Access, connection_id: str) -> None:
         refused = next(turns)
         if refused is not None:
             raise refused
 
-    monkeypatch.setattr(CallBudget, "spend", scarce)
+    monkeypatch.setattr(Access, "turn", scarce)
     hotel.fault("resource", "redirect", status=307, location=hotel.url("echo/there"))
     try:
         with pytest.raises(error):
@@ -172,13 +172,13 @@ def test_a_redirect_elsewhere_has_no_turn(hotel: Hotel, turns: list[str]) -> Non
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What 429s asked for, as it was heard."""
     heard: list[float] = []
-    heed = CallBudget.heed
+    heed = Access.heed_pause
 
-    async def kept(self: CallBudget, connection_id: str, pause: float) -> None:
+    async def kept(self: Access, connection_id: str, pause: float) -> None:
         heard.append(pause)
         await heed(self, connection_id, pause)
 
-    monkeypatch.setattr(CallBudget, "heed", kept)
+    monkeypatch.setattr(Access, "heed_pause", kept)
     return heard
 
 
@@ -263,12 +263,12 @@ def test_a_retry_without_a_turn(
     """Not sent; an answer that came all the same is the caller's."""
     before, left = len(unharmed.calls()), iter([None, RateLimited(retry_after=7.0)])
 
-    async def scarce(self: CallBudget, connection_id: str) -> None:
+    async def scarce(self: Access, connection_id: str) -> None:
         refused = next(left)
         if refused is not None:
             raise refused
 
-    monkeypatch.setattr(CallBudget, "spend", scarce)
+    monkeypatch.setattr(Access, "turn", scarce)
     unharmed.fault("resource", "html", status=502)
     with RETRYING[client](unharmed, urllib3.Retry(5, status_forcelist=[502])) as status:
         if client in TOLD:

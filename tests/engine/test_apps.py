@@ -13,7 +13,6 @@ from tests.support.stage import Process, Stage, wire
 
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.engine.lookup import resolve
-from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, RateLimited
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, CredentialKind, Grant
@@ -219,13 +218,12 @@ async def test_a_further_app_keeps_its_levels_rate(stage: Stage, level: str, rat
     own = Limit(Rate(0.001))
     process = wire(replace(stage.one.world, limit=own, limits=limits), stage.one.driver)
     app = await added(stage, level=level)
-    assert process.world.limit_of(app) == Limit(rate_within(rate))
-    budget = Budget(process.world)
-    await budget.spend(APP, 0.0)
+    assert process.world.limiter(app)._limit == Limit(rate_within(rate))
+    await process.world.limiter(APP).spend(0.0)
     with pytest.raises(RateLimited):
-        await budget.spend(APP, 0.0)
+        await process.world.limiter(APP).spend(0.0)
     for _ in range(rate):
-        await budget.spend(app, 1.0)
+        await process.world.limiter(app).spend(1.0)
 
 
 async def test_a_property_level_app_has_no_app_state(stage: Stage) -> None:

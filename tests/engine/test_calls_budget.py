@@ -16,8 +16,7 @@ from tests.support.intercept import Write, intercept
 from tests.support.stage import Process, Stage, wire
 from tests.support.virtual import settle
 
-from cloudbeds_auth.engine.call_budget import CallBudget
-from cloudbeds_auth.engine.rate_limiter import CALL, Budget
+from cloudbeds_auth.engine.rate_limiter import CALL, SURE, Waiter
 from cloudbeds_auth.errors import RateLimited, RefreshInDoubt, StoreUnavailable, TokenEndpointUnavailable, VaultClosed
 from cloudbeds_auth.ports.vendor import Throttled
 from cloudbeds_auth.rules.api_errors import Inconclusive
@@ -44,7 +43,7 @@ class Traffic:
     async def call(self, process: Process, hotel: str) -> None:
         """One request of this hotel's caller."""
         try:
-            await Budget(process.world).spend_on_call(APP, hotel)
+            await process.world.limiter(APP).spend(CALL, hotel)
         except RateLimited as error:
             self.refused.append((hotel, self._now()))
             self.waits.append(error.retry_after)
@@ -136,14 +135,15 @@ async def test_a_place_that_comes_as_its_caller_hangs_up_is_the_next_ones(stage:
     await all_of(at_once(traffic, process, "con_1", 1))
     first, second = at_once(traffic, process, "con_1", 2)
     await settle()
-    (turns,) = process.world.turns.values()
-    given = turns._give
+    limiter = process.world.limiter(APP)
+    give = limiter._give
 
-    def give() -> None:
-        given()
+    def given() -> Waiter | None:
+        waiter = give()
         first.cancel()
+        return waiter
 
-    turns._give = give  # type: ignore[method-assign]
+    limiter._give = given  # type: ignore[method-assign]
     await asyncio.wait([first])
     await second
     assert first.cancelled()
@@ -157,13 +157,13 @@ async def test_a_place_that_the_store_did_not_give(stage: Stage) -> None:
     patient: list[asyncio.Task[None]] = []
 
     async def join() -> None:
-        patient.append(asyncio.create_task(Budget(process.world).spend(APP, 25.0)))
+        patient.append(asyncio.create_task(process.world.limiter(APP).spend(25.0)))
         await settle()
 
     process.driver.after("budget", join)
     ((before,),) = stage.sql("SELECT arrival FROM budgets")
     with pytest.raises(RateLimited):
-        await Budget(process.world).spend(APP, 5.0)
+        await process.world.limiter(APP).spend(5.0)
     await all_of(patient)
     ((after,),) = stage.sql("SELECT arrival FROM budgets")
     assert after == pytest.approx(before + RATE.interval, abs=1e-6), "one request went, in a place that was given"
@@ -176,8 +176,7 @@ async def test_calls_that_wait_for_a_turn_while_the_vault_is_closed(stage: Stage
     process, traffic = await under_ten(stage), Traffic(stage)
     waiting = at_once(traffic, process, "con_1", 20)
     await settle()
-    for turns in process.world.turns.values():
-        await turns.stop()
+    await process.world.limiter(APP).stop()
     await asyncio.wait(waiting)
     ended = [task.exception() for task in waiting]
     assert [type(error) for error in ended if error is not None] == [VaultClosed] * (20 - len(traffic.went))
@@ -188,10 +187,9 @@ async def test_a_call_of_the_moment_in_which_the_vault_is_closed(stage: Stage) -
     """What serves it has not begun: it is told all the same."""
     process, traffic = await under_ten(stage), Traffic(stage)
     (caller,) = at_once(traffic, process, "con_1", 1)
-    while not process.world.turns:
+    while not process.world.limiters:
         await asyncio.sleep(0)
-    (turns,) = process.world.turns.values()
-    await turns.stop()
+    await process.world.limiter(APP).stop()
     await asyncio.wait([caller], timeout=60)
     assert caller.done()
     assert isinstance(caller.exception(), VaultClosed)
@@ -201,10 +199,9 @@ async def test_a_call_of_the_moment_in_which_the_vault_is_closed(stage: Stage) -
 async def test_a_process_that_only_heard_a_429_stops(stage: Stage) -> None:
     """Nobody ever waited in it."""
     process = await under_ten(stage)
-    await Budget(process.world).heed(APP, 2.0)
-    (turns,) = process.world.turns.values()
-    await turns.stop()
-    assert turns._serving is None
+    await process.world.limiter(APP).pause(2.0)
+    await process.world.limiter(APP).stop()
+    assert process.world.limiter(APP)._serving is None
 
 
 async def test_an_error_of_ours_reaches_whoever_waits(stage: Stage) -> None:
@@ -231,7 +228,7 @@ async def test_a_refresh_is_not_behind_the_callers(stage: Stage) -> None:
     await stage.clock.sleep(0.5)
     began = stage.clock.steady()
     for _ in range(2):
-        await Budget(process.world).spend(APP, 5.0)
+        await process.world.limiter(APP).spend(5.0)
     assert stage.clock.steady() - began <= 4 * RATE.interval + 1e-6
     await all_of(flood)
 
@@ -270,7 +267,7 @@ async def test_a_limit_of_one_has_no_room_for_going_alone(stage: Stage) -> None:
     process = await limited(stage, BusyVendor(), 1)
     process.driver.dark = True
     with pytest.raises(StoreUnavailable):
-        await Budget(process.world).spend_on_call(APP, "con_1")
+        await process.world.limiter(APP).spend(CALL, "con_1")
     assert stage.clock.steady() == 1000.0
     process.driver.dark = False
 
@@ -285,6 +282,38 @@ async def test_a_store_that_comes_back_is_asked_again(stage: Stage) -> None:
     assert arrival == pytest.approx(1001.0 + RATE.interval)
 
 
+async def test_calls_beyond_the_pace_of_one_alone_are_refused_as_they_come(stage: Stage) -> None:
+    """What is known to come too late does not wait for it; and after the outage calls come at the whole rate again."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    process.driver.dark = True
+    early = at_once(traffic, process, "con_1", 4)
+    await stage.clock.sleep(0.5)
+    await traffic.call(process, "con_1")
+    assert traffic.refused == [("con_1", 0.5)]
+    await all_of(early)
+    process.driver.dark = False
+    began, before = stage.clock.steady(), len(traffic.went)
+    await all_of(at_once(traffic, process, "con_1", 6))
+    assert len(traffic.went) == before + 6
+    assert stage.clock.steady() - began == pytest.approx(5 * RATE.interval)
+
+
+async def test_a_token_does_not_wait_with_the_calls_that_go_alone(stage: Stage) -> None:
+    """The store is asked again each second, and says so; once it is back the token has its place of the store's."""
+    process, traffic = await limited(stage, BusyVendor(), 5), Traffic(stage)  # alone, one goes in 3.1 seconds
+    process.driver.dark = True
+    calls = at_once(traffic, process, "con_1", 2)
+    await stage.clock.sleep(1.5)
+    with pytest.raises(StoreUnavailable):
+        await process.world.limiter(APP).spend(5.0)
+    assert stage.clock.steady() == pytest.approx(1002.0)
+    process.driver.dark = False
+    await process.world.limiter(APP).spend(5.0)
+    assert stage.clock.steady() == pytest.approx(1003.0)
+    await all_of(calls)
+    assert traffic.when("con_1") == pytest.approx([1.0, 3.0 + rate_within(5).interval])
+
+
 async def test_a_store_that_hangs_lets_nobody_go_together(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked file says no after five seconds, to everybody who asked meanwhile: one of them goes, not all at once."""
     process, traffic = await under_ten(stage), Traffic(stage)
@@ -295,11 +324,16 @@ async def test_a_store_that_hangs_lets_nobody_go_together(stage: Stage, monkeypa
 
     intercept(monkeypatch, process.store, "reserve_turn", hangs)
     await all_of(at_once(traffic, process, "con_1", 8))
-    went = sorted(traffic.when("con_1"))
-    assert went
-    assert all(later - earlier >= 0.9 * 10 / 7.2 for earlier, later in itertools.pairwise(went)), went
-    assert len(went) + len(traffic.refused) == 8
-    assert len(traffic.refused) > 0
+    assert [at for _, at in traffic.went] == pytest.approx([5.0 + SURE + 5.0])
+    assert [at for _, at in traffic.refused] == pytest.approx([5.0 + SURE + 5.0] * 7)
+    calls = []
+    for _ in range(30):
+        calls += at_once(traffic, process, "con_1", 1)
+        await stage.clock.sleep(1.0)
+    await all_of(calls)
+    went = traffic.when("con_1")
+    assert len(went) >= 5
+    assert all(later - earlier >= 10 / 7.2 for earlier, later in itertools.pairwise(went)), went
 
 
 async def test_a_copy_that_may_not_write_goes_on_slowly(stage: Stage) -> None:
@@ -331,12 +365,11 @@ async def test_a_call_waits_in_the_line_of_its_hotel(stage: Stage) -> None:
     grant = await stage.connected()
     process = await under_ten(stage)
     await process.access.access_token(grant.connection_id)
-    calls = CallBudget(process.world, process.access)
-    await asyncio.gather(*(calls.spend(grant.connection_id) for _ in range(5)))
+    await asyncio.gather(*(process.access.turn(grant.connection_id) for _ in range(5)))
     assert stage.clock.steady() - 1000.0 == pytest.approx(4 * RATE.interval)
     await process.store.write(pause_turns(APP.client_id, 30.0))
     with pytest.raises(RateLimited) as caught:
-        await calls.spend(grant.connection_id)
+        await process.access.turn(grant.connection_id)
     assert caught.value.connection_id == grant.connection_id
     assert caught.value.retry_after == pytest.approx(30.0)
 
@@ -349,14 +382,13 @@ async def test_a_further_app_is_looked_for_once(stage: Stage) -> None:
     grant = await stage.connected(app="aurora")
     process = await under_ten(stage)
     await process.access.access_token(grant.connection_id)
-    calls = CallBudget(process.world, process.access)
     for _ in range(3):
-        await calls.spend(grant.connection_id)
+        await process.access.turn(grant.connection_id)
     assert process.driver.seen["app"] == 1
-    assert set(process.world.turns) == {"client-2"}
+    assert set(process.world.limiters) == {("aurora", "client-2")}
     process.driver.dark = True
-    await calls.spend(grant.connection_id)
-    await calls.heed(grant.connection_id, 1.0)
+    await process.access.turn(grant.connection_id)
+    await process.access.heed_pause(grant.connection_id, 1.0)
     process.driver.dark = False
 
 
@@ -365,17 +397,16 @@ async def test_a_call_of_an_app_that_is_missing(stage: Stage) -> None:
     grant = await stage.connected(app="aurora")
     process = await under_ten(stage)
     await process.access.access_token(grant.connection_id)
-    calls = CallBudget(process.world, process.access)
-    await calls.spend(grant.connection_id)
-    await calls.heed(grant.connection_id, 30.0)
-    assert process.world.turns == {}
+    await process.access.turn(grant.connection_id)
+    await process.access.heed_pause(grant.connection_id, 30.0)
+    assert process.world.limiters == {}
 
 
 async def test_without_a_limit_a_call_asks_nobody(stage: Stage) -> None:
     """Off is off."""
     stage.one.driver.dark = True
-    await CallBudget(stage.one.world, stage.one.access).spend("con_whatever")
-    assert stage.one.world.turns == {}
+    await stage.one.access.turn("con_whatever")
+    assert stage.one.world.limiters == {}
     stage.one.driver.dark = False
 
 
@@ -388,12 +419,11 @@ async def test_a_429_of_a_call_pauses_every_process(stage: Stage) -> None:
     grant = await stage.connected()
     one, two, traffic = await under_ten(stage), await under_ten(stage), Traffic(stage)
     await one.access.access_token(grant.connection_id)
-    calls = CallBudget(one.world, one.access)
-    await calls.heed(grant.connection_id, 3.0)
+    await one.access.heed_pause(grant.connection_id, 3.0)
     await all_of([*at_once(traffic, one, "con_1", 2), *at_once(traffic, two, "con_2", 2)])
     assert min(at for _, at in traffic.went) == pytest.approx(3.0)
     assert stage.notes.told[-1] == ("vendor_rate_limited", {"app": "default", "pause": 3.0})
-    await calls.heed(grant.connection_id, 60.0)
+    await one.access.heed_pause(grant.connection_id, 60.0)
     await all_of([*at_once(traffic, one, "con_1", 1), *at_once(traffic, two, "con_2", 1)])
     assert traffic.waits == [pytest.approx(60.0, abs=1.0), pytest.approx(60.0, abs=1.0)]
 
@@ -404,7 +434,7 @@ async def test_a_place_that_was_waited_for_is_void_after_a_429(stage: Stage) -> 
     calls = at_once(traffic, process, "con_1", 6)
     await stage.clock.sleep(1.5 * RATE.interval)
     before = len(traffic.went)
-    await Budget(process.world).heed(APP, 2.0)
+    await process.world.limiter(APP).pause(2.0)
     paused = stage.clock.steady() - 1000.0
     await all_of(calls)
     assert all(at >= paused + 2.0 - 1e-6 for _, at in traffic.went[before:])
@@ -415,12 +445,12 @@ async def test_a_pause_that_the_store_does_not_take_holds_in_this_process(stage:
     """The store may be away; whoever was told waits all the same, and whoever cannot wait so long is told at once."""
     process, traffic = await under_ten(stage), Traffic(stage)
     process.driver.refuse("set_budget")
-    await Budget(process.world).heed(APP, 2.0)
+    await process.world.limiter(APP).pause(2.0)
     await all_of(at_once(traffic, process, "con_1", 3))
     assert traffic.when("con_1")[0] == pytest.approx(2.0)
     process.driver.refuse("set_budget")
-    await Budget(process.world).heed(APP, 8.0)
-    patient = asyncio.create_task(Budget(process.world).spend(APP, 25.0))
+    await process.world.limiter(APP).pause(8.0)
+    patient = asyncio.create_task(process.world.limiter(APP).spend(25.0))
     await settle()
     await traffic.call(process, "con_1")
     assert traffic.waits == [pytest.approx(8.0, abs=0.5)]
@@ -431,8 +461,8 @@ async def test_watching_only_a_429_pauses_nobody(stage: Stage) -> None:
     """`observe` and `0` change nothing but what is told."""
     for limit in (Limit(RATE, observed=True), None):
         process = wire(replace(stage.one.world, limit=limit), stage.one.driver)
-        await Budget(process.world).heed(APP, 30.0)
-        await Budget(process.world).spend_on_call(APP, "con_1")
+        await process.world.limiter(APP).pause(30.0)
+        await process.world.limiter(APP).spend(CALL, "con_1")
     assert stage.notes.times("vendor_rate_limited") == 2
     assert stage.clock.steady() == 1000.0
 
@@ -521,6 +551,6 @@ async def test_the_store_is_away_for_a_request_of_ours(stage: Stage) -> None:
     """Every one that waits is told, with an error of its own."""
     process = await under_ten(stage)
     process.driver.refuse("budget", times=1)
-    told = await asyncio.gather(*(Budget(process.world).spend(APP, 5.0) for _ in range(3)), return_exceptions=True)
+    told = await asyncio.gather(*(process.world.limiter(APP).spend(5.0) for _ in range(3)), return_exceptions=True)
     assert all(isinstance(one, StoreUnavailable) for one in told)
     assert len({id(one) for one in told}) == 3

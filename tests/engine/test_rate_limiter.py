@@ -10,7 +10,6 @@ from tests.support.fakes import APP, issued, pair
 from tests.support.hotels import BusyVendor, limited
 from tests.support.stage import Process, Stage, wire
 
-from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.errors import RateLimited, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.model import CredentialKind, Role
@@ -42,7 +41,7 @@ async def test_processes_share_it(stage: Stage, limit: int) -> None:
     one, two = await limited(stage, vendor, limit), await limited(stage, vendor, limit)
 
     async def ask(process: Process) -> None:
-        await Budget(process.world).spend(APP, 1e9)
+        await process.world.limiter(APP).spend(1e9)
         moments.append(stage.clock.steady())
 
     await asyncio.gather(*(ask(process) for process in (one, two) for _ in range(30)))
@@ -59,7 +58,7 @@ async def test_it_survives_a_restart(stage: Stage) -> None:
     stage.processes.remove(first)
     again = await limited(stage, BusyVendor())
     began = stage.clock.steady()
-    await Budget(again.world).spend(APP, 5.0)
+    await again.world.limiter(APP).spend(5.0)
     assert stage.clock.steady() - began == pytest.approx(10 * rate_within(10).interval)
 
 
@@ -69,16 +68,16 @@ async def test_another_boot_begins_afresh(stage: Stage) -> None:
     await spent(process)
     stage.clock.boot = "boot-2"
     began = stage.clock.steady()
-    await Budget(process.world).spend(APP, 0.0)
+    await process.world.limiter(APP).spend(0.0)
     assert stage.clock.steady() == began
 
 
 async def test_boots_that_cannot_be_told_apart(stage: Stage) -> None:
     """An arrival that was written later than now was left by another boot: it is no further ahead than it was."""
     process = under(stage, Limit(rate_within(10)))
-    await Budget(process.world).spend(APP, 0.0)
+    await process.world.limiter(APP).spend(0.0)
     stage.sql("UPDATE budgets SET arrival = arrival + 1e6, measured_at = measured_at + 1e6")
-    await Budget(process.world).spend(APP, 0.5)
+    await process.world.limiter(APP).spend(0.5)
     ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
     assert arrival < stage.clock.steady() + 1.0, "the next turn is counted from now"
 
@@ -98,7 +97,7 @@ async def test_a_turn_too_far_away(stage: Stage) -> None:
     process = under(stage, Limit(rate_within(10)))
     await spent(process)
     with pytest.raises(RateLimited) as caught:
-        await Budget(process.world).spend(APP, 25.0)
+        await process.world.limiter(APP).spend(25.0)
     assert caught.value.retry_after == pytest.approx(FAR, abs=1)
     assert stage.notes.times("rate_limited") == 1
 
@@ -106,7 +105,7 @@ async def test_a_turn_too_far_away(stage: Stage) -> None:
 async def test_without_a_limit_no_row_is_touched(stage: Stage) -> None:
     """Off is off."""
     stage.one.driver.dark = True
-    await Budget(stage.one.world).spend(APP, 0.0)
+    await stage.one.world.limiter(APP).spend(0.0)
     stage.one.driver.dark = False
     assert stage.sql("SELECT * FROM budgets") == []
 
@@ -116,7 +115,7 @@ async def test_observed_only(stage: Stage) -> None:
     process = under(stage, Limit(rate_within(10), observed=True))
     began = stage.clock.steady()
     for _ in range(100):
-        await Budget(process.world).spend(APP, 0.0)
+        await process.world.limiter(APP).spend(0.0)
     assert stage.clock.steady() == began
     assert stage.notes.times("rate_exceeded") == 99
     ((arrival,),) = stage.sql("SELECT arrival FROM budgets")

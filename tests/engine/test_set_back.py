@@ -19,7 +19,6 @@ from tests.support.hotels import BusyVendor, hotels, keep_up, limited, upkeep_of
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine.properties import Groups
-from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.errors import Error, RefreshInDoubt
 from cloudbeds_auth.ports.webhooks import Delivery, Message
@@ -162,12 +161,12 @@ async def test_turns_at_the_vendor(stage: Stage, back: float) -> None:
     await process.store.write(pause_turns(APP.client_id, LONGEST_PAUSE))
     stage.clock.behind = back
     began = stage.clock.steady()
-    await Budget(process.world).spend(APP, LONGEST_PAUSE + 1)
+    await process.world.limiter(APP).spend(LONGEST_PAUSE + 1)
     assert LONGEST_PAUSE <= stage.clock.steady() - began <= LONGEST_PAUSE + 1
     for _ in range(5):
         await process.store.write(reserve_turn(APP.client_id, rate_within(10), 1e9))
     stage.clock.behind += back
-    await Budget(process.world).spend(APP, 5.0)
+    await process.world.limiter(APP).spend(5.0)
 
 
 # --- client secrets

@@ -19,7 +19,6 @@ from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.api_keys import Migrator
 from cloudbeds_auth.engine.authorize import Authorizer
-from cloudbeds_auth.engine.call_budget import CallBudget
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
@@ -102,7 +101,6 @@ class Machine:
     health: Health
     migrator: Migrator
     calls: CallRecorder
-    call_budget: CallBudget
     upkeep: Upkeep
     inbound: Inbound
     driver: SimDriver
@@ -117,10 +115,7 @@ class Machine:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access.access_token(connection_id, rejected=rejected)
 
-        async def turn() -> None:
-            await self.call_budget.spend(connection_id)
-
-        heed_pause = partial(self.call_budget.heed, connection_id)
+        turn, heed_pause = partial(self.access.turn, connection_id), partial(self.access.heed_pause, connection_id)
         lender = Lender(fetch, _never, self.calls.note, heed=self.health.heed, turn=turn, heed_pause=heed_pause)
         made = CloudbedsAuth(BASE, lender, replay_limit=65536)
         self._auths[connection_id] = made
@@ -170,10 +165,9 @@ def start(
     authorizer, health = Authorizer(world, circuits, candidates), Health(world, access, refresher, candidates)
     migrator = Migrator(world, circuits, candidates, refresher.flights)
     calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates, migrator)
-    budget = CallBudget(world, access)
     inbound = Inbound(world, access, health)
     return Machine(
-        name, world, access, refresher, candidates, authorizer, health, migrator, calls, budget, upkeep, inbound,
+        name, world, access, refresher, candidates, authorizer, health, migrator, calls, upkeep, inbound,
         driver, http,
     )  # fmt: skip
 

@@ -6,47 +6,47 @@ from typing import Any
 
 from tests.simulation.patch import Patch
 
-from cloudbeds_auth.engine import call_budget as call_budget_module
-from cloudbeds_auth.engine import rate_limiter as budget_module
+from cloudbeds_auth.engine.access import Access
+from cloudbeds_auth.engine.rate_limiter import RateLimiter
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.rules.rate_limit import reserve
 
 
 def each_process_for_itself(patch: Patch) -> None:
-    _in_memory(patch, {}, lambda world: world.owner)
+    _in_memory(patch, {}, lambda limiter: limiter)
 
 
 def forgotten_at_a_start(patch: Patch) -> None:
-    """All processes share the turns, and whoever starts begins anew."""
-    arrivals: dict[str, float] = {}
-    sound = patch.of(budget_module.Budget, "__init__")
+    """All processes share the turns, and each that starts begins anew."""
+    arrivals: dict[object, float] = {}
+    sound = patch.of(RateLimiter, "__init__")
 
-    def begin(self: Any, world: Any) -> None:
-        sound(self, world)
+    def begin(self: Any, *parts: Any) -> None:
+        sound(self, *parts)
         arrivals.clear()
 
-    patch.put(budget_module.Budget, "__init__", begin)
-    _in_memory(patch, arrivals, lambda world: "all")
+    patch.put(RateLimiter, "__init__", begin)
+    _in_memory(patch, arrivals, lambda limiter: "all")
 
 
 def calls_not_counted(patch: Patch) -> None:
     """What callers send has no turn; tokens and proofs have."""
 
-    async def spend(self: Any, connection_id: str) -> None:
+    async def turn(self: Any, connection_id: str) -> None:
         """At once."""
 
-    patch.put(call_budget_module.CallBudget, "spend", spend)
+    patch.put(Access, "turn", turn)
 
 
-def _in_memory(patch: Patch, arrivals: dict[str, float], whose: Any) -> None:
-    async def spend(self: Any, app: Any, patience: float, line: str = "") -> None:
-        world, now = self._world, self._world.clock.steady()
-        if world.limit is None:
+def _in_memory(patch: Patch, arrivals: dict[object, float], whose: Any) -> None:
+    async def spend(self: Any, patience: float, connection_id: str = "") -> None:
+        now = self._clock.steady()
+        if self._limit is None:
             return
-        turn = reserve(arrivals.get(whose(world), now), now, world.limit.rate.interval, patience)
-        arrivals[whose(world)] = turn.arrival
+        turn = reserve(arrivals.get(whose(self), now), now, self._rate.interval, patience)
+        arrivals[whose(self)] = turn.arrival
         if not turn.taken:
             raise RateLimited(retry_after=turn.wait)
-        await world.clock.sleep(turn.wait)
+        await self._clock.sleep(turn.wait)
 
-    patch.put(budget_module.Budget, "spend", spend)
+    patch.put(RateLimiter, "spend", spend)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.rate_limiter import CALL
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.views import WAITING
@@ -30,7 +31,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN, State
-from cloudbeds_auth.rules.model import AccessToken, Grant, Role
+from cloudbeds_auth.rules.model import AccessToken, App, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask, servable
 from cloudbeds_auth.transactions.connections import read_connection
 
@@ -53,7 +54,7 @@ class Cached:
 
 
 class Access:
-    """Lends access tokens of connections."""
+    """Lends access tokens of connections, and turns to call with them."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -61,6 +62,7 @@ class Access:
         self._behind: dict[str, asyncio.Task[None]] = {}
         self._rested: dict[str, float] = {}
         self._apps: dict[str, str] = {}  # by connection, of which a token was lent
+        self._further: dict[str, App] = {}  # by name, as they were when they were first called for
         self._looks: dict[str, asyncio.Task[Grant]] = {}  # that have not begun yet
         self._refresher: Refresher
         self._candidates: Candidates
@@ -94,9 +96,33 @@ class Access:
         """The stored token is about to die, or is gone: the next caller looks again."""
         self._cache.pop(connection_id, None)
 
-    def app_of(self, connection_id: str) -> str:
-        """The app of a connection of which a token was lent here."""
-        return self._apps[connection_id]
+    async def turn(self, connection_id: str) -> None:
+        """Wait for the next turn of a hotel whose token was lent here, at most `CALL` seconds; afterwards exactly one
+        request may go. Raises as `RateLimiter.spend`.
+        """
+        app = await self._app_of(connection_id) if self._world.limited else None
+        if app is not None:
+            await self._world.limiter(app).spend(CALL, connection_id)
+
+    async def heed_pause(self, connection_id: str, pause: float) -> None:
+        """A call was answered 429: no request of its client id has a turn for `pause` seconds, in any process."""
+        app = await self._app_of(connection_id)
+        if app is not None:
+            await self._world.limiter(app).pause(pause)
+
+    async def _app_of(self, connection_id: str) -> App | None:
+        """Whose client id a call counts for. None: it is not registered here any more; its token is lent all the same.
+
+        A further app is read once: what counts, its client id and level, never changes, and calls go on while the store
+        is away.
+        """
+        name = self._apps[connection_id]
+        app = self._world.apps.get(name) or self._further.get(name)
+        if app is None:
+            app = await self._world.find(name)
+            if app is not None:
+                self._further[name] = app
+        return app
 
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None

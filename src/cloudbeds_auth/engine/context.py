@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from cloudbeds_auth.engine.rate_limiter import RateLimiter
 from cloudbeds_auth.engine.streams import Streams
-from cloudbeds_auth.engine.turns import Turns
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, UnknownConnection
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
@@ -73,7 +73,7 @@ class World:
     limits: Mapping[str, Limit | None] = field(default_factory=dict)
     wakeups: Wakeups | None = None
     streams: Streams = field(default_factory=Streams)
-    turns: dict[str, Turns] = field(default_factory=dict, init=False)
+    limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, init=False)
     told: dict[Foreign, float] = field(default_factory=dict, init=False)
 
     async def find(self, name: str) -> App | None:
@@ -159,9 +159,13 @@ class World:
         """Whether any app is kept to a rate."""
         return self.limit is not None or any(self.limits.values())
 
-    def limit_of(self, app: App) -> Limit | None:
-        """The rate that this app's client id is kept to."""
-        return self.limit if app.id in self.apps else self.limits.get(app.level, self.limit)
+    def limiter(self, app: App) -> RateLimiter:
+        """What gives this process the turns of this app's client id."""
+        key = app.id, app.client_id
+        if key not in self.limiters:
+            limit = self.limit if app.id in self.apps else self.limits.get(app.level, self.limit)
+            self.limiters[key] = RateLimiter(self.db, self.clock, self.observer, app, limit)
+        return self.limiters[key]
 
     def link_url(self, token: str) -> str:
         """The address of a connect link."""

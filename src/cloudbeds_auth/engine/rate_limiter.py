@@ -1,102 +1,222 @@
 """Whose turn it is at the vendor: one rate for all processes of a client id, kept in the store (I11).
 
+    requests ─► lines, one for each hotel ─► one place at a time, asked of the store ─► the next one when it comes
+
 Every request asks here first: tokens, proofs, `getHotels`, `postAppState`, and what callers send with a lent token.
+
+A process holds at most one place ahead, so no queue of one process is before the others at the store; and which request
+uses it is decided when it comes, so no hotel's queue is before another hotel. A caller that hangs up takes no place
+with it. Where callers of h hotels wait in one of P processes that all wait, the next call of each of these hotels goes
+with one of the next 2 h P places: every second one may be for tokens and proofs.
+
+While the store cannot be asked, callers' requests go at a slow pace of this process's own: the tokens in its memory are
+good (F62), and the limit has room for one such process (ADR 0014).
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.turns import Turns
-from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable
+from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable, VaultClosed
+from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.rules.api_errors import Inconclusive, Verdict
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App
-from cloudbeds_auth.rules.rate_limit import OURS
+from cloudbeds_auth.rules.rate_limit import OURS, FairQueue, Limit, Rate
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
+from cloudbeds_auth.transactions.runner import Database
 
-BEHIND = 5.0  # seconds that a request waits for its turn when nobody waits for its answer
+if TYPE_CHECKING:
+    from cloudbeds_auth.engine.context import World
+
+BEHIND = 5.0  # seconds that a request waits for its turn when no caller waits for its answer
 CALL = 5.0  # seconds that a caller's request waits for its turn
 OBSERVED = 1.0  # a rate that is only watched stays this close: switched on later, it begins with no longer queue
+SURE = 1.0  # seconds for which the store is away before a process goes alone: what it gave until then is over
+
+
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """A request in its line, until a moment of the steady clock; `told` ends the wait, or says why there is no turn."""
+
+    connection_id: str
+    until: float
+    told: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class RateLimiter:
+    """The turns of one app's client id in this process; without a limit every request goes, and no store is asked."""
+
+    def __init__(self, db: Database, clock: Clock, observer: Observer, app: App, limit: Limit | None) -> None:
+        self._db, self._clock, self._observer = db, clock, observer
+        self._app, self._client_id = app.id, app.client_id
+        self._limit = limit
+        self._rate = Rate(math.inf) if limit is None else limit.rate
+        self._pace = self._rate.interval  # seconds between two requests, as far as is known
+        self._queue: FairQueue[Waiter] = FairQueue(lambda waiter: waiter.told.done())
+        # Moments of the steady clock:
+        self._coming = -math.inf  # when the next place comes, at the earliest
+        self._paused = -math.inf  # until when nothing is sent
+        self._went = -math.inf  # when a request last went alone
+        self._away: float | None = None  # since when the store is
+        self._serving: asyncio.Task[None] | None = None
+
+    async def spend(self, patience: float, connection_id: str = OURS) -> None:
+        """Wait for a turn, at most `patience` seconds; afterwards exactly one request may go, at once.
+
+        A caller's request names its connection; it goes on, slowly, while the store cannot be asked. Raises RateLimited
+        with the seconds to wait, as soon as it is known that the turn would come too late, and StoreUnavailable: for a
+        request of ours, or where the limit is too low to go on beside the others. A limit that is only observed never
+        waits and raises neither.
+        """
+        if self._limit is None:
+            return
+        if self._limit.observed:
+            await self._watch()
+            return
+        try:
+            await self._turn(patience, connection_id)
+        except RateLimited as error:
+            error.connection_id = connection_id or None
+            self._observer.happened(Happening.RATE_LIMITED, app=self._app, wait=error.retry_after)
+            raise
+
+    async def pause(self, seconds: float | None) -> None:
+        """After an answer of the vendor: a 429 gives no request of this client id a turn for `seconds`, in any process.
+
+        None: it was no 429.
+        """
+        if seconds is None:
+            return
+        self._observer.happened(Happening.VENDOR_RATE_LIMITED, app=self._app, pause=seconds)
+        if self._limit is None or self._limit.observed:
+            return
+        self._paused = max(self._paused, self._clock.steady() + seconds)
+        with suppress(StoreUnavailable, StoreReadOnly):  # this process keeps it all the same
+            await self._db.write(pause_turns(self._client_id, seconds))
+
+    async def pause_after(self, verdict: Verdict) -> None:
+        """As `pause`, after an answer of `/userinfo`."""
+        await self.pause(verdict.pause if isinstance(verdict, Inconclusive) else None)
+
+    async def stop(self) -> None:
+        """Ask the store no more; callers that still wait have VaultClosed raised."""
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.wait([self._serving])
+        for waiter in self._queue.waiting():
+            waiter.told.set_exception(VaultClosed())
+
+    async def _watch(self) -> None:
+        with suppress(StoreUnavailable, StoreReadOnly):
+            turn = await self._db.write(reserve_turn(self._client_id, self._rate, OBSERVED))
+            if turn.wait > 0:
+                self._observer.happened(Happening.RATE_EXCEEDED, app=self._app, wait=turn.wait)
+
+    async def _turn(self, patience: float, connection_id: str) -> None:
+        now = self._clock.steady()
+        # Of the places to come, those before it in its own line take one each, and the next one has its moment.
+        wait = max(0.0, self._queue.length(connection_id) * self._pace, max(self._coming, self._paused) - now)
+        if wait > max(0.0, patience):
+            raise RateLimited(retry_after=wait)
+        waiter = Waiter(connection_id, now + patience)
+        self._queue.join(connection_id, waiter)
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.create_task(self._serve(), name="turns at the vendor")
+        try:
+            await waiter.told
+        except asyncio.CancelledError:
+            if not waiter.told.cancelled() and waiter.told.exception() is None:
+                self._give()  # its place came in the moment in which it gave up
+            raise
+
+    async def _serve(self) -> None:
+        try:
+            while waiting := self._queue.waiting():
+                await self._serve_one(max(waiter.until for waiter in waiting))
+        except Exception as error:  # noqa: BLE001 - handed over to those that wait
+            for waiter in self._queue.waiting():
+                waiter.told.set_exception(error)
+        self._pace = self._rate.interval  # the store is asked before it is known again to be away
+
+    async def _serve_one(self, last: float) -> None:
+        """Ask for the next place, wait until it comes, and give it to the request that is next then."""
+        asked = self._clock.steady()
+        if self._paused > asked:
+            self._refuse(asked, self._paused - asked)
+            await self._sleep(self._paused - asked)
+            return
+        try:
+            turn = await self._db.write(reserve_turn(self._client_id, self._rate, max(0.0, last - asked)))
+        except (StoreUnavailable, StoreReadOnly) as error:
+            await self._go_alone(asked, error)
+            return
+        self._away, self._pace = None, self._rate.interval
+        self._refuse(asked, turn.wait)
+        if not turn.taken:  # a request that joined meanwhile and is more patient, has the store asked once more
+            return
+        await self._sleep(turn.wait)
+        if self._paused <= self._clock.steady():  # else it is void: the vendor asked for a pause since
+            self._give()
+
+    async def _go_alone(self, asked: float, error: StoreUnavailable | StoreReadOnly) -> None:
+        """The store has no place: let one caller go at the pace of `Rate.alone`, or wait for that and ask it again."""
+        now, alone = self._clock.steady(), self._rate.alone
+        self._away = now if self._away is None else self._away
+        for waiter in self._queue.waiting():
+            if not alone or waiter.connection_id == OURS:
+                waiter.told.set_exception(StoreUnavailable(error.detail, retry_after=error.retry_after))
+        if not alone:
+            return
+        self._pace = 1 / alone
+        wait = max(self._away + SURE, self._went + self._pace, self._paused) - now
+        if wait > 0:
+            self._refuse(asked, wait)
+            await self._sleep(min(wait, SURE))
+            return
+        goes = self._give()
+        if goes is not None:
+            self._went = now
+            self._observer.happened(Happening.WENT_ALONE, app=self._app, connection=goes.connection_id)
+            self._refuse(now, self._pace)  # a store that hangs takes longer to answer than they wait
+
+    async def _sleep(self, wait: float) -> None:
+        if wait > 0 and self._queue.waiting():
+            self._coming = self._clock.steady() + wait
+            await self._clock.sleep(wait)
+
+    def _refuse(self, asked: float, wait: float) -> None:
+        """End the wait of those that would wait longer than they may, counted from when the store was asked."""
+        for waiter in self._queue.waiting():
+            if max(0.0, waiter.until - asked) < wait:
+                waiter.told.set_exception(RateLimited(retry_after=wait))
+
+    def _give(self) -> Waiter | None:
+        waiter = self._queue.next()
+        if waiter is not None:
+            waiter.told.set_result(None)
+        return waiter
 
 
 class Budget:
-    """Spends turns of the app's limit; without one it does nothing, not even in the store."""
+    """The limiters of a world, by app."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def spend(self, app: App, patience: float, line: str = OURS) -> None:
-        """Wait for the next turn of this app's client id; afterwards exactly one request may go.
-
-        Raises RateLimited, with the seconds to wait, when the turn would come later than `patience` seconds, and
-        StoreUnavailable. A limit that is only observed never waits and never raises RateLimited.
-        """
-        world, limit = self._world, self._world.limit_of(app)
-        if limit is None:
-            return
-        if limit.observed:
-            turn = await world.db.write(reserve_turn(app.client_id, limit.rate, OBSERVED))
-            if turn.wait > 0:
-                world.observer.happened(Happening.RATE_EXCEEDED, app=app.id, wait=turn.wait)
-            return
-        try:
-            await self._turns(app).take(line, max(0.0, patience))
-        except RateLimited as error:
-            world.observer.happened(Happening.RATE_LIMITED, app=app.id, wait=error.retry_after)
-            raise
-
-    async def spend_on_call(self, app: App, connection_id: str) -> None:
-        """As `spend`, for a request of this hotel's caller. While the store cannot be asked, this process goes on by
-        itself, slowly: the tokens in its memory are good (F62). Raises RateLimited, and StoreUnavailable where the
-        limit is too low to go on beside the others.
-        """
-        limit = self._world.limit_of(app)
-        try:
-            await self.spend(app, CALL, connection_id)
-        except (StoreUnavailable, StoreReadOnly):
-            if limit is None or limit.observed:
-                return
-            if not limit.rate.alone:
-                raise
-            await self._go_alone(app, connection_id)
-
-    async def _go_alone(self, app: App, connection_id: str) -> None:
-        """At this process's own slow pace, the store asked once more before each send. Raises RateLimited."""
-        turns, clock, left = self._turns(app), self._world.clock, CALL
-        while True:
-            left = await turns.wait_alone(left)
-            asked = clock.steady()
-            try:
-                await self.spend(app, left, connection_id)
-            except (StoreUnavailable, StoreReadOnly):
-                if not turns.goes_alone():  # a store that hangs told several at once, and one of them went
-                    left -= clock.steady() - asked
-                    continue
-                self._world.observer.happened(Happening.WENT_ALONE, app=app.id, connection=connection_id)
-            return
+    async def spend(self, app: App, patience: float) -> None:
+        """As `RateLimiter.spend`."""
+        await self._world.limiter(app).spend(patience)
 
     async def heed(self, app: App, pause: float | None) -> None:
-        """After an answer of the vendor: a 429 gives nobody of this client id a turn for `pause` seconds."""
-        world, limit = self._world, self._world.limit_of(app)
-        if pause is None:
-            return
-        world.observer.happened(Happening.VENDOR_RATE_LIMITED, app=app.id, pause=pause)
-        if limit is None or limit.observed:
-            return
-        self._turns(app).pause(pause)
-        with suppress(StoreUnavailable, StoreReadOnly):  # this process has heard it
-            await world.db.write(pause_turns(app.client_id, pause))
+        """As `RateLimiter.pause`."""
+        await self._world.limiter(app).pause(pause)
 
     async def heed_verdict(self, app: App, verdict: Verdict) -> None:
-        """As `heed`, after an answer of `/userinfo`."""
-        await self.heed(app, verdict.pause if isinstance(verdict, Inconclusive) else None)
-
-    def _turns(self, app: App) -> Turns:
-        world, limit = self._world, self._world.limit_of(app)
-        assert limit is not None  # noqa: S101 - without one nobody waits
-        turns = world.turns.get(app.client_id)
-        if turns is None:
-            turns = world.turns[app.client_id] = Turns(world.db, world.clock, app.client_id, limit.rate)
-        return turns
+        """As `RateLimiter.pause_after`."""
+        await self._world.limiter(app).pause_after(verdict)
