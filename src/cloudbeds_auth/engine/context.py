@@ -54,7 +54,7 @@ class World:
     settings, which an operator may have mended while we run. Further ones rest in the store and are read whenever they
     are needed: what is changed there holds at once, in every process. `limit`: the vendor's rate for each client id,
     over all processes; None: it is not kept; `limits`: those of further apps, by their level. `wakeups`: how other
-    processes are heard of; None: the row is looked at now and then. `streams` are this process's own.
+    processes are heard of; None: the row is looked at now and then. `streams` and `limiters` are this process's own.
     """
 
     clock: Clock
