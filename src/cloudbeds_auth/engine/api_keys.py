@@ -24,7 +24,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.marks import Marks
-from cloudbeds_auth.engine.proofs import Proofs
+from cloudbeds_auth.engine.proofs import verdict_on
 from cloudbeds_auth.engine.sending import InHand, Sender, Stopped, UnderLease
 from cloudbeds_auth.engine.single_flight import Flights
 from cloudbeds_auth.engine.until_stored import until_stored
@@ -79,7 +79,6 @@ class Migrator:
         self._candidates = candidates
         self._flights = flights
         self._leases = Leases(world)
-        self._proofs = Proofs(world)
         self._sender = Sender(world, circuits, lambda _: None)
         self._marks = Marks(world)
         self._moves: dict[str, asyncio.Task[None]] = {}
@@ -266,7 +265,7 @@ class Migrator:
 
     async def _asked(self, row: Grant, app: App) -> Verdict | Error:
         """What `/userinfo` says of the stored access token; its turn counts for the client that it was issued to."""
-        return await self._proofs.ask(await self._world.find(row.app) or app, row)
+        return await verdict_on(self._world, await self._world.find(row.app) or app, row)
 
 
 def _bound_to(row: Grant, app: App) -> str | None:

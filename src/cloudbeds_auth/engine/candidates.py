@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.proofs import Proofs
-from cloudbeds_auth.engine.rate_limiter import Budget
+from cloudbeds_auth.engine.proofs import verdict_on
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.whose import listed
@@ -46,8 +45,6 @@ class Candidates:
         self._world = world
         self._refresher = refresher
         self._promoted = promoted
-        self._budget = Budget(world)
-        self._proofs = Proofs(world)
 
     async def resume(self, connection_id: str) -> Grant | None:
         """The newest candidate, promoted when its token works; None when there is none or it is not proven yet.
@@ -89,7 +86,7 @@ class Candidates:
         """What `/userinfo` says; without a turn to ask it, nothing is known yet."""
         if not candidate.access:  # imported: its refresh token is all there is, and the one refresh sees to it
             return DeadToken()
-        verdict = await self._proofs.ask(await self._world.app_of(candidate), candidate)
+        verdict = await verdict_on(self._world, await self._world.app_of(candidate), candidate)
         if isinstance(verdict, RateLimited):
             return Inconclusive("the rate limit leaves no room")
         if isinstance(verdict, Error):
@@ -153,7 +150,7 @@ class Candidates:
         world = self._world
         if candidate.said_of is None and (candidate.property_ids or not world.vendor.lists_properties):
             return ()
-        answer = await listed(world, self._budget, await world.app_of(candidate), candidate.access)
+        answer = await listed(world, await world.app_of(candidate), candidate.access)
         named = answer.property_ids if isinstance(answer, Listed) else ()
         if named or proof.property_ids:
             return named or proof.property_ids

@@ -10,7 +10,7 @@ from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.marks import Marks
-from cloudbeds_auth.engine.proofs import Proofs
+from cloudbeds_auth.engine.proofs import verdict_on
 from cloudbeds_auth.engine.sending import InHand
 from cloudbeds_auth.engine.single_flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.engine.until_stored import until_stored
@@ -31,7 +31,6 @@ class Committer:
         self._world = world
         self._circuits = circuits
         self._leases = leases
-        self._proofs = Proofs(world)
         self.confirm = Marks(world).proven
 
     async def commit(self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Served:
@@ -76,7 +75,7 @@ class Committer:
 
     async def _prove(self, stored: Grant, chosen: Chosen) -> None:
         """Ask with the new token at once; without a turn for it, what comes next proves before it spends."""
-        verdict = await self._proofs.ask(chosen.app, stored)
+        verdict = await verdict_on(self._world, chosen.app, stored)
         if isinstance(verdict, Proof):
             await self.confirm(stored)
         elif isinstance(verdict, DeadToken):

@@ -8,7 +8,6 @@ from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.lookup import current_grant
-from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.single_flight import Served
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -38,7 +37,6 @@ class Disconnecter:
         self._world = world
         self._access = access
         self._leases = Leases(world)
-        self._budget = Budget(world)
 
     async def disconnect(self, connection_id: str, *, forget: bool, actor: str) -> None:
         """Tell the vendor, then forget. Raises when it cannot be told and `forget` does not insist: nothing is lost.
@@ -125,11 +123,11 @@ class Disconnecter:
         """Tell the vendor of each; those of which it took no note."""
         left: list[Part] = []
         for part in parts:  # one request each, so one turn each
-            await self._budget.spend(app, self._world.timing.wait)
+            await self._world.limiter(app).spend(self._world.timing.wait)
             try:
                 told = await self._world.vendor.disable_app(token.value, part)
             except Throttled as throttled:
-                await self._budget.heed(app, throttled.pause)
+                await self._world.limiter(app).pause(throttled.pause)
                 raise RateLimited(retry_after=throttled.pause) from None
             if not told:
                 left.append(part)

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.until_stored import until_stored
 from cloudbeds_auth.engine.whose import properties_of
 from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, TokenEndpointUnavailable
@@ -29,7 +28,6 @@ class Exchange:
     def __init__(self, world: World, circuits: Circuits) -> None:
         self._world = world
         self._circuits = circuits
-        self._budget = Budget(world)
 
     async def exchange(self, app: App, code: str) -> Pair:
         """The code's pair or key, with its scopes, and with the properties of a key where they can be learnt.
@@ -38,7 +36,7 @@ class Exchange:
         """
         pair = await self._pair(app, code)
         if pair.kind is CredentialKind.API_KEY and not pair.property_ids:
-            pair = replace(pair, property_ids=await properties_of(self._world, self._budget, app, pair))
+            pair = replace(pair, property_ids=await properties_of(self._world, app, pair))
         if pair.scopes is None:  # the vendor does not say: what was asked for
             pair = replace(pair, scopes=app.scopes)
         return pair
@@ -49,7 +47,7 @@ class Exchange:
         unsent = 0
         while True:
             # As long as whoever brought the code waits: it is good for ten minutes, and once.
-            await self._budget.spend(app, 2 * world.timing.wait)
+            await self._world.limiter(app).spend(2 * world.timing.wait)
             chosen = await self._circuits.choose(app)
             await self._circuits.trying(chosen)
             begun = world.clock.steady()
@@ -73,7 +71,7 @@ class Exchange:
                         raise _unavailable(f"Cloudbeds could not be reached ({reason})")
                     await world.clock.sleep(backoff(unsent, world.timing, world.entropy.unit()))
                 case _:
-                    await self._budget.heed(app, answer.pause)
+                    await self._world.limiter(app).pause(answer.pause)
                     raise _unavailable(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})")
 
     async def store(self, spent: Authorization, pair: Pair) -> str:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lookup import current_grant, resolve
-from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
+from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports.vendor import Hook, Throttled
@@ -47,7 +47,6 @@ class Inbound:
         self._access = access
         self._health = health
         self._hook = hook
-        self._budget = Budget(world)
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: set[str] = set()
         self._rests: dict[str, float] = {}
@@ -162,11 +161,11 @@ class Inbound:
 
     async def _in_turn(self, app: App, ask: Callable[[], Awaitable[T]]) -> T:
         """One request when its turn comes; raises RateLimited, and Throttled once everybody knows of the pause."""
-        await self._budget.spend(app, BEHIND)
+        await self._world.limiter(app).spend(BEHIND)
         try:
             return await ask()
         except Throttled as throttled:
-            await self._budget.heed(app, throttled.pause)
+            await self._world.limiter(app).pause(throttled.pause)
             raise
 
     async def _look(self, token: AccessToken) -> None:

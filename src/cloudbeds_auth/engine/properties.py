@@ -11,7 +11,6 @@ import asyncio
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lookup import current_grant
-from cloudbeds_auth.engine.rate_limiter import Budget
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.whose import listed
 from cloudbeds_auth.ports.vendor import Listed, Unlisted
@@ -32,7 +31,6 @@ class Groups:
         self._world = world
         self._access = access
         self._health = health
-        self._budget = Budget(world)
 
     def pause(self) -> float:
         """Seconds until the next tick; not the same for every process."""
@@ -69,7 +67,7 @@ class Groups:
 
     async def _listed(self, app: App, connection_id: str, token: AccessToken) -> Listed | Unlisted:
         """The vendor's answer. A token that it rejects is healed as any caller's is, and asked with once more."""
-        answer = await listed(self._world, self._budget, app, token.value)
+        answer = await listed(self._world, app, token.value)
         if not isinstance(answer, Unlisted):
             return answer
         if answer.refusal.act is Act.SUSPECT:
@@ -77,7 +75,7 @@ class Groups:
         elif answer.refusal.act is Act.HEAL:
             healed = await self._access.access_token(connection_id, rejected=token)
             if healed.grant_id == token.grant_id and not healed.is_same(token):
-                return await listed(self._world, self._budget, app, healed.value)
+                return await listed(self._world, app, healed.value)
         return answer
 
     async def _relist(self, connection_id: str, grant_id: str, named: tuple[str, ...]) -> None:

@@ -19,7 +19,6 @@ import asyncio
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports.clock import Clock
@@ -30,9 +29,6 @@ from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.rate_limit import OURS, FairQueue, Limit, Rate
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.runner import Database
-
-if TYPE_CHECKING:
-    from cloudbeds_auth.engine.context import World
 
 BEHIND = 5.0  # seconds that a request waits for its turn when no caller waits for its answer
 CALL = 5.0  # seconds that a caller's request waits for its turn
@@ -201,22 +197,3 @@ class RateLimiter:
         if waiter is not None:
             waiter.told.set_result(None)
         return waiter
-
-
-class Budget:
-    """The limiters of a world, by app."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def spend(self, app: App, patience: float) -> None:
-        """As `RateLimiter.spend`."""
-        await self._world.limiter(app).spend(patience)
-
-    async def heed(self, app: App, pause: float | None) -> None:
-        """As `RateLimiter.pause`."""
-        await self._world.limiter(app).pause(pause)
-
-    async def heed_verdict(self, app: App, verdict: Verdict) -> None:
-        """As `RateLimiter.pause_after`."""
-        await self._world.limiter(app).pause_after(verdict)

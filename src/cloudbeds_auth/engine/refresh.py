@@ -18,7 +18,7 @@ from cloudbeds_auth.engine.commit import Committer
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Leases
 from cloudbeds_auth.engine.marks import Marks
-from cloudbeds_auth.engine.proofs import Proofs
+from cloudbeds_auth.engine.proofs import verdict_on
 from cloudbeds_auth.engine.sending import Again, InHand, Refreshing, Sender, Stopped
 from cloudbeds_auth.engine.single_flight import Flight, Flights, GrantSuperseded, Served
 from cloudbeds_auth.errors import (
@@ -66,7 +66,6 @@ class Refresher:
         self._world = world
         self._circuits = circuits
         self._leases = Leases(world)
-        self._proofs = Proofs(world)
         self._sender = Sender(world, circuits, before_sending)
         self._marks = Marks(world)
         self._committer = Committer(world, circuits, self._leases)
@@ -208,7 +207,7 @@ class Refresher:
 
     async def _asked(self, at: Refreshing, row: Grant) -> Verdict | Error:
         """What `/userinfo` says of the stored access token, in its turn at the rate; the error where there is none."""
-        verdict = await self._proofs.ask(at.chosen.app, row, self._sender.patience(at))
+        verdict = await verdict_on(self._world, at.chosen.app, row, self._sender.patience(at))
         if isinstance(verdict, DeadToken):
             # Neither served again, nor asked about by the next refresh.
             self._dead[row.id] = row.generation, self._world.clock.steady() + self._world.timing.refusal_interval

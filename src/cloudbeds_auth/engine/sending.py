@@ -15,7 +15,7 @@ from enum import Enum
 from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease
-from cloudbeds_auth.engine.rate_limiter import BEHIND, Budget
+from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.engine.single_flight import Flight
 from cloudbeds_auth.errors import (
     ClientRefused,
@@ -103,7 +103,6 @@ class Sender:
         self._world = world
         self._circuits = circuits
         self._before_sending = before_sending
-        self._budget = Budget(world)
 
     async def send(self, at: UnderLease, row: Grant, tokens: Sequence[StoredToken]) -> InHand | Again | Stopped | None:
         """Send until one is issued something for; None: every token is refused (rule 12 counts that)."""
@@ -127,7 +126,7 @@ class Sender:
     async def _no_turn(self, at: UnderLease, row: Grant) -> Stopped | None:
         """Wait for the next request's turn at Cloudbeds; why not, when it does not come in time."""
         try:
-            await self._budget.spend(at.chosen.app, self.patience(at))
+            await self._world.limiter(at.chosen.app).spend(self.patience(at))
         except (RateLimited, StoreUnavailable) as error:
             error.connection_id = row.connection_id
             return Stopped(error)
@@ -214,7 +213,7 @@ class Sender:
             self._world.observer.happened(
                 Happening.UNRECOGNIZED_REFUSAL, connection=row.connection_id, answer=answer.unrecognized
             )
-        await self._budget.heed(at.chosen.app, answer.pause)
+        await self._world.limiter(at.chosen.app).pause(answer.pause)
         return RefreshInDoubt(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})", retry_after=hold)
 
     def _hold(self, row: Grant) -> float:
