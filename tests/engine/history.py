@@ -24,6 +24,7 @@ MEANS = {
     "disconnected": State.DISCONNECTED,
 }
 GIVES_A_GENERATION = {"candidate_received", "pair_committed"}
+ENDS_A_MARK = {"proved", "promoted", "superseded", "disconnected"}  # a retry that is refused leaves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ def told(events: Iterable[Event]) -> Told:
         if grant is None or event.kind not in MEANS:
             continue
         first = first or grant
-        if not (event.kind in {"proved", "promoted"} and states[grant] is State.REFRESHING):  # an attempt goes on
+        proof_meanwhile = event.kind in {"proved", "promoted"} and states.get(grant) is State.REFRESHING
+        marked = states.get(grant) is State.REAUTHORIZATION_REQUIRED and event.kind not in ENDS_A_MARK
+        if not proof_meanwhile and not marked:  # else the attempt goes on, or the mark does
             states[grant] = MEANS[event.kind]
         if event.kind in GIVES_A_GENERATION and event.generation is not None:
             generations[grant] = event.generation
