@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import httpx2
 import pytest
 from click.testing import CliRunner
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import vaults
 from cloudbeds_auth.cli.main import run
+from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Link, User
 from cloudbeds_auth.rules.origins import Foreign
@@ -21,6 +23,7 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.connections import Page
 from cloudbeds_auth.transactions.outbox import Outbox
+from cloudbeds_auth.vault import TokenVault
 
 AT = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
@@ -56,18 +59,10 @@ def invoke(*args: str, typed: str = "", env: Mapping[str, str] | None = None) ->
         return Result(status, streams[0].getvalue().decode(), streams[1].getvalue().decode())
 
 
-@dataclass
-class Answer:
-    """An HTTP response as the vault gives it."""
-
-    status_code: int = 200
-    content: bytes = b'{"email": "ada@example.com"}'
-
-
-class FakeApps:
+class FakeApps(Apps):
     """The registrations: the settings' own, and what a test puts in behind it."""
 
-    def __init__(self, own: App) -> None:
+    def __init__(self, own: App) -> None:  # and no engine
         self.found = [own]
         self.strange: list[Foreign] = []
 
@@ -81,15 +76,17 @@ class FakeApps:
         return self.strange
 
 
-class FakeVault:
-    """Answers from what the test put in; `asked` has every call."""
+class FakeVault(TokenVault):
+    """Answers from what the test put in; `asked` has every call. It is the vault's class, for mypy to compare the two,
+    without an engine: what is not answered here fails.
+    """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
-        self.base_url = self.settings.base_url
-        self.apps = FakeApps(self.settings.app())
+        self._settings = settings or Settings()
+        self._open = None
+        self._apps = FakeApps(self.settings.app())
         self.asked: list[tuple[Any, ...]] = []
-        self.answer = Answer()
+        self.status, self.body = 200, b'{"email": "ada@example.com"}'
         self.pages: list[Page] = [Page((ADA,), None)]
         self.history: Sequence[Event] = (Event(1, AT, "promoted", "system", "g1", 1, {}),)
         self.failure: errors.Error | None = None
@@ -105,59 +102,63 @@ class FakeVault:
             "longest_token_list": "1", "longest_token_list_of": ADA.id,
         }  # fmt: skip
 
+    @property
+    def apps(self) -> FakeApps:
+        return self._apps
+
     def _note(self, *what: Any) -> None:
         self.asked.append(what)
         if self.failure is not None:
             raise self.failure
 
-    async def resolve(self, identifier: str, /) -> str:
-        if identifier not in {ADA.id, *ADA.property_ids}:
-            raise errors.UnknownConnection(f"nothing is connected under {identifier}")
+    async def resolve(self, connection_or_property: str) -> str:
+        if connection_or_property not in {ADA.id, *ADA.property_ids}:
+            raise errors.UnknownConnection(f"nothing is connected under {connection_or_property}")
         return ADA.id
 
     async def access_token(
-        self, connection_id: str, /, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+        self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:
         self._note("access_token", connection_id, min_valid, rejected)
         return AccessToken(Secret("the-token"), AT, 3)
 
-    async def call(self, connection_id: str, method: str, path: str, **extra: Any) -> Answer:
-        self._note("call", connection_id, method, path, extra)
-        return self.answer
+    async def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
+        self._note("call", connection_id, method, path, parts)
+        return httpx2.Response(self.status, content=self.body)
 
-    async def connection(self, connection_id: str, /) -> Connection:
+    async def connection(self, connection_id: str) -> Connection:
         return replace(self.shown, id=connection_id, problem=self.problems.get(connection_id))
 
     async def connections(self, **filters: Any) -> Page:
         self._note("connections", filters)
         return self.pages.pop(0) if len(self.pages) > 1 else self.pages[0]
 
-    async def events(self, connection_id: str, /, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
+    async def events(self, connection_id: str, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         return self.history[:limit]
 
-    async def refresh(self, connection_id: str, /) -> Connection:
+    async def refresh(self, connection_id: str) -> Connection:
         self._note("refresh", connection_id)
         error = self.failures.get(connection_id)
         if error is not None:
             raise error
         return replace(self.refreshed, id=connection_id)
 
-    async def migrate_to_api_key(self, connection_id: str, /, *, app: str | None = None) -> Connection:
+    async def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
         self._note("migrate", connection_id, app)
         error = self.failures.get(connection_id)
         if error is not None:
             raise error
         return replace(ADA, id=connection_id, credential="api_key", expires_at=None)
 
-    async def disconnect(self, connection_id: str, /, forget: bool = False) -> Connection:
+    async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
         self._note("disconnect", connection_id, forget)
         return replace(ADA, state=State.DISCONNECTED)
 
-    async def claim(self, connection_id: str, /, reference: str | None = None) -> Connection:
+    async def claim(self, connection_id: str, reference: str | None = None) -> Connection:
         self._note("claim", connection_id, reference)
         return replace(ADA, reference=reference)
 
-    async def forget(self, connection_id: str, /) -> Connection:
+    async def forget(self, connection_id: str) -> Connection:
         self._note("forget", connection_id)
         return replace(ADA, state=State.DISCONNECTED, authorizing_user=None)
 

@@ -127,7 +127,7 @@ def test_call_json_body_that_cannot_be_sent(vault: FakeVault, body: str) -> None
 @pytest.mark.parametrize("depth", [400, 900, 100_000])
 def test_call_answered_with_deep_json(vault: FakeVault, depth: int) -> None:
     """Shown as the text that it is; deeper than it can be read, or than it can be written."""
-    vault.answer.content = b"[" * depth + b"]" * depth
+    vault.body = b"[" * depth + b"]" * depth
     shown = invoke("call", "con_ADA", "x")
     assert (shown.status, shown.err) == (0, "")
     assert shown.out.count("[") == depth
@@ -139,7 +139,7 @@ def test_call_answered_with_deep_json(vault: FakeVault, depth: int) -> None:
 @pytest.mark.parametrize(("status", "expected"), [(200, 0), (302, 0), (400, 1), (503, 1)])
 def test_call_fails_from_400_on(vault: FakeVault, status: int, expected: int) -> None:
     """The body is printed all the same."""
-    vault.answer.status_code = status
+    vault.status = status
     result = invoke("call", "con_ADA", "GET", "userinfo")
     assert result.status == expected
     assert "ada@example.com" in result.out
@@ -159,9 +159,9 @@ def test_call_without_an_answer(vault: FakeVault, failure: errors.Error) -> None
 
 def test_call_other_bodies(vault: FakeVault) -> None:
     """Bytes pass untouched into a pipe; --json wraps them."""
-    vault.answer.content = b"\x89PNG"
+    vault.body = b"\x89PNG"
     assert "PNG" in invoke("call", "con_ADA", "GET", "getPhoto", "--json").out
-    vault.answer.content = b"<html>"
+    vault.body = b"<html>"
     assert invoke("call", "con_ADA", "GET", "x").out == "<html>"
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke, put
@@ -14,6 +15,7 @@ from cloudbeds_auth import errors
 from cloudbeds_auth.cli import import_reader
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import MEANINGS, Connection, Handover, Imported, Outcome
+from cloudbeds_auth.runtime import Engine
 from cloudbeds_auth.transactions.connections import Page
 
 HEADER = "reference,property,refresh_token\n"
@@ -36,10 +38,13 @@ class ImportingVault(FakeVault):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Slow()
-        self.engine = SimpleNamespace(world=SimpleNamespace(clock=self.clock))
         self.outcomes: list[Outcome] = [Outcome.CONNECTED]
         self.hotels: list[Handover] = []
         self.raises: errors.Error | None = None
+
+    @property
+    def engine(self) -> Engine:
+        return cast("Engine", SimpleNamespace(world=SimpleNamespace(clock=self.clock)))
 
     async def import_hotel(self, hotel: Handover) -> Imported:
         self.hotels.append(hotel)

@@ -1,4 +1,4 @@
-"""The move of a hotel from OAuth to an API key, without a new approval (rule 15; cloudbeds-facts.md section 4).
+"""The move of a hotel from OAuth to an API key, without a new approval (rule-15; cloudbeds-facts.md section 4).
 
     lease → latch → intent → exchange ─┬→ key: stored, proven, and then the connection's grant
                                        ├→ refused: the next older token; all of them, twice: the hotel approves again
@@ -216,7 +216,7 @@ class Migrator:
         return AGAIN
 
     async def _worth_sending(self, row: Grant, app: App) -> Sequence[StoredToken]:
-        """Which tokens may be exchanged: as with a refresh the child, then the kept ones (rule 4), which a proof drops.
+        """Which tokens may be exchanged: as with a refresh the child, then the kept ones (rule-4), which a proof drops.
 
         Of an unproven pair it is not known which refresh token lives, and there are servers that end the grant where
         one is shown that died (V3): so the access token is asked about first, and then only the child is left.
@@ -248,7 +248,7 @@ class Migrator:
             await self._world.db.write(end_migration(fence, in_doubt=in_doubt))
 
     async def _count(self, at: Exchanging, row: Grant) -> float:
-        """Every stored token was refused: the hotel has to approve again once that happened twice (rule 12)."""
+        """Every stored token was refused: the hotel has to approve again once that happened twice (rule-12)."""
         counted = await self._marks.count(row, at.lease.epoch, REFUSED, partial(self._asked, row, at.chosen.app))
         if counted in {Counted.MARKED, Counted.STILL_MARKED}:
             raise ReauthorizationRequired(

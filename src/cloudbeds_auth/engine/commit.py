@@ -1,4 +1,4 @@
-"""A pair in hand: made durable, then published, then proven (rules 1, 3, 6, 7)."""
+"""A pair in hand: made durable, then published, then proven (rule-1, rule-3, rule-6, rule-7)."""
 
 from __future__ import annotations
 

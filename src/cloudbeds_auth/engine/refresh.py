@@ -180,7 +180,7 @@ class Refresher:
         return HeldBack(row.held_back, kind(connection_id=row.connection_id, retry_after=row.held_back))
 
     async def _probe(self, at: Refreshing, row: Grant, *, key: bool) -> Served | HeldBack | Again:
-        """Prove before spending (rule 3): ask `/userinfo` with the stored access token first."""
+        """Prove before spending (rule-3): ask `/userinfo` with the stored access token first."""
         ask, asked = at.ask, self._world.clock.steady()
         verdict = await self._asked(at, row)
         match verdict:
@@ -228,7 +228,7 @@ class Refresher:
         return sent
 
     async def _count(self, at: Refreshing, row: Grant, reason: str) -> Served | Again:
-        """A whole pass was refused, or `/userinfo` named a dead grant (rule 12)."""
+        """A whole pass was refused, or `/userinfo` named a dead grant (rule-12)."""
         counted = await self._marks.count(row, at.lease.epoch, reason, partial(self._asked, at, row))
         if counted is Counted.MOVED:
             return Again.RESTART

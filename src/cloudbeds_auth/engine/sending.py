@@ -1,4 +1,4 @@
-"""Refresh tokens sent under the lease, for a pair or for an API key: the only place that does (rules 4, 5, 7 and 15).
+"""Refresh tokens sent under the lease, for a pair or for an API key: the only place that does (rule-4, rule-5, rule-7, rule-15).
 
 for the child, then the kept tokens, newest to oldest:
 turn at the rate → intent → send ─┬→ issued: in hand, stored by the caller
@@ -105,7 +105,7 @@ class Sender:
         self._before_sending = before_sending
 
     async def send(self, at: UnderLease, row: Grant, tokens: Sequence[StoredToken]) -> InHand | Again | Stopped | None:
-        """Send until one is issued something for; None: every token is refused (rule 12 counts that)."""
+        """Send until one is issued something for; None: every token is refused (rule-12 counts that)."""
         world = self._world
         fence = Fence(row.id, row.generation, at.lease.epoch)
         for token in candidates(tokens):
