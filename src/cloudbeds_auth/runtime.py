@@ -29,7 +29,6 @@ from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.disconnect import Disconnecter
-from cloudbeds_auth.engine.drain import drained
 from cloudbeds_auth.engine.hooks import Inbound
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.mend import Mender
@@ -38,6 +37,7 @@ from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.retention import Retention
 from cloudbeds_auth.engine.scopes import Scopes
+from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.upkeep import Upkeep
 from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.engine.views import Look
@@ -100,7 +100,7 @@ class Engine:
         open is still to be closed.
         """
         await self.inbound.stop()
-        await drained(self.authorizer, self.migrator, self.access, self.health, self.refresher.flights)
+        await drained(self.world.tasks, self.migrator, self.refresher.flights)
         with suppress(Exception):
             await self.calls.flush(everything=True)
 

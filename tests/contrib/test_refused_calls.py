@@ -43,7 +43,7 @@ class World:
     async def settled(self) -> None:
         """What runs behind the callers is done, also what another thread has just handed over."""
         await asyncio.sleep(0.01)
-        await self.vault.engine.health.drain()
+        await self.vault.engine.world.tasks.drain()
         await self.vault.engine.refresher.flights.drain()
 
     def proofs(self) -> int:

@@ -153,7 +153,7 @@ async def test_stale_is_used_and_refreshed_behind(stage: Stage) -> None:
     began = stage.clock.steady()
     assert {token.reveal() for token in await asyncio.gather(*(lent(stage, grant) for _ in range(5)))} == {"A-1"}
     assert stage.clock.steady() == began
-    await stage.one.access.drain()
+    await stage.one.world.tasks.drain()
     assert (await lent(stage, grant)).reveal() == "A-2"
     assert stage.endpoint.sent == ["R-1"]
 
@@ -418,12 +418,12 @@ async def test_the_store_goes_away_during_a_refresh_behind(stage: Stage) -> None
     await stage.clock.sleep(STALE)
     stage.one.driver.writes_fail = True
     assert (await lent(stage, grant)).reveal() == "A-1"
-    await stage.one.access.drain()
+    await stage.one.world.tasks.drain()
     stage.one.driver.writes_fail = False
     stage.endpoint.will(issued(2))
     await stage.clock.sleep(31.0)
     await lent(stage, grant)
-    await stage.one.access.drain()
+    await stage.one.world.tasks.drain()
     assert (await lent(stage, grant)).reveal() == "A-2"
 
 

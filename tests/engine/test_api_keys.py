@@ -366,7 +366,7 @@ async def test_a_hotel_whose_move_is_in_doubt_is_said_to_be_dead(stage: Stage) -
     token = await stage.one.access.access_token(grant.connection_id)
     await stage.candidate(grant.connection_id, pair("anew", property_ids=("1000",)))
     stage.one.health.heed(token, Refusal("user_inactive", Act.SUSPECT), "GET", "/x")
-    await stage.one.health.drain()
+    await stage.one.world.tasks.drain()
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-anew"
     assert stage.endpoint.sent == []
 

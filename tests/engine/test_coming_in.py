@@ -165,7 +165,7 @@ async def test_a_process_that_dies_between_the_exchange_and_its_storing(stage: S
     stage.endpoint.will(nothing_can_be_stored)
     finishing = asyncio.create_task(stage.one.authorizer.finish(code="code", state=begun.state))
     await stage.clock.sleep(5.0)
-    for task in (*stage.one.authorizer._finishing.values(), finishing):
+    for task in (*stage.one.world.tasks._running.values(), finishing):
         task.cancel()
     await stage.kill(stage.one)
     with pytest.raises(AuthorizationExpired, match="no connection has come of it") as told:
@@ -234,7 +234,7 @@ async def test_a_closed_tab_loses_no_code(stage: Stage) -> None:
     await stage.clock.sleep(90.0)
     assert (await stage.one.store.read(list_connections(reference="tenant-7"))).connections == ()
     stage.one.driver.writes_fail = False
-    await stage.one.authorizer.drain()
+    await stage.one.world.tasks.drain()
     (connection,) = (await stage.one.store.read(list_connections(reference="tenant-7"))).connections
     assert connection.state is State.FRESH
     assert stage.endpoint.codes == ["code"]
@@ -253,7 +253,7 @@ async def test_a_grant_in_hand_waits_for_the_store(stage: Stage) -> None:
         await stage.one.authorizer.finish(code="code", state=begun.state)
     assert stage.vendor.asked == []
     stage.one.driver.writes_fail = False
-    await stage.one.authorizer.drain()
+    await stage.one.world.tasks.drain()
     finished = await stage.one.authorizer.finish(code="code", state=begun.state)
     assert finished.connection.state is State.FRESH
     assert stage.endpoint.codes == ["code"]

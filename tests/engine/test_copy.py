@@ -96,7 +96,7 @@ async def hinted(copy: Process, grant: Grant) -> None:
 async def calls_refused(copy: Process, grant: Grant) -> None:
     """A caller of the copy is told that the user is gone."""
     copy.health.heed(grant.token(), Refusal("user_inactive", Act.SUSPECT), "GET", "/api/v1.3/getHotels")
-    await copy.health.drain()
+    await copy.world.tasks.drain()
 
 
 TICKS: dict[str, Deed] = {

@@ -64,7 +64,7 @@ async def hinted(stage: Stage, inbound: Inbound, body: bytes) -> None:
     """The payload came, and everything it led to is over."""
     inbound.hint(body)
     await asyncio.sleep(1)
-    await stage.one.health.drain()
+    await stage.one.world.tasks.drain()
 
 
 async def looked_at_twice(stage: Stage, inbound: Inbound, body: bytes) -> None:
@@ -105,7 +105,7 @@ async def test_a_disabled_that_is_not_true(stage: Stage, inbound: Inbound, face:
     if face == "an answer":
         await asyncio.sleep(POLL)
         await inbound.tick()
-        await stage.one.health.drain()
+        await stage.one.world.tasks.drain()
     else:
         await looked_at_twice(stage, inbound, payload())
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
@@ -256,7 +256,7 @@ async def test_a_property_level_client_has_no_app_state(stage: Stage) -> None:
     asked = len(stage.vendor.asked)
     inbound.hint(payload())
     await asyncio.sleep(1)
-    await process.health.drain()
+    await process.world.tasks.drain()
     assert stage.vendor.asked_states == []
     assert stage.vendor.asked[asked:] == ["A-1"]
     assert await state_of(stage, grant) is State.FRESH
@@ -292,7 +292,7 @@ async def test_a_grant_whose_properties_are_unknown(stage: Stage, inbound: Inbou
     stage.vendor.listed = ()
     stage.sql("UPDATE grants SET expires_at = expires_at + 1000000, stale_at = stale_at + 1000000, lifetime = 2000000")
     await inbound.tick()
-    await stage.one.health.drain()
+    await stage.one.world.tasks.drain()
     assert stage.vendor.asked_states == [None]
     assert (await stage.kinds(grant.connection_id))[-2:] == ["disabled_said", "disabled_withdrawn"]
 

@@ -30,7 +30,7 @@ async def lent(stage: Stage) -> tuple[Grant, AccessToken]:
 async def heed(stage: Stage, token: AccessToken, refusal: Refusal) -> None:
     """A call was refused; whatever follows has happened."""
     stage.one.health.heed(token, refusal, "GET", "/api/v1.3/getHotels")
-    await stage.one.health.drain()
+    await stage.one.world.tasks.drain()
     await stage.one.refresher.flights.drain()
 
 
@@ -75,7 +75,7 @@ async def test_once_in_a_leases_time(stage: Stage) -> None:
     _, token = await lent(stage)
     for _ in range(100):
         stage.one.health.heed(token, INACTIVE, "GET", "/x")
-    await stage.one.health.drain()
+    await stage.one.world.tasks.drain()
     await stage.clock.sleep(0.9 * stage.timing.lease)
     await heed(stage, token, INACTIVE)
     assert stage.vendor.asked == ["A-1"]
@@ -191,7 +191,7 @@ async def test_a_mark_made_elsewhere(stage: Stage) -> None:
     stage.vendor.thinks("A-1", DeadGrant("user_inactive"))
     for pause in (stage.timing.refusal_interval, 0.0):
         other.health.heed(token, INACTIVE, "GET", "/x")
-        await other.health.drain()
+        await other.world.tasks.drain()
         await stage.clock.sleep(pause)
     asked = len(stage.vendor.asked)
     await heed(stage, token, INACTIVE)
@@ -245,7 +245,7 @@ async def test_it_is_told_once(stage: Stage) -> None:
     for _ in range(5):
         await heed(stage, token, NO_SCOPE)
         other.health.heed(token, NO_SCOPE, "GET", "/x")
-        await other.health.drain()
+        await other.world.tasks.drain()
         await stage.clock.sleep(stage.timing.lease)
     assert (await stage.kinds(grant.connection_id)).count("call_refused") == 1
 

@@ -18,7 +18,7 @@ from tests.simulation.people import People
 from tests.simulation.points import Strike
 from tests.simulation.weather import Weather
 
-from cloudbeds_auth.engine.drain import drained
+from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.errors import Error
 
 if TYPE_CHECKING:
@@ -142,9 +142,8 @@ class Mischief:
         world.callers.stop(machine)
         try:
             async with asyncio.timeout(GRACE):
-                await drained(  # as runtime.Engine.drain
-                    machine.authorizer, machine.migrator, machine.access, machine.health, machine.refresher.flights
-                )
+                # As runtime.Engine.drain.
+                await drained(machine.world.tasks, machine.migrator, machine.refresher.flights)
                 world.sendings.drained(machine.name)
                 await machine.calls.flush(everything=True)
             world.trace.count("drained to the end")

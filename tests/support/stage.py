@@ -24,10 +24,10 @@ from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.disconnect import Disconnecter
-from cloudbeds_auth.engine.drain import drained
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.single_flight import Served
+from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.engine.views import Look
 from cloudbeds_auth.errors import StoreUnavailable
@@ -158,7 +158,7 @@ class Process:
 
     async def drain(self) -> None:
         """Let everything that runs end."""
-        await drained(self.authorizer, self.migrator, self.access, self.health, self.refresher.flights)
+        await drained(self.world.tasks, self.migrator, self.refresher.flights)
 
 
 def wire(world: World, driver: FailingDriver) -> Process:

@@ -10,6 +10,7 @@ import asyncio
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
@@ -59,11 +60,9 @@ class Access:
     def __init__(self, world: World) -> None:
         self._world = world
         self._cache: dict[str, Cached] = {}
-        self._behind: dict[str, asyncio.Task[None]] = {}
         self._rested: dict[str, float] = {}
         self._apps: dict[str, str] = {}  # by connection, of which a token was lent
         self._further: dict[str, App] = {}  # by name, as they were when they were first called for
-        self._looks: dict[str, asyncio.Task[Grant]] = {}  # that have not begun yet
         self._refresher: Refresher
         self._candidates: Candidates
 
@@ -174,13 +173,6 @@ class Access:
         if flight is not None:
             await asyncio.wait([flight.task], timeout=self._world.timing.wait)
 
-    async def drain(self) -> bool:
-        """Wait for the refreshes that run behind; whether there was any."""
-        waited = bool(self._behind)
-        while self._behind:
-            await asyncio.wait(list(self._behind.values()))
-        return waited
-
     async def _looked_up(self, connection_id: str, min_valid: float, rejected: AccessToken | int | None) -> AccessToken:
         try:
             row = await self._current(connection_id)
@@ -206,16 +198,12 @@ class Access:
 
     async def _current(self, connection_id: str) -> Grant:
         """The row that speaks for the connection; a herd that comes at one moment costs the store one look."""
-        look = self._looks.get(connection_id)
-        if look is None:
-            look = asyncio.create_task(self._look(connection_id), name=f"look at {connection_id}")
-            look.add_done_callback(lambda done: done.cancelled() or done.exception())  # told to who is still there
-            self._looks[connection_id] = look
-        return await asyncio.shield(look)
+        name = f"look at {connection_id}"
+        return await self._world.tasks.join(name, partial(self._look, connection_id, name))
 
-    async def _look(self, connection_id: str) -> Grant:
+    async def _look(self, connection_id: str, name: str) -> Grant:
         """Look, now: who comes later may know of something newer. A candidate that was left behind is gone on with."""
-        del self._looks[connection_id]
+        self._world.tasks.release(name)
         row = await current_grant(self._world.db, connection_id)
         if row is None:
             raise await self._nothing(connection_id)
@@ -329,14 +317,10 @@ class Access:
     def _refresh_behind(self, row: Grant) -> None:
         """Start a refresh that nobody waits for; after a fruitless one, the next not before a lease's time."""
         now = self._world.clock.steady()
-        if row.id in self._behind or self._rested.get(row.id, now) > now:
+        if self._rested.get(row.id, now) > now or self._world.streams.put_off(row, self._world.timing):
             return
-        if self._world.streams.put_off(row, self._world.timing):
-            return
-        self._rested[row.id] = now + self._world.timing.lease
-        task = asyncio.create_task(self._behind_callers(row), name=f"refresh behind {row.id}")
-        self._behind[row.id] = task
-        task.add_done_callback(lambda _: self._behind.pop(row.id))
+        if self._world.tasks.begin(f"refresh behind {row.id}", partial(self._behind_callers, row)):
+            self._rested[row.id] = now + self._world.timing.lease
 
     async def _behind_callers(self, row: Grant) -> None:
         with suppress(Error, GrantSuperseded):  # told to the observer by the flight; callers use what they have

@@ -64,7 +64,6 @@ class Authorizer:
         self._world = world
         self._candidates = candidates
         self._exchange = Exchange(world, circuits)
-        self._finishing: dict[Key, asyncio.Task[Finished]] = {}
         self._return_to: dict[Key, str | None] = {}  # of those that are finishing and whose state is spent
 
     async def begin(
@@ -180,14 +179,9 @@ class Authorizer:
 
     async def _shared(self, key: Key, work: Callable[[], Coroutine[Any, Any, Finished]]) -> Finished:
         """One piece of work for one code, whoever waits for it and however often it is asked for."""
-        task = self._finishing.get(key)
-        if task is None:
-            task = asyncio.create_task(work(), name="finish authorization")
-            self._finishing[key] = task
-            task.add_done_callback(lambda _: self._forget(key))
         try:
             async with asyncio.timeout(2 * self._world.timing.wait):
-                return await asyncio.shield(task)
+                return await self._world.tasks.join(f"finish authorization {key}", work)
         except TimeoutError:
             raise RefreshPending(
                 "the approval is still being stored; the connection appears when it is",
@@ -198,13 +192,6 @@ class Authorizer:
         """The hotel said no: spend the state; where the browser wanted to go afterwards."""
         spent = await self._spend(hashed(state), None if browser is None else hashed(browser), hashed(DENIED))
         return spent.return_to
-
-    async def drain(self) -> bool:
-        """Wait until every exchange that runs is stored; whether there was any."""
-        waited = bool(self._finishing)
-        while self._finishing:
-            await asyncio.wait(list(self._finishing.values()))
-        return waited
 
     async def _spend(self, state_hash: str, browser_hash: str | None, code_hash: str) -> Authorization:
         return _must_be_spent(await spend(self._world.db, state_hash, browser_hash, code_hash))
@@ -229,16 +216,15 @@ class Authorizer:
 
     async def _finish(self, code: str, state_hash: str, browser_hash: str | None, code_hash: str) -> Finished:
         spent = await self._spend(state_hash, browser_hash, code_hash)
-        self._return_to[state_hash, browser_hash, code_hash] = spent.return_to
+        key = state_hash, browser_hash, code_hash
+        self._return_to[key] = spent.return_to
         try:
             return await self._connect(spent, code)
         except Error as error:
             error.return_to = spent.return_to
             raise
-
-    def _forget(self, key: Key) -> None:
-        self._finishing.pop(key)
-        self._return_to.pop(key, None)
+        finally:
+            del self._return_to[key]
 
     async def _connect(self, spent: Authorization, code: str) -> Finished:
         """From the spent state to the connection that it led to, now or before."""

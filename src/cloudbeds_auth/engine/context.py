@@ -8,6 +8,7 @@ from typing import Protocol
 
 from cloudbeds_auth.engine.rate_limiter import RateLimiter
 from cloudbeds_auth.engine.streams import Streams
+from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, UnknownConnection
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
@@ -54,7 +55,8 @@ class World:
     settings, which an operator may have mended while we run. Further ones rest in the store and are read whenever they
     are needed: what is changed there holds at once, in every process. `limit`: the vendor's rate for each client id,
     over all processes; None: it is not kept; `limits`: those of further apps, by their level. `wakeups`: how other
-    processes are heard of; None: the row is looked at now and then. `streams` and `limiters` are this process's own.
+    processes are heard of; None: the row is looked at now and then. `streams`, `limiters` and `tasks` are this
+    process's own; a process that ends waits for these tasks.
     """
 
     clock: Clock
@@ -73,6 +75,7 @@ class World:
     limits: Mapping[str, Limit | None] = field(default_factory=dict)
     wakeups: Wakeups | None = None
     streams: Streams = field(default_factory=Streams)
+    tasks: Tasks = field(default_factory=Tasks)
     limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, init=False)
     told: dict[Foreign, float] = field(default_factory=dict, init=False)
 

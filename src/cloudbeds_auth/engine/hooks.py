@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from typing import TypeVar
 
 from cloudbeds_auth.engine.access import Access
@@ -20,6 +21,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.engine.refused_calls import Health
+from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports.vendor import Hook, Throttled
 from cloudbeds_auth.rules.api_errors import Act, Refusal
@@ -47,26 +49,23 @@ class Inbound:
         self._access = access
         self._health = health
         self._hook = hook
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._following = Tasks()
+        self._numbers = count(1)
         self._waiting: set[str] = set()
         self._rests: dict[str, float] = {}
 
     def hint(self, body: bytes) -> None:
         """A payload came with the right secrets. Returns at once; what it tells of is confirmed behind the sender."""
         hint = None if self._world.db.read_only else hint_of(body)  # a copy could believe it, and write nothing down
-        if hint is None or len(self._tasks) >= MOST_WAITING:
+        if hint is None or len(self._following) >= MOST_WAITING:
             self._world.observer.happened(Happening.HINT_IGNORED if hint is None else Happening.HINT_DROPPED)
             return
         self._world.observer.happened(Happening.HINT_RECEIVED, property=hint.property_id)
-        task = asyncio.create_task(self._follow(hint), name="follow a hint")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._following.begin(f"follow hint {next(self._numbers)}", partial(self._follow, hint))
 
     async def stop(self) -> None:
         """End what runs: a hint that is not followed is learnt of by asking."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._following.stop()
 
     def pause(self) -> float:
         """Seconds until the next tick; not the same for every process."""

@@ -7,9 +7,9 @@ as the connection's problem; the hotel stays healthy.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.candidates import Candidates
@@ -39,30 +39,18 @@ class Health:
         self._refresher = refresher
         self._candidates = candidates
         self._rests: dict[Key, float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call with this token was answered like this; nobody waits for what follows."""
         if refusal.act in {Act.SUSPECT, Act.LOOK}:
-            key, work = (token.grant_id, 0, ""), self._look_at(token, refusal)
+            key, work = (token.grant_id, 0, ""), partial(self._look_at, token, refusal)
         elif refusal.act is Act.TELL:
             key = (token.grant_id, token.generation, refusal.reason)
-            work = self._tell(key, refusal, {"method": method, "path": path, "said": refusal.said})
+            work = partial(self._tell, key, refusal, {"method": method, "path": path, "said": refusal.said})
         else:
             return
-        if self._resting(key):
-            work.close()
-            return
-        task = asyncio.create_task(work, name=f"heed {refusal.reason}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def drain(self) -> bool:
-        """Wait for what runs behind; whether there was any."""
-        waited = bool(self._tasks)
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        return waited
+        if not self._resting(key):
+            self._world.tasks.begin(f"heed {key}", work)
 
     def _resting(self, key: Key) -> bool:
         """Whether it was heeded a moment ago; if not, it is now."""

@@ -1,6 +1,6 @@
-"""Refresh tokens sent under the lease, for a pair or for an API key: the only place that does (rule-4, rule-5, rule-7, rule-15).
+"""Refresh tokens sent under the lease, for a pair or for an API key: the only place that does.
 
-for the child, then the kept tokens, newest to oldest:
+for the child, then the kept tokens, newest to oldest (rule-4, rule-5, rule-7, rule-15):
 turn at the rate → intent → send ─┬→ issued: in hand, stored by the caller
 ├→ the token is refused: the next one
 └→ anything else: noted, and no other token is tried

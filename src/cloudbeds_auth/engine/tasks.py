@@ -1,0 +1,89 @@
+"""Work in hand: one task for each name, joined by callers that want the same, and waited for before a process ends.
+
+Cancelling a caller cancels no work: what was begun may hold the only living credential (F78, F81).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+Work = Callable[[], Coroutine[Any, Any, T]]
+
+
+class Tasks:
+    """The tasks that run, by name."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def begin(self, name: str, work: Work[None]) -> bool:
+        """Begin what no caller waits for, unless it runs already; whether it was begun."""
+        if name in self._running:
+            return False
+        self._start(name, work)
+        return True
+
+    async def join(self, name: str, work: Work[T]) -> T:
+        """What the work of this name returns or raises: that which runs, else a new one."""
+        task: asyncio.Task[T] | None = self._running.get(name)
+        if task is None:
+            task = self._start(name, work)
+            task.add_done_callback(_seen)
+        return await asyncio.shield(task)
+
+    def release(self, name: str) -> None:
+        """A caller that comes from now on begins anew; what runs under this name is joined and drained no more."""
+        self._running.pop(name, None)
+
+    async def drain(self) -> bool:
+        """Wait until nothing runs; whether anything did."""
+        waited = bool(self._running)
+        while self._running:
+            await asyncio.wait(list(self._running.values()))
+        return waited
+
+    async def stop(self) -> None:
+        """Cancel what runs, and wait until it has ended."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _start(self, name: str, work: Work[T]) -> asyncio.Task[T]:
+        task = self._running[name] = asyncio.create_task(work(), name=name)
+        # Not in a `finally` of the task: one that is cancelled before it began runs no line of its own.
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if self._running.get(task.get_name()) is task:
+            del self._running[task.get_name()]
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Its exception was raised to each caller that still waits; where all have left it is no event of its own."""
+    if not task.cancelled():
+        task.exception()
+
+
+class Drains(Protocol):
+    """What may be under way when a process ends."""
+
+    async def drain(self) -> bool:
+        """Wait until what is under way is stored; whether there was anything to wait for."""
+        ...
+
+
+async def drained(*parts: Drains) -> None:
+    """Until one round finds nothing to wait for: while one part ends, another may begin something (F78).
+
+    A hotel is moved to an API key while the last refresh comes back; a refused call that is looked into asks for one.
+    """
+    while any([await part.drain() for part in parts]):
+        pass
