@@ -31,6 +31,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.disconnect import Disconnecter
 from cloudbeds_auth.engine.hooks import Inbound
 from cloudbeds_auth.engine.imports import Importer
+from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
 from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.refresh import Refresher
@@ -38,7 +39,6 @@ from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.retention import Retention
 from cloudbeds_auth.engine.scopes import Scopes
 from cloudbeds_auth.engine.tasks import drained
-from cloudbeds_auth.engine.upkeep import Upkeep
 from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.engine.views import Look
 from cloudbeds_auth.engine.webhooks import Outbound
@@ -85,20 +85,19 @@ class Engine:
     mender: Mender
     importer: Importer
     scopes: Scopes
-    upkeep: Upkeep
     retention: Retention
-    outbound: Outbound | None
     inbound: Inbound
-    groups: Groups
+    jobs: Jobs
     admin_token: Secret
     admin_token_file: Path | None
     token_endpoint: HttpTokenEndpoint
     vendor: HttpVendor
 
     async def drain(self) -> None:
-        """Let what runs finish and commit: exchanges, refreshes, counted calls. If these cannot be written, what is
-        open is still to be closed.
+        """Begin nothing more, and let what runs finish and commit: exchanges, refreshes, counted calls. If these cannot
+        be written, what is open is still to be closed.
         """
+        await self.jobs.stop()
         await self.inbound.stop()
         await drained(self.world.tasks, self.migrator, self.refresher.flights)
         with suppress(Exception):
@@ -196,6 +195,10 @@ def _wire(
     mender = Mender(world, authorizer, look)
     access.attach(refresher, candidates)
     health, disconnecter = Health(world, access, refresher, candidates), Disconnecter(world, access)
+    calls, retention = CallRecorder(world), Retention(world, settings.retention_days)
+    inbound, groups = Inbound(world, access, health, settings.hook), Groups(world, access, health)
+    upkeep = Upkeep(world, refresher, candidates, migrator)
+    jobs = table(calls, upkeep, retention, inbound, groups, _outbound(settings, world))
     return Engine(
         settings=settings,
         world=world,
@@ -204,7 +207,7 @@ def _wire(
         refresher=refresher,
         candidates=candidates,
         authorizer=authorizer,
-        calls=CallRecorder(world),
+        calls=calls,
         health=health,
         disconnecter=disconnecter,
         migrator=migrator,
@@ -212,11 +215,9 @@ def _wire(
         mender=mender,
         scopes=Scopes(world, look, mender),
         importer=Importer(world, refresher, candidates, look, mender),
-        upkeep=Upkeep(world, refresher, candidates, migrator),
-        retention=Retention(world, settings.retention_days),
-        outbound=_outbound(settings, world),
-        inbound=Inbound(world, access, health, settings.hook),
-        groups=Groups(world, access, health),
+        retention=retention,
+        inbound=inbound,
+        jobs=Jobs(world, jobs),
         admin_token=admin_token,
         admin_token_file=admin_token_file,
         token_endpoint=token_endpoint,

@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cloudbeds_auth.background import Background
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports.observer import Observer
 from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Handover, Imported, Link
@@ -38,11 +37,10 @@ class TokenVault:
     that is VaultClosed; a call that was under way then may raise it, too, and what it began is finished.
     """
 
-    def __init__(self, engine: Engine, *, upkeep: bool = False) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._open: Engine | None = engine
         self._settings = engine.settings
         self._loop = asyncio.get_running_loop()
-        self._background = Background(engine, upkeep=upkeep)
         self._http: httpx2.AsyncClient | None = None
 
     @classmethod
@@ -67,8 +65,9 @@ class TokenVault:
         """
         if settings is None:
             settings, reread = load_from_environment(), reread or load_from_environment
-        vault = cls(await build(settings, observers, reread), upkeep=upkeep)
-        vault._background.start()
+        engine = await build(settings, observers, reread)
+        vault = cls(engine)
+        engine.jobs.start(upkeep=upkeep)
         try:
             yield vault
         finally:
@@ -79,7 +78,6 @@ class TokenVault:
         engine, self._open = self._open, None
         if engine is None:
             return
-        await self._background.stop()
         await engine.drain()
         if self._http is not None:
             await self._http.aclose()

@@ -56,7 +56,7 @@ def test_every_function_that_a_walk_through_the_code_names_exists(page: Path) ->
 def test_the_token_is_followed_through_every_layer() -> None:
     """The walk names something of each layer that a token passes."""
     layers = {name.split(".")[0] for name in DOTTED.findall(text_of("docs/follow-a-token.md"))}
-    assert {"app", "vault", "engine", "rules", "transactions", "wire", "system", "sync", "background"} <= layers
+    assert {"app", "vault", "engine", "rules", "transactions", "wire", "system", "sync"} <= layers
 
 
 def test_the_settings_page_shows_the_table_of_settings() -> None:

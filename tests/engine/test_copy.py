@@ -10,11 +10,10 @@ from tests.engine.test_hooks import inbound_of, payload
 from tests.engine.test_imports import importer, old
 from tests.engine.test_webhooks import Receiver
 from tests.support.fakes import pair
-from tests.support.hotels import upkeep_of
+from tests.support.hotels import jobs_of
 from tests.support.stage import Process, Stage
 from tests.support.virtual import settle
 
-from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.errors import StoreReadOnly
 from cloudbeds_auth.ports.vendor import AppState, Hook
 from cloudbeds_auth.rules.api_errors import Act, Refusal
@@ -99,9 +98,18 @@ async def calls_refused(copy: Process, grant: Grant) -> None:
     await copy.world.tasks.drain()
 
 
+async def its_jobs(copy: Process, grant: Grant) -> None:
+    """Upkeep, app states, listings, retention, webhooks, for some minutes."""
+    receiver = Receiver()
+    jobs = jobs_of(copy, receiver)
+    jobs.start(upkeep=True)
+    await asyncio.sleep(300)
+    await jobs.stop()
+    assert receiver.came == []
+
+
 TICKS: dict[str, Deed] = {
-    "upkeep": lambda copy, one: upkeep_of(copy).tick(),
-    "app states and subscriptions": lambda copy, one: inbound_of(copy, HOOK).tick(),
+    "its jobs": its_jobs,
     "a hint": hinted,
     "a refused call": calls_refused,
     "a stale token": lambda copy, one: copy.access.access_token(one.connection_id),
@@ -121,20 +129,10 @@ async def test_what_a_copy_does_by_itself(stage: Stage, what: str) -> None:
     await settle()
     await copy.drain()
     assert nothing_sent(stage)
+    assert stage.notes.times("background_failed") == 0
     assert stage.vendor.asked_states == []
     assert await stage.tokens(grant.id) == ["R-1"]
     assert (await stage.row(grant.id)).state is State.FRESH
-
-
-@pytest.mark.row("F74")
-async def test_no_webhook_leaves_a_copy(stage: Stage) -> None:
-    """A message that waits is delivered by the original alone."""
-    await stage.connected()
-    receiver = Receiver()
-    await Outbound((await copy_of(stage)).world, receiver).tick()
-    assert receiver.came == []
-    await Outbound(stage.one.world, receiver).tick()
-    assert receiver.kinds == ["connected"]
 
 
 def nothing_sent(stage: Stage) -> bool:

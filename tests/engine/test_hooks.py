@@ -6,24 +6,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from tests.support.fakes import APP, key, pair
 from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage
-from tests.support.virtual import settle
 
-from cloudbeds_auth.background import Background
-from cloudbeds_auth.engine.hooks import AT_ONCE, LEFT_OUT, MOST_WAITING, PAUSE, REST, Inbound
+from cloudbeds_auth.engine.hooks import AT_ONCE, LEFT_OUT, MOST_WAITING, REST, Inbound
 from cloudbeds_auth.engine.lookup import resolve
-from cloudbeds_auth.errors import ConnectionDisconnected, StoreUnavailable
+from cloudbeds_auth.errors import ConnectionDisconnected
 from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
-from cloudbeds_auth.rules.schedule import RETRY_FIRST
+from cloudbeds_auth.rules.schedule import PAUSE, RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.rules.webhooks import FIRST, POLL
@@ -386,47 +382,6 @@ async def test_many_are_asked_about_a_few_at_a_time(stage: Stage, inbound: Inbou
     assert await inbound.tick() == 0.0
     assert await inbound.tick() > 0.0
     assert len(stage.vendor.asked_states) == AT_ONCE + 1
-
-
-async def test_a_copy_of_another_installation_asks_nothing() -> None:
-    """The original does."""
-    world: Any = SimpleNamespace(db=SimpleNamespace(read_only=True), entropy=SimpleNamespace(unit=lambda: 0.5))
-    parts: Any = None
-    assert 0.0 < await Inbound(world, parts, parts, parts).tick() <= PAUSE
-
-
-class Ticks:
-    """An inbound that counts: a tick with more to do at once, one that fails, then nothing."""
-
-    def __init__(self) -> None:
-        self.ends: list[float | Exception] = [0.0, StoreUnavailable("away"), 5.0]
-        self.asked = 0
-
-    def pause(self) -> float:
-        return 10.0
-
-    async def tick(self) -> float:
-        self.asked += 1
-        end = self.ends.pop(0) if self.ends else 5.0
-        if isinstance(end, Exception):
-            raise end
-        return end
-
-
-async def test_the_loop_outlives_the_store(stage: Stage) -> None:
-    """Whoever does upkeep asks; a failure is told, and the next turn comes."""
-    ticks = Ticks()
-    idle: Any = SimpleNamespace(pause=lambda *_: 1e9)
-    engine: Any = SimpleNamespace(
-        world=stage.one.world, calls=stage.one.calls, upkeep=idle, outbound=None, inbound=ticks, groups=idle
-    )
-    running = Background(engine, upkeep=True)
-    running.start()
-    await asyncio.sleep(25)
-    await settle()
-    await running.stop()
-    assert ticks.asked == 3
-    assert stage.notes.times("background_failed") == 1
 
 
 # --- subscribing

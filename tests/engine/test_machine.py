@@ -149,7 +149,8 @@ class Hotels(Bystander):
 
     @rule(process=processes)
     def upkeep_looks(self, process: str) -> None:
-        self.run(self.vaults[process].engine.upkeep.tick())
+        jobs = {job.name: job for job in self.vaults[process].engine.jobs._jobs}
+        self.run(jobs["upkeep"].tick())
 
     # --- leaving
 

@@ -10,7 +10,7 @@ from tests.support.hotels import keep_up, upkeep_of
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.client_secrets import AGREE_WITHIN, OTHERS_FIRST
-from cloudbeds_auth.engine.upkeep import AT_ONCE, MARKED_AT_ONCE
+from cloudbeds_auth.engine.jobs import AT_ONCE, MARKED_AT_ONCE
 from cloudbeds_auth.errors import (
     ClientRefused,
     Error,

@@ -10,13 +10,14 @@ from tests.support.hotels import BusyVendor, limited
 from tests.support.stage import Process, Stage, wire
 
 from cloudbeds_auth.engine.lookup import resolve
-from cloudbeds_auth.engine.properties import AT_ONCE, PAUSE, Groups
+from cloudbeds_auth.engine.properties import AT_ONCE, Groups
 from cloudbeds_auth.ports.vendor import Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, DeadToken, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.properties import EVERY, FIRST, HOLD
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
+from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.candidates import promote
@@ -304,18 +305,8 @@ async def test_a_vendor_without_a_list_is_never_asked(stage: Stage, monkeypatch:
     await group(stage, "1000")
     answers = Answers(stage, monkeypatch)
     stage.vendor.lists_properties = False
-    assert 0.5 * PAUSE <= await groups_of(stage.one).tick() <= PAUSE
+    assert await groups_of(stage.one).tick() == PAUSE
     assert answers.asked == []
-
-
-async def test_a_copy_asks_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rule 16: not even who is due."""
-    await group(stage, "1000")
-    answers = Answers(stage, monkeypatch)
-    monkeypatch.setattr(stage.one.store, "_read_only", True)
-    assert 0.5 * PAUSE <= await groups_of(stage.one).tick() <= PAUSE
-    assert answers.asked == []
-    assert stage.one.driver.seen["claim_listings"] == 0
 
 
 async def test_a_hotel_that_leaves_meanwhile(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

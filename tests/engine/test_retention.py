@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from tests.engine.test_background import background
 from tests.support.fakes import pair
 from tests.support.stage import Process, Stage
 
@@ -36,26 +33,6 @@ async def test_a_batch_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) 
     assert await stage.kinds(grant.connection_id) == []
     assert await forgets(stage.one, 1).tick() > 1.0
     assert stage.notes.times("swept") == 2
-
-
-async def test_a_copy_deletes_nothing(stage: Stage) -> None:
-    """Rule 16: it is another installation's."""
-    stage.one.store._read_only = True
-    assert await forgets(stage.one).tick() == EVERY
-
-
-async def test_it_runs_with_upkeep(stage: Stage) -> None:
-    """And outlives a database that is away."""
-    grant = await stage.connected(pair(1))
-    loops = background(stage.one, upkeep=True)
-    stage.one.driver.refuse("sweep_people")
-    loops.start()
-    await asyncio.sleep(35.0)
-    assert stage.notes.times("background_failed") == 1
-    stage.sql("UPDATE events SET at = at - ?", 401 * DAY)
-    await asyncio.sleep(2 * EVERY)
-    await loops.stop()
-    assert "candidate_received" not in await stage.kinds(grant.connection_id)
 
 
 async def test_a_hotel_is_forgotten(stage: Stage) -> None:

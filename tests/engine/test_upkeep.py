@@ -9,11 +9,11 @@ from tests.support.fakes import issued, pair
 from tests.support.hotels import BusyVendor, hotels, keep_up, limited, upkeep_of
 from tests.support.stage import SqliteDatabase, Stage
 
-from cloudbeds_auth.engine.upkeep import AT_ONCE, LONGEST
+from cloudbeds_auth.engine.jobs import AT_ONCE
 from cloudbeds_auth.rules.api_errors import DeadToken
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Fence, Role
-from cloudbeds_auth.rules.schedule import DAY
+from cloudbeds_auth.rules.schedule import DAY, PAUSE
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.connections import count_states, disconnect
 from cloudbeds_auth.transactions.grants import Leased, take_lease
@@ -66,7 +66,7 @@ async def test_the_vendor_is_down_for_six_hours(stage: Stage) -> None:
         assert f"R-{at}" in await stage.tokens(grant.id)
         assert (await stage.row(grant.id)).reauth is None
     vendor.down = False
-    await keep_up(process, stage.timing.backoff_cap + LONGEST)
+    await keep_up(process, stage.timing.backoff_cap + PAUSE)
     assert sorted(vendor.renewed) == ["R-0", "R-1"]
     for grant in known:
         assert ((await stage.row(grant.id)).state, (await stage.row(grant.id)).proven) == (State.FRESH, True)
@@ -119,10 +119,10 @@ async def test_an_idle_grant_is_kept_alive(stage: Stage) -> None:
     vendor, (grant,) = BusyVendor(), await hotels(stage, 1, used=False)
     process = await limited(stage, vendor)
     await stage.clock.sleep(26.9 * DAY)
-    await keep_up(process, LONGEST)
+    await keep_up(process, PAUSE)
     assert vendor.moments == []
-    await stage.clock.sleep(3.1 * DAY - 2 * LONGEST)
-    await keep_up(process, LONGEST)
+    await stage.clock.sleep(3.1 * DAY - 2 * PAUSE)
+    await keep_up(process, PAUSE)
     assert (vendor.renewed, vendor.proofs) == (["R-0"], 1)
     assert (await stage.row(grant.id)).proven
     assert 26 * DAY < (await stage.one.store.read(next_due()) or 0) <= 30 * DAY
@@ -134,9 +134,9 @@ async def test_a_grant_that_is_used_again(stage: Stage) -> None:
     process = await limited(stage, vendor)
     stage.one.calls.note((await stage.row(grant.id)).token(), "GET", "/api/v1.3/userinfo", 200)
     await stage.one.calls.flush(everything=True)
-    await keep_up(process, STALE - LONGEST)
+    await keep_up(process, STALE - PAUSE)
     assert vendor.moments == []
-    await keep_up(process, 2 * LONGEST)
+    await keep_up(process, 2 * PAUSE)
     assert vendor.renewed == ["R-0"]
 
 
@@ -270,14 +270,3 @@ async def test_a_dead_candidate_is_not_asked_for_without_end(stage: Stage) -> No
     stage.one.driver.refuse("take_lease", times=100)
     await keep_up(stage.one, 600)
     assert 5 <= len(stage.vendor.asked) <= 11
-
-
-async def test_a_copy_of_another_installation_does_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rule 16: what is due stays due, nothing is claimed, and the next look is as far away as can be."""
-    vendor, (grant,) = BusyVendor(), await hotels(stage, 1)
-    process = await limited(stage, vendor)
-    await stage.clock.sleep(STALE)
-    due = stage.sql("SELECT due_at FROM grants WHERE id = ?", grant.id)
-    monkeypatch.setattr(process.store, "_read_only", True)
-    assert await upkeep_of(process).tick() == LONGEST
-    assert (vendor.moments, stage.sql("SELECT due_at FROM grants WHERE id = ?", grant.id)) == ([], due)

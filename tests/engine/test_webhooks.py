@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from tests.support.fakes import pair
-from tests.support.stage import Process, Stage
+from tests.support.stage import Stage
 
-from cloudbeds_auth.background import Background
-from cloudbeds_auth.engine.webhooks import AT_ONCE, HOLD, LOOK, Outbound
+from cloudbeds_auth.engine.webhooks import AT_ONCE, HOLD, Outbound
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports.webhooks import Delivery, Message
 from cloudbeds_auth.rules.webhooks import WAITS
@@ -42,7 +39,7 @@ class Receiver:
 
 
 async def run(stage: Stage, outbound: Outbound, seconds: float) -> None:
-    """As `background.Background` for so many seconds."""
+    """As `jobs.Jobs` for so many seconds."""
     until = stage.clock.steady() + seconds
     while stage.clock.steady() < until:
         await stage.clock.sleep(min(await outbound.tick(), until - stage.clock.steady()))
@@ -139,15 +136,6 @@ async def test_one_whose_end_could_not_be_written_leaves_the_others_alone(stage:
     assert (await stage.one.store.read(read_outbox())).waiting == 1
 
 
-async def test_a_copy_of_another_installation_sends_nothing(stage: Stage) -> None:
-    """The original does."""
-    receiver = Receiver()
-    await stage.connected()
-    world: Any = SimpleNamespace(db=SimpleNamespace(read_only=True), entropy=stage.dice)
-    assert 0.0 < await Outbound(world, receiver).tick() <= LOOK
-    assert receiver.came == []
-
-
 async def test_what_somebody_else_claimed_meanwhile(stage: Stage) -> None:
     """Between the look and the claim: nothing is sent, and the next look comes after a pause."""
     receiver = Receiver()
@@ -160,49 +148,3 @@ async def test_what_somebody_else_claimed_meanwhile(stage: Stage) -> None:
     stage.one.driver.after("next_message", claim)
     assert await Outbound(stage.one.world, receiver).tick() > 0.0
     assert receiver.came == []
-
-
-def loops(process: Process, outbound: Outbound | None, *, upkeep: bool) -> Background:
-    """Over the parts of an engine that the loops use."""
-    idle: Any = SimpleNamespace(pause=lambda *seconds: 1e6)
-    engine: Any = SimpleNamespace(
-        world=process.world, calls=process.calls, upkeep=idle, outbound=outbound, inbound=idle, groups=idle
-    )
-    return Background(engine, upkeep=upkeep)
-
-
-@pytest.mark.parametrize(("upkeep", "came"), [(True, 1), (False, 0)])
-async def test_whoever_does_upkeep_sends(stage: Stage, upkeep: bool, came: int) -> None:
-    """The service, and a program that asks for it."""
-    receiver = Receiver()
-    await stage.connected()
-    running = loops(stage.one, Outbound(stage.one.world, receiver), upkeep=upkeep)
-    running.start()
-    await asyncio.sleep(5)
-    await running.stop()
-    assert len(receiver.came) == came
-
-
-async def test_without_an_address_messages_wait(stage: Stage) -> None:
-    """An address that is set later gets them."""
-    await stage.connected()
-    running = loops(stage.one, None, upkeep=True)
-    running.start()
-    await asyncio.sleep(5)
-    await running.stop()
-    assert (await stage.one.store.read(read_outbox())).waiting == 1
-
-
-async def test_the_loop_outlives_the_store(stage: Stage) -> None:
-    """A database that is away is told about, and what is due is sent when it is back."""
-    receiver = Receiver()
-    await stage.connected()
-    running = loops(stage.one, Outbound(stage.one.world, receiver), upkeep=True)
-    stage.one.driver.dark = True
-    running.start()
-    await asyncio.sleep(60)
-    assert stage.notes.times("background_failed") > 0
-    stage.one.driver.dark = False
-    await asyncio.sleep(60)
-    await running.stop()
-    assert receiver.kinds == ["connected"]

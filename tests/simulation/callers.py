@@ -1,6 +1,6 @@
 """Callers: programs that call the vendor through a machine's `auth=`, and what they may be told (I5, I10).
 
-And what runs beside them in every process: the parts of `background.Background`.
+And what runs beside them in every process: its jobs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import httpx2
 from tests.simulation.machine import BASE, VERSION, Machine
 
-from cloudbeds_auth.engine.upkeep import AFTER_FAILURE, LONGEST
-from cloudbeds_auth.errors import ConnectionUnusable, Error, StoreUnavailable
+from cloudbeds_auth.engine.jobs import AFTER_FAILURE, Job, Jobs
+from cloudbeds_auth.errors import ConnectionUnusable, Error
 
 if TYPE_CHECKING:
     from tests.simulation.world import Hotel, World
@@ -39,7 +39,8 @@ class Callers:
 
     def keep(self, machine: Machine) -> None:
         """What is due is looked after for as long as the machine lives."""
-        kept = self._world.loop.spawn(machine.name, self._keeping(machine))
+        upkeep = Jobs(machine.world, []).run(Job("upkeep", machine.upkeep.tick, first=AFTER_FAILURE))
+        kept = self._world.loop.spawn(machine.name, upkeep)
         self._beginning.setdefault(machine.name, []).append(kept)
 
     def stop(self, machine: Machine) -> None:
@@ -56,21 +57,10 @@ class Callers:
                 self._world.loop.spawn(machine.name, self.call(machine, hotel, method))
 
     async def _counting(self, machine: Machine) -> None:
-        """The background's part that writes: counted calls (`background.Background`)."""
+        """The job that writes counted calls."""
         while True:
             await asyncio.sleep(self._world.plan.lifetime / 3)
             await machine.calls.flush()
-
-    async def _keeping(self, machine: Machine) -> None:
-        """The background's part that looks after grants."""
-        upkeep = machine.upkeep
-        await asyncio.sleep(upkeep.pause(AFTER_FAILURE))
-        while True:
-            try:
-                seconds = await upkeep.tick()
-            except StoreUnavailable:
-                seconds = upkeep.pause(LONGEST)
-            await asyncio.sleep(seconds)
 
     async def call(self, machine: Machine, hotel: Hotel, method: str = "GET") -> str:
         """One protected call; in a word how it ended."""

@@ -23,9 +23,9 @@ from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.jobs import Upkeep
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import Health
-from cloudbeds_auth.engine.upkeep import Upkeep
 from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.observer import Fact
@@ -84,6 +84,8 @@ class Teller:
         self._trace.count(f"told {what}")
         if what is Happening.COMMIT_WAITS and facts.get("error") in BUGS:
             self._trace.violate("harness", f"what stores a pair cannot run: {told}")
+        if what is Happening.BACKGROUND_FAILED and facts.get("error") != "StoreUnavailable":
+            self._trace.violate("harness", f"a job cannot run: {told}")
         if what is Happening.WENT_ALONE:
             self._alone(self._name)
 

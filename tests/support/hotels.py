@@ -9,9 +9,14 @@ from itertools import count
 from tests.support.fakes import issued, pair
 from tests.support.stage import Process, Stage, wire
 
-from cloudbeds_auth.engine.upkeep import Upkeep
+from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
+from cloudbeds_auth.engine.properties import Groups
+from cloudbeds_auth.engine.retention import Retention
+from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Turn
+from cloudbeds_auth.ports.webhooks import Deliverer
 from cloudbeds_auth.rules.api_errors import Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.model import App, CredentialKind, Grant, Pair
@@ -100,12 +105,21 @@ def upkeep_of(process: Process) -> Upkeep:
     return Upkeep(process.world, process.refresher, process.candidates, process.migrator)
 
 
+def jobs_of(process: Process, deliverer: Deliverer | None = None) -> Jobs:
+    """As `runtime._wire`."""
+    world = process.world
+    inbound, groups = Inbound(world, process.access, process.health), Groups(world, process.access, process.health)
+    outbound = None if deliverer is None else Outbound(world, deliverer)
+    return Jobs(world, table(process.calls, upkeep_of(process), Retention(world, 400), inbound, groups, outbound))
+
+
 async def keep_up(process: Process, seconds: float) -> None:
-    """As `background.Background` for so many seconds."""
+    """As `jobs.Jobs` for so many seconds."""
     clock, upkeep = process.world.clock, upkeep_of(process)
     until = clock.steady() + seconds
     while clock.steady() < until:
-        await clock.sleep(min(await upkeep.tick(), until - clock.steady()))
+        wait = await upkeep.tick() * (0.5 + 0.5 * process.world.entropy.unit())
+        await clock.sleep(min(wait, until - clock.steady()))
 
 
 async def hotels(stage: Stage, number: int, *, used: bool = True) -> list[Grant]:

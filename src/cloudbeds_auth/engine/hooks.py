@@ -9,7 +9,6 @@ is all.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -21,12 +20,13 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lookup import current_grant, resolve
 from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.engine.refused_calls import Health
-from cloudbeds_auth.engine.tasks import Tasks
+from cloudbeds_auth.engine.tasks import Tasks, each
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports.vendor import Hook, Throttled
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, CredentialKind, Grant, Role
+from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.rules.webhooks import APP_DISABLED, POLL, Hint, hint_of
 from cloudbeds_auth.transactions.refusals import note_disabled, note_problem
 from cloudbeds_auth.transactions.upkeep import claim_polls
@@ -36,7 +36,6 @@ REST = 30.0  # seconds between two confirmations of one connection
 MOST_WAITING = 200  # hints that are followed at one time; what is dropped is learnt by asking
 MOST_REMEMBERED = 10_000
 AT_ONCE = 4  # connections that one tick asks about
-PAUSE = 30.0  # seconds between two ticks, at most
 LEFT_OUT = "property_disconnected"
 SUSPECTED = Refusal("app_state_refused", Act.SUSPECT)
 
@@ -67,17 +66,11 @@ class Inbound:
         """End what runs: a hint that is not followed is learnt of by asking."""
         await self._following.stop()
 
-    def pause(self) -> float:
-        """Seconds until the next tick; not the same for every process."""
-        return PAUSE * (0.5 + 0.5 * self._world.entropy.unit())
-
     async def tick(self) -> float:
         """Ask about a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
-        if self._world.db.read_only:
-            return self.pause()
         claimed = await self._world.db.write(claim_polls(AT_ONCE, POLL))
-        await asyncio.gather(*(self._safely(connection_id) for connection_id in claimed))
-        return 0.0 if len(claimed) == AT_ONCE else self.pause()
+        await each(claimed, partial(self._confirm, hint=None), self._failed)
+        return 0.0 if len(claimed) == AT_ONCE else PAUSE
 
     async def _follow(self, hint: Hint) -> None:
         with suppress(Error):
@@ -99,15 +92,12 @@ class Inbound:
         if len(self._rests) >= MOST_REMEMBERED:
             self._rests.clear()
         self._rests[connection_id] = clock.steady() + REST
-        await self._safely(connection_id, hint)
+        await each([connection_id], partial(self._confirm, hint=hint), self._failed)
 
-    async def _safely(self, connection_id: str, hint: Hint | None = None) -> None:
-        try:
-            await self._confirm(connection_id, hint)
-        except Exception as error:  # noqa: BLE001 - one connection never stops the others; it is asked about again
-            self._world.observer.happened(
-                Happening.APP_STATE_FAILED, connection=connection_id, error=getattr(error, "code", type(error).__name__)
-            )
+    def _failed(self, connection_id: str, error: Exception) -> None:
+        """It is asked about again."""
+        code = getattr(error, "code", type(error).__name__)
+        self._world.observer.happened(Happening.APP_STATE_FAILED, connection=connection_id, error=code)
 
     async def _confirm(self, connection_id: str, hint: Hint | None) -> None:
         """Ask Cloudbeds, and act on what it says itself."""

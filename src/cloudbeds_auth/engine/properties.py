@@ -6,22 +6,21 @@ asked about again; so is what a process that is killed had begun.
 
 from __future__ import annotations
 
-import asyncio
-
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.refused_calls import Health
+from cloudbeds_auth.engine.tasks import each
 from cloudbeds_auth.engine.whose import listed
 from cloudbeds_auth.ports.vendor import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import Act
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, Role
 from cloudbeds_auth.rules.properties import HOLD
+from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.transactions.properties import claim_listings, relist
 
 AT_ONCE = 4  # connections that one tick asks about
-PAUSE = 30.0  # seconds between two ticks, at most
 
 
 class Groups:
@@ -32,25 +31,18 @@ class Groups:
         self._access = access
         self._health = health
 
-    def pause(self) -> float:
-        """Seconds until the next tick; not the same for every process."""
-        return PAUSE * (0.5 + 0.5 * self._world.entropy.unit())
-
     async def tick(self) -> float:
         """Ask about a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
-        if self._world.db.read_only or not self._world.vendor.lists_properties:
-            return self.pause()
+        if not self._world.vendor.lists_properties:
+            return PAUSE
         claimed = await self._world.db.write(claim_listings(AT_ONCE, HOLD))
-        await asyncio.gather(*(self._safely(connection_id) for connection_id in claimed))
-        return 0.0 if len(claimed) == AT_ONCE else self.pause()
+        await each(claimed, self._ask, self._failed)
+        return 0.0 if len(claimed) == AT_ONCE else PAUSE
 
-    async def _safely(self, connection_id: str) -> None:
-        try:
-            await self._ask(connection_id)
-        except Exception as error:  # noqa: BLE001 - one connection never stops the others; it is asked about again
-            self._world.observer.happened(
-                Happening.LISTING_FAILED, connection=connection_id, error=getattr(error, "code", type(error).__name__)
-            )
+    def _failed(self, connection_id: str, error: Exception) -> None:
+        """It is asked about again."""
+        code = getattr(error, "code", type(error).__name__)
+        self._world.observer.happened(Happening.LISTING_FAILED, connection=connection_id, error=code)
 
     async def _ask(self, connection_id: str) -> None:
         row = await current_grant(self._world.db, connection_id)

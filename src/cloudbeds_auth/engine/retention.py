@@ -33,14 +33,11 @@ class Retention:
 
         Raises StoreUnavailable.
         """
-        if self._world.db.read_only:
-            return EVERY
         swept = await self._world.db.write(sweep(self._days * DAY, AT_ONCE))
         if swept:
             self._world.observer.happened(Happening.SWEPT, rows=swept)
         more = await roll_up_calls(self._world.db, MERGED_AT_ONCE)
-        pause = NEXT if more or swept >= AT_ONCE else EVERY
-        return pause * (0.5 + 0.5 * self._world.entropy.unit())
+        return NEXT if more or swept >= AT_ONCE else EVERY
 
     async def forget(self, connection_id: str, *, actor: str) -> None:
         """Forget who approved, every token and what the calls were, of a connection that has ended.

@@ -6,7 +6,7 @@ Cancelling a caller cancels no work: what was begun may hold the only living cre
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -70,6 +70,22 @@ def _seen(task: asyncio.Task[Any]) -> None:
     """Its exception was raised to each caller that still waits; where all have left it is no event of its own."""
     if not task.cancelled():
         task.exception()
+
+
+async def each(
+    ids: Iterable[str], do: Callable[[str], Awaitable[object]], failed: Callable[[str, Exception], None]
+) -> bool:
+    """Do it for each at once; whether all went well. One that raises is reported by `failed`, and stops no other."""
+
+    async def safely(one: str) -> bool:
+        try:
+            await do(one)
+        except Exception as error:  # noqa: BLE001 - see above
+            failed(one, error)
+            return False
+        return True
+
+    return all(await asyncio.gather(*map(safely, ids)))
 
 
 class Drains(Protocol):

@@ -17,6 +17,7 @@ from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.usage import add_calls, note_use
 
+EVERY = 0.5  # seconds between two looks at the counted calls, at most
 SOON = 1.0  # seconds until a generation's first calls are written
 LATER = 60.0  # seconds between the lines after that
 AT_ONCE = 100  # lines of one transaction; fewer after one that failed
@@ -68,6 +69,11 @@ class CallRecorder:
         bucket.count += 1
         bucket.refused += status == 401
         tally(bucket.methods, f"{method} {path}", 1)
+
+    async def tick(self) -> float:
+        """Write the lines that are due; seconds until the next look."""
+        await self.flush()
+        return EVERY
 
     async def flush(self, *, everything: bool = False) -> None:
         """Write the lines that are due, a batch at a time; what the store does not take now stays for the next time.

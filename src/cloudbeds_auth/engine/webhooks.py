@@ -26,24 +26,18 @@ class Outbound:
         self._world = world
         self._deliverer = deliverer
 
-    def pause(self) -> float:
-        """Seconds until the next look; not the same for every process."""
-        return LOOK * (0.5 + 0.5 * self._world.entropy.unit())
-
     async def tick(self) -> float:
         """Send at most `AT_ONCE` of what is due; seconds until the next tick. Raises StoreUnavailable."""
         db = self._world.db
-        if db.read_only:
-            return self.pause()
         due_in = await db.read(next_message())
         if due_in is None or due_in > 0.0:
-            return self.pause()
+            return LOOK
         claimed = await db.write(claim_messages(AT_ONCE, HOLD))
         ends = await asyncio.gather(*(self._send(message) for message in claimed), return_exceptions=True)
         for end in ends:
             if isinstance(end, BaseException):  # the store; what it was not told of is sent again
                 raise end
-        return 0.0 if claimed else self.pause()
+        return 0.0 if claimed else LOOK
 
     async def _send(self, message: Message) -> None:
         world, failed = self._world, message.attempts + 1

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cloudbeds_auth.rules.model import CredentialKind, Role
 
 DAY = 86400.0
+PAUSE = 30.0  # seconds between two ticks of a job that finds nothing to do, or fails, at most
 KEEP_ALIVE = 30 * DAY  # Cloudbeds keeps an unused refresh token about this long
 KEEP_KEY_ALIVE = 20 * DAY  # … and disables an unused API key after a month
 SPREAD = 0.1  # of these: how much earlier, a different part for each grant
