@@ -6,7 +6,6 @@ dictionary, a clock, and nothing that yields.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from contextlib import suppress
 from dataclasses import dataclass
@@ -163,15 +162,9 @@ class Access:
             if served.grant.generation == row.generation and row.reauth is None:
                 raise self._still_works(served.grant)
             if row.reauth is not None:
-                await self._proven_behind(row.id)
+                await self._refresher.flights.over(row.id, at_most=self._world.timing.wait)
             return
         raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
-
-    async def _proven_behind(self, grant_id: str) -> None:
-        """Until the refresh that has just brought a pair is over, or for as long as any caller waits."""
-        flight = self._refresher.flights.running(grant_id)
-        if flight is not None:
-            await asyncio.wait([flight.task], timeout=self._world.timing.wait)
 
     async def _looked_up(self, connection_id: str, min_valid: float, rejected: AccessToken | int | None) -> AccessToken:
         try:

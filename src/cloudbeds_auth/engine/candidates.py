@@ -5,7 +5,6 @@ Anyone may go on with one that was left behind: whoever wants a token of the con
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from cloudbeds_auth.engine.context import World
@@ -133,9 +132,7 @@ class Candidates:
         """
         if not learnt or candidate.said_of is not None:
             return candidate
-        flight = self._refresher.flights.running(candidate.id)
-        if flight is not None:  # its pair is stored; until it is done it has the lease, and nothing moves
-            await asyncio.wait([flight.task])
+        await self._refresher.flights.over(candidate.id)  # its pair is stored; it has the lease, and nothing moves
         db, new = self._world.db, self._world.entropy.identifier("gra_")
         home = await db.write(bring_home(candidate.id, candidate.generation, learnt, new))
         if home is None or home == candidate.connection_id:

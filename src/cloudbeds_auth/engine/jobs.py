@@ -6,7 +6,6 @@ own for a while, so processes never do the same work; a process that is killed l
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -112,9 +111,8 @@ class Upkeep:
         if served is None or (served.grant.generation == row.generation and rejected is None):
             # Nothing newer came of it: a newer approval that waits is seen to, where there is one.
             await self._candidates.resume(row.connection_id)
-        flight = self._refresher.flights.running(row.id)
-        if flight is not None:  # callers go on already; the proof still runs, and is one of the few at once
-            await asyncio.wait([flight.task])
+        # Callers go on already; where the proof still runs, it is one of the few at once.
+        await self._refresher.flights.over(row.id)
 
 
 def table(

@@ -78,6 +78,12 @@ class Flights:
         """The refresh of this grant that this process runs, if any."""
         return self._flights.get(grant_id)
 
+    async def over(self, grant_id: str, *, at_most: float | None = None) -> None:
+        """Wait until this grant's refresh in this process, if any, has ended, its proof too; `at_most` seconds."""
+        flight = self._flights.get(grant_id)
+        if flight is not None:
+            await asyncio.wait([flight.task], timeout=at_most)
+
     async def ask(self, ask: Ask) -> Served:
         """A token newer than what was asked about, or one proven good; joins a flight that can answer.
 
