@@ -32,15 +32,13 @@ from cloudbeds_auth.engine.disconnect import Disconnecter
 from cloudbeds_auth.engine.hooks import Inbound
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
-from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.retention import Retention
-from cloudbeds_auth.engine.scopes import Scopes
 from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.usage import CallRecorder
-from cloudbeds_auth.engine.views import Look
+from cloudbeds_auth.engine.views import Look, Mender, Scopes
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.observe import LogObserver, Telling, logs
@@ -59,7 +57,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from cloudbeds_auth.observe.metrics import Metrics
-    from cloudbeds_auth.wire.hotels import HotelClients
+    from cloudbeds_auth.wire.hotel_client import HotelClients
     from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
 
@@ -270,6 +268,6 @@ def http_client(timing: Timing) -> httpx2.AsyncClient:
 
 def hotel_clients(settings: Settings) -> HotelClients:
     """Clients for one hotel each, over one pool, under the one policy."""
-    from cloudbeds_auth.wire.hotels import HotelClients
+    from cloudbeds_auth.wire.hotel_client import HotelClients
 
     return HotelClients(settings.base_url, Timing.of(settings.token_timeout))

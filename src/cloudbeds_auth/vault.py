@@ -254,12 +254,12 @@ class TokenVault:
         Raises ForeignOrigin before anything is sent elsewhere; UpstreamFailed when nothing was sent, or no answer came
         to a GET, HEAD or OPTIONS; OutcomeUnknown when no answer came to another method; and as `access_token` does.
         """
-        from cloudbeds_auth.wire import protected
+        from cloudbeds_auth.wire import hotel_client
 
-        url = protected.address(path, self.base_url, self.settings.api_version)
+        url = hotel_client.address(path, self.base_url, self.settings.api_version)
         if self._http is None:
             self._http = http_client(self.engine.world.timing)
-        return await protected.call(self._http, self.auth(connection_id), method, url, parts)
+        return await hotel_client.call(self._http, self.auth(connection_id), method, url, parts)
 
     async def turn(self, connection_id: str) -> None:
         """Wait for this hotel's next turn at the vendor; then exactly one request may go with a token lent before.

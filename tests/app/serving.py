@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 
 from tests.app.vaults import RealVault, given
 
+from cloudbeds_auth.app.application import Parts
 from cloudbeds_auth.app.server import serve
-from cloudbeds_auth.app.service import Parts
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 

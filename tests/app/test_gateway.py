@@ -9,10 +9,10 @@ from fastapi.routing import APIRoute
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 from tests.app.vaults import ADMIN_TOKEN, RealVault, given
 
+from cloudbeds_auth.app.application import framework
 from cloudbeds_auth.app.gateway import host_name
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.relaying import Relay
-from cloudbeds_auth.app.service import framework
 from cloudbeds_auth.rules.permissions import Caller, Scope
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 

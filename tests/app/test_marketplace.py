@@ -9,7 +9,7 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.tab import BROWSER, Tab
 from tests.app.vaults import HandClock, RealVault, given
 
-from cloudbeds_auth.app.arrivals import OF_ALL, OF_ONE, WINDOW, from_marketplace
+from cloudbeds_auth.app.admission import OF_ALL, OF_ONE, WINDOW, from_marketplace
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.rules.redirects import STATE_PREFIX
 

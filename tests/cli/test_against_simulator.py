@@ -14,7 +14,7 @@ import pytest
 from tests.cli.fakes import Result, invoke
 
 from cloudbeds_auth.child_process import bare_environment
-from cloudbeds_auth.cli.processes import Child, free_port
+from cloudbeds_auth.cli.processes import WatchedChild, free_port
 from cloudbeds_auth.system import SystemClock, SystemEntropy
 
 APPROVAL = re.compile(r"http://\S+/(?:oauth\?|connect/)\S+")
@@ -29,9 +29,11 @@ class Day:
         self.redirect_uri = f"http://localhost:{self.port}/callback"
         arguments = ["cloudbeds_simulator", "--port", "0", "--auto-approve", "--with-parent"]
         environment = bare_environment(folder)
-        self.simulator = Child("simulator", [*arguments, "--redirect-uri", self.redirect_uri], environment, folder)
+        self.simulator = WatchedChild(
+            "simulator", [*arguments, "--redirect-uri", self.redirect_uri], environment, folder
+        )
         self.settings: dict[str, str] = {}
-        self.service: Child | None = None
+        self.service: WatchedChild | None = None
 
     async def begin(self) -> None:
         self.settings = {
@@ -45,7 +47,7 @@ class Day:
 
     async def serve(self) -> None:
         environment = bare_environment(self.folder, **self.settings)
-        self.service = Child("service", ["cloudbeds_auth", "serve", "--with-parent"], environment, self.folder)
+        self.service = WatchedChild("service", ["cloudbeds_auth", "serve", "--with-parent"], environment, self.folder)
         await self.service.start(SystemClock())
 
     async def end(self) -> None:

@@ -16,14 +16,14 @@ from tests.cli.fakes import invoke
 from cloudbeds_auth.child_process import ChildFailed, bare_environment
 from cloudbeds_auth.cli.demo_browser import DemoBrowser, Surprise, read_form
 from cloudbeds_auth.cli.demo_steps import Journey, Step, expect, read_event
-from cloudbeds_auth.cli.processes import PORTS, Child, free_port
+from cloudbeds_auth.cli.processes import PORTS, WatchedChild, free_port
 from cloudbeds_auth.system import SystemClock, SystemEntropy
 
 SIMULATOR = ["cloudbeds_simulator", "--port", "0", "--with-parent"]
 
 
-def child(folder: Path, *arguments: str) -> Child:
-    return Child("simulator", arguments or SIMULATOR, bare_environment(folder), folder)
+def child(folder: Path, *arguments: str) -> WatchedChild:
+    return WatchedChild("simulator", arguments or SIMULATOR, bare_environment(folder), folder)
 
 
 def alive(pid: int) -> bool:
@@ -120,7 +120,7 @@ def test_a_form_is_read() -> None:
 
 async def test_the_browser_approves_at_the_simulator(tmp_path: Path) -> None:
     """It reads the consent page, presses the button, and follows to wherever it is sent."""
-    one = Child(
+    one = WatchedChild(
         "simulator", [*SIMULATOR, "--redirect-uri", "http://127.0.0.1:9/callback"], bare_environment(tmp_path), tmp_path
     )
     browser = DemoBrowser()

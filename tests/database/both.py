@@ -16,14 +16,13 @@ from cloudbeds_auth.database.copy import TABLES
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteFile
-from cloudbeds_auth.engine.lookup import current_grant, resolve
+from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.errors import StateMismatch
 from cloudbeds_auth.rules.lifecycle import IllegalMove, State
 from cloudbeds_auth.rules.model import Grant
-from cloudbeds_auth.transactions.apps import read_apps, read_redirect_uris
+from cloudbeds_auth.transactions.apps import open_circuits, read_apps, read_redirect_uris
 from cloudbeds_auth.transactions.authorizations import read_link, read_link_outcome
 from cloudbeds_auth.transactions.candidates import read_candidate
-from cloudbeds_auth.transactions.client_secrets import open_circuits
 from cloudbeds_auth.transactions.connections import count_states, list_connections, read_connection
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.history import read_history

@@ -35,13 +35,19 @@ from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Pair, StoredT
 from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
-from cloudbeds_auth.transactions.apps import add_app, drop_previous_secret, remove_app, rotate_secret
+from cloudbeds_auth.transactions.apps import (
+    add_app,
+    close_circuit,
+    drop_previous_secret,
+    open_circuit,
+    remove_app,
+    rotate_secret,
+)
 from cloudbeds_auth.transactions.authorizations import Authorization, NewAuthorization, add_authorization, add_link
 from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote
-from cloudbeds_auth.transactions.client_secrets import close_circuit, open_circuit
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import (
-    Ending,
+    AttemptEnd,
     Leased,
     commit_pair,
     release_lease,
@@ -375,8 +381,8 @@ class Operations(RuleBasedStateMachine):
             self.grants.append(name)
 
     @precondition(lambda self: self.grants)
-    @rule(at=small, attempt=st.none() | st.sampled_from(Ending), comes=st.booleans())
-    def grant_is_moved(self, at: int, attempt: Ending | None, comes: bool) -> None:
+    @rule(at=small, attempt=st.none() | st.sampled_from(AttemptEnd), comes=st.booleans())
+    def grant_is_moved(self, at: int, attempt: AttemptEnd | None, comes: bool) -> None:
         """A whole move, as far as the fences let it; perhaps one exchange has another end before."""
         before = len(self.fences)
         self.lease_is_asked_for(at=at, owner="us", lasting=30.0)
@@ -391,8 +397,8 @@ class Operations(RuleBasedStateMachine):
                 self.key_comes(at=at, covered=(), app="default", again=False)
 
     @precondition(lambda self: self.fences)
-    @rule(back=small, attempt=st.sampled_from(Ending), hold=held)
-    def attempt_ends(self, back: int, attempt: Ending, hold: float) -> None:
+    @rule(back=small, attempt=st.sampled_from(AttemptEnd), hold=held)
+    def attempt_ends(self, back: int, attempt: AttemptEnd, hold: float) -> None:
         fence = self._fence(back)
         self.both(lambda store: store.write(settle(fence, attempt, hold=hold, detail="HTTP 500")))
 

@@ -15,13 +15,14 @@ from cloudbeds_auth.transactions.apps import (
     Taken,
     add_app,
     drop_previous_secret,
+    open_circuit,
+    open_circuits,
     read_app,
     read_apps,
     read_redirect_uris,
     remove_app,
     rotate_secret,
 )
-from cloudbeds_auth.transactions.client_secrets import open_circuit, open_circuits
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.marketplace import claim, discard_parked
 

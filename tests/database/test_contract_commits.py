@@ -6,13 +6,13 @@ import pytest
 from tests.database.bench import Bench, HandClock, about
 from tests.support.fakes import pair
 
-from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Fence, Role, StoredToken
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
-from cloudbeds_auth.transactions.grants import Ending, Written, commit_pair, release_lease, settle
+from cloudbeds_auth.transactions.grants import AttemptEnd, Written, commit_pair, release_lease, settle
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal
 from cloudbeds_auth.transactions.upkeep import next_due
@@ -237,7 +237,7 @@ async def test_a_proof_clears_the_mark(bench: Bench, clock: HandClock) -> None:
 async def test_a_proof_after_a_failure_is_history(bench: Bench) -> None:
     """The token was proven before; that it ends a backoff now is told all the same, as every change of state is."""
     grant = await bench.hotel()
-    await bench.store.write(settle(await bench.intent(grant), Ending.UNSENT, hold=20.0))
+    await bench.store.write(settle(await bench.intent(grant), AttemptEnd.UNSENT, hold=20.0))
     assert await bench.store.write(confirm(grant.id, 1))
     assert (await bench.row(grant.id)).state is State.FRESH
     kinds = [event.kind for event in await bench.store.read(read_history(grant.connection_id, limit=2))]

@@ -10,11 +10,11 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Fence
-from cloudbeds_auth.transactions.client_secrets import close_circuit, open_circuit, open_circuits
+from cloudbeds_auth.transactions.apps import close_circuit, open_circuit, open_circuits
 from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.grants import (
+    AttemptEnd,
     Busy,
-    Ending,
     Leased,
     Settled,
     Written,
@@ -193,17 +193,17 @@ async def test_a_reboot_without_an_intent(bench: Bench, clock: HandClock) -> Non
 @pytest.mark.parametrize(
     ("attempt", "hold", "state", "intent", "attempts", "problem"),
     [
-        (Ending.REFUSED, 0.0, State.REFRESHING, None, 0, None),
-        (Ending.CLIENT_REFUSED, 0.0, State.BACKING_OFF, None, 0, "client_refused"),
-        (Ending.UNSENT, 25.0, State.BACKING_OFF, None, 1, "nothing_sent"),
-        (Ending.LOST, 25.0, State.IN_DOUBT, 1, 1, "answer_lost"),
-        (Ending.NOT_OFFERED, 25.0, State.BACKING_OFF, 1, 0, "client_refused"),
+        (AttemptEnd.REFUSED, 0.0, State.REFRESHING, None, 0, None),
+        (AttemptEnd.CLIENT_REFUSED, 0.0, State.BACKING_OFF, None, 0, "client_refused"),
+        (AttemptEnd.UNSENT, 25.0, State.BACKING_OFF, None, 1, "nothing_sent"),
+        (AttemptEnd.LOST, 25.0, State.IN_DOUBT, 1, 1, "answer_lost"),
+        (AttemptEnd.NOT_OFFERED, 25.0, State.BACKING_OFF, 1, 0, "client_refused"),
     ],
 )
 @pytest.mark.usefixtures("clock")
 async def test_each_way_an_attempt_ends(
     bench: Bench,
-    attempt: Ending,
+    attempt: AttemptEnd,
     hold: float,
     state: State,
     intent: int | None,
@@ -230,7 +230,7 @@ async def test_an_attempt_under_an_old_fence(bench: Bench) -> None:
     grant = await bench.connected()
     fence = await bench.intent(grant)
     for wrong in (Fence(grant.id, 1, fence.epoch + 1), Fence(grant.id, 2, fence.epoch), Fence("gra_nobody", 1, 1)):
-        assert await bench.store.write(settle(wrong, Ending.LOST, hold=25.0)) is Settled.MOVED
+        assert await bench.store.write(settle(wrong, AttemptEnd.LOST, hold=25.0)) is Settled.MOVED
     assert (await bench.row(grant.id)).attempts == 0
 
 
@@ -239,7 +239,7 @@ async def test_failures_in_a_row_add_up_until_a_pair(bench: Bench) -> None:
     grant = await bench.connected()
     for number in (1, 2, 3):
         fence = await bench.intent(grant)
-        await bench.store.write(settle(fence, Ending.LOST, hold=20.0))
+        await bench.store.write(settle(fence, AttemptEnd.LOST, hold=20.0))
         await bench.store.write(release_lease(grant.id, fence.epoch))
         assert (await bench.row(grant.id)).attempts == number
     fence = await bench.intent(grant)

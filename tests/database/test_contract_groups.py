@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.database.bench import Bench, HandClock
 from tests.support.fakes import pair
 
-from cloudbeds_auth.engine.lookup import resolve
+from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.rules.model import Event, Grant
 from cloudbeds_auth.rules.properties import EVERY, FIRST, HOLD, Relisted
 from cloudbeds_auth.rules.schedule import DAY, SLACK

@@ -6,7 +6,7 @@ import pytest
 from tests.database.bench import Bench, about
 from tests.support.fakes import pair
 
-from cloudbeds_auth.engine.lookup import resolve
+from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote, read_candidate

@@ -14,7 +14,7 @@ from cloudbeds_auth.rules.model import CredentialKind, Fence, Grant, Migration, 
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import count_states, disconnect
-from cloudbeds_auth.transactions.grants import Ending, Settled, read_grant, settle, write_intent
+from cloudbeds_auth.transactions.grants import AttemptEnd, Settled, read_grant, settle, write_intent
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import Counted, count_refusal
 from cloudbeds_auth.transactions.upkeep import claim_due, next_due
@@ -99,7 +99,7 @@ async def test_giving_it_up(bench: Bench) -> None:
     """Nothing was exchanged: the latch is lifted, and a refresh goes on as before."""
     grant, fence = await exchanging(bench)
     assert not await bench.store.write(end_migration(fence)), "an exchange is under way"
-    assert await bench.store.write(settle(fence, Ending.UNSENT, hold=20.0)) is Settled.DONE
+    assert await bench.store.write(settle(fence, AttemptEnd.UNSENT, hold=20.0)) is Settled.DONE
     assert await bench.store.write(end_migration(fence))
     row = await bench.row(grant.id)
     assert (row.latched, row.migration, row.migration_client) == (False, None, None)
@@ -110,13 +110,13 @@ async def test_giving_it_up(bench: Bench) -> None:
 async def test_a_lost_answer_holds_the_latch(bench: Bench) -> None:
     """Somebody at the vendor may have a key by now, also when a later exchange was refused."""
     grant, fence = await exchanging(bench)
-    assert await bench.store.write(settle(fence, Ending.LOST, hold=20.0)) is Settled.DONE
+    assert await bench.store.write(settle(fence, AttemptEnd.LOST, hold=20.0)) is Settled.DONE
     assert (await bench.row(grant.id)).migration is Migration.IN_DOUBT
     assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True))
-    assert await bench.store.write(settle(fence, Ending.NOT_OFFERED, hold=20.0)) is Settled.DONE
+    assert await bench.store.write(settle(fence, AttemptEnd.NOT_OFFERED, hold=20.0)) is Settled.DONE
     assert not await bench.store.write(end_migration(fence, in_doubt=True)), "its answer may still come"
     assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True))
-    assert await bench.store.write(settle(fence, Ending.CLIENT_REFUSED)) is Settled.DONE
+    assert await bench.store.write(settle(fence, AttemptEnd.CLIENT_REFUSED)) is Settled.DONE
     assert not await bench.store.write(end_migration(fence))
     assert (await bench.row(grant.id)).latched
     assert await bench.store.write(end_migration(fence, in_doubt=True))
@@ -129,7 +129,7 @@ async def test_a_killed_exchange_holds_the_latch(bench: Bench) -> None:
     grant, fence = await exchanging(bench)
     assert await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0, exchange=True))
     assert (await bench.row(grant.id)).migration is Migration.IN_DOUBT
-    assert await bench.store.write(settle(fence, Ending.UNSENT, hold=20.0)) is Settled.DONE
+    assert await bench.store.write(settle(fence, AttemptEnd.UNSENT, hold=20.0)) is Settled.DONE
     assert not await bench.store.write(end_migration(fence))
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.database.bench import Bench, HandClock
 from tests.support.fakes import pair
 
-from cloudbeds_auth.engine.lookup import current_grant, resolve
+from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.history import HistoryPlace
@@ -16,7 +16,7 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Grant, Role, moment
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote, read_candidate
 from cloudbeds_auth.transactions.connections import disconnect, list_connections, read_connection
-from cloudbeds_auth.transactions.grants import Ending, commit_pair, renew_lease, settle, write_intent
+from cloudbeds_auth.transactions.grants import AttemptEnd, commit_pair, renew_lease, settle, write_intent
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
 
@@ -31,9 +31,9 @@ async def many(bench: Bench, clock: HandClock) -> dict[str, Grant]:
     made["refreshing"] = await bench.connected(pair("r", lifetime=1e6), app="other")
     await bench.intent(made["refreshing"])
     made["in_doubt"] = await bench.connected(pair("d", lifetime=1e6))
-    await bench.store.write(settle(await bench.intent(made["in_doubt"]), Ending.LOST, hold=20.0))
+    await bench.store.write(settle(await bench.intent(made["in_doubt"]), AttemptEnd.LOST, hold=20.0))
     made["backing_off"] = await bench.connected(pair("b", lifetime=1e6))
-    await bench.store.write(settle(await bench.intent(made["backing_off"]), Ending.UNSENT, hold=20.0))
+    await bench.store.write(settle(await bench.intent(made["backing_off"]), AttemptEnd.UNSENT, hold=20.0))
     made["reauthorization_required"] = await bench.connected(pair("m", lifetime=1e6))
     fence = await bench.leased(made["reauthorization_required"], seconds=1e4)
     await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
@@ -286,7 +286,7 @@ async def test_where_no_problem_of_its_calls_is_kept(bench: Bench, clock: HandCl
 async def test_an_approval_that_works_has_no_problem(bench: Bench, clock: HandClock) -> None:
     """What stood in its way while it waited is over when it is seen to work."""
     waiting = await bench.approved()
-    await bench.store.write(settle(await bench.intent(waiting), Ending.UNSENT, hold=20.0))
+    await bench.store.write(settle(await bench.intent(waiting), AttemptEnd.UNSENT, hold=20.0))
     assert (await bench.look(waiting.connection_id)).problem == "nothing_sent"
     assert await bench.store.write(promote(waiting.connection_id, waiting.id, None, ()))
     await bench.store.write(confirm(waiting.id, 1))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.database.bench import Bench, HandClock
 from tests.support.fakes import pair
 
-from cloudbeds_auth.engine.lookup import current_grant, resolve
+from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role
 from cloudbeds_auth.transactions.authorizations import Authorization, Spending

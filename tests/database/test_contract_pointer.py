@@ -7,7 +7,7 @@ import asyncio
 from tests.database.bench import Bench, HandClock
 from tests.support.fakes import pair
 
-from cloudbeds_auth.engine.lookup import current_grant, resolve
+from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Role, User
 from cloudbeds_auth.transactions.candidates import drop_candidate, note_unnamed, promote, read_candidate

@@ -9,7 +9,7 @@ from tests.database.bench import Bench, HandClock, link
 from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.authorize import spend
-from cloudbeds_auth.engine.lookup import resolve
+from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
 from cloudbeds_auth.transactions.authorizations import Authorization, add_link, read_link_outcome

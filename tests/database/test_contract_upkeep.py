@@ -6,7 +6,7 @@ import pytest
 from tests.database.bench import Bench, HandClock, about
 from tests.support.fakes import pair
 
-from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.model import CredentialKind
@@ -15,8 +15,8 @@ from cloudbeds_auth.rules.schedule import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_A
 from cloudbeds_auth.rules.webhooks import FIRST, POLL
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import (
+    AttemptEnd,
     Busy,
-    Ending,
     Leased,
     Written,
     commit_pair,
@@ -142,7 +142,7 @@ async def test_an_attempt_that_runs_or_failed_says_when_the_next_may_begin(bench
     await used(bench, grant.id)
     fence = await bench.intent(grant)
     assert await bench.store.read(next_due()) == about(20.0)
-    await bench.store.write(settle(fence, Ending.LOST, hold=45.0))
+    await bench.store.write(settle(fence, AttemptEnd.LOST, hold=45.0))
     assert await bench.store.read(next_due()) == about(45.0)
     assert await bench.store.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=500.0)) is Written.DONE
     assert await bench.store.read(next_due()) == about(500.0)
@@ -163,7 +163,7 @@ async def test_a_grant_that_is_proven_out_of_doubt_is_left_alone_for_a_while(ben
     await used(bench, grant.id)
     bench.clock.pass_(3500.0)
     fence = await bench.intent(grant)
-    await bench.store.write(settle(fence, Ending.LOST, hold=20.0))
+    await bench.store.write(settle(fence, AttemptEnd.LOST, hold=20.0))
     await bench.store.write(confirm(grant.id, 1))
     assert await bench.store.read(next_due()) == about(60.0)
 

@@ -12,7 +12,7 @@ from tests.database.bench import Bench, HandClock, link
 from tests.support.fakes import HERE, pair
 
 from cloudbeds_auth import transactions as package
-from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import StoreReadOnly
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.credential import FOREVER
@@ -23,7 +23,10 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
 from cloudbeds_auth.transactions.apps import (
     add_app,
+    close_circuit,
     drop_previous_secret,
+    open_circuit,
+    open_circuits,
     read_app,
     read_apps,
     read_redirect_uris,
@@ -39,7 +42,6 @@ from cloudbeds_auth.transactions.authorizations import (
     spend_state,
 )
 from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote, read_candidate
-from cloudbeds_auth.transactions.client_secrets import close_circuit, open_circuit, open_circuits
 from cloudbeds_auth.transactions.connections import (
     count_states,
     disconnect,
@@ -48,8 +50,8 @@ from cloudbeds_auth.transactions.connections import (
     read_ids,
 )
 from cloudbeds_auth.transactions.grants import (
+    AttemptEnd,
     Busy,
-    Ending,
     Settled,
     Written,
     commit_pair,
@@ -135,7 +137,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         renew_lease(one.id, fence.epoch, 30.0),
         release_lease(one.id, fence.epoch),
         write_intent(fence, 1, lease=30.0, hold=20.0),
-        settle(fence, Ending.LOST, hold=20.0),
+        settle(fence, AttemptEnd.LOST, hold=20.0),
         commit_pair(fence, SENT, pair(2), stale_after=9.0),
         confirm(one.id, fence.generation),
         count_refusal(fence, "revoked", may_mark=False, interval=60.0),
@@ -245,7 +247,7 @@ async def test_a_fence_that_moved_refuses_and_changes_nothing(bench: Bench, wron
         await bench.store.write(disconnect(one.connection_id, actor="operator"))
     before = await seen(bench.store, one)
     assert not await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
-    assert await bench.store.write(settle(fence, Ending.REFUSED)) is Settled.MOVED
+    assert await bench.store.write(settle(fence, AttemptEnd.REFUSED)) is Settled.MOVED
     assert not await bench.store.write(begin_migration(fence, "client-1"))
     assert not await bench.store.write(end_migration(fence))
     assert await bench.store.write(count_refusal(fence, "revoked", may_mark=False, interval=60.0)) is Counted.MOVED
@@ -270,7 +272,7 @@ async def test_an_illegal_move_is_rolled_back(bench: Bench) -> None:
     fence = await bench.leased(one)
     before = await seen(bench.store, one)
     with pytest.raises(IllegalMove):
-        await bench.store.write(settle(fence, Ending.LOST, hold=20.0))
+        await bench.store.write(settle(fence, AttemptEnd.LOST, hold=20.0))
     assert await seen(bench.store, one) == before
 
 

@@ -12,7 +12,7 @@ from tests.support.fakes import APP, issued, pair
 from tests.support.stage import Process, Stage, wire
 
 from cloudbeds_auth.engine.apps import Apps
-from cloudbeds_auth.engine.lookup import resolve
+from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, RateLimited
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, CredentialKind, Grant

@@ -12,7 +12,7 @@ from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage, with_secrets
 from tests.support.virtual import settle
 
-from cloudbeds_auth.engine.lookup import current_grant, resolve
+from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ClientRefused,

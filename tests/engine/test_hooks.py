@@ -12,8 +12,8 @@ from tests.support.fakes import APP, key, pair
 from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage
 
+from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.engine.hooks import AT_ONCE, LEFT_OUT, MOST_WAITING, REST, Inbound
-from cloudbeds_auth.engine.lookup import resolve
 from cloudbeds_auth.errors import ConnectionDisconnected
 from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict

@@ -13,9 +13,9 @@ from tests.support.hotels import BusyVendor, limited, upkeep_of
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.cli.import_command import AT_ONCE
+from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.engine.imports import Importer
-from cloudbeds_auth.engine.lookup import current_grant, resolve
-from cloudbeds_auth.engine.mend import Mender
+from cloudbeds_auth.engine.views import Mender
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.ports.token_endpoint import MaySend
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof

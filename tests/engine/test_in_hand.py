@@ -11,7 +11,7 @@ from tests.support.fakes import APP, issued, key, pair
 from tests.support.stage import Process, Stage, with_secrets
 from tests.support.virtual import settle
 
-from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import (
     ClientRefused,
     ConfigurationError,

@@ -12,7 +12,7 @@ from tests.support.hotels import BusyVendor, limited, upkeep_of
 from tests.support.intercept import Write, intercept
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine.lookup import resolve
+from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.errors import ClientRefused, NotRefreshable, ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.ports.vendor import Listed, Throttled
 from cloudbeds_auth.rules.api_errors import REVOKED, DeadGrant, DeadToken, Verdict

@@ -9,8 +9,8 @@ from tests.support.fakes import issued
 from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine.lookup import current_grant
-from cloudbeds_auth.engine.mend import Mender
+from cloudbeds_auth.engine.context import current_grant
+from cloudbeds_auth.engine.views import Mender
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ConnectionDisconnected,

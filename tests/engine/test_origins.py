@@ -13,11 +13,11 @@ from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine import apps as vault_apps
 from cloudbeds_auth.engine.apps import Apps
+from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.engine.hooks import Inbound
 from cloudbeds_auth.engine.imports import Importer
-from cloudbeds_auth.engine.lookup import current_grant
-from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.engine.properties import Groups
+from cloudbeds_auth.engine.views import Mender
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreUnavailable, Unclaimed
 from cloudbeds_auth.rules.api_errors import Act, Inconclusive, Proof, Refusal
 from cloudbeds_auth.rules.lifecycle import State

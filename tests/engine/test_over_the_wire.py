@@ -17,7 +17,7 @@ import httpx2
 import pytest
 from tests.support.simulator import Vendor, vendor
 
-from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import Error, ReauthorizationRequired, RefreshInDoubt, TryAgain
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.refresh import Timing

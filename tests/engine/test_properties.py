@@ -9,7 +9,7 @@ from tests.support.fakes import issued, key, pair
 from tests.support.hotels import BusyVendor, limited
 from tests.support.stage import Process, Stage, wire
 
-from cloudbeds_auth.engine.lookup import resolve
+from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.engine.properties import AT_ONCE, Groups
 from cloudbeds_auth.ports.vendor import Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, DeadToken, Refusal

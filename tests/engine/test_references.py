@@ -11,7 +11,7 @@ from tests.support.fakes import issued
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.imports import Importer
-from cloudbeds_auth.engine.mend import Mender
+from cloudbeds_auth.engine.views import Mender
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.model import Connection, Handover
 from cloudbeds_auth.rules.secret import Secret

@@ -32,7 +32,7 @@ from cloudbeds_auth.rules.token_response import (
     Sent,
     classify,
 )
-from cloudbeds_auth.transactions.client_secrets import open_circuit
+from cloudbeds_auth.transactions.apps import open_circuit
 from cloudbeds_auth.transactions.refusals import note_denied
 from cloudbeds_auth.transactions.runner import Database
 

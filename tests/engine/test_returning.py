@@ -9,7 +9,7 @@ from tests.support.fakes import issued, key, pair
 from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine.lookup import resolve
+from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.errors import (
     AmbiguousProperty,
     ConnectionDisconnected,

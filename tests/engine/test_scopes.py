@@ -9,9 +9,8 @@ import pytest
 from tests.support.fakes import APP, pair
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine import scopes, views
-from cloudbeds_auth.engine.mend import Mender
-from cloudbeds_auth.engine.scopes import Scopes
+from cloudbeds_auth.engine import views
+from cloudbeds_auth.engine.views import Mender, Scopes
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.model import CredentialKind
 from cloudbeds_auth.transactions.connections import disconnect
@@ -54,8 +53,8 @@ async def test_those_that_lack_nothing(stage: Stage, why: str) -> None:
 
 async def test_page_by_page(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every one of them once, however the pages fall; one question reads so many and no more."""
-    monkeypatch.setattr(scopes, "MOST_LISTED", 2)
-    monkeypatch.setattr(scopes, "MOST_PAGES", 2)
+    monkeypatch.setattr(views, "MOST_LISTED", 2)
+    monkeypatch.setattr(views, "MOST_PAGES", 2)
     for number in range(9):
         await stage.connected(pair(number, property_ids=(str(number),)))
     lacking = [0, 1, 3]  # the newest do not: one question ends among them

@@ -12,7 +12,7 @@ from tests.support.fakes import issued, key, pair
 from tests.support.stage import Process, Stage
 from tests.support.virtual import VirtualLoop, settle
 
-from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import Error, RefreshPending
 from cloudbeds_auth.rules.model import CredentialKind, Grant
 

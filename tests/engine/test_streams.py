@@ -15,7 +15,7 @@ from tests.support.simulator import vendor
 from tests.support.stage import Stage
 from tests.support.virtual import settle
 
-from cloudbeds_auth.engine.streams import MARGIN, Streams
+from cloudbeds_auth.engine.context import MARGIN, Streams
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.vault import TokenVault

@@ -24,7 +24,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused, RefusedClient
-from cloudbeds_auth.transactions.client_secrets import open_circuit, open_circuits
+from cloudbeds_auth.transactions.apps import open_circuit, open_circuits
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.history import read_history
 

@@ -11,15 +11,15 @@ from tests.support.intercept import Write, intercept
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.client_secrets import fingerprint
-from cloudbeds_auth.engine.mend import GOOD_FOR, MADE_AGAIN, Mender
+from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN, Mender
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.rules.calls import MOST_PATHS
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Connection, Fence, moment
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.client_secrets import open_circuit
+from cloudbeds_auth.transactions.apps import open_circuit
 from cloudbeds_auth.transactions.connections import disconnect
-from cloudbeds_auth.transactions.grants import Ending, Leased, settle, take_lease, write_intent
+from cloudbeds_auth.transactions.grants import AttemptEnd, Leased, settle, take_lease, write_intent
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.statements import Call
 
@@ -57,7 +57,7 @@ async def test_a_connection_and_its_next_step(stage: Stage) -> None:
     assert isinstance(lease, Leased)
     fence = Fence(grant.id, 1, lease.epoch)
     await stage.one.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
-    await stage.one.store.write(settle(fence, Ending.LOST, hold=20.0))
+    await stage.one.store.write(settle(fence, AttemptEnd.LOST, hold=20.0))
     assert (await look.connection(grant.connection_id)).next_step == "nothing to do: the next attempt settles it"
 
 

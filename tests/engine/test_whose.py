@@ -7,9 +7,8 @@ from tests.support.fakes import issued, key, pair
 from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine.lookup import resolve
-from cloudbeds_auth.engine.mend import Mender
-from cloudbeds_auth.engine.views import WAITING
+from cloudbeds_auth.engine.context import resolve
+from cloudbeds_auth.engine.views import WAITING, Mender
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.ports.vendor import Throttled, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, Inconclusive, Proof, Refusal

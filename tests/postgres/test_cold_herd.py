@@ -11,7 +11,7 @@ from tests.postgres.cold_herd import process
 from tests.postgres.processes import Processes
 from tests.support.far import far
 
-from cloudbeds_auth.engine.lookup import resolve
+from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.errors import Error
 
 CALLERS = 2_000

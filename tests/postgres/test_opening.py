@@ -13,7 +13,7 @@ from tests.postgres.processes import Processes
 from tests.support.postgres import database, free_port, server
 from tests.support.postgres_fixtures import END_OTHERS
 
-from cloudbeds_auth.database import migrate
+from cloudbeds_auth.database import schema as schemas
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.transactions.statements import Body, Transaction
@@ -122,12 +122,12 @@ def schema(url: str) -> list[tuple[object, ...]]:
         return [*columns, *connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").fetchall()]
 
 
-NEWEST = migrate.migrations()[-1]
+NEWEST = schemas.migrations()[-1]
 
 
 @pytest.mark.long
 @pytest.mark.row("F89")
-@pytest.mark.parametrize("position", range(len(migrate.statements(NEWEST[1])) + 1))
+@pytest.mark.parametrize("position", range(len(schemas.statements(NEWEST[1])) + 1))
 async def test_a_migration_killed_at_each_statement(postgres_server: str, postgres_home: str, position: int) -> None:
     """The session ends before this statement, each time: the schema before it is whole, and the next start goes on."""
     with database(postgres_server) as url:
@@ -136,7 +136,7 @@ async def test_a_migration_killed_at_each_statement(postgres_server: str, postgr
             await driver.open()
         await driver.close()
         assert driver.kills > 1, "it was tried again"
-        assert schema(url)[-1] == (str(migrate.migrations()[-2][0]),)
+        assert schema(url)[-1] == (str(schemas.migrations()[-2][0]),)
         again = PostgresDriver(url)
         await again.open()
         await again.close()

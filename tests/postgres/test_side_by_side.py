@@ -10,7 +10,7 @@ from tests.postgres.processes import Processes, leased, row
 from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.authorize import spend
-from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.rules.model import Fence
 from cloudbeds_auth.rules.rate_limit import rate_within
 from cloudbeds_auth.transactions.authorizations import Authorization, NewAuthorization, Spending, add_authorization

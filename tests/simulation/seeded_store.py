@@ -11,7 +11,7 @@ from cloudbeds_auth.database import durability
 from cloudbeds_auth.engine import refresh as refresh_module
 from cloudbeds_auth.rules.model import Fence
 from cloudbeds_auth.transactions import grants, refusals, rows
-from cloudbeds_auth.transactions.grants import Ending, Leased, Settled
+from cloudbeds_auth.transactions.grants import AttemptEnd, Leased, Settled
 from cloudbeds_auth.transactions.statements import query, query_one
 
 
@@ -120,7 +120,7 @@ def delete_at_first_refusal(patch: Patch) -> None:
     def settle(tx: Any, fence: Any, attempt: Any, **more: Any) -> Any:
         row = yield from query_one("grant", grant_id=fence.grant_id)
         done = yield from sound(fence, attempt, **more)(tx)
-        if done is Settled.DONE and attempt is Ending.REFUSED and row and row["intent_position"]:
+        if done is Settled.DONE and attempt is AttemptEnd.REFUSED and row and row["intent_position"]:
             held = yield from query("tokens", grant_id=fence.grant_id)
             if len(held) > 1:
                 yield from query("drop_tokens_after", grant_id=fence.grant_id, position=row["intent_position"] - 1)

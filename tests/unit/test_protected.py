@@ -10,7 +10,7 @@ import pytest
 from cloudbeds_auth.errors import Error, ForeignOrigin, InvalidRequest, OutcomeUnknown, UpstreamFailed
 from cloudbeds_auth.rules.model import AccessToken, moment
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.wire import protected
+from cloudbeds_auth.wire import hotel_client
 from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 from cloudbeds_auth.wire.lender import Lender
 
@@ -32,7 +32,7 @@ BASE = "https://api.cloudbeds.com"
 )
 def test_addresses(path: str, where: str | None) -> None:
     """A path, a bare method name, or an address of the vendor's; all of them at the vendor."""
-    found = protected.address(path, BASE, "v1.3")
+    found = hotel_client.address(path, BASE, "v1.3")
     assert found == (path if where is None else BASE + where)
     assert httpx2.URL(found).host == "api.cloudbeds.com"
 
@@ -55,7 +55,7 @@ def test_addresses(path: str, where: str | None) -> None:
 def test_foreign_addresses(path: str) -> None:
     """Another scheme, host or port, however it is written, is refused before anything is sent."""
     with pytest.raises(ForeignOrigin, match=r"for https://api\.cloudbeds\.com"):
-        protected.address(path, BASE, "v1.3")
+        hotel_client.address(path, BASE, "v1.3")
 
 
 def lending() -> CloudbedsAuth:
@@ -76,7 +76,7 @@ async def failing(method: str, error: Exception) -> Error:
 
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(fail)) as http:
         with pytest.raises(Error) as caught:
-            await protected.call(http, lending(), method, f"{BASE}/x", {})
+            await hotel_client.call(http, lending(), method, f"{BASE}/x", {})
     return caught.value
 
 
@@ -124,7 +124,7 @@ async def test_an_address_that_cannot_be() -> None:
     """Control characters in a path are the caller's to mend."""
     async with httpx2.AsyncClient() as http:
         with pytest.raises(InvalidRequest):
-            await protected.call(http, lending(), "GET", f"{BASE}/a\nb", {})
+            await hotel_client.call(http, lending(), "GET", f"{BASE}/a\nb", {})
 
 
 async def test_an_answer() -> None:
@@ -135,5 +135,5 @@ async def test_an_answer() -> None:
         return httpx2.Response(403, text=request.url.query.decode())
 
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
-        got = await protected.call(http, lending(), "GET", f"{BASE}/x", {"params": {"a": "1"}})
+        got = await hotel_client.call(http, lending(), "GET", f"{BASE}/x", {"params": {"a": "1"}})
     assert (got.status_code, got.text) == (403, "a=1")

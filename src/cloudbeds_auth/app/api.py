@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from cloudbeds_auth.app.addresses import address_of
+from cloudbeds_auth.app.admission import address_of
 from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.relaying import ProxiedCall, passing_body, read_all
 from cloudbeds_auth.app.shapes import (

@@ -2,14 +2,195 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cloudbeds_auth.app.service import Opener, Parts
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cloudbeds_auth.app import api, health, hooks
+from cloudbeds_auth.app.browser import Browser, routes
+from cloudbeds_auth.app.connections import CONNECTIONS, Connections
+from cloudbeds_auth.app.gateway import Authenticate, Door, admin_only
+from cloudbeds_auth.app.limits import Limits, Tally
+from cloudbeds_auth.app.permits import Permit, need
+from cloudbeds_auth.app.problems import (
+    ERRORS,
+    TYPES,
+    CatchUnexpected,
+    Unexpected,
+    on_error,
+    on_http_exception,
+    on_invalid,
+    send_problem,
+)
+from cloudbeds_auth.app.proxy import Proxy
+from cloudbeds_auth.app.public_paths import Anyone, Further, Remembered, path_prefix
+from cloudbeds_auth.app.relaying import Relay
+from cloudbeds_auth.app.server import room
+from cloudbeds_auth.errors import Error
+from cloudbeds_auth.ports.upstream import Upstream
 from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.permissions import Scope as CallerScope
+from cloudbeds_auth.transactions.outbox import Outbox
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
+    from cloudbeds_auth.vault import TokenVault
+
+Metrics = Callable[[Mapping[State, int] | None, Outbox | None], tuple[bytes, str]]  # the text and its media type
+
+log = logging.getLogger(__name__)
+
+
+def build(
+    vault: TokenVault,
+    metrics: Metrics,
+    upstream: Upstream,
+    *,
+    authenticate: Authenticate | None = None,
+    limits: Limits,
+    tally: Tally,
+) -> ASGIApp:
+    """The whole service as one ASGI application, without its life: whoever opened `vault` and `upstream` closes them.
+
+    `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only the admin
+    token is one. `tally` reports what is refused.
+    """
+    settings, world = vault.settings, vault.engine.world
+    relay = Relay(vault, upstream, limits)
+    inside = framework(vault, relay, metrics)
+    door = Door(
+        inside,
+        Proxy(vault, relay),
+        hosts=settings.allowed_hosts,
+        anyone=Anyone(),
+        further=Further(
+            vault.apps, world.clock, settings.redirect_uri, settings.public_url, hosts=settings.derived_hosts
+        ),
+        authenticate=authenticate or admin_only(vault.admin_token),
+        observer=world.observer,
+        clock=world.clock,
+        limits=limits,
+        tally=tally,
+    )
+    prefix = path_prefix(settings.public_url)
+    return _below(prefix, door) if prefix else door
+
+
+def _below(prefix: str, app: ASGIApp) -> ASGIApp:
+    """The application, where each problem names its page with the public URL's prefix."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        TYPES.set(f"{prefix}{ERRORS}/")
+        await app(scope, receive, send)
+
+    return served
+
+
+def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
+    """Everything that is not in a hurry. Its own pages about the API are off: they load from elsewhere."""
+    app = FastAPI(
+        title="cloudbeds-auth",
+        summary="Keeps hotels connected to Cloudbeds",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.vault, app.state.relay, app.state.metrics = vault, relay, metrics
+    app.state.unready = Remembered(partial(health.unready, vault), vault.engine.world.clock)
+    app.add_exception_handler(Error, on_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_middleware(CatchUnexpected)
+    app.include_router(health.router)
+    app.include_router(api.router)
+    app.include_router(hooks.router)
+    app.include_router(routes(Browser(vault)))
+    app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
+    return app
+
+
+def openapi(request: Request, permit: Annotated[Permit, Depends(need(CallerScope.ADMIN))]) -> dict[str, Any]:
+    """The API, described."""
+    description: dict[str, Any] = request.app.openapi()
+    return description
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `build` is given, opened."""
+
+    vault: TokenVault
+    metrics: Metrics
+    upstream: Upstream
+    authenticate: Authenticate | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
+
+
+class Service:
+    """An ASGI application with a life: `opener` opens the parts at the start, pushing their ends onto the stack.
+
+    What went wrong at the start is kept in `failure`, for whoever started the server to raise; `told` says that nobody
+    will, so that the server tells of it.
+    """
+
+    def __init__(self, opener: Opener, *, told: bool = True) -> None:
+        self._opener = opener
+        self._told = told
+        self._app: ASGIApp | None = None
+        self.failure: BaseException | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Requests go to the application once it is open."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        elif self._app is not None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await send_problem(send, Unexpected("the service is not open"))
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # lifespan.startup
+        async with AsyncExitStack() as stack:
+            try:
+                parts = await self._opener(stack)
+                tally = Tally(parts.vault.engine.world.observer, every=parts.limits.report_every)
+                stack.callback(tally.close)
+                trusted = parts.vault.settings.trusted_proxies
+                scope.get("state", {})[CONNECTIONS] = Connections(
+                    parts.limits, room(parts.limits.connections), trusted, tally
+                )
+                self._app = build(
+                    parts.vault,
+                    parts.metrics,
+                    parts.upstream,
+                    authenticate=parts.authenticate,
+                    limits=parts.limits,
+                    tally=tally,
+                )
+            except Exception as error:
+                self.failure = error
+                what = str(error.diagnosis()) if isinstance(error, Error) else type(error).__name__
+                await send({"type": "lifespan.startup.failed", "message": what if self._told else ""})
+                if not isinstance(error, Error):
+                    log.exception("the service could not be opened")
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()  # lifespan.shutdown: requests in flight are done
+            self._app = None
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 def open_parts(settings: Settings | None) -> Opener:

@@ -13,14 +13,13 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from cloudbeds_auth.app.access import APP, Further, path_prefix
-from cloudbeds_auth.app.addresses import address_of
-from cloudbeds_auth.app.arrivals import from_marketplace, starts
+from cloudbeds_auth.app.admission import address_of, from_marketplace, starts
 from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
 from cloudbeds_auth.app.gateway import host_name
 from cloudbeds_auth.app.headers import CODE
 from cloudbeds_auth.app.pages import Pages, static_files
 from cloudbeds_auth.app.problems import ERRORS, MethodNotAllowed, NotFound, response
+from cloudbeds_auth.app.public_paths import APP, Further, path_prefix
 from cloudbeds_auth.errors import (
     AuthorizationDenied,
     Error,

@@ -15,10 +15,9 @@ from typing import Any
 
 from starlette.types import Scope
 
-from cloudbeds_auth.app.addresses import Networks, counted
+from cloudbeds_auth.app.admission import Networks, counted
 from cloudbeds_auth.app.body import ClientGone
-from cloudbeds_auth.app.limits import Limits
-from cloudbeds_auth.app.tally import Tally
+from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.rules.happenings import Happening
 
 CONNECTIONS = "cloudbeds_connections"

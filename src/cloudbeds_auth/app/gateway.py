@@ -12,13 +12,11 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloudbeds_auth.app.access import APP, Anyone, Further, told
-from cloudbeds_auth.app.addresses import address_of
+from cloudbeds_auth.app.admission import Guesses, address_of
 from cloudbeds_auth.app.body import Arriving, ClientGone
 from cloudbeds_auth.app.connections import occupy, stay
-from cloudbeds_auth.app.guesses import Guesses
 from cloudbeds_auth.app.headers import Ours
-from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.problems import (
     AddressTooLong,
     BodyTooLarge,
@@ -28,7 +26,7 @@ from cloudbeds_auth.app.problems import (
     Misdirected,
     send_problem,
 )
-from cloudbeds_auth.app.tally import Tally
+from cloudbeds_auth.app.public_paths import APP, Anyone, Further, told
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.observer import Observer

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+from cloudbeds_auth.app.problems import TooManyCalls
+from cloudbeds_auth.ports.observer import Fact, Observer
+from cloudbeds_auth.rules.happenings import Happening
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +56,86 @@ class Limits:
 
     report_every: float = 10.0
     """Between two reports of how often something was refused."""
+
+
+@dataclass(slots=True)
+class _Share:
+    """Of one address: its free places, and how many calls have or want one."""
+
+    places: asyncio.Semaphore
+    calls: int = 0
+
+
+class Shares:
+    """By address, for as long as callers have no keys of their own."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._shares: dict[str, _Share] = {}
+
+    @asynccontextmanager
+    async def place(self, address: str) -> AsyncIterator[None]:
+        """One call of this address, from its body's first byte to its answer's last. Raises TooManyCalls."""
+        share = self._shares.setdefault(address, _Share(asyncio.Semaphore(self._limits.calls_per_address)))
+        share.calls += 1
+        try:
+            if share.places.locked():
+                await self._waited_for(share)
+            else:
+                await share.places.acquire()  # at once
+            try:
+                yield
+            finally:
+                share.places.release()
+        finally:
+            share.calls -= 1
+            if not share.calls:
+                del self._shares[address]
+
+    async def _waited_for(self, share: _Share) -> None:
+        """A place, in the order in which they came."""
+        try:
+            async with asyncio.timeout(self._limits.call_wait):
+                await share.places.acquire()
+        except TimeoutError:
+            raise TooManyCalls(
+                f"{self._limits.calls_per_address} calls of this address are under way; nothing was sent", retry_after=1
+            ) from None
+
+
+MOST = 100  # different ones at a time; those of further addresses are reported together
+OTHERS = "others"
+
+_Key = tuple[Happening, str, Fact]  # what happened, to which address, why
+
+
+class Tally:
+    """The first is reported at once; those that follow within `every` seconds together, each kind with its `times`."""
+
+    def __init__(self, observer: Observer, *, every: float) -> None:
+        self._observer = observer
+        self._every = every
+        self._counts: dict[_Key, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, what: Happening, *, address: str, why: Fact = None) -> None:
+        """It happened once more."""
+        key = (what, address, why)
+        if key not in self._counts and len(self._counts) >= MOST:
+            key = (what, OTHERS, why)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if self._timer is None:
+            self._report()
+
+    def close(self) -> None:
+        """Report the rest."""
+        self._report()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _report(self) -> None:
+        counts, self._counts = self._counts, {}
+        for (what, address, why), times in counts.items():
+            reason = {} if why is None else {"why": why}
+            self._observer.happened(what, address=address, **reason, times=times)
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._report) if counts else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from cloudbeds_auth.app.addresses import address_of
+from cloudbeds_auth.app.admission import address_of
 from cloudbeds_auth.app.body import Body, ClientGone
 from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.app.problems import Unexpected, send_problem

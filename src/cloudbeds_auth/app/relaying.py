@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudbeds_auth.app.body import Body
-from cloudbeds_auth.app.limits import Limits
-from cloudbeds_auth.app.shares import Shares
+from cloudbeds_auth.app.limits import Limits, Shares
 from cloudbeds_auth.errors import BodyNotReplayable, UpstreamError, UpstreamFailed
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent, Upstream, UpstreamAnswer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.child_process import bare_environment
 from cloudbeds_auth.cli.demo_browser import Surprise
-from cloudbeds_auth.cli.processes import Child, free_port
+from cloudbeds_auth.cli.processes import WatchedChild, free_port
 from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.entropy import Entropy
 
@@ -38,13 +38,13 @@ class Stage:
         self._client_secret = entropy.token()
         self.http = httpx2.AsyncClient(timeout=CALL_SECONDS, follow_redirects=False, trust_env=False)
         self.simulator = self._simulator(variant)
-        self.service: Child | None = None
+        self.service: WatchedChild | None = None
 
-    def _simulator(self, variant: str) -> Child:
+    def _simulator(self, variant: str) -> WatchedChild:
         arguments = ["cloudbeds_simulator", "--host", "127.0.0.1", "--port", "0", "--variant", variant]
         arguments += ["--client-id", CLIENT_ID, "--app-name", APP_NAME, "--redirect-uri", self.redirect_uri]
         environment = bare_environment(self.folder, SIMULATOR_CLIENT_SECRET=self._client_secret)
-        return Child("simulator", [*arguments, "--no-auto-approve", "--with-parent"], environment, self.folder)
+        return WatchedChild("simulator", [*arguments, "--no-auto-approve", "--with-parent"], environment, self.folder)
 
     async def start_simulator(self) -> str:
         """Start the simulated Cloudbeds; its address."""
@@ -58,7 +58,7 @@ class Stage:
         write_private(self.admin_token_path, self._admin_token.encode(), exclusive=False)
         if self.service is None:
             arguments = ["cloudbeds_auth", "serve", "--with-parent"]
-            self.service = Child("service", arguments, self._settings(), self.folder)
+            self.service = WatchedChild("service", arguments, self._settings(), self.folder)
         return await self.service.start(self.clock)
 
     def _settings(self) -> Mapping[str, str]:

@@ -25,7 +25,7 @@ def free_port(entropy: Entropy, host: str = "127.0.0.1") -> int:
     raise errors.ConfigurationError(f"no free port on {host}", next_step="end what holds them")
 
 
-class Child:
+class WatchedChild:
     """As `children.Child`."""
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:

@@ -26,10 +26,10 @@ from starlette.routing import NoMatchFound
 
 from cloudbeds_auth import runtime
 from cloudbeds_auth.app import hooks, problems
-from cloudbeds_auth.app.access import APP
 from cloudbeds_auth.app.browser import CLAIM, CONNECT, CONNECTED, NOT_CONNECTED
 from cloudbeds_auth.app.gateway import small_body
 from cloudbeds_auth.app.headers import VENDOR
+from cloudbeds_auth.app.public_paths import APP
 from cloudbeds_auth.contrib.web_flow import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.proxy_policy import property_of
@@ -37,7 +37,7 @@ from cloudbeds_auth.settings import Settings, load_from_environment
 from cloudbeds_auth.vault import TokenVault
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.wire.hotels import HotelClients
+    from cloudbeds_auth.wire.hotel_client import HotelClients
     from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
 __all__ = ["Cloudbeds", "connection_in_path", "problem"]

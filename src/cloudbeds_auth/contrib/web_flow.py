@@ -11,9 +11,9 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 from starlette.routing import NoMatchFound
 
-from cloudbeds_auth.app.access import path_prefix
 from cloudbeds_auth.app.browser import CONNECTED, Browser
 from cloudbeds_auth.app.headers import CODE, SECURITY
+from cloudbeds_auth.app.public_paths import path_prefix
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.model import Connection, Finished
 from cloudbeds_auth.settings import Settings, is_loopback

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cloudbeds_auth.database import key_files, opening
-from cloudbeds_auth.database.migrate import schema_version
+from cloudbeds_auth.database.schema import schema_version
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import CredentialKind, Role

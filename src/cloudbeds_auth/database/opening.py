@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from cloudbeds_auth import os_files, system
 from cloudbeds_auth.database import clone_guard, key_files
 from cloudbeds_auth.database import copy as copying
-from cloudbeds_auth.database.migrate import schema_version
+from cloudbeds_auth.database.schema import schema_version
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver, schema_of
 from cloudbeds_auth.errors import ConfigurationError

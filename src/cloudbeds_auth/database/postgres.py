@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from cloudbeds_auth.database import dialect, migrate
+from cloudbeds_auth.database import dialect, schema
 from cloudbeds_auth.database.driver import drive_async
 from cloudbeds_auth.database.notify import TELL, TELLS, Listener
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
@@ -121,8 +121,8 @@ class PostgresDriver:
             raise ConfigurationError(f"PostgreSQL {int(facts['version']) // 10000} is too old; 14 or newer is needed")
         self._clock_id = f"postgresql:{facts['system']}"
         if migrations:
-            for number, sql in await self.read(migrate.missing):
-                await self.write(partial(migrate.step, number=number, sql=sql))
+            for number, sql in await self.read(schema.missing):
+                await self.write(partial(schema.step, number=number, sql=sql))
 
     async def read(self, body: Body[T]) -> T:
         """One consistent view, read only."""

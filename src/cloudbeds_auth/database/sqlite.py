@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from cloudbeds_auth.database import durability, migrate
+from cloudbeds_auth.database import durability, schema
 from cloudbeds_auth.database.driver import drive
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports.wakeups import Wakeups
@@ -141,8 +141,8 @@ class SqliteFile:
 
     def _migrate(self, connection: apsw.Connection) -> None:
         # Each under the write lock: of two processes that start together, the second finds it done.
-        for number, sql in self._transaction(connection, migrate.missing, "BEGIN"):
-            step = partial(migrate.step, number=number, sql=sql)
+        for number, sql in self._transaction(connection, schema.missing, "BEGIN"):
+            step = partial(schema.step, number=number, sql=sql)
             self._transaction(connection, step, "BEGIN IMMEDIATE")
 
     def _identity(self) -> tuple[int, int] | None:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.rate_limiter import CALL
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded

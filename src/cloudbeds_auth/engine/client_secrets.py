@@ -17,7 +17,7 @@ from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import UNAUTHORIZED_CLIENT
 from cloudbeds_auth.rules.model import App, Grant
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.client_secrets import close_circuit, open_circuit, open_circuits
+from cloudbeds_auth.transactions.apps import close_circuit, open_circuit, open_circuits
 
 AGREE_WITHIN = 600.0  # seconds in which two grants' answers say the same of the client
 OTHERS_FIRST = 600.0  # seconds for which a due trial is left to grants for which the client was not refused

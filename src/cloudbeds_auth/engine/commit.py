@@ -9,8 +9,7 @@ from functools import partial
 from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease, Leases
-from cloudbeds_auth.engine.marks import Marks
-from cloudbeds_auth.engine.proofs import verdict_on
+from cloudbeds_auth.engine.proofs import Marks, verdict_on
 from cloudbeds_auth.engine.sending import InHand
 from cloudbeds_auth.engine.single_flight import Flight, GrantSuperseded, Served
 from cloudbeds_auth.engine.until_stored import until_stored

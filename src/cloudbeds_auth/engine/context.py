@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Protocol
 
 from cloudbeds_auth.engine.rate_limiter import RateLimiter
-from cloudbeds_auth.engine.streams import Streams
 from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, UnknownConnection
 from cloudbeds_auth.ports.clock import Clock
@@ -18,15 +20,62 @@ from cloudbeds_auth.ports.vendor import Vendor
 from cloudbeds_auth.ports.wakeups import Wakeups
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import is_text
-from cloudbeds_auth.rules.model import App, Connection, Grant
+from cloudbeds_auth.rules.model import AccessToken, App, Connection, Grant
 from cloudbeds_auth.rules.origins import Foreign, Source, foreign, foreign_secret
 from cloudbeds_auth.rules.rate_limit import Limit
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 from cloudbeds_auth.transactions.apps import read_app
-from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.connections import read_connection, read_current_grants, read_ids
 from cloudbeds_auth.transactions.issuers import read_issuer
-from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.runner import Database, seals_checked
+
+MARGIN = 4  # leases: upkeep looks at a grant again after two and its pause, and one refresh takes up to one
+
+
+class Streams:
+    """Bodies under way that cannot be sent again, by grant: a due refresh waits for them, up to its margin (rule-10).
+
+    A refresh kills the access token at once. A call whose body is kept heals by being sent again; one whose body
+    streams through would be lost, and a refresh that no caller waits for can as well come a little later.
+    `carrying` may be used from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._under_way: Counter[str] = Counter()
+
+    @contextmanager
+    def carrying(self, token: AccessToken) -> Iterator[None]:
+        """While such a body is sent with this token, and until its answer has come."""
+        with self._lock:
+            self._under_way[token.grant_id] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._under_way[token.grant_id] -= 1
+                if not self._under_way[token.grant_id]:
+                    del self._under_way[token.grant_id]
+
+    def put_off(self, row: Grant, timing: Timing) -> bool:
+        """Whether a due refresh of this grant should wait: this process streams, and there is time for it later."""
+        return row.id in self._under_way and row.valid_for > MARGIN * timing.lease
+
+
+async def resolve(db: Database, connection_or_property: str) -> Sequence[str]:
+    """The ids of current connections under a connection id or covering a property id."""
+    return await db.read_one(read_ids, connection_or_property) or []
+
+
+async def current_grant(db: Database, connection_id: str) -> Grant | None:
+    """The connection's active grant, else its newest candidate, else a disconnected one; None: unknown."""
+    found = await db.read_one(read_current_grants, connection_id)
+    if found is None:
+        return None
+    with seals_checked():
+        return found()
+
 
 NAMES = "`cloudbeds-auth apps` lists those that there are"
 TELL_AGAIN = 60.0  # seconds until it is told again that credentials came from elsewhere

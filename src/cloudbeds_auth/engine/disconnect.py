@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloudbeds_auth.engine.access import Access
-from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.lease import Lease, Leases
-from cloudbeds_auth.engine.lookup import current_grant
 from cloudbeds_auth.engine.single_flight import Served
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,

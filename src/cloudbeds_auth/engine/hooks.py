@@ -16,8 +16,7 @@ from itertools import count
 from typing import TypeVar
 
 from cloudbeds_auth.engine.access import Access
-from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.lookup import current_grant, resolve
+from cloudbeds_auth.engine.context import World, current_grant, resolve
 from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.tasks import Tasks, each

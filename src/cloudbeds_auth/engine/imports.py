@@ -14,10 +14,9 @@ from __future__ import annotations
 from cloudbeds_auth.engine.authorize import hashed
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.mend import Mender
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
-from cloudbeds_auth.engine.views import Look
+from cloudbeds_auth.engine.views import Look, Mender
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.rules.inputs import checked_reference
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State

@@ -1,13 +1,20 @@
-"""What `/userinfo` says of an access token: the proof that a grant works (rule-3)."""
+"""The last word about a grant: when the hotel is asked to approve again, and what stands in its way (rule-12)."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.errors import Error, RateLimited, StoreUnavailable
-from cloudbeds_auth.rules.api_errors import Verdict
+from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.model import App, Grant
+from cloudbeds_auth.rules.model import App, Fence, Grant
+from cloudbeds_auth.rules.refresh import may_mark
+from cloudbeds_auth.rules.refresh import reprieve as seconds_of_reprieve
+from cloudbeds_auth.transactions.refusals import Counted, confirm, count_refusal, reprieve
+from cloudbeds_auth.transactions.upkeep import retry_all
 
 
 async def verdict_on(world: World, app: App, row: Grant, patience: float = BEHIND) -> Verdict | Error:
@@ -24,3 +31,52 @@ async def verdict_on(world: World, app: App, row: Grant, patience: float = BEHIN
     world.observer.happened(Happening.PROOF, verdict=type(verdict).__name__)
     await world.limiter(app).pause_after(verdict)
     return verdict
+
+
+MOST_RETRIED = 1000  # marked grants of an app that one recovery makes due; each of those that recover makes more so
+Asked = Callable[[], Awaitable[Verdict | Error]]
+
+
+class Marks:
+    """Counts passes in which every stored token was refused, and ends marks where a grant is seen to work."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def count(self, row: Grant, epoch: int, reason: str, asked: Asked) -> Counted:
+        """A whole pass was refused, or `/userinfo` named a dead grant, under the lease of this epoch.
+
+        `row.valid_for` is 0 where `/userinfo` has just rejected the access token. An unexpired one is asked about,
+        by `asked`, before a mark: while it works, nothing is marked. Raises StoreUnavailable.
+        """
+        world, fence = self._world, Fence(row.id, row.generation, epoch)
+        final = may_mark(row, world.timing)
+        if final and row.valid_for > 0 and row.reauth is None:
+            verdict = await asked()
+            if isinstance(verdict, Proof):
+                return await self._reprieve(row, fence, reason)
+            final = isinstance(verdict, DeadToken | DeadGrant)
+        counted = await world.db.write(
+            count_refusal(fence, reason, may_mark=final, interval=world.timing.refusal_interval)
+        )
+        if counted is Counted.MARKED:
+            world.observer.happened(Happening.REAUTHORIZATION_REQUIRED, connection=row.connection_id, reason=reason)
+        elif counted is Counted.DELAYED:
+            world.observer.happened(Happening.MARK_DELAYED, connection=row.connection_id, app=row.app)
+        return counted
+
+    async def proven(self, grant: Grant) -> None:
+        """Its generation was seen to work. One that was marked has recovered: the app's other marks are due now."""
+        world = self._world
+        with suppress(StoreUnavailable):  # losing a proof is harmless: kept tokens stay kept
+            confirmed = await world.db.write(confirm(grant.id, grant.generation, issuer=world.issuer))
+            if confirmed and grant.reauth is not None:
+                world.observer.happened(Happening.RECOVERED, connection=grant.connection_id, reason=grant.reauth)
+                await world.db.write(retry_all(grant.app, MOST_RETRIED))
+
+    async def _reprieve(self, row: Grant, fence: Fence, reason: str) -> Counted:
+        hold = seconds_of_reprieve(row, self._world.timing)
+        if not await self._world.db.write(reprieve(fence, reason, hold, issuer=self._world.issuer)):
+            return Counted.MOVED
+        self._world.observer.happened(Happening.REPRIEVED, connection=row.connection_id, hold=hold)
+        return Counted.REPRIEVED

@@ -7,8 +7,7 @@ asked about again; so is what a process that is killed had begun.
 from __future__ import annotations
 
 from cloudbeds_auth.engine.access import Access
-from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.lookup import current_grant
+from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.tasks import each
 from cloudbeds_auth.engine.whose import listed

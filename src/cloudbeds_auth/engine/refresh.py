@@ -17,8 +17,7 @@ from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
 from cloudbeds_auth.engine.commit import Committer
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Leases
-from cloudbeds_auth.engine.marks import Marks
-from cloudbeds_auth.engine.proofs import verdict_on
+from cloudbeds_auth.engine.proofs import Marks, verdict_on
 from cloudbeds_auth.engine.sending import Again, InHand, Refreshing, Sender, Stopped
 from cloudbeds_auth.engine.single_flight import Flight, Flights, GrantSuperseded, Served
 from cloudbeds_auth.errors import (

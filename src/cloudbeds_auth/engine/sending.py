@@ -43,7 +43,7 @@ from cloudbeds_auth.rules.token_response import (
     TooLate,
     UnauthorizedClient,
 )
-from cloudbeds_auth.transactions.grants import Ending, Settled, settle, write_intent
+from cloudbeds_auth.transactions.grants import AttemptEnd, Settled, settle, write_intent
 
 Unissued = Refused | RefusedClient | UnauthorizedClient | NotOffered | NotSent | Ambiguous
 
@@ -167,13 +167,13 @@ class Sender:
         match answer:
             case Refused(reason):
                 await self._circuits.accepted(at.chosen)  # the client was not refused
-                settled = await db.write(settle(fence, Ending.REFUSED, detail=reason))
+                settled = await db.write(settle(fence, AttemptEnd.REFUSED, detail=reason))
                 return Again.RESTART if settled is Settled.MOVED else None
             case TooLate(reason):
-                await db.write(settle(fence, Ending.UNSENT, detail=reason))
+                await db.write(settle(fence, AttemptEnd.UNSENT, detail=reason))
                 return Again.STOOD_STILL
             case RefusedClient(reason):
-                await db.write(settle(fence, Ending.CLIENT_REFUSED, detail=reason))
+                await db.write(settle(fence, AttemptEnd.CLIENT_REFUSED, detail=reason))
                 if await self._circuits.refused(at.chosen) or isinstance(at, Refreshing):
                     return Again.RESTART  # with the other secret, or to find the circuit open
                 error: Error = ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
@@ -181,13 +181,13 @@ class Sender:
                 error = await self._unauthorized(at, fence, row, answer)
             case NotOffered(reason):
                 if may_still_come(row, timing):  # asked for once more when it cannot any more
-                    await db.write(settle(fence, Ending.NOT_OFFERED, hold=timing.unresolved, detail=reason))
+                    await db.write(settle(fence, AttemptEnd.NOT_OFFERED, hold=timing.unresolved, detail=reason))
                 else:
-                    await db.write(settle(fence, Ending.CLIENT_REFUSED, detail=reason))
+                    await db.write(settle(fence, AttemptEnd.CLIENT_REFUSED, detail=reason))
                 error = MigrationRefused(reason)
             case NotSent(reason):
                 hold = self._hold(row)
-                await db.write(settle(fence, Ending.UNSENT, hold=hold, detail=reason))
+                await db.write(settle(fence, AttemptEnd.UNSENT, hold=hold, detail=reason))
                 error = TokenEndpointUnavailable(f"Cloudbeds could not be reached ({reason})", retry_after=hold)
             case Ambiguous():
                 error = await self._lost(at, fence, row, answer)
@@ -196,7 +196,7 @@ class Sender:
 
     async def _unauthorized(self, at: UnderLease, fence: Fence, row: Grant, answer: UnauthorizedClient) -> Error:
         hold = self._hold(row)
-        await self._world.db.write(settle(fence, Ending.UNAUTHORIZED, hold=hold, detail=answer.reason))
+        await self._world.db.write(settle(fence, AttemptEnd.UNAUTHORIZED, hold=hold, detail=answer.reason))
         # One that is held alone already says nothing new of the client.
         if answer.agrees and row.problem != UNAUTHORIZED_CLIENT and self._circuits.agreed(at.chosen, row.id):
             await self._circuits.refused(at.chosen)
@@ -207,7 +207,7 @@ class Sender:
     async def _lost(self, at: UnderLease, fence: Fence, row: Grant, answer: Ambiguous) -> Error:
         hold = max(self._hold(row), answer.retry_after or 0.0)
         settled = await self._world.db.write(
-            settle(fence, Ending.LOST, hold=hold, detail=answer.reason, unrecognized=answer.unrecognized)
+            settle(fence, AttemptEnd.LOST, hold=hold, detail=answer.reason, unrecognized=answer.unrecognized)
         )
         if settled is Settled.UNRECOGNIZED:
             self._world.observer.happened(

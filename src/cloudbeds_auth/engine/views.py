@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
+from cloudbeds_auth.engine.authorize import Authorizer, hashed
 from cloudbeds_auth.engine.client_secrets import Circuits
-from cloudbeds_auth.engine.context import World, mend
-from cloudbeds_auth.engine.lookup import current_grant, resolve
-from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, UnknownConnection
+from cloudbeds_auth.engine.context import World, current_grant, mend, resolve
+from cloudbeds_auth.errors import AmbiguousProperty, Error, InvalidRequest, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.rules.api_errors import NEXT_STEP
 from cloudbeds_auth.rules.history import HistoryPlace
 from cloudbeds_auth.rules.inputs import checked_cursor, checked_text, checked_whole, is_text
@@ -23,6 +25,7 @@ from cloudbeds_auth.rules.lifecycle import (
     seen,
 )
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event
+from cloudbeds_auth.transactions.authorizations import read_link
 from cloudbeds_auth.transactions.connections import Page, count_states, list_connections, read_connection
 from cloudbeds_auth.transactions.history import read_history
 
@@ -160,3 +163,123 @@ def _stored_states(state: str | None) -> tuple[State, ...] | None:
     if wanted in {State.CLIENT_REFUSED, State.READ_ONLY}:
         return LIVING
     return (wanted,)
+
+
+MOST_PAGES = 25  # that one question reads; what comes after is the next page's
+
+
+class Scopes:
+    """Compares what hotels granted with what the settings want."""
+
+    def __init__(self, world: World, look: Look, mender: Mender) -> None:
+        self._world = world
+        self._look = look
+        self._mender = mender
+
+    async def missing(self, connection: Connection) -> tuple[str, ...]:
+        """What the app asks for and this hotel did not grant; of a connection that is not in use, nothing is missed."""
+        return _missing(await self._world.find(connection.app), connection)
+
+    async def lacking(
+        self,
+        *,
+        state: str | None,
+        reference: str | None,
+        property_id: str | None,
+        app: str | None,
+        cursor: str | None,
+        limit: int,
+    ) -> Page:
+        """One page of those that lack one, newest first; with fewer than `limit` there may be a next one all the same.
+
+        Raises InvalidRequest as `Look.connections` does.
+        """
+        checked_whole("limit", limit, 1, MOST_LISTED)
+        found: list[Connection] = []
+        apps: dict[str, App | None] = {}
+        for _ in range(MOST_PAGES):
+            page = await self._look.connections(
+                state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=MOST_LISTED
+            )
+            for one in page.connections:
+                if one.app not in apps:
+                    apps[one.app] = await self._world.find(one.app)
+                missing = _missing(apps[one.app], one)
+                if missing and len(found) == limit:
+                    return Page(tuple(found), found[-1].id)
+                if missing:
+                    found.append(await self._told(one, missing))
+            cursor = page.next
+            if cursor is None:
+                break
+        return Page(tuple(found), cursor)
+
+    async def _told(self, connection: Connection, missing: tuple[str, ...]) -> Connection:
+        step = f"send the hotel its connect link: its approval lacks {' '.join(missing)}"
+        return replace(await self._mender.with_link(connection), next_step=step)
+
+
+def _missing(app: App | None, connection: Connection) -> tuple[str, ...]:
+    over = connection.connected_at is None or connection.state is State.DISCONNECTED
+    if app is None or over or connection.credential != CredentialKind.OAUTH:
+        return ()
+    return tuple(scope for scope in app.scopes if scope not in connection.scopes)
+
+
+T = TypeVar("T")
+
+GOOD_FOR = 7 * 86400.0  # seconds
+MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED)  # problems of a connection that is not marked
+MADE_AGAIN = 86400.0  # seconds before its end
+
+
+class Mender:
+    """Makes connect links for connections that need one."""
+
+    def __init__(self, world: World, authorizer: Authorizer, look: Look) -> None:
+        self._world = world
+        self._authorizer = authorizer
+        self._look = look
+        self._tokens: dict[str, str] = {}
+
+    async def shown(self, connection: Connection) -> Connection:
+        """The connection with its link, if the hotel has to approve again, or may have to, or it is to be claimed."""
+        if connection.state is State.PARKED:
+            return replace(connection, connect_url=self._world.claim_url(connection.id))
+        if connection.state is not State.REAUTHORIZATION_REQUIRED and connection.problem not in MENDED_BY_LINK:
+            return connection
+        return await self.with_link(connection)
+
+    async def with_link(self, connection: Connection) -> Connection:
+        """The connection with its link, whatever its state."""
+        with suppress(Error):  # the link is a help; without it the connection is still shown
+            return replace(connection, connect_url=await self._url(connection))
+        return connection
+
+    async def explain(self, error: ReauthorizationRequired) -> None:
+        """Put the link into the error that tells a caller to see to the hotel."""
+        if error.connection_id is not None:
+            with suppress(Error):
+                error.connect_url = await self._url(await self._look.connection(error.connection_id))
+
+    async def explained(self, work: Awaitable[T]) -> T:
+        """What it comes to; where the hotel has to approve again, the error carries the link."""
+        try:
+            return await work
+        except ReauthorizationRequired as error:
+            await self.explain(error)
+            raise
+
+    async def _url(self, connection: Connection) -> str:
+        token = self._tokens.get(connection.id)
+        link = None if token is None else await self._world.db.read(read_link(hashed(token)))
+        if token is None or link is None or link.lifetime < MADE_AGAIN:
+            made = await self._authorizer.create_link(
+                app=connection.app,
+                reference=None,  # the connection keeps its own, and whoever changes it after this
+                return_to=None,
+                connection_id=connection.id,
+                expires_in=GOOD_FOR,
+            )
+            token = self._tokens[connection.id] = made.token
+        return self._world.link_url(token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 
@@ -10,7 +11,7 @@ from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.issuers import bind
-from cloudbeds_auth.transactions.rows import listed
+from cloudbeds_auth.transactions.rows import behind, listed
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 
 
@@ -138,3 +139,33 @@ def _opened(row: Row, sealer: Sealer) -> Iterator[Secret]:
             yield sealer.open(sealed, place)
         except SealBroken:
             continue
+
+
+@transaction
+def open_circuits(tx: Tx, app: str) -> Transaction[Mapping[str, float]]:
+    """Refused secrets by fingerprint, and seconds until a trial; below zero where it is due, and for how long.
+
+    For ever, where the clock was set back since, or is another one.
+    """
+    rows = yield from query("circuits", app=app)
+    return {
+        row["fingerprint"]: row["trial_at"] - tx.steady
+        if row["clock_id"] == tx.clock_id and behind(row, tx) == 0
+        else -math.inf
+        for row in rows
+    }
+
+
+@transaction
+def open_circuit(tx: Tx, app: str, fingerprint: str, *, trial_after: float) -> Transaction[None]:
+    """The vendor refused this secret; also claims a trial: nobody else tries before `trial_after` seconds."""
+    yield from query(
+        "open_circuit", app=app, fingerprint=fingerprint, trial_at=tx.steady + trial_after, now=tx.steady,
+        clock_id=tx.clock_id,
+    )  # fmt: skip
+
+
+@transaction
+def close_circuit(tx: Tx, app: str, fingerprint: str) -> Transaction[None]:
+    """The vendor accepted this secret."""
+    yield from query("close_circuit", app=app, fingerprint=fingerprint)

@@ -58,7 +58,7 @@ class Written(Enum):
     GONE = "the grant was disconnected or superseded"
 
 
-class Ending(Enum):
+class AttemptEnd(Enum):
     """How one sending ended without a pair; see `settle`."""
 
     REFUSED = "the token was refused"
@@ -78,12 +78,12 @@ class Settled(Enum):
 
 
 ENDINGS = {
-    Ending.REFUSED: LifecycleEvent.TOKEN_REFUSED,
-    Ending.CLIENT_REFUSED: LifecycleEvent.CLIENT_REFUSED,
-    Ending.UNAUTHORIZED: LifecycleEvent.CLIENT_REFUSED,
-    Ending.UNSENT: LifecycleEvent.NOTHING_SENT,
-    Ending.LOST: LifecycleEvent.ANSWER_LOST,
-    Ending.NOT_OFFERED: LifecycleEvent.CLIENT_REFUSED,
+    AttemptEnd.REFUSED: LifecycleEvent.TOKEN_REFUSED,
+    AttemptEnd.CLIENT_REFUSED: LifecycleEvent.CLIENT_REFUSED,
+    AttemptEnd.UNAUTHORIZED: LifecycleEvent.CLIENT_REFUSED,
+    AttemptEnd.UNSENT: LifecycleEvent.NOTHING_SENT,
+    AttemptEnd.LOST: LifecycleEvent.ANSWER_LOST,
+    AttemptEnd.NOT_OFFERED: LifecycleEvent.CLIENT_REFUSED,
 }
 """What the history calls each, and where it leads in the table of states."""
 
@@ -176,7 +176,7 @@ def write_intent(
 
 @transaction
 def settle(
-    tx: Tx, fence: Fence, attempt: Ending, *, hold: float = 0.0, detail: str = "", unrecognized: str | None = None
+    tx: Tx, fence: Fence, attempt: AttemptEnd, *, hold: float = 0.0, detail: str = "", unrecognized: str | None = None
 ) -> Transaction[Settled]:
     """Record how a sending ended. REFUSED clears intent and hold; LOST and NOT_OFFERED keep the intent, which says
     since when an answer may still come. `unrecognized`: it was a refusal in words that are in no table; in short.
@@ -194,8 +194,8 @@ def settle(
         state=move(State(row["state"]), event),
         now=tx.steady,
         not_before=tx.steady + hold if hold > 0 else None,
-        failed=int(attempt in {Ending.UNSENT, Ending.LOST, Ending.UNAUTHORIZED}),
-        keep=int(attempt in {Ending.LOST, Ending.NOT_OFFERED}),
+        failed=int(attempt in {AttemptEnd.UNSENT, AttemptEnd.LOST, AttemptEnd.UNAUTHORIZED}),
+        keep=int(attempt in {AttemptEnd.LOST, AttemptEnd.NOT_OFFERED}),
         problem=UNRECOGNIZED if for_long else PROBLEMS.get(attempt, str(event)),
         unrecognized=unrecognized,
         unrecognized_at=since,
@@ -209,7 +209,7 @@ def settle(
     return Settled.DONE
 
 
-PROBLEMS = {Ending.REFUSED: None, Ending.UNAUTHORIZED: UNAUTHORIZED_CLIENT}
+PROBLEMS = {AttemptEnd.REFUSED: None, AttemptEnd.UNAUTHORIZED: UNAUTHORIZED_CLIENT}
 """What a connection shows of an ending, where it is not the event's own name."""
 
 

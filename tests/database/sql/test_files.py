@@ -17,7 +17,7 @@ import pytest
 from tests.database.bench import KEY, HandClock, SqliteBench
 from tests.support.fakes import pair
 
-from cloudbeds_auth.database import durability, migrate
+from cloudbeds_auth.database import durability, schema
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver, SqliteFile
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
@@ -178,19 +178,19 @@ async def test_a_newer_schema(tmp_path: Path) -> None:
 
 async def test_a_migration_that_was_killed(tmp_path: Path) -> None:
     """Each is one transaction: killed anywhere inside, nothing of it is there, and the next start does all of it."""
-    sql = migrate.migrations()[0][1]
-    for position in range(0, len(migrate.statements(sql)), 3):
+    sql = schema.migrations()[0][1]
+    for position in range(0, len(schema.statements(sql)), 3):
         path = tmp_path / f"db-{position}"
         connection = apsw.Connection(str(path))
         durability.claim_file(connection, str(path))
         durability.settle_pragmas(connection, version=durability.version_number())
         connection.execute("BEGIN IMMEDIATE")
-        for statement in migrate.statements(sql)[:position]:
+        for statement in schema.statements(sql)[:position]:
             connection.execute(statement)
         connection.close()  # as a kill: what was not committed is rolled back by whoever opens it next
         db = SqliteBench(path)
         await db.open()
-        assert db.sql("SELECT value FROM meta WHERE name = 'schema_version'") == [(str(migrate.migrations()[-1][0]),)]
+        assert db.sql("SELECT value FROM meta WHERE name = 'schema_version'") == [(str(schema.migrations()[-1][0]),)]
         assert (await db.connected()).generation == 1
         await db.close()
 

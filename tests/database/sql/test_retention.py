@@ -7,7 +7,7 @@ from contextlib import closing
 import apsw
 import pytest
 
-from cloudbeds_auth.database import migrate
+from cloudbeds_auth.database import schema as schemas
 from cloudbeds_auth.transactions.statements import QUERIES
 
 INDEXES = {
@@ -36,8 +36,8 @@ GRANT = (
 def schema(files: int) -> apsw.Connection:
     """A database in memory with the first so many migrations."""
     connection = apsw.Connection(":memory:")
-    for _, sql in migrate.migrations()[:files]:
-        for statement in migrate.statements(sql):
+    for _, sql in schemas.migrations()[:files]:
+        for statement in schemas.statements(sql):
             connection.execute(statement)
     connection.execute("INSERT INTO connections (id, app, created_at) VALUES ('con_1', 'default', 0)")
     return connection
@@ -55,17 +55,17 @@ def test_it_is_a_search_over_the_index(name: str) -> None:
 
 def test_what_had_ended_before() -> None:
     """With the last line of its history; where there is none any more, when it came in. What lives has no end."""
-    number = next(at for at, (_, sql) in enumerate(migrate.migrations()) if "ended_at" in sql)
+    number = next(at for at, (_, sql) in enumerate(schemas.migrations()) if "ended_at" in sql)
     with closing(schema(number)) as connection:
         for name, role in (("gra_1", "disconnected"), ("gra_2", "superseded"), ("gra_3", "active")):
             connection.execute(GRANT, (name, role))
         ended = "SELECT ended_at FROM grants ORDER BY id"
         connection.execute("SAVEPOINT before")
-        for statement in migrate.statements(migrate.migrations()[number][1]):
+        for statement in schemas.statements(schemas.migrations()[number][1]):
             connection.execute(statement)
         assert [one for (one,) in connection.execute(ended)] == [100, 100, None]
         connection.execute("ROLLBACK TO before")
         connection.execute("INSERT INTO events VALUES ('con_1', 1, 900, 'disconnected', 'operator', 'gra_1', 1, '{}')")
-        for statement in migrate.statements(migrate.migrations()[number][1]):
+        for statement in schemas.statements(schemas.migrations()[number][1]):
             connection.execute(statement)
         assert [one for (one,) in connection.execute(ended)] == [900, 900, None]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.transactions.together import AT_ONCE, MOST, Together
+from cloudbeds_auth.transactions.runner import AT_ONCE, MOST, Together
 
 
 class Database:

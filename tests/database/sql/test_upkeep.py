@@ -11,7 +11,8 @@ import apsw
 import pytest
 from tests.database.bench import SqliteBench, about
 
-from cloudbeds_auth.database import durability, migrate
+from cloudbeds_auth.database import durability
+from cloudbeds_auth.database import schema as schemas
 from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.transactions.statements import QUERIES
@@ -31,8 +32,8 @@ OF_THE_LIMIT = "SCAN late"  # over those that the search found, and no more than
 def schema(rows: int) -> apsw.Connection:
     """A database in memory with so many grants, a few of them due and a few too far ahead."""
     connection = apsw.Connection(":memory:")
-    for _, sql in migrate.migrations():
-        for statement in migrate.statements(sql):
+    for _, sql in schemas.migrations():
+        for statement in schemas.statements(sql):
             connection.execute(statement)
     connection.execute("INSERT INTO connections (id, app, created_at) VALUES ('con_1', 'default', 0)")
     connection.executemany(
@@ -86,7 +87,7 @@ def former(tmp_path: Path) -> Iterator[Path]:
     connection = apsw.Connection(str(path))
     durability.claim_file(connection, str(path))
     durability.settle_pragmas(connection, version=durability.version_number())
-    for statement in migrate.statements(migrate.migrations()[0][1]):
+    for statement in schemas.statements(schemas.migrations()[0][1]):
         connection.execute(statement)
     connection.execute("INSERT INTO meta (name, value) VALUES ('schema_version', '1')")
     connection.execute("INSERT INTO connections (id, app, created_at) VALUES ('con_1', 'default', 0)")

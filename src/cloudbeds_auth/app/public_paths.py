@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.app.remembered import Remembered
 from cloudbeds_auth.ports.clock import Clock
 
 if TYPE_CHECKING:
@@ -87,3 +87,30 @@ def path_prefix(public_url: str) -> str:
 def told(raw_path: str) -> str:
     """A path as logs may show it: without the secret that a one-time link or a hook carries in it."""
     return _SECRETIVE.sub(r"/\1/…", raw_path)
+
+
+FOR = 1.0  # seconds
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """What `ask` returns or raises, for all that ask while it runs and for a second after it ended."""
+
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]], clock: Clock) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._asked: asyncio.Task[T] | None = None
+        self._until = 0.0
+
+    async def __call__(self) -> T:
+        """Ask, or remember. Being cancelled does not cancel it for the others."""
+        if self._asked is None or (self._asked.done() and self._clock.steady() >= self._until):
+            self._asked = asyncio.create_task(self._ask())
+            self._asked.add_done_callback(self._answered)
+        return await asyncio.shield(self._asked)
+
+    def _answered(self, asked: asyncio.Task[T]) -> None:
+        self._until = self._clock.steady() + FOR
+        if not asked.cancelled():
+            asked.exception()  # retrieved, also where all that asked are gone

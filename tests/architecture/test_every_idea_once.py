@@ -1,0 +1,102 @@
+"""Every idea once: no name for two things, no function that only passes a call on, no file that outgrows a reading."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import cloudbeds_auth
+
+SOURCE = Path(cloudbeds_auth.__file__).parent
+MODULES = {str(path.relative_to(SOURCE)): ast.parse(path.read_text("utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+
+LONGEST = {"errors.py": 449, "vault.py": 386}
+"""How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class that
+a user calls.
+"""
+
+LAYERS = {
+    "api_keys", "apps", "candidates", "connections", "history", "hooks", "imports", "properties", "rate_limit",
+    "refresh", "retention", "usage", "webhooks",
+}  # fmt: skip
+"""One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
+SAME_SUBJECT = {"database": "the command and the check", "postgres": "the driver and its check",
+    "token_endpoint": "the port and what is behind it", "upstream": "the port and what is behind it"}  # fmt: skip
+DERIVED = {"Apps", "TokenVault"}  # sync's are made from the asynchronous ones
+
+PASSING = {
+    "contrib/web_flow.py": "a mounted application's pages under the names that a program overrides",
+    "vault.py": "what a user calls is one class, whatever part does it",
+    "sync.py": "derived",
+    "runtime.py": "an observer's hook",
+}
+ADAPTERS = {"close", "aclose", "stop", "is_closing", "handle_async_request", "sleep", "meaning", "reveal"}
+"""Names that another library's interface, or a port, asks for."""
+
+
+def classes() -> Iterator[tuple[str, str]]:
+    """The public classes of every module."""
+    for name, tree in MODULES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield node.name, name
+
+
+def twice(pairs: Iterator[tuple[str, str]]) -> dict[str, set[str]]:
+    """The names that stand in several places."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, where in pairs:
+        found[name].add(where)
+    return {name: places for name, places in found.items() if len(places) > 1}
+
+
+def only_passes_on(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether its whole body calls a function of its own name on something else."""
+    body = [node for node in function.body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
+    if len(body) != 1 or not isinstance(body[0], ast.Return | ast.Expr) or body[0].value is None:
+        return False
+    called = [node.func for node in ast.walk(body[0].value) if isinstance(node, ast.Call)]
+    return any(isinstance(one, ast.Attribute) and one.attr == function.name for one in called)
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """No two classes of the library have one name, but for those that sync derives."""
+    assert twice(classes()).keys() <= DERIVED
+
+
+def test_a_module_name_means_one_thing() -> None:
+    """Modules of one name are one noun in several layers, or a thing and its check."""
+    names = ((Path(name).stem, name) for name in MODULES if not name.endswith(("__init__.py", "__main__.py")))
+    assert twice(names).keys() <= LAYERS | SAME_SUBJECT.keys()
+
+
+def test_no_function_only_passes_a_call_on() -> None:
+    """A function that calls its namesake and does nothing else says nothing; those that are asked for are listed."""
+    found = {
+        f"{name}: {node.name}"
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and only_passes_on(node) and node.name not in ADAPTERS and name not in PASSING
+    }  # fmt: skip
+    assert not found
+
+
+def test_a_file_is_read_in_one_go() -> None:
+    """At most 350 lines."""
+    lines = {name: len((SOURCE / name).read_text("utf-8").splitlines()) for name in MODULES}
+    assert {name: count for name, count in lines.items() if count > LONGEST.get(name, 350)} == {}
+
+
+def test_a_function_is_seen_at_once() -> None:
+    """At most 46 lines."""
+    found = {
+        f"{name}: {node.name}"
+        for name, tree in MODULES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= 46
+    }  # fmt: skip
+    assert not found
