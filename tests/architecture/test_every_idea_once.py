@@ -13,8 +13,8 @@ SOURCE = Path(cloudbeds_auth.__file__).parent
 MODULES = {str(path.relative_to(SOURCE)): ast.parse(path.read_text("utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
 
 LONGEST = {"errors.py": 449, "vault.py": 386}
-"""How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class that
-a user calls.
+"""How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class
+that a user calls.
 """
 
 LAYERS = {
