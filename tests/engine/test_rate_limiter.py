@@ -195,6 +195,17 @@ async def test_a_store_that_is_away(stage: Stage) -> None:
     assert stage.endpoint.sent == []
 
 
+async def test_a_store_that_is_away_for_long(stage: Stage) -> None:
+    """A request of ours never goes alone: each is answered that the store is away, the later ones, too (F62)."""
+    process = under(stage, Limit(rate_within(10)))
+    process.driver.refuse("budget", times=2)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await process.world.limiter(process.world.apps["default"]).spend(5.0)
+        await stage.clock.sleep(60.0)
+    assert stage.notes.times("went_alone") == 0
+
+
 async def test_a_code_waits_for_its_turn(stage: Stage) -> None:
     """An approval is worth more than a refresh: it waits as long as the browser does."""
     process = under(stage, Limit(rate_within(10)))

@@ -311,8 +311,8 @@ class Access:
         now = self._world.clock.steady()
         if self._rested.get(row.id, now) > now or self._world.streams.put_off(row, self._world.timing):
             return
-        if self._world.tasks.begin(f"refresh behind {row.id}", partial(self._behind_callers, row)):
-            self._rested[row.id] = now + self._world.timing.lease
+        self._rested[row.id] = now + self._world.timing.lease
+        self._world.tasks.begin(f"refresh behind {row.id}", partial(self._behind_callers, row))
 
     async def _behind_callers(self, row: Grant) -> None:
         with suppress(Error, GrantSuperseded):  # told to the observer by the flight; callers use what they have

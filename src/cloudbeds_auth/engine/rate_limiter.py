@@ -42,7 +42,7 @@ class Waiter:
 
     connection_id: str
     until: float
-    told: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    told: asyncio.Future[Exception | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class RateLimiter:
@@ -106,7 +106,7 @@ class RateLimiter:
             self._serving.cancel()
             await asyncio.wait([self._serving])
         for waiter in self._queue.waiting():
-            waiter.told.set_exception(VaultClosed())
+            waiter.told.set_result(VaultClosed())
 
     async def _watch(self) -> None:
         with suppress(StoreUnavailable, StoreReadOnly):
@@ -125,11 +125,13 @@ class RateLimiter:
         if self._serving is None or self._serving.done():
             self._serving = asyncio.create_task(self._serve(), name="turns at the vendor")
         try:
-            await waiter.told
+            error = await waiter.told
         except asyncio.CancelledError:
-            if not waiter.told.cancelled() and waiter.told.exception() is None:
+            if not waiter.told.cancelled() and waiter.told.result() is None:
                 self._give()  # its place came in the moment in which it gave up
             raise
+        if error is not None:
+            raise error
 
     async def _serve(self) -> None:
         try:
@@ -137,7 +139,7 @@ class RateLimiter:
                 await self._serve_one(max(waiter.until for waiter in waiting))
         except Exception as error:  # noqa: BLE001 - handed over to those that wait
             for waiter in self._queue.waiting():
-                waiter.told.set_exception(error)
+                waiter.told.set_result(error)
         self._pace = self._rate.interval  # the store is asked before it is known again to be away
 
     async def _serve_one(self, last: float) -> None:
@@ -166,7 +168,7 @@ class RateLimiter:
         self._away = now if self._away is None else self._away
         for waiter in self._queue.waiting():
             if not alone or waiter.connection_id == OURS:
-                waiter.told.set_exception(StoreUnavailable(error.detail, retry_after=error.retry_after))
+                waiter.told.set_result(StoreUnavailable(error.detail, retry_after=error.retry_after))
         if not alone:
             return
         self._pace = 1 / alone
@@ -190,7 +192,7 @@ class RateLimiter:
         """End the wait of those that would wait longer than they may, counted from when the store was asked."""
         for waiter in self._queue.waiting():
             if max(0.0, waiter.until - asked) < wait:
-                waiter.told.set_exception(RateLimited(retry_after=wait))
+                waiter.told.set_result(RateLimited(retry_after=wait))
 
     def _give(self) -> Waiter | None:
         waiter = self._queue.next()

@@ -189,7 +189,7 @@ class Sender:
                 hold = self._hold(row)
                 await db.write(settle(fence, AttemptEnd.UNSENT, hold=hold, detail=reason))
                 error = TokenEndpointUnavailable(f"Cloudbeds could not be reached ({reason})", retry_after=hold)
-            case Ambiguous():
+            case _:
                 error = await self._lost(at, fence, row, answer)
         error.connection_id = connection_id
         return Stopped(error, answer)
