@@ -11,7 +11,7 @@ from tests.app.vaults import Observer
 from cloudbeds_auth.app.admission import Networks, address_of, counted
 from cloudbeds_auth.app.connections import ConnectionDocument, Connections
 from cloudbeds_auth.app.limits import MOST, Limits, Tally
-from cloudbeds_auth.app.server import RESERVED, room
+from cloudbeds_auth.app.sockets import RESERVED, room
 from cloudbeds_auth.os_files import open_files
 from cloudbeds_auth.rules.happenings import Happening
 

@@ -33,7 +33,7 @@ from cloudbeds_auth.app.problems import (
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.public_paths import Anyone, Further, Remembered, path_prefix
 from cloudbeds_auth.app.relaying import Relay
-from cloudbeds_auth.app.server import room
+from cloudbeds_auth.app.sockets import room
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports.upstream import Upstream
 from cloudbeds_auth.rules.happenings import Happening
