@@ -73,11 +73,11 @@ def test_children_die_with_their_parent(tmp_path: Path) -> None:
     code = (
         "import asyncio, pathlib, sys\n"
         "from cloudbeds_auth.child_process import bare_environment\n"
-        "from cloudbeds_auth.cli.processes import Child\n"
+        "from cloudbeds_auth.cli.processes import WatchedChild\n"
         "from cloudbeds_auth.system import SystemClock\n"
         "async def main():\n"
         "    folder = pathlib.Path(sys.argv[1])\n"
-        f"    child = Child('simulator', {SIMULATOR!r}, bare_environment(folder), folder)\n"
+        f"    child = WatchedChild('simulator', {SIMULATOR!r}, bare_environment(folder), folder)\n"
         "    await child.start(SystemClock())\n"
         "    print(child.pid, flush=True)\n"
         "    await asyncio.sleep(60)\n"
