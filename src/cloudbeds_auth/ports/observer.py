@@ -1,4 +1,4 @@
-"""What is told to logs and metrics: one stream of happenings."""
+"""What is reported to logs and metrics: one stream of happenings."""
 
 from __future__ import annotations
 

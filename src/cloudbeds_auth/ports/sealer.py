@@ -1,4 +1,4 @@
-"""How secrets rest: sealed, bound to the place they belong to."""
+"""How secrets are stored: sealed, and bound to the place that they belong to."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ class Lost(Exception):
 
 
 class Broken(Lost):
-    """The connection broke before the head of an answer came: as a kept one does that the vendor has just closed."""
+    """The connection broke before the head of an answer came, as a kept one does that the vendor has just closed."""
 
 
 class UpstreamAnswer(Protocol):

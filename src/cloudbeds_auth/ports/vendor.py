@@ -14,7 +14,7 @@ Turn = Callable[[], Awaitable[None]]
 
 
 class Throttled(Exception):
-    """The vendor answered 429; nobody of this client id sends for `pause` seconds."""
+    """The vendor answered 429; no process sends under this client id for `pause` seconds."""
 
     def __init__(self, pause: float) -> None:
         super().__init__(f"HTTP 429: nothing is sent for {pause:g} s")
@@ -23,9 +23,9 @@ class Throttled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """`state`: enabled, pending, installing or disabled; empty when none was told. `refused`: it says that it will not.
+    """`state`: enabled, pending, installing or disabled; empty when the answer names none.
 
-    Neither: an outage.
+    `refused`: Cloudbeds refused to say. Neither: an outage.
     """
 
     state: str = ""

@@ -1,4 +1,4 @@
-"""Being woken when another process has done something to a grant, where the database can tell."""
+"""Being woken when another process has done something to a grant, where the database can notify."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Protocol
 
 
 class Heard(Protocol):
-    """What is heard of one grant."""
+    """The notifications about one grant."""
 
     async def wait(self, seconds: float) -> None:
-        """Return when it is worth looking at the row again: after `seconds` at the latest, and too early now and then.
+        """Return when it is worth reading the row again: after `seconds` at the latest, and too early now and then.
 
-        Whoever returns from this knows nothing yet: the row says what happened.
+        The return itself says nothing about the grant: the row says what happened.
         """
         ...
 
@@ -21,5 +21,5 @@ class Wakeups(Protocol):
     """Production: `database.notify.Listener` over PostgreSQL; where there is none, `engine.lease` polls."""
 
     def hearing(self, grant_id: str, poll: float) -> AbstractContextManager[Heard]:
-        """Listen for this grant until the context ends; `poll` seconds between two looks while nothing can be heard."""
+        """Listen for this grant until the context ends; `poll` seconds between two reads while nothing can be heard."""
         ...

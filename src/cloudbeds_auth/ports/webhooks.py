@@ -1,4 +1,4 @@
-"""Webhooks out: the messages that rest until they were delivered, and whoever delivers one."""
+"""Webhooks out: the messages that are stored until they are delivered, and what delivers one."""
 
 from __future__ import annotations
 

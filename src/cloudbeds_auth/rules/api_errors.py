@@ -8,7 +8,7 @@ and what an answer of `/userinfo` proves (`Proof`, `DeadToken`, `DeadGrant`, or 
 
 A proof is what allows kept refresh tokens to be forgotten, so it is judged strictly: a 2xx of an authenticated call,
 a well-formed JSON object that names a user, no `success: false`, no `error`. A captive portal's page, `{}`, a 404 or a
-429 prove nothing. A 401 says that the access token is rejected, whatever its shape, and nothing of a refresh token.
+429 prove nothing. A 401 of any shape says that the access token is rejected, and nothing about a refresh token.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Row:
     """One documented body. It fits an answer with one of `statuses` (none named: any) that holds all `members` and,
     where `words` are named, says `success: false` with these in its message; in lower case.
 
-    Where people are told (`Act.TELL`), `reason` is the connection's problem and `next_step` what they can do about it.
+    For `Act.TELL`, `reason` is the connection's problem and `next_step` what people can do about it.
     """
 
     reason: str
@@ -161,7 +161,7 @@ def traces_of(rows: Iterable[Row]) -> tuple[bytes, ...]:
 
 def _token_of(members: Mapping[str, object]) -> bytes:
     """A token of JSON that every object with these members holds, in lower case: a value that is one plain word, which
-    nobody escapes, else the name of the last member.
+    no encoder escapes, else the name of the last member.
     """
     for value in members.values():
         if isinstance(value, str) and value.isidentifier() and value.isascii():
@@ -212,7 +212,7 @@ class PassingBody:
             self._parts.append(part)
 
     def refusal(self) -> Refusal | None:
-        """What was refused, once the whole body has passed; None where nothing was, or nothing was looked at."""
+        """What was refused, once the whole body has passed; None where nothing was, or the body was not read."""
         if not self.looking:
             return None
         body = self._unpacked(b"".join(self._parts))
@@ -223,7 +223,7 @@ class PassingBody:
         return refusal_of(self._status, self._media, body)
 
     def _unpacked(self, body: bytes) -> bytes:
-        """At most `MOST` bytes, whatever the packed ones would become; empty where they are not what they say."""
+        """At most `MOST` bytes, even if the body unpacks to more; empty where it is not encoded as the header says."""
         if self._encoding not in PACKED:
             return body
         try:
@@ -264,7 +264,7 @@ class DeadGrant:
 class Inconclusive:
     """An answer that says nothing about the token: an outage, a rate limit, a page of HTML.
 
-    `pause`: a 429, and for how long nobody of this client id sends.
+    `pause`: the answer was a 429; seconds for which no process sends under this client id.
     """
 
     reason: str

@@ -140,7 +140,7 @@ def auth_flow(method: str, path: str, *, replayable: bool, sent: bool = False) -
 
 
 def is_safe(method: str) -> bool:
-    """Whether a request asks for no change, so that it may be sent again by the caller, whatever became of it."""
+    """Whether a request asks for no change, so that the caller may send it again, regardless of its outcome."""
     return method.upper() in SAFE_METHODS
 
 

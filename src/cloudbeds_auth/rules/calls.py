@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cloudbeds_auth.rules.history import microseconds
 from cloudbeds_auth.rules.schedule import DAY
 
-MOST_PATHS = 50  # distinct method-and-path pairs told apart in one line
+MOST_PATHS = 50  # distinct method-and-path pairs counted separately in one line
 LONGEST_PATH = 120  # characters of one of them
 
 AS_COUNTED, A_MINUTE, AN_HOUR, A_DAY = 0, 60, 3600, 86400  # spans, in seconds
@@ -40,7 +40,7 @@ class Calls:
 
 
 def tally(methods: dict[str, int], path: str, count: int) -> None:
-    """Count calls of one method and path; those of one path too many are told together."""
+    """Count calls of one method and path; calls beyond `MOST_PATHS` are counted together, as `other`."""
     path = path[:LONGEST_PATH]
     if path not in methods and len(methods) >= MOST_PATHS:
         path = "other"

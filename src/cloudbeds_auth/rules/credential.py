@@ -14,7 +14,7 @@ from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
 
 API_KEY_PREFIX = "cbat_"
-FOREVER = math.inf  # seconds that a key lives; one that nobody uses for 30 days is disabled (rules.schedule)
+FOREVER = math.inf  # seconds that a key lives; one that is not used for 30 days is disabled (rules.schedule)
 AUTHORIZATION, X_API_KEY = "Authorization", "x-api-key"
 
 

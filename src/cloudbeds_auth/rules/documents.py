@@ -75,7 +75,7 @@ def event_document(event: Event) -> dict[str, Any]:
 
 
 def access_token_document(token: AccessToken) -> dict[str, Any]:
-    """The one document that reveals a token: for whoever asked for exactly that."""
+    """The one document that reveals a token: only for a caller that asked for exactly that."""
     return {
         "access_token": token.reveal(),
         "token_type": token.token_type,

@@ -35,7 +35,7 @@ def checked_text(name: str, given: str | None) -> str | None:
 def checked_reference(given: str | None) -> str | None:
     """The caller's own name for a hotel; None where none, or an empty one, is given. Raises InvalidRequest.
 
-    Stored with each pending approval, some of which anybody may begin: its length is bounded (A74).
+    It is stored with each pending approval, which an anonymous browser may begin, too: its length is bounded (A74).
     """
     if given is not None and len(given) > LONGEST_REFERENCE:
         raise InvalidRequest(f"a reference has at most {LONGEST_REFERENCE} characters")

@@ -95,15 +95,15 @@ TABLE: dict[tuple[State, LifecycleEvent], State] = {
     (S.SUPERSEDED, E.PAIR_COMMITTED): S.SUPERSEDED,
     # The exchange for an API key was answered: the key is a grant of its own, and this one serves until that is proven.
     **{(state, E.KEY_RECEIVED): S.FRESH for state in (*_SERVING, S.REFRESHING)},
-    # A marked grant is tried again now and then (rule-12). Only a proof ends the mark, never a pair alone.
+    # A grant marked as dead is tried again now and then (rule-12). Only a proof ends the mark, never a pair alone.
     **{(state, event): state for state in _MARKED for event in (*_ATTEMPT, E.PAIR_COMMITTED, E.KEY_RECEIVED)},
-    # A whole pass refused, counted once; the second time, late enough, it is the last word (rule-12). `/userinfo`
-    # may name a dead grant without anything having been sent, so this can begin in any living state.
+    # A whole pass was refused: the first is counted; a second one, late enough, is final (rule-12). `/userinfo` may
+    # name a dead grant although no refresh token was sent, so this can begin in any living state.
     **{(state, E.PASS_REFUSED): S.BACKING_OFF for state in (*_SERVING, S.REFRESHING)},
     **{(state, E.REAUTHORIZATION_REQUIRED): S.REAUTHORIZATION_REQUIRED for state in (*_SERVING, S.REFRESHING)},
     # The same, of a grant of which Cloudbeds said that the hotel disabled the app.
     **{(state, E.DISABLED): S.DISCONNECTED for state in (*_SERVING, S.REFRESHING)},
-    # The access token was seen to work: whatever was in doubt is settled. An attempt that runs goes on running.
+    # The access token was seen to work: every doubt is settled. An attempt that is running continues.
     **{(state, E.PROVED): S.FRESH for state in (*_SERVING, *_MARKED)},
     (S.REFRESHING, E.PROVED): S.REFRESHING,
     (S.SUPERSEDED, E.PROVED): S.SUPERSEDED,
@@ -127,7 +127,7 @@ def move(state: State, event: LifecycleEvent) -> State:
 
 
 def seen(stored: State, *, stale: bool, circuit_open: bool, read_only: bool) -> State:
-    """How a stored state looks now. A dead or gone connection looks the same whatever else is wrong."""
+    """How a stored state looks now. A dead or ended connection is shown as such even if something else is wrong."""
     if stored in {S.DISCONNECTED, S.SUPERSEDED, S.PARKED, S.REAUTHORIZATION_REQUIRED}:
         return stored
     if read_only:
@@ -141,7 +141,7 @@ def seen(stored: State, *, stale: bool, circuit_open: bool, read_only: bool) -> 
 
 # Further lines of a history, which lead nowhere in the table.
 CALL_REFUSED = "call_refused"  # Cloudbeds refused a call although the token works
-RECOVERED = "recovered"  # a proof ended a mark
+RECOVERED = "recovered"  # a proof ended the mark of a dead grant
 REPRIEVED = "reprieved"  # every refresh token is refused, and the access token works
 PAIR_DENIED = "pair_denied"  # the proof of a new pair was answered 401
 MARK_DELAYED = "mark_delayed"  # several hotels of one app would be marked at once

@@ -1,6 +1,6 @@
 """What there is: the nouns that every layer shares, as frozen data.
 
-Durations are seconds. A row read from the store tells *durations* ("held back for 3 s more"), measured by the store's
+Durations are seconds. A row read from the store holds *durations* ("held back for 3 s more"), measured by the store's
 own clock, wherever two machines or two boots could disagree about a moment; moments (`…_at`) are unix seconds and are
 for people and for history.
 """
@@ -35,7 +35,7 @@ class Migration(StrEnum):
 
 class Role(StrEnum):
     """What a grant is to its connection: the one in use, a newer one not yet proven, a former one, or one that came
-    from the Marketplace and is nobody's until it is claimed.
+    from the Marketplace and has not been claimed yet.
     """
 
     ACTIVE = "active"
@@ -106,7 +106,7 @@ class StoredToken:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What a write must still find true: nobody committed since (`generation`), nobody took the lease (`epoch`)."""
+    """What a write must still find true: no commit since (`generation`), no other holder of the lease (`epoch`)."""
 
     grant_id: str
     generation: int
@@ -131,8 +131,8 @@ class Grant:
     `refused_ago`: seconds since a whole pass was first refused, or `/userinfo` first named a dead grant; `refused_as`:
     with which reason; `reprieves`: how often the access token has worked since all the same. `reauth`: the reason of
     the mark, where the hotel has to approve again. `denied`: pairs in a row whose proof was answered 401; `braked`:
-    seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to be of,
-    until the vendor names it too.
+    seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to belong
+    to, until the vendor names it too.
     `migration_client`: the client id under which the move to an API key is made. `source`: where it came from.
     """
 
@@ -299,7 +299,7 @@ class Handover:
 
 
 class Outcome(StrEnum):
-    """Where an imported token stands."""
+    """The result of the import of a token."""
 
     CONNECTED = "connected"
     ALREADY_CONNECTED = "already_connected"

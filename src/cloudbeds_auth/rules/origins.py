@@ -93,7 +93,7 @@ def foreign_secret(bound: str | None, here: str, app: str) -> Foreign | None:
 def findings(
     held: Iterable[Held], bound: Mapping[str, str], clients: Mapping[str, str], here: str, own: Container[str]
 ) -> list[Foreign]:
-    """What an operator has to be told of a whole database, one finding for each cause.
+    """What is reported to an operator about a whole database: one finding for each cause.
 
     `bound`: the issuers of apps; `clients`: the client ids of apps, as they are registered; `own`: the apps of the
     settings.

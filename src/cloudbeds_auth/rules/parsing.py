@@ -30,7 +30,7 @@ def is_json(content_type: str) -> bool:
 
 
 def read_object(content_type: str, body: bytes) -> JsonObject:
-    """The JSON object in `body`; raises Unreadable for anything else, whatever it is."""
+    """The JSON object in `body`; raises Unreadable for anything else."""
     if not is_json(content_type):
         raise Unreadable(f"the answer is not JSON but {content_type.split(';', 1)[0].strip()[:60] or 'untyped'}")
     try:

@@ -19,7 +19,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody with a valid credential. `connections`: the ids it is bound to; None means any."""
+    """The holder of a valid credential. `connections`: the ids it is bound to; None means any."""
 
     name: str
     scopes: frozenset[Scope]

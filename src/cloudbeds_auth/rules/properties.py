@@ -31,7 +31,7 @@ class Relisted:
 def relist(known: Sequence[str], named: Sequence[str], taken: Collection[str]) -> Relisted:
     """`taken`: those of `named` that another living connection covers; nothing is taken away from that one.
 
-    A connection is never left without a property: a list that would is believed to name somebody else's.
+    A connection is never left without a property: a list that would do so is taken to name another hotel's properties.
     """
     new = [one for one in named if one not in known]
     elsewhere = tuple(one for one in new if one in taken)

@@ -1,7 +1,7 @@
 """What the proxy lets through: paths, methods of the vendor and headers, judged once and without any effect.
 
 The vendor's host comes from the settings and from nowhere else; a request only chooses a path below it. A path is
-judged in every form that somebody on the way might decode it to, and then passed on as it was sent. Headers are
+judged in every form that an intermediary might decode it to, and then passed on as it was sent. Headers are
 rebuilt from allow-lists: what is not named here reaches neither the vendor nor the caller.
 """
 
@@ -21,7 +21,7 @@ PREFIX = b"/proxy/"
 CONNECTION_PREFIX = "con_"
 
 _IDENTIFIER = re.compile(rb"[A-Za-z0-9_.-]{1,128}\Z")
-# Segments that begin with a letter or digit and hold nothing that is ever decoded: canonical by looking at them.
+# Segments that begin with a letter or digit and hold nothing that is ever decoded: canonical as they are.
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~,=!$'()*+-]*)*/?\Z")
 _SENDABLE = re.compile(rb"[!-~]*\Z")  # printable ASCII
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -65,7 +65,7 @@ RESPONSE_HEADERS = frozenset(
 
 
 class Target(NamedTuple):
-    """`id` is a connection or property id; `path` begins with `/` and goes to the vendor as it stands."""
+    """`id` is a connection or property id; `path` begins with `/` and is sent to the vendor unchanged."""
 
     id: str
     path: str
@@ -74,7 +74,7 @@ class Target(NamedTuple):
 def upstream_path(raw_path: bytes, prefix: bytes = PREFIX) -> Target:
     """Split `/proxy/{id}/{path}`, as it came over the wire, into the id and the vendor's path.
 
-    Raises InvalidRequest for whatever could leave the vendor's host or climb out of a path: dot segments in any
+    Raises InvalidRequest for anything that could leave the vendor's host or climb out of a path: dot segments in any
     encoding, backslashes, control characters, empty segments, another authority, overlong UTF-8 (A29, A30).
     """
     if not raw_path.startswith(prefix):
@@ -138,7 +138,7 @@ def request_headers(raw: Iterable[tuple[bytes, bytes]], property_id: str | None)
     """The caller's headers that go to the vendor; `property_id` replaces the caller's `X-Property-ID`.
 
     Names nominated by `Connection` (RFC 9110 section 7.6.1) are dropped here, before the credential is added, so
-    nobody can have it stripped (A34). `Accept-Encoding` asks only for what can be looked into (`legible`). Raises
+    no caller can have it stripped (A34). `Accept-Encoding` asks only for what can be read here (`legible`). Raises
     InvalidRequest for values that are not plain text and for doubled ones.
     """
     received = [(name.lower(), value) for name, value in raw]
@@ -183,7 +183,7 @@ def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
 
 
 def _judge(path: str) -> None:
-    """Look at a path in every form that it may be decoded to on its way; raises InvalidRequest."""
+    """Judge a path in every form that it may be decoded to on its way; raises InvalidRequest."""
     if "#" in path or "?" in path or "//" in path:
         raise InvalidRequest("the path holds an empty segment, a fragment or a second query")
     if _BROKEN_ESCAPE.search(path):
@@ -205,7 +205,7 @@ def _forms(path: str) -> Iterator[str]:
 
 
 def _judge_form(form: str) -> None:
-    """One decoded form, in the compatibility form too: full-width dots are dots to somebody."""
+    """One decoded form, in the compatibility form too: some software reads full-width dots as dots."""
     plain = unicodedata.normalize("NFKC", form)
     if any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in plain) or "\\" in plain:
         raise InvalidRequest("the path holds a control character or a backslash")

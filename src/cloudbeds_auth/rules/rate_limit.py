@@ -22,7 +22,7 @@ ALONE = 0.1  # of the limit: what one process may send while it cannot ask the s
 JITTER = 0.25
 TOO_MANY = 429  # RFC 6585 section 4
 UNSAID = 1.0  # seconds of pause after a 429 that names none: the vendor counts by the second
-LONGEST_PAUSE = 60.0  # seconds; whatever a 429 asks for, it is asked again after a minute
+LONGEST_PAUSE = 60.0  # seconds; a longer pause that a 429 asks for is cut to this
 OURS = ""  # the line of requests that keep hotels connected: tokens and proofs; the others are named by a connection
 
 T = TypeVar("T")
@@ -141,7 +141,7 @@ class FairQueue(Generic[T]):
 
 
 class Headers(Protocol):
-    """The headers of an answer, found whatever their case."""
+    """The headers of an answer, found by name without regard to case."""
 
     def get(self, name: str, /) -> str | None:
         """The value of the header with this name."""
@@ -149,7 +149,7 @@ class Headers(Protocol):
 
 
 def pause_of(status: int, headers: Headers) -> float | None:
-    """For how many seconds an answer asks everybody of this client id to send nothing; None unless it is a 429.
+    """For how many seconds an answer asks every process of this client id to send nothing; None unless it is a 429.
 
     Read from `Retry-After` (RFC 9110 section 10.2.3: seconds, or a date) and `Date` (6.6.1).
     """

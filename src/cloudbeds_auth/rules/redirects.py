@@ -1,6 +1,6 @@
 """Where a browser may be sent after the approval, and what it brings back.
 
-It is sent to a path of ours, or to an origin that the operator listed. A `return_to` comes from whoever made the link,
+It is sent to a path of ours, or to an origin that the operator listed. A `return_to` comes from the maker of the link,
 so it is untrusted: anything a browser could read as another host is refused (A12), and what is left is passed on as it
 came. It brings back a state: of ours, or Cloudbeds' own where the hotel began in the Marketplace.
 """
@@ -47,7 +47,7 @@ def origin_of(url: str) -> str | None:
 
 
 def written_origin(parts: SplitResult) -> str:
-    """The origin of a web address, as `origin_of` has it, whatever the host is."""
+    """The origin of a web address, as `origin_of` has it, for any host."""
     host = parts.hostname or ""
     name = f"[{host}]" if ":" in host else host
     port = "" if parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)} else f":{parts.port}"
@@ -86,7 +86,7 @@ def _origin(parts: SplitResult) -> str:
 
 
 STATE_PREFIX = "st_"
-"""How every state of ours begins: one that is long forgotten is still told from the vendor's."""
+"""How every state of ours begins: one that was deleted long ago is still distinguished from the vendor's."""
 
 
 MOST_PENDING = 10_000

@@ -1,6 +1,6 @@
 """When to refresh, with which token, and how long to wait: the decisions of the algorithm, without any effect.
 
-The algorithm is docs/rotation.md#algorithm. `decide` looks at a row under the lease and says the one next thing;
+The algorithm is docs/rotation.md#algorithm. `decide` reads a row under the lease and says the one next thing;
 `engine.refresh` does it.
 """
 
@@ -39,9 +39,9 @@ class Timing:
     def of(cls, deadline: float) -> Timing:
         """The durations in proportion to a token exchange of at most `deadline` seconds, the one that an operator sets.
 
-        Rule 12 has a floor: between two refused passes lie 60 seconds, and a lease and a deadline, at least. A
-        connection may take as long as ever, within three quarters of the deadline: how far Cloudbeds is does not shrink
-        with it, and one that never comes about must be told from an answer that does not.
+        Rule 12 has a floor: between two refused passes lie 60 seconds, and a lease and a deadline, at least. The
+        limit for connecting stays, up to three quarters of the deadline: the distance to Cloudbeds does not shrink with
+        the deadline, and a connection that was never made must be distinguished from an answer that never came.
         """
         timing = cls.scaled(deadline / 20.0)
         return replace(
@@ -69,7 +69,7 @@ class Ask:
 
 
 class Next(Enum):
-    """The one next thing for whoever holds the lease."""
+    """The one next thing for the holder of the lease."""
 
     GONE = "the grant was disconnected"
     RESTART = "the grant was superseded: ask the connection's active one"
@@ -139,16 +139,16 @@ def suspected(row: Grant, ask: Ask) -> bool:
 def may_mark(row: Grant, timing: Timing) -> bool:
     """Whether a pass that begins now may be the second one refused: the first was counted an interval ago (rule-12).
 
-    Said of the row as it was read before Cloudbeds is asked. A process that then stands still, or waits for the
-    database, makes the interval no longer.
+    Judged by the row as it was read before Cloudbeds is asked: a process that is suspended after that, or waits for
+    the database, does not lengthen the interval.
     """
     return row.refused_ago is not None and row.refused_ago >= timing.refusal_interval
 
 
 def servable(row: Grant, ask: Ask) -> bool:
-    """SERVE: the stored access token is unexpired and nobody named it as rejected.
+    """SERVE: the stored access token is unexpired, and the asker did not name it as rejected.
 
-    An operator asked for a refresh and is told when there was none.
+    An operator's request is never served from the store: the operator is notified when there was no refresh.
     """
     return row.valid_for > 0 and row.generation != ask.rejected and not ask.operator
 

@@ -19,15 +19,15 @@ PULLED = 500  # moments of one transaction that are pulled up after the wall clo
 SLACK = 60.0  # seconds by which a moment at a fixed distance may lie further ahead before its clock counts as set back
 USED = 300.0  # seconds after which a later use of a grant is written down again: every call would be too often
 PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
-REMEMBERED = DAY  # that an expired state or link is still told from an unknown one
-PARKED = DAY  # that an approval from the Marketplace waits to be claimed
+REMEMBERED = DAY  # how long an expired state or link is still distinguished from an unknown one
+PARKED = DAY  # how long an approval from the Marketplace waits to be claimed
 RETRY_FIRST = 300.0  # seconds until a marked grant is tried again for the first time; each wait is twice the one before
 RETRY_AT_LEAST_EVERY = 6 * 3600.0  # seconds
 MOST_RETRIES = 126  # of them so often, which takes thirty days; after that with keep-alive
 MARKS_AT_ONCE = 2  # hotels of one app that are marked within `STORM`; more are likely to be the vendor's fault, or ours
 STORM = 600.0  # seconds
 DELAYED = 3600.0  # seconds that a mark waits in a storm
-# Seconds until somebody else goes on with a grant that whoever received it did not prove, or with a move to an API key.
+# Seconds until the background resumes a grant that its receiver did not prove, or a move to an API key.
 CANDIDATE = 60.0
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn, final
 class Secret:
     """Holds a token, key or client secret; every way of showing it by accident gives `***`.
 
-    Comparison takes the same time whatever differs. Pickling and copying to disk are refused (TypeError).
+    Comparison takes the same time wherever the values differ. Pickling and copying to disk are refused (TypeError).
     """
 
     __slots__ = ("_value",)
@@ -19,7 +19,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself; only for the wire, the sealer and whoever asked for it by name."""
+        """The value itself; only for the wire, the sealer and a caller that asked for it by name."""
         return self._value
 
     def __repr__(self) -> str:

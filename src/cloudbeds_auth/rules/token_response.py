@@ -29,7 +29,7 @@ LONGEST_TOKEN = 16 * 1024  # characters
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A pair was issued; nobody uses it before it is committed."""
+    """A pair was issued; no process uses it before it is committed."""
 
     pair: Pair
 
@@ -65,7 +65,7 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class TooLate(NotSent):
-    """The same, because this process stood still after the intent: its lease may be over, and is taken anew."""
+    """The same, because this process was suspended after the intent: its lease may be over, and is taken anew."""
 
     reason: str = "this process stood still before it was sent"
 

@@ -5,7 +5,7 @@ unsigned, may be forged, may come twice or never: a hint. It makes us ask, and n
 `getAppState` answers is read by the same words, and is a hint, too (rule-12).
 
 Out: which change of a connection is reported, what the message says, and when it is tried again. What is reported is
-decided by how the connection stood before and after (`NOTICES`); the transaction that moves it asks.
+decided by the connection's `Standing` before and after (`NOTICES`); the transaction that changes it asks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cloudbeds_auth.rules.parsing import Unreadable, one_line, read_object
 
 APP_DISABLED = "disabled"  # the only state of an app at a property that ends a connection
 FIRST = 60.0  # seconds until a hotel that connected is asked about for the first time, and its webhook subscribed
-POLL = 43200.0  # seconds between two looks at a connection's app state: Cloudbeds deletes its webhook at a disconnect
+POLL = 43200.0  # seconds between two reads of a connection's app state: Cloudbeds deletes its webhook at a disconnect
 LONGEST = 64  # characters of a state or an id
 STATES = ("newState", "app_state", "state")  # no other: `status` and its like may be another object's
 EVENT = "appstate_changed"
@@ -77,20 +77,20 @@ Source: Standard Webhooks, "Retry schedule".
 JITTER = 0.2  # how much longer than that, at most
 
 
-UNTRIED = 7 * DAY  # that a message is kept which nobody has tried to send: no address is set
+UNTRIED = 7 * DAY  # how long a message is kept that no process has tried to send: no address is set
 
 
-SHOWN = 30 * DAY  # that a message which was given up is kept, for people to see
+SHOWN = 30 * DAY  # how long a message that was given up is kept, for people to see
 
 
-PERSONAL = ("authorizing_user",)  # a name and an e-mail address; whoever needs them asks the API
+PERSONAL = ("authorizing_user",)  # a name and an e-mail address; a receiver that needs them asks the API
 
 
-ASKED_FOR = ("next_step", "connect_url")  # made when somebody looks; a connect link is a secret, besides
+ASKED_FOR = ("next_step", "connect_url")  # made when a caller reads the connection; a connect link is also a secret
 
 
 class Notice(StrEnum):
-    """The types of messages; `MEANING` says what each tells."""
+    """The types of messages; all but REFERENCE_CHANGED report a change in `NOTICES`."""
 
     CONNECTED = "connection.connected"
     REAUTHORIZATION_REQUIRED = "connection.reauthorization_required"
@@ -100,7 +100,7 @@ class Notice(StrEnum):
 
 
 class Standing(Enum):
-    """How a connection stands towards its hotel."""
+    """The condition of a connection, as its messages report it."""
 
     AWAY = "never connected, or disconnected"
     CONNECTED = "connected"
@@ -117,7 +117,7 @@ NOTICES = {
     (Standing.CONNECTED, Standing.LEFT): Notice.DISCONNECTED,
     (Standing.LEFT, Standing.CONNECTED): Notice.RECOVERED,
 }
-"""Any other change (a refresh, a backoff, a newer approval of a healthy hotel) is told to nobody."""
+"""Any other change (a refresh, a backoff, a newer approval of a healthy hotel) is not reported."""
 
 
 def standing(role: Role | str | None, reauth: str | None) -> Standing:
@@ -136,7 +136,7 @@ def message_id(notice: Notice, connection_id: str, sequence: int, at: float) -> 
 
 
 def message_body(notice: Notice, at: float, sequence: int, connection: Connection) -> str:
-    """The body as it is signed and sent. `sequence`: the line of the connection's history that tells the same."""
+    """The body as it is signed and sent. `sequence`: the line of the connection's history that reports the same."""
     document = connection_document(connection)
     shown = {name: value for name, value in document.items() if name not in PERSONAL + ASKED_FOR}
     body: dict[str, Any] = {

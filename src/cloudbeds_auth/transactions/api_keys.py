@@ -17,7 +17,7 @@ from cloudbeds_auth.transactions.upkeep import set_due
 
 @transaction
 def begin_migration(tx: Tx, fence: Fence, client_id: str) -> Transaction[bool]:
-    """Latch the grant; a migration that is under way goes on, under this client id. False: the fence moved."""
+    """Latch the grant; a migration that is under way continues, under this client id. False: the fence moved."""
     row = yield from locked(tx, fence.grant_id)
     if row is None or not holds(row, fence) or row["role"] != Role.ACTIVE or row["latched"] > 1:
         return False
@@ -26,14 +26,14 @@ def begin_migration(tx: Tx, fence: Fence, client_id: str) -> Transaction[bool]:
     yield from query(
         "begin_migration", grant_id=row["id"], generation=fence.generation, epoch=fence.epoch, client_id=client_id
     )
-    yield from set_due(row, tx, migration="begun")  # whoever is killed now leaves it to the background
+    yield from set_due(row, tx, migration="begun")  # a process that is killed now leaves it to the background
     yield from add_event(tx, row, MIGRATION_BEGUN, client_id=client_id)
     return True
 
 
 @transaction
 def end_migration(tx: Tx, fence: Fence, *, in_doubt: bool = False) -> Transaction[bool]:
-    """Give it up and lift the latch. False, and nothing changes: an exchange may have been accepted.
+    """Give the migration up and lift the latch. False, and nothing changes: an exchange may have been accepted.
 
     `in_doubt`: lift it all the same, because the answer of that exchange can come no more.
     """
@@ -52,7 +52,8 @@ def end_migration(tx: Tx, fence: Fence, *, in_doubt: bool = False) -> Transactio
 def add_key(tx: Tx, old_grant_id: str, grant_id: str, app: str, pair: Pair) -> Transaction[bool]:
     """Store the key that an exchange of this grant's token brought, as a candidate of its connection.
 
-    It needs no fence: whatever moved meanwhile, the key in hand may be the only living one, and the proof decides.
+    It needs no fence: even if the grant moved meanwhile, the key in hand may be the only living one, and the proof
+    decides.
     Repeating it is harmless. False: the hotel was disconnected, or approved anew.
     """
     row = yield from locked(tx, old_grant_id)

@@ -145,7 +145,7 @@ def _opened(row: Row, sealer: Sealer) -> Iterator[Secret]:
 def open_circuits(tx: Tx, app: str) -> Transaction[Mapping[str, float]]:
     """Refused secrets by fingerprint, and seconds until a trial; below zero where it is due, and for how long.
 
-    For ever, where the clock was set back since, or is another one.
+    Minus infinity where the clock was set back since, or is another one: the trial is due.
     """
     rows = yield from query("circuits", app=app)
     return {
@@ -158,7 +158,7 @@ def open_circuits(tx: Tx, app: str) -> Transaction[Mapping[str, float]]:
 
 @transaction
 def open_circuit(tx: Tx, app: str, fingerprint: str, *, trial_after: float) -> Transaction[None]:
-    """The vendor refused this secret; also claims a trial: nobody else tries before `trial_after` seconds."""
+    """The vendor refused this secret; also claims a trial: no other process tries before `trial_after` seconds."""
     yield from query(
         "open_circuit", app=app, fingerprint=fingerprint, trial_at=tx.steady + trial_after, now=tx.steady,
         clock_id=tx.clock_id,

@@ -34,10 +34,11 @@ class Spending(Enum):
 
 @dataclass(frozen=True, slots=True)
 class NewAuthorization:
-    """A state about to be issued; only hashes rest. `browser` is None for flows without one (Python, command line).
+    """A state about to be issued; only hashes are stored.
 
-    `parked`: the hotel began in the Marketplace; what comes of it waits to be claimed. `trusted`: the reference came by
-    a link or from a program of ours, not from an address that anybody may have made.
+    `browser_hash` is None for flows without a browser (Python, command line). `parked`: the hotel began in the
+    Marketplace; what comes of it waits to be claimed. `trusted`: the reference came by a link or from a program of
+    ours, not from an address that any person may have made.
     """
 
     id: str
@@ -55,7 +56,7 @@ class NewAuthorization:
 
 @dataclass(frozen=True, slots=True)
 class NewLink:
-    """A one-time link about to be issued; only its hash rests."""
+    """A one-time link about to be issued; only its hash is stored."""
 
     hash: str
     app: str
@@ -110,7 +111,7 @@ def add_authorization(tx: Tx, new: NewAuthorization) -> Transaction[Spending | N
 
 
 def _is_full(now: Instant, new: NewAuthorization) -> Transaction[bool]:
-    """Whether as many wait as may: of one link, else of all that were begun alike. Anybody may fill up only their own
+    """Whether as many wait as may: of one link, else of all that were begun alike. A caller can fill up only its own
     kind: a flood of anonymous ones stops no link and no program.
     """
     if new.link_hash is not None:
@@ -152,7 +153,7 @@ def spend_state(
 def settled_state(
     tx: Tx, state_hash: str, browser_hash: str | None, code_hash: str
 ) -> Transaction[Authorization | Spending | None]:
-    """What is to be said of a state that nobody can spend (any more); None where it can be spent. Only reads."""
+    """The answer for a state that can not, or no longer, be spent; None where it can be spent. Only reads."""
     row = yield from query_one("authorization_by_state", state_hash=state_hash)
     if row is None or row["browser_hash"] != browser_hash:
         return Spending.UNKNOWN

@@ -57,7 +57,7 @@ def add_candidate(
     if (yield from _link_is_used(begun)):
         raise StateMismatch("this connect link was used in another browser a moment ago")
     home = connection_id
-    if begun["parked"]:  # never where somebody else's tokens are
+    if begun["parked"]:  # never into a connection that holds other tokens
         yield from add_connection(tx, home, begun["app"], None, trusted=False)
     else:
         home = yield from _home(tx, begun, connection_id, pair)
@@ -128,8 +128,8 @@ def add_connection(
 def refer(now: Instant, connection_id: str, reference: str | None, *, trusted: bool) -> Transaction[None]:
     """Give a connection that is locked this reference: by a trusted way always, else only where it has none (A70).
 
-    A change by a trusted way is told in the history and to the receiver of webhooks; a reference that is not taken is
-    noted in the history.
+    A change by a trusted way is written to the history and reported to the receiver of webhooks; a reference that is
+    not taken is written to the history.
     """
     connection = yield from query_one("connection_row", connection_id=connection_id)
     if connection is None or reference is None:
@@ -229,10 +229,10 @@ def supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:
 def note_unnamed(
     tx: Tx, grant_id: str, generation: int, problem: str, said: Mapping[str, str], *, again_in: float | None
 ) -> Transaction[bool]:
-    """Nobody knows which property a candidate is of: `problem` is shown, and the history has a line. It is due
-    again in `again_in` seconds, None: as it was.
+    """It is unknown which property a candidate belongs to: `problem` is shown, and the history has a line. The
+    candidate is due again in `again_in` seconds, None: as it was.
 
-    False: it is shown already, or the grant is no candidate, or of a newer generation.
+    False: the problem is shown already, or the grant is no candidate, or has a newer generation.
     """
     row = yield from locked(tx, grant_id)
     if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:

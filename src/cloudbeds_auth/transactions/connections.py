@@ -1,4 +1,4 @@
-"""The transactions of looking and leaving: lists, histories, disconnect."""
+"""The transactions that read connections and end them: ids, lists, counts, disconnect."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def list_connections(
 
 @transaction
 def count_states(tx: Tx) -> Transaction[Mapping[State, int]]:
-    """How many connections look how; those that were never proven are not counted."""
+    """How many connections are shown in each state; those that were never proven are not counted."""
     rows = yield from query("count_states", now=tx.wall)
     return {State(row["look"]): row["connections"] for row in rows}
 

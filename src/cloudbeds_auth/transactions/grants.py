@@ -44,7 +44,7 @@ class Leased:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Somebody else holds the lease for another `left` seconds."""
+    """Another process holds the lease for another `left` seconds."""
 
     left: float
 
@@ -119,7 +119,7 @@ def take_lease(tx: Tx, grant_id: str, owner: str, seconds: float) -> Transaction
 
 @transaction
 def renew_lease(tx: Tx, grant_id: str, epoch: int, seconds: float) -> Transaction[bool]:
-    """Hold the lease for another `seconds`; False when somebody else took it."""
+    """Hold the lease for another `seconds`; False when another process took it."""
     row = yield from locked(tx, grant_id)
     if row is None:
         return False
@@ -136,7 +136,7 @@ def release_lease(tx: Tx, grant_id: str, epoch: int) -> Transaction[None]:
 
 
 def holds(row: Row | None, fence: Fence) -> bool:
-    """Whether nobody committed and nobody took the lease since, and the grant is looked after still."""
+    """Whether no process committed or took the lease since, and the grant is still active or a candidate."""
     return (
         row is not None
         and row["generation"] == fence.generation
@@ -169,7 +169,7 @@ def write_intent(
         latched=int(exchange),
         state=move(State(row["state"]), LifecycleEvent.INTENT_WRITTEN),
     )
-    yield from set_due_in(row, tx, hold)  # whoever is killed now leaves it to the background
+    yield from set_due_in(row, tx, hold)  # a process that is killed now leaves it to the background
     yield from add_event(tx, row, LifecycleEvent.INTENT_WRITTEN, position=position, exchange=exchange)
     return True
 

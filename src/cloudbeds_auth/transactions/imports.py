@@ -21,7 +21,7 @@ from cloudbeds_auth.transactions.upkeep import set_due_at
 class NewImport:
     """A hotel's tokens as another program held them.
 
-    `token_hash` knows the refresh token again. `pair.lifetime` is 0 or less where no access token came with it.
+    `token_hash` recognizes the refresh token. `pair.lifetime` is 0 or less where no access token came with it.
     """
 
     token_hash: str
@@ -72,7 +72,7 @@ def add_import(tx: Tx, new: NewImport, connection_id: str, grant_id: str) -> Tra
 
 
 def settle_property(row: Row, property_ids: Iterable[str]) -> Transaction[None]:
-    """The vendor named a grant's properties; where the one that it is said to be of is among them, that is settled."""
+    """The vendor named a grant's properties; if the one that it is said to belong to is among them, that is settled."""
     named = tuple(property_ids)
     if row["said_of"] is None or row["said_of"] not in named:
         return
@@ -89,14 +89,14 @@ def _of_another_property(known: Row, property_id: str) -> bool:
 
 
 def _settle_source(known: Row, new: NewImport) -> Transaction[None]:
-    """Where an imported token is from, the importer says, and says better with the next try, until it worked once."""
+    """The importer says where an imported token is from, and may correct it by a later import, until it worked."""
     if known["role"] == Role.CANDIDATE and known["refreshed_at"] is None and not known["proven"]:
         source = new.pair.source
         yield from query("settle_source", grant_id=known["id"], issuer=source.issuer, client_id=source.client_id)
 
 
 def _home(now: Instant, new: NewImport, connection_id: str) -> Transaction[Placed]:
-    """The connection that is to be mended, or a new one; without a grant where one works already."""
+    """The connection that is to be repaired, or a new one; without a grant where one works already."""
     covering = yield from query("connections_covering", app=new.app, property_id=new.property_id)
     ids = sorted(row["id"] for row in covering)
     for one in ids:
@@ -118,7 +118,7 @@ def _received(now: Instant, new: NewImport) -> Hand:
 
 
 def _taken_back(known: Row, sealer: Sealer) -> Transaction[Hand]:
-    """Everything that the dropped grant holds; its row keeps nothing and takes no late pair: no token rests twice."""
+    """All that the dropped grant holds; its row keeps nothing and takes no late pair: no token is stored twice."""
     rows = yield from query("tokens", grant_id=known["id"])
     refresh = tuple(
         sealer.open(row["sealed"], token_place(known["id"], row["position"], row["generation"])) for row in rows

@@ -19,7 +19,7 @@ def read_issuer(tx: Tx, app: str) -> Transaction[str | None]:
 
 @transaction
 def read_issuers(tx: Tx) -> Transaction[Mapping[str, str]]:
-    """Of every app that is bound, those of the settings among them, by name."""
+    """The issuer of every app that is bound, by the app's name; apps of the settings are included."""
     rows = yield from query("issuers")
     return {row["app"]: row["issuer"] for row in rows}
 
@@ -31,7 +31,7 @@ def bind(now: Instant, app: str, issuer: str | None) -> Transaction[None]:
 
 
 def sourced(row: Row) -> Transaction[Row]:
-    """A grant's row. One from before, whose own issuer nobody knows, is of its app's."""
+    """A grant's row. One from before issuers were stored gets the issuer that its app is bound to."""
     if row["issuer"] is not None:
         return row
     bound = yield from query_one("issuer", app=row["app"])
@@ -58,7 +58,7 @@ def move_grants(
     tx: Tx, app: str, former: str, issuer: str, *, actor: str, after: str, limit: int
 ) -> Transaction[tuple[str | None, int]]:
     """Of the next `limit` grants of this app behind the id `after`, those that came from `former`, or from another
-    origin of the same service, are of `issuer` from now on; each has a line of history.
+    origin of the same service, belong to `issuer` from now on; each has a line of history.
 
     The last id, None when there are no more; and how many were moved.
     """

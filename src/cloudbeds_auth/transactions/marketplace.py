@@ -1,4 +1,4 @@
-"""The transactions of approvals that a hotel began in the Marketplace: nobody's until they are claimed."""
+"""The transactions of approvals that a hotel began in the Marketplace: unused until they are claimed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def begin_arrival(tx: Tx, new: NewAuthorization, code_hash: str, *, most: int) -
     """Begin and spend at once what the hotel began itself; one code once. FULL while `most` wait to be claimed."""
     yield from query("one_at_a_time", work="arrivals")
     if (yield from query_one("authorization_by_state", state_hash=new.state_hash)) is None:
-        for row in (yield from query("parked_too_long", now=tx.wall)):  # where no upkeep runs nobody else deletes it
+        for row in (yield from query("parked_too_long", now=tx.wall)):  # where no upkeep runs, nothing else deletes it
             yield from discard_parked(row["id"])(tx)
         waiting = yield from query_one("count_parked")
         if waiting is not None and waiting["waiting"] >= most:
@@ -103,7 +103,7 @@ def move_tokens(
 
 @transaction
 def discard_parked(tx: Tx, grant_id: str) -> Transaction[bool]:
-    """Nobody claimed it in time: everything of it is deleted, its connection too. False when it waits no more."""
+    """The approval was not claimed in time: all of it is deleted, its connection too. False when it waits no more."""
     row = yield from query_one("grant_locked", grant_id=grant_id)
     if row is None or row["role"] != Role.PARKED:
         return False

@@ -1,4 +1,4 @@
-"""The transactions of webhooks out: a message is written with the change that it tells of (`rules.webhooks`)."""
+"""The transactions of webhooks out: a message is written with the change that it reports (`rules.webhooks`)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def announce(now: Instant, connection_id: str, before: Standing, after: Standing
 
 
 def send(now: Instant, connection_id: str, notice: Notice) -> Transaction[None]:
-    """Write this message about the connection as it is now; the history's last line is what it tells of."""
+    """Write this message about the connection as it is now; it reports the last line of the history."""
     yield from _sweep(now)
     row = yield from query_one("current", connection_ids=as_keys([connection_id]))
     last = yield from query_one("last_sequence", connection_id=connection_id)
@@ -71,7 +71,7 @@ def _sweep(now: Instant) -> Transaction[None]:
 
 @transaction
 def claim_messages(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[Message]]:
-    """At most `limit` messages whose time has come, oldest first; nobody else is given them for `hold` seconds."""
+    """At most `limit` messages whose time has come, oldest first; no other process is given them for `hold` seconds."""
     yield from _sweep(tx)
     yield from query("pull_messages", now=tx.wall, limit=PULLED)
     rows = yield from query("claim_messages", now=tx.wall, until=tx.wall + hold, limit=limit)
@@ -101,7 +101,7 @@ def message_failed(tx: Tx, message_id: str, problem: str, again_in: float | None
 
 @transaction
 def read_outbox(tx: Tx) -> Transaction[Outbox]:
-    """What rests."""
+    """What the outbox holds."""
     (row,) = yield from query("outbox_depth")
     last = yield from query_one("last_given_up")
     oldest = 0.0 if row["oldest"] is None else max(0.0, tx.wall - row["oldest"])

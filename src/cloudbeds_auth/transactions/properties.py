@@ -16,8 +16,8 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx
 
 @transaction
 def claim_listings(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
-    """Ids of at most `limit` connections in use whose properties are to be asked for, those that wait longest; they
-    are nobody else's for `hold` seconds, and asked about again then unless `relist` says later.
+    """Ids of at most `limit` connections in use whose properties are to be asked for, those that wait longest; no
+    other process is given them for `hold` seconds. They are asked about again then unless `relist` says later.
     """
     yield from query("pull_listings", now=tx.wall, horizon=tx.wall + EVERY + SLACK, limit=PULLED)
     rows = yield from query("claim_listings", now=tx.wall, until=tx.wall + hold, limit=limit)
@@ -36,7 +36,7 @@ def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Reliste
     covers (`rules.properties.relist`); the history has a line of what changed. An empty one changes nothing. It is
     asked again about a day later.
 
-    Of `elsewhere` only what was not told before is returned. None: the grant is not in use.
+    Of `elsewhere` only what was not reported before is returned. None: the grant is not in use.
     """
     found = yield from query_one("grant", grant_id=grant_id)
     if found is None:

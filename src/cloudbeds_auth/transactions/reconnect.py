@@ -1,4 +1,4 @@
-"""The transactions of a hotel that comes back: its approval goes where its connection is, once somebody named it."""
+"""The transactions of a hotel that comes back: its approval goes where its connection is, once the vendor named it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transacti
 def bring_home(
     tx: Tx, grant_id: str, generation: int, named: tuple[str, ...], new_grant_id: str
 ) -> Transaction[str | None]:
-    """The vendor named these properties of a candidate that works: the id of the connection that it is of.
+    """The vendor named these properties of a candidate that works: the id of the connection that it belongs to.
 
-    Its own, which then covers what was named, so that whoever comes next finds it. Or, where its own was never
-    connected, the one connection of its app that covers one of them: its newest tokens are a candidate there now,
-    as a grant named `new_grant_id`, with the reference that it came with. What it leaves is a sign for a day, as of
-    what was claimed, and whatever led to its own connection leads there.
+    Its own, which then covers what was named, so that the next approval or import finds it. Or, where its own was
+    never connected, the one connection of its app that covers one of them: its newest tokens are a candidate there now,
+    as a grant named `new_grant_id`, with the reference that it came with. Its former row says for a day where
+    the tokens went, as after a claim, and an authorization that led to its own connection leads to that other one.
 
-    None, and nothing changes: it is no candidate any more, of another generation, or not the newest; or it would
+    None, and nothing changes: it is no candidate any more, has another generation, or is not the newest; or it would
     move, and a refresh of it is under way or has not been settled.
     """
     found = yield from query_one("grant", grant_id=grant_id)

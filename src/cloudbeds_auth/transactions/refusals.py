@@ -44,14 +44,15 @@ class Counted(Enum):
     MOVED = "the fence moved"
 
 
-APART = 1.0  # seconds by which two clocks of one host may differ over the minutes between two looks
+APART = 1.0  # seconds by which two clocks of one host may differ over the minutes between two readings
 
 
 @transaction
 def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None) -> Transaction[bool]:
     """Seen to work: nothing older is needed. Fenced on the generation alone; losing it is harmless.
 
-    A grant from before is bound to the origin where that was seen; an app, to that of its first proof at the latest.
+    A grant from before issuers were stored is bound to the origin where that was seen; an app, to that of its first
+    proof at the latest.
     """
     row = yield from locked(tx, grant_id)
     if row is None or row["generation"] != generation or row["role"] == Role.DISCONNECTED:

@@ -185,7 +185,7 @@ def listed(values: Iterable[str]) -> str:
 
 
 def lasting(until: float) -> float | None:
-    """The end of a token as the history tells it; JSON has no infinity."""
+    """The end of a token as the history shows it; JSON has no infinity."""
     return None if math.isinf(until) else until
 
 
@@ -212,8 +212,8 @@ def add_event(
 
 
 def locked(now: Instant, grant_id: str) -> Transaction[Row | None]:
-    """The grant's row for writing, its steady moments brought to this store's clock. Nobody else writes about its
-    connection until the transaction ends.
+    """The grant's row for writing, its steady moments brought to this store's clock. No other transaction writes about
+    its connection until this one ends.
     """
     row = yield from query_one("grant_locked", grant_id=grant_id)
     if row is None:

@@ -56,7 +56,7 @@ class Together(Generic[T]):
         while self._waiting:
             ids = list(self._waiting)[:MOST]
             await self._read_some({one: self._waiting.pop(one) for one in ids})
-        # In the same step as the look at what waits: whoever comes before the callback would wait for nobody.
+        # In the same step as the check of what waits: no read would serve a caller that comes before the callback.
         self._reading.discard(asyncio.current_task())
 
     async def _read_some(self, asked: Mapping[str, asyncio.Future[T | None]]) -> None:
@@ -83,7 +83,7 @@ class Driver(Protocol):
 
     @property
     def wakeups(self) -> Wakeups | None:
-        """How other processes are heard of, where that is possible."""
+        """How other processes notify this one, where that is possible."""
         ...
 
     async def read(self, body: Body[T]) -> T:
@@ -120,7 +120,7 @@ class Database:
 
     @property
     def wakeups(self) -> Wakeups | None:
-        """What wakes whoever waits for another process; None where the database notifies nobody."""
+        """What wakes a caller that waits for another process; None where the database sends no notifications."""
         return self._driver.wakeups
 
     async def open(self, own: Body[bool] | None = None) -> None:

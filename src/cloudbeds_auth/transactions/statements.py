@@ -1,6 +1,6 @@
 """A transaction as a generator: it yields statements, is sent their rows, and returns what it found.
 
-So the SQL stands in the open, and one text of each transaction runs over any driver: a thread of SQLite, a connection
+So the SQL is plain to read, and one text of each transaction runs over any driver: a thread of SQLite, a connection
 of PostgreSQL, a simulation that stops between two statements. A transaction never does anything else between its
 statements than compute, and a driver may run it again from the start when the database asks for that.
 """
@@ -100,7 +100,7 @@ def load(*files: str) -> dict[str, str]:
 
 
 _EVERYWHERE = ("grants.sql", "authorizations.sql", "connections.sql", "keys.sql", "upkeep.sql", "move.sql")
-# The last file is of the database that most have; another driver has its own text for those names.
+# The last file belongs to SQLite, which most have; another driver has its own text for those names.
 QUERIES = load(
     "grants.sql",
     "authorizations.sql",

@@ -1,4 +1,4 @@
-"""The transactions behind the callers: what is due, and who does it."""
+"""The transactions of upkeep in the background: what is due, and which process does it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx
 
 @transaction
 def claim_due(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
-    """Ids of at most `limit` grants that are due, the first to expire first; theirs is nobody else's turn for
+    """Ids of at most `limit` grants that are due, the first to expire first; no other process is given them for
     `hold` seconds. What becomes of a grant decides when it is due next.
     """
     yield from _pulled(tx)
@@ -43,9 +43,9 @@ def retry_all(tx: Tx, app: str, limit: int) -> Transaction[int]:
 
 @transaction
 def claim_polls(tx: Tx, limit: int, every: float) -> Transaction[Sequence[str]]:
-    """Ids of at most `limit` connections in use whose app state is to be asked about, longest first.
+    """Ids of at most `limit` connections in use whose app state is to be asked about, those that wait longest first.
 
-    The next time is `every` seconds later, whatever comes of it.
+    The next time is `every` seconds later, regardless of the answer.
     """
     rows = yield from query(
         "claim_polls", now=tx.wall, horizon=tx.wall + POLL + SLACK, until=tx.wall + every, limit=limit
