@@ -26,7 +26,7 @@ LONGEST = 64  # characters of something that is no address
 
 
 def address_of(scope: Scope) -> str:
-    """The caller's: the one that a trusted proxy forwarded, else the connection's own."""
+    """The caller's address: the one that a trusted proxy forwarded, else the connection's own."""
     client = scope.get("client")
     return counted(client[0]) if client else "local"
 
@@ -74,7 +74,7 @@ class Arrivals:
         self._counts: Counter[str] = Counter()
 
     def admit(self, source: str) -> None:
-        """Count one from this `addresses.address_of`; raises RateLimited when it, or all together, brought too many."""
+        """Count one from this address (`address_of`); raises RateLimited when it, or all together, brought too many."""
         now = self._clock.steady()
         self._forget(now - WINDOW)
         if self._counts[source] >= self._of_one:
@@ -131,7 +131,7 @@ class Guesses:
 
     @contextmanager
     def waiting(self, address: str) -> Iterator[None]:
-        """While one of this address waits. Raises TooManyGuesses: of those that wait none is driven out by the next."""
+        """While a credential of this address waits. Raises TooManyGuesses when too many wait: none is displaced."""
         if self._waiting[address] >= self._limits.guesses_waiting:
             raise TooManyGuesses(retry_after=1)
         self._waiting[address] += 1
@@ -151,14 +151,14 @@ class Guesses:
         return min(max(ahead, 0.0), self._limits.guess_wait)
 
     def wrong(self, address: str, credential: str) -> None:
-        """It was checked, and is unknown."""
+        """The credential was checked and is unknown."""
         self._right.pop((address, _digest(credential)), None)
         limits, now = self._limits, self._clock.steady()
         spent = max(self._spent.pop(address, now), now) + limits.guess_every
         _room(self._spent)[address] = min(spent, now + limits.guesses * limits.guess_every + limits.guess_wait)
 
     def right(self, address: str, credential: str) -> None:
-        """It was checked, and is known."""
+        """The credential was checked and is known."""
         _room(self._right)[address, _digest(credential)] = None
 
 

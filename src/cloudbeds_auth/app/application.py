@@ -59,7 +59,7 @@ def build(
     limits: Limits,
     tally: Tally,
 ) -> ASGIApp:
-    """The whole service as one ASGI application, without its life: whoever opened `vault` and `upstream` closes them.
+    """The whole service as one ASGI application, without a lifespan: the caller closes `vault` and `upstream`.
 
     `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only the admin
     token is one. `tally` reports what is refused.
@@ -96,7 +96,7 @@ def _below(prefix: str, app: ASGIApp) -> ASGIApp:
 
 
 def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
-    """Everything that is not in a hurry. Its own pages about the API are off: they load from elsewhere."""
+    """Serves every path but the proxy's. FastAPI's own pages about the API are off: they load from another host."""
     app = FastAPI(
         title="cloudbeds-auth",
         summary="Keeps hotels connected to Cloudbeds",
@@ -140,10 +140,10 @@ Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
 
 
 class Service:
-    """An ASGI application with a life: `opener` opens the parts at the start, pushing their ends onto the stack.
+    """An ASGI application with a lifespan: `opener` opens the parts at the start and pushes their ends onto the stack.
 
-    What went wrong at the start is kept in `failure`, for whoever started the server to raise; `told` says that nobody
-    will, so that the server tells of it.
+    An error at the start is kept in `failure`. `told`: the server reports it; False where the caller, which started the
+    server, raises `failure` itself.
     """
 
     def __init__(self, opener: Opener, *, told: bool = True) -> None:

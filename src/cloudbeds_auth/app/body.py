@@ -1,4 +1,4 @@
-"""A request's body: waited for so long; a proxied one is kept where it is small enough, else streamed once."""
+"""A request's body, under a time limit; a proxied one is kept where it is small enough, else streamed once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cloudbeds_auth.app.problems import BodyTooLarge, RequestTimedOut
 
 
 class ClientGone(Exception):
-    """The caller hung up; there is nobody left to answer."""
+    """The caller hung up; an answer would have no recipient."""
 
 
 class Arriving:
@@ -30,7 +30,7 @@ class Arriving:
         self._ended = False
 
     async def __call__(self) -> Message:
-        """The next message; after the body's end there is no hurry."""
+        """The next message; after the body's end no time limit applies."""
         if self._ended:
             return await self._receive()
         now = asyncio.get_running_loop().time
@@ -52,7 +52,7 @@ class Body:
 
     After `fill`, either the whole body is here (`replayable`) or the rest is streamed once by `content`.
     `answered` is set before the last byte of the answer: hanging up after it is no loss.
-    `failure` is what ended a streamed body early: whatever the upstream client makes of it, this is the cause.
+    `failure` is what ended a streamed body early: it is the cause, whichever error the upstream client raises.
     """
 
     def __init__(self, receive: Receive, *, length: int | None, keep: int, limit: int) -> None:

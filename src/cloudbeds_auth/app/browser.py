@@ -42,7 +42,7 @@ _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
 
 
 def routes(browser: Browser) -> APIRouter:
-    """The service's routes to the handlers; the door leads every callback to the one place of all."""
+    """The service's routes to the handlers; the door rewrites the path of every callback to `Further.home`."""
     router = APIRouter(include_in_schema=False)
     add = router.add_api_route
     add(CONNECT, browser.connect, methods=["GET"])
@@ -58,9 +58,9 @@ def routes(browser: Browser) -> APIRouter:
 
 
 class Browser:
-    """The handlers, one of each for everything that a browser asks; whoever routes to them chooses no other paths.
+    """The handlers, one for each path that a browser requests; a router that uses them keeps these paths.
 
-    They know their own paths below the public URL and never look at the path of a request, which a reverse proxy or a
+    They know their own paths below the public URL and never read the path of a request, which a reverse proxy or a
     mount may have changed. `assets` is where the pages' style sheet and icon are served, below the public URL.
     """
 
@@ -123,7 +123,7 @@ class Browser:
         return self._cookies.forget_start(await self.done(request, finished))
 
     async def done(self, request: Request, finished: Finished) -> Response:
-        """To a clean address: the code stays in no history entry and in no referrer (A14)."""
+        """Redirect to an address without the code, which then stays in no history entry and in no referrer (A14)."""
         connection = finished.connection
         back = self._checked(finished.return_to)
         if back is None:
@@ -131,11 +131,11 @@ class Browser:
         return redirect(with_query(back, connection_id=connection.id, reference=connection.reference))
 
     async def parked(self, request: Request, connection: Connection) -> Response:
-        """To the page that says what it waits for."""
+        """Redirect to the page that says what the connection waits for."""
         return redirect(f"{self._prefix}{CLAIM}/{connection.id}")
 
     async def failed(self, request: Request, error: Error) -> Response:
-        """To where the start named, with the code of it; else to the page that says what happened (A81)."""
+        """Redirect to the start's `return_to` with the error's code, else to the page that says what happened (A81)."""
         back = self._checked(error.return_to)
         if back is not None:
             return self._cookies.forget_start(redirect(with_query(back, error=error.code)))
@@ -158,7 +158,7 @@ class Browser:
         return self._pages.problem(NotFound(), None) if kind is None else self._pages.meaning(kind)
 
     async def not_begun(self, request: Request, error: Error, start: str) -> Response:
-        """The page about it; where a later try may go better, it offers one."""
+        """The page about the error; where a later try may succeed (5xx), it links to the start."""
         return self._pages.problem(error, self._prefix + start if error.status >= 500 else None)
 
     async def connected(self, request: Request) -> Response:
@@ -189,7 +189,7 @@ class Browser:
         return self._settings.marketplace == "park" and not begun_here(self._answer(request).get("state"))
 
     async def _arrived(self, request: Request) -> Response:
-        """Exchange and park; the page says what it waits for. Nothing of this browser's is looked at or changed."""
+        """Exchange and park; the page says what it waits for. No cookie of this browser is read or changed."""
         asked = self._answer(request)
         code = asked.get("code")
         if "error" in asked or not code:
@@ -239,7 +239,7 @@ class Browser:
         return self._cookies.browser(request) or self._world.entropy.token()
 
     def _off(self, request: Request, begun: Begun, browser: str, start: str) -> Response:
-        """To the approval page, the browser's id and the way back to the start in its cookies.
+        """Redirect to the approval page, with the browser's id and the path of the start in its cookies.
 
         Or first to the same path on the host that the hotel comes back to, where another approval is begun: a cookie
         set on another name would not come back with the code.
@@ -282,7 +282,7 @@ def parameters(request: Request, *names: str) -> dict[str, str]:
 
 
 def redirect(where: str) -> Response:
-    """303: whatever the browser did here, it does a GET there."""
+    """303: the browser sends a GET there, whichever method it used here."""
     return Response(status_code=303, headers={"location": where})
 
 

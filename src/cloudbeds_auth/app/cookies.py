@@ -19,7 +19,7 @@ _LONGEST_WORDS = 400  # characters
 
 
 class OutcomeCookie(NamedTuple):
-    """How an approval failed, for the page about it; nothing of it is secret, and nothing is believed of it."""
+    """How an approval failed, for the page about it; nothing of it is secret, and nothing of it is trusted."""
 
     code: str
     detail: str
@@ -39,7 +39,7 @@ class Cookies:
         self.outcome_name = f"{prefix}cloudbeds-auth-outcome"
 
     def browser(self, request: Request) -> str | None:
-        """This browser's id; None when there is none, or several that differ: somebody planted one."""
+        """This browser's id; None when there is none, or several that differ, of which one was planted."""
         found = _values(request, self.browser_name)
         return found.pop() if len(found) == 1 and all(_BROWSER.match(value) for value in found) else None
 
@@ -49,7 +49,7 @@ class Cookies:
         return found.pop() if len(found) == 1 and all(_START.match(value) for value in found) else None
 
     def remember(self, response: Response, browser: str, start: str) -> Response:
-        """Set both."""
+        """Set the browser's id, and the path of the start where it is not too long."""
         self._set(response, self.browser_name, browser, LIFETIME)
         quoted = quote(start, safe="/")
         if len(quoted) <= _LONGEST_START:
@@ -57,7 +57,7 @@ class Cookies:
         return response
 
     def forget_start(self, response: Response) -> Response:
-        """The approval is over."""
+        """Delete the path of the start: the approval is over."""
         self._set(response, self.start_name, "", 0)
         return response
 

@@ -1,7 +1,7 @@
-"""The door: the outermost layer, raw ASGI. Who is asking, for which host, and may they come in at all?
+"""The door: the outermost layer, raw ASGI. It checks the host, identifies the caller, and admits or refuses.
 
 Default deny: without a credential every path answers 401, whether it exists or not, except those open to anyone.
-Nothing behind the door looks at a credential again; it asks `may(caller, scope, connection)`.
+Code behind the door checks no credential again; it calls `may(caller, scope, connection)`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Authenticate = Callable[[str], Awaitable[Caller | None]]
 
 
 def admin_only(token: Secret) -> Authenticate:
-    """Knows one credential, the admin token; compared over hashes, in time that tells nothing (A24)."""
+    """Knows one credential, the admin token; compared over hashes, in constant time (A24)."""
     expected = _digest(token.reveal())
 
     async def authenticate(credential: str) -> Caller | None:
@@ -107,7 +107,7 @@ class Door:
             await send_problem(send, error, *_extra(error))
         else:
             if scope["raw_path"].startswith(b"/proxy/"):
-                await self._proxy(scope, receive, send)  # tells the observer itself
+                await self._proxy(scope, receive, send)  # reports to the observer itself
                 return
             await self._inside(scope, receive, ours)
         self._observer.happened(
@@ -135,7 +135,7 @@ class Door:
         if self._anyone.may(path):
             return
         if (app := await self._further.app_at(path)) is not None:
-            scope["path"] = self._further.home  # one handler for all; it never looks at the path
+            scope["path"] = self._further.home  # one handler for all; it never reads the path
             scope["state"][APP] = app
             return
         query_of(scope["query_string"])
@@ -202,7 +202,7 @@ def _digest(value: str) -> bytes:
 
 
 def _limits(scope: Scope) -> None:
-    """Bounded before anything is looked at; the server's protocol has the same bounds for what is still arriving."""
+    """Bounded before anything is read; the server's protocol has the same bounds for what is still arriving."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_TARGET:
         raise AddressTooLong(f"an address has at most {LONGEST_TARGET} bytes here")
     headers = scope["headers"]
@@ -227,7 +227,7 @@ def _extra(error: Error) -> tuple[tuple[bytes, bytes], ...]:
 
 
 async def _refuse_other(scope: Scope, receive: Receive, send: Send) -> None:
-    """WebSockets are refused; whatever else a server may offer is ignored."""
+    """WebSockets are refused; any other kind of scope is ignored."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})

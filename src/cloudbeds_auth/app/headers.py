@@ -9,7 +9,7 @@ from starlette.types import Message, Send
 CODE = "x-cloudbeds-auth-code"
 _CODE = CODE.encode()
 
-# Nothing of ours is cached, framed, guessed at, or told to the next site; a page loads our one style sheet and no more.
+# Our answers are not cached, framed, sniffed or disclosed to the next site; a page loads style and images from us only.
 SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),

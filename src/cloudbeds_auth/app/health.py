@@ -1,4 +1,4 @@
-"""Alive, ready, and the numbers: `/healthz`, `/readyz`, `/metrics`. They tell no names, no addresses, no secrets."""
+"""Alive, ready, and the numbers: `/healthz`, `/readyz`, `/metrics`. They hold no names, no addresses, no secrets."""
 
 from __future__ import annotations
 

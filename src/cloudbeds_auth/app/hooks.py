@@ -34,7 +34,7 @@ async def hook(request: Request, secret: str) -> dict[str, str]:
 
 
 async def noted(vault: TokenVault, request: Request, secret: str) -> dict[str, str]:
-    """Take note. A wrong secret is answered as any path is without a credential: raises Unauthenticated."""
+    """Pass the body on as a hint. A wrong secret is answered as a missing credential is: raises Unauthenticated."""
     settings = vault.settings
     path = _same(secret, settings.hook_secret)
     header = _same(request.headers.get(HEADER, ""), settings.hook_header)
@@ -50,7 +50,7 @@ async def noted(vault: TokenVault, request: Request, secret: str) -> dict[str, s
 
 
 def _same(given: str, expected: Secret | None) -> bool:
-    """Compared over hashes, in time that tells nothing; nothing is the same as a secret that is not set."""
+    """Compared over hashes, in constant time; no value is the same as a secret that is not set."""
     digests = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in (given, _plain(expected))]
     return hmac.compare_digest(*digests) & (expected is not None)
 

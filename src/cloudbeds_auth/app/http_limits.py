@@ -37,7 +37,7 @@ class LimitExceeded(Exception):
 
 
 class Part(Enum):
-    """Of a request: what is arriving."""
+    """The part of a request that is arriving."""
 
     NOTHING = 0
     HEAD = 1
@@ -104,10 +104,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self.app = self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Where an answer begins before its request has ended, the connection ends with it: nothing is read on.
+        """Where an answer begins before its request has ended, the connection ends with it: nothing more is read.
 
         A request that takes longer than a stop waits for is cancelled by the server: that is no error of the
-        application's, and the caller's connection ends, for nobody knows what has become of a call by then.
+        application's, and the caller's connection ends, because the outcome of a call is unknown by then.
         """
 
         async def closing(message: Message) -> None:
@@ -124,7 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection has so long to send its first head, if there is room for it."""
+        """The connection must send its first head within `limits.head`; without room for it, it is answered 503."""
         super().connection_made(cast(asyncio.Transport, Closing(transport, self)))
         self._connection = self._connections.open(self.client[0] if self.client else "local", self._drop)
         if self._connection is None:
@@ -143,12 +143,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The caller is behind with reading: it has so long to catch up, or to go on at least."""
+        """The caller is behind with reading: within `limits.reading` it must catch up, or keep to `reading_rate`."""
         super().pause_writing()
         self._await_reading()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The caller has caught up."""
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
@@ -159,7 +159,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._part is not Part.NOTHING
 
     def linger(self) -> None:
-        """The last answer is given: for so long at most the other side's end is waited for."""
+        """The last answer is given: the other side's end is waited for, at most `limits.linger`."""
         self._set_timer(self._limits.linger, self.transport.abort)
         if self._connection is not None:
             self._connection.release()
@@ -211,7 +211,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(400)
         super().on_headers_complete()
         if self.pipeline:
-            self.flow.resume_reading()  # or nobody would see that the caller hangs up on the request that runs
+            self.flow.resume_reading()  # else it would go unnoticed that the caller hangs up on the request that runs
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
@@ -243,7 +243,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.pipeline or (self._runs() and self.cycle.response_started):
             self._drop()
         else:
-            self._part = Part.HEAD  # of whatever it is that comes
+            self._part = Part.HEAD  # of an unknown message
             self._answer(self._refusal)
 
     def _take(self, piece: bytes) -> None:
@@ -275,7 +275,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return cycle is not None and not cycle.response_complete
 
     def _framing(self) -> None:
-        """One way to tell where the body ends, or none: what two parsers may read differently is refused (A37)."""
+        """One way to find where the body ends, or none: what two parsers may read differently is refused (A37)."""
         lengths = [value for name, value in self.headers if name == b"content-length"]
         codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if len(lengths) > 1 or len(codings) > 1 or (lengths and codings) or codings not in ([], [b"chunked"]):
@@ -303,7 +303,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stalled = self.loop.call_later(self._limits.reading, self._behind, self._unread())
 
     def _behind(self, before: int) -> None:
-        """It did not catch up. Nothing is written meanwhile, so whatever is less than before has gone out."""
+        """The caller did not catch up. Nothing is written meanwhile, so the difference to `before` has gone out."""
         if before - self._unread() < self._limits.reading * self._limits.reading_rate:
             self._cut("slow_reader")
         else:

@@ -128,7 +128,7 @@ class Tally:
             self._report()
 
     def close(self) -> None:
-        """Report the rest."""
+        """Report what was not reported yet."""
         self._report()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,4 +1,4 @@
-"""How an error looks over HTTP: `application/problem+json` (RFC 9457) with the stable code of the public contract."""
+"""How an error is sent over HTTP: `application/problem+json` (RFC 9457) with the stable code of the public contract."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(rb"[!-~]{1,200}")
-BODILESS = frozenset({204, 304})  # a length there is of another answer's body (RFC 9110 section 8.6)
+BODILESS = frozenset({204, 304})  # a Content-Length there belongs to another answer's body (RFC 9110 section 8.6)
 
 
 class Proxy:
@@ -142,7 +142,7 @@ def request_id_of(answer: UpstreamAnswer) -> str | None:
 async def until_hung_up(body: Body, work: Coroutine[Any, Any, None]) -> None:
     """Do `work`; raise ClientGone, the work cancelled, when the caller hangs up before it is answered.
 
-    A refresh that the work waits for is shielded by the vault and goes on.
+    A refresh that the work waits for is shielded by the vault and continues.
     """
     worker = asyncio.current_task()
     assert worker is not None  # noqa: S101 - a coroutine runs in a task

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 VERDICT_FOR = 60.0  # seconds
 MOST_VERDICTS = 10_000
-AT_HAND = nullcontext()  # a body that can be sent again holds nothing up
+AT_HAND = nullcontext()  # a body that can be sent again delays no refresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +129,13 @@ class Relay:
             raise
 
     def heed(self, relayed: Relayed, refusal: Refusal | None) -> None:
-        """What the answer refused, if anything, for the connection's health."""
+        """Report what the answer refused, if anything, to the connection's health."""
         if refusal is not None:
             passed = relayed.passed
             self._vault.heed(passed.token, refusal, passed.method, passed.path)
 
     async def _perform(self, connection_id: str, call: ProxiedCall, step: Effect) -> AccessToken | None:
-        """Do what `rules.auth_flow` asks for; what it is to be sent."""
+        """Do what `rules.auth_flow` asks for; returns what the flow is sent."""
         if isinstance(step, Fetch):
             if step.rejected is None:
                 return await self._vault.access_token(connection_id)
@@ -159,7 +159,7 @@ class Relay:
         return token
 
     async def _send(self, call: ProxiedCall, token: AccessToken) -> tuple[UpstreamAnswer | None, Answered | Unanswered]:
-        """What came, and what the flow is sent of it: an error too, which it raises when the sending is counted."""
+        """The answer, and what the flow is sent of it: an error too, which it raises when the sending is counted."""
         headers = [*call.headers, header_of(token, self._keys)]
         try:
             content = b"" if call.body is None else call.body.content()
@@ -181,7 +181,7 @@ def _usable(call: ProxiedCall, answer: UpstreamAnswer | None) -> UpstreamAnswer:
 
 
 def _failure(call: ProxiedCall, error: BaseException) -> BaseException:
-    """What is known when no answer came, in our words; what is none of the upstream's stays as it is."""
+    """The error of ours for an answer that did not come; an error that is not the upstream's is returned as it is."""
     failure: BaseException = error
     if isinstance(error, Unsent):
         failure = UpstreamFailed(f"no connection to Cloudbeds came about ({error}); nothing was sent")
@@ -195,7 +195,7 @@ def _failure(call: ProxiedCall, error: BaseException) -> BaseException:
 
 
 def passing_body(answer: UpstreamAnswer) -> PassingBody:
-    """A look at the answer, begun with its head."""
+    """The `PassingBody` of this answer, made from its head."""
     found = {b"content-type": "", b"content-encoding": "", b"content-length": ""}
     for name, value in answer.headers:
         known = name.lower()

@@ -44,9 +44,9 @@ def serve(
 ) -> None:
     """Listen as `settings` say until SIGTERM or SIGINT; then stop accepting, finish, drain, and return.
 
-    `announce` is told `listening on http://…` once it is true. With several workers, or with `reload`, each process
-    reads the settings from its own environment. Raises ConfigurationError when the port is taken or the vault does
-    not open.
+    `announce` is called with `listening on http://…` once it is true. With several workers, or with `reload`, each
+    process reads the settings from its own environment. Raises ConfigurationError when the port is taken or the vault
+    does not open.
     """
     announce = announce or _announce
     opener = opener or open_parts(settings)
@@ -80,7 +80,7 @@ def configuration(app: Service | str, settings: Settings, *, reload: bool = Fals
         forwarded_allow_ips=trusted,
         server_header=False,
         date_header=True,
-        access_log=False,  # it would write query strings; the door tells the observer instead
+        access_log=False,  # it would write query strings; the door reports to the observer instead
         log_config=None,
         log_level="warning",
         backlog=BACKLOG,
@@ -90,14 +90,14 @@ def configuration(app: Service | str, settings: Settings, *, reload: bool = Fals
 
 
 class AnnouncingServer(uvicorn.Server):
-    """Tells when it really listens."""
+    """Calls `announce` once it listens."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the service, listen, tell."""
+        """Open the service, listen, announce."""
         await super().startup(sockets=sockets)
         if self.started:
             self._announce()
@@ -128,7 +128,7 @@ def _supervise(settings: Settings, sockets: list[socket.socket], announce: Annou
 
 
 async def _rehearse(opener: Opener) -> None:
-    """Open and close once: what is wrong with the settings or the database is told here."""
+    """Open and close once: what is wrong with the settings or the database is raised here."""
     async with AsyncExitStack() as stack:
         await opener(stack)
 

@@ -1,4 +1,4 @@
-"""The sockets that the service listens on, and who has the port when somebody else does."""
+"""The sockets that the service listens on, and which process holds the port when it is taken."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def room(connections: int) -> int:
 
 
 def address_of(sockets: Sequence[socket.socket]) -> str:
-    """The address to tell people: `http://127.0.0.1:7000`."""
+    """The address to show: `http://127.0.0.1:7000`."""
     name, port = sockets[0].getsockname()[:2]
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 

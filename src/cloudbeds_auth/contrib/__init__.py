@@ -1,4 +1,5 @@
-"""Into other people's programs and clients: each module needs the extra of its name.
+"""Integrations with other programs and clients: each module needs the extra of its name.
 
-Reading order: `lending` and `retrying` (what the clients share), `requests`, `sdk`; `fastapi` mounts the whole flow.
+Reading order: `blocking_flow` and `urllib3_retry` (what the clients share), `requests`, `sdk`; `web_flow` and `fastapi`
+(the whole flow, mounted).
 """

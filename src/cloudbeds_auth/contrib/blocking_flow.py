@@ -53,14 +53,14 @@ def from_sending(flow: Flow, lender: Lender, sent: Answered, send: Callable[[Acc
 
 
 def look_at(status: int, headers: Mapping[str, str], body: bytes) -> Refusal | None:
-    """What an answer refuses whose body was read and unpacked already; `headers` are found whatever their case."""
+    """What an answer refuses whose body was read and unpacked already; `headers` is case-insensitive."""
     passing = PassingBody(status, headers.get("Content-Type") or "")
     passing.see(body)
     return passing.refusal()
 
 
 def must_be_ours(url: str, base_url: str) -> None:
-    """Raises ForeignOrigin unless the address is plainly of `base_url`'s origin; one with a user name in it is not."""
+    """Raises ForeignOrigin unless the address clearly has `base_url`'s origin; one with a user name in it is not."""
     require_origin(origin_of(url), base_url)
 
 

@@ -69,7 +69,7 @@ def problem(request: Request, error: Exception) -> Response:
 
 
 def _pages_about_errors(request: Request) -> str | None:
-    """The path below which they lie in this application; None where they do not."""
+    """The path below which this application serves the pages about codes; None where it does not."""
     try:
         found = request.app.url_path_for(ERROR_PAGE, code="x")
     except NoMatchFound:
@@ -91,14 +91,14 @@ class Cloudbeds:
 
     `settings` come from the environment and `.env` when the application starts, unless given. `callback` is the path
     of the redirect URI below the prefix that the router is included with; further apps come back to one segment below
-    it, which is where their redirect URIs lie by default. With `upkeep` grants are refreshed behind, as
+    it, which is where their redirect URIs lie by default. With `upkeep` grants are refreshed in the background, as
     `TokenVault.open` says.
 
     `on_connected(request, connection)` and `on_problem(request, error)` are asked before the browser is answered, and
     may be coroutine functions. A response that they return is sent; None means the usual: to `return_to` where the
     start named one, else our page. A browser that asks twice has `on_connected` asked twice. `on_parked` is asked where
-    a hotel began in the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim it only for somebody who says that it is
-    theirs, never for whoever is signed in to this browser.
+    a hotel began in the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim it only for a user who says that it is
+    theirs, never for the user who merely is signed in to this browser.
     """
 
     def __init__(
@@ -162,8 +162,8 @@ class Cloudbeds:
     def client(self, which: Which = connection_in_path) -> Callable[..., Awaitable[httpx2.AsyncClient]]:
         """A dependency: a client of Cloudbeds' API for the hotel whose id the dependency `which` returns.
 
-        Whoever may ask the endpoint may ask it for every hotel that `which` lets through. Connections are kept between
-        requests. The client raises what `TokenVault.call` raises.
+        A caller that may use the endpoint may use it for every hotel that `which` lets through. Connections are kept
+        between requests. The client raises what `TokenVault.call` raises.
         """
 
         async def lend(identifier: str = Depends(which)) -> httpx2.AsyncClient:
@@ -174,7 +174,7 @@ class Cloudbeds:
         return lend
 
     async def _resolved(self, identifier: str) -> str:
-        """A connection id is taken as it is: an unknown one is told by the first call."""
+        """A connection id is taken as it is: an unknown one is reported by the first call."""
         return identifier if property_of(identifier) is None else await self.vault.resolve(identifier)
 
     # --- the browser's way, and Cloudbeds'

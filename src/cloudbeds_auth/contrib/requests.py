@@ -3,8 +3,8 @@
     with TokenVault.open() as vault:  # of cloudbeds_auth.sync
         requests.get(f"{vault.base_url}/api/v1.3/userinfo", auth=RequestsAuth(vault, connection_id))
 
-requests calls an auth when it prepares a request, and from then on tells it of answers only: the first sending is its
-own, the others are ours.
+requests calls an auth when it prepares a request, and from then on calls it for answers only: the first sending is
+its own, the others are ours.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RequestsAuth(AuthBase):
     """`auth=` for `requests.get` and its like, and for `requests.Session`. May be used from many threads.
 
     Raises ForeignOrigin before anything is sent to another origin than `vault.base_url`'s; also for an answer that
-    redirects there, whether redirects are followed or not: requests does not tell. A 401 is answered by at most two
+    redirects there, whether redirects are followed or not: requests does not say. A 401 is answered by at most two
     more sends. A body in memory, a file, and a stream of known length up to the replay limit can be sent again; any
     other raises BodyNotReplayable when a 401 came. What `vault.access_token` raises is raised as it is.
     """
@@ -62,7 +62,7 @@ class RequestsAuth(AuthBase):
         self._replay_limit = vault.settings.replay_limit
 
     def retries(self, given: Retry | int) -> Retry:
-        """For `HTTPAdapter(max_retries=…)`: these, each after a turn of its own, and every 429 heard.
+        """For `HTTPAdapter(max_retries=…)`: these retries, each after a turn of its own, and every 429 honoured.
 
         Raises RateLimited where there is none, OutcomeUnknown for a write that may have been carried out. What other
         retries of a session send is counted afterwards, and not at all where no answer came in the end.
@@ -108,7 +108,7 @@ class _Sent:
             flow.send(self.token)  # its turn taken before the first sending, which was requests' own
             passed = from_sending(flow, self._lender, self._arrived(last), send)
             must_stay_ours(last.status_code, last.request.url or "", last.headers.get("Location"), self._base_url)
-            if last.is_redirect:  # followed or not: requests does not tell
+            if last.is_redirect:  # followed or not: requests does not say
                 with following(passed.method):
                     self._lender.turn_blocking()
             self._look_at(last, passed, streamed=bool(sending.get("stream")))
@@ -118,7 +118,7 @@ class _Sent:
         return last
 
     def _look_at(self, answer: Response, passed: PassOn, *, streamed: bool) -> None:
-        """Whether it refuses, where requests is about to read the body anyway; a streamed one is the caller's alone."""
+        """Learn a refusal from the body where requests reads it anyway; a streamed one is the caller's alone."""
         if streamed or not is_json(answer.headers.get("Content-Type") or ""):
             return
         self._lender.learn(passed, look_at(answer.status_code, answer.headers, answer.content))
@@ -144,7 +144,7 @@ class _Sent:
 
 
 class _Once:
-    """A body that passes through once, counted as under way until its answer came or nobody holds it any more."""
+    """A body that passes through once, counted as under way until its answer came or no reference to it is left."""
 
     def __init__(self, body: Any, carrying: AbstractContextManager[None]) -> None:
         self._body = body

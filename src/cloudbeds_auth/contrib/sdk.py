@@ -149,7 +149,7 @@ class _Lent:
         return super().response_deserialize(response_data, response_types_map)  # type: ignore[misc]
 
     def _look_at(self, answer: Any) -> None:
-        """Whether the body that the package has read refuses; one handed over unread is the caller's alone."""
+        """Learn a refusal from the body that the package has read; one handed over unread is the caller's alone."""
         passed = getattr(answer, "lent", None)
         if isinstance(passed, PassOn):
             self._lender.learn(passed, look_at(answer.status, answer.headers, answer.data or b""))

@@ -17,7 +17,7 @@ UNSENT = "may have been carried out, and the rate limit leaves no room to send i
 
 
 def counted(retries: Retry, lender: Lender) -> Retry:
-    """A copy that hears every 429, and waits for a turn, after its own pause, before it sends again.
+    """A copy that honours every 429, and waits for a turn, after its own pause, before it sends again.
 
     A request then raises RateLimited where there is no turn; OutcomeUnknown if it was a write that Cloudbeds may have
     carried out.

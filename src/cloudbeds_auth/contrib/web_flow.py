@@ -1,4 +1,4 @@
-"""What is different about the hotel's way inside somebody else's application: where it lies, and who may answer."""
+"""The hotel's way mounted in another application: where its paths are, and which answers are the application's own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CALLBACK = "cloudbeds_callback"  # the name of the callback's route
 THEIRS = "cloudbeds_theirs"  # marks a request whose answer is the application's own
-# An answer of the application's own at an address with a code in it is not kept, and tells the next site nothing (A14).
+# An answer of the application's own at an address with a code in it is not cached, and sends no referrer on (A14).
 AT_THE_CALLBACK = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 
 Answer = Response | None

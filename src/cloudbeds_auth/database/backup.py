@@ -18,7 +18,7 @@ PAGES = 256  # of one step; writers of other processes go on between two
 BUSY_MILLISECONDS = 5_000
 
 Told = Callable[[str, int, int], None]
-"""Told of progress: what, how many are done, how many there are."""
+"""Called with the progress: what, how many are done, how many there are."""
 
 
 def back_up(database: Path, to: Path, told: Told) -> None:

@@ -25,7 +25,7 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transacti
 CHUNK = 500
 
 Told = Callable[[str, int, int], None]
-"""Told of progress: what, how many are done, how many there are."""
+"""Called with the progress: what, how many are done, how many there are."""
 
 
 @dataclass

@@ -42,14 +42,14 @@ class Identity:
 
 
 def mark_file(database: Path) -> Path:
-    """Where an installation's name rests beside its SQLite database."""
+    """The file beside a SQLite database in which the installation's name is stored."""
     return database.with_name(f"{database.name}.instance")
 
 
 def identify(database: Path, setting: str | None, fresh: str, machine: str) -> Identity:
     """This installation's identity: the setting's name, else the mark file's, which is made now if there is none.
 
-    `fresh` is a name that was never used before, `machine` this machine's id (`host.machine_id`). The database file
+    `fresh` is a name that was never used before, `machine` this machine's id (`os_files.machine_id`). The database file
     must be there. Raises ConfigurationError when the mark file can be neither read nor made.
     """
     status = database.stat()
@@ -58,7 +58,7 @@ def identify(database: Path, setting: str | None, fresh: str, machine: str) -> I
         return Identity(setting, place, machine, named=True)
     path = mark_file(database)
     try:
-        # Of several processes that start together one makes the mark, and all of them read it.
+        # Of several processes that start together one makes the mark file, and all of them read it.
         with suppress(FileExistsError):
             write_private(path, f"{fresh}\n".encode("ascii"), exclusive=True)
         return Identity(path.read_text("ascii").strip()[:LONGEST_MARK], place, machine)
@@ -75,7 +75,7 @@ def identify_server(place: str, setting: str | None) -> Identity:
 
 
 def recognise(now: Instant, identity: Identity) -> Transaction[bool]:
-    """Whether the database is this installation's own. One that belongs to nobody yet is claimed."""
+    """Whether the database is this installation's own. One that belongs to no installation yet is claimed."""
     known = yield from _known()
     if known is None:
         yield from adopt(now, identity)
@@ -83,7 +83,7 @@ def recognise(now: Instant, identity: Identity) -> Transaction[bool]:
     if known.name != identity.name:
         return False
     if identity.is_at(known):
-        # A machine that says nothing of itself (a container) does not make one that is known forgotten.
+        # Where this machine's id is unknown (a container), the stored one is kept.
         found = replace(identity, machine=identity.machine or known.machine)
         if found != known:  # else nothing is written, and a full disk still starts
             yield from _note(found)
@@ -100,7 +100,7 @@ def is_own(now: Instant, identity: Identity) -> Transaction[bool]:
 
 
 def _known() -> Transaction[Identity | None]:
-    """Whose the database was when it was last opened; None: nobody's."""
+    """The installation that the database belonged to when it was last opened; None: to none yet."""
     owner = yield from query_one("meta", name="instance")
     place = yield from query_one("meta", name="place")
     machine = yield from query_one("meta", name="machine")
@@ -110,7 +110,7 @@ def _known() -> Transaction[Identity | None]:
 
 
 def adopt(now: Instant, identity: Identity) -> Transaction[None]:
-    """The database is this installation's from now on, whatever was being done to it."""
+    """The database is this installation's from now on, even if it was being copied or was moved elsewhere."""
     yield from query("unlatch_all")
     yield from query("forget_meta", name="moved_to")
     yield from _note(identity)

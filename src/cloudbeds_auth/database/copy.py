@@ -1,4 +1,4 @@
-"""Moving a database to another server: everything, sealed as it rests, so that the two never both refresh (F74).
+"""Moving a database to another server: everything, sealed as it is stored, so that the two never both refresh (F74).
 
     latch the source     no grant of it is refreshed any more; what is under way commits first
     copy                 table by table, in the order in which rows refer to each other
@@ -22,7 +22,7 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Statement
 CHUNK = 500  # rows of one transaction
 LEASES = 60.0  # seconds that refreshes under way get to end
 LOOK_AGAIN = 0.2
-COPYING = "copying"  # whose the target is until it is whole: nobody's, so it is read-only
+COPYING = "copying"  # the target's owner until it is whole: no installation, so it is read-only
 
 TABLES: dict[str, tuple[str, ...]] = {
     "apps": ("name",),
@@ -42,7 +42,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 """Every table but `meta`, with its key; what refers to another table comes after it."""
 
 Told = Callable[[str, int, int], None]
-"""Told of progress: which table, rows copied, rows in all."""
+"""Called with the progress: which table, rows copied, rows in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def _is_ours(now: Instant, *, identity: clone_guard.Identity, target: str) -> Tr
 
 
 def _copied_from(now: Instant, *, source: str) -> Transaction[bool]:
-    """Whether the copy was finished before. Raises ConfigurationError when something else rests in the target."""
+    """Whether the copy was finished before. Raises ConfigurationError when the target holds other connections."""
     begun = yield from query_one("meta", name="copy_of")
     held = yield from query_one("meta", name="instance")
     if begun is not None and begun["value"] == source:
@@ -98,7 +98,7 @@ def _copied_from(now: Instant, *, source: str) -> Transaction[bool]:
 
 
 def _clear(now: Instant, *, source: str) -> Transaction[None]:
-    """Make the target nobody's, and empty: an earlier try may have left a part."""
+    """Make the target empty, and owned by no installation: an earlier try may have left a part."""
     yield from query("set_meta", name="copy_of", value=source)
     for name in ("instance", "place"):
         yield from query("set_meta", name=name, value=COPYING)
@@ -164,7 +164,7 @@ def _insert(table: str, rows: Sequence[Row], now: Instant) -> Transaction[None]:
 
 
 def _close(now: Instant, *, target: str) -> Transaction[None]:
-    """Nothing is committed here any more: a pair that is still in somebody's hand is dropped unused."""
+    """Nothing is committed here any more: a pair that a process has not committed yet is dropped unused."""
     yield from query("move_out")
     yield from query("set_meta", name="moved_to", value=target)
     yield from query("set_meta", name="instance", value=f"moved to {target}")

@@ -26,13 +26,13 @@ SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS
     (SELECT system_identifier FROM pg_control_system()) AS system
 """
 # What became of a transaction. A server that crashed gives the ids of what it forgot to new transactions: one that was
-# started since, or whose counters began anew when a process of its was killed, may be speaking of somebody else's.
+# started since, or whose counters began anew when a process of its was killed, may report on another transaction.
 STATUS = """
 SELECT pg_xact_status(CAST(%(xid)s AS xid8)) AS status, pg_postmaster_start_time()::text <> %(started)s
     OR coalesce(extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) >= %(wall)s, false) AS crashed
 """
 
-# What a person has to mend. An error before the session exists carries no SQLSTATE: libpq tells it in words only.
+# What a person has to mend. An error before the session exists carries no SQLSTATE: libpq reports it in words only.
 WRONG = (errors.InvalidCatalogName, errors.InvalidAuthorizationSpecification)
 SIGNS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "could not translate host name")
 

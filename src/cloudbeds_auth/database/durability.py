@@ -36,7 +36,7 @@ def settle_pragmas(connection: apsw.Connection, *, version: int) -> None:
 
 
 def claim_file(connection: apsw.Connection, path: str) -> None:
-    """Write our application id into an empty database; refuse a database that is somebody else's.
+    """Write our application id into an empty database; refuse a database that belongs to another program.
 
     In one transaction: of several processes that start together, none sees another's half-made database.
     """

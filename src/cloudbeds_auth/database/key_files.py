@@ -84,7 +84,7 @@ def _make(path: Path, content: bytes) -> None:
 
 
 def _read(path: Path) -> Secret:
-    """The one line of a private file, which must be ours and closed to everybody else."""
+    """The one line of a private file, which must belong to this user or root, and be closed to all others."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

@@ -1,8 +1,8 @@
-"""Woken by PostgreSQL: whoever waits for another process's refresh hears of its COMMIT instead of asking for it.
+"""Woken by PostgreSQL: a task that waits for another process's refresh is notified of its COMMIT instead of polling.
 
-One connection of its own per process, opened when first somebody waits, on which nothing but LISTEN runs. It only makes
-waiting shorter: what is heard is never believed, and every wait ends by itself. Behind a pooler in transaction mode a
-session is nobody's own; there nothing is listened to, and the waits are as short as polling needs them.
+Each process has one connection for this, opened at the first wait, on which nothing but LISTEN runs. It only makes
+waiting shorter: no notification is trusted, and every wait ends by itself. Behind a pooler in transaction mode a
+session belongs to no client; there nothing is listened to, and the waits are as short as polling needs them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import psycopg
 from cloudbeds_auth import system
 
 CHANNEL = "cloudbeds_auth"
-TELLS = frozenset({"commit_pair", "release_lease"})  # the statements that somebody may be waiting for
+TELLS = frozenset({"commit_pair", "release_lease"})  # the statements that another process may be waiting for
 TELL = f"SELECT pg_notify('{CHANNEL}', %(grant_id)s)"
-LONGEST = 1.0  # seconds between looks where it can: a server that went silent is noticed no later
+LONGEST = 1.0  # seconds between two reads while listening: a server that went silent is noticed no later
 AGAIN_AFTER = 5.0  # seconds until a connection that was lost is tried for again
 
 
@@ -34,13 +34,13 @@ class Bell:
         self._first = True
 
     def ring(self) -> None:
-        """It is worth a look."""
+        """The row is worth reading again."""
         self._rung.set()
 
     @property
     def longest(self) -> float:
         """Seconds of one wait, at most."""
-        # What happened between the caller's last look and this bell was not heard: the first wait is as without it.
+        # What happened between the caller's last read and this bell was not heard: the first wait is as without it.
         return self._poll if self._first or not self._listener.listening else self._listener.longest
 
     async def wait(self, seconds: float) -> None:
@@ -54,7 +54,7 @@ class Bell:
 
 
 class Listener:
-    """Hears what the transactions of other processes tell; one per driver, and anew in a child after `fork()`."""
+    """Receives what other processes' transactions notify; one per driver, and anew in a child after `fork()`."""
 
     def __init__(self, conninfo: str, *, longest: float = LONGEST) -> None:
         self._conninfo = conninfo
@@ -98,7 +98,7 @@ class Listener:
             with suppress(psycopg.Error, OSError):
                 if not await self._listen():
                     return
-            # What was told meanwhile was not heard.
+            # What was notified meanwhile was not heard.
             self.listening = False
             for bells in self._bells.values():
                 for bell in bells:

@@ -1,4 +1,4 @@
-"""The database that the settings name, opened and checked: the only place that knows which driver is whose."""
+"""The database that the settings name, opened and checked: the only place that selects a driver."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def migrate(settings: Settings) -> tuple[int, int]:
 async def copy(settings: Settings, target_url: str, told: copying.Told) -> dict[str, int]:
     """Move everything to another database (see `copy.copy`). Raises ConfigurationError."""
     target = _elsewhere(settings, target_url)
-    await (await open_database(settings)).close()  # the keys open what rests here
+    await (await open_database(settings)).close()  # the keys open what is stored here
     source_driver, source_identity = await open_driver(settings)
     try:
         target_driver, target_identity = await open_driver(target)
@@ -127,7 +127,7 @@ def shown(database_url: str) -> str:
 def missing_files(settings: Settings) -> tuple[Path, ...]:
     """What opening would make because it is not there yet: database, key file, admin token file, as the settings need.
 
-    Looks only; a database file without anything in it counts as missing. Raises ConfigurationError.
+    Reads only; a database file without anything in it counts as missing. Raises ConfigurationError.
     """
     if settings.is_postgres:
         return ()

@@ -1,7 +1,7 @@
 """PostgreSQL under the transactions: the same text of each, over a pool of connections, many machines at a time.
 
 No session state: what a transaction needs is set in it, so it runs behind a pooler in transaction mode as well. The
-clock is the server's (`clock_timestamp()`), whatever the hosts believe. A transaction that a lost connection, a
+clock is the server's (`clock_timestamp()`), never a host's. A transaction that a lost connection, a
 deadlock or a timeout ended is run again from its start; when the answer to a COMMIT is lost, the server is asked what
 became of it, so nothing is done twice (F63).
 """
@@ -52,7 +52,7 @@ DEFAULTS = {
     "tcp_user_timeout": "10000",
 }
 
-# Ended by somebody else's transaction or by time: run it again. A broken constraint is one, too, for a row that another
+# Ended by another transaction or by a timeout: run it again. A broken constraint is one, too, for a row that another
 # transaction added at the same moment; what is broken each time is a bug, and is raised in the end.
 AGAIN = (
     errors.SerializationFailure,
@@ -141,7 +141,7 @@ class PostgresDriver:
             self._opened_by = 0
 
     async def _first_look(self) -> dict[str, str]:
-        """What the server says of itself; what is wrong with the address or the rights is told as such."""
+        """What the server says of itself; an error of the address or the rights is raised as such."""
         try:
             connection = await Connection.connect(self._conninfo, autocommit=True, row_factory=dict_row)
         except psycopg.Error as error:
@@ -173,7 +173,7 @@ class PostgresDriver:
                             result: T = unknown.result
                             return result
                     except PoolTimeout:
-                        raise  # no connection comes about: whoever asks again later may have one
+                        raise  # no connection comes about: a caller that asks again later may have one
                     except (*AGAIN, *GONE) as error:
                         told = error
         except (TimeoutError, PoolTimeout, *NOT_NOW) as error:
@@ -214,7 +214,7 @@ class PostgresDriver:
     async def _was_committed(self, moment: DictRow) -> bool:
         """What became of a transaction; waits while it is still in progress, and for a connection to ask over.
 
-        Raises StoreUnavailable when that cannot be known: whoever asks again reads what rests.
+        Raises StoreUnavailable when that cannot be known: a caller that asks again reads what is stored.
         """
         xid = moment["xid"]
         while True:
@@ -253,13 +253,13 @@ class PostgresDriver:
 
 
 def _cancelled() -> int:
-    """How often this task was told to stop so far."""
+    """How often the cancellation of this task was requested so far."""
     task = asyncio.current_task()
     return task.cancelling() if task is not None else 0
 
 
 def _heed(before: int) -> None:
-    """Stop when told to since: Python 3.11's `wait_for`, on which the pool waits, may swallow that word."""
+    """Raise CancelledError if requested since: Python 3.11's `wait_for`, on which the pool waits, may swallow it."""
     if _cancelled() > before:
         raise asyncio.CancelledError
 

@@ -1,6 +1,6 @@
 """Brings a database to this version's schema: numbered files, each applied in one transaction with its number.
 
-A kill between two files leaves a whole earlier schema, and the next start goes on from there (F89).
+A kill between two files leaves a whole earlier schema, and the next start continues from there (F89).
 """
 
 from __future__ import annotations

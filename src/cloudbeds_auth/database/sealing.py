@@ -1,7 +1,7 @@
-"""How secrets rest: AES-256-GCM, bound to the place they belong to, under one of several keys.
+"""How secrets are stored: AES-256-GCM, bound to the place they belong to, under one of several keys.
 
 A sealed value is `format (1) | key id (8) | nonce (12) | ciphertext and tag`. Both the encryption key and the key id
-are HKDF outputs (RFC 5869) of the configured key under different labels, so that the id commits to the key and tells
+are HKDF outputs (RFC 5869) of the configured key under different labels, so that the id commits to the key and reveals
 nothing about it. The associated data names format, table, row, position, generation and key id, each with its length:
 a value that is moved, swapped, rolled back or relabelled does not open.
 """

@@ -1,6 +1,6 @@
 """SQLite under the transactions: one connection on one thread of its own, a whole transaction per hop.
 
-A transaction is two thread switches and one sync, whatever it holds; the event loop never waits for the disk.
+A transaction of any length is two thread switches and one sync; the event loop never waits for the disk.
 
 The process may fork: SQLite keeps its locks in memory, which a child would take for its own and which no file system
 gave it. So a fork waits for the transaction that runs, the connection is closed, and both processes open the file anew.
@@ -120,7 +120,7 @@ class SqliteFile:
         return True
 
     def wake(self) -> None:
-        """After `rest`."""
+        """Allow transactions again, after `rest`."""
         self._in_use.release()
 
     def _transaction(self, connection: apsw.Connection, body: Body[T], begin: str) -> T:
@@ -135,7 +135,7 @@ class SqliteFile:
         return result
 
     def _create_private(self) -> None:
-        """Nobody else reads the file; the write-ahead log takes its mode from it."""
+        """Only this user may read the file; the write-ahead log takes its mode from it."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
@@ -164,7 +164,7 @@ class SqliteFile:
 class SqliteDriver:
     """Runs a file's transactions on a thread of its own, and opens the file anew in a child after `fork()`."""
 
-    wakeups: Wakeups | None = None  # SQLite tells other processes nothing
+    wakeups: Wakeups | None = None  # SQLite notifies no other process
 
     def __init__(self, path: Path, instant: Callable[[], Instant], *, version: int | None = None) -> None:
         self._path = path
@@ -260,7 +260,7 @@ def schema_of(path: Path) -> int:
 
 
 def prepare_once(connection: apsw.Connection) -> None:
-    """Keep a statement's plan whatever values are bound to it.
+    """Keep a statement's plan for all values that are bound to it.
 
     Else SQLite prepares it anew for each new value that might let it use an index of some rows only: that takes many
     times as long as to run it.

@@ -1,4 +1,4 @@
-"""What is told to people and machines: one stream of happenings, fanned out; a broken listener loses nothing (F80).
+"""What is reported to people and machines: one stream of happenings, fanned out; a broken listener loses nothing (F80).
 
 Reading order: this file (the fan-out), `logs` (lines), `metrics` (numbers; only with the `server` extra).
 """
@@ -18,14 +18,14 @@ logging.getLogger(LOGGER).addHandler(logging.NullHandler())
 
 
 class Telling:
-    """An Observer that tells several others in turn; what one of them raises is swallowed and counted."""
+    """An Observer that notifies several others in turn; what one of them raises is swallowed and counted."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
         self.swallowed = 0
 
     def happened(self, what: Happening, /, **facts: Fact) -> None:
-        """Tell everybody; never raises. That one of them is broken is told to the others."""
+        """Notify every observer; never raises. That one of them is broken is reported to the others."""
         for observer in self._observers:
             if not self._told(observer, what, facts):
                 self.swallowed += 1

@@ -1,4 +1,4 @@
-"""Log lines: JSON for machines, console for people; no secret, no control character, whoever wrote the message."""
+"""Log lines: JSON for machines, console for people; no secret and no control character in any of them."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def status_class(status: object) -> str:
 
 
 def snake(text: str) -> str:
-    """`dead_token` of `DeadToken`: verdicts and answers are told by the names of their classes."""
+    """`dead_token` of `DeadToken`: verdicts and answers are labelled with the names of their classes."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
 
 
@@ -66,7 +66,7 @@ class Metrics:
             self._durations[metric].observe(seconds)
 
     def render(self, connections: Mapping[State, int] | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
-        """The text for Prometheus and its content type, with gauges of what rests in the store where it is known."""
+        """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
         shown = CollectorRegistry()
         if connections is not None:
             shown.register(_Connections(connections))
@@ -110,7 +110,7 @@ class _Outbox:
 
 
 class _Connections:
-    """A gauge of one moment: every worker would tell the same."""
+    """A gauge of one moment: every worker would report the same."""
 
     def __init__(self, connections: Mapping[State, int]) -> None:
         self._connections = connections

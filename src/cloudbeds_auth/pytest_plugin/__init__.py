@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Know the marker, and pytest-asyncio where it is loaded."""
     config.addinivalue_line("markers", MARKER)
     if config.pluginmanager.hasplugin("asyncio"):
-        with suppress(ImportError, TypeError):  # older than 0.24: nobody's tests stop for that, only our vault's
+        with suppress(ImportError, TypeError):  # older than 0.24: only tests with our vault fail then
             from cloudbeds_auth.pytest_plugin import on_asyncio
 
             config.pluginmanager.register(on_asyncio, ON_ASYNCIO)

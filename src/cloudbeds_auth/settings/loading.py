@@ -49,8 +49,8 @@ class Findings:
 def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: bool = False) -> Settings:
     """The settings of an environment and a `.env` file (None or missing: none).
 
-    `named`: the operator named the file, so it is there, and is taken whoever may write it. Raises ConfigurationError
-    with every problem; each names the variable, what is wrong and what to write.
+    `named`: the operator named the file, so it exists, and is accepted whichever user may write it. Raises
+    ConfigurationError with every problem; each names the variable, what is wrong and what to write.
     """
     findings = Findings()
     given = _merged(environ, dotenv, findings, named=named)
@@ -82,8 +82,8 @@ def env_file() -> tuple[Path, bool]:
 
 
 def written(path: Path, *, named: bool) -> dict[str, str]:
-    """What a file of settings says, as it is. Raises ConfigurationError where it cannot be read, and where nobody named
-    it and another user may have written it.
+    """What a file of settings says, as it is. Raises ConfigurationError where it cannot be read, and, unless it is
+    `named` by the operator, where another user may have written it.
     """
     findings = Findings()
     found = _in_file(path, findings, named=named)
@@ -152,7 +152,7 @@ def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
 
 def _read(path: Path, *, named: bool) -> tuple[Mapping[str, str | None], os.stat_result]:
     """What the file says, and the file that said it."""
-    if not named and not path.is_file():  # a pipe would hold us until somebody writes into it
+    if not named and not path.is_file():  # a pipe would block us until a process writes into it
         raise OSError("not a file")
     with path.open(encoding="utf-8") as file:
         # No interpolation: a `$` in a client secret is a dollar sign, and nothing but this file is read.
@@ -183,7 +183,7 @@ def _resolved(given: Mapping[str, str], findings: Findings) -> dict[str, str]:
 
 
 def secret_file(name: str, path: Path, findings: Findings) -> str | None:
-    """What a file holds that `name` led to; None when it is no secret's file, which is found."""
+    """What a file holds that `name` led to; None when the file cannot be used, which is added to `findings`."""
     try:
         with path.open("rb") as file:
             value = file.read(LARGEST_SECRET_FILE + 1).decode("utf-8").strip()
@@ -240,7 +240,7 @@ def _risks(settings: Settings) -> Iterable[str]:
 
 
 def _report_unknown(given: Mapping[str, str], findings: Findings) -> None:
-    """Names nobody knows: a slip when one of ours is close, else somebody else's."""
+    """Report unknown names: a problem when one of ours is close (a slip), else a warning (another program's)."""
     ours = known()
     tails = {_tail(name): name for name in ours}
     for name in sorted(given.keys() - ours):

@@ -1,4 +1,4 @@
-"""What a further registration at Cloudbeds must look like; what is not said follows from the settings' own."""
+"""What a further registration at Cloudbeds must look like; what is not given follows from the settings' own."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def further_app(settings: Settings, **given: object) -> App:
         failures = error.errors(include_url=False)
         problems = "; ".join(f"{str(one['loc'][0]).replace('_', ' ')}: {worded(one['msg'])}" for one in failures)
         raise InvalidRequest(problems, next_step=AGAIN) from None
-    # The cookie that binds an approval to its browser is of one kind for all apps.
+    # The cookie that binds an approval to its browser has one form for all apps.
     if values.url(made.redirect_uri).scheme != values.url(settings.redirect_uri).scheme:
         raise InvalidRequest(f"redirect uri: {ONE_SCHEME}", next_step=AGAIN)
     secrets, kind = (made.client_secret,), kind_of(made.credential)

@@ -55,7 +55,7 @@ def admin_token(value: object) -> Secret:
 
 
 def hook_secret(value: object) -> Secret:
-    """A part of a path that nobody guesses."""
+    """A part of a path that cannot be guessed."""
     found = secret(value)
     if not re.fullmatch(r"[A-Za-z0-9_-]{32,256}", found.reveal()):
         raise ValueError("is no part of a path of 32 to 256 letters, digits, `_` and `-`")
@@ -99,7 +99,7 @@ def is_guessable(value: str) -> bool:
 
 def is_patterned(value: str) -> bool:
     """Whether a long secret was surely not drawn by chance: mostly one piece repeated, or mostly the same step from
-    each character to the next. Such are warned about: of a test's or a demo's nobody has to be protected.
+    each character to the next. Such are warned about: a secret of a test or a demo protects no one.
     """
     steps = Counter(ord(after) - ord(before) for before, after in pairwise(value))
     pieces = range(1, min(len(value) // 2, LONGEST_PIECE) + 1)

@@ -36,7 +36,7 @@ DEEPEST = 4  # `data` is a list, or a list of lists
 
 
 async def at_once() -> None:
-    """A turn where no rate is kept."""
+    """A turn where no rate limit applies: it does not wait."""
 
 
 class HttpVendor:
@@ -73,7 +73,7 @@ class HttpVendor:
         return parts._replace(query=urlencode([*kept, *ours.items()], quote_via=quote)).geturl()
 
     async def userinfo(self, access: Secret) -> Verdict:
-        """`GET …/userinfo`; whatever the network does is Inconclusive, with the kind of failure as reason."""
+        """`GET …/userinfo`; every network failure is Inconclusive, with the kind of failure as reason."""
         try:
             reply = await self._send("GET", "userinfo", access, limit=http_client.TOKEN_BODY_LIMIT)
         except http_client.Unusable as why:
@@ -88,7 +88,7 @@ class HttpVendor:
     async def properties(self, access: Secret, turn: Turn = at_once) -> Listed | Unlisted:
         """The ids that `getHotels` lists over all its pages, else the one that `getHotelDetails` names.
 
-        Nothing is said instead of half when a page cannot be read.
+        When a page cannot be read, the ids of the pages before it are not returned.
         """
         listed = await self._all_hotels(access, turn)
         if isinstance(listed, Unlisted) and listed.final:

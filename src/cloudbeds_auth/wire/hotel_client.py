@@ -58,7 +58,7 @@ class HotelClients:
 
 
 class _Lent(httpx2.AsyncBaseTransport):
-    """A transport that somebody else closes."""
+    """A transport that `HotelClients` closes, not the client."""
 
     def __init__(self, pool: httpx2.AsyncBaseTransport) -> None:
         self._pool = pool

@@ -126,14 +126,14 @@ async def ask(
     """Send once and read the whole answer: at most `limit` bytes, within `deadline` seconds.
 
     `may_send` is asked when the connection is up, directly before the first byte. Raises StoodStill where it says no,
-    Unusable, TimeoutError for the deadline, and whatever httpx2 or the socket raises.
+    Unusable, TimeoutError for the deadline, and what httpx2 or the socket raises.
     """
     async with _sent(client, request, deadline, may_send) as response:
         return Reply(response.status_code, response.headers, await _body(response, limit))
 
 
 async def knock(client: httpx2.AsyncClient, request: httpx2.Request, *, deadline: float) -> Reply:
-    """Send once and read the head of the answer only, within `deadline` seconds: whatever else comes is left unread."""
+    """Send once and read the head of the answer only, within `deadline` seconds: everything else is left unread."""
     async with _sent(client, request, deadline, at_any_time) as response:
         return Reply(response.status_code, response.headers, b"")
 
@@ -181,8 +181,8 @@ async def _parts(response: httpx2.Response) -> AsyncIterator[bytes]:
 class _Sockets:
     """Follows a request on its connection, as an httpx2 trace extension.
 
-    Closes a socket whose TLS handshake was cancelled: until that ends, nobody else in the HTTP stack owns it. Stops
-    what `may_send` says is not to be sent any more.
+    Closes a socket whose TLS handshake was cancelled: until that ends, no other part of the HTTP stack owns it.
+    Stops a request that `may_send` does not allow any more.
     """
 
     def __init__(self, may_send: Callable[[], bool]) -> None:
@@ -199,7 +199,7 @@ class _Sockets:
             raise StoodStill
 
     async def close_unused(self) -> None:
-        """Close what nobody took over."""
+        """Close a socket that no connection took over."""
         if self._opened is not None:
             with suppress(OSError):
                 await self._opened.aclose()

@@ -115,12 +115,12 @@ class CloudbedsAuth(httpx2.Auth):
 
     def _answered(self, request: httpx2.Request, response: httpx2.Response) -> Answered:
         request.extensions = {**request.extensions, SENT: True}
-        for hop in (*response.history, response):  # a transport that tells `_Watch` nothing
+        for hop in (*response.history, response):  # where a transport sends `_Watch` no events
             require_origin(_origin(hop.request.url), self._origin)
         return Answered(response.status_code, pause_of(response.status_code, response.headers))
 
     def _look_at(self, response: httpx2.Response, passed: PassOn) -> None:
-        """While the body is read by whoever reads it, if it may be a refusal; a body that is in memory, now."""
+        """Learn a refusal from the body while the caller reads it."""
         headers = response.headers
         passing = PassingBody(
             response.status_code,
@@ -159,7 +159,7 @@ class _Shown(httpx2.Headers):
 
 @dataclass(slots=True)
 class _OnItsWay:
-    """An answer's bytes as somebody else reads them, seen on their way; `told` once the last one has passed."""
+    """An answer's bytes, inspected as the caller reads them; `told` is called once the last one has passed."""
 
     stream: Any
     passing: PassingBody
@@ -205,9 +205,9 @@ class _SeenLater(_OnItsWay, httpx2.AsyncByteStream):
 
 
 class _Watch:
-    """Told by the transport what comes and goes (httpx2's `trace` extension), and stops what would leave our origin.
+    """Receives the transport's events (httpx2's `trace` extension), and stops a request that would leave our origin.
 
-    A client that follows redirects does so behind the flow's back, with the request's extensions: each has a turn of
+    A client follows redirects without the flow, with the request's extensions: each redirected request takes a turn of
     its own.
     """
 
@@ -237,7 +237,7 @@ class _Watch:
             await self._given(event, info)
 
     def _goes_on(self, event: str, info: Mapping[str, Any]) -> bool:
-        """Whether a request leaves now that a redirect led to."""
+        """Whether a request that a redirect led to leaves now."""
         if self.over:
             return False
         if event.endswith(ANSWERED):

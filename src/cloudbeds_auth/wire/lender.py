@@ -16,14 +16,14 @@ from cloudbeds_auth.threads import begin_on, result_of
 
 
 async def _nothing(*what: object) -> None:
-    """A turn, or a 429, where no rate is kept."""
+    """A turn, or a 429, where no rate limit applies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lender:
     """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
 
-    `carrying` is entered while a body that cannot be sent again is under way. `heed` is told what an answer refused.
+    `carrying` is entered while a body that cannot be sent again is under way. `heed` is given what an answer refused.
     `turn` comes before every request, then `newest` may name a newer token; `heed_pause` comes after every 429.
     `keys` says in which header an API key travels.
     """
@@ -41,7 +41,7 @@ class Lender:
     keys: str = KeyHeader.BEARER
 
     async def perform(self, step: Effect) -> AccessToken | None:
-        """Do what `rules.auth_flow` asks for; what it is to be sent."""
+        """Do what `rules.auth_flow` asks for; returns what the flow is sent."""
         match step:
             case Fetch():
                 return await self.fetch(step.rejected)
@@ -69,7 +69,7 @@ class Lender:
         return None
 
     def learn(self, passed: PassOn, refusal: Refusal | None) -> None:
-        """What the body of the answer that was passed on refuses, if anything."""
+        """Give `heed` what the body of the answer that was passed on refuses, if anything."""
         if refusal is not None:
             self.heed(passed.token, refusal, passed.method, passed.path)
 

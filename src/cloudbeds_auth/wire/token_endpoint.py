@@ -1,6 +1,6 @@
 """The vendor's token endpoint over HTTP (RFC 6749 sections 4.1.3 and 6; cloudbeds-facts.md section 2).
 
-The client secret rides in the form body, never in a header: that is what Cloudbeds documents. Every request has a
+The client secret is sent in the form body, never in a header: that is what Cloudbeds documents. Every request has a
 connection of its own, so that nothing of an earlier answer can be taken for this one.
 """
 
@@ -99,7 +99,7 @@ class HttpTokenEndpoint:
             return Ambiguous(str(why))
         except TimeoutError:
             return Ambiguous(f"no complete answer within {self._timing.deadline:g} s")
-        except Exception as error:  # noqa: BLE001  # whatever it is, the server may have acted
+        except Exception as error:  # noqa: BLE001  # after any error, the server may have acted
             return Ambiguous(f"the answer was lost ({type(error).__name__})")
         answer = judge(reply.status, reply.content_type, reply.body)
         if isinstance(answer, Ambiguous):

@@ -40,7 +40,7 @@ class _Broke(Exception):
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Left alone, aiohttp sends a PUT or a DELETE again whose answer was lost, and a GET without its turn."""
+    """Send once. Otherwise aiohttp repeats a PUT or a DELETE whose answer was lost, and a GET without its turn."""
     try:
         return await send(request)
     except _UNSENT:
@@ -84,7 +84,7 @@ class _Asked(ResponseHandler):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """The pool, which gives away no connection that something lies unread on."""
+    """The pool, which hands out no connection that has unread bytes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -110,7 +110,7 @@ def _speaks(protocol: ResponseHandler | None) -> bool:
 
 
 class AiohttpAnswer:
-    """One answer of the vendor; `close` it whatever happens."""
+    """One answer of the vendor; the caller must `close` it in every case."""
 
     __slots__ = ("_response",)
 

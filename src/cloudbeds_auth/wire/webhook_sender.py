@@ -1,7 +1,7 @@
 """Webhooks out over HTTP: one POST an attempt, signed as Standard Webhooks says (https://www.standardwebhooks.com).
 
-Nothing of the vendor's policy but how we speak HTTP at all: no redirect is followed, nothing of the answer is read but
-its head, and the receiver has ten seconds.
+Of the policy for the vendor only the general part applies (`http_client`): no redirect is followed, nothing of the
+answer is read but its head, and the receiver has ten seconds.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class HttpDeliverer:
         try:
             request = client.build_request("POST", self._url, headers=self._headers(message), content=message.body)
             head = await http_client.knock(client, request, deadline=DEADLINE)
-        except Exception as error:  # noqa: BLE001  # whatever it was, the message was not taken
+        except Exception as error:  # noqa: BLE001  # after any error, the message was not taken
             return Delivery(f"no answer ({type(error).__name__})")
         finally:
             if self._transport is None:
