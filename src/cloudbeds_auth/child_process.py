@@ -103,7 +103,7 @@ class Child:
                 stderr=log,
                 cwd=self._folder,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C is ours to answer; children end by our hand
+                start_new_session=True,  # this process handles Ctrl-C, and ends its children
             )
 
     def address(self, clock: Clock) -> str:

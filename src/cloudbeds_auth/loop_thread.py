@@ -2,8 +2,8 @@
 
 When a program ends, Python joins the program's own threads first: they may use the vault to their end. Then, from
 `atexit`, the main thread asks this one to close the vault, and waits for as long as `Engine.settled` says. Our threads
-are daemons, which nobody joins. New threads cannot be started by then, so those that closing needs are started with the
-vault: this one, the database's, and one that looks names up.
+are daemons, which are not joined. New threads cannot be started by then, so those that closing needs are started with
+the vault: this one, the database's, and one that looks names up.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class LoopThread:
             self._not_at_exit.append(sys.modules["multiprocessing.util"].Finalize(None, at_exit, exitpriority=0).cancel)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin it on the loop. The future always comes to an end; where the vault was closed first, cancelled.
+        """Begin the work on the loop. The future always ends; where the vault was closed first, it is cancelled.
 
         Raises VaultClosed.
         """
@@ -78,11 +78,11 @@ class LoopThread:
         return future
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Its result, for which the calling thread waits. Raises VaultClosed."""
+        """The result of the work; the calling thread waits for it. Raises VaultClosed."""
         return result_of(self.loop, self.submit(work))
 
     async def wait_elsewhere(self, work: Coroutine[Any, Any, T]) -> T:
-        """Its result, awaited on another event loop: no thread waits. Raises VaultClosed."""
+        """The result of the work, awaited on another event loop: no thread waits. Raises VaultClosed."""
         future = self.submit(work)
         try:
             return await asyncio.wrap_future(future)
@@ -135,7 +135,7 @@ class LoopThread:
         last_moment.cancel()
 
     async def _last_moment(self, engine: Engine) -> None:
-        """When it has come, the program ends, whether the vault is closed or not."""
+        """Once the engine has settled, a program that ends waits no longer, whether the vault is closed or not."""
         await self._program_ends.wait()
         await engine.settled(PATIENCE)
         _settle(self._closed)
@@ -158,6 +158,6 @@ async def _cancel_all() -> None:
 
 
 def _settle(future: Future[Any], error: BaseException | None = None) -> None:
-    """Unless it is done."""
+    """Give the future this error, or None as its result, unless it is done."""
     with suppress(InvalidStateError):
         future.set_exception(error) if error is not None else future.set_result(None)

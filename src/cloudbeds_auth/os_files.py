@@ -1,4 +1,4 @@
-"""This machine: its id, its files and ports, what may rest where, and who listens."""
+"""This machine: its id, its files and ports, which folders may hold secrets, and which process listens."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MACHINE_ID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 def machine_id(files: tuple[Path, ...] = MACHINE_ID_FILES, mountinfo: Path = PROC / "self/mountinfo") -> str:
     """A name of this machine that outlives its boots; empty when it has none.
 
-    It is made from the machine's id, which is to be shown to nobody (machine-id(5)). An id in a container's image names
+    It is made from the machine's id, which is confidential (machine-id(5)). An id in a container's image names
     no machine: every container of that image has it.
     """
     for found in _machine_ids(files, mountinfo):
@@ -54,7 +54,7 @@ def machine_id(files: tuple[Path, ...] = MACHINE_ID_FILES, mountinfo: Path = PRO
 def _machine_ids(files: tuple[Path, ...], mountinfo: Path) -> Iterator[str]:
     if sys.platform == "darwin":
         command = ["/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice"]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False, env={}).stdout  # noqa: S603  # no input of anybody's
+        shown = subprocess.run(command, capture_output=True, text=True, check=False, env={}).stdout  # noqa: S603  # no outside input
         yield from re.findall(r'"IOPlatformUUID" = "([^"]+)"', shown)
         return
     for path in files:
@@ -124,7 +124,10 @@ def unsent(connection: int) -> int:
 
 
 def holder_of(port: int, proc: Path = PROC) -> str | None:
-    """`python3 (pid 4711)`: who listens on the port. None where /proc does not say (another user's, another system)."""
+    """The process that listens on the port, as `python3 (pid 4711)`.
+
+    None where /proc does not say (another user's, another system).
+    """
     sockets = set(_listening_sockets(port, proc))
     for process in proc.glob("[0-9]*") if sockets else ():
         with suppress(OSError):  # gone meanwhile, or another user's
@@ -150,10 +153,10 @@ def _target(handle: Path) -> str:
 
 
 def private_folder(path: Path) -> None:
-    """Make sure that `path` is a folder where secrets may rest.
+    """Make sure that `path` is a folder where secrets may be stored.
 
     A missing one is made with mode 0700; one of ours (named `cloudbeds-auth`) that others may enter is closed to them.
-    Raises ConfigurationError when it cannot be made, or when anybody may replace files in it.
+    Raises ConfigurationError when it cannot be made, or when any user may replace files in it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,8 +177,9 @@ def private_folder(path: Path) -> None:
 def written_by_others(path: Path, found: os.stat_result) -> str | None:
     """What is wrong with a file of settings that another user wrote or may write, and what to run; None: nothing is.
 
-    `found` is the file itself, as it was opened. Root's own is as good as ours, and a group may write where it is the
-    owner's alone. A link is whose it is, too: it could lead to a file of ours that was meant for another place.
+    `found` is the file itself, as it was opened. A file of root's is as good as ours, and a group may write where it is
+    the owner's alone. The owner of a symbolic link counts, too: it could lead to a file of ours that was meant for
+    another place.
     """
     us = os.geteuid()
     for owner in (os.lstat(path).st_uid, found.st_uid):
@@ -188,7 +192,7 @@ def written_by_others(path: Path, found: os.stat_result) -> str | None:
 
 
 def is_private_group(group: int, owner: int) -> bool:
-    """Whether a group is a user's own: the user's first one, of the same name, and nobody else is in it."""
+    """Whether a group is a user's own: the user's first one, of the same name, without any other member."""
     try:
         user, found = pwd.getpwuid(owner), grp.getgrgid(group)
     except KeyError:
@@ -231,13 +235,13 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _publish(draft: Path, path: Path, data: bytes) -> None:
-    """Give the finished draft its name, only if nobody has it."""
+    """Give the finished draft its name, only if no file has it."""
     try:
         os.link(draft, path, follow_symlinks=False)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
-        # A file system without hard links: not atomic, but still only if nobody has the name.
+        # A file system without hard links: not atomic, but still only if no file has the name.
         _write_new(path, data)
 
 
@@ -250,7 +254,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def network_file_system(path: Path, mountinfo: Path = PROC / "self/mountinfo") -> str | None:
-    """The name of the network file system that `path` is on, else None (also where it cannot be told; proc(5))."""
+    """The name of the network file system that `path` is on, else None (also where that is not known; proc(5))."""
     kind = _file_system(path, mountinfo)
     return kind if kind in NETWORK_FILE_SYSTEMS else None
 

@@ -106,7 +106,7 @@ class Engine:
         return await self.mender.shown(await self.look.connection(connection_id))
 
     async def settled(self, seconds: float) -> None:
-        """Return when the token endpoint has answered, and `seconds` later: they are for what came, to be committed."""
+        """Return `seconds` after the token endpoint has answered: in that time what it issued is committed."""
         while True:
             await self.token_endpoint.answered()
             await self.world.clock.sleep(seconds)

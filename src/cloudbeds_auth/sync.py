@@ -52,10 +52,10 @@ class Blocking(Protocol[A_co]):
     """Has an asynchronous `A` on another thread."""
 
     def _here(self) -> A_co:
-        """It, for what may be done from any thread. Raises VaultClosed."""
+        """The `A`, for what may be done from any thread. Raises VaultClosed."""
 
     def _wait(self, work: Callable[[A_co], Coroutine[Any, Any, T]]) -> T:
-        """What `work` comes to on that thread. Raises VaultClosed."""
+        """The result of `work` on that thread. Raises VaultClosed."""
 
 
 def blocking(
@@ -83,7 +83,7 @@ def from_any_thread(method: Callable[Concatenate[A, P], T]) -> Callable[Concaten
 
 
 def if_open(method: Callable[P, None]) -> Callable[P, None]:
-    """The method, which says what happened already: after the vault was closed nobody hears it."""
+    """The method, which reports what has happened already: after the vault was closed it does nothing."""
 
     @_presents(method)
     def says(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -112,7 +112,7 @@ class TokenVault:
         """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
 
         It is closed at the end of the `with` block, or by `close`, or when the program ends, whichever comes first.
-        Observers are told on the vault's own thread. `upkeep` refreshes behind, as `cloudbeds_auth.TokenVault.open`.
+        Observers are called on the vault's own thread. `upkeep` is as for `cloudbeds_auth.TokenVault.open`.
         """
         return closing(cls(settings or load_from_environment(), observers=observers, upkeep=upkeep))
 

@@ -69,14 +69,14 @@ def boot_id() -> str:
     """Which boot of this machine it is; steady times of another boot cannot be compared. Empty when unknown."""
     if sys.platform == "darwin":
         command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env={}).stdout.strip()  # noqa: S603  # no input of anybody's
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={}).stdout.strip()  # noqa: S603  # no outside input
     with suppress(OSError):
         return (PROC / "sys/kernel/random/boot_id").read_text().strip()
     return ""
 
 
 class Process(NamedTuple):
-    """A process as `/proc/PID/stat` tells it: state letter, threads, start in clock ticks after boot (proc(5))."""
+    """A process as `/proc/PID/stat` shows it: state letter, threads, start in clock ticks after boot (proc(5))."""
 
     state: str
     threads: int
@@ -119,7 +119,7 @@ def is_dead(identity: str, boot: str) -> bool:
     """Whether the process of a `process_identity` or `lease_owner`, recorded under boot id `boot`, surely runs no more.
 
     A process of another boot of this machine is dead (rule-6: one host shares a SQLite file). Of this boot,
-    only one of our own pid namespace can be judged. Whatever is unknown: False.
+    only one of our own pid namespace can be judged. Where anything is unknown: False.
     """
     if boot and boot_id() and boot != boot_id():
         return True
@@ -138,6 +138,6 @@ def is_dead(identity: str, boot: str) -> bool:
 
 
 def _ended(process: Process, start: str) -> bool:
-    """Whether the pid belongs to a later process, or to one that only waits for its parent to take note."""
+    """Whether the pid belongs to a later process, or to a zombie, which only waits for its parent."""
     reused = UNKNOWN not in (start, process.start) and start.isdigit() and start != process.start
     return reused or (process.state in "ZX" and process.threads <= 1)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 Call = Callable[[], None]
 
-LOOK_AGAIN = 1.0  # seconds between two looks of a thread that waits whether the loop of the other thread has ended
+LOOK_AGAIN = 1.0  # seconds between two checks of a waiting thread whether the loop of the other thread has ended
 
 
 class OwnThreads(ThreadPoolExecutor):
@@ -40,7 +40,7 @@ class OwnThreads(ThreadPoolExecutor):
         self._name = name
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._started: list[threading.Thread] = []
-        # Whoever forgets it ends its threads; not at the end of the process, when there may be work for them.
+        # Its threads end when nothing refers to it; not at the end of the process, when there may be work for them.
         self._end = weakref.finalize(self, self._calls.put, None)
         self._end.atexit = False
         self._start()
@@ -70,7 +70,7 @@ class OwnThreads(ThreadPoolExecutor):
 
 
 def begin_on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Begin it on the loop of another thread. Raises VaultClosed where that loop is closed."""
+    """Begin the work on the loop of another thread. Raises VaultClosed where that loop is closed."""
     try:
         return asyncio.run_coroutine_threadsafe(work, loop)
     except RuntimeError:
@@ -84,9 +84,9 @@ def result_of(loop: asyncio.AbstractEventLoop, future: Future[T]) -> T:
         while not (future.done() or loop.is_closed()):
             wait([future], LOOK_AGAIN)
     except BaseException:
-        future.cancel()  # Ctrl-C in the caller: the refresh that it waited for goes on
+        future.cancel()  # Ctrl-C in the caller: the refresh that it waited for continues
         raise
-    if not future.done():  # a loop that ends drops what it has not begun, and tells nobody
+    if not future.done():  # a loop that ends drops what it has not begun, without ending its future
         raise VaultClosed
     try:
         return future.result()

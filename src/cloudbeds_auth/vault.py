@@ -34,7 +34,7 @@ class TokenVault:
             token = await vault.access_token(connection_id)
 
     Every method raises subclasses of `cloudbeds_auth.Error` only; `diagnosis()` on them says what to do. After `aclose`
-    that is VaultClosed; a call that was under way then may raise it, too, and what it began is finished.
+    each raises VaultClosed; a call that was under way then may raise it, too, and the work that it began is finished.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -55,11 +55,11 @@ class TokenVault:
     ) -> AsyncIterator[TokenVault]:
         """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
 
-        `reread` is asked for the settings again when the client secret is refused; the environment's, by default,
-        where the settings came from there.
+        `reread` is called for the settings again when the client secret is refused; by default it reads the
+        environment, where the settings came from there.
 
-        `upkeep`: while it is open, grants are refreshed before they expire and idle ones are kept alive; a program that
-        runs for long opens with it, beside others that do, too. Without it a grant is refreshed when somebody asks.
+        `upkeep`: while the vault is open, grants are refreshed before they expire and idle ones are kept alive; a
+        program that runs for long sets it, also where others do. Without it a grant is refreshed when a caller asks.
 
         On leaving, a running refresh finishes and commits before the database closes.
         """
@@ -125,9 +125,9 @@ class TokenVault:
         """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
 
         `reference` is your own name for the hotel; `browser` an unguessable value that the same browser brings back;
-        `app` the registration that the hotel approves: None is the connection's own, else the default one. Say
-        `trusted=False` where the reference comes from an address that anybody may have made: it is taken only where the
-        hotel has none. Raises InvalidRequest, and RateLimited while too many approvals wait to be finished.
+        `app` the registration that the hotel approves: None is the connection's own, else the default one. Pass
+        `trusted=False` where the reference comes from an address that any person may have made: it is taken only where
+        the hotel has none. Raises InvalidRequest, and RateLimited while too many approvals wait to be finished.
         """
         return await self.engine.authorizer.begin(
             app=app, reference=reference, return_to=return_to, connection_id=connection_id, browser=browser,
@@ -142,7 +142,7 @@ class TokenVault:
         return (await self.finish(code=code, state=state, browser=browser)).connection
 
     async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
-        """As `finish_authorization`, telling also where the browser wanted to go."""
+        """As `finish_authorization`; also returns where the browser wanted to go."""
         engine = self.engine
         finished = await engine.authorizer.finish(code=code, state=state, browser=browser)
         return Finished(await engine.shown(finished.connection.id), finished.return_to)
@@ -150,21 +150,21 @@ class TokenVault:
     async def arrive(self, *, code: str, app: str = "default") -> Connection:
         """The hotel began in Cloudbeds' Marketplace, so its browser brings a code and no state of ours.
 
-        The code is exchanged, and what comes of it is parked: used by nobody until `claim`, deleted after a day.
+        The code is exchanged, and the grant is parked: no caller can use it until `claim`; it is deleted after a day.
         """
         engine = self.engine
         return await engine.shown((await engine.authorizer.arrive(code=code, app=app)).connection.id)
 
     async def claim(self, connection_id: str, reference: str | None = None) -> Connection:
-        """Take what is parked there for yours; `reference` is your own name for the hotel.
+        """Claim the grant that is parked there; `reference` is your own name for the hotel.
 
-        The connection that it is from now on: the one that this hotel has already, else this one.
+        Returns the connection that it belongs to from now on: the one that this hotel has already, else this one.
         """
         engine = self.engine
         return await engine.shown(await engine.authorizer.claim(connection_id, reference))
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:
-        """The hotel said no: the state is spent; where the browser wanted to go."""
+        """The hotel denied the approval: the state is spent. Returns where the browser wanted to go."""
         return await self.engine.authorizer.deny(state=state, browser=browser)
 
     async def create_link(
@@ -191,9 +191,9 @@ class TokenVault:
     async def import_hotel(self, hotel: Handover) -> Imported:
         """Take a hotel over from another program: its token is stored, refreshed once, and seen to work.
 
-        The same token again goes on where it stands; one that was renewed is never sent again. The other program must
-        not refresh any more. Raises InvalidRequest, ClientRefused, StoreReadOnly and StoreUnavailable; whatever is this
-        hotel's own is the outcome.
+        A second import of the same token resumes the first; a token that was renewed is never sent again. The other
+        program must not refresh any more. Raises InvalidRequest, ClientRefused, StoreReadOnly and StoreUnavailable; a
+        failure that concerns this hotel alone is the outcome.
         """
         return await self.engine.importer.bring_in(hotel)
 
@@ -206,7 +206,7 @@ class TokenVault:
 
         `rejected` names the token (or its generation) that an endpoint answered 401 to. The same generation back means
         that it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,
-        ConnectionDisconnected, ClientRefused, and TryAgain's when a later call heals.
+        ConnectionDisconnected, ClientRefused, and a subclass of TryAgain where a later call can succeed.
         """
         engine = self.engine
         return await engine.mender.explained(engine.access.access_token(connection_id, min_valid, rejected))
@@ -269,7 +269,7 @@ class TokenVault:
         await self.engine.access.turn(connection_id)
 
     async def heed_pause(self, connection_id: str, pause: float) -> None:
-        """A call for this hotel was answered 429: nobody of its client id has a turn for `pause` seconds.
+        """A call for this hotel was answered 429: no request of its client id has a turn for `pause` seconds.
 
         `lender()` and the proxy do this at every 429. `rules.rate_limit.pause_of` reads the pause from an answer. The
         call was made, so this raises nothing when the vault was closed; nor do `note_call` and `heed`.
@@ -283,15 +283,15 @@ class TokenVault:
             self._loop.call_soon_threadsafe(self.engine.calls.note, token, method, path, status)
 
     def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
-        """A call that went out with this token was refused: the connection's health learns from it, behind the caller.
+        """A call that was sent with this token was refused: apply that to the connection's health, in the background.
 
-        May be called from any thread. `rules.glance` reads a refusal from an answer on its way.
+        May be called from any thread. `rules.glance` reads a refusal from an answer as it is passed on.
         """
         with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
             self._loop.call_soon_threadsafe(self.engine.health.heed, token, refusal, method, path)
 
     def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
-        """While a body is under way that cannot be sent again: a refresh that is due waits for it, up to its margin.
+        """Held while a body is sent that cannot be sent again: a refresh that is due waits for it, up to its margin.
 
         May be used from any thread.
         """
@@ -333,7 +333,7 @@ class TokenVault:
         return await self.engine.scopes.missing(await self.engine.look.connection(connection_id))
 
     async def events(self, connection_id: str, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
-        """The connection's history, newest first; `.cursor` of the last one goes on where these end."""
+        """The connection's history, newest first; `.cursor` of the last one continues where these end."""
         return await self.engine.look.events(connection_id, cursor=cursor, limit=limit)
 
     async def outbox(self) -> Outbox:
@@ -349,13 +349,13 @@ class TokenVault:
         return await engine.shown(connection_id)
 
     async def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
-        """Move a hotel from OAuth to an API key, without a new approval; a move that was cut off goes on.
+        """Move a hotel from OAuth to an API key, without a new approval; an interrupted move is resumed.
 
         `app` names the registration that may make the exchange, by default the connection's own. From its beginning on
         the hotel's refresh tokens are never refreshed again: that would kill the key. Until the key is seen to work the
         hotel is served by the access token it has. A hotel that has a key already is left as it is.
 
-        Raises TryAgain's where the move goes on with a later call, by the background too; MigrationRefused where
+        Raises a subclass of TryAgain where a later call, or upkeep, resumes the move; MigrationRefused where
         nothing was moved; ReauthorizationRequired where Cloudbeds refuses every stored refresh token.
         """
         engine = self.engine
@@ -363,7 +363,7 @@ class TokenVault:
         return await engine.shown(connection_id)
 
     async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
-        """Tell the vendor, then forget the tokens; `forget` insists where the vendor cannot be told."""
+        """Notify the vendor, then forget the tokens; with `forget`, also where the vendor cannot be notified."""
         engine = self.engine
         await engine.disconnecter.disconnect(connection_id, forget=forget, actor="operator")
         return await engine.shown(connection_id)

@@ -1,7 +1,7 @@
-"""Who wants a token: from memory while it is fresh, from the store when it is not, by a refresh when it must be.
+"""A caller's token: from memory while it is fresh, from the store when it is not, by a refresh when it must be.
 
-FRESH → use; STALE → use and refresh behind; EXPIRED or rejected → wait for the refresh (rule-10). A fresh look-up is a
-dictionary, a clock, and nothing that yields.
+FRESH → use; STALE → use and refresh behind; EXPIRED or rejected → wait for the refresh (rule-10). Looking up a
+fresh token reads a dictionary and a clock, and awaits nothing.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Access:
         self._candidates: Candidates
 
     def attach(self, refresher: Refresher, candidates: Candidates) -> None:
-        """Complete the circle: a refresh tells us that a token is about to die, and we ask it for the next one."""
+        """Connect both directions: a refresh reports that a token is about to die, and `Access` asks for the next."""
         self._refresher = refresher
         self._candidates = candidates
 
@@ -90,7 +90,7 @@ class Access:
         return entry if own is None or own.client_id == entry.client_id else None
 
     def forget(self, connection_id: str) -> None:
-        """The stored token is about to die, or is gone: the next caller looks again."""
+        """The stored token is about to die, or is gone: the next caller reads the row again."""
         self._cache.pop(connection_id, None)
 
     async def turn(self, connection_id: str) -> None:
@@ -108,10 +108,10 @@ class Access:
             await self._world.limiter(app).pause(pause)
 
     async def _app_of(self, connection_id: str) -> App | None:
-        """Whose client id a call counts for. None: it is not registered here any more; its token is lent all the same.
+        """The app that a call counts for. None: it is not registered here any more; its token is lent all the same.
 
-        A further app is read once: what counts, its client id and level, never changes, and calls go on while the store
-        is away.
+        A further app is read once: what counts, its client id and level, never changes, and calls continue while the
+        store is away.
         """
         name = self._apps[connection_id]
         app = self._world.apps.get(name) or self._further.get(name)
@@ -144,7 +144,7 @@ class Access:
     async def refresh_now(self, connection_id: str) -> None:
         """What an operator asks for: a refresh also where reauthorization is required; raises where there was none.
 
-        Of a marked hotel it waits for the proof of the new pair, which alone ends a mark.
+        For a hotel marked for reauthorization it waits for the proof of the new pair, which alone ends the mark.
         """
         for _ in range(MOST_LOOKS):
             await self._candidates.resume(connection_id)
@@ -189,12 +189,12 @@ class Access:
         return self._remember(served.grant)
 
     async def _current(self, connection_id: str) -> Grant:
-        """The row that speaks for the connection; a herd that comes at one moment costs the store one look."""
+        """The row of the grant that the connection uses; many callers at one moment cost the store one read."""
         name = f"look at {connection_id}"
         return await self._world.tasks.join(name, partial(self._look, connection_id, name))
 
     async def _look(self, connection_id: str, name: str) -> Grant:
-        """Look, now: who comes later may know of something newer. A candidate that was left behind is gone on with."""
+        """Read the row now; a later caller may know of something newer, and reads again. Resumes a candidate."""
         self._world.tasks.release(name)
         row = await current_grant(self._world.db, connection_id)
         if row is None:
@@ -205,10 +205,10 @@ class Access:
         if row.role is Role.DISCONNECTED:
             raise ConnectionDisconnected(connection_id=connection_id)
         _must_be_claimed(row)
-        # A further app cannot change its client id while it has grants, so none is read for each look.
+        # A further app cannot change its client id while it has grants, so none is read here.
         self._world.must_match(row, self._world.apps.get(row.app))
         await self._must_be_named(row)
-        if row.reauth and not (row.latched and row.valid_for > 0):  # a move that failed: what it has serves to its end
+        if row.reauth and not (row.latched and row.valid_for > 0):  # a move that failed: its token serves to its end
             self.forget(connection_id)
             if row.state is State.DISCONNECTED:
                 raise ConnectionDisconnected(
@@ -221,18 +221,18 @@ class Access:
         return row
 
     def _rests(self, row: Grant) -> bool:
-        """Whether it was asked a moment ago which property this candidate is of: who wants its token each second must
-        not take each second's turns.
+        """Whether the vendor was asked a moment ago which property this candidate belongs to: a caller who wants its
+        token each second must not take each second's turns.
         """
         return self._unnamed(row) and self._rested.get(row.id, 0.0) > self._world.clock.steady()
 
     def _unnamed(self, row: Grant) -> bool:
-        """A candidate whose property nobody knows: it may be another hotel's."""
+        """A candidate whose property is not known: it may be another hotel's."""
         known = row.said_of is None and (row.property_ids or not self._world.vendor.lists_properties)
         return row.role is Role.CANDIDATE and not row.reauth and not known
 
     async def _must_be_named(self, row: Grant) -> None:
-        """Raises for what waits until a property is named; it is lent to nobody."""
+        """Raises for a candidate that waits until its property is named; its token is not lent."""
         if not self._unnamed(row):
             return
         if not self._rests(row):
@@ -261,13 +261,13 @@ class Access:
         )
 
     async def _nothing(self, connection_id: str) -> Error:
-        """No grant speaks for it: nobody knows it, or its only candidate was dropped."""
+        """The error where a connection has no grant: it is unknown, or its only candidate was dropped."""
         known = await self._world.db.read(read_connection(connection_id)) is not None
         return (ConnectionDisconnected if known else UnknownConnection)(connection_id=connection_id)
 
     def _generation(self, row: Grant, rejected: AccessToken | int | None) -> int | None:
         if isinstance(rejected, AccessToken):
-            # Another grant's token: whatever this one's is, it is newer.
+            # Another grant's token: any generation of this one is newer.
             return rejected.generation if rejected.grant_id in {row.id, ""} else 0
         return rejected
 
@@ -307,7 +307,7 @@ class Access:
         return entry.token
 
     def _refresh_behind(self, row: Grant) -> None:
-        """Start a refresh that nobody waits for; after a fruitless one, the next not before a lease's time."""
+        """Start a refresh that no caller waits for; after a fruitless one, the next not before a lease's time."""
         now = self._world.clock.steady()
         if self._rested.get(row.id, now) > now or self._world.streams.put_off(row, self._world.timing):
             return
@@ -315,7 +315,7 @@ class Access:
         self._world.tasks.begin(f"refresh behind {row.id}", partial(self._behind_callers, row))
 
     async def _behind_callers(self, row: Grant) -> None:
-        with suppress(Error, GrantSuperseded):  # told to the observer by the flight; callers use what they have
+        with suppress(Error, GrantSuperseded):  # reported to the observer by the flight; callers use what they have
             served = await self._refresher.refresh(Ask(row.id, seen=row.generation, patient=False))
             self._remember(served.grant)
             if served.grant.generation > row.generation:

@@ -7,8 +7,8 @@
                                        └→ not offered: the latch is lifted; if something was lost, ten minutes later
 
 A refresh after the exchange would kill the key, so from the latch on none is sent, from any process. The access token
-that is stored serves until the key is proven. A move that was cut off is gone on with by whoever is asked to, and by
-upkeep, where the client is known under which it was begun.
+that is stored serves until the key is proven. A move that was interrupted is resumed by a later call, in any process,
+and by upkeep, where the client is known under which it was begun.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ class Migrator:
         self._moves: dict[str, asyncio.Task[None]] = {}
 
     async def migrate(self, connection_id: str, *, app: str | None = None) -> None:
-        """Move the hotel; done already, it is left as it is. `app`: the registration that makes the exchange.
+        """Move the hotel; one that was moved already is left as it is. `app`: the registration that makes the exchange.
 
         Raises UnknownConnection, ConnectionDisconnected, ReauthorizationRequired, MigrationRefused, ClientRefused,
-        InvalidRequest for an app that there is not, and TryAgain's, after which a later call goes on.
+        InvalidRequest for an app that there is not, and subclasses of TryAgain, after which a later call resumes.
         """
         task = self._moves.get(connection_id)
         if task is None:
@@ -95,7 +95,7 @@ class Migrator:
         await asyncio.shield(task)
 
     async def go_on(self, row: Grant) -> None:
-        """Go on with a move that was cut off, if its client is known here: another one's tokens would be refused."""
+        """Resume an interrupted move, if its client is known here: under another one the tokens would be refused."""
         known = (*self._world.apps.values(), *await self._world.db.read(read_apps()))
         app = next((one for one in known if one.client_id == row.migration_client), None)
         if app is not None:
@@ -111,7 +111,7 @@ class Migrator:
     def _landed(self, connection_id: str, done: asyncio.Task[None]) -> None:
         del self._moves[connection_id]
         if not done.cancelled():
-            done.exception()  # told to whoever is still there
+            done.exception()  # raised to each caller that still waits
 
     # --- one attempt after another
 
@@ -154,7 +154,7 @@ class Migrator:
         return row
 
     async def _resume(self, connection_id: str) -> None:
-        """A key that was stored and not yet proven, or a newer approval, is gone on with first."""
+        """Resume first a key that was stored and not yet proven, or a newer approval."""
         promoted = await self._candidates.resume(connection_id)
         if promoted is not None and promoted.kind is CredentialKind.API_KEY:
             self._world.observer.happened(Happening.MIGRATED, connection=connection_id)
@@ -164,17 +164,17 @@ class Migrator:
         chosen = await self._circuits.choose(app)
         self._must_match(row, chosen.app, named=named)
         lease = await self._leases.take(Ask(row.id, seen=row.generation), until)
-        if not isinstance(lease, Lease):  # somebody refreshed meanwhile
+        if not isinstance(lease, Lease):  # a refresh was committed meanwhile
             return AGAIN
         async with self._leases.keep(lease):
             flight = self._flights.running(row.id)
             if flight is not None and flight.sending:
-                # This process stood still for longer than the lease of its refresh, which is sent still: it ends first.
+                # This process stood still for longer than the lease of its refresh, still being sent: that ends first.
                 raise RefreshPending(connection_id=row.connection_id, retry_after=self._world.timing.backoff_first)
             return await self._holding(row.id, Exchanging(lease, chosen, until, named))
 
     def _must_match(self, row: Grant, app: App, *, named: bool) -> None:
-        """Credentials that were given for this move may be another client's; never is it made at another origin."""
+        """Credentials that were given for this move may be another client's; it is never made at another origin."""
         self._world.must_match(row, None if named else app)
 
     # --- under the lease
@@ -228,7 +228,7 @@ class Migrator:
         return row.tokens
 
     async def _keep(self, at: Exchanging, row: Grant, key: Pair) -> float:
-        """The key is in hand and nowhere else: stored for as long as it takes, and used by nobody before."""
+        """The key is only in memory: storing it is retried for as long as it takes, and it is not used before."""
         world, app, grant_id = self._world, at.chosen.app, self._world.entropy.identifier("gra_")
         key = replace(key, source=Source(world.issuer, _bound_to(row, app)))
         store = partial(world.db.write, add_key(row.id, grant_id, app.id, key))
@@ -242,7 +242,7 @@ class Migrator:
         latch it would be out for good. Else the latch holds, and the exchange is made again.
         """
         if isinstance(stopped.answer, RefusedClient | NotOffered | NotSent):
-            in_doubt = isinstance(stopped.answer, NotOffered)  # a key that nobody is given cannot be killed
+            in_doubt = isinstance(stopped.answer, NotOffered)  # a key that is not issued cannot be killed
             await self._world.db.write(end_migration(fence, in_doubt=in_doubt))
 
     async def _count(self, at: Exchanging, row: Grant) -> float:
@@ -267,7 +267,7 @@ class Migrator:
 
 
 def _bound_to(row: Grant, app: App) -> str | None:
-    """The client id that a key is of: the grant's own. None where another client was given for the exchange: the
-    service, whose settings go on with the former, serves the key.
+    """The client id that a key belongs to: the grant's own. None where another client was given for the exchange: the
+    service, whose settings keep the former, serves the key.
     """
     return app.client_id if app.client_id == row.source.client_id else None

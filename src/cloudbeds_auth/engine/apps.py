@@ -1,6 +1,6 @@
 """Further registrations at Cloudbeds, beside the settings' own: a property-level hotel brings its own.
 
-They rest in the store, so every process that uses it knows them as soon as they are there.
+They are kept in the store, so every process that uses it knows them as soon as they are there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OURS = (
 )
 
 MOVE = "name the origin that it came from: `cloudbeds-auth doctor` and `cloudbeds-auth apps` say which"
-AT_ONCE = 100  # grants that one transaction looks at where the vendor moved
+AT_ONCE = 100  # grants that one transaction reads where the vendor moved
 
 
 class Apps:
@@ -61,12 +61,12 @@ class Apps:
         return findings(await db.read(read_held()), bound, clients, self._world.issuer, self._world.apps)
 
     async def move_origin(self, name: str, former: str, *, actor: str = "operator") -> int:
-        """The vendor moved: what this app has from the origin `former`, its secret and its grants, is from now on of
-        the origin that the settings name. How many grants were moved. Cut off, it goes on when it is asked for again.
-        `former` is an origin as `App.issuer` tells it.
+        """The vendor moved: what this app has from the origin `former`, its secret and its grants, belongs from
+        now on to the origin that the settings name. Returns how many grants were moved. A move that was interrupted
+        resumes when it is asked for again. `former` is an origin as `App.issuer` gives it.
 
         Only an operator knows whether that is so: afterwards every token is sent there. Raises InvalidRequest where
-        nothing is of `former`, StoreUnavailable.
+        nothing belongs to `former`, StoreUnavailable.
         """
         db, here = self._world.db, self._world.issuer
         app = await self.get(name)
@@ -102,7 +102,7 @@ class Apps:
         scopes: Sequence[str] | None = None,
         credential: str | None = None,
     ) -> App:
-        """Register another client id. `name` is a word in lower case that connections and links go by.
+        """Register another client id. `name` is a word in lower case that connections and links refer to.
 
         `redirect_uri`: exactly as registered at Cloudbeds, with a path that no other app has; by default the settings'
         own and the name behind it. `scopes`: by default the settings' own. `level`: `property` for what a hotel
@@ -144,7 +144,7 @@ class Apps:
         return await self.get(name)
 
     async def remove(self, name: str) -> None:
-        """Forget a registration; raises InvalidRequest while connections live by it."""
+        """Forget a registration; raises InvalidRequest while connections use it."""
         await self._further(name)
         living = await self._world.db.write(remove_app(name))
         if living is None:
@@ -173,5 +173,5 @@ class Apps:
 
 
 def _unknown(name: str) -> InvalidRequest:
-    """Somebody else removed it a moment ago."""
+    """The error where another caller removed the app a moment ago."""
     return InvalidRequest(f"there is no app named {name!r}", next_step=NAMES)

@@ -1,6 +1,6 @@
 """How a hotel comes in: a state is issued, comes back once with a code, and the code becomes a grant.
 
-RFC 6749 section 4.1. The exchange is shielded from whoever waits for it: a closed browser tab loses no code (F81), a
+RFC 6749 section 4.1. The exchange is shielded from cancelled callers: a closed browser tab loses no code (F81), a
 second click is shown what the first one led to (F82), and one code is exchanged once (I12).
 """
 
@@ -50,7 +50,7 @@ DENIED = "denied"
 
 
 def hashed(value: str) -> str:
-    """What rests of a state, a browser id, a code or a link."""
+    """What is stored of a state, a browser id, a code or a link."""
     return hashlib.sha256(value.encode()).hexdigest()
 
 
@@ -128,7 +128,7 @@ class Authorizer:
         return Link(token, world.link_url(token), moment(world.clock.wall() + expires_in))
 
     async def begin_from_link(self, token: str, browser: str | None) -> Begun:
-        """What the link says; it may be opened again until it has led to a connection."""
+        """Begin what the link is for; it may be opened again until it has led to a connection."""
         link = await self._world.db.read(read_link(hashed(token)))
         if link is None:
             raise AuthorizationExpired("this connect link was used, has expired, or was never issued")
@@ -163,8 +163,10 @@ class Authorizer:
         return await self._shared(key, partial(self._arrived, code, app, key))
 
     async def claim(self, connection_id: str, reference: str | None) -> str:
-        """Make what waits there usable, once it is seen to work; the connection that it is now: the one that the hotel
-        has already, else this one. Raises UnknownConnection, InvalidRequest where nothing waits to be claimed.
+        """Make what waits there usable, once it is seen to work. Returns the connection that it belongs to now: the one
+        that the hotel has already, else this one.
+
+        Raises UnknownConnection, InvalidRequest where nothing waits to be claimed.
         """
         db = self._world.db
         home = await db.write(
@@ -178,7 +180,7 @@ class Authorizer:
         return home if promoted is None else promoted.connection_id
 
     async def _shared(self, key: Key, work: Callable[[], Coroutine[Any, Any, Finished]]) -> Finished:
-        """One piece of work for one code, whoever waits for it and however often it is asked for."""
+        """One piece of work for one code, however many callers wait for it and however often it is asked for."""
         try:
             async with asyncio.timeout(2 * self._world.timing.wait):
                 return await self._world.tasks.join(f"finish authorization {key}", work)
@@ -189,7 +191,7 @@ class Authorizer:
             ) from None
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:
-        """The hotel said no: spend the state; where the browser wanted to go afterwards."""
+        """The hotel denied the approval: spend the state. Returns where the browser wanted to go afterwards."""
         spent = await self._spend(hashed(state), None if browser is None else hashed(browser), hashed(DENIED))
         return spent.return_to
 
@@ -235,7 +237,7 @@ class Authorizer:
         await self._candidates.resume(connection_id)
         home = await self._world.db.read(
             read_outcome(spent.id)
-        )  # whoever named its property moved it where the hotel was
+        )  # where its property became known, it was moved to the connection that the hotel had
         return await self._finished(home or connection_id, spent)
 
     async def _finished(self, connection_id: str, spent: Authorization) -> Finished:
@@ -266,7 +268,7 @@ async def spend(db: Database, state_hash: str, browser_hash: str | None, code_ha
     """Spend a state once. Any stranger may come with a state that is made up: it costs no write (A79)."""
     asked = (state_hash, browser_hash, code_hash)
     settled = None
-    if not db.read_only:  # a copy spends none, whatever it is
+    if not db.read_only:  # a copy spends no state at all
         settled = await db.read(settled_state(*asked))
     if settled is not None:
         return settled

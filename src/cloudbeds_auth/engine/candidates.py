@@ -1,6 +1,6 @@
 """A new grant is a candidate until its access token was seen to work; then the pointer moves (rule-13).
 
-Anyone may go on with one that was left behind: whoever wants a token of the connection does.
+Any process may resume one that was left behind: each request for a token of the connection does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ NONE_NAMED = "no_property"  # the list is empty
 
 
 class Candidates:
-    """Proves candidates and promotes them. `promoted(connection_id)` is told that an older credential is out of use."""
+    """Proves candidates and promotes them. `promoted(connection_id)` is called when an older one goes out of use."""
 
     def __init__(self, world: World, refresher: Refresher, promoted: Callable[[str], None]) -> None:
         self._world = world
@@ -48,7 +48,7 @@ class Candidates:
     async def resume(self, connection_id: str) -> Grant | None:
         """The newest candidate, promoted when its token works; None when there is none or it is not proven yet.
 
-        It may be of another connection then: the one that the hotel had before it approved again.
+        It may belong to another connection then: the one that the hotel had before it approved again.
 
         Raises InvalidRequest when it turns out to be another hotel's: the connection keeps what it had.
         """
@@ -56,14 +56,14 @@ class Candidates:
         return None if candidate is None else await self.prove(candidate)
 
     async def prove(self, candidate: Grant) -> Grant | None:
-        """As `resume`, of this one; upkeep asks so for one that was refused and is tried again (rule-12)."""
+        """As `resume`, for this one; upkeep calls it for one that was refused and is tried again (rule-12)."""
         verdict = await self._verdict(candidate)
         if isinstance(verdict, DeadToken | DeadGrant):  # a refresh mends the one, and counts the other (rule-12)
             return await self._refreshed(candidate)
         return await self._judged(candidate, verdict)
 
     async def go_on(self, connection_id: str) -> None:
-        """The grant in use was superseded or refused: see to the newer one before the connection is read again.
+        """The grant in use was superseded or refused: resume the newer one before the connection is read again.
 
         Raises RefreshInDoubt while that one can be neither proven nor dropped: reading again would find the same.
         """
@@ -71,7 +71,7 @@ class Candidates:
             await self.must_not_wait(connection_id)
 
     async def must_not_wait(self, connection_id: str) -> None:
-        """Raises RefreshInDoubt where a candidate waits: what it is, and that nobody knows yet whether it works."""
+        """Raises RefreshInDoubt where a candidate waits: it says what that is, and that it is not known to work yet."""
         waiting = await self._world.db.read(read_candidate(connection_id))
         if waiting is not None:
             what = "the key was stored" if waiting.kind is CredentialKind.API_KEY else "the hotel approved again"
@@ -110,7 +110,7 @@ class Candidates:
         db = self._world.db
         learnt = await self._learnt(candidate, proof)
         if learnt is None:
-            return None  # later, by anybody: which hotel it is, is not guessed
+            return None  # later, by any process: which hotel it is, is not guessed
         await self._must_be_as_said(candidate, learnt)
         at_home = await self._at_home(candidate, learnt)
         if at_home is None:
@@ -121,14 +121,14 @@ class Candidates:
         self._promoted(at_home.connection_id)
         self._world.observer.happened(Happening.CONNECTED, connection=at_home.connection_id)
         promoted = await db.read(read_grant(at_home.id))
-        # Somebody else may have promoted it long ago and refreshed it since: the proof is of this token, not of theirs.
+        # Another process may have promoted it long ago and refreshed it since: the proof is for this token only.
         if promoted is not None and promoted.access.reveal() == candidate.access.reveal():
             await db.write(confirm(promoted.id, promoted.generation, issuer=self._world.issuer))
         return promoted
 
     async def _at_home(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:
         """The candidate where it belongs, now that its properties are known: a hotel that came back has a connection
-        already. None: not now; later, by anybody. What is imported was asked for its property when it came.
+        already. None: not now; later, by any process. An import named the property when it came.
         """
         if not learnt or candidate.said_of is not None:
             return candidate
@@ -141,7 +141,7 @@ class Candidates:
         return await db.read(read_grant(new))
 
     async def _learnt(self, candidate: Grant, proof: Proof) -> tuple[str, ...] | None:
-        """The properties that Cloudbeds names, where the grant came with none or with what somebody else says; None
+        """The properties that Cloudbeds names, where the grant came with none or with what another program says; None
         while it names none. The list comes first; `/userinfo` names at most one.
         """
         world = self._world
@@ -155,7 +155,7 @@ class Candidates:
         return None
 
     async def _tell_unnamed(self, candidate: Grant, answer: Listed | Unlisted) -> None:
-        """Why it waits, for people to see. What only the hotel or the vendor can change is asked about seldom."""
+        """Record why it waits, for people. What only the hotel or the vendor can change is asked about seldom."""
         refusal = answer.refusal if isinstance(answer, Unlisted) else Refusal(NONE_NAMED, Act.NOTHING)
         settled = isinstance(answer, Listed) or answer.final
         told = await self._world.db.write(
@@ -173,7 +173,7 @@ class Candidates:
             )
 
     async def _must_be_as_said(self, candidate: Grant, named: tuple[str, ...]) -> None:
-        """A token is of the hotel that the vendor names, whatever the list says that it came with (F87)."""
+        """A token belongs to the hotel that the vendor names, also where its import named another one (F87)."""
         if candidate.said_of is None or candidate.said_of in named:
             return
         told = f"Cloudbeds names property {', '.join(named)}, not {candidate.said_of}"

@@ -1,7 +1,7 @@
-"""Which client secret to present: a refused one is not tried again by everybody (F35, F36).
+"""Which client secret to present: a refused one is not tried again by each process (F35, F36).
 
-A circuit belongs to an app and the fingerprint of a secret, so a machine that was given a new secret goes on while
-another one still has the old. A refused secret gets one trial at a time, for a vendor that changes its mind.
+A circuit belongs to an app and the fingerprint of a secret, so a machine that was given a new secret continues
+while another one still has the old. A refused secret gets one trial at a time, for a vendor that changes its mind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Chosen:
 
 
 def fingerprint(app: App, secret: Secret) -> str:
-    """Names a secret without telling it: 64 bits of a hash over it and the client id."""
+    """Identifies a secret without revealing it: 64 bits of a hash over it and the client id."""
     return hashlib.sha256(f"{app.client_id}\0{secret.reveal()}".encode()).hexdigest()[:16]
 
 
@@ -66,10 +66,10 @@ class Circuits:
         raise self.error(app, retry_after=min((max(0.0, waits[name] + later) for name in known), default=None))
 
     async def trying(self, chosen: Chosen) -> None:
-        """The next thing is sent with this secret: where it is on trial, nobody else sends anything with it meanwhile.
+        """Called before a request is sent with this secret: where it is on trial, no other is sent with it meanwhile.
 
-        Not when it is chosen: what comes between may end without a request, and would have taken the trial from those
-        who have one to make. Raises ClientRefused where somebody else makes it.
+        The trial is not taken when the secret is chosen: what comes between may end without a request, and would have
+        taken the trial from callers that have one to make. Raises ClientRefused where another request makes the trial.
         """
         if not chosen.on_trial:
             return

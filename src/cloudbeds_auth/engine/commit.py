@@ -24,7 +24,7 @@ from cloudbeds_auth.transactions.refusals import note_denied
 
 
 class Committer:
-    """Brings a pair from the wire into the store, and only then to anybody."""
+    """Brings a pair from the wire into the store, and only then to callers."""
 
     def __init__(self, world: World, circuits: Circuits, leases: Leases) -> None:
         self._world = world
@@ -33,13 +33,13 @@ class Committer:
         self.confirm = Marks(world).proven
 
     async def commit(self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Served:
-        """Make the pair durable, however long that takes; nobody uses it before."""
+        """Make the pair durable, however long that takes; it is not used before."""
         attempt = partial(self._stored, lease, row, hand, chosen)
         written, stored = await until_stored(self._world, row.connection_id, attempt)
         if stored is None or written is Written.GONE:
             raise ConnectionDisconnected(connection_id=row.connection_id)
         if stored.role is Role.SUPERSEDED:
-            raise GrantSuperseded  # kept in its own row, and lent to nobody
+            raise GrantSuperseded  # kept in its own row, and never lent
         if written is Written.DONE:
             return await self._publish(flight, stored, chosen)
         return Served(stored)  # the generation moved: this pair is not the newest, and is dropped
@@ -59,7 +59,7 @@ class Committer:
         return await world.db.write(commit_pair(fence, hand.sent, pair, stale_after=stale))
 
     async def _publish(self, flight: Flight, stored: Grant, chosen: Chosen) -> Served:
-        """Committed and synced: callers go on; then the new token is proven at once."""
+        """Committed and synced: callers continue; then the new token is proven at once."""
         world = self._world
         served = Served(stored)
         flight.publish(served)

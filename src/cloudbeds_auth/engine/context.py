@@ -1,4 +1,4 @@
-"""The ports that the vault acts through, in one hand."""
+"""The ports that the vault acts through, in one object."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cloudbeds_auth.transactions.connections import read_connection, read_curren
 from cloudbeds_auth.transactions.issuers import read_issuer
 from cloudbeds_auth.transactions.runner import Database, seals_checked
 
-MARGIN = 4  # leases: upkeep looks at a grant again after two and its pause, and one refresh takes up to one
+MARGIN = 4  # leases: upkeep reads a grant again after two and its pause, and one refresh takes up to one
 
 
 class Streams:
@@ -78,11 +78,11 @@ async def current_grant(db: Database, connection_id: str) -> Grant | None:
 
 
 NAMES = "`cloudbeds-auth apps` lists those that there are"
-TELL_AGAIN = 60.0  # seconds until it is told again that credentials came from elsewhere
+TELL_AGAIN = 60.0  # seconds until it is reported again that credentials came from elsewhere
 
 
 class OfApp(Protocol):
-    """What came by an app, and names it."""
+    """A record that came by an app, and names it."""
 
     @property
     def app(self) -> str: ...  # noqa: D102 - the name of the registration
@@ -101,10 +101,10 @@ class World:
 
     `owner` names this process in leases; `issuer` is the vendor's origin that everything is sent to; `public_url` is
     where our service answers. `apps` are the settings' own registrations; `reread_apps` brings them up to date with the
-    settings, which an operator may have mended while we run. Further ones rest in the store and are read whenever they
-    are needed: what is changed there holds at once, in every process. `limit`: the vendor's rate for each client id,
-    over all processes; None: it is not kept; `limits`: those of further apps, by their level. `wakeups`: how other
-    processes are heard of; None: the row is looked at now and then. `streams`, `limiters` and `tasks` are this
+    settings, which an operator may have mended while we run. Further ones are kept in the store and read whenever they
+    are needed: a change there holds at once, in every process. `limit`: the vendor's rate for each client id, over all
+    processes; None: it is not applied; `limits`: those of further apps, by their level. `wakeups`: how commits of other
+    processes are noticed; None: the row is read now and then. `streams`, `limiters` and `tasks` are this
     process's own; a process that ends waits for these tasks.
     """
 
@@ -177,7 +177,7 @@ class World:
             raise ClientRefused(f"{found.what}: it is not sent", next_step=found.next_step)
 
     def _tell(self, app: str, found: Foreign) -> None:
-        """Tell the observer, of a whole fleet once a minute."""
+        """Report it to the observer, for a whole fleet once a minute."""
         now = self.clock.steady()
         if self.told.get(found, -TELL_AGAIN) + TELL_AGAIN <= now:
             self.told[found] = now
@@ -188,7 +188,7 @@ class World:
         return Source(self.issuer, app.client_id)
 
     async def app_for(self, name: str | None, connection_id: str | None) -> App:
-        """The registration that a hotel approves: a connection stays with its own, whose client its tokens are of.
+        """The registration that a hotel approves: a connection stays with its own, to whose client its tokens belong.
 
         Raises InvalidRequest, UnknownConnection, and ClientRefused as `app_of`.
         """
@@ -229,13 +229,13 @@ class World:
 
     def in_time(self) -> MaySend:
         """Whether this process has not stood still since now (rule-7): no request is as long under way before its first
-        byte as one may take in all. Asked by the steady clock, which runs while the machine sleeps.
+        byte as one may take in all. Measured by the steady clock, which runs while the machine sleeps.
         """
         began = self.clock.steady()
         return lambda: self.clock.steady() - began < self.timing.deadline
 
     def told_answer(self, grant_type: str, answer: Answer | KeyAnswer, begun: float) -> None:
-        """Tell the observer how the token endpoint answered, and in how many seconds since `begun`."""
+        """Report to the observer how the token endpoint answered, and in how many seconds since `begun`."""
         seconds = self.clock.steady() - begun
         self.observer.happened(
             Happening.TOKEN_ANSWER, grant_type=grant_type, answer=type(answer).__name__, seconds=seconds

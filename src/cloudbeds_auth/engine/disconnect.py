@@ -1,4 +1,4 @@
-"""Leaving: the vendor is told with a living token, then the tokens are forgotten."""
+"""Disconnecting: the vendor is notified with a living token, then the tokens are forgotten."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Disconnecter:
         self._leases = Leases(world)
 
     async def disconnect(self, connection_id: str, *, forget: bool, actor: str) -> None:
-        """Tell the vendor, then forget. Raises when it cannot be told and `forget` does not insist: nothing is lost.
+        """Notify the vendor, then forget the tokens. Raises when that fails and `forget` is not set: nothing is lost.
 
-        Disconnecting what is disconnected already changes nothing. A copy tells the vendor nothing: StoreReadOnly.
+        Disconnecting what is disconnected already changes nothing. A copy notifies no vendor: StoreReadOnly.
         """
         if self._world.db.read_only:
             raise StoreReadOnly(connection_id=connection_id)
@@ -63,7 +63,7 @@ class Disconnecter:
         self._world.observer.happened(Happening.DISCONNECTED, connection=connection_id)
 
     async def _tell(self, connection_id: str) -> str:
-        """`postAppState disabled`; what to write into the history."""
+        """Send `postAppState disabled`; returns what to write into the history."""
         try:
             told = await self._told(connection_id)
         except ReauthorizationRequired:
@@ -82,10 +82,10 @@ class Disconnecter:
         return "the vendor was told"
 
     async def _told(self, connection_id: str) -> bool | None:
-        """Whether the vendor took note; None when there is nothing to be told. A dead token is renewed (rule-9).
+        """Whether the vendor took note; None when there is nothing to report. A dead token is renewed (rule-9).
 
-        The vendor says that `disabled` ends every session, and it is told for each property: where the first one ends
-        the session of all, the others cannot be told any more, and need not be.
+        The vendor says that `disabled` ends every session, and it is sent for each property: where the first one ends
+        the session of all, the others cannot be sent any more, and need not be.
         """
         token = await self._token(connection_id)
         found = await self._world.db.read(read_connection(connection_id))
@@ -113,13 +113,13 @@ class Disconnecter:
 
     async def _token(self, connection_id: str) -> AccessToken:
         row = await current_grant(self._world.db, connection_id)
-        if row is not None and row.role is Role.PARKED:  # used by nobody, but to say goodbye
+        if row is not None and row.role is Role.PARKED:  # used for nothing but the disconnect
             await self._world.app_of(row)
             return row.token()
         return await self._access.access_token(connection_id)
 
     async def _left(self, app: App, parts: Sequence[Part], token: AccessToken) -> list[Part]:
-        """Tell the vendor of each; those of which it took no note."""
+        """Notify the vendor of each; returns those of which it took no note."""
         left: list[Part] = []
         for part in parts:  # one request each, so one turn each
             await self._world.limiter(app).spend(self._world.timing.wait)
@@ -133,16 +133,16 @@ class Disconnecter:
         return left
 
     async def _refused_since(self, began: float, connection_id: str) -> bool:
-        """Whether the vendor has refused every token since it was first told."""
+        """Whether the vendor has refused every token since it was first notified."""
         row = await current_grant(self._world.db, connection_id)
         return row is not None and row.refused_ago is not None and row.refused_ago <= self._world.clock.steady() - began
 
     async def _under_lease(self, row: Grant, connection_id: str, actor: str, detail: str) -> None:
-        """With the lease, so that no refresh is under way (rule-15); nobody waits longer than a caller would."""
+        """With the lease, so that no refresh is under way (rule-15); it waits no longer than a caller would."""
         world = self._world
         until = world.clock.steady() + world.timing.wait
         lease: Lease | Served | None = None
-        while not isinstance(lease, Lease):  # somebody refreshed meanwhile: ask about the new generation
+        while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask about the new generation
             current = await current_grant(world.db, connection_id) or row
             lease = await self._leases.take(Ask(current.id, seen=current.generation), until)
         await world.db.write(disconnect(connection_id, actor=actor, detail=detail))

@@ -46,7 +46,7 @@ class Exchange:
         world = self._world
         unsent = 0
         while True:
-            # As long as whoever brought the code waits: it is good for ten minutes, and once.
+            # As long as the caller who brought the code waits: it is good for ten minutes, and once.
             await self._world.limiter(app).spend(2 * world.timing.wait)
             chosen = await self._circuits.choose(app)
             await self._circuits.trying(chosen)
@@ -75,7 +75,7 @@ class Exchange:
                     raise _unavailable(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})")
 
     async def store(self, spent: Authorization, pair: Pair) -> str:
-        """The grant is in hand and nowhere else: stored for as long as it takes. The connection that it went to."""
+        """The grant is only in memory: storing it is retried as long as needed. Returns its connection."""
         world = self._world
         connection_id, grant_id = world.entropy.identifier("con_"), world.entropy.identifier("gra_")
         stale = stale_after(pair.lifetime, world.entropy.unit())

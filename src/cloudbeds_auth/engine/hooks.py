@@ -1,10 +1,10 @@
 """Hotels that leave at Cloudbeds: learnt from its webhook, which is a hint, and by asking now and then.
 
 Nothing is deleted for either. Where Cloudbeds itself says `disabled`, for every property of the grant, that is written
-down, and the grant is looked at by the one way there is (`engine.refused_calls`): a token that works withdraws it, and
-a grant that is dead twice, an interval apart, is shown as disconnected and tried again like any other mark (rule-12). A
-refusal instead of a state leads to the same look. A property-level client may not ask for an app state, so for it that
-is all.
+down, and the grant is checked by the one way there is (`engine.refused_calls`): a token that works withdraws it, and
+a grant that is dead twice, an interval apart, is shown as disconnected and tried again like any other marked grant
+(rule-12). A refusal instead of a state leads to the same check. A property-level client may not ask for an app state,
+so for it that check is all.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SUSPECTED = Refusal("app_state_refused", Act.SUSPECT)
 
 
 class Inbound:
-    """Follows hints, and asks by itself. Whoever was asked about is subscribed to `hook`, where there is one."""
+    """Follows hints, and asks by itself. Each hotel asked about is subscribed to `hook`, where there is one."""
 
     def __init__(self, world: World, access: Access, health: Health, hook: Hook | None = None) -> None:
         self._world = world
@@ -53,7 +53,7 @@ class Inbound:
         self._rests: dict[str, float] = {}
 
     def hint(self, body: bytes) -> None:
-        """A payload came with the right secrets. Returns at once; what it tells of is confirmed behind the sender."""
+        """A payload came with the right secrets. Returns at once; what it reports is confirmed in the background."""
         hint = None if self._world.db.read_only else hint_of(body)  # a copy could believe it, and write nothing down
         if hint is None or len(self._following) >= MOST_WAITING:
             self._world.observer.happened(Happening.HINT_IGNORED if hint is None else Happening.HINT_DROPPED)
@@ -77,7 +77,7 @@ class Inbound:
                 await self._rested(connection_id, hint)
 
     async def _rested(self, connection_id: str, hint: Hint) -> None:
-        """Confirm, a while after the last time; who comes meanwhile is waited for together."""
+        """Confirm, `REST` seconds after the last time or later; hints that come meanwhile share it."""
         clock = self._world.clock
         if connection_id in self._waiting:
             return
@@ -104,7 +104,7 @@ class Inbound:
         if row is None or row.role is not Role.ACTIVE or row.reauth:
             return
         app = await self._world.app_of(row)
-        # A key may be of the second set of credentials that a move was made with (docs/keys.md).
+        # A key may belong to the second set of credentials that a move was made with (docs/keys.md).
         if hint is not None and row.kind is CredentialKind.OAUTH and hint.client_id not in {"", app.client_id}:
             return
         token = await self._access.access_token(connection_id)
@@ -115,7 +115,7 @@ class Inbound:
             return
         disabled = await self._disabled_parts(app, token, _parts(row, hint))
         if len(disabled) == len(_parts(row, hint)):
-            # A hint, which one wrong answer may be: believed once the grant is dead, too (rule-12).
+            # One answer may be wrong, so it is a hint: believed once the grant is dead, too (rule-12).
             if await self._world.db.write(note_disabled(row.id, token.generation)):
                 self._world.observer.happened(Happening.DISABLED_SAID, connection=connection_id)
             await self._look(token)
@@ -148,7 +148,7 @@ class Inbound:
                 return
 
     async def _in_turn(self, app: App, ask: Callable[[], Awaitable[T]]) -> T:
-        """One request when its turn comes; raises RateLimited, and Throttled once everybody knows of the pause."""
+        """One request when its turn comes; raises RateLimited, and Throttled once the pause holds in each process."""
         await self._world.limiter(app).spend(BEHIND)
         try:
             return await ask()
@@ -157,7 +157,7 @@ class Inbound:
             raise
 
     async def _look(self, token: AccessToken) -> None:
-        """Whether the grant lives, `/userinfo` says."""
+        """Have `/userinfo` asked whether the grant lives."""
         self._health.heed(token, SUSPECTED, "GET", "getAppState")
 
 

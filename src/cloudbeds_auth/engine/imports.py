@@ -1,12 +1,12 @@
 """Hotels that another program kept: their tokens are stored, then refreshed once by the one refresh that there is.
 
-    hash known? ── yes → go on where it stands; a committed token is never sent again
+    hash known? ── yes → resume where it was; a committed token is never sent again
         │ no
     stored as a candidate without an access token → lease → intent → send → commit → proof → the vendor names the
     property → the pointer moves
 
-So whatever is killed in between loses nothing: the candidate is gone on with by the same import again, by upkeep, or
-by whoever asks for a token of its connection. A refusal counts as rule-12 says, twice.
+So a process that is killed in between loses nothing: the candidate is resumed by the same import again, by upkeep, or
+by the next request for a token of its connection. A refusal counts as rule-12 says, twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LAST_EVENTS = 50
 
 
 class Importer:
-    """Brings in one hotel at a time; asking again goes on."""
+    """Brings in one hotel at a time; the same import again resumes."""
 
     def __init__(self, world: World, refresher: Refresher, candidates: Candidates, look: Look, mender: Mender) -> None:
         self._world = world

@@ -111,7 +111,7 @@ class Upkeep:
         if served is None or (served.grant.generation == row.generation and rejected is None):
             # Nothing newer came of it: a newer approval that waits is seen to, where there is one.
             await self._candidates.resume(row.connection_id)
-        # Callers go on already; where the proof still runs, it is one of the few at once.
+        # Callers continue already; a proof that still runs is one of the `AT_ONCE`.
         await self._refresher.flights.over(row.id)
 
 
@@ -149,7 +149,7 @@ class Jobs:
                 self._running.begin(job.name, partial(self.run, job))
 
     async def stop(self) -> None:
-        """End. What a tick has begun to send goes on, and is waited for where the engine is drained."""
+        """End all of them. What a tick has begun to send continues, and is waited for where the engine is drained."""
         await self._running.stop()
 
     async def run(self, job: Job) -> None:
@@ -164,6 +164,6 @@ class Jobs:
     async def _safely(self, job: Job) -> float:
         try:
             return await job.tick()
-        except Exception as error:  # noqa: BLE001 - the loop outlives whatever goes wrong in it
+        except Exception as error:  # noqa: BLE001 - the loop outlives every failure in it
             self._world.observer.happened(Happening.BACKGROUND_FAILED, error=type(error).__name__)
             return job.after_failure

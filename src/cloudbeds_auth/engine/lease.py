@@ -27,7 +27,7 @@ class Lease:
 
 
 class Polling:
-    """ports.wakeups.Wakeups where other processes cannot be heard of: a look every now and then."""
+    """ports.wakeups.Wakeups where other processes cannot be heard of: the row is read now and then."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -40,7 +40,7 @@ class Polling:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """ports.wakeups.Heard: nothing is."""
+    """ports.wakeups.Heard, where no process is heard of."""
 
     clock: Clock
     poll: float
@@ -75,7 +75,7 @@ class Leases:
                 return served
 
     async def wait(self, ask: Ask, seconds: float, *, held_back: bool) -> Served | None:
-        """Wait, watching whether somebody else commits a pair; None when the wait is over without one.
+        """Wait, watching whether another holder commits a pair; None when the wait is over without one.
 
         It is over early when the lease is free and, with `held_back`, the next attempt is allowed.
         """
@@ -101,7 +101,7 @@ class Leases:
             yield
         finally:
             renewal.cancel()
-            # What was achieved under the lease counts, whatever becomes of the lease: it runs out by itself.
+            # What was achieved under the lease counts, also where the lease is lost: it runs out by itself.
             with suppress(asyncio.CancelledError, Exception):
                 await renewal
             with suppress(Exception):

@@ -1,4 +1,4 @@
-"""The last word about a grant: when the hotel is asked to approve again, and what stands in its way (rule-12)."""
+"""The last decision about a grant: when the hotel is asked to approve again, and what prevents that (rule-12)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Asked = Callable[[], Awaitable[Verdict | Error]]
 
 
 class Marks:
-    """Counts passes in which every stored token was refused, and ends marks where a grant is seen to work."""
+    """Counts passes in which every stored token was refused, and ends the mark of a grant that is seen to work."""
 
     def __init__(self, world: World) -> None:
         self._world = world

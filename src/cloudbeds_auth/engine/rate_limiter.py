@@ -65,9 +65,9 @@ class RateLimiter:
     async def spend(self, patience: float, connection_id: str = OURS) -> None:
         """Wait for a turn, at most `patience` seconds; afterwards exactly one request may go, at once.
 
-        A caller's request names its connection; it goes on, slowly, while the store cannot be asked. Raises RateLimited
+        A caller's request names its connection; it is sent, slowly, while the store cannot be asked. Raises RateLimited
         with the seconds to wait, as soon as it is known that the turn would come too late, and StoreUnavailable: for a
-        request of ours, or where the limit is too low to go on beside the others. A limit that is only observed never
+        request of ours, or where the limit is too low to send beside the others. A limit that is only observed never
         waits and raises neither.
         """
         if self._limit is None:

@@ -59,7 +59,7 @@ class HeldBack:
 
 
 class Refresher:
-    """Refreshes grants. `before_sending(connection_id)` is told when the stored access token is about to die."""
+    """Refreshes grants. `before_sending(connection_id)` is called when the stored access token is about to die."""
 
     def __init__(self, world: World, circuits: Circuits, before_sending: Callable[[str], None]) -> None:
         self._world = world
@@ -93,7 +93,7 @@ class Refresher:
                 served = await self._leases.wait(ask, turn.seconds, held_back=True)
                 if served is not None:
                     return served
-            elif turn is Again.STOOD_STILL:  # whoever asked stood still with this process
+            elif turn is Again.STOOD_STILL:  # the caller stood still with this process
                 until = world.clock.steady() + world.timing.wait
             elif world.clock.steady() >= until:
                 raise RefreshPending(retry_after=world.timing.backoff_first)
@@ -143,7 +143,7 @@ class Refresher:
         return await self._send(at, row)
 
     def _serve(self, row: Grant, ask: Ask, error: Error) -> Served:
-        """SERVE: the stored token while it is unexpired and nobody named it as rejected, else the error."""
+        """SERVE: the stored token while it is unexpired and its caller did not name it as rejected, else the error."""
         if self._servable(row, ask):
             return Served(row)
         raise error
@@ -152,14 +152,14 @@ class Refresher:
         return servable(row, ask) and not self._is_dead(row)
 
     def _is_dead(self, row: Grant) -> bool:
-        """Whether `/userinfo` rejected the stored access token a moment ago. Of an earlier answer it is asked again, or
-        the token served: Cloudbeds may have been wrong for a while, and a proof may never be asked for.
+        """Whether `/userinfo` rejected the stored access token a moment ago. After an earlier answer it is asked again,
+        or the token served: Cloudbeds may have been wrong for a while, and a proof may never be asked for.
         """
         generation, until = self._dead.get(row.id, (0, 0.0))
         return generation == row.generation and self._world.clock.steady() < until
 
     async def _serve_or_newer(self, row: Grant, ask: Ask, error: Error) -> Served:
-        """SERVE, of a grant from which nothing newer comes now. Instead of the error, whoever asked goes on with the
+        """SERVE, of a grant from which nothing newer comes now. Instead of the error, the caller continues with the
         newer approval, or the key, that waits to be proven.
         """
         if not self._servable(row, ask):

@@ -1,6 +1,6 @@
-"""What the vendor's answers to resource calls tell about a connection, learnt behind the caller.
+"""What the vendor's answers to resource calls say about a connection, learnt in the background.
 
-A body alone marks nobody (rule-12). One that names a dead grant makes the vault look at the grant by the one way there
+A body alone marks no grant (rule-12). One that names a dead grant makes the vault check the grant by the one way there
 is: `/userinfo`, or a refused pass, counted twice an interval apart. One that says what this hotel did not allow is kept
 as the connection's problem; the hotel stays healthy.
 """
@@ -31,7 +31,7 @@ Key = tuple[str, int, str]  # grant, generation, reason
 
 
 class Health:
-    """Heeds refusals: asks the vendor about one grant, and writes about one, at most once in a lease's time."""
+    """Applies refusals: asks the vendor about one grant, and writes about one, at most once in a lease's time."""
 
     def __init__(self, world: World, access: Access, refresher: Refresher, candidates: Candidates) -> None:
         self._world = world
@@ -41,7 +41,7 @@ class Health:
         self._rests: dict[Key, float] = {}
 
     def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
-        """A call with this token was answered like this; nobody waits for what follows."""
+        """A call with this token was answered like this: apply that; no caller waits for it."""
         if refusal.act in {Act.SUSPECT, Act.LOOK}:
             key, work = (token.grant_id, 0, ""), partial(self._look_at, token, refusal)
         elif refusal.act is Act.TELL:
@@ -53,7 +53,7 @@ class Health:
             self._world.tasks.begin(f"heed {key}", work)
 
     def _resting(self, key: Key) -> bool:
-        """Whether it was heeded a moment ago; if not, it is now."""
+        """Whether such a refusal was applied a moment ago; if not, it counts as applied now."""
         now = self._world.clock.steady()
         if self._rests.get(key, now) > now:
             return True
@@ -65,11 +65,11 @@ class Health:
     async def _look_at(self, token: AccessToken, refusal: Refusal) -> None:
         """Ask whether the grant lives, as if its token had been rejected: a proof ends it, and nothing is sent then."""
         world = self._world
-        with suppress(Error):  # told to the observer by the flight; where nothing could be learnt, a later body asks
+        with suppress(Error):  # reported by the flight; where nothing could be learnt, a later body asks
             row = await world.db.read(read_grant(token.grant_id))
             if row is None:
                 return
-            if row.generation != token.generation or row.reauth:  # a newer token speaks for itself; a mark is known
+            if row.generation != token.generation or row.reauth:  # it says nothing of a newer token; a mark is known
                 self._access.forget(row.connection_id)
                 return
             world.observer.happened(Happening.GRANT_SUSPECTED, connection=row.connection_id, reason=refusal.reason)
@@ -82,7 +82,7 @@ class Health:
                 await self._candidates.resume(row.connection_id)
 
     async def _tell(self, key: Key, refusal: Refusal, said: Mapping[str, str]) -> None:
-        """What this hotel did not allow, for people to see."""
+        """Record what this hotel did not allow, for people to see."""
         world, (grant_id, generation, reason) = self._world, key
         with suppress(Error):  # it is a help; the caller has the body itself
             if await world.db.write(note_problem(grant_id, generation, reason, said)):

@@ -17,7 +17,7 @@ from cloudbeds_auth.transactions.usage import roll_up, take_over
 
 AT_ONCE = 500  # lines that one transaction deletes
 MERGED_AT_ONCE = 200  # … or merges: some 10 ms of SQLite's one writer
-EVERY = 3600.0  # seconds between two looks when nothing was left over
+EVERY = 3600.0  # seconds between two ticks when nothing was left over
 NEXT = 1.0  # … and when something may be: no burst of deletions
 
 
@@ -29,7 +29,7 @@ class Retention:
         self._days = days
 
     async def tick(self) -> float:
-        """Delete at most one batch, and merge one of counted calls; seconds until the next look.
+        """Delete at most one batch, and merge one of counted calls; seconds until the next tick.
 
         Raises StoreUnavailable.
         """

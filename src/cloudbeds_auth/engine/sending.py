@@ -105,7 +105,7 @@ class Sender:
         self._before_sending = before_sending
 
     async def send(self, at: UnderLease, row: Grant, tokens: Sequence[StoredToken]) -> InHand | Again | Stopped | None:
-        """Send until one is issued something for; None: every token is refused (rule-12 counts that)."""
+        """Send until Cloudbeds issues something for one; None: every token is refused (rule-12 counts that)."""
         world = self._world
         fence = Fence(row.id, row.generation, at.lease.epoch)
         for token in candidates(tokens):
@@ -124,7 +124,7 @@ class Sender:
         return None
 
     async def _no_turn(self, at: UnderLease, row: Grant) -> Stopped | None:
-        """Wait for the next request's turn at Cloudbeds; why not, when it does not come in time."""
+        """Wait for the next request's turn at Cloudbeds; the reason, when it does not come in time."""
         try:
             await self._world.limiter(at.chosen.app).spend(self.patience(at))
         except (RateLimited, StoreUnavailable) as error:
@@ -229,7 +229,7 @@ def _sending(at: UnderLease, value: bool) -> None:
 
 def may_still_come(row: Grant, timing: Timing) -> bool:
     """Whether an exchange may have been accepted whose answer can still come: made a short while ago, or, where what
-    came after it was answered, nobody knows when.
+    came after it was answered, at an unknown time.
     """
     lost = row.migration is Migration.IN_DOUBT or (row.migration is not None and row.intent is not None)
     return lost and (row.intent_age is None or row.intent_age < timing.unresolved)

@@ -1,6 +1,6 @@
 """One flight per grant and process: callers join the refresh that runs, and never cancel it.
 
-A thousand callers of an expired token cost one refresh; the one who asked first may hang up, and it goes on.
+A thousand callers of an expired token cost one refresh; the one who asked first may hang up, and the refresh continues.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cloudbeds_auth.rules.refresh import Ask, reference
 
 
 class GrantSuperseded(Exception):
-    """A newer grant took over: whoever asked re-reads the connection."""
+    """A newer grant took over: the caller reads the connection again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Served:
 
 
 class Flight:
-    """One refresh under way. `published` is set as soon as callers may go on; the proof may still run behind."""
+    """One refresh under way. `published` is set as soon as callers may continue; the proof may still run after it."""
 
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
@@ -55,12 +55,12 @@ class Flight:
         return self.sending and not self.published.done()
 
     def publish(self, served: Served) -> None:
-        """Callers may go on."""
+        """Give callers their answer: they continue."""
         if not self.published.done():
             self.published.set_result(served)
 
     def fail(self, error: BaseException) -> None:
-        """Callers are told why not; a flight without passengers fails in peace."""
+        """Raise the error to each caller that waits; where none does, asyncio reports no unretrieved exception."""
         if not self.published.done():
             self.published.set_exception(error)
             self.published.exception()
@@ -132,7 +132,7 @@ class Flights:
     async def _fly(self, flight: Flight) -> None:
         try:
             flight.publish(await self._do(flight))
-        except Exception as error:  # noqa: BLE001 - told to everybody who waits, and to the observer
+        except Exception as error:  # noqa: BLE001 - raised to each caller that waits, and reported to the observer
             flight.fail(error)
             self._world.observer.happened(Happening.REFRESH_FAILED, error=type(error).__name__)
 

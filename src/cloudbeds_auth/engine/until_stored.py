@@ -1,4 +1,4 @@
-"""What the vendor has just issued is kept in memory and stored, whatever goes wrong meanwhile (rule-7, F57, F102)."""
+"""What the vendor has just issued is kept in memory until it is stored, through every failure (rule-7, F57, F102)."""
 
 from __future__ import annotations
 

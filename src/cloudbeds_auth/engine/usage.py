@@ -1,4 +1,4 @@
-"""What each token carried: counted in memory, written behind, never one row a call.
+"""What each token carried: counted in memory, written in the background, never one row a call.
 
 A generation's first call is written within a second, so that people see it; after that once a minute. A killed process
 loses the counts of its last minute and nothing else.
@@ -17,7 +17,7 @@ from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.usage import add_calls, note_use
 
-EVERY = 0.5  # seconds between two looks at the counted calls, at most
+EVERY = 0.5  # seconds between two reads of the counted calls, at most
 SOON = 1.0  # seconds until a generation's first calls are written
 LATER = 60.0  # seconds between the lines after that
 AT_ONCE = 100  # lines of one transaction; fewer after one that failed
@@ -71,7 +71,7 @@ class CallRecorder:
         tally(bucket.methods, f"{method} {path}", 1)
 
     async def tick(self) -> float:
-        """Write the lines that are due; seconds until the next look."""
+        """Write the lines that are due; seconds until the next tick."""
         await self.flush()
         return EVERY
 

@@ -52,7 +52,7 @@ WAITING = {
     UNRECOGNIZED: "Cloudbeds refuses the refresh in words that nobody has documented: ask its support, with the "
     "history; the connect link mends it if the hotel did disconnect",
     UNAUTHORIZED_CLIENT: "this hotel's tokens may be of another registration: check the client id; it is tried again",
-    # Why a candidate waits although its token works: nobody knows yet which property it is of.
+    # Why a candidate waits although its token works: it is not known yet which property it belongs to.
     PROPERTY_UNKNOWN: "nothing to do: Cloudbeds did not say yet which property it is of, and is asked again by itself",
     HOTEL_SCOPE_MISSING: "ask for the scope read:hotel (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a "
     "connect link to approve again: without it Cloudbeds does not say which property this is",
@@ -114,7 +114,7 @@ class Look:
             )
         )
         shown = await self._shown(page.connections)
-        # An open circuit changes how a row looks; what no longer looks as asked for is left out.
+        # An open circuit changes the state that is shown; a row that is no longer in the state asked for is left out.
         return Page(tuple(found for found in shown if state is None or found.state == state), page.next)
 
     async def events(self, connection_id: str, *, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
@@ -153,7 +153,7 @@ class Look:
 
 
 def _stored_states(state: str | None) -> tuple[State, ...] | None:
-    """The stored states that may look like this one."""
+    """The stored states that may be shown as this one."""
     if state is None:
         return None
     try:
@@ -251,19 +251,19 @@ class Mender:
         return await self.with_link(connection)
 
     async def with_link(self, connection: Connection) -> Connection:
-        """The connection with its link, whatever its state."""
+        """The connection with its link, in any state."""
         with suppress(Error):  # the link is a help; without it the connection is still shown
             return replace(connection, connect_url=await self._url(connection))
         return connection
 
     async def explain(self, error: ReauthorizationRequired) -> None:
-        """Put the link into the error that tells a caller to see to the hotel."""
+        """Put the link into the error that asks for the hotel's new approval."""
         if error.connection_id is not None:
             with suppress(Error):
                 error.connect_url = await self._url(await self._look.connection(error.connection_id))
 
     async def explained(self, work: Awaitable[T]) -> T:
-        """What it comes to; where the hotel has to approve again, the error carries the link."""
+        """The result of `work`; where the hotel has to approve again, the error carries the link."""
         try:
             return await work
         except ReauthorizationRequired as error:
@@ -276,7 +276,7 @@ class Mender:
         if token is None or link is None or link.lifetime < MADE_AGAIN:
             made = await self._authorizer.create_link(
                 app=connection.app,
-                reference=None,  # the connection keeps its own, and whoever changes it after this
+                reference=None,  # the connection keeps its own, also one that is set after this
                 return_to=None,
                 connection_id=connection.id,
                 expires_in=GOOD_FOR,

@@ -1,7 +1,8 @@
-"""Webhooks out, behind the callers: messages that are due are sent, each at least once, until the receiver took it.
+"""Webhooks out, in the background: messages that are due are sent, each at least once, until the receiver took it.
 
-The message rests in the outbox since the transaction that made it true. Whoever claims one has it for a while; a
-process that is killed before it wrote down that the receiver took it leaves it to be sent once more, under the same id.
+The message is in the outbox since the transaction that made it true. A process that claims one holds it for `HOLD`
+seconds; one that is killed before it wrote down that the receiver took it leaves it to be sent once more, under the
+same id.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered
 
 AT_ONCE = 8  # messages of one tick
 HOLD = 60.0  # seconds; longer than an attempt and the write after it
-LOOK = 1.0  # seconds between two looks, at most
+LOOK = 1.0  # seconds between two reads of the outbox, at most
 
 
 class Outbound:
@@ -35,7 +36,7 @@ class Outbound:
         claimed = await db.write(claim_messages(AT_ONCE, HOLD))
         ends = await asyncio.gather(*(self._send(message) for message in claimed), return_exceptions=True)
         for end in ends:
-            if isinstance(end, BaseException):  # the store; what it was not told of is sent again
+            if isinstance(end, BaseException):  # the store; what was not written there is sent again
                 raise end
         return 0.0 if claimed else LOOK
 

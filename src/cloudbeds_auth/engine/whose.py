@@ -38,6 +38,6 @@ async def properties_of(world: World, app: App, key: Pair) -> tuple[str, ...]:
     try:
         async with asyncio.timeout(BEHIND):
             answer = await listed(world, app, key.access)
-    except Exception:  # noqa: BLE001 - the key is in hand, and comes in whatever goes wrong here
+    except Exception:  # noqa: BLE001 - the key is in hand, and comes in after every failure here
         return ()
     return answer.property_ids if isinstance(answer, Listed) else ()
