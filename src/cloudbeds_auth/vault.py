@@ -285,7 +285,7 @@ class TokenVault:
     def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call that was sent with this token was refused: apply that to the connection's health, in the background.
 
-        May be called from any thread. `rules.glance` reads a refusal from an answer as it is passed on.
+        May be called from any thread. `rules.api_errors` reads a refusal from an answer as it is passed on.
         """
         with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
             self._loop.call_soon_threadsafe(self.engine.health.heed, token, refusal, method, path)

@@ -286,16 +286,28 @@ async def test_calls_beyond_the_pace_of_one_alone_are_refused_as_they_come(stage
     """What is known to come too late does not wait for it; and after the outage calls come at the whole rate again."""
     process, traffic = await under_ten(stage), Traffic(stage)
     process.driver.dark = True
-    early = at_once(traffic, process, "con_1", 4)
-    await stage.clock.sleep(0.5)
+    early = at_once(traffic, process, "con_1", 5)
+    await stage.clock.sleep(1.1)
     await traffic.call(process, "con_1")
-    assert traffic.refused == [("con_1", 0.5)]
+    assert traffic.refused == [("con_1", pytest.approx(1.1))]
     await all_of(early)
     process.driver.dark = False
     began, before = stage.clock.steady(), len(traffic.went)
     await all_of(at_once(traffic, process, "con_1", 6))
     assert len(traffic.went) == before + 6
     assert stage.clock.steady() - began == pytest.approx(5 * RATE.interval)
+
+
+async def test_one_failure_of_the_store_refuses_nobody(stage: Stage) -> None:
+    """A file that was locked for a moment is no outage: a crowd that comes right after it goes at the whole rate."""
+    process, traffic = await under_ten(stage), Traffic(stage)
+    process.driver.refuse("budget")
+    first = at_once(traffic, process, "con_1", 1)
+    await stage.clock.sleep(0.1)
+    await all_of(at_once(traffic, process, "con_1", 20))
+    await all_of(first)
+    assert traffic.refused == []
+    assert len(traffic.went) == 21
 
 
 async def test_a_token_does_not_wait_with_the_calls_that_go_alone(stage: Stage) -> None:

@@ -308,11 +308,12 @@ class Access:
 
     def _refresh_behind(self, row: Grant) -> None:
         """Start a refresh that no caller waits for; after a fruitless one, the next not before a lease's time."""
-        now = self._world.clock.steady()
-        if self._rested.get(row.id, now) > now or self._world.streams.put_off(row, self._world.timing):
+        now, tasks, name = self._world.clock.steady(), self._world.tasks, f"refresh behind {row.id}"
+        rests = name in tasks or self._rested.get(row.id, now) > now
+        if rests or self._world.streams.put_off(row, self._world.timing):
             return
         self._rested[row.id] = now + self._world.timing.lease
-        self._world.tasks.begin(f"refresh behind {row.id}", partial(self._behind_callers, row))
+        tasks.begin(name, partial(self._behind_callers, row))
 
     async def _behind_callers(self, row: Grant) -> None:
         with suppress(Error, GrantSuperseded):  # reported to the observer by the flight; callers use what they have

@@ -73,7 +73,7 @@ class RateLimiter:
         if self._limit is None:
             return
         if self._limit.observed:
-            await self._watch()
+            await self._watch(connection_id)
             return
         try:
             await self._turn(patience, connection_id)
@@ -108,8 +108,9 @@ class RateLimiter:
         for waiter in self._queue.waiting():
             waiter.told.set_result(VaultClosed())
 
-    async def _watch(self) -> None:
-        with suppress(StoreUnavailable, StoreReadOnly):
+    async def _watch(self, connection_id: str) -> None:
+        """Count the request; a caller's goes also where it cannot be counted."""
+        with suppress(*(() if connection_id == OURS else (StoreUnavailable, StoreReadOnly))):
             turn = await self._db.write(reserve_turn(self._client_id, self._rate, OBSERVED))
             if turn.wait > 0:
                 self._observer.happened(Happening.RATE_EXCEEDED, app=self._app, wait=turn.wait)
@@ -171,8 +172,10 @@ class RateLimiter:
                 waiter.told.set_result(StoreUnavailable(error.detail, retry_after=error.retry_after))
         if not alone:
             return
-        self._pace = 1 / alone
-        wait = max(self._away + SURE, self._went + self._pace, self._paused) - now
+        slow = 1 / alone
+        if now >= self._away + SURE:  # until then one failure may have been all: nobody is refused for a slow pace
+            self._pace = slow
+        wait = max(self._away + SURE, self._went + slow, self._paused) - now
         if wait > 0:
             self._refuse(asked, wait)
             await self._sleep(min(wait, SURE))
@@ -181,7 +184,7 @@ class RateLimiter:
         if goes is not None:
             self._went = now
             self._observer.happened(Happening.WENT_ALONE, app=self._app, connection=goes.connection_id)
-            self._refuse(now, self._pace)  # a store that hangs takes longer to answer than they wait
+            self._refuse(now, slow)  # a store that hangs takes longer to answer than they wait
 
     async def _sleep(self, wait: float) -> None:
         if wait > 0 and self._queue.waiting():

@@ -205,15 +205,16 @@ class Sender:
         )
 
     async def _lost(self, at: UnderLease, fence: Fence, row: Grant, answer: Ambiguous) -> Error:
+        await self._world.limiter(at.chosen.app).pause(answer.pause)
         hold = max(self._hold(row), answer.retry_after or 0.0)
+        unknown = answer.unrecognized if isinstance(at, Refreshing) else None  # an exchange's words are another matter
         settled = await self._world.db.write(
-            settle(fence, AttemptEnd.LOST, hold=hold, detail=answer.reason, unrecognized=answer.unrecognized)
+            settle(fence, AttemptEnd.LOST, hold=hold, detail=answer.reason, unrecognized=unknown)
         )
         if settled is Settled.UNRECOGNIZED:
             self._world.observer.happened(
                 Happening.UNRECOGNIZED_REFUSAL, connection=row.connection_id, answer=answer.unrecognized
             )
-        await self._world.limiter(at.chosen.app).pause(answer.pause)
         return RefreshInDoubt(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})", retry_after=hold)
 
     def _hold(self, row: Grant) -> float:

@@ -22,6 +22,9 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._running)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._running
+
     def begin(self, name: str, work: Work[None]) -> bool:
         """Begin what no caller waits for, unless it runs already; whether it was begun."""
         if name in self._running:
