@@ -84,7 +84,7 @@ class Teller:
         self._trace.count(f"told {what}")
         if what is Happening.COMMIT_WAITS and facts.get("error") in BUGS:
             self._trace.violate("harness", f"what stores a pair cannot run: {told}")
-        if what is Happening.BACKGROUND_FAILED and facts.get("error") != "StoreUnavailable":
+        if what is Happening.BACKGROUND_FAILED and facts.get("error") in BUGS:
             self._trace.violate("harness", f"a job cannot run: {told}")
         if what is Happening.WENT_ALONE:
             self._alone(self._name)
