@@ -228,6 +228,17 @@ async def test_a_candidate_without_a_turn_waits(stage: Stage) -> None:
     assert stage.notes.times("connected") == 1
 
 
+async def test_a_candidate_while_the_store_has_no_turns(stage: Stage) -> None:
+    """It is asked about by nobody, and the caller is answered why."""
+    waiting = await stage.connected(pair(1, property_ids=("1000",)), proven=False)
+    process = under(stage, Limit(rate_within(10)))
+    asked = len(stage.vendor.asked)
+    process.driver.refuse("budget")
+    with pytest.raises(StoreUnavailable):
+        await process.candidates.resume(waiting.connection_id)
+    assert len(stage.vendor.asked) == asked
+
+
 async def test_a_candidate_whose_hotel_cannot_be_asked_about_yet_waits(stage: Stage) -> None:
     """Proven, but no turn is left to learn its property: it stays a candidate, for which hotel is not guessed."""
     waiting = await stage.connected(pair(1), proven=False)
