@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,19 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import free_port
+
 from cloudbeds_simulator.__main__ import build, parser
 from cloudbeds_simulator.http import listen
 
 CLIENT_ID, CLIENT_SECRET = "acceptance-app", "acceptance-secret-0123456789"
 PATIENCE = 30.0  # seconds until a process that does not start is given up
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Process:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.conftest import MakeWorld
-from tests.acceptance.processes import Http, World, free_port
+from tests.acceptance.processes import Http, World
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.long  # processes that live for seconds
 

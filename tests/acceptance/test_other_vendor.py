@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.acceptance.processes import CLIENT_ID, CLIENT_SECRET, Http, Process, Vendor, World, free_port
+from tests.acceptance.processes import CLIENT_ID, CLIENT_SECRET, Http, Process, Vendor, World
+from tests.support.ports import free_port
 
 STUB = Path(__file__).with_name("stub_vendor.py")
 

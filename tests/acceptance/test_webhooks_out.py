@@ -8,9 +8,10 @@ from contextlib import closing
 import apsw
 import pytest
 from tests.acceptance.conftest import MakeWorld
-from tests.acceptance.processes import World, free_port
+from tests.acceptance.processes import World
 from tests.acceptance.receiver import receiving
 from tests.support.keys import WEBHOOK_SECRET
+from tests.support.ports import free_port
 
 
 def with_webhooks(make_world: MakeWorld, port: int) -> World:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
-from tests.acceptance.processes import Http, Process, World, free_port
+from tests.acceptance.processes import Http, Process, World
+from tests.support.ports import free_port
 from yarl import URL
 
 ROOT = Path(__file__).parents[2]

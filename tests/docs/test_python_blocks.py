@@ -10,11 +10,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.acceptance.processes import PATIENCE, Http, Process, World, free_port, world
+from tests.acceptance.processes import PATIENCE, Http, Process, World, world
 from tests.docs.pages import code_block, text_of
 from tests.docs.under_load import across_three_rotations, example
 from tests.pytest_plugin.running import run
 from tests.support.keys import WEBHOOK_SECRET
+from tests.support.ports import free_port
 
 from cloudbeds_auth import TokenVault
 from cloudbeds_auth.settings import Need, load

@@ -17,7 +17,8 @@ import pytest
 from tests.acceptance.processes import world
 from tests.acceptance.test_herd import PROCESSES, connected, stampede
 from tests.support.keys import KEY_TEXT
-from tests.support.postgres import PostgresServer, free_port, server
+from tests.support.ports import free_port
+from tests.support.postgres import PostgresServer, server
 
 RELAY = Path(__file__).with_name("relay.py")
 MACHINES = {"cbauth-one": "10.213.1", "cbauth-two": "10.213.2"}

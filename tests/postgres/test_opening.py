@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 from tests.postgres.processes import Processes
-from tests.support.postgres import database, free_port, server
+from tests.support.ports import free_port
+from tests.support.postgres import database, server
 from tests.support.postgres_fixtures import END_OTHERS
 
 from cloudbeds_auth.database import schema as schemas

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from tests.support.postgres import ELSEWHERE, NOBODY, PATIENCE, PostgresServer, free_port, server
+from tests.support.ports import free_port
+from tests.support.postgres import ELSEWHERE, NOBODY, PATIENCE, PostgresServer, server
 
 CONFIG = """
 [databases]
