@@ -39,7 +39,7 @@ AFTER_FAILURE = 1.0  # seconds between two ticks when one could not do all it to
 class Job:
     """A row of the table. `tick` does some of the work; it returns the seconds until the next tick, and may raise.
 
-    `always`: also without upkeep, and over a copy of another installation's database (rule 16). Of all seconds the loop
+    `always`: also without upkeep, and over a copy of another installation's database (rule-16). Of all seconds the loop
     waits between half and all, so that fifty processes do not wake together.
     """
 
