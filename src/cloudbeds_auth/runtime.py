@@ -97,7 +97,7 @@ class Engine:
         """
         await self.jobs.stop()
         await self.inbound.stop()
-        await drained(self.world.tasks, self.migrator, self.refresher.flights)
+        await drained(self.world.tasks, self.migrator.moves, self.refresher.flights)
         with suppress(Exception):
             await self.calls.flush(everything=True)
 

@@ -143,7 +143,7 @@ class Mischief:
         try:
             async with asyncio.timeout(GRACE):
                 # As runtime.Engine.drain.
-                await drained(machine.world.tasks, machine.migrator, machine.refresher.flights)
+                await drained(machine.world.tasks, machine.migrator.moves, machine.refresher.flights)
                 world.sendings.drained(machine.name)
                 await machine.calls.flush(everything=True)
             world.trace.count("drained to the end")

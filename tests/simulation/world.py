@@ -206,7 +206,7 @@ class World:
             self.server.answer()
 
     def _moving(self, name: str) -> bool:
-        return any(machine.migrator._moves for machine in self.machines.values() if machine.name == name)
+        return any(len(machine.migrator.moves) for machine in self.machines.values() if machine.name == name)
 
     def _asked_at(self, number: int) -> int | None:
         return self.network.exchanges[number - 1].generation

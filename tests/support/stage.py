@@ -158,7 +158,7 @@ class Process:
 
     async def drain(self) -> None:
         """Let everything that runs end."""
-        await drained(self.world.tasks, self.migrator, self.refresher.flights)
+        await drained(self.world.tasks, self.migrator.moves, self.refresher.flights)
 
 
 def wire(world: World, driver: FailingDriver) -> Process:
@@ -261,7 +261,7 @@ class Stage:
     async def kill(self, process: Process) -> None:
         """As kill -9: whatever it was doing stops where it is; its lease is known to be a dead process's."""
         flights = process.refresher.flights._flights.values()
-        for task in [*(flight.task for flight in flights), *process.migrator._moves.values()]:
+        for task in [*(flight.task for flight in flights), *process.migrator.moves._running.values()]:
             task.cancel()
         process.driver.dark = True
         self.dead.add(process.world.owner)

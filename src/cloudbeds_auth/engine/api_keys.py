@@ -13,7 +13,6 @@ and by upkeep, where the client is known under which it was begun.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +24,7 @@ from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.proofs import Marks, verdict_on
 from cloudbeds_auth.engine.sending import InHand, Sender, Stopped, UnderLease
 from cloudbeds_auth.engine.single_flight import Flights
+from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.engine.until_stored import until_stored
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -79,7 +79,7 @@ class Migrator:
         self._leases = Leases(world)
         self._sender = Sender(world, circuits, lambda _: None)
         self._marks = Marks(world)
-        self._moves: dict[str, asyncio.Task[None]] = {}
+        self.moves = Tasks()  # by connection
 
     async def migrate(self, connection_id: str, *, app: str | None = None) -> None:
         """Move the hotel; one that was moved already is left as it is. `app`: the registration that makes the exchange.
@@ -87,12 +87,7 @@ class Migrator:
         Raises UnknownConnection, ConnectionDisconnected, ReauthorizationRequired, MigrationRefused, ClientRefused,
         InvalidRequest for an app that there is not, and subclasses of TryAgain, after which a later call resumes.
         """
-        task = self._moves.get(connection_id)
-        if task is None:
-            task = asyncio.create_task(self._migrate(connection_id, app), name=f"migrate {connection_id}")
-            self._moves[connection_id] = task
-            task.add_done_callback(lambda done: self._landed(connection_id, done))
-        await asyncio.shield(task)
+        await self.moves.join(connection_id, partial(self._migrate, connection_id, app))
 
     async def go_on(self, row: Grant) -> None:
         """Resume an interrupted move, if its client is known here: under another one the tokens would be refused."""
@@ -100,18 +95,6 @@ class Migrator:
         app = next((one for one in known if one.client_id == row.migration_client), None)
         if app is not None:
             await self.migrate(row.connection_id, app=app.id)
-
-    async def drain(self) -> bool:
-        """Wait until what is under way is stored; whether there was any."""
-        waited = bool(self._moves)
-        while self._moves:
-            await asyncio.wait(list(self._moves.values()))
-        return waited
-
-    def _landed(self, connection_id: str, done: asyncio.Task[None]) -> None:
-        del self._moves[connection_id]
-        if not done.cancelled():
-            done.exception()  # raised to each caller that still waits
 
     # --- one attempt after another
 
