@@ -1,7 +1,8 @@
-"""How many approvals one address, and all addresses together, may begin here or bring from the Marketplace.
+"""Who asks, and how often: addresses, approvals that begin here or come from the Marketplace, and wrong credentials.
 
 Anybody can open `/connect`, which stores a state, and call a callback with a made-up code, which costs a request at
-Cloudbeds: the bound comes before both. It is this process's own; the store bounds what all processes keep.
+Cloudbeds: the bound comes before both. Wrong credentials make the next one from their address wait, and lock no right
+one out (A23). All of it is this process's own; the database bounds what all processes keep.
 """
 
 from __future__ import annotations

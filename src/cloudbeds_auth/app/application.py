@@ -1,4 +1,7 @@
-"""What production opens the service with: the vault, the upstream client, the metrics. Named here only."""
+"""The service put together, and its life: opened with the server, drained when it stops.
+
+`open_parts` is what production opens it with: the vault, the upstream client, the metrics. They are named there only.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""How much one caller, and all of them together, may take of the service: the numbers, each with its reason."""
+"""How much one caller, and all of them together, may take of the service: the numbers, each with its reason.
+
+Of the connections to Cloudbeds no caller has more than its share, and those that it has do not wait for it (A72). What
+may be refused thousands of times a second is reported once in a while, with how often.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which paths need no credential. Everything else is refused without one, whether it exists or not."""
+"""Which paths need no credential. Everything else is refused without one, whether it exists or not.
+
+What strangers may ask as often as they like is asked of the database at most once a second (A79).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ports that the vault acts through, in one object."""
+"""The ports that the engine acts through, in one object, and the reads that a crowd of callers shares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The last decision about a grant: when the hotel is asked to approve again, and what prevents that (rule-12)."""
+"""What `/userinfo` says of an access token (rule-3), and the last decision about a grant: when the hotel is asked to
+approve again, and what prevents that (rule-12).
+"""
 
 from __future__ import annotations
 

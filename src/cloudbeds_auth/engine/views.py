@@ -1,4 +1,9 @@
-"""What people see: a connection as it looks now, and the one thing to do next."""
+"""What people see: a connection as it looks now, the one thing to do next, and the link that does it.
+
+A hotel whose tokens are refused has a connect link of its own, one for each connection and process: made when it is
+first asked for, and again when it was used or is about to end, so that a program that asks every second is always shown
+the same. Hotels whose approval lacks a scope that the app asks for by now are each shown with theirs.
+"""
 
 from __future__ import annotations
 

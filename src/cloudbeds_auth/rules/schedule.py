@@ -1,6 +1,8 @@
 """When a grant is next looked after: ahead of its end while it is used, else now and then (rule-10, rule-14).
 
-`due` is the one decision; the store writes its answer in the transaction that changes the grant.
+`due` is the one decision; the store writes its answer in the transaction that changes the grant. Once the causes of a
+trouble are gone, every grant that is looked after serves again by itself (I15): for that it needs a refresh token and a
+moment at which a job comes to it, and `out_of_reach` says which of the two is missing.
 """
 
 from __future__ import annotations

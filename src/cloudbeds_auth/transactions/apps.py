@@ -1,4 +1,7 @@
-"""The transactions about registrations at Cloudbeds. One at a time changes any of them."""
+"""Registrations at Cloudbeds, and which of their secrets Cloudbeds refuses, by fingerprint (F35, F36).
+
+One transaction at a time changes any registration.
+"""
 
 from __future__ import annotations
 

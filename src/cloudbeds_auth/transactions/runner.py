@@ -1,4 +1,9 @@
-"""Runs transactions: `await db.read(read_grant(id))`, `await db.write(commit_pair(…))`; one class, both databases."""
+"""Runs transactions: `await db.read(read_grant(id))`, `await db.write(commit_pair(…))`; one class, both databases.
+
+Reads by id that come at one moment share a transaction. A server may be milliseconds away, and a transaction is several
+round trips: while `AT_ONCE` reads run, those that are asked for wait and share the next one. So a herd never takes the
+connection that the commit of a pair needs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""One protected call of ours: where it goes, and what it means when no answer comes."""
+"""One protected call of ours: where it goes, and what it means when no answer comes. And clients for one hotel each,
+over one pool of connections to Cloudbeds.
+"""
 
 from __future__ import annotations
 
