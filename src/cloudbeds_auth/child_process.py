@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports import Clock
 
 NEEDED = frozenset((
     "COVERAGE_PROCESS_START", "HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "SSL_CERT_DIR", "SSL_CERT_FILE",

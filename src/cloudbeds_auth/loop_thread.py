@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
-from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.runtime import Engine
 from cloudbeds_auth.settings import Settings

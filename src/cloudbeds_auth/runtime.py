@@ -42,7 +42,7 @@ from cloudbeds_auth.engine.views import Look, Mender, Scopes
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.observe import LogObserver, Telling, logs
-from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.model import App, Connection
 from cloudbeds_auth.rules.origins import same_service
 from cloudbeds_auth.rules.refresh import Timing

@@ -19,7 +19,7 @@ from cloudbeds_auth import vault as aio
 from cloudbeds_auth.engine import apps as aio_apps
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.loop_thread import LoopThread
-from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings, load_from_environment

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from cloudbeds_auth.ports.entropy import Entropy
+from cloudbeds_auth.ports import Entropy
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # base 32 without I, L, O, U: https://github.com/ulid/spec
 PROC = Path("/proc")
@@ -27,7 +27,7 @@ else:
 
 
 class SystemClock:
-    """ports.clock.Clock of this machine."""
+    """ports.Clock of this machine."""
 
     def wall(self) -> float:
         """Unix seconds."""
@@ -43,7 +43,7 @@ class SystemClock:
 
 
 class SystemEntropy:
-    """ports.entropy.Entropy from the operating system's generator."""
+    """ports.Entropy from the operating system's generator."""
 
     def token(self) -> str:
         """43 URL-safe characters, 256 bits."""

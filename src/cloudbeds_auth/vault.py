@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.errors import VaultClosed
-from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Handover, Imported, Link
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import Engine, build, http_client

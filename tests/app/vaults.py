@@ -31,9 +31,7 @@ from cloudbeds_auth.errors import (
     StoreUnavailable,
     TokenEndpointUnavailable,
 )
-from cloudbeds_auth.ports.observer import Fact
-from cloudbeds_auth.ports.token_endpoint import MaySend
-from cloudbeds_auth.ports.vendor import AppState, Listed, Turn
+from cloudbeds_auth.ports import AppState, Fact, Listed, MaySend, Turn
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof, Refusal, Verdict
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, CredentialKind, Finished, Link, Pair, User
 from cloudbeds_auth.rules.refresh import Timing

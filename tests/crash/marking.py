@@ -32,7 +32,7 @@ from tests.crash.marks import (
 )
 
 from cloudbeds_auth import observe
-from cloudbeds_auth.ports.token_endpoint import MaySend
+from cloudbeds_auth.ports import MaySend
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.secret import Secret
@@ -161,7 +161,7 @@ class Observing:
         self._marker = marker
 
     def happened(self, what: Happening, /, **facts: object) -> None:
-        """See ports.observer."""
+        """See ports."""
         if what is Happening.REFRESHED:
             self._marker.tell(PUBLISHED)
         elif what is Happening.COMMIT_WAITS:

@@ -9,7 +9,7 @@ import pytest
 from tests.database.bench import Bench, HandClock, about
 from tests.support.fakes import pair
 
-from cloudbeds_auth.ports.webhooks import Message
+from cloudbeds_auth.ports import Message
 from cloudbeds_auth.rules.model import Grant, User
 from cloudbeds_auth.rules.schedule import DAY
 from cloudbeds_auth.rules.webhooks import SHOWN, UNTRIED

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cloudbeds_auth.database import sealing
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.secret import Secret
 
 ONE, TWO = bytes(range(32)), bytes(range(1, 33))

@@ -15,7 +15,7 @@ from tests.support.stage import Process, Stage
 from tests.support.virtual import settle
 
 from cloudbeds_auth.errors import StoreReadOnly
-from cloudbeds_auth.ports.vendor import AppState, Hook
+from cloudbeds_auth.ports import AppState, Hook
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant

@@ -15,7 +15,7 @@ from tests.support.stage import Process, Stage
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.engine.hooks import AT_ONCE, LEFT_OUT, MOST_WAITING, REST, Inbound
 from cloudbeds_auth.errors import ConnectionDisconnected
-from cloudbeds_auth.ports.vendor import AppState, Hook, Throttled
+from cloudbeds_auth.ports import AppState, Hook, Throttled
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant

@@ -17,7 +17,7 @@ from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.views import Mender
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports.token_endpoint import MaySend
+from cloudbeds_auth.ports import MaySend
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Handover, Imported, Outcome, Role, User, moment

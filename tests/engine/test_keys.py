@@ -14,7 +14,7 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.errors import ClientRefused, NotRefreshable, ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.ports.vendor import Listed, Throttled
+from cloudbeds_auth.ports import Listed, Throttled
 from cloudbeds_auth.rules.api_errors import REVOKED, DeadGrant, DeadToken, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Finished

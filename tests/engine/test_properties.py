@@ -11,7 +11,7 @@ from tests.support.stage import Process, Stage, wire
 
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.engine.properties import AT_ONCE, Groups
-from cloudbeds_auth.ports.vendor import Listed, Throttled, Turn, Unlisted
+from cloudbeds_auth.ports import Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, DeadToken, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant

@@ -18,7 +18,7 @@ from tests.support.virtual import settle
 
 from cloudbeds_auth.engine.rate_limiter import CALL, SURE, Waiter
 from cloudbeds_auth.errors import RateLimited, RefreshInDoubt, StoreUnavailable, TokenEndpointUnavailable, VaultClosed
-from cloudbeds_auth.ports.vendor import Throttled
+from cloudbeds_auth.ports import Throttled
 from cloudbeds_auth.rules.api_errors import Inconclusive
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within

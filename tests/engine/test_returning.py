@@ -17,7 +17,7 @@ from cloudbeds_auth.errors import (
     RefreshInDoubt,
     StoreUnavailable,
 )
-from cloudbeds_auth.ports.vendor import Unlisted
+from cloudbeds_auth.ports import Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, DeadToken
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Finished, Grant, Role

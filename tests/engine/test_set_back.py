@@ -21,7 +21,7 @@ from tests.support.stage import Process, Stage
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.errors import Error, RefreshInDoubt
-from cloudbeds_auth.ports.webhooks import Delivery, Message
+from cloudbeds_auth.ports import Delivery, Message
 from cloudbeds_auth.rules.api_errors import DeadToken
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Role

@@ -20,8 +20,7 @@ from tests.support.stage import stage as staged
 from tests.support.virtual import VirtualLoop
 
 from cloudbeds_auth.errors import ReauthorizationRequired, TryAgain
-from cloudbeds_auth.ports.token_endpoint import MaySend
-from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Turn
+from cloudbeds_auth.ports import AppState, Hook, Listed, MaySend, Turn
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.model import App, Pair
 from cloudbeds_auth.rules.secret import Secret

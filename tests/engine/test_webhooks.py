@@ -12,7 +12,7 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.webhooks import AT_ONCE, HOLD, Outbound
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.webhooks import Delivery, Message
+from cloudbeds_auth.ports import Delivery, Message
 from cloudbeds_auth.rules.webhooks import WAITS
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.outbox import claim_messages, read_outbox

@@ -10,7 +10,7 @@ from tests.support.stage import Stage
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.engine.views import WAITING, Mender
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.ports.vendor import Throttled, Unlisted
+from cloudbeds_auth.ports import Throttled, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, Inconclusive, Proof, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role

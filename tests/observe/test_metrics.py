@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloudbeds_auth.observe.metrics import MOST_NAMES, Metrics, snake, status_class
-from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.transactions.outbox import Outbox

@@ -8,7 +8,7 @@ import pytest
 
 from cloudbeds_auth.observe import LogObserver, Telling
 from cloudbeds_auth.observe.logs import FACTS
-from cloudbeds_auth.ports.observer import Fact, Observer
+from cloudbeds_auth.ports import Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
 
 

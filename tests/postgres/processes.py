@@ -16,7 +16,7 @@ from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.sealer import Place
+from cloudbeds_auth.ports import Place
 from cloudbeds_auth.rules.model import Fence, Grant
 from cloudbeds_auth.transactions.authorizations import NewAuthorization, add_authorization
 from cloudbeds_auth.transactions.candidates import add_candidate, promote

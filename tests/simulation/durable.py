@@ -15,7 +15,7 @@ import apsw
 from tests.simulation.disk import NAME, Blob, Disk, vfs
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.ports.sealer import Place
+from cloudbeds_auth.ports import Place
 from cloudbeds_auth.transactions.rows import access_place, token_place
 
 DATABASE = "vault.db"

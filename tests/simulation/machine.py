@@ -27,8 +27,7 @@ from cloudbeds_auth.engine.jobs import Upkeep
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.usage import CallRecorder
-from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.ports import Clock, Fact
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
@@ -46,7 +45,7 @@ VERSION = "v1.3"
 
 
 class Dice:
-    """ports.entropy.Entropy from the seed."""
+    """ports.Entropy from the seed."""
 
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
@@ -67,7 +66,7 @@ BUGS = {"TypeError", "AttributeError", "NameError", "KeyError", "AssertionError"
 
 
 class Teller:
-    """ports.observer.Observer that writes into the trace, and looks for secrets in what it is told (I9).
+    """ports.Observer that writes into the trace, and looks for secrets in what it is told (I9).
 
     `alone(name)` is called when a request of this machine goes without a turn of the store's.
     """

@@ -38,7 +38,7 @@ DISK_NAME = "world"
 
 
 class Clock:
-    """ports.clock.Clock of the simulated host: steady by boot, wall with jumps."""
+    """ports.Clock of the simulated host: steady by boot, wall with jumps."""
 
     def __init__(self, loop: SimLoop) -> None:
         self._loop = loop

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
-from cloudbeds_auth.ports.observer import Fact
-from cloudbeds_auth.ports.token_endpoint import MaySend
-from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
+from cloudbeds_auth.ports import AppState, Fact, Hook, Listed, MaySend, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.happenings import Happening
@@ -51,7 +49,7 @@ def issued(number: int | str, **parts: object) -> Issued:
 
 
 class Dice:
-    """ports.entropy.Entropy that counts; `unit` is always `roll`."""
+    """ports.Entropy that counts; `unit` is always `roll`."""
 
     def __init__(self, roll: float = 0.5) -> None:
         self.roll = roll
@@ -68,7 +66,7 @@ class Dice:
 
 
 class Notebook:
-    """ports.observer.Observer that remembers."""
+    """ports.Observer that remembers."""
 
     def __init__(self) -> None:
         self.told: list[tuple[Happening, dict[str, Fact]]] = []
@@ -83,7 +81,7 @@ class Notebook:
 
 
 class ScriptedEndpoint:
-    """ports.token_endpoint.TokenEndpoint that reads its answers from a list; asked beyond its end, it fails the test.
+    """ports.TokenEndpoint that reads its answers from a list; asked beyond its end, it fails the test.
 
     An answer may be a function: it runs while the request is under way, so it can do what others do meanwhile.
     """
@@ -142,7 +140,7 @@ def _of_a_refresh(answer: Either) -> Answer:
 
 
 class ScriptedVendor:
-    """ports.vendor.Vendor: every token works, unless `opinions` or `script` say otherwise."""
+    """ports.Vendor: every token works, unless `opinions` or `script` say otherwise."""
 
     def __init__(self) -> None:
         self.opinions: dict[str, Opinion] = {}

@@ -14,9 +14,7 @@ from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.retention import Retention
 from cloudbeds_auth.engine.webhooks import Outbound
-from cloudbeds_auth.ports.token_endpoint import MaySend
-from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Turn
-from cloudbeds_auth.ports.webhooks import Deliverer
+from cloudbeds_auth.ports import AppState, Deliverer, Hook, Listed, MaySend, Turn
 from cloudbeds_auth.rules.api_errors import Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.model import App, CredentialKind, Grant, Pair

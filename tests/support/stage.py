@@ -31,8 +31,7 @@ from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.engine.views import Look
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
-from cloudbeds_auth.ports.vendor import Vendor
+from cloudbeds_auth.ports import TokenEndpoint, Vendor
 from cloudbeds_auth.rules.model import App, Grant, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.refresh import Ask, Timing

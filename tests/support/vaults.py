@@ -14,7 +14,7 @@ from cloudbeds_auth import runtime
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings

@@ -68,7 +68,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """ports.clock.Clock of the running loop, virtual or not; `jump` sets the wall clock ahead or back.
+    """ports.Clock of the running loop, virtual or not; `jump` sets the wall clock ahead or back.
 
     `behind`: by how much the database's own clock is, after a failover to a host whose clock lags.
     """

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from cloudbeds_auth import system
-from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.entropy import Entropy
+from cloudbeds_auth.ports import Clock, Entropy
 from cloudbeds_auth.system import (
     SystemClock,
     SystemEntropy,

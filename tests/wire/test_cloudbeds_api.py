@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from tests.wire.rawserver import RawServer, Respond, answer, drip, raw, reset, serving, silence
 
-from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Unlisted, Vendor
+from cloudbeds_auth.ports import AppState, Hook, Listed, Throttled, Unlisted, Vendor
 from cloudbeds_auth.rules.api_errors import (
     OUTAGE,
     UNREADABLE,

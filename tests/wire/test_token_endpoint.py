@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from tests.wire.rawserver import Peer, RawServer, Respond, answer, drip, raw, reset, serving, silence
 
-from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
+from cloudbeds_auth.ports import TokenEndpoint
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.model import App, CredentialKind
 from cloudbeds_auth.rules.refresh import Timing

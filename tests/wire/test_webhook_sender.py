@@ -11,7 +11,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 from tests.wire.rawserver import Peer, Respond, answer, raw, reset, serving
 
-from cloudbeds_auth.ports.webhooks import Deliverer, Delivery, Message
+from cloudbeds_auth.ports import Deliverer, Delivery, Message
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.system import SystemClock
 from cloudbeds_auth.wire.webhook_sender import HttpDeliverer

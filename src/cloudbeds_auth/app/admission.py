@@ -20,7 +20,7 @@ from starlette.types import Scope
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.problems import TooManyGuesses
 from cloudbeds_auth.errors import RateLimited
-from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.rules.redirects import MOST_PENDING
 
 LONGEST = 64  # characters of something that is no address

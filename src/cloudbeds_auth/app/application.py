@@ -38,7 +38,7 @@ from cloudbeds_auth.app.public_paths import Anyone, Further, Remembered, path_pr
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.app.sockets import room
 from cloudbeds_auth.errors import Error
-from cloudbeds_auth.ports.upstream import Upstream
+from cloudbeds_auth.ports import Upstream
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.permissions import Scope as CallerScope

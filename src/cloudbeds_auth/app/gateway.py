@@ -28,8 +28,7 @@ from cloudbeds_auth.app.problems import (
 )
 from cloudbeds_auth.app.public_paths import APP, Anyone, Further, told
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
-from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports import Clock, Observer
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import ADMIN, Caller
 from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token

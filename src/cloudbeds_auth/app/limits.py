@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from cloudbeds_auth.app.problems import TooManyCalls
-from cloudbeds_auth.ports.observer import Fact, Observer
+from cloudbeds_auth.ports import Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
 
 

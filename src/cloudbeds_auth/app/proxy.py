@@ -19,7 +19,7 @@ from cloudbeds_auth.app.headers import VENDOR
 from cloudbeds_auth.app.problems import Unexpected, send_problem
 from cloudbeds_auth.app.relaying import ProxiedCall, Relay, passing_body
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
-from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
+from cloudbeds_auth.ports import Lost, UpstreamAnswer
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.api_errors import PassingBody
 from cloudbeds_auth.rules.happenings import Happening

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports import Clock
 
 if TYPE_CHECKING:
     from cloudbeds_auth.engine.apps import Apps

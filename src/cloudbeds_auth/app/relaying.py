@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from cloudbeds_auth.app.body import Body
 from cloudbeds_auth.app.limits import Limits, Shares
 from cloudbeds_auth.errors import BodyNotReplayable, UpstreamError, UpstreamFailed
-from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent, Upstream, UpstreamAnswer
+from cloudbeds_auth.ports import Broken, Clock, Lost, Unsent, Upstream, UpstreamAnswer
 from cloudbeds_auth.rules.api_errors import PassingBody, Refusal
 from cloudbeds_auth.rules.auth_flow import (
     Answered,

@@ -24,7 +24,7 @@ from cloudbeds_auth.rules.model import Connection
 if TYPE_CHECKING:
     from socket import socket
 
-    from cloudbeds_auth.ports.clock import Clock
+    from cloudbeds_auth.ports import Clock
     from cloudbeds_auth.vault import TokenVault
 
 LINK_SECONDS = 600.0

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cloudbeds_auth.child_process import bare_environment
 from cloudbeds_auth.cli.demo_browser import Surprise
 from cloudbeds_auth.cli.processes import WatchedChild, free_port
-from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.entropy import Entropy
+from cloudbeds_auth.ports import Clock, Entropy
 
 if TYPE_CHECKING:
     import httpx2

@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cloudbeds_auth import child_process, errors
-from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.entropy import Entropy
+from cloudbeds_auth.ports import Clock, Entropy
 
 PORTS = range(20000, 32000)  # below what systems hand out to outgoing connections, so that none of those takes it
 

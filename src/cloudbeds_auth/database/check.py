@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from cloudbeds_auth.database import key_files, opening
 from cloudbeds_auth.database.schema import schema_version
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.origins import findings
 from cloudbeds_auth.rules.schedule import Reach, out_of_reach

@@ -25,7 +25,7 @@ AGAIN_AFTER = 5.0  # seconds until a connection that was lost is tried for again
 
 
 class Bell:
-    """ports.wakeups.Heard."""
+    """ports.Heard."""
 
     def __init__(self, listener: Listener, poll: float) -> None:
         self._listener = listener
@@ -44,7 +44,7 @@ class Bell:
         return self._poll if self._first or not self._listener.listening else self._listener.longest
 
     async def wait(self, seconds: float) -> None:
-        """See ports.wakeups."""
+        """See ports."""
         seconds = min(seconds, self.longest)
         self._first = False
         with suppress(TimeoutError):
@@ -66,7 +66,7 @@ class Listener:
 
     @contextmanager
     def hearing(self, grant_id: str, poll: float) -> Iterator[Bell]:
-        """See ports.wakeups."""
+        """See ports."""
         if self._begun_by != os.getpid():
             self._begin_in_this_process()
         bell = Bell(self, poll)

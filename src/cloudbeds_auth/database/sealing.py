@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from cloudbeds_auth.ports.sealer import Place, SealBroken
+from cloudbeds_auth.ports import Place, SealBroken
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.system import random_bytes
 
@@ -59,7 +59,7 @@ def _associated(place: Place, key_id: bytes) -> bytes:
 
 
 class AesGcmSealer:
-    """ports.sealer.Sealer: the first key seals, all open.
+    """ports.Sealer: the first key seals, all open.
 
     `keys` are of 32 bytes each; raises ValueError for none or another length. `random` gives that many random bytes.
     """

@@ -23,7 +23,7 @@ import apsw
 from cloudbeds_auth.database import durability, schema
 from cloudbeds_auth.database.driver import drive
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
-from cloudbeds_auth.ports.wakeups import Wakeups
+from cloudbeds_auth.ports import Wakeups
 from cloudbeds_auth.threads import OwnThreads
 from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement
 

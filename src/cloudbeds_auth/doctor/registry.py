@@ -9,7 +9,7 @@ from cloudbeds_auth import errors
 from cloudbeds_auth.doctor import apps, configuration, database, hotels, listening, network, webhooks
 from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report
 from cloudbeds_auth.doctor.subject import Subject, opened, read_settings
-from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports import Clock
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Need, Settings

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:

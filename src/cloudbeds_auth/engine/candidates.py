@@ -13,7 +13,7 @@ from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.whose import listed
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.ports.vendor import Listed, Unlisted
+from cloudbeds_auth.ports import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import (
     SCOPE_REFUSED,
     Act,

@@ -12,12 +12,7 @@ from typing import Protocol
 from cloudbeds_auth.engine.rate_limiter import RateLimiter
 from cloudbeds_auth.engine.tasks import Tasks
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, UnknownConnection
-from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.entropy import Entropy
-from cloudbeds_auth.ports.observer import Observer
-from cloudbeds_auth.ports.token_endpoint import MaySend, TokenEndpoint
-from cloudbeds_auth.ports.vendor import Vendor
-from cloudbeds_auth.ports.wakeups import Wakeups
+from cloudbeds_auth.ports import Clock, Entropy, MaySend, Observer, TokenEndpoint, Vendor, Wakeups
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import is_text
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, Grant

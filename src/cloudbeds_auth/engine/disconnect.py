@@ -19,7 +19,7 @@ from cloudbeds_auth.errors import (
     Unclaimed,
     UnknownConnection,
 )
-from cloudbeds_auth.ports.vendor import Throttled
+from cloudbeds_auth.ports import Throttled
 from cloudbeds_auth.rules.auth_flow import MOST_SENDS
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, Grant, Role

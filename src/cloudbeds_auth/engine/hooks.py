@@ -21,7 +21,7 @@ from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.tasks import Tasks, each
 from cloudbeds_auth.errors import Error
-from cloudbeds_auth.ports.vendor import Hook, Throttled
+from cloudbeds_auth.ports import Hook, Throttled
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, CredentialKind, Grant, Role

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.single_flight import Served
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending
-from cloudbeds_auth.ports.clock import Clock
+from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.rules.refresh import Ask, reference
 from cloudbeds_auth.transactions.grants import Busy, Leased, read_grant, release_lease, renew_lease, take_lease
 
@@ -27,26 +27,26 @@ class Lease:
 
 
 class Polling:
-    """ports.wakeups.Wakeups where other processes cannot be heard of: the row is read now and then."""
+    """ports.Wakeups where other processes cannot be heard of: the row is read now and then."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
     @contextmanager
     def hearing(self, grant_id: str, poll: float) -> Iterator[Poll]:
-        """See ports.wakeups."""
+        """See ports."""
         yield Poll(self._clock, poll)
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """ports.wakeups.Heard, where no process is heard of."""
+    """ports.Heard, where no process is heard of."""
 
     clock: Clock
     poll: float
 
     async def wait(self, seconds: float) -> None:
-        """See ports.wakeups."""
+        """See ports."""
         await self.clock.sleep(min(self.poll, seconds))
 
 

@@ -11,7 +11,7 @@ from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.tasks import each
 from cloudbeds_auth.engine.whose import listed
-from cloudbeds_auth.ports.vendor import Listed, Unlisted
+from cloudbeds_auth.ports import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import Act
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, Role

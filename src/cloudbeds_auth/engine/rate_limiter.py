@@ -21,8 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable, VaultClosed
-from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.observer import Observer
+from cloudbeds_auth.ports import Clock, Observer
 from cloudbeds_auth.rules.api_errors import Inconclusive, Verdict
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App

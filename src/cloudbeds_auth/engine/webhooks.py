@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.ports.webhooks import Deliverer, Message
+from cloudbeds_auth.ports import Deliverer, Message
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.webhooks import wait_after
 from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered, message_failed, next_message

@@ -7,7 +7,7 @@ import asyncio
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.errors import RateLimited
-from cloudbeds_auth.ports.vendor import Listed, Throttled, Unlisted
+from cloudbeds_auth.ports import Listed, Throttled, Unlisted
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.model import App, Pair
 from cloudbeds_auth.rules.secret import Secret

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 
 from cloudbeds_auth.observe.logs import FACTS
-from cloudbeds_auth.ports.observer import Fact, Observer
+from cloudbeds_auth.ports import Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
 
 LOGGER = "cloudbeds_auth"

@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from cloudbeds_auth.ports.observer import Fact
+from cloudbeds_auth.ports import Fact
 from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventMetric, Happening
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.transactions.outbox import Outbox

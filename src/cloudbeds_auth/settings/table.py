@@ -14,7 +14,7 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainValidator
 
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.ports.vendor import Hook
+from cloudbeds_auth.ports import Hook
 from cloudbeds_auth.rules.model import App, CredentialKind
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.redirects import written_origin

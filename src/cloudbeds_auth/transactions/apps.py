@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 
-from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
+from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.issuers import bind

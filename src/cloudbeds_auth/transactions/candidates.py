@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cloudbeds_auth.errors import StateMismatch
-from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import (
     MOVED_TO_KEY,
     NEWER_APPROVAL,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import (
     UNAUTHORIZED_CLIENT,
     UNRECOGNIZED,

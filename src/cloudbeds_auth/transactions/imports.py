@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
 from cloudbeds_auth.rules.schedule import CANDIDATE

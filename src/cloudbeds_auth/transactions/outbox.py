@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cloudbeds_auth.ports.webhooks import Message
+from cloudbeds_auth.ports import Message
 from cloudbeds_auth.rules.schedule import PULLED
 from cloudbeds_auth.rules.webhooks import NOTICES, SHOWN, UNTRIED, Notice, Standing, message_body, message_id, standing
 from cloudbeds_auth.transactions.rows import connection_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import NEWER_APPROVAL
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.schedule import PARKED

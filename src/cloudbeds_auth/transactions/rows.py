@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from datetime import datetime
 
-from cloudbeds_auth.ports.sealer import Place, Sealer
+from cloudbeds_auth.ports import Place, Sealer
 from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, State, seen
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent as LifecycleEvent
 from cloudbeds_auth.rules.model import (

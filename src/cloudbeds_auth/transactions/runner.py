@@ -15,8 +15,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.ports.sealer import Place, SealBroken, Sealer
-from cloudbeds_auth.ports.wakeups import Wakeups
+from cloudbeds_auth.ports import Place, SealBroken, Sealer, Wakeups
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.statements import (
     Body,

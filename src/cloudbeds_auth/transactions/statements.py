@@ -14,7 +14,7 @@ from functools import wraps
 from importlib import resources
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from cloudbeds_auth.ports.sealer import Sealer
+from cloudbeds_auth.ports import Sealer
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]

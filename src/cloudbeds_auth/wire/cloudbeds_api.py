@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx2
 
-from cloudbeds_auth.ports.vendor import AppState, Hook, Listed, Throttled, Turn, Unlisted
+from cloudbeds_auth.ports import AppState, Hook, Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import (
     OUTAGE,
     REVOKED,
@@ -40,7 +40,7 @@ async def at_once() -> None:
 
 
 class HttpVendor:
-    """ports.vendor.Vendor at `base_url`, over a pool of connections that is made at the first call.
+    """ports.Vendor at `base_url`, over a pool of connections that is made at the first call.
 
     `transport` replaces the network in tests and simulations and is never closed here. `keys`: how API keys travel.
     """

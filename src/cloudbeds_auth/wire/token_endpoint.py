@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import httpx2
 
-from cloudbeds_auth.ports.token_endpoint import MaySend
+from cloudbeds_auth.ports import MaySend
 from cloudbeds_auth.rules.credential import GrantType
 from cloudbeds_auth.rules.model import App, CredentialKind
 from cloudbeds_auth.rules.rate_limit import pause_of, seconds_of
@@ -37,7 +37,7 @@ A = TypeVar("A")
 
 
 class HttpTokenEndpoint:
-    """ports.token_endpoint.TokenEndpoint at `token_url`.
+    """ports.TokenEndpoint at `token_url`.
 
     `transport` replaces the network in tests and simulations; it is shared by all requests and never closed here.
     """

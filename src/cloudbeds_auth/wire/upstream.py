@@ -14,7 +14,7 @@ import aiohttp
 import yarl
 from aiohttp.client_proto import ResponseHandler
 
-from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent
+from cloudbeds_auth.ports import Broken, Lost, Unsent
 
 KEEP_ALIVE = 15.0  # seconds; shorter than the vendor's own, so that it rarely closes under a request of ours
 MOST_CONNECTIONS = 200
@@ -141,7 +141,7 @@ class AiohttpAnswer:
 
 
 class AiohttpUpstream:
-    """`ports.upstream.Upstream` over aiohttp.
+    """`ports.Upstream` over aiohttp.
 
     Seconds: `connect` for a connection to come about, `idle` for the vendor to send nothing at all, `head` until the
     head of the answer is complete where the whole request was handed over. A body may take as long as it flows.

@@ -13,8 +13,7 @@ from dataclasses import replace
 import httpx2
 from standardwebhooks import Webhook
 
-from cloudbeds_auth.ports.clock import Clock
-from cloudbeds_auth.ports.webhooks import Delivery, Message
+from cloudbeds_auth.ports import Clock, Delivery, Message
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.rules.rate_limit import seconds_of
 from cloudbeds_auth.rules.refresh import Timing
@@ -27,7 +26,7 @@ GONE = 410  # the receiver wants it no more: it is not tried again
 
 
 class HttpDeliverer:
-    """ports.webhooks.Deliverer to `url`. Several `secrets`: a signature by each, so that one can replace another.
+    """ports.Deliverer to `url`. Several `secrets`: a signature by each, so that one can replace another.
 
     `transport` replaces the network in tests and is never closed here.
     """
@@ -41,7 +40,7 @@ class HttpDeliverer:
         self._transport = transport
 
     async def deliver(self, message: Message) -> Delivery:
-        """See ports.webhooks. The moment in the signature is this attempt's, the one in the body is the change's."""
+        """See ports. The moment in the signature is this attempt's, the one in the body is the change's."""
         client = http_client.client(TIMING, self._transport, keep_alive=0)
         try:
             request = client.build_request("POST", self._url, headers=self._headers(message), content=message.body)
