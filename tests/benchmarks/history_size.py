@@ -26,7 +26,7 @@ from tests.support.virtual import VirtualLoop
 
 from cloudbeds_auth.engine.retention import Retention
 from cloudbeds_auth.engine.usage import record_calls
-from cloudbeds_auth.rules.calls import Calls
+from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.model import Fence, Grant
 from cloudbeds_auth.transactions.grants import Leased, commit_pair, release_lease, take_lease, write_intent
 from cloudbeds_auth.transactions.refusals import confirm

@@ -29,8 +29,8 @@ from tests.support.postgres_stage import Elsewhere
 from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.retention import roll_up_calls
 from cloudbeds_auth.engine.usage import record_calls
-from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.credential import FOREVER
+from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Pair, StoredToken, User
 from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.rules.secret import Secret
@@ -45,7 +45,7 @@ from cloudbeds_auth.transactions.apps import (
 )
 from cloudbeds_auth.transactions.authorizations import Authorization, NewAuthorization, add_authorization, add_link
 from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote
-from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.connections import claim_listings, disconnect, relist
 from cloudbeds_auth.transactions.grants import (
     AttemptEnd,
     Leased,
@@ -58,7 +58,6 @@ from cloudbeds_auth.transactions.grants import (
 )
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
 from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered, message_failed
-from cloudbeds_auth.transactions.properties import claim_listings, relist
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.reconnect import bring_home, read_outcome
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem

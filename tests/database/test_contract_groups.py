@@ -10,9 +10,14 @@ from cloudbeds_auth.rules.model import Event, Grant
 from cloudbeds_auth.rules.properties import EVERY, FIRST, HOLD, Relisted
 from cloudbeds_auth.rules.schedule import DAY, SLACK
 from cloudbeds_auth.transactions.candidates import promote
-from cloudbeds_auth.transactions.connections import disconnect, list_connections, read_connection
+from cloudbeds_auth.transactions.connections import (
+    claim_listings,
+    disconnect,
+    list_connections,
+    read_connection,
+    relist,
+)
 from cloudbeds_auth.transactions.history import read_history
-from cloudbeds_auth.transactions.properties import claim_listings, relist
 from cloudbeds_auth.transactions.refusals import count_refusal
 
 

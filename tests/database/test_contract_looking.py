@@ -10,8 +10,7 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.engine.usage import record_calls
-from cloudbeds_auth.rules.calls import Calls
-from cloudbeds_auth.rules.history import HistoryPlace
+from cloudbeds_auth.rules.history import Calls, HistoryPlace
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Grant, Role, moment
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote, read_candidate

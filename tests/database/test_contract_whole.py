@@ -14,8 +14,8 @@ from tests.support.fakes import HERE, pair
 from cloudbeds_auth import transactions as package
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import StoreReadOnly
-from cloudbeds_auth.rules.calls import Calls
 from cloudbeds_auth.rules.credential import FOREVER
+from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.lifecycle import IllegalMove
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, StoredToken
 from cloudbeds_auth.rules.rate_limit import Rate
@@ -25,10 +25,15 @@ from cloudbeds_auth.transactions.apps import (
     add_app,
     close_circuit,
     drop_previous_secret,
+    move_app,
+    move_grants,
     open_circuit,
     open_circuits,
     read_app,
     read_apps,
+    read_held,
+    read_issuer,
+    read_issuers,
     read_redirect_uris,
     remove_app,
     rotate_secret,
@@ -43,11 +48,13 @@ from cloudbeds_auth.transactions.authorizations import (
 )
 from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote, read_candidate
 from cloudbeds_auth.transactions.connections import (
+    claim_listings,
     count_states,
     disconnect,
     list_connections,
     read_connection,
     read_ids,
+    relist,
 )
 from cloudbeds_auth.transactions.grants import (
     AttemptEnd,
@@ -62,9 +69,8 @@ from cloudbeds_auth.transactions.grants import (
     take_lease,
     write_intent,
 )
-from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.history import add_calls, note_use, read_history, roll_up, take_over
 from cloudbeds_auth.transactions.imports import NewImport, add_import
-from cloudbeds_auth.transactions.issuers import move_app, move_grants, read_held, read_issuer, read_issuers
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
 from cloudbeds_auth.transactions.outbox import (
     claim_messages,
@@ -73,7 +79,6 @@ from cloudbeds_auth.transactions.outbox import (
     next_message,
     read_outbox,
 )
-from cloudbeds_auth.transactions.properties import claim_listings, relist
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered, read_outcome
 from cloudbeds_auth.transactions.refusals import (
@@ -95,7 +100,6 @@ from cloudbeds_auth.transactions.upkeep import (
     next_due,
     retry_all,
 )
-from cloudbeds_auth.transactions.usage import add_calls, note_use, roll_up, take_over
 
 RATE = Rate(10.0)
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)

@@ -16,7 +16,7 @@ from cloudbeds_auth.database import backup, check, copy, opening
 from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
-from cloudbeds_auth.rules.calls import Calls
+from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.model import App, Grant
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings

@@ -21,9 +21,8 @@ from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.candidates import promote
-from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.connections import claim_listings, disconnect
 from cloudbeds_auth.transactions.history import read_history
-from cloudbeds_auth.transactions.properties import claim_listings
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 
 SCOPE = Unlisted(Refusal("missing_scope", Act.TELL))

@@ -16,7 +16,7 @@ from tests.support.stage import FailingDriver, Process, Stage
 from cloudbeds_auth.engine.retention import Retention, roll_up_calls
 from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.errors import InvalidRequest, StoreUnavailable
-from cloudbeds_auth.rules.calls import LONGEST_PATH, MOST_PATHS, Calls
+from cloudbeds_auth.rules.history import LONGEST_PATH, MOST_PATHS, Calls
 from cloudbeds_auth.rules.model import AccessToken, Event, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.connections import disconnect

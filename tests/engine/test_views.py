@@ -13,7 +13,7 @@ from tests.support.stage import Stage
 from cloudbeds_auth.engine.client_secrets import fingerprint
 from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN, Mender
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, ReauthorizationRequired, UnknownConnection
-from cloudbeds_auth.rules.calls import MOST_PATHS
+from cloudbeds_auth.rules.history import MOST_PATHS
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Connection, Fence, moment
 from cloudbeds_auth.rules.secret import Secret

@@ -13,7 +13,7 @@ from tests.postgres.processes import Processes
 from cloudbeds_auth.database.dialect import SQL
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.engine.usage import record_calls
-from cloudbeds_auth.rules.calls import Calls
+from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.grants import Leased, take_lease
 from cloudbeds_auth.transactions.history import read_history

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudbeds_auth.rules.calls import (
+from cloudbeds_auth.rules.history import (
     A_DAY,
     A_MINUTE,
     AN_HOUR,

@@ -15,9 +15,8 @@ from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.origins import findings
 from cloudbeds_auth.rules.schedule import Reach, out_of_reach
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.transactions.apps import sealed_secrets
+from cloudbeds_auth.transactions.apps import read_held, read_issuers, sealed_secrets
 from cloudbeds_auth.transactions.grants import LATCHED
-from cloudbeds_auth.transactions.issuers import read_held, read_issuers
 from cloudbeds_auth.transactions.rows import access_place, token_place
 from cloudbeds_auth.transactions.runner import Database, Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction

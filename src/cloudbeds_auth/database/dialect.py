@@ -9,7 +9,7 @@ import psycopg
 from psycopg import errors
 
 from cloudbeds_auth.errors import ConfigurationError, Error, StoreUnavailable
-from cloudbeds_auth.transactions.statements import QUERIES, load
+from cloudbeds_auth.transactions.statements import load
 
 PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_]+)")
 OLDEST = 140_000  # PostgreSQL 14, as server_version_num counts
@@ -45,7 +45,7 @@ def placeholders(sql: str) -> str:
     return PLACEHOLDER.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
-SQL = {name: placeholders(sql) for name, sql in {**QUERIES, **load("postgres.sql")}.items()}
+SQL = {name: placeholders(sql) for name, sql in load("postgres.sql").items()}
 
 
 def not_connected(error: psycopg.Error) -> Error:

@@ -18,12 +18,16 @@ from cloudbeds_auth.transactions.apps import (
     Taken,
     add_app,
     drop_previous_secret,
+    move_app,
+    move_grants,
     read_apps,
+    read_held,
+    read_issuer,
+    read_issuers,
     read_redirect_uris,
     remove_app,
     rotate_secret,
 )
-from cloudbeds_auth.transactions.issuers import move_app, move_grants, read_held, read_issuer, read_issuers
 
 OURS = (
     "change the settings: CLOUDBEDS_CLIENT_ID, CLOUDBEDS_CLIENT_SECRET, and CLOUDBEDS_CLIENT_SECRET_PREVIOUS in a reset"

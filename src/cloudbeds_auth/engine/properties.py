@@ -17,7 +17,7 @@ from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, Role
 from cloudbeds_auth.rules.properties import HOLD
 from cloudbeds_auth.rules.schedule import PAUSE
-from cloudbeds_auth.transactions.properties import claim_listings, relist
+from cloudbeds_auth.transactions.connections import claim_listings, relist
 
 AT_ONCE = 4  # connections that one tick asks about
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
-from cloudbeds_auth.rules.calls import STEPS
 from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.history import STEPS
 from cloudbeds_auth.rules.schedule import DAY
 from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.history import roll_up, take_over
 from cloudbeds_auth.transactions.retention import forget, sweep
 from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.usage import roll_up, take_over
 
 AT_ONCE = 500  # lines that one transaction deletes
 MERGED_AT_ONCE = 200  # … or merges: some 10 ms of SQLite's one writer

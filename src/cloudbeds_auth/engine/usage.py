@@ -12,10 +12,10 @@ from itertools import count
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.rules.calls import Calls, tally
+from cloudbeds_auth.rules.history import Calls, tally
 from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.transactions.history import add_calls, note_use
 from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.usage import add_calls, note_use
 
 EVERY = 0.5  # seconds between two reads of the counted calls, at most
 SOON = 1.0  # seconds until a generation's first calls are written

@@ -21,10 +21,10 @@ from cloudbeds_auth.rules.lifecycle import (
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role, User
 from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED
 from cloudbeds_auth.rules.webhooks import Notice, Standing
+from cloudbeds_auth.transactions.apps import bind, sourced
 from cloudbeds_auth.transactions.authorizations import _link_is_used
-from cloudbeds_auth.transactions.issuers import bind, sourced
+from cloudbeds_auth.transactions.connections import set_listing
 from cloudbeds_auth.transactions.outbox import announce, send, standing_of
-from cloudbeds_auth.transactions.properties import set_listing
 from cloudbeds_auth.transactions.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import never_due, set_due, set_due_at, set_due_in, set_poll

@@ -20,8 +20,8 @@ from cloudbeds_auth.rules.lifecycle import (
 from cloudbeds_auth.rules.model import Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.apps import sourced
 from cloudbeds_auth.transactions.imports import settle_property
-from cloudbeds_auth.transactions.issuers import sourced
 from cloudbeds_auth.transactions.rows import (
     access_place,
     add_event,

@@ -1,16 +1,181 @@
-"""The transaction of reading a history: a connection's events, with lines of counted calls between them."""
+"""The transactions of a history: a connection's events, and lines of counted calls between them.
+
+Lines of calls are kept apart from grants and events, and become fewer as they grow older. Adding them reads `grants`
+without a lock; merging them touches only lines that no process counts any more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from heapq import merge
-from itertools import islice
+from itertools import islice, pairwise
 
-from cloudbeds_auth.rules.calls import SPANS
-from cloudbeds_auth.rules.history import NEWEST, HistoryPlace, microseconds
-from cloudbeds_auth.rules.model import Event
+from cloudbeds_auth.rules.history import (
+    AS_COUNTED,
+    NEWEST,
+    SPANS,
+    Calls,
+    HistoryPlace,
+    beginning,
+    merged,
+    microseconds,
+    span_at,
+)
+from cloudbeds_auth.rules.model import CredentialKind, Event, Role
+from cloudbeds_auth.rules.schedule import used_since
 from cloudbeds_auth.transactions.rows import calls_event_of, event_of
-from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, query, transaction
+from cloudbeds_auth.transactions.statements import Row, Rows, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.upkeep import set_due
+
+KEY = ("connection_id", "span", "first_us", "generation", "line")
+TAKEN_OVER = "calls_taken_over"  # in `meta`: up to which event lines of an earlier version were taken over
+NOTED_AT_ONCE = 20  # of a batch; the others' use is noted with their next line
+ALL = "all"  # … and that there are none left
+
+
+@transaction
+def add_calls(tx: Tx, calls: Sequence[Calls]) -> Transaction[Mapping[str, float]]:
+    """Add lines as they were counted; the grants whose last use is to be noted now, and when it was.
+
+    Of a grant that has ended only the numbers are kept: its connection may have been forgotten meanwhile.
+    """
+    found = yield from query("grants_called", grants=json.dumps(sorted({line.grant_id for line in calls})))
+    grants = {row["id"]: row for row in found}
+    known = [line for line in calls if line.grant_id in grants]
+    rows = []
+    used: dict[str, float] = {}
+    for line in known:
+        grant = grants[line.grant_id]
+        shown = line if grant["role"] in {Role.ACTIVE, Role.CANDIDATE} else replace(line, methods={})
+        rows.append(_row_of(shown, grant["connection_id"], AS_COUNTED))
+        used[line.grant_id] = max(line.last, used.get(line.grant_id, line.last))
+    yield from _add(rows)
+    news = [
+        grant_id
+        for grant_id, at in used.items()
+        if used_since(grants[grant_id]["used_at"], at, grants[grant_id]["lifetime"])
+    ]
+    news.sort(key=lambda grant_id: grants[grant_id]["used_at"] or 0.0)
+    return {grant_id: used[grant_id] for grant_id in news[:NOTED_AT_ONCE]}
+
+
+@transaction
+def note_use(tx: Tx, grant_id: str, at: float) -> Transaction[None]:
+    """When a grant was used last, and when it is due therefore; a row that another transaction holds is left alone."""
+    row = yield from query_one("grant_unless_locked", grant_id=grant_id)
+    if row is None:
+        return
+    yield from query("set_used", grant_id=grant_id, at=at, now=tx.wall)
+    if row["kind"] == CredentialKind.API_KEY and row["due_at"] is not None:
+        yield from set_due(row, tx)
+
+
+@transaction
+def roll_up(tx: Tx, span: int, coarser: int, age: float, limit: int) -> Transaction[bool]:
+    """Merge the oldest lines of one span, once their whole period of the coarser one is `age` seconds old."""
+    yield from query("one_at_a_time", work="retention")
+    before = beginning(microseconds(tx.wall - age), coarser)
+    rows = yield from query("old_calls", span=span, before=before, limit=limit)
+    yield from _drop(rows)
+    yield from _fold(rows, coarser)
+    return len(rows) == limit
+
+
+@transaction
+def take_over(tx: Tx, limit: int) -> Transaction[bool]:
+    """Merge lines that an earlier version wrote as events, going through all events once, in the order of their key.
+
+    The newest event of a connection stays where it is: the next one is numbered after it.
+    """
+    yield from query("one_at_a_time", work="retention")
+    done = yield from query_one("meta", name=TAKEN_OVER)
+    if done is not None and done["value"] == ALL:
+        return False
+    connection_id, sequence = json.loads(done["value"]) if done is not None else ("", 0)
+    events = yield from query("events_from", connection_id=connection_id, sequence=sequence, limit=limit + 1)
+    old = [
+        event
+        for event, newer in pairwise(events)
+        if event["kind"] == "calls" and event["connection_id"] == newer["connection_id"]
+    ]
+    by_span: dict[int, list[Row]] = defaultdict(list)
+    for event in old:
+        by_span[span_at(tx.wall - event["at"])].append(_row_of_event(event))
+    for span, rows in by_span.items():
+        yield from _fold(rows, span)
+    yield from query("drop_events", events=_listed(old, ("connection_id", "sequence")))
+    more = len(events) > limit
+    reached = json.dumps([events[-2]["connection_id"], events[-2]["sequence"]]) if more else ALL
+    yield from query("set_meta", name=TAKEN_OVER, value=reached)
+    return more
+
+
+def _fold(rows: Rows, span: int) -> Transaction[None]:
+    """Store these lines as one for each generation and period of `span` seconds, together with those that are there."""
+    groups: dict[tuple[str, int, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[_group(row, span)].append(row)
+    periods = [
+        {"connection_id": connection, "generation": generation, "begins": begins, "ends": begins + microseconds(span)}
+        for connection, generation, begins in groups
+    ]
+    there = yield from query("calls_within", periods=json.dumps(periods), span=span)
+    for row in there:
+        groups[_group(row, span)].append(row)
+    yield from _drop(there)
+    yield from _add([_row_of(merged(map(_calls_of, group)), key[0], span) for key, group in groups.items()])
+
+
+def _group(row: Row, span: int) -> tuple[str, int, int]:
+    return row["connection_id"], row["generation"], beginning(row["first_us"], span)
+
+
+def _add(rows: Rows) -> Transaction[None]:
+    yield from query("add_calls", lines=json.dumps(rows))
+
+
+def _drop(rows: Rows) -> Transaction[None]:
+    yield from query("drop_calls", lines=_listed(rows, KEY))
+
+
+def _listed(rows: Rows, names: Sequence[str]) -> str:
+    """These parts of rows, as one parameter."""
+    return json.dumps([{name: row[name] for name in names} for row in rows])
+
+
+def _row_of(line: Calls, connection_id: str, span: int) -> Row:
+    return {
+        "connection_id": connection_id,
+        "first_us": microseconds(line.first),
+        "generation": line.generation,
+        "span": span,
+        "line": line.line,
+        "grant_id": line.grant_id,
+        "last_us": microseconds(line.last),
+        "count": line.count,
+        "refused": line.refused,
+        "methods": json.dumps(dict(line.methods), separators=(",", ":"), sort_keys=True),
+    }
+
+
+def _calls_of(row: Row) -> Calls:
+    return Calls(
+        row["grant_id"], row["generation"], row["first_us"] / 1e6, row["last_us"] / 1e6, row["count"], row["refused"],
+        json.loads(row["methods"]),
+    )  # fmt: skip
+
+
+def _row_of_event(event: Row) -> Row:
+    """Of a hotel that was forgotten, such an event says only that there were calls, and when."""
+    told = json.loads(event["data"])
+    line = Calls(
+        event["grant_id"], event["generation"], told.get("first", event["at"]), told.get("last", event["at"]),
+        told.get("count", 0), told.get("refused", 0), told.get("methods", {}),
+    )  # fmt: skip
+    return _row_of(line, event["connection_id"], AS_COUNTED)
 
 
 @transaction

@@ -23,8 +23,8 @@ from cloudbeds_auth.rules.lifecycle import (
 )
 from cloudbeds_auth.rules.model import CredentialKind, Fence, Role
 from cloudbeds_auth.rules.schedule import CANDIDATE, DELAYED, MARKS_AT_ONCE, PROVED_AGAIN, RETRY_FIRST, STORM
+from cloudbeds_auth.transactions.apps import bind
 from cloudbeds_auth.transactions.grants import holds
-from cloudbeds_auth.transactions.issuers import bind
 from cloudbeds_auth.transactions.outbox import announce_grant
 from cloudbeds_auth.transactions.rows import add_event, locked
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cloudbeds_auth.rules.calls import SPANS
-from cloudbeds_auth.rules.history import microseconds
+from cloudbeds_auth.rules.history import SPANS, microseconds
 from cloudbeds_auth.rules.lifecycle import FORGOTTEN
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.transactions.authorizations import sweep_states

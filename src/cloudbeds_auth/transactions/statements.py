@@ -87,36 +87,23 @@ def transaction(function: Callable[Concatenate[Tx, P], Transaction[T]]) -> Calla
     return named
 
 
-def load(*files: str) -> dict[str, str]:
-    """The queries of `queries/*.sql` by name (`-- name: …`), comments left out."""
+OWN = ("sqlite.sql", "postgres.sql")  # the same names in both, with each database's own text
+
+
+def load(own: str) -> dict[str, str]:
+    """The queries of `queries/*.sql` by name (`-- name: …`), comments left out; of `OWN` those of this file alone."""
     found: dict[str, str] = {}
-    for file in files:
-        text = resources.files("cloudbeds_auth.transactions").joinpath("queries", file).read_text("utf-8")
-        for block in text.split("-- name: ")[1:]:
+    for file in resources.files("cloudbeds_auth.transactions").joinpath("queries").iterdir():
+        if file.name in OWN and file.name != own:
+            continue
+        for block in file.read_text("utf-8").split("-- name: ")[1:]:
             name, _, sql = block.partition("\n")
             lines = [line for line in sql.splitlines() if not line.startswith("--")]
             found[name.strip()] = "\n".join(lines).strip()
     return found
 
 
-_EVERYWHERE = ("grants.sql", "authorizations.sql", "connections.sql", "keys.sql", "upkeep.sql", "move.sql")
-# The last file belongs to SQLite, which most have; another driver has its own text for those names.
-QUERIES = load(
-    "grants.sql",
-    "authorizations.sql",
-    "importing.sql",
-    "connections.sql",
-    "keys.sql",
-    "apps.sql",
-    "origins.sql",
-    "upkeep.sql",
-    "calls.sql",
-    "groups.sql",
-    "outbox.sql",
-    "retention.sql",
-    "move.sql",
-    "sqlite.sql",
-)
+QUERIES = load("sqlite.sql")
 
 
 def as_keys(ids: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from tests.database.bench import SqliteBench, about
 from cloudbeds_auth.database import durability
 from cloudbeds_auth.database import schema as schemas
 from cloudbeds_auth.engine.usage import record_calls
-from cloudbeds_auth.rules.calls import Calls
+from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.transactions.statements import QUERIES
 from cloudbeds_auth.transactions.upkeep import next_due
 

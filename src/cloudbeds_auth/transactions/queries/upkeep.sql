@@ -1,4 +1,4 @@
--- What is due, and the rate limit. Every search here is over an index: the tables may be large.
+-- What is due. Every search here is over an index: the tables may be large.
 
 -- name: next_due
 SELECT due_at FROM grants WHERE due_at >= 0 ORDER BY due_at LIMIT 1
@@ -17,8 +17,3 @@ UPDATE grants SET due_at = :due_at, due_from = :now WHERE id = :grant_id
 
 -- name: set_poll
 UPDATE grants SET poll_at = :poll_at WHERE id = :grant_id
-
--- name: set_budget
-INSERT INTO budgets (client_id, arrival, measured_at, clock_id) VALUES (:client_id, :arrival, :now, :clock_id)
-ON CONFLICT (client_id) DO UPDATE SET arrival = excluded.arrival, measured_at = excluded.measured_at,
-    clock_id = excluded.clock_id
