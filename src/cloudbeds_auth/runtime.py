@@ -28,8 +28,7 @@ from cloudbeds_auth.engine.authorize import Authorizer
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.disconnect import Disconnecter
-from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.disconnect import Disconnecter, Inbound
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
 from cloudbeds_auth.engine.properties import Groups

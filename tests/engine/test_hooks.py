@@ -13,7 +13,7 @@ from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine.context import resolve
-from cloudbeds_auth.engine.hooks import AT_ONCE, LEFT_OUT, MOST_WAITING, REST, Inbound
+from cloudbeds_auth.engine.disconnect import APART, AT_ONCE, LEFT_OUT, MOST_WAITING, Inbound
 from cloudbeds_auth.errors import ConnectionDisconnected
 from cloudbeds_auth.ports import AppState, Hook, Throttled
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
@@ -230,7 +230,7 @@ async def test_a_session_that_is_gone_already(stage: Stage, inbound: Inbound) ->
     await hinted(stage, inbound, payload())
     assert await state_of(stage, grant) is State.REAUTHORIZATION_REQUIRED
     stage.vendor.asked_states.clear()
-    await asyncio.sleep(REST)
+    await asyncio.sleep(APART)
     await hinted(stage, inbound, payload())
     assert stage.vendor.asked_states == [], "what is marked is not asked about"
 
@@ -327,15 +327,15 @@ async def test_a_flood_costs_one_question_a_rest(stage: Stage, inbound: Inbound)
             inbound.hint(payload())
         await asyncio.sleep(0.1)
     assert len(stage.vendor.asked_states) == 1
-    await asyncio.sleep(REST)
+    await asyncio.sleep(APART)
     assert len(stage.vendor.asked_states) == 2
-    await asyncio.sleep(3 * REST)
+    await asyncio.sleep(3 * APART)
     assert len(stage.vendor.asked_states) == 2
 
 
 async def test_more_hints_than_are_followed(stage: Stage, inbound: Inbound, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are dropped and counted; memory does not grow, of neither the hints nor the connections."""
-    monkeypatch.setattr("cloudbeds_auth.engine.hooks.MOST_REMEMBERED", 1)
+    monkeypatch.setattr("cloudbeds_auth.engine.disconnect.MOST_REMEMBERED", 1)
     for at in range(2):
         await stage.connected(pair(f"{at}", property_ids=(str(2000 + at),)))
         await hinted(stage, inbound, payload(str(2000 + at)))

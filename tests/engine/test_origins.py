@@ -14,7 +14,7 @@ from tests.support.stage import Process, Stage
 from cloudbeds_auth.engine import apps as vault_apps
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.engine.context import current_grant
-from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.disconnect import Inbound
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.views import Mender

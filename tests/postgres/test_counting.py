@@ -10,8 +10,7 @@ import psycopg
 import pytest
 from tests.postgres.processes import Processes
 
-from cloudbeds_auth.database.dialect import SQL
-from cloudbeds_auth.database.postgres import PostgresDriver
+from cloudbeds_auth.database.postgres import SQL, PostgresDriver
 from cloudbeds_auth.engine.usage import record_calls
 from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.transactions.connections import read_connection

@@ -22,7 +22,7 @@ from cloudbeds_auth.engine.authorize import Authorizer
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.disconnect import Inbound
 from cloudbeds_auth.engine.jobs import Upkeep
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import Health

@@ -9,7 +9,7 @@ from itertools import count
 from tests.support.fakes import issued, pair
 from tests.support.stage import Process, Stage, wire
 
-from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.disconnect import Inbound
 from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.retention import Retention

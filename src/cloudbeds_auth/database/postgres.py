@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -20,11 +21,61 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from cloudbeds_auth.database import dialect, schema
-from cloudbeds_auth.database.driver import drive_async
+from cloudbeds_auth.database import schema
 from cloudbeds_auth.database.notify import TELL, TELLS, Listener
-from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
-from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement
+from cloudbeds_auth.errors import ConfigurationError, Error, StoreUnavailable, VaultClosed
+from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement, drive_async, load
+
+PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_]+)")
+OLDEST = 140_000  # PostgreSQL 14, as server_version_num counts
+
+# Weaker than these, an answered COMMIT may be gone after a crash (F12); so are `local` and `remote_write`.
+DURABLE = {
+    "fsync": ("on",),
+    "full_page_writes": ("on",),
+    "synchronous_commit": ("on", "remote_apply"),
+}
+FACTS = """
+SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
+    current_setting('synchronous_commit') AS synchronous_commit, current_setting('server_version_num') AS version,
+    (SELECT system_identifier FROM pg_control_system()) AS system
+"""
+# What became of a transaction. A server that crashed gives the ids of what it forgot to new transactions: one that was
+# started since, or whose counters began anew when a process of its was killed, may report on another transaction.
+STATUS = """
+SELECT pg_xact_status(CAST(%(xid)s AS xid8)) AS status, pg_postmaster_start_time()::text <> %(started)s
+    OR coalesce(extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) >= %(wall)s, false) AS crashed
+"""
+
+# What a person has to mend. An error before the session exists carries no SQLSTATE: libpq reports it in words only.
+WRONG = (errors.InvalidCatalogName, errors.InvalidAuthorizationSpecification)
+SIGNS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "could not translate host name")
+
+
+@cache
+def placeholders(sql: str) -> str:
+    """`:name` as psycopg writes it, `%(name)s`; a percent sign beside placeholders is doubled."""
+    if not PLACEHOLDER.search(sql):
+        return sql
+    return PLACEHOLDER.sub(r"%(\1)s", sql.replace("%", "%%"))
+
+
+SQL = {name: placeholders(sql) for name, sql in load("postgres.sql").items()}
+
+
+def not_connected(error: psycopg.Error) -> Error:
+    """Whether a first connection failed for a wrong setting, which a person mends, or for the moment."""
+    told = " ".join(str(error).split())[:300]
+    if isinstance(error, WRONG) or any(sign in told for sign in SIGNS):
+        return ConfigurationError(
+            f"PostgreSQL refuses the connection: {told}",
+            next_step="check user, password, host and database in CLOUDBEDS_AUTH_DATABASE_URL",
+        )
+    return StoreUnavailable(
+        f"PostgreSQL cannot be reached: {told}",
+        next_step="start the database, or check host and port in CLOUDBEDS_AUTH_DATABASE_URL",
+    )
+
 
 T = TypeVar("T")
 Connection = psycopg.AsyncConnection[DictRow]
@@ -111,13 +162,13 @@ class PostgresDriver:
 
     async def _open(self, *, migrations: bool) -> None:
         facts = await self._first_look()
-        for setting, wanted in dialect.DURABLE.items():
+        for setting, wanted in DURABLE.items():
             if facts[setting] not in wanted:
                 raise ConfigurationError(
                     f"PostgreSQL's {setting} is {facts[setting]!r}: a crash could lose a hotel",
                     next_step=f"set {setting} = on for this database and role, then start again",
                 )
-        if int(facts["version"]) < dialect.OLDEST:
+        if int(facts["version"]) < OLDEST:
             raise ConfigurationError(f"PostgreSQL {int(facts['version']) // 10000} is too old; 14 or newer is needed")
         self._clock_id = f"postgresql:{facts['system']}"
         if migrations:
@@ -145,10 +196,10 @@ class PostgresDriver:
         try:
             connection = await Connection.connect(self._conninfo, autocommit=True, row_factory=dict_row)
         except psycopg.Error as error:
-            raise dialect.not_connected(error) from error
+            raise not_connected(error) from error
         async with connection:
             try:
-                (row,) = await (await connection.execute(dialect.FACTS)).fetchall()
+                (row,) = await (await connection.execute(FACTS)).fetchall()
             except psycopg.Error as error:
                 raise StoreUnavailable(f"PostgreSQL cannot be asked what it is: {_said(error)}") from error
         return {name: str(value) for name, value in row.items()}
@@ -221,7 +272,7 @@ class PostgresDriver:
             with suppress(*GONE):
                 async with self._pool.connection() as connection:
                     try:
-                        (row,) = await (await connection.execute(dialect.STATUS, moment)).fetchall()
+                        (row,) = await (await connection.execute(STATUS, moment)).fetchall()
                     except errors.InvalidParameterValue:
                         return False  # "in the future": the server crashed, and never wrote it down
                     if row["crashed"] and row["status"] != "aborted":
@@ -265,7 +316,7 @@ def _heed(before: int) -> None:
 
 
 async def _execute(connection: Connection, statement: Statement) -> Rows:
-    sql = dialect.SQL.get(statement.name) or dialect.placeholders(statement.sql)
+    sql = SQL.get(statement.name) or placeholders(statement.sql)
     cursor = await connection.execute(sql, statement.parameters or None)
     rows = await cursor.fetchall() if cursor.description is not None else ()
     if statement.name in TELLS:

@@ -21,11 +21,10 @@ from typing import Any, TypeVar
 import apsw
 
 from cloudbeds_auth.database import durability, schema
-from cloudbeds_auth.database.driver import drive
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports import Wakeups
 from cloudbeds_auth.threads import OwnThreads
-from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement
+from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement, drive
 
 T = TypeVar("T")
 

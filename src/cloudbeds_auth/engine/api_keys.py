@@ -19,13 +19,13 @@ from functools import partial
 
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.commit import until_stored
 from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.proofs import Marks, verdict_on
 from cloudbeds_auth.engine.sending import InHand, Sender, Stopped, UnderLease
 from cloudbeds_auth.engine.single_flight import Flights
 from cloudbeds_auth.engine.tasks import Tasks
-from cloudbeds_auth.engine.until_stored import until_stored
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,

@@ -13,7 +13,7 @@ from functools import partial
 from cloudbeds_auth.engine.api_keys import Migrator
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.hooks import Inbound
+from cloudbeds_auth.engine.disconnect import Inbound
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.retention import Retention

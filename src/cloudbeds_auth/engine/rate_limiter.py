@@ -17,11 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cloudbeds_auth.errors import RateLimited, StoreReadOnly, StoreUnavailable, VaultClosed
-from cloudbeds_auth.ports import Clock, Observer
+from cloudbeds_auth.ports import Clock, Observer, Throttled
 from cloudbeds_auth.rules.api_errors import Inconclusive, Verdict
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App
@@ -29,6 +31,7 @@ from cloudbeds_auth.rules.rate_limit import OURS, FairQueue, Limit, Rate
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.runner import Database
 
+T = TypeVar("T")
 BEHIND = 5.0  # seconds that a request waits for its turn when no caller waits for its answer
 CALL = 5.0  # seconds that a caller's request waits for its turn
 OBSERVED = 1.0  # a rate that is only watched stays this close: switched on later, it begins with no longer queue
@@ -80,6 +83,18 @@ class RateLimiter:
             error.connection_id = connection_id or None
             self._observer.happened(Happening.RATE_LIMITED, app=self._app, wait=error.retry_after)
             raise
+
+    async def ask(self, patience: float, request: Callable[[], Awaitable[T]]) -> T:
+        """Make one request of ours when its turn comes; a 429 pauses this client id in every process.
+
+        Raises what `spend` raises; RateLimited for a 429, too.
+        """
+        await self.spend(patience)
+        try:
+            return await request()
+        except Throttled as throttled:
+            await self.pause(throttled.pause)
+            raise RateLimited(retry_after=throttled.pause) from None
 
     async def pause(self, seconds: float | None) -> None:
         """After an answer of the vendor: a 429 gives no request of this client id a turn for `seconds`, in any process.

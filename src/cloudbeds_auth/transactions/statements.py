@@ -8,7 +8,7 @@ statements than compute, and a driver may run it again from the start when the d
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from importlib import resources
@@ -121,3 +121,29 @@ def query_one(name: str, /, **parameters: object) -> Transaction[Row | None]:
     """Run one named query; its first row, if any."""
     rows = yield Statement(name, QUERIES[name], parameters)
     return rows[0] if rows else None
+
+
+def drive(transaction: Transaction[T], execute: Callable[[Statement], Rows]) -> T:
+    """Drive a transaction's generator with something that executes statements."""
+    try:
+        statement = next(transaction)
+        while True:
+            statement = transaction.send(execute(statement))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        transaction.close()
+
+
+async def drive_async(transaction: Transaction[T], execute: Callable[[Statement], Awaitable[Rows]]) -> T:
+    """The same, with something that is waited for."""
+    try:
+        statement = next(transaction)
+        while True:
+            statement = transaction.send(await execute(statement))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        transaction.close()
