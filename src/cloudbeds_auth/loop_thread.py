@@ -1,9 +1,9 @@
 """An open vault on an event loop and a thread of its own, for code that blocks.
 
 When a program ends, Python joins the program's own threads first: they may use the vault to their end. Then, from
-`atexit`, the main thread asks this one to close the vault, and waits for as long as `Engine.settled` says. Our threads
-are daemons, which are not joined. New threads cannot be started by then, so those that closing needs are started with
-the vault: this one, the database's, and one that looks names up.
+`atexit`, the main thread asks this one to close the vault, and waits for as long as `OpenEngine.settled` says. Our
+threads are daemons, which are not joined. New threads cannot be started by then, so those that closing needs are
+started with the vault: this one, the database's, and one that looks names up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cloudbeds_auth import vault as aio
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.refresh import Timing
-from cloudbeds_auth.runtime import Engine
+from cloudbeds_auth.runtime import OpenEngine
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.threads import OwnThreads, begin_on, result_of
 
@@ -93,7 +93,7 @@ class LoopThread:
             raise VaultClosed from None
 
     def close(self, *, program_ends: bool | None = None) -> None:
-        """Let what runs finish and commit, and close the vault. A program that ends waits as `Engine.settled` says.
+        """Let what runs finish and commit, and close the vault. A program that ends waits as `OpenEngine.settled` says.
 
         Ctrl-C ends that wait: a pair in hand is dropped, and its parent is stored and works.
         """
@@ -134,7 +134,7 @@ class LoopThread:
             await self._closing.wait()
         last_moment.cancel()
 
-    async def _last_moment(self, engine: Engine) -> None:
+    async def _last_moment(self, engine: OpenEngine) -> None:
         """Once the engine has settled, a program that ends waits no longer, whether the vault is closed or not."""
         await self._program_ends.wait()
         await engine.settled(PATIENCE)

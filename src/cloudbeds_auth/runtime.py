@@ -21,12 +21,6 @@ from cloudbeds_auth.database.opening import migrate as migrate
 from cloudbeds_auth.database.opening import missing_files as missing_files
 from cloudbeds_auth.database.opening import open_database
 from cloudbeds_auth.database.opening import shown as shown
-from cloudbeds_auth.engine.access import Access
-from cloudbeds_auth.engine.api_keys import Migrator
-from cloudbeds_auth.engine.apps import Apps
-from cloudbeds_auth.engine.authorize import Authorizer
-from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.disconnect import Disconnecter, Inbound
 from cloudbeds_auth.engine.imports import Importer
@@ -39,6 +33,7 @@ from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.engine.views import Look, Mender, Scopes
 from cloudbeds_auth.engine.webhooks import Outbound
+from cloudbeds_auth.engine.wiring import Engine, wire
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.observe import LogObserver, Telling, logs
 from cloudbeds_auth.ports import Observer
@@ -63,42 +58,15 @@ if TYPE_CHECKING:
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name for it
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """The vault's parts, wired; `admin_token_file` is None when the settings name the token."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenEngine(Engine):
+    """The engine over the drivers; `admin_token_file` is None when the settings name the token."""
 
     settings: Settings
-    world: World
-    apps: Apps
-    access: Access
-    refresher: Refresher
-    candidates: Candidates
-    authorizer: Authorizer
-    calls: CallRecorder
-    health: Health
-    disconnecter: Disconnecter
-    migrator: Migrator
-    look: Look
-    mender: Mender
-    importer: Importer
-    scopes: Scopes
-    retention: Retention
-    inbound: Inbound
-    jobs: Jobs
-    admin_token: Secret
-    admin_token_file: Path | None
     token_endpoint: HttpTokenEndpoint
     vendor: HttpVendor
-
-    async def drain(self) -> None:
-        """Begin nothing more, and let what runs finish and commit: exchanges, refreshes, counted calls. If these cannot
-        be written, what is open is still to be closed.
-        """
-        await self.jobs.stop()
-        await self.inbound.stop()
-        await drained(self.world.tasks, self.migrator.moves, self.refresher.flights)
-        with suppress(Exception):
-            await self.calls.flush(everything=True)
+    admin_token: Secret
+    admin_token_file: Path | None = None
 
     async def shown(self, connection_id: str) -> Connection:
         """One connection as people see it, with its connect link where the hotel has to approve again."""
@@ -116,15 +84,14 @@ class Engine:
         """Close every socket and the database; `drain` first."""
         for limiter in self.world.limiters.values():
             await limiter.stop()
-        await self.token_endpoint.aclose()
         await self.vendor.aclose()
         await self.world.db.close()
 
 
 async def build(
     settings: Settings, observers: Sequence[Observer] = (), reread: Callable[[], Settings] | None = None
-) -> Engine:
-    """Open the database, check the keys, and wire the vault. Raises ConfigurationError; nothing is sent.
+) -> OpenEngine:
+    """Open the database, check the keys, and wire the engine. Raises ConfigurationError; nothing is sent.
 
     `reread` gives the settings as they are now; the app's id and secrets are taken from it when they are refused.
     """
@@ -155,7 +122,27 @@ async def build(
         limits=settings.limits,
         wakeups=db.wakeups,
     )
-    return _wire(settings, world, token_endpoint, vendor, admin_token, admin_token_file)
+    return engine_over(world, settings, token_endpoint, vendor, admin_token, admin_token_file)
+
+
+def engine_over(
+    world: World,
+    settings: Settings,
+    token_endpoint: HttpTokenEndpoint,
+    vendor: HttpVendor,
+    admin_token: Secret,
+    admin_token_file: Path | None = None,
+) -> OpenEngine:
+    """The engine as the settings want it, over this world. Without a webhook URL, messages wait in the outbox."""
+    kind = partial(
+        OpenEngine, settings=settings, token_endpoint=token_endpoint, vendor=vendor,
+        admin_token=admin_token, admin_token_file=admin_token_file,
+    )  # fmt: skip
+    deliverer = None
+    if settings.webhook_url is not None:
+        deliverer = HttpDeliverer(settings.webhook_url, settings.webhook_secrets, world.clock)
+    checked, days = partial(further_app, settings), settings.retention_days
+    return wire(kind, world, checked, retention_days=days, hook=settings.hook, deliverer=deliverer)
 
 
 def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:
@@ -172,61 +159,6 @@ def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings
                     apps[app.id] = app
 
     return update
-
-
-def _wire(
-    settings: Settings,
-    world: World,
-    token_endpoint: HttpTokenEndpoint,
-    vendor: HttpVendor,
-    admin_token: Secret,
-    admin_token_file: Path | None,
-) -> Engine:
-    access = Access(world)
-    circuits = Circuits(world)
-    refresher = Refresher(world, circuits, access.forget)
-    candidates = Candidates(world, refresher, access.forget)
-    authorizer = Authorizer(world, circuits, candidates)
-    migrator = Migrator(world, circuits, candidates, refresher.flights)
-    look = Look(world, circuits)
-    mender = Mender(world, authorizer, look)
-    access.attach(refresher, candidates)
-    health, disconnecter = Health(world, access, refresher, candidates), Disconnecter(world, access)
-    calls, retention = CallRecorder(world), Retention(world, settings.retention_days)
-    inbound, groups = Inbound(world, access, health, settings.hook), Groups(world, access, health)
-    upkeep = Upkeep(world, refresher, candidates, migrator)
-    jobs = table(calls, upkeep, retention, inbound, groups, _outbound(settings, world))
-    return Engine(
-        settings=settings,
-        world=world,
-        apps=Apps(world, partial(further_app, settings)),
-        access=access,
-        refresher=refresher,
-        candidates=candidates,
-        authorizer=authorizer,
-        calls=calls,
-        health=health,
-        disconnecter=disconnecter,
-        migrator=migrator,
-        look=look,
-        mender=mender,
-        scopes=Scopes(world, look, mender),
-        importer=Importer(world, refresher, candidates, look, mender),
-        retention=retention,
-        inbound=inbound,
-        jobs=Jobs(world, jobs),
-        admin_token=admin_token,
-        admin_token_file=admin_token_file,
-        token_endpoint=token_endpoint,
-        vendor=vendor,
-    )
-
-
-def _outbound(settings: Settings, world: World) -> Outbound | None:
-    """None: no address is set, and messages wait in the outbox."""
-    if settings.webhook_url is None:
-        return None
-    return Outbound(world, HttpDeliverer(settings.webhook_url, settings.webhook_secrets, world.clock))
 
 
 def metrics() -> Metrics:

@@ -13,7 +13,7 @@ from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Handover, Imported, Link
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.runtime import Engine, build, http_client
+from cloudbeds_auth.runtime import OpenEngine, build, http_client
 from cloudbeds_auth.settings import Settings, load_from_environment
 from cloudbeds_auth.transactions.connections import Page
 from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
@@ -37,8 +37,8 @@ class TokenVault:
     each raises VaultClosed; a call that was under way then may raise it, too, and the work that it began is finished.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._open: Engine | None = engine
+    def __init__(self, engine: OpenEngine) -> None:
+        self._open: OpenEngine | None = engine
         self._settings = engine.settings
         self._loop = asyncio.get_running_loop()
         self._http: httpx2.AsyncClient | None = None
@@ -84,7 +84,7 @@ class TokenVault:
         await engine.close()
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> OpenEngine:
         """The parts beneath, for the service and the command line. Raises VaultClosed, and so does every method."""
         if self._open is None:
             raise VaultClosed

@@ -16,7 +16,6 @@ from typing import Any
 import apsw
 from tests.support.template import begin_with_schema
 
-from cloudbeds_auth import runtime
 from cloudbeds_auth.database.opening import host_clock
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
@@ -37,6 +36,7 @@ from cloudbeds_auth.rules.model import AccessToken, App, Connection, CredentialK
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Answer, Issued
+from cloudbeds_auth.runtime import engine_over
 from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.system import SystemClock, SystemEntropy
 from cloudbeds_auth.transactions.runner import Database
@@ -197,7 +197,7 @@ class RealVault(TokenVault):
             issuer="https://vendor.example",  # whatever port this test's vendor has: the file is made once
             public_url=settings.public_url,
         )
-        engine = runtime._wire(settings, world, self.endpoint, self.vendor, Secret(ADMIN_TOKEN), None)
+        engine = engine_over(world, settings, self.endpoint, self.vendor, Secret(ADMIN_TOKEN))
         self.counted = CountedApps(world, partial(further_app, settings))
         super().__init__(replace(engine, apps=self.counted))
         self.started = False

@@ -30,7 +30,7 @@ PASSING = {
     "contrib/web_flow.py": "a mounted application's pages under the names that a program overrides",
     "vault.py": "what a user calls is one class, whatever part does it",
     "sync.py": "derived",
-    "runtime.py": "an observer's hook",
+    "runtime.py": "a connection as people see it",
 }
 ADAPTERS = {"close", "aclose", "stop", "is_closing", "handle_async_request", "sleep", "meaning", "reveal"}
 """Names that another library's interface, or a port, asks for."""

@@ -15,7 +15,7 @@ from cloudbeds_auth import errors
 from cloudbeds_auth.cli import import_reader
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import MEANINGS, Connection, Handover, Imported, Outcome
-from cloudbeds_auth.runtime import Engine
+from cloudbeds_auth.runtime import OpenEngine
 from cloudbeds_auth.transactions.connections import Page
 
 HEADER = "reference,property,refresh_token\n"
@@ -43,8 +43,8 @@ class ImportingVault(FakeVault):
         self.raises: errors.Error | None = None
 
     @property
-    def engine(self) -> Engine:
-        return cast("Engine", SimpleNamespace(world=SimpleNamespace(clock=self.clock)))
+    def engine(self) -> OpenEngine:
+        return cast("OpenEngine", SimpleNamespace(world=SimpleNamespace(clock=self.clock)))
 
     async def import_hotel(self, hotel: Handover) -> Imported:
         self.hotels.append(hotel)

@@ -67,7 +67,7 @@ async def test_the_stored_token_differs(stage: Stage) -> None:
     two = await stage.process()
     stage.endpoint.will(issued(2))
     await two.refresh(grant.id, 1)
-    await two.drain()
+    await two.idle()
     stage.vendor.asked.clear()
     assert (await lent(stage, grant, rejected=token)).reveal() == "A-2"
     assert (len(stage.endpoint.sent), stage.vendor.asked) == (1, [])
@@ -298,7 +298,7 @@ async def test_an_operator_refreshes_now(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     await stage.one.access.refresh_now(grant.connection_id)
     assert (await lent(stage, grant)).reveal() == "A-2"
-    await stage.one.drain()
+    await stage.one.idle()
     stage.endpoint.will(Ambiguous("lost"))
     with pytest.raises(RefreshInDoubt):
         await stage.one.access.refresh_now(grant.connection_id)
@@ -457,7 +457,7 @@ async def test_the_leader_hangs_up(stage: Stage) -> None:
     with pytest.raises(asyncio.CancelledError):
         await leader
     assert (await follower).reveal() == "A-2"
-    await stage.one.drain()
+    await stage.one.idle()
     assert (await stage.row(grant.id)).proven
 
 
@@ -473,7 +473,7 @@ async def test_everybody_hangs_up(stage: Stage) -> None:
     assert all(
         isinstance(one, asyncio.CancelledError) for one in await asyncio.gather(*callers, return_exceptions=True)
     )
-    await stage.one.drain()
+    await stage.one.idle()
     assert (await stage.row(grant.id)).access.reveal() == "A-2"
 
 
@@ -488,7 +488,7 @@ async def test_a_waiter_whose_deadline_comes_first(stage: Stage) -> None:
         await lent(stage, grant)
     assert stage.clock.steady() - began == pytest.approx(stage.timing.wait)
     assert (raised.value.status, raised.value.retry_after) == (503, stage.timing.backoff_first)
-    await stage.one.drain()
+    await stage.one.idle()
     assert (await stage.row(grant.id)).access.reveal() == "A-2"
 
 
@@ -507,7 +507,7 @@ async def test_a_waiter_of_a_flight_that_lands_too_late(stage: Stage) -> None:
     await stage.clock.sleep(2.0)
     with pytest.raises(RefreshPending):
         await lent(stage, grant, rejected=2)
-    await stage.one.drain()
+    await stage.one.idle()
 
 
 async def test_a_patient_caller_outlasts_an_impatient_flight(stage: Stage) -> None:
@@ -567,7 +567,7 @@ async def test_a_holder_that_never_lets_go(stage: Stage) -> None:
     await stage.one.store.write(take_lease(grant.id, "somebody", 1000.0))
     with pytest.raises(RefreshPending):
         await lent(stage, grant)
-    await stage.one.drain()
+    await stage.one.idle()
     assert stage.endpoint.sent == []
 
 
@@ -590,7 +590,7 @@ async def test_what_somebody_else_brings_ends_the_wait(stage: Stage, held_back: 
     assert (await lent(stage, grant)).reveal() == "A-2"
     assert stage.clock.steady() - began < 5.0
     await ahead
-    await two.drain()
+    await two.idle()
 
 
 @pytest.mark.parametrize("held_back", [True, False])
@@ -675,7 +675,7 @@ async def test_draining_waits_for_what_runs(stage: Stage) -> None:
     await stage.clock.sleep(STALE)
     slowly(stage, 5.0, issued(2))
     await lent(stage, grant)
-    await stage.one.drain()
+    await stage.one.idle()
     assert (await stage.row(grant.id)).proven
 
 
@@ -695,7 +695,7 @@ async def test_a_fence_that_moves_all_the_time(stage: Stage) -> None:
     stage.endpoint.will(*[again_and_again] * 50)
     with pytest.raises(RefreshPending):
         await lent(stage, grant)
-    await stage.one.drain()
+    await stage.one.idle()
     assert 2 <= len(stage.endpoint.sent) <= 6
     assert (await stage.row(grant.id)).refusals == 0
 
@@ -718,7 +718,7 @@ async def test_the_grant_is_replaced_again_and_again(stage: Stage) -> None:
     stage.timing = Timing()
     with pytest.raises(RefreshPending):
         await lent(stage, grant)
-    await stage.one.drain()
+    await stage.one.idle()
 
 
 async def test_a_token_known_to_be_dead_is_not_asked_about_again(stage: Stage) -> None:

@@ -28,7 +28,7 @@ async def kept(stage: Stage, generations: int) -> Grant:
         await stage.clock.sleep(HOUR)
         stage.endpoint.will(issued(number))
         await stage.one.refresh(grant.id, number - 1)
-        await stage.one.drain()
+        await stage.one.idle()
     stage.endpoint.sent.clear()
     return await stage.row(grant.id)
 
@@ -77,7 +77,7 @@ async def test_a_pair_that_cannot_be_committed_keeps_nobody_for_ever(stage: Stag
     waiting = asyncio.create_task(stage.one.access.access_token(grant.connection_id))
     assert (await waiting).reveal() == "A-1"
     assert stage.clock.steady() - began == pytest.approx(stage.timing.wait)
-    await stage.one.drain()
+    await stage.one.idle()
     assert (await stage.row(grant.id)).generation == 2
 
 
@@ -129,7 +129,7 @@ async def test_what_differs_from_the_rejected_one_is_taken_with_its_last_seconds
     two = await stage.process()
     stage.endpoint.will(issued(2))
     await two.refresh(grant.id, 1)
-    await two.drain()
+    await two.idle()
     await stage.clock.sleep(3570.0)
     stage.sql("UPDATE grants SET stale_at = expires_at")
     assert (await stage.one.access.access_token(grant.connection_id, rejected=1)).reveal() == "A-2"

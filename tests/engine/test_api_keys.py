@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from tests.support.fakes import APP, issued, key, pair
-from tests.support.hotels import BusyVendor, keep_up, limited, upkeep_of
+from tests.support.hotels import BusyVendor, keep_up, limited
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.errors import (
@@ -179,7 +179,7 @@ async def test_the_caller_of_a_move_hangs_up(stage: Stage) -> None:
     caller = asyncio.create_task(migrate(stage.one, grant))
     await stage.clock.sleep(1.0)
     caller.cancel()
-    await stage.one.drain()
+    await stage.one.idle()
     await moved(stage, grant)
 
 
@@ -195,7 +195,7 @@ async def test_a_move_begins_while_the_process_waits_for_its_last_refresh(stage:
     stage.endpoint.will(lambda: slowly(issued(6)))
     refresh = asyncio.create_task(stage.one.refresh(one.id, seen=1, operator=True))
     await stage.clock.sleep(1.0)
-    stopping = asyncio.create_task(stage.one.drain())
+    stopping = asyncio.create_task(stage.one.idle())
     await stage.clock.sleep(1.0)
     stage.endpoint.will(lambda: slowly(key(1)))
     move = asyncio.create_task(migrate(stage.one, other))
@@ -227,7 +227,7 @@ async def test_killed_after_this_was_written(stage: Stage, statement: str, resum
     if resumed_by == "operator" or statement == "take_lease":
         await migrate(stage.processes[-1], grant)
     else:
-        while await upkeep_of(stage.processes[-1]).tick() == 0.0:
+        while await stage.processes[-1].upkeep.tick() == 0.0:
             pass
     await moved(stage, grant)
     assert len(stage.endpoint.exchanged) == 1, "not before its intent, and not again once the key was stored"
@@ -479,7 +479,7 @@ async def test_the_exchange_is_refused(stage: Stage) -> None:
         await stage.one.access.access_token(grant.connection_id)
     await stage.clock.sleep(RETRY_FIRST)
     stage.endpoint.will(Refused("dead"))
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (stage.endpoint.sent, stage.endpoint.exchanged) == ([], ["R-1"] * 5)
     stage.endpoint.will(key("anew", "1000"))  # and that is how it is mended
     begun = await stage.one.authorizer.begin(connection_id=grant.connection_id)
@@ -551,7 +551,7 @@ async def test_older_tokens_are_exchanged_after_the_child(stage: Stage) -> None:
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
-    await stage.one.drain()
+    await stage.one.idle()
     assert await stage.tokens(grant.id) == ["R-1", "R-2"]
     stage.endpoint.will(Refused("dead"), key(1))
     await migrate(stage.one, grant)
@@ -567,7 +567,7 @@ async def test_a_pair_is_proven_before_its_tokens_are_exchanged(stage: Stage, li
     stage.vendor.script = [Inconclusive("HTTP 502"), Proof() if lives else DeadToken()]
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
-    await stage.one.drain()
+    await stage.one.idle()
     stage.endpoint.will(Refused("dead"), *([] if lives else [Refused("dead")]))
     with pytest.raises(RefreshInDoubt):
         await migrate(stage.one, grant)
@@ -581,7 +581,7 @@ async def test_a_marked_hotel_whose_token_is_proven_before_the_exchange(stage: S
     stage.vendor.script = [Inconclusive("HTTP 502")]
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
-    await stage.one.drain()
+    await stage.one.idle()
     stage.vendor.thinks("A-2", DeadToken())
     stage.endpoint.will(*[Refused("dead")] * 4)
     for error in (RefreshInDoubt, ReauthorizationRequired):
@@ -604,7 +604,7 @@ async def test_there_is_no_turn_to_prove_a_pair(stage: Stage) -> None:
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
-    await stage.one.drain()
+    await stage.one.idle()
     process = await limited(stage, BusyVendor(), limit=1)
     stage.sql("INSERT INTO budgets (client_id, arrival, clock_id) VALUES (?, ?, ?)",
               "client-1", stage.clock.steady() + 900.0, stage.clock.instant().clock_id)  # fmt: skip
@@ -621,7 +621,7 @@ async def test_an_expired_unproven_pair(stage: Stage) -> None:
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
-    await stage.one.drain()
+    await stage.one.idle()
     await stage.clock.sleep(HOUR)
     stage.endpoint.will(Refused("dead"), Refused("dead"))
     asked = len(stage.vendor.asked)
@@ -777,10 +777,10 @@ async def test_another_client_may_make_the_exchange(stage: Stage) -> None:
     with pytest.raises(RefreshInDoubt):
         await migrate(mover, grant, app="keys")
     await stage.clock.sleep(100.0)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert len(stage.endpoint.exchanged) == 1, "the first client's process leaves it alone"
     await stage.clock.sleep(100.0)
-    while await upkeep_of(mover).tick() == 0.0:
+    while await mover.upkeep.tick() == 0.0:
         pass
     await moved(stage, grant)
     assert (stage.endpoint.apps, stage.endpoint.secrets) == (["keys"] * 2, ["secret-2"] * 2)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
 from tests.support.fakes import APP, issued, pair
-from tests.support.stage import Process, Stage, wire
+from tests.support.stage import Stage, another
 
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.engine.context import resolve
@@ -19,7 +17,6 @@ from cloudbeds_auth.rules.model import App, CredentialKind, Grant
 from cloudbeds_auth.rules.rate_limit import Limit, Rate, rate_within
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import RefusedClient
-from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.transactions.apps import read_apps
 from cloudbeds_auth.transactions.connections import disconnect
 
@@ -28,15 +25,10 @@ AURORA = App("aurora", "client-2", (Secret("aurora-1"),), "http://localhost:7000
 REFUSED = RefusedClient("HTTP 401")
 
 
-def apps_of(process: Process) -> Apps:
-    """As `runtime._wire`, with the settings' usual redirect URI."""
-    return Apps(process.world, partial(further_app, Settings(scopes=("read:hotel",))))
-
-
 async def added(stage: Stage, **parts: Any) -> App:
     """The app aurora, as an operator adds it."""
     given = {"client_id": "client-2", "client_secret": "aurora-1"} | parts
-    return await apps_of(stage.one).add("aurora", **given)
+    return await stage.one.apps.add("aurora", **given)
 
 
 async def expired(stage: Stage, app: str = "aurora", number: int = 1) -> Grant:
@@ -107,7 +99,7 @@ async def test_a_reset_holds_at_once_in_every_process(stage: Stage) -> None:
     """The new secret is presented first, by a process that has run all along."""
     await added(stage)
     other, grant = await stage.process(), await expired(stage)
-    await apps_of(stage.one).rotate_secret("aurora", "aurora-2")
+    await stage.one.apps.rotate_secret("aurora", "aurora-2")
     stage.endpoint.will(issued(2))
     assert (await other.refresh(grant.id, 1)).grant.access.reveal() == "A-2"
     assert stage.endpoint.secrets == ["aurora-2"]
@@ -117,7 +109,7 @@ async def test_the_former_secret_is_taken_while_the_new_one_is_not(stage: Stage)
     """As of the settings' own app: new first, then the former one, in the same call and with the same token."""
     await added(stage)
     grant = await expired(stage)
-    await apps_of(stage.one).rotate_secret("aurora", "aurora-2")
+    await stage.one.apps.rotate_secret("aurora", "aurora-2")
     stage.endpoint.will(REFUSED, issued(2))
     assert (await stage.one.refresh(grant.id, 1)).grant.access.reveal() == "A-2"
     assert stage.endpoint.secrets == ["aurora-2", "aurora-1"]
@@ -137,7 +129,7 @@ async def test_a_refused_app_recovers_with_a_new_secret(stage: Stage) -> None:
     assert (shown.state, shown.problem) == (State.CLIENT_REFUSED, "client_refused")
     assert "rotate-secret aurora" in str(shown.next_step)
     assert (await stage.one.look.connection(ours.connection_id)).state is not State.CLIENT_REFUSED
-    await apps_of(await stage.process()).rotate_secret("aurora", "aurora-2")
+    await (await stage.process()).apps.rotate_secret("aurora", "aurora-2")
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
     assert stage.endpoint.secrets == ["aurora-1", "aurora-2"]
@@ -202,7 +194,7 @@ async def test_a_secret_that_does_not_open(stage: Stage) -> None:
     assert "rotate-secret aurora" in raised.value.next_step
     assert (await stage.one.look.connection(grant.connection_id)).state is State.CLIENT_REFUSED
     assert stage.endpoint.secrets == []
-    await apps_of(stage.one).rotate_secret("aurora", "aurora-2")
+    await stage.one.apps.rotate_secret("aurora", "aurora-2")
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
     assert stage.endpoint.secrets == ["aurora-2"]
@@ -216,7 +208,7 @@ async def test_a_further_app_keeps_its_levels_rate(stage: Stage, level: str, rat
     """Whatever the settings' own app is kept to; each client id has a budget of its own."""
     limits = {name: Limit(rate_within(most)) for name, most in (("property", 5), ("partner", 10))}
     own = Limit(Rate(0.001))
-    process = wire(replace(stage.one.world, limit=own, limits=limits), stage.one.driver)
+    process = another(stage.one, limit=own, limits=limits)
     app = await added(stage, level=level)
     assert process.world.limiter(app)._limit == Limit(rate_within(rate))
     await process.world.limiter(APP).spend(0.0)
@@ -243,11 +235,11 @@ async def test_what_is_not_said_follows_from_the_settings(stage: Stage) -> None:
     app = await added(stage)
     assert (app.level, app.scopes, app.redirect_uri) == ("property", ("read:hotel",), AURORA.redirect_uri)
     assert app.credential is CredentialKind.OAUTH
-    key = await apps_of(stage.one).add("boreal", client_id="client-3", client_secret="x", credential="api-key")
-    assert (key.credential, await apps_of(await stage.process()).get("boreal")) == (CredentialKind.API_KEY, key)
-    await apps_of(stage.one).remove("boreal")
-    assert [one.id for one in await apps_of(stage.one).list()] == ["default", "aurora"]
-    assert await apps_of(stage.one).redirect_uris() == {"aurora": AURORA.redirect_uri}
+    key = await stage.one.apps.add("boreal", client_id="client-3", client_secret="x", credential="api-key")
+    assert (key.credential, await (await stage.process()).apps.get("boreal")) == (CredentialKind.API_KEY, key)
+    await stage.one.apps.remove("boreal")
+    assert [one.id for one in await stage.one.apps.list()] == ["default", "aurora"]
+    assert await stage.one.apps.redirect_uris() == {"aurora": AURORA.redirect_uri}
 
 
 @pytest.mark.parametrize(
@@ -262,7 +254,7 @@ async def test_what_the_settings_app_has(stage: Stage, parts: dict[str, str], wo
     with pytest.raises(InvalidRequest, match=word):
         await added(stage, **parts)
     with pytest.raises(InvalidRequest, match="of this name"):
-        await apps_of(stage.one).add("default", client_id="client-2", client_secret="aurora-1")
+        await stage.one.apps.add("default", client_id="client-2", client_secret="aurora-1")
     assert await stage.one.store.read(read_apps()) == []
 
 
@@ -270,18 +262,18 @@ async def test_what_another_app_has_too(stage: Stage) -> None:
     """Told in the words of what is taken."""
     await added(stage)
     with pytest.raises(InvalidRequest, match="client id"):
-        await apps_of(stage.one).add("boreal", client_id="client-2", client_secret="boreal-1")
+        await stage.one.apps.add("boreal", client_id="client-2", client_secret="boreal-1")
 
 
 async def test_the_same_secret_again(stage: Stage) -> None:
     """Nothing is reset with the secret that there is: the former one would be lost for nothing."""
     await added(stage)
-    await apps_of(stage.one).rotate_secret("aurora", "aurora-2")
+    await stage.one.apps.rotate_secret("aurora", "aurora-2")
     with pytest.raises(InvalidRequest, match="has already"):
-        await apps_of(stage.one).rotate_secret("aurora", Secret("aurora-2"))
-    app = await apps_of(stage.one).get("aurora")
+        await stage.one.apps.rotate_secret("aurora", Secret("aurora-2"))
+    app = await stage.one.apps.get("aurora")
     assert [secret.reveal() for secret in app.secrets] == ["aurora-2", "aurora-1"]
-    app = await apps_of(stage.one).drop_previous_secret("aurora")
+    app = await stage.one.apps.drop_previous_secret("aurora")
     assert [secret.reveal() for secret in app.secrets] == ["aurora-2"]
 
 
@@ -291,11 +283,11 @@ async def test_an_app_with_hotels_stays(stage: Stage, hotels: int, words: str) -
     await added(stage)
     grants = [await stage.connected(pair(n, property_ids=(str(n),)), app="aurora") for n in range(hotels)]
     with pytest.raises(InvalidRequest, match=words):
-        await apps_of(stage.one).remove("aurora")
+        await stage.one.apps.remove("aurora")
     for grant in grants:
         await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
-    await apps_of(stage.one).remove("aurora")
-    assert [one.id for one in await apps_of(stage.one).list()] == ["default"]
+    await stage.one.apps.remove("aurora")
+    assert [one.id for one in await stage.one.apps.list()] == ["default"]
 
 
 Deed = Callable[[Apps], Awaitable[object]]
@@ -310,17 +302,17 @@ DEEDS: dict[str, Deed] = {
 async def test_an_app_that_is_not_there(stage: Stage, deed: Deed) -> None:
     """Told by name; also when somebody else removed it a moment ago."""
     with pytest.raises(InvalidRequest, match="no app named 'aurora'"):
-        await deed(apps_of(stage.one))
+        await deed(stage.one.apps)
     await added(stage)
     other = await stage.process()
-    stage.one.driver.after("app", lambda: apps_of(other).remove("aurora"))
+    stage.one.driver.after("app", lambda: other.apps.remove("aurora"))
     with pytest.raises(InvalidRequest, match="no app named 'aurora'"):
-        await deed(apps_of(stage.one))
+        await deed(stage.one.apps)
 
 
 async def test_the_settings_app_is_changed_in_the_settings(stage: Stage) -> None:
     """Its secrets and its end are not the store's."""
-    apps = apps_of(stage.one)
+    apps = stage.one.apps
     for deed in (apps.rotate_secret("default", "x"), apps.drop_previous_secret("default"), apps.remove("default")):
         with pytest.raises(InvalidRequest, match="settings' own") as raised:
             await deed

@@ -86,7 +86,7 @@ async def test_a_strange_moment(stage: Stage, moment: float, uptime: float) -> N
     assert (await look.connection(grant.connection_id)).state is State.STALE
     stage.endpoint.will(issued(2))
     assert (await access.access_token(grant.connection_id)).reveal() == "A-1"
-    await stage.one.drain()
+    await stage.one.idle()
     found = await look.connection(grant.connection_id)
     assert (found.generation, found.state) == (2, State.FRESH)
     assert found.expires_at is not None

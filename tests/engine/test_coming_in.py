@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from tests.support.fakes import issued, pair
-from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage, with_secrets
 from tests.support.virtual import settle
 
@@ -312,7 +311,7 @@ async def test_one_link_approved_in_two_browsers_at_one_moment(stage: Stage) -> 
     assert not isinstance(first, BaseException)
     assert isinstance(second, StateMismatch)
     assert stage.notes.times("commit_waits") == 0
-    await stage.one.drain()
+    await stage.one.idle()
 
 
 @pytest.mark.row("F102")
@@ -323,7 +322,7 @@ async def test_an_approval_whose_state_was_swept_meanwhile(stage: Stage) -> None
     stage.one.driver.after("spend_state", lambda: _forgotten(stage))
     with pytest.raises(StateMismatch):
         await stage.one.authorizer.finish(code="code", state=begun.state)
-    await stage.one.drain()
+    await stage.one.idle()
 
 
 async def _forgotten(stage: Stage) -> None:
@@ -470,7 +469,7 @@ async def test_a_candidate_refused_twice(stage: Stage) -> None:
     assert await stage.one.candidates.resume(old.connection_id) is None
     await stage.clock.sleep(RETRY_FIRST)
     stage.endpoint.will(issued("newer"))
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-newer"
     assert (await stage.row(newer.id)).role is Role.ACTIVE
 
@@ -637,7 +636,7 @@ async def reconnected_during_a_refresh(stage: Stage) -> tuple[Grant, Grant]:
 
     stage.endpoint.will(meanwhile)
     await asyncio.gather(stage.one.access.access_token(old.connection_id), return_exceptions=True)
-    await stage.one.drain()
+    await stage.one.idle()
     current = await current_grant(stage.one.store, old.connection_id)
     assert current is not None
     return await stage.row(old.id), current

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.engine.test_hooks import inbound_of, payload
-from tests.engine.test_imports import importer, old
+from tests.engine.test_hooks import payload
+from tests.engine.test_imports import old
 from tests.engine.test_webhooks import Receiver
 from tests.support.fakes import pair
-from tests.support.hotels import jobs_of
-from tests.support.stage import Process, Stage
+from tests.support.stage import Process, Stage, another
 from tests.support.virtual import settle
 
 from cloudbeds_auth.errors import StoreReadOnly
@@ -53,7 +52,7 @@ REFUSED: dict[str, Deed] = {
     "the move to an API key": lambda copy, one: copy.migrator.migrate(one.connection_id),
     "an approval that begins": lambda copy, one: copy.authorizer.begin(),
     "an arrival from the Marketplace": lambda copy, one: copy.authorizer.arrive(code="code"),
-    "an import": lambda copy, one: importer(copy).bring_in(old("2000")),
+    "an import": lambda copy, one: copy.importer.bring_in(old("2000")),
     "a disconnect": lambda copy, one: copy.disconnecter.disconnect(one.connection_id, forget=False, actor="operator"),
     "a disconnect that insists": lambda copy, one: copy.disconnecter.disconnect(
         one.connection_id, forget=True, actor="operator"
@@ -69,7 +68,7 @@ async def test_what_a_person_asks_of_a_copy(stage: Stage, what: str) -> None:
     copy = await copy_of(stage)
     with pytest.raises(StoreReadOnly):
         await REFUSED[what](copy, grant)
-    await copy.drain()
+    await copy.idle()
     assert nothing_sent(stage)
     assert (await copy.access.access_token(grant.connection_id)).reveal() == "A-1"
 
@@ -86,7 +85,7 @@ async def test_a_code_that_comes_back_to_a_copy(stage: Stage) -> None:
 
 async def hinted(copy: Process, grant: Grant) -> None:
     """Cloudbeds posts to the copy that the hotel left, and would say so itself."""
-    inbound = inbound_of(copy, HOOK)
+    inbound = another(copy, hook=HOOK).inbound
     inbound.hint(payload())
     await asyncio.sleep(60)
     await inbound.stop()
@@ -101,7 +100,7 @@ async def calls_refused(copy: Process, grant: Grant) -> None:
 async def its_jobs(copy: Process, grant: Grant) -> None:
     """Upkeep, app states, listings, retention, webhooks, for some minutes."""
     receiver = Receiver()
-    jobs = jobs_of(copy, receiver)
+    jobs = another(copy, deliverer=receiver).jobs
     jobs.start(upkeep=True)
     await asyncio.sleep(300)
     await jobs.stop()
@@ -127,7 +126,7 @@ async def test_what_a_copy_does_by_itself(stage: Stage, what: str) -> None:
     copy = await copy_of(stage)
     await TICKS[what](copy, grant)
     await settle()
-    await copy.drain()
+    await copy.idle()
     assert nothing_sent(stage)
     assert stage.notes.times("background_failed") == 0
     assert stage.vendor.asked_states == []

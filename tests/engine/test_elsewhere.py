@@ -64,7 +64,7 @@ async def test_a_token_that_was_renewed(stage: Stage) -> None:
     grant, other = await lending_twice(stage)
     stage.endpoint.will(issued(2))
     await stage.one.access.refresh_now(grant.connection_id)
-    await stage.one.drain()
+    await stage.one.idle()
     await stage.clock.sleep(LOOK_AGAIN)
     assert (await other.access.access_token(grant.connection_id)).reveal() == "A-2"
 

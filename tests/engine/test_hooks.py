@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import pytest
 from tests.support.fakes import APP, key, pair
-from tests.support.hotels import upkeep_of
-from tests.support.stage import Process, Stage
+from tests.support.stage import Stage, another
 
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.engine.disconnect import APART, AT_ONCE, LEFT_OUT, MOST_WAITING, Inbound
@@ -30,15 +29,10 @@ from cloudbeds_auth.transactions.outbox import claim_messages
 DISABLED, REFUSED, NOTHING = AppState("disabled"), AppState(refused=True), AppState()
 
 
-def inbound_of(process: Process, hook: Hook | None = None) -> Inbound:
-    """As `runtime._wire`."""
-    return Inbound(process.world, process.access, process.health, hook)
-
-
 @pytest.fixture
 async def inbound(stage: Stage) -> AsyncIterator[Inbound]:
     """Of the first process."""
-    made = inbound_of(stage.one)
+    made = stage.one.inbound
     yield made
     await made.stop()
 
@@ -67,8 +61,8 @@ async def looked_at_twice(stage: Stage, inbound: Inbound, body: bytes) -> None:
     """The payload came, and a second look an interval later."""
     await hinted(stage, inbound, body)
     await asyncio.sleep(stage.timing.refusal_interval + 1)
-    await upkeep_of(stage.one).tick()
-    await stage.one.drain()
+    await stage.one.upkeep.tick()
+    await stage.one.idle()
 
 
 @pytest.mark.row("F95")
@@ -142,7 +136,7 @@ async def test_a_disabled_hotel_that_lives(stage: Stage, inbound: Inbound) -> No
     assert await state_of(stage, grant) is State.DISCONNECTED
     stage.vendor.thinks("A-1", Proof())
     await stage.clock.sleep(RETRY_FIRST)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert await state_of(stage, grant) is State.FRESH
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
     kinds = [one.kind for one in await stage.one.store.write(claim_messages(9, 60.0))]
@@ -248,7 +242,7 @@ async def test_a_property_level_client_has_no_app_state(stage: Stage) -> None:
     """`/userinfo` is asked instead."""
     grant = await stage.connected()
     process = await stage.process(apps={"default": replace(APP, level="property")})
-    inbound = inbound_of(process)
+    inbound = process.inbound
     asked = len(stage.vendor.asked)
     inbound.hint(payload())
     await asyncio.sleep(1)
@@ -392,7 +386,7 @@ HOOK = Hook("https://us.example/hooks/secret", "x-hook-secret", Secret("value"))
 async def test_a_hotel_that_connected_is_subscribed(stage: Stage) -> None:
     """A minute later, for each of its properties; and again with each question."""
     await stage.connected(pair(1, lifetime=1e6, property_ids=("1000", "1001")))
-    inbound = inbound_of(stage.one, HOOK)
+    inbound = another(stage.one, hook=HOOK).inbound
     await asyncio.sleep(FIRST)
     await inbound.tick()
     assert stage.vendor.subscribed == [(HOOK, "1000"), (HOOK, "1001")]
@@ -406,7 +400,7 @@ async def test_a_subscription_that_is_not_taken(stage: Stage) -> None:
     stage.vendor.subscribes = False
     await stage.connected(pair(1, lifetime=1e6, property_ids=("1000", "1001")))
     await asyncio.sleep(FIRST)
-    await inbound_of(stage.one, HOOK).tick()
+    await another(stage.one, hook=HOOK).inbound.tick()
     assert len(stage.vendor.subscribed) == 1
     assert stage.notes.times("subscription_failed") == 1
 
@@ -414,7 +408,7 @@ async def test_a_subscription_that_is_not_taken(stage: Stage) -> None:
 async def test_a_hint_subscribes_nobody(stage: Stage) -> None:
     """A forged one would cost more than it says."""
     await stage.connected()
-    inbound = inbound_of(stage.one, HOOK)
+    inbound = another(stage.one, hook=HOOK).inbound
     await hinted(stage, inbound, payload())
     await inbound.stop()
     assert stage.vendor.subscribed == []

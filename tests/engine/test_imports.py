@@ -9,13 +9,11 @@ from datetime import datetime
 
 import pytest
 from tests.support.fakes import issued, pair
-from tests.support.hotels import BusyVendor, limited, upkeep_of
-from tests.support.stage import Process, Stage
+from tests.support.hotels import BusyVendor, limited
+from tests.support.stage import Stage
 
 from cloudbeds_auth.cli.import_command import AT_ONCE
 from cloudbeds_auth.engine.context import current_grant, resolve
-from cloudbeds_auth.engine.imports import Importer
-from cloudbeds_auth.engine.views import Mender
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.ports import MaySend
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof
@@ -30,18 +28,12 @@ from cloudbeds_auth.transactions.imports import NewImport, add_import
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 
 
-def importer(process: Process) -> Importer:
-    """As `runtime._wire`."""
-    mender = Mender(process.world, process.authorizer, process.look)
-    return Importer(process.world, process.refresher, process.candidates, process.look, mender)
-
-
 def old(property_id: str = "1000", token: str = "R-old", **more: object) -> Handover:
     return Handover(property_id, Secret(token), reference="tenant-7", **more)  # type: ignore[arg-type]
 
 
 async def bring_in(stage: Stage, hotel: Handover | None = None) -> Imported:
-    return await importer(stage.one).bring_in(hotel or old())
+    return await stage.one.importer.bring_in(hotel or old())
 
 
 def in_an_hour(stage: Stage) -> datetime:
@@ -61,7 +53,7 @@ async def test_a_token_is_sent_once_and_proven(stage: Stage) -> None:
     assert told.connection.scopes == ("read:hotel",)
     assert stage.endpoint.sent == ["R-old"]
     assert set(stage.vendor.asked) == {"A-1"}
-    await stage.one.drain()
+    await stage.one.idle()
     assert await stage.tokens((await current_grant(stage.one.store, told.connection.id)).id) == ["R-1"]  # type: ignore[union-attr]
 
 
@@ -77,7 +69,7 @@ class KnowingVendor(BusyVendor):
 async def test_many_hotels_stay_within_the_limit(stage: Stage) -> None:
     """As many at once as the command takes: each token is sent once, and no second holds a request too many."""
     vendor, gate = KnowingVendor(), asyncio.Semaphore(AT_ONCE)
-    one = importer(await limited(stage, vendor, 10))
+    one = (await limited(stage, vendor, 10)).importer
 
     async def bring_in_turn(property_id: str) -> Outcome:
         async with gate:
@@ -95,7 +87,7 @@ async def test_the_same_token_again(stage: Stage) -> None:
     first = await bring_in(stage)
     other = await stage.process()
     for process in (stage.one, other):
-        again = await importer(process).bring_in(old())
+        again = await process.importer.bring_in(old())
         assert (again.outcome, again.connection.id) == (Outcome.CONNECTED, first.connection.id)
     assert stage.endpoint.sent == ["R-old"]
 
@@ -128,7 +120,7 @@ async def test_killed_while_the_request_is_under_way(stage: Stage) -> None:
 
     stage.endpoint.will(never)
     first = await stage.process()
-    running = asyncio.create_task(importer(first).bring_in(old()))
+    running = asyncio.create_task(first.importer.bring_in(old()))
     await begun.wait()
     await stage.kill(first)
     running.cancel()
@@ -149,7 +141,7 @@ async def test_no_usable_answer(stage: Stage, answer: Ambiguous | NotSent, why: 
     assert told.retry_after
     await stage.clock.sleep(told.retry_after or 0.0)
     stage.endpoint.will(issued(1, property_ids=("1000",)))
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (await bring_in(stage)).outcome is Outcome.CONNECTED
 
 
@@ -166,7 +158,7 @@ async def test_a_call_and_an_import_at_once(stage: Stage) -> None:
     """One refresh, whoever began it."""
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     other = await stage.process()
-    both = await asyncio.gather(bring_in(stage), importer(other).bring_in(old()))
+    both = await asyncio.gather(bring_in(stage), other.importer.bring_in(old()))
     assert Outcome.CONNECTED in {told.outcome for told in both}
     assert (await bring_in(stage)).outcome is Outcome.CONNECTED
     assert stage.endpoint.sent == ["R-old"]
@@ -279,7 +271,7 @@ async def test_the_background_asks_seldom_whose_it_is(stage: Stage) -> None:
     """An app that may not ask: two requests an hour and hotel, not every minute; named in the end, it is connected."""
     stage.endpoint.will(issued(1, lifetime=40 * 3600.0))
     told = await bring_in(stage)
-    behind, asked = upkeep_of(stage.one), len(stage.vendor.asked)
+    behind, asked = stage.one.upkeep, len(stage.vendor.asked)
     for _ in range(180):
         await stage.clock.sleep(60.0)
         await behind.tick()

@@ -45,7 +45,7 @@ everything = pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 
 async def in_the_end(stage: Stage, process: Process, grant: Grant) -> Grant:
     """What rests when nothing is under way any more."""
-    await process.drain()
+    await process.idle()
     return await stage.row(grant.id)
 
 

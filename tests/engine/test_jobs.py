@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from tests.engine.test_webhooks import Receiver
 from tests.support.fakes import APP
-from tests.support.hotels import BusyVendor, hotels, jobs_of, limited, upkeep_of
-from tests.support.stage import Process, Stage
+from tests.support.hotels import BusyVendor, hotels, limited
+from tests.support.stage import Process, Stage, another
 from tests.support.virtual import VirtualClock
 
 from cloudbeds_auth.engine.jobs import AFTER_FAILURE, Job, Jobs
@@ -19,7 +19,7 @@ from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.runtime import Engine
+from cloudbeds_auth.runtime import OpenEngine
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
 STALE = 3240.0
@@ -63,7 +63,7 @@ async def test_which_jobs_run(stage: Stage, upkeep: bool, receiver: Receiver | N
     and stopped.
     """
     before = asyncio.all_tasks()
-    jobs = jobs_of(stage.one, receiver)
+    jobs = another(stage.one, deliverer=receiver).jobs
     jobs.start(upkeep=upkeep)
     jobs.start(upkeep=upkeep)
     running = asyncio.all_tasks() - before
@@ -107,7 +107,7 @@ async def test_grants_are_refreshed_when_they_turn_stale(stage: Stage) -> None:
     vendor = BusyVendor()
     await hotels(stage, 2)
     process = await limited(stage, vendor)
-    jobs = Jobs(process.world, [Job("upkeep", upkeep_of(process).tick, first=AFTER_FAILURE)])
+    jobs = Jobs(process.world, [Job("upkeep", process.upkeep.tick, first=AFTER_FAILURE)])
     jobs.start(upkeep=True)
     await asyncio.sleep(STALE - 1)
     assert vendor.moments == []
@@ -124,7 +124,7 @@ async def test_grants_are_refreshed_when_they_turn_stale(stage: Stage) -> None:
 async def test_counted_calls_are_written(stage: Stage) -> None:
     """With upkeep or without."""
     (grant,) = await hotels(stage, 1, used=False)
-    jobs = jobs_of(stage.one)
+    jobs = stage.one.jobs
     jobs.start(upkeep=False)
     stage.one.calls.note(grant.token(), "GET", "/api/v1.3/userinfo", 200)
     await asyncio.sleep(2)
@@ -163,6 +163,6 @@ async def test_how_long_a_program_that_ends_waits(begun: list[float], settled: f
     asking = [asyncio.create_task(ask(after)) for after in begun]
     await asyncio.sleep(0)
     began = clock.steady()
-    await Engine.settled(engine, 5.0)
+    await OpenEngine.settled(engine, 5.0)
     assert clock.steady() - began == pytest.approx(settled)
     await asyncio.gather(*asking)

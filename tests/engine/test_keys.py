@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.fakes import APP, issued, key, pair
-from tests.support.hotels import BusyVendor, limited, upkeep_of
+from tests.support.hotels import BusyVendor, limited
 from tests.support.intercept import Write, intercept
 from tests.support.stage import Stage
 
@@ -203,7 +203,7 @@ async def test_an_idle_key_is_kept_alive(stage: Stage) -> None:
     stage.vendor.asked.clear()
     for _ in range(4):
         await stage.clock.sleep(20 * 86400.0)
-        while await upkeep_of(stage.one).tick() == 0.0:
+        while await stage.one.upkeep.tick() == 0.0:
             pass
     assert (stage.vendor.asked, stage.endpoint.sent) == (["cbat_1"] * 4, [])
 

@@ -284,7 +284,7 @@ async def test_it_waits_for_a_refresh_under_way(stage: Stage) -> None:
     await stage.one.access.access_token(grant.connection_id)
     await settle()
     await leave(stage, grant)
-    await stage.one.drain()
+    await stage.one.idle()
     assert stage.vendor.disabled == [("A-2", ("1000",))]
     assert await gone(stage, grant)
 

@@ -6,11 +6,9 @@ import asyncio
 
 import pytest
 from tests.support.fakes import issued
-from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import current_grant
-from cloudbeds_auth.engine.views import Mender
 from cloudbeds_auth.errors import (
     AuthorizationExpired,
     ConnectionDisconnected,
@@ -183,10 +181,10 @@ async def test_a_day_unclaimed(stage: Stage) -> None:
     found, claimed = await arrived(stage), await arrived(stage, 2, "1001")
     await stage.one.authorizer.claim(claimed.id, None)
     await stage.clock.sleep(DAY - 60.0)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (await stage.one.look.connection(found.id)).state is State.PARKED
     await stage.clock.sleep(61.0)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     with pytest.raises(UnknownConnection):
         await stage.one.look.connection(found.id)
     assert stage.sql("SELECT COUNT(*) FROM tokens") == [(1,)]
@@ -199,7 +197,7 @@ async def test_it_is_claimed_while_it_is_about_to_be_deleted(stage: Stage) -> No
     found = await arrived(stage)
     await stage.clock.sleep(DAY)
     stage.one.driver.after("grant", lambda: stage.one.store.write(claim(found.id, None, "gra_new")))
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (await stage.one.look.connection(found.id)).state is State.IN_DOUBT
     assert stage.notes.times("arrival_discarded") == 0
 
@@ -228,8 +226,7 @@ async def test_it_is_sent_away_after_its_token_ran_out(stage: Stage) -> None:
 
 async def test_its_link_leads_to_where_it_is_claimed(stage: Stage) -> None:
     """Below the public URL; shown with the connection."""
-    mender = Mender(stage.one.world, stage.one.authorizer, stage.one.look)
-    shown = await mender.shown(await arrived(stage))
+    shown = await stage.one.mender.shown(await arrived(stage))
     assert shown.connect_url == stage.one.world.claim_url(shown.id)
     assert shown.connect_url.endswith(f"/claim/{shown.id}")
 
@@ -246,6 +243,6 @@ async def test_a_refresh_is_never_sent_for_it(stage: Stage) -> None:
     for ask in (stage.one.access.access_token, stage.one.access.refresh_now):
         with pytest.raises(Unclaimed):
             await ask(found.id)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert stage.endpoint.sent == []
     assert await stage.tokens((await current_grant(stage.one.store, found.id)).id) == ["R-1"]  # type: ignore[union-attr]

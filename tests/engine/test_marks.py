@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 from tests.support.fakes import issued, key, pair
-from tests.support.hotels import keep_up, upkeep_of
+from tests.support.hotels import keep_up
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.client_secrets import AGREE_WITHIN, OTHERS_FIRST
@@ -69,7 +69,7 @@ async def test_a_token_endpoint_that_refuses_for_an_hour(stage: Stage) -> None:
     stage.endpoint.will(*[Refused("by mistake")] * 3)
     for _ in range(3):
         assert await ask(stage, grant) == "A-1"
-        await stage.one.drain()
+        await stage.one.idle()
         await stage.clock.sleep(130.0)
     assert await look(stage, grant) == (State.BACKING_OFF, "revoked")
     assert stage.notes.times("reauthorization_required") == 0
@@ -193,7 +193,7 @@ async def test_how_often_a_marked_hotel_is_tried(stage: Stage) -> None:
         return Refused("dead")
 
     stage.endpoint.will(*[refused] * 200)
-    upkeep = upkeep_of(stage.one)
+    upkeep = stage.one.upkeep
     while stage.clock.wall() < at + 75 * DAY:
         due_in = await stage.one.store.read(next_due())
         await stage.clock.sleep(max(1.0, min(3600.0, due_in or 3600.0)))
@@ -217,7 +217,7 @@ async def test_a_retry_without_an_answer(stage: Stage, answer: Answer) -> None:
     grant = await marked(stage, await stage.connected())
     stage.endpoint.will(answer)
     await stage.clock.sleep(RETRY_FIRST)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert await look(stage, grant) == (State.REAUTHORIZATION_REQUIRED, "revoked")
     assert await stage.one.store.read(next_due()) == pytest.approx(RETRY_FIRST)
     stage.endpoint.will(issued(2))
@@ -233,7 +233,7 @@ async def test_a_pair_alone_ends_no_mark(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     stage.vendor.thinks("A-2", Inconclusive("HTTP 503"))
     await stage.clock.sleep(RETRY_FIRST)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (await stage.row(grant.id)).generation == 2
     assert await ask(stage, grant) == "reauthorization_required"
     assert stage.notes.times("recovered") == 0
@@ -317,7 +317,7 @@ async def test_one_hotels_success_makes_all_marks_of_its_app_due(stage: Stage) -
     )
     stage.sql("UPDATE grants SET retry_at = ? WHERE id = ?", stage.clock.wall(), hotels[3].id)
     stage.endpoint.will(*[issued(f"anew-{at}") for at in range(9)])
-    upkeep = upkeep_of(stage.one)
+    upkeep = stage.one.upkeep
     await upkeep.tick()
     assert len(stage.endpoint.sent) == 1
     await upkeep.tick()
@@ -339,7 +339,7 @@ async def test_hotels_that_serve_do_not_wait_behind_marked_ones(stage: Stage) ->
     async def seen(grant_id: str) -> None:
         claimed.append((await stage.row(grant_id)).reauth)
 
-    upkeep = upkeep_of(stage.one)
+    upkeep = stage.one.upkeep
     upkeep._look_after = seen  # type: ignore[method-assign]
     await upkeep.tick()
     assert sorted(map(bool, claimed)) == [False] * (AT_ONCE - MARKED_AT_ONCE) + [True] * MARKED_AT_ONCE
@@ -625,7 +625,7 @@ async def test_a_due_refresh_does_not_wait_for_the_brake(stage: Stage) -> None:
     stage.vendor.thinks(["A-1", "A-2"], DeadToken(documented=False))
     stage.endpoint.will(issued(2, lifetime=61.0), issued(3))
     await stage.one.refresh(grant.id, 1, rejected=1)
-    await stage.one.drain()
+    await stage.one.idle()
     stage.sql("UPDATE grants SET denied = 9, brake_until = brake_until + 900")
     await stage.clock.sleep(62.0)
     with pytest.raises(RefreshInDoubt):
@@ -661,7 +661,7 @@ async def test_a_refresh_that_is_answered_with_an_api_key(stage: Stage) -> None:
     await stage.clock.sleep(STALE)
     stage.endpoint.will(key("new"))
     served = await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     assert served.grant.access.reveal() == "cbat_new"
     row = await stage.row(grant.id)
     assert (row.kind, row.latched, row.generation) == (CredentialKind.API_KEY, True, 2)
@@ -669,7 +669,7 @@ async def test_a_refresh_that_is_answered_with_an_api_key(stage: Stage) -> None:
     assert (shown.state, shown.credential, shown.expires_at) == (State.FRESH, "api_key", None)
     assert await ask(stage, grant) == "cbat_new"
     await stage.clock.sleep(25 * DAY)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert await ask(stage, grant) == "cbat_new"
     with pytest.raises(NotRefreshable):
         await stage.one.access.refresh_now(grant.connection_id)

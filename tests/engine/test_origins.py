@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 
 import pytest
 from tests.support.fakes import APP, HERE, ISSUER, issued, key, pair
-from tests.support.hotels import upkeep_of
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine import apps as vault_apps
-from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.engine.disconnect import Inbound
 from cloudbeds_auth.engine.imports import Importer
@@ -25,7 +22,6 @@ from cloudbeds_auth.rules.model import CredentialKind, Grant, Handover, Imported
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, NotSent, Refused, RefusedClient
-from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.history import read_history
 
@@ -40,17 +36,6 @@ async def strange(stage: Stage, how: str) -> Process:
     if how == "client id":
         return await stage.process(apps={"default": OTHER})
     return await stage.process(issuer=ELSEWHERE)
-
-
-def apps_of(process: Process) -> Apps:
-    """As `runtime._wire`."""
-    return Apps(process.world, partial(further_app, Settings(scopes=("read:hotel",))))
-
-
-def importer(process: Process) -> Importer:
-    """As `runtime._wire`."""
-    mender = Mender(process.world, process.authorizer, process.look)
-    return Importer(process.world, process.refresher, process.candidates, process.look, mender)
 
 
 def nothing_sent(stage: Stage) -> bool:
@@ -113,25 +98,23 @@ async def test_what_nobody_waits_for_sends_nothing_either(stage: Stage, how: str
     grant = await stage.connected()
     other = await strange(stage, how)
     token = grant.token()
-    inbound = Inbound(other.world, other.access, other.health)
-    groups, upkeep = Groups(other.world, other.access, other.health), upkeep_of(other)
     stage.sql("UPDATE grants SET used_at = received_at, due_at = stale_at, poll_at = 0, list_at = 0")
     for _ in range(24):
         await stage.clock.sleep(HOUR)
         other.health.heed(token, Refusal("revoked", Act.SUSPECT), "GET", "/api/v1.3/getHotels")
-        inbound.hint(b'{"event":"integration/appstate_changed","newState":"disabled","propertyID_str":"1000"}')
-        await upkeep.tick()
-        await inbound.tick()
-        await groups.tick()
-        await other.drain()
-    await inbound.stop()
+        other.inbound.hint(b'{"event":"integration/appstate_changed","newState":"disabled","propertyID_str":"1000"}')
+        await other.upkeep.tick()
+        await other.inbound.tick()
+        await other.groups.tick()
+        await other.idle()
+    await other.inbound.stop()
     assert nothing_sent(stage)
     assert stage.notes.times("source_refused") == 24, "once a minute, however many ask"
     row = await stage.row(grant.id)
     assert (row.reauth, row.refusals, row.role, len(row.tokens)) == (None, 0, Role.ACTIVE, 1)
     stage.endpoint.will(issued(2))
     await stage.clock.sleep(100.0)
-    while await upkeep_of(stage.one).tick() == 0.0:
+    while await stage.one.upkeep.tick() == 0.0:
         pass
     assert (await stage.row(grant.id)).generation == 2, "nobody acted, and it was refreshed"
 
@@ -241,15 +224,15 @@ async def test_a_fresh_database_binds_the_secret_at_its_first_accepted_exchange(
 @pytest.mark.row("F92")
 async def test_a_further_app_is_bound_when_it_is_added(stage: Stage) -> None:
     """Its secret was typed in for the vendor that the settings name; removed and added again, for the one of then."""
-    await apps_of(stage.one).add("aurora", client_id="client-3", client_secret="aurora-1")
+    await stage.one.apps.add("aurora", client_id="client-3", client_secret="aurora-1")
     assert bound(stage) == {"aurora": ISSUER}
     other = await stage.process(issuer=ELSEWHERE)
     with pytest.raises(ClientRefused, match="'aurora'"):
         await other.authorizer.begin(app="aurora")
-    listed = await apps_of(other).list()
+    listed = await other.apps.list()
     assert [(app.id, app.issuer) for app in listed] == [("default", None), ("aurora", ISSUER)]
-    await apps_of(other).remove("aurora")
-    added = await apps_of(other).add("aurora", client_id="client-3", client_secret="aurora-1")
+    await other.apps.remove("aurora")
+    added = await other.apps.add("aurora", client_id="client-3", client_secret="aurora-1")
     assert added.issuer == ELSEWHERE
     assert bound(stage) == {"aurora": ELSEWHERE}
     assert (await other.authorizer.begin(app="aurora")).url
@@ -285,7 +268,7 @@ async def test_a_row_from_before_is_bound_by_a_proof_and_by_a_committed_refresh(
         assert (source_of(stage, grant), bound(stage)) == (NEITHER, {})
         await stage.clock.sleep(100.0)
     await stage.one.access.access_token(grant.connection_id)
-    await stage.one.drain()
+    await stage.one.idle()
     assert (source_of(stage, grant), bound(stage)) == (Source(None, "client-1"), {})
     stage.vendor.thinks(["A-2"], Proof())
     await stage.one.refresh(grant.id, 2, 2)
@@ -315,12 +298,12 @@ async def test_a_mark_from_before_counts_its_retries_from_the_first_pair(stage: 
               " marked_at = ?, retries = 9, due_at = NULL, retry_at = ?", *[stage.clock.wall()] * 2)  # fmt: skip
     stage.vendor.thinks(["A-2"], Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
-    await upkeep_of(stage.one).tick()
-    await stage.one.drain()
+    await stage.one.upkeep.tick()
+    await stage.one.idle()
     assert stage.sql("SELECT retries, client_id, reauth FROM grants") == [(0, "client-1", "revoked")]
     stage.vendor.thinks(["A-2"], Proof())
     await stage.clock.sleep(HOUR / 10)
-    while await upkeep_of(stage.one).tick() == 0.0:
+    while await stage.one.upkeep.tick() == 0.0:
         pass
     assert (await stage.row(grant.id)).reauth is None
     assert source_of(stage, grant) == HERE
@@ -335,14 +318,14 @@ async def test_a_marked_hotel_is_not_tried_under_another_id(stage: Stage) -> Non
               " marked_at = ?, retries = 3, due_at = NULL, retry_at = ?", *[stage.clock.wall()] * 2)  # fmt: skip
     other = await strange(stage, "client id")
     for _ in range(24):
-        await upkeep_of(other).tick()
+        await other.upkeep.tick()
         await stage.clock.sleep(HOUR)
     assert nothing_sent(stage)
     assert stage.sql("SELECT retries FROM grants") == [(3,)]
     stage.endpoint.will(issued(2))
-    while await upkeep_of(stage.one).tick() == 0.0:
+    while await stage.one.upkeep.tick() == 0.0:
         pass
-    await stage.one.drain()
+    await stage.one.idle()
     assert (await stage.row(grant.id)).reauth is None
 
 
@@ -431,7 +414,7 @@ async def test_no_import_for_an_app_of_elsewhere(stage: Stage) -> None:
 
 async def bring_in(process: Process, property_id: str = "1000") -> Imported:
     """As an operator types it."""
-    return await importer(process).bring_in(Handover(property_id, Secret(f"R-{property_id}")))
+    return await process.importer.bring_in(Handover(property_id, Secret(f"R-{property_id}")))
 
 
 @pytest.mark.row("F92")
@@ -474,7 +457,7 @@ async def test_credentials_given_for_a_move_alone(stage: Stage, kept: bool) -> N
         stage.vendor.script = [Inconclusive("HTTP 502")]
         stage.endpoint.will(issued(2))
         await stage.one.access.access_token(grant.connection_id)
-        await stage.one.drain()
+        await stage.one.idle()
         assert len((await stage.row(grant.id)).kept) == 1
     stage.endpoint.secrets.clear()
     mover = await strange(stage, "client id")
@@ -536,11 +519,11 @@ async def test_a_move_is_made_where_the_grant_came_from(stage: Stage) -> None:
 async def test_an_operator_says_that_the_vendor_moved(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Secret and grants of one app, a few at a time, each with a line of history; the other app stays where it was."""
     monkeypatch.setattr(vault_apps, "AT_ONCE", 2)
-    await apps_of(stage.one).add("aurora", client_id="client-3", client_secret="aurora-1")
+    await stage.one.apps.add("aurora", client_id="client-3", client_secret="aurora-1")
     hotels = [await stage.connected(pair(at, property_ids=(str(at),))) for at in range(1, 6)]
     apart = await stage.connected(pair(7, property_ids=("7",)), app="aurora", source=Source(ISSUER, "client-3"))
     other = await stage.process(issuer=ELSEWHERE)
-    assert await apps_of(other).move_origin("default", ISSUER) == 5
+    assert await other.apps.move_origin("default", ISSUER) == 5
     assert bound(stage) == {"default": ELSEWHERE, "aurora": ISSUER}
     for at, grant in enumerate(hotels, 1):
         assert source_of(stage, grant) == Source(ELSEWHERE, "client-1")
@@ -562,10 +545,10 @@ async def test_a_move_that_was_cut_off_goes_on(stage: Stage, monkeypatch: pytest
     other = await stage.process(issuer=ELSEWHERE)
     other.driver.refuse("move_issuer")
     with pytest.raises(StoreUnavailable):
-        await apps_of(other).move_origin("default", ISSUER)
+        await other.apps.move_origin("default", ISSUER)
     assert [source_of(stage, grant).issuer for grant in hotels] == [ELSEWHERE] * 2
     assert bound(stage) == {"default": ISSUER}
-    assert await apps_of(other).move_origin("default", ISSUER) == 0
+    assert await other.apps.move_origin("default", ISSUER) == 0
     assert bound(stage) == {"default": ELSEWHERE}
 
 
@@ -573,7 +556,7 @@ async def test_a_move_that_was_cut_off_goes_on(stage: Stage, monkeypatch: pytest
 async def test_a_move_that_there_is_not(stage: Stage) -> None:
     """From where nothing came, or all is sent already; of no app, or of one whose secret is for a third origin."""
     grant = await stage.connected()
-    one, other = apps_of(stage.one), apps_of(await stage.process(issuer=ELSEWHERE))
+    one, other = stage.one.apps, (await stage.process(issuer=ELSEWHERE)).apps
     for asked, said in (
         (one.move_origin("default", "https://third.example"), "nothing of the app 'default' came from"),
         (one.move_origin("default", ISSUER), "where the settings send everything already"),
@@ -599,7 +582,7 @@ async def test_a_grant_that_moved_meanwhile(stage: Stage) -> None:
         stage.sql("UPDATE grants SET issuer = ?", ELSEWHERE)
 
     other.driver.after("issuer", first)
-    assert await apps_of(other).move_origin("default", ISSUER) == 0
+    assert await other.apps.move_origin("default", ISSUER) == 0
     assert "origin_moved" not in await stage.kinds(grant.connection_id)
 
 
@@ -625,8 +608,8 @@ async def test_people_see_both_names(stage: Stage, how: str) -> None:
     assert len((await other.look.connections(state="client_refused")).connections) == 3
     assert (await other.look.connection(gone.connection_id)).state is State.DISCONNECTED
     assert (await other.look.connection(marked.connection_id)).state is State.REAUTHORIZATION_REQUIRED
-    (told,) = await apps_of(other).foreign()
+    (told,) = await other.apps.foreign()
     assert told.what.startswith("4 hotels: their tokens were issued")
     assert all(name in told.what for name in names)
-    assert await apps_of(stage.one).foreign() == []
+    assert await stage.one.apps.foreign() == []
     assert (await stage.one.look.connection(living[0].connection_id)).state is State.FRESH

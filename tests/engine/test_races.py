@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from tests.support.fakes import issued, pair
-from tests.support.hotels import BusyVendor, limited, upkeep_of
+from tests.support.hotels import BusyVendor, limited
 from tests.support.intercept import Write, intercept
 from tests.support.stage import Process, Stage
 
@@ -198,7 +198,7 @@ async def test_work_that_is_gone_when_its_turn_comes(stage: Stage) -> None:
     grant = await stage.connected(proven=False)
     await stage.clock.sleep(61.0)
     process.driver.after("claim_due", lambda: is_deleted(stage, grant))
-    assert await upkeep_of(process).tick() == 0.0
+    assert await process.upkeep.tick() == 0.0
     assert (vendor.moments, stage.notes.times("upkeep_failed")) == ([], 0)
 
 
@@ -217,7 +217,7 @@ async def test_work_whose_grant_was_superseded(stage: Stage) -> None:
         return Refused("superseded")
 
     stage.endpoint.will(replaced)
-    assert await upkeep_of(stage.one).tick() == 0.0
+    assert await stage.one.upkeep.tick() == 0.0
     assert stage.notes.times("upkeep_failed") == 0
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-new"
 

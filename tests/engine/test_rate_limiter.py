@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from tests.support.fakes import APP, issued, pair
 from tests.support.hotels import BusyVendor, limited
-from tests.support.stage import Process, Stage, wire
+from tests.support.stage import Process, Stage, another
 
 from cloudbeds_auth.errors import RateLimited, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
@@ -22,7 +21,7 @@ FAR = 600.0  # seconds until the next turn in these tests
 
 def under(stage: Stage, limit: Limit | None) -> Process:
     """The stage's first process with this limit."""
-    return wire(replace(stage.one.world, limit=limit), stage.one.driver)
+    return another(stage.one, limit=limit)
 
 
 async def spent(process: Process) -> None:
@@ -166,7 +165,7 @@ async def test_the_wait_comes_before_the_intent(stage: Stage) -> None:
     assert (await stage.row(grant.id)).intent is None
     stage.endpoint.will(issued(2))
     assert (await asked).grant.generation == 2
-    await process.drain()
+    await process.idle()
 
 
 async def test_a_proof_without_a_turn_is_left_to_the_next_use(stage: Stage) -> None:
@@ -180,7 +179,7 @@ async def test_a_proof_without_a_turn_is_left_to_the_next_use(stage: Stage) -> N
 
     stage.endpoint.will(answer)  # type: ignore[arg-type]
     assert (await process.refresh(grant.id, 1)).grant.generation == 2
-    await process.drain()
+    await process.idle()
     assert (stage.vendor.asked, await stage.tokens(grant.id)) == ([], ["R-1", "R-2"])
 
 
@@ -267,4 +266,4 @@ async def test_an_operator_does_not_take_the_last_pair_for_a_new_one(stage: Stag
     for generation in (2, 3, 4):
         await process.access.refresh_now(grant.connection_id)
         assert (await stage.row(grant.id)).generation == generation
-    await process.drain()
+    await process.idle()

@@ -13,7 +13,7 @@ import pytest
 from tests.support.fakes import APP, issued, pair
 from tests.support.hotels import BusyVendor, limited
 from tests.support.intercept import Write, intercept
-from tests.support.stage import Process, Stage, wire
+from tests.support.stage import Process, Stage, another
 from tests.support.virtual import settle
 
 from cloudbeds_auth.engine.rate_limiter import CALL, SURE, Waiter
@@ -361,10 +361,7 @@ async def test_a_copy_that_may_not_write_goes_on_slowly(stage: Stage) -> None:
 
 async def test_watching_stops_nobody_when_the_store_is_away(stage: Stage) -> None:
     """`observe` counts, and a call that cannot be counted goes all the same."""
-    process, traffic = (
-        wire(replace(stage.one.world, limit=Limit(RATE, observed=True)), stage.one.driver),
-        Traffic(stage),
-    )
+    process, traffic = another(stage.one, limit=Limit(RATE, observed=True)), Traffic(stage)
     process.driver.dark = True
     await all_of(at_once(traffic, process, "con_1", 20))
     assert len(traffic.when("con_1")) == 20
@@ -474,7 +471,7 @@ async def test_a_pause_that_the_store_does_not_take_holds_in_this_process(stage:
 async def test_watching_only_a_429_pauses_nobody(stage: Stage) -> None:
     """`observe` and `0` change nothing but what is told."""
     for limit in (Limit(RATE, observed=True), None):
-        process = wire(replace(stage.one.world, limit=limit), stage.one.driver)
+        process = another(stage.one, limit=limit)
         await process.world.limiter(APP).pause(30.0)
         await process.world.limiter(APP).spend(CALL, "con_1")
     assert stage.notes.times("vendor_rate_limited") == 2
@@ -491,7 +488,7 @@ async def paused_for(stage: Stage, process: Process) -> float:
 async def test_a_429_of_the_token_endpoint_pauses_the_client_id(stage: Stage) -> None:
     """At a refresh as at an exchange; the hotel at hand has its own backoff besides."""
     grant = await stage.connected()
-    process = wire(replace(stage.one.world, limit=Limit(RATE)), stage.one.driver)
+    process = another(stage.one, limit=Limit(RATE))
     await stage.clock.sleep(3700)
     stage.endpoint.will(Ambiguous("HTTP 429", 7.0, 7.0))
     asked = asyncio.create_task(process.refresh(grant.id, 1, patient=False))
@@ -511,12 +508,12 @@ async def test_a_429_of_the_token_endpoint_pauses_the_client_id(stage: Stage) ->
 async def test_a_429_of_userinfo_pauses_the_client_id(stage: Stage) -> None:
     """A proof after a refresh, one before it, and one of a new approval: each is heard."""
     grant = await stage.connected()
-    process = wire(replace(stage.one.world, limit=Limit(RATE)), stage.one.driver)
+    process = another(stage.one, limit=Limit(RATE))
     busy = Inconclusive("HTTP 429", 6.0)
     stage.endpoint.will(issued(2))
     stage.vendor.script.append(busy)
     await process.access.refresh_now(grant.connection_id)
-    await process.drain()
+    await process.idle()
     assert await paused_for(stage, stage.one) == pytest.approx(6.0)
     await stage.clock.sleep(10)
     stage.vendor.script.append(busy)
@@ -534,7 +531,7 @@ async def test_a_429_of_userinfo_pauses_the_client_id(stage: Stage) -> None:
 async def test_a_429_of_the_list_of_hotels_leaves_a_candidate_waiting(stage: Stage) -> None:
     """Which hotel it is, is not guessed; nobody of the client id sends for as long as Cloudbeds asks."""
     waiting = await stage.connected(pair(1), proven=False)
-    process = wire(replace(stage.one.world, limit=Limit(RATE)), stage.one.driver)
+    process = another(stage.one, limit=Limit(RATE))
     stage.vendor.listed, stage.vendor.throttled = ("1000",), Throttled(4.0)
     assert await process.candidates.resume(waiting.connection_id) is None
     assert (await stage.row(waiting.id)).role is Role.CANDIDATE
@@ -549,7 +546,7 @@ async def test_a_429_of_the_list_of_hotels_leaves_a_candidate_waiting(stage: Sta
 async def test_a_429_of_a_disconnect_forgets_nothing(stage: Stage) -> None:
     """`rate_limited`, with the time to wait; told again after it, the vendor takes note."""
     grant = await stage.connected()
-    process = wire(replace(stage.one.world, limit=Limit(RATE)), stage.one.driver)
+    process = another(stage.one, limit=Limit(RATE))
     stage.vendor.throttled = Throttled(4.0)
     with pytest.raises(RateLimited) as caught:
         await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")

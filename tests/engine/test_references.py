@@ -10,26 +10,12 @@ import pytest
 from tests.support.fakes import issued
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine.imports import Importer
-from cloudbeds_auth.engine.views import Mender
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.model import Connection, Handover
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.outbox import claim_messages
-
-
-def mender(stage: Stage) -> Mender:
-    """As `runtime._wire`."""
-    return Mender(stage.one.world, stage.one.authorizer, stage.one.look)
-
-
-def importer(stage: Stage) -> Importer:
-    """As `runtime._wire`."""
-    one = stage.one
-    return Importer(one.world, one.refresher, one.candidates, one.look, mender(stage))
-
 
 ANONYMOUS: dict[str, Any] = {"trusted": False, "browser": "somebody's"}
 LONG = "r" * 257
@@ -155,7 +141,7 @@ async def test_an_import_names_a_reference(stage: Stage) -> None:
     await stage.one.store.write(disconnect(first.id, actor="operator"))
     await sent(stage)
     stage.endpoint.will(issued("renewed", property_ids=("1000",)))
-    imported = await importer(stage).bring_in(Handover("1000", Secret("R-old"), "tenant-B"))
+    imported = await stage.one.importer.bring_in(Handover("1000", Secret("R-old"), "tenant-B"))
     assert (imported.connection.id, imported.connection.reference) == (first.id, "tenant-B")
     assert [kind for kind, _, _ in await said(stage, first.id)] == ["reference_changed"]
     assert await sent(stage) == [("connection.connected", "tenant-B")]
@@ -165,7 +151,7 @@ async def test_an_import_names_a_reference(stage: Stage) -> None:
 async def test_a_link_that_mends_brings_no_reference_back(stage: Stage) -> None:
     """The link was made before the reference changed: the hotel that approves with it keeps the newer one."""
     first = await connects(stage, "tenant-A", **ANONYMOUS)
-    url = (await mender(stage).with_link(first)).connect_url
+    url = (await stage.one.mender.with_link(first)).connect_url
     assert url is not None
     await connects(stage, "tenant-B")
     begun = await stage.one.authorizer.begin_from_link(url.rpartition("/")[2], "somebody's")
@@ -189,7 +175,7 @@ async def test_a_reference_that_is_none(stage: Stage, way: str, reference: str) 
             app=None, reference=reference, return_to=None, connection_id=None, expires_in=600.0
         ),
         "claim": lambda: authorizer.claim("con_1", reference),
-        "import": lambda: importer(stage).bring_in(Handover("1000", Secret("R-old"), reference)),
+        "import": lambda: stage.one.importer.bring_in(Handover("1000", Secret("R-old"), reference)),
     }
     with pytest.raises(InvalidRequest, match="reference"):
         await ways[way]()

@@ -104,7 +104,7 @@ async def test_a_refused_client_marks_no_hotel(stage: Stage) -> None:
     await stage.clock.sleep(stage.timing.backoff_cap)
     stage.endpoint.will(issued(2))
     assert (await stage.one.access.access_token(first.connection_id)).reveal() == "A-2"
-    await stage.one.drain()
+    await stage.one.idle()
     assert (await stage.one.look.connection(second.connection_id)).state is not State.CLIENT_REFUSED
 
 
@@ -128,7 +128,7 @@ async def test_a_rolling_secret_change(stage: Stage) -> None:
     with pytest.raises(ClientRefused):
         await old.refresh(grant.id, 1)
     await new.refresh(grant.id, 1)
-    await new.drain()
+    await new.idle()
     await stage.clock.sleep(HOUR)
     await old.circuits.trying(await old.circuits.choose(APP))  # due for a trial, which now is this machine's
     with pytest.raises(ClientRefused):
@@ -158,7 +158,7 @@ async def test_a_new_secret_that_was_registered_too_early(stage: Stage) -> None:
     both = await stage.process(apps=new_and_old())
     stage.endpoint.will(RefusedClient("HTTP 401"), issued(2))
     await both.refresh(grant.id, 1)
-    await both.drain()
+    await both.idle()
     await stage.clock.sleep(5.0)
     stage.vendor.thinks("A-2", DeadToken())
     stage.endpoint.will(RefusedClient("HTTP 401"), issued(3))
@@ -296,7 +296,7 @@ async def test_a_pair_in_between_clears_the_count(stage: Stage) -> None:
     await stage.clock.sleep(60.0)
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     row = await stage.row(grant.id)
     assert (row.refusals, row.refused_ago, row.state) == (0, None, State.FRESH)
 
@@ -326,7 +326,7 @@ async def test_an_operator_may_try_again(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     served = await stage.one.refresh(grant.id, 1, operator=True)
     assert served.grant.access.reveal() == "A-2"
-    await stage.one.drain()
+    await stage.one.idle()
     row = await stage.row(grant.id)
     assert (row.reauth, row.state) == (None, State.FRESH)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
@@ -350,7 +350,7 @@ async def test_a_late_commit_clears_the_mark(stage: Stage) -> None:
 
     stage.endpoint.will(paused)
     await asyncio.gather(stage.one.refresh(grant.id, 1), return_exceptions=True)
-    await stage.one.drain()
+    await stage.one.idle()
     row = await stage.row(grant.id)
     assert (row.reauth, row.state, row.access.reveal()) == (None, State.FRESH, "A-2")
 
@@ -425,7 +425,7 @@ async def test_a_count_whose_fence_moved_looks_again(stage: Stage) -> None:
         stage.dead.add(stage.one.world.owner)
         stage.endpoint.will(issued("theirs"))
         await two.refresh(grant.id, 1)
-        await two.drain()
+        await two.idle()
         return DeadGrant("revoked")
 
     stage.vendor.script = [overtaken]
@@ -466,7 +466,7 @@ async def test_a_refused_refresh_behind_callers_goes_on_with_a_newer_grant(stage
     newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
     stage.endpoint.will(Refused("dead"))
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
-    await stage.one.drain()
+    await stage.one.idle()
     token = await stage.one.access.access_token(grant.connection_id)
     assert (token.reveal(), token.grant_id) == ("A-new", newer.id)
     assert stage.endpoint.sent == ["R-1"]
@@ -595,6 +595,6 @@ async def test_an_unreachable_vendor_for_six_hours(stage: Stage) -> None:
         await stage.clock.sleep(360.0)
     stage.endpoint.script = [issued(2)]
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
-    await stage.one.drain()
+    await stage.one.idle()
     assert isinstance(issued(2), Issued)
     assert await stage.tokens(grant.id) == ["R-2"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from tests.support.fakes import issued, pair
-from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.refused_calls import AGAIN
@@ -90,8 +89,8 @@ async def test_the_background_asks_the_second_time(stage: Stage) -> None:
     stage.vendor.thinks("A-1", DeadGrant("user_inactive"))
     await heed(stage, token, INACTIVE)
     await stage.clock.sleep(stage.timing.refusal_interval + 1.0)
-    await upkeep_of(stage.one).tick()
-    await stage.one.drain()
+    await stage.one.upkeep.tick()
+    await stage.one.idle()
     assert await shown(stage, grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
     assert stage.endpoint.sent == []
 
@@ -102,8 +101,8 @@ async def test_a_suspicion_that_the_background_clears(stage: Stage) -> None:
     stage.vendor.script = [DeadGrant("user_inactive"), Proof()]
     await heed(stage, token, INACTIVE)
     await stage.clock.sleep(stage.timing.refusal_interval + 1.0)
-    await upkeep_of(stage.one).tick()
-    await stage.one.drain()
+    await stage.one.upkeep.tick()
+    await stage.one.idle()
     assert await shown(stage, grant) == (State.FRESH, None)
     assert (stage.endpoint.sent, (await stage.row(grant.id)).refusals) == ([], 0)
     assert (await stage.kinds(grant.connection_id))[-1] == "proved"
@@ -118,7 +117,7 @@ async def test_an_operators_refresh_is_sent_all_the_same(stage: Stage) -> None:
     await stage.clock.sleep(stage.timing.refusal_interval)
     stage.endpoint.will(issued(2))
     await stage.one.access.refresh_now(grant.connection_id)
-    await stage.one.drain()
+    await stage.one.idle()
     assert await shown(stage, grant) == (State.FRESH, None)
 
 
@@ -270,7 +269,7 @@ async def test_a_proof_says_nothing_about_it_and_a_new_pair_clears_it(stage: Sta
     assert await shown(stage, grant) == (State.FRESH, "missing_scope")
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     assert await shown(stage, grant) == (State.FRESH, None)
     await heed(stage, await stage.one.access.access_token(grant.connection_id), NO_SCOPE)
     assert await shown(stage, grant) == (State.FRESH, "missing_scope")

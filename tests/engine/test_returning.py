@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from tests.support.fakes import issued, key, pair
-from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import resolve
@@ -98,7 +97,7 @@ async def test_what_it_left_is_gone_after_a_day(stage: Stage) -> None:
     assert (shown.state, shown.problem) == (State.SUPERSEDED, f"moved to {old.connection_id}")
     with pytest.raises(ConnectionDisconnected):
         await stage.one.access.access_token(own)
-    behind = upkeep_of(stage.one)
+    behind = stage.one.upkeep
     await stage.clock.sleep(86400.0)
     stage.endpoint.will(issued("newer"))
     for _ in range(3):
@@ -155,7 +154,7 @@ async def test_a_refresh_of_it_is_under_way(stage: Stage) -> None:
     with pytest.raises(RefreshInDoubt):
         await stage.one.access.access_token(waiting.connection_id)
     await stage.clock.sleep(61.0)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (await stage.row(waiting.id)).role is Role.PARKED
     assert (await stage.row(old.id)).role is Role.SUPERSEDED
 
@@ -176,7 +175,7 @@ async def test_a_process_dies_over_the_move(stage: Stage, how: str) -> None:
     assert (await stage.one.store.read(read_candidate(own)) is None) == (how == "forget")
     two = await stage.process()
     await stage.clock.sleep(61.0)
-    await upkeep_of(two).tick()
+    await two.upkeep.tick()
     assert await living(stage) == [old.connection_id]
     assert (await two.access.access_token(old.connection_id)).reveal() == "A-new"
     again = await two.authorizer.finish(code="code", state=begun.state)

@@ -43,7 +43,7 @@ async def _refreshed_unproven(stage: Stage, grant: Grant, number: int) -> None:
     await stage.clock.sleep(HOUR)
     stage.endpoint.will(issued(number))
     await stage.one.refresh(grant.id, number - 1)
-    await stage.one.drain()
+    await stage.one.idle()
 
 
 # --- rule 1: durable before use
@@ -60,7 +60,7 @@ async def test_a_pair_is_used_by_nobody_before_its_commit(stage: Stage) -> None:
         assert not caller.done()
         assert "A-2" not in stage.vendor.asked
     assert (await caller).grant.access.reveal() == "A-2"
-    await stage.one.drain()
+    await stage.one.idle()
     assert stage.vendor.asked == ["A-2"]
     assert stage.endpoint.sent == ["R-1"]
 
@@ -80,7 +80,7 @@ async def test_a_death_between_answer_and_commit_leaves_the_parent(stage: Stage)
     await stage.clock.sleep(HOUR)
     stage.processes[0].driver.dark = False
     assert (await two.refresh(grant.id, 1)).grant.access.reveal() == "A-3"
-    await two.drain()
+    await two.idle()
     assert stage.endpoint.sent == ["R-1", "R-1"]
     assert await stage.tokens(grant.id) == ["R-3"]
 
@@ -109,7 +109,7 @@ async def test_a_proof_leaves_the_child_alone(stage: Stage) -> None:
     stage.vendor.thinks("A-5", Proof())
     stage.endpoint.will(issued(5))
     await stage.one.refresh(grant.id, grant.generation)
-    await stage.one.drain()
+    await stage.one.idle()
     assert await stage.tokens(grant.id) == ["R-5"]
     assert (await stage.row(grant.id)).proven
 
@@ -119,7 +119,7 @@ async def test_a_commit_keeps_up_to_the_token_that_was_sent(stage: Stage) -> Non
     grant = await unproven(stage, 3)
     stage.endpoint.will(Refused("child"), Refused("kept"), issued(5))
     await stage.one.refresh(grant.id, grant.generation)
-    await stage.one.drain()
+    await stage.one.idle()
     assert stage.endpoint.sent == ["R-4", "R-3", "R-2"]
     assert await stage.tokens(grant.id) == ["R-1", "R-2", "R-5"]
 
@@ -129,7 +129,7 @@ async def test_a_pair_without_a_refresh_token_means_the_same_again(stage: Stage)
     grant = await stage.connected()
     stage.endpoint.will(issued(2, refresh=None))
     await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     assert await stage.tokens(grant.id) == ["R-1"]
     assert (await stage.row(grant.id)).generation == 2
 
@@ -140,7 +140,7 @@ async def test_the_same_refresh_token_again_is_no_fault(stage: Stage) -> None:
     for number in (2, 3, 4):
         stage.endpoint.will(issued(number, refresh="R-1"))
         assert (await stage.one.refresh(grant.id, number - 1)).grant.generation == number
-        await stage.one.drain()
+        await stage.one.idle()
     assert await stage.tokens(grant.id) == ["R-1"]
 
 
@@ -152,7 +152,7 @@ async def test_a_new_pair_is_proven_at_once(stage: Stage) -> None:
     grant = await stage.connected()
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     assert stage.vendor.asked == ["A-2"]
     assert (await stage.row(grant.id)).proven
 
@@ -164,7 +164,7 @@ async def test_what_is_no_2xx_confirms_nothing(stage: Stage, verdict: Verdict) -
     stage.vendor.thinks("A-2", verdict)
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     assert await stage.tokens(grant.id) == ["R-1", "R-2"]
     assert not (await stage.row(grant.id)).proven
 
@@ -175,7 +175,7 @@ async def kept(stage: Stage) -> Grant:
     stage.vendor.thinks("A-2", UNSURE)
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     stage.endpoint.sent.clear()
     stage.vendor.asked.clear()
     return await stage.row(grant.id)
@@ -186,7 +186,7 @@ async def unresolved(stage: Stage) -> Grant:
     grant = await stage.connected()
     stage.endpoint.will(Ambiguous("lost"))
     await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     await stage.clock.sleep(61.0)
     stage.endpoint.sent.clear()
     return await stage.row(grant.id)
@@ -227,7 +227,7 @@ async def test_an_attempt_is_unresolved_for_ten_minutes(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     assert (await stage.one.refresh(grant.id, 1)).grant.access.reveal() == "A-2"
     assert stage.endpoint.sent == ["R-1"]
-    await stage.one.drain()
+    await stage.one.idle()
     assert stage.vendor.asked == ["A-2"]
 
 
@@ -345,7 +345,7 @@ async def test_equal_tokens_are_sent_once(stage: Stage) -> None:
         await stage.clock.sleep(HOUR)
         stage.endpoint.will(issued(number, refresh=refresh))
         await stage.one.refresh(grant.id, number - 1)
-        await stage.one.drain()
+        await stage.one.idle()
     assert await stage.tokens(grant.id) == ["R-1", "R-2", "R-1"]
     await stage.clock.sleep(HOUR)
     stage.endpoint.sent.clear()
@@ -456,7 +456,7 @@ async def test_only_the_epoch_moved(stage: Stage) -> None:
     stage.endpoint.will(overtaken)
     served = await stage.one.refresh(grant.id, 1)
     assert served.grant.access.reveal() == "A-2"
-    await stage.one.drain()
+    await stage.one.idle()
     row = await stage.row(grant.id)
     assert (row.generation, await stage.tokens(grant.id)) == (2, ["R-2"])
     assert stage.endpoint.sent == ["R-1"]
@@ -482,7 +482,7 @@ async def test_the_generation_moved(stage: Stage) -> None:
     stage.endpoint.will(overtaken)
     served = await stage.one.refresh(grant.id, 1)
     assert served.grant.access.reveal() == "A-theirs"
-    await stage.one.drain()
+    await stage.one.idle()
     assert await stage.tokens(grant.id) == ["R-1", "R-theirs"]
     assert "A-ours" not in stage.vendor.asked
 
@@ -536,7 +536,7 @@ async def test_a_commit_whose_answer_was_lost_is_done_once(stage: Stage, taken_m
         assert isinstance(await two.store.write(take_lease(grant.id, two.world.owner, 1.0)), Leased)
     served = await caller
     assert (served.grant.access.reveal(), served.grant.generation) == ("A-2", 2)
-    await stage.one.drain()
+    await stage.one.idle()
     assert await stage.tokens(grant.id) == ["R-2"]
     assert (await stage.kinds(grant.connection_id)).count("pair_committed") == 1
 
@@ -559,7 +559,7 @@ async def test_a_lease_that_cannot_be_kept(stage: Stage, statement: str) -> None
     served = await stage.one.refresh(grant.id, 1, rejected=1)
     assert (served.proven, served.grant.generation) == (True, 1)
     assert lasted == [pytest.approx(stage.timing.lease - 1.0)]
-    await stage.one.drain()
+    await stage.one.idle()
     left = (await stage.row(grant.id)).lease_left
     assert left == (0.0 if statement == "renew_lease" else pytest.approx(stage.timing.lease - 1.0))
 
@@ -577,7 +577,7 @@ async def test_the_lease_is_renewed_under_a_slow_answer(stage: Stage) -> None:
 
     stage.endpoint.will(slow)
     await asyncio.gather(stage.one.refresh(grant.id, 1), return_exceptions=True)
-    await stage.one.drain()
+    await stage.one.idle()
     assert stage.sql("SELECT committed_epoch, lease_owner FROM grants WHERE id = ?", grant.id) == [(1, None)]
 
 
@@ -628,7 +628,7 @@ async def test_a_moved_fence_before_sending_looks_again(stage: Stage) -> None:
     stage.vendor.thinks("A-2", UNSURE)
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     two = await stage.process()
 
     async def overtaken() -> Verdict:
@@ -676,7 +676,7 @@ async def test_an_outage_of_the_store_while_a_pair_is_in_hand(stage: Stage) -> N
     assert stage.endpoint.sent == ["R-1"]
     stage.one.driver.writes_fail = False
     await stage.clock.sleep(70.0)
-    await stage.one.drain()
+    await stage.one.idle()
     row = await stage.row(grant.id)
     assert (row.generation, row.access.reveal(), row.proven) == (2, "A-2", True)
     assert row.valid_for < 3600.0 - 2900.0, "the time in hand counts against the lifetime"

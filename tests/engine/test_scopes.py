@@ -10,7 +10,7 @@ from tests.support.fakes import APP, pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine import views
-from cloudbeds_auth.engine.views import Mender, Scopes
+from cloudbeds_auth.engine.views import Scopes
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.model import CredentialKind
 from cloudbeds_auth.transactions.connections import disconnect
@@ -21,8 +21,7 @@ ALL: dict[str, Any] = {"state": None, "reference": None, "property_id": None, "a
 def wanting(stage: Stage, *wanted: str) -> Scopes:
     """The app asks for these now; every hotel granted `read:hotel`."""
     stage.apps["default"] = replace(APP, scopes=wanted)
-    process = stage.one
-    return Scopes(process.world, process.look, Mender(process.world, process.authorizer, process.look))
+    return stage.one.scopes
 
 
 async def test_those_that_lack_one(stage: Stage) -> None:

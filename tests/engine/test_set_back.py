@@ -10,15 +10,13 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from tests.engine.test_hooks import inbound_of
 from tests.engine.test_marks import ask, held_in_a_storm
 from tests.engine.test_webhooks import Receiver
 from tests.engine.test_webhooks import run as deliver
 from tests.support.fakes import APP, issued, key, pair
-from tests.support.hotels import BusyVendor, hotels, keep_up, limited, upkeep_of
+from tests.support.hotels import BusyVendor, hotels, keep_up, limited
 from tests.support.stage import Process, Stage
 
-from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.errors import Error, RefreshInDoubt
 from cloudbeds_auth.ports import Delivery, Message
@@ -196,7 +194,7 @@ async def test_a_grant_that_recovers(stage: Stage, how: str, back: float) -> Non
     process = await limited(stage, vendor)
     await stage.clock.sleep(LONG)
     vendor.down = True
-    await upkeep_of(process).tick()
+    await process.upkeep.tick()
     vendor.down = False
     set_back(stage, how, back)
     await keep_up(process, MINUTE)
@@ -262,7 +260,7 @@ async def test_a_webhook_that_a_process_took_along_when_it_died(stage: Stage, ho
 async def test_app_states_and_properties(stage: Stage, back: float) -> None:
     """Within their own time, counted by the clock as it is."""
     await stage.connected(pair(1, property_ids=("1000",)))
-    inbound, groups = inbound_of(stage.one), Groups(stage.one.world, stage.one.access, stage.one.health)
+    inbound, groups = stage.one.inbound, stage.one.groups
     await stage.clock.sleep(2 * MINUTE)
     await inbound.tick()
     await groups.tick()
@@ -329,9 +327,9 @@ async def test_a_token_of_a_clock_that_ran_ahead(stage: Stage) -> None:
     stage.clock.behind = -2 * 3600.0
     stage.endpoint.will(issued(2))
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
-    await stage.one.drain()
+    await stage.one.idle()
     stage.clock.behind = 0.0
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     row = await stage.row(grant.id)
     assert row.valid_for == pytest.approx(3600.0)
     assert row.stale_in < 3600.0

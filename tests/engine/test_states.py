@@ -37,7 +37,7 @@ async def ask(stage: Stage, grant: Grant) -> Error | None:
     except Error as error:
         return error
     finally:
-        await stage.one.drain()
+        await stage.one.idle()
     return None
 
 

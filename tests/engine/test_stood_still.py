@@ -63,7 +63,7 @@ async def test_longer_than_its_lease(stage: Stage, seconds: float) -> None:
     assert await refreshed(stage, grant) == "A-2"
     assert stage.endpoint.sent == ["R-1"]
     assert await leased_since(stage, grant) == 2
-    await stage.one.drain()
+    await stage.one.idle()
     assert (await stage.kinds(grant.connection_id))[3:] == [
         "intent_written", "nothing_sent", "intent_written", "pair_committed", "proved",
     ]  # fmt: skip
@@ -97,7 +97,7 @@ async def test_no_backoff_is_left_behind(stage: Stage) -> None:
     stage.one.driver.after("settle", lambda: taken_away(stage.one))
     with pytest.raises(Error):
         await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     stage.one.driver.dark = False
     row = await stage.row(grant.id)
     assert (row.held_back, row.intent) == (0.0, None)

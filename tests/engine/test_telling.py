@@ -128,12 +128,12 @@ async def test_an_observer_hears_every_verdict(stage: Stage, verdict: Verdict) -
     stage.vendor.thinks(["A-1", "A-2"], verdict)
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
-    await stage.one.drain()
+    await stage.one.idle()
     await stage.clock.sleep(stage.timing.refusal_interval)  # after a 401 another one causes nothing for so long
     stage.endpoint.will(issued(3))
     with suppress(RefreshInDoubt):
         await stage.one.refresh(grant.id, 2, rejected=2)
-    await stage.one.drain()
+    await stage.one.idle()
     told = [facts for what, facts in stage.notes.told if what == "proof"]
     assert told[:2] == [{"verdict": type(verdict).__name__}] * 2
 
@@ -229,7 +229,7 @@ async def test_behind_the_callers_a_superseded_grant_is_no_error(stage: Stage) -
 
     stage.endpoint.will(replaced)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
-    await stage.one.drain()
+    await stage.one.idle()
     assert ("refresh_failed", {"error": "GrantSuperseded"}) in stage.notes.told
 
 
@@ -239,7 +239,7 @@ async def test_behind_the_callers_the_next_token_is_remembered(stage: Stage) -> 
     await stage.clock.sleep(STALE)
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
-    await stage.one.drain()
+    await stage.one.idle()
     known = stage.one.access.cached(grant.connection_id, 60.0)
     assert known is not None
     assert known.reveal() == "A-2"

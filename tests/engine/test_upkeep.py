@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from tests.support.fakes import issued, pair
-from tests.support.hotels import BusyVendor, hotels, keep_up, limited, upkeep_of
+from tests.support.hotels import BusyVendor, hotels, keep_up, limited
 from tests.support.stage import SqliteDatabase, Stage
 
 from cloudbeds_auth.engine.jobs import AT_ONCE
@@ -78,15 +78,15 @@ async def test_fifty_processes_in_a_crash_loop(stage: Stage) -> None:
     """No start refreshes what is not due; what is due is refreshed once, within the rate; a backoff is kept."""
     vendor, known = BusyVendor(), await hotels(stage, 8)
     for _ in range(50):
-        await upkeep_of(await limited(stage, vendor)).tick()
+        await (await limited(stage, vendor)).upkeep.tick()
     assert vendor.moments == []
     await stage.clock.sleep(STALE)
     vendor.down = True
     for process in stage.processes[1:4]:
-        await upkeep_of(process).tick()
+        await process.upkeep.tick()
     failed = len(vendor.moments)
     assert failed == len(known)
-    await asyncio.gather(*(upkeep_of(process).tick() for process in stage.processes[1:]))
+    await asyncio.gather(*(process.upkeep.tick() for process in stage.processes[1:]))
     assert len(vendor.moments) == failed  # held back, whoever comes
     vendor.down = False
     # Those whose answer was lost are proven to work, and renewed when they end.
@@ -145,11 +145,11 @@ async def test_an_idle_api_key_is_used(stage: Stage) -> None:
     key = pair(1, refresh=None, kind=CredentialKind.API_KEY, lifetime=10 * YEAR, property_ids=("1000",))
     grant = await stage.connected(key)
     await stage.clock.sleep(17.9 * DAY)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert stage.vendor.asked == []
     await stage.clock.sleep(2.1 * DAY)
-    await upkeep_of(stage.one).tick()
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
+    await stage.one.upkeep.tick()
     assert (stage.vendor.asked, stage.endpoint.sent) == (["A-1"], [])
     assert (await stage.one.store.read(next_due()) or 0) > 17 * DAY
     assert (await stage.row(grant.id)).generation == 1
@@ -158,10 +158,10 @@ async def test_an_idle_api_key_is_used(stage: Stage) -> None:
 async def test_a_candidate_that_was_left_behind(stage: Stage) -> None:
     """Whoever received it was killed before the proof: a minute later somebody else goes on with it."""
     grant = await stage.connected(pair(1, property_ids=("1000",)), proven=False)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (await stage.row(grant.id)).role is Role.CANDIDATE
     await stage.clock.sleep(61)
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (await stage.row(grant.id)).role is Role.ACTIVE
     assert (await stage.one.store.read(next_due()) or 0) > 26 * DAY
 
@@ -176,7 +176,7 @@ async def test_a_refused_grant_and_a_newer_approval(stage: Stage, token: str) ->
     stage.sql("UPDATE grants SET due_at = due_at + 7200 WHERE id = ?", new.id)
     stage.vendor.thinks("A-0", DeadToken())
     stage.endpoint.will(Refused("revoked"))
-    await upkeep_of(stage.one).tick()
+    await stage.one.upkeep.tick()
     assert (await stage.row(new.id)).role is Role.ACTIVE
     assert (await stage.row(old.id)).role is Role.SUPERSEDED
 
@@ -221,7 +221,7 @@ async def test_one_grant_never_stops_the_others(stage: Stage) -> None:
     process = await limited(stage, vendor)
     stage.sql("UPDATE tokens SET sealed = ? WHERE grant_id = ?", b"\0", known[0].id)
     await stage.clock.sleep(STALE)
-    assert 0 < await upkeep_of(process).tick() <= 1
+    assert 0 < await process.upkeep.tick() <= 1
     assert sorted(vendor.renewed) == ["R-1", "R-2"]
     assert ("upkeep_failed", {"grant": known[0].id, "error": "StoreUnavailable"}) in stage.notes.told
 
@@ -231,10 +231,10 @@ async def test_what_a_stop_finds_under_way(stage: Stage) -> None:
     vendor, (grant,) = BusyVendor(), await hotels(stage, 1)
     process = await limited(stage, vendor)
     await stage.clock.sleep(STALE)
-    tick = asyncio.create_task(upkeep_of(process).tick())
+    tick = asyncio.create_task(process.upkeep.tick())
     await asyncio.sleep(0.1)
     tick.cancel()
-    await process.drain()
+    await process.idle()
     assert tick.cancelled()
     assert (await stage.row(grant.id)).generation == 2
 

@@ -290,7 +290,7 @@ def test_one_refresh_per_generation(variant: str, steps: list[tuple[str, int, li
             for step in steps:
                 await told.step(*step)
             for process in told.processes:
-                await process.drain()
+                await process.idle()
             row = await stage.row(told.grant_id)
             assert len(told.cloudbeds.sent) == row.generation - 1
             assert told.cloudbeds.issued == row.generation - 1

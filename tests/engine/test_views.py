@@ -11,7 +11,7 @@ from tests.support.intercept import Write, intercept
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.client_secrets import fingerprint
-from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN, Mender
+from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.rules.history import MOST_PATHS
 from cloudbeds_auth.rules.lifecycle import State
@@ -135,15 +135,10 @@ async def refused(stage: Stage) -> Connection:
     return await stage.one.look.connection(grant.connection_id)
 
 
-def mender_of(stage: Stage) -> Mender:
-    """As `runtime._wire`."""
-    return Mender(stage.one.world, stage.one.authorizer, stage.one.look)
-
-
 async def test_a_connect_link_is_shown_again_until_it_is_about_to_end(stage: Stage) -> None:
     """Whoever asks is shown one link, in the connection and in the error; a day before its end, a new one."""
     found = await refused(stage)
-    mender = mender_of(stage)
+    mender = stage.one.mender
     first = (await mender.shown(found)).connect_url
     assert first is not None
     error = ReauthorizationRequired(connection_id=found.id)
@@ -158,16 +153,16 @@ async def test_a_link_that_cannot_be_made_hides_nothing(stage: Stage) -> None:
     """The database takes no link: the connection is shown and the error told without one."""
     found = await refused(stage)
     stage.one.driver.writes_fail = True
-    assert await mender_of(stage).shown(found) == found
+    assert await stage.one.mender.shown(found) == found
     error = ReauthorizationRequired(connection_id=found.id)
-    await mender_of(stage).explain(error)
+    await stage.one.mender.explain(error)
     assert error.connect_url is None
 
 
 async def test_an_error_that_names_no_connection_gets_no_link(stage: Stage) -> None:
     """There is nothing that a link could be made for."""
     error = ReauthorizationRequired()
-    await mender_of(stage).explain(error)
+    await stage.one.mender.explain(error)
     assert error.connect_url is None
     assert stage.sql("SELECT hash FROM links") == []
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 from tests.support.fakes import issued, key, pair
-from tests.support.hotels import upkeep_of
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import resolve
-from cloudbeds_auth.engine.views import WAITING, Mender
+from cloudbeds_auth.engine.views import WAITING
 from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.ports import Throttled, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, Inconclusive, Proof, Refusal
@@ -93,7 +92,7 @@ async def test_whoever_wants_it_goes_on(stage: Stage, answer: tuple[str, ...] | 
 async def test_the_background_asks_again(stage: Stage, answer: tuple[str, ...] | Unlisted, seldom: bool) -> None:
     """What had an answer is asked about once an hour, anything else about once a minute; in the end it is connected."""
     grant = await waiting(stage, answer)
-    before, behind = len(stage.vendor.asked), upkeep_of(stage.one)
+    before, behind = len(stage.vendor.asked), stage.one.upkeep
     for _ in range(61):
         await stage.clock.sleep(60.0)
         await behind.tick()
@@ -203,7 +202,7 @@ async def test_what_works_is_used_while_a_newer_approval_waits(stage: Stage) -> 
 async def test_a_reason_that_changes_is_told_again(stage: Stage) -> None:
     """First an outage, then what the hotel can mend; and a way to mend it."""
     grant = await waiting(stage, Unlisted(OUTAGE))
-    mender = Mender(stage.one.world, stage.one.authorizer, stage.one.look)
+    mender = stage.one.mender
     assert (await mender.shown(await stage.one.look.connection(grant.connection_id))).connect_url is None
     stage.vendor.listed = SCOPE
     await stage.one.candidates.resume(grant.connection_id)

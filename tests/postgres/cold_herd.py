@@ -17,7 +17,7 @@ from tests.postgres.processes import Processes
 from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, ScriptedVendor
 from tests.support.far import far
 from tests.support.postgres import database, server
-from tests.support.stage import FailingDriver, Process, wire
+from tests.support.stage import FailingDriver, Process, process_over
 
 from cloudbeds_auth import system
 from cloudbeds_auth.database.postgres import PostgresDriver
@@ -41,7 +41,7 @@ async def process(over: Processes, url: str) -> Process:
         owner="process-1",
         issuer=ISSUER,
     )
-    return wire(world, FailingDriver(driver))
+    return process_over(world, FailingDriver(driver))
 
 
 async def main(callers: int, seconds: float) -> None:

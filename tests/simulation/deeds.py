@@ -11,7 +11,6 @@ from tests.simulation.mischief import Mischief
 from tests.simulation.weather import full, lose_answer
 from tests.simulation.world import World
 
-from cloudbeds_auth.engine.disconnect import Disconnecter
 from cloudbeds_auth.errors import Error, StoreUnavailable
 from cloudbeds_auth.transactions.grants import Leased, release_lease, take_lease
 from cloudbeds_auth.transactions.runner import Database
@@ -108,7 +107,7 @@ def disconnected(world: World, machine: Machine) -> None:
 async def _disconnect(world: World, other: Machine) -> None:
     connection_id = world.hotels[0].connection_id
     try:
-        await Disconnecter(other.world, other.access).disconnect(connection_id, forget=False, actor="operator")
+        await other.disconnecter.disconnect(connection_id, forget=False, actor="operator")
     except Error as error:
         world.trace.say(other.name, f"disconnecting ended with {error.code}")
 

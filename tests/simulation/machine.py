@@ -1,4 +1,4 @@
-"""One process of ours: the vault wired over the simulated disk, clock and network, as `runtime` wires it."""
+"""One process of ours: the engine over the simulated disk, clock and network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,6 @@ from tests.simulation.trace import Trace
 from tests.simulation.vendor import CALLBACK, CLIENT, SCOPES
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.engine.access import Access
-from cloudbeds_auth.engine.api_keys import Migrator
-from cloudbeds_auth.engine.authorize import Authorizer
-from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.disconnect import Inbound
 from cloudbeds_auth.engine.jobs import Upkeep
@@ -28,6 +23,9 @@ from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.ports import Clock, Fact
+from cloudbeds_auth.engine.wiring import Engine, wire
+from cloudbeds_auth.ports import Clock
+from cloudbeds_auth.ports import Fact
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
@@ -89,21 +87,11 @@ class Teller:
             self._alone(self._name)
 
 
-@dataclass
-class Machine:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine(Engine):
     """A running process. `name` is its own: a restart is another machine."""
 
     name: str
-    world: World
-    access: Access
-    refresher: Refresher
-    candidates: Candidates
-    authorizer: Authorizer
-    health: Health
-    migrator: Migrator
-    calls: CallRecorder
-    upkeep: Upkeep
-    inbound: Inbound
     driver: SimDriver
     http: httpx2.AsyncClient
     _auths: dict[str, CloudbedsAuth] = field(default_factory=dict)
@@ -139,7 +127,7 @@ def start(
     client: str = CLIENT,
     base: str = BASE,
 ) -> Machine:
-    """As `runtime.build` and `runtime._wire`."""
+    """As `runtime.build`."""
     transport = SimTransport(network)
     api = f"{base}/api/{VERSION}"
     app = App("default", client, tuple(map(Secret, secrets)), CALLBACK, SCOPES)
@@ -157,21 +145,9 @@ def start(
         issuer=base,
         limit=Limit(rate_within(limit)) if limit else None,
     )
-    access = Access(world)
-    circuits = Circuits(world)
-    refresher = Refresher(world, circuits, access.forget)
-    candidates = Candidates(world, refresher, access.forget)
-    access.attach(refresher, candidates)
     http = http_client.client(timing, transport, keep_alive=4)
-    authorizer, health = Authorizer(world, circuits, candidates), Health(world, access, refresher, candidates)
-    migrator = Migrator(world, circuits, candidates, refresher.flights)
-    calls, upkeep = CallRecorder(world), Upkeep(world, refresher, candidates, migrator)
-    inbound = Inbound(world, access, health)
-    return Machine(
-        name, world, access, refresher, candidates, authorizer, health, migrator, calls, upkeep, inbound,
-        driver, http,
-    )  # fmt: skip
+    return wire(partial(Machine, name=name, driver=driver, http=http), world, _never, retention_days=400)
 
 
-def _never(rejected: AccessToken | None) -> NoReturn:
-    raise AssertionError("no blocking client here")
+def _never(*args: object, **given: object) -> NoReturn:
+    raise AssertionError("no blocking client and no further app here")

@@ -18,7 +18,6 @@ from tests.simulation.people import People
 from tests.simulation.points import Strike
 from tests.simulation.weather import Weather
 
-from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.errors import Error
 
 if TYPE_CHECKING:
@@ -142,8 +141,7 @@ class Mischief:
         world.callers.stop(machine)
         try:
             async with asyncio.timeout(GRACE):
-                # As runtime.Engine.drain.
-                await drained(machine.world.tasks, machine.migrator.moves, machine.refresher.flights)
+                await machine.idle()
                 world.sendings.drained(machine.name)
                 await machine.calls.flush(everything=True)
             world.trace.count("drained to the end")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from itertools import count
 
 from tests.support.fakes import issued, pair
-from tests.support.stage import Process, Stage, wire
+from tests.support.stage import Process, Stage, another
 
 from cloudbeds_auth.engine.disconnect import Inbound
 from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
@@ -15,6 +14,8 @@ from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.retention import Retention
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.ports import AppState, Deliverer, Hook, Listed, MaySend, Turn
+from cloudbeds_auth.ports import MaySend
+from cloudbeds_auth.ports import AppState, Hook, Listed, Turn
 from cloudbeds_auth.rules.api_errors import Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.model import App, CredentialKind, Grant, Pair
@@ -93,30 +94,17 @@ async def limited(stage: Stage, vendor: BusyVendor, limit: float = 10) -> Proces
     """Another process of ours that asks this vendor and keeps this limit."""
     made = await stage.process(endpoint=vendor, vendor=vendor)
     stage.processes.remove(made)
-    process = wire(replace(made.world, limit=Limit(rate_within(limit))), made.driver)
+    process = another(made, limit=Limit(rate_within(limit)))
     stage.processes.append(process)
     return process
 
 
-def upkeep_of(process: Process) -> Upkeep:
-    """As `runtime._wire`."""
-    return Upkeep(process.world, process.refresher, process.candidates, process.migrator)
-
-
-def jobs_of(process: Process, deliverer: Deliverer | None = None) -> Jobs:
-    """As `runtime._wire`."""
-    world = process.world
-    inbound, groups = Inbound(world, process.access, process.health), Groups(world, process.access, process.health)
-    outbound = None if deliverer is None else Outbound(world, deliverer)
-    return Jobs(world, table(process.calls, upkeep_of(process), Retention(world, 400), inbound, groups, outbound))
-
-
 async def keep_up(process: Process, seconds: float) -> None:
     """As `jobs.Jobs` for so many seconds."""
-    clock, upkeep = process.world.clock, upkeep_of(process)
+    clock = process.world.clock
     until = clock.steady() + seconds
     while clock.steady() < until:
-        wait = await upkeep.tick() * (0.5 + 0.5 * process.world.entropy.unit())
+        wait = await process.upkeep.tick() * (0.5 + 0.5 * process.world.entropy.unit())
         await clock.sleep(min(wait, until - clock.steady()))
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -17,24 +18,19 @@ from tests.support.virtual import VirtualClock
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
-from cloudbeds_auth.engine.access import Access
-from cloudbeds_auth.engine.api_keys import Migrator
-from cloudbeds_auth.engine.authorize import Authorizer, spend
-from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.disconnect import Disconnecter
-from cloudbeds_auth.engine.refresh import Refresher
-from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.single_flight import Served
-from cloudbeds_auth.engine.tasks import drained
-from cloudbeds_auth.engine.usage import CallRecorder
-from cloudbeds_auth.engine.views import Look
+from cloudbeds_auth.engine.wiring import Engine, wire
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports import TokenEndpoint, Vendor
+from cloudbeds_auth.ports import TokenEndpoint
+from cloudbeds_auth.ports import Hook, Vendor
+from cloudbeds_auth.ports import Deliverer
 from cloudbeds_auth.rules.model import App, Grant, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.refresh import Ask, Timing
+from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.transactions.authorizations import NewAuthorization, add_authorization
 from cloudbeds_auth.transactions.candidates import add_candidate, promote
 from cloudbeds_auth.transactions.grants import read_grant
@@ -45,6 +41,7 @@ from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
 
 T = TypeVar("T")
 KEY = bytes(range(32))
+SETTINGS = Settings(scopes=("read:hotel",))
 
 
 class FailingDriver:
@@ -129,21 +126,10 @@ def _count_down(counts: dict[str, int], name: str) -> bool:
     return True
 
 
-@dataclass
-class Process:
-    """One process of ours over the stage's database: the vault wired as `runtime` does it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process(Engine):
+    """One process of ours over the stage's database."""
 
-    world: World
-    access: Access
-    refresher: Refresher
-    candidates: Candidates
-    circuits: Circuits
-    authorizer: Authorizer
-    calls: CallRecorder
-    health: Health
-    disconnecter: Disconnecter
-    look: Look
-    migrator: Migrator
     driver: FailingDriver
 
     @property
@@ -155,32 +141,19 @@ class Process:
         """Ask for a refresh."""
         return await self.refresher.refresh(Ask(grant_id, seen, rejected, **more))
 
-    async def drain(self) -> None:
-        """Let everything that runs end."""
-        await drained(self.world.tasks, self.migrator.moves, self.refresher.flights)
+
+def process_over(
+    world: World, driver: FailingDriver, hook: Hook | None = None, deliverer: Deliverer | None = None
+) -> Process:
+    """A process over this driver's database."""
+    kind, checked = partial(Process, driver=driver), partial(further_app, SETTINGS)
+    return wire(kind, world, checked, retention_days=SETTINGS.retention_days, hook=hook, deliverer=deliverer)
 
 
-def wire(world: World, driver: FailingDriver) -> Process:
-    """As `runtime._wire`."""
-    access = Access(world)
-    circuits = Circuits(world)
-    refresher = Refresher(world, circuits, access.forget)
-    candidates = Candidates(world, refresher, access.forget)
-    access.attach(refresher, candidates)
-    return Process(
-        world=world,
-        access=access,
-        refresher=refresher,
-        candidates=candidates,
-        circuits=circuits,
-        authorizer=Authorizer(world, circuits, candidates),
-        calls=CallRecorder(world),
-        health=Health(world, access, refresher, candidates),
-        disconnecter=Disconnecter(world, access),
-        look=Look(world, circuits),
-        migrator=Migrator(world, circuits, candidates, refresher.flights),
-        driver=driver,
-    )
+def another(process: Process, *, hook: Hook | None = None, deliverer: Deliverer | None = None, **world: Any) -> Process:
+    """The process once more, over the same database, with something else in its world or its settings."""
+    changed = replace(process.world, **world)
+    return process_over(changed, process.driver, hook, deliverer)
 
 
 class StageDatabase(Protocol):
@@ -254,7 +227,7 @@ class Stage:
             owner=f"process-{len(self.processes) + 1}",
             issuer=issuer,
         )
-        self.processes.append(wire(world, driver))
+        self.processes.append(process_over(world, driver))
         return self.processes[-1]
 
     async def kill(self, process: Process) -> None:

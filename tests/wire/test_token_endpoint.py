@@ -112,7 +112,6 @@ async def test_exchange_request() -> None:
     async with serving(answer(OK)) as server:
         endpoint = HttpTokenEndpoint(server.url, TIMING)
         found = await endpoint.exchange(APP, APP.secrets[0], "code-1")
-        await endpoint.aclose()
         (peer,) = server.peers
     assert isinstance(found, Issued)
     assert parse_qs(peer.body) == {
@@ -401,7 +400,6 @@ async def test_failures_beneath(error: Exception, kind: type[Answer]) -> None:
     transport = Failing()
     endpoint = HttpTokenEndpoint("https://api.cloudbeds.com/x", TIMING, transport)
     found = await endpoint.refresh(APP, APP.secrets[0], Secret("r0"), at_any_time)
-    await endpoint.aclose()
     assert isinstance(found, kind)
     assert "canary" not in repr(found)
     assert not transport.closed

@@ -75,9 +75,6 @@ class HttpTokenEndpoint:
         form = {"grant_type": GrantType.EXCHANGE.value, "refresh_token": token.reveal()}
         return await self._ask(app, secret, form, classify_exchange, may_send)
 
-    async def aclose(self) -> None:
-        """Nothing to close: no connection outlives its request."""
-
     async def _ask(
         self,
         app: App,
