@@ -22,22 +22,11 @@ from cloudbeds_auth.database.opening import missing_files as missing_files
 from cloudbeds_auth.database.opening import open_database
 from cloudbeds_auth.database.opening import shown as shown
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.disconnect import Disconnecter, Inbound
-from cloudbeds_auth.engine.imports import Importer
-from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
-from cloudbeds_auth.engine.properties import Groups
-from cloudbeds_auth.engine.refresh import Refresher
-from cloudbeds_auth.engine.refused_calls import Health
-from cloudbeds_auth.engine.retention import Retention
-from cloudbeds_auth.engine.tasks import drained
-from cloudbeds_auth.engine.usage import CallRecorder
-from cloudbeds_auth.engine.views import Look, Mender, Scopes
-from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.engine.wiring import Engine, wire
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.observe import LogObserver, Telling, logs
 from cloudbeds_auth.ports import Observer
-from cloudbeds_auth.rules.model import App, Connection
+from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import same_service
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
@@ -67,10 +56,6 @@ class OpenEngine(Engine):
     vendor: HttpVendor
     admin_token: Secret
     admin_token_file: Path | None = None
-
-    async def shown(self, connection_id: str) -> Connection:
-        """One connection as people see it, with its connect link where the hotel has to approve again."""
-        return await self.mender.shown(await self.look.connection(connection_id))
 
     async def settled(self, seconds: float) -> None:
         """Return `seconds` after the token endpoint has answered: in that time what it issued is committed."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Handover, Imported, Link
@@ -145,7 +146,7 @@ class TokenVault:
         """As `finish_authorization`; also returns where the browser wanted to go."""
         engine = self.engine
         finished = await engine.authorizer.finish(code=code, state=state, browser=browser)
-        return Finished(await engine.shown(finished.connection.id), finished.return_to)
+        return Finished(await engine.views.shown(finished.connection.id), finished.return_to)
 
     async def arrive(self, *, code: str, app: str = "default") -> Connection:
         """The hotel began in Cloudbeds' Marketplace, so its browser brings a code and no state of ours.
@@ -153,7 +154,7 @@ class TokenVault:
         The code is exchanged, and the grant is parked: no caller can use it until `claim`; it is deleted after a day.
         """
         engine = self.engine
-        return await engine.shown((await engine.authorizer.arrive(code=code, app=app)).connection.id)
+        return await engine.views.shown((await engine.authorizer.arrive(code=code, app=app)).connection.id)
 
     async def claim(self, connection_id: str, reference: str | None = None) -> Connection:
         """Claim the grant that is parked there; `reference` is your own name for the hotel.
@@ -161,7 +162,7 @@ class TokenVault:
         Returns the connection that it belongs to from now on: the one that this hotel has already, else this one.
         """
         engine = self.engine
-        return await engine.shown(await engine.authorizer.claim(connection_id, reference))
+        return await engine.views.shown(await engine.authorizer.claim(connection_id, reference))
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:
         """The hotel denied the approval: the state is spent. Returns where the browser wanted to go."""
@@ -209,7 +210,7 @@ class TokenVault:
         ConnectionDisconnected, ClientRefused, and a subclass of TryAgain where a later call can succeed.
         """
         engine = self.engine
-        return await engine.mender.explained(engine.access.access_token(connection_id, min_valid, rejected))
+        return await engine.views.explained(engine.access.access_token(connection_id, min_valid, rejected))
 
     def cached(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
@@ -301,11 +302,11 @@ class TokenVault:
 
     async def resolve(self, connection_or_property: str) -> str:
         """The id of the connection with this id, or covering this property id."""
-        return await self.engine.look.resolve(connection_or_property)
+        return await self.engine.views.resolve(connection_or_property)
 
     async def connection(self, connection_id: str) -> Connection:
         """One connection, with its connect link where the hotel has to approve again; raises UnknownConnection."""
-        return await self.engine.shown(connection_id)
+        return await self.engine.views.shown(connection_id)
 
     async def connections(
         self,
@@ -323,18 +324,16 @@ class TokenVault:
         `lacking_scopes`: only those in use whose approval lacks a scope that the app asks for now, each with its
         connect link; then a page may hold fewer than there are, and have a next one.
         """
-        listed = self.engine.scopes.lacking if lacking_scopes else self.engine.look.connections
-        return await listed(
-            state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=limit
-        )
+        views, search = self.engine.views, Search(state, reference, property_id, app, cursor, limit)
+        return await (views.lacking_scopes if lacking_scopes else views.connections)(search)
 
     async def missing_scopes(self, connection_id: str) -> tuple[str, ...]:
         """What the app asks for now and this hotel did not grant; raises UnknownConnection."""
-        return await self.engine.scopes.missing(await self.engine.look.connection(connection_id))
+        return await self.engine.views.missing_scopes(connection_id)
 
     async def events(self, connection_id: str, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         """The connection's history, newest first; `.cursor` of the last one continues where these end."""
-        return await self.engine.look.events(connection_id, cursor=cursor, limit=limit)
+        return await self.engine.views.events(connection_id, cursor=cursor, limit=limit)
 
     async def outbox(self) -> Outbox:
         """How many webhook messages wait to be delivered, since when, and how many were given up."""
@@ -345,8 +344,8 @@ class TokenVault:
     async def refresh(self, connection_id: str) -> Connection:
         """Refresh now, as an operator may: also where reauthorization is required."""
         engine = self.engine
-        await engine.mender.explained(engine.access.refresh_now(connection_id))
-        return await engine.shown(connection_id)
+        await engine.views.explained(engine.access.refresh_now(connection_id))
+        return await engine.views.shown(connection_id)
 
     async def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
         """Move a hotel from OAuth to an API key, without a new approval; an interrupted move is resumed.
@@ -359,14 +358,14 @@ class TokenVault:
         nothing was moved; ReauthorizationRequired where Cloudbeds refuses every stored refresh token.
         """
         engine = self.engine
-        await engine.mender.explained(engine.migrator.migrate(connection_id, app=app))
-        return await engine.shown(connection_id)
+        await engine.views.explained(engine.migrator.migrate(connection_id, app=app))
+        return await engine.views.shown(connection_id)
 
     async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
         """Notify the vendor, then forget the tokens; with `forget`, also where the vendor cannot be notified."""
         engine = self.engine
         await engine.disconnecter.disconnect(connection_id, forget=forget, actor="operator")
-        return await engine.shown(connection_id)
+        return await engine.views.shown(connection_id)
 
     async def forget(self, connection_id: str) -> Connection:
         """Delete who approved, and what is left, of a hotel that is disconnected; the history keeps what happened.
@@ -375,7 +374,7 @@ class TokenVault:
         """
         engine = self.engine
         await engine.retention.forget(connection_id, actor="operator")
-        return await engine.shown(connection_id)
+        return await engine.views.shown(connection_id)
 
     async def check(self) -> None:
         """Whether the database can be written and the keys open it; raises StoreUnavailable."""

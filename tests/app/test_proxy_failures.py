@@ -300,13 +300,11 @@ async def test_hanging_up_spares_the_refresh(service: Running[RealVault], vendor
     service.vault.endpoint.gate = asyncio.Event()
     call = asyncio.create_task(service.http.get(f"{service.url}/proxy/con_1/api/x", headers=AS_ADMIN).__aenter__())
     async with asyncio.timeout(20):
-        while not service.vault.calls:
+        while not service.vault.endpoint.refreshes:
             await asyncio.sleep(0.01)
         call.cancel()
         await asyncio.wait({call})
         while ("caller_gone", {"method": "GET", "address": "127.0.0.1"}) not in service.vault.observer.seen:
             await asyncio.sleep(0.01)
         service.vault.endpoint.gate.set()
-        while not service.vault.endpoint.refreshes:
-            await asyncio.sleep(0.01)
     assert (await service.vault.access_token("con_1")).generation == 2

@@ -75,7 +75,7 @@ async def test_a_request_that_is_refused_refreshes_nothing(world: World) -> None
     connection = await world.vendor.connect(world.service.vault)
     world.vendor.expire()
     path = f"/api/v1/connections/{connection.id}/access-token?rejected_generation={connection.generation}"
-    lifetime = await world.service.vault.engine.look.lifetime(connection.id)
+    lifetime = await world.service.vault.engine.views.lifetime(connection.id)
     assert await world.call(f"{path}&min_valid={lifetime / 2 + 1}") == (400, "invalid_request")
     assert world.vendor.token_requests() == []
     assert await world.call(f"{path}&min_valid={lifetime / 2}") == (200, "ok")

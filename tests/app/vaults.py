@@ -120,9 +120,9 @@ class Endpoint(HttpTokenEndpoint):
         return self._issue(1)
 
     async def refresh(self, app: App, secret: Secret, token: Secret, may_send: MaySend) -> Answer:
+        self.refreshes += 1
         if self.gate is not None:
             await self.gate.wait()
-        self.refreshes += 1
         return self._issue(int(token.reveal().rpartition("-")[2]) + 1)
 
     def _issue(self, number: int) -> Answer:

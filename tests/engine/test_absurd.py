@@ -9,6 +9,7 @@ import pytest
 from tests.support.fakes import pair
 from tests.support.stage import Stage
 
+from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
 
 pytestmark = pytest.mark.row("A78")
@@ -45,7 +46,7 @@ async def test_the_life_of_a_link(stage: Stage, seconds: float) -> None:
 async def test_pages(stage: Stage) -> None:
     """Cursors, limits, and texts to look for."""
     grant = await stage.connected(pair(1, property_ids=("1000",)))
-    look = stage.one.look
+    look = stage.one.views
     for cursor in ("-1", str(10**30), "9" * 30 + "_1_1"):
         with pytest.raises(InvalidRequest, match="cursor"):
             await look.events(grant.connection_id, cursor=cursor)
@@ -53,20 +54,20 @@ async def test_pages(stage: Stage) -> None:
         with pytest.raises(InvalidRequest, match="limit"):
             await look.events(grant.connection_id, limit=limit)
         with pytest.raises(InvalidRequest, match="limit"):
-            await look.connections(limit=limit)
+            await look.connections(Search(limit=limit))
     with pytest.raises(InvalidRequest, match="cursor"):
-        await look.connections(cursor="9" * 30)
+        await look.connections(Search(cursor="9" * 30))
     for text in ("\x00", "\ud800"):
         for name in ("reference", "property_id", "app"):
             asked: Any = {name: text}
             with pytest.raises(InvalidRequest, match="control character"):
-                await look.connections(**asked)
+                await look.connections(Search(**asked))
 
 
 @pytest.mark.parametrize("text", ["\x00", "\ud800"], ids=ascii)
 async def test_ids_and_names_that_there_cannot_be(stage: Stage, text: str) -> None:
     """Unknown, as any other that there is not."""
     with pytest.raises(UnknownConnection):
-        await stage.one.look.resolve(text)
+        await stage.one.views.resolve(text)
     with pytest.raises(InvalidRequest, match="no app"):
         await stage.one.authorizer.begin(app=text)

@@ -253,8 +253,8 @@ async def test_a_lifetime_is_read_and_nothing_is_sent(stage: Stage) -> None:
     """Also of a token that ended; of nothing it has no end."""
     grant = await stage.connected()
     await stage.clock.sleep(HOUR)
-    assert await stage.one.look.lifetime(grant.connection_id) == grant.lifetime == 3600.0
-    assert await stage.one.look.lifetime("con_nobody") == float("inf")
+    assert await stage.one.views.lifetime(grant.connection_id) == grant.lifetime == 3600.0
+    assert await stage.one.views.lifetime("con_nobody") == float("inf")
     assert stage.endpoint.sent == []
 
 

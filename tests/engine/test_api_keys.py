@@ -67,7 +67,7 @@ async def moved(stage: Stage, grant: Grant, value: str = "cbat_1") -> None:
     assert (token.reveal(), token.expires_at) == (value, None)
     old = await stage.row(grant.id)
     assert (old.role, old.latched, stage.endpoint.sent) == (Role.SUPERSEDED, True, [])
-    assert (await stage.one.look.connection(grant.connection_id)).credential == "api_key"
+    assert (await stage.one.views.connection(grant.connection_id)).credential == "api_key"
 
 
 @pytest.mark.row("F90")
@@ -202,7 +202,7 @@ async def test_a_move_begins_while_the_process_waits_for_its_last_refresh(stage:
     await stopping
     assert refresh.done()
     assert move.done()
-    assert (await stage.one.look.connection(other.connection_id)).credential == "api_key"
+    assert (await stage.one.views.connection(other.connection_id)).credential == "api_key"
 
 
 # --- killed, at each point
@@ -319,7 +319,7 @@ async def test_a_lost_answer(stage: Stage) -> None:
     with pytest.raises(RefreshInDoubt) as raised:
         await migrate(stage.one, grant)
     assert raised.value.retry_after == 40.0
-    assert (await stage.one.look.connection(grant.connection_id)).state is State.IN_DOUBT
+    assert (await stage.one.views.connection(grant.connection_id)).state is State.IN_DOUBT
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
     with pytest.raises(RefreshInDoubt):  # too soon, and longer than a caller waits
         await migrate(stage.one, grant)
@@ -340,7 +340,7 @@ async def test_an_expired_token_while_the_answer_is_missing(stage: Stage) -> Non
         "this hotel is being moved to an API key, and its last access token is not good any more",
         "upkeep goes on with it, and `cloudbeds-auth connections migrate-to-api-key` does at once",
     )
-    assert (await stage.one.look.connection(grant.connection_id)).next_step
+    assert (await stage.one.views.connection(grant.connection_id)).next_step
     assert stage.endpoint.sent == []
 
 
@@ -465,7 +465,7 @@ async def test_the_exchange_is_refused(stage: Stage) -> None:
     await stage.clock.sleep(61.0)
     with pytest.raises(ReauthorizationRequired):
         await migrate(stage.one, grant)
-    shown = await stage.one.look.connection(grant.connection_id)
+    shown = await stage.one.views.connection(grant.connection_id)
     assert (shown.state, shown.problem) == (State.REAUTHORIZATION_REQUIRED, "migration_refused")
     assert shown.next_step
     assert stage.notes.times("reauthorization_required") == 1
@@ -827,4 +827,4 @@ async def test_a_key_beside_which_other_things_come(stage: Stage) -> None:
     grant = await stage.connected()
     stage.endpoint.will(Issued(Pair(Secret("cbat_1"), None, 1.0, ("1001",), ("x",), CredentialKind.API_KEY)))
     await migrate(stage.one, grant)
-    assert (await stage.one.look.connection(grant.connection_id)).property_ids == ("1000", "1001")
+    assert (await stage.one.views.connection(grant.connection_id)).property_ids == ("1000", "1001")

@@ -125,10 +125,10 @@ async def test_a_refused_app_recovers_with_a_new_secret(stage: Stage) -> None:
     with pytest.raises(ClientRefused) as raised:
         await stage.one.refresh(grant.id, 1)
     assert "rotate-secret aurora" in raised.value.next_step
-    shown = await stage.one.look.connection(grant.connection_id)
+    shown = await stage.one.views.connection(grant.connection_id)
     assert (shown.state, shown.problem) == (State.CLIENT_REFUSED, "client_refused")
     assert "rotate-secret aurora" in str(shown.next_step)
-    assert (await stage.one.look.connection(ours.connection_id)).state is not State.CLIENT_REFUSED
+    assert (await stage.one.views.connection(ours.connection_id)).state is not State.CLIENT_REFUSED
     await (await stage.process()).apps.rotate_secret("aurora", "aurora-2")
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
@@ -157,7 +157,7 @@ async def test_a_hotel_without_its_app(stage: Stage) -> None:
     with pytest.raises(ClientRefused, match="'aurora' is not registered") as raised:
         await stage.one.access.access_token(grant.connection_id)
     assert "apps add aurora" in raised.value.next_step
-    shown = await stage.one.look.connection(grant.connection_id)
+    shown = await stage.one.views.connection(grant.connection_id)
     assert (shown.state, shown.next_step) == (State.CLIENT_REFUSED, raised.value.next_step)
     assert stage.endpoint.secrets == []
     assert await stage.tokens(grant.id) == ["R-1"]
@@ -181,7 +181,7 @@ async def test_a_hotel_without_its_app_can_leave(stage: Stage) -> None:
         await leave(grant.connection_id, forget=False, actor="operator")
     assert await stage.tokens(grant.id) == ["R-1"]
     await leave(grant.connection_id, forget=True, actor="operator")
-    assert (await stage.one.look.connection(grant.connection_id)).state is State.DISCONNECTED
+    assert (await stage.one.views.connection(grant.connection_id)).state is State.DISCONNECTED
 
 
 async def test_a_secret_that_does_not_open(stage: Stage) -> None:
@@ -192,7 +192,7 @@ async def test_a_secret_that_does_not_open(stage: Stage) -> None:
     with pytest.raises(ClientRefused, match="does not open") as raised:
         await stage.one.refresh(grant.id, 1)
     assert "rotate-secret aurora" in raised.value.next_step
-    assert (await stage.one.look.connection(grant.connection_id)).state is State.CLIENT_REFUSED
+    assert (await stage.one.views.connection(grant.connection_id)).state is State.CLIENT_REFUSED
     assert stage.endpoint.secrets == []
     await stage.one.apps.rotate_secret("aurora", "aurora-2")
     stage.endpoint.will(issued(2))
@@ -224,7 +224,7 @@ async def test_a_property_level_app_has_no_app_state(stage: Stage) -> None:
     grant = await stage.connected(app="aurora")
     await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
     assert stage.vendor.disabled == []
-    assert "in Cloudbeds" in str((await stage.one.look.connection(grant.connection_id)).next_step)
+    assert "in Cloudbeds" in str((await stage.one.views.connection(grant.connection_id)).next_step)
 
 
 # --- what an operator does

@@ -80,7 +80,7 @@ async def test_a_strange_moment(stage: Stage, moment: float, uptime: float) -> N
     loop.now = uptime
     stage.clock.jump += moment - 1.0 - stage.clock.wall()
     grant = await stage.connected()
-    access, look = stage.one.access, stage.one.look
+    access, look = stage.one.access, stage.one.views
     assert (await access.access_token(grant.connection_id)).reveal() == "A-1"
     await stage.clock.sleep(3300.0)
     assert (await look.connection(grant.connection_id)).state is State.STALE

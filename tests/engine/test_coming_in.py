@@ -435,7 +435,7 @@ async def test_anyone_may_resume(stage: Stage) -> None:
     stage.vendor.thinks("A-1", Proof(ADA))
     two = await stage.process()
     assert (await two.access.access_token(connection.id)).reveal() == "A-1"
-    found = await two.look.connection(connection.id)
+    found = await two.views.connection(connection.id)
     assert (found.state, found.authorizing_user) == (State.FRESH, ADA)
 
 
@@ -615,7 +615,7 @@ async def test_a_hotel_that_left_and_approved_again_is_in_doubt_until_that_is_pr
     assert (back.id, back.state, back.generation) == (first.id, State.IN_DOUBT, 2)
     stage.vendor.thinks("A-2", Proof(ADA))
     assert (await stage.one.access.access_token(first.id)).reveal() == "A-2"
-    assert (await stage.one.look.connection(first.id)).state is State.FRESH
+    assert (await stage.one.views.connection(first.id)).state is State.FRESH
 
 
 # --- an old grant's late answer

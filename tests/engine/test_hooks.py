@@ -258,7 +258,7 @@ async def test_one_of_several_properties(stage: Stage, inbound: Inbound) -> None
     stage.vendor.app_states["1001"] = DISABLED
     await hinted(stage, inbound, payload("1001"))
     assert stage.vendor.asked_states == ["1001", "1000"]
-    found = await stage.one.look.connection(grant.connection_id)
+    found = await stage.one.views.connection(grant.connection_id)
     assert (found.state, found.problem) == (State.FRESH, LEFT_OUT)
     assert found.next_step is not None
     assert "stop calling" in found.next_step

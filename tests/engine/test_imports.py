@@ -280,7 +280,7 @@ async def test_the_background_asks_seldom_whose_it_is(stage: Stage) -> None:
     for _ in range(61):
         await stage.clock.sleep(60.0)
         await behind.tick()
-    assert (await stage.one.look.connection(told.connection.id)).connected_at is not None
+    assert (await stage.one.views.connection(told.connection.id)).connected_at is not None
     assert stage.endpoint.sent == ["R-old"]
 
 

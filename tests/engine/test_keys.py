@@ -43,7 +43,7 @@ async def test_a_key_comes_in(stage: Stage) -> None:
     assert (token.reveal(), token.expires_at, token.lifetime) == ("cbat_1", None, math.inf)
     await stage.clock.sleep(10 * YEAR)
     assert (await stage.one.access.access_token(found.id, min_valid=YEAR)).reveal() == "cbat_1"
-    assert (await stage.one.look.connection(found.id)).state is State.FRESH
+    assert (await stage.one.views.connection(found.id)).state is State.FRESH
     assert stage.endpoint.sent == []
 
 
@@ -147,7 +147,7 @@ async def test_a_key_that_is_refused(stage: Stage, face: DeadToken | DeadGrant) 
     await stage.clock.sleep(61.0)
     with pytest.raises(ReauthorizationRequired):
         await stage.one.access.access_token(found.id, rejected=token)
-    shown = await stage.one.look.connection(found.id)
+    shown = await stage.one.views.connection(found.id)
     reason = face.reason if isinstance(face, DeadGrant) else REVOKED
     assert (shown.state, shown.problem) == (State.REAUTHORIZATION_REQUIRED, reason)
     assert stage.endpoint.sent == []
@@ -191,8 +191,8 @@ async def test_a_key_needs_no_client_secret(stage: Stage) -> None:
     stage.endpoint.will(RefusedClient("wrong"))
     with pytest.raises(ClientRefused):
         await stage.one.refresh(other.id, 1, operator=True)
-    assert (await stage.one.look.connection(other.connection_id)).state is State.CLIENT_REFUSED
-    assert (await stage.one.look.connection(found.id)).state is State.FRESH
+    assert (await stage.one.views.connection(other.connection_id)).state is State.CLIENT_REFUSED
+    assert (await stage.one.views.connection(found.id)).state is State.FRESH
     token = await stage.one.access.access_token(found.id)
     assert (await stage.one.access.access_token(found.id, rejected=token)).is_same(token), "asked about, proven"
 

@@ -254,7 +254,7 @@ async def test_a_property_level_client(stage: Stage) -> None:
     grant = await stage.connected()
     await leave(stage, grant)
     assert stage.vendor.disabled == []
-    found = await stage.one.look.connection(grant.connection_id)
+    found = await stage.one.views.connection(grant.connection_id)
     assert found.state is State.DISCONNECTED
     assert found.next_step is not None
     assert "in Cloudbeds" in found.next_step
@@ -264,7 +264,7 @@ async def test_a_connection_that_never_worked(stage: Stage) -> None:
     """Its only candidate was dropped: it is disconnected already, and leaving changes nothing."""
     grant = await stage.connected(proven=False)
     await stage.one.store.write(drop_candidate(grant.id, "refused twice"))
-    assert (await stage.one.look.connection(grant.connection_id)).state is State.DISCONNECTED
+    assert (await stage.one.views.connection(grant.connection_id)).state is State.DISCONNECTED
     await leave(stage, grant)
     for ask in (stage.one.access.access_token, stage.one.access.refresh_now):
         with pytest.raises(ConnectionDisconnected):

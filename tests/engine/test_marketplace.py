@@ -39,7 +39,7 @@ async def test_it_waits(stage: Stage) -> None:
     """Its code was exchanged; its token was shown to nobody, not even to Cloudbeds to see whether it works."""
     found = await arrived(stage)
     assert (found.state, found.property_ids, stage.endpoint.codes) == (State.PARKED, ("1000",), ["code-1"])
-    seen = await stage.one.look.connection(found.id)
+    seen = await stage.one.views.connection(found.id)
     assert seen.next_step is not None
     assert "claim" in seen.next_step
     assert stage.vendor.asked == []
@@ -59,7 +59,7 @@ async def test_a_property_never_leads_to_it(stage: Stage) -> None:
     """A caller who names the property does not find it."""
     await arrived(stage)
     with pytest.raises(UnknownConnection):
-        await stage.one.look.resolve("1000")
+        await stage.one.views.resolve("1000")
 
 
 async def test_it_is_claimed(stage: Stage) -> None:
@@ -67,7 +67,7 @@ async def test_it_is_claimed(stage: Stage) -> None:
     found = await arrived(stage)
     assert await stage.one.authorizer.claim(found.id, "tenant-7") == found.id
     assert (await stage.one.access.access_token(found.id)).reveal() == "A-1"
-    seen = await stage.one.look.connection(found.id)
+    seen = await stage.one.views.connection(found.id)
     assert (seen.state, seen.reference, stage.vendor.asked) == (State.FRESH, "tenant-7", ["A-1"])
 
 
@@ -91,7 +91,7 @@ async def test_a_connected_hotel_comes_from_the_marketplace(stage: Stage) -> Non
     assert await stage.one.authorizer.claim(found.id, None) == known.connection_id
     assert (await stage.one.access.access_token(known.connection_id)).reveal() == "A-2"
     assert (await stage.row(known.id)).role is Role.SUPERSEDED
-    assert (await stage.one.look.connection(found.id)).state is State.SUPERSEDED
+    assert (await stage.one.views.connection(found.id)).state is State.SUPERSEDED
     with pytest.raises(ConnectionDisconnected):
         await stage.one.access.access_token(found.id)
 
@@ -114,7 +114,7 @@ async def test_what_nobody_parked_is_not_claimed(stage: Stage) -> None:
         await stage.one.authorizer.claim(known.connection_id, "tenant-8")
     with pytest.raises(UnknownConnection):
         await stage.one.authorizer.claim("con_nobody", None)
-    assert (await stage.one.look.connection(known.connection_id)).reference is None
+    assert (await stage.one.views.connection(known.connection_id)).reference is None
 
 
 async def test_a_double_click_and_a_reload(stage: Stage) -> None:
@@ -182,14 +182,14 @@ async def test_a_day_unclaimed(stage: Stage) -> None:
     await stage.one.authorizer.claim(claimed.id, None)
     await stage.clock.sleep(DAY - 60.0)
     await stage.one.upkeep.tick()
-    assert (await stage.one.look.connection(found.id)).state is State.PARKED
+    assert (await stage.one.views.connection(found.id)).state is State.PARKED
     await stage.clock.sleep(61.0)
     await stage.one.upkeep.tick()
     with pytest.raises(UnknownConnection):
-        await stage.one.look.connection(found.id)
+        await stage.one.views.connection(found.id)
     assert stage.sql("SELECT COUNT(*) FROM tokens") == [(1,)]
     assert stage.notes.times("arrival_discarded") == 1
-    assert (await stage.one.look.connection(claimed.id)).property_ids == ("1001",)
+    assert (await stage.one.views.connection(claimed.id)).property_ids == ("1001",)
 
 
 async def test_it_is_claimed_while_it_is_about_to_be_deleted(stage: Stage) -> None:
@@ -198,7 +198,7 @@ async def test_it_is_claimed_while_it_is_about_to_be_deleted(stage: Stage) -> No
     await stage.clock.sleep(DAY)
     stage.one.driver.after("grant", lambda: stage.one.store.write(claim(found.id, None, "gra_new")))
     await stage.one.upkeep.tick()
-    assert (await stage.one.look.connection(found.id)).state is State.IN_DOUBT
+    assert (await stage.one.views.connection(found.id)).state is State.IN_DOUBT
     assert stage.notes.times("arrival_discarded") == 0
 
 
@@ -226,7 +226,7 @@ async def test_it_is_sent_away_after_its_token_ran_out(stage: Stage) -> None:
 
 async def test_its_link_leads_to_where_it_is_claimed(stage: Stage) -> None:
     """Below the public URL; shown with the connection."""
-    shown = await stage.one.mender.shown(await arrived(stage))
+    shown = await stage.one.views.linked(await arrived(stage))
     assert shown.connect_url == stage.one.world.claim_url(shown.id)
     assert shown.connect_url.endswith(f"/claim/{shown.id}")
 

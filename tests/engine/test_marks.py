@@ -42,7 +42,7 @@ async def ask(stage: Stage, grant: Grant) -> str:
 
 async def look(stage: Stage, grant: Grant) -> tuple[State, str | None]:
     """How the connection looks, and its problem."""
-    found = await stage.one.look.connection(grant.connection_id)
+    found = await stage.one.views.connection(grant.connection_id)
     return found.state, found.problem
 
 
@@ -414,7 +414,7 @@ async def test_the_same_unknown_refusal_for_a_day(stage: Stage) -> None:
         await stage.clock.sleep(3600.0)
     assert stage.notes.times("unrecognized_refusal") == 1
     assert await look(stage, grant) == (State.IN_DOUBT, "unrecognized_refusal")
-    shown = await stage.one.look.connection(grant.connection_id)
+    shown = await stage.one.views.connection(grant.connection_id)
     assert "support" in (shown.next_step or "")
     assert (await stage.kinds(grant.connection_id)).count("unrecognized_refusal") == 1
     stage.endpoint.script = [issued(2)]
@@ -665,7 +665,7 @@ async def test_a_refresh_that_is_answered_with_an_api_key(stage: Stage) -> None:
     assert served.grant.access.reveal() == "cbat_new"
     row = await stage.row(grant.id)
     assert (row.kind, row.latched, row.generation) == (CredentialKind.API_KEY, True, 2)
-    shown = await stage.one.look.connection(grant.connection_id)
+    shown = await stage.one.views.connection(grant.connection_id)
     assert (shown.state, shown.credential, shown.expires_at) == (State.FRESH, "api_key", None)
     assert await ask(stage, grant) == "cbat_new"
     await stage.clock.sleep(25 * DAY)

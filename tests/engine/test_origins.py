@@ -11,10 +11,7 @@ from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine import apps as vault_apps
 from cloudbeds_auth.engine.context import current_grant
-from cloudbeds_auth.engine.disconnect import Inbound
-from cloudbeds_auth.engine.imports import Importer
-from cloudbeds_auth.engine.properties import Groups
-from cloudbeds_auth.engine.views import Mender
+from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreUnavailable, Unclaimed
 from cloudbeds_auth.rules.api_errors import Act, Inconclusive, Proof, Refusal
 from cloudbeds_auth.rules.lifecycle import State
@@ -355,8 +352,8 @@ async def test_a_row_from_before_is_of_the_origin_of_its_app(stage: Stage) -> No
     ):  # fmt: skip
         with pytest.raises(ClientRefused, match=ELSEWHERE):
             await ask
-    assert (await other.look.connection(second.connection_id)).state is State.CLIENT_REFUSED
-    shown = (await other.look.connections(state="client_refused")).connections
+    assert (await other.views.connection(second.connection_id)).state is State.CLIENT_REFUSED
+    shown = (await other.views.connections(Search(state="client_refused"))).connections
     assert {one.id for one in shown} == {first.connection_id, second.connection_id}
     assert source_of(stage, newer) == NEITHER
 
@@ -467,7 +464,7 @@ async def test_credentials_given_for_a_move_alone(stage: Stage, kept: bool) -> N
     await stage.clock.sleep(100.0)  # within a minute a process may lend what it has in memory
     for process in (stage.one, mover):
         assert (await process.access.access_token(grant.connection_id)).reveal() == "cbat_1"
-        assert (await process.look.connection(grant.connection_id)).state is State.FRESH
+        assert (await process.views.connection(grant.connection_id)).state is State.FRESH
     row = await current_grant(stage.one.store, grant.connection_id)
     assert row is not None
     assert (row.kind, source_of(stage, row)) == (CredentialKind.API_KEY, Source(ISSUER, None))
@@ -601,15 +598,15 @@ async def test_people_see_both_names(stage: Stage, how: str) -> None:
     other = await strange(stage, how)
     names = ("client-1", "client-2") if how == "client id" else (ISSUER, ELSEWHERE)
     for grant in living:
-        shown = await other.look.connection(grant.connection_id)
+        shown = await other.views.connection(grant.connection_id)
         assert shown.state is State.CLIENT_REFUSED
         assert all(name in str(shown.problem) for name in names)
         assert names[0] in str(shown.next_step)
-    assert len((await other.look.connections(state="client_refused")).connections) == 3
-    assert (await other.look.connection(gone.connection_id)).state is State.DISCONNECTED
-    assert (await other.look.connection(marked.connection_id)).state is State.REAUTHORIZATION_REQUIRED
+    assert len((await other.views.connections(Search(state="client_refused"))).connections) == 3
+    assert (await other.views.connection(gone.connection_id)).state is State.DISCONNECTED
+    assert (await other.views.connection(marked.connection_id)).state is State.REAUTHORIZATION_REQUIRED
     (told,) = await other.apps.foreign()
     assert told.what.startswith("4 hotels: their tokens were issued")
     assert all(name in told.what for name in names)
     assert await stage.one.apps.foreign() == []
-    assert (await stage.one.look.connection(living[0].connection_id)).state is State.FRESH
+    assert (await stage.one.views.connection(living[0].connection_id)).state is State.FRESH

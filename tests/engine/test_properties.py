@@ -8,8 +8,6 @@ from tests.support.hotels import BusyVendor, limited
 from tests.support.stage import Stage, another
 
 from cloudbeds_auth.engine.context import resolve
-from cloudbeds_auth.engine.properties import AT_ONCE, Groups
-from cloudbeds_auth.ports import Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.engine.properties import AT_ONCE
 from cloudbeds_auth.ports import Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import OUTAGE, UNREADABLE, Act, DeadToken, Refusal
@@ -39,7 +37,7 @@ async def group(stage: Stage, *property_ids: str) -> Grant:
 
 async def covered(stage: Stage, grant: Grant) -> tuple[str, ...]:
     """The properties that the connection covers."""
-    return (await stage.one.look.connection(grant.connection_id)).property_ids
+    return (await stage.one.views.connection(grant.connection_id)).property_ids
 
 
 async def changes(stage: Stage, grant: Grant) -> list[object]:
@@ -67,7 +65,7 @@ async def test_a_group_grows_and_shrinks(stage: Stage) -> None:
     stage.vendor.listed = ("1002", "1000")
     assert await stage.one.groups.tick() > 0
     assert await covered(stage, grant) == ("1000", "1002")
-    assert await stage.one.look.resolve("1002") == grant.connection_id
+    assert await stage.one.views.resolve("1002") == grant.connection_id
     assert await resolve(stage.one.store, "1001") == []
     assert await changes(stage, grant) == [{"added": ["1002"], "dropped": ["1001"]}]
     assert [facts for what, facts in stage.notes.told if what == "properties_changed"] == [
@@ -108,7 +106,7 @@ async def test_no_list_changes_nothing(stage: Stage, answer: tuple[str, ...] | U
     await stage.one.idle()
     assert await covered(stage, grant) == ("1000", "1001")
     assert await changes(stage, grant) == []
-    assert (await stage.one.look.connection(grant.connection_id)).state is State.FRESH
+    assert (await stage.one.views.connection(grant.connection_id)).state is State.FRESH
     stage.vendor.listed = ("1000",)
     await stage.clock.sleep(0.9 * again - 1)
     await stage.one.groups.tick()
@@ -139,7 +137,7 @@ async def test_nothing_is_taken_from_another_connection(stage: Stage) -> None:
     for _ in range(2):
         await stage.one.groups.tick()
         await stage.clock.sleep(EVERY)
-    assert await stage.one.look.resolve("2000") == theirs.connection_id
+    assert await stage.one.views.resolve("2000") == theirs.connection_id
     assert await covered(stage, ours) == ("1000",)
     assert await covered(stage, theirs) == ("2000",)
     assert await changes(stage, ours) == [{"properties": {"2000": theirs.connection_id}}]

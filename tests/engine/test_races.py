@@ -241,7 +241,7 @@ async def test_it_leaves_when_nothing_is_left_to_forget(stage: Stage) -> None:
         await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
     stage.one.driver.after("current", known)
     await stage.one.disconnecter.disconnect(grant.connection_id, forget=True, actor="operator")
-    assert (await stage.one.look.connection(grant.connection_id)).state is State.DISCONNECTED
+    assert (await stage.one.views.connection(grant.connection_id)).state is State.DISCONNECTED
 
 
 # --- replaced again and again

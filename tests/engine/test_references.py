@@ -151,7 +151,7 @@ async def test_an_import_names_a_reference(stage: Stage) -> None:
 async def test_a_link_that_mends_brings_no_reference_back(stage: Stage) -> None:
     """The link was made before the reference changed: the hotel that approves with it keeps the newer one."""
     first = await connects(stage, "tenant-A", **ANONYMOUS)
-    url = (await stage.one.mender.with_link(first)).connect_url
+    url = (await stage.one.views.with_link(first)).connect_url
     assert url is not None
     await connects(stage, "tenant-B")
     begun = await stage.one.authorizer.begin_from_link(url.rpartition("/")[2], "somebody's")

@@ -100,12 +100,12 @@ async def test_a_refused_client_marks_no_hotel(stage: Stage) -> None:
     for grant in (first, second):
         row = await stage.row(grant.id)
         assert (row.refusals, row.reauth, row.held_back, row.intent) == (0, None, 0.0, None)
-        assert (await stage.one.look.connection(grant.connection_id)).state is State.CLIENT_REFUSED
+        assert (await stage.one.views.connection(grant.connection_id)).state is State.CLIENT_REFUSED
     await stage.clock.sleep(stage.timing.backoff_cap)
     stage.endpoint.will(issued(2))
     assert (await stage.one.access.access_token(first.connection_id)).reveal() == "A-2"
     await stage.one.idle()
-    assert (await stage.one.look.connection(second.connection_id)).state is not State.CLIENT_REFUSED
+    assert (await stage.one.views.connection(second.connection_id)).state is not State.CLIENT_REFUSED
 
 
 async def test_a_new_secret_recovers_without_waiting(stage: Stage) -> None:
@@ -392,7 +392,7 @@ async def test_userinfo_names_a_dead_grant_twice(stage: Stage, body: bytes, reas
         await stage.one.access.access_token(grant.connection_id, rejected=token)
     assert (await stage.row(grant.id)).reauth == reason
     assert stage.endpoint.sent == []
-    assert (await stage.one.look.connection(grant.connection_id)).problem == reason
+    assert (await stage.one.views.connection(grant.connection_id)).problem == reason
 
 
 async def test_two_different_reasons_are_not_twice(stage: Stage) -> None:
@@ -582,7 +582,7 @@ async def test_a_read_only_store_never_refreshes(stage: Stage, monkeypatch: pyte
     with pytest.raises(StoreReadOnly):
         await stage.one.access.access_token(grant.connection_id)
     assert stage.sql("SELECT lease_epoch FROM grants") == [(0,)]
-    assert (await stage.one.look.connection(grant.connection_id)).state is State.READ_ONLY
+    assert (await stage.one.views.connection(grant.connection_id)).state is State.READ_ONLY
 
 
 async def test_an_unreachable_vendor_for_six_hours(stage: Stage) -> None:

@@ -35,7 +35,7 @@ async def heed(stage: Stage, token: AccessToken, refusal: Refusal) -> None:
 
 async def shown(stage: Stage, grant: Grant) -> tuple[State, str | None]:
     """How people see it."""
-    found = await stage.one.look.connection(grant.connection_id)
+    found = await stage.one.views.connection(grant.connection_id)
     return found.state, found.problem
 
 
@@ -227,10 +227,10 @@ async def test_a_missing_scope_is_shown(stage: Stage) -> None:
     """Healthy, with a problem, what mends it, and one line of history that names the call; nothing is asked or sent."""
     grant, token = await lent(stage)
     await heed(stage, token, NO_SCOPE)
-    found = await stage.one.look.connection(grant.connection_id)
+    found = await stage.one.views.connection(grant.connection_id)
     assert (found.state, found.problem) == (State.FRESH, "missing_scope")
     assert "CLOUDBEDS_SCOPES" in (found.next_step or "")
-    (event,) = await stage.one.look.events(grant.connection_id, limit=1)
+    (event,) = await stage.one.views.events(grant.connection_id, limit=1)
     assert (event.kind, event.actor, event.generation) == ("call_refused", "cloudbeds", 1)
     said = {"method": "GET", "path": "/api/v1.3/getHotels", "said": NO_SCOPE.said}
     assert event.data == {"reason": "missing_scope", "said": said}

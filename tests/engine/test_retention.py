@@ -44,6 +44,6 @@ async def test_a_hotel_is_forgotten(stage: Stage) -> None:
         await forgotten.forget(grant.connection_id, actor="operator")
     await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
     await forgotten.forget(grant.connection_id, actor="operator")
-    assert (await stage.one.look.connection(grant.connection_id)).authorizing_user is None
+    assert (await stage.one.views.connection(grant.connection_id)).authorizing_user is None
     with pytest.raises(UnknownConnection):
         await forgotten.forget("con_unknown", actor="operator")

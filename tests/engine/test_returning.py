@@ -66,7 +66,7 @@ async def test_it_keeps_its_connection(stage: Stage, left: bool) -> None:
     assert (found.property_ids, found.reference) == (("1000", "1001"), "tenant-8")
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-new"
     for one in ("1000", "1001"):
-        assert await stage.one.look.resolve(one) == old.connection_id
+        assert await stage.one.views.resolve(one) == old.connection_id
     assert await living(stage) == [old.connection_id]
     assert (stage.notes.times("came_back"), stage.endpoint.sent) == (1, [])
     if not left:
@@ -93,7 +93,7 @@ async def test_what_it_left_is_gone_after_a_day(stage: Stage) -> None:
     old = await stage.connected(KNOWN)
     await comes_back(stage)
     own = await own_of(stage)
-    shown = await stage.one.look.connection(own)
+    shown = await stage.one.views.connection(own)
     assert (shown.state, shown.problem) == (State.SUPERSEDED, f"moved to {old.connection_id}")
     with pytest.raises(ConnectionDisconnected):
         await stage.one.access.access_token(own)
@@ -150,7 +150,7 @@ async def test_a_refresh_of_it_is_under_way(stage: Stage) -> None:
     await stage.one.store.write(take_lease(waiting.id, "another", 30.0))
     assert await stage.one.candidates.resume(waiting.connection_id) is None
     assert (await stage.row(waiting.id)).role is Role.CANDIDATE
-    assert await stage.one.look.resolve("1000") == old.connection_id
+    assert await stage.one.views.resolve("1000") == old.connection_id
     with pytest.raises(RefreshInDoubt):
         await stage.one.access.access_token(waiting.connection_id)
     await stage.clock.sleep(61.0)
@@ -189,7 +189,7 @@ async def test_an_arrival_of_a_hotel_that_is_connected(stage: Stage) -> None:
     parked = (await stage.one.authorizer.arrive(code="code")).connection
     stage.vendor.listed = ("1000",)
     assert await stage.one.authorizer.claim(parked.id, "tenant-8") == old.connection_id
-    shown = await stage.one.look.connection(old.connection_id)
+    shown = await stage.one.views.connection(old.connection_id)
     assert (shown.reference, shown.generation) == ("tenant-8", 2)
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-new"
 
@@ -215,7 +215,7 @@ async def test_a_group_of_two_connected_hotels(stage: Stage) -> None:
         assert (await stage.one.access.access_token(grant.connection_id)).reveal() == token
     for one in ("1000", "1001"):
         with pytest.raises(AmbiguousProperty):
-            await stage.one.look.resolve(one)
+            await stage.one.views.resolve(one)
 
 
 # --- through a connection's own link
@@ -234,7 +234,7 @@ async def test_another_hotel_approves_for_one_that_left(stage: Stage, named: boo
     answer = issued("new", property_ids=("2000",) if named else ())
     with pytest.raises(InvalidRequest, match="2000"):
         await approves(stage, answer, connection_id=old.connection_id)
-    shown = await stage.one.look.connection(old.connection_id)
+    shown = await stage.one.views.connection(old.connection_id)
     assert (shown.state, shown.property_ids) == (State.DISCONNECTED, ("1000",))
     assert await resolve(stage.one.store, "2000") == []
 

@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from tests.support.fakes import APP, pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine import views
-from cloudbeds_auth.engine.views import Scopes
+from cloudbeds_auth.engine.views import Search, Views
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.model import CredentialKind
 from cloudbeds_auth.transactions.connections import disconnect
 
-ALL: dict[str, Any] = {"state": None, "reference": None, "property_id": None, "app": None, "cursor": None, "limit": 100}
 
-
-def wanting(stage: Stage, *wanted: str) -> Scopes:
+def wanting(stage: Stage, *wanted: str) -> Views:
     """The app asks for these now; every hotel granted `read:hotel`."""
     stage.apps["default"] = replace(APP, scopes=wanted)
-    return stage.one.scopes
+    return stage.one.views
 
 
 async def test_those_that_lack_one(stage: Stage) -> None:
     """With what they lack, and a link that leads back to the same connection."""
     grant = await stage.connected(pair(1, property_ids=("1000",)))
-    (one,) = (await wanting(stage, "read:hotel", "write:reservation").lacking(**ALL)).connections
+    (one,) = (await wanting(stage, "read:hotel", "write:reservation").lacking_scopes(Search())).connections
     assert one.id == grant.connection_id
     assert one.next_step == "send the hotel its connect link: its approval lacks write:reservation"
     assert one.connect_url is not None
     link = await stage.one.authorizer.begin_from_link(one.connect_url.rpartition("/")[2], None)
     assert link.state
-    assert await wanting(stage, "read:hotel", "write:reservation").missing(one) == ("write:reservation",)
-    assert (await wanting(stage, "read:hotel").lacking(**ALL)).connections == ()
+    assert await wanting(stage, "read:hotel", "write:reservation").missing_scopes(one.id) == ("write:reservation",)
+    assert (await wanting(stage, "read:hotel").lacking_scopes(Search())).connections == ()
 
 
 @pytest.mark.parametrize("why", ["disconnected", "never proven", "an API key", "of an unknown app"])
@@ -47,7 +44,7 @@ async def test_those_that_lack_nothing(stage: Stage, why: str) -> None:
     asked = wanting(stage, "write:reservation")
     if why == "of an unknown app":
         del stage.apps["default"]
-    assert (await asked.lacking(**ALL)).connections == ()
+    assert (await asked.lacking_scopes(Search())).connections == ()
 
 
 async def test_page_by_page(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +60,7 @@ async def test_page_by_page(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> No
         )
     asked, found, cursor = wanting(stage, "read:hotel", "write:reservation"), [], None
     while True:
-        page = await asked.lacking(**(ALL | {"cursor": cursor, "limit": 1}))
+        page = await asked.lacking_scopes(Search(cursor=cursor, limit=1))
         found += [int(one.property_ids[0]) for one in page.connections]
         cursor = page.next
         if cursor is None:
@@ -75,4 +72,4 @@ async def test_page_by_page(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> No
 async def test_a_page_of_no_size(stage: Stage, limit: int) -> None:
     """As for every list."""
     with pytest.raises(InvalidRequest):
-        await wanting(stage).lacking(**(ALL | {"limit": limit}))
+        await wanting(stage).lacking_scopes(Search(limit=limit))

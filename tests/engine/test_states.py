@@ -132,7 +132,7 @@ async def metrics(stage: Stage) -> str:
     counted = Metrics()
     for what, facts in stage.notes.told:
         counted.happened(what, **facts)
-    return counted.render(await stage.one.look.count_states())[0].decode()
+    return counted.render(await stage.one.views.count_states())[0].decode()
 
 
 @pytest.mark.parametrize("seen", STATES, ids=lambda seen: f"{seen.state}-{seen.bring.__name__}")
@@ -140,7 +140,7 @@ async def test_a_state_that_people_see(stage: Stage, seen: Seen) -> None:
     """It shows in the connection, the history and a number; the next step is one, the caller's and the operator's."""
     grant = await stage.connected()
     error = await seen.bring(stage, grant)
-    found = await stage.one.look.connection(grant.connection_id)
+    found = await stage.one.views.connection(grant.connection_id)
     assert (found.state, found.problem, found.next_step) == (seen.state, seen.problem, seen.next_step)
     assert (await stage.kinds(grant.connection_id))[-1] == seen.event
     assert f"cloudbeds_auth_{seen.metric}" in (await metrics(stage)).splitlines()
@@ -166,7 +166,7 @@ async def test_the_vendors_reason_is_told_everywhere(stage: Stage) -> None:
     assert told == ["user_inactive"]
     stage.vendor.thinks("A-1", Proof())
     await stage.one.store.write(confirm(grant.id, 1))
-    found = await stage.one.look.connection(grant.connection_id)
+    found = await stage.one.views.connection(grant.connection_id)
     assert (found.state, found.problem, found.next_step) == (State.FRESH, None, None)
 
 
@@ -175,7 +175,7 @@ async def test_a_refused_client_says_so_for_every_hotel(stage: Stage) -> None:
     unlucky, other = await stage.connected(), await stage.connected(pair("b", property_ids=("1001",)))
     await client_refused(stage, unlucky)
     for grant in (unlucky, other):
-        found = await stage.one.look.connection(grant.connection_id)
+        found = await stage.one.views.connection(grant.connection_id)
         assert (found.state, found.problem, found.next_step) == (State.CLIENT_REFUSED, "client_refused", OPERATOR)
 
 
@@ -189,7 +189,7 @@ async def test_the_store_is_unavailable(stage: Stage) -> None:
     assert error.diagnosis().next_step == "mend the database (space, permissions, locks); calls heal by themselves"
     stage.one.driver.dark = False
     assert 'cloudbeds_auth_happenings_total{what="store_unavailable"} 1.0' in (await metrics(stage)).splitlines()
-    assert (await stage.one.look.connection(grant.connection_id)).state is State.FRESH
+    assert (await stage.one.views.connection(grant.connection_id)).state is State.FRESH
 
 
 def test_no_two_problems_share_a_next_step() -> None:

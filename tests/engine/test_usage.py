@@ -354,7 +354,7 @@ async def pages(stage: Stage, connection_id: str, limit: int) -> list[Event]:
     """A whole history, page by page."""
     found: list[Event] = []
     cursor = None
-    while page := await stage.one.look.events(connection_id, cursor=cursor, limit=limit):
+    while page := await stage.one.views.events(connection_id, cursor=cursor, limit=limit):
         found += page
         cursor = page[-1].cursor
     return found
@@ -372,7 +372,7 @@ async def test_a_history_page_by_page(stage: Stage, limit: int) -> None:
         await stage.one.store.write(note_problem(grant.id, 1, f"problem_{generation}", {}))
     lines.append(Calls(grant.id, 3, stage.clock.wall(), stage.clock.wall(), 9, 0, {}, "d"))
     await record_calls(stage.one.store, lines)
-    whole = await stage.one.look.events(grant.connection_id, limit=200)
+    whole = await stage.one.views.events(grant.connection_id, limit=200)
     assert [(event.kind, event.sequence) for event in whole] == [
         ("calls", 6),
         ("call_refused", 6),
@@ -408,7 +408,7 @@ async def test_a_cursor_that_no_page_gave(stage: Stage, cursor: str) -> None:
     """It is refused as the caller's mistake, whatever it is."""
     grant = await stage.connected()
     with pytest.raises(InvalidRequest, match="cursor"):
-        await stage.one.look.events(grant.connection_id, cursor=cursor)
+        await stage.one.views.events(grant.connection_id, cursor=cursor)
 
 
 # --- last use
@@ -421,7 +421,7 @@ async def test_the_time_of_last_use_is_written_now_and_then(stage: Stage) -> Non
     for _ in range(20):
         stage.one.calls.note(token(grant.id), "GET", "/a", 200)
         await stage.one.calls.flush(everything=True)
-        seen.append((await stage.one.look.connection(grant.connection_id)).used_at)
+        seen.append((await stage.one.views.connection(grant.connection_id)).used_at)
         await stage.clock.sleep(60)
     assert len(set(seen)) == 4
     assert stage.one.driver.seen["set_used"] == 4

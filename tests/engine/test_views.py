@@ -11,7 +11,7 @@ from tests.support.intercept import Write, intercept
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.client_secrets import fingerprint
-from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN
+from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN, Search
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.rules.history import MOST_PATHS
 from cloudbeds_auth.rules.lifecycle import State
@@ -36,7 +36,7 @@ async def test_resolving(stage: Stage) -> None:
     """One, none, several."""
     first = await stage.connected(pair(1, property_ids=("1000", "1001")))
     await stage.connected(pair(2, property_ids=("1001",)), app="other")
-    look = stage.one.look
+    look = stage.one.views
     assert await look.resolve(first.connection_id) == first.connection_id
     assert await look.resolve("1000") == first.connection_id
     with pytest.raises(UnknownConnection, match="9999"):
@@ -48,7 +48,7 @@ async def test_resolving(stage: Stage) -> None:
 async def test_a_connection_and_its_next_step(stage: Stage) -> None:
     """Healthy: nothing to do; otherwise the one thing."""
     grant = await stage.connected()
-    look = stage.one.look
+    look = stage.one.views
     found = await look.connection(grant.connection_id)
     assert (found.state, found.next_step) == (State.FRESH, None)
     with pytest.raises(UnknownConnection):
@@ -69,25 +69,25 @@ async def test_an_open_circuit_shows(stage: Stage) -> None:
     await stage.one.store.write(disconnect(left.connection_id, actor="operator"))
     stranger = await stage.connected(pair(3), app="other")
     await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
-    look = stage.one.look
+    look = stage.one.views
     assert (await look.connection(ours.connection_id)).state is State.CLIENT_REFUSED
     assert (await look.connection(left.connection_id)).state is State.DISCONNECTED
     assert (await look.connection(stranger.connection_id)).state is State.FRESH
-    page = await look.connections(state="client_refused")
+    page = await look.connections(Search(state="client_refused"))
     assert [one.id for one in page.connections] == [ours.connection_id]
-    assert [one.id for one in (await look.connections(state="fresh")).connections] == [stranger.connection_id]
-    assert len((await look.connections()).connections) == 3
+    assert [one.id for one in (await look.connections(Search(state="fresh"))).connections] == [stranger.connection_id]
+    assert len((await look.connections(Search())).connections) == 3
 
 
 async def test_a_list_with_every_filter(stage: Stage) -> None:
     """Passed on to the store; the next page's cursor comes back."""
     await stage.connected(pair(1, property_ids=("1000",)))
     second = await stage.connected(pair(2, property_ids=("1001",)))
-    page = await stage.one.look.connections(limit=1)
+    page = await stage.one.views.connections(Search(limit=1))
     assert [one.id for one in page.connections] == [second.connection_id]
     assert page.next == second.connection_id
-    page = await stage.one.look.connections(
-        state="fresh", property_id="1000", app="default", cursor=page.next, limit=200
+    page = await stage.one.views.connections(
+        Search(state="fresh", property_id="1000", app="default", cursor=page.next, limit=200)
     )
     assert (len(page.connections), page.next) == (1, None)
 
@@ -97,15 +97,15 @@ async def test_a_limit_out_of_range(stage: Stage, limit: int) -> None:
     """1 to 200, of lists and of histories."""
     grant = await stage.connected()
     with pytest.raises(InvalidRequest):
-        await stage.one.look.connections(limit=limit)
+        await stage.one.views.connections(Search(limit=limit))
     with pytest.raises(InvalidRequest):
-        await stage.one.look.events(grant.connection_id, limit=limit)
+        await stage.one.views.events(grant.connection_id, limit=limit)
 
 
 async def test_a_state_that_there_is_not(stage: Stage) -> None:
     """400, and the states that there are."""
     with pytest.raises(InvalidRequest, match="fresh, stale"):
-        await stage.one.look.connections(state="rotten")
+        await stage.one.views.connections(Search(state="rotten"))
 
 
 async def test_counting_states(stage: Stage) -> None:
@@ -113,16 +113,16 @@ async def test_counting_states(stage: Stage) -> None:
     await stage.connected(pair(1))
     left = await stage.connected(pair(2))
     await stage.one.store.write(disconnect(left.connection_id, actor="operator"))
-    counted = {state: number for state, number in (await stage.one.look.count_states()).items() if number}
+    counted = {state: number for state, number in (await stage.one.views.count_states()).items() if number}
     assert counted == {State.FRESH: 1, State.DISCONNECTED: 1}
 
 
 async def test_history(stage: Stage) -> None:
     """Of a connection that is there."""
     grant = await stage.connected()
-    assert [one.kind for one in await stage.one.look.events(grant.connection_id, limit=1)] == ["proved"]
+    assert [one.kind for one in await stage.one.views.events(grant.connection_id, limit=1)] == ["proved"]
     with pytest.raises(UnknownConnection):
-        await stage.one.look.events("con_nobody")
+        await stage.one.views.events("con_nobody")
 
 
 # --- the way back
@@ -132,20 +132,20 @@ async def refused(stage: Stage) -> Connection:
     """A hotel that has to approve again."""
     grant = await stage.connected()
     stage.sql("UPDATE grants SET state = 'reauthorization_required', reauth = 'revoked', problem = 'revoked'")
-    return await stage.one.look.connection(grant.connection_id)
+    return await stage.one.views.connection(grant.connection_id)
 
 
 async def test_a_connect_link_is_shown_again_until_it_is_about_to_end(stage: Stage) -> None:
     """Whoever asks is shown one link, in the connection and in the error; a day before its end, a new one."""
     found = await refused(stage)
-    mender = stage.one.mender
-    first = (await mender.shown(found)).connect_url
+    views = stage.one.views
+    first = (await views.linked(found)).connect_url
     assert first is not None
     error = ReauthorizationRequired(connection_id=found.id)
-    await mender.explain(error)
-    assert (error.connect_url, (await mender.shown(found)).connect_url) == (first, first)
+    await views.explain(error)
+    assert (error.connect_url, (await views.linked(found)).connect_url) == (first, first)
     await stage.clock.sleep(GOOD_FOR - MADE_AGAIN + 1.0)
-    assert (await mender.shown(found)).connect_url != first
+    assert (await views.linked(found)).connect_url != first
     assert len(stage.sql("SELECT hash FROM links")) == 2
 
 
@@ -153,16 +153,16 @@ async def test_a_link_that_cannot_be_made_hides_nothing(stage: Stage) -> None:
     """The database takes no link: the connection is shown and the error told without one."""
     found = await refused(stage)
     stage.one.driver.writes_fail = True
-    assert await stage.one.mender.shown(found) == found
+    assert await stage.one.views.linked(found) == found
     error = ReauthorizationRequired(connection_id=found.id)
-    await stage.one.mender.explain(error)
+    await stage.one.views.explain(error)
     assert error.connect_url is None
 
 
 async def test_an_error_that_names_no_connection_gets_no_link(stage: Stage) -> None:
     """There is nothing that a link could be made for."""
     error = ReauthorizationRequired()
-    await stage.one.mender.explain(error)
+    await stage.one.views.explain(error)
     assert error.connect_url is None
     assert stage.sql("SELECT hash FROM links") == []
 

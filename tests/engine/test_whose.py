@@ -56,7 +56,7 @@ async def test_no_property_is_named(
 ) -> None:
     """It waits, nobody is lent its token, and people see why: in the list, and once in the history."""
     grant = await waiting(stage, answer)
-    shown = await stage.one.look.connection(grant.connection_id)
+    shown = await stage.one.views.connection(grant.connection_id)
     assert (shown.state, shown.problem, shown.next_step) == (State.IN_DOUBT, problem, WAITING[problem])
     assert shown.connected_at is None
     expected = ReauthorizationRequired if problem == "hotel_scope_missing" else RefreshInDoubt
@@ -80,7 +80,7 @@ async def test_whoever_wants_it_goes_on(stage: Stage, answer: tuple[str, ...] | 
     grant = await waiting(stage, answer)
     stage.vendor.listed = ("1000", "1001")
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
-    shown = await stage.one.look.connection(grant.connection_id)
+    shown = await stage.one.views.connection(grant.connection_id)
     assert (shown.state, shown.problem, shown.next_step) == (State.FRESH, None, None)
     assert shown.property_ids == ("1000", "1001")
     assert await resolve(stage.one.store, "1001") == [grant.connection_id]
@@ -180,7 +180,7 @@ async def test_an_arrival_that_is_claimed(stage: Stage) -> None:
     stage.endpoint.will(issued(1))
     parked = (await stage.one.authorizer.arrive(code="code")).connection
     assert await stage.one.authorizer.claim(parked.id, "tenant-7") == parked.id
-    assert (await stage.one.look.connection(parked.id)).problem == "property_unknown"
+    assert (await stage.one.views.connection(parked.id)).problem == "property_unknown"
     with pytest.raises(RefreshInDoubt):
         await stage.one.access.access_token(parked.id)
     stage.vendor.listed = ("1000",)
@@ -202,11 +202,11 @@ async def test_what_works_is_used_while_a_newer_approval_waits(stage: Stage) -> 
 async def test_a_reason_that_changes_is_told_again(stage: Stage) -> None:
     """First an outage, then what the hotel can mend; and a way to mend it."""
     grant = await waiting(stage, Unlisted(OUTAGE))
-    mender = stage.one.mender
-    assert (await mender.shown(await stage.one.look.connection(grant.connection_id))).connect_url is None
+    views = stage.one.views
+    assert (await views.linked(await stage.one.views.connection(grant.connection_id))).connect_url is None
     stage.vendor.listed = SCOPE
     await stage.one.candidates.resume(grant.connection_id)
-    shown = await mender.shown(await stage.one.look.connection(grant.connection_id))
+    shown = await views.linked(await stage.one.views.connection(grant.connection_id))
     assert shown.problem == "hotel_scope_missing"
     assert shown.connect_url is not None
     assert (await stage.kinds(grant.connection_id)).count("property_unknown") == 2

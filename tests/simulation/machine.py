@@ -17,15 +17,8 @@ from tests.simulation.vendor import CALLBACK, CLIENT, SCOPES
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.disconnect import Inbound
-from cloudbeds_auth.engine.jobs import Upkeep
-from cloudbeds_auth.engine.refresh import Refresher
-from cloudbeds_auth.engine.refused_calls import Health
-from cloudbeds_auth.engine.usage import CallRecorder
-from cloudbeds_auth.ports import Clock, Fact
 from cloudbeds_auth.engine.wiring import Engine, wire
-from cloudbeds_auth.ports import Clock
-from cloudbeds_auth.ports import Fact
+from cloudbeds_auth.ports import Clock, Fact
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within

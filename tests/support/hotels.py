@@ -8,14 +8,7 @@ from itertools import count
 from tests.support.fakes import issued, pair
 from tests.support.stage import Process, Stage, another
 
-from cloudbeds_auth.engine.disconnect import Inbound
-from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
-from cloudbeds_auth.engine.properties import Groups
-from cloudbeds_auth.engine.retention import Retention
-from cloudbeds_auth.engine.webhooks import Outbound
-from cloudbeds_auth.ports import AppState, Deliverer, Hook, Listed, MaySend, Turn
-from cloudbeds_auth.ports import MaySend
-from cloudbeds_auth.ports import AppState, Hook, Listed, Turn
+from cloudbeds_auth.ports import AppState, Hook, Listed, MaySend, Turn
 from cloudbeds_auth.rules.api_errors import Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.model import App, CredentialKind, Grant, Pair

@@ -23,10 +23,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.single_flight import Served
 from cloudbeds_auth.engine.wiring import Engine, wire
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.ports import TokenEndpoint, Vendor
-from cloudbeds_auth.ports import TokenEndpoint
-from cloudbeds_auth.ports import Hook, Vendor
-from cloudbeds_auth.ports import Deliverer
+from cloudbeds_auth.ports import Deliverer, Hook, TokenEndpoint, Vendor
 from cloudbeds_auth.rules.model import App, Grant, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.refresh import Ask, Timing

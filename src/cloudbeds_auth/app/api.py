@@ -129,7 +129,7 @@ async def get_access_token(
     """
     connection_id = await permit.resolve(identifier)
     if min_valid is not None:  # judged before anything is refreshed for it
-        lifetime = await permit.vault.engine.look.lifetime(connection_id)
+        lifetime = await permit.vault.engine.views.lifetime(connection_id)
         if min_valid > lifetime / 2:
             raise InvalidRequest(
                 f"min_valid is more than half of the token's lifetime of {lifetime:.0f} s", connection_id=connection_id

@@ -62,7 +62,7 @@ async def metrics(request: Request, permit: Annotated[Permit, Depends(need(Scope
     outbox: Outbox | None = None
     with suppress(Error, TimeoutError):
         async with asyncio.timeout(CHECK_WITHIN):
-            connections = await vault.engine.look.count_states()
+            connections = await vault.engine.views.count_states()
             outbox = await vault.outbox()
     text, media = request.app.state.metrics(connections, outbox)
     return Response(text, headers={"content-type": media})

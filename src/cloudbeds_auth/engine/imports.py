@@ -16,7 +16,7 @@ from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
-from cloudbeds_auth.engine.views import Look, Mender
+from cloudbeds_auth.engine.views import Views
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.rules.inputs import checked_reference
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State
@@ -34,12 +34,11 @@ LAST_EVENTS = 50
 class Importer:
     """Brings in one hotel at a time; the same import again resumes."""
 
-    def __init__(self, world: World, refresher: Refresher, candidates: Candidates, look: Look, mender: Mender) -> None:
+    def __init__(self, world: World, refresher: Refresher, candidates: Candidates, views: Views) -> None:
         self._world = world
         self._refresher = refresher
         self._candidates = candidates
-        self._look = look
-        self._mender = mender
+        self._views = views
 
     async def bring_in(self, hotel: Handover) -> Imported:
         """Store, refresh once, prove.
@@ -50,7 +49,7 @@ class Importer:
         new, entropy = await self._new(hotel), self._world.entropy
         placed = await self._world.db.write(add_import(new, entropy.identifier("con_"), entropy.identifier("gra_")))
         if placed.grant_id is None:
-            return _told(Outcome.ALREADY_CONNECTED, await self._look.connection(placed.connection_id))
+            return _told(Outcome.ALREADY_CONNECTED, await self._views.connection(placed.connection_id))
         error = await self._go_on(placed.connection_id, placed.grant_id)
         return await self._outcome(await self._row(placed.grant_id), error)
 
@@ -95,12 +94,12 @@ class Importer:
         return row
 
     async def _renewed(self, connection_id: str) -> bool:
-        return (await self._look.connection(connection_id)).refreshed_at is not None
+        return (await self._views.connection(connection_id)).refreshed_at is not None
 
     async def _outcome(self, row: Grant, error: Error | None) -> Imported:
-        connection = await self._look.connection(row.connection_id)
+        connection = await self._views.connection(row.connection_id)
         if row.reauth:
-            return _told(Outcome.REFUSED, await self._mender.with_link(connection))
+            return _told(Outcome.REFUSED, await self._views.with_link(connection))
         if row.role is Role.ACTIVE and connection.refreshed_at is not None:
             return _told(Outcome.CONNECTED, connection)
         if row.role in {Role.ACTIVE, Role.CANDIDATE}:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cloudbeds_auth.engine.authorize import Authorizer, hashed
@@ -64,15 +64,36 @@ WAITING = {
 }
 NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
 MOST_LISTED = 200
+MOST_PAGES = 25  # that one question reads; what comes after is the next page's
+GOOD_FOR = 7 * 86400.0  # seconds that a link is good for
+MADE_AGAIN = 86400.0  # seconds before its end
+MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED)  # problems of a connection that is not marked
 LIVING = (State.FRESH, State.STALE, State.REFRESHING, State.IN_DOUBT, State.BACKING_OFF)
 
 
-class Look:
-    """Reads connections and their histories."""
+T = TypeVar("T")
 
-    def __init__(self, world: World, circuits: Circuits) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which connections are listed: those that match each part given. `cursor` is `next` of the page before."""
+
+    state: str | None = None
+    reference: str | None = None
+    property_id: str | None = None
+    app: str | None = None
+    cursor: str | None = None
+    limit: int = 100
+
+
+class Views:
+    """Reads connections and their histories, and makes the links that connections need."""
+
+    def __init__(self, world: World, circuits: Circuits, authorizer: Authorizer) -> None:
         self._world = world
         self._circuits = circuits
+        self._authorizer = authorizer
+        self._links: dict[str, str] = {}  # tokens of links, by connection
 
     async def resolve(self, connection_or_property: str) -> str:
         """The connection id; raises UnknownConnection, or AmbiguousProperty when several cover the property."""
@@ -95,32 +116,56 @@ class Look:
         row = await current_grant(self._world.db, connection_id)
         return math.inf if row is None else row.lifetime
 
-    async def connections(
-        self,
-        *,
-        state: str | None = None,
-        reference: str | None = None,
-        property_id: str | None = None,
-        app: str | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> Page:
+    async def connections(self, search: Search) -> Page:
         """One page, newest first. Raises InvalidRequest for a state that there is not, a limit out of 1 to 200, and
         what is no text or no cursor.
         """
         page = await self._world.db.read(
             list_connections(
-                states=_stored_states(state),
-                reference=checked_text("reference", reference),
-                property_id=checked_text("property", property_id),
-                app=checked_text("app", app),
-                cursor=checked_cursor(cursor),
-                limit=checked_whole("limit", limit, 1, MOST_LISTED),
+                states=_stored_states(search.state),
+                reference=checked_text("reference", search.reference),
+                property_id=checked_text("property", search.property_id),
+                app=checked_text("app", search.app),
+                cursor=checked_cursor(search.cursor),
+                limit=checked_whole("limit", search.limit, 1, MOST_LISTED),
             )
         )
         shown = await self._shown(page.connections)
         # An open circuit changes the state that is shown; a row that is no longer in the state asked for is left out.
-        return Page(tuple(found for found in shown if state is None or found.state == state), page.next)
+        return Page(tuple(one for one in shown if search.state in {None, one.state}), page.next)
+
+    async def lacking_scopes(self, search: Search) -> Page:
+        """One page of those whose approval lacks a scope that the app asks for now, newest first, each with its link;
+        with fewer than `limit` there may be a next one all the same.
+
+        Raises InvalidRequest as `connections` does.
+        """
+        limit, cursor = checked_whole("limit", search.limit, 1, MOST_LISTED), search.cursor
+        found: list[Connection] = []
+        apps: dict[str, App | None] = {}
+        for _ in range(MOST_PAGES):
+            page = await self.connections(replace(search, cursor=cursor, limit=MOST_LISTED))
+            for one in page.connections:
+                if one.app not in apps:
+                    apps[one.app] = await self._world.find(one.app)
+                missing = _missing(apps[one.app], one)
+                if missing and len(found) == limit:
+                    return Page(tuple(found), found[-1].id)
+                if missing:
+                    step = f"send the hotel its connect link: its approval lacks {' '.join(missing)}"
+                    found.append(replace(await self.with_link(one), next_step=step))
+            cursor = page.next
+            if cursor is None:
+                break
+        return Page(tuple(found), cursor)
+
+    async def missing_scopes(self, connection_id: str) -> tuple[str, ...]:
+        """What the app asks for and this hotel did not grant; of a connection that is not in use, nothing is missed.
+
+        Raises UnknownConnection.
+        """
+        connection = await self.connection(connection_id)
+        return _missing(await self._world.find(connection.app), connection)
 
     async def events(self, connection_id: str, *, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         """History, newest first, from `cursor` on; raises UnknownConnection, or InvalidRequest."""
@@ -156,98 +201,13 @@ class Look:
             step = NO_APP_STATE
         return replace(found, state=state, problem=PROBLEMS.get(state, found.problem), next_step=step)
 
+    # --- connect links
 
-def _stored_states(state: str | None) -> tuple[State, ...] | None:
-    """The stored states that may be shown as this one."""
-    if state is None:
-        return None
-    try:
-        wanted = State(state)
-    except ValueError:
-        raise InvalidRequest(f"there is no state {state[:64]!r}; there are {', '.join(State)}") from None
-    if wanted in {State.CLIENT_REFUSED, State.READ_ONLY}:
-        return LIVING
-    return (wanted,)
+    async def shown(self, connection_id: str) -> Connection:
+        """One connection, with its link where the hotel has to approve again; raises UnknownConnection."""
+        return await self.linked(await self.connection(connection_id))
 
-
-MOST_PAGES = 25  # that one question reads; what comes after is the next page's
-
-
-class Scopes:
-    """Compares what hotels granted with what the settings want."""
-
-    def __init__(self, world: World, look: Look, mender: Mender) -> None:
-        self._world = world
-        self._look = look
-        self._mender = mender
-
-    async def missing(self, connection: Connection) -> tuple[str, ...]:
-        """What the app asks for and this hotel did not grant; of a connection that is not in use, nothing is missed."""
-        return _missing(await self._world.find(connection.app), connection)
-
-    async def lacking(
-        self,
-        *,
-        state: str | None,
-        reference: str | None,
-        property_id: str | None,
-        app: str | None,
-        cursor: str | None,
-        limit: int,
-    ) -> Page:
-        """One page of those that lack one, newest first; with fewer than `limit` there may be a next one all the same.
-
-        Raises InvalidRequest as `Look.connections` does.
-        """
-        checked_whole("limit", limit, 1, MOST_LISTED)
-        found: list[Connection] = []
-        apps: dict[str, App | None] = {}
-        for _ in range(MOST_PAGES):
-            page = await self._look.connections(
-                state=state, reference=reference, property_id=property_id, app=app, cursor=cursor, limit=MOST_LISTED
-            )
-            for one in page.connections:
-                if one.app not in apps:
-                    apps[one.app] = await self._world.find(one.app)
-                missing = _missing(apps[one.app], one)
-                if missing and len(found) == limit:
-                    return Page(tuple(found), found[-1].id)
-                if missing:
-                    found.append(await self._told(one, missing))
-            cursor = page.next
-            if cursor is None:
-                break
-        return Page(tuple(found), cursor)
-
-    async def _told(self, connection: Connection, missing: tuple[str, ...]) -> Connection:
-        step = f"send the hotel its connect link: its approval lacks {' '.join(missing)}"
-        return replace(await self._mender.with_link(connection), next_step=step)
-
-
-def _missing(app: App | None, connection: Connection) -> tuple[str, ...]:
-    over = connection.connected_at is None or connection.state is State.DISCONNECTED
-    if app is None or over or connection.credential != CredentialKind.OAUTH:
-        return ()
-    return tuple(scope for scope in app.scopes if scope not in connection.scopes)
-
-
-T = TypeVar("T")
-
-GOOD_FOR = 7 * 86400.0  # seconds
-MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED)  # problems of a connection that is not marked
-MADE_AGAIN = 86400.0  # seconds before its end
-
-
-class Mender:
-    """Makes connect links for connections that need one."""
-
-    def __init__(self, world: World, authorizer: Authorizer, look: Look) -> None:
-        self._world = world
-        self._authorizer = authorizer
-        self._look = look
-        self._tokens: dict[str, str] = {}
-
-    async def shown(self, connection: Connection) -> Connection:
+    async def linked(self, connection: Connection) -> Connection:
         """The connection with its link, if the hotel has to approve again, or may have to, or it is to be claimed."""
         if connection.state is State.PARKED:
             return replace(connection, connect_url=self._world.claim_url(connection.id))
@@ -265,7 +225,7 @@ class Mender:
         """Put the link into the error that asks for the hotel's new approval."""
         if error.connection_id is not None:
             with suppress(Error):
-                error.connect_url = await self._url(await self._look.connection(error.connection_id))
+                error.connect_url = await self._url(await self.connection(error.connection_id))
 
     async def explained(self, work: Awaitable[T]) -> T:
         """The result of `work`; where the hotel has to approve again, the error carries the link."""
@@ -276,7 +236,7 @@ class Mender:
             raise
 
     async def _url(self, connection: Connection) -> str:
-        token = self._tokens.get(connection.id)
+        token = self._links.get(connection.id)
         link = None if token is None else await self._world.db.read(read_link(hashed(token)))
         if token is None or link is None or link.lifetime < MADE_AGAIN:
             made = await self._authorizer.create_link(
@@ -286,5 +246,25 @@ class Mender:
                 connection_id=connection.id,
                 expires_in=GOOD_FOR,
             )
-            token = self._tokens[connection.id] = made.token
+            token = self._links[connection.id] = made.token
         return self._world.link_url(token)
+
+
+def _stored_states(state: str | None) -> tuple[State, ...] | None:
+    """The stored states that may be shown as this one."""
+    if state is None:
+        return None
+    try:
+        wanted = State(state)
+    except ValueError:
+        raise InvalidRequest(f"there is no state {state[:64]!r}; there are {', '.join(State)}") from None
+    if wanted in {State.CLIENT_REFUSED, State.READ_ONLY}:
+        return LIVING
+    return (wanted,)
+
+
+def _missing(app: App | None, connection: Connection) -> tuple[str, ...]:
+    over = connection.connected_at is None or connection.state is State.DISCONNECTED
+    if app is None or over or connection.credential != CredentialKind.OAUTH:
+        return ()
+    return tuple(scope for scope in app.scopes if scope not in connection.scopes)

@@ -14,8 +14,7 @@ from cloudbeds_auth.engine.authorize import Authorizer
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.disconnect import Disconnecter
-from cloudbeds_auth.engine.disconnect import Inbound
+from cloudbeds_auth.engine.disconnect import Disconnecter, Inbound
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
 from cloudbeds_auth.engine.properties import Groups
@@ -24,10 +23,9 @@ from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.retention import Retention
 from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.usage import CallRecorder
-from cloudbeds_auth.engine.views import Look, Mender, Scopes
+from cloudbeds_auth.engine.views import Views
 from cloudbeds_auth.engine.webhooks import Outbound
-from cloudbeds_auth.ports import Hook
-from cloudbeds_auth.ports import Deliverer
+from cloudbeds_auth.ports import Deliverer, Hook
 from cloudbeds_auth.rules.model import App
 
 
@@ -44,9 +42,7 @@ class Engine:
     migrator: Migrator
     health: Health
     disconnecter: Disconnecter
-    look: Look
-    mender: Mender
-    scopes: Scopes
+    views: Views
     apps: Apps
     importer: Importer
     calls: CallRecorder
@@ -92,8 +88,8 @@ def wire(
     refresher = Refresher(world, circuits, access.forget)
     candidates = Candidates(world, refresher, access.forget)
     access.attach(refresher, candidates)
-    authorizer, look = Authorizer(world, circuits, candidates), Look(world, circuits)
-    migrator, mender = Migrator(world, circuits, candidates, refresher.flights), Mender(world, authorizer, look)
+    authorizer = Authorizer(world, circuits, candidates)
+    migrator, views = Migrator(world, circuits, candidates, refresher.flights), Views(world, circuits, authorizer)
     health, upkeep = Health(world, access, refresher, candidates), Upkeep(world, refresher, candidates, migrator)
     calls, retention = CallRecorder(world), Retention(world, retention_days)
     inbound, groups = Inbound(world, access, health, hook), Groups(world, access, health)
@@ -108,11 +104,9 @@ def wire(
         migrator=migrator,
         health=health,
         disconnecter=Disconnecter(world, access),
-        look=look,
-        mender=mender,
-        scopes=Scopes(world, look, mender),
+        views=views,
         apps=Apps(world, checked),
-        importer=Importer(world, refresher, candidates, look, mender),
+        importer=Importer(world, refresher, candidates, views),
         calls=calls,
         retention=retention,
         inbound=inbound,
