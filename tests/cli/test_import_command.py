@@ -163,8 +163,8 @@ def test_an_app_that_there_is_not(vault: ImportingVault, dry: bool) -> None:
 
 def test_a_dry_run_before_there_is_anything(vault: ImportingVault, monkeypatch: pytest.MonkeyPatch) -> None:
     """No database is made for it; what is wrong with the list is told all the same."""
-    monkeypatch.setattr("cloudbeds_auth.cli.vaults.nothing_rests", lambda: True)
-    monkeypatch.setattr("cloudbeds_auth.cli.vaults.opened", None)
+    monkeypatch.setattr("cloudbeds_auth.cli.commands.database_exists", lambda: False)
+    monkeypatch.setattr("cloudbeds_auth.cli.commands.opened", None)
     file = written(f"property,refresh_token,app\n1000,{TOKEN},\n")
     assert "would be connected" in invoke("connections", "import", file, "--dry-run").out
     file = written(f"property,refresh_token,app\n1000,{TOKEN},other\n")
@@ -227,7 +227,7 @@ class Terminal:
 def test_at_a_terminal_it_asks(vault: ImportingVault, monkeypatch: pytest.MonkeyPatch) -> None:
     """No: nothing is done."""
     file = written(HEADER + f"tenant-7,1000,{TOKEN}\n")
-    monkeypatch.setattr("cloudbeds_auth.cli.import_command.sys", Terminal())
+    monkeypatch.setattr("cloudbeds_auth.cli.commands.sys", Terminal())
     result = invoke("connections", "import", file, typed="n\n")
     assert (result.status, vault.hotels) == (130, [])
     assert invoke("connections", "import", file, typed="y\n").status == 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """How one command speaks. With `as_json`, everything but `document` and `note` is silent."""
+    """How one command speaks. With `as_json`, `document` and `note` do; without, all the others."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
@@ -33,8 +33,9 @@ class Output:
         return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
 
     def document(self, data: object) -> None:
-        """The one JSON document of `--json`."""
-        _write(json.dumps(data, indent=2, ensure_ascii=not self.unicode), sys.stdout)
+        """The one JSON document of `--json`; silent without."""
+        if self.as_json:
+            _write(json.dumps(data, indent=2, ensure_ascii=not self.unicode), sys.stdout)
 
     def line(self, text: str = "") -> None:
         """A line for people."""
@@ -45,19 +46,30 @@ class Output:
         """A line on standard error, also with `--json`: what to do or wait for, not a result."""
         _write(_harmless(text), sys.stderr)
 
+    def say(self, text: str) -> None:
+        """A line for people that is no result and yet expected; with `--json` on standard error."""
+        (self.note if self.as_json else self.line)(text)
+
+    def hint(self, text: str) -> None:
+        """A line on standard error for people."""
+        if not self.as_json:
+            self.note(text)
+
     def bare(self, text: str) -> None:
         """A value for scripts, exactly as it is."""
-        _write(text, sys.stdout)
+        if not self.as_json:
+            _write(text, sys.stdout)
 
     def body(self, content: bytes) -> None:
         """Bytes exactly as they came."""
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
 
-    def fields(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Name and value, one line each, aligned."""
-        width = max((len(name) for name, _ in rows), default=0)
-        for name, value in rows:
+    def fields(self, rows: Sequence[tuple[str, str | None]]) -> None:
+        """Name and value, one line each, aligned; what has no value is left out."""
+        there = [(name, value) for name, value in rows if value]
+        width = max((len(name) for name, _ in there), default=0)
+        for name, value in there:
             self.line(f"{name:<{width}}  {value}")
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -83,7 +95,7 @@ class Output:
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """Show that something is waited for: a spinner at a terminal, one line elsewhere."""
+        """Show that the command waits: a spinner at a terminal, one line elsewhere."""
         if not sys.stderr.isatty():
             self.note(text)
             yield
