@@ -13,7 +13,7 @@ from tests.cli.fakes import AT, FakeVault, Result, invoke, put
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import connect
-from cloudbeds_auth.cli.connect import AnswerPage, CallbackListener, bind
+from cloudbeds_auth.cli.connect import CallbackListener, bind, page
 from cloudbeds_auth.doctor import installation
 from cloudbeds_auth.doctor.installation import Port, Tenant, look
 from cloudbeds_auth.rules.model import Event
@@ -258,8 +258,8 @@ async def test_the_listener_closes_after_one_answer(uri: str) -> None:
     assert sockets is not None
     assert bind(uri) is None
 
-    async def callback(given: object) -> AnswerPage:
-        return AnswerPage(200, "done", "")
+    async def callback(given: object) -> bytes:
+        return page(200, "done", "")
 
     serving = asyncio.create_task(CallbackListener(uri, "s", callback).serve(sockets))
     async with httpx2.AsyncClient(trust_env=False) as browser:
@@ -267,3 +267,25 @@ async def test_the_listener_closes_after_one_answer(uri: str) -> None:
         await serving
         with pytest.raises(httpx2.ConnectError):
             await browser.get(f"{uri}?state=s")
+
+
+async def test_a_second_redirect_meanwhile_does_not_end_the_wait(uri: str) -> None:
+    """A browser that repeats its request while the code is exchanged is turned away; the first is answered."""
+    sockets = bind(uri)
+    assert sockets is not None
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def callback(given: object) -> bytes:
+        begun.set()
+        await go_on.wait()
+        return page(200, "done", "")
+
+    serving = asyncio.create_task(CallbackListener(uri, "s", callback).serve(sockets))
+    async with httpx2.AsyncClient(trust_env=False) as browser:
+        first = asyncio.create_task(browser.get(f"{uri}?state=s"))
+        await begun.wait()
+        assert (await browser.get(f"{uri}?state=s")).status_code == 400
+        assert not serving.done()
+        go_on.set()
+        assert (await first).status_code == 200
+        await serving

@@ -93,25 +93,16 @@ def call(
         raise click.UsageError("--form and --json-body exclude each other")
     if method is None and (form or json_body is not None):
         raise click.UsageError("name the METHOD of a call with a body, like POST")
-    body = {"params": query or None, "data": _fields(form) if form else None, "json": json_body}
-    answer = with_connection(connection, lambda vault, found: vault.call(found, method or "GET", path, **body))
+    fields: dict[str, list[str]] = {}
+    for name, value in form:
+        fields.setdefault(name, []).append(value)
+    sent = {"params": query or None, "data": fields or None, "json": json_body}
+    answer = with_connection(connection, lambda vault, found: vault.call(found, method or "GET", path, **sent))
     _show(out, answer)
     if answer.status_code < 400:
         return 0
     out.note(f"Cloudbeds answered {answer.status_code}")
     return 1
-
-
-def _fields(pairs: list[tuple[str, str]]) -> dict[str, str | list[str]]:
-    """Form fields by name; a repeated name keeps all its values."""
-    fields: dict[str, str | list[str]] = {}
-    for name, value in pairs:
-        if name in fields:
-            before = fields[name]
-            fields[name] = [*(before if isinstance(before, list) else [before]), value]
-        else:
-            fields[name] = value
-    return fields
 
 
 def _show(out: Output, answer: httpx2.Response) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
@@ -40,7 +41,7 @@ HEADERS = (
     "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n"
     "Connection: close\r\n"
 )
-REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}
+WAITING = "This address waits for an approval by Cloudbeds."
 
 
 @dataclass(slots=True)
@@ -179,7 +180,7 @@ async def _proven(vault: TokenVault, token: str, connection_id: str, clock: Cloc
 async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket.socket], redirect_uri: str) -> Connection:
     ended: list[Connection | errors.Error] = []
 
-    async def finish(given: Mapping[str, str]) -> AnswerPage:
+    async def finish(given: Mapping[str, str]) -> bytes:
         """Spend the code, or note the denial; both the browser and the command learn how that went."""
         try:
             if "code" not in given:
@@ -189,8 +190,8 @@ async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket.sock
         except errors.Error as error:
             ended.append(error)
             said = f"{error.detail}. What to do next: {error.next_step}. You may close this page."
-            return AnswerPage(400, "Not connected", said)
-        return AnswerPage(200, "Connected", "The hotel is connected. You may close this page.")
+            return page(400, "Not connected", said)
+        return page(200, "Connected", "The hotel is connected. You may close this page.")
 
     try:
         begun = await vault.begin_authorization(
@@ -230,22 +231,14 @@ def bind(redirect_uri: str) -> list[socket.socket] | None:
     return taken
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerPage:
-    """What the browser is shown."""
-
-    status: int
-    title: str
-    text: str
-
-    def encode(self) -> bytes:
-        """The whole HTTP answer."""
-        body = (
-            f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{escape(self.title)}</title>'
-            f"<h1>{escape(self.title)}</h1><p>{escape(self.text)}</p></html>\n"
-        ).encode()
-        head = f"HTTP/1.1 {self.status} {REASONS[self.status]}\r\n{HEADERS}Content-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body
+def page(status: int, title: str, text: str) -> bytes:
+    """What the browser is shown, as a whole HTTP answer."""
+    body = (
+        f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<h1>{escape(title)}</h1><p>{escape(text)}</p></html>\n"
+    ).encode()
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{HEADERS}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 class CallbackListener:
@@ -256,12 +249,12 @@ class CallbackListener:
     """
 
     def __init__(
-        self, redirect_uri: str, state: str, callback: Callable[[Mapping[str, str]], Awaitable[AnswerPage]]
+        self, redirect_uri: str, state: str, callback: Callable[[Mapping[str, str]], Awaitable[bytes]]
     ) -> None:
         parts = urlsplit(redirect_uri)
         self._path, self._authority = parts.path, parts.netloc.lower()
         self._state, self._callback = state, callback
-        self._spent = False
+        self._spent = self._ended = False
         self._answered = asyncio.Event()
 
     async def serve(self, sockets: list[socket.socket]) -> None:
@@ -279,31 +272,31 @@ class CallbackListener:
             with suppress(TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
                 async with asyncio.timeout(HEAD_SECONDS):
                     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                writer.write((await self._page(head)).encode())
+                writer.write(await self._answer(head))
                 await writer.drain()
         finally:
             writer.close()
-            if self._spent:
+            if self._ended:  # a second visit while the first is being answered does not end the wait
                 self._answered.set()
 
-    async def _page(self, head: str) -> AnswerPage:
+    async def _answer(self, head: str) -> bytes:
         request, *fields = head.split("\r\n")
         words = request.split(" ")
         named = (field.partition(":") for field in fields)
         hosts = [value.strip().lower() for name, _, value in named if name.strip().lower() == "host"]
         if len(words) != 3 or hosts != [self._authority]:
-            return AnswerPage(400, "Not understood", "This address waits for an approval by Cloudbeds.")
+            return page(400, "Not understood", WAITING)
         if words[0] != "GET":
-            return AnswerPage(405, "Not understood", "This address waits for an approval by Cloudbeds.")
+            return page(405, "Not understood", WAITING)
         target = urlsplit(words[1])
         if target.path != self._path:
-            return AnswerPage(404, "Nothing here", "This address waits for an approval by Cloudbeds.")
-        return await self._redirected(target.query)
-
-    async def _redirected(self, query: str) -> AnswerPage:
-        given = {name: values[0] for name, values in parse_qs(query, max_num_fields=50).items()}
+            return page(404, "Nothing here", WAITING)
+        given = {name: values[0] for name, values in parse_qs(target.query, max_num_fields=50).items()}
         state = given.get("state", "")
         if self._spent or not hmac.compare_digest(state.encode(), self._state.encode()):
-            return AnswerPage(400, "Not this approval", "This approval was not started here, or was answered already.")
+            return page(400, "Not this approval", "This approval was not started here, or was answered already.")
         self._spent = True
-        return await self._callback(given)
+        try:
+            return await self._callback(given)
+        finally:
+            self._ended = True
