@@ -17,17 +17,7 @@ import click
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import setup
-from cloudbeds_auth.cli.commands import (
-    CONTEXT,
-    JSON,
-    command,
-    confirm,
-    examples,
-    list_unless_named,
-    read_settings,
-    takes_yes,
-    with_vault,
-)
+from cloudbeds_auth.cli.commands import CONTEXT, command, confirm, group, read_settings, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.documents import app_document, stamp
 from cloudbeds_auth.rules.model import App
@@ -44,27 +34,21 @@ EXPOSED = f"a secret is never an argument: others can read it there, so reset it
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group(
+@group(
     "apps",
+    "cloudbeds-auth apps",
+    "cloudbeds-auth apps add aurora",
+    "cloudbeds-auth connect --app aurora",
+    "cloudbeds-auth apps rotate-secret aurora",
     short_help="List, add, reset, move and remove registrations at Cloudbeds.",
-    invoke_without_command=True,
-    context_settings=CONTEXT,
-    params=[JSON],
-    epilog=examples(
-        "cloudbeds-auth apps",
-        "cloudbeds-auth apps add aurora",
-        "cloudbeds-auth connect --app aurora",
-        "cloudbeds-auth apps rotate-secret aurora",
-    ),
+    lists=True,
 )
-@click.pass_context
-def apps(context: click.Context, as_json: bool) -> None:
+def apps() -> None:
     """Registrations at Cloudbeds: a property-level hotel brings a client id and secret of its own.
 
     The app of the settings is named default. A running service knows a further one as soon as it is added. Without a
     subcommand, list them.
     """
-    list_unless_named(context, as_json)
 
 
 @command("list", "cloudbeds-auth apps list", "cloudbeds-auth apps list --json", group=apps)

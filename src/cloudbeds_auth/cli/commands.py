@@ -31,7 +31,6 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 SOURCE_SHOWN = "cloudbeds_auth.source_shown"  # in the context of one command line
 
 T = TypeVar("T")
-Decorator = Callable[[Callable[..., object]], click.Command]
 
 JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON document on standard output.")
 takes_yes = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -44,7 +43,36 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def command(name: str, *lines: str, group: click.Group | None = None, **more: Any) -> Decorator:
+def group(name: str, *lines: str, short_help: str, lists: bool = False) -> Callable[[Callable[[], None]], click.Group]:
+    """Declare a group with its examples; `lists`: without a subcommand it does what its `list` does."""
+
+    def declare(documented: Callable[[], None]) -> click.Group:
+        return click.Group(
+            name,
+            help=documented.__doc__,
+            short_help=short_help,
+            epilog=examples(*lines),
+            context_settings=CONTEXT,
+            params=[JSON] if lists else None,
+            invoke_without_command=lists,
+            callback=_list_unless_named if lists else None,
+        )
+
+    return declare
+
+
+@click.pass_context
+def _list_unless_named(context: click.Context, as_json: bool) -> None:
+    if context.invoked_subcommand is None:
+        assert isinstance(context.command, click.Group)  # noqa: S101 - it is a group's
+        context.invoke(context.command.commands["list"], as_json=as_json)
+    elif as_json:
+        raise click.UsageError("--json belongs after the subcommand")
+
+
+def command(
+    name: str, *lines: str, group: click.Group | None = None, **more: Any
+) -> Callable[[Callable[..., object]], click.Command]:
     """Declare a command with its examples; it gets `--json`, and as its first argument an Output that obeys it.
 
     `more`: as of `click.command`.
@@ -62,15 +90,6 @@ def command(name: str, *lines: str, group: click.Group | None = None, **more: An
         return made
 
     return declare
-
-
-def list_unless_named(context: click.Context, as_json: bool) -> None:
-    """What a group does that lists where no subcommand is named."""
-    if context.invoked_subcommand is None:
-        assert isinstance(context.command, click.Group)  # noqa: S101 - it is for groups
-        context.invoke(context.command.commands["list"], as_json=as_json)
-    elif as_json:
-        raise click.UsageError("--json belongs after the subcommand")
 
 
 class Checked(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only

@@ -8,13 +8,10 @@ import click
 
 from cloudbeds_auth.cli import fleet, import_command
 from cloudbeds_auth.cli.commands import (
-    CONTEXT,
-    JSON,
     command,
     confirm,
     connection_fields,
-    examples,
-    list_unless_named,
+    group,
     show_connection,
     takes_yes,
     with_connection,
@@ -31,24 +28,18 @@ if TYPE_CHECKING:
 HEADINGS = ("connection", "state", "reference", "properties", "approved by", "token expires", "last used")
 
 
-@click.group(
+@group(
     "connections",
+    "cloudbeds-auth connections",
+    "cloudbeds-auth connections list --state reauthorization_required",
+    "cloudbeds-auth connections show 100001",
+    "cloudbeds-auth connections disconnect con_01J... --yes",
+    "cloudbeds-auth connections migrate-to-api-key con_01J... --dry-run",
     short_help="List, show, refresh, claim, disconnect and import hotels.",
-    invoke_without_command=True,
-    context_settings=CONTEXT,
-    params=[JSON],
-    epilog=examples(
-        "cloudbeds-auth connections",
-        "cloudbeds-auth connections list --state reauthorization_required",
-        "cloudbeds-auth connections show 100001",
-        "cloudbeds-auth connections disconnect con_01J... --yes",
-        "cloudbeds-auth connections migrate-to-api-key con_01J... --dry-run",
-    ),
+    lists=True,
 )
-@click.pass_context
-def connections(context: click.Context, as_json: bool) -> None:
+def connections() -> None:
     """The connected hotels; without a subcommand, list them."""
-    list_unless_named(context, as_json)
 
 
 connections.add_command(fleet.refresh)

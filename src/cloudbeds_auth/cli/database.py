@@ -8,30 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import (
-    CONTEXT,
-    command,
-    confirm,
-    database_exists,
-    examples,
-    read_settings,
-    takes_yes,
-)
+from cloudbeds_auth.cli.commands import command, confirm, database_exists, group, read_settings, takes_yes
 from cloudbeds_auth.cli.output import Output
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
 
 
-@click.group(
+@group(
     "database",
+    "cloudbeds-auth database check",
+    "cloudbeds-auth database backup hotels-backup.sqlite3",
+    "cloudbeds-auth database copy --to postgresql://auth@db.example/hotels",
     short_help="See to the database itself.",
-    context_settings=CONTEXT,
-    epilog=examples(
-        "cloudbeds-auth database check",
-        "cloudbeds-auth database backup hotels-backup.sqlite3",
-        "cloudbeds-auth database copy --to postgresql://auth@db.example/hotels",
-    ),
 )
 def database() -> None:
     """See to the database itself."""

@@ -74,7 +74,7 @@ class Journey:
         return True
 
     async def look_back(self) -> None:
-        """Read the history once more, if the service still tells it: for the picture of a journey that failed."""
+        """Read the history once more, if the service still answers: for the picture of a journey that failed."""
         import httpx2
 
         if self.connection_id:
@@ -113,20 +113,19 @@ class Journey:
         return f"{one['id']}, property {', '.join(one['property_ids'])}, state {one['state']}"
 
     async def _call(self) -> str:
-        return f"userinfo says: {_person(checked(await self._userinfo(), 'userinfo'))}"
+        return f"userinfo says: {_person(await self._userinfo(), 'userinfo')}"
 
     async def _proxied(self) -> str:
         path = f"/proxy/{self.connection_id}{USERINFO}"
-        person = _person(checked(await self.stage.ask(path), "the proxy"))
+        person = _person(await self.stage.ask(path), "the proxy")
         return f"GET {self.stage.service_url}{path} says: {person}"
 
     async def _rotation(self) -> str:
         before = await self.stage.refreshes()
         await self.stage.control("POST", "expire")
         for _ in range(2):
-            _person(checked(await self._userinfo(), "the call after the expiry"))
-        after = await self.stage.refreshes()
-        made = after - before
+            _person(await self._userinfo(), "the call after the expiry")
+        made = await self.stage.refreshes() - before
         expect(made == 1, f"Cloudbeds saw {made} refreshes instead of exactly one")
         await self._calls_written()
         return "two calls, both answered 200; Cloudbeds saw exactly one refresh"
@@ -167,7 +166,7 @@ class Journey:
     async def _recovery(self) -> str:
         await self.stage.start_service()
         answer, waits = await self.stage.ask_patiently(f"/api/v1/connections/{self.connection_id}/userinfo")
-        person = _person(checked(answer, "the call after the restart"))
+        person = _person(answer, "the call after the restart")
         waited = f"after {waits} times 503 with Retry-After, " if waits else ""
         return f"{waited}userinfo says: {person}; no hotel had to do anything"
 
@@ -218,8 +217,8 @@ def read_event(document: Mapping[str, Any]) -> Event:
     return Event(**{**document, "at": datetime.fromisoformat(document["at"])})
 
 
-def _person(answer: httpx2.Response) -> str:
-    """Who userinfo names."""
-    user = answer.json()
+def _person(answer: httpx2.Response, what: str) -> str:
+    """Who userinfo names; `what` answered."""
+    user = checked(answer, what).json()
     expect("email" in user, f"no user in {str(user)[:200]}")
     return f"{user['first_name']} {user['last_name']} <{user['email']}>"

@@ -107,7 +107,7 @@ class Output:
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Callable[[str, int, int], None]]:
-        """Show how far a long work is: a bar at a terminal, nothing elsewhere. Told what, how many, and of how many."""
+        """Show how far a long work is: a bar at a terminal, else nothing. Call it with what, how many, of how many."""
         if not sys.stderr.isatty():
             yield lambda what, done, total: None
             return
@@ -117,12 +117,12 @@ class Output:
         with Progress(console=Console(stderr=True), transient=True) as bar:
             tasks: dict[str, TaskID] = {}
 
-            def told(what: str, done: int, total: int) -> None:
+            def show(what: str, done: int, total: int) -> None:
                 if what not in tasks:
                     tasks[what] = bar.add_task(_harmless(f"{text}: {what}"))
                 bar.update(tasks[what], completed=done, total=total)
 
-            yield told
+            yield show
 
 
 def complain(text: str) -> None:
@@ -143,7 +143,7 @@ def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _harmless(text: str) -> str:
-    """Control characters taken out: a vendor's or a hotel's text must not steer somebody's terminal."""
+    """Control characters taken out: a vendor's or a hotel's text must not steer the reader's terminal."""
     return "".join(char if char in "\n\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 

@@ -80,7 +80,7 @@ def instructions(out: Output, uri: str) -> None:
 def _known(path: Path, named: bool) -> dict[str, str]:
     """What the environment and the file say already; the environment wins.
 
-    Raises ConfigurationError, also where another user may have written a file that nobody named.
+    Raises ConfigurationError, also where another user may have written a file that the operator did not name.
     """
     from cloudbeds_auth.settings import written
 

@@ -172,6 +172,6 @@ async def _open(subject: Subject, settings: Settings, stack: AsyncExitStack) -> 
     if not settings.is_postgres and settings.database_path in subject.missing:
         return
     if settings.admin_token is None and subject.missing:
-        # No caller is let in here, and opening would make the file: a token that nobody learns takes its place.
+        # No caller is let in here, and opening would make the file: a token that is never shown takes its place.
         settings = settings.model_copy(update={"admin_token": Secret(SystemEntropy().token())})
     subject.unlocked = await stack.enter_async_context(TokenVault.open(settings))

@@ -101,7 +101,7 @@ async def calls_refused(subject: Subject) -> Sequence[Finding]:
 
 
 async def kept_tokens(subject: Subject) -> Sequence[Finding]:
-    """The longest list of refresh tokens: each is one refresh whose token nobody has seen to work."""
+    """The longest list of refresh tokens: each is one refresh whose token was never seen to work."""
     report = await subject.vault.store_report()
     length = int(report["longest_token_list"])
     if length <= LONG_LIST:

@@ -138,7 +138,7 @@ class Tenant(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """What was found on an address; `who` names a stranger where the system tells."""
+    """What was found on an address; `who` names a stranger where the system says."""
 
     tenant: Tenant
     who: str = ""

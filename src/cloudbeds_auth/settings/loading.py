@@ -80,10 +80,10 @@ def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: 
         if why and not getattr(settings, attribute) and attribute not in failed | unread:
             findings.problems.append(_problem(row, why))
     findings.raise_problems()
-    told: dict[str, Any] = {"warnings": (*findings.warnings, *_risks(settings))}
+    noted: dict[str, Any] = {"warnings": (*findings.warnings, *_risks(settings))}
     if dotenv is not None and findings.from_file:
-        told |= {"env_file": dotenv.absolute(), "from_env_file": findings.from_file}
-    return settings.model_copy(update=told)
+        noted |= {"env_file": dotenv.absolute(), "from_env_file": findings.from_file}
+    return settings.model_copy(update=noted)
 
 
 def load_from_environment(need: Need = Need.APP) -> Settings:
@@ -144,7 +144,7 @@ def _is_harmless(base_url: str) -> bool:
 def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
     """Our variables of a `.env`; none where there is no such file.
 
-    `named`: the operator named it. Otherwise it was found in the current folder, where anybody may have put it: raises
+    `named`: the operator named it. Otherwise it was found in the current folder, where any user may have put it: raises
     ConfigurationError where another user wrote or may write it, and it holds anything of ours (A69).
     """
     if not named and not path.exists():
