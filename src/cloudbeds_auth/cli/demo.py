@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloudbeds_auth.cli.commands import command, need_server
-from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.output import Output, aligned
 from cloudbeds_auth.rules.timeline import AttemptOutcome, Ending, PairLine
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HEADINGS = ("pair", "", "lived", "ended by", "proven", "calls")
 NARROWEST, WIDEST = 20, 48
-MARKS = {AttemptOutcome.ANSWERED: "", AttemptOutcome.OPEN: "?"}  # every other outcome is a trouble: x
+IN_ASCII = str.maketrans("█▶✗─·└\N{MULTIPLICATION SIGN}—", "=>x-.`x-")  # what a picture is drawn with
 
 
 @command(
@@ -150,55 +150,34 @@ async def _stay(out: Output, stage: Stage) -> None:
 # --- the picture
 
 
-@dataclass(frozen=True, slots=True)
-class Pens:
-    """The characters a picture is drawn with."""
-
-    bar: str
-    living: str
-    trouble: str
-    rail: str
-    gap: str
-    note: str
-    times: str
-    none: str
-
-
-FINE = Pens("█", "▶", "✗", "─", "·", "└", "\N{MULTIPLICATION SIGN}", "—")
-ASCII = Pens("=", ">", "x", "-", ".", "`", "x", "-")
-
-
 def picture(lines: Sequence[PairLine], now: datetime, *, width: int = 100, plain: bool = False) -> list[str]:
     """Draw token pairs for a terminal: a bar per pair on one time axis, and what the bar cannot say.
 
     At most about `width` columns wide; a line per pair, and one more per troubled attempt. `plain` keeps to ASCII, for
     terminals that cannot show more.
     """
-    pens = ASCII if plain else FINE
     if not lines:
         return ["no token pairs in this history"]
-    axis = _Axis(lines, now)
-    rows = [_columns(line, lines, now, pens) for line in lines]
+    rows = [_columns(line, lines, now) for line in lines]
     widths = [max(len(HEADINGS[at]), *(len(row[at]) for row in rows)) for at in range(len(HEADINGS))]
     taken = sum(widths) + 2 * (len(HEADINGS) - 1)
-    axis.cells = max(NARROWEST, min(WIDEST, width - taken))
-    widths[1] = axis.cells
-    drawn = [_row((HEADINGS[0], axis.heading(pens), *HEADINGS[2:]), widths)]
+    widths[1] = max(NARROWEST, min(WIDEST, width - taken))
+    start = min(line.began or line.lived_until(now) for line in lines)
+    axis = _Axis(start, max(line.lived_until(now) for line in lines), widths[1])
+    drawn = [aligned((HEADINGS[0], axis.heading(), *HEADINGS[2:]), widths)]
     for line, row in zip(lines, rows, strict=True):
-        drawn.append(_row((row[0], axis.bar(line, pens), *row[2:]), widths))
-        drawn.extend(" " * (widths[0] + 2) + note for note in _notes(line, pens))
-    return drawn
+        drawn.append(aligned((row[0], axis.bar(line, now), *row[2:]), widths))
+        drawn.extend(" " * (widths[0] + 2) + note for note in _notes(line))
+    return [one.translate(IN_ASCII) for one in drawn] if plain else drawn
 
 
+@dataclass(frozen=True, slots=True)
 class _Axis:
     """The time all bars share, cut into cells."""
 
-    def __init__(self, lines: Sequence[PairLine], now: datetime) -> None:
-        starts = [line.began or line.lived_until(now) for line in lines]
-        self.start = min(starts)
-        self.end = max(line.lived_until(now) for line in lines)
-        self.now = now
-        self.cells = NARROWEST
+    start: datetime
+    end: datetime
+    cells: int
 
     def cell(self, at: datetime) -> int:
         """Which cell a moment falls into."""
@@ -206,35 +185,31 @@ class _Axis:
         share = (at - self.start).total_seconds() / span
         return min(self.cells - 1, max(0, int(share * self.cells)))
 
-    def heading(self, pens: Pens) -> str:
+    def heading(self) -> str:
         """Begin and end of the axis over the bars."""
         same_day = self.start.date() == self.end.date() and (self.end - self.start).total_seconds() < 86400
         shape = "%H:%M:%S" if same_day else "%m-%d %H:%M"
         left, right = self.start.strftime(shape), self.end.strftime(shape)
         rail = self.cells - len(left) - len(right) - 2
-        return f"{left} {pens.rail * rail} {right}" if rail > 0 else left
+        return f"{left} {'─' * rail} {right}" if rail > 0 else left
 
-    def bar(self, line: PairLine, pens: Pens) -> str:
+    def bar(self, line: PairLine, now: datetime) -> str:
         """One pair's time, with a mark where a refresh went wrong."""
-        first, last = self.cell(line.began or self.start), self.cell(line.lived_until(self.now))
-        drawn = [pens.gap] * self.cells
-        drawn[first : last + 1] = [pens.bar] * (last + 1 - first)
+        first, last = self.cell(line.began or self.start), self.cell(line.lived_until(now))
+        drawn = ["·"] * self.cells
+        drawn[first : last + 1] = ["█"] * (last + 1 - first)
         if line.ending is Ending.LIVING:
-            drawn[last] = pens.living
+            drawn[last] = "▶"
         for attempt in line.troubles:
-            drawn[self.cell(attempt.at)] = MARKS.get(attempt.outcome, pens.trouble)
+            drawn[self.cell(attempt.at)] = "?" if attempt.outcome is AttemptOutcome.OPEN else "✗"
         return "".join(drawn)
 
 
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-
-def _columns(line: PairLine, lines: Sequence[PairLine], now: datetime, pens: Pens) -> tuple[str, ...]:
+def _columns(line: PairLine, lines: Sequence[PairLine], now: datetime) -> tuple[str, ...]:
     grants = list(dict.fromkeys(one.grant_id for one in lines))
     name = f"{grants.index(line.grant_id) + 1}.{line.generation}"
     lived = _span((line.lived_until(now) - line.began).total_seconds()) if line.began else "?"
-    return name, "", lived, _ending(line, now), "yes" if line.proven else "no", _calls(line, pens)
+    return name, "", lived, _ending(line, now), "yes" if line.proven else "no", _calls(line)
 
 
 def _ending(line: PairLine, now: datetime) -> str:
@@ -243,23 +218,23 @@ def _ending(line: PairLine, now: datetime) -> str:
     return line.ending.value
 
 
-def _calls(line: PairLine, pens: Pens) -> str:
+def _calls(line: PairLine) -> str:
     carried = line.carried
     if not carried.count:
-        return pens.none
-    named = [f"{name} {pens.times}{number}" for name, number in sorted(carried.methods.items())]
+        return "—"
+    named = [f"{name} \N{MULTIPLICATION SIGN}{number}" for name, number in sorted(carried.methods.items())]
     refused = f" ({carried.refused} of {carried.count} answered 401)" if carried.refused else ""
     return (", ".join(named) or str(carried.count)) + refused
 
 
-def _notes(line: PairLine, pens: Pens) -> list[str]:
+def _notes(line: PairLine) -> list[str]:
     """What went wrong on the way to the next pair, one line each."""
     notes = [
-        f"{pens.note} {one.at:%H:%M:%S} refresh: {one.outcome.value}" + (f" ({one.detail})" if one.detail else "")
+        f"└ {one.at:%H:%M:%S} refresh: {one.outcome.value}" + (f" ({one.detail})" if one.detail else "")
         for one in line.troubles
     ]
     if line.same_refresh_token:
-        notes.append(f"{pens.note} came with the same refresh token as the pair before")
+        notes.append("└ came with the same refresh token as the pair before")
     return notes
 
 

@@ -82,7 +82,7 @@ class Output:
             return
         widths = [max(len(row[at]) for row in [headings, *clean]) for at in range(len(headings))]
         for row in [headings, *clean]:
-            self.line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            self.line(aligned(row, widths))
 
     def step(self, ok: bool, name: str, detail: str = "") -> None:
         """One step of a longer work, as it happened."""
@@ -123,6 +123,11 @@ class Output:
                 bar.update(tasks[what], completed=done, total=total)
 
             yield show
+
+
+def aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """A row of a table as text."""
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def complain(text: str) -> None:
