@@ -22,7 +22,7 @@ LAYERS = {
     "refresh", "retention", "usage", "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
-SAME_SUBJECT = {"database": "the command and the check", "postgres": "the driver and its check",
+SAME_SUBJECT = {"database": "the command and the check",
     "token_endpoint": "the port and what is behind it", "upstream": "the port and what is behind it"}  # fmt: skip
 DERIVED = {"Apps", "TokenVault"}  # sync's are made from the asynchronous ones
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli import vaults
+from cloudbeds_auth.cli import commands
 from cloudbeds_auth.cli.main import run
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.rules.lifecycle import State
@@ -202,6 +202,6 @@ def put(monkeypatch: pytest.MonkeyPatch, vault: FakeVault) -> FakeVault:
     async def opened() -> AsyncIterator[FakeVault]:
         yield vault
 
-    monkeypatch.setattr(vaults, "opened", opened)
-    monkeypatch.setattr(vaults, "nothing_rests", lambda: False)
+    monkeypatch.setattr(commands, "opened", opened)
+    monkeypatch.setattr(commands, "database_exists", lambda: True)
     return vault

@@ -13,8 +13,8 @@ import httpx2
 import pytest
 from tests.cli.fakes import Result, invoke
 
-from cloudbeds_auth.child_process import bare_environment
-from cloudbeds_auth.cli.processes import WatchedChild, free_port
+from cloudbeds_auth.child_process import Child, bare_environment
+from cloudbeds_auth.cli.demo_stage import free_port, start
 from cloudbeds_auth.system import SystemClock, SystemEntropy
 
 APPROVAL = re.compile(r"http://\S+/(?:oauth\?|connect/)\S+")
@@ -29,17 +29,15 @@ class Day:
         self.redirect_uri = f"http://localhost:{self.port}/callback"
         arguments = ["cloudbeds_simulator", "--port", "0", "--auto-approve", "--with-parent"]
         environment = bare_environment(folder)
-        self.simulator = WatchedChild(
-            "simulator", [*arguments, "--redirect-uri", self.redirect_uri], environment, folder
-        )
+        self.simulator = Child("simulator", [*arguments, "--redirect-uri", self.redirect_uri], environment, folder)
         self.settings: dict[str, str] = {}
-        self.service: WatchedChild | None = None
+        self.service: Child | None = None
 
     async def begin(self) -> None:
         self.settings = {
             "CLOUDBEDS_CLIENT_ID": "simulated-app",
             "CLOUDBEDS_CLIENT_SECRET": "simulated-secret",
-            "CLOUDBEDS_BASE_URL": await self.simulator.start(SystemClock()),
+            "CLOUDBEDS_BASE_URL": await start(self.simulator, SystemClock()),
             "CLOUDBEDS_REDIRECT_URI": self.redirect_uri,
             "CLOUDBEDS_AUTH_PORT": str(self.port),
             "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{self.folder / 'day.sqlite3'}",
@@ -47,13 +45,13 @@ class Day:
 
     async def serve(self) -> None:
         environment = bare_environment(self.folder, **self.settings)
-        self.service = WatchedChild("service", ["cloudbeds_auth", "serve", "--with-parent"], environment, self.folder)
-        await self.service.start(SystemClock())
+        self.service = Child("service", ["cloudbeds_auth", "serve", "--with-parent"], environment, self.folder)
+        await start(self.service, SystemClock())
 
     async def end(self) -> None:
         if self.service is not None:
-            await self.service.stop()
-        await self.simulator.stop()
+            await asyncio.to_thread(self.service.stop)
+        await asyncio.to_thread(self.simulator.stop)
 
     async def run(self, *args: str) -> Result:
         return await asyncio.to_thread(invoke, *args, env=self.settings)
@@ -140,7 +138,7 @@ async def test_connect_through_the_running_service(day: Day) -> None:
 async def test_the_vendor_is_away(day: Day) -> None:
     """Every command says so in a diagnosis; none shows a traceback; nothing is forgotten."""
     await day.connect("--json")
-    await day.simulator.stop()
+    await asyncio.to_thread(day.simulator.stop)
     day.settings["CLOUDBEDS_AUTH_TOKEN_TIMEOUT"] = "2"  # how long a refresh waits after one that could not be sent
     for args in (
         ["call", "100001", "GET", "userinfo"],

@@ -13,9 +13,9 @@ from tests.cli.fakes import AT, FakeVault, Result, invoke, put
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import connect
-from cloudbeds_auth.cli.listener import CallbackListener, bind
-from cloudbeds_auth.doctor import listening
-from cloudbeds_auth.doctor.listening import Port, Tenant, look
+from cloudbeds_auth.cli.connect import CallbackListener, bind, page
+from cloudbeds_auth.doctor import installation
+from cloudbeds_auth.doctor.installation import Port, Tenant, look
 from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.settings import Settings
 
@@ -158,7 +158,7 @@ def test_through_the_running_service(vault: FakeVault, uri: str, monkeypatch: py
     async def ours(host: str, port: int) -> Port:
         return Port(Tenant.OURS)
 
-    monkeypatch.setattr(listening, "look", ours)
+    monkeypatch.setattr(installation, "look", ours)
     monkeypatch.setattr(connect, "GLANCE", 0.01)
     vault.led_to = [None, None, "con_ADA"]
     vault.history = approval("promoted", "superseded", "candidate_received")
@@ -257,10 +257,9 @@ async def test_the_listener_closes_after_one_answer(uri: str) -> None:
     sockets = bind(uri)
     assert sockets is not None
     assert bind(uri) is None
-    from cloudbeds_auth.cli.listener import AnswerPage as HtmlPage
 
-    async def callback(given: object) -> HtmlPage:
-        return HtmlPage(200, "done", "")
+    async def callback(given: object) -> bytes:
+        return page(200, "done", "")
 
     serving = asyncio.create_task(CallbackListener(uri, "s", callback).serve(sockets))
     async with httpx2.AsyncClient(trust_env=False) as browser:
@@ -268,3 +267,25 @@ async def test_the_listener_closes_after_one_answer(uri: str) -> None:
         await serving
         with pytest.raises(httpx2.ConnectError):
             await browser.get(f"{uri}?state=s")
+
+
+async def test_a_second_redirect_meanwhile_does_not_end_the_wait(uri: str) -> None:
+    """A browser that repeats its request while the code is exchanged is turned away; the first is answered."""
+    sockets = bind(uri)
+    assert sockets is not None
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def callback(given: object) -> bytes:
+        begun.set()
+        await go_on.wait()
+        return page(200, "done", "")
+
+    serving = asyncio.create_task(CallbackListener(uri, "s", callback).serve(sockets))
+    async with httpx2.AsyncClient(trust_env=False) as browser:
+        first = asyncio.create_task(browser.get(f"{uri}?state=s"))
+        await begun.wait()
+        assert (await browser.get(f"{uri}?state=s")).status_code == 400
+        assert not serving.done()
+        go_on.set()
+        assert (await first).status_code == 200
+        await serving

@@ -13,17 +13,16 @@ import httpx2
 import pytest
 from tests.cli.fakes import invoke
 
-from cloudbeds_auth.child_process import ChildFailed, bare_environment
-from cloudbeds_auth.cli.demo_browser import DemoBrowser, Surprise, read_form
-from cloudbeds_auth.cli.demo_steps import Journey, Step, expect, read_event
-from cloudbeds_auth.cli.processes import PORTS, WatchedChild, free_port
+from cloudbeds_auth.child_process import Child, ChildFailed, bare_environment
+from cloudbeds_auth.cli.demo_journey import Journey, Step, expect, read_event
+from cloudbeds_auth.cli.demo_stage import PORTS, DemoBrowser, Form, Surprise, free_port, start
 from cloudbeds_auth.system import SystemClock, SystemEntropy
 
 SIMULATOR = ["cloudbeds_simulator", "--port", "0", "--with-parent"]
 
 
-def child(folder: Path, *arguments: str) -> WatchedChild:
-    return WatchedChild("simulator", arguments or SIMULATOR, bare_environment(folder), folder)
+def child(folder: Path, *arguments: str) -> Child:
+    return Child("simulator", arguments or SIMULATOR, bare_environment(folder), folder)
 
 
 def alive(pid: int) -> bool:
@@ -34,54 +33,51 @@ def alive(pid: int) -> bool:
     return True
 
 
-async def test_a_child_says_where_it_listens_and_ends(tmp_path: Path) -> None:
+def test_a_child_says_where_it_listens_and_ends(tmp_path: Path) -> None:
     """Started, known by its address, ended by its own pid; a second end is harmless."""
     one = child(tmp_path)
     try:
-        url = await one.start(SystemClock())
+        url = one.start(SystemClock())
         assert url.startswith("http://127.0.0.1:")
         pid = one.pid
     finally:
-        await one.stop()
+        one.stop()
     assert not alive(pid)
-    await one.stop()
+    one.stop()
 
 
-async def test_a_child_that_was_killed_starts_again(tmp_path: Path) -> None:
+def test_a_child_that_was_killed_starts_again(tmp_path: Path) -> None:
     """The log goes on; only what the new process says counts."""
     one = child(tmp_path)
     try:
-        first = await one.start(SystemClock())
-        await one.kill()
-        second = await one.start(SystemClock())
+        first = one.start(SystemClock())
+        one.kill()
+        second = one.start(SystemClock())
         assert first != second or one.log.read_text().count("listening") == 2
     finally:
-        await one.stop()
+        one.stop()
 
 
-async def test_a_child_that_does_not_start(tmp_path: Path) -> None:
+def test_a_child_that_does_not_start(tmp_path: Path) -> None:
     """Its last words and its log are named."""
     one = child(tmp_path, "cloudbeds_simulator", "--host", "example.com")
     with pytest.raises(ChildFailed, match="is not a loopback address") as caught:
-        await one.start(SystemClock())
+        one.start(SystemClock())
     assert str(one.log) in str(caught.value)
-    await one.stop()
+    one.stop()
 
 
 def test_children_die_with_their_parent(tmp_path: Path) -> None:
     """Even when the parent is killed without a chance to clean up."""
     code = (
-        "import asyncio, pathlib, sys\n"
-        "from cloudbeds_auth.child_process import bare_environment\n"
-        "from cloudbeds_auth.cli.processes import WatchedChild\n"
+        "import pathlib, sys, time\n"
+        "from cloudbeds_auth.child_process import Child, bare_environment\n"
         "from cloudbeds_auth.system import SystemClock\n"
-        "async def main():\n"
-        "    folder = pathlib.Path(sys.argv[1])\n"
-        f"    child = WatchedChild('simulator', {SIMULATOR!r}, bare_environment(folder), folder)\n"
-        "    await child.start(SystemClock())\n"
-        "    print(child.pid, flush=True)\n"
-        "    await asyncio.sleep(60)\n"
-        "asyncio.run(main())\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        f"child = Child('simulator', {SIMULATOR!r}, bare_environment(folder), folder)\n"
+        "child.start(SystemClock())\n"
+        "print(child.pid, flush=True)\n"
+        "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -111,7 +107,7 @@ def test_free_ports_stay_clear_of_outgoing_connections() -> None:
 
 def test_a_form_is_read() -> None:
     """Hidden fields, checked boxes, buttons."""
-    form = read_form(
+    form = Form(
         '<form action="/go"><input type="hidden" name="a" value="&lt;1"><input type="checkbox" name="b" value="2">'
         '<input type="checkbox" name="c" value="3" checked><button name="d" value="yes">Go</button></form>'
     )
@@ -120,12 +116,12 @@ def test_a_form_is_read() -> None:
 
 async def test_the_browser_approves_at_the_simulator(tmp_path: Path) -> None:
     """It reads the consent page, presses the button, and follows to wherever it is sent."""
-    one = WatchedChild(
+    one = Child(
         "simulator", [*SIMULATOR, "--redirect-uri", "http://127.0.0.1:9/callback"], bare_environment(tmp_path), tmp_path
     )
     browser = DemoBrowser()
     try:
-        url = await one.start(SystemClock())
+        url = await start(one, SystemClock())
         query = "client_id=simulated-app&redirect_uri=http://127.0.0.1:9/callback&response_type=code&state=s"
         page = await browser.open(f"{url}/api/v1.3/oauth?{query}")
         assert "Hotel Aurora" in page.text
@@ -135,8 +131,8 @@ async def test_the_browser_approves_at_the_simulator(tmp_path: Path) -> None:
             await browser.submit(page, ("decision", "approve"))
         assert browser.trail == [f"{url}/api/v1.3/oauth"] * 2
     finally:
-        await browser.close()
-        await one.stop()
+        await browser.aclose()
+        one.stop()
 
 
 def test_events_as_the_api_tells_them() -> None:

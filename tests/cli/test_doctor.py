@@ -16,10 +16,8 @@ import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.doctor import apps, configuration, database, hotels, listening, network
-from cloudbeds_auth.doctor.findings import Check, Finding, Level, Report, ok
-from cloudbeds_auth.doctor.registry import CHECKS, examine
-from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.doctor import CHECKS, database, hotels, installation
+from cloudbeds_auth.doctor.examination import Finding, Level, Report, Subject, examine, ok
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import Foreign
@@ -32,7 +30,7 @@ from cloudbeds_auth.vault import TokenVault
 
 def subject(tmp_path: Path, vault: FakeVault | None = None, **values: Any) -> Subject:
     values.setdefault("database_url", f"sqlite:///{tmp_path / 'db.sqlite3'}")
-    return Subject(SystemClock(), Settings(**values), vault=cast(Any, vault))
+    return Subject(SystemClock(), Settings(**values), unlocked=vault)
 
 
 def levels(found: Sequence[Finding]) -> list[Level]:
@@ -64,7 +62,7 @@ async def test_the_settings_speak_for_themselves() -> None:
     def read(need: Need) -> Settings:
         return load({"CLOUDBEDS_AUTH_PORT": "x", "CLOUDBEDS_BASE_URL": "ftp://y"}, None, need=need)
 
-    report = dict((await examine(read, SystemClock(), [*configuration.CHECKS, *database.CHECKS])).checks)
+    report = dict((await examine(read, SystemClock(), CHECKS)).checks)
     named = " ".join(one.what for one in report["settings"])
     for variable in ("CLOUDBEDS_AUTH_PORT", "CLOUDBEDS_BASE_URL", "CLOUDBEDS_CLIENT_ID", "CLOUDBEDS_CLIENT_SECRET"):
         assert variable in named
@@ -85,16 +83,16 @@ async def test_a_long_list_of_refresh_tokens(tmp_path: Path, length: int, level:
 async def test_redirect_uri_and_port_disagree(tmp_path: Path) -> None:
     """A redirect to this machine has to end where `serve` listens."""
     uri = "http://localhost:7100/callback"
-    assert levels(await configuration.redirect_uri(subject(tmp_path, redirect_uri=uri))) == [Level.WARNING]
-    assert levels(await configuration.redirect_uri(subject(tmp_path, redirect_uri=uri, port=7100))) == [Level.OK]
+    assert levels(await installation.redirect_uri(subject(tmp_path, redirect_uri=uri))) == [Level.WARNING]
+    assert levels(await installation.redirect_uri(subject(tmp_path, redirect_uri=uri, port=7100))) == [Level.OK]
 
 
 async def test_clock(tmp_path: Path) -> None:
     """Against the vendor's own, where it was heard."""
     here = subject(tmp_path)
-    assert levels(await configuration.clock(here)) == [Level.OK]
+    assert levels(await installation.clock(here)) == [Level.OK]
     here.seen["skew"] = 3600.0
-    assert "ahead" in (await configuration.clock(here))[0].what
+    assert "ahead" in (await installation.clock(here))[0].what
 
 
 async def test_a_vault_that_does_not_open(tmp_path: Path) -> None:
@@ -140,7 +138,8 @@ def everything(tmp_path: Path) -> set[str]:
 
 
 async def found_in(tmp_path: Path) -> dict[str, tuple[Finding, ...]]:
-    checks = [*database.CHECKS, *hotels.CHECKS]
+    names = ("database", "durability", "database privacy", "SQLite", "hotels", "calls", "kept tokens")
+    checks = {name: CHECKS[name] for name in names}
     return dict((await examine(reader(tmp_path), SystemClock(), checks)).checks)
 
 
@@ -223,15 +222,15 @@ async def test_vendor_that_answers(tmp_path: Path) -> None:
     date = "Date: Tue, 01 Jan 2030 00:00:00 GMT\r\n"
     async with vendor(lambda head: http("400 Bad Request", "application/json", extra=date)) as url:
         here = subject(tmp_path, base_url=url)
-        assert levels(await network.vendor_reachable(here)) == [Level.OK]
-        assert levels(await network.token_endpoint(here)) == [Level.OK]
+        assert levels(await installation.vendor_reachable(here)) == [Level.OK]
+        assert levels(await installation.token_endpoint(here)) == [Level.OK]
         assert "skew" in here.seen
 
 
 async def test_a_wrong_path_gets_a_web_page(tmp_path: Path) -> None:
     """The marketing site's 404 is not the token endpoint."""
     async with vendor(lambda head: http("404 Not Found", "text/html", "<html>")) as url:
-        found = await network.token_endpoint(subject(tmp_path, base_url=url))
+        found = await installation.token_endpoint(subject(tmp_path, base_url=url))
         assert levels(found) == [Level.PROBLEM]
         assert "CLOUDBEDS_API_VERSION" in found[0].mend
 
@@ -239,20 +238,20 @@ async def test_a_wrong_path_gets_a_web_page(tmp_path: Path) -> None:
 async def test_vendor_out_of_order_or_away(tmp_path: Path) -> None:
     """A 503 is a warning; nobody there is a problem."""
     async with vendor(lambda head: http("503 Unavailable", "text/html")) as url:
-        assert levels(await network.vendor_reachable(subject(tmp_path, base_url=url))) == [Level.WARNING]
+        assert levels(await installation.vendor_reachable(subject(tmp_path, base_url=url))) == [Level.WARNING]
     gone = subject(tmp_path, base_url=url)
-    assert levels(await network.vendor_reachable(gone)) == [Level.PROBLEM]
-    assert levels(await network.token_endpoint(gone)) == [Level.PROBLEM]
+    assert levels(await installation.vendor_reachable(gone)) == [Level.PROBLEM]
+    assert levels(await installation.token_endpoint(gone)) == [Level.PROBLEM]
 
 
 async def test_port(tmp_path: Path) -> None:
     """Free, or a stranger's, who is named where the system tells."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        found = await listening.listening_port(subject(tmp_path, port=port))
+        found = await installation.listening_port(subject(tmp_path, port=port))
         assert levels(found) == [Level.PROBLEM]
         assert "is held by" in found[0].what
-    assert levels(await listening.listening_port(subject(tmp_path, port=port))) == [Level.OK]
+    assert levels(await installation.listening_port(subject(tmp_path, port=port))) == [Level.OK]
 
 
 AURORA = App("aurora", "client-2", (Secret("hidden"),), "http://localhost:7000/callback/aurora")
@@ -277,23 +276,23 @@ async def test_a_further_app(
     """What keeps its hotels from connecting or being refreshed; the settings may have changed since it was added."""
     here = subject(tmp_path, FakeVault(Settings(client_id="client-1")), client_id="client-1", **settings)
     cast(FakeVault, here.vault).apps.found.append(replace(AURORA, **wrong))
-    (found,) = await apps.further_apps(here)
+    (found,) = await hotels.further_apps(here)
     assert (found.level, word in found.what, bool(found.mend)) == (level, True, level is not Level.OK)
     assert "hidden" not in str(found)
 
 
 async def test_no_further_app(tmp_path: Path) -> None:
     """The settings' own is checked as such."""
-    assert await apps.further_apps(subject(tmp_path, FakeVault())) == ok("only the settings' own")
+    assert await hotels.further_apps(subject(tmp_path, FakeVault())) == ok("only the settings' own")
 
 
 @pytest.mark.row("F92")
 async def test_what_came_from_elsewhere(tmp_path: Path) -> None:
     """One finding for each cause, with its next step; the hotels concerned are not listed beside it."""
     vault = FakeVault()
-    assert levels(await apps.where_from(subject(tmp_path, vault))) == [Level.OK]
+    assert levels(await hotels.where_from(subject(tmp_path, vault))) == [Level.OK]
     vault.apps.strange = [Foreign("60 hotels: their tokens were issued by one, and another is set", "set it back")]
-    assert await apps.where_from(subject(tmp_path, vault)) == [
+    assert await hotels.where_from(subject(tmp_path, vault)) == [
         Finding(Level.PROBLEM, vault.apps.strange[0].what, "set it back")
     ]
     strange = replace(ADA, state=State.CLIENT_REFUSED, problem="tokens were issued by one", foreign=True)
@@ -357,17 +356,10 @@ async def test_a_broken_check_hides_nothing() -> None:
     def nothing(need: Need) -> Settings:
         raise errors.ConfigurationError("none")
 
-    checks = [Check(name, ask, needs_settings=False) for name, ask in (("b", broken), ("r", refused), ("f", fine))]
-    report = await examine(nothing, SystemClock(), checks)
+    report = await examine(nothing, SystemClock(), {"b": broken, "r": refused, "f": fine})
     assert [levels(found) for _, found in report.checks] == [[Level.PROBLEM], [Level.PROBLEM], [Level.OK]]
     assert not report.healthy
     assert Report((("f", (Finding(Level.WARNING, "x"),)),)).healthy
-
-
-def test_names_are_unique() -> None:
-    """A check is known by its name."""
-    names = [check.name for check in CHECKS]
-    assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -11,9 +11,8 @@ from tests.support.keys import KEY_TEXT
 from tests.support.postgres import server
 
 from cloudbeds_auth.database import opening
-from cloudbeds_auth.doctor import database, postgres, registry
-from cloudbeds_auth.doctor.findings import Level
-from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.doctor import CHECKS, database
+from cloudbeds_auth.doctor.examination import Level, examine
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
@@ -30,7 +29,8 @@ def settings(url: str) -> Settings:
 
 async def examined(url: str) -> dict[str, list[Any]]:
     """The findings by check."""
-    report = await registry.examine(lambda need: settings(url), SystemClock(), database.CHECKS)
+    checks = {name: CHECKS[name] for name in ("database", "durability", "database privacy", "SQLite")}
+    report = await examine(lambda need: settings(url), SystemClock(), checks)
     return {name: list(findings) for name, findings in report.checks}
 
 
@@ -65,7 +65,7 @@ def test_a_server_that_turned_into_a_standby() -> None:
         "postgresql": "16", "fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "role": "standby",
         "asynchronous_standbys": "0",
     }  # fmt: skip
-    (found,) = postgres.durability(told)
+    (found,) = database.server_durability(told)
     assert (found.level, found.mend) == (Level.PROBLEM, "name the primary in the URL")
 
 
@@ -79,9 +79,9 @@ def test_a_server_that_turned_into_a_standby() -> None:
         ("postgresql:///x?host=/run/postgresql", Level.OK),
     ],
 )
-async def test_the_way_there(url: str, level: Level) -> None:
+def test_the_way_there(url: str, level: Level) -> None:
     """Another machine's certificate is to be verified."""
-    (found,) = await postgres.encryption(Subject(SystemClock(), settings(url)))
+    (found,) = database.encryption(settings(url))
     assert found.level is level
 
 

@@ -9,8 +9,8 @@ from tests.cli.fakes import FakeVault
 from tests.cli.test_doctor import levels, subject
 from tests.support.keys import WEBHOOK_SECRET
 
-from cloudbeds_auth.doctor import webhooks
-from cloudbeds_auth.doctor.findings import Level
+from cloudbeds_auth.doctor import hotels
+from cloudbeds_auth.doctor.examination import Level
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.outbox import Outbox
 
@@ -30,7 +30,7 @@ async def test_what_rests_in_the_outbox(rests: Outbox, level: Level, word: str, 
     """A receiver that takes nothing is told of before hotels are missed."""
     vault = FakeVault()
     vault.rests = rests
-    found = await webhooks.delivered(
+    found = await hotels.delivered(
         subject(tmp_path, vault, webhook_url="https://app.example/hook", webhook_secrets=SECRETS)
     )
     assert levels(found) == [level]
@@ -42,4 +42,4 @@ async def test_without_an_address(tmp_path: Path) -> None:
     """Nothing is sent, and nothing that waits is wrong."""
     vault = FakeVault()
     vault.rests = Outbox(5, 1e6, 1, "HTTP 500")
-    assert levels(await webhooks.delivered(subject(tmp_path, vault))) == [Level.OK]
+    assert levels(await hotels.delivered(subject(tmp_path, vault))) == [Level.OK]

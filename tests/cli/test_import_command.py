@@ -85,9 +85,7 @@ def written(text: str) -> str:
 )
 def test_every_form_of_a_list(text: str) -> None:
     """CSV with or without a mark of its encoding, a JSON list, a document, JSON lines: the same hotel."""
-    found = import_reader.read(text)
-    assert found.problems == ()
-    (line,) = found.lines
+    (line,) = import_reader.read(text)
     hotel = line.hotel
     assert (hotel.property_id, hotel.reference, hotel.app, hotel.scopes) == ("1000", "tenant-7", "default", None)
     assert hotel.refresh_token.reveal() == TOKEN
@@ -97,20 +95,20 @@ def test_what_else_may_be_known() -> None:
     """An access token with its end, in both ways of writing a moment, and scopes."""
     text = "property,refresh_token,access_token,expires_at,scopes\n1,R-1,A-1,1790000000,read:hotel read:guest\n"
     text += "2,R-2,A-2,2026-11-24T15:00:00Z,\n3,R-3,A-3,2026-11-24 15:00,\n"
-    one, two, three = [line.hotel for line in import_reader.read(text).lines]
+    one, two, three = [line.hotel for line in import_reader.read(text)]
     assert one.access_token is not None
     assert (one.access_token.reveal(), one.scopes) == ("A-1", ("read:hotel", "read:guest"))
     assert one.expires_at is not None
     assert one.expires_at.timestamp() == 1790000000
     assert two.expires_at == three.expires_at is not None
-    (line,) = import_reader.read('{"property":"1","refresh_token":"R","scopes":["read:hotel"]}').lines
+    (line,) = import_reader.read('{"property":"1","refresh_token":"R","scopes":["read:hotel"]}')
     assert line.hotel.scopes == ("read:hotel",)
 
 
 def test_json_lines() -> None:
     """Several objects, each on a line of its own; empty lines count."""
     one, two = [json.dumps({"property": name, "refresh_token": f"R-{name}"}) for name in "12"]
-    assert [line.number for line in import_reader.read(f"{one}\n\n{two}\n").lines] == [1, 3]
+    assert [line.number for line in import_reader.read(f"{one}\n\n{two}\n")] == [1, 3]
 
 
 @pytest.mark.parametrize(
@@ -138,8 +136,9 @@ def test_json_lines() -> None:
 )
 def test_a_mistake_is_told_with_its_line(text: str, told: str) -> None:
     """And nothing of a token."""
-    problems = import_reader.read(text).problems
-    assert any(told in one for one in problems), problems
+    with pytest.raises(errors.InvalidRequest) as refused:
+        import_reader.read(text)
+    assert told in refused.value.detail
 
 
 def test_every_mistake_is_told_at_once_before_anything_is_sent(vault: ImportingVault) -> None:
@@ -163,8 +162,8 @@ def test_an_app_that_there_is_not(vault: ImportingVault, dry: bool) -> None:
 
 def test_a_dry_run_before_there_is_anything(vault: ImportingVault, monkeypatch: pytest.MonkeyPatch) -> None:
     """No database is made for it; what is wrong with the list is told all the same."""
-    monkeypatch.setattr("cloudbeds_auth.cli.vaults.nothing_rests", lambda: True)
-    monkeypatch.setattr("cloudbeds_auth.cli.vaults.opened", None)
+    monkeypatch.setattr("cloudbeds_auth.cli.commands.database_exists", lambda: False)
+    monkeypatch.setattr("cloudbeds_auth.cli.commands.opened", None)
     file = written(f"property,refresh_token,app\n1000,{TOKEN},\n")
     assert "would be connected" in invoke("connections", "import", file, "--dry-run").out
     file = written(f"property,refresh_token,app\n1000,{TOKEN},other\n")
@@ -227,7 +226,7 @@ class Terminal:
 def test_at_a_terminal_it_asks(vault: ImportingVault, monkeypatch: pytest.MonkeyPatch) -> None:
     """No: nothing is done."""
     file = written(HEADER + f"tenant-7,1000,{TOKEN}\n")
-    monkeypatch.setattr("cloudbeds_auth.cli.import_command.sys", Terminal())
+    monkeypatch.setattr("cloudbeds_auth.cli.commands.sys", Terminal())
     result = invoke("connections", "import", file, typed="n\n")
     assert (result.status, vault.hotels) == (130, [])
     assert invoke("connections", "import", file, typed="y\n").status == 0

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from tests.cli.fakes import invoke
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli import doctor, env_file
-from cloudbeds_auth.cli.env_file import changed
+from cloudbeds_auth.cli import setup
 
 SECRET = "s3cr3t-ö$'x\\y #z"
 
@@ -31,7 +30,7 @@ def no_doctor(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         asked.append(path)
         return 0
 
-    monkeypatch.setattr(doctor, "examine", examine)
+    monkeypatch.setattr(setup, "examine", examine)
     return asked
 
 
@@ -118,7 +117,7 @@ def test_asked_at_a_terminal(tmp_path: Path) -> None:
 def at_terminal(folder: Path, *answers: bytes) -> str:
     """Run `setup` at a pseudo-terminal, answering each prompt when it is asked; all that was on its screen."""
     ours, theirs = pty.openpty()
-    code = "from cloudbeds_auth.cli import doctor, main; doctor.examine = lambda *_: 0; main.cli(['setup'])"
+    code = "from cloudbeds_auth.cli import main, setup; setup.examine = lambda *_: 0; main.cli(['setup'])"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, start_new_session=True
     ):
@@ -141,19 +140,19 @@ def test_any_value_comes_back(value: str) -> None:
     """What is written is what the settings will read."""
     import io
 
-    text = changed("# c\nA=b", {"X": value})
+    text = setup.changed("# c\nA=b", {"X": value})
     assert dotenv_values(stream=io.StringIO(text), interpolate=False) == {"A": "b", "X": value}
 
 
 def test_a_variable_inside_anothers_text_is_left_alone() -> None:
     """A multi-line value that looks like a setting is no setting; duplicates of ours go."""
     text = 'NOTE="first\nCLIENT=no\n"\nCLIENT=1\nexport CLIENT=2\n'
-    assert changed(text, {"CLIENT": SECRET}).startswith('NOTE="first\nCLIENT=no\n"\nCLIENT=')
-    assert changed(text, {"CLIENT": "3"}).count("CLIENT=") == 2
+    assert setup.changed(text, {"CLIENT": SECRET}).startswith('NOTE="first\nCLIENT=no\n"\nCLIENT=')
+    assert setup.changed(text, {"CLIENT": "3"}).count("CLIENT=") == 2
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:
     """Not UTF-8: a diagnosis that names the file."""
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(errors.ConfigurationError, match="cannot be read"):
-        env_file.read(tmp_path / "x")
+        setup.read(tmp_path / "x")

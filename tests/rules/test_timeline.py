@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudbeds_auth.cli.picture import picture
+from cloudbeds_auth.cli.demo import picture
 from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.rules.timeline import AttemptOutcome, Ending, Origin, PairLine, pairs
 

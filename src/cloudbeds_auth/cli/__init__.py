@@ -1,9 +1,9 @@
-"""The command line: `cloudbeds-auth`, one module per command group.
+"""The command line: `cloudbeds-auth`.
 
 Reading order: `main` (the root: finds commands, turns every ending into an exit status), `output` (the one place that
-prints), `commands` (what all commands share), `vaults` (opening a vault for one command), then the commands:
-`setup`, `serve`, `simulate`, `connect` (with `listener`), `connections`, `call`, `access_token`, `doctor`, and `demo`
-(with `demo_steps`, `demo_browser`, `demo_simulator`, `processes`, `picture`).
+prints), `commands` (what all commands share), then the commands: `setup` (and `doctor`), `serve` (and `simulate`),
+`connect`, `connections` (with `fleet`, `import_command`, `import_reader`), `apps`, `call` (and `access-token`),
+`database`, and `demo` (with `demo_journey`, `demo_stage`).
 
 Heavy imports stay inside the functions that need them: `--help` and `access-token` start fast.
 """

@@ -1,78 +1,122 @@
-"""`apps`: registrations at Cloudbeds beside the settings' own, and where the vendor is that they are for."""
+"""`apps`: registrations at Cloudbeds beside the settings' own, and where the vendor is that they are for.
+
+A client secret comes from a prompt, a file, or the environment; never as an argument: arguments are shown to every
+user of the machine (`ps`) and are kept in the shell's history, so one that looks like a secret is refused, and not
+repeated in the refusal.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 import click
 
-from cloudbeds_auth.cli import secret_prompts, setup
-from cloudbeds_auth.cli.commands import CONTEXT, examples, with_output
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli import setup
+from cloudbeds_auth.cli.commands import CONTEXT, command, confirm, group, read_settings, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.cli.reading import read_settings
-from cloudbeds_auth.cli.vaults import with_vault
 from cloudbeds_auth.rules.documents import app_document, stamp
 from cloudbeds_auth.rules.model import App
-
-if TYPE_CHECKING:
-    from cloudbeds_auth.vault import TokenVault
+from cloudbeds_auth.rules.secret import Secret
 
 HEADINGS = ("app", "level", "client id", "redirect URI", "origin", "secrets", "added")
 WITH_EXTRAS = {**CONTEXT, "allow_extra_args": True}  # to refuse them without repeating them
+VARIABLE = "CLOUDBEDS_AUTH_APP_SECRET"
+STDIN = Path("-")
+LONGEST = 64 * 1024  # characters of a secret
+SAY = f"it is asked for, or comes from --secret-file or {VARIABLE}"
+EXPOSED = f"a secret is never an argument: others can read it there, so reset it at Cloudbeds; {SAY}"
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group(
-    name="apps",
+@group(
+    "apps",
+    "cloudbeds-auth apps",
+    "cloudbeds-auth apps add aurora",
+    "cloudbeds-auth connect --app aurora",
+    "cloudbeds-auth apps rotate-secret aurora",
     short_help="List, add, reset, move and remove registrations at Cloudbeds.",
-    invoke_without_command=True,
-    context_settings=CONTEXT,
-    epilog=examples(
-        "cloudbeds-auth apps",
-        "cloudbeds-auth apps add aurora",
-        "cloudbeds-auth connect --app aurora",
-        "cloudbeds-auth apps rotate-secret aurora",
-    ),
+    lists=True,
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-@click.pass_context
-def command(context: click.Context, as_json: bool) -> None:
+def apps() -> None:
     """Registrations at Cloudbeds: a property-level hotel brings a client id and secret of its own.
 
     The app of the settings is named default. A running service knows a further one as soon as it is added. Without a
     subcommand, list them.
     """
-    if context.invoked_subcommand is None:
-        context.invoke(list_apps, as_json=as_json)
-    elif as_json:
-        raise click.UsageError("--json belongs after the subcommand")
 
 
-@command.command(name="list", epilog=examples("cloudbeds-auth apps list", "cloudbeds-auth apps list --json"))
-@with_output
+@command("list", "cloudbeds-auth apps list", "cloudbeds-auth apps list --json", group=apps)
 def list_apps(out: Output) -> None:
     """List registrations; a secret is never shown."""
-
-    async def ask(vault: TokenVault) -> Sequence[App]:
-        return await vault.apps.list()
-
-    found = with_vault(ask)
-    if out.as_json:
-        out.document({"apps": [app_document(app) for app in found]})
-    else:
-        out.table(HEADINGS, [_row(app) for app in found])
+    found = with_vault(lambda vault: vault.apps.list())
+    out.document({"apps": [app_document(app) for app in found]})
+    out.table(HEADINGS, [_row(app) for app in found])
 
 
-@command.command(
-    name="add",
+# --- with a secret
+
+
+def _refuse(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise click.UsageError(EXPOSED, context)
+
+
+def takes_secret(run: F) -> F:
+    """Give a command `--secret-file`, and let it refuse what looks like a secret among its arguments."""
+    file = click.option(
+        "--secret-file",
+        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+        help="A file that holds only the secret; - is standard input.",
+    )
+    trap = click.option("--client-secret", "--secret", hidden=True, expose_value=False, callback=_refuse)
+    return trap(file(run))
+
+
+def _refuse_extras() -> None:
+    """What came besides the known arguments is likely the secret. Raises UsageError."""
+    context = click.get_current_context()
+    if context.args:
+        raise click.UsageError(EXPOSED, context)
+
+
+def _client_secret(out: Output, file: Path | None) -> Secret:
+    """The secret. Raises ConfigurationError for a file that cannot be read, UsageError where nobody can be asked."""
+    if file == STDIN:
+        return Secret(sys.stdin.read(LONGEST).strip())
+    if file is not None:
+        return _from_file(out, file)
+    if given := os.environ.get(VARIABLE, "").strip():
+        return Secret(given)
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"no client secret, and nobody can be asked here: {SAY}")
+    return Secret(click.prompt("client secret", hide_input=True, err=True).strip())
+
+
+def _from_file(out: Output, file: Path) -> Secret:
+    from cloudbeds_auth.settings.loading import Findings, secret_file
+
+    findings = Findings()
+    value = secret_file("--secret-file", file, findings)
+    if value is None:
+        raise errors.ConfigurationError(problems=tuple(findings.problems), next_step="mend the file, then try again")
+    for warning in findings.warnings:
+        out.note(warning)
+    return Secret(value)
+
+
+@command(
+    "add",
+    "cloudbeds-auth apps add aurora                              asks for client id and secret",
+    "cloudbeds-auth apps add aurora --client-id live1_x --secret-file /run/secrets/aurora",
+    "cloudbeds-auth apps add partner-eu --level partner --redirect-uri https://auth.example.com/eu/callback",
+    group=apps,
     context_settings=WITH_EXTRAS,
-    epilog=examples(
-        "cloudbeds-auth apps add aurora                              asks for client id and secret",
-        "cloudbeds-auth apps add aurora --client-id live1_x --secret-file /run/secrets/aurora",
-        "cloudbeds-auth apps add partner-eu --level partner --redirect-uri https://auth.example.com/eu/callback",
-    ),
 )
 @click.argument("name")
 @click.option("--client-id", metavar="ID", help="Asked for when it is left out.")
@@ -80,11 +124,8 @@ def list_apps(out: Output) -> None:
 @click.option("--redirect-uri", metavar="URI", help="As registered.  [default: the settings' own, then /NAME]")
 @click.option("--scopes", metavar="SCOPES", help="With spaces between.  [default: the settings' own]")
 @click.option("--credential", type=click.Choice(["oauth", "api-key"]), help="[default: as the settings say]")
-@secret_prompts.takes_secret
-@with_output
-@click.pass_context
+@takes_secret
 def add(
-    context: click.Context,
     out: Output,
     name: str,
     client_id: str | None,
@@ -99,120 +140,18 @@ def add(
     The secret is asked for without showing it; or it comes from --secret-file, or from CLOUDBEDS_AUTH_APP_SECRET. It is
     never an argument, and is never printed.
     """
-    secret_prompts.refuse_extras(context)
-    if client_id is None:
-        client_id = _asked_id(out, redirect_uri or _usual_uri(name))
-    secret = secret_prompts.client_secret(out, secret_file)
-
-    async def ask(vault: TokenVault) -> App:
-        listed = None if scopes is None else tuple(scopes.split())
-        return await vault.apps.add(
-            name, client_id=client_id, client_secret=secret, level=level, redirect_uri=redirect_uri, scopes=listed,
+    _refuse_extras()
+    entered = _asked_id(out, redirect_uri or _usual_uri(name)) if client_id is None else client_id
+    secret = _client_secret(out, secret_file)
+    listed = None if scopes is None else tuple(scopes.split())
+    app = with_vault(
+        lambda vault: vault.apps.add(
+            name, client_id=entered, client_secret=secret, level=level, redirect_uri=redirect_uri, scopes=listed,
             credential=credential,
-        )  # fmt: skip
-
-    _show(out, with_vault(ask), "added")
+        )
+    )  # fmt: skip
+    _show(out, app, "added")
     out.note(f"registered at Cloudbeds must be exactly this redirect URI; then: cloudbeds-auth connect --app {name}")
-
-
-@command.command(
-    name="rotate-secret",
-    context_settings=WITH_EXTRAS,
-    epilog=examples(
-        "cloudbeds-auth apps rotate-secret aurora                      asks for the new secret",
-        "pass show aurora | cloudbeds-auth apps rotate-secret aurora --secret-file -",
-        "cloudbeds-auth apps rotate-secret aurora --drop-previous      when Cloudbeds takes the new one",
-    ),
-)
-@click.argument("name")
-@click.option("--drop-previous", is_flag=True, help="Forget the secret before the last reset; asks for none.")
-@secret_prompts.takes_secret
-@with_output
-@click.pass_context
-def rotate_secret(
-    context: click.Context, out: Output, name: str, drop_previous: bool, secret_file: Path | None
-) -> None:
-    """Take the secret that Cloudbeds shows after a reset.
-
-    It is presented first from now on, by running services too; the one until now stays valid beside it until the next
-    reset or --drop-previous, so nothing breaks whenever Cloudbeds ends it. How the secret comes in: see `apps add`.
-    """
-    secret_prompts.refuse_extras(context)
-    if drop_previous and secret_file is not None:
-        raise click.UsageError("--drop-previous takes no secret: reset first, drop when Cloudbeds takes the new one")
-    secret = None if drop_previous else secret_prompts.client_secret(out, secret_file)
-
-    async def ask(vault: TokenVault) -> App:
-        if secret is None:
-            return await vault.apps.drop_previous_secret(name)
-        return await vault.apps.rotate_secret(name, secret)
-
-    _show(out, with_vault(ask), "the former secret is forgotten" if drop_previous else "the new secret is used")
-
-
-@command.command(
-    name="move-origin",
-    epilog=examples(
-        "cloudbeds-auth apps move-origin default --from https://hotels.cloudbeds-stage.com",
-        "cloudbeds-auth apps move-origin aurora --from https://hotels.cloudbeds-stage.com --yes",
-    ),
-)
-@click.argument("name")
-@click.option("--from", "former", metavar="ORIGIN", required=True, help="Scheme and host that it came from.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@with_output
-def move_origin(out: Output, name: str, former: str, yes: bool) -> None:
-    """Say that the vendor moved: what came from ORIGIN is sent to CLOUDBEDS_BASE_URL from now on.
-
-    Tokens and secrets are sent only to the origin that they came from, so a wrong CLOUDBEDS_BASE_URL is refused as
-    client_refused. This is for the one who knows that it is right. It moves the app's secret and all its hotels, with
-    a line in the history of each; a running service takes note by itself. Interrupted, it is simply run again.
-    """
-    from cloudbeds_auth.settings import base_url
-
-    try:
-        origin = base_url(former)
-    except ValueError as error:
-        raise click.UsageError(f"--from {error}; write scheme and host, like `https://api.cloudbeds.com`") from None
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("this sends tokens to another host: say --yes where nobody can be asked")
-        here = read_settings().base_url
-        click.confirm(f"Send what {name} has from {origin} to {here} from now on?", abort=True, err=True)
-
-    async def ask(vault: TokenVault) -> tuple[int, str]:
-        return await vault.apps.move_origin(name, origin), vault.base_url
-
-    moved, now = with_vault(ask)
-    if out.as_json:
-        out.document({"name": name, "from": origin, "origin": now, "grants": moved})
-    else:
-        out.line(f"{name} is of {now} now, and so are {moved} grant{'' if moved == 1 else 's'} of it")
-
-
-@command.command(name="remove", epilog=examples("cloudbeds-auth apps remove aurora --yes"))
-@click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@with_output
-def remove(out: Output, name: str, yes: bool) -> None:
-    """Forget a registration and its secrets.
-
-    Refused while connections live by it: disconnect those first (`connections disconnect ID --forget` where Cloudbeds
-    cannot be told any more).
-    """
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("this forgets the app's secret: say --yes where nobody can be asked")
-        click.confirm(f"Remove {name}?", abort=True, err=True)
-
-    async def ask(vault: TokenVault) -> None:
-        await vault.apps.remove(name)
-
-    with_vault(ask)
-    if out.as_json:
-        out.document({"name": name, "removed": True})
-    else:
-        out.line(f"{name} is removed")
 
 
 def _asked_id(out: Output, uri: str) -> str:
@@ -229,6 +168,81 @@ def _usual_uri(name: str) -> str:
     return redirect_uri_of(read_settings(), name)
 
 
+@command(
+    "rotate-secret",
+    "cloudbeds-auth apps rotate-secret aurora                      asks for the new secret",
+    "pass show aurora | cloudbeds-auth apps rotate-secret aurora --secret-file -",
+    "cloudbeds-auth apps rotate-secret aurora --drop-previous      when Cloudbeds takes the new one",
+    group=apps,
+    context_settings=WITH_EXTRAS,
+)
+@click.argument("name")
+@click.option("--drop-previous", is_flag=True, help="Forget the secret before the last reset; asks for none.")
+@takes_secret
+def rotate_secret(out: Output, name: str, drop_previous: bool, secret_file: Path | None) -> None:
+    """Take the secret that Cloudbeds shows after a reset.
+
+    It is presented first from now on, by running services too; the one until now stays valid beside it until the next
+    reset or --drop-previous, so nothing breaks whenever Cloudbeds ends it. How the secret comes in: see `apps add`.
+    """
+    _refuse_extras()
+    if not drop_previous:
+        secret = _client_secret(out, secret_file)
+        _show(out, with_vault(lambda vault: vault.apps.rotate_secret(name, secret)), "the new secret is used")
+        return
+    if secret_file is not None:
+        raise click.UsageError("--drop-previous takes no secret: reset first, drop when Cloudbeds takes the new one")
+    _show(out, with_vault(lambda vault: vault.apps.drop_previous_secret(name)), "the former secret is forgotten")
+
+
+# --- without
+
+
+@command(
+    "move-origin",
+    "cloudbeds-auth apps move-origin default --from https://hotels.cloudbeds-stage.com",
+    "cloudbeds-auth apps move-origin aurora --from https://hotels.cloudbeds-stage.com --yes",
+    group=apps,
+)
+@click.argument("name")
+@click.option("--from", "former", metavar="ORIGIN", required=True, help="Scheme and host that it came from.")
+@takes_yes
+def move_origin(out: Output, name: str, former: str, yes: bool) -> None:
+    """Say that the vendor moved: what came from ORIGIN is sent to CLOUDBEDS_BASE_URL from now on.
+
+    Tokens and secrets are sent only to the origin that they came from, so a wrong CLOUDBEDS_BASE_URL is refused as
+    client_refused. This is for the one who knows that it is right. It moves the app's secret and all its hotels, with
+    a line in the history of each; a running service takes note by itself. Interrupted, it is simply run again.
+    """
+    from cloudbeds_auth.settings import base_url
+
+    try:
+        origin = base_url(former)
+    except ValueError as error:
+        raise click.UsageError(f"--from {error}; write scheme and host, like `https://api.cloudbeds.com`") from None
+    here = read_settings().base_url
+    refusal = "this sends tokens to another host: say --yes where nobody can be asked"
+    confirm(f"Send what {name} has from {origin} to {here} from now on?", refusal, yes=yes)
+    moved = with_vault(lambda vault: vault.apps.move_origin(name, origin))
+    out.document({"name": name, "from": origin, "origin": here, "grants": moved})
+    out.line(f"{name} is of {here} now, and so are {moved} grant{'' if moved == 1 else 's'} of it")
+
+
+@command("remove", "cloudbeds-auth apps remove aurora --yes", group=apps)
+@click.argument("name")
+@takes_yes
+def remove(out: Output, name: str, yes: bool) -> None:
+    """Forget a registration and its secrets.
+
+    Refused while connections live by it: disconnect those first (`connections disconnect ID --forget` where Cloudbeds
+    cannot be told any more).
+    """
+    confirm(f"Remove {name}?", "this forgets the app's secret: say --yes where nobody can be asked", yes=yes)
+    with_vault(lambda vault: vault.apps.remove(name))
+    out.document({"name": name, "removed": True})
+    out.line(f"{name} is removed")
+
+
 def _secrets(app: App) -> str:
     """How many there are, for people."""
     return ("none that opens", "current", "current and previous")[len(app.secrets)]
@@ -240,14 +254,11 @@ def _row(app: App) -> tuple[str, ...]:
 
 
 def _show(out: Output, app: App, done: str) -> None:
-    if out.as_json:
-        out.document(app_document(app))
-        return
+    out.document(app_document(app))
     out.line(done)
-    fields = [
+    out.fields([
         ("app", app.id), ("level", app.level), ("client id", app.client_id), ("redirect URI", app.redirect_uri),
-        ("scopes", " ".join(app.scopes)), ("credential", app.credential.value), ("origin", app.issuer or ""),
+        ("scopes", " ".join(app.scopes)), ("credential", app.credential.value), ("origin", app.issuer),
         ("secrets", _secrets(app)),
         ("added", stamp(app.created_at)), ("secret reset", stamp(app.rotated_at)),
-    ]  # fmt: skip
-    out.fields([(name, value) for name, value in fields if value])
+    ])  # fmt: skip

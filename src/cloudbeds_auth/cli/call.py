@@ -1,4 +1,6 @@
-"""`call`: one protected call to Cloudbeds for a connection, its token healed on the way."""
+"""`call`: one protected call to Cloudbeds for a connection, its token healed on the way; and `access-token`: the bare
+token, for scripts that make such calls themselves.
+"""
 
 from __future__ import annotations
 
@@ -6,33 +8,18 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli.commands import GENERATION, command, seconds, with_connection
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.cli.vaults import with_vault
+from cloudbeds_auth.rules.documents import access_token_document
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.vault import TokenVault
-
+    import httpx2
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-
-
-class Answer(Protocol):
-    """What is read of an HTTP response."""
-
-    @property
-    def status_code(self) -> int:
-        """The HTTP status."""
-        ...
-
-    @property
-    def content(self) -> bytes:
-        """The whole body."""
-        ...
 
 
 def named_values(context: click.Context, option: click.Parameter, given: Sequence[str]) -> list[tuple[str, str]]:
@@ -72,15 +59,13 @@ def json_value(context: click.Context, option: click.Parameter, given: str | Non
     return found
 
 
-@click.command(
-    name="call",
+@command(
+    "call",
+    "cloudbeds-auth call con_01J... userinfo",
+    "cloudbeds-auth call 100001 GET /api/v1.3/getReservations --query status=confirmed",
+    "cloudbeds-auth call 100001 PUT putReservation --form reservationID=123 --form status=confirmed",
+    "cloudbeds-auth call 100001 PATCH patchRate --json-body @rates.json",
     short_help="Make one protected call and print its body.",
-    epilog=examples(
-        "cloudbeds-auth call con_01J... userinfo",
-        "cloudbeds-auth call 100001 GET /api/v1.3/getReservations --query status=confirmed",
-        "cloudbeds-auth call 100001 PUT putReservation --form reservationID=123 --form status=confirmed",
-        "cloudbeds-auth call 100001 PATCH patchRate --json-body @rates.json",
-    ),
 )
 @click.argument("connection", metavar="ID")
 @click.argument("what", nargs=-1, required=True, metavar="[METHOD] PATH", callback=method_and_path)
@@ -89,8 +74,7 @@ def json_value(context: click.Context, option: click.Parameter, given: str | Non
 )
 @click.option("--form", multiple=True, callback=named_values, metavar="NAME=VALUE", help="Form field.")
 @click.option("--json-body", callback=json_value, metavar="JSON|@FILE", help="A JSON body.")
-@with_output
-def command(
+def call(
     out: Output,
     connection: str,
     what: tuple[str | None, str],
@@ -109,53 +93,59 @@ def command(
         raise click.UsageError("--form and --json-body exclude each other")
     if method is None and (form or json_body is not None):
         raise click.UsageError("name the METHOD of a call with a body, like POST")
-
-    async def ask(vault: TokenVault) -> Answer:
-        found = await vault.resolve(connection)
-        return await vault.call(
-            found, method or "GET", path, params=query or None, data=_fields(form) if form else None, json=json_body
-        )
-
-    answer = with_vault(ask)
-    show(out, answer)
-    if answer.status_code >= 400:
-        out.note(f"Cloudbeds answered {answer.status_code}")
-    return 1 if answer.status_code >= 400 else 0
+    fields: dict[str, list[str]] = {}
+    for name, value in form:
+        fields.setdefault(name, []).append(value)
+    sent = {"params": query or None, "data": fields or None, "json": json_body}
+    answer = with_connection(connection, lambda vault, found: vault.call(found, method or "GET", path, **sent))
+    _show(out, answer)
+    if answer.status_code < 400:
+        return 0
+    out.note(f"Cloudbeds answered {answer.status_code}")
+    return 1
 
 
-def _fields(pairs: list[tuple[str, str]]) -> dict[str, str | list[str]]:
-    """Form fields by name; a repeated name keeps all its values."""
-    fields: dict[str, str | list[str]] = {}
-    for name, value in pairs:
-        if name in fields:
-            before = fields[name]
-            fields[name] = [*(before if isinstance(before, list) else [before]), value]
-        else:
-            fields[name] = value
-    return fields
-
-
-def show(out: Output, answer: Answer) -> None:
+def _show(out: Output, answer: httpx2.Response) -> None:
     """The body: JSON indented, text as it is, anything else byte for byte."""
     try:
         body: object = json.loads(answer.content)
-        if out.as_json:
-            _document(out, answer, body)
-        else:
-            out.line(json.dumps(body, indent=2, ensure_ascii=not out.unicode))
+        out.document({"status": answer.status_code, "body": body})
+        out.line(json.dumps(body, indent=2, ensure_ascii=not out.unicode))
     except (ValueError, RecursionError):  # no JSON, or nested too deeply to be read or written
-        _show_raw(out, answer)
+        text = answer.content.decode("utf-8", "replace")
+        out.document({"status": answer.status_code, "body": text})
+        if not out.as_json and not sys.stdout.isatty():
+            out.body(answer.content)
+        elif text:
+            out.line(text)
 
 
-def _document(out: Output, answer: Answer, body: object) -> None:
-    out.document({"status": answer.status_code, "body": body})
+@command(
+    "access-token",
+    'curl -H "Authorization: Bearer $(cloudbeds-auth access-token con_01J...)" \\',
+    "     https://api.cloudbeds.com/api/v1.3/userinfo",
+    "cloudbeds-auth access-token 100001 --json                      with expiry and generation",
+    "cloudbeds-auth access-token 100001 --rejected-generation 3     after a 401 with that one",
+    short_help="Print a connection's access token.",
+)
+@click.argument("connection", metavar="ID")
+@click.option(
+    "--min-valid",
+    type=seconds(),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long it must still be valid.",
+)
+@click.option("--rejected-generation", type=GENERATION, metavar="N", help="The generation that was answered 401.")
+def access_token(out: Output, connection: str, min_valid: float, rejected_generation: int | None) -> None:
+    """Print the access token of a connection, refreshed if need be.
 
-
-def _show_raw(out: Output, answer: Answer) -> None:
-    content = answer.content
-    if out.as_json:
-        _document(out, answer, content.decode("utf-8", "replace"))
-    elif not sys.stdout.isatty():
-        out.body(content)
-    elif content:
-        out.line(content.decode("utf-8", "replace"))
+    ID is a connection id (con_...) or a property id. Getting the rejected generation back means that it was proven
+    good: the endpoint itself refuses.
+    """
+    token = with_connection(
+        connection, lambda vault, found: vault.access_token(found, min_valid, rejected=rejected_generation)
+    )
+    out.document(access_token_document(token))
+    out.bare(token.reveal())

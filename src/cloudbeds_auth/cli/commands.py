@@ -1,37 +1,95 @@
-"""What all commands share: the `--json` switch, the look of help texts, a connection as people read it."""
+"""What all commands share: how one is declared, the settings it reads, the vault it opens, the question it asks, and a
+connection as people read it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from cloudbeds_auth import errors
+from cloudbeds_auth.cli import output
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.rules.documents import stamp
+from cloudbeds_auth.rules.documents import connection_document, stamp
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.rules.model import Connection, CredentialKind
 
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Need, Settings
+    from cloudbeds_auth.vault import TokenVault
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+SOURCE_SHOWN = "cloudbeds_auth.source_shown"  # in the context of one command line
 
-P = ParamSpec("P")
-R = TypeVar("R")
+T = TypeVar("T")
+
+JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON document on standard output.")
+takes_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+# --- how a command is declared
 
 
-def with_output(command: Callable[Concatenate[Output, P], R]) -> Callable[P, R]:
-    """Give a command `--json`, and an Output that obeys it as its first argument."""
+def examples(*lines: str) -> str:
+    """An epilog of examples that Click leaves as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        as_json = bool(kwargs.pop("as_json", False))
-        return command(Output(as_json=as_json), *args, **kwargs)
 
-    wrapped = functools.update_wrapper(run, command)
-    return click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")(wrapped)
+def group(name: str, *lines: str, short_help: str, lists: bool = False) -> Callable[[Callable[[], None]], click.Group]:
+    """Declare a group with its examples; `lists`: without a subcommand it does what its `list` does."""
+
+    def declare(documented: Callable[[], None]) -> click.Group:
+        return click.Group(
+            name,
+            help=documented.__doc__,
+            short_help=short_help,
+            epilog=examples(*lines),
+            context_settings=CONTEXT,
+            params=[JSON] if lists else None,
+            invoke_without_command=lists,
+            callback=_list_unless_named if lists else None,
+        )
+
+    return declare
+
+
+@click.pass_context
+def _list_unless_named(context: click.Context, as_json: bool) -> None:
+    if context.invoked_subcommand is None:
+        assert isinstance(context.command, click.Group)  # noqa: S101 - it is a group's
+        context.invoke(context.command.commands["list"], as_json=as_json)
+    elif as_json:
+        raise click.UsageError("--json belongs after the subcommand")
+
+
+def command(
+    name: str, *lines: str, group: click.Group | None = None, **more: Any
+) -> Callable[[Callable[..., object]], click.Command]:
+    """Declare a command with its examples; it gets `--json`, and as its first argument an Output that obeys it.
+
+    `more`: as of `click.command`.
+    """
+
+    def declare(run: Callable[..., object]) -> click.Command:
+        def with_output(as_json: bool, **given: Any) -> object:
+            return run(Output(as_json=as_json), **given)
+
+        wrapped = functools.update_wrapper(with_output, run)
+        made = click.command(name, click.Command, epilog=examples(*lines), **more)(wrapped)
+        made.params.append(JSON)  # the last in the help text
+        if group is not None:
+            group.add_command(made)
+        return made
+
+    return declare
 
 
 class Checked(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
@@ -59,6 +117,8 @@ def seconds(least: float = 0.0) -> Checked:
 
 GENERATION = Checked("whole number", int, partial(checked_whole, "it"))
 
+# --- what a command needs
+
 
 def need_server() -> None:
     """Raises ConfigurationError where the `server` extra is not installed; asked before anything heavy is imported."""
@@ -70,15 +130,84 @@ def need_server() -> None:
         )
 
 
-def examples(*lines: str) -> str:
-    """An epilog of examples that Click leaves as they are."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+def read_settings(need: Need | None = None) -> Settings:
+    """Those of this process; None: the client id and secret are needed. Raises ConfigurationError."""
+    from cloudbeds_auth.settings import Need, load_from_environment
+
+    found = load_from_environment(need or Need.APP)
+    show_source(found)
+    return found
 
 
-def connection_fields(connection: Connection) -> list[tuple[str, str]]:
-    """A connection as people read it; what is not known is left out."""
+def show_source(settings: Settings) -> None:
+    """Say once on standard error which settings came from a file, and from which: names, never values."""
+    context = click.get_current_context(silent=True)
+    shown = {} if context is None else context.meta
+    if settings.env_file is not None and SOURCE_SHOWN not in shown:
+        shown[SOURCE_SHOWN] = True
+        output.complain(f"settings from {settings.env_file}: {', '.join(settings.from_env_file)}")
+
+
+def database_exists(settings: Settings | None = None) -> bool:
+    """Whether there is a database already (None: of the environment's settings); opening the vault would make one."""
+    from cloudbeds_auth import runtime
+
+    named = settings or read_settings()
+    return named.is_postgres or named.database_path not in runtime.missing_files(named)
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[TokenVault]:
+    """The vault of the environment's settings."""
+    from cloudbeds_auth.settings import load_from_environment
+    from cloudbeds_auth.vault import TokenVault
+
+    async with TokenVault.open(read_settings(), reread=load_from_environment) as vault:
+        yield vault
+
+
+def with_vault(work: Callable[[TokenVault], Awaitable[T]]) -> T:
+    """Run `work` on an open vault, to its end."""
+
+    async def whole() -> T:
+        async with opened() as vault:
+            return await work(vault)
+
+    return asyncio.run(whole())
+
+
+def with_connection(named: str, work: Callable[[TokenVault, str], Awaitable[T]]) -> T:
+    """Run `work` on an open vault and the id of the connection that is `named` by its id or a property's."""
+
+    async def resolved(vault: TokenVault) -> T:
+        return await work(vault, await vault.resolve(named))
+
+    return with_vault(resolved)
+
+
+def confirm(question: str, refusal: str, *, yes: bool) -> None:
+    """Ask, unless `--yes` was given; a no ends the command. Raises UsageError with `refusal` without a terminal."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(refusal)
+    click.confirm(question, abort=True, err=True)
+
+
+# --- a connection as people read it
+
+
+def show_connection(out: Output, connection: Connection, done: str) -> None:
+    """What was done, and the connection after it."""
+    out.document(connection_document(connection))
+    out.line(done)
+    out.fields(connection_fields(connection))
+
+
+def connection_fields(connection: Connection) -> list[tuple[str, str | None]]:
+    """Name and value of all that is known."""
     user = connection.authorizing_user
-    fields = [
+    return [
         ("connection", connection.id),
         ("state", _state(connection.state)),
         ("credential", "API key" if connection.credential == CredentialKind.API_KEY else None),
@@ -96,7 +225,6 @@ def connection_fields(connection: Connection) -> list[tuple[str, str]]:
         ("next step", connection.next_step),
         ("connect link", connection.connect_url),
     ]
-    return [(name, value) for name, value in fields if value]
 
 
 def _state(state: State) -> str:

@@ -7,68 +7,52 @@ running service receives the redirect: the command makes a one-time link and wai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import errno
+import hmac
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from html import escape
+from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import click
 
 from cloudbeds_auth import child_process, errors
-from cloudbeds_auth.cli import vaults
-from cloudbeds_auth.cli.commands import connection_fields, examples, seconds, with_output
-from cloudbeds_auth.cli.listener import AnswerPage
+from cloudbeds_auth.cli import commands
+from cloudbeds_auth.cli.commands import command, seconds, show_connection
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.rules.documents import connection_document
+from cloudbeds_auth.os_files import take_port
 from cloudbeds_auth.rules.model import Connection
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from cloudbeds_auth.ports import Clock
     from cloudbeds_auth.vault import TokenVault
 
 LINK_SECONDS = 600.0
 PROOF_SECONDS = 20.0  # how long the service's own call with the new token is waited for
 GLANCE = 0.5  # seconds between two looks at the database
-
-
-@click.command(
-    name="connect",
-    short_help="Connect a hotel, or connect it again.",
-    epilog=examples(
-        "cloudbeds-auth connect",
-        "cloudbeds-auth connect --reference tenant-7 --open",
-        "cloudbeds-auth connect --connection con_01J...     the hotel approves again, its connection id stays",
-        "cloudbeds-auth connect --app aurora                the registration of `cloudbeds-auth apps`",
-    ),
+HEAD_LIMIT = 16 * 1024
+HEAD_SECONDS = 10.0
+HEADERS = (
+    "Content-Type: text/html; charset=utf-8\r\nCache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n"
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\n"
+    "Connection: close\r\n"
 )
-@click.option("--reference", help="Your own id for this hotel; it comes back with the connection.")
-@click.option("--connection", "connection_id", metavar="ID", help="Reconnect this connection.")
-@click.option("--app", metavar="NAME", help="Which registration.  [default: the connection's own, else default]")
-@click.option("--timeout", type=seconds(1), default=600.0, show_default=True, metavar="SECONDS")
-@click.option("--open/--no-browser", "browse", default=False, help="Open the browser, or only print the address.")
-@with_output
-def command(
-    out: Output, reference: str | None, connection_id: str | None, app: str | None, timeout: float, browse: bool
-) -> None:
-    """Connect a hotel: print the approval page's address, wait for the approval, print the connection."""
-    wish = Wish(out, app, reference, connection_id, browse)
-    connection = asyncio.run(_within(wish, timeout))
-    if out.as_json:
-        out.document(connection_document(connection))
-    else:
-        out.line("connected")
-        out.fields(connection_fields(connection))
+WAITING = "This address waits for an approval by Cloudbeds."
 
 
+@dataclass(slots=True)
 class Wish:
     """What is wanted."""
 
-    def __init__(
-        self, out: Output, app: str | None, reference: str | None, connection_id: str | None, browse: bool
-    ) -> None:
-        self.out, self.app, self.reference = out, app, reference
-        self.connection_id, self.browse = connection_id, browse
+    out: Output
+    app: str | None
+    reference: str | None
+    connection_id: str | None
+    browse: bool
 
     def show(self, url: str) -> None:
         """Tell people where to go."""
@@ -77,18 +61,38 @@ class Wish:
             asyncio.get_running_loop().run_in_executor(None, child_process.open_browser, url)
 
 
-async def _within(wish: Wish, seconds: float) -> Connection:
-    async with vaults.opened() as vault:
-        if wish.connection_id is not None:
-            wish.connection_id = await vault.resolve(wish.connection_id)
-        try:
-            async with asyncio.timeout(seconds):
-                return await _connect(vault, wish, await _redirect_uri(vault, wish))
-        except TimeoutError:
-            raise errors.AuthorizationExpired(
-                f"nobody approved within {seconds:.0f} s, or what was approved was lost on the way",
-                next_step="start again with `cloudbeds-auth connect`: only the hotel can approve once more",
-            ) from None
+@command(
+    "connect",
+    "cloudbeds-auth connect",
+    "cloudbeds-auth connect --reference tenant-7 --open",
+    "cloudbeds-auth connect --connection con_01J...     the hotel approves again, its connection id stays",
+    "cloudbeds-auth connect --app aurora                the registration of `cloudbeds-auth apps`",
+    short_help="Connect a hotel, or connect it again.",
+)
+@click.option("--reference", help="Your own id for this hotel; it comes back with the connection.")
+@click.option("--connection", "connection_id", metavar="ID", help="Reconnect this connection.")
+@click.option("--app", metavar="NAME", help="Which registration.  [default: the connection's own, else default]")
+@click.option("--timeout", type=seconds(1), default=600.0, show_default=True, metavar="SECONDS")
+@click.option("--open/--no-browser", "browse", default=False, help="Open the browser, or only print the address.")
+def connect(
+    out: Output, reference: str | None, connection_id: str | None, app: str | None, timeout: float, browse: bool
+) -> None:
+    """Connect a hotel: print the approval page's address, wait for the approval, print the connection."""
+    wish = Wish(out, app, reference, connection_id, browse)
+    show_connection(out, commands.with_vault(lambda vault: _within(vault, wish, timeout)), "connected")
+
+
+async def _within(vault: TokenVault, wish: Wish, seconds: float) -> Connection:
+    if wish.connection_id is not None:
+        wish.connection_id = await vault.resolve(wish.connection_id)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _connect(vault, wish, await _redirect_uri(vault, wish))
+    except TimeoutError:
+        raise errors.AuthorizationExpired(
+            f"nobody approved within {seconds:.0f} s, or what was approved was lost on the way",
+            next_step="start again with `cloudbeds-auth connect`: only the hotel can approve once more",
+        ) from None
 
 
 async def _redirect_uri(vault: TokenVault, wish: Wish) -> str:
@@ -99,7 +103,6 @@ async def _redirect_uri(vault: TokenVault, wish: Wish) -> str:
 
 
 async def _connect(vault: TokenVault, wish: Wish, redirect_uri: str) -> Connection:
-    from cloudbeds_auth.cli.listener import bind
     from cloudbeds_auth.settings import is_loopback
 
     uri = urlsplit(redirect_uri)
@@ -114,61 +117,14 @@ async def _connect(vault: TokenVault, wish: Wish, redirect_uri: str) -> Connecti
 
 async def _refuse_strangers(host: str, port: int) -> None:
     """Raises ConfigurationError unless the port is held by a service of ours."""
-    from cloudbeds_auth.doctor.listening import Tenant, look
+    from cloudbeds_auth.doctor import installation
 
-    found = await look(host, port)
-    if found.tenant is not Tenant.OURS:
+    found = await installation.look(host, port)
+    if found.tenant is not installation.Tenant.OURS:
         raise errors.ConfigurationError(
             f"port {port} of the redirect URI is held by {found.who or 'another program'}, which is not this service",
             next_step="stop it, or register a redirect URI with another port and set CLOUDBEDS_REDIRECT_URI to it",
         )
-
-
-# --- listening here
-
-
-async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket], redirect_uri: str) -> Connection:
-    from cloudbeds_auth.cli.listener import CallbackListener
-
-    try:
-        begun = await vault.begin_authorization(
-            reference=wish.reference, app=wish.app, connection_id=wish.connection_id
-        )
-        approval = AwaitedApproval(vault, begun.state)
-        wish.show(begun.url)
-        with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait"):
-            await CallbackListener(redirect_uri, begun.state, approval.finish).serve(sockets)
-    finally:
-        for sock in sockets:
-            sock.close()
-    if approval.failure is not None:
-        raise approval.failure
-    assert approval.connection is not None  # noqa: S101 - finished without failure
-    return approval.connection
-
-
-class AwaitedApproval:
-    """Finishes an authorization and remembers how that went; the browser is told, and the command too."""
-
-    def __init__(self, vault: TokenVault, state: str) -> None:
-        self._vault, self._state = vault, state
-        self.connection: Connection | None = None
-        self.failure: errors.Error | None = None
-
-    async def finish(self, given: Mapping[str, str]) -> AnswerPage:
-        """Spend the code, or note the denial."""
-        from cloudbeds_auth.cli.listener import AnswerPage
-
-        try:
-            if "code" not in given:
-                await self._vault.deny(state=self._state)
-                raise errors.AuthorizationDenied
-            self.connection = await self._vault.finish_authorization(code=given["code"], state=self._state)
-        except errors.Error as error:
-            self.failure = error
-            said = f"{error.detail}. What to do next: {error.next_step}. You may close this page."
-            return AnswerPage(400, "Not connected", said)
-        return AnswerPage(200, "Connected", "The hotel is connected. You may close this page.")
 
 
 # --- through the running service
@@ -194,8 +150,8 @@ async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
 
 
 async def _proven(vault: TokenVault, token: str, connection_id: str, clock: Clock) -> str:
-    """Wait a little until the service saw the new approval work, in the connection that it is of: a hotel that came
-    back has one. Raises InvalidRequest when it turned it down.
+    """Wait a little until the service saw the new approval work, in the connection that it belongs to: a hotel that
+    came back has one. Raises InvalidRequest when it turned it down.
 
     An approval that can be neither proven nor turned down for now is connected all the same, and in doubt.
     """
@@ -216,3 +172,131 @@ async def _proven(vault: TokenVault, token: str, connection_id: str, clock: Cloc
                 break
         await clock.sleep(GLANCE)
     return connection_id
+
+
+# --- listening here, on the registered address only: answers the approval's redirect, then closes
+
+
+async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket.socket], redirect_uri: str) -> Connection:
+    ended: list[Connection | errors.Error] = []
+
+    async def finish(given: Mapping[str, str]) -> bytes:
+        """Spend the code, or note the denial; both the browser and the command learn how that went."""
+        try:
+            if "code" not in given:
+                await vault.deny(state=begun.state)
+                raise errors.AuthorizationDenied
+            ended.append(await vault.finish_authorization(code=given["code"], state=begun.state))
+        except errors.Error as error:
+            ended.append(error)
+            said = f"{error.detail}. What to do next: {error.next_step}. You may close this page."
+            return page(400, "Not connected", said)
+        return page(200, "Connected", "The hotel is connected. You may close this page.")
+
+    try:
+        begun = await vault.begin_authorization(
+            reference=wish.reference, app=wish.app, connection_id=wish.connection_id
+        )
+        wish.show(begun.url)
+        with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait"):
+            await CallbackListener(redirect_uri, begun.state, finish).serve(sockets)
+    finally:
+        for sock in sockets:
+            sock.close()
+    if isinstance(ended[0], errors.Error):
+        raise ended[0]
+    return ended[0]
+
+
+def bind(redirect_uri: str) -> list[socket.socket] | None:
+    """Take the address of a redirect URI, under every address its host name has here; None when it is in use.
+
+    Raises ConfigurationError when it cannot be listened on at all.
+    """
+    parts = urlsplit(redirect_uri)
+    taken: list[socket.socket] = []
+    try:
+        taken = take_port(parts.hostname or "", parts.port or 80)
+        for sock in taken:
+            sock.listen()
+    except OSError as error:
+        for sock in taken:
+            sock.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise errors.ConfigurationError(
+            f"{redirect_uri} cannot be listened on: {error.strerror}",
+            next_step="register a redirect URI with a port above 1023 at Cloudbeds and set CLOUDBEDS_REDIRECT_URI",
+        ) from None
+    return taken
+
+
+def page(status: int, title: str, text: str) -> bytes:
+    """What the browser is shown, as a whole HTTP answer."""
+    body = (
+        f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<h1>{escape(title)}</h1><p>{escape(text)}</p></html>\n"
+    ).encode()
+    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{HEADERS}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+class CallbackListener:
+    """Waits for the one redirect that carries `state`; `callback` gets its parameters and says what to show.
+
+    Just enough HTTP for one GET of one path. Whatever else asks, wrong state included, is turned away and the wait
+    continues: a page that the browser happens to have open must not be able to end it.
+    """
+
+    def __init__(
+        self, redirect_uri: str, state: str, callback: Callable[[Mapping[str, str]], Awaitable[bytes]]
+    ) -> None:
+        parts = urlsplit(redirect_uri)
+        self._path, self._authority = parts.path, parts.netloc.lower()
+        self._state, self._callback = state, callback
+        self._spent = self._ended = False
+        self._answered = asyncio.Event()
+
+    async def serve(self, sockets: list[socket.socket]) -> None:
+        """Return once the redirect has been answered; the sockets are closed in any case."""
+        servers = [await asyncio.start_server(self._handle, sock=sock, limit=HEAD_LIMIT) for sock in sockets]
+        try:
+            await self._answered.wait()
+        finally:
+            for server in servers:
+                server.close()
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            # Half a request, or a browser's spare connection: nothing to answer.
+            with suppress(TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
+                async with asyncio.timeout(HEAD_SECONDS):
+                    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                writer.write(await self._answer(head))
+                await writer.drain()
+        finally:
+            writer.close()
+            if self._ended:  # a second visit while the first is being answered does not end the wait
+                self._answered.set()
+
+    async def _answer(self, head: str) -> bytes:
+        request, *fields = head.split("\r\n")
+        words = request.split(" ")
+        named = (field.partition(":") for field in fields)
+        hosts = [value.strip().lower() for name, _, value in named if name.strip().lower() == "host"]
+        if len(words) != 3 or hosts != [self._authority]:
+            return page(400, "Not understood", WAITING)
+        if words[0] != "GET":
+            return page(405, "Not understood", WAITING)
+        target = urlsplit(words[1])
+        if target.path != self._path:
+            return page(404, "Nothing here", WAITING)
+        given = {name: values[0] for name, values in parse_qs(target.query, max_num_fields=50).items()}
+        state = given.get("state", "")
+        if self._spent or not hmac.compare_digest(state.encode(), self._state.encode()):
+            return page(400, "Not this approval", "This approval was not started here, or was answered already.")
+        self._spent = True
+        try:
+            return await self._callback(given)
+        finally:
+            self._ended = True

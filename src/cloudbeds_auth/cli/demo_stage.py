@@ -1,14 +1,18 @@
-"""The demo's stage: a folder, a simulated Cloudbeds and the service, as real processes on free ports."""
+"""The demo's stage: a simulated Cloudbeds and the service, as real processes on free ports, and a hotel's browser."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
-from cloudbeds_auth.child_process import bare_environment
-from cloudbeds_auth.cli.demo_browser import Surprise
-from cloudbeds_auth.cli.processes import WatchedChild, free_port
+from cloudbeds_auth import errors
+from cloudbeds_auth.child_process import Child, bare_environment
 from cloudbeds_auth.ports import Clock, Entropy
 
 if TYPE_CHECKING:
@@ -19,6 +23,31 @@ APP_NAME = "Demo App"
 TOKEN_TIMEOUT = 2.0
 CALL_SECONDS = 40.0
 PATIENCE = 60.0
+PORTS = range(20000, 32000)  # below what systems hand out to outgoing connections, so that none of those takes it
+MOST_REDIRECTS = 10
+PAGE_SECONDS = 30.0
+
+
+class Surprise(errors.Error):
+    """The demo saw something else than it expected"""
+
+    next_step_default = "look into the logs of simulator and service"
+
+
+def free_port(entropy: Entropy, host: str = "127.0.0.1") -> int:
+    """A port on which no process listens at this moment."""
+    for _ in range(1000):
+        port = PORTS[int(entropy.unit() * len(PORTS))]
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind((host, port))
+            return port
+    raise errors.ConfigurationError(f"no free port on {host}", next_step="end what holds them")
+
+
+async def start(child: Child, clock: Clock) -> str:
+    """Start it and wait until it says where it listens: that address. Raises ChildFailed."""
+    child.launch()  # here and not on the thread: a caller that cancels the waiting can still end it
+    return await asyncio.to_thread(child.address, clock)
 
 
 class Stage:
@@ -37,17 +66,17 @@ class Stage:
         self._client_secret = entropy.token()
         self.http = httpx2.AsyncClient(timeout=CALL_SECONDS, follow_redirects=False, trust_env=False)
         self.simulator = self._simulator(variant)
-        self.service: WatchedChild | None = None
+        self.service: Child | None = None
 
-    def _simulator(self, variant: str) -> WatchedChild:
+    def _simulator(self, variant: str) -> Child:
         arguments = ["cloudbeds_simulator", "--host", "127.0.0.1", "--port", "0", "--variant", variant]
         arguments += ["--client-id", CLIENT_ID, "--app-name", APP_NAME, "--redirect-uri", self.redirect_uri]
         environment = bare_environment(self.folder, SIMULATOR_CLIENT_SECRET=self._client_secret)
-        return WatchedChild("simulator", [*arguments, "--no-auto-approve", "--with-parent"], environment, self.folder)
+        return Child("simulator", [*arguments, "--no-auto-approve", "--with-parent"], environment, self.folder)
 
     async def start_simulator(self) -> str:
         """Start the simulated Cloudbeds; its address."""
-        self.simulator_url = await self.simulator.start(self.clock)
+        self.simulator_url = await start(self.simulator, self.clock)
         return self.simulator_url
 
     async def start_service(self) -> str:
@@ -57,8 +86,8 @@ class Stage:
         write_private(self.admin_token_path, self._admin_token.encode(), exclusive=False)
         if self.service is None:
             arguments = ["cloudbeds_auth", "serve", "--with-parent"]
-            self.service = WatchedChild("service", arguments, self._settings(), self.folder)
-        return await self.service.start(self.clock)
+            self.service = Child("service", arguments, self._settings(), self.folder)
+        return await start(self.service, self.clock)
 
     def _settings(self) -> Mapping[str, str]:
         """All of the service's settings; the user's own are nowhere in its environment, nor a `.env` in its folder."""
@@ -78,9 +107,9 @@ class Stage:
         """End both processes, however far the demo came."""
         try:
             if self.service is not None:
-                await self.service.stop()
+                await asyncio.to_thread(self.service.stop)
         finally:
-            await self.simulator.stop()
+            await asyncio.to_thread(self.simulator.stop)
             await self.http.aclose()
 
     # --- talking to the service, as a program with the admin token
@@ -103,8 +132,7 @@ class Stage:
 
     async def answer_of(self, path: str) -> Any:
         """The JSON of a request that has to succeed."""
-        answer = await self.ask(path)
-        return checked(answer, path).json()
+        return checked(await self.ask(path), path).json()
 
     # --- looking into the simulator
 
@@ -114,11 +142,10 @@ class Stage:
         answer = await self.http.request(method, url, json=body, params=query or None)
         return checked(answer, name).json()
 
-    async def refreshes(self) -> Mapping[str, int]:
-        """How many refreshes Cloudbeds' side has seen so far, by outcome."""
+    async def refreshes(self) -> int:
+        """How many refreshes Cloudbeds' side has seen so far, whatever their outcome."""
         counts = await self.control("GET", "counts")
-        found: Mapping[str, int] = counts["token"].get("refresh_token", {})
-        return found
+        return sum(counts["token"].get("refresh_token", {}).values())
 
 
 def checked(answer: httpx2.Response, what: str) -> httpx2.Response:
@@ -126,3 +153,58 @@ def checked(answer: httpx2.Response, what: str) -> httpx2.Response:
     if answer.is_success:
         return answer
     raise Surprise(f"{what} answered {answer.status_code}: {answer.text[:300]}")
+
+
+class DemoBrowser:
+    """Opens pages as a hotel's user would: cookies, redirects, and the form on a page.
+
+    `trail` has every address it came through, without its query.
+    """
+
+    def __init__(self) -> None:
+        import httpx2
+
+        self.trail: list[str] = []
+        self._client = httpx2.AsyncClient(
+            timeout=PAGE_SECONDS, follow_redirects=True, max_redirects=MOST_REDIRECTS, trust_env=False,
+            event_hooks={"response": [self._note]},
+        )  # fmt: skip
+
+    async def _note(self, answer: httpx2.Response) -> None:
+        self.trail.append(str(answer.url).partition("?")[0])
+
+    async def open(self, url: str) -> httpx2.Response:
+        """The page at the end of all redirects."""
+        return await self._client.get(url)
+
+    async def submit(self, page: httpx2.Response, button: tuple[str, str]) -> httpx2.Response:
+        """Press a button (name, value) of the page's form; the page at the end of all redirects."""
+        form = Form(page.text)
+        if button not in form.buttons:
+            raise Surprise(f"the page has no button {button[1]!r}")
+        return await self._client.post(urljoin(str(page.url), form.action), data={**form.fields, button[0]: button[1]})
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+class Form(HTMLParser):
+    """The first form of a page: where it goes, its fields with their values, its buttons."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.action = ""
+        self.fields: dict[str, str] = {}
+        self.buttons: list[tuple[str, str]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect forms, inputs and buttons."""
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form" and not self.action:
+            self.action = given.get("action", "")
+        elif tag == "input" and (given.get("type") != "checkbox" or "checked" in given):
+            self.fields[given.get("name", "")] = given.get("value", "")
+        elif tag == "button":
+            self.buttons.append((given.get("name", ""), given.get("value", "")))

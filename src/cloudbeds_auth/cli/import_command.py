@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli import import_reader, vaults
-from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli import commands, import_reader
+from cloudbeds_auth.cli.commands import command, confirm, with_vault
 from cloudbeds_auth.cli.import_reader import Line
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.lifecycle import State
@@ -39,21 +38,19 @@ AGAIN = (
 )
 NEW = "would be connected"
 
-Told = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
+Result = tuple[Line, Imported]
 
 
-@click.command(
-    name="import",
-    epilog=examples(
-        "cloudbeds-auth connections import hotels.csv --dry-run",
-        "cloudbeds-auth connections import hotels.csv",
-        "old-script --dump | cloudbeds-auth connections import - --yes --json",
-    ),
+@command(
+    "import",
+    "cloudbeds-auth connections import hotels.csv --dry-run",
+    "cloudbeds-auth connections import hotels.csv",
+    "old-script --dump | cloudbeds-auth connections import - --yes --json",
 )
 @click.argument("file", type=click.File("r", encoding="utf-8"))
 @click.option("--dry-run", is_flag=True, help="Only say what would happen: nothing is sent or written.")
 @click.option("--yes", is_flag=True, help="The old script is stopped: do not ask.")
-@with_output
 def import_hotels(out: Output, file: TextIO, dry_run: bool, yes: bool) -> int:
     """Take over the hotels of an old script. FILE: CSV with a header, JSON, or JSON lines; - is standard input.
 
@@ -63,105 +60,83 @@ def import_hotels(out: Output, file: TextIO, dry_run: bool, yes: bool) -> int:
     Exit status 1 when a hotel is not connected afterwards; the report says why.
     """
     try:
-        found = import_reader.read(file.read())
+        lines = import_reader.read(file.read())
     except UnicodeDecodeError:
         raise errors.InvalidRequest("the file is not UTF-8 text") from None
-    _without(found.problems)
     if dry_run:
-        return _report_plan(out, found.lines, _planned(found.lines))
-    _confirm(len(found.lines), yes=yes)
-    with out.progress("importing") as told:
-        results, url = vaults.with_vault(lambda vault: _import(vault, found.lines, told))
+        _report_plan(out, lines)
+        return 0
+    question = f"{WARNING}\nIs it stopped, and shall {len(lines)} hotels be imported?"
+    confirm(question, f"{WARNING} Say --yes where nobody can be asked.", yes=yes)
+    with out.progress("importing") as progress:
+        results, url = with_vault(lambda vault: _import(vault, lines, progress))
     return _report(out, results, AFTERWARDS.format(url=url.rstrip("/")))
-
-
-def _without(problems: Sequence[str]) -> None:
-    if problems:
-        raise errors.InvalidRequest("\n".join(problems), next_step="correct the file; nothing was sent or written")
-
-
-def _confirm(hotels: int, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"{WARNING} Say --yes where nobody can be asked.")
-    click.confirm(f"{WARNING}\nIs it stopped, and shall {hotels} hotels be imported?", abort=True, err=True)
 
 
 # --- what would happen
 
 
-def _planned(lines: Sequence[Line]) -> list[str]:
-    """Where nothing rests yet, looking makes no database either."""
-    if vaults.nothing_rests():
-        _without(import_reader.of_unknown_apps(lines, ("default",)))
-        return [NEW for _ in lines]
-    return vaults.with_vault(lambda vault: _plan(vault, lines))
+def _report_plan(out: Output, lines: Sequence[Line]) -> None:
+    planned = list(zip(lines, _plan(lines), strict=True))
+    out.document({"dry_run": True, "hotels": [{**_named(line), "would": plan} for line, plan in planned]})
+    out.table(("line", "property", "reference", "what would happen"), [(*_cells(line), plan) for line, plan in planned])
+    out.hint(f"{len(lines)} hotels read; nothing was sent. {WARNING}")
 
 
-async def _plan(vault: TokenVault, lines: Sequence[Line]) -> list[str]:
-    _without(import_reader.of_unknown_apps(lines, [app.id for app in await vault.apps.list()]))
-    return [await _foreseen(vault, line) for line in lines]
+def _plan(lines: Sequence[Line]) -> list[str]:
+    """What would happen to each. Where there is no database yet, asking makes none either."""
+    if commands.database_exists():
+        return with_vault(lambda vault: _foreseen(vault, lines))
+    import_reader.refuse_unknown_apps(lines, ("default",))
+    return [NEW for _ in lines]
 
 
-async def _foreseen(vault: TokenVault, line: Line) -> str:
-    page = await vault.connections(property_id=line.hotel.property_id, app=line.hotel.app)
-    states = {one.state for one in page.connections if one.connected_at is not None}
-    if states - {State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED}:
-        return "already connected, nothing is sent"
-    return "would mend the connection that there is" if states else NEW
+async def _foreseen(vault: TokenVault, lines: Sequence[Line]) -> list[str]:
+    await _refuse_unknown_apps(vault, lines)
+    plans = []
+    for line in lines:
+        page = await vault.connections(property_id=line.hotel.property_id, app=line.hotel.app)
+        states = {one.state for one in page.connections if one.connected_at is not None}
+        if states - {State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED}:
+            plans.append("already connected, nothing is sent")
+        else:
+            plans.append("would mend the connection that there is" if states else NEW)
+    return plans
 
 
-def _report_plan(out: Output, lines: Sequence[Line], plans: Sequence[str]) -> int:
-    planned = list(zip(lines, plans, strict=True))
-    if out.as_json:
-        hotels = [{**_named(line), "would": plan} for line, plan in planned]
-        out.document({"dry_run": True, "hotels": hotels})
-        return 0
-    rows = [(str(line.number), line.hotel.property_id, line.hotel.reference or "-", plan) for line, plan in planned]
-    out.table(("line", "property", "reference", "what would happen"), rows)
-    out.note(f"{len(lines)} hotels read; nothing was sent. {WARNING}")
-    return 0
+async def _refuse_unknown_apps(vault: TokenVault, lines: Sequence[Line]) -> None:
+    import_reader.refuse_unknown_apps(lines, [app.id for app in await vault.apps.list()])
 
 
 # --- what happens
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A line and what became of it."""
-
-    line: Line
-    imported: Imported
-
-
-async def _import(vault: TokenVault, lines: Sequence[Line], told: Told) -> tuple[list[Result], str]:
-    _without(import_reader.of_unknown_apps(lines, [app.id for app in await vault.apps.list()]))
+async def _import(vault: TokenVault, lines: Sequence[Line], progress: Progress) -> tuple[list[Result], str]:
+    await _refuse_unknown_apps(vault, lines)
     results: dict[int, Imported] = {}
     waiting = list(lines)
     for again in range(ROUNDS):
         if again:
             await vault.engine.world.clock.sleep(max(results[line.number].retry_after or 0.0 for line in waiting))
-        await _round(vault, waiting, results, told, "asked again" if again else "hotels")
+        await _round(vault, waiting, results, progress, "asked again" if again else "hotels")
         waiting = [line for line in waiting if results[line.number].outcome is Outcome.IN_DOUBT]
         if not waiting:
             break
-    return [Result(line, results[line.number]) for line in lines], vault.settings.public_url
+    return [(line, results[line.number]) for line in lines], vault.settings.public_url
 
 
-async def _round(vault: TokenVault, lines: Sequence[Line], results: dict[int, Imported], told: Told, what: str) -> None:
+async def _round(
+    vault: TokenVault, lines: Sequence[Line], results: dict[int, Imported], progress: Progress, what: str
+) -> None:
     """Each once, a few at a time."""
-    left, done = list(reversed(lines)), 0
+    left, done = iter(lines), count(1)
 
     async def work() -> None:
-        nonlocal done
-        while left:
-            line = left.pop()
+        for line in left:  # which all share
             results[line.number] = await vault.import_hotel(line.hotel)
-            done += 1
-            told(what, done, len(lines))
+            progress(what, next(done), len(lines))
 
-    told(what, 0, len(lines))
+    progress(what, 0, len(lines))
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):
@@ -171,27 +146,27 @@ async def _round(vault: TokenVault, lines: Sequence[Line], results: dict[int, Im
 
 
 def _report(out: Output, results: Sequence[Result], afterwards: str) -> int:
-    counts = Counter(one.imported.outcome for one in results)
+    counts = Counter(imported.outcome for _, imported in results)
     failed = len(results) - sum(counts[fine] for fine in FINE)
-    if out.as_json:
-        counted = {outcome.value: counts[outcome] for outcome in Outcome}
-        out.document({"hotels": [_document(one) for one in results], "counts": counted, "old_script": afterwards})
-    else:
-        out.table(HEADINGS, [_row(one) for one in results])
-        for one in results:
-            if one.imported.connection.connect_url:
-                out.line(f"link for property {one.line.hotel.property_id}: {one.imported.connection.connect_url}")
-        out.line(", ".join(f"{number} {_spoken(outcome)}" for outcome, number in counts.items()))
-        out.note(afterwards)
+    counted = {outcome.value: counts[outcome] for outcome in Outcome}
+    out.document({"hotels": [_document(*one) for one in results], "counts": counted, "old_script": afterwards})
+    out.table(HEADINGS, [_row(*one) for one in results])
+    for line, imported in results:
+        if imported.connection.connect_url:
+            out.line(f"link for property {line.hotel.property_id}: {imported.connection.connect_url}")
+    out.line(", ".join(f"{number} {_spoken(outcome)}" for outcome, number in counts.items()))
+    out.hint(afterwards)
     if counts[Outcome.IN_DOUBT]:
         out.note(f"{counts[Outcome.IN_DOUBT]} in doubt: {AGAIN}")
     return 1 if failed else 0
 
 
-def _row(one: Result) -> tuple[str, ...]:
-    hotel, imported = one.line.hotel, one.imported
-    named = (str(one.line.number), hotel.property_id, hotel.reference or "-")
-    return (*named, _spoken(imported.outcome), imported.connection.id, imported.detail)
+def _row(line: Line, imported: Imported) -> tuple[str, ...]:
+    return (*_cells(line), _spoken(imported.outcome), imported.connection.id, imported.detail)
+
+
+def _cells(line: Line) -> tuple[str, str, str]:
+    return str(line.number), line.hotel.property_id, line.hotel.reference or "-"
 
 
 def _spoken(outcome: Outcome) -> str:
@@ -202,12 +177,12 @@ def _named(line: Line) -> dict[str, object]:
     return {"line": line.number, "property": line.hotel.property_id, "reference": line.hotel.reference}
 
 
-def _document(one: Result) -> dict[str, object]:
-    connection = one.imported.connection
+def _document(line: Line, imported: Imported) -> dict[str, object]:
+    connection = imported.connection
     return {
-        **_named(one.line),
-        "outcome": one.imported.outcome.value,
-        "detail": one.imported.detail,
+        **_named(line),
+        "outcome": imported.outcome.value,
+        "detail": imported.detail,
         "connection_id": connection.id,
         "state": connection.state.value,
         "connect_url": connection.connect_url,

@@ -1,6 +1,6 @@
-"""Reads a list of hotels: CSV with a header, a JSON document, or JSON lines. Every mistake is told, with its line.
+"""Reads a list of hotels: CSV with a header, a JSON document, or JSON lines. Every mistake is reported, with its line.
 
-No value of a token is ever part of what is told.
+No value of a token is ever part of a report.
 """
 
 from __future__ import annotations
@@ -24,22 +24,14 @@ LONGEST = 4096  # characters of a token
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One hotel and where it stands: a line of a CSV file or of JSON lines, else its place in the JSON list."""
+    """One hotel and its place: a line of a CSV file or of JSON lines, else its place in the JSON list."""
 
     number: int
     hotel: Handover
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """The hotels of a file, and the sentences about what is wrong with it."""
-
-    lines: tuple[Line, ...]
-    problems: tuple[str, ...]
-
-
-def read(text: str) -> Read:
-    """Read the whole file."""
+def read(text: str) -> list[Line]:
+    """The hotels of the whole file. Raises InvalidRequest with all that is wrong with it."""
     problems: list[str] = []
     lines: list[Line] = []
     try:
@@ -53,17 +45,19 @@ def read(text: str) -> Read:
     problems += _twice(lines)
     if not lines and not problems:
         problems.append("there is no hotel in it")
-    return Read(tuple(lines), tuple(problems))
+    _refuse(problems)
+    return lines
 
 
-def of_unknown_apps(lines: Sequence[Line], apps: Sequence[str]) -> tuple[str, ...]:
-    """Sentences about the lines whose app is none of these."""
-    there_are = ", ".join(apps)
-    return tuple(
-        f"line {line.number}: there is no app {line.hotel.app!r}; there are {there_are}"
-        for line in lines
-        if line.hotel.app not in apps
-    )
+def refuse_unknown_apps(lines: Sequence[Line], apps: Sequence[str]) -> None:
+    """Raises InvalidRequest with all lines whose app is none of these."""
+    unknown = [line for line in lines if line.hotel.app not in apps]
+    _refuse([f"line {one.number}: there is no app {one.hotel.app!r}; there are {', '.join(apps)}" for one in unknown])
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise InvalidRequest("\n".join(problems), next_step="correct the file; nothing was sent or written")
 
 
 class _Unreadable(Exception):

@@ -21,16 +21,16 @@ MODULES = {
     "demo": "demo",
     "setup": "setup",
     "serve": "serve",
-    "simulate": "simulate",
+    "simulate": "serve",
     "connect": "connect",
     "connections": "connections",
     "apps": "apps",
     "call": "call",
-    "access-token": "access_token",
+    "access-token": "call",
     "database": "database",
-    "doctor": "doctor",
+    "doctor": "setup",
 }
-"""Command to module of this package; each module has a `command`."""
+"""Command to the module of this package in which it has its own name."""
 
 
 class Root(click.Group):
@@ -44,7 +44,8 @@ class Root(click.Group):
         """The command of this name, its module imported now."""
         if cmd_name not in MODULES:
             return None
-        command = importlib.import_module(f"cloudbeds_auth.cli.{MODULES[cmd_name]}").command
+        module = importlib.import_module(f"cloudbeds_auth.cli.{MODULES[cmd_name]}")
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101 - a promise of our own modules
         return command
 

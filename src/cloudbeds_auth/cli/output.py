@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """How one command speaks. With `as_json`, everything but `document` and `note` is silent."""
+    """How one command speaks. With `as_json`, `document` and `note` do; without, all the others."""
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
@@ -33,8 +33,9 @@ class Output:
         return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
 
     def document(self, data: object) -> None:
-        """The one JSON document of `--json`."""
-        _write(json.dumps(data, indent=2, ensure_ascii=not self.unicode), sys.stdout)
+        """The one JSON document of `--json`; silent without."""
+        if self.as_json:
+            _write(json.dumps(data, indent=2, ensure_ascii=not self.unicode), sys.stdout)
 
     def line(self, text: str = "") -> None:
         """A line for people."""
@@ -45,19 +46,30 @@ class Output:
         """A line on standard error, also with `--json`: what to do or wait for, not a result."""
         _write(_harmless(text), sys.stderr)
 
+    def say(self, text: str) -> None:
+        """A line for people that is no result and yet expected; with `--json` on standard error."""
+        (self.note if self.as_json else self.line)(text)
+
+    def hint(self, text: str) -> None:
+        """A line on standard error for people."""
+        if not self.as_json:
+            self.note(text)
+
     def bare(self, text: str) -> None:
         """A value for scripts, exactly as it is."""
-        _write(text, sys.stdout)
+        if not self.as_json:
+            _write(text, sys.stdout)
 
     def body(self, content: bytes) -> None:
         """Bytes exactly as they came."""
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
 
-    def fields(self, rows: Sequence[tuple[str, str]]) -> None:
-        """Name and value, one line each, aligned."""
-        width = max((len(name) for name, _ in rows), default=0)
-        for name, value in rows:
+    def fields(self, rows: Sequence[tuple[str, str | None]]) -> None:
+        """Name and value, one line each, aligned; what has no value is left out."""
+        there = [(name, value) for name, value in rows if value]
+        width = max((len(name) for name, _ in there), default=0)
+        for name, value in there:
             self.line(f"{name:<{width}}  {value}")
 
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -70,7 +82,7 @@ class Output:
             return
         widths = [max(len(row[at]) for row in [headings, *clean]) for at in range(len(headings))]
         for row in [headings, *clean]:
-            self.line("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            self.line(aligned(row, widths))
 
     def step(self, ok: bool, name: str, detail: str = "") -> None:
         """One step of a longer work, as it happened."""
@@ -83,7 +95,7 @@ class Output:
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """Show that something is waited for: a spinner at a terminal, one line elsewhere."""
+        """Show that the command waits: a spinner at a terminal, one line elsewhere."""
         if not sys.stderr.isatty():
             self.note(text)
             yield
@@ -95,7 +107,7 @@ class Output:
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Callable[[str, int, int], None]]:
-        """Show how far a long work is: a bar at a terminal, nothing elsewhere. Told what, how many, and of how many."""
+        """Show how far a long work is: a bar at a terminal, else nothing. Call it with what, how many, of how many."""
         if not sys.stderr.isatty():
             yield lambda what, done, total: None
             return
@@ -105,12 +117,17 @@ class Output:
         with Progress(console=Console(stderr=True), transient=True) as bar:
             tasks: dict[str, TaskID] = {}
 
-            def told(what: str, done: int, total: int) -> None:
+            def show(what: str, done: int, total: int) -> None:
                 if what not in tasks:
                     tasks[what] = bar.add_task(_harmless(f"{text}: {what}"))
                 bar.update(tasks[what], completed=done, total=total)
 
-            yield told
+            yield show
+
+
+def aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """A row of a table as text."""
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def complain(text: str) -> None:
@@ -131,7 +148,7 @@ def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _harmless(text: str) -> str:
-    """Control characters taken out: a vendor's or a hotel's text must not steer somebody's terminal."""
+    """Control characters taken out: a vendor's or a hotel's text must not steer the reader's terminal."""
     return "".join(char if char in "\n\t" or char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 

@@ -1,30 +1,36 @@
-"""`serve`: the service, in the foreground."""
+"""Processes in the foreground: `serve`, the service; and `simulate`, the vendor, imitated, with faults on demand."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import click
 
-from cloudbeds_auth.cli.commands import examples, need_server, with_output
+from cloudbeds_auth import child_process
+from cloudbeds_auth.cli.commands import command, need_server, read_settings
 from cloudbeds_auth.cli.output import Output
 
+SIMULATOR_PORT = "7001"
+CLIENT_ID, CLIENT_SECRET = "simulated-app", "simulated-secret"  # of a made-up app: nothing they open exists
+DATABASE_URL = "sqlite:///simulated.sqlite3"
+USAGE = 2  # exit status
+SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"  # of the simulator's own; nothing else that is secret reaches it
 
-@click.command(
-    name="serve",
+
+@command(
+    "serve",
+    "cloudbeds-auth serve",
+    "CLOUDBEDS_AUTH_PORT=7100 cloudbeds-auth serve",
+    "cloudbeds-auth serve --reload     restart when code changes, while developing",
     short_help="Run the service.",
-    epilog=examples(
-        "cloudbeds-auth serve",
-        "CLOUDBEDS_AUTH_PORT=7100 cloudbeds-auth serve",
-        "cloudbeds-auth serve --reload     restart when code changes, while developing",
-    ),
 )
 @click.option("--reload", is_flag=True, help="Restart when code changes; for development.")
 @click.option("--with-parent", is_flag=True, hidden=True, help="Stop when standard input closes.")
-@with_output
-def command(out: Output, reload: bool, with_parent: bool) -> None:
+def serve(out: Output, reload: bool, with_parent: bool) -> None:
     """Run the service until it is stopped; a refresh that runs is finished first.
 
     It listens on CLOUDBEDS_AUTH_HOST and CLOUDBEDS_AUTH_PORT (127.0.0.1:7000). With --json its log is JSON lines.
@@ -37,14 +43,71 @@ def command(out: Output, reload: bool, with_parent: bool) -> None:
     if with_parent:
         threading.Thread(target=_stop_with_parent, daemon=True).start()
     need_server()
-    from cloudbeds_auth.app.server import serve
+    from cloudbeds_auth.app import server
 
-    serve(settings, reload=reload)
+    server.serve(settings, reload=reload)
 
 
 def _stop_with_parent() -> None:
-    """Stop gracefully when whoever started us is gone: its end of our standard input closes with it."""
+    """Stop gracefully when the process that started this one is gone: its end of our standard input closes with it."""
     # On the bare descriptor: a thread waiting inside sys.stdin would break the interpreter's exit.
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+@command(
+    "simulate",
+    "cloudbeds-auth simulate",
+    "cloudbeds-auth simulate --variant V0/n --hotels 3 --auto-approve",
+    "cloudbeds-auth simulate --port 0 --redirect-uri http://localhost:7100/callback",
+    "curl -X POST http://127.0.0.1:7001/_control/expire     end every access token now",
+    short_help="Run a simulated Cloudbeds on 127.0.0.1:7001.",
+    context_settings={"ignore_unknown_options": True},
+)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[SIMULATOR OPTIONS]...")
+def simulate(out: Output, options: tuple[str, ...]) -> int:
+    """Run a simulated Cloudbeds on 127.0.0.1:7001 until it is stopped; no account is needed.
+
+    All options of `python -m cloudbeds_simulator --help` are taken. It prints the settings to use it with: a made-up
+    app, and a database apart from your real one. It is for loopback only: its control API under /_control/ shows
+    everything.
+    """
+    need_server()
+    named = {option.partition("=")[0] for option in options}
+    with subprocess.Popen(  # noqa: S603 - our own module, arguments passed as a list
+        [sys.executable, "-m", "cloudbeds_simulator", *options, *_defaults(named), "--with-parent"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=child_process.environment(SECRET_VARIABLE, SIMULATOR_CALLED="cloudbeds-auth simulate"),
+    ) as child:
+        assert child.stdout is not None  # noqa: S101 - a pipe was asked for
+        for line in child.stdout:
+            _say(out, line.strip(), made_up="--client-id" not in named)
+        status = child.wait()
+        return status if status in {0, USAGE} else 1
+
+
+def _defaults(named: set[str]) -> list[str]:
+    """Our port and the redirect URI of the settings where none is named."""
+    from cloudbeds_auth.settings import Need
+
+    given = [] if named & {"--port", "--help", "-h"} else ["--port", SIMULATOR_PORT]
+    return given if "--redirect-uri" in named else [*given, "--redirect-uri", read_settings(Need.NOTHING).redirect_uri]
+
+
+def _say(out: Output, line: str, *, made_up: bool) -> None:
+    """The address, and the settings that make this product talk to it."""
+    out.line(line)
+    _, listening, url = line.partition("listening on ")
+    if not listening:
+        return
+    settings = {"CLOUDBEDS_BASE_URL": url, "CLOUDBEDS_AUTH_DATABASE_URL": DATABASE_URL}
+    if made_up:
+        settings |= {"CLOUDBEDS_CLIENT_ID": CLIENT_ID, "CLOUDBEDS_CLIENT_SECRET": CLIENT_SECRET}
+    out.document({"url": url, "settings": settings})
+    out.line("to use it, in another terminal:")
+    for name, value in settings.items():
+        out.line(f"  export {name}={value}")
+    out.line("  cloudbeds-auth serve")

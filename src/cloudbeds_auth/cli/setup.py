@@ -1,30 +1,49 @@
-"""`setup`: what to enter at Cloudbeds, then id and secret into a `.env` that only its owner can read."""
+"""`setup`: what to enter at Cloudbeds, then id and secret into a `.env` that only its owner can read; and `doctor`, in
+which it ends: checks everything and says what to mend.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli import doctor, env_file
-from cloudbeds_auth.cli.commands import examples, with_output
+from cloudbeds_auth.cli.commands import command, show_source
 from cloudbeds_auth.cli.output import Output
 
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Need, Settings
+
 CLIENT_ID, CLIENT_SECRET, REDIRECT_URI = "CLOUDBEDS_CLIENT_ID", "CLOUDBEDS_CLIENT_SECRET", "CLOUDBEDS_REDIRECT_URI"
+INSTRUCTIONS = """\
+In Cloudbeds, open Account > Apps & Marketplace > API Credentials > New Credentials (partners: the app's
+App Details page), and enter:
+
+  app name          a name that your hotels will recognise on the approval page
+  integration type  what your app is; take the closest in the list
+  redirect URI      {uri}
+
+The redirect URI must be entered exactly like this. Cloudbeds then shows a client id and a client secret.
+"""
+PLAIN = re.compile(r"[A-Za-z0-9_./:@%+~-]+")
+HEADER = "# Settings of cloudbeds-auth. The client secret is in here: keep this file to yourself.\n"
+MARKS = {"ok": "ok", "skipped": "-", "warning": "!", "problem": "PROBLEM"}
 
 
-@click.command(
-    name="setup",
+@command(
+    "setup",
+    "cloudbeds-auth setup",
+    "cloudbeds-auth setup --redirect-uri https://auth.example.com/callback",
+    "CLOUDBEDS_CLIENT_ID=... CLOUDBEDS_CLIENT_SECRET=... cloudbeds-auth setup --non-interactive",
     short_help="What to enter at Cloudbeds; stores id and secret.",
-    epilog=examples(
-        "cloudbeds-auth setup",
-        "cloudbeds-auth setup --redirect-uri https://auth.example.com/callback",
-        "CLOUDBEDS_CLIENT_ID=... CLOUDBEDS_CLIENT_SECRET=... cloudbeds-auth setup --non-interactive",
-    ),
 )
 @click.option("--redirect-uri", metavar="URI", help="Where Cloudbeds sends hotels back to.")
 @click.option(
@@ -34,44 +53,34 @@ CLIENT_ID, CLIENT_SECRET, REDIRECT_URI = "CLOUDBEDS_CLIENT_ID", "CLOUDBEDS_CLIEN
     help="Where to write. Other lines of an existing file stay.  [default: .env]",
 )
 @click.option("--non-interactive", is_flag=True, help="Ask nothing: take id and secret from the environment.")
-@with_output
-def command(out: Output, redirect_uri: str | None, path: Path | None, non_interactive: bool) -> int:
+def setup(out: Output, redirect_uri: str | None, path: Path | None, non_interactive: bool) -> int:
     """Say what to enter at Cloudbeds, store client id and secret in .env (0600), then run doctor.
 
     The secret is asked for without showing it, is never an argument, and is never printed.
     """
     if not non_interactive and not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: set the variables and say --non-interactive")
-    from cloudbeds_auth.settings import env_file as of_settings
+    from cloudbeds_auth.settings import env_file
 
-    path, named = (path, True) if path is not None else of_settings()
+    path, named = (path, True) if path is not None else env_file()
     known = _known(path, named)
     uri = _checked_uri(redirect_uri or known.get(REDIRECT_URI, ""))
     instructions(out, uri)
-    given = _unattended(known) if non_interactive else _asked(known)
-    env_file.write(path, {CLIENT_ID: given[0], CLIENT_SECRET: given[1], REDIRECT_URI: uri})
+    client_id, client_secret = _unattended(known) if non_interactive else _asked(known)
+    write(path, {CLIENT_ID: client_id, CLIENT_SECRET: client_secret, REDIRECT_URI: uri})
     out.note(f"wrote {path} (only you can read it)")
-    return doctor.examine(out, path, named)
+    return examine(out, path, named)
 
 
 def instructions(out: Output, uri: str) -> None:
     """What to enter, and where, in Cloudbeds' own words."""
-    say = out.note if out.as_json else out.line
-    say("In Cloudbeds, open Account > Apps & Marketplace > API Credentials > New Credentials (partners: the app's")
-    say("App Details page), and enter:")
-    say("")
-    say("  app name          a name that your hotels will recognise on the approval page")
-    say("  integration type  what your app is; take the closest in the list")
-    say(f"  redirect URI      {uri}")
-    say("")
-    say("The redirect URI must be entered exactly like this. Cloudbeds then shows a client id and a client secret.")
-    say("")
+    out.say(INSTRUCTIONS.format(uri=uri))
 
 
 def _known(path: Path, named: bool) -> dict[str, str]:
     """What the environment and the file say already; the environment wins.
 
-    Raises ConfigurationError, also where another user may have written a file that nobody named.
+    Raises ConfigurationError, also where another user may have written a file that the operator did not name.
     """
     from cloudbeds_auth.settings import written
 
@@ -101,3 +110,102 @@ def _asked(known: Mapping[str, str]) -> tuple[str, str]:
         "client secret (Enter keeps the present one)", default="", show_default=False, hide_input=True, err=True
     )
     return client_id.strip(), kept.strip() or known[CLIENT_SECRET]
+
+
+# --- changing a `.env` file: some variables are set, every other line stays as it is
+
+
+def write(path: Path, values: Mapping[str, str]) -> None:
+    """Set variables in the file, whole or not at all, readable by its owner only. Raises ConfigurationError."""
+    from cloudbeds_auth.os_files import write_private
+
+    target = path.resolve()  # a link stays a link
+    text = changed(read(target), values)
+    try:
+        write_private(target, text.encode(), exclusive=False)
+    except OSError as error:
+        raise errors.ConfigurationError(
+            f"{path} cannot be written: {error.strerror}", next_step="name another place with --file"
+        ) from None
+
+
+def read(path: Path) -> str:
+    """The file's text; empty when there is none yet. Raises ConfigurationError."""
+    try:
+        return path.read_text("utf-8") if path.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.ConfigurationError(
+            f"{path} cannot be read: {error}", next_step="make it a readable text file, or name another with --file"
+        ) from None
+
+
+def changed(text: str, values: Mapping[str, str]) -> str:
+    """The text with these variables set: in place where they are, at the end where they are not; duplicates go."""
+    from dotenv.parser import parse_stream
+
+    left = dict(values)
+    parts: list[str] = []
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.key not in values:
+            parts.append(binding.original.string)
+        elif binding.key in left:
+            # What the parser gives as one binding may begin with the blank lines before it.
+            blank = re.match(r"\s*", binding.original.string)
+            parts.append((blank.group() if blank else "") + _line(binding.key, left.pop(binding.key)))
+    kept = "".join(parts) or HEADER
+    ended = kept if kept.endswith("\n") else kept + "\n"
+    return ended + "".join(_line(name, value) for name, value in left.items())
+
+
+def _line(name: str, value: str) -> str:
+    if PLAIN.fullmatch(value):
+        return f"{name}={value}\n"
+    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{name}='{quoted}'\n"
+
+
+# --- doctor
+
+
+@command(
+    "doctor",
+    "cloudbeds-auth doctor",
+    "cloudbeds-auth doctor --json",
+    short_help="Check everything and say what to mend.",
+)
+def doctor(out: Output) -> int:
+    """Check settings, keys, database, port, and the way to Cloudbeds; say what to mend.
+
+    Secrets are never shown or sent. Exit status 1 when there is a problem.
+    """
+    from cloudbeds_auth.settings import env_file
+
+    return examine(out, *env_file())
+
+
+def examine(out: Output, dotenv: Path, named: bool) -> int:
+    """Run all checks on the settings of the environment and `dotenv`, show the findings; 0 when there is no problem.
+
+    `named`: the operator named the file.
+    """
+    from cloudbeds_auth.doctor import CHECKS
+    from cloudbeds_auth.doctor.examination import examine as run
+    from cloudbeds_auth.settings import load
+    from cloudbeds_auth.system import SystemClock
+
+    def read_settings(need: Need) -> Settings:
+        found = load(os.environ, dotenv, need=need, named=named)
+        show_source(found)
+        return found
+
+    with out.waiting("checking"):
+        report = asyncio.run(run(read_settings, SystemClock(), CHECKS))
+    out.document(report.document())
+    rows = [
+        (MARKS[one.level.value], name, f"{one.what}; to mend: {one.mend}" if one.mend else one.what)
+        for name, found in report.checks
+        for one in found
+    ]
+    out.table(("", "check", "finding"), rows)
+    out.line("no problem found" if report.healthy else "mend what is marked PROBLEM, then run this again")
+    return 0 if report.healthy else 1

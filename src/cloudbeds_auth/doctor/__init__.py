@@ -1,6 +1,28 @@
 """Checks everything an installation needs and says what to mend; secrets are never shown.
 
-Reading order: `findings` (what a check says), `subject` (what is examined), `registry` (all checks, and running
-them); then one module per family: `configuration`, `database`, `network`, `listening`, `apps`, `hotels`.
-A new check is a function in its family's CHECKS.
+Reading order: `examination` (what is examined, what a check says, running them), then the checks: `installation`,
+`database`, `hotels`. A new check is a function there and a row here.
 """
+
+from cloudbeds_auth.doctor import database, hotels, installation
+from cloudbeds_auth.doctor.examination import Check
+
+CHECKS: dict[str, Check] = {
+    "settings": installation.settings_complete,
+    "redirect URI": installation.redirect_uri,
+    "database": database.opens,
+    "durability": database.durability,
+    "database privacy": database.permissions,
+    "SQLite": database.sqlite_version,
+    "Cloudbeds": installation.vendor_reachable,
+    "token endpoint": installation.token_endpoint,
+    "clock": installation.clock,
+    "port": installation.listening_port,
+    "apps": hotels.further_apps,
+    "origins": hotels.where_from,
+    "hotels": hotels.need_a_person,
+    "calls": hotels.calls_refused,
+    "kept tokens": hotels.kept_tokens,
+    "webhooks": hotels.delivered,
+}
+"""All checks by their names, in the order in which they are asked and shown."""

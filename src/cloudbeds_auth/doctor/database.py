@@ -1,17 +1,17 @@
-"""Checks of the database: it opens, can be written and is durable, the key is its key, nobody else can read it."""
+"""Checks of the database: it opens, can be written and is durable, the key is its key, only its owner can read it; of
+PostgreSQL, by what the server says of itself.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
-from cloudbeds_auth.doctor import postgres
-from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, problem, warning
-from cloudbeds_auth.doctor.subject import Subject
-from cloudbeds_auth.errors import StoreReadOnly
+from cloudbeds_auth.doctor.examination import Finding, Subject, ok, problem, warning
 from cloudbeds_auth.os_files import network_file_system
 
 if TYPE_CHECKING:
@@ -21,23 +21,21 @@ SOUND_SQLITE = (3, 51, 3)  # older ones can corrupt a write-ahead log that sever
 DURABLE = {("wal", "full"), ("delete", "extra")}  # journal mode and synchronous that survive a power cut
 LOCAL = "move the database to a local disk that this user may write (CLOUDBEDS_AUTH_DATABASE_URL)"
 SECRET_ENDINGS = ("", "-wal", "-shm", "-journal")
+VERIFYING = {"verify-ca", "verify-full"}
 
 
 async def opens(subject: Subject) -> Sequence[Finding]:
     """The vault opens, the database can be written, and the key opens the canary; or its first start can make it."""
     if subject.closed is not None:
-        diagnosis = subject.closed.diagnosis()
-        return problem(diagnosis.what, diagnosis.next_step)
-    assert subject.settings is not None  # noqa: S101 - the registry skips us without settings
-    if subject.vault is None:
+        return problem(subject.closed.detail, subject.closed.next_step)
+    if subject.unlocked is None:
         return _first_start(subject.settings)
-    try:
-        await subject.vault.check()
-    except StoreReadOnly as error:
-        return problem(error.detail, error.next_step)
+    await subject.vault.check()
     key = (await subject.vault.store_report())["key_id"]
     found = ok(f"opens, can be written, and the key {key} fits")
-    return found + [finding for path in subject.missing for finding in ok(f"{path} will be made at the next start")]
+    for path in subject.missing:
+        found += ok(f"{path} will be made at the next start")
+    return found
 
 
 def _first_start(settings: Settings) -> list[Finding]:
@@ -54,27 +52,26 @@ def _first_start(settings: Settings) -> list[Finding]:
 
 async def durability(subject: Subject) -> Sequence[Finding]:
     """What was committed survives a power cut: journal mode and synchronous as they are, read back."""
-    assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
-    told = await subject.vault.store_report()
-    if "postgresql" in told:
-        return postgres.durability(told)
-    found = f"journal_mode {told['journal_mode']}, synchronous {told['synchronous']}, read back from {told['file']}"
-    if (told["journal_mode"], told["synchronous"]) not in DURABLE:
+    report = await subject.vault.store_report()
+    if "postgresql" in report:
+        return server_durability(report)
+    journal, synchronous = report["journal_mode"], report["synchronous"]
+    found = f"journal_mode {journal}, synchronous {synchronous}, read back from {report['file']}"
+    if (journal, synchronous) not in DURABLE:
         return problem(f"{found}: a power cut could lose a hotel", LOCAL)
     return ok(found)
 
 
 async def permissions(subject: Subject) -> Sequence[Finding]:
-    """Nobody but the owner can read the database file and what lies beside it; or what is sent to its server."""
-    assert subject.settings is not None  # noqa: S101 - the registry skips us without settings
+    """Only the owner can read the database file and what lies beside it; or what is sent to its server."""
     if subject.settings.is_postgres:
-        return await postgres.encryption(subject)
+        return encryption(subject.settings)
     path = subject.settings.database_path
     files = [Path(f"{path}{ending}") for ending in SECRET_ENDINGS]
-    open_ones = [file for file in files if file.exists() and file.stat().st_mode & 0o077]
-    found = [
-        Finding(Level.PROBLEM, f"others on this machine may open {file}", f"chmod 600 {file}") for file in open_ones
-    ]
+    found: list[Finding] = []
+    for file in files:
+        if file.exists() and file.stat().st_mode & 0o077:
+            found += problem(f"others on this machine may open {file}", f"chmod 600 {file}")
     folder = path.parent
     mode = folder.stat().st_mode if folder.exists() else 0
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
@@ -94,9 +91,35 @@ async def sqlite_version(subject: Subject) -> Sequence[Finding]:
     return ok(version)
 
 
-CHECKS = (
-    Check("database", opens),
-    Check("durability", durability, needs_vault=True),
-    Check("database privacy", permissions),
-    Check("SQLite", sqlite_version, needs_settings=False),
-)
+# --- PostgreSQL
+
+
+def server_durability(report: Mapping[str, str]) -> list[Finding]:
+    """What was committed survives a crash of the server, and a failover."""
+    facts = ", ".join(f"{name} {report[name]}" for name in ("fsync", "full_page_writes", "synchronous_commit"))
+    found = f"PostgreSQL {report['postgresql']}, {facts}"
+    if report["role"] != "primary":
+        return problem(f"{found}: this server is a standby, nothing can be written", "name the primary in the URL")
+    if report["asynchronous_standbys"] != "0":
+        number = report["asynchronous_standbys"]
+        return warning(
+            f"{found}; {number} standbys follow asynchronously: a failover can lose the last pairs",
+            "name a standby in synchronous_standby_names, or accept that its hotels approve again after a failover",
+        )
+    return ok(found)
+
+
+def encryption(settings: Settings) -> Sequence[Finding]:
+    """The way to the server is encrypted, and the server is who it says, unless it is this machine."""
+    from cloudbeds_auth.settings import is_loopback
+
+    parts = urlsplit(settings.database_url)
+    mode = parse_qs(parts.query).get("sslmode", ["prefer"])[0]
+    if parts.hostname is None or is_loopback(parts.hostname) or parts.hostname.startswith("/"):
+        return ok("the server is on this machine")
+    if mode in VERIFYING:
+        return ok(f"sslmode={mode}")
+    return warning(
+        f"sslmode={mode}: somebody on the way can be taken for the server",
+        "add ?sslmode=verify-full to CLOUDBEDS_AUTH_DATABASE_URL (and sslrootcert= for a certificate of your own)",
+    )

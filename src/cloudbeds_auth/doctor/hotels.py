@@ -1,31 +1,80 @@
-"""Checks of the connections: which hotels need a person, and what that person does."""
+"""Checks of what is stored: registrations, hotels that need a person and what that person does, webhooks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from cloudbeds_auth.doctor.findings import Check, Finding, Level, ok, warning
-from cloudbeds_auth.doctor.subject import Subject
+from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
+from cloudbeds_auth.doctor.installation import other_port
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, LABELS, State
-from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.rules.model import App, Connection
 from cloudbeds_auth.rules.schedule import LONG_LIST
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Settings
 
 NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
 HEALTHY = (State.FRESH, State.STALE)
 MOST = 50
 PAGE, MOST_PAGES = 200, 50
+ONE_SCHEME = "is https where the settings' own is http, or the other way round"
+SLOW = 900.0  # seconds that the oldest message may wait
+
+
+# --- registrations
+
+
+async def further_apps(subject: Subject) -> Sequence[Finding]:
+    """Each app of the store. The settings may have changed since it was added."""
+    own, *further = await subject.vault.apps.list()
+    found: list[Finding] = []
+    for app in further:
+        found += list(_wrong(app, own, subject.settings)) or ok(
+            f"{app.id}: {app.redirect_uri} (must be registered for {app.client_id} exactly like this)"
+        )
+    return found or ok("only the settings' own")
+
+
+def _wrong(app: App, own: App, settings: Settings) -> Iterator[Finding]:
+    again = f"cloudbeds-auth apps remove {app.id}, then add it as it should be"
+    if not app.secrets:
+        yield from problem(f"{app.id}: its client secret does not open", f"cloudbeds-auth apps rotate-secret {app.id}")
+    if app.client_id == own.client_id:
+        yield from problem(f"{app.id}: has the client id of the settings' own app", again)
+    if app.redirect_path == own.redirect_path:
+        yield from problem(f"{app.id}: its redirect URI has the path of the settings' own", again)
+    if urlsplit(app.redirect_uri).scheme != urlsplit(own.redirect_uri).scheme:
+        yield from problem(f"{app.id}: its redirect URI {ONE_SCHEME}", again)
+    host = urlsplit(app.redirect_uri).hostname or ""
+    if not settings.derived_hosts and host not in settings.allowed_hosts:
+        what = f"{app.id}: {host} of its redirect URI is not allowed"
+        yield from problem(what, f"add {host} to CLOUDBEDS_AUTH_ALLOWED_HOSTS")
+    port = other_port(app.redirect_uri, settings)
+    if port is not None:
+        what = f"{app.id}: {app.redirect_uri} leads to port {port}, CLOUDBEDS_AUTH_PORT is {settings.port}"
+        yield from warning(what, "register a redirect URI with the service's port at Cloudbeds")
+
+
+async def where_from(subject: Subject) -> Sequence[Finding]:
+    """Tokens and secrets that came from another origin or client id: nothing of them is sent; no hotel is at fault."""
+    found = [Finding(Level.PROBLEM, one.what, one.next_step) for one in await subject.vault.apps.foreign()]
+    return found or ok("everything stored came from the origin and the client ids of the settings")
+
+
+# --- hotels
 
 
 async def need_a_person(subject: Subject) -> Sequence[Finding]:
     """Connections that no machine can heal."""
-    assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
     found: list[Finding] = []
     for state in NEED_A_PERSON:
         page = await subject.vault.connections(state=state.value, limit=MOST)
         shown = [one for one in page.connections if not one.foreign]  # those have one finding together
         found += map(_finding, shown)
         if page.next and shown:
-            found.append(Finding(Level.PROBLEM, "and more", f"cloudbeds-auth connections list --state {state.value}"))
+            found += problem("and more", f"cloudbeds-auth connections list --state {state.value}")
     page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
     found += [_finding(one) for one in page.connections if one.problem == HOTEL_SCOPE_MISSING]
     return found or ok("no hotel needs a person")
@@ -39,7 +88,6 @@ def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
 
 async def calls_refused(subject: Subject) -> Sequence[Finding]:
     """Connected hotels whose calls run into what they did not allow; of very many, the newest."""
-    assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
     found: list[Finding] = []
     for state in HEALTHY:
         cursor: str | None = None
@@ -53,8 +101,7 @@ async def calls_refused(subject: Subject) -> Sequence[Finding]:
 
 
 async def kept_tokens(subject: Subject) -> Sequence[Finding]:
-    """The longest list of refresh tokens: each is one refresh whose token nobody has seen to work."""
-    assert subject.vault is not None  # noqa: S101 - the registry skips us without a vault
+    """The longest list of refresh tokens: each is one refresh whose token was never seen to work."""
     report = await subject.vault.store_report()
     length = int(report["longest_token_list"])
     if length <= LONG_LIST:
@@ -65,8 +112,22 @@ async def kept_tokens(subject: Subject) -> Sequence[Finding]:
     )
 
 
-CHECKS = (
-    Check("hotels", need_a_person, needs_vault=True),
-    Check("calls", calls_refused, needs_vault=True),
-    Check("kept tokens", kept_tokens, needs_vault=True),
-)
+# --- webhooks
+
+
+async def delivered(subject: Subject) -> Sequence[Finding]:
+    """Nothing was given up, and nothing waits for long. Without an address nothing is sent, and nothing is wrong."""
+    outbox = await subject.vault.outbox()
+    if subject.settings.webhook_url is None:
+        return ok("no address is set (CLOUDBEDS_AUTH_WEBHOOK_URL), so nothing is sent")
+    if outbox.given_up:
+        return problem(
+            f"{outbox.given_up} message(s) were given up; the newest: {outbox.problem}",
+            "mend the receiver, then let it ask for every connection: GET /api/v1/connections",
+        )
+    if outbox.oldest > SLOW:
+        return warning(
+            f"{outbox.waiting} message(s) wait, the oldest for {outbox.oldest / 60:.0f} minutes",
+            "look for `webhook_failed` in the service's log; is the service running, and the receiver reachable?",
+        )
+    return ok(f"{outbox.waiting} message(s) wait" if outbox.waiting else "every message was delivered")

@@ -1,6 +1,6 @@
 """The picture of a history: one line per token pair, made from a connection's events and from nothing else.
 
-`pairs(events)` is data only; the terminal (`cli.picture`) draws it. What the events do not say is not
+`pairs(events)` is data only; the terminal (`cli.demo`) draws it. What the events do not say is not
 guessed: a pair whose beginning was not in the events handed in has no `began`.
 """
 

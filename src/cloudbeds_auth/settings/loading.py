@@ -1,25 +1,39 @@
-"""Reads the settings: the environment, `.env`, files that hold one secret each; every problem is reported at once."""
+"""Reads the settings: the environment, `.env`, files that hold one secret each; every problem is reported at once. Also
+further apps, whose registration is checked like settings; what is not given follows from the settings' own.
+"""
 
 from __future__ import annotations
 
 import difflib
 import io
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from dotenv import dotenv_values
-from pydantic import ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
-from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.errors import ConfigurationError, InvalidRequest
 from cloudbeds_auth.os_files import written_by_others
+from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import is_vendors
-from cloudbeds_auth.settings.secret_values import is_patterned, weak_keys
-from cloudbeds_auth.settings.table import Need, Setting, Settings, rows
-from cloudbeds_auth.settings.values import is_loopback, url
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.settings import secret_values, values
+from cloudbeds_auth.settings.table import (
+    Credential,
+    Level,
+    Need,
+    RedirectUri,
+    Scopes,
+    Setting,
+    Settings,
+    kind_of,
+    rows,
+)
 
 PREFIX = "CLOUDBEDS_"
 BASE_URL = "CLOUDBEDS_BASE_URL"
@@ -27,6 +41,9 @@ ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # names the file that is read instead of `
 NO_SETTINGS = ("CLOUDBEDS_AUTH_APP_SECRET", ENV_FILE)  # variables of ours all the same, for commands
 LARGEST_ENV_FILE = 1024 * 1024  # characters
 LARGEST_SECRET_FILE = 64 * 1024  # bytes
+APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+AGAIN = "mend what is named above, then add the app again"
+ONE_SCHEME = "is https where CLOUDBEDS_REDIRECT_URI is http, or the other way round; one service takes one of the two"
 ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
 
 
@@ -63,10 +80,10 @@ def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: 
         if why and not getattr(settings, attribute) and attribute not in failed | unread:
             findings.problems.append(_problem(row, why))
     findings.raise_problems()
-    told: dict[str, Any] = {"warnings": (*findings.warnings, *_risks(settings))}
+    noted: dict[str, Any] = {"warnings": (*findings.warnings, *_risks(settings))}
     if dotenv is not None and findings.from_file:
-        told |= {"env_file": dotenv.absolute(), "from_env_file": findings.from_file}
-    return settings.model_copy(update=told)
+        noted |= {"env_file": dotenv.absolute(), "from_env_file": findings.from_file}
+    return settings.model_copy(update=noted)
 
 
 def load_from_environment(need: Need = Need.APP) -> Settings:
@@ -119,7 +136,7 @@ def _merged(environ: Mapping[str, str], dotenv: Path | None, findings: Findings,
 def _is_harmless(base_url: str) -> bool:
     """Whether a file that was found in the current folder may name this host; what is no URL is found elsewhere."""
     try:
-        return is_loopback(url(base_url).hostname or "") or is_vendors(base_url)
+        return values.is_loopback(values.url(base_url).hostname or "") or is_vendors(base_url)
     except ValueError:
         return True
 
@@ -127,7 +144,7 @@ def _is_harmless(base_url: str) -> bool:
 def _in_file(path: Path, findings: Findings, *, named: bool) -> dict[str, str]:
     """Our variables of a `.env`; none where there is no such file.
 
-    `named`: the operator named it. Otherwise it was found in the current folder, where anybody may have put it: raises
+    `named`: the operator named it. Otherwise it was found in the current folder, where any user may have put it: raises
     ConfigurationError where another user wrote or may write it, and it holds anything of ours (A69).
     """
     if not named and not path.exists():
@@ -171,15 +188,15 @@ def _why(error: OSError | ValueError) -> str:
 
 def _resolved(given: Mapping[str, str], findings: Findings) -> dict[str, str]:
     """Values by attribute, secret files read."""
-    values = {attribute: given[row.name] for attribute, row in rows(Settings).items() if row.name in given}
+    resolved = {attribute: given[row.name] for attribute, row in rows(Settings).items() if row.name in given}
     for attribute, row in rows(Settings).items():
         if not row.secret or row.file_name not in given:
             continue
         if row.name in given:
             findings.problems.append(f"{row.name}: is given twice, also as {row.file_name}; write only one of them")
         elif (value := secret_file(row.file_name, Path(given[row.file_name]), findings)) is not None:
-            values[attribute] = value
-    return values
+            resolved[attribute] = value
+    return resolved
 
 
 def secret_file(name: str, path: Path, findings: Findings) -> str | None:
@@ -201,10 +218,10 @@ def secret_file(name: str, path: Path, findings: Findings) -> str | None:
     return value
 
 
-def _validated(values: Mapping[str, Any], findings: Findings) -> tuple[Settings, set[str]]:
+def _validated(resolved: Mapping[str, Any], findings: Findings) -> tuple[Settings, set[str]]:
     """The settings, and the attributes that had to be left at their defaults because their values are wrong."""
     try:
-        return Settings.model_validate(values), set()
+        return Settings.model_validate(resolved), set()
     except ValidationError as error:
         failures = [one for one in error.errors(include_url=False) if one["type"] != "default_factory_not_called"]
     failed: set[str] = set()
@@ -213,7 +230,7 @@ def _validated(values: Mapping[str, Any], findings: Findings) -> tuple[Settings,
         if attribute not in failed:
             failed.add(attribute)
             findings.problems.append(_problem(rows(Settings)[attribute], worded(failure["msg"])))
-    rest = {name: value for name, value in values.items() if name not in failed}
+    rest = {name: value for name, value in resolved.items() if name not in failed}
     return Settings.model_validate(rest), failed
 
 
@@ -228,10 +245,10 @@ def _problem(row: Setting, what: str) -> str:
 
 
 def _risks(settings: Settings) -> Iterable[str]:
-    if weak_keys(settings.encryption_keys):
+    if secret_values.weak_keys(settings.encryption_keys):
         yield "CLOUDBEDS_AUTH_ENCRYPTION_KEYS holds an older key that can be guessed; remove it once nothing needs it"
     for attribute, row in rows(Settings).items():
-        if any(map(is_patterned, row.drawn(getattr(settings, attribute)))):
+        if any(map(secret_values.is_patterned, row.drawn(getattr(settings, attribute)))):
             yield f"{row.name} repeats itself or counts up; make a random one"
     if settings.is_plain_http:
         yield "CLOUDBEDS_AUTH_PUBLIC_URL is plain http: sign-in and connect links can be read on their way"
@@ -254,3 +271,60 @@ def _report_unknown(given: Mapping[str, str], findings: Findings) -> None:
 def _tail(name: str) -> str:
     """What distinguishes a name: the prefix that all share would make any two look alike."""
     return name.upper().removeprefix(PREFIX).removeprefix("AUTH_")
+
+
+# --- a further registration at Cloudbeds, which is no setting and looks like one
+
+
+def app_name(value: object) -> str:
+    """A word that goes into addresses and command lines as it is."""
+    if not isinstance(value, str) or not APP_NAME.fullmatch(value):
+        raise ValueError("is not made of lower-case letters, digits and `-`, at most 40")
+    return value
+
+
+def client_secret(value: object) -> Secret:
+    """A secret that is there."""
+    found = values.secret(value)
+    if not found:
+        raise ValueError("is empty")
+    return found
+
+
+class Registration(BaseModel):
+    """One registration, checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: Annotated[str, BeforeValidator(app_name)]
+    client_id: Annotated[str, Field(min_length=1), BeforeValidator(values.text)]
+    client_secret: Annotated[Secret, PlainValidator(client_secret)]
+    level: Level
+    redirect_uri: RedirectUri
+    scopes: Scopes
+    credential: Credential
+
+
+def further_app(settings: Settings, **given: object) -> App:
+    """The App of what was given; None: what follows from the settings. Raises InvalidRequest with every problem."""
+    usual = {
+        "redirect_uri": redirect_uri_of(settings, str(given.get("name"))), "scopes": settings.scopes,
+        "credential": settings.credential,
+    }  # fmt: skip
+    parts = usual | {name: value for name, value in given.items() if value is not None}
+    try:
+        made = Registration.model_validate(parts)
+    except ValidationError as error:
+        failures = error.errors(include_url=False)
+        problems = "; ".join(f"{str(one['loc'][0]).replace('_', ' ')}: {worded(one['msg'])}" for one in failures)
+        raise InvalidRequest(problems, next_step=AGAIN) from None
+    # The cookie that binds an approval to its browser has one form for all apps.
+    if values.url(made.redirect_uri).scheme != values.url(settings.redirect_uri).scheme:
+        raise InvalidRequest(f"redirect uri: {ONE_SCHEME}", next_step=AGAIN)
+    secrets, kind = (made.client_secret,), kind_of(made.credential)
+    return App(made.name, made.client_id, secrets, made.redirect_uri, made.scopes, made.level, kind)
+
+
+def redirect_uri_of(settings: Settings, name: str) -> str:
+    """The redirect URI of a further app unless it has another: below the settings' own, a path for itself."""
+    return f"{settings.redirect_uri.rstrip('/')}/{name}"

@@ -107,10 +107,10 @@ def _with(attribute: str) -> Callable[[Settings, Need], str | None]:
 class Settings(BaseModel):
     """Everything that an operator sets. Durations in seconds, limits in bytes; `repr` shows no secret.
 
-    `rate_limit` is in requests per second, for every process together; 0: none; `observe`: the vendor's, told about
-    and not kept. `encryption_keys` is empty when the key file beside the database is meant. `warnings` are sentences
-    for people about what was set without effect. `env_file`: the file that the variables `from_env_file` came from;
-    None: all are the environment's.
+    `rate_limit` is in requests per second, for every process together; 0: none; `observe`: the vendor's, reported
+    and not enforced. `encryption_keys` is empty when the key file beside the database is meant. `warnings` are
+    sentences for people about what was set without effect. `env_file`: the file that the variables `from_env_file` came
+    from; None: all are the environment's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

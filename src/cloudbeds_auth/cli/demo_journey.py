@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli.demo_browser import DemoBrowser, Surprise
-from cloudbeds_auth.cli.demo_stage import APP_NAME, TOKEN_TIMEOUT, Stage, checked
+from cloudbeds_auth.cli.demo_stage import APP_NAME, TOKEN_TIMEOUT, DemoBrowser, Stage, Surprise, checked
 from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.rules.timeline import Ending, PairLine, pairs
 
@@ -29,10 +28,6 @@ class Step:
     name: str
     ok: bool
     detail: str
-
-    def document(self) -> dict[str, object]:
-        """The step as plain data."""
-        return {"name": self.name, "ok": self.ok, "detail": self.detail}
 
 
 def expect(held: bool, otherwise: str) -> None:
@@ -62,24 +57,24 @@ class Journey:
             ("the history tells it all", self._history),
         )
 
-    async def run(self, told: Callable[[Step], None]) -> bool:
-        """Go through all steps until one does not hold; `told` hears each as it ends."""
+    async def run(self, took: Callable[[Step], None]) -> bool:
+        """Go through all steps until one does not hold; `took` is called with each as it ends."""
         import httpx2
 
         for name, act in self.steps:
             try:
-                detail = await act()
+                step = Step(name, True, await act())
             except errors.Error as error:
-                told(Step(name, False, error.detail))
-                return False
+                step = Step(name, False, error.detail)
             except (httpx2.HTTPError, LookupError, ValueError) as error:
-                told(Step(name, False, f"{type(error).__name__}: {error}"))
+                step = Step(name, False, f"{type(error).__name__}: {error}")
+            took(step)
+            if not step.ok:
                 return False
-            told(Step(name, True, detail))
         return True
 
     async def look_back(self) -> None:
-        """Read the history once more, if the service still tells it: for the picture of a journey that failed."""
+        """Read the history once more, if the service still answers: for the picture of a journey that failed."""
         import httpx2
 
         if self.connection_id:
@@ -99,13 +94,10 @@ class Journey:
         )
 
     async def _approval(self) -> str:
-        browser = DemoBrowser()
-        try:
+        async with aclosing(DemoBrowser()) as browser:
             page = checked(await browser.open(f"{self.stage.service_url}/connect?reference=demo-hotel"), "/connect")
             expect(APP_NAME in page.text, "the consent page does not name the app")
             end = checked(await browser.submit(page, ("decision", "approve")), "the callback")
-        finally:
-            await browser.close()
         expect(str(end.url).startswith(self.stage.service_url), f"the browser ended at {end.url}")
         expect("code=" not in str(end.url), "the browser ended on an address with the code in it")
         way = " > ".join(browser.trail)
@@ -121,20 +113,19 @@ class Journey:
         return f"{one['id']}, property {', '.join(one['property_ids'])}, state {one['state']}"
 
     async def _call(self) -> str:
-        return f"userinfo says: {_person(checked(await self._userinfo(), 'userinfo'))}"
+        return f"userinfo says: {_person(await self._userinfo(), 'userinfo')}"
 
     async def _proxied(self) -> str:
         path = f"/proxy/{self.connection_id}{USERINFO}"
-        person = _person(checked(await self.stage.ask(path), "the proxy"))
+        person = _person(await self.stage.ask(path), "the proxy")
         return f"GET {self.stage.service_url}{path} says: {person}"
 
     async def _rotation(self) -> str:
         before = await self.stage.refreshes()
         await self.stage.control("POST", "expire")
         for _ in range(2):
-            _person(checked(await self._userinfo(), "the call after the expiry"))
-        after = await self.stage.refreshes()
-        made = _total(after) - _total(before)
+            _person(await self._userinfo(), "the call after the expiry")
+        made = await self.stage.refreshes() - before
         expect(made == 1, f"Cloudbeds saw {made} refreshes instead of exactly one")
         await self._calls_written()
         return "two calls, both answered 200; Cloudbeds saw exactly one refresh"
@@ -151,7 +142,7 @@ class Journey:
             expect(not call.done(), "the call ended before the kill fell")
             assert stage.service is not None  # noqa: S101 - started two steps ago
             pid = stage.service.pid
-            await stage.service.kill()
+            await asyncio.to_thread(stage.service.kill)
         finally:
             answer = (await asyncio.gather(call, return_exceptions=True))[0]
         expect(isinstance(answer, Exception), "the call was answered although the service was killed")
@@ -165,15 +156,17 @@ class Journey:
     async def _served_unanswered(self, begin: int) -> Mapping[str, Any]:
         """The simulator's word that a refresh was acted upon and not answered."""
         wanted = {"target": "token", "grant_type": "refresh_token", "outcome": "issued", "answered": "false"}
-        entry = (await self.stage.control("GET", "wait", after=str(begin), timeout="20", **wanted))["entry"]
-        expect(entry is not None, "no refresh reached the simulator within 20 s")
-        found: Mapping[str, Any] = entry
-        return found
+        entry: Mapping[str, Any] | None = (
+            await self.stage.control("GET", "wait", after=str(begin), timeout="20", **wanted)
+        )["entry"]
+        if entry is None:
+            raise Surprise("no refresh reached the simulator within 20 s")
+        return entry
 
     async def _recovery(self) -> str:
         await self.stage.start_service()
         answer, waits = await self.stage.ask_patiently(f"/api/v1/connections/{self.connection_id}/userinfo")
-        person = _person(checked(answer, "the call after the restart"))
+        person = _person(answer, "the call after the restart")
         waited = f"after {waits} times 503 with Retry-After, " if waits else ""
         return f"{waited}userinfo says: {person}; no hotel had to do anything"
 
@@ -211,27 +204,21 @@ class Journey:
 
     async def _events(self) -> list[Event]:
         path, events = f"/api/v1/connections/{self.connection_id}/events", []
-        cursor = ""
-        while True:
-            page = await self.stage.answer_of(path + cursor)
+        query: str | None = ""
+        while query is not None:
+            page = await self.stage.answer_of(path + query)
             events += [read_event(one) for one in page["events"]]
-            if page.get("next") is None:
-                return events
-            cursor = f"?cursor={page['next']}"
+            query = f"?cursor={page['next']}" if page.get("next") else None
+        return events
 
 
-def read_event(told: Mapping[str, Any]) -> Event:
-    """An event as the HTTP API tells it."""
-    at = datetime.fromisoformat(told["at"])
-    return Event(told["sequence"], at, told["kind"], told["actor"], told["grant_id"], told["generation"], told["data"])
+def read_event(document: Mapping[str, Any]) -> Event:
+    """An event as the HTTP API shows it."""
+    return Event(**{**document, "at": datetime.fromisoformat(document["at"])})
 
 
-def _person(answer: httpx2.Response) -> str:
-    """Who userinfo names."""
-    told = answer.json()
-    expect("email" in told, f"no user in {str(told)[:200]}")
-    return f"{told['first_name']} {told['last_name']} <{told['email']}>"
-
-
-def _total(counts: Mapping[str, int]) -> int:
-    return sum(counts.values())
+def _person(answer: httpx2.Response, what: str) -> str:
+    """Who userinfo names; `what` answered."""
+    user = checked(answer, what).json()
+    expect("email" in user, f"no user in {str(user)[:200]}")
+    return f"{user['first_name']} {user['last_name']} <{user['email']}>"

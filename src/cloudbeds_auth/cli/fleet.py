@@ -1,0 +1,219 @@
+"""Commands that go through many hotels one by one and report each: `connections refresh`, which also takes one alone,
+and `connections migrate-to-api-key`, from OAuth to API keys.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli.commands import command, confirm, show_connection, takes_yes, with_connection, with_vault
+from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.rules.api_errors import DISABLED
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection, CredentialKind
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
+
+RECOVERED, REFUSED, LATER, UNPROVEN = (
+    "recovered", "refused as before", "could not be tried: run this again",
+    "new tokens that did not work yet: they are tried again by themselves",
+)  # fmt: skip
+MOVED, KEYED, WOULD_MOVE, NOT_YET, NOT_MOVED, UNTRIED = (
+    "moved", "has a key already", "would be moved", "not moved yet: run this again", "not moved", "not tried"
+)  # fmt: skip
+DONE = {RECOVERED, MOVED, KEYED, WOULD_MOVE}  # nothing more to do
+MARKED = (State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED)
+GONE = {State.DISCONNECTED, State.SUPERSEDED, State.PARKED}
+NOT_EXCHANGED = "migration_refused"  # the problem of a hotel of which no token was exchanged
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of one hotel."""
+
+    hotel: Connection
+    outcome: str
+    error: errors.Error | None = None
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        found = {
+            "id": self.hotel.id,
+            "reference": self.hotel.reference,
+            "property_ids": list(self.hotel.property_ids),
+            "outcome": self.outcome,
+        }
+        if self.error is not None:
+            found |= {"code": self.error.code, "detail": self.error.detail, "next_step": self.error.next_step}
+        return found
+
+
+async def _every(vault: TokenVault, **filters: Any) -> list[Connection]:
+    """The connections of all pages."""
+    found: list[Connection] = []
+    cursor: str | None = None
+    while True:
+        page = await vault.connections(cursor=cursor, **filters)
+        found += page.connections
+        if page.next is None:
+            return found
+        cursor = page.next
+
+
+async def _shown(out: Output, doing: str, total: int, reports: AsyncIterator[Tried]) -> list[Tried]:
+    """All reports, each shown as it comes."""
+    tried: list[Tried] = []
+    with out.progress(doing) as progress:
+        async for one in reports:
+            tried.append(one)
+            progress("hotels", len(tried), total)
+            if one.outcome != UNTRIED:
+                out.step(one.outcome in DONE, f"{one.hotel.id}: {one.outcome}", one.error.detail if one.error else "")
+    return tried
+
+
+def _summed_up(out: Output, tried: Sequence[Tried], nothing: str, leave_out: Sequence[str] = ()) -> int:
+    """The whole, for programs as one document; for people the counts. The exit status."""
+    counts = Counter(one.outcome for one in tried)
+    hotels = [{name: value for name, value in one.document().items() if name not in leave_out} for one in tried]
+    out.document({"hotels": hotels, "outcomes": counts})
+    out.line(", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or nothing)
+    return 0 if counts.keys() <= DONE else 1
+
+
+# --- refresh
+
+
+@command("refresh", "cloudbeds-auth connections refresh con_01J...", "cloudbeds-auth connections refresh --marked")
+@click.argument("connection", metavar="[ID]", required=False)
+@click.option("--marked", is_flag=True, help="Every hotel that has to approve again: try what is stored once more.")
+def refresh(out: Output, connection: str | None, marked: bool) -> int:
+    """Refresh a connection's tokens now. ID: con_... or a property id.
+
+    Exit status 1 when no new tokens came, with --marked when any hotel did not recover; it is said why, and nothing is
+    lost. Marked hotels are tried again by themselves, too: after 5 minutes, then less and less often, at least every
+    six hours.
+    """
+    if marked == (connection is not None):
+        raise click.UsageError("name a connection, or say --marked")
+    if connection is not None:
+        show_connection(out, with_connection(connection, lambda vault, found: vault.refresh(found)), "refreshed")
+        return 0
+    tried = with_vault(lambda vault: _try_marked(out, vault))
+    return _summed_up(out, tried, "no hotel is marked", leave_out=("property_ids", "next_step"))
+
+
+async def _try_marked(out: Output, vault: TokenVault) -> list[Tried]:
+    """What an operator disconnected is not among them."""
+    found = [one for state in MARKED for one in await _every(vault, state=state)]
+    hotels = [one for one in found if one.state is not State.DISCONNECTED or one.problem == DISABLED]
+    return await _shown(out, "trying", len(hotels), (await _try(vault, hotel) for hotel in hotels))
+
+
+async def _try(vault: TokenVault, hotel: Connection) -> Tried:
+    try:
+        found = await vault.refresh(hotel.id)
+    except errors.ConnectionUnusable as error:
+        return Tried(hotel, REFUSED, error)
+    except errors.Error as error:
+        return Tried(hotel, LATER, error)
+    return Tried(found, UNPROVEN if found.state in MARKED else RECOVERED)  # a pair alone ends no mark, a proof does
+
+
+# --- migrate-to-api-key
+
+
+@command(
+    "migrate-to-api-key",
+    "cloudbeds-auth connections migrate-to-api-key con_01J... --dry-run",
+    "cloudbeds-auth connections migrate-to-api-key con_01J...",
+    "cloudbeds-auth connections migrate-to-api-key --all --yes",
+    short_help="Move hotels from OAuth to API keys.",
+)
+@click.argument("connections", metavar="[ID]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every hotel that is connected by OAuth.")
+@click.option("--app", metavar="NAME", help="The registration that makes the exchange; else each hotel's own.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
+@takes_yes
+def migrate_to_api_key(
+    out: Output, connections: tuple[str, ...], everything: bool, app: str | None, dry_run: bool, yes: bool
+) -> int:
+    """Exchange hotels' refresh tokens for API keys, which the hotels need not approve. ID: con_... or a property id.
+
+    It is by arrangement with Cloudbeds, which gives out a second set of client id and secret for it: begin with one
+    hotel. From the first moment on a hotel's refresh tokens are never refreshed again, because that would kill its
+    key; until the key is seen to work, the hotel is served with the access token it has. Interrupted, it is simply run
+    again.
+
+    Exit status 1 when a hotel was not moved; the report says why, and what to do.
+    """
+    if everything == bool(connections):
+        raise click.UsageError("name connections, or say --all")
+    hotels = with_vault(lambda vault: _chosen(vault, connections))
+    movable = [one for one in hotels if _to_move(one)]
+    if movable and not dry_run:
+        what = movable[0].id if len(movable) == 1 else f"{len(movable)} hotels"
+        refusal = "this cannot be taken back: say --yes where nobody can be asked"
+        confirm(f"Move {what} to API keys? Refresh tokens are not refreshed any more.", refusal, yes=yes)
+    tried = with_vault(lambda vault: _shown(out, "moving", len(hotels), _moved(vault, hotels, app, dry_run=dry_run)))
+    status = _summed_up(out, tried, "no hotel is connected by OAuth")
+    for step in dict.fromkeys(one.error.next_step for one in tried if one.error is not None):
+        out.line(f"next: {step}")
+    if any(one.outcome == UNTRIED for one in tried):
+        out.line("the others were not tried, because it would go the same way")
+    return status
+
+
+async def _chosen(vault: TokenVault, named: Sequence[str]) -> list[Connection]:
+    """The connections named, or all of OAuth."""
+    if named:
+        return [await vault.connection(await vault.resolve(one)) for one in dict.fromkeys(named)]
+    return [one for one in await _every(vault) if _to_move(one)]
+
+
+def _to_move(one: Connection) -> bool:
+    return one.credential == CredentialKind.OAUTH and one.state not in GONE
+
+
+async def _moved(
+    vault: TokenVault, hotels: Sequence[Connection], app: str | None, *, dry_run: bool
+) -> AsyncIterator[Tried]:
+    """One after another: what goes wrong with the client goes wrong with all, so the first shows it."""
+    moved = stopped = False
+    for hotel in hotels:
+        if stopped:
+            yield Tried(hotel, UNTRIED)
+        elif hotel.credential == CredentialKind.API_KEY:
+            yield Tried(hotel, KEYED)
+        elif dry_run:
+            yield Tried(hotel, WOULD_MOVE if _to_move(hotel) else NOT_MOVED)
+        else:
+            one = await _move(vault, hotel, app)
+            moved = moved or one.outcome == MOVED
+            stopped = not moved and await _hits_all(vault, one)
+            yield one
+
+
+async def _move(vault: TokenVault, hotel: Connection, app: str | None) -> Tried:
+    try:
+        return Tried(await vault.migrate_to_api_key(hotel.id, app=app), MOVED)
+    except errors.TryAgain as error:
+        return Tried(hotel, NOT_YET, error)
+    except errors.Error as error:
+        return Tried(hotel, NOT_MOVED, error)
+
+
+async def _hits_all(vault: TokenVault, one: Tried) -> bool:
+    """Whether the next hotel would fare alike: better to look than to latch a fleet."""
+    if one.error is None:
+        return False
+    if isinstance(one.error, errors.MigrationRefused | errors.ClientRefused | errors.StoreUnavailable):
+        return True
+    return (await vault.connection(one.hotel.id)).problem == NOT_EXCHANGED

@@ -1,0 +1,177 @@
+"""An examination: what is examined, what a check says of it, and how all checks run one after another.
+
+What is examined are the settings as far as they can be read, and the vault as far as it can be opened. Examining makes
+no file: what the first start would make is only named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.ports import Clock
+from cloudbeds_auth.rules.secret import Secret
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Need, Settings
+    from cloudbeds_auth.vault import TokenVault
+
+
+class Level(StrEnum):
+    """How bad it is; only a problem makes `doctor` fail."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fact and, unless all is well, what to do about it."""
+
+    level: Level
+    what: str
+    mend: str = ""
+
+
+def ok(what: str) -> list[Finding]:
+    """All is well."""
+    return [Finding(Level.OK, what)]
+
+
+def warning(what: str, mend: str) -> list[Finding]:
+    """It works, but a person should look at it."""
+    return [Finding(Level.WARNING, what, mend)]
+
+
+def problem(what: str, mend: str) -> list[Finding]:
+    """It does not work like this."""
+    return [Finding(Level.PROBLEM, what, mend)]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The findings by check, in their order."""
+
+    checks: tuple[tuple[str, tuple[Finding, ...]], ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no check found a problem; warnings do not count."""
+        return all(finding.level is not Level.PROBLEM for _, findings in self.checks for finding in findings)
+
+    def document(self) -> dict[str, object]:
+        """The report as plain data."""
+        return {
+            "ok": self.healthy,
+            "checks": [
+                {"check": name, "level": one.level.value, "what": one.what, "mend": one.mend or None}
+                for name, findings in self.checks
+                for one in findings
+            ],
+        }
+
+
+class SkipCheck(Exception):
+    """A check cannot be made yet; says why."""
+
+
+@dataclass(slots=True)
+class Subject:
+    """What is examined: as far as they are there, the settings that were `read` and the vault that was `unlocked`.
+
+    `problems` are the settings' own words; `closed` says why the vault could not be opened. `missing` are the files
+    that the next start makes; with the database among them there is no vault to open.
+    """
+
+    clock: Clock
+    read: Settings | None = None
+    problems: tuple[str, ...] = ()
+    unlocked: TokenVault | None = None
+    closed: errors.Error | None = None
+    missing: tuple[Path, ...] = ()
+    seen: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings; a check that asks for them is skipped where they cannot be read."""
+        if self.read is None:
+            raise SkipCheck("the settings have to be mended first")
+        return self.read
+
+    @property
+    def vault(self) -> TokenVault:
+        """The vault; a check that asks for it is skipped where it is not open."""
+        if self.unlocked is not None:
+            return self.unlocked
+        _ = self.settings  # those first
+        raise SkipCheck("the database has to open first" if self.closed else "there is no database yet")
+
+
+Check = Callable[[Subject], Awaitable[Sequence[Finding]]]
+
+
+async def examine(read: Callable[[Need], Settings], clock: Clock, checks: Mapping[str, Check]) -> Report:
+    """Run all checks, named."""
+    subject = _subject(read, clock)
+    async with _opened(subject):
+        found = [(name, tuple(await _ask(check, subject))) for name, check in checks.items()]
+    return Report(tuple(found))
+
+
+async def _ask(check: Check, subject: Subject) -> Sequence[Finding]:
+    try:
+        return await check(subject)
+    except SkipCheck as why:
+        return [Finding(Level.SKIPPED, str(why))]
+    except errors.Error as error:
+        return problem(error.detail, error.next_step)
+    except Exception as error:  # noqa: BLE001 - one broken check must not hide what the others find
+        return problem(f"this check itself failed: {type(error).__name__}", "report this as a bug")
+
+
+def _subject(read: Callable[[Need], Settings], clock: Clock) -> Subject:
+    """The settings with all their problems; still some settings when only the app's credentials are missing."""
+    from cloudbeds_auth.settings import Need
+
+    try:
+        return Subject(clock, read(Need.APP))
+    except errors.ConfigurationError as error:
+        problems = error.problems
+    try:
+        return Subject(clock, read(Need.NOTHING), problems)
+    except errors.ConfigurationError:
+        return Subject(clock, None, problems)
+
+
+@asynccontextmanager
+async def _opened(subject: Subject) -> AsyncIterator[None]:
+    """The subject with its vault open, or with the reason why it is not."""
+    async with AsyncExitStack() as stack:
+        if subject.read is not None:
+            try:
+                await _open(subject, subject.read, stack)
+            except errors.Error as error:
+                subject.closed = error
+        yield
+
+
+async def _open(subject: Subject, settings: Settings, stack: AsyncExitStack) -> None:
+    """Open the vault if there is one; raises ConfigurationError."""
+    from cloudbeds_auth.runtime import missing_files
+    from cloudbeds_auth.system import SystemEntropy
+    from cloudbeds_auth.vault import TokenVault
+
+    subject.missing = missing_files(settings)
+    if not settings.is_postgres and settings.database_path in subject.missing:
+        return
+    if settings.admin_token is None and subject.missing:
+        # No caller is let in here, and opening would make the file: a token that is never shown takes its place.
+        settings = settings.model_copy(update={"admin_token": Secret(SystemEntropy().token())})
+    subject.unlocked = await stack.enter_async_context(TokenVault.open(settings))

@@ -1,0 +1,205 @@
+"""Checks of this installation: its settings, the redirect URI, the way to Cloudbeds, the clock, and who is on the port,
+which `connect` asks, too. Nothing secret is sent: GETs, and one POST without credentials.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, problem, warning
+from cloudbeds_auth.os_files import holder_of, take_port
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from cloudbeds_auth.settings import Settings
+
+OLDEST_NOW = 1_764_000_000.0  # this code was written after it, so a clock before it is wrong
+LARGEST_SKEW = 120.0  # seconds
+VENDOR_SECONDS, PORT_SECONDS = 10.0, 2.0
+NETWORK_MEND = "check CLOUDBEDS_BASE_URL, DNS, firewall and certificates between this machine and Cloudbeds"
+CODE_HEADER = "x-cloudbeds-auth-code"
+
+
+async def settings_complete(subject: Subject) -> Sequence[Finding]:
+    """Every problem of the settings, in their own words."""
+    odd = subject.read.warnings if subject.read else ()
+    found = [_worded(Level.PROBLEM, text) for text in subject.problems] + [_worded(Level.WARNING, text) for text in odd]
+    return found or ok("complete and well-formed")
+
+
+def _worded(level: Level, text: str) -> Finding:
+    """A sentence of the settings: what is wrong, and behind a semicolon what to do about it."""
+    what, _, mend = text.partition("; ")
+    return Finding(level, what, mend or "mend it in the environment or in .env")
+
+
+async def redirect_uri(subject: Subject) -> Sequence[Finding]:
+    """The redirect URI leads to where `serve` listens, as far as that can be known from here."""
+    settings = subject.settings
+    port = other_port(settings.redirect_uri, settings)
+    if port is not None:
+        return warning(
+            f"{settings.redirect_uri} leads to port {port}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
+            f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds",
+        )
+    return ok(f"{settings.redirect_uri} (must be registered at Cloudbeds exactly like this)")
+
+
+def other_port(uri: str, settings: Settings) -> int | None:
+    """The port on this machine that a redirect URI leads to, where that is another one than the service's."""
+    from cloudbeds_auth.settings import is_loopback
+
+    parts = urlsplit(uri)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    is_elsewhere = is_loopback(parts.hostname or "") and parts.scheme == "http" and port != settings.port
+    return port if is_elsewhere else None
+
+
+# --- the way to Cloudbeds
+
+
+async def vendor_reachable(subject: Subject) -> Sequence[Finding]:
+    """The approval page's host answers, over TLS unless it is this machine."""
+    url = subject.settings.authorize_url
+    answer = await _ask("GET", url)
+    if isinstance(answer, str):
+        return problem(f"{url} does not answer: {answer}", NETWORK_MEND)
+    _note_skew(subject, answer)
+    if answer.status_code >= 500 or answer.status_code == 429:
+        return warning(f"{url} answers {answer.status_code}", "try again later; Cloudbeds may be out of order")
+    return ok(f"{url} answers")
+
+
+def _note_skew(subject: Subject, answer: httpx2.Response) -> None:
+    try:
+        theirs = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
+    except (TypeError, ValueError):
+        return
+    subject.seen["skew"] = subject.clock.wall() - theirs
+
+
+async def token_endpoint(subject: Subject) -> Sequence[Finding]:
+    """The token endpoint's address is an API's: JSON, where a wrong path gets the marketing site's HTML page."""
+    url = f"{subject.settings.base_url}/api/{subject.settings.api_version}/access_token"
+    answer = await _ask("POST", url)
+    if isinstance(answer, str):
+        return problem(f"{url} does not answer: {answer}", NETWORK_MEND)
+    if "json" not in answer.headers.get("content-type", "").lower():
+        return problem(
+            f"{url} answers {answer.status_code} with something that is not JSON",
+            "check CLOUDBEDS_BASE_URL and CLOUDBEDS_API_VERSION (like v1.3): a wrong path gets a web page",
+        )
+    return ok(f"{url} answers as an API")
+
+
+async def _ask(method: str, url: str) -> httpx2.Response | str:
+    """The answer, or what kept it from coming; redirects are not followed and the environment is not asked."""
+    import httpx2
+
+    try:
+        async with httpx2.AsyncClient(timeout=VENDOR_SECONDS, follow_redirects=False, trust_env=False) as client:
+            return await client.request(method, url)
+    except httpx2.HTTPError as error:
+        return f"{type(error).__name__}" + (f" ({error})" if str(error) else "")
+
+
+async def clock(subject: Subject) -> Sequence[Finding]:
+    """The wall clock is not before this code was written, and agrees with the vendor's `Date` header."""
+    if subject.clock.wall() < OLDEST_NOW:
+        return problem("this machine's clock is years behind", "set the clock; certificates will fail like this")
+    skew = subject.seen.get("skew")
+    if skew is not None and abs(skew) > LARGEST_SKEW:
+        return warning(
+            f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} Cloudbeds'",
+            "set the clock (NTP); nothing depends on it but times shown to people",
+        )
+    return ok("plausible" if skew is None else "agrees with Cloudbeds'")
+
+
+# --- the port
+
+
+class Tenant(Enum):
+    """Who is there."""
+
+    NOBODY = "free"
+    OURS = "this service"
+    STRANGER = "another program"
+    FORBIDDEN = "not ours to take"
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """What was found on an address; `who` names a stranger where the system says."""
+
+    tenant: Tenant
+    who: str = ""
+
+
+async def look(host: str, port: int) -> Port:
+    """Find out who listens on `host`:`port`."""
+    refused = _binding(host, port)
+    if refused is None:
+        return Port(Tenant.NOBODY)
+    if refused != errno.EADDRINUSE:
+        return Port(Tenant.FORBIDDEN, errno.errorcode.get(refused, str(refused)))
+    if await answers_as_ours(f"http://{_reachable(host)}:{port}"):
+        return Port(Tenant.OURS)
+    return Port(Tenant.STRANGER, holder_of(port) or "another program")
+
+
+async def answers_as_ours(origin: str) -> bool:
+    """Whether a service of ours answers there: every answer of ours names its code, and no credential is sent."""
+    import httpx2
+
+    try:
+        async with httpx2.AsyncClient(timeout=PORT_SECONDS, follow_redirects=False, trust_env=False) as client:
+            answer = await client.get(f"{origin}/api/v1/connections")
+    except httpx2.HTTPError:
+        return False
+    return CODE_HEADER in answer.headers
+
+
+def _binding(host: str, port: int) -> int | None:
+    """The error number of taking the port for a moment, under every address of the host; None when it is free."""
+    try:
+        taken = take_port(host, port)
+    except socket.gaierror:
+        return errno.EADDRNOTAVAIL
+    except OSError as error:
+        return error.errno or errno.EIO
+    for sock in taken:
+        sock.close()
+    return None
+
+
+def _reachable(host: str) -> str:
+    """An address under which a listener on `host` answers."""
+    if host in {"0.0.0.0", "", "::"}:  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+async def listening_port(subject: Subject) -> Sequence[Finding]:
+    """The port of `serve` is free, or held by the service itself."""
+    settings = subject.settings
+    found = await look(settings.host, settings.port)
+    where = f"{settings.host}:{settings.port}"
+    if found.tenant is Tenant.NOBODY:
+        return ok(f"{where} is free for `cloudbeds-auth serve`")
+    if found.tenant is Tenant.OURS:
+        return ok(f"the service answers on {where}")
+    if found.tenant is Tenant.FORBIDDEN:
+        return problem(f"{where} cannot be listened on ({found.who})", "change CLOUDBEDS_AUTH_HOST or _PORT")
+    return problem(
+        f"{where} is held by {found.who}",
+        "stop it, or set CLOUDBEDS_AUTH_PORT and register the redirect URI with that port",
+    )
