@@ -14,7 +14,7 @@ from tests.support.simulator import vendor as simulator
 from cloudbeds_auth.app import hooks
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.vault import TokenVault
-from cloudbeds_simulator.delivery import ANSWER_WITHIN
+from cloudbeds_simulator.webhooks import ANSWER_WITHIN
 
 PATH, HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"
 BODY = b'{"newState": "disabled", "propertyID": 1000}'

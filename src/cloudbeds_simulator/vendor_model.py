@@ -1,41 +1,56 @@
 """The vendor as a pure model: no I/O, no clock (``now`` is Unix seconds), no dice (``mint`` makes token values).
 
-A refusal is a value, ``Rejected``; which status and words it gets is decided in ``answers``.
+A refusal is a value, ``Rejection``; which status and words it gets is decided in ``answers``.
+
+API keys: given for a code or in exchange for a refresh token, never refreshed, ended by a refresh. Documented: a key
+begins with ``cbat_``, has no expiry, dies after 30 days without use, and "if you generate a new access token with the
+refresh token, it will invalidate the new API key". What a repeated exchange gives is not, so it is a setting.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from cloudbeds_simulator import keys, variants
-from cloudbeds_simulator.keys import Keyring
-from cloudbeds_simulator.records import App, Approval, Code, Grant, Hotel, Keyed, Rejected, Tokens
-from cloudbeds_simulator.rotation import Issued, Pair, Rotation
-from cloudbeds_simulator.settings import Settings
-from cloudbeds_simulator.subscriptions import Subscriptions
+from cloudbeds_simulator.records import (
+    Hotel,
+    HotelApproval,
+    IssuedKey,
+    IssuedTokens,
+    Rejection,
+    VendorApp,
+    VendorCode,
+    VendorGrant,
+    VendorKey,
+)
+from cloudbeds_simulator.rotation import IssuedPair, Rotation, TokenPair, variant_of
+from cloudbeds_simulator.switches import SimulatorSettings
+from cloudbeds_simulator.webhooks import Subscriptions
+
+KEY_PREFIX = "cbat_"
 
 
-class Model:
+class VendorModel:
     """Everything the vendor knows. Hotels keep the order in which they were added."""
 
-    def __init__(self, mint: Callable[[str], str], settings: Settings | None = None) -> None:
+    def __init__(self, mint: Callable[[str], str], settings: SimulatorSettings | None = None) -> None:
         self.mint = mint
-        self.settings = settings or Settings()
-        self.apps: dict[str, App] = {}
+        self.settings = settings or SimulatorSettings()
+        self.apps: dict[str, VendorApp] = {}
         self.hotels: dict[str, Hotel] = {}
-        self.codes: dict[str, Code] = {}
-        self.grants: list[Grant] = []
+        self.codes: dict[str, VendorCode] = {}
+        self.grants: list[VendorGrant] = []
         self.app_states: dict[tuple[str, str], str] = {}
         self.subscriptions = Subscriptions()
         self.chosen: tuple[str, ...] = ()
-        self._by_access: dict[str, Grant] = {}
-        self._by_refresh: dict[str, Grant] = {}
-        self._keys = Keyring(mint)
+        self._by_access: dict[str, VendorGrant] = {}
+        self._by_refresh: dict[str, VendorGrant] = {}
+        self._by_key: dict[str, tuple[VendorGrant, VendorKey]] = {}
 
     # --- registrations and switches
 
-    def add_app(self, app: App) -> None:
+    def add_app(self, app: VendorApp) -> None:
         """Register a client, or replace the registration of the same client id (a secret reset is that too)."""
         self.apps[app.client_id] = app
 
@@ -51,19 +66,20 @@ class Model:
         for grant in self.grants:
             covered = grant.approval.property_ids
             if one in covered and self._of_group(left) & {*covered}:
-                grant.cover(tuple(other for other in covered if other != one))
+                covered = tuple(other for other in covered if other != one)
             elif one not in covered and (others := self._of_group(joined) - {one}) and others <= {*covered}:
-                grant.cover((*covered, one))
+                covered = (*covered, one)
+            grant.approval = replace(grant.approval, property_ids=covered)
 
     def _of_group(self, group: str | None) -> set[str]:
         """The properties of a group; of none, none."""
         return {one.property_id for one in self.hotels.values() if group is not None and one.group == group}
 
-    def configure(self, changes: dict[str, object]) -> Settings:
+    def configure(self, changes: dict[str, object]) -> SimulatorSettings:
         """Change some settings, for living grants too. Raises ValueError, changing nothing, when one is impossible."""
         self.settings = self.settings.changed(changes)
         for grant in self.grants:
-            grant.rotation.variant = variants.parse(self.settings.variant)
+            grant.rotation.variant = variant_of(self.settings.variant)
             grant.rotation.lifetime = self.settings.expires_in
         return self.settings
 
@@ -72,15 +88,9 @@ class Model:
         self.chosen = self._known(property_ids)
         return self.chosen
 
-    def begin_again(self, apps: Iterable[App], hotels: Iterable[Hotel], settings: Settings) -> None:
+    def begin_again(self, apps: Iterable[VendorApp], hotels: Iterable[Hotel], settings: SimulatorSettings) -> None:
         """Forget everything; then these are all there is."""
-        for kept in (self.apps, self.hotels, self.codes, self.app_states, self._by_access, self._by_refresh):
-            kept.clear()
-        self.subscriptions.known.clear()
-        self.subscriptions.due.clear()
-        self.grants.clear()
-        self._keys.clear()
-        self.chosen, self.settings = (), settings
+        vars(self).update(vars(VendorModel(self.mint, settings)))
         for app in apps:
             self.add_app(app)
         for hotel in hotels:
@@ -88,15 +98,15 @@ class Model:
 
     # --- authorization endpoint
 
-    def registration(self, client_id: str, redirect_uri: str, response_type: str) -> App | Rejected:
+    def registration(self, client_id: str, redirect_uri: str, response_type: str) -> VendorApp | Rejection:
         """The app an authorization request comes from, or why it is shown to the user instead of sent back."""
         app = self.apps.get(client_id)
         if app is None:
-            return Rejected("unknown_client")
+            return Rejection("unknown_client")
         if redirect_uri not in app.redirect_uris:
-            return Rejected("redirect_uri", f"not registered: {redirect_uri}")
+            return Rejection("redirect_uri", f"not registered: {redirect_uri}")
         if response_type != "code":
-            return Rejected("response_type", response_type)
+            return Rejection("response_type", response_type)
         return app
 
     def authorize(
@@ -110,8 +120,8 @@ class Model:
         known = self._known(property_ids)
         asked = set(scopes)
         granted = tuple(scope for scope in app.scopes if not asked or scope in asked)
-        approval = Approval(client_id, known, self.hotels[known[0]].user, granted)
-        code = Code(self.mint("code"), redirect_uri, approval, now)
+        approval = HotelApproval(client_id, known, self.hotels[known[0]].user, granted)
+        code = VendorCode(self.mint("code"), redirect_uri, approval, now)
         self.codes[code.value] = code
         return code.value
 
@@ -122,101 +132,105 @@ class Model:
 
     # --- token endpoint
 
-    def client(self, client_id: str, client_secret: str) -> App | Rejected:
+    def client(self, client_id: str, client_secret: str) -> VendorApp | Rejection:
         """The registration these credentials open."""
         app = self.apps.get(client_id)
         if app is None:
-            return Rejected("unknown_client")
+            return Rejection("unknown_client")
         if not hmac.compare_digest(app.client_secret.encode(), client_secret.encode()):
-            return Rejected("bad_secret")
+            return Rejection("bad_secret")
         return app
 
     def exchange(
-        self, client_id: str, client_secret: str, code: str, redirect_uri: str, now: float, *, key: bool = False
-    ) -> Tokens | Keyed | Rejected:
+        self, client_id: str, code: str, redirect_uri: str, now: float, *, key: bool = False
+    ) -> IssuedTokens | IssuedKey | Rejection:
         """``grant_type=authorization_code`` or, for a ``key``, the API key's: a new grant with its first pair, or with
         a key and no pair; a code works once.
         """
-        app = self.client(client_id, client_secret)
-        if isinstance(app, Rejected):
-            return app
         found = self.codes.get(code)
         if found is None or found.approval.client_id != client_id or found.redirect_uri != redirect_uri:
-            return Rejected("bad_code", "unknown, or of another client or redirect URI")
+            return Rejection("bad_code", "unknown, or of another client or redirect URI")
         if found.spent or now - found.issued_at >= self.settings.code_lifetime:
-            return Rejected("bad_code", "spent before" if found.spent else "older than its lifetime")
+            return Rejection("bad_code", "spent before" if found.spent else "older than its lifetime")
         found.spent = True
         grant = self._grant(found.approval, now, key=key)
-        return self._keys.issue(grant, now) if key else Tokens(grant, self._index(grant, grant.rotation.current))
+        return self._new_key(grant, now) if key else self._indexed(grant, grant.rotation.current)
 
-    def refresh(self, client_id: str, client_secret: str, refresh_token: str, now: float) -> Tokens | Rejected:
-        """``grant_type=refresh_token``: what this R gives under the grant's variant."""
-        app = self.client(client_id, client_secret)
-        if isinstance(app, Rejected):
-            return app
+    def refresh(self, client_id: str, refresh_token: str, now: float) -> IssuedTokens | Rejection:
+        """``grant_type=refresh_token``: what this R gives under the grant's variant. The grant's keys end."""
         grant = self._by_refresh.get(refresh_token)
         if grant is None or grant.approval.client_id != client_id:
-            return Rejected("refused", "unknown")
+            return Rejection("refused", "unknown")
         if now - grant.last_used_at >= self.settings.idle_lifetime:
             self.end(grant, "idle")
         outcome = grant.rotation.present(refresh_token, now)
-        if isinstance(outcome, Issued):
-            grant.last_used_at = now
-            keys.refreshed(grant)
-            return Tokens(grant, self._index(grant, outcome.pair), outcome.repeated)
-        if outcome.reason == "reuse":
-            grant.ended = "reuse"
-        return Rejected("refused", outcome.reason, grant)
+        if not isinstance(outcome, IssuedPair):
+            return self._refused(grant, outcome.reason)
+        grant.last_used_at = now
+        grant.end_keys("refreshed")
+        return self._indexed(grant, outcome.pair, outcome.repeated)
 
-    def exchange_for_key(self, client_id: str, client_secret: str, refresh_token: str, now: float) -> Keyed | Rejected:
+    def exchange_for_key(self, refresh_token: str, now: float) -> IssuedKey | Rejection:
         """``grant_type=refresh_token_exchange``: an API key for a living R, which rotates nothing.
 
         It may be another registered client that asks: the move to keys needs a second set of credentials.
         """
-        app = self.client(client_id, client_secret)
-        if isinstance(app, Rejected):
-            return app
         if self.settings.exchange == "not_offered":
-            return Rejected("grant_type", "not arranged")
+            return Rejection("grant_type", "not arranged")
         grant = self._by_refresh.get(refresh_token)
         if grant is None:
-            return Rejected("refused", "unknown")
-        refused = grant.rotation.show(refresh_token)
-        if refused is None:
-            return self._keys.exchange(grant, self.settings, now)
-        if refused.reason == "reuse":
-            grant.ended = "reuse"
-        return Rejected("refused", refused.reason, grant)
+            return Rejection("refused", "unknown")
+        refusal = grant.rotation.show(refresh_token)
+        if refusal is not None:
+            return self._refused(grant, refusal.reason)
+        living = next((key for key in reversed(grant.keys) if key.ended is None), None)
+        if living is None or self.settings.repeated_exchange == "new":
+            grant.end_keys("exchanged again")
+            return self._new_key(grant, now)
+        if self.settings.repeated_exchange == "refused":
+            return Rejection("refused", "exchanged before", grant)
+        return IssuedKey(grant, living, repeated=True)
 
     # --- resources
 
-    def find(self, access_token: str, now: float) -> Grant | Rejected:
+    def find(self, credential: str, now: float) -> VendorGrant | Rejection:
         """The living grant of this A or API key, without counting it as a use."""
-        if access_token.startswith(keys.PREFIX):
-            found = self._keys.find(access_token, self.settings, now)
-            return found if isinstance(found, Rejected) else found[0]
-        grant = self._by_access.get(access_token)
+        if credential.startswith(KEY_PREFIX):
+            return self._find_key(credential, now)
+        grant = self._by_access.get(credential)
         if grant is None:
-            return Rejected("denied", "unknown")
+            return Rejection("denied", "unknown")
         if grant.rotation.revoked:
-            return Rejected("dead", grant.ended or "revoked", grant)
-        if not grant.rotation.alive(access_token, now):
-            superseded = access_token != grant.rotation.current.access_token
-            return Rejected("denied", "superseded" if superseded else "expired", grant)
+            return Rejection("dead", grant.ended or "revoked", grant)
+        if not grant.rotation.alive(credential, now):
+            superseded = credential != grant.rotation.current.access_token
+            return Rejection("denied", "superseded" if superseded else "expired", grant)
         return grant
 
-    def resource(self, access_token: str, now: float, successful: bool = True) -> Grant | Rejected:
-        """A protected method was asked with this A and answers 2xx or not; an accepted one counts as a use."""
-        grant = self.find(access_token, now)
-        if isinstance(grant, Grant):
-            if not self._keys.used(access_token, now):
-                grant.rotation.use(access_token, now, successful)
+    def _find_key(self, value: str, now: float) -> VendorGrant | Rejection:
+        if value not in self._by_key:
+            return Rejection("key", "unknown")
+        grant, key = self._by_key[value]
+        if grant.rotation.revoked:
+            return Rejection("dead", grant.ended or "revoked", grant)
+        if now - key.last_used_at >= self.settings.key_idle_lifetime:
+            key.ended = key.ended or "idle"
+        return Rejection("key", key.ended, grant) if key.ended else grant
+
+    def resource(self, credential: str, now: float, successful: bool = True) -> VendorGrant | Rejection:
+        """A protected method was asked with this A or key and answers 2xx or not; an accepted one counts as a use."""
+        grant = self.find(credential, now)
+        if isinstance(grant, VendorGrant):
+            if credential in self._by_key:
+                self._by_key[credential][1].last_used_at = now
+            else:
+                grant.rotation.use(credential, now, successful)
             grant.last_used_at = now
         return grant
 
     # --- the end of grants
 
-    def end(self, grant: Grant, reason: str, face: str = "denied") -> None:
+    def end(self, grant: VendorGrant, reason: str, face: str = "denied") -> None:
         """Revoke one grant; ``face`` is how resources answer from now on, ``reason`` is for the glass box."""
         grant.rotation.revoke()
         grant.ended = grant.ended or reason
@@ -231,19 +245,13 @@ class Model:
         self.app_states[client_id, property_id] = state
         if state != before:
             self.subscriptions.changed(client_id, property_id, before, state, now)
-        if keep:
-            return
-        if state == "disabled":
+        if state == "disabled" and not keep:
             for grant in self.covering(property_id, client_id):
-                if self.settings.disabling_ends == "grant" or self._left_everywhere(grant):
+                states = {self.app_states.get((client_id, one)) for one in grant.approval.property_ids}
+                if self.settings.disabling_ends == "grant" or states == {"disabled"}:
                     self.end(grant, "app state disabled", grant.face)
 
-    def _left_everywhere(self, grant: Grant) -> bool:
-        """Whether the app is disabled at every property of the grant."""
-        approval = grant.approval
-        return all(self.app_states.get((approval.client_id, one)) == "disabled" for one in approval.property_ids)
-
-    def covering(self, property_id: str, client_id: str | None = None) -> list[Grant]:
+    def covering(self, property_id: str, client_id: str | None = None) -> list[VendorGrant]:
         """The living grants that cover this property, of one app or of all."""
         return [
             grant
@@ -260,20 +268,31 @@ class Model:
             raise ValueError(f"unknown property {unknown[0]}" if unknown else "no property chosen")
         return known
 
-    def _grant(self, approval: Approval, now: float, *, key: bool) -> Grant:
+    def _grant(self, approval: HotelApproval, now: float, *, key: bool) -> VendorGrant:
         if self.settings.reauthorization_revokes:
             for one in approval.property_ids:
                 for earlier in self.covering(one, approval.client_id):
                     self.end(earlier, "re-authorized")
-        variant = variants.parse(self.settings.variant)
+        variant = variant_of(self.settings.variant)
         rotation = Rotation(variant, self.mint, now, self.settings.expires_in, empty=key)
-        grant = Grant(len(self.grants) + 1, approval, rotation, now, now)
+        grant = VendorGrant(len(self.grants) + 1, approval, rotation, now, now)
         self.grants.append(grant)
         for one in approval.property_ids:
             self.app_states[approval.client_id, one] = "enabled"
         return grant
 
-    def _index(self, grant: Grant, pair: Pair) -> Pair:
-        self._by_access[pair.access_token] = grant
-        self._by_refresh[pair.refresh_token] = grant
-        return pair
+    def _indexed(self, grant: VendorGrant, pair: TokenPair, repeated: bool = False) -> IssuedTokens:
+        """The answer with this pair, whose tokens are found from now on."""
+        self._by_access[pair.access_token] = self._by_refresh[pair.refresh_token] = grant
+        return IssuedTokens(grant, pair, repeated)
+
+    def _new_key(self, grant: VendorGrant, now: float) -> IssuedKey:
+        key = VendorKey(f"{KEY_PREFIX}{self.mint('key')}", now, now)
+        grant.keys.append(key)
+        self._by_key[key.value] = (grant, key)
+        return IssuedKey(grant, key)
+
+    def _refused(self, grant: VendorGrant, reason: str) -> Rejection:
+        if reason == "reuse":
+            grant.ended = reason
+        return Rejection("refused", reason, grant)
