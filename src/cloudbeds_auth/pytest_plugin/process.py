@@ -1,4 +1,4 @@
-"""The running simulator as a test sees it, and its process, on a free port, which ends with the tests however they end."""
+"""The running simulator as a test sees it, and its process, on a free port, which ends with the tests in any case."""
 
 from __future__ import annotations
 
