@@ -100,8 +100,7 @@ def _consent(visit: Visit) -> SimulatedAnswer:
         return problem_page("This connection request is not valid", INVALID[app.reason])
     if call.method == "GET" and not model.settings.auto_approve:
         visit.entry.outcome = "shown"
-        asked = set(wanted.get("scope", "").split())
-        scopes = [scope for scope in app.scopes if not asked or scope in asked]
+        scopes = app.granted(wanted.get("scope", "").split())
         fields = {name: value for name, value in wanted.items() if name in REDIRECTED}
         return consent_page(app, model.hotels.values(), scopes, fields, call.path)
     if call.method not in ("GET", "POST"):

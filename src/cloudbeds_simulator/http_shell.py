@@ -42,9 +42,9 @@ WAITED_FOR: dict[str, Callable[[str], object]] = {
 class SimulatorServer:
     """The vendor behind one listening socket: its model, clock, faults and log."""
 
-    def __init__(self, model: VendorModel, clock: SimulatedClock | None = None) -> None:
+    def __init__(self, model: VendorModel) -> None:
         self.model = model
-        self.clock = clock or SimulatedClock()
+        self.clock = SimulatedClock()
         self.faults = Faults()
         self.journal = Journal()
         self.delivery = WebhookPoster(self.clock.sleep)

@@ -137,24 +137,22 @@ class Journal:
         self.change = asyncio.Event()
 
     async def wait_for(self, wanted: dict[str, object], after: int, timeout: float) -> JournalEntry | None:
-        """As ``find``, waited for up to ``timeout`` seconds."""
+        """The first entry behind number ``after`` whose fields have all the wanted values.
+
+        None when there was none for ``timeout`` seconds.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while (found := self.find(wanted, after)) is None:
+                while True:
+                    for entry in self.after(after):
+                        if all(getattr(entry, name) == value for name, value in wanted.items()):
+                            return entry
                     await self.change.wait()
-                return found
         return None
 
     def after(self, n: int) -> list[JournalEntry]:
         """The entries behind number n."""
         return self.entries[max(0, n) :]
-
-    def find(self, wanted: dict[str, object], after: int = 0) -> JournalEntry | None:
-        """The first entry behind number ``after`` whose fields have all the wanted values."""
-        for entry in self.after(after):
-            if all(getattr(entry, name) == value for name, value in wanted.items()):
-                return entry
-        return None
 
     def counts(self) -> dict[str, Any]:
         """Token requests by grant type and outcome, and calls of protected methods by outcome."""

@@ -10,6 +10,7 @@ from cloudbeds_simulator.answers import REFUSALS, SimulatedAnswer, closed, faile
 from cloudbeds_simulator.journal import ReceivedCall
 from cloudbeds_simulator.records import Hotel, VendorGrant
 from cloudbeds_simulator.vendor_model import KEY_PREFIX, VendorModel
+from cloudbeds_simulator.webhooks import Subscription
 
 APP_STATES = ("enabled", "pending", "disabled", "installing")
 RESERVATION = {"startDate": "2030-05-01", "endDate": "2030-05-04", "balance": 120.5}
@@ -166,9 +167,9 @@ def _post_webhook(asked: AuthenticatedCall) -> SimulatedAnswer:
         if not field(name):
             return missing(name)
     header = (field("authHeaderName"), field("authHeaderValue")) if field("authHeaderName") else None
-    made = asked.model.subscriptions.add(
-        asked.grant.approval.client_id, _property(asked), field("object"), field("action"), field("endpointUrl"), header
-    )
+    client_id, what = asked.grant.approval.client_id, (field("object"), field("action"), field("endpointUrl"))
+    made = Subscription(client_id, _property(asked), *what, header)
+    asked.model.subscriptions.known[made.number] = made
     return ok({"subscriptionID": made.number})
 
 

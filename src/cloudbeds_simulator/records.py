@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cloudbeds_simulator.rotation import Rotation, TokenPair
@@ -44,6 +45,11 @@ class VendorApp:
     redirect_uris: frozenset[str]
     scopes: tuple[str, ...]
     level: str = "partner"
+
+    def granted(self, asked: Iterable[str]) -> tuple[str, ...]:
+        """The scopes that an approval grants: all of its own when none is asked for, and never another."""
+        wanted = {*asked}
+        return tuple(scope for scope in self.scopes if not wanted or scope in wanted)
 
 
 LEVELS = ("partner", "property")

@@ -116,10 +116,8 @@ class VendorModel:
 
         Raises ValueError for an unknown property, or none. The user who approves is the first property's.
         """
-        app = self.apps[client_id]
         known = self._known(property_ids)
-        asked = set(scopes)
-        granted = tuple(scope for scope in app.scopes if not asked or scope in asked)
+        granted = self.apps[client_id].granted(scopes)
         approval = HotelApproval(client_id, known, self.hotels[known[0]].user, granted)
         code = VendorCode(self.mint("code"), redirect_uri, approval, now)
         self.codes[code.value] = code

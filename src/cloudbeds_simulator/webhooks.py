@@ -24,7 +24,6 @@ REPETITIONS = 5
 class Subscription:
     """One endpoint's wish. ``header`` is sent with every delivery and never shown again."""
 
-    number: str
     client_id: str
     property_id: str
     entity: str
@@ -32,26 +31,19 @@ class Subscription:
     endpoint: str
     header: tuple[str, str] | None = None
 
+    @property
+    def number(self) -> str:
+        """It follows from what was subscribed, so that subscribing again changes nothing but the header."""
+        named = "\n".join((self.client_id, self.property_id, self.endpoint, self.entity, self.action)).encode()
+        return str(int(hashlib.sha256(named).hexdigest()[:12], 16))
+
 
 @dataclass(slots=True)
 class Subscriptions:
-    """All of them, by number; the number follows from what was subscribed, so subscribing again changes nothing.
-
-    ``due`` holds what is to be posted: the subscription and the payload.
-    """
+    """All of them, by number; ``due`` holds what is to be posted: the subscription and the payload."""
 
     known: dict[str, Subscription] = field(default_factory=dict)
     due: list[tuple[Subscription, dict[str, object]]] = field(default_factory=list)
-
-    def add(
-        self, client_id: str, property_id: str, entity: str, action: str, endpoint: str, header: tuple[str, str] | None
-    ) -> Subscription:
-        """Subscribe, or replace the header of the same subscription."""
-        named = "\n".join((client_id, property_id, endpoint, entity, action)).encode()
-        number = str(int(hashlib.sha256(named).hexdigest()[:12], 16))
-        made = Subscription(number, client_id, property_id, entity, action, endpoint, header)
-        self.known[number] = made
-        return made
 
     def of(self, client_id: str, property_ids: tuple[str, ...]) -> list[Subscription]:
         """This app's at these properties."""

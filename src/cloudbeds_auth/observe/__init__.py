@@ -42,7 +42,7 @@ ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@
 
 
 class FanOut:
-    """An Observer that notifies several others in turn; what one of them raises is swallowed, and reported to the others."""
+    """An Observer that notifies several others in turn. What one of them raises is reported to the others."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
