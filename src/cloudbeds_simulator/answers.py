@@ -86,7 +86,7 @@ def tokens(given: IssuedTokens, model: VendorModel, now: float) -> SimulatedAnsw
 
 
 def api_key(given: IssuedKey, model: VendorModel) -> SimulatedAnswer:
-    """The answer with an API key: nothing else in it, or whatever stands beside an access token."""
+    """The answer with an API key: nothing else in it, or all that an answer with an access token has."""
     content: dict[str, object] = {"access_token": given.key.value}
     if model.settings.key_answer == "dressed":
         content |= {"token_type": "Bearer", "expires_in": 3600, "refresh_token": "of-no-use"}
@@ -105,7 +105,7 @@ def _resources(grant: VendorGrant, model: VendorModel) -> object:
 
 
 def token_error(rejected: Rejection, settings: SimulatorSettings) -> SimulatedAnswer:
-    """The token endpoint's refusal. Undocumented: a wrong secret, a missing parameter; League's words stand in."""
+    """The token endpoint's refusal. Undocumented: a wrong secret, a missing parameter; League's words are used."""
     if rejected.reason in TOKEN_ERRORS:
         return json_answer(*TOKEN_ERRORS[rejected.reason])
     if rejected.reason == "refused":
@@ -236,7 +236,7 @@ def consent_page(
 
 
 def problem_page(title: str, text: str) -> SimulatedAnswer:
-    """The page for an authorization request that must not be sent back to whoever made it."""
+    """The page for an authorization request that must not be sent back to its sender."""
     return _page(400, title, f"<h1>{escape(title)}</h1><p>{escape(text)}</p>")
 
 
@@ -254,8 +254,8 @@ def _choice(hotels: list[Hotel]) -> str:
 def _checkbox(hotel: Hotel, checked: str) -> str:
     one = escape(hotel.property_id)
     box = f'<input type="checkbox" name="property" value="{one}"{checked}>'
-    told = f"{one}, {escape(hotel.group)}" if hotel.group else one
-    return f'<label>{box}<span>{escape(hotel.name)} <span class="soft">{told}</span></span></label>'
+    shown = f"{one}, {escape(hotel.group)}" if hotel.group else one
+    return f'<label>{box}<span>{escape(hotel.name)} <span class="soft">{shown}</span></span></label>'
 
 
 def _page(status: int, title: str, body: str) -> SimulatedAnswer:

@@ -148,7 +148,7 @@ class Faults:
         return None
 
     def clear(self) -> int:
-        """Drop all rules and let every hanging request go on as if nothing had happened; how many rules there were."""
+        """Drop all rules and let every hanging request resume as if nothing had happened; how many rules there were."""
         dropped = len(self.rules)
         self.rules.clear()
         self._released.set()
@@ -168,7 +168,7 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class WayBack:
-    """One request's way back. ``tell`` is called after every change of the log entry, ``again`` logs the
+    """One request's way back. ``notify`` is called after every change of the log entry, ``again`` logs the
     same request once more.
     """
 
@@ -176,7 +176,7 @@ class WayBack:
     visit: Visit
     faults: Faults
     sleep: Callable[[float], Awaitable[None]]
-    tell: Callable[[], None]
+    notify: Callable[[], None]
     again: Callable[[], Visit]
 
     async def serve(self, rule: FaultRule | None) -> web.StreamResponse:
@@ -210,7 +210,7 @@ class WayBack:
     def act(self, shown_status: int | None = None) -> SimulatedAnswer:
         """Do what is asked, in one piece, and log it."""
         answer = endpoints.act(self.visit, shown_status)
-        self.tell()
+        self.notify()
         return answer
 
     async def send(self, answer: SimulatedAnswer, chunk: int = CHUNK, pause: float | None = None) -> web.StreamResponse:
@@ -224,7 +224,7 @@ class WayBack:
                 await self.sleep(pause)
         await response.write_eof()
         self.visit.entry.answered = True
-        self.tell()
+        self.notify()
         return response
 
     def reset(self) -> web.StreamResponse:
@@ -246,22 +246,22 @@ class WayBack:
         return response, b"" if self.request.method == "HEAD" else answer.body
 
     async def _act_later(self, seconds: float, visit: Visit) -> None:
-        """The network delivers a request when nobody waits for its answer any more."""
+        """The network delivers a request whose answer is not awaited any more."""
         visit.entry.fault = self.visit.entry.fault
         await self.sleep(seconds)
         endpoints.act(visit)
-        self.tell()
+        self.notify()
 
     async def _waited_for(self, waiting: Awaitable[None], rule: FaultRule) -> web.StreamResponse:
         answer = None if rule.when == BEFORE else self.act()
-        self.tell()
+        self.notify()
         await waiting
         return await self.send(answer or self.act())
 
     async def _instead(self, rule: FaultRule) -> web.StreamResponse:
         if rule.when == BEFORE:
             endpoints.answered_unacted(self.visit, rule.status)
-            self.tell()
+            self.notify()
         else:
             self.act(rule.status)
         return await self.send(replacement(rule))

@@ -121,8 +121,8 @@ class GlassBox:
             return web.json_response({"error": "no such control route"}, status=404)
         try:
             body = await request.read()
-            told = route(request, json.loads(body) if body else {})
-            return web.json_response(await told if isinstance(told, Awaitable) else told)
+            result = route(request, json.loads(body) if body else {})
+            return web.json_response(await result if isinstance(result, Awaitable) else result)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
 
@@ -254,7 +254,7 @@ class GlassBox:
     def _reset(self) -> object:
         """As it was at the start: its apps, hotels and settings, its own time, and nothing that happened since.
 
-        What hangs goes on with values that nobody knows any more, and so does what was to happen later.
+        A request that hangs resumes with values that are unknown now, and so does one that was to be acted upon later.
         """
         self.server.faults.clear()
         self.model.begin_again(*self._begun)
@@ -284,7 +284,7 @@ async def listen(simulator: SimulatorServer, host: str = "127.0.0.1", port: int 
     runner = web.AppRunner(
         simulator.application(),
         handler_cancellation=True,  # a hanging request ends with its connection
-        auto_decompress=False,  # bodies are told byte for byte
+        auto_decompress=False,  # a body is reported byte for byte
         max_line_size=MAX_FIELD,
         max_field_size=MAX_FIELD,
         access_log=None,

@@ -205,13 +205,13 @@ def _post_app_state(asked: AuthenticatedCall) -> SimulatedAnswer:
 
 
 def _echo(asked: AuthenticatedCall) -> SimulatedAnswer:
-    """What arrived, with every header but the credential, of which only the presence is told."""
+    """What arrived, with every header but the credential, of which only the presence is shown."""
     call = asked.call
     shown = {name: "(a key)" if value.startswith(KEY_PREFIX) else value for name, value in call.headers.items()}
     headers = [[name, value] for name, value in shown.items() if name.lower() != "authorization"]
-    told: dict[str, object] = {"method": call.method, "path": call.raw_path, "query": call.query, "headers": headers}
-    told |= {"authorization": "Authorization" in call.headers, "body_length": len(call.body)}
-    return json_answer(200, told | {"body_sha256": hashlib.sha256(call.body).hexdigest()})
+    content: dict[str, object] = {"method": call.method, "path": call.raw_path, "query": call.query, "headers": headers}
+    content |= {"authorization": "Authorization" in call.headers, "body_length": len(call.body)}
+    return json_answer(200, content | {"body_sha256": hashlib.sha256(call.body).hexdigest()})
 
 
 METHODS: dict[str, ApiMethod] = {

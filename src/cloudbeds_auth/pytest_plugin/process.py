@@ -83,7 +83,7 @@ class Simulator:
         self.control("POST", "faults", {"kind": kind, "target": target, "times": times, **fields})
 
     def clear_faults(self) -> None:
-        """Disarm all faults, and let hanging requests go on."""
+        """Disarm all faults, and let hanging requests resume."""
         self.control("DELETE", "faults")
 
     def configure(self, **switches: Any) -> None:
