@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth import system
+from cloudbeds_auth import observe, system
 from cloudbeds_auth.database import key_files
 from cloudbeds_auth.database.backup import back_up as back_up
 from cloudbeds_auth.database.check import scan as scan
@@ -24,7 +24,7 @@ from cloudbeds_auth.database.opening import shown as shown
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.wiring import Engine, wire
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.observe import LogObserver, Telling, logs
+from cloudbeds_auth.observe import FanOut, LogObserver
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import same_service
@@ -96,7 +96,7 @@ async def build(
         db=db,
         token_endpoint=token_endpoint,
         vendor=vendor,
-        observer=Telling(LogObserver(), *observers),
+        observer=FanOut(LogObserver(), *observers),
         timing=timing,
         apps=apps,
         owner=system.lease_owner(entropy),
@@ -174,7 +174,7 @@ def upstream(settings: Settings) -> AiohttpUpstream:
 
 def configure_logs(settings: Settings) -> None:
     """Send the logs of this process to standard error, as the settings say. For programs, never for a library user."""
-    logs.configure(settings.log_format, settings.log_level)
+    observe.configure(settings.log_format, settings.log_level)
 
 
 def http_client(timing: Timing) -> httpx2.AsyncClient:

@@ -1,4 +1,4 @@
-"""The machine: the only wall clock, sleep and dice, and which process and boot this is. Its files and ports: `host`."""
+"""The machine: the only wall clock, sleep and dice, which process and boot this is. Its files and ports: `os_files`."""
 
 from __future__ import annotations
 

@@ -5,12 +5,11 @@ switch. It shares no code with the library it tests, so that one mistake cannot 
 
 Reading order:
 
-1. ``variants``    what a repeated refresh may mean: V0 to V7, each in two forms
-2. ``rotation``    the rule of one grant, pure, usable alone
-3. ``records``     apps, hotels, codes, grants; ``model`` the whole vendor, pure; ``settings`` its switches
-4. ``answers``     the documented bodies; ``methods`` the protected API methods
-5. ``calls``       a request as received; ``endpoints`` consent page, token endpoint and API, each a function of a call
-6. ``faults``      what can go wrong on demand; ``misbehave`` how it looks on the wire; ``journal`` the log
-7. ``http``        the shell around all that; ``pages`` its HTML; ``glass_box`` the control API of tests and demo
-8. ``system``      the only wall clock and dice; ``__main__`` the command line
+1. ``rotation``      what a repeated refresh may mean, V0 to V7 in two forms, and the rule of one grant; usable alone
+2. ``switches``      what a run is made with: its settings, clock and dice
+3. ``records``       apps, hotels, codes, grants; ``vendor_model`` the whole vendor, pure; ``webhooks`` who subscribed
+4. ``answers``       the documented bodies and the consent page's HTML; ``methods`` the protected API methods
+5. ``journal``       a request as received, and the log; ``endpoints`` consent, tokens and API, functions of a request
+6. ``faults``        what can go wrong on demand, and how it looks on the wire
+7. ``http_shell``    the HTTP shell around all that, and its control API; ``__main__`` the command line
 """

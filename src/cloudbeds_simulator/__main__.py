@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from cloudbeds_simulator import variants
-from cloudbeds_simulator.http import Simulator, listen
-from cloudbeds_simulator.model import Model
-from cloudbeds_simulator.records import ALL_SCOPES, App, Hotel, User
-from cloudbeds_simulator.settings import Settings
-from cloudbeds_simulator.system import mint
+from cloudbeds_simulator.http_shell import SimulatorServer, listen
+from cloudbeds_simulator.records import ALL_SCOPES, Hotel, HotelUser, VendorApp
+from cloudbeds_simulator.rotation import DEFAULT, variant_of
+from cloudbeds_simulator.switches import SimulatorSettings, mint
+from cloudbeds_simulator.vendor_model import VendorModel
+from cloudbeds_simulator.webhooks import is_loopback
 
 SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"
 NAME_VARIABLE = "SIMULATOR_CALLED"
@@ -32,7 +31,7 @@ def hotels(count: int) -> list[Hotel]:
     for at in range(count):
         first, last = USERS[at % len(USERS)]
         name = HOTELS[at] if at < len(HOTELS) else f"Hotel Number {at + 1}"
-        user = User(str(9001 + at), first, last, f"{first.lower()}.{last.lower()}@hotel-{at + 1}.example")
+        user = HotelUser(str(9001 + at), first, last, f"{first.lower()}.{last.lower()}@hotel-{at + 1}.example")
         made.append(Hotel(str(100001 + at), name, user))
     return made
 
@@ -43,14 +42,17 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=_whole(65535), default=0, help="port; 0 takes a free one (default: %(default)s)")
-    add("--variant", type=variants.parse, default=variants.DEFAULT, metavar="V2/n", help="V0 to V7, /y or /n")
+    add("--variant", type=variant_of, default=DEFAULT, metavar="V2/n", help="V0 to V7, /y or /n")
     add("--auto-approve", action=argparse.BooleanOptionalAction, default=False, help="skip the consent page")
     add("--client-id", default="simulated-app", help="the registered app (default: %(default)s)")
     add("--client-secret", help=f"its secret (default: ${SECRET_VARIABLE}, else 'simulated-secret')")
     add("--redirect-uri", action="append", metavar="URI", help=f"repeatable (default: {DEFAULT_REDIRECT})")
     add("--app-name", default="Demo App", help="its name on the consent page (default: %(default)s)")
     add(
-        "--hotels", type=_whole(MOST_HOTELS), default=1, help="how many made-up hotels there are (default: %(default)s)"
+        "--hotels",
+        type=_whole(MOST_HOTELS),
+        default=1,
+        help="how many made-up hotels there are (default: %(default)s)",
     )
     add("--expires-in", type=float, default=28800.0, metavar="SECONDS", help="life of access tokens (default: 28800)")
     add("--with-parent", action="store_true", help="stop when stdin closes")
@@ -74,24 +76,24 @@ def _whole(most: int) -> Callable[[str], int]:
     return number
 
 
-def build(args: argparse.Namespace) -> Simulator:
+def build(args: argparse.Namespace) -> SimulatorServer:
     """The simulator these arguments describe. Raises ValueError for an impossible one."""
-    settings = Settings().changed(
+    settings = SimulatorSettings().changed(
         {"variant": args.variant.label, "auto_approve": args.auto_approve, "expires_in": args.expires_in}
     )
-    model = Model(mint, settings)
+    model = VendorModel(mint, settings)
     secret = args.client_secret or os.environ.get(SECRET_VARIABLE) or "simulated-secret"
     uris = frozenset(args.redirect_uri or [DEFAULT_REDIRECT])
-    model.add_app(App(args.client_id, secret, args.app_name, uris, ALL_SCOPES))
+    model.add_app(VendorApp(args.client_id, secret, args.app_name, uris, ALL_SCOPES))
     for hotel in hotels(args.hotels):
         model.add_hotel(hotel)
-    return Simulator(model)
+    return SimulatorServer(model)
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run until told to stop. Exit status: 0 after SIGTERM, SIGINT or the parent's end, 1 when it could not listen."""
     args = parser().parse_args(argv)
-    if not (args.allow_any_host or _loopback(args.host)):
+    if not (args.allow_any_host or is_loopback(args.host)):
         return _complain(f"{args.host} is not a loopback address; --allow-any-host listens on it all the same")
     try:
         return asyncio.run(_serve(build(args), args))
@@ -101,19 +103,12 @@ def run(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error))
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _complain(text: str) -> int:
     print(f"{_called()}: {text}", file=sys.stderr)  # noqa: T201 - the command line speaks
     return 1
 
 
-async def _serve(simulator: Simulator, args: argparse.Namespace) -> int:
+async def _serve(simulator: SimulatorServer, args: argparse.Namespace) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

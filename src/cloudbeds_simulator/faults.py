@@ -1,63 +1,65 @@
-"""Faults on demand: rules that name a target and what happens to the next requests for it."""
+"""Faults on demand: rules that name a target and what happens to its next requests, and how that looks on the wire."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Coroutine
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field, fields
+from types import NoneType
+from typing import Any, NamedTuple
 
-from cloudbeds_simulator.answers import REFUSALS
+from aiohttp import web
+
+from cloudbeds_simulator import answers, endpoints
+from cloudbeds_simulator.answers import REFUSALS, SimulatedAnswer
+from cloudbeds_simulator.endpoints import Visit
 
 BEFORE, AFTER = "before", "after"
+CHUNK = 64 * 1024
 
-KINDS: dict[str, str] = {
-    "hang_before": BEFORE,
-    "hang_after": AFTER,
-    "reset_before": BEFORE,
-    "reset_after": AFTER,
-    "late": BEFORE,
-    "duplicate": AFTER,
-    "delay": BEFORE,
-    "status": BEFORE,
-    "html": BEFORE,
-    "redirect": BEFORE,
-    "rate_limited": BEFORE,
-    "success_false": BEFORE,
-    "refused": BEFORE,
-    "empty": AFTER,
-    "body": AFTER,
-    "oversized": AFTER,
-    "truncate": AFTER,
-    "slow": AFTER,
+
+class FaultKind(NamedTuple):
+    """Whether its place is before or after the request was acted upon, and the ``status`` that it answers with.
+
+    A rule may say otherwise; but only for a ``movable`` kind where its place is. Of the others the place is in the
+    name, or they need the real answer.
+    """
+
+    when: str
+    movable: bool = False
+    status: int = 200
+
+
+KINDS: dict[str, FaultKind] = {
+    "hang_before": FaultKind(BEFORE),
+    "hang_after": FaultKind(AFTER),
+    "reset_before": FaultKind(BEFORE),
+    "reset_after": FaultKind(AFTER),
+    "late": FaultKind(BEFORE),
+    "duplicate": FaultKind(AFTER),
+    "delay": FaultKind(BEFORE, movable=True),
+    "status": FaultKind(BEFORE, movable=True, status=500),
+    "html": FaultKind(BEFORE, movable=True, status=502),
+    "redirect": FaultKind(BEFORE, movable=True, status=302),
+    "rate_limited": FaultKind(BEFORE, movable=True, status=429),
+    "success_false": FaultKind(BEFORE, movable=True),
+    "refused": FaultKind(BEFORE, movable=True),  # its status is its face's own
+    "empty": FaultKind(AFTER, movable=True),
+    "body": FaultKind(AFTER, movable=True),
+    "oversized": FaultKind(AFTER, movable=True),
+    "truncate": FaultKind(AFTER),
+    "slow": FaultKind(AFTER),
 }
-"""Every kind, and whether its place is before or after the request was acted upon unless the rule says otherwise."""
 
-MOVABLE = frozenset(
-    {"delay", "status", "html", "redirect", "rate_limited", "success_false", "refused", "empty", "body", "oversized"}
-)
-"""The kinds a rule may place itself; of the others the place is in the name, or they need the real answer."""
-
-STATUS: dict[str, int] = {"status": 500, "html": 502, "redirect": 302, "rate_limited": 429}
-"""The status a kind answers with unless the rule says otherwise; ``refused``: its face's own; 200 for every other kind.
-"""
-
-
-TYPES: dict[str, tuple[type, ...]] = {
-    "times": (int, type(None)),
-    "at": (int, type(None)),
-    "skip": (int,),
-    "status": (int,),
-    "size": (int,),
-    "seconds": (int, float),
-    "headers": (dict,),
-}
-"""The types of the fields of a rule that are not text."""
+TYPES = {"int": (int,), "int | None": (int, NoneType), "float": (int, float), "dict[str, str]": (dict,)}
+"""What JSON may hold for a field of a rule, by the field's type; text or null for any other."""
 
 
 @dataclass(slots=True)
-class Rule:
+class FaultRule:
     """One fault. Only ``kind`` and ``target`` are needed.
 
     ``target``: ``token``, ``userinfo``, ``resource``, ``oauth``, ``any``, a method name such as ``getHotels``, or a
@@ -91,70 +93,50 @@ class Rule:
     headers: dict[str, str] = field(default_factory=dict)
     hits: int = 0
 
-    def matches(self, target: str, path: str, name: str, grant_type: str | None) -> bool:
-        """Whether a request is one of this rule's."""
-        if self.grant_type not in (None, grant_type):
-            return False
-        return self.target in ("any", target, path, name)
-
     def content(self) -> bytes:
         """The bytes of ``body_base64``, or else of ``body``. Raises ValueError when that is no base64."""
         return base64.b64decode(self.body_base64, validate=True) if self.body_base64 else self.body.encode()
 
-    def as_dict(self) -> dict[str, Any]:
-        """The rule, ready for JSON."""
-        return asdict(self)
 
-
-def parse(content: object) -> Rule:
+def parse(content: object) -> FaultRule:
     """A rule from JSON. Raises ValueError naming what is wrong with it."""
     if not isinstance(content, dict):
         raise ValueError("a fault rule is a JSON object")
-    known = {one.name for one in fields(Rule)} - {"hits"}
-    unknown = sorted(set(content) - known)
+    types = {one.name: TYPES.get(str(one.type), (str, NoneType)) for one in fields(FaultRule) if one.name != "hits"}
+    unknown = sorted(content.keys() - types)
     if unknown:
-        raise ValueError(f"unknown fault field {unknown[0]!r}: expected {', '.join(sorted(known))}")
+        raise ValueError(f"unknown fault field {unknown[0]!r}: expected {', '.join(sorted(types))}")
     if content.get("kind") not in KINDS:
         raise ValueError(f"unknown fault kind {content.get('kind')!r}: expected one of {', '.join(KINDS)}")
     if not isinstance(content.get("target"), str):
         raise ValueError("a fault rule needs a target")
     for name, value in content.items():
-        if not isinstance(value, TYPES.get(name, (str, type(None)))) or isinstance(value, bool):
+        if not isinstance(value, types[name]) or isinstance(value, bool):
             raise ValueError(f"fault field {name} cannot be {value!r}")
-    rule = Rule(**content)
+    rule, kind = FaultRule(**content), KINDS[content["kind"]]
     rule.content()
     if rule.when not in ("", BEFORE, AFTER):
         raise ValueError("when must be before or after")
-    if not rule.when or rule.kind not in MOVABLE:
-        rule.when = KINDS[rule.kind]
-    rule.status = rule.status or _own_status(rule)
-    return rule
-
-
-def _own_status(rule: Rule) -> int:
-    if rule.kind != "refused":
-        return STATUS.get(rule.kind, 200)
-    if rule.face not in REFUSALS:
+    if not rule.when or not kind.movable:
+        rule.when = kind.when
+    if rule.kind == "refused" and rule.face not in REFUSALS:
         raise ValueError(f"unknown face {rule.face!r}: expected one of {', '.join(REFUSALS)}")
-    return REFUSALS[rule.face].status
+    rule.status = rule.status or (REFUSALS[rule.face].status if rule.kind == "refused" else kind.status)
+    return rule
 
 
 class Faults:
     """The queue of rules, first come first hit, and the switch that lets hanging requests go."""
 
     def __init__(self) -> None:
-        self.rules: list[Rule] = []
+        self.rules: list[FaultRule] = []
         self._released = asyncio.Event()
         self._underway: set[asyncio.Task[None]] = set()
 
-    def add(self, rules: list[Rule]) -> None:
-        """Append rules to the queue."""
-        self.rules.extend(rules)
-
-    def take(self, target: str, path: str, name: str, grant_type: str | None) -> Rule | None:
+    def take(self, target: str, path: str, name: str, grant_type: str | None) -> FaultRule | None:
         """The rule that hits this request, counted down; None when it goes unharmed."""
         for rule in self.rules:
-            if not rule.matches(target, path, name, grant_type):
+            if rule.grant_type not in (None, grant_type) or rule.target not in ("any", target, path, name):
                 continue
             if rule.skip > 0:
                 rule.skip -= 1
@@ -166,7 +148,7 @@ class Faults:
         return None
 
     def clear(self) -> int:
-        """Drop all rules and let every hanging request go on as if nothing had happened; how many rules there were."""
+        """Drop all rules and let every hanging request resume as if nothing had happened; how many rules there were."""
         dropped = len(self.rules)
         self.rules.clear()
         self._released.set()
@@ -182,3 +164,137 @@ class Faults:
     async def hang(self) -> None:
         """Wait until ``clear``; a connection that its client closes cancels this wait."""
         await self._released.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """One request's way back. ``notify`` is called after every change of the log entry, ``again`` logs the
+    same request once more.
+    """
+
+    request: web.BaseRequest
+    visit: Visit
+    faults: Faults
+    sleep: Callable[[float], Awaitable[None]]
+    notify: Callable[[], None]
+    again: Callable[[], Visit]
+
+    async def serve(self, rule: FaultRule | None) -> web.StreamResponse:
+        """Act on the request and answer it, harmed as the rule says."""
+        if rule is None:
+            return await self.send(self.act())
+        self.visit.entry.fault = rule.kind
+        match rule.kind:
+            case "hang_before" | "hang_after":
+                return await self._waited_for(self.faults.hang(), rule)
+            case "delay":
+                return await self._waited_for(self.sleep(rule.seconds), rule)
+            case "reset_before" | "reset_after":
+                if rule.when != BEFORE:
+                    self.act()
+                return self.reset()
+            case "late":
+                self.faults.spawn(self._act_later(rule.seconds, self.visit))
+                return self.reset()
+            case "duplicate":
+                response = await self.send(self.act())
+                self.faults.spawn(self._act_later(rule.seconds, self.again()))
+                return response
+            case "truncate":
+                return await self._truncate(rule)
+            case "slow":
+                return await self.send(self.act(), chunk=1, pause=rule.seconds)
+            case _:
+                return await self._instead(rule)
+
+    def act(self, shown_status: int | None = None) -> SimulatedAnswer:
+        """Do what is asked, in one piece, and log it."""
+        answer = endpoints.act(self.visit, shown_status)
+        self.notify()
+        return answer
+
+    async def send(self, answer: SimulatedAnswer, chunk: int = CHUNK, pause: float | None = None) -> web.StreamResponse:
+        """The whole answer in chunks of so many bytes, each with a pause after it; the log says ``answered`` once its
+        last byte is written.
+        """
+        response, body = await self._begin(answer)
+        for at in range(0, len(body), chunk):
+            await response.write(body[at : at + chunk])
+            if pause is not None:
+                await self.sleep(pause)
+        await response.write_eof()
+        self.visit.entry.answered = True
+        self.notify()
+        return response
+
+    def reset(self) -> web.StreamResponse:
+        """Cut the connection so that its other end sees a TCP reset."""
+        transport = self.request.transport
+        if transport is not None:
+            sock = transport.get_extra_info("socket")
+            # Lingering for 0 seconds makes the kernel send RST where a plain close would send FIN.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
+        return web.Response()
+
+    async def _begin(self, answer: SimulatedAnswer) -> tuple[web.StreamResponse, bytes]:
+        """Send the head; the body that follows it: none to a HEAD, although its length is there (RFC 9110 9.3.2)."""
+        headers = {"Content-Type": answer.content_type, "X-Request-ID": self.visit.model.mint("request")}
+        response = web.StreamResponse(status=answer.status, headers=headers | answer.headers)
+        response.content_length = len(answer.body)
+        await response.prepare(self.request)
+        return response, b"" if self.request.method == "HEAD" else answer.body
+
+    async def _act_later(self, seconds: float, visit: Visit) -> None:
+        """The network delivers a request whose answer is not awaited any more."""
+        visit.entry.fault = self.visit.entry.fault
+        await self.sleep(seconds)
+        endpoints.act(visit)
+        self.notify()
+
+    async def _waited_for(self, waiting: Awaitable[None], rule: FaultRule) -> web.StreamResponse:
+        answer = None if rule.when == BEFORE else self.act()
+        self.notify()
+        await waiting
+        return await self.send(answer or self.act())
+
+    async def _instead(self, rule: FaultRule) -> web.StreamResponse:
+        if rule.when == BEFORE:
+            endpoints.answered_unacted(self.visit, rule.status)
+            self.notify()
+        else:
+            self.act(rule.status)
+        return await self.send(replacement(rule))
+
+    async def _truncate(self, rule: FaultRule) -> web.StreamResponse:
+        """Promise the whole body, write its first bytes, close."""
+        answer = self.act()
+        response, body = await self._begin(answer)
+        end = len(body) // 2 if rule.at is None else rule.at
+        await response.write(body[:end])
+        if self.request.transport is not None:
+            self.request.transport.close()
+        return response
+
+
+def replacement(rule: FaultRule) -> SimulatedAnswer:
+    """What a rule answers in place of the real answer."""
+    match rule.kind:
+        case "html":
+            answer = answers.html_page(rule.status, f"{rule.status} from a gateway")
+        case "redirect":
+            answer = SimulatedAnswer(rule.status, b"", answers.HTML, {"Location": rule.location})
+        case "rate_limited":
+            headers = {"Retry-After": rule.retry_after} if rule.retry_after is not None else {}
+            answer = SimulatedAnswer(rule.status, b'{"message": "Too many requests"}', answers.JSON, headers)
+        case "refused":
+            answer = REFUSALS[rule.face]
+        case "success_false":
+            answer = answers.failed(rule.message)
+        case "oversized":
+            frame = b'{"padding":"', b'"}'
+            answer = SimulatedAnswer(rule.status, frame[0] + b"x" * max(0, rule.size - 14) + frame[1])
+        case _:
+            answer = SimulatedAnswer(rule.status, rule.content())
+    content_type = rule.content_type or answer.content_type
+    return SimulatedAnswer(rule.status, answer.body, content_type, answer.headers | rule.headers)

@@ -1,15 +1,99 @@
-"""The ordered log of everything asked of the vendor and what became of it, for tests and the demo to read."""
+"""What was asked: a request as it was received, and the ordered log of all of them and what became of each.
+
+Of a request the path is kept byte for byte, the body is read, and forms of both encodings are parsed.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import asyncio
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from cloudbeds_simulator.vendor_model import KEY_PREFIX
+
+API_PATH = re.compile(r"/api/v\d+(?:\.\d+)?/(?P<name>.+)")
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedCall:
+    """One received request.
+
+    ``raw_path`` is the request target as sent, ``name`` what follows ``/api/vX.Y/``, empty elsewhere. Of a multipart
+    form outside ``echo/`` the fields and files (name and content) are kept and ``body`` is empty.
+    """
+
+    method: str
+    raw_path: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    form: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """The path without its query, undecoded."""
+        return self.raw_path.partition("?")[0]
+
+    @property
+    def name(self) -> str:
+        """``getHotels`` of ``/api/v1.3/getHotels``."""
+        found = API_PATH.fullmatch(self.path)
+        return found["name"] if found else ""
+
+    @property
+    def query(self) -> list[tuple[str, str]]:
+        """The query's parameters, decoded, in order."""
+        return parse_qsl(self.raw_path.partition("?")[2], keep_blank_values=True)
+
+    @property
+    def credentials(self) -> list[str]:
+        """A bearer token, an API key in ``x-api-key``, or both, as no client should; no other place counts."""
+        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else ""
+        key = self.headers.get("X-Api-Key", "").strip()
+        return [one for one in (bearer, key if key.startswith(KEY_PREFIX) else "") if one]
+
+    def field(self, name: str) -> str:
+        """A form field, empty when absent; the last one when sent more than once."""
+        return self.form.get(name, [""])[-1]
+
+
+async def read(request: web.BaseRequest) -> ReceivedCall:
+    """Read the request to its end."""
+    call = ReceivedCall(request.method, request.raw_path, request.headers)
+    form: dict[str, list[str]] = {}
+    if request.content_type == "multipart/form-data" and not call.name.startswith("echo/"):
+        return replace(call, form=form, files=await _multipart(request, form))
+    body = await request.read()
+    if request.content_type == URLENCODED:
+        for key, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True):
+            form.setdefault(key, []).append(value)
+    return replace(call, body=body, form=form)
+
+
+async def _multipart(request: web.BaseRequest, form: dict[str, list[str]]) -> dict[str, tuple[str, bytes]]:
+    """Add the fields to the form; the files."""
+    files: dict[str, tuple[str, bytes]] = {}
+    for key, value in (await request.post()).items():
+        if isinstance(value, web.FileField):
+            with value.file:
+                files[key] = (value.filename, value.file.read())
+        else:
+            text = value if isinstance(value, str) else bytes(value).decode("utf-8", "replace")
+            form.setdefault(key, []).append(text)
+    return files
 
 
 @dataclass(slots=True)
-class Entry:
+class JournalEntry:
     """One request. It is logged when it has been read to its end, before anything is done.
 
     ``target`` is ``oauth``, ``token``, ``userinfo``, ``resource`` or ``other``. ``outcome`` starts as ``pending``; of
@@ -39,52 +123,44 @@ class Entry:
     fault: str | None = None
     key_header: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
-        """The entry, ready for JSON."""
-        return asdict(self)
-
 
 class Journal:
-    """All entries since the start. Whoever waits for one is told of every change through ``listeners``."""
+    """All entries since the start; ``change`` is set, and replaced by another, when one is not what it was."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.listeners: set[Callable[[], None]] = set()
-
-    def open(self, at: float, target: str, method: str, path: str) -> Entry:
-        """Log a request that has just been read."""
-        entry = Entry(len(self.entries) + 1, at, target, method, path)
-        self.entries.append(entry)
-        return entry
+        self.entries: list[JournalEntry] = []
+        self.change = asyncio.Event()
 
     def changed(self) -> None:
-        """Tell the listeners that some entry is not what it was."""
-        for listener in list(self.listeners):
-            listener()
+        """Wake those who wait: some entry is not what it was."""
+        self.change.set()
+        self.change = asyncio.Event()
 
-    def begin_again(self) -> None:
-        """An empty log, counted from 1."""
-        self.entries.clear()
-        self.changed()
+    async def wait_for(self, wanted: dict[str, object], after: int, timeout: float) -> JournalEntry | None:
+        """The first entry behind number ``after`` whose fields have all the wanted values.
 
-    def after(self, n: int) -> list[Entry]:
+        None when there was none for ``timeout`` seconds.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while True:
+                    for entry in self.after(after):
+                        if all(getattr(entry, name) == value for name, value in wanted.items()):
+                            return entry
+                    await self.change.wait()
+        return None
+
+    def after(self, n: int) -> list[JournalEntry]:
         """The entries behind number n."""
         return self.entries[max(0, n) :]
 
-    def find(self, wanted: dict[str, object], after: int = 0) -> Entry | None:
-        """The first entry behind number ``after`` whose fields have all the wanted values."""
-        for entry in self.after(after):
-            if all(getattr(entry, name) == value for name, value in wanted.items()):
-                return entry
-        return None
-
     def counts(self) -> dict[str, Any]:
         """Token requests by grant type and outcome, and calls of protected methods by outcome."""
-        tokens: dict[str, Counter[str]] = {}
+        tokens: defaultdict[str, Counter[str]] = defaultdict(Counter)
         resources: Counter[str] = Counter()
         for entry in self.entries:
             if entry.target == "token":
-                tokens.setdefault(entry.grant_type or "", Counter())[entry.outcome] += 1
+                tokens[entry.grant_type or ""][entry.outcome] += 1
             elif entry.target in ("userinfo", "resource"):
                 resources[entry.outcome] += 1
-        return {"token": {name: dict(count) for name, count in tokens.items()}, "resource": dict(resources)}
+        return {"token": tokens, "resource": resources}

@@ -6,69 +6,80 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cloudbeds_simulator.answers import ELSEWHERE, PARTNERS_ONLY, SCOPE, UNNAMED, Answer, closed, failed, json_answer
-from cloudbeds_simulator.calls import Call
-from cloudbeds_simulator.keys import PREFIX
-from cloudbeds_simulator.model import Model
-from cloudbeds_simulator.records import Grant, Hotel
+from cloudbeds_simulator.answers import REFUSALS, SimulatedAnswer, closed, failed, json_answer, missing, ok
+from cloudbeds_simulator.journal import ReceivedCall
+from cloudbeds_simulator.records import Hotel, VendorGrant
+from cloudbeds_simulator.vendor_model import KEY_PREFIX, VendorModel
+from cloudbeds_simulator.webhooks import Subscription
 
 APP_STATES = ("enabled", "pending", "disabled", "installing")
+RESERVATION = {"startDate": "2030-05-01", "endDate": "2030-05-04", "balance": 120.5}
+GUESTS = (("Grace Moreau", "confirmed"), ("Tomás Ferreira", "checked_in"))
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuthenticatedCall:
     """An authenticated call: what was asked, by which grant, of which vendor, and when."""
 
-    call: Call
-    grant: Grant
-    model: Model
-    now: float = 0.0
+    call: ReceivedCall
+    grant: VendorGrant
+    model: VendorModel
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
-    """One method: its verb (empty: any), scope (empty: none), whether it is about one property, and its answer."""
+class ApiMethod:
+    """One method: its verb (empty: any), scope (empty: none), whether it is about one property, and its answer.
+
+    One with ``partners_only`` is refused to an app that a hotel registered for itself.
+    """
 
     verb: str
     scope: str
     one_property: bool
-    run: Callable[[Asked], Answer]
+    run: Callable[[AuthenticatedCall], SimulatedAnswer]
+    partners_only: bool = False
 
 
-def find(call: Call) -> Method | None:
+def find(call: ReceivedCall) -> ApiMethod | None:
     """The method this call names; None when there is none, or only for another verb."""
     name = "echo" if call.name.startswith("echo/") else call.name
     method = METHODS.get(name)
     return method if method and method.verb in ("", call.method) else None
 
 
-def run(method: Method, asked: Asked) -> Answer:
+def run(method: ApiMethod, asked: AuthenticatedCall) -> SimulatedAnswer:
     """The method's answer, or the documented complaint about its scope or property."""
     if method.scope and method.scope not in asked.grant.approval.scopes:
-        return failed(SCOPE)
+        return REFUSALS["missing_scope"]
     named = _named(asked.call)
     covered = asked.grant.approval.property_ids
     if any(one not in covered for one in named):
-        return failed(ELSEWHERE)
+        return REFUSALS["wrong_property"]
     if method.one_property and not named and len(covered) > 1:
-        return failed(UNNAMED)
+        return REFUSALS["property_unnamed"]
     meant = named or list(covered)
     gone = [one for one in meant if one in asked.model.hotels and asked.model.hotels[one].closed]
     if gone and (method.scope or method.one_property):
         return closed(gone)
+    app = asked.model.apps.get(asked.grant.approval.client_id)
+    if method.partners_only and app is not None and app.level != "partner":
+        # Documented as a rule; the words are ours.
+        return failed("This method is not available for property-level clients.")
     return method.run(asked)
 
 
-def _named(call: Call) -> list[str]:
-    text = call.param("propertyID") or call.headers.get("X-Property-ID", "")
+def _named(call: ReceivedCall) -> list[str]:
+    in_query = (value for key, value in call.query if key == "propertyID")
+    text = next(in_query, call.field("propertyID")) or call.headers.get("X-Property-ID", "")
     return [one.strip() for one in text.split(",") if one.strip()]
 
 
-def _property(asked: Asked) -> str:
+def _property(asked: AuthenticatedCall) -> str:
     return (_named(asked.call) or list(asked.grant.approval.property_ids))[0]
 
 
-def _userinfo(asked: Asked) -> Answer:
+def _userinfo(asked: AuthenticatedCall) -> SimulatedAnswer:
     user = asked.grant.approval.user
     as_number = asked.model.settings.user_id == "int" and user.user_id.isdigit()
     shown: dict[str, object] = {"user_id": int(user.user_id) if as_number else user.user_id}
@@ -80,7 +91,7 @@ def _userinfo(asked: Asked) -> Answer:
     return json_answer(200, shown | details)
 
 
-def _metadata(asked: Asked) -> Answer:
+def _metadata(asked: AuthenticatedCall) -> SimulatedAnswer:
     url = f"http://{asked.call.headers.get('Host', '127.0.0.1')}"
     return json_answer(200, {"success": "true", "data": {"api": {"url": url}}, "message": None})
 
@@ -91,88 +102,78 @@ def _row(hotel: Hotel) -> dict[str, object]:
     return row | ({"organizationID": hotel.group} if hotel.group else {})
 
 
-def _hotels(asked: Asked) -> Answer:
+def _hotels(asked: AuthenticatedCall) -> SimulatedAnswer:
     wanted = _named(asked.call) or asked.grant.approval.property_ids
     rows = [_row(asked.model.hotels[one]) for one in wanted if one in asked.model.hotels]
-    return json_answer(200, {"success": True, "data": rows, "count": len(rows), "total": len(rows)})
+    return ok(rows, count=len(rows), total=len(rows))
 
 
-def _hotel_details(asked: Asked) -> Answer:
+def _hotel_details(asked: AuthenticatedCall) -> SimulatedAnswer:
     hotel = asked.model.hotels[_property(asked)]
     extra = {"propertyType": "hotel", "propertyEmail": hotel.user.email, "propertyCurrency": {"currencyCode": "EUR"}}
-    return json_answer(200, {"success": True, "data": _row(hotel) | extra})
+    return ok(_row(hotel) | extra)
 
 
-def _reservations(asked: Asked) -> Answer:
+def _reservations(asked: AuthenticatedCall) -> SimulatedAnswer:
     one = _property(asked)
-    names = (("Grace Moreau", "confirmed"), ("Tomás Ferreira", "checked_in"))
     rows = [
-        {
-            "propertyID": one,
-            "reservationID": f"{one}{number:06d}",
-            "guestName": name,
-            "status": status,
-            "startDate": "2030-05-01",
-            "endDate": "2030-05-04",
-            "balance": 120.5,
-        }
-        for number, (name, status) in enumerate(names, start=1)
+        {"propertyID": one, "reservationID": f"{one}{number:06d}", "guestName": name, "status": status, **RESERVATION}
+        for number, (name, status) in enumerate(GUESTS, start=1)
     ]
-    return json_answer(200, {"success": True, "data": rows, "count": len(rows), "total": len(rows)})
+    return ok(rows, count=len(rows), total=len(rows))
 
 
-def _note(asked: Asked) -> Answer:
+def _note(asked: AuthenticatedCall) -> SimulatedAnswer:
     if not asked.call.field("reservationID") or not asked.call.field("reservationNote"):
         return failed("Parameter reservationID and reservationNote are required")
     digest = hashlib.sha256(asked.call.field("reservationNote").encode()).hexdigest()
-    return json_answer(200, {"success": True, "data": {"reservationNoteID": str(int(digest[:12], 16))}})
+    return ok({"reservationNoteID": str(int(digest[:12], 16))})
 
 
-def _put_reservation(asked: Asked) -> Answer:
+def _put_reservation(asked: AuthenticatedCall) -> SimulatedAnswer:
     one = asked.call.field("reservationID")
     if not one:
-        return failed("Parameter reservationID is required")
+        return missing("reservationID")
     status = asked.call.field("status") or "confirmed"
-    return json_answer(200, {"success": True, "data": {"reservationID": one, "status": status}})
+    return ok({"reservationID": one, "status": status})
 
 
-def _patch_rate(asked: Asked) -> Answer:
+def _patch_rate(asked: AuthenticatedCall) -> SimulatedAnswer:
     digest = hashlib.sha256(asked.call.body).hexdigest()
     return json_answer(200, {"success": True, "jobReferenceID": digest[:24]})
 
 
-def _file(asked: Asked) -> Answer:
+def _file(asked: AuthenticatedCall) -> SimulatedAnswer:
     if not asked.call.files:
-        return failed("Parameter file is required")
-    upload = next(iter(asked.call.files.values()))
-    told = {"fileName": upload.filename, "size": len(upload.content)}
-    return json_answer(200, {"success": True, "data": told | {"sha256": hashlib.sha256(upload.content).hexdigest()}})
+        return missing("file")
+    filename, content = next(iter(asked.call.files.values()))
+    return ok({"fileName": filename, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()})
 
 
-def _delete_webhook(asked: Asked) -> Answer:
+def _delete_webhook(asked: AuthenticatedCall) -> SimulatedAnswer:
     given = dict(asked.call.query).get("subscriptionID")
     if not given:
-        return failed("Parameter subscriptionID is required")
+        return missing("subscriptionID")
     known = asked.model.subscriptions.known
     if given in known and known[given].client_id == asked.grant.approval.client_id:
         del known[given]
     return json_answer(200, {"success": True})
 
 
-def _post_webhook(asked: Asked) -> Answer:
+def _post_webhook(asked: AuthenticatedCall) -> SimulatedAnswer:
     """Any action is accepted, also one that never comes; a form is read, JSON is not."""
     field = asked.call.field
     for name in ("endpointUrl", "object", "action"):
         if not field(name):
-            return failed(f"Parameter {name} is required")
+            return missing(name)
     header = (field("authHeaderName"), field("authHeaderValue")) if field("authHeaderName") else None
-    made = asked.model.subscriptions.add(
-        asked.grant.approval.client_id, _property(asked), field("object"), field("action"), field("endpointUrl"), header
-    )
-    return json_answer(200, {"success": True, "data": {"subscriptionID": made.number}})
+    client_id, what = asked.grant.approval.client_id, (field("object"), field("action"), field("endpointUrl"))
+    made = Subscription(client_id, _property(asked), *what, header)
+    asked.model.subscriptions.known[made.number] = made
+    return ok({"subscriptionID": made.number})
 
 
-def _get_webhooks(asked: Asked) -> Answer:
+def _get_webhooks(asked: AuthenticatedCall) -> SimulatedAnswer:
     wanted = tuple(_named(asked.call)) or asked.grant.approval.property_ids
     rows = [
         {
@@ -186,57 +187,48 @@ def _get_webhooks(asked: Asked) -> Answer:
         }
         for one in asked.model.subscriptions.of(asked.grant.approval.client_id, wanted)
     ]
-    return json_answer(200, {"success": True, "data": rows})
+    return ok(rows)
 
 
-def _is_partner(asked: Asked) -> bool:
-    app = asked.model.apps.get(asked.grant.approval.client_id)
-    return app is None or app.level == "partner"
-
-
-def _get_app_state(asked: Asked) -> Answer:
-    if not _is_partner(asked):
-        return failed(PARTNERS_ONLY)
+def _get_app_state(asked: AuthenticatedCall) -> SimulatedAnswer:
     one = _property(asked)
     state = asked.model.app_states.get((asked.grant.approval.client_id, one), "enabled")
-    return json_answer(200, {"success": True, "data": {"propertyID": one, "app_state": state}})
+    return ok({"propertyID": one, "app_state": state})
 
 
-def _post_app_state(asked: Asked) -> Answer:
-    if not _is_partner(asked):
-        return failed(PARTNERS_ONLY)
+def _post_app_state(asked: AuthenticatedCall) -> SimulatedAnswer:
     state = asked.call.field("app_state")
     if state not in APP_STATES:
-        return failed("Parameter app_state is required")
+        return missing("app_state")
     asked.model.set_app_state(asked.grant.approval.client_id, _property(asked), state, asked.now)
     return json_answer(200, {"success": True})
 
 
-def _echo(asked: Asked) -> Answer:
-    """What arrived, with every header but the credential, of which only the presence is told."""
+def _echo(asked: AuthenticatedCall) -> SimulatedAnswer:
+    """What arrived, with every header but the credential, of which only the presence is shown."""
     call = asked.call
-    shown = {name: "(a key)" if value.startswith(PREFIX) else value for name, value in call.headers.items()}
+    shown = {name: "(a key)" if value.startswith(KEY_PREFIX) else value for name, value in call.headers.items()}
     headers = [[name, value] for name, value in shown.items() if name.lower() != "authorization"]
-    told: dict[str, object] = {"method": call.method, "path": call.raw_path, "query": call.query, "headers": headers}
-    told |= {"authorization": "Authorization" in call.headers, "body_length": len(call.body)}
-    return json_answer(200, told | {"body_sha256": hashlib.sha256(call.body).hexdigest()})
+    content: dict[str, object] = {"method": call.method, "path": call.raw_path, "query": call.query, "headers": headers}
+    content |= {"authorization": "Authorization" in call.headers, "body_length": len(call.body)}
+    return json_answer(200, content | {"body_sha256": hashlib.sha256(call.body).hexdigest()})
 
 
-METHODS: dict[str, Method] = {
-    "userinfo": Method("GET", "", False, _userinfo),
-    "oauth/metadata": Method("GET", "", False, _metadata),
-    "getHotels": Method("GET", "read:hotel", False, _hotels),
-    "getHotelDetails": Method("GET", "read:hotel", True, _hotel_details),
-    "getReservations": Method("GET", "read:reservation", True, _reservations),
-    "postReservationNote": Method("POST", "write:reservation", False, _note),
-    "putReservation": Method("PUT", "write:reservation", False, _put_reservation),
-    "patchRate": Method("PATCH", "write:rate", False, _patch_rate),
-    "postFile": Method("POST", "", False, _file),
-    "postWebhook": Method("POST", "", False, _post_webhook),
-    "getWebhooks": Method("GET", "", False, _get_webhooks),
-    "deleteWebhook": Method("DELETE", "", False, _delete_webhook),
-    "getAppState": Method("GET", "", False, _get_app_state),
-    "postAppState": Method("POST", "", False, _post_app_state),
-    "echo": Method("", "", False, _echo),
+METHODS: dict[str, ApiMethod] = {
+    "userinfo": ApiMethod("GET", "", False, _userinfo),
+    "oauth/metadata": ApiMethod("GET", "", False, _metadata),
+    "getHotels": ApiMethod("GET", "read:hotel", False, _hotels),
+    "getHotelDetails": ApiMethod("GET", "read:hotel", True, _hotel_details),
+    "getReservations": ApiMethod("GET", "read:reservation", True, _reservations),
+    "postReservationNote": ApiMethod("POST", "write:reservation", False, _note),
+    "putReservation": ApiMethod("PUT", "write:reservation", False, _put_reservation),
+    "patchRate": ApiMethod("PATCH", "write:rate", False, _patch_rate),
+    "postFile": ApiMethod("POST", "", False, _file),
+    "postWebhook": ApiMethod("POST", "", False, _post_webhook),
+    "getWebhooks": ApiMethod("GET", "", False, _get_webhooks),
+    "deleteWebhook": ApiMethod("DELETE", "", False, _delete_webhook),
+    "getAppState": ApiMethod("GET", "", False, _get_app_state, partners_only=True),
+    "postAppState": ApiMethod("POST", "", False, _post_app_state, partners_only=True),
+    "echo": ApiMethod("", "", False, _echo),
 }
 """Every protected method by name."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from cloudbeds_simulator.rotation import Pair, Rotation
+from cloudbeds_simulator.rotation import Rotation, TokenPair
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class HotelUser:
     """The hotel user who approves; ``user_id`` is a string of digits so that it can be answered as a number too."""
 
     user_id: str
@@ -26,13 +27,13 @@ class Hotel:
 
     property_id: str
     name: str
-    user: User
+    user: HotelUser
     group: str | None = None
     closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class App:
+class VendorApp:
     """One client registration; ``scopes`` is the ceiling of what it may ask for, in the order the vendor lists them.
 
     A ``property`` level client, which a hotel registers for itself, may neither get nor post an app state.
@@ -45,33 +46,38 @@ class App:
     scopes: tuple[str, ...]
     level: str = "partner"
 
+    def granted(self, asked: Iterable[str]) -> tuple[str, ...]:
+        """The scopes that an approval grants: all of its own when none is asked for, and never another."""
+        wanted = {*asked}
+        return tuple(scope for scope in self.scopes if not wanted or scope in wanted)
+
 
 LEVELS = ("partner", "property")
 
 
 @dataclass(frozen=True, slots=True)
-class Approval:
+class HotelApproval:
     """What a hotel user approved: who, for which app, for which properties and scopes."""
 
     client_id: str
     property_ids: tuple[str, ...]
-    user: User
+    user: HotelUser
     scopes: tuple[str, ...]
 
 
 @dataclass(slots=True)
-class Code:
+class VendorCode:
     """An authorization code, bound to one redirect URI, spent once. Times are Unix seconds."""
 
     value: str
     redirect_uri: str
-    approval: Approval
+    approval: HotelApproval
     issued_at: float
     spent: bool = False
 
 
 @dataclass(slots=True)
-class Key:
+class VendorKey:
     """An API key. Times are Unix seconds; ``ended`` says why it is not accepted any more."""
 
     value: str
@@ -81,7 +87,7 @@ class Key:
 
 
 @dataclass(slots=True)
-class Grant:
+class VendorGrant:
     """One approval with its tokens, its keys, or both. ``number`` counts from 1.
 
     ``face`` is how a resource answers once it is dead. One whose code was exchanged for a key has a rotation without a
@@ -89,39 +95,40 @@ class Grant:
     """
 
     number: int
-    approval: Approval
+    approval: HotelApproval
     rotation: Rotation
     created_at: float
     last_used_at: float
     face: str = "denied"
     ended: str | None = None
-    keys: list[Key] = field(default_factory=list)
+    keys: list[VendorKey] = field(default_factory=list)
 
-    def cover(self, property_ids: tuple[str, ...]) -> None:
-        """The group grew or shrank: these are the properties that it is for now."""
-        self.approval = replace(self.approval, property_ids=property_ids)
+    def end_keys(self, reason: str) -> None:
+        """None of its keys is accepted any more."""
+        for key in self.keys:
+            key.ended = key.ended or reason
 
 
 @dataclass(frozen=True, slots=True)
-class Keyed:
+class IssuedKey:
     """A token request that was answered with an API key; ``repeated`` when it was given before."""
 
-    grant: Grant
-    key: Key
+    grant: VendorGrant
+    key: VendorKey
     repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class IssuedTokens:
     """A token request that was answered with a pair."""
 
-    grant: Grant
-    pair: Pair
+    grant: VendorGrant
+    pair: TokenPair
     repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejection:
     """A request that was turned down. ``reason`` is ours; ``answers`` turns it into the vendor's words.
 
     ``detail`` says more for the glass box, never for the client.
@@ -129,18 +136,11 @@ class Rejected:
 
     reason: str
     detail: str = ""
-    grant: Grant | None = None
+    grant: VendorGrant | None = None
 
 
-ALL_SCOPES: tuple[str, ...] = (
-    "read:hotel",
-    "read:reservation",
-    "write:reservation",
-    "read:guest",
-    "write:guest",
-    "read:rate",
-    "write:rate",
-    "read:room",
-    "read:payment",
-)
+ALL_SCOPES = (
+    "read:hotel", "read:reservation", "write:reservation", "read:guest", "write:guest", "read:rate", "write:rate",
+    "read:room", "read:payment",
+)  # fmt: skip
 """The ceiling of a registration unless it names its own: some of the scopes of the published PMS v1.3 specification."""

@@ -1,7 +1,9 @@
-"""The rotation rule of one grant under one variant: who is accepted after what. Pure, and usable alone.
+"""The rotation rule of one grant: who is accepted after what, as Cloudbeds' words may be read. Pure, usable alone.
 
 ``A`` is an access token, ``R`` a refresh token. Cloudbeds' own words: a refresh kills the old A at once; the old R
-may be presented again until the new A is first used; then it is dead. ``variants`` says where the readings part.
+may be presented again until the new A is first used; then it is dead. They leave two questions open, and field reports
+differ: what a second refresh with the same R gives while the A of the first is unused, and whether presenting an
+unproven child kills its parent. So there are the variants V0 to V7, each in form y and n.
 
 Of V3 one detail is ours: an R counts as dead by first use from the first use of *any* A issued after it, for good,
 also if something else had killed it before. So a token that has been outlived by a used pair always revokes the
@@ -11,15 +13,81 @@ grant.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from enum import Enum
 
-from cloudbeds_simulator.variants import FirstUse, Repeat, Variant
+
+class Repeat(Enum):
+    """What a repeated refresh with R0 gives before A1 is used."""
+
+    SAME_PAIR = "the same pair again, expired or not"
+    SIBLINGS = "a new pair; earlier children are still accepted"
+    NEWEST_ONLY = "a new pair; earlier children are dead"
+    SAME_REFRESH_TOKEN = "a new access token; the refresh token never changes"
+    STRICT = "nothing: R0 died when it was spent"
+
+
+class FirstUse(Enum):
+    """Which request counts as the first use of an access token, the moment its parents die."""
+
+    AUTHENTICATED = "any authenticated request that reaches a protected method, whatever its status"
+    ANY = "any request that carries the token, also one answered 403, 404 or 429 before a method was reached"
+    SUCCESSFUL = "only a request answered 2xx"
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Variant:
+    """One reading of the rotation rules.
+
+    ``child_kills_parent`` is the form: true for /y, false for /n. It means nothing under V6 and V7, which have no
+    living parent. Every variant but V4 and V5 counts first use as AUTHENTICATED, which is V4 without the
+    requests that never reached a method.
+    """
+
+    name: str
+    repeat: Repeat
+    first_use: FirstUse = FirstUse.AUTHENTICATED
+    reuse_revokes: bool = False
+    child_kills_parent: bool = False
+
+    @property
+    def label(self) -> str:
+        """The name with its form, as ``variant_of`` reads it: ``V2/n``."""
+        return f"{self.name}/{'y' if self.child_kills_parent else 'n'}"
+
+
+_BASES = (
+    Variant("V0", Repeat.SAME_PAIR),
+    Variant("V1", Repeat.SIBLINGS),
+    Variant("V2", Repeat.NEWEST_ONLY),
+    Variant("V3", Repeat.NEWEST_ONLY, reuse_revokes=True),
+    Variant("V4", Repeat.NEWEST_ONLY, first_use=FirstUse.ANY),
+    Variant("V5", Repeat.NEWEST_ONLY, first_use=FirstUse.SUCCESSFUL),
+    Variant("V6", Repeat.SAME_REFRESH_TOKEN),
+    Variant("V7", Repeat.STRICT),
+)
+
+
+VARIANTS: dict[str, Variant] = {
+    variant.label: variant for base in _BASES for variant in (base, replace(base, child_kills_parent=True))
+}
+"""Every variant by label, ``V0/n`` to ``V7/y``."""
+
+DEFAULT = VARIANTS["V2/n"]
+"""The harsh reading that breaks naive clients, and so the one to develop against."""
+
+
+def variant_of(label: str) -> Variant:
+    """The variant named ``V2/n``, ``v2/y`` or ``V6`` (no form means n). Raises ValueError for any other text."""
+    name, _, form = label.strip().upper().partition("/")
+    found = VARIANTS.get(f"{name}/{form.lower() or 'n'}")
+    if found is None:
+        raise ValueError(f"unknown variant {label!r}: expected V0 to V7, with /y or /n behind it")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
     """One issued (A, R). ``ordinal`` counts from 0 in a grant; times are Unix seconds, None while not yet happened."""
 
     ordinal: int
@@ -32,15 +100,15 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
+class IssuedPair:
     """A refresh that was answered with a pair; ``repeated`` when it is a pair already given before (V0)."""
 
-    pair: Pair
+    pair: TokenPair
     repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefreshRefusal:
     """A refresh that was refused.
 
     The token is ``dead``, was never this grant's (``unknown``), the grant is ``revoked``, or this very presentation
@@ -54,8 +122,8 @@ class Rotation:
     """One grant's tokens. It starts with a first pair, as a code exchange gives it.
 
     ``mint`` makes a fresh token value of a kind, ``"access"`` or ``"refresh"``; ``lifetime`` is that of access tokens
-    in seconds. Pairs are immutable, so a deep copy is a copy of short lists. ``accepted`` holds the living R's,
-    oldest first. An ``empty`` one has no pair at all, for an approval whose code was exchanged for an API key.
+    in seconds. ``accepted`` holds the living R's, oldest first. An ``empty`` one has no pair at all, for an approval
+    whose code was exchanged for an API key.
     """
 
     __slots__ = ("_by_refresh", "_now", "_outlived", "accepted", "lifetime", "mint", "pairs", "revoked", "variant")
@@ -72,7 +140,7 @@ class Rotation:
         self.variant = variant
         self.mint = mint
         self.lifetime = lifetime
-        self.pairs: list[Pair] = []
+        self.pairs: list[TokenPair] = []
         self.revoked = False
         self._by_refresh: dict[str, int] = {}  # R -> ordinal of the newest pair that carries it
         self._now = -1  # ordinal of the current pair; V0 may go back to an earlier one
@@ -80,14 +148,14 @@ class Rotation:
         self.accepted: tuple[str, ...] = () if empty else (self._issue(mint("refresh"), now).refresh_token,)
 
     @property
-    def current(self) -> Pair:
+    def current(self) -> TokenPair:
         """The pair whose A is the only one that can be alive."""
         return self.pairs[self._now]
 
-    def present(self, refresh_token: str, now: float) -> Issued | Refused:
+    def present(self, refresh_token: str, now: float) -> IssuedPair | RefreshRefusal:
         """A token request carries this R: the pair that answers it, or why there is none."""
         if self.revoked:
-            return Refused("revoked")
+            return RefreshRefusal("revoked")
         if refresh_token not in self.accepted:
             return self._refuse(refresh_token)
         at = self.accepted.index(refresh_token)
@@ -96,12 +164,12 @@ class Rotation:
         keeps = self.variant.repeat is Repeat.SAME_REFRESH_TOKEN
         pair = self._issue(refresh_token if keeps else self.mint("refresh"), now)
         self.accepted = self._accepted_after(at, pair.refresh_token)
-        return Issued(pair)
+        return IssuedPair(pair)
 
-    def show(self, refresh_token: str) -> Refused | None:
+    def show(self, refresh_token: str) -> RefreshRefusal | None:
         """This R is presented for something else than a refresh: why it is refused, or None. It rotates nothing."""
         if self.revoked:
-            return Refused("revoked")
+            return RefreshRefusal("revoked")
         return None if refresh_token in self.accepted else self._refuse(refresh_token)
 
     def alive(self, access_token: str, now: float) -> bool:
@@ -134,24 +202,24 @@ class Rotation:
         self.revoked = True
         self.accepted = ()
 
-    def _refuse(self, refresh_token: str) -> Refused:
+    def _refuse(self, refresh_token: str) -> RefreshRefusal:
         ordinal = self._by_refresh.get(refresh_token)
         if ordinal is None:
-            return Refused("unknown")
+            return RefreshRefusal("unknown")
         if self.variant.reuse_revokes and ordinal < self._outlived:
             self.revoke()
-            return Refused("reuse")
-        return Refused("dead")
+            return RefreshRefusal("reuse")
+        return RefreshRefusal("dead")
 
-    def _issue(self, refresh_token: str, now: float) -> Pair:
-        pair = Pair(len(self.pairs), self.mint("access"), refresh_token, now, now + self.lifetime)
+    def _issue(self, refresh_token: str, now: float) -> TokenPair:
+        pair = TokenPair(len(self.pairs), self.mint("access"), refresh_token, now, now + self.lifetime)
         if self.pairs:
             self._replace(self._now, superseded_at=now)
         self.pairs.append(pair)
         self._by_refresh[refresh_token] = self._now = pair.ordinal
         return pair
 
-    def _give_again(self, child: int, now: float) -> Issued:
+    def _give_again(self, child: int, now: float) -> IssuedPair:
         """V0: the R after the presented one is its unused child; that pair is current again, later ones are dead."""
         again = self._by_refresh[self.accepted[child]]
         self.accepted = self.accepted[: child + 1]
@@ -159,7 +227,7 @@ class Rotation:
             self._replace(self._now, superseded_at=now)
             self._replace(again, superseded_at=None)
             self._now = again
-        return Issued(self.current, repeated=True)
+        return IssuedPair(self.current, repeated=True)
 
     def _accepted_after(self, at: int, new: str) -> tuple[str, ...]:
         """The living R's once the one at this position was answered with the new one."""
@@ -174,13 +242,3 @@ class Rotation:
 
     def _replace(self, ordinal: int, **changes: float | None) -> None:
         self.pairs[ordinal] = replace(self.pairs[ordinal], **changes)  # type: ignore[arg-type]  # times only
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Rotation:
-        twin = object.__new__(Rotation)
-        memo[id(self)] = twin
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if name == "mint":
-                value = deepcopy(value, memo)
-            setattr(twin, name, value.copy() if isinstance(value, (list, dict)) else value)
-        return twin

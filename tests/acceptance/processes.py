@@ -23,7 +23,7 @@ from typing import Any
 from tests.support.ports import free_port
 
 from cloudbeds_simulator.__main__ import build, parser
-from cloudbeds_simulator.http import listen
+from cloudbeds_simulator.http_shell import listen
 
 CLIENT_ID, CLIENT_SECRET = "acceptance-app", "acceptance-secret-0123456789"
 PATIENCE = 30.0  # seconds until a process that does not start is given up

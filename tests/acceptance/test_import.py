@@ -19,8 +19,8 @@ from cloudbeds_auth.cli.import_command import AT_ONCE
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator import faults
-from cloudbeds_simulator.model import Model
-from cloudbeds_simulator.records import Hotel, User
+from cloudbeds_simulator.records import Hotel, HotelUser
+from cloudbeds_simulator.vendor_model import VendorModel
 
 pytestmark = pytest.mark.long  # processes that live for seconds
 
@@ -36,11 +36,11 @@ def of_an_old_script(cloud: Vendor, hotels: int) -> dict[str, str]:
     return {str(one): approved_long_ago(model, str(one), now) for one in range(700_001, 700_001 + hotels)}
 
 
-def approved_long_ago(model: Model, property_id: str, now: float) -> str:
+def approved_long_ago(model: VendorModel, property_id: str, now: float) -> str:
     """A hotel whose refresh token is all that is left; that token."""
-    model.add_hotel(Hotel(property_id, f"Hotel {property_id}", User(property_id, "Ada", "L", "ada@hotel.example")))
+    model.add_hotel(Hotel(property_id, f"Hotel {property_id}", HotelUser(property_id, "Ada", "L", "ada@hotel.example")))
     code = model.authorize(CLIENT, CALLBACK, [property_id], SCOPES, now)
-    tokens = model.exchange(CLIENT, SECRET, code, CALLBACK, now)
+    tokens = model.exchange(CLIENT, code, CALLBACK, now)
     model.resource(tokens.pair.access_token, now)  # type: ignore[union-attr]
     tokens.grant.rotation.expire(now)  # type: ignore[union-attr]
     return tokens.pair.refresh_token  # type: ignore[union-attr]
@@ -86,25 +86,23 @@ class Import:
         After so many tokens were issued the vendor holds its answers back until the signal was sent; and then again, so
         that a process which has not heard of it yet does not come to its end.
         """
-        held = [faults.parse({"kind": "hang_after", "target": "token", "times": None, "skip": after})]
-        self.cloud.simulator.faults.add(held)
+        simulator = self.cloud.simulator
+        held = faults.parse({"kind": "hang_after", "target": "token", "times": None, "skip": after})
+        simulator.faults.rules.append(held)
         process = await self.begin()
         ended = asyncio.create_task(process.communicate())
-        changed = asyncio.Event()
-        self.cloud.simulator.journal.listeners.add(changed.set)
-        ended.add_done_callback(lambda _: changed.set())
         async with asyncio.timeout(ENOUGH):
             while issued(self.cloud) <= after:
-                changed.clear()
-                await changed.wait()
+                change = asyncio.create_task(simulator.journal.change.wait())
+                await asyncio.wait([ended, change], return_when=asyncio.FIRST_COMPLETED)
+                change.cancel()
                 assert not ended.done(), f"it ended before it was killed: {ended.result()}"
         process.send_signal(how)
         while not ended.done():
-            self.cloud.simulator.faults.clear()
-            self.cloud.simulator.faults.add(held)
+            simulator.faults.clear()
+            simulator.faults.rules.append(held)
             await asyncio.wait([ended], timeout=0.1)
-        self.cloud.simulator.faults.clear()
-        self.cloud.simulator.journal.listeners.discard(changed.set)
+        simulator.faults.clear()
         return process.returncode or 0
 
     async def done(self) -> tuple[int, dict[str, object]]:

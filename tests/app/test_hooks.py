@@ -14,7 +14,7 @@ from tests.support.simulator import vendor as simulator
 from cloudbeds_auth.app import hooks
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.vault import TokenVault
-from cloudbeds_simulator.delivery import ANSWER_WITHIN
+from cloudbeds_simulator.webhooks import ANSWER_WITHIN
 
 PATH, HEADER = "a-path-that-nobody-guesses-0123456789", "a-header-that-nobody-guesses-0123456"
 BODY = b'{"newState": "disabled", "propertyID": 1000}'
@@ -94,9 +94,8 @@ async def test_an_answer_before_cloudbeds_gives_up(tmp_path: Path) -> None:
         cloud.fault("hang_before", "getAppState", times=None)
         async with asyncio.timeout(30):
             assert await posted(service, body=b'{"newState": "disabled", "propertyID": 100001}') == (200, "ok")
-        async with asyncio.timeout(30):
-            while (asked := cloud.simulator.journal.find({"path": "/api/v1.3/getAppState"})) is None:
-                await asyncio.sleep(0)
+        asked = await cloud.simulator.journal.wait_for({"path": "/api/v1.3/getAppState"}, 0, 30.0)
+        assert asked is not None
         assert not asked.answered
         assert (await vault.connection(connection.id)).state == "fresh"
 

@@ -15,7 +15,7 @@ from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.vault import TokenVault
-from cloudbeds_simulator.records import ALL_SCOPES, App
+from cloudbeds_simulator.records import ALL_SCOPES, VendorApp
 
 
 @dataclass
@@ -265,7 +265,7 @@ async def test_an_app_that_a_hotel_brings(world: World) -> None:
     """Added while the service runs: its hotel connects over the app's own callback, and refreshes with its client."""
     vault, model = world.service.vault, world.vendor.simulator.model
     uri = "http://localhost:7000/callback/aurora"
-    model.add_app(App("hotels-own", "first", "Aurora", frozenset({uri}), ALL_SCOPES, "property"))
+    model.add_app(VendorApp("hotels-own", "first", "Aurora", frozenset({uri}), ALL_SCOPES, "property"))
     assert (await Tab(world.service).open("/connect?app=aurora"))[0] == 400
     await vault.apps.add("aurora", client_id="hotels-own", client_secret="first")
     homes = {}

@@ -1,4 +1,7 @@
-"""Every idea once: no name for two things, no function that only passes a call on, no file that outgrows a reading."""
+"""Every idea once: no name for two things, no function that only passes a call on, no file that outgrows a reading.
+
+Both roots are read: the library, and the simulator, which shares no code with it and no name either.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,13 @@ from pathlib import Path
 import cloudbeds_auth
 
 SOURCE = Path(cloudbeds_auth.__file__).parent
-MODULES = {str(path.relative_to(SOURCE)): ast.parse(path.read_text("utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+SIMULATOR = SOURCE.parent / "cloudbeds_simulator"
+FILES = {
+    **{str(path.relative_to(SOURCE)): path for path in sorted(SOURCE.rglob("*.py"))},
+    **{str(path.relative_to(SOURCE.parent)): path for path in sorted(SIMULATOR.rglob("*.py"))},
+}
+"""The library's files by their place in it, the simulator's below its name."""
+MODULES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 LONGEST = {"errors.py": 449, "vault.py": 386}
 """How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class
@@ -62,7 +71,7 @@ def only_passes_on(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 def test_a_class_name_means_one_thing() -> None:
-    """No two classes of the library have one name, but for those that sync derives."""
+    """No two classes, of the library or the simulator, have one name, but for those that sync derives."""
     assert twice(classes()).keys() <= DERIVED
 
 
@@ -86,7 +95,7 @@ def test_no_function_only_passes_a_call_on() -> None:
 
 def test_a_file_is_read_in_one_go() -> None:
     """At most 350 lines."""
-    lines = {name: len((SOURCE / name).read_text("utf-8").splitlines()) for name in MODULES}
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in FILES.items()}
     assert {name: count for name, count in lines.items() if count > LONGEST.get(name, 350)} == {}
 
 

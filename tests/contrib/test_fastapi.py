@@ -22,7 +22,7 @@ from cloudbeds_auth import AuthorizationDenied, ConfigurationError, Connection, 
 from cloudbeds_auth.contrib.fastapi import Cloudbeds, problem
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_simulator.records import ALL_SCOPES, App
+from cloudbeds_simulator.records import ALL_SCOPES, VendorApp
 
 BROWSER = "cloudbeds-auth-browser"
 ORIGIN = "http://localhost:7000"
@@ -153,7 +153,7 @@ async def test_a_further_app(run: Run, sim: Vendor, prefix: str) -> None:
     async with run(prefix, redirect_uri=f"http://localhost:7000{prefix}/callback") as theirs:
         vault, tab = theirs.cloudbeds.vault, theirs.tab()
         app = await vault.apps.add("aurora", client_id="hotels-own", client_secret="first")
-        known = App("hotels-own", "first", "Aurora", frozenset({app.redirect_uri}), ALL_SCOPES, "property")
+        known = VendorApp("hotels-own", "first", "Aurora", frozenset({app.redirect_uri}), ALL_SCOPES, "property")
         sim.simulator.model.add_app(known)
         back = await theirs.approved(tab, f"{prefix}/connect?app=aurora")
         answer = await tab.get(urlsplit(app.redirect_uri).path, params=back)
@@ -168,7 +168,7 @@ async def test_a_further_app_in_the_marketplace(run: Run, sim: Vendor) -> None:
     async with run(marketplace="park") as theirs:
         vault = theirs.cloudbeds.vault
         app = await vault.apps.add("aurora", client_id="hotels-own", client_secret="first")
-        known = App("hotels-own", "first", "Aurora", frozenset({app.redirect_uri}), ALL_SCOPES, "property")
+        known = VendorApp("hotels-own", "first", "Aurora", frozenset({app.redirect_uri}), ALL_SCOPES, "property")
         sim.simulator.model.add_app(known)
         code = sim.simulator.model.authorize("hotels-own", app.redirect_uri, ["100001"], (), sim.simulator.clock.now())
         await theirs.tab().get(urlsplit(app.redirect_uri).path, params={"code": code})

@@ -36,7 +36,7 @@ from tests.crash.service import Service
 from tests.crash.tally import Tally
 from tests.crash.trials import Killing, Lost
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 # V7 loses hotels by its own rules; the forms of V6 mean nothing.
 ALL = tuple(label for label in VARIANTS if label[:2] != "V7" and label != "V6/y")

@@ -43,14 +43,14 @@ from cloudbeds_auth.transactions.statements import Call
 from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
-TELLING = observe.Telling
+FAN_OUT = observe.FanOut
 T = TypeVar("T")
 COMMITS = frozenset({"commit_pair", "add_key"})  # what stores what Cloudbeds has issued
 
 
 def install(marker: Marker) -> None:
     """What is the same over every database."""
-    instead_of(TELLING, lambda *observers: TELLING(*observers, Observing(marker)))
+    instead_of(FAN_OUT, lambda *observers: FAN_OUT(*observers, Observing(marker)))
     instead_of(Database, _database(marker))
     instead_of(HttpTokenEndpoint, _token_endpoint(marker))
     instead_of(http_client._Sockets, _sockets(marker))

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from itertools import count
 
-from cloudbeds_simulator.rotation import Issued, Rotation
-from cloudbeds_simulator.variants import parse
+from cloudbeds_simulator.rotation import IssuedPair, Rotation, variant_of
 
 
 def rule() -> Rotation:
     """The rule V2/n with tokens named by their numbers: access-0, refresh-0, …"""
     numbers = {"access": count(), "refresh": count()}
-    return Rotation(parse("V2/n"), lambda kind: f"{kind}-{next(numbers[kind])}", now=0.0)
+    return Rotation(variant_of("V2/n"), lambda kind: f"{kind}-{next(numbers[kind])}", now=0.0)
 
 
 def sent(server: Rotation, token: str) -> str:
     """The refresh token that comes back for this one."""
     answer = server.present(token, now=0.0)
-    assert isinstance(answer, Issued), answer
+    assert isinstance(answer, IssuedPair), answer
     return answer.pair.refresh_token
 
 

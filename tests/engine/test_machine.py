@@ -35,7 +35,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.vault import TokenVault
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 LIFETIME = 3600.0
 FORGIVING = [label for label in VARIANTS if label[:2] not in {"V3", "V7"}]

@@ -22,7 +22,7 @@ from cloudbeds_auth.errors import Error, ReauthorizationRequired, RefreshInDoubt
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.vault import TokenVault
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 DEADLINE = 0.6  # seconds
 UNHURRIED = 20.0  # seconds, where no answer is lost and so nothing is held back for as long
@@ -271,9 +271,7 @@ async def test_a_strange_lifetime(tmp_path: Path, given: str) -> None:
         grant = sim.simulator.model.grants[0]
         row = await current_grant(vault.engine.world.db, connection.id)
         assert row is not None
-        issued = sim.simulator.model.refresh(
-            "simulated-app", "simulated-secret", row.tokens[-1].value.reveal(), sim.simulator.clock.now()
-        )
+        issued = sim.simulator.model.refresh("simulated-app", row.tokens[-1].value.reveal(), sim.simulator.clock.now())
         assert grant.rotation.current.ordinal == 1, issued
         pair = grant.rotation.current
         body = f'{{"access_token":"{pair.access_token}","refresh_token":"{pair.refresh_token}"{given}}}'

@@ -26,10 +26,9 @@ from cloudbeds_auth.rules.model import App, Pair
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, KeyAnswer, NotSent, Refused
 from cloudbeds_auth.transactions.history import read_history
-from cloudbeds_simulator.rotation import Issued as Given
-from cloudbeds_simulator.rotation import Refused as Dead
-from cloudbeds_simulator.rotation import Rotation
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS, Rotation
+from cloudbeds_simulator.rotation import IssuedPair as Given
+from cloudbeds_simulator.rotation import RefreshRefusal as Dead
 
 LIFETIME = 3600.0
 FORGIVING = [label for label in VARIANTS if not label.startswith("V7")]

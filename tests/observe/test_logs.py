@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloudbeds_auth.observe.logs import FACTS, ConsoleFormatter, JsonFormatter, Redacting, configure, plain, redacted
+from cloudbeds_auth.observe import FACTS, ConsoleFormatter, JsonFormatter, Redacting, configure, plain, redacted
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from tests.simulation.run import must_serve
 from tests.simulation.trace import Violation
 from tests.simulation.world import World
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 FACES = {**INSTEAD, "redirect": REDIRECTS[:: len(REDIRECTS) // 4], "odd body": ODD}
 

@@ -20,7 +20,7 @@ from tests.simulation.run import connect, must_serve
 from tests.simulation.trace import Violation
 from tests.simulation.world import World
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 LIFETIME = 600.0
 SCENARIOS = ("expired", "unproven", "child refused", "rejected", "lease lost")

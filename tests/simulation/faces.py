@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cloudbeds_simulator.answers import Answer, html_page, json_answer
+from cloudbeds_simulator.answers import SimulatedAnswer, html_page, json_answer
 
 GATEWAY_OF_TOKEN = (
     html_page(500, "500 Internal Server Error"),
@@ -12,7 +12,7 @@ GATEWAY_OF_TOKEN = (
     json_answer(503, {"error": "server_error"}),
     html_page(504, "504 Gateway Timeout"),
     html_page(200, "Welcome to the hotel's wireless network"),
-    Answer(200, b"", "application/json"),
+    SimulatedAnswer(200, b"", "application/json"),
     json_answer(400, {"error": "server_error", "message": "The refresh token is invalid."}),
     json_answer(401, {"error": "server_error", "error_description": "Something went wrong"}),
     json_answer(400, {"error": "invalid_request", "message": "The request is malformed."}),
@@ -33,7 +33,7 @@ MENTIONED = (  # a refresh token, and nothing is said of it
     json_answer(400, {"error": "invalid_request", "message": "The refresh token could not be checked; try later."}),
 )
 RATE_LIMITED = tuple(
-    Answer(429, b'{"error": "too_many_requests"}', headers=headers)
+    SimulatedAnswer(429, b'{"error": "too_many_requests"}', headers=headers)
     for headers in (
         {},
         {"retry-after": "7"},
@@ -44,7 +44,7 @@ RATE_LIMITED = tuple(
 )
 TRY_LATER = (json_answer(408, {"error": "timeout"}), html_page(408, "Timeout"), json_answer(425, {"error": "early"}))
 REDIRECTS = tuple(
-    Answer(status, b"", headers={"location": location})
+    SimulatedAnswer(status, b"", headers={"location": location})
     for status in (301, 302, 307, 308)
     for location in ("http://169.254.169.254/", "http://hotels.example/api/v1.3/access_token", "//portal.example/x", "")
 )
@@ -64,14 +64,14 @@ ODD_BODIES = (
     b'{"access_token": "a\xff"}',
 )
 ODD = (
-    *(Answer(200, body) for body in ODD_BODIES),
-    Answer(200, b'{"access_token": "a"}', "text/plain"),
-    Answer(200, b"\x1f\x8b\x08\x00", headers={"content-encoding": "gzip"}),
+    *(SimulatedAnswer(200, body) for body in ODD_BODIES),
+    SimulatedAnswer(200, b'{"access_token": "a"}', "text/plain"),
+    SimulatedAnswer(200, b"\x1f\x8b\x08\x00", headers={"content-encoding": "gzip"}),
 )
 LIFETIMES = (None, 0, -5, "3600", "soon", 1, 1e12)  # of `expires_in`; None: left out
 
 
-def with_lifetime(answer: Answer, lifetime: object) -> Answer:
+def with_lifetime(answer: SimulatedAnswer, lifetime: object) -> SimulatedAnswer:
     """A token answer that says something else about its lifetime; any other answer is as it was."""
     if answer.status != 200:
         return answer

@@ -17,7 +17,7 @@ from tests.simulation.faces import (
     TRY_LATER,
 )
 
-from cloudbeds_simulator.answers import Answer, denied, html_page
+from cloudbeds_simulator.answers import REFUSALS, SimulatedAnswer, html_page
 
 NETWORK_FAULTS = (
     "connect",
@@ -40,7 +40,7 @@ NETWORK_FAULTS = (
 OF_TOKEN_ONLY = frozenset({"odd lifetime", "mentions a token"})
 LONGEST_DELAY = 150.0
 LATEST_COPY = 30.0  # seconds after its first copy
-INSTEAD: Mapping[str, tuple[Answer, ...]] = {
+INSTEAD: Mapping[str, tuple[SimulatedAnswer, ...]] = {
     "rate limited": RATE_LIMITED,
     "try later": TRY_LATER,
     "redirect": REDIRECTS,
@@ -60,7 +60,7 @@ class Fate:
     back: float = 0.05
     again: float | None = None  # the request arrives once more
     copy: float | None = None  # the answer comes once more, so many seconds later
-    answer: Answer | None = None
+    answer: SimulatedAnswer | None = None
     acted: bool = True
     lifetime: tuple[object, ...] = ()  # what is said of the new pair's instead
     cut: int | None = None
@@ -89,7 +89,7 @@ class Fates:
         self.rates = dict(rates)
         self.denies = denies
         self.down: Callable[[], str] = lambda: ""
-        self.lies: dict[str, Callable[[], Answer | None]] = {}
+        self.lies: dict[str, Callable[[], SimulatedAnswer | None]] = {}
         self.script: dict[str, list[Fate]] = {}
 
     def draw(self, target: str) -> Fate:
@@ -106,7 +106,7 @@ class Fates:
             fate.kind, fate.acted, fate.answer = "lie", False, lie
             return fate
         if target == "resource" and self.denies and dice.random() < self.denies:
-            fate.kind, fate.acted, fate.answer = "denied", False, denied("message")
+            fate.kind, fate.acted, fate.answer = "denied", False, REFUSALS["message"]
             return fate
         roll = dice.random()
         for kind in NETWORK_FAULTS:

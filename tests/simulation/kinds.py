@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tests.simulation.fates import NETWORK_FAULTS
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 MISCHIEF = (
     "kill",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.vendor import CLIENT
 
-from cloudbeds_simulator.answers import Answer, html_page, json_answer
+from cloudbeds_simulator.answers import SimulatedAnswer, html_page, json_answer
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
@@ -26,7 +26,7 @@ UNKNOWN_401 = (
     json_answer(401, {"success": False, "message": "Unauthorized"}),
     json_answer(401, {"error": "unauthorized"}),
     html_page(401, "401 Authorization Required"),
-    Answer(401, b""),
+    SimulatedAnswer(401, b""),
 )
 LONGEST = 2 * 3600.0  # seconds
 
@@ -56,7 +56,7 @@ class Lies:
         for target in ("userinfo", "resource"):
             self._lie(target, answer, seconds)
 
-    def _lie(self, target: str, answer: Answer, seconds: float) -> None:
+    def _lie(self, target: str, answer: SimulatedAnswer, seconds: float) -> None:
         until = self._world.loop.now + seconds
         world, mischief = self._world, self._mischief
         world.fates.lies[target] = lambda: answer if world.loop.now < until and not mischief.over else None

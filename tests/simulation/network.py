@@ -19,9 +19,9 @@ from tests.simulation.sockets import Socket, Sockets
 from tests.simulation.trace import Trace
 from tests.simulation.vendor import CLIENT, Vendor, call_of
 
-from cloudbeds_simulator.answers import Answer
-from cloudbeds_simulator.calls import Call
+from cloudbeds_simulator.answers import SimulatedAnswer
 from cloudbeds_simulator.endpoints import EXCHANGE
+from cloudbeds_simulator.journal import ReceivedCall
 
 FOR_EVER = 1e6
 HOST = "hotels.example"
@@ -35,9 +35,9 @@ class Exchange:
     number: int
     machine: str
     target: str
-    call: Call
+    call: ReceivedCall
     at: float
-    reply: asyncio.Future[Answer]
+    reply: asyncio.Future[SimulatedAnswer]
     fate: Fate = field(default_factory=Fate)
     flying: bool = True
     sent: bool = False
@@ -201,7 +201,7 @@ class Network:
         else:
             self.later(fate.back, self._reply, exchange, answer)
 
-    def _note(self, exchange: Exchange, answer: Answer, *, genuine: bool) -> None:
+    def _note(self, exchange: Exchange, answer: SimulatedAnswer, *, genuine: bool) -> None:
         exchange.refused_client |= b"invalid_client" in answer.body
         for key in self.vendor.killed:
             self._killed(exchange, key)
@@ -221,7 +221,7 @@ class Network:
             return
         self.trace.violate("I16", f"#{exchange.number} is a refresh, and ended {self.trace.called(key)}")
 
-    def _reply(self, exchange: Exchange, answer: Answer) -> None:
+    def _reply(self, exchange: Exchange, answer: SimulatedAnswer) -> None:
         if exchange.reply.done():
             if exchange.strayed and exchange.socket is not None:
                 self._stray(exchange, exchange.socket, answer)  # everything on this connection is one too late
@@ -230,7 +230,7 @@ class Network:
         if exchange.fate.copy is not None and exchange.socket is not None:
             self.later(exchange.fate.copy, self._stray, exchange, exchange.socket, answer)
 
-    def _stray(self, exchange: Exchange, socket: Socket, answer: Answer) -> None:
+    def _stray(self, exchange: Exchange, socket: Socket, answer: SimulatedAnswer) -> None:
         """A copy of an answer comes on the connection of the first."""
         met = self.sockets.stray(socket)
         self.trace.say("net", f"#{exchange.number}'s answer comes again" + (f", to #{met.number}" if met else ""))

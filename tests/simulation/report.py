@@ -18,7 +18,7 @@ from tests.simulation.kinds import KINDS, OF_FILES
 from tests.simulation.record import Record, load
 from tests.simulation.sets import KILL_POINTS, SETS, Set
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 Json = dict[str, Any]
 FORMER = "former memory"  # of records that are older than SQLite in memory

@@ -10,7 +10,7 @@ from tests.simulation.exhaustive import PAIRED, Tally, cuts, kill_points, pairs
 from tests.simulation.lost_pages import lost_pages
 from tests.simulation.schedules import ON_DISK, schedules
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 KILL_POINTS = "kill points"
 

@@ -9,7 +9,7 @@ from tests.simulation.everywhere import everywhere, strikes
 from tests.simulation.exhaustive import SCENARIOS, Case
 from tests.simulation.lost_pages import lost_pages
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 LABELS = list(VARIANTS)
 STRIDE = 10

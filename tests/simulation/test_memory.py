@@ -10,7 +10,7 @@ from tests.simulation.world import World
 
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.transactions.grants import take_lease
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 SHARE = 64  # seeds of the test command; `python -m tests.simulation.prove` runs as many as it is told
 BATCH = 16

@@ -21,7 +21,7 @@ from tests.simulation.sets import KILL_POINTS, SETS
 from tests.simulation.tasks import Outcome, Task
 from tests.simulation.workers import Died, Workers
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 CRASHES = {
     "kills": 600, "inside": 400, "lost": 0, "points": {"K0": 200, "K1": 400, "K2": 0},

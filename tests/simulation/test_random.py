@@ -11,7 +11,7 @@ from tests.simulation.kinds import KINDS, MISCHIEF
 from tests.simulation.plan import Plan, draw
 from tests.simulation.run import run_plan, run_seed
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 SHARE = 32  # seeds of the test command; `python -m tests.simulation.prove` runs as many as it is told
 BATCH = 8

@@ -10,7 +10,7 @@ from tests.simulation.exhaustive import STATIONS, Case
 from tests.simulation.patch import Patch
 from tests.simulation.schedules import ON_DISK, Mark, Play, Schedule, distinct, of_case, schedules
 
-from cloudbeds_simulator.variants import VARIANTS
+from cloudbeds_simulator.rotation import VARIANTS
 
 
 @pytest.mark.row("F44", "F48", "F49")

@@ -16,15 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 from tests.simulation.trace import Trace
 
 from cloudbeds_simulator import endpoints
-from cloudbeds_simulator.answers import Answer
-from cloudbeds_simulator.calls import Call
+from cloudbeds_simulator.answers import SimulatedAnswer
 from cloudbeds_simulator.endpoints import Visit
-from cloudbeds_simulator.journal import Entry
-from cloudbeds_simulator.keys import PREFIX
-from cloudbeds_simulator.model import Model
-from cloudbeds_simulator.records import App, Grant, Hotel, User
-from cloudbeds_simulator.settings import Settings
-from cloudbeds_simulator.system import Clock
+from cloudbeds_simulator.journal import JournalEntry, ReceivedCall
+from cloudbeds_simulator.records import Hotel, HotelUser, VendorApp, VendorGrant
+from cloudbeds_simulator.switches import SimulatedClock, SimulatorSettings
+from cloudbeds_simulator.vendor_model import KEY_PREFIX, VendorModel
 
 CLIENT, SECRET, CALLBACK = "client-sim", "secret-sim-0", "http://localhost:7000/callback"
 SCOPES = ("read:hotel", "write:reservation")
@@ -66,21 +63,21 @@ class Vendor:
         self.ledger = Ledger()
         self._dice = dice
         self._now = now
-        self._clock = Clock(read=now)
+        self._clock = SimulatedClock(read=now)
         self._entries = 0
         self.outcome = ""  # of the last token request
         self.killed: set[str] = set()  # keys that the last request ended, which was a refresh
         self.given: dict[str, int] = {}  # by key, the number of the request that it was first given for
-        self.model = Model(self._mint, Settings(variant=variant, expires_in=lifetime))
+        self.model = VendorModel(self._mint, SimulatorSettings(variant=variant, expires_in=lifetime))
         self.reset_secret(SECRET)
-        self.model.add_app(App(OTHER, OTHERS_SECRET, "Another", frozenset({CALLBACK}), SCOPES))
+        self.model.add_app(VendorApp(OTHER, OTHERS_SECRET, "Another", frozenset({CALLBACK}), SCOPES))
         for number in range(1, hotels + 1):
-            user = User(str(number), "Ada", f"Hotel{number}", f"ada{number}@hotel.example")
+            user = HotelUser(str(number), "Ada", f"Hotel{number}", f"ada{number}@hotel.example")
             self.model.add_hotel(Hotel(str(1000 + number), f"Hotel {number}", user))
 
     def reset_secret(self, secret: str) -> None:
         """The client secret is this one now."""
-        self.model.add_app(App(CLIENT, secret, "Simulated", frozenset({CALLBACK}), SCOPES))
+        self.model.add_app(VendorApp(CLIENT, secret, "Simulated", frozenset({CALLBACK}), SCOPES))
 
     def approve(self, url: str, property_id: str) -> tuple[str, str]:
         """What the hotel does at `url`: code and state that come back."""
@@ -89,11 +86,11 @@ class Vendor:
         self.trace.name(code, f"code{len(self.model.codes)}")
         return code, wanted["state"][0]
 
-    def grant_of(self, refresh: str) -> Grant | None:
+    def grant_of(self, refresh: str) -> VendorGrant | None:
         """The grant that this refresh token belongs to."""
         return self.model._by_refresh.get(refresh)
 
-    def grant_behind(self, call: Call) -> Grant | None:
+    def grant_behind(self, call: ReceivedCall) -> VendorGrant | None:
         """The grant of the access token or key that a call shows."""
         return next((grant for grant in self.model.grants for shown in call.credentials
                      if self.model._by_access.get(shown) is grant or shown in {key.value for key in grant.keys}),
@@ -104,7 +101,7 @@ class Vendor:
         grant = self.grant_of(refresh)
         return grant.rotation.accepted if grant else ()
 
-    def act(self, number: int, call: Call, shown: int | None) -> Answer:
+    def act(self, number: int, call: ReceivedCall, shown: int | None) -> SimulatedAnswer:
         """Do what a request asks. `shown` is the status of the answer that a fault shows instead of this one."""
         visit = self._visit(call)
         revoked = [grant.number for grant in self.model.grants if grant.rotation.revoked]
@@ -124,37 +121,37 @@ class Vendor:
         self.ledger.version += 1
         return answer
 
-    def refuse_unacted(self, call: Call, status: int) -> None:
+    def refuse_unacted(self, call: ReceivedCall, status: int) -> None:
         """A gateway answers in the method's place; under V4 even that is a use of the token."""
         endpoints.answered_unacted(self._visit(call), status)
         self.ledger.version += 1
 
-    def refuse_by_mistake(self, call: Call) -> None:
+    def refuse_by_mistake(self, call: ReceivedCall) -> None:
         """A refresh token is refused, whatever is true of it."""
         self.ledger.refusals.append((self._now(), call.field("refresh_token")))
         self.ledger.version += 1
 
     def lives(self, credential: str) -> bool:
         """Whether this access token or key works now."""
-        return isinstance(self.model.find(credential, self._now()), Grant)
+        return isinstance(self.model.find(credential, self._now()), VendorGrant)
 
     def _living_keys(self) -> dict[str, Callable[[], str | None]]:
         keys = [key for grant in self.model.grants for key in grant.keys if key.ended is None]
         return {key.value: partial(getattr, key, "ended") for key in keys}
 
-    def _visit(self, call: Call) -> Visit:
+    def _visit(self, call: ReceivedCall) -> Visit:
         self._entries += 1
-        entry = Entry(self._entries, self._now(), endpoints.target_of(call), call.method, call.path)
+        entry = JournalEntry(self._entries, self._now(), endpoints.target_of(call), call.method, call.path)
         return Visit(call, self.model, entry, self._clock)
 
-    def _note_use(self, call: Call, entry: Entry, *, proves: bool) -> None:
+    def _note_use(self, call: ReceivedCall, entry: JournalEntry, *, proves: bool) -> None:
         for credential in call.credentials:
             if entry.outcome == "accepted" and proves:
                 self.ledger.proofs.add(credential)
-            elif entry.outcome == "dead" or (entry.outcome == "401" and credential.startswith(PREFIX)):
+            elif entry.outcome == "dead" or (entry.outcome == "401" and credential.startswith(KEY_PREFIX)):
                 self.ledger.deaths.append((self._now(), credential))
 
-    def _note_token(self, number: int, call: Call, entry: Entry) -> None:
+    def _note_token(self, number: int, call: ReceivedCall, entry: JournalEntry) -> None:
         sent = call.field("refresh_token") or call.field("code")
         if entry.outcome == "issued" and entry.grant is not None and entry.ordinal is None:
             key = self.model.grants[entry.grant - 1].keys[-1].value
@@ -181,14 +178,14 @@ class Vendor:
         return f"{kind}-{self._dice.getrandbits(128):032x}"
 
 
-def _succeeds(answer: Answer) -> bool:
+def _succeeds(answer: SimulatedAnswer) -> bool:
     return 200 <= answer.status < 300 and b'"success": false' not in answer.body
 
 
-def call_of(method: str, raw_path: str, headers: Mapping[str, str], body: bytes) -> Call:
+def call_of(method: str, raw_path: str, headers: Mapping[str, str], body: bytes) -> ReceivedCall:
     """A request as the simulator reads it."""
     form: dict[str, list[str]] = {}
     if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         form = parse_qs(body.decode(), keep_blank_values=True)
     titled = {name.title(): value for name, value in headers.items()}
-    return Call(method, raw_path, titled, body, form)
+    return ReceivedCall(method, raw_path, titled, body, form)

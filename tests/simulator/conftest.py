@@ -9,7 +9,7 @@ import pytest
 from tests.simulator.driver import Driver
 
 from cloudbeds_simulator.__main__ import build, parser
-from cloudbeds_simulator.http import listen
+from cloudbeds_simulator.http_shell import listen
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from cloudbeds_simulator.http import Simulator
+from cloudbeds_simulator.http_shell import SimulatorServer
 
 CLIENT, SECRET, CALLBACK = "simulated-app", "simulated-secret", "http://localhost:7000/callback"
 
@@ -28,7 +28,7 @@ class Reply:
 class Driver:
     """Talks to one simulator over real sockets."""
 
-    def __init__(self, base: str, session: aiohttp.ClientSession, simulator: Simulator) -> None:
+    def __init__(self, base: str, session: aiohttp.ClientSession, simulator: SimulatorServer) -> None:
         self.base, self.session, self.simulator = base, session, simulator
 
     async def ask(self, method: str, path: str, **kwargs: Any) -> Reply:

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from tests.simulator.driver import CALLBACK, CLIENT, Driver, Reply
 
-from cloudbeds_simulator import pages
-from cloudbeds_simulator.records import App
+from cloudbeds_simulator import answers
+from cloudbeds_simulator.records import VendorApp
 
 QUERY = f"client_id={CLIENT}&redirect_uri={quote(CALLBACK)}&response_type=code&state=s%201&scope=read%3Ahotel+read:rate"
 PATH = "/api/v1.3/oauth"
@@ -131,6 +131,6 @@ async def test_other_verbs(sim: Driver) -> None:
 def test_escaping() -> None:
     """Whatever the app is called and whatever it sends, the page shows it as text."""
     evil = '"><script>alert(1)</script>'
-    app = App(evil, "s", evil, frozenset(), ())
-    page = pages.consent(app, [], [evil], {"state": evil, evil: "x"}, "/x")
+    app = VendorApp(evil, "s", evil, frozenset(), ())
+    page = answers.consent_page(app, [], [evil], {"state": evil, evil: "x"}, "/x")
     assert b"<script" not in page.body

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from tests.simulator.driver import Driver
 
-from cloudbeds_simulator.faults import KINDS, Faults, Rule, parse
+from cloudbeds_simulator.faults import KINDS, FaultRule, Faults, parse
 
 LOST = (aiohttp.ClientError, ConnectionResetError)
 
@@ -254,7 +254,7 @@ async def test_targets(sim: Driver) -> None:
 def test_without_end() -> None:
     """A rule without a number of times stays until it is cleared."""
     faults = Faults()
-    faults.add([Rule("token", "empty", times=None)])
+    faults.rules.append(FaultRule("token", "empty", times=None))
     assert all(faults.take("token", "/x", "x", None) for _ in range(50))
     assert faults.clear() == 1
     assert faults.take("token", "/x", "x", None) is None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.simulator.driver import SECRET, Driver
 
-from cloudbeds_simulator.http import _loopback
-from cloudbeds_simulator.system import Clock, mint
+from cloudbeds_simulator.switches import SimulatedClock, mint
+from cloudbeds_simulator.webhooks import is_loopback
 
 
 async def test_state_shows_pairs(sim: Driver) -> None:
@@ -97,7 +96,7 @@ async def test_revoke_property(sim: Driver) -> None:
 
 
 async def test_reset_secret(sim: Driver) -> None:
-    """An app's secret can be reset alone, and its other fields stay."""
+    """An app's secret can be reset alone: the old one stops, and its other fields and its grants stay."""
     told = await sim.connect()
     app = await sim.control("POST", "apps", client_id="simulated-app", client_secret="new")
     assert (app["client_secret"], app["name"], app["redirect_uris"]) == (
@@ -106,6 +105,8 @@ async def test_reset_secret(sim: Driver) -> None:
         ["http://localhost:7000/callback"],
     )
     assert (await sim.refresh(told["refresh_token"])).json["error"] == "invalid_client"
+    fields = {"grant_type": "refresh_token", "refresh_token": told["refresh_token"], "client_secret": "new"}
+    assert (await sim.token(**fields)).status == 200
 
 
 async def test_new_app_gets_a_secret(sim: Driver) -> None:
@@ -175,22 +176,18 @@ async def test_broken_json(sim: Driver) -> None:
 )
 def test_loopback_only(remote: str | None, allowed: bool) -> None:
     """Only a loopback peer may use the control API."""
-    assert _loopback(remote) == allowed
+    assert is_loopback(remote) == allowed
 
 
 async def test_stranger_is_refused(sim: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer from elsewhere gets 403 from every control route."""
-    monkeypatch.setattr("cloudbeds_simulator.http.ipaddress", SimpleNamespace(ip_address=_elsewhere))
+    monkeypatch.setattr("cloudbeds_simulator.http_shell.is_loopback", lambda _: False)
     assert (await sim.ask("GET", "/_control/state")).status == 403
-
-
-def _elsewhere(_: str) -> SimpleNamespace:
-    return SimpleNamespace(is_loopback=False)
 
 
 def test_clock() -> None:
     """The simulator's clock is the real one plus every advance, and never goes back."""
-    clock = Clock(read=lambda: 100.0)
+    clock = SimulatedClock(read=lambda: 100.0)
     assert clock.advance(5) == clock.now() == 105.0
     with pytest.raises(ValueError, match="forward"):
         clock.advance(-1)

@@ -76,6 +76,15 @@ async def test_errors(sim: Driver, fields: dict[str, str], status: int, body: di
     assert reply.headers["X-Request-ID"]
 
 
+async def test_client_is_checked_first(sim: Driver) -> None:
+    """A wrong secret or an unknown client is told before the token is looked at, and spends nothing."""
+    parent = (await sim.connect())["refresh_token"]
+    for wrong, error in (({"client_secret": "wrong"}, "invalid_client"), ({"client_id": "nobody"}, "server_error")):
+        reply = await sim.token(**{"grant_type": "refresh_token", "refresh_token": parent, **wrong})
+        assert reply.json["error"] == error
+    assert [len(one["pairs"]) for one in (await sim.control("GET", "state"))["grants"]] == [1]
+
+
 async def test_missing_parameter(sim: Driver) -> None:
     """A missing refresh token is another invalid_request, with the parameter in the hint."""
     reply = await sim.token(grant_type="refresh_token")

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from tests.simulator.driver import CLIENT, Driver
 
-from cloudbeds_simulator.delivery import REPETITIONS
+from cloudbeds_simulator.webhooks import REPETITIONS
 
 
 @dataclass

@@ -14,14 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 
 from cloudbeds_simulator import endpoints
-from cloudbeds_simulator.answers import Answer
-from cloudbeds_simulator.calls import Call
+from cloudbeds_simulator.answers import SimulatedAnswer
 from cloudbeds_simulator.endpoints import Visit
-from cloudbeds_simulator.journal import Entry
-from cloudbeds_simulator.model import Model
-from cloudbeds_simulator.records import App, Grant, Hotel, User
-from cloudbeds_simulator.settings import Settings
-from cloudbeds_simulator.system import Clock
+from cloudbeds_simulator.journal import JournalEntry, ReceivedCall
+from cloudbeds_simulator.records import Hotel, HotelUser, VendorApp, VendorGrant
+from cloudbeds_simulator.switches import SimulatedClock, SimulatorSettings
+from cloudbeds_simulator.vendor_model import VendorModel
 
 BASE = "https://cloudbeds.example"
 CLIENT, CALLBACK = "client-1", "http://localhost:7000/callback"
@@ -41,14 +39,14 @@ class Cloud(httpx2.AsyncBaseTransport):
     def __init__(self, now: Callable[[], float], variant: str, hotels: tuple[str, ...], lifetime: float) -> None:
         self._numbers = count(1)
         self._entries = count(1)
-        self._clock = Clock(read=now)
-        self.model = Model(self._mint, Settings(variant=variant, expires_in=lifetime))
+        self._clock = SimulatedClock(read=now)
+        self.model = VendorModel(self._mint, SimulatorSettings(variant=variant, expires_in=lifetime))
         for property_id in hotels:
             self.model.add_hotel(
-                Hotel(property_id, f"Hotel {property_id}", User(property_id, "Ada", "H", "a@h.example"))
+                Hotel(property_id, f"Hotel {property_id}", HotelUser(property_id, "Ada", "H", "a@h.example"))
             )
         self.weather: dict[str, list[str]] = defaultdict(list)
-        self.received: dict[str, Grant] = {}  # by property: the newest grant whose first pair reached us
+        self.received: dict[str, VendorGrant] = {}  # by property: the newest grant whose first pair reached us
         self.refreshes: Counter[int] = Counter()  # token requests by grant
         self.exchanges: Counter[str] = Counter()  # by code
         self.met = 0  # how many requests met bad weather
@@ -59,7 +57,7 @@ class Cloud(httpx2.AsyncBaseTransport):
     def register(self, secret: str) -> None:
         """The client secret is this one from now on."""
         self.secret = secret
-        self.model.add_app(App(CLIENT, secret, "Ours", frozenset({CALLBACK}), SCOPES))
+        self.model.add_app(VendorApp(CLIENT, secret, "Ours", frozenset({CALLBACK}), SCOPES))
 
     def approve(self, url: str, property_id: str) -> tuple[str, str]:
         """What the hotel does at `url`: the code and the state that come back."""
@@ -79,7 +77,7 @@ class Cloud(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         call = _call(request, await request.aread())
-        entry = Entry(next(self._entries), self._clock.now(), endpoints.target_of(call), call.method, call.path)
+        entry = JournalEntry(next(self._entries), self._clock.now(), endpoints.target_of(call), call.method, call.path)
         visit = Visit(call, self.model, entry, self._clock)
         waiting = self.weather[entry.target]
         weather = waiting.pop(0) if waiting else "fair"
@@ -103,14 +101,14 @@ class Cloud(httpx2.AsyncBaseTransport):
             self.exchanges[call.field("code")] -= 1
         return _response(answer, request)
 
-    def _count(self, call: Call) -> None:
+    def _count(self, call: ReceivedCall) -> None:
         if call.field("code"):
             self.exchanges[call.field("code")] += 1
         grant = self.model._by_refresh.get(call.field("refresh_token"))
         if grant is not None:
             self.refreshes[grant.number] += 1
 
-    def _note(self, call: Call, entry: Entry) -> None:
+    def _note(self, call: ReceivedCall, entry: JournalEntry) -> None:
         if entry.outcome == "issued" and call.field("code") and entry.grant is not None:
             grant = self.model.grants[entry.grant - 1]
             self.received |= dict.fromkeys(grant.approval.property_ids, grant)
@@ -119,13 +117,13 @@ class Cloud(httpx2.AsyncBaseTransport):
         return f"{kind}-{next(self._numbers)}"
 
 
-def _call(request: httpx2.Request, body: bytes) -> Call:
+def _call(request: httpx2.Request, body: bytes) -> ReceivedCall:
     """A request as the simulator reads it."""
     form = parse_qs(body.decode(), keep_blank_values=True) if b"=" in body else {}
     headers = {name.title(): value for name, value in request.headers.items()}
-    return Call(request.method, request.url.raw_path.decode(), headers, body, form)
+    return ReceivedCall(request.method, request.url.raw_path.decode(), headers, body, form)
 
 
-def _response(answer: Answer, request: httpx2.Request) -> httpx2.Response:
+def _response(answer: SimulatedAnswer, request: httpx2.Request) -> httpx2.Response:
     headers = {"content-type": answer.content_type, **answer.headers}
     return httpx2.Response(answer.status, headers=headers, content=answer.body, request=request)

@@ -17,8 +17,8 @@ from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator import faults
 from cloudbeds_simulator.__main__ import build, parser
-from cloudbeds_simulator.http import Simulator, listen
-from cloudbeds_simulator.journal import Entry
+from cloudbeds_simulator.http_shell import SimulatorServer, listen
+from cloudbeds_simulator.journal import JournalEntry
 
 CLIENT, SECRET = "simulated-app", "simulated-secret"
 
@@ -28,7 +28,7 @@ class Vendor:
     """A running simulator, looked at and steered from within."""
 
     base: str
-    simulator: Simulator
+    simulator: SimulatorServer
     session: aiohttp.ClientSession
 
     def settings(self, folder: Path, **changes: Any) -> Settings:
@@ -58,14 +58,14 @@ class Vendor:
 
     def fault(self, kind: str, target: str = "token", **fields: Any) -> None:
         """Arm one fault."""
-        self.simulator.faults.add([faults.parse({"kind": kind, "target": target, **fields})])
+        self.simulator.faults.rules.append(faults.parse({"kind": kind, "target": target, **fields}))
 
     def expire(self) -> None:
         """Every access token runs out now, at the vendor."""
         for grant in self.simulator.model.grants:
             grant.rotation.expire(self.simulator.clock.now())
 
-    def token_requests(self, grant_type: str = "refresh_token") -> list[Entry]:
+    def token_requests(self, grant_type: str = "refresh_token") -> list[JournalEntry]:
         """The log of the token endpoint."""
         return [one for one in self.simulator.journal.entries if one.grant_type == grant_type]
 

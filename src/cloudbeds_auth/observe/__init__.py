@@ -1,39 +1,61 @@
-"""What is reported to people and machines: one stream of happenings, fanned out; a broken listener loses nothing (F80).
+"""What is reported to people and machines: one stream of happenings, fanned out, and the log lines that it becomes.
 
-Reading order: this file (the fan-out), `logs` (lines), `metrics` (numbers; only with the `server` extra).
+A broken observer loses nothing (F80). No secret and no control character is in any line: JSON for machines, console for
+people. Numbers are in `metrics`, which only the `server` extra can import.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
 
-from cloudbeds_auth.observe.logs import FACTS
 from cloudbeds_auth.ports import Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
 
-LOGGER = "cloudbeds_auth"
+LOGGER = logging.getLogger("cloudbeds_auth")
 # A library is silent until the program that uses it configures logging.
-logging.getLogger(LOGGER).addHandler(logging.NullHandler())
+LOGGER.addHandler(logging.NullHandler())
+
+FACTS = "facts"
+"""The attribute of a log record that carries facts: `logger.info("refreshed", extra={FACTS: {...}})`."""
+
+HIDDEN = "***"
+LONGEST = 2000  # characters of one value; what the vendor or a browser sends may be long
+SECRET_NAMES = r"access_token|refresh_token|client_secret|id_token|admin_token|password"
+SECRET_FACTS = re.compile(rf"{SECRET_NAMES}|authorization|secret|token", re.IGNORECASE)
+SHAPES = (
+    (re.compile(r"\b(Bearer)(\s+|%20|\+)[^\s\"',;]+", re.IGNORECASE), rf"\1 {HIDDEN}"),
+    (re.compile(rf"\b({SECRET_NAMES})([\"']?\s*(?:=|:|%3D)\s*[\"']?)[^\s\"'&,;}})]+", re.IGNORECASE), rf"\1\2{HIDDEN}"),
+    (re.compile(r"\b(code)(=|%3D)[^\s\"'&,;})]+", re.IGNORECASE), rf"\1\2{HIDDEN}"),
+    (re.compile(r"([?&]state=)[^\s\"'&,;})]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"(x-api-key[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"',;}]+", re.IGNORECASE), rf"\1{HIDDEN}"),
+    (re.compile(r"\bcbat_[\w.~-]+"), HIDDEN),
+    (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), rf"\1{HIDDEN}@"),
+    (re.compile(r"(/hooks/|/connect/)[^\s/?\"']+"), rf"\1{HIDDEN}"),
+)
+ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]")
 
 
-class Telling:
-    """An Observer that notifies several others in turn; what one of them raises is swallowed and counted."""
+class FanOut:
+    """An Observer that notifies several others in turn. What one of them raises is reported to the others."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
-        self.swallowed = 0
 
     def happened(self, what: Happening, /, **facts: Fact) -> None:
-        """Notify every observer; never raises. That one of them is broken is reported to the others."""
+        """Notify every observer; never raises."""
         for observer in self._observers:
-            if not self._told(observer, what, facts):
-                self.swallowed += 1
+            if not self._notified(observer, what, facts):
                 for other in self._observers:
                     if other is not observer:
-                        self._told(other, Happening.OBSERVER_FAILED, {"observer": type(observer).__name__})
+                        self._notified(other, Happening.OBSERVER_FAILED, {"observer": type(observer).__name__})
 
-    def _told(self, observer: Observer, what: Happening, facts: Mapping[str, Fact]) -> bool:
+    def _notified(self, observer: Observer, what: Happening, facts: Mapping[str, Fact]) -> bool:
         try:
             observer.happened(what, **facts)
         except Exception:  # noqa: BLE001  # a broken log or metric is no reason to lose a hotel
@@ -44,14 +66,111 @@ class Telling:
 class LogObserver:
     """An Observer that writes one line per happening, at the level that it declares."""
 
-    def __init__(self, name: str = LOGGER) -> None:
-        self._logger = logging.getLogger(name)
-
     def happened(self, what: Happening, /, **facts: Fact) -> None:
         """Log `what` with its facts."""
         level = what.level_of(facts)
-        if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", what, extra={FACTS: facts})
+        if LOGGER.isEnabledFor(level):
+            LOGGER.log(level, "%s", what, extra={FACTS: facts})
 
 
-__all__ = ["LogObserver", "Telling"]
+def redacted(text: str) -> str:
+    """`text` without anything shaped like a credential."""
+    for shape, instead in SHAPES:
+        text = shape.sub(instead, text)
+    return text
+
+
+def plain(text: str) -> str:
+    """`text` on one line, without terminal escapes, control characters or marks that turn the reading direction."""
+    line = ANSI.sub("", text)
+    shown = line if line.isprintable() else "".join(letter if letter.isprintable() else " " for letter in line)
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+
+
+def cleaned(name: str, value: object) -> object:
+    """A fact as it may be shown: numbers and None as they are, everything else as plain, redacted text."""
+    if SECRET_FACTS.fullmatch(name):
+        return HIDDEN
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return plain(redacted(str(value)))
+
+
+class Redacting(logging.Filter):
+    """Rewrites a record before it is formatted: message, facts and traceback lose what looks like a credential."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Always True: the record is cleaned, not dropped."""
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = "a log message that does not fit its arguments"
+        record.msg, record.args = plain(redacted(message)), None
+        facts = getattr(record, FACTS, None)
+        if isinstance(facts, Mapping):
+            setattr(record, FACTS, {plain(str(name)): cleaned(str(name), value) for name, value in facts.items()})
+        if record.exc_info:
+            # Another handler may have rendered the traceback already, as it was.
+            record.exc_text = redacted(record.exc_text or logging.Formatter().formatException(record.exc_info))
+        return True
+
+
+def _moment(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `ts`, `level`, `event`, then `logger`, `facts` and `error` where there are any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; its newlines and quotes are escaped, so no value can begin another one (A47)."""
+        line: dict[str, Any] = {"ts": _moment(record), "level": record.levelname.lower(), "event": record.getMessage()}
+        line["logger"] = record.name
+        if facts := getattr(record, FACTS, None):
+            line["facts"] = facts
+        if record.exc_text:
+            line["error"] = "\n".join(plain(part) for part in record.exc_text.splitlines())
+        return json.dumps(line, default=str)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """A line for people: time, level, event, facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and a traceback below it."""
+        facts: Mapping[str, object] = getattr(record, FACTS, None) or {}
+        parts = [_moment(record), f"{record.levelname:<7}", record.getMessage()]
+        parts += [f"{name}={value}" for name, value in facts.items()]
+        below = [plain(part) for part in (record.exc_text or "").splitlines()]
+        return "\n  ".join([" ".join(parts), *below])
+
+
+class _OurHandler(logging.StreamHandler[TextIO]):
+    """Known by its class, so that `configure` replaces it instead of adding another."""
+
+
+def configure(format: str = "auto", level: str = "INFO", stream: TextIO | None = None) -> None:  # noqa: A002  # the setting's name
+    """Send every log line of this process to `stream` (standard error), once, in `console` or `json` format.
+
+    `auto` is `console` on a terminal. uvicorn's loggers are led here too, but for its access log, which would write
+    query strings; the HTTP stacks' debug lines, which name headers, are not written at any level.
+    """
+    target = stream or sys.stderr
+    if format == "auto":
+        format = "console" if target.isatty() else "json"  # noqa: A001
+    handler = _OurHandler(target)
+    handler.setFormatter(ConsoleFormatter() if format == "console" else JsonFormatter())
+    handler.addFilter(Redacting())
+    root = logging.getLogger()
+    root.handlers = [other for other in root.handlers if not isinstance(other, _OurHandler)] + [handler]
+    root.setLevel(level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+    access = logging.getLogger("uvicorn.access")
+    access.handlers.clear()
+    access.propagate = False
+    for name in ("httpx2", "httpcore2", "aiohttp", "asyncio"):
+        logging.getLogger(name).setLevel(logging.WARNING)

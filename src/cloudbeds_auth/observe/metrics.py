@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -69,9 +69,9 @@ class Metrics:
         """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
         shown = CollectorRegistry()
         if connections is not None:
-            shown.register(_Connections(connections))
+            shown.register(_Gauges([_of_connections(connections)]))
         if outbox is not None:
-            shown.register(_Outbox(outbox))
+            shown.register(_Gauges(_of_outbox(outbox)))
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             MultiProcessCollector(shown)  # type: ignore[no-untyped-call]
             return generate_latest(shown), CONTENT_TYPE_LATEST
@@ -92,32 +92,30 @@ class Metrics:
         return value
 
 
-class _Outbox:
-    """Gauges of one moment, too."""
+class _Gauges:
+    """Gauges of one moment: every worker would report the same."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
+    def __init__(self, gauges: Iterable[Metric]) -> None:
+        self._gauges = gauges
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterable[Metric]:
         """What prometheus_client calls at every scrape."""
-        rests = self._outbox
+        return self._gauges
+
+
+def _of_connections(connections: Mapping[State, int]) -> Metric:
+    gauge = GaugeMetricFamily(f"{PREFIX}_connections", "Connections by state", labels=["state"])
+    for state, count in connections.items():
+        gauge.add_metric([state], count)
+    return gauge
+
+
+def _of_outbox(outbox: Outbox) -> list[Metric]:
+    return [
+        GaugeMetricFamily(f"{PREFIX}_outbox_{name}", text, value=value)
         for name, text, value in (
-            ("waiting", "Messages that wait to be delivered", rests.waiting),
-            ("oldest_seconds", "How long the oldest of them has waited", rests.oldest),
-            ("given_up", "Messages that were given up and are kept to be seen", rests.given_up),
-        ):
-            yield GaugeMetricFamily(f"{PREFIX}_outbox_{name}", text, value=value)
-
-
-class _Connections:
-    """A gauge of one moment: every worker would report the same."""
-
-    def __init__(self, connections: Mapping[State, int]) -> None:
-        self._connections = connections
-
-    def collect(self) -> Iterator[Metric]:
-        """What prometheus_client calls at every scrape."""
-        gauge = GaugeMetricFamily(f"{PREFIX}_connections", "Connections by state", labels=["state"])
-        for state, count in self._connections.items():
-            gauge.add_metric([state], count)
-        yield gauge
+            ("waiting", "Messages that wait to be delivered", outbox.waiting),
+            ("oldest_seconds", "How long the oldest of them has waited", outbox.oldest),
+            ("given_up", "Messages that were given up and are kept to be seen", outbox.given_up),
+        )
+    ]

@@ -1,50 +1,42 @@
 """For your tests: a running simulator of Cloudbeds, a vault connected to it, and switches for what goes wrong.
 
-Loaded by pytest itself; `-p no:cloudbeds_auth` leaves it out. Unused, it imports nothing and starts nothing. Needs the
-`pytest` extra. `pytest --fixtures` shows what there is.
+Loaded by pytest itself; `-p no:cloudbeds_auth` leaves it out. Unused, it imports nothing and starts nothing: everything
+heavy is imported where it is used. Needs the `pytest` extra. `pytest --fixtures` shows what there is.
 
-Reading order: `fixtures` (what a test asks for), `simulator` (the simulator as a test sees it), `process` (a process
-of its own), `on_asyncio` (the vault's fixture under pytest-asyncio).
+Reading order: this file (what a test asks for), `process` (the simulator as a test sees it, a process of its own),
+`on_asyncio` (the vault's fixture under pytest-asyncio).
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudbeds_auth.pytest_plugin.fixtures import (
-    ON_ASYNCIO,
-    _cloudbeds_process,
-    _cloudbeds_vault_on_anyio,
-    cloudbeds_connection,
-    cloudbeds_environment,
-    cloudbeds_redirect_uri,
-    cloudbeds_settings,
-    cloudbeds_simulator,
-    cloudbeds_sync_vault,
-    cloudbeds_vault,
-)
-from cloudbeds_auth.pytest_plugin.simulator import Approval, Simulator
+from cloudbeds_auth.pytest_plugin.process import Approval, Simulator, running
+
+if TYPE_CHECKING:
+    from cloudbeds_auth import Connection, Settings, TokenVault, sync
 
 __all__ = [
-    "Approval",
-    "Simulator",
-    "_cloudbeds_process",
-    "_cloudbeds_vault_on_anyio",
-    "cloudbeds_connection",
-    "cloudbeds_environment",
-    "cloudbeds_redirect_uri",
-    "cloudbeds_settings",
-    "cloudbeds_simulator",
-    "cloudbeds_sync_vault",
-    "cloudbeds_vault",
-]
+    "Approval", "Simulator", "_cloudbeds_process", "_cloudbeds_vault_on_anyio", "cloudbeds_connection",
+    "cloudbeds_environment", "cloudbeds_redirect_uri", "cloudbeds_settings", "cloudbeds_simulator",
+    "cloudbeds_sync_vault", "cloudbeds_vault",
+]  # fmt: skip
 
 MARKER = (
     "cloudbeds(*, quick_refusals=False, **switches): the simulator's switches for this test, as `variant='V0/n'` or "
     "`expires_in=60`; with quick_refusals a hotel that revoked needs no minute to be found out"
 )
+TOKEN_TIMEOUT = 2.0  # seconds instead of 20: every wait of the protocol is a tenth of the usual
+QUICK = 0.2  # seconds between two refusals, instead of a minute
+MARK = "cloudbeds"
+ON_ASYNCIO = "cloudbeds_auth_on_asyncio"  # the name of the plugin that is there beside pytest-asyncio
+PREFIX = "CLOUDBEDS_"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,3 +47,162 @@ def pytest_configure(config: pytest.Config) -> None:
             from cloudbeds_auth.pytest_plugin import on_asyncio
 
             config.pluginmanager.register(on_asyncio, ON_ASYNCIO)
+
+
+@pytest.fixture(scope="session")
+def _cloudbeds_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """The simulator's process: one for a session, or for each worker of pytest-xdist."""
+    with running(tmp_path_factory.mktemp("cloudbeds-simulator")) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def cloudbeds_redirect_uri() -> str:
+    """The redirect URI of the simulated app, `http://localhost:7000/callback`. Override it with your application's."""
+    return "http://localhost:7000/callback"
+
+
+@pytest.fixture
+def cloudbeds_simulator(
+    _cloudbeds_process: Simulator, cloudbeds_redirect_uri: str, request: pytest.FixtureRequest
+) -> Simulator:
+    """A simulated Cloudbeds on a free port of this machine: `.url`, `.approve(url)`, `.expire()`, `.fault(…)`, …
+
+    A process of its own, as new for each test: three hotels (100001 to 100003), no grant, no fault, an empty log, and
+    the switches that the test's `@pytest.mark.cloudbeds(variant="V0/n", …)` names.
+    """
+    switches = _switches(request)
+    switches.pop("quick_refusals", None)
+    _cloudbeds_process.reset(redirect_uri=cloudbeds_redirect_uri, **switches)
+    return _cloudbeds_process
+
+
+@pytest.fixture
+def cloudbeds_settings(
+    cloudbeds_simulator: Simulator,
+    cloudbeds_redirect_uri: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Settings:
+    """Settings of a vault at the simulator, over an empty database of this test's own.
+
+    Nothing is read from the environment or a `.env`. To change one, override this fixture with
+    `cloudbeds_settings.model_copy(update={…})`.
+    """
+    from cloudbeds_auth import Secret, Settings
+
+    if _switches(request).get("quick_refusals"):
+        _hurry(monkeypatch)
+    return Settings(
+        client_id=cloudbeds_simulator.client_id,
+        client_secret=Secret(cloudbeds_simulator.client_secret),
+        base_url=cloudbeds_simulator.url,
+        redirect_uri=cloudbeds_redirect_uri,
+        database_url=f"sqlite:///{tmp_path_factory.mktemp('cloudbeds') / 'vault.sqlite3'}",
+        token_timeout=TOKEN_TIMEOUT,
+        rate_limit=0,
+    )
+
+
+@pytest.fixture
+def cloudbeds_environment(cloudbeds_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Those settings as environment variables, set for this test: what your program reads by itself, or a child does.
+
+    Every other variable of ours is set to nothing, so that neither your environment nor a `.env` shows through.
+    """
+    from cloudbeds_auth.settings import known, rows
+
+    said = cloudbeds_settings.model_fields_set
+    table = rows(type(cloudbeds_settings)).items()
+    given = {
+        row.name: _written(getattr(cloudbeds_settings, attribute)) for attribute, row in table if attribute in said
+    }
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+    found = {**dict.fromkeys(sorted(known()), ""), **given}
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+@pytest.fixture
+def cloudbeds_connection(cloudbeds_simulator: Simulator, cloudbeds_settings: Settings) -> Connection:
+    """A connected hotel: property 100001, approved by Ada Lindqvist, in the database of `cloudbeds_settings`."""
+    from cloudbeds_auth.sync import TokenVault
+
+    with TokenVault.open(cloudbeds_settings) as vault:
+        begun = vault.begin_authorization()
+        approval = cloudbeds_simulator.approve(begun.url)
+        return vault.finish_authorization(code=approval.code, state=approval.state)
+
+
+@pytest.fixture
+def cloudbeds_sync_vault(cloudbeds_settings: Settings, cloudbeds_connection: Connection) -> Iterator[sync.TokenVault]:
+    """An open `cloudbeds_auth.sync.TokenVault` with one connected hotel, `cloudbeds_connection`."""
+    from cloudbeds_auth.sync import TokenVault
+
+    with TokenVault.open(cloudbeds_settings) as vault:
+        yield vault
+
+
+@pytest.fixture
+def cloudbeds_vault(request: pytest.FixtureRequest) -> TokenVault:
+    """An open `cloudbeds_auth.TokenVault` with one connected hotel, `cloudbeds_connection`, in the test's event loop.
+
+    For tests that pytest-asyncio runs, in either mode and any loop scope, or anyio on asyncio.
+    """
+    if "anyio_backend" in request.fixturenames:
+        name = "_cloudbeds_vault_on_anyio"
+    elif request.config.pluginmanager.hasplugin(ON_ASYNCIO):
+        from cloudbeds_auth.pytest_plugin.on_asyncio import fixture_for
+
+        name = fixture_for(request)
+    else:
+        pytest.fail(
+            "cloudbeds_vault is for tests of pytest-asyncio (0.24 or newer) or anyio; blocking ones have "
+            "cloudbeds_sync_vault"
+        )
+    vault: TokenVault = request.getfixturevalue(name)
+    return vault
+
+
+@pytest.fixture
+async def _cloudbeds_vault_on_anyio(
+    anyio_backend_name: str, cloudbeds_settings: Settings, cloudbeds_connection: Connection
+) -> AsyncIterator[TokenVault]:
+    """For a test that anyio runs."""
+    from cloudbeds_auth import TokenVault
+
+    if anyio_backend_name != "asyncio":
+        pytest.fail(f"the vault runs on asyncio, not on {anyio_backend_name}: override anyio_backend")
+    async with TokenVault.open(cloudbeds_settings) as vault:
+        yield vault
+
+
+def _switches(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What the test's markers say; the nearest one says it last."""
+    found: dict[str, Any] = {}
+    for mark in reversed(list(request.node.iter_markers(MARK))):
+        if mark.args:
+            raise pytest.UsageError(f"{request.node.nodeid}: the marker {MARK} takes keywords only")
+        found |= mark.kwargs
+    return found
+
+
+def _written(value: Any) -> str:
+    """A setting as its variable's text."""
+    if isinstance(value, tuple):
+        return " ".join(_written(one) for one in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    reveal = getattr(value, "reveal", None)
+    return "" if value is None else reveal() if reveal else str(value)
+
+
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 12 wants two refusals a minute apart before a hotel has to approve again; a test has no minute."""
+    from cloudbeds_auth.rules.refresh import Timing
+
+    usual = Timing.of
+    monkeypatch.setattr(Timing, "of", lambda deadline: replace(usual(deadline), refusal_interval=QUICK))

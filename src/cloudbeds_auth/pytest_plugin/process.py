@@ -1,23 +1,167 @@
-"""The simulator as a process of its own, on a free port, that ends with the tests however they end."""
+"""The running simulator as a test sees it, and its process, on a free port, which ends with the tests in any case."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
-from cloudbeds_auth.child_process import Child, bare_environment
-from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.pytest_plugin.simulator import CLIENT_ID, Simulator
-from cloudbeds_auth.system import SystemClock, SystemEntropy
+if TYPE_CHECKING:
+    from pathlib import Path
 
+    import httpx2
+
+CLIENT_ID = "tested-app"
 HOTELS = 3
+PATIENCE = 30.0  # seconds
+
+Face = Literal["denied", "message", "hint", "problem", "not_available", "user_inactive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Where Cloudbeds sends the browser back to: `url` is the whole address; after a denial `code` is empty."""
+
+    url: str
+    code: str
+    state: str
+
+
+class Simulator:
+    """Every method is one request to the simulator's control API, and blocks for as long as that takes.
+
+    In an asynchronous test that is no time, except for `wait_for`: `await asyncio.to_thread(simulator.wait_for, …)`.
+    What the simulator does not understand raises ValueError in its own words.
+    """
+
+    def __init__(self, url: str, client_secret: str) -> None:
+        import httpx2
+
+        self.url = url
+        self.client_id = CLIENT_ID
+        self.client_secret = client_secret
+        self._http: httpx2.Client = httpx2.Client(base_url=url, trust_env=False, timeout=PATIENCE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._http.close()
+
+    # --- what the hotel does
+
+    def approve(self, url: str, *property_ids: str) -> Approval:
+        """The hotel opens `url`, the address that an authorization began with, and approves: 100001 unless named."""
+        return self._decide(url, "approve", property_ids or ("100001",))
+
+    def deny(self, url: str) -> Approval:
+        """The hotel opens `url` and says no; the address that its browser is sent to."""
+        return self._decide(url, "deny", ())
+
+    def revoke(self, property_id: str = "100001", face: Face = "denied") -> None:
+        """The hotel disconnects the app in Cloudbeds; `face` is how the API answers for it from now on.
+
+        A vault believes it after two refusals of the refresh token a minute apart: see `quick_refusals` of the marker.
+        """
+        self.control("POST", "revoke", {"property": property_id, "face": face})
+
+    # --- what goes wrong
+
+    def expire(self) -> None:
+        """Every access token runs out now, at Cloudbeds; the vault does not know."""
+        self.control("POST", "expire")
+
+    def lose_answers(self, times: int | None = 1) -> None:
+        """The next refreshes (None: all) rotate the tokens at Cloudbeds, and their answers never arrive."""
+        self.fault("reset_after", grant_type="refresh_token", times=times)
+
+    def fault(self, kind: str, target: str = "token", *, times: int | None = 1, **fields: Any) -> None:
+        """Arm one fault: the kinds, targets and fields are those of the documentation's page on the simulator."""
+        self.control("POST", "faults", {"kind": kind, "target": target, "times": times, **fields})
+
+    def clear_faults(self) -> None:
+        """Disarm all faults, and let hanging requests resume."""
+        self.control("DELETE", "faults")
+
+    def configure(self, **switches: Any) -> None:
+        """Change switches from now on: `variant="V0/n"`, `expires_in=60.0`, `denied_face="hint"`, …"""
+        self.control("POST", "settings", switches)
+
+    def advance(self, seconds: float) -> None:
+        """Cloudbeds' clock moves ahead, so that lifetimes pass without waiting; the vault's does not."""
+        self.control("POST", "advance", {"seconds": seconds})
+
+    def add_hotel(self, property_id: str, name: str = "Hotel Added", group: str | None = None) -> None:
+        """One more hotel that may approve; those of one `group` belong to one account."""
+        user = {"user_id": f"9{property_id}", "first_name": "Noor", "last_name": "Added", "email": "noor@added.example"}
+        self.control("POST", "hotels", {"property_id": property_id, "name": name, "group": group, "user": user})
+
+    # --- what Cloudbeds saw
+
+    def refreshes(self) -> int:
+        """How many refreshes were answered with tokens."""
+        return self.counts("refresh_token").get("issued", 0)
+
+    def counts(self, grant_type: str) -> Mapping[str, int]:
+        """How many token requests of this kind (`refresh_token`, `authorization_code`) had which outcome."""
+        found: Mapping[str, int] = self.control("GET", "counts")["token"].get(grant_type, {})
+        return found
+
+    def requests(self, after: int = 0) -> Sequence[Mapping[str, Any]]:
+        """The log of what was asked behind number `after`, and what became of it."""
+        found: Sequence[Mapping[str, Any]] = self.control("GET", "requests", after=after)["requests"]
+        return found
+
+    def wait_for(self, *, after: int = 0, timeout: float = 20.0, **fields: Any) -> Mapping[str, Any] | None:
+        """The first entry of the log with these fields, as `target="token", outcome="issued"`; None: none came."""
+        asked = {name: str(value).lower() if isinstance(value, bool) else value for name, value in fields.items()}
+        found: Mapping[str, Any] | None = self.control("GET", "wait", after=after, timeout=timeout, **asked)["entry"]
+        return found
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything that Cloudbeds knows: apps, hotels, switches, faults, and every grant with every pair."""
+        found: Mapping[str, Any] = self.control("GET", "state")
+        return found
+
+    # --- the control API itself
+
+    def control(self, method: str, what: str, body: object = None, **query: Any) -> Any:
+        """One request to the control API; the JSON of its answer. Raises ValueError."""
+        patience = PATIENCE + float(query.get("timeout", 0.0))
+        answer = self._http.request(method, f"/_control/{what}", json=body, params=query or None, timeout=patience)
+        if answer.status_code == 400:
+            raise ValueError(answer.json()["error"])
+        answer.raise_for_status()
+        return answer.json()
+
+    def reset(self, *, redirect_uri: str, **switches: Any) -> None:
+        """As it was at the start, with this redirect URI and these switches."""
+        self.control("POST", "reset")
+        self.control("POST", "apps", {"client_id": self.client_id, "redirect_uris": [redirect_uri]})
+        if switches:
+            self.configure(**switches)
+
+    def _decide(self, url: str, decision: str, property_ids: Sequence[str]) -> Approval:
+        asked = urlsplit(url)
+        form = {**dict(parse_qsl(asked.query)), "decision": decision, "property": list(property_ids)}
+        answer = self._http.post(asked.path, data=form)
+        if answer.status_code != 302:
+            raise ValueError(f"Cloudbeds shows a page instead of sending the browser back:\n{answer.text}")
+        back = answer.headers["Location"]
+        found = parse_qs(urlsplit(back).query)
+        return Approval(back, found.get("code", [""])[0], found.get("state", [""])[0])
 
 
 @contextmanager
 def running(folder: Path) -> Iterator[Simulator]:
     """A simulator for as long as the block lasts; its log is in `folder`. Raises ChildFailed, ConfigurationError."""
+    from cloudbeds_auth.child_process import Child, bare_environment
+    from cloudbeds_auth.errors import ConfigurationError
+    from cloudbeds_auth.system import SystemClock, SystemEntropy
+
     if find_spec("aiohttp") is None:
         raise ConfigurationError("the simulator needs aiohttp", next_step="pip install 'cloudbeds-auth[pytest]'")
     secret = SystemEntropy().token()

@@ -1,0 +1,120 @@
+"""What a run of the simulator is made with: its switches, and the only wall clock, sleep and dice.
+
+The switches are everything that Cloudbeds' documentation leaves open, or that integrators saw differently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+import string
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from cloudbeds_simulator.rotation import DEFAULT, variant_of
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "expires_in_form": ("int", "str", "absent"),
+    "refresh_token": ("present", "absent"),
+    "resources": ("list", "dict", "missing"),
+    "refused_face": ("400", "401", "invalid_grant"),
+    "denied_face": ("message", "hint", "problem"),
+    "user_id": ("str", "int"),
+    "disabling_ends": ("grant", "property"),
+    "exchange": ("offered", "not_offered"),
+    "repeated_exchange": ("same", "new", "refused"),
+    "key_answer": ("bare", "dressed"),
+}
+"""The settings that are one word out of a few."""
+
+ALPHABET = string.ascii_letters + string.digits
+LENGTHS = {"code": 32, "state": 28, "request": 24}
+"""Characters per kind of value; documented examples show codes of 32 and tokens of 40 opaque characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """All switches at their defaults. A number is in seconds.
+
+    ``expires_in`` of an access token (28800 published), ``expires_in_form`` how an answer shows it;
+    ``refresh_token`` and ``resources`` shape the token answer; ``refused_face`` the refusal of a refresh token:
+    status 400 or 401 with ``invalid_request``, or RFC 6749's ``invalid_grant``; ``denied_face`` the 401 of a
+    resource; ``user_id`` its type in userinfo; ``disabling_ends`` what ``postAppState disabled`` for one of several
+    properties of a grant ends: the whole session, as the documentation reads, or that property's part of it;
+    ``code_lifetime`` (600 published) and ``idle_lifetime`` (365 days without use end a grant);
+    ``webhook_interval`` lies between two attempts to deliver a webhook (a minute);
+    ``key_idle_lifetime`` (30 days without use end an API key); ``exchange`` whether ``refresh_token_exchange`` was
+    arranged, ``repeated_exchange`` what a second one gives: the same key, a new one that ends the first, or a refusal;
+    ``key_answer`` whether an answer with a key holds nothing else, as documented, or all that an answer with a pair has
+    too; ``random_state`` gives a state of the vendor's own when none was sent;
+    ``reauthorization_revokes`` ends earlier grants of the same app and property when a new code is exchanged (unknown
+    of the real one, so off).
+    """
+
+    variant: str = DEFAULT.label
+    auto_approve: bool = False
+    expires_in: float = 28800.0
+    expires_in_form: str = "int"
+    refresh_token: str = "present"
+    resources: str = "list"
+    refused_face: str = "400"
+    denied_face: str = "message"
+    user_id: str = "str"
+    disabling_ends: str = "grant"
+    code_lifetime: float = 600.0
+    idle_lifetime: float = 365 * 86400.0
+    webhook_interval: float = 60.0
+    key_idle_lifetime: float = 30 * 86400.0
+    exchange: str = "offered"
+    repeated_exchange: str = "same"
+    key_answer: str = "bare"
+    random_state: bool = False
+    reauthorization_revokes: bool = False
+
+    def changed(self, changes: dict[str, object]) -> SimulatorSettings:
+        """These settings with some replaced. Raises ValueError naming the first one that is unknown or impossible."""
+        return replace(self, **{name: self._checked(name, value) for name, value in changes.items()})  # type: ignore[arg-type]
+
+    def _checked(self, name: str, value: object) -> object:
+        if name not in self.__dataclass_fields__:
+            raise ValueError(f"unknown setting {name!r}")
+        if name == "variant":
+            return variant_of(str(value)).label
+        if choices := CHOICES.get(name):
+            if str(value) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}")
+            return str(value)
+        if isinstance(getattr(self, name), bool):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be true or false")
+            return value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+            raise ValueError(f"{name} must be a number of seconds above 0")
+        return float(value)
+
+
+@dataclass
+class SimulatedClock:
+    """The simulator's own time, which ``advance`` moves forward so that lifetimes can pass without waiting."""
+
+    read: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ahead: float = 0.0
+
+    def now(self) -> float:
+        """Unix seconds, including every advance."""
+        return self.read() + self.ahead
+
+    def advance(self, seconds: float) -> float:
+        """Move forward by this many seconds; the time it is then. Raises ValueError for a step back."""
+        if not seconds >= 0:
+            raise ValueError("the clock only moves forward: seconds must be 0 or more")
+        self.ahead += seconds
+        return self.now()
+
+
+def mint(kind: str) -> str:
+    """A fresh random value of a kind: ``access``, ``refresh``, ``code``, ``state`` or ``request``."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(LENGTHS.get(kind, 40)))

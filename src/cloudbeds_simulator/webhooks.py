@@ -1,0 +1,120 @@
+"""Webhooks: who subscribed to what, what is posted when the state of an app at a property changes, and its delivery.
+
+``Subscriptions`` is pure, as the model is: it collects what is due. ``WebhookPoster`` posts it, to this machine only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+APP_STATE = ("integration", "appstate_changed")
+USER_AGENT = "CloudBeds-Webhooks/4.0.0"
+ANSWER_WITHIN = 2.0  # seconds
+REPETITIONS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One endpoint's wish. ``header`` is sent with every delivery and never shown again."""
+
+    client_id: str
+    property_id: str
+    entity: str
+    action: str
+    endpoint: str
+    header: tuple[str, str] | None = None
+
+    @property
+    def number(self) -> str:
+        """It follows from what was subscribed, so that subscribing again changes nothing but the header."""
+        named = "\n".join((self.client_id, self.property_id, self.endpoint, self.entity, self.action)).encode()
+        return str(int(hashlib.sha256(named).hexdigest()[:12], 16))
+
+
+@dataclass(slots=True)
+class Subscriptions:
+    """All of them, by number; ``due`` holds what is to be posted: the subscription and the payload."""
+
+    known: dict[str, Subscription] = field(default_factory=dict)
+    due: list[tuple[Subscription, dict[str, object]]] = field(default_factory=list)
+
+    def of(self, client_id: str, property_ids: tuple[str, ...]) -> list[Subscription]:
+        """This app's at these properties."""
+        return [one for one in self.known.values() if one.client_id == client_id and one.property_id in property_ids]
+
+    def changed(self, client_id: str, property_id: str, old: str, new: str, now: float) -> None:
+        """An app's state changed: posts are due, and a disconnect deletes the app's subscriptions there."""
+        number: object = int(property_id) if property_id.isdigit() else property_id
+        payload: dict[str, object] = {
+            "clientID": client_id, "propertyID": number, "propertyID_str": property_id, "oldState": old,
+            "newState": new, "version": "1.0", "event": "/".join(APP_STATE), "timestamp": now,
+        }  # fmt: skip
+        for one in self.of(client_id, (property_id,)):
+            if (one.entity, one.action) == APP_STATE:
+                self.due.append((one, payload))
+            if new == "disabled":
+                del self.known[one.number]
+
+
+class WebhookPoster:
+    """Posts unsigned, waits two seconds for an answer, and repeats up to five times.
+
+    ``attempts`` keeps each attempt: endpoint, payload, and the status (None: no answer).
+    """
+
+    def __init__(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._sleep = sleep
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.attempts: list[dict[str, object]] = []
+
+    def flush(self, subscriptions: Subscriptions, interval: float) -> None:
+        """Begin to post what is due; ``interval`` seconds lie between two attempts."""
+        due, subscriptions.due = subscriptions.due, []
+        for subscription, payload in due:
+            task = asyncio.create_task(self._deliver(subscription, payload, interval))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _deliver(self, to: Subscription, payload: dict[str, object], interval: float) -> None:
+        for _ in range(1 + REPETITIONS):
+            status = await _status_of(to, payload)
+            self.attempts.append({"endpoint": to.endpoint, "payload": payload, "status": status})
+            if status is not None and 200 <= status < 300:
+                return
+            await self._sleep(interval)
+
+
+async def _status_of(to: Subscription, payload: dict[str, object]) -> int | None:
+    """The status of the answer; None when none came in time, or when the endpoint is not on this machine."""
+    if not is_loopback(urlsplit(to.endpoint).hostname):
+        return None
+    headers = {"User-Agent": USER_AGENT, **dict([to.header] if to.header else [])}
+    try:
+        async with (
+            ClientSession(timeout=ClientTimeout(total=ANSWER_WITHIN)) as session,
+            session.post(to.endpoint, json=payload, headers=headers) as answer,
+        ):
+            return answer.status
+    except (ClientError, TimeoutError, OSError):
+        return None
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or address is this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
