@@ -6,8 +6,8 @@ import pytest
 from tests.docs.pages import text_of
 
 from cloudbeds_auth.app import gateway, http_limits
+from cloudbeds_auth.app.connections import RESERVED
 from cloudbeds_auth.app.limits import Limits
-from cloudbeds_auth.app.sockets import RESERVED
 from cloudbeds_auth.wire import upstream
 
 LIMITS = Limits()

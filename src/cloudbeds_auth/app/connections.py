@@ -1,8 +1,8 @@
 """How many connections there may be, in all and from one address, and which one makes room for the next (A71).
 
-A connection is occupied while a request runs on it that the door has let in. Any other may be closed for the sake of a
-new one: it waits for its next request, sends a head or a body without end, or has no right to be here. Those on
-which a credential waits to be checked are closed last, and of them the one that came last: were it the one that has
+A connection is occupied while a request runs on it that the gateway has let in. Any other may be closed for the sake of
+a new one: it waits for its next request, sends a head or a body without end, or has no right to be here. Those on which
+a credential waits to be checked are closed last, and of them the one that came last: were it the one that has
 waited longest, whoever guesses fast enough would keep every right credential from its check (A23).
 """
 
@@ -15,19 +15,21 @@ from typing import Any
 
 from starlette.types import Scope
 
-from cloudbeds_auth.app.admission import Networks, counted
-from cloudbeds_auth.app.body import ClientGone
-from cloudbeds_auth.app.limits import Limits, Tally
+from cloudbeds_auth.app.limits import Limits, Networks, Tally, counted
+from cloudbeds_auth.os_files import open_files
 from cloudbeds_auth.rules.happenings import Happening
 
-CONNECTIONS = "cloudbeds_connections"
-"""In the state of the application's life: the `Connections` that the server's protocol counts by."""
-CONNECTION = "cloudbeds_connection"
-"""In a request's state: the `Connection` that it came on, where the server is ours."""
+RESERVED = 300  # open files for everything but callers: 200 connections to Cloudbeds, the database, logs
+CONNECTIONS = "cloudbeds_connections"  # in the state of the lifespan: the `Connections` that the protocol counts by
+CONNECTION = "cloudbeds_connection"  # in a request's state: the `HttpConnection` it came on, where the server is ours
+
+
+class ClientGone(Exception):
+    """The caller hung up; an answer would have no recipient."""
 
 
 @dataclass(eq=False, slots=True)
-class ConnectionDocument:
+class HttpConnection:
     """One connection. `drop` closes it at once; `gone`: it is closed; `lists`: where it is while it may be closed."""
 
     address: str
@@ -59,15 +61,15 @@ class ConnectionDocument:
 class Spare:
     """Those that may be closed, in the order in which they came to be: `held` are those on which a credential waits."""
 
-    idle: dict[ConnectionDocument, None] = field(default_factory=dict)
-    held: dict[ConnectionDocument, None] = field(default_factory=dict)
+    idle: dict[HttpConnection, None] = field(default_factory=dict)
+    held: dict[HttpConnection, None] = field(default_factory=dict)
 
-    def remove(self, connection: ConnectionDocument) -> None:
+    def remove(self, connection: HttpConnection) -> None:
         """It may not be closed any more."""
         self.idle.pop(connection, None)
         self.held.pop(connection, None)
 
-    def first(self) -> ConnectionDocument | None:
+    def first(self) -> HttpConnection | None:
         """The one to close; None where each is occupied."""
         return next(iter(self.idle), None) or next(reversed(self.held), None)
 
@@ -81,18 +83,18 @@ class _Peer:
 
 
 class Connections:
-    """All of this process, at most `most`. `trusted_proxies` may have as many of them as there are."""
+    """All of this process. `trusted_proxies` may have as many of them as there are."""
 
-    def __init__(self, limits: Limits, most: int, trusted_proxies: Iterable[str], tally: Tally) -> None:
+    def __init__(self, limits: Limits, trusted_proxies: Iterable[str], tally: Tally) -> None:
         self.limits = limits
         self.tally = tally
-        self._most = most
+        self._most = room(limits.connections)
         self._trusted = Networks(trusted_proxies)
         self._count = 0
         self._spare = Spare()
         self._peers: dict[str, _Peer] = {}
 
-    def open(self, host: str, drop: Callable[[], None]) -> ConnectionDocument | None:
+    def open(self, host: str, drop: Callable[[], None]) -> HttpConnection | None:
         """Count one more, which waits for its first request; None where there is no room for it."""
         address = counted(host)
         peer = self._peers.get(address, _Peer())
@@ -103,11 +105,11 @@ class Connections:
         self._count += 1
         self._peers[address] = peer
         peer.count += 1
-        connection = ConnectionDocument(address, drop, (self._spare, peer.spare))
+        connection = HttpConnection(address, drop, (self._spare, peer.spare))
         connection.release()
         return connection
 
-    def close(self, connection: ConnectionDocument) -> None:
+    def close(self, connection: HttpConnection) -> None:
         """It is closed, or about to be."""
         if connection.gone.is_set():
             return
@@ -130,6 +132,14 @@ class Connections:
         return True
 
 
+def room(connections: int) -> int:
+    """How many connections the machine's limit of open files leaves room for, `connections` at most.
+
+    Without such a bound the listening socket itself fails when the files run out, for every caller.
+    """
+    return max(1, min(connections, open_files(connections + RESERVED) - RESERVED))
+
+
 def occupy(scope: Scope) -> None:
     """The request was let in: its connection is not closed to make room."""
     if (connection := scope["state"].get(CONNECTION)) is not None:
@@ -138,7 +148,7 @@ def occupy(scope: Scope) -> None:
 
 async def stay(scope: Scope, work: Coroutine[Any, Any, None]) -> None:
     """Do `work` while a credential waits; raises ClientGone, the work given up, when its connection is closed."""
-    connection: ConnectionDocument | None = scope["state"].get(CONNECTION)
+    connection: HttpConnection | None = scope["state"].get(CONNECTION)
     if connection is None:
         await work
         return

@@ -17,9 +17,9 @@ from typing import Any, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, ConnectionDocument, Connections
+from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, Connections, HttpConnection
 from cloudbeds_auth.app.gateway import LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
-from cloudbeds_auth.app.headers import CODE
+from cloudbeds_auth.app.problems import CODE
 from cloudbeds_auth.errors import InvalidRequest, RateLimited
 from cloudbeds_auth.os_files import unsent
 from cloudbeds_auth.rules.happenings import Happening
@@ -84,7 +84,7 @@ class Closing:
 class BoundedProtocol(HttpToolsProtocol):
     """Refuses with 400, 414 or 431, and 503 where there are too many; cuts off a caller that is too slow."""
 
-    _connection: ConnectionDocument | None = None
+    _connection: HttpConnection | None = None
     _running: RequestResponseCycle | None = None  # the request that is served; `cycle` is the newest, which may wait
     _timer: asyncio.TimerHandle | None = None  # until the head is here, or until the connection is closed
     _stalled: asyncio.TimerHandle | None = None  # until the caller reads

@@ -1,4 +1,7 @@
-"""How an error is sent over HTTP: `application/problem+json` (RFC 9457) with the stable code of the public contract."""
+"""How an error is sent over HTTP: `application/problem+json` (RFC 9457) with the stable code of the public contract.
+
+And the headers that every answer of ours has, problem or not.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloudbeds_auth.app.headers import CODE, SECURITY
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, TryAgain, Unauthenticated
 
+log = logging.getLogger(__name__)
+
+CODE = "x-cloudbeds-auth-code"
 ERRORS = "/errors"  # below the public URL: the page about each code
 TYPES: ContextVar[str | None] = ContextVar("cloudbeds_auth_types", default=f"{ERRORS}/")
 """What comes before the code in the `type` of a problem: a path of ours, below the public URL's prefix.
@@ -25,7 +30,19 @@ None: no page about codes is served here.
 """
 DEFAULT_RETRY_AFTER = 1  # second
 
-log = logging.getLogger(__name__)
+CONTENT = (
+    b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# Our answers are not cached, framed, sniffed or disclosed to the next site; a page loads style and images from us only.
+SECURITY: tuple[tuple[bytes, bytes], ...] = (
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", CONTENT),
+)
+# What we add to the vendor's own answers: shared caches between us and the caller keep none of them.
+VENDOR: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
 class Misdirected(InvalidRequest):

@@ -1,6 +1,6 @@
 """`/proxy/{id}/{path}`: the caller's request at the vendor, the credential added, the answer passed on as it is.
 
-A raw ASGI route, dispatched before the framework: this is where speed matters.
+A raw ASGI route, dispatched before the framework: this is where speed matters. `relaying` makes the call.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from cloudbeds_auth.app.admission import address_of
-from cloudbeds_auth.app.body import Body, ClientGone
-from cloudbeds_auth.app.headers import VENDOR
-from cloudbeds_auth.app.problems import Unexpected, send_problem
-from cloudbeds_auth.app.relaying import ProxiedCall, Relay, passing_body
+from cloudbeds_auth.app.connections import ClientGone
+from cloudbeds_auth.app.limits import address_of
+from cloudbeds_auth.app.problems import VENDOR, Unexpected, send_problem
+from cloudbeds_auth.app.relaying import Body, ProxiedCall, Relay, passing_body
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports.upstream import Lost, UpstreamAnswer
 from cloudbeds_auth.rules import proxy_policy as policy

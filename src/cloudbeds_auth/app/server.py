@@ -1,14 +1,15 @@
-"""`cloudbeds-auth serve`: the service under uvicorn."""
+"""`cloudbeds-auth serve`: the service under uvicorn, the sockets that it listens on, and the signals that stop it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,13 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 from cloudbeds_auth import runtime
 from cloudbeds_auth.app.application import Opener, Service, open_parts
 from cloudbeds_auth.app.http_limits import BoundedProtocol
-from cloudbeds_auth.app.sockets import BACKLOG, address_of, bind
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.os_files import holder_of, take_port
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
 
+BACKLOG = 2048
 FACTORY = "cloudbeds_auth.app.server:create"
 GRACE = 30  # seconds for requests in flight at a stop; longer than one token exchange
 KEEP_ALIVE = 30  # seconds between two requests on one connection
@@ -80,7 +83,7 @@ def configuration(app: Service | str, settings: Settings, *, reload: bool = Fals
         forwarded_allow_ips=trusted,
         server_header=False,
         date_header=True,
-        access_log=False,  # it would write query strings; the door reports to the observer instead
+        access_log=False,  # it would write query strings; the gateway reports to the observer instead
         log_config=None,
         log_level="warning",
         backlog=BACKLOG,
@@ -144,6 +147,41 @@ def _stopped_by_signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Bound sockets for every address of `host`, for us and our workers; port 0: a free one, the same for all of them.
+
+    Raises ConfigurationError naming who holds the port, where that can be found out.
+    """
+    try:
+        bound = take_port(host, port)
+    except socket.gaierror as error:
+        raise _refused(f"CLOUDBEDS_AUTH_HOST={host} is no address of this machine ({error.strerror})") from None
+    except OSError as error:
+        raise _unavailable(host, port, error) from None
+    for one in bound:
+        one.set_inheritable(True)
+    return bound
+
+
+def address_of(sockets: Sequence[socket.socket]) -> str:
+    """The address to show: `http://127.0.0.1:7000`."""
+    name, port = sockets[0].getsockname()[:2]
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _unavailable(host: str, port: int, error: OSError) -> ConfigurationError:
+    if error.errno != errno.EADDRINUSE:
+        return _refused(f"cannot listen on {host}:{port}: {error.strerror}")
+    holder = holder_of(port)
+    return _refused(f"port {port} is in use" + (f" by {holder}" if holder else ""))
+
+
+def _refused(detail: str) -> ConfigurationError:
+    return ConfigurationError(
+        detail, next_step="stop the other program, or set CLOUDBEDS_AUTH_PORT (CLOUDBEDS_AUTH_HOST) to move this one"
+    )
 
 
 def _announce(line: str) -> None:

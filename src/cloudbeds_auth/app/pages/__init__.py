@@ -10,8 +10,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse
 
-from cloudbeds_auth.app.headers import CODE
-from cloudbeds_auth.app.problems import headers_of
+from cloudbeds_auth.app.problems import CODE, headers_of
 from cloudbeds_auth.errors import Error
 
 _MEDIA = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
