@@ -25,7 +25,6 @@ from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.problems import (
     ERRORS,
     TYPES,
-    CatchUnexpected,
     Unexpected,
     on_error,
     on_http_exception,
@@ -104,7 +103,7 @@ def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
     app.add_exception_handler(Error, on_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_middleware(CatchUnexpected)
+    app.add_exception_handler(Exception, on_error)
     for router in (api.machines, api.router, routes(Browser(vault))):
         app.include_router(router)
     return app

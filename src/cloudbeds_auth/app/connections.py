@@ -30,56 +30,47 @@ class ClientGone(Exception):
 
 @dataclass(eq=False, slots=True)
 class HttpConnection:
-    """One connection. `drop` closes it at once; `gone`: it is closed; `lists`: where it is while it may be closed."""
+    """One connection. `drop` closes it at once; `gone`: it is closed; `pools`: those that it is counted in."""
 
     address: str
     drop: Callable[[], None]
-    lists: tuple[Spare, ...]
+    pools: tuple[Pool, ...]
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def occupy(self) -> None:
         """A request runs on it."""
-        for spare in self.lists:
-            spare.remove(self)
+        for pool in self.pools:
+            pool.idle.pop(self, None)
+            pool.held.pop(self, None)
 
     def release(self) -> None:
         """No request runs on it any more."""
         if not self.gone.is_set():
-            for spare in self.lists:
-                spare.held.pop(self, None)
-                spare.idle.setdefault(self)
+            for pool in self.pools:
+                pool.held.pop(self, None)
+                pool.idle.setdefault(self)
 
     def hold(self) -> None:
         """A credential waits on it to be checked."""
         self.occupy()
         if not self.gone.is_set():
-            for spare in self.lists:
-                spare.held[self] = None
+            for pool in self.pools:
+                pool.held[self] = None
 
 
 @dataclass(slots=True)
-class Spare:
-    """Those that may be closed, in the order in which they came to be: `held` are those on which a credential waits."""
+class Pool:
+    """The connections of one address, or all: how many, and those that may be closed, in the order in which they became
+    so; `held` are those on which a credential waits.
+    """
 
+    count: int = 0
     idle: dict[HttpConnection, None] = field(default_factory=dict)
     held: dict[HttpConnection, None] = field(default_factory=dict)
-
-    def remove(self, connection: HttpConnection) -> None:
-        """It may not be closed any more."""
-        self.idle.pop(connection, None)
-        self.held.pop(connection, None)
 
     def first(self) -> HttpConnection | None:
         """The one to close; None where each is occupied."""
         return next(iter(self.idle), None) or next(reversed(self.held), None)
-
-
-@dataclass(slots=True)
-class _Peer:
-    """One address: how many connections it has, and those of them that may be closed."""
-
-    count: int = 0
-    spare: Spare = field(default_factory=Spare)
 
 
 class Connections:
@@ -90,22 +81,21 @@ class Connections:
         self.tally = tally
         self._most = room(limits.connections)
         self._trusted = Networks(trusted_proxies)
-        self._count = 0
-        self._spare = Spare()
-        self._peers: dict[str, _Peer] = {}
+        self._all = Pool()
+        self._pools: dict[str, Pool] = {}  # by address
 
     def open(self, host: str, drop: Callable[[], None]) -> HttpConnection | None:
         """Count one more, which waits for its first request; None where there is no room for it."""
         address = counted(host)
-        peer = self._peers.get(address, _Peer())
-        full = peer.count >= self.limits.connections_per_address and host not in self._trusted
-        if (full and not self._room(peer.spare)) or (self._count >= self._most and not self._room(self._spare)):
+        pool = self._pools.get(address, Pool())
+        full = pool.count >= self.limits.connections_per_address and host not in self._trusted
+        if (full and not self._make_room(pool)) or (self._all.count >= self._most and not self._make_room(self._all)):
             self.tally.add(Happening.CONNECTION_REFUSED, address=address, why="too_many")
             return None
-        self._count += 1
-        self._peers[address] = peer
-        peer.count += 1
-        connection = HttpConnection(address, drop, (self._spare, peer.spare))
+        self._pools[address] = pool
+        connection = HttpConnection(address, drop, (self._all, pool))
+        for one in connection.pools:
+            one.count += 1
         connection.release()
         return connection
 
@@ -115,15 +105,14 @@ class Connections:
             return
         connection.occupy()
         connection.gone.set()
-        self._count -= 1
-        peer = self._peers[connection.address]
-        peer.count -= 1
-        if not peer.count:
-            del self._peers[connection.address]
+        for pool in connection.pools:
+            pool.count -= 1
+        if not self._pools[connection.address].count:
+            del self._pools[connection.address]
 
-    def _room(self, spare: Spare) -> bool:
+    def _make_room(self, pool: Pool) -> bool:
         """Close one of them; False where each is occupied."""
-        first = spare.first()
+        first = pool.first()
         if first is None:
             return False
         self.tally.add(Happening.CONNECTION_REFUSED, address=first.address, why="made_room")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -39,6 +40,8 @@ from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
+
+log = logging.getLogger(__name__)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 LONGEST_TARGET = 16 * 1024  # bytes of path and query
@@ -124,7 +127,10 @@ class Gateway:
             if scope["raw_path"].startswith(b"/proxy/"):
                 await self._proxy(scope, receive, send)  # reports to the observer itself
                 return
-            await self._inside(scope, receive, ours)
+            try:
+                await self._inside(scope, receive, ours)
+            except Exception:  # it was answered, where nothing was answered yet
+                log.exception("an unexpected error in %s", scope["method"])
         self._observer.happened(
             Happening.REQUEST,
             method=scope["method"],

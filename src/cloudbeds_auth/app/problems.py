@@ -6,7 +6,6 @@ And the headers that every answer of ours has, problem or not.
 from __future__ import annotations
 
 import json
-import logging
 import math
 from contextvars import ContextVar
 from typing import Any
@@ -15,11 +14,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Send
 
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, TryAgain, Unauthenticated
-
-log = logging.getLogger(__name__)
 
 CODE = "x-cloudbeds-auth-code"
 ERRORS = "/errors"  # below the public URL: the page about each code
@@ -172,12 +169,12 @@ async def send_problem(send: Send, error: Error, *extra: tuple[bytes, bytes]) ->
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def on_error(request: Request, error: Exception) -> Response:
-    """The framework's handler for our own errors."""
+async def on_error(request: Request, error: Exception) -> Response:
+    """The framework's handler for our own errors, and for unexpected ones, without their internals."""
     return response(error if isinstance(error, Error) else Unexpected())
 
 
-def on_http_exception(request: Request, error: Exception) -> Response:
+async def on_http_exception(request: Request, error: Exception) -> Response:
     """The framework's own refusals (no such path, no such method), as problems; ours, where it met one in a body."""
     if isinstance(error.__cause__, Error):
         return response(error.__cause__)
@@ -189,31 +186,8 @@ def on_http_exception(request: Request, error: Exception) -> Response:
     return answer
 
 
-def on_invalid(request: Request, error: Exception) -> Response:
+async def on_invalid(request: Request, error: Exception) -> Response:
     """A request that does not have the described shape: says where, never what was sent."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
     told = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
     return response(InvalidRequest(told))
-
-
-class CatchUnexpected:
-    """Inside the framework's own catch-all: an exception becomes a log entry and a problem without internals."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve; answer 500 when nothing was answered yet."""
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception:
-            log.exception("an unexpected error in %s", scope.get("method"))
-            if not started:
-                await response(Unexpected())(scope, receive, send)

@@ -17,7 +17,6 @@ from cloudbeds_auth.app.connections import ClientGone
 from cloudbeds_auth.app.limits import Limits, Shares
 from cloudbeds_auth.app.problems import BodyTooLarge, RequestTimedOut
 from cloudbeds_auth.errors import BodyNotReplayable, UpstreamError, UpstreamFailed
-from cloudbeds_auth.ports.clock import Clock
 from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent, Upstream, UpstreamAnswer
 from cloudbeds_auth.rules.api_errors import PassingBody, Refusal
 from cloudbeds_auth.rules.auth_flow import (
@@ -85,7 +84,7 @@ class Body:
         if self._ended.is_set() and not self._streamed:
             return self._kept
         self._streamed = True
-        return _Rest(self)
+        return self
 
     async def hung_up(self) -> None:
         """Return when the caller is gone; a body that still streams notices by itself."""
@@ -93,8 +92,10 @@ class Body:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def take(self) -> bytes | None:
-        """The next bytes of the stream, None at its end."""
+    def __aiter__(self) -> Body:
+        return self  # a plain iterator: an abandoned generator would have to be finalised
+
+    async def __anext__(self) -> bytes:
         if self._kept:
             kept, self._kept = self._kept, b""
             return kept
@@ -106,7 +107,7 @@ class Body:
                 raise
             if chunk:
                 return chunk
-        return None
+        raise StopAsyncIteration
 
     async def _next(self) -> bytes:
         message = await self._receive()
@@ -118,22 +119,6 @@ class Body:
             raise BodyTooLarge(f"the body has more than {self._limit} bytes")
         if not message.get("more_body", False):
             self._ended.set()
-        return chunk
-
-
-class _Rest:
-    """The stream of a body; a plain iterator, because an abandoned generator would have to be finalised."""
-
-    def __init__(self, body: Body) -> None:
-        self._body = body
-
-    def __aiter__(self) -> _Rest:
-        return self
-
-    async def __anext__(self) -> bytes:
-        chunk = await self._body.take()
-        if chunk is None:
-            raise StopAsyncIteration
         return chunk
 
 
@@ -167,36 +152,19 @@ class Relayed:
     passed: PassOn
 
 
-class Verdicts:
-    """Which endpoints refuse a token that was proven good: remembered for a while, so that an endpoint that always
-    answers 401 costs no proof call each time (F39, A60).
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._refusing: dict[tuple[str, str, str], tuple[int, float]] = {}
-
-    def remember(self, connection_id: str, call: ProxiedCall, generation: int) -> None:
-        """This endpoint refuses this generation although it works."""
-        if len(self._refusing) >= MOST_VERDICTS:
-            self._refusing.clear()
-        key = (connection_id, call.method, call.path)
-        self._refusing[key] = (generation, self._clock.steady() + VERDICT_FOR)
-
-    def refuses(self, connection_id: str, call: ProxiedCall, generation: int) -> bool:
-        """Whether it is known already."""
-        known = self._refusing.get((connection_id, call.method, call.path))
-        return known is not None and known[0] == generation and self._clock.steady() < known[1]
-
-
 class Relay:
-    """The proxied call of every route, made in a place of `shares`; between calls it holds only `Verdicts`."""
+    """The proxied call of every route, made in a place of `shares`.
+
+    Between calls it holds which endpoints refuse a token that was proven good: remembered for a while, so that an
+    endpoint that always answers 401 costs no proof call each time (F39, A60).
+    """
 
     def __init__(self, vault: TokenVault, upstream: Upstream, limits: Limits) -> None:
         self.shares = Shares(limits)
         self._vault = vault
         self._upstream = upstream
-        self._verdicts = Verdicts(vault.engine.world.clock)
+        self._clock = vault.engine.world.clock
+        self._refusing: dict[tuple[str, str, str], tuple[int, float]] = {}  # endpoint to the token's generation, until
         self._keys = vault.settings.credential_header
 
     async def call(self, connection_id: str, call: ProxiedCall) -> Relayed:
@@ -250,11 +218,15 @@ class Relay:
 
     async def _renewed(self, connection_id: str, call: ProxiedCall, rejected: AccessToken) -> AccessToken:
         """The next token to try; the rejected one itself when the endpoint is what refuses."""
-        if self._verdicts.refuses(connection_id, call, rejected.generation):
+        endpoint = (connection_id, call.method, call.path)
+        generation, until = self._refusing.get(endpoint, (None, 0.0))
+        if generation == rejected.generation and self._clock.steady() < until:
             return rejected
         token = await self._vault.access_token(connection_id, rejected=rejected)
         if token.is_same(rejected):
-            self._verdicts.remember(connection_id, call, token.generation)
+            if len(self._refusing) >= MOST_VERDICTS:
+                self._refusing.clear()
+            self._refusing[endpoint] = (token.generation, self._clock.steady() + VERDICT_FOR)
         return token
 
     async def _send(self, call: ProxiedCall, token: AccessToken) -> tuple[UpstreamAnswer | None, Answered | Unanswered]:

@@ -30,28 +30,18 @@ FACTORY = "cloudbeds_auth.app.server:create"
 GRACE = 30  # seconds for requests in flight at a stop; longer than one token exchange
 KEEP_ALIVE = 30  # seconds between two requests on one connection
 
-Announce = Callable[[str], None]
-
 
 def create() -> Service:
     """The service with the settings of the environment; for `uvicorn --factory` and for our own workers."""
     return Service(open_parts(None))
 
 
-def serve(
-    settings: Settings,
-    reload: bool = False,
-    *,
-    announce: Announce | None = None,
-    opener: Opener | None = None,
-) -> None:
+def serve(settings: Settings, reload: bool = False, *, opener: Opener | None = None) -> None:
     """Listen as `settings` say until SIGTERM or SIGINT; then stop accepting, finish, drain, and return.
 
-    `announce` is called with `listening on http://…` once it is true. With several workers, or with `reload`, each
-    process reads the settings from its own environment. Raises ConfigurationError when the port is taken or the vault
-    does not open.
+    Prints `listening on http://…` once it is true. With several workers, or with `reload`, each process reads the
+    settings from its own environment. Raises ConfigurationError when the port is taken or the vault does not open.
     """
-    announce = announce or _announce
     opener = opener or open_parts(settings)
     sockets = bind(settings.host, settings.port)
     try:
@@ -59,9 +49,9 @@ def serve(
             if reload or settings.workers > 1:
                 clean.enter_context(runtime.shared_metrics())
                 asyncio.run(_rehearse(opener))  # a worker that cannot start would only be started again
-                _supervise(settings, sockets, announce, reload=reload)
+                _supervise(settings, sockets, reload=reload)
             else:
-                _serve_here(Service(opener, told=False), settings, sockets, announce)
+                _serve_here(Service(opener, told=False), settings, sockets)
     finally:
         for one in sockets:
             one.close()
@@ -106,8 +96,8 @@ class AnnouncingServer(uvicorn.Server):
             self._announce()
 
 
-def _serve_here(service: Service, settings: Settings, sockets: list[socket.socket], announce: Announce) -> None:
-    server = AnnouncingServer(configuration(service, settings), lambda: announce(f"listening on {address_of(sockets)}"))
+def _serve_here(service: Service, settings: Settings, sockets: list[socket.socket]) -> None:
+    server = AnnouncingServer(configuration(service, settings), lambda: _announce(sockets))
     try:
         server.run(sockets=sockets)
     except SystemExit:
@@ -118,12 +108,12 @@ def _serve_here(service: Service, settings: Settings, sockets: list[socket.socke
         return
 
 
-def _supervise(settings: Settings, sockets: list[socket.socket], announce: Announce, *, reload: bool) -> None:
+def _supervise(settings: Settings, sockets: list[socket.socket], *, reload: bool) -> None:
     """Several processes over the same sockets. They listen before the first worker is up: a request waits for it."""
     config = configuration(FACTORY, settings, reload=reload)
     for one in sockets:
         one.listen(BACKLOG)
-    announce(f"listening on {address_of(sockets)}")
+    _announce(sockets)
     if reload:
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=sockets).run()
     else:
@@ -184,6 +174,6 @@ def _refused(detail: str) -> ConfigurationError:
     )
 
 
-def _announce(line: str) -> None:
-    sys.stdout.write(line + "\n")
+def _announce(sockets: Sequence[socket.socket]) -> None:
+    sys.stdout.write(f"listening on {address_of(sockets)}\n")
     sys.stdout.flush()

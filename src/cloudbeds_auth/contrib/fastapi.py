@@ -59,7 +59,7 @@ def problem(request: Request, error: Exception) -> Response:
     """
     before = problems.TYPES.set(_pages_about_errors(request))
     try:
-        response = problems.on_error(request, error)
+        response = problems.response(error if isinstance(error, Error) else problems.Unexpected())
     finally:
         problems.TYPES.reset(before)
     for name, value in problems.VENDOR:
@@ -116,8 +116,6 @@ class Cloudbeds:
         self._on_connected = on_connected
         self._on_problem = on_problem
         self._on_parked = on_parked
-        self._stack = AsyncExitStack()
-        self._lives = 0
         self._open: _Open | None = None
         self.router = self._routes()
 
@@ -133,11 +131,18 @@ class Cloudbeds:
         Give it to `FastAPI(lifespan=…)` yourself where the application with the router is mounted below another one,
         whose lifespan is the only one that runs. Raises ConfigurationError.
         """
-        await self._begin(app)
-        try:
+        if self._open is not None:  # included twice, or given to the application besides
             yield
-        finally:
-            await self._end()
+            return
+        settings = mounted_settings(self._settings or load_from_environment(), self._callback, app)
+        reread = None if self._settings is not None else load_from_environment
+        async with AsyncExitStack() as stack:
+            vault = await stack.enter_async_context(TokenVault.open(settings, reread=reread, upkeep=self._upkeep))
+            clients = runtime.hotel_clients(settings)
+            stack.push_async_callback(clients.aclose)
+            self._open = _Open(vault, clients, Mounted(vault, self._on_connected, self._on_problem, self._on_parked))
+            stack.callback(setattr, self, "_open", None)
+            yield
 
     # --- for endpoints
 
@@ -214,31 +219,6 @@ class Cloudbeds:
             return ours(request, problem(request, problems.NotFound()))
         setattr(request.state, APP, app)
         return await self._page("callback")(request)
-
-    # --- the vault's life
-
-    async def _begin(self, app: FastAPI) -> None:
-        self._lives += 1
-        if self._lives > 1:  # included twice, or given to the application besides
-            return
-        try:
-            settings = mounted_settings(self._settings or load_from_environment(), self._callback, app)
-            reread = None if self._settings is not None else load_from_environment
-            vault = await self._stack.enter_async_context(
-                TokenVault.open(settings, reread=reread, upkeep=self._upkeep),
-            )
-            clients = runtime.hotel_clients(settings)
-            self._stack.push_async_callback(clients.aclose)
-            self._open = _Open(vault, clients, Mounted(vault, self._on_connected, self._on_problem, self._on_parked))
-        except BaseException:
-            await self._end()
-            raise
-
-    async def _end(self) -> None:
-        self._lives -= 1
-        if not self._lives:
-            self._open = None
-            await self._stack.aclose()
 
     def _opened(self) -> _Open:
         if self._open is None:
