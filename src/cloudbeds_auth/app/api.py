@@ -11,14 +11,14 @@ import hmac
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cloudbeds_auth.app.limits import address_of, hash_of
 from cloudbeds_auth.app.problems import CODE, RequestTimedOut
-from cloudbeds_auth.app.relaying import ProxiedCall, Relay, passing_body, read_all
+from cloudbeds_auth.app.relaying import ProxiedCall, Relay, read_all
 from cloudbeds_auth.app.schemas import (
     AccessTokenShape,
     AuthorizationShape,
@@ -58,7 +58,6 @@ class Permit:
     caller: Caller
     scope: Scope
     vault: TokenVault
-    relay: Relay
 
     async def resolve(self, identifier: str) -> str:
         """The id of the connection that `identifier` names; raises UnknownConnection, AmbiguousProperty, Forbidden."""
@@ -75,8 +74,7 @@ def need(scope: Scope) -> Callable[[Request], Permit]:
         caller: Caller = request.scope["state"]["caller"]
         if not may(caller, scope):
             raise Forbidden(f"the scope `{scope.value}` is needed")
-        state = request.app.state
-        return Permit(caller, scope, cast("TokenVault", state.vault), cast(Relay, state.relay))
+        return Permit(caller, scope, request.app.state.vault)
 
     return permit
 
@@ -124,13 +122,12 @@ async def unready(vault: TokenVault) -> str | None:
 @machines.get("/metrics", response_class=Response)
 async def metrics(request: Request, permit: Measuring) -> Response:
     """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
-    vault = permit.vault
     connections: Mapping[State, int] | None = None
     outbox: Outbox | None = None
     with suppress(Error, TimeoutError):
         async with asyncio.timeout(CHECK_WITHIN):
-            connections = await vault.engine.look.count_states()
-            outbox = await vault.outbox()
+            connections = await permit.vault.engine.look.count_states()
+            outbox = await permit.vault.outbox()
     text, media = request.app.state.metrics(connections, outbox)
     return Response(text, headers={"content-type": media})
 
@@ -144,8 +141,8 @@ async def openapi(request: Request, permit: Administering) -> dict[str, Any]:
 
 @machines.post(HOOK, include_in_schema=False)
 async def hook(request: Request, secret: str) -> dict[str, str]:
-    """The service's."""
-    return await note_hook(cast("TokenVault", request.app.state.vault), request, secret)
+    """Where Cloudbeds says that the state of an app changed at a hotel."""
+    return await note_hook(request.app.state.vault, request, secret)
 
 
 async def note_hook(vault: TokenVault, request: Request, secret: str) -> dict[str, str]:
@@ -290,13 +287,13 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
             policy.property_of(identifier),
         ),
     )
-    async with permit.relay.shares.place(address_of(request.scope)):
-        relayed = await permit.relay.call(connection_id, call)
+    relay: Relay = request.app.state.relay
+    async with relay.shares.place(address_of(request.scope)):
+        relayed = await relay.call(connection_id, call)
         headers = policy.response_headers(relayed.answer.headers)
-        passing = passing_body(relayed.answer)
         body = await read_all(relayed.answer, LARGEST_USERINFO)
-    passing.see(body)
-    permit.relay.heed(relayed, passing.refusal())
+    relayed.passing.see(body)
+    relay.heed(relayed)
     request.scope["state"]["vendor"] = True  # the gateway gives it no headers of ours
     answer = Response(body, relayed.answer.status)
     answer.raw_headers = [

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the service is made of, opened; whoever opened it closes it.
+    """What the service is made of, opened; the opener closes it.
 
     `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only the admin
     token is one.
@@ -75,17 +75,14 @@ def build(parts: Parts, tally: Tally) -> ASGIApp:
         tally=tally,
     )
     prefix = path_prefix(vault.settings.public_url)
-    return _below(prefix, gateway) if prefix else gateway
+    if not prefix:
+        return gateway
 
+    async def below(scope: Scope, receive: Receive, send: Send) -> None:
+        TYPES.set(f"{prefix}{ERRORS}/")  # each problem names its page with the public URL's prefix
+        await gateway(scope, receive, send)
 
-def _below(prefix: str, app: ASGIApp) -> ASGIApp:
-    """The application, where each problem names its page with the public URL's prefix."""
-
-    async def served(scope: Scope, receive: Receive, send: Send) -> None:
-        TYPES.set(f"{prefix}{ERRORS}/")
-        await app(scope, receive, send)
-
-    return served
+    return below
 
 
 def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
@@ -115,13 +112,13 @@ Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
 class Service:
     """An ASGI application with a lifespan: `opener` opens the parts at the start and pushes their ends onto the stack.
 
-    An error at the start is kept in `failure`. `told`: the server reports it; False where the caller, which started the
+    An error at the start is kept in `failure`. `report`: the server logs it; False where the caller, which started the
     server, raises `failure` itself.
     """
 
-    def __init__(self, opener: Opener, *, told: bool = True) -> None:
+    def __init__(self, opener: Opener, *, report: bool = True) -> None:
         self._opener = opener
-        self._told = told
+        self._report = report
         self._app: ASGIApp | None = None
         self.failure: BaseException | None = None
 
@@ -131,7 +128,7 @@ class Service:
             await self._live(scope, receive, send)
         elif self._app is not None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "http":
+        else:
             await send_problem(send, Unexpected("the service is not open"))
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,12 +139,12 @@ class Service:
                 tally = Tally(parts.vault.engine.world.observer, every=parts.limits.report_every)
                 stack.callback(tally.close)
                 trusted = parts.vault.settings.trusted_proxies
-                scope.get("state", {})[CONNECTIONS] = Connections(parts.limits, trusted, tally)
+                scope["state"][CONNECTIONS] = Connections(parts.limits, trusted, tally)
                 self._app = build(parts, tally)
             except Exception as error:
                 self.failure = error
                 what = str(error.diagnosis()) if isinstance(error, Error) else type(error).__name__
-                await send({"type": "lifespan.startup.failed", "message": what if self._told else ""})
+                await send({"type": "lifespan.startup.failed", "message": what if self._report else ""})
                 if not isinstance(error, Error):
                     log.exception("the service could not be opened")
                 return

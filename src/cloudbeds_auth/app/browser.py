@@ -7,6 +7,8 @@ none, never exchanges a code (A01, A06). The redirect URI comes from the setting
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -80,38 +82,30 @@ class Browser:
         self._arrivals = Arrivals(clock, "came from the Marketplace", of_one=OF_ONE, of_all=OF_ALL)
 
     async def connect(self, request: Request) -> Response:
-        """Start an approval in this browser; only where the operator lets anybody start one."""
-        start = _asked_again(CONNECT, request)
-        try:
+        """Start an approval in this browser; only where the operator lets any browser start one."""
+
+        async def begin(browser: str) -> Begun:
             if not self._settings.open_connect:
                 raise Forbidden("a connection starts with a one-time link here", next_step="ask for a link")
             asked = parameters(request, "app", "return_to", "reference")
-            return_to = asked.get("return_to")
+            app, return_to, reference = asked.get("app") or "default", asked.get("return_to"), asked.get("reference")
             if return_to is not None:
                 allowed_return(return_to, self._settings.return_origins)
             self._starts.admit(address_of(request.scope))
-            browser = self._browser(request)
-            begun = await self._vault.begin_authorization(
-                app=asked.get("app") or "default",
-                return_to=return_to,
-                reference=asked.get("reference"),
-                browser=browser,
-                trusted=False,
+            return await self._vault.begin_authorization(
+                app=app, return_to=return_to, reference=reference, browser=browser, trusted=False
             )
-            return self._off(request, begun, browser, start)
-        except Error as error:
-            return await self.not_begun(request, error, start)
+
+        return await self._begun(request, CONNECT, begin)
 
     async def connect_once(self, request: Request) -> Response:
-        """Start the approval that a one-time link was made for."""
+        """Start the approval that a one-time link was made for.
+
+        It is not counted by address: a link bounds what is begun with it, and a made-up one begins nothing.
+        """
         one_time = request.path_params["one_time"]
-        start = _asked_again(f"{CONNECT}/{quote(one_time, safe='')}", request)
-        try:  # not counted by address: a link bounds what is begun with it, and a made-up one begins nothing
-            browser = self._browser(request)
-            begun = await self._vault.engine.authorizer.begin_from_link(one_time, browser)
-            return self._off(request, begun, browser, start)
-        except Error as error:
-            return await self.not_begun(request, error, start)
+        begin = partial(self._vault.engine.authorizer.begin_from_link, one_time)
+        return await self._begun(request, f"{CONNECT}/{quote(one_time, safe='')}", begin)
 
     async def callback(self, request: Request) -> Response:
         """Where the vendor sends the browser back to (RFC 6749 section 4.1.2): one exchange, or none."""
@@ -167,7 +161,7 @@ class Browser:
         return self._pages.problem(error, self._prefix + start if error.status >= 500 else None)
 
     async def connected(self, request: Request) -> Response:
-        """The page after the approval; anybody may see it, so it tells nothing that it was not told."""
+        """The page after the approval; it is open to anyone, so it shows nothing but what the address holds."""
         try:
             shown = parameters(request, "connection_id").get("connection_id", "")
         except InvalidRequest as error:
@@ -180,7 +174,7 @@ class Browser:
         return self._pages.waiting(connection_id if _CONNECTION_ID.match(connection_id) else None)
 
     async def static(self, request: Request) -> Response:
-        """One of our few files; the icon, for browsers that ask without being told its name."""
+        """One of our few files; the icon, for browsers that ask without a link to it."""
         name = request.path_params.get("name", "favicon.svg")
         if name not in self._static:
             return response(NotFound())
@@ -226,20 +220,23 @@ class Browser:
         except InvalidReturnTo:
             return None
 
-    def _browser(self, request: Request) -> str:
-        """This browser's id: the one it has (several tabs share it), else a new one."""
-        return self._cookies.browser(request) or self._world.entropy.token()
-
-    def _off(self, request: Request, begun: Begun, browser: str, start: str) -> Response:
-        """Redirect to the approval page, with the browser's id and the path of the start in its cookies.
+    async def _begun(self, request: Request, path: str, begin: Callable[[str], Awaitable[Begun]]) -> Response:
+        """Begin, and redirect to the approval page, with the browser's id and the path of the start in its cookies.
 
         Or first to the same path on the host that the hotel comes back to, where another approval is begun: a cookie
         set on another name would not come back with the code.
         """
-        elsewhere = self._elsewhere(request, begun.redirect_uri, start)
-        if elsewhere is not None:
-            return redirect(elsewhere)
-        return self._cookies.remember(redirect(begun.url), browser, start)
+        query = request.scope["query_string"].decode("latin-1")
+        start = f"{path}?{query}" if query else path
+        browser = self._cookies.browser(request) or self._world.entropy.token()  # several tabs share the one there is
+        try:
+            begun = await begin(browser)
+            elsewhere = self._elsewhere(request, begun.redirect_uri, start)
+            if elsewhere is not None:
+                return redirect(elsewhere)
+            return self._cookies.remember(redirect(begun.url), browser, start)
+        except Error as error:
+            return await self.not_begun(request, error, start)
 
     def _elsewhere(self, request: Request, redirect_uri: str, start: str) -> str | None:
         """The same path on the redirect URI's host, unless it is asked there."""
@@ -250,7 +247,7 @@ class Browser:
         return f"{origin_of(redirect_uri)}{prefix}{start}"
 
     def _start_again(self, request: Request) -> str | None:
-        """Where this browser began, else the bare start where anybody may use it."""
+        """Where this browser began, else the bare start where it is open."""
         start = self._cookies.start(request) or (CONNECT if self._settings.open_connect else None)
         return None if start is None else self._prefix + start
 
@@ -276,12 +273,6 @@ def parameters(request: Request, *names: str) -> dict[str, str]:
 def redirect(where: str) -> Response:
     """303: the browser sends a GET there, whichever method it used here."""
     return Response(status_code=303, headers={"location": where})
-
-
-def _asked_again(path: str, request: Request) -> str:
-    """`path` with the query that this request came with."""
-    query = request.scope["query_string"].decode("latin-1")
-    return f"{path}?{query}" if query else path
 
 
 def _has_body(request: Request) -> bool:

@@ -3,7 +3,7 @@
 A connection is occupied while a request runs on it that the gateway has let in. Any other may be closed for the sake of
 a new one: it waits for its next request, sends a head or a body without end, or has no right to be here. Those on which
 a credential waits to be checked are closed last, and of them the one that came last: were it the one that has
-waited longest, whoever guesses fast enough would keep every right credential from its check (A23).
+waited longest, a caller that guesses fast enough would keep every right credential from its check (A23).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cloudbeds_auth.rules.happenings import Happening
 
 RESERVED = 300  # open files for everything but callers: 200 connections to Cloudbeds, the database, logs
 CONNECTIONS = "cloudbeds_connections"  # in the state of the lifespan: the `Connections` that the protocol counts by
-CONNECTION = "cloudbeds_connection"  # in a request's state: the `HttpConnection` it came on, where the server is ours
+CONNECTION = "cloudbeds_connection"  # in a request's state: the `HttpConnection` that it came on
 
 
 class ClientGone(Exception):
@@ -131,16 +131,13 @@ def room(connections: int) -> int:
 
 def occupy(scope: Scope) -> None:
     """The request was let in: its connection is not closed to make room."""
-    if (connection := scope["state"].get(CONNECTION)) is not None:
-        connection.occupy()
+    connection: HttpConnection = scope["state"][CONNECTION]
+    connection.occupy()
 
 
 async def stay(scope: Scope, work: Coroutine[Any, Any, None]) -> None:
     """Do `work` while a credential waits; raises ClientGone, the work given up, when its connection is closed."""
-    connection: HttpConnection | None = scope["state"].get(CONNECTION)
-    if connection is None:
-        await work
-        return
+    connection: HttpConnection = scope["state"][CONNECTION]
     connection.hold()
     tasks = [asyncio.ensure_future(one) for one in (work, connection.gone.wait())]
     try:

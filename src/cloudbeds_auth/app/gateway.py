@@ -18,14 +18,12 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloudbeds_auth.app.connections import ClientGone, occupy, stay
-from cloudbeds_auth.app.limits import Arriving, Guesses, Limits, Tally, address_of, hash_of
+from cloudbeds_auth.app.limits import LARGEST_BODY, Arriving, Guesses, Limits, Tally, address_of, hash_of
 from cloudbeds_auth.app.problems import (
     CODE,
     SECURITY,
     VENDOR,
-    AddressTooLong,
     BodyTooLarge,
-    HeadersTooLarge,
     LengthRequired,
     MethodNotAllowed,
     Misdirected,
@@ -44,10 +42,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-LONGEST_TARGET = 16 * 1024  # bytes of path and query
-MOST_HEADERS = 100
-LARGEST_HEADERS = 64 * 1024  # bytes of all names and values
-LARGEST_BODY = 64 * 1024  # bytes, outside the proxy
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # without either there is no body (RFC 9112 section 6.3)
 
 # The paths marked *anyone* in the public contract, but for the callbacks: `Callbacks` knows those.
@@ -108,11 +102,8 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
-        if scope["type"] != "http":
-            await _refuse_other(scope, receive, send)
-            return
         begun = self._clock.steady()
-        ours = Ours(send, scope.setdefault("state", {}))
+        ours = Ours(send, scope["state"])
         if any(name in FRAMING for name, _ in scope["headers"]):
             receive = Arriving(receive, self._limits)
         try:
@@ -129,7 +120,7 @@ class Gateway:
                 return
             try:
                 await self._inside(scope, receive, ours)
-            except Exception:  # it was answered, where nothing was answered yet
+            except Exception:  # the framework answered 500, unless an answer had begun
                 log.exception("an unexpected error in %s", scope["method"])
         self._observer.happened(
             Happening.REQUEST,
@@ -142,12 +133,10 @@ class Gateway:
 
     async def _admit(self, scope: Scope) -> None:
         """Every check before routing; puts the caller into the scope's state. Raises the refusal."""
-        _limits(scope)
-        names = [name for name, _ in scope["headers"]]
         await self._host(scope)
         if scope["method"] not in METHODS:
             raise MethodNotAllowed(f"{scope['method']} is not served here")
-        if b"upgrade" in names:
+        if any(name == b"upgrade" for name, _ in scope["headers"]):
             raise InvalidRequest("no protocol is upgraded to here")
         refuse_token(scope["query_string"])
         if not scope["raw_path"].startswith(b"/proxy/"):
@@ -309,15 +298,6 @@ def _is_number(port: str) -> bool:
     return port.isascii() and port.isdigit()  # `²` is a digit, and no port
 
 
-def _limits(scope: Scope) -> None:
-    """Bounded before anything is read; the server's protocol has the same bounds for what is still arriving."""
-    if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_TARGET:
-        raise AddressTooLong(f"an address has at most {LONGEST_TARGET} bytes here")
-    headers = scope["headers"]
-    if len(headers) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > LARGEST_HEADERS:
-        raise HeadersTooLarge(f"at most {MOST_HEADERS} headers of {LARGEST_HEADERS} bytes in all are taken")
-
-
 def small_body(scope: Scope) -> None:
     """Outside the proxy a body is a small JSON document whose length is known before it is read."""
     for name, value in scope["headers"]:
@@ -332,13 +312,6 @@ def _extra(error: Error) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(error, MethodNotAllowed):
         return ((b"allow", ", ".join(sorted(METHODS)).encode()), (b"connection", b"close"))
     return ((b"connection", b"close"),) if isinstance(error, InvalidRequest) else ()
-
-
-async def _refuse_other(scope: Scope, receive: Receive, send: Send) -> None:
-    """WebSockets are refused; any other kind of scope is ignored."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008})
 
 
 def without_secrets(raw_path: str) -> str:

@@ -27,6 +27,12 @@ from cloudbeds_auth.ports.observer import Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.redirects import MOST_PENDING
 
+LONGEST_TARGET = 16 * 1024  # bytes of path and query
+MOST_HEADERS = 100
+LARGEST_HEADERS = 64 * 1024  # bytes of all names and values
+LARGEST_BODY = 64 * 1024  # bytes, outside the proxy
+LARGEST_EXTENSIONS = 16 * 1024  # bytes of chunk extensions and trailers in a body
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -112,8 +118,6 @@ class Networks:
 MOST_REPORTED = 100  # different ones at a time; those of further addresses are reported together
 OTHERS = "others"
 
-_Key = tuple[Happening, str, Fact]  # what happened, to which address, why
-
 
 class Tally:
     """The first is reported at once; those that follow within `every` seconds together, each kind with its `times`."""
@@ -121,7 +125,7 @@ class Tally:
     def __init__(self, observer: Observer, *, every: float) -> None:
         self._observer = observer
         self._every = every
-        self._counts: dict[_Key, int] = {}
+        self._counts: dict[tuple[Happening, str, Fact], int] = {}  # what happened, to which address, why
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, what: Happening, *, address: str, why: Fact = None) -> None:

@@ -25,7 +25,6 @@ TYPES: ContextVar[str | None] = ContextVar("cloudbeds_auth_types", default=f"{ER
 
 None: no page about codes is served here.
 """
-DEFAULT_RETRY_AFTER = 1  # second
 
 CONTENT = (
     b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -81,18 +80,6 @@ class BodyTooLarge(InvalidRequest):
     next_step_default = "send less, or raise CLOUDBEDS_AUTH_BODY_LIMIT"
 
 
-class AddressTooLong(InvalidRequest):
-    """The address is longer than this service takes"""
-
-    status = 414
-
-
-class HeadersTooLarge(InvalidRequest):
-    """The headers are more or larger than this service takes"""
-
-    status = 431
-
-
 class TooManyCalls(RateLimited):
     """Too many calls of this caller are under way"""
 
@@ -131,19 +118,13 @@ def describe(error: Error) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def retry_after(error: Error) -> int | None:
-    """Whole seconds for `Retry-After`, rounded up; None when another call would change nothing."""
-    if error.retry_after is not None and math.isfinite(error.retry_after):
-        return max(1, math.ceil(error.retry_after))
-    return DEFAULT_RETRY_AFTER if isinstance(error, TryAgain) else None
-
-
 def headers_of(error: Error) -> dict[str, str]:
     """The headers that an error brings besides those of every answer."""
     headers = {CODE: error.code}
-    seconds = retry_after(error)
-    if seconds is not None:
-        headers["retry-after"] = str(seconds)
+    if error.retry_after is not None and math.isfinite(error.retry_after):
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))  # whole seconds, rounded up
+    elif isinstance(error, TryAgain):
+        headers["retry-after"] = "1"
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="cloudbeds-auth"'  # RFC 6750 section 3
     return headers
@@ -189,5 +170,5 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_invalid(request: Request, error: Exception) -> Response:
     """A request that does not have the described shape: says where, never what was sent."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    told = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
-    return response(InvalidRequest(told))
+    where = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
+    return response(InvalidRequest(where))

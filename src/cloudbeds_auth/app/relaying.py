@@ -18,7 +18,7 @@ from cloudbeds_auth.app.limits import Limits, Shares
 from cloudbeds_auth.app.problems import BodyTooLarge, RequestTimedOut
 from cloudbeds_auth.errors import BodyNotReplayable, UpstreamError, UpstreamFailed
 from cloudbeds_auth.ports.upstream import Broken, Lost, Unsent, Upstream, UpstreamAnswer
-from cloudbeds_auth.rules.api_errors import PassingBody, Refusal
+from cloudbeds_auth.rules.api_errors import PassingBody
 from cloudbeds_auth.rules.auth_flow import (
     Answered,
     Effect,
@@ -145,11 +145,15 @@ class ProxiedCall:
 
 @dataclass(slots=True)
 class Relayed:
-    """The answer to pass on, to be closed by the caller; `sends` counts the requests that were made for it."""
+    """The answer to pass on, to be closed by the caller; `sends` counts the requests that were made for it.
+
+    `passing` is shown the body as it passes, and knows then what it refuses.
+    """
 
     answer: UpstreamAnswer
     sends: int
     passed: PassOn
+    passing: PassingBody
 
 
 class Relay:
@@ -187,7 +191,8 @@ class Relay:
                     step = flow.send(came)
                 else:
                     step = flow.send(await self._perform(connection_id, call, step))
-            return Relayed(_usable(call, answer), sends, step)
+            answer = _usable(call, answer)
+            return Relayed(answer, sends, step, _passing_body(answer))
         except BaseException as error:
             if answer is not None:
                 answer.close()
@@ -195,10 +200,10 @@ class Relay:
                 error.connection_id = connection_id
             raise
 
-    def heed(self, relayed: Relayed, refusal: Refusal | None) -> None:
-        """Report what the answer refused, if anything, to the connection's health."""
+    def heed(self, relayed: Relayed) -> None:
+        """Report what the answer refused, if anything, to the connection's health; its whole body has passed."""
+        refusal, passed = relayed.passing.refusal(), relayed.passed
         if refusal is not None:
-            passed = relayed.passed
             self._vault.heed(passed.token, refusal, passed.method, passed.path)
 
     async def _perform(self, connection_id: str, call: ProxiedCall, step: Effect) -> AccessToken | None:
@@ -265,7 +270,7 @@ def _failure(call: ProxiedCall, error: BaseException) -> BaseException:
     return failure
 
 
-def passing_body(answer: UpstreamAnswer) -> PassingBody:
+def _passing_body(answer: UpstreamAnswer) -> PassingBody:
     """The `PassingBody` of this answer, made from its head."""
     found = {b"content-type": "", b"content-encoding": "", b"content-length": ""}
     for name, value in answer.headers:

@@ -32,7 +32,7 @@ KEEP_ALIVE = 30  # seconds between two requests on one connection
 
 
 def create() -> Service:
-    """The service with the settings of the environment; for `uvicorn --factory` and for our own workers."""
+    """The service with the settings of the environment; for our own workers."""
     return Service(open_parts(None))
 
 
@@ -51,7 +51,7 @@ def serve(settings: Settings, reload: bool = False, *, opener: Opener | None = N
                 asyncio.run(_rehearse(opener))  # a worker that cannot start would only be started again
                 _supervise(settings, sockets, reload=reload)
             else:
-                _serve_here(Service(opener, told=False), settings, sockets)
+                _serve_here(Service(opener, report=False), settings, sockets)
     finally:
         for one in sockets:
             one.close()

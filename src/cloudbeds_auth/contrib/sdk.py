@@ -192,7 +192,7 @@ def _path(url: str, base_url: str) -> str:
 def _failure(answer: Any) -> str | None:
     """The vendor's words where a 2xx says `success: false`, as a boolean or as a string."""
     try:
-        told = read_object(answer.headers.get("Content-Type", ""), answer.data or b"")
+        said = read_object(answer.headers.get("Content-Type", ""), answer.data or b"")
     except Unreadable:
         return None
-    return one_line(told.get("message"), MOST_WORDS) or "success: false" if says_false(told.get("success")) else None
+    return one_line(said.get("message"), MOST_WORDS) or "success: false" if says_false(said.get("success")) else None

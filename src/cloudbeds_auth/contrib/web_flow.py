@@ -84,7 +84,7 @@ def ours(request: Request, response: Response) -> Response:
 def mounted_settings(settings: Settings, callback: str, app: FastAPI) -> Settings:
     """The settings, with what follows from the redirect URI where it is not set: the public URL, and an open start.
 
-    A bare `/connect` is open to anybody on loopback only; who listens where is the application's, not ours to know.
+    A bare `/connect` is open on loopback only; who listens where is the application's, not ours to know.
     Raises ConfigurationError where the browser would come back to an address that the application does not serve.
     """
     path = urlsplit(settings.redirect_uri).path

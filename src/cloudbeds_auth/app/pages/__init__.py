@@ -34,7 +34,7 @@ class Pages:
         return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id)
 
     def waiting(self, connection_id: str | None) -> HTMLResponse:
-        """What the hotel sees after it began in the Marketplace: its approval waits for somebody to claim it."""
+        """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""
         return self._page("waiting.html", 200, {CODE: "ok"}, connection_id=connection_id)
 
     def problem(self, error: Error, start_again: str | None) -> HTMLResponse:
