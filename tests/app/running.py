@@ -15,8 +15,7 @@ from tests.app.vaults import ADMIN_TOKEN, RealVault
 
 from cloudbeds_auth.app.application import Parts, Service
 from cloudbeds_auth.app.limits import Limits
-from cloudbeds_auth.app.server import AnnouncingServer, configuration
-from cloudbeds_auth.app.sockets import bind
+from cloudbeds_auth.app.server import AnnouncingServer, bind, configuration
 from cloudbeds_auth.rules.permissions import ADMIN, Caller
 from cloudbeds_auth.vault import TokenVault
 from cloudbeds_auth.wire.upstream import AiohttpUpstream

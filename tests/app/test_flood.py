@@ -6,7 +6,7 @@ import pytest
 from tests.app.running import Running, Vendor
 from tests.app.vaults import HandClock, RealVault, given
 
-from cloudbeds_auth.app.admission import STARTS_OF_ONE, WINDOW
+from cloudbeds_auth.app.limits import STARTS_OF_ONE, WINDOW
 
 
 async def begun(service: Running[RealVault], path: str = "/connect", address: str = "203.0.113.1") -> tuple[int, str]:

@@ -11,9 +11,8 @@ from tests.app.callers import GUARD, connected, elsewhere, head, trickling
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.vaults import ADMIN_TOKEN, HandClock, RealVault, given
 
-from cloudbeds_auth.app import admission
-from cloudbeds_auth.app.admission import Guesses
-from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.app import limits as app_limits
+from cloudbeds_auth.app.limits import Guesses, Limits
 from cloudbeds_auth.system import SystemClock
 
 PATH = "/api/v1/connections"
@@ -270,7 +269,7 @@ def test_a_credential_that_was_right_once() -> None:
 @pytest.mark.row("A23")
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A guess from each of more addresses than are remembered: the oldest are forgotten."""
-    monkeypatch.setattr(admission, "MOST", 10)
+    monkeypatch.setattr(app_limits, "MOST_REMEMBERED", 10)
     clock = HandClock()
     tries = Guesses(Limits(guesses=1), clock)
     for number in range(20):

@@ -11,7 +11,7 @@ from tests.app.running import Running, Vendor, a_service, raw
 from tests.app.vaults import RealVault, given
 from tests.support.simulator import vendor as simulator
 
-from cloudbeds_auth.app import hooks
+from cloudbeds_auth.app import api
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator.webhooks import ANSWER_WITHIN
@@ -72,7 +72,7 @@ async def test_a_large_payload(vendor: Vendor) -> None:
 
 async def test_a_payload_that_does_not_end(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     """408 before the sender gives up; it tries again."""
-    monkeypatch.setattr(hooks, "WITHIN", 0.01)
+    monkeypatch.setattr(api, "HOOK_WITHIN", 0.01)
     vault = RealVault(given(base_url=vendor.base_url, hook_secret=Secret(PATH), hook_header=Secret(HEADER)))
     head = f"POST /hooks/{PATH} HTTP/1.1\r\nHost: localhost\r\nX-Hook-Secret: {HEADER}\r\nContent-Length: 50\r\n"
     async with a_service(vault) as service:
@@ -83,7 +83,7 @@ async def test_a_payload_that_does_not_end(vendor: Vendor, monkeypatch: pytest.M
 
 async def test_an_answer_before_cloudbeds_gives_up(tmp_path: Path) -> None:
     """Sooner than its two seconds: a body may take less, and nobody waits for what follows from it, however slow."""
-    assert hooks.WITHIN < ANSWER_WITHIN == 2.0
+    assert api.HOOK_WITHIN < ANSWER_WITHIN == 2.0
     secrets = {"hook_secret": Secret(PATH), "hook_header": Secret(HEADER)}
     async with (
         simulator() as cloud,

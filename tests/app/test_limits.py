@@ -8,10 +8,8 @@ import resource
 import pytest
 from tests.app.vaults import Observer
 
-from cloudbeds_auth.app.admission import Networks, address_of, counted
-from cloudbeds_auth.app.connections import ConnectionDocument, Connections
-from cloudbeds_auth.app.limits import MOST, Limits, Tally
-from cloudbeds_auth.app.sockets import RESERVED, room
+from cloudbeds_auth.app.connections import RESERVED, Connections, HttpConnection, room
+from cloudbeds_auth.app.limits import MOST_REPORTED, Limits, Networks, Tally, address_of, counted
 from cloudbeds_auth.os_files import open_files
 from cloudbeds_auth.rules.happenings import Happening
 
@@ -72,15 +70,15 @@ async def test_what_is_reported_is_bounded() -> None:
         tally.add(Happening.CREDENTIAL_REFUSED, address=f"203.0.113.{number}")
     tally.close()
     reported = [facts for _, facts in observer.seen]
-    assert len(reported) == 1 + MOST + 1
-    assert reported[-1] == {"address": "others", "times": 1000 - MOST}
+    assert len(reported) == 1 + MOST_REPORTED + 1
+    assert reported[-1] == {"address": "others", "times": 1000 - MOST_REPORTED}
 
 
 async def test_connections_are_counted_right() -> None:
     """However they end, once or twice, room is made for as many as went; nothing of an address is left behind."""
     dropped: list[int] = []
     tally = Tally(Observer(), every=60.0)
-    all_of_them = Connections(Limits(connections_per_address=2), 3, ["10.0.0.1"], tally)
+    all_of_them = Connections(Limits(connections=3, connections_per_address=2), ["10.0.0.1"], tally)
 
     def opened(host: str, number: int = 0) -> bool:
         return all_of_them.open(host, lambda: dropped.append(number)) is not None
@@ -110,9 +108,9 @@ async def test_who_waits_is_the_last_to_make_room() -> None:
     """Idle connections go first; then, of those on which a credential waits, the one that came last."""
     dropped: list[str] = []
     tally = Tally(Observer(), every=60.0)
-    all_of_them = Connections(Limits(), 4, [], tally)
+    all_of_them = Connections(Limits(connections=4), [], tally)
 
-    def opened(name: str) -> ConnectionDocument:
+    def opened(name: str) -> HttpConnection:
         connection = all_of_them.open("203.0.113.9", lambda: dropped.append(name))
         assert connection is not None
         return connection

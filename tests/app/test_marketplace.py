@@ -9,7 +9,7 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service
 from tests.app.tab import BROWSER, Tab
 from tests.app.vaults import HandClock, RealVault, given
 
-from cloudbeds_auth.app.admission import OF_ALL, OF_ONE, WINDOW, from_marketplace
+from cloudbeds_auth.app.limits import OF_ALL, OF_ONE, WINDOW, Arrivals
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.rules.redirects import STATE_PREFIX
 
@@ -112,7 +112,7 @@ async def test_another_address_may_still_come(vendor: Vendor) -> None:
 def test_every_address_has_its_own_count_and_all_have_one() -> None:
     """Refused ones are not counted, and after the window everybody may come again."""
     clock = HandClock()
-    arrivals = from_marketplace(clock)
+    arrivals = Arrivals(clock, "came from the Marketplace", of_one=OF_ONE, of_all=OF_ALL)
     for number in range(OF_ALL):
         arrivals.admit(f"10.0.0.{number // OF_ONE}")
     for address in ("10.0.0.0", "10.0.1.1"):

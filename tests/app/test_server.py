@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 from tests.app.running import AS_ADMIN, Vendor
 
-from cloudbeds_auth.app.sockets import address_of, bind
+from cloudbeds_auth.app.server import address_of, bind
 from cloudbeds_auth.errors import ConfigurationError
 
 ROOT = Path(__file__).parents[2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.docs.pages import text_of
 
-from cloudbeds_auth.app import gateway, http_limits
+from cloudbeds_auth.app import limits
+from cloudbeds_auth.app.connections import RESERVED
 from cloudbeds_auth.app.limits import Limits
-from cloudbeds_auth.app.sockets import RESERVED
 from cloudbeds_auth.wire import upstream
 
 LIMITS = Limits()
@@ -15,10 +15,10 @@ KIB = 1024
 ROWS = {
     "connections of one address": f"{LIMITS.connections_per_address}",
     "connections in all": f"{LIMITS.connections:,}, or what the limit of open files leaves",
-    "a request's head": f"{LIMITS.head:.0f} s, {gateway.LARGEST_HEADERS // KIB} KiB, {gateway.MOST_HEADERS} headers",
+    "a request's head": f"{LIMITS.head:.0f} s, {limits.LARGEST_HEADERS // KIB} KiB, {limits.MOST_HEADERS} headers",
     "requests on a connection before earlier ones are answered": f"{LIMITS.pipelined}",
     "a body": f"{LIMITS.body:.0f} s of waiting for it, and one more for each {LIMITS.body_rate // KIB} KiB that came",
-    "chunk extensions and trailers": f"{http_limits.LARGEST_EXTENSIONS // KIB} KiB",
+    "chunk extensions and trailers": f"{limits.LARGEST_EXTENSIONS // KIB} KiB",
     "the body of a request that is refused": f"{LIMITS.linger:.0f} s, {LIMITS.linger_bytes // KIB} KiB",
     f"an answer of which less than {LIMITS.reading_rate // KIB} KiB a second is read": f"{LIMITS.reading:.0f} s",
     "calls of one address under way at Cloudbeds": (

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from cloudbeds_auth.app.shapes import AccessTokenShape, ConnectionShape, EventShape
+from cloudbeds_auth.app.schemas import AccessTokenShape, ConnectionShape, EventShape
 from cloudbeds_auth.rules.documents import (
     access_token_document,
     app_document,

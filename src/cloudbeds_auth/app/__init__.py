@@ -1,6 +1,6 @@
-"""The service: one door, behind it a proxy in raw ASGI, and a framework for every path that need not be as fast.
+"""The service: one gateway, behind it a proxy in raw ASGI, and a framework for every path that need not be as fast.
 
-Reading order: `gateway` (which requests are admitted), `public_paths` (which paths need no credential), `proxy` with
-`body` and `relaying` (a call on its way to the vendor), `api` with `shapes` (JSON), `browser` with `pages` (the hotel's
-two pages), `problems` (errors over HTTP), `health`, `application` (composition and lifespan), `server` (uvicorn).
+Reading order: `gateway` (which requests are admitted), `proxy` with `relaying` (a call on its way to the vendor), `api`
+with `schemas` (JSON), `browser` with `cookies` and `pages` (the hotel's way), `problems` (errors over HTTP), `limits`
+(what one caller may take), `application` (composition and lifespan), `server` with `http_limits` and `connections`.
 """

@@ -1,18 +1,25 @@
-"""`/api/v1`: connections, their history and tokens, for programs. Each route declares the one scope it needs."""
+"""What programs ask: `/api/v1`, with connections, their history and tokens; each route declares the one scope it needs.
+
+And for machines: whether the service is alive and ready, its numbers (no names, no addresses, no secrets in them), the
+API described, and the webhooks that Cloudbeds sends.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import hmac
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from starlette.responses import Response
-from starlette.types import Receive, Send
-from starlette.types import Scope as AsgiScope
+from starlette.responses import JSONResponse, Response
 
-from cloudbeds_auth.app.admission import address_of
-from cloudbeds_auth.app.permits import Permit, need
-from cloudbeds_auth.app.relaying import ProxiedCall, passing_body, read_all
-from cloudbeds_auth.app.shapes import (
+from cloudbeds_auth.app.limits import address_of, hash_of
+from cloudbeds_auth.app.problems import CODE, RequestTimedOut
+from cloudbeds_auth.app.relaying import ProxiedCall, Relay, read_all
+from cloudbeds_auth.app.schemas import (
     AccessTokenShape,
     AuthorizationShape,
     ClaimShape,
@@ -22,25 +29,146 @@ from cloudbeds_auth.app.shapes import (
     EventsShape,
     NewAuthorizationShape,
 )
-from cloudbeds_auth.errors import InvalidRequest
+from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, StoreUnavailable, Unauthenticated
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
-from cloudbeds_auth.rules.permissions import Scope
+from cloudbeds_auth.rules.permissions import Caller, Scope, may
 from cloudbeds_auth.rules.redirects import allowed_return
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.outbox import Outbox
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
 
 PAGE = 100
 MIN_VALID = 60.0  # seconds, unless the caller says
 LARGEST_USERINFO = 1024 * 1024  # bytes
+CHECK_WITHIN = 5.0  # seconds for the store's answer to `/readyz` and `/metrics`
+HOOK = "/hooks/{secret}"
+HOOK_HEADER = "x-hook-secret"
+HOOK_WITHIN = 1.5  # seconds for the body; Cloudbeds counts an answer after two as none
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The caller holds `scope`; `resolve` also asks whether for this connection."""
+
+    caller: Caller
+    scope: Scope
+    vault: TokenVault
+
+    async def resolve(self, identifier: str) -> str:
+        """The id of the connection that `identifier` names; raises UnknownConnection, AmbiguousProperty, Forbidden."""
+        connection_id = await self.vault.resolve(identifier)
+        if not may(self.caller, self.scope, connection_id):
+            raise Forbidden("this credential is not for this connection", connection_id=connection_id)
+        return connection_id
+
+
+def need(scope: Scope) -> Callable[[Request], Permit]:
+    """The dependency of a route that needs `scope`; raises Forbidden."""
+
+    def permit(request: Request) -> Permit:
+        caller: Caller = request.scope["state"]["caller"]
+        if not may(caller, scope):
+            raise Forbidden(f"the scope `{scope.value}` is needed")
+        return Permit(caller, scope, request.app.state.vault)
+
+    return permit
+
 
 Reading = Annotated[Permit, Depends(need(Scope.READ))]
 Proxying = Annotated[Permit, Depends(need(Scope.PROXY))]
 Tokens = Annotated[Permit, Depends(need(Scope.TOKEN))]
 Connecting = Annotated[Permit, Depends(need(Scope.CONNECT))]
 Administering = Annotated[Permit, Depends(need(Scope.ADMIN))]
+Measuring = Annotated[Permit, Depends(need(Scope.METRICS))]
 
+machines = APIRouter()
 router = APIRouter(prefix="/api/v1")
+
+
+@machines.head("/healthz", include_in_schema=False)  # what watches a service from outside asks without a body
+@machines.get("/healthz")
+async def alive() -> dict[str, str]:
+    """The process runs and answers."""
+    return {"status": "ok"}
+
+
+@machines.head("/readyz", include_in_schema=False)
+@machines.get("/readyz")
+async def ready(request: Request) -> JSONResponse:
+    """The store can be written and the keys open what is in it; 503 with the failed check's name otherwise."""
+    problem: str | None = await request.app.state.unready()
+    if problem is None:
+        return JSONResponse({"status": "ready", "checks": {"store": "ok"}})
+    return JSONResponse({"status": "unready", "checks": {"store": problem}}, 503, {CODE: problem, "retry-after": "1"})
+
+
+async def unready(vault: TokenVault) -> str | None:
+    """The code of what keeps the service from being ready; None when nothing does. Writes to the store."""
+    try:
+        async with asyncio.timeout(CHECK_WITHIN):
+            await vault.check()
+    except Error as error:
+        return error.code
+    except TimeoutError:
+        return StoreUnavailable.code
+    return None
+
+
+@machines.get("/metrics", response_class=Response)
+async def metrics(request: Request, permit: Measuring) -> Response:
+    """Prometheus text. A store that does not answer takes away its own gauges and nothing else."""
+    connections: Mapping[State, int] | None = None
+    outbox: Outbox | None = None
+    with suppress(Error, TimeoutError):
+        async with asyncio.timeout(CHECK_WITHIN):
+            connections = await permit.vault.engine.views.count_states()
+            outbox = await permit.vault.outbox()
+    text, media = request.app.state.metrics(connections, outbox)
+    return Response(text, headers={"content-type": media})
+
+
+@machines.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request, permit: Administering) -> dict[str, Any]:
+    """The API, described."""
+    description: dict[str, Any] = request.app.openapi()
+    return description
+
+
+@machines.post(HOOK, include_in_schema=False)
+async def hook(request: Request, secret: str) -> dict[str, str]:
+    """Where Cloudbeds says that the state of an app changed at a hotel."""
+    return await note_hook(request.app.state.vault, request, secret)
+
+
+async def note_hook(vault: TokenVault, request: Request, secret: str) -> dict[str, str]:
+    """Pass the body on as a hint that the vault confirms; the answer comes at once.
+
+    Two secrets, because Cloudbeds signs nothing: one in the path, one in a header. A wrong one is answered as a missing
+    credential is: raises Unauthenticated.
+    """
+    settings = vault.settings
+    path = is_secret(secret, settings.hook_secret)
+    header = is_secret(request.headers.get(HOOK_HEADER, ""), settings.hook_header)
+    if not path & header:
+        raise Unauthenticated
+    try:
+        async with asyncio.timeout(HOOK_WITHIN):
+            body = await request.body()
+    except TimeoutError:
+        raise RequestTimedOut from None
+    vault.engine.inbound.hint(body)
+    return {"status": "noted"}
+
+
+def is_secret(given: str, expected: Secret | None) -> bool:
+    """Compared over hashes, in constant time; no value is the same as a secret that is not set."""
+    known = "" if expected is None else expected.reveal()
+    return hmac.compare_digest(hash_of(given), hash_of(known)) & (expected is not None)
 
 
 @router.post("/authorizations", status_code=201)
@@ -146,15 +274,6 @@ async def list_events(identifier: str, permit: Reading, cursor: str | None = Non
     return EventsShape(events=[EventShape.of(event) for event in events], next=following)
 
 
-class VendorAnswer(Response):
-    """An answer that is the vendor's and not ours."""
-
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Mark it for the door, then send it."""
-        scope["state"]["vendor"] = True
-        await super().__call__(scope, receive, send)
-
-
 @router.get("/connections/{identifier}/userinfo", response_class=Response)
 async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> Response:
     """The vendor's `userinfo` for this connection: the article's protected call, its status and body passed on."""
@@ -168,14 +287,15 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
             policy.property_of(identifier),
         ),
     )
-    async with permit.relay.shares.place(address_of(request.scope)):
-        relayed = await permit.relay.call(connection_id, call)
+    relay: Relay = request.app.state.relay
+    async with relay.shares.place(address_of(request.scope)):
+        relayed = await relay.call(connection_id, call)
         headers = policy.response_headers(relayed.answer.headers)
-        passing = passing_body(relayed.answer)
         body = await read_all(relayed.answer, LARGEST_USERINFO)
-    passing.see(body)
-    permit.relay.heed(relayed, passing.refusal())
-    answer = VendorAnswer(body, relayed.answer.status)
+    relayed.passing.see(body)
+    relay.heed(relayed)
+    request.scope["state"]["vendor"] = True  # the gateway gives it no headers of ours
+    answer = Response(body, relayed.answer.status)
     answer.raw_headers = [
         *((name, value) for name, value in headers if name != b"content-length"),
         (b"content-length", str(len(answer.body)).encode()),

@@ -10,23 +10,21 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cloudbeds_auth.app import api, health, hooks
+from cloudbeds_auth.app import api
 from cloudbeds_auth.app.browser import Browser, routes
 from cloudbeds_auth.app.connections import CONNECTIONS, Connections
-from cloudbeds_auth.app.gateway import Authenticate, Door, admin_only
+from cloudbeds_auth.app.gateway import Authenticate, Gateway, Remembered, admin_only, path_prefix
 from cloudbeds_auth.app.limits import Limits, Tally
-from cloudbeds_auth.app.permits import Permit, need
 from cloudbeds_auth.app.problems import (
     ERRORS,
     TYPES,
-    CatchUnexpected,
     Unexpected,
     on_error,
     on_http_exception,
@@ -34,14 +32,11 @@ from cloudbeds_auth.app.problems import (
     send_problem,
 )
 from cloudbeds_auth.app.proxy import Proxy
-from cloudbeds_auth.app.public_paths import Anyone, Further, Remembered, path_prefix
 from cloudbeds_auth.app.relaying import Relay
-from cloudbeds_auth.app.sockets import room
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.ports import Upstream
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.permissions import Scope as CallerScope
 from cloudbeds_auth.transactions.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -53,49 +48,41 @@ Metrics = Callable[[Mapping[State, int] | None, Outbox | None], tuple[bytes, str
 log = logging.getLogger(__name__)
 
 
-def build(
-    vault: TokenVault,
-    metrics: Metrics,
-    upstream: Upstream,
-    *,
-    authenticate: Authenticate | None = None,
-    limits: Limits,
-    tally: Tally,
-) -> ASGIApp:
-    """The whole service as one ASGI application, without a lifespan: the caller closes `vault` and `upstream`.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the service is made of, opened; the opener closes it.
 
     `metrics` renders the Prometheus text. `authenticate` knows the callers' credentials; without it, only the admin
-    token is one. `tally` reports what is refused.
+    token is one.
     """
-    settings, world = vault.settings, vault.engine.world
-    relay = Relay(vault, upstream, limits)
-    inside = framework(vault, relay, metrics)
-    door = Door(
-        inside,
+
+    vault: TokenVault
+    metrics: Metrics
+    upstream: Upstream
+    authenticate: Authenticate | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def build(parts: Parts, tally: Tally) -> ASGIApp:
+    """The whole service as one ASGI application, without a lifespan; `tally` reports what is refused."""
+    vault, relay = parts.vault, Relay(parts.vault, parts.upstream, parts.limits)
+    gateway = Gateway(
+        vault,
+        framework(vault, relay, parts.metrics),
         Proxy(vault, relay),
-        hosts=settings.allowed_hosts,
-        anyone=Anyone(),
-        further=Further(
-            vault.apps, world.clock, settings.redirect_uri, settings.public_url, hosts=settings.derived_hosts
-        ),
-        authenticate=authenticate or admin_only(vault.admin_token),
-        observer=world.observer,
-        clock=world.clock,
-        limits=limits,
+        authenticate=parts.authenticate or admin_only(vault.admin_token),
+        limits=parts.limits,
         tally=tally,
     )
-    prefix = path_prefix(settings.public_url)
-    return _below(prefix, door) if prefix else door
+    prefix = path_prefix(vault.settings.public_url)
+    if not prefix:
+        return gateway
 
+    async def below(scope: Scope, receive: Receive, send: Send) -> None:
+        TYPES.set(f"{prefix}{ERRORS}/")  # each problem names its page with the public URL's prefix
+        await gateway(scope, receive, send)
 
-def _below(prefix: str, app: ASGIApp) -> ASGIApp:
-    """The application, where each problem names its page with the public URL's prefix."""
-
-    async def served(scope: Scope, receive: Receive, send: Send) -> None:
-        TYPES.set(f"{prefix}{ERRORS}/")
-        await app(scope, receive, send)
-
-    return served
+    return below
 
 
 def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
@@ -109,34 +96,14 @@ def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.vault, app.state.relay, app.state.metrics = vault, relay, metrics
-    app.state.unready = Remembered(partial(health.unready, vault), vault.engine.world.clock)
+    app.state.unready = Remembered(partial(api.unready, vault), vault.engine.world.clock)
     app.add_exception_handler(Error, on_error)
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_middleware(CatchUnexpected)
-    app.include_router(health.router)
-    app.include_router(api.router)
-    app.include_router(hooks.router)
-    app.include_router(routes(Browser(vault)))
-    app.add_api_route("/openapi.json", openapi, methods=["GET"], include_in_schema=False)
+    app.add_exception_handler(Exception, on_error)
+    for router in (api.machines, api.router, routes(Browser(vault))):
+        app.include_router(router)
     return app
-
-
-def openapi(request: Request, permit: Annotated[Permit, Depends(need(CallerScope.ADMIN))]) -> dict[str, Any]:
-    """The API, described."""
-    description: dict[str, Any] = request.app.openapi()
-    return description
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What `build` is given, opened."""
-
-    vault: TokenVault
-    metrics: Metrics
-    upstream: Upstream
-    authenticate: Authenticate | None = None
-    limits: Limits = field(default_factory=Limits)
 
 
 Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
@@ -145,13 +112,13 @@ Opener = Callable[[AsyncExitStack], Awaitable[Parts]]
 class Service:
     """An ASGI application with a lifespan: `opener` opens the parts at the start and pushes their ends onto the stack.
 
-    An error at the start is kept in `failure`. `told`: the server reports it; False where the caller, which started the
+    An error at the start is kept in `failure`. `report`: the server logs it; False where the caller, which started the
     server, raises `failure` itself.
     """
 
-    def __init__(self, opener: Opener, *, told: bool = True) -> None:
+    def __init__(self, opener: Opener, *, report: bool = True) -> None:
         self._opener = opener
-        self._told = told
+        self._report = report
         self._app: ASGIApp | None = None
         self.failure: BaseException | None = None
 
@@ -161,7 +128,7 @@ class Service:
             await self._live(scope, receive, send)
         elif self._app is not None:
             await self._app(scope, receive, send)
-        elif scope["type"] == "http":
+        else:
             await send_problem(send, Unexpected("the service is not open"))
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,21 +139,12 @@ class Service:
                 tally = Tally(parts.vault.engine.world.observer, every=parts.limits.report_every)
                 stack.callback(tally.close)
                 trusted = parts.vault.settings.trusted_proxies
-                scope.get("state", {})[CONNECTIONS] = Connections(
-                    parts.limits, room(parts.limits.connections), trusted, tally
-                )
-                self._app = build(
-                    parts.vault,
-                    parts.metrics,
-                    parts.upstream,
-                    authenticate=parts.authenticate,
-                    limits=parts.limits,
-                    tally=tally,
-                )
+                scope["state"][CONNECTIONS] = Connections(parts.limits, trusted, tally)
+                self._app = build(parts, tally)
             except Exception as error:
                 self.failure = error
                 what = str(error.diagnosis()) if isinstance(error, Error) else type(error).__name__
-                await send({"type": "lifespan.startup.failed", "message": what if self._told else ""})
+                await send({"type": "lifespan.startup.failed", "message": what if self._report else ""})
                 if not isinstance(error, Error):
                     log.exception("the service could not be opened")
                 return

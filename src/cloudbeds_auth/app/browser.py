@@ -7,19 +7,19 @@ none, never exchanges a code (A01, A06). The redirect URI comes from the setting
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from cloudbeds_auth.app.admission import address_of, from_marketplace, starts
 from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
-from cloudbeds_auth.app.gateway import host_name
-from cloudbeds_auth.app.headers import CODE
+from cloudbeds_auth.app.gateway import APP, CALLBACK, host_name, path_prefix
+from cloudbeds_auth.app.limits import OF_ALL, OF_ONE, STARTS_OF_ALL, STARTS_OF_ONE, Arrivals, address_of
 from cloudbeds_auth.app.pages import Pages, static_files
-from cloudbeds_auth.app.problems import ERRORS, MethodNotAllowed, NotFound, response
-from cloudbeds_auth.app.public_paths import APP, Further, path_prefix
+from cloudbeds_auth.app.problems import CODE, ERRORS, MethodNotAllowed, NotFound, response
 from cloudbeds_auth.errors import (
     AuthorizationDenied,
     Error,
@@ -36,24 +36,28 @@ if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
 CONNECT, CONNECTED, NOT_CONNECTED, CLAIM = "/connect", "/connected", "/not-connected", "/claim"  # below the public URL
+PAGES = {
+    CONNECT: "connect",
+    f"{CONNECT}/{{one_time}}": "connect_once",
+    CONNECTED: "connected",
+    f"{NOT_CONNECTED}/{{code}}": "not_connected",
+    f"{CLAIM}/{{connection_id}}": "claim",
+}
+"""Path below the public URL, and the handler: wherever the pages are served. The others have a path of the server's."""
 MOST_PARAMETERS = 20
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
 
 
 def routes(browser: Browser) -> APIRouter:
-    """The service's routes to the handlers; the door rewrites the path of every callback to `Further.home`."""
+    """The service's routes to the handlers; the gateway rewrites the path of every callback to `CALLBACK`."""
     router = APIRouter(include_in_schema=False)
-    add = router.add_api_route
-    add(CONNECT, browser.connect, methods=["GET"])
-    add(f"{CONNECT}/{{one_time}}", browser.connect_once, methods=["GET"])
-    add(CONNECTED, browser.connected, methods=["GET"])
-    add(f"{NOT_CONNECTED}/{{code}}", browser.not_connected, methods=["GET"])
-    add(f"{CLAIM}/{{connection_id}}", browser.claim, methods=["GET"])
-    add(f"{ERRORS}/{{code}}", browser.error, methods=["GET", "HEAD"])
-    add("/static/{name}", browser.static, methods=["GET"])
-    add("/favicon.ico", browser.favicon, methods=["GET"])
-    add(Further.home, browser.callback, methods=["GET"])
+    for path, name in PAGES.items():
+        router.add_api_route(path, getattr(browser, name), methods=["GET"])
+    router.add_api_route(f"{ERRORS}/{{code}}", browser.error, methods=["GET", "HEAD"])
+    router.add_api_route("/static/{name}", browser.static, methods=["GET"])
+    router.add_api_route("/favicon.ico", browser.static, methods=["GET"])
+    router.add_api_route(CALLBACK, browser.callback, methods=["GET"])
     return router
 
 
@@ -73,49 +77,43 @@ class Browser:
         self._pages = Pages(self._prefix, assets)
         self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
         self._static = static_files()
-        self._starts = starts(self._world.clock)
-        self._arrivals = from_marketplace(self._world.clock)
+        clock = self._world.clock
+        self._starts = Arrivals(clock, "were begun", of_one=STARTS_OF_ONE, of_all=STARTS_OF_ALL)
+        self._arrivals = Arrivals(clock, "came from the Marketplace", of_one=OF_ONE, of_all=OF_ALL)
 
     async def connect(self, request: Request) -> Response:
-        """Start an approval in this browser; only where the operator lets anybody start one."""
-        start = _asked_again(CONNECT, request)
-        try:
+        """Start an approval in this browser; only where the operator lets any browser start one."""
+
+        async def begin(browser: str) -> Begun:
             if not self._settings.open_connect:
                 raise Forbidden("a connection starts with a one-time link here", next_step="ask for a link")
             asked = parameters(request, "app", "return_to", "reference")
-            return_to = asked.get("return_to")
+            app, return_to, reference = asked.get("app") or "default", asked.get("return_to"), asked.get("reference")
             if return_to is not None:
                 allowed_return(return_to, self._settings.return_origins)
             self._starts.admit(address_of(request.scope))
-            browser = self._browser(request)
-            begun = await self._vault.begin_authorization(
-                app=asked.get("app") or "default",
-                return_to=return_to,
-                reference=asked.get("reference"),
-                browser=browser,
-                trusted=False,
+            return await self._vault.begin_authorization(
+                app=app, return_to=return_to, reference=reference, browser=browser, trusted=False
             )
-            return self._off(request, begun, browser, start)
-        except Error as error:
-            return await self.not_begun(request, error, start)
 
-    async def connect_once(self, request: Request, one_time: str) -> Response:
-        """Start the approval that a one-time link was made for."""
-        start = _asked_again(f"{CONNECT}/{quote(one_time, safe='')}", request)
-        try:  # not counted by address: a link bounds what is begun with it, and a made-up one begins nothing
-            browser = self._browser(request)
-            return self._off(
-                request, await self._vault.engine.authorizer.begin_from_link(one_time, browser), browser, start
-            )
-        except Error as error:
-            return await self.not_begun(request, error, start)
+        return await self._begun(request, CONNECT, begin)
+
+    async def connect_once(self, request: Request) -> Response:
+        """Start the approval that a one-time link was made for.
+
+        It is not counted by address: a link bounds what is begun with it, and a made-up one begins nothing.
+        """
+        one_time = request.path_params["one_time"]
+        begin = partial(self._vault.engine.authorizer.begin_from_link, one_time)
+        return await self._begun(request, f"{CONNECT}/{quote(one_time, safe='')}", begin)
 
     async def callback(self, request: Request) -> Response:
         """Where the vendor sends the browser back to (RFC 6749 section 4.1.2): one exchange, or none."""
         try:
-            if self._arrives(request):
-                return await self._arrived(request)
-            finished = await self._callback(request)
+            asked = self._answer(request)
+            if self._settings.marketplace == "park" and not begun_here(asked.get("state")):
+                return await self._arrived(request, asked)
+            finished = await self._finished(request, asked)
         except MethodNotAllowed as error:
             return self._pages.problem(error, None)  # no callback at all
         except Error as error:
@@ -143,8 +141,9 @@ class Browser:
         answer.headers[CODE] = error.code
         return self._cookies.remember_outcome(answer, OutcomeCookie(error.code, error.detail, error.next_step))
 
-    async def not_connected(self, request: Request, code: str) -> Response:
+    async def not_connected(self, request: Request) -> Response:
         """The page about a failed approval: what it was, in the browser where it failed, else what its code means."""
+        code = request.path_params["code"]
         kind = by_code().get(code)
         if kind is None:
             return self._pages.problem(NotFound(), None)
@@ -152,9 +151,9 @@ class Browser:
         error = kind() if outcome is None else kind(outcome.detail, next_step=outcome.next_step)
         return self._pages.problem(error, self._start_again(request))
 
-    async def error(self, code: str) -> Response:
+    async def error(self, request: Request) -> Response:
         """What a code means, what is lost, what to do: where the `type` of a problem leads."""
-        kind = by_code().get(code)
+        kind = by_code().get(request.path_params["code"])
         return self._pages.problem(NotFound(), None) if kind is None else self._pages.meaning(kind)
 
     async def not_begun(self, request: Request, error: Error, start: str) -> Response:
@@ -162,37 +161,30 @@ class Browser:
         return self._pages.problem(error, self._prefix + start if error.status >= 500 else None)
 
     async def connected(self, request: Request) -> Response:
-        """The page after the approval; anybody may see it, so it tells nothing that it was not told."""
+        """The page after the approval; it is open to anyone, so it shows nothing but what the address holds."""
         try:
             shown = parameters(request, "connection_id").get("connection_id", "")
         except InvalidRequest as error:
             return self._pages.problem(error, None)
         return self._pages.connected(shown if _CONNECTION_ID.match(shown) else None)
 
-    async def claim(self, connection_id: str) -> Response:
+    async def claim(self, request: Request) -> Response:
         """Where an approval from the Marketplace waits; the page says how it is claimed."""
+        connection_id = request.path_params["connection_id"]
         return self._pages.waiting(connection_id if _CONNECTION_ID.match(connection_id) else None)
 
-    async def static(self, name: str) -> Response:
-        """One of our few files."""
+    async def static(self, request: Request) -> Response:
+        """One of our few files; the icon, for browsers that ask without a link to it."""
+        name = request.path_params.get("name", "favicon.svg")
         if name not in self._static:
             return response(NotFound())
         body, media = self._static[name]
         return Response(body, headers={"content-type": media})
 
-    async def favicon(self) -> Response:
-        """The icon, for browsers that ask without being told."""
-        return await self.static("favicon.svg")
-
-    def _arrives(self, request: Request) -> bool:
-        """Whether the hotel began in the Marketplace, and such approvals are taken. A state of ours never does."""
-        return self._settings.marketplace == "park" and not begun_here(self._answer(request).get("state"))
-
-    async def _arrived(self, request: Request) -> Response:
-        """Exchange and park; the page says what it waits for. No cookie of this browser is read or changed."""
-        asked = self._answer(request)
-        code = asked.get("code")
-        if "error" in asked or not code:
+    async def _arrived(self, request: Request, asked: dict[str, str]) -> Response:
+        """The hotel began in the Marketplace: exchange and park. No cookie of this browser is read or changed."""
+        code = _code(asked)
+        if code is None:
             raise AuthorizationDenied(_reason(asked))
         self._arrivals.admit(address_of(request.scope))
         app = getattr(request.state, APP, "default")  # there is no state of ours that names it: its path does
@@ -208,22 +200,16 @@ class Browser:
             raise StateMismatch("the answer names another server than the one that was asked (RFC 9207)")
         return asked
 
-    async def _callback(self, request: Request) -> Finished:
-        asked = self._answer(request)
-        browser = self._cookies.browser(request)
-        state = asked.get("state")
+    async def _finished(self, request: Request, asked: dict[str, str]) -> Finished:
+        """The connection; where the hotel, or the vendor, said no, the state is spent and nothing else changes."""
+        browser, state, code = self._cookies.browser(request), asked.get("state"), _code(asked)
         if not state:
             raise StateMismatch("the callback came without a `state`")
         if browser is None:
             raise StateMismatch("this browser started no approval here")
-        code = asked.get("code")
-        if "error" in asked or not code:
-            raise await self._denied(asked, state, browser)
+        if code is None:
+            raise AuthorizationDenied(_reason(asked), return_to=await self._vault.deny(state=state, browser=browser))
         return await self._vault.finish(code=code, state=state, browser=browser)
-
-    async def _denied(self, asked: dict[str, str], state: str, browser: str) -> AuthorizationDenied:
-        """The hotel, or the vendor, said no: the state is spent, and nothing else changes."""
-        return AuthorizationDenied(_reason(asked), return_to=await self._vault.deny(state=state, browser=browser))
 
     def _checked(self, return_to: str | None) -> str | None:
         """Checked when it was given and checked again now: the list of origins may have changed since."""
@@ -234,20 +220,23 @@ class Browser:
         except InvalidReturnTo:
             return None
 
-    def _browser(self, request: Request) -> str:
-        """This browser's id: the one it has (several tabs share it), else a new one."""
-        return self._cookies.browser(request) or self._world.entropy.token()
-
-    def _off(self, request: Request, begun: Begun, browser: str, start: str) -> Response:
-        """Redirect to the approval page, with the browser's id and the path of the start in its cookies.
+    async def _begun(self, request: Request, path: str, begin: Callable[[str], Awaitable[Begun]]) -> Response:
+        """Begin, and redirect to the approval page, with the browser's id and the path of the start in its cookies.
 
         Or first to the same path on the host that the hotel comes back to, where another approval is begun: a cookie
         set on another name would not come back with the code.
         """
-        elsewhere = self._elsewhere(request, begun.redirect_uri, start)
-        if elsewhere is not None:
-            return redirect(elsewhere)
-        return self._cookies.remember(redirect(begun.url), browser, start)
+        query = request.scope["query_string"].decode("latin-1")
+        start = f"{path}?{query}" if query else path
+        browser = self._cookies.browser(request) or self._world.entropy.token()  # several tabs share the one there is
+        try:
+            begun = await begin(browser)
+            elsewhere = self._elsewhere(request, begun.redirect_uri, start)
+            if elsewhere is not None:
+                return redirect(elsewhere)
+            return self._cookies.remember(redirect(begun.url), browser, start)
+        except Error as error:
+            return await self.not_begun(request, error, start)
 
     def _elsewhere(self, request: Request, redirect_uri: str, start: str) -> str | None:
         """The same path on the redirect URI's host, unless it is asked there."""
@@ -258,7 +247,7 @@ class Browser:
         return f"{origin_of(redirect_uri)}{prefix}{start}"
 
     def _start_again(self, request: Request) -> str | None:
-        """Where this browser began, else the bare start where anybody may use it."""
+        """Where this browser began, else the bare start where it is open."""
         start = self._cookies.start(request) or (CONNECT if self._settings.open_connect else None)
         return None if start is None else self._prefix + start
 
@@ -286,18 +275,17 @@ def redirect(where: str) -> Response:
     return Response(status_code=303, headers={"location": where})
 
 
-def _asked_again(path: str, request: Request) -> str:
-    """`path` with the query that this request came with."""
-    query = request.scope["query_string"].decode("latin-1")
-    return f"{path}?{query}" if query else path
-
-
 def _has_body(request: Request) -> bool:
     return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 def _is_plain(value: str) -> bool:
     return not any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in value)
+
+
+def _code(asked: dict[str, str]) -> str | None:
+    """The code to exchange; None where the approval was refused."""
+    return None if "error" in asked else asked.get("code") or None
 
 
 def _reason(asked: dict[str, str]) -> str:

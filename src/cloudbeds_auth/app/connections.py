@@ -1,9 +1,9 @@
 """How many connections there may be, in all and from one address, and which one makes room for the next (A71).
 
-A connection is occupied while a request runs on it that the door has let in. Any other may be closed for the sake of a
-new one: it waits for its next request, sends a head or a body without end, or has no right to be here. Those on
-which a credential waits to be checked are closed last, and of them the one that came last: were it the one that has
-waited longest, whoever guesses fast enough would keep every right credential from its check (A23).
+A connection is occupied while a request runs on it that the gateway has let in. Any other may be closed for the sake of
+a new one: it waits for its next request, sends a head or a body without end, or has no right to be here. Those on which
+a credential waits to be checked are closed last, and of them the one that came last: were it the one that has
+waited longest, a caller that guesses fast enough would keep every right credential from its check (A23).
 """
 
 from __future__ import annotations
@@ -15,113 +15,104 @@ from typing import Any
 
 from starlette.types import Scope
 
-from cloudbeds_auth.app.admission import Networks, counted
-from cloudbeds_auth.app.body import ClientGone
-from cloudbeds_auth.app.limits import Limits, Tally
+from cloudbeds_auth.app.limits import Limits, Networks, Tally, counted
+from cloudbeds_auth.os_files import open_files
 from cloudbeds_auth.rules.happenings import Happening
 
-CONNECTIONS = "cloudbeds_connections"
-"""In the state of the application's life: the `Connections` that the server's protocol counts by."""
-CONNECTION = "cloudbeds_connection"
-"""In a request's state: the `Connection` that it came on, where the server is ours."""
+RESERVED = 300  # open files for everything but callers: 200 connections to Cloudbeds, the database, logs
+CONNECTIONS = "cloudbeds_connections"  # in the state of the lifespan: the `Connections` that the protocol counts by
+CONNECTION = "cloudbeds_connection"  # in a request's state: the `HttpConnection` that it came on
+
+
+class ClientGone(Exception):
+    """The caller hung up; an answer would have no recipient."""
 
 
 @dataclass(eq=False, slots=True)
-class ConnectionDocument:
-    """One connection. `drop` closes it at once; `gone`: it is closed; `lists`: where it is while it may be closed."""
+class HttpConnection:
+    """One connection. `drop` closes it at once; `gone`: it is closed; `pools`: those that it is counted in."""
 
     address: str
     drop: Callable[[], None]
-    lists: tuple[Spare, ...]
+    pools: tuple[Pool, ...]
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     def occupy(self) -> None:
         """A request runs on it."""
-        for spare in self.lists:
-            spare.remove(self)
+        for pool in self.pools:
+            pool.idle.pop(self, None)
+            pool.held.pop(self, None)
 
     def release(self) -> None:
         """No request runs on it any more."""
         if not self.gone.is_set():
-            for spare in self.lists:
-                spare.held.pop(self, None)
-                spare.idle.setdefault(self)
+            for pool in self.pools:
+                pool.held.pop(self, None)
+                pool.idle.setdefault(self)
 
     def hold(self) -> None:
         """A credential waits on it to be checked."""
         self.occupy()
         if not self.gone.is_set():
-            for spare in self.lists:
-                spare.held[self] = None
+            for pool in self.pools:
+                pool.held[self] = None
 
 
 @dataclass(slots=True)
-class Spare:
-    """Those that may be closed, in the order in which they came to be: `held` are those on which a credential waits."""
+class Pool:
+    """The connections of one address, or all: how many, and those that may be closed, in the order in which they became
+    so; `held` are those on which a credential waits.
+    """
 
-    idle: dict[ConnectionDocument, None] = field(default_factory=dict)
-    held: dict[ConnectionDocument, None] = field(default_factory=dict)
+    count: int = 0
+    idle: dict[HttpConnection, None] = field(default_factory=dict)
+    held: dict[HttpConnection, None] = field(default_factory=dict)
 
-    def remove(self, connection: ConnectionDocument) -> None:
-        """It may not be closed any more."""
-        self.idle.pop(connection, None)
-        self.held.pop(connection, None)
-
-    def first(self) -> ConnectionDocument | None:
+    def first(self) -> HttpConnection | None:
         """The one to close; None where each is occupied."""
         return next(iter(self.idle), None) or next(reversed(self.held), None)
 
 
-@dataclass(slots=True)
-class _Peer:
-    """One address: how many connections it has, and those of them that may be closed."""
-
-    count: int = 0
-    spare: Spare = field(default_factory=Spare)
-
-
 class Connections:
-    """All of this process, at most `most`. `trusted_proxies` may have as many of them as there are."""
+    """All of this process. `trusted_proxies` may have as many of them as there are."""
 
-    def __init__(self, limits: Limits, most: int, trusted_proxies: Iterable[str], tally: Tally) -> None:
+    def __init__(self, limits: Limits, trusted_proxies: Iterable[str], tally: Tally) -> None:
         self.limits = limits
         self.tally = tally
-        self._most = most
+        self._most = room(limits.connections)
         self._trusted = Networks(trusted_proxies)
-        self._count = 0
-        self._spare = Spare()
-        self._peers: dict[str, _Peer] = {}
+        self._all = Pool()
+        self._pools: dict[str, Pool] = {}  # by address
 
-    def open(self, host: str, drop: Callable[[], None]) -> ConnectionDocument | None:
+    def open(self, host: str, drop: Callable[[], None]) -> HttpConnection | None:
         """Count one more, which waits for its first request; None where there is no room for it."""
         address = counted(host)
-        peer = self._peers.get(address, _Peer())
-        full = peer.count >= self.limits.connections_per_address and host not in self._trusted
-        if (full and not self._room(peer.spare)) or (self._count >= self._most and not self._room(self._spare)):
+        pool = self._pools.get(address, Pool())
+        full = pool.count >= self.limits.connections_per_address and host not in self._trusted
+        if (full and not self._make_room(pool)) or (self._all.count >= self._most and not self._make_room(self._all)):
             self.tally.add(Happening.CONNECTION_REFUSED, address=address, why="too_many")
             return None
-        self._count += 1
-        self._peers[address] = peer
-        peer.count += 1
-        connection = ConnectionDocument(address, drop, (self._spare, peer.spare))
+        self._pools[address] = pool
+        connection = HttpConnection(address, drop, (self._all, pool))
+        for one in connection.pools:
+            one.count += 1
         connection.release()
         return connection
 
-    def close(self, connection: ConnectionDocument) -> None:
+    def close(self, connection: HttpConnection) -> None:
         """It is closed, or about to be."""
         if connection.gone.is_set():
             return
         connection.occupy()
         connection.gone.set()
-        self._count -= 1
-        peer = self._peers[connection.address]
-        peer.count -= 1
-        if not peer.count:
-            del self._peers[connection.address]
+        for pool in connection.pools:
+            pool.count -= 1
+        if not self._pools[connection.address].count:
+            del self._pools[connection.address]
 
-    def _room(self, spare: Spare) -> bool:
+    def _make_room(self, pool: Pool) -> bool:
         """Close one of them; False where each is occupied."""
-        first = spare.first()
+        first = pool.first()
         if first is None:
             return False
         self.tally.add(Happening.CONNECTION_REFUSED, address=first.address, why="made_room")
@@ -130,18 +121,23 @@ class Connections:
         return True
 
 
+def room(connections: int) -> int:
+    """How many connections the machine's limit of open files leaves room for, `connections` at most.
+
+    Without such a bound the listening socket itself fails when the files run out, for every caller.
+    """
+    return max(1, min(connections, open_files(connections + RESERVED) - RESERVED))
+
+
 def occupy(scope: Scope) -> None:
     """The request was let in: its connection is not closed to make room."""
-    if (connection := scope["state"].get(CONNECTION)) is not None:
-        connection.occupy()
+    connection: HttpConnection = scope["state"][CONNECTION]
+    connection.occupy()
 
 
 async def stay(scope: Scope, work: Coroutine[Any, Any, None]) -> None:
     """Do `work` while a credential waits; raises ClientGone, the work given up, when its connection is closed."""
-    connection: ConnectionDocument | None = scope["state"].get(CONNECTION)
-    if connection is None:
-        await work
-        return
+    connection: HttpConnection = scope["state"][CONNECTION]
     connection.hold()
     tasks = [asyncio.ensure_future(one) for one in (work, connection.gone.wait())]
     try:

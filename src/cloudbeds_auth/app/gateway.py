@@ -1,99 +1,109 @@
-"""The door: the outermost layer, raw ASGI. It checks the host, identifies the caller, and admits or refuses.
+"""The gateway: the outermost layer, raw ASGI. It checks the host, identifies the caller, and admits or refuses.
 
 Default deny: without a credential every path answers 401, whether it exists or not, except those open to anyone.
-Code behind the door checks no credential again; it calls `may(caller, scope, connection)`.
+Code behind the gateway checks no credential again; it calls `may(caller, scope, connection)`. What strangers may ask as
+often as they like is asked of the database at most once a second (A79).
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Iterable
+import logging
+import re
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloudbeds_auth.app.admission import Guesses, address_of
-from cloudbeds_auth.app.body import Arriving, ClientGone
-from cloudbeds_auth.app.connections import occupy, stay
-from cloudbeds_auth.app.headers import Ours
-from cloudbeds_auth.app.limits import Limits, Tally
+from cloudbeds_auth.app.connections import ClientGone, occupy, stay
+from cloudbeds_auth.app.limits import LARGEST_BODY, Arriving, Guesses, Limits, Tally, address_of, hash_of
 from cloudbeds_auth.app.problems import (
-    AddressTooLong,
+    CODE,
+    SECURITY,
+    VENDOR,
     BodyTooLarge,
-    HeadersTooLarge,
     LengthRequired,
     MethodNotAllowed,
     Misdirected,
     send_problem,
 )
-from cloudbeds_auth.app.public_paths import APP, Anyone, Further, told
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
-from cloudbeds_auth.ports import Clock, Observer
+from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import ADMIN, Caller
 from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token
 from cloudbeds_auth.rules.secret import Secret
 
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
+
+log = logging.getLogger(__name__)
+
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-LONGEST_TARGET = 16 * 1024  # bytes of path and query
-MOST_HEADERS = 100
-LARGEST_HEADERS = 64 * 1024  # bytes of all names and values
-LARGEST_BODY = 64 * 1024  # bytes, outside the proxy
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # without either there is no body (RFC 9112 section 6.3)
+
+# The paths marked *anyone* in the public contract, but for the callbacks: `Callbacks` knows those.
+EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
+# Paths with one variable segment, in the only spelling that is accepted: an encoded twin is not one of them.
+PATTERN = re.compile(
+    r"/hooks/[A-Za-z0-9_-]{1,256}\Z|/claim/con_[A-Za-z0-9]{1,64}\Z|/connect/[A-Za-z0-9_-]{1,256}\Z"
+    r"|/(?:errors|not-connected)/[a-z_]{1,64}\Z|/static/[a-z0-9-]{1,40}\.[a-z]{2,5}\Z"
+)
+# What only callers with a credential ask for: no redirect URI may have such a path, so none is looked for.
+CREDENTIALLED = frozenset({"/metrics", "/openapi.json"})
+BELOW = ("/api/v1/", "/proxy/")
+_SECRETIVE = re.compile(r"\A/(connect|hooks)/.*", re.DOTALL)
+CALLBACK = "/callback"  # where the one handler of all callbacks is served, however the redirect URIs are spelled
+APP = "cloudbeds_app"  # in a request's state: the name of the app whose callback is asked for
+FOR = 1.0  # seconds for which the answer of the database is remembered
+_CODE = CODE.encode()
 
 Authenticate = Callable[[str], Awaitable[Caller | None]]
 
 
 def admin_only(token: Secret) -> Authenticate:
     """Knows one credential, the admin token; compared over hashes, in constant time (A24)."""
-    expected = _digest(token.reveal())
+    expected = hash_of(token.reveal())
 
     async def authenticate(credential: str) -> Caller | None:
-        return ADMIN if hmac.compare_digest(_digest(credential), expected) else None
+        return ADMIN if hmac.compare_digest(hash_of(credential), expected) else None
 
     return authenticate
 
 
-class Door:
+class Gateway:
     """`proxy` gets what lies below `/proxy/`, `inside` everything else.
 
-    `hosts`: host names that may be asked for; `further`: those and the callbacks of apps that the settings do not name;
     `authenticate`: credential to caller, None for a stranger.
     """
 
     def __init__(
         self,
+        vault: TokenVault,
         inside: ASGIApp,
         proxy: ASGIApp,
         *,
-        hosts: Iterable[str],
-        anyone: Anyone,
-        further: Further,
         authenticate: Authenticate,
-        observer: Observer,
-        clock: Clock,
         limits: Limits,
         tally: Tally,
     ) -> None:
         self._inside = inside
         self._proxy = proxy
-        self._hosts = frozenset(host.strip().lower() for host in hosts)
-        self._anyone = anyone
-        self._further = further
+        self._hosts = frozenset(host.strip().lower() for host in vault.settings.allowed_hosts)
+        self._callbacks = Callbacks(vault)
         self._authenticate = authenticate
-        self._observer = observer
-        self._clock = clock
+        self._observer = vault.engine.world.observer
+        self._clock = vault.engine.world.clock
         self._limits = limits
         self._tally = tally
-        self._guesses = Guesses(limits, clock)
+        self._guesses = Guesses(limits, self._clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
-        if scope["type"] != "http":
-            await _refuse_other(scope, receive, send)
-            return
         begun = self._clock.steady()
-        ours = Ours(send, scope.setdefault("state", {}))
+        ours = Ours(send, scope["state"])
         if any(name in FRAMING for name, _ in scope["headers"]):
             receive = Arriving(receive, self._limits)
         try:
@@ -108,11 +118,14 @@ class Door:
             if scope["raw_path"].startswith(b"/proxy/"):
                 await self._proxy(scope, receive, send)  # reports to the observer itself
                 return
-            await self._inside(scope, receive, ours)
+            try:
+                await self._inside(scope, receive, ours)
+            except Exception:  # the framework answered 500, unless an answer had begun
+                log.exception("an unexpected error in %s", scope["method"])
         self._observer.happened(
             Happening.REQUEST,
             method=scope["method"],
-            path=told(scope["raw_path"].decode("latin-1")),
+            path=without_secrets(scope["raw_path"].decode("latin-1")),
             status=ours.status,
             address=address_of(scope),
             seconds=self._clock.steady() - begun,
@@ -120,21 +133,19 @@ class Door:
 
     async def _admit(self, scope: Scope) -> None:
         """Every check before routing; puts the caller into the scope's state. Raises the refusal."""
-        _limits(scope)
-        names = [name for name, _ in scope["headers"]]
         await self._host(scope)
         if scope["method"] not in METHODS:
             raise MethodNotAllowed(f"{scope['method']} is not served here")
-        if b"upgrade" in names:
+        if any(name == b"upgrade" for name, _ in scope["headers"]):
             raise InvalidRequest("no protocol is upgraded to here")
         refuse_token(scope["query_string"])
         if not scope["raw_path"].startswith(b"/proxy/"):
             small_body(scope)
         path = scope["raw_path"].decode("latin-1")
-        if self._anyone.may(path):
+        if path in EXACT or PATTERN.match(path):
             return
-        if (app := await self._further.app_at(path)) is not None:
-            scope["path"] = self._further.home  # one handler for all; it never reads the path
+        if (app := await self._callbacks.app_at(path)) is not None:
+            scope["path"] = CALLBACK  # one handler for all; it never reads the path
             scope["state"][APP] = app
             return
         query_of(scope["query_string"])
@@ -161,8 +172,99 @@ class Door:
             raise InvalidRequest("exactly one Host header is needed")
         host = found[0].decode("latin-1").lower()
         name = host_name(host)
-        if host not in self._hosts and name not in self._hosts and not await self._further.knows_host(name):
+        if host not in self._hosts and name not in self._hosts and not await self._callbacks.know_host(name):
             raise Misdirected
+
+
+class Ours:
+    """A `send` that completes the head of an answer, and remembers the status for the log."""
+
+    __slots__ = ("_send", "_state", "status")
+
+    def __init__(self, send: Send, state: dict[str, Any]) -> None:
+        self._send = send
+        self._state = state
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        """Pass a message on; heads get the headers, unless a route marked its answer as the vendor's."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": self._complete(list(message.get("headers", [])))}
+        await self._send(message)
+
+    def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        fixed = VENDOR if self._state.get("vendor") else SECURITY
+        names = {name for name, _ in fixed}
+        headers = [(name, value) for name, value in headers if name.lower() not in names]
+        headers.extend(fixed)
+        if not self._state.get("vendor") and all(name.lower() != _CODE for name, _ in headers):
+            headers.append((_CODE, b"ok"))
+        return headers
+
+
+class Callbacks:
+    """Where browsers come back: for the settings' own app, and for those that the settings do not name.
+
+    These are added while we run, so they are read when a host or a path is asked for that is not known, and remembered
+    for a second (decision 0009). The hosts of their redirect URIs may be asked for unless the settings list the hosts.
+    """
+
+    def __init__(self, vault: TokenVault) -> None:
+        settings = vault.settings
+        self._public_url = settings.public_url
+        self._own = callback_paths(settings.redirect_uri, settings.public_url)
+        self._redirect_uris = Remembered(vault.apps.redirect_uris, vault.engine.world.clock)
+        self._hosts = settings.derived_hosts
+
+    async def know_host(self, name: str) -> bool:
+        """Whether it is the host of one of their redirect URIs."""
+        return self._hosts and any(urlsplit(uri).hostname == name for uri in (await self._redirect_uris()).values())
+
+    async def app_at(self, raw_path: str) -> str | None:
+        """The app whose callback it is, exactly as the path came over the wire; no two have the same."""
+        if raw_path in self._own:
+            return "default"
+        if raw_path in CREDENTIALLED or raw_path.startswith(BELOW):
+            return None
+        known = (await self._redirect_uris()).items()
+        return next((name for name, uri in known if raw_path in callback_paths(uri, self._public_url)), None)
+
+
+def callback_paths(redirect_uri: str, public_url: str) -> tuple[str, ...]:
+    """The path that the vendor sends browsers to, as it reaches us: with the public URL's prefix and without it."""
+    path, prefix = urlsplit(redirect_uri).path or "/", path_prefix(public_url)
+    return (path, path.removeprefix(prefix)) if prefix and path.startswith(prefix + "/") else (path,)
+
+
+def path_prefix(public_url: str) -> str:
+    """The path of the public URL without its last slash: empty, or `/auth` behind a reverse proxy that strips it."""
+    return urlsplit(public_url).path.rstrip("/")
+
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """What `ask` returns or raises, for all that ask while it runs and for a second after it ended."""
+
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]], clock: Clock) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._asked: asyncio.Task[T] | None = None
+        self._until = 0.0
+
+    async def __call__(self) -> T:
+        """Ask, or remember. Being cancelled does not cancel it for the others."""
+        if self._asked is None or (self._asked.done() and self._clock.steady() >= self._until):
+            self._asked = asyncio.create_task(self._ask())
+            self._asked.add_done_callback(self._answered)
+        return await asyncio.shield(self._asked)
+
+    def _answered(self, asked: asyncio.Task[T]) -> None:
+        self._until = self._clock.steady() + FOR
+        if not asked.cancelled():
+            asked.exception()  # retrieved, also where all that asked are gone
 
 
 def credential(scope: Scope) -> str:
@@ -196,19 +298,6 @@ def _is_number(port: str) -> bool:
     return port.isascii() and port.isdigit()  # `²` is a digit, and no port
 
 
-def _digest(value: str) -> bytes:
-    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
-
-
-def _limits(scope: Scope) -> None:
-    """Bounded before anything is read; the server's protocol has the same bounds for what is still arriving."""
-    if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_TARGET:
-        raise AddressTooLong(f"an address has at most {LONGEST_TARGET} bytes here")
-    headers = scope["headers"]
-    if len(headers) > MOST_HEADERS or sum(len(name) + len(value) for name, value in headers) > LARGEST_HEADERS:
-        raise HeadersTooLarge(f"at most {MOST_HEADERS} headers of {LARGEST_HEADERS} bytes in all are taken")
-
-
 def small_body(scope: Scope) -> None:
     """Outside the proxy a body is a small JSON document whose length is known before it is read."""
     for name, value in scope["headers"]:
@@ -219,14 +308,12 @@ def small_body(scope: Scope) -> None:
 
 
 def _extra(error: Error) -> tuple[tuple[bytes, bytes], ...]:
-    """What a refusal at the door adds: the methods that there are; no further request on a doubtful connection."""
+    """What a refusal here adds: the methods that there are; no further request on a doubtful connection."""
     if isinstance(error, MethodNotAllowed):
         return ((b"allow", ", ".join(sorted(METHODS)).encode()), (b"connection", b"close"))
     return ((b"connection", b"close"),) if isinstance(error, InvalidRequest) else ()
 
 
-async def _refuse_other(scope: Scope, receive: Receive, send: Send) -> None:
-    """WebSockets are refused; any other kind of scope is ignored."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008})
+def without_secrets(raw_path: str) -> str:
+    """A path as logs may show it: without the secret that a one-time link or a hook carries in it."""
+    return _SECRETIVE.sub(r"/\1/…", raw_path)

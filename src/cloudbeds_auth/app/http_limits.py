@@ -17,16 +17,15 @@ from typing import Any, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, ConnectionDocument, Connections
-from cloudbeds_auth.app.gateway import LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
-from cloudbeds_auth.app.headers import CODE
+from cloudbeds_auth.app.connections import CONNECTION, CONNECTIONS, Connections, HttpConnection
+from cloudbeds_auth.app.limits import LARGEST_EXTENSIONS, LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
+from cloudbeds_auth.app.problems import CODE
 from cloudbeds_auth.errors import InvalidRequest, RateLimited
 from cloudbeds_auth.os_files import unsent
 from cloudbeds_auth.rules.happenings import Happening
 
 PIECE = 4096  # bytes that the parser is given at a time: what it passes over in silence is known as exactly as that
 CHUNK = 16  # bytes around a chunk: its size and two line ends
-LARGEST_EXTENSIONS = 16 * 1024  # bytes of chunk extensions and trailers in a body
 _TARGET = re.compile(rb"/[!\"$-~]*\Z")  # RFC 9112 section 3.2.1: origin-form; no fragment
 _FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 section 5.6.2
 _CLOSE = (b"connection", b"close")
@@ -84,7 +83,7 @@ class Closing:
 class BoundedProtocol(HttpToolsProtocol):
     """Refuses with 400, 414 or 431, and 503 where there are too many; cuts off a caller that is too slow."""
 
-    _connection: ConnectionDocument | None = None
+    _connection: HttpConnection | None = None
     _running: RequestResponseCycle | None = None  # the request that is served; `cycle` is the newest, which may wait
     _timer: asyncio.TimerHandle | None = None  # until the head is here, or until the connection is closed
     _stalled: asyncio.TimerHandle | None = None  # until the caller reads

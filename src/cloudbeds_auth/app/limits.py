@@ -1,19 +1,37 @@
 """How much one caller, and all of them together, may take of the service: the numbers, each with its reason.
 
-Of the connections to Cloudbeds no caller has more than its share, and those that it has do not wait for it (A72). What
-may be refused thousands of times a second is reported once in a while, with how often.
+And what counts by them, for one process (the database bounds what all processes keep): calls under way at Cloudbeds,
+approvals, wrong credentials, the time that a body takes. Who shares a limit is decided by address, and what may be
+refused thousands of times a second is reported once in a while, with how often.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import hashlib
+import ipaddress
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from weakref import WeakValueDictionary
 
-from cloudbeds_auth.app.problems import TooManyCalls
+from starlette.types import Message, Receive, Scope
+
+from cloudbeds_auth.app.problems import RequestTimedOut, TooManyCalls, TooManyGuesses
+from cloudbeds_auth.errors import RateLimited
+from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.ports import Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.redirects import MOST_PENDING
+
+LONGEST_TARGET = 16 * 1024  # bytes of path and query
+MOST_HEADERS = 100
+LARGEST_HEADERS = 64 * 1024  # bytes of all names and values
+LARGEST_BODY = 64 * 1024  # bytes, outside the proxy
+LARGEST_EXTENSIONS = 16 * 1024  # bytes of chunk extensions and trailers in a body
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,55 +80,43 @@ class Limits:
     """Between two reports of how often something was refused."""
 
 
-@dataclass(slots=True)
-class _Share:
-    """Of one address: its free places, and how many calls have or want one."""
-
-    places: asyncio.Semaphore
-    calls: int = 0
+LONGEST = 64  # characters of something that is no address
 
 
-class Shares:
-    """By address, for as long as callers have no keys of their own."""
+def address_of(scope: Scope) -> str:
+    """The caller's address: the one that a trusted proxy forwarded, else the connection's own."""
+    client = scope.get("client")
+    return counted(client[0]) if client else "local"
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._shares: dict[str, _Share] = {}
 
-    @asynccontextmanager
-    async def place(self, address: str) -> AsyncIterator[None]:
-        """One call of this address, from its body's first byte to its answer's last. Raises TooManyCalls."""
-        share = self._shares.setdefault(address, _Share(asyncio.Semaphore(self._limits.calls_per_address)))
-        share.calls += 1
+@lru_cache(maxsize=4096)
+def counted(host: str) -> str:
+    """What shares a limit: an IPv4 address, or an IPv6 network of the 64 bits that one customer is given (RFC 6177)."""
+    try:
+        found = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host[:LONGEST]
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((found, 64), strict=False))
+
+
+class Networks:
+    """Addresses and networks, as the settings have them."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._networks = [ipaddress.ip_network(name, strict=False) for name in names]
+
+    def __contains__(self, host: object) -> bool:
         try:
-            if share.places.locked():
-                await self._waited_for(share)
-            else:
-                await share.places.acquire()  # at once
-            try:
-                yield
-            finally:
-                share.places.release()
-        finally:
-            share.calls -= 1
-            if not share.calls:
-                del self._shares[address]
-
-    async def _waited_for(self, share: _Share) -> None:
-        """A place, in the order in which they came."""
-        try:
-            async with asyncio.timeout(self._limits.call_wait):
-                await share.places.acquire()
-        except TimeoutError:
-            raise TooManyCalls(
-                f"{self._limits.calls_per_address} calls of this address are under way; nothing was sent", retry_after=1
-            ) from None
+            found = ipaddress.ip_address(str(host))
+        except ValueError:
+            return False
+        return any(found in network for network in self._networks)
 
 
-MOST = 100  # different ones at a time; those of further addresses are reported together
+MOST_REPORTED = 100  # different ones at a time; those of further addresses are reported together
 OTHERS = "others"
-
-_Key = tuple[Happening, str, Fact]  # what happened, to which address, why
 
 
 class Tally:
@@ -119,13 +125,13 @@ class Tally:
     def __init__(self, observer: Observer, *, every: float) -> None:
         self._observer = observer
         self._every = every
-        self._counts: dict[_Key, int] = {}
+        self._counts: dict[tuple[Happening, str, Fact], int] = {}  # what happened, to which address, why
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, what: Happening, *, address: str, why: Fact = None) -> None:
         """It happened once more."""
         key = (what, address, why)
-        if key not in self._counts and len(self._counts) >= MOST:
+        if key not in self._counts and len(self._counts) >= MOST_REPORTED:
             key = (what, OTHERS, why)
         self._counts[key] = self._counts.get(key, 0) + 1
         if self._timer is None:
@@ -143,3 +149,170 @@ class Tally:
             reason = {} if why is None else {"why": why}
             self._observer.happened(what, address=address, **reason, times=times)
         self._timer = asyncio.get_running_loop().call_later(self._every, self._report) if counts else None
+
+
+class Arriving:
+    """A `receive` that gives up a body which comes too slowly: raises RequestTimedOut (A71, A72).
+
+    What counts is the time in which the caller is waited for, and not that in which nothing is read. An answer that
+    streams events to its caller has no body to wait for, so nothing here ends it.
+    """
+
+    def __init__(self, receive: Receive, limits: Limits) -> None:
+        self._receive = receive
+        self._limits = limits
+        self._waited = 0.0
+        self._came = 0
+        self._ended = False
+
+    async def __call__(self) -> Message:
+        """The next message; after the body's end no time limit applies."""
+        if self._ended:
+            return await self._receive()
+        now = asyncio.get_running_loop().time
+        begun = now()
+        left = self._limits.body + min(0.0, self._came / self._limits.body_rate - self._waited)
+        try:
+            async with asyncio.timeout(left):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestTimedOut from None
+        self._waited += now() - begun
+        self._came += len(message.get("body", b""))
+        self._ended = not message.get("more_body", False)
+        return message
+
+
+class Shares:
+    """By address, for as long as callers have no keys of their own."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # while a call refers to them
+
+    @asynccontextmanager
+    async def place(self, address: str) -> AsyncIterator[None]:
+        """One call of this address, from its body's first byte to its answer's last. Raises TooManyCalls."""
+        places = self._places.get(address)
+        if places is None:
+            places = self._places[address] = asyncio.Semaphore(self._limits.calls_per_address)
+        if places.locked():
+            await self._wait_for(places)
+        else:
+            await places.acquire()  # at once
+        try:
+            yield
+        finally:
+            places.release()
+
+    async def _wait_for(self, places: asyncio.Semaphore) -> None:
+        """A place, in the order in which the calls came."""
+        try:
+            async with asyncio.timeout(self._limits.call_wait):
+                await places.acquire()
+        except TimeoutError:
+            raise TooManyCalls(
+                f"{self._limits.calls_per_address} calls of this address are under way; nothing was sent", retry_after=1
+            ) from None
+
+
+WINDOW = 600.0  # seconds; as long as a state lives
+OF_ONE, OF_ALL = 5, 60  # approvals from the Marketplace in any such window
+STARTS_OF_ONE, STARTS_OF_ALL = 100, MOST_PENDING  # approvals that are begun here
+
+
+class Arrivals:
+    """Remembers what came in the last ten minutes, by address; never more than `of_all`."""
+
+    def __init__(self, clock: Clock, what: str, *, of_one: int, of_all: int) -> None:
+        self._clock = clock
+        self._what = what
+        self._of_one = of_one
+        self._of_all = of_all
+        self._recent: deque[tuple[float, str]] = deque()
+        self._counts: Counter[str] = Counter()
+
+    def admit(self, source: str) -> None:
+        """Count one from this address (`address_of`); raises RateLimited when it, or all together, brought too many."""
+        now = self._clock.steady()
+        while self._recent and self._recent[0][0] <= now - WINDOW:
+            _, past = self._recent.popleft()
+            self._counts[past] -= 1
+            if not self._counts[past]:
+                del self._counts[past]
+        if self._counts[source] >= self._of_one:
+            where, oldest = "from this address", next(since for since, one in self._recent if one == source)
+        elif len(self._recent) >= self._of_all:
+            where, oldest = "at once", self._recent[0][0]
+        else:
+            self._recent.append((now, source))
+            self._counts[source] += 1
+            return
+        raise RateLimited(
+            f"too many approvals {self._what} {where}",
+            next_step="start again in ten minutes",
+            retry_after=oldest + WINDOW - now,
+        )
+
+
+MOST_REMEMBERED = 10_000  # addresses with wrong credentials, and right credentials by address, that are remembered
+
+
+class Guesses:
+    """A credential waits before it is checked, so that hanging up on the wait reveals nothing (decision 0019).
+
+    One that was right from the same address before does not wait: a caller that shares its address with an attacker
+    is not slowed down.
+    """
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._spent: dict[str, float] = {}  # by address: the moment at which its wrong credentials are forgiven
+        self._right: dict[tuple[str, bytes], None] = {}
+        self._waiting: Counter[str] = Counter()
+
+    @contextmanager
+    def waiting(self, address: str) -> Iterator[None]:
+        """While a credential of this address waits. Raises TooManyGuesses when too many wait: none is displaced."""
+        if self._waiting[address] >= self._limits.guesses_waiting:
+            raise TooManyGuesses(retry_after=1)
+        self._waiting[address] += 1
+        try:
+            yield
+        finally:
+            self._waiting[address] -= 1
+            if not self._waiting[address]:
+                del self._waiting[address]
+
+    def wait(self, address: str, credential: str) -> float:
+        """Seconds until this credential may be checked."""
+        if (address, hash_of(credential)) in self._right:
+            return 0.0
+        every = self._limits.guess_every
+        ahead = self._spent.get(address, 0.0) - self._clock.steady() - (self._limits.guesses - 1) * every
+        return min(max(ahead, 0.0), self._limits.guess_wait)
+
+    def wrong(self, address: str, credential: str) -> None:
+        """The credential was checked and is unknown."""
+        self._right.pop((address, hash_of(credential)), None)
+        limits, now = self._limits, self._clock.steady()
+        spent = max(self._spent.pop(address, now), now) + limits.guess_every
+        _make_room(self._spent)
+        self._spent[address] = min(spent, now + limits.guesses * limits.guess_every + limits.guess_wait)
+
+    def right(self, address: str, credential: str) -> None:
+        """The credential was checked and is known."""
+        _make_room(self._right)
+        self._right[address, hash_of(credential)] = None
+
+
+def hash_of(credential: str) -> bytes:
+    """What is kept of a credential, and what is compared: hashes of one length, whatever was given (A24)."""
+    return hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()
+
+
+def _make_room(remembered: dict[Any, Any]) -> None:
+    """Forget the oldest where there is no room for one more."""
+    if len(remembered) >= MOST_REMEMBERED:
+        del remembered[next(iter(remembered))]

@@ -1,9 +1,11 @@
-"""How an error is sent over HTTP: `application/problem+json` (RFC 9457) with the stable code of the public contract."""
+"""How an error is sent over HTTP: `application/problem+json` (RFC 9457) with the stable code of the public contract.
+
+And the headers that every answer of ours has, problem or not.
+"""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 from contextvars import ContextVar
 from typing import Any
@@ -12,20 +14,31 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Send
 
-from cloudbeds_auth.app.headers import CODE, SECURITY
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, TryAgain, Unauthenticated
 
+CODE = "x-cloudbeds-auth-code"
 ERRORS = "/errors"  # below the public URL: the page about each code
 TYPES: ContextVar[str | None] = ContextVar("cloudbeds_auth_types", default=f"{ERRORS}/")
 """What comes before the code in the `type` of a problem: a path of ours, below the public URL's prefix.
 
 None: no page about codes is served here.
 """
-DEFAULT_RETRY_AFTER = 1  # second
 
-log = logging.getLogger(__name__)
+CONTENT = (
+    b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+# Our answers are not cached, framed, sniffed or disclosed to the next site; a page loads style and images from us only.
+SECURITY: tuple[tuple[bytes, bytes], ...] = (
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", CONTENT),
+)
+# What we add to the vendor's own answers: shared caches between us and the caller keep none of them.
+VENDOR: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 
 class Misdirected(InvalidRequest):
@@ -67,18 +80,6 @@ class BodyTooLarge(InvalidRequest):
     next_step_default = "send less, or raise CLOUDBEDS_AUTH_BODY_LIMIT"
 
 
-class AddressTooLong(InvalidRequest):
-    """The address is longer than this service takes"""
-
-    status = 414
-
-
-class HeadersTooLarge(InvalidRequest):
-    """The headers are more or larger than this service takes"""
-
-    status = 431
-
-
 class TooManyCalls(RateLimited):
     """Too many calls of this caller are under way"""
 
@@ -117,19 +118,13 @@ def describe(error: Error) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def retry_after(error: Error) -> int | None:
-    """Whole seconds for `Retry-After`, rounded up; None when another call would change nothing."""
-    if error.retry_after is not None and math.isfinite(error.retry_after):
-        return max(1, math.ceil(error.retry_after))
-    return DEFAULT_RETRY_AFTER if isinstance(error, TryAgain) else None
-
-
 def headers_of(error: Error) -> dict[str, str]:
     """The headers that an error brings besides those of every answer."""
     headers = {CODE: error.code}
-    seconds = retry_after(error)
-    if seconds is not None:
-        headers["retry-after"] = str(seconds)
+    if error.retry_after is not None and math.isfinite(error.retry_after):
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))  # whole seconds, rounded up
+    elif isinstance(error, TryAgain):
+        headers["retry-after"] = "1"
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="cloudbeds-auth"'  # RFC 6750 section 3
     return headers
@@ -155,12 +150,12 @@ async def send_problem(send: Send, error: Error, *extra: tuple[bytes, bytes]) ->
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def on_error(request: Request, error: Exception) -> Response:
-    """The framework's handler for our own errors."""
+async def on_error(request: Request, error: Exception) -> Response:
+    """The framework's handler for our own errors, and for unexpected ones, without their internals."""
     return response(error if isinstance(error, Error) else Unexpected())
 
 
-def on_http_exception(request: Request, error: Exception) -> Response:
+async def on_http_exception(request: Request, error: Exception) -> Response:
     """The framework's own refusals (no such path, no such method), as problems; ours, where it met one in a body."""
     if isinstance(error.__cause__, Error):
         return response(error.__cause__)
@@ -172,31 +167,8 @@ def on_http_exception(request: Request, error: Exception) -> Response:
     return answer
 
 
-def on_invalid(request: Request, error: Exception) -> Response:
+async def on_invalid(request: Request, error: Exception) -> Response:
     """A request that does not have the described shape: says where, never what was sent."""
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    told = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
-    return response(InvalidRequest(told))
-
-
-class CatchUnexpected:
-    """Inside the framework's own catch-all: an exception becomes a log entry and a problem without internals."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve; answer 500 when nothing was answered yet."""
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watched)
-        except Exception:
-            log.exception("an unexpected error in %s", scope.get("method"))
-            if not started:
-                await response(Unexpected())(scope, receive, send)
+    where = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
+    return response(InvalidRequest(where))

@@ -1,6 +1,6 @@
 """`/proxy/{id}/{path}`: the caller's request at the vendor, the credential added, the answer passed on as it is.
 
-A raw ASGI route, dispatched before the framework: this is where speed matters.
+A raw ASGI route, dispatched before the framework: this is where speed matters. `relaying` makes the call.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from cloudbeds_auth.app.admission import address_of
-from cloudbeds_auth.app.body import Body, ClientGone
-from cloudbeds_auth.app.headers import VENDOR
-from cloudbeds_auth.app.problems import Unexpected, send_problem
-from cloudbeds_auth.app.relaying import ProxiedCall, Relay, passing_body
+from cloudbeds_auth.app.connections import ClientGone
+from cloudbeds_auth.app.limits import address_of
+from cloudbeds_auth.app.problems import VENDOR, Unexpected, send_problem
+from cloudbeds_auth.app.relaying import Body, ProxiedCall, Relay, Relayed
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest
 from cloudbeds_auth.ports import Lost, UpstreamAnswer
 from cloudbeds_auth.rules import proxy_policy as policy
-from cloudbeds_auth.rules.api_errors import PassingBody
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import Caller, may
 
@@ -57,18 +55,18 @@ class Proxy:
         except ClientGone:
             self._world.observer.happened(Happening.CALLER_GONE, method=scope["method"], address=address_of(scope))
         except Exception as error:
-            told = error if isinstance(error, Error) else Unexpected()
-            if told is not error:
+            problem = error if isinstance(error, Error) else Unexpected()
+            if problem is not error:
                 log.exception("an unexpected error in the proxy")
             self._world.observer.happened(
                 Happening.PROXY_REFUSED,
                 method=scope["method"],
-                status=told.status,
-                code=told.code,
+                status=problem.status,
+                code=problem.code,
                 address=address_of(scope),
             )
             if not started:
-                await send_problem(send, told)
+                await send_problem(send, problem)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         target = policy.upstream_path(scope["raw_path"])
@@ -96,12 +94,11 @@ class Proxy:
         begun = self._world.clock.steady()
         relayed = await self._relay.call(connection_id, call)
         try:
-            passing = passing_body(relayed.answer)
-            complete = await self._pass_on(relayed.answer, passing, body, send)
+            complete = await self._pass_on(relayed, body, send)
         finally:
             relayed.answer.close()
         if complete:
-            self._relay.heed(relayed, passing.refusal())
+            self._relay.heed(relayed)
         self._world.observer.happened(
             Happening.PROXIED,
             connection_id=connection_id,
@@ -115,8 +112,9 @@ class Proxy:
             seconds=self._world.clock.steady() - begun,
         )
 
-    async def _pass_on(self, answer: UpstreamAnswer, passing: PassingBody, body: Body, send: Send) -> bool:
+    async def _pass_on(self, relayed: Relayed, body: Body, send: Send) -> bool:
         """Head and body as they come; False when the body broke off, which the caller sees as a cut connection."""
+        answer, passing = relayed.answer, relayed.passing
         headers = [*policy.response_headers(answer.headers), *VENDOR]
         if answer.status in BODILESS:  # the server would wait for that many bytes, and cut the connection
             headers = [(name, value) for name, value in headers if name != b"content-length"]

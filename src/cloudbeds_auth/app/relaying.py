@@ -1,18 +1,24 @@
-"""One call to the vendor, its 401s healed: drives `rules.auth_flow` with the vault and the upstream client."""
+"""One call to the vendor, its 401s healed: drives `rules.auth_flow` with the vault and the upstream client.
+
+And the body that is sent: kept where it is small enough to be sent again, else streamed once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cloudbeds_auth.app.body import Body
+from starlette.types import Receive
+
+from cloudbeds_auth.app.connections import ClientGone
 from cloudbeds_auth.app.limits import Limits, Shares
+from cloudbeds_auth.app.problems import BodyTooLarge, RequestTimedOut
 from cloudbeds_auth.errors import BodyNotReplayable, UpstreamError, UpstreamFailed
-from cloudbeds_auth.ports import Broken, Clock, Lost, Unsent, Upstream, UpstreamAnswer
-from cloudbeds_auth.rules.api_errors import PassingBody, Refusal
+from cloudbeds_auth.ports import Broken, Lost, Unsent, Upstream, UpstreamAnswer
+from cloudbeds_auth.rules.api_errors import PassingBody
 from cloudbeds_auth.rules.auth_flow import (
     Answered,
     Effect,
@@ -35,6 +41,85 @@ if TYPE_CHECKING:
 VERDICT_FOR = 60.0  # seconds
 MOST_VERDICTS = 10_000
 AT_HAND = nullcontext()  # a body that can be sent again delays no refresh
+
+
+class Body:
+    """Owns `receive`. `length`: the announced Content-Length, None without one. Limits are bytes.
+
+    After `fill`, either the whole body is here (`replayable`) or the rest is streamed once by `content`.
+    `answered` is set before the last byte of the answer: hanging up after it is no loss.
+    `failure` is what ended a streamed body early: it is the cause, whichever error the upstream client raises.
+    """
+
+    def __init__(self, receive: Receive, *, length: int | None, keep: int, limit: int) -> None:
+        self._receive = receive
+        self._length = length
+        self._keep = keep
+        self._limit = limit
+        self._kept = b""
+        self._size = 0
+        self._ended = asyncio.Event()
+        self._streamed = False
+        self.answered = False
+        self.failure: Exception | None = None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the whole body is here and can be sent as often as needed."""
+        return self._ended.is_set() and not self._streamed
+
+    async def fill(self) -> None:
+        """Read what may be kept. Raises BodyTooLarge, RequestTimedOut, ClientGone."""
+        if self._length is not None and self._length > self._limit:
+            raise BodyTooLarge(f"the body has {self._length} bytes, more than {self._limit}")
+        if self._length is not None and self._length > self._keep:
+            return
+        parts: list[bytes] = []
+        while not self._ended.is_set() and self._size <= self._keep:
+            parts.append(await self._next())
+        self._kept = b"".join(parts)
+
+    def content(self) -> bytes | AsyncIterator[bytes]:
+        """What is sent: the bytes, or a stream that is good for one sending."""
+        if self._ended.is_set() and not self._streamed:
+            return self._kept
+        self._streamed = True
+        return self
+
+    async def hung_up(self) -> None:
+        """Return when the caller is gone; a body that still streams notices by itself."""
+        await self._ended.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def __aiter__(self) -> Body:
+        return self  # a plain iterator: an abandoned generator would have to be finalised
+
+    async def __anext__(self) -> bytes:
+        if self._kept:
+            kept, self._kept = self._kept, b""
+            return kept
+        while not self._ended.is_set():
+            try:
+                chunk = await self._next()
+            except (ClientGone, BodyTooLarge, RequestTimedOut) as error:
+                self.failure = error
+                raise
+            if chunk:
+                return chunk
+        raise StopAsyncIteration
+
+    async def _next(self) -> bytes:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        self._size += len(chunk)
+        if self._size > self._limit:
+            raise BodyTooLarge(f"the body has more than {self._limit} bytes")
+        if not message.get("more_body", False):
+            self._ended.set()
+        return chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,43 +145,30 @@ class ProxiedCall:
 
 @dataclass(slots=True)
 class Relayed:
-    """The answer to pass on, to be closed by the caller; `sends` counts the requests that were made for it."""
+    """The answer to pass on, to be closed by the caller; `sends` counts the requests that were made for it.
+
+    `passing` is shown the body as it passes, and knows then what it refuses.
+    """
 
     answer: UpstreamAnswer
     sends: int
     passed: PassOn
-
-
-class Verdicts:
-    """Which endpoints refuse a token that was proven good: remembered for a while, so that an endpoint that always
-    answers 401 costs no proof call each time (F39, A60).
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._refusing: dict[tuple[str, str, str], tuple[int, float]] = {}
-
-    def remember(self, connection_id: str, call: ProxiedCall, generation: int) -> None:
-        """This endpoint refuses this generation although it works."""
-        if len(self._refusing) >= MOST_VERDICTS:
-            self._refusing.clear()
-        key = (connection_id, call.method, call.path)
-        self._refusing[key] = (generation, self._clock.steady() + VERDICT_FOR)
-
-    def refuses(self, connection_id: str, call: ProxiedCall, generation: int) -> bool:
-        """Whether it is known already."""
-        known = self._refusing.get((connection_id, call.method, call.path))
-        return known is not None and known[0] == generation and self._clock.steady() < known[1]
+    passing: PassingBody
 
 
 class Relay:
-    """The proxied call of every route, made in a place of `shares`; between calls it holds only `Verdicts`."""
+    """The proxied call of every route, made in a place of `shares`.
+
+    Between calls it holds which endpoints refuse a token that was proven good: remembered for a while, so that an
+    endpoint that always answers 401 costs no proof call each time (F39, A60).
+    """
 
     def __init__(self, vault: TokenVault, upstream: Upstream, limits: Limits) -> None:
         self.shares = Shares(limits)
         self._vault = vault
         self._upstream = upstream
-        self._verdicts = Verdicts(vault.engine.world.clock)
+        self._clock = vault.engine.world.clock
+        self._refusing: dict[tuple[str, str, str], tuple[int, float]] = {}  # endpoint to the token's generation, until
         self._keys = vault.settings.credential_header
 
     async def call(self, connection_id: str, call: ProxiedCall) -> Relayed:
@@ -119,7 +191,8 @@ class Relay:
                     step = flow.send(came)
                 else:
                     step = flow.send(await self._perform(connection_id, call, step))
-            return Relayed(_usable(call, answer), sends, step)
+            answer = _usable(call, answer)
+            return Relayed(answer, sends, step, _passing_body(answer))
         except BaseException as error:
             if answer is not None:
                 answer.close()
@@ -127,10 +200,10 @@ class Relay:
                 error.connection_id = connection_id
             raise
 
-    def heed(self, relayed: Relayed, refusal: Refusal | None) -> None:
-        """Report what the answer refused, if anything, to the connection's health."""
+    def heed(self, relayed: Relayed) -> None:
+        """Report what the answer refused, if anything, to the connection's health; its whole body has passed."""
+        refusal, passed = relayed.passing.refusal(), relayed.passed
         if refusal is not None:
-            passed = relayed.passed
             self._vault.heed(passed.token, refusal, passed.method, passed.path)
 
     async def _perform(self, connection_id: str, call: ProxiedCall, step: Effect) -> AccessToken | None:
@@ -150,11 +223,15 @@ class Relay:
 
     async def _renewed(self, connection_id: str, call: ProxiedCall, rejected: AccessToken) -> AccessToken:
         """The next token to try; the rejected one itself when the endpoint is what refuses."""
-        if self._verdicts.refuses(connection_id, call, rejected.generation):
+        endpoint = (connection_id, call.method, call.path)
+        generation, until = self._refusing.get(endpoint, (None, 0.0))
+        if generation == rejected.generation and self._clock.steady() < until:
             return rejected
         token = await self._vault.access_token(connection_id, rejected=rejected)
         if token.is_same(rejected):
-            self._verdicts.remember(connection_id, call, token.generation)
+            if len(self._refusing) >= MOST_VERDICTS:
+                self._refusing.clear()
+            self._refusing[endpoint] = (token.generation, self._clock.steady() + VERDICT_FOR)
         return token
 
     async def _send(self, call: ProxiedCall, token: AccessToken) -> tuple[UpstreamAnswer | None, Answered | Unanswered]:
@@ -193,7 +270,7 @@ def _failure(call: ProxiedCall, error: BaseException) -> BaseException:
     return failure
 
 
-def passing_body(answer: UpstreamAnswer) -> PassingBody:
+def _passing_body(answer: UpstreamAnswer) -> PassingBody:
     """The `PassingBody` of this answer, made from its head."""
     found = {b"content-type": "", b"content-encoding": "", b"content-length": ""}
     for name, value in answer.headers:

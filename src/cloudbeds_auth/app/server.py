@@ -1,14 +1,15 @@
-"""`cloudbeds-auth serve`: the service under uvicorn."""
+"""`cloudbeds-auth serve`: the service under uvicorn, the sockets that it listens on, and the signals that stop it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING
 
@@ -18,37 +19,29 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 from cloudbeds_auth import runtime
 from cloudbeds_auth.app.application import Opener, Service, open_parts
 from cloudbeds_auth.app.http_limits import BoundedProtocol
-from cloudbeds_auth.app.sockets import BACKLOG, address_of, bind
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.os_files import holder_of, take_port
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
 
+BACKLOG = 2048
 FACTORY = "cloudbeds_auth.app.server:create"
 GRACE = 30  # seconds for requests in flight at a stop; longer than one token exchange
 KEEP_ALIVE = 30  # seconds between two requests on one connection
 
-Announce = Callable[[str], None]
-
 
 def create() -> Service:
-    """The service with the settings of the environment; for `uvicorn --factory` and for our own workers."""
+    """The service with the settings of the environment; for our own workers."""
     return Service(open_parts(None))
 
 
-def serve(
-    settings: Settings,
-    reload: bool = False,
-    *,
-    announce: Announce | None = None,
-    opener: Opener | None = None,
-) -> None:
+def serve(settings: Settings, reload: bool = False, *, opener: Opener | None = None) -> None:
     """Listen as `settings` say until SIGTERM or SIGINT; then stop accepting, finish, drain, and return.
 
-    `announce` is called with `listening on http://…` once it is true. With several workers, or with `reload`, each
-    process reads the settings from its own environment. Raises ConfigurationError when the port is taken or the vault
-    does not open.
+    Prints `listening on http://…` once it is true. With several workers, or with `reload`, each process reads the
+    settings from its own environment. Raises ConfigurationError when the port is taken or the vault does not open.
     """
-    announce = announce or _announce
     opener = opener or open_parts(settings)
     sockets = bind(settings.host, settings.port)
     try:
@@ -56,9 +49,9 @@ def serve(
             if reload or settings.workers > 1:
                 clean.enter_context(runtime.shared_metrics())
                 asyncio.run(_rehearse(opener))  # a worker that cannot start would only be started again
-                _supervise(settings, sockets, announce, reload=reload)
+                _supervise(settings, sockets, reload=reload)
             else:
-                _serve_here(Service(opener, told=False), settings, sockets, announce)
+                _serve_here(Service(opener, report=False), settings, sockets)
     finally:
         for one in sockets:
             one.close()
@@ -80,7 +73,7 @@ def configuration(app: Service | str, settings: Settings, *, reload: bool = Fals
         forwarded_allow_ips=trusted,
         server_header=False,
         date_header=True,
-        access_log=False,  # it would write query strings; the door reports to the observer instead
+        access_log=False,  # it would write query strings; the gateway reports to the observer instead
         log_config=None,
         log_level="warning",
         backlog=BACKLOG,
@@ -103,8 +96,8 @@ class AnnouncingServer(uvicorn.Server):
             self._announce()
 
 
-def _serve_here(service: Service, settings: Settings, sockets: list[socket.socket], announce: Announce) -> None:
-    server = AnnouncingServer(configuration(service, settings), lambda: announce(f"listening on {address_of(sockets)}"))
+def _serve_here(service: Service, settings: Settings, sockets: list[socket.socket]) -> None:
+    server = AnnouncingServer(configuration(service, settings), lambda: _announce(sockets))
     try:
         server.run(sockets=sockets)
     except SystemExit:
@@ -115,12 +108,12 @@ def _serve_here(service: Service, settings: Settings, sockets: list[socket.socke
         return
 
 
-def _supervise(settings: Settings, sockets: list[socket.socket], announce: Announce, *, reload: bool) -> None:
+def _supervise(settings: Settings, sockets: list[socket.socket], *, reload: bool) -> None:
     """Several processes over the same sockets. They listen before the first worker is up: a request waits for it."""
     config = configuration(FACTORY, settings, reload=reload)
     for one in sockets:
         one.listen(BACKLOG)
-    announce(f"listening on {address_of(sockets)}")
+    _announce(sockets)
     if reload:
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=sockets).run()
     else:
@@ -146,6 +139,41 @@ def _stopped_by_signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _announce(line: str) -> None:
-    sys.stdout.write(line + "\n")
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Bound sockets for every address of `host`, for us and our workers; port 0: a free one, the same for all of them.
+
+    Raises ConfigurationError naming who holds the port, where that can be found out.
+    """
+    try:
+        bound = take_port(host, port)
+    except socket.gaierror as error:
+        raise _refused(f"CLOUDBEDS_AUTH_HOST={host} is no address of this machine ({error.strerror})") from None
+    except OSError as error:
+        raise _unavailable(host, port, error) from None
+    for one in bound:
+        one.set_inheritable(True)
+    return bound
+
+
+def address_of(sockets: Sequence[socket.socket]) -> str:
+    """The address to show: `http://127.0.0.1:7000`."""
+    name, port = sockets[0].getsockname()[:2]
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def _unavailable(host: str, port: int, error: OSError) -> ConfigurationError:
+    if error.errno != errno.EADDRINUSE:
+        return _refused(f"cannot listen on {host}:{port}: {error.strerror}")
+    holder = holder_of(port)
+    return _refused(f"port {port} is in use" + (f" by {holder}" if holder else ""))
+
+
+def _refused(detail: str) -> ConfigurationError:
+    return ConfigurationError(
+        detail, next_step="stop the other program, or set CLOUDBEDS_AUTH_PORT (CLOUDBEDS_AUTH_HOST) to move this one"
+    )
+
+
+def _announce(sockets: Sequence[socket.socket]) -> None:
+    sys.stdout.write(f"listening on {address_of(sockets)}\n")
     sys.stdout.flush()

@@ -1,52 +1,34 @@
-"""What the blocking clients of other libraries share: the one generator driven, and the one origin that is served."""
+"""What the blocking clients over urllib3 share: the one generator driven, the one origin that is served, and retries.
+
+Retries are urllib3's own, made below a client; its `Retry` objects are given turns under the rate limit.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from contextlib import nullcontext, suppress
+from typing import Any, Self, TypeAlias
 from urllib.parse import urljoin
 
+from urllib3 import Retry
+
+from cloudbeds_auth import sync, vault
+from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.rules.api_errors import PassingBody, Refusal
-from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, Send, require_origin
+from cloudbeds_auth.rules.auth_flow import Answered, Effect, Flow, PassOn, Send, following, require_origin
 from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.rate_limit import TOO_MANY, UNSAID, pause_of
 from cloudbeds_auth.rules.redirects import origin_of
-from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.wire.lender import Lender
 
+Vault: TypeAlias = sync.TokenVault | vault.TokenVault  # the second from another thread than its own
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+UNSENT = "may have been carried out, and the rate limit leaves no room to send it again"
 
 
-class Vault(Protocol):
-    """`cloudbeds_auth.sync.TokenVault`; or `cloudbeds_auth.TokenVault`, from another thread than its own."""
-
-    @property
-    def settings(self) -> Settings:
-        """The settings."""
-
-    @property
-    def base_url(self) -> str:
-        """Scheme and host of the vendor."""
-
-    def lender(self, connection_id: str) -> Lender:
-        """Where tokens come from."""
-
-
-def missing(module: str, extra: str) -> str:
-    """What an ImportError of ours says."""
-    return f"{module} needs what the library alone does not: pip install 'cloudbeds-auth[{extra}]'"
-
-
-def to_sending(flow: Flow, lender: Lender) -> AccessToken:
-    """Drive the flow from its beginning to the first sending; the token to send with."""
-    step = next(flow)
-    while not isinstance(step, Send | PassOn):
-        step = flow.send(lender.perform_blocking(step))
-    return step.token
-
-
-def from_sending(flow: Flow, lender: Lender, sent: Answered, send: Callable[[AccessToken], Answered]) -> PassOn:
-    """Drive the flow from its first answer to the one that is passed on."""
-    step = flow.send(sent)
+def drive(flow: Flow, step: Effect | Send | PassOn, lender: Lender, send: Callable[[AccessToken], Answered]) -> PassOn:
+    """Drive the flow from this step to the answer that is passed on."""
     while not isinstance(step, PassOn):
         step = flow.send(send(step.token) if isinstance(step, Send) else lender.perform_blocking(step))
     return step
@@ -68,3 +50,47 @@ def must_stay_ours(status: int, url: str, location: str | None, base_url: str) -
     """Raises ForeignOrigin where an answer of `url` redirects to another origin."""
     if status in REDIRECTS and location is not None:
         must_be_ours(urljoin(url, location), base_url)
+
+
+def counted(retries: Retry, lender: Lender) -> Retry:
+    """A copy that honours every 429, and waits for a turn, after its own pause, before it sends again.
+
+    A request then raises RateLimited where there is no turn; OutcomeUnknown if it was a write that Cloudbeds may have
+    carried out.
+    """
+    made = copy.copy(retries)
+    made.__class__ = type(type(retries).__name__, (_Counted, type(retries)), {"lender": lender})
+    return made
+
+
+def make_up(retries: object, lender: Lender) -> None:
+    """For what an answer's `retries` sent without a turn: the turns are taken afterwards, as far as there are any."""
+    if not isinstance(retries, Retry) or isinstance(retries, _Counted) or not retries.history:
+        return
+    with suppress(RateLimited):  # the answer came all the same
+        for _ in retries.history:
+            lender.turn_blocking()
+    if any(tried.status == TOO_MANY for tried in retries.history):
+        lender.heed_pause_blocking(UNSAID)  # what it asked for is not kept
+
+
+class _Counted(Retry):
+    """Mixed into the kind of the copied one; `lender` is the class's, because every attempt makes a new object."""
+
+    lender: Lender
+
+    def increment(
+        self, method: str | None = None, url: str | None = None, response: Any = None, *cause: Any, **causes: Any
+    ) -> Self:
+        if response is not None:
+            pause = pause_of(response.status, response.headers)
+            if pause is not None:
+                self.lender.heed_pause_blocking(pause)
+        return super().increment(method, url, response, *cause, **causes)
+
+    def sleep(self, response: Any = None) -> None:
+        super().sleep(response)
+        tried = self.history[-1]
+        refused = tried.status == TOO_MANY
+        with nullcontext() if refused else following(tried.method or "", UNSENT):
+            self.lender.turn_blocking()

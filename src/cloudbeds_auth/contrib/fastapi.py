@@ -25,12 +25,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import NoMatchFound
 
 from cloudbeds_auth import runtime
-from cloudbeds_auth.app import hooks, problems
-from cloudbeds_auth.app.browser import CLAIM, CONNECT, CONNECTED, NOT_CONNECTED
-from cloudbeds_auth.app.gateway import small_body
-from cloudbeds_auth.app.headers import VENDOR
-from cloudbeds_auth.app.public_paths import APP
-from cloudbeds_auth.contrib.web_flow import CALLBACK, Mounted, OnConnected, OnProblem, mounted_settings, ours
+from cloudbeds_auth.app import problems
+from cloudbeds_auth.app.api import HOOK, note_hook
+from cloudbeds_auth.app.browser import CONNECTED, PAGES
+from cloudbeds_auth.app.gateway import APP, small_body
+from cloudbeds_auth.contrib.web_flow import CALLBACK_ROUTE, Mounted, OnConnected, OnProblem, mounted_settings, ours
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.settings import Settings, load_from_environment
@@ -60,10 +59,10 @@ def problem(request: Request, error: Exception) -> Response:
     """
     before = problems.TYPES.set(_pages_about_errors(request))
     try:
-        response = problems.on_error(request, error)
+        response = problems.response(error if isinstance(error, Error) else problems.Unexpected())
     finally:
         problems.TYPES.reset(before)
-    for name, value in VENDOR:
+    for name, value in problems.VENDOR:
         response.headers[name.decode()] = value.decode()
     return response
 
@@ -117,8 +116,6 @@ class Cloudbeds:
         self._on_connected = on_connected
         self._on_problem = on_problem
         self._on_parked = on_parked
-        self._stack = AsyncExitStack()
-        self._lives = 0
         self._open: _Open | None = None
         self.router = self._routes()
 
@@ -134,11 +131,18 @@ class Cloudbeds:
         Give it to `FastAPI(lifespan=…)` yourself where the application with the router is mounted below another one,
         whose lifespan is the only one that runs. Raises ConfigurationError.
         """
-        await self._begin(app)
-        try:
+        if self._open is not None:  # included twice, or given to the application besides
             yield
-        finally:
-            await self._end()
+            return
+        settings = mounted_settings(self._settings or load_from_environment(), self._callback, app)
+        reread = None if self._settings is not None else load_from_environment
+        async with AsyncExitStack() as stack:
+            vault = await stack.enter_async_context(TokenVault.open(settings, reread=reread, upkeep=self._upkeep))
+            clients = runtime.hotel_clients(settings)
+            stack.push_async_callback(clients.aclose)
+            self._open = _Open(vault, clients, Mounted(vault, self._on_connected, self._on_problem, self._on_parked))
+            stack.callback(setattr, self, "_open", None)
+            yield
 
     # --- for endpoints
 
@@ -182,48 +186,29 @@ class Cloudbeds:
     def _routes(self) -> APIRouter:
         router = APIRouter(include_in_schema=False, lifespan=self.lifespan)
         add = router.add_api_route
-        add(CONNECT, self._connect, methods=["GET"])
-        add(f"{CONNECT}/{{one_time}}", self._connect_once, methods=["GET"])
-        add(CONNECTED, self._connected, methods=["GET"])
-        add(f"{CONNECTED}/{{name}}", self._asset, methods=["GET"])
-        add(f"{NOT_CONNECTED}/{{code}}", self._not_connected, methods=["GET"])
-        add(f"{CLAIM}/{{connection_id}}", self._claim, methods=["GET"])
-        add(f"{CONNECTED}{problems.ERRORS}/{{code}}", self._error, methods=["GET"], name=ERROR_PAGE)
-        add(hooks.HOOK, self._hook, methods=["POST"])
-        add(self._callback, self._return, methods=["GET"], name=CALLBACK)
+        for path, name in PAGES.items():
+            add(path, self._page(name), methods=["GET"])
+        add(f"{CONNECTED}/{{name}}", self._page("static"), methods=["GET"])
+        add(f"{CONNECTED}{problems.ERRORS}/{{code}}", self._page("error"), methods=["GET"], name=ERROR_PAGE)
+        add(HOOK, self._hook, methods=["POST"])
+        add(self._callback, self._page("callback"), methods=["GET"], name=CALLBACK_ROUTE)
         add(f"{self._callback}/{{segment}}", self._return_by_app, methods=["GET"])
         return router
 
-    async def _connect(self, request: Request) -> Response:
-        return ours(request, await self._opened().browser.connect(request))
+    def _page(self, name: str) -> Callable[[Request], Awaitable[Response]]:
+        """The browser's handler of this name, which is there once the vault is open."""
 
-    async def _connect_once(self, request: Request, one_time: str) -> Response:
-        return ours(request, await self._opened().browser.connect_once(request, one_time))
+        async def page(request: Request) -> Response:
+            return ours(request, await getattr(self._opened().browser, name)(request))
 
-    async def _connected(self, request: Request) -> Response:
-        return ours(request, await self._opened().browser.connected(request))
-
-    async def _claim(self, request: Request, connection_id: str) -> Response:
-        return ours(request, await self._opened().browser.claim(connection_id))
-
-    async def _asset(self, request: Request, name: str) -> Response:
-        return ours(request, await self._opened().browser.static(name))
-
-    async def _not_connected(self, request: Request, code: str) -> Response:
-        return ours(request, await self._opened().browser.not_connected(request, code))
-
-    async def _error(self, request: Request, code: str) -> Response:
-        return ours(request, await self._opened().browser.error(code))
+        return page
 
     async def _hook(self, request: Request, secret: str) -> Response:
         try:
             small_body(request.scope)
-            return ours(request, JSONResponse(await hooks.noted(self.vault, request, secret)))
+            return ours(request, JSONResponse(await note_hook(self.vault, request, secret)))
         except Error as error:
             return ours(request, problem(request, error))
-
-    async def _return(self, request: Request) -> Response:
-        return ours(request, await self._opened().browser.callback(request))
 
     async def _return_by_app(self, request: Request, segment: str) -> Response:
         """A further app's callback, one segment below the settings' own."""
@@ -233,32 +218,7 @@ class Cloudbeds:
         if app is None:
             return ours(request, problem(request, problems.NotFound()))
         setattr(request.state, APP, app)
-        return await self._return(request)
-
-    # --- the vault's life
-
-    async def _begin(self, app: FastAPI) -> None:
-        self._lives += 1
-        if self._lives > 1:  # included twice, or given to the application besides
-            return
-        try:
-            settings = mounted_settings(self._settings or load_from_environment(), self._callback, app)
-            reread = None if self._settings is not None else load_from_environment
-            vault = await self._stack.enter_async_context(
-                TokenVault.open(settings, reread=reread, upkeep=self._upkeep),
-            )
-            clients = runtime.hotel_clients(settings)
-            self._stack.push_async_callback(clients.aclose)
-            self._open = _Open(vault, clients, Mounted(vault, self._on_connected, self._on_problem, self._on_parked))
-        except BaseException:
-            await self._end()
-            raise
-
-    async def _end(self) -> None:
-        self._lives -= 1
-        if not self._lives:
-            self._open = None
-            await self._stack.aclose()
+        return await self._page("callback")(request)
 
     def _opened(self) -> _Open:
         if self._open is None:

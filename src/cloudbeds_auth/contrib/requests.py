@@ -14,17 +14,9 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib.blocking_flow import (
-    Vault,
-    from_sending,
-    look_at,
-    missing,
-    must_be_ours,
-    must_stay_ours,
-    to_sending,
-)
+from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import BodyNotReplayable
-from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, auth_flow, following
+from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, Send, auth_flow, following
 from cloudbeds_auth.rules.inputs import count_of
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.parsing import is_json
@@ -38,7 +30,15 @@ try:
     from requests.utils import rewind_body
     from urllib3 import Retry
 
-    from cloudbeds_auth.contrib.urllib3_retry import counted, make_up
+    from cloudbeds_auth.contrib.blocking_flow import (
+        Vault,
+        counted,
+        drive,
+        look_at,
+        make_up,
+        must_be_ours,
+        must_stay_ours,
+    )
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(missing(__name__, "requests"), name=error.name) from None
 
@@ -73,7 +73,11 @@ class RequestsAuth(AuthBase):
         """Called by requests for every request that it prepares."""
         must_be_ours(r.url or "", self._base_url)
         _keep(r, self._replay_limit)
-        token = to_sending(_flow_of(r), self._lender)
+        flow = _flow_of(r)
+        step = next(flow)
+        while not isinstance(step, Send | PassOn):
+            step = flow.send(self._lender.perform_blocking(step))
+        token = step.token
         if not _in_memory(r) and not _rewindable(r):
             r.body = _Once(r.body, self._lender.carrying(token))
         self._lender.show(r.headers, token)
@@ -106,7 +110,7 @@ class _Sent:
             next(flow)
             flow.send(self.token)  # fetched, and
             flow.send(self.token)  # its turn taken before the first sending, which was requests' own
-            passed = from_sending(flow, self._lender, self._arrived(last), send)
+            passed = drive(flow, flow.send(self._arrived(last)), self._lender, send)
             must_stay_ours(last.status_code, last.request.url or "", last.headers.get("Location"), self._base_url)
             if last.is_redirect:  # followed or not: requests does not say
                 with following(passed.method):

@@ -17,15 +17,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib.blocking_flow import (
-    Vault,
-    from_sending,
-    look_at,
-    missing,
-    must_be_ours,
-    must_stay_ours,
-    to_sending,
-)
+from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.auth_flow import Answered, PassOn, auth_flow
 from cloudbeds_auth.rules.model import AccessToken
@@ -42,7 +34,7 @@ try:
     from urllib3.exceptions import LocationValueError
     from urllib3.util import Url, parse_url
 
-    from cloudbeds_auth.contrib.urllib3_retry import counted
+    from cloudbeds_auth.contrib.blocking_flow import Vault, counted, drive, look_at, must_be_ours, must_stay_ours
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(missing(__name__, "sdk"), name=error.name) from None
 
@@ -129,9 +121,8 @@ class _Lent:
 
         try:
             flow = auth_flow(method, path, replayable=True)
-            sent = send(to_sending(flow, self._lender))
-            # What `response_deserialize` is given has no other trace of how it was asked for.
-            answer.lent = from_sending(flow, self._lender, sent, send)
+            passed = drive(flow, next(flow), self._lender, send)
+            answer.lent = passed  # what `response_deserialize` is given has no other trace of how it was asked for
             must_stay_ours(answer.status, url, answer.headers.get("Location"), self._base_url)
         except BaseException:
             if answer is not None:
@@ -201,7 +192,7 @@ def _path(url: str, base_url: str) -> str:
 def _failure(answer: Any) -> str | None:
     """The vendor's words where a 2xx says `success: false`, as a boolean or as a string."""
     try:
-        told = read_object(answer.headers.get("Content-Type", ""), answer.data or b"")
+        said = read_object(answer.headers.get("Content-Type", ""), answer.data or b"")
     except Unreadable:
         return None
-    return one_line(told.get("message"), MOST_WORDS) or "success: false" if says_false(told.get("success")) else None
+    return one_line(said.get("message"), MOST_WORDS) or "success: false" if says_false(said.get("success")) else None

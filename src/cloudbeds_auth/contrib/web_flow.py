@@ -12,8 +12,8 @@ from starlette.responses import Response
 from starlette.routing import NoMatchFound
 
 from cloudbeds_auth.app.browser import CONNECTED, Browser
-from cloudbeds_auth.app.headers import CODE, SECURITY
-from cloudbeds_auth.app.public_paths import path_prefix
+from cloudbeds_auth.app.gateway import path_prefix
+from cloudbeds_auth.app.problems import CODE, SECURITY
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.model import Connection, Finished
 from cloudbeds_auth.settings import Settings, is_loopback
@@ -21,7 +21,7 @@ from cloudbeds_auth.settings import Settings, is_loopback
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
-CALLBACK = "cloudbeds_callback"  # the name of the callback's route
+CALLBACK_ROUTE = "cloudbeds_callback"  # the name of the callback's route
 THEIRS = "cloudbeds_theirs"  # marks a request whose answer is the application's own
 # An answer of the application's own at an address with a code in it is not cached, and sends no referrer on (A14).
 AT_THE_CALLBACK = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
@@ -73,7 +73,7 @@ async def _theirs(request: Request, asked: Callable[[Request, Any], Any] | None,
 
 
 def ours(request: Request, response: Response) -> Response:
-    """The headers that an answer of ours has, as the service's door gives them to it."""
+    """The headers that an answer of ours has, as the service's gateway gives them to it."""
     if not getattr(request.state, THEIRS, False):
         for name, value in SECURITY:
             response.headers[name.decode()] = value.decode()
@@ -84,7 +84,7 @@ def ours(request: Request, response: Response) -> Response:
 def mounted_settings(settings: Settings, callback: str, app: FastAPI) -> Settings:
     """The settings, with what follows from the redirect URI where it is not set: the public URL, and an open start.
 
-    A bare `/connect` is open to anybody on loopback only; who listens where is the application's, not ours to know.
+    A bare `/connect` is open on loopback only; who listens where is the application's, not ours to know.
     Raises ConfigurationError where the browser would come back to an address that the application does not serve.
     """
     path = urlsplit(settings.redirect_uri).path
@@ -111,6 +111,6 @@ def mounted_settings(settings: Settings, callback: str, app: FastAPI) -> Setting
 def _served(app: FastAPI) -> str | None:
     """Where the application serves the callback; None where one that is mounted below it does."""
     try:
-        return str(app.url_path_for(CALLBACK))
+        return str(app.url_path_for(CALLBACK_ROUTE))
     except NoMatchFound:
         return None

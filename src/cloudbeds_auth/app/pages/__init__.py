@@ -10,8 +10,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse
 
-from cloudbeds_auth.app.headers import CODE
-from cloudbeds_auth.app.problems import headers_of
+from cloudbeds_auth.app.problems import CODE, headers_of
 from cloudbeds_auth.errors import Error
 
 _MEDIA = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
@@ -35,7 +34,7 @@ class Pages:
         return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id)
 
     def waiting(self, connection_id: str | None) -> HTMLResponse:
-        """What the hotel sees after it began in the Marketplace: its approval waits for somebody to claim it."""
+        """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""
         return self._page("waiting.html", 200, {CODE: "ok"}, connection_id=connection_id)
 
     def problem(self, error: Error, start_again: str | None) -> HTMLResponse:
