@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.fakes import issued, pair
+from tests.support.fakes import HOUR, STALE, issued, pair
 from tests.support.stage import Stage
 from tests.support.virtual import settle
 
@@ -23,9 +23,6 @@ from cloudbeds_auth.rules.refresh import Ask, Timing
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, commit_pair, release_lease, take_lease
-
-HOUR = 3700.0
-STALE = 3300.0  # past nine tenths, before the end
 
 
 def slowly(stage: Stage, seconds: float, answer: Answer) -> None:
@@ -172,8 +169,7 @@ async def test_a_herd_costs_the_store_one_look(stage: Stage) -> None:
 
 async def test_a_look_that_has_begun_is_nobody_elses(stage: Stage) -> None:
     """Who comes later may know of something newer: what a look had found by then is not for him."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.endpoint.will(issued(2))
     two = await stage.process()
 
@@ -228,8 +224,7 @@ async def test_a_waiter_of_a_fruitless_refresh_is_served_what_lasts(stage: Stage
 
 async def test_expired_waits(stage: Stage) -> None:
     """No token to use: the caller waits for the refresh."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     slowly(stage, 7.0, issued(2))
     began = stage.clock.steady()
     assert (await lent(stage, grant)).reveal() == "A-2"
@@ -251,8 +246,7 @@ async def test_min_valid(stage: Stage) -> None:
 
 async def test_a_lifetime_is_read_and_nothing_is_sent(stage: Stage) -> None:
     """Also of a token that ended; of nothing it has no end."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     assert await stage.one.look.lifetime(grant.connection_id) == grant.lifetime == 3600.0
     assert await stage.one.look.lifetime("con_nobody") == float("inf")
     assert stage.endpoint.sent == []
@@ -260,8 +254,7 @@ async def test_a_lifetime_is_read_and_nothing_is_sent(stage: Stage) -> None:
 
 async def test_a_pair_just_received_is_returned_whatever_its_lifetime(stage: Stage) -> None:
     """A lifetime shorter than `min_valid` causes no loop: one refresh, its token."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.endpoint.will(issued(2, lifetime=60.0))
     assert (await lent(stage, grant, min_valid=3000.0)).reveal() == "A-2"
     assert (await lent(stage, grant, min_valid=60.0)).reveal() == "A-2"
@@ -433,8 +426,7 @@ async def test_the_store_goes_away_during_a_refresh_behind(stage: Stage) -> None
 @pytest.mark.row("F44")
 async def test_a_thousand_callers_at_expiry(stage: Stage) -> None:
     """One refresh, and all thousand are answered within their deadline."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     slowly(stage, 19.0, issued(2))
     began = stage.clock.steady()
     tokens = await asyncio.gather(*(lent(stage, grant) for _ in range(1000)))
@@ -446,8 +438,7 @@ async def test_a_thousand_callers_at_expiry(stage: Stage) -> None:
 @pytest.mark.row("F46")
 async def test_the_leader_hangs_up(stage: Stage) -> None:
     """Who asked first is cancelled during the exchange: the refresh completes, commits and serves the rest."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     slowly(stage, 5.0, issued(2))
     leader = asyncio.create_task(lent(stage, grant))
     await settle()
@@ -463,8 +454,7 @@ async def test_the_leader_hangs_up(stage: Stage) -> None:
 
 async def test_everybody_hangs_up(stage: Stage) -> None:
     """No passenger is left: the flight lands all the same, its pair is stored."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     slowly(stage, 5.0, issued(2))
     callers = [asyncio.create_task(lent(stage, grant)) for _ in range(3)]
     await settle()
@@ -480,8 +470,7 @@ async def test_everybody_hangs_up(stage: Stage) -> None:
 @pytest.mark.row("F47")
 async def test_a_waiter_whose_deadline_comes_first(stage: Stage) -> None:
     """503 with the time to come back; the refresh goes on and its pair is stored."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     slowly(stage, 60.0, issued(2))
     began = stage.clock.steady()
     with pytest.raises(RefreshPending) as raised:
@@ -539,8 +528,7 @@ async def test_an_impatient_caller_gives_up_with_its_flight(stage: Stage) -> Non
 
 async def test_a_lease_held_by_somebody_is_waited_for(stage: Stage) -> None:
     """Its holder dies: the lease runs out, and this process sends; nothing before."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     await stage.one.store.write(take_lease(grant.id, "somebody", 12.0))
     stage.endpoint.will(issued(2))
     began = stage.clock.steady()
@@ -550,8 +538,7 @@ async def test_a_lease_held_by_somebody_is_waited_for(stage: Stage) -> None:
 
 async def test_a_holder_that_is_killed_is_noticed(stage: Stage) -> None:
     """Its process is known dead: nobody waits for its lease to end."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     await stage.one.store.write(take_lease(grant.id, "somebody", 1000.0))
     stage.endpoint.will(issued(2))
     asking = asyncio.create_task(lent(stage, grant))
@@ -562,8 +549,7 @@ async def test_a_holder_that_is_killed_is_noticed(stage: Stage) -> None:
 
 async def test_a_holder_that_never_lets_go(stage: Stage) -> None:
     """The caller's 25 seconds are over: 503, nothing was sent."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     await stage.one.store.write(take_lease(grant.id, "somebody", 1000.0))
     with pytest.raises(RefreshPending):
         await lent(stage, grant)
@@ -574,8 +560,7 @@ async def test_a_holder_that_never_lets_go(stage: Stage) -> None:
 @pytest.mark.parametrize("held_back", [True, False])
 async def test_what_somebody_else_brings_ends_the_wait(stage: Stage, held_back: bool) -> None:
     """Waiting for a lease or for the hold to end, another process commits: its pair is the answer at once."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     two = await stage.process()
     if held_back:
         stage.dice.roll = 0.0
@@ -596,8 +581,7 @@ async def test_what_somebody_else_brings_ends_the_wait(stage: Stage, held_back: 
 @pytest.mark.parametrize("held_back", [True, False])
 async def test_a_hotel_that_leaves_ends_the_wait(stage: Stage, held_back: bool) -> None:
     """The row disappears while somebody waits for it."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     if held_back:
         stage.dice.roll = 0.0
         stage.endpoint.will(Ambiguous("lost"))
@@ -624,8 +608,7 @@ async def test_the_row_disappears_before_the_lease(stage: Stage) -> None:
 
 async def test_a_stopping_process_tells_its_callers(stage: Stage) -> None:
     """The flight itself is cancelled, as when the loop shuts down: 503, not a cancellation of the caller."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     slowly(stage, 5.0, issued(2))
     caller = asyncio.create_task(lent(stage, grant))
     await settle()
@@ -638,8 +621,7 @@ async def test_a_stopping_process_tells_its_callers(stage: Stage) -> None:
 
 async def test_a_flight_that_is_cancelled_before_it_began(stage: Stage) -> None:
     """Everything is cancelled while it was only planned: its callers are told, and the next call flies again."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     caller = asyncio.create_task(stage.one.refresh(grant.id, 1))
     await asyncio.sleep(0)
     flight = stage.one.refresher.flights.running(grant.id)
@@ -656,8 +638,7 @@ async def test_a_flight_that_is_cancelled_before_it_began(stage: Stage) -> None:
 
 async def test_a_bug_on_the_way_is_told_to_the_caller_and_the_observer(stage: Stage) -> None:
     """Whatever a port raises, the lease is given back and the next call flies again."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
 
     async def broken() -> Answer:
         raise ZeroDivisionError
@@ -681,8 +662,7 @@ async def test_draining_waits_for_what_runs(stage: Stage) -> None:
 
 async def test_a_fence_that_moves_all_the_time(stage: Stage) -> None:
     """Somebody takes the lease again and again under us: bounded by the caller's deadline, then 503."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.dead.add("somebody")
 
     async def again_and_again() -> Answer:
@@ -702,8 +682,7 @@ async def test_a_fence_that_moves_all_the_time(stage: Stage) -> None:
 
 async def test_the_grant_is_replaced_again_and_again(stage: Stage) -> None:
     """Every look finds another grant: bounded, then 503."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     looks = 0
 
     async def replaced() -> Answer:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.support.fakes import APP, issued, key, pair
+from tests.support.fakes import APP, HOUR, issued, key, pair
 from tests.support.hotels import BusyVendor, keep_up, limited
 from tests.support.stage import Process, Stage
 
@@ -43,8 +43,6 @@ from cloudbeds_auth.rules.token_response import (
 )
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.runner import Database
-
-HOUR = 3700.0
 
 
 async def migrate(process: Process, grant: Grant, **how: str) -> None:
@@ -546,8 +544,7 @@ async def test_the_other_secret_is_tried(stage: Stage) -> None:
 
 async def test_older_tokens_are_exchanged_after_the_child(stage: Stage) -> None:
     """An expired pair that was never proven: child first, then its parent, and only a refusal moves on."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
@@ -562,8 +559,7 @@ async def test_older_tokens_are_exchanged_after_the_child(stage: Stage) -> None:
 @pytest.mark.parametrize("lives", [True, False])
 async def test_a_pair_is_proven_before_its_tokens_are_exchanged(stage: Stage, lives: bool) -> None:
     """It works: only the child is exchanged, and no token that its use has killed is shown."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.script = [Inconclusive("HTTP 502"), Proof() if lives else DeadToken()]
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
@@ -576,8 +572,7 @@ async def test_a_pair_is_proven_before_its_tokens_are_exchanged(stage: Stage, li
 
 async def test_a_marked_hotel_whose_token_is_proven_before_the_exchange(stage: Stage) -> None:
     """Cloudbeds was wrong about it: that ends the mark like any other proof, and the other marks of its app are due."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.script = [Inconclusive("HTTP 502")]
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
@@ -599,8 +594,7 @@ async def test_a_marked_hotel_whose_token_is_proven_before_the_exchange(stage: S
 
 async def test_there_is_no_turn_to_prove_a_pair(stage: Stage) -> None:
     """The rate limit leaves no room for the question: all tokens of the pair may be the living one."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
@@ -616,8 +610,7 @@ async def test_there_is_no_turn_to_prove_a_pair(stage: Stage) -> None:
 
 async def test_an_expired_unproven_pair(stage: Stage) -> None:
     """There is nothing to ask with: all of its tokens may be the living one."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.fakes import issued, pair
+from tests.support.fakes import HOUR, issued, pair
 from tests.support.hotels import BusyVendor, limited
 from tests.support.intercept import Write, intercept
 from tests.support.stage import Process, Stage
@@ -20,8 +20,6 @@ from cloudbeds_auth.rules.token_response import Answer, NotSent, Refused
 from cloudbeds_auth.transactions.candidates import drop_candidate
 from cloudbeds_auth.transactions.grants import Leased, Written, commit_pair, read_grant, release_lease, take_lease
 from cloudbeds_auth.transactions.statements import Call
-
-HOUR = 3700.0
 
 
 async def commits(process: Process, grant: Grant, number: str) -> None:
@@ -263,8 +261,7 @@ async def replacing(stage: Stage, grant: Grant) -> None:
 
 async def test_a_caller_looks_again_a_bounded_number_of_times(stage: Stage) -> None:
     """Every look finds another grant: five, then 503 with the time to come back; the hotel is not marked."""
-    grant = await stage.connected(pair(1, property_ids=("1000",)))
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired(pair(1, property_ids=("1000",)))
     await replacing(stage, grant)
     with pytest.raises(RefreshPending) as raised:
         await stage.one.access.access_token(grant.connection_id)

@@ -11,6 +11,7 @@ from typing import TypeVar
 import psycopg
 from psycopg.rows import dict_row
 from tests.support.fakes import pair
+from tests.support.keys import KEY
 
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
@@ -27,7 +28,6 @@ from cloudbeds_auth.transactions.runner import Database
 
 T = TypeVar("T")
 D = TypeVar("D", bound=PostgresDriver)
-KEY = bytes(range(32))
 # What a hotel is made of: a table, its column that is sealed, and the place that it is sealed for.
 COPIED: tuple[tuple[str, str | None, Callable[[str, int], Place]], ...] = (
     ("connections", None, access_place),

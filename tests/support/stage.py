@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import apsw
-from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, ScriptedVendor, pair
+from tests.support.fakes import APP, HOUR, ISSUER, Dice, Notebook, Reply, ScriptedEndpoint, ScriptedVendor, pair
+from tests.support.keys import KEY
 from tests.support.template import begin_with_schema
 from tests.support.virtual import VirtualClock
 
@@ -26,7 +27,7 @@ from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports.token_endpoint import TokenEndpoint
 from cloudbeds_auth.ports.vendor import Hook, Vendor
 from cloudbeds_auth.ports.webhooks import Deliverer
-from cloudbeds_auth.rules.model import App, Grant, Pair
+from cloudbeds_auth.rules.model import App, Finished, Grant, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.refresh import Ask, Timing
 from cloudbeds_auth.settings import Settings, further_app
@@ -39,7 +40,6 @@ from cloudbeds_auth.transactions.runner import Database, Driver
 from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
 
 T = TypeVar("T")
-KEY = bytes(range(32))
 SETTINGS = Settings(scopes=("read:hotel",))
 
 
@@ -267,6 +267,18 @@ class Stage:
             assert await store.write(promote(connection, f"gra_{number}", None, ()))
             await store.write(confirm(f"gra_{number}", 1))
         return await self.row(f"gra_{number}")
+
+    async def expired(self, first: Pair | None = None, **parts: Any) -> Grant:
+        """A connected hotel whose access token has run out."""
+        grant = await self.connected(first, **parts)
+        await self.clock.sleep(HOUR)
+        return grant
+
+    async def approve(self, *answers: Reply, **parts: Any) -> Finished:
+        """The whole way in at the first process; the exchange is answered so."""
+        begun = await self.one.authorizer.begin(**parts)
+        self.endpoint.will(*answers)
+        return await self.one.authorizer.finish(code="code", state=begun.state)
 
     async def candidate(self, home: str, first: Pair) -> Grant:
         """A newer grant of the same connection, not proven yet."""
