@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.postgres.processes import leased, row
 from tests.support.installation import filled, opened, secrets, settings, silent
+from tests.support.processes import leased, row
 
 from cloudbeds_auth.database import backup, opening
 from cloudbeds_auth.errors import ConfigurationError

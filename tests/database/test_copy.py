@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.postgres.processes import leased, row
 from tests.support.fakes import pair
 from tests.support.installation import APP, HOTELS, filled, opened, secrets, settings, silent
+from tests.support.processes import leased, row
 
 from cloudbeds_auth.database import backup, copy, opening
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly

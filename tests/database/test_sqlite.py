@@ -454,14 +454,19 @@ print("both went on")
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_fork_reopens(tmp_path: Path) -> None:
-    """The child has a connection of its own, sees what the parent wrote, and the parent's goes on working."""
+def both_go_on(program: str, database: Path) -> None:
+    """Run the program, which forks, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", FORK, str(tmp_path / "db")],
+        [sys.executable, "-W", "ignore", "-c", program, str(database)],
         capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (0, "both went on"), done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_reopens(tmp_path: Path) -> None:
+    """The child has a connection of its own, sees what the parent wrote, and the parent's goes on working."""
+    both_go_on(FORK, tmp_path / "db")
 
 
 IN_THE_MIDDLE = """
@@ -511,11 +516,7 @@ print("both went on")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_in_the_middle_of_a_transaction(tmp_path: Path) -> None:
     """The fork waits for it: both processes then have locks of their own, and what was begun is committed."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", IN_THE_MIDDLE, str(tmp_path / "db")],
-        capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
-    assert (done.returncode, done.stdout.strip()) == (0, "both went on"), done.stdout + done.stderr
+    both_go_on(IN_THE_MIDDLE, tmp_path / "db")
 
 
 async def test_a_store_that_was_never_opened(tmp_path: Path) -> None:

@@ -25,16 +25,6 @@ from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, commit_pair, release_lease, take_lease
 
 
-def slowly(stage: Stage, seconds: float, answer: Answer) -> None:
-    """The next token request takes this long."""
-
-    async def slow() -> Answer:
-        await stage.clock.sleep(seconds)
-        return answer
-
-    stage.endpoint.will(slow)
-
-
 async def lent(stage: Stage, grant: Grant, **more: object) -> AccessToken:
     """What the first process lends."""
     return await stage.one.access.access_token(grant.connection_id, **more)  # type: ignore[arg-type]
@@ -48,7 +38,7 @@ async def test_many_callers_with_the_same_401(stage: Stage) -> None:
     grant = await stage.connected()
     token = await lent(stage, grant)
     stage.vendor.thinks("A-1", DeadToken())
-    slowly(stage, 2.0, issued(2))
+    stage.endpoint.will(stage.later(2.0, issued(2)))
     again = await asyncio.gather(*(lent(stage, grant, rejected=token) for _ in range(50)))
     assert {one.reveal() for one in again} == {"A-2"}
     two = await stage.process()
@@ -76,7 +66,7 @@ async def test_one_401_on_two_machines_at_once(stage: Stage) -> None:
     grant = await stage.connected()
     two = await stage.process()
     stage.vendor.thinks("A-1", DeadToken())
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     tokens = await asyncio.gather(
         stage.one.access.access_token(grant.connection_id, rejected=1),
         two.access.access_token(grant.connection_id, rejected=1),
@@ -89,7 +79,7 @@ async def test_the_very_token_that_was_rejected_comes_back_unproven(stage: Stage
     """A refresh behind ends without a pair; a caller with a 401 does not take its A but asks by itself."""
     grant = await stage.connected()
     await stage.clock.sleep(STALE)
-    slowly(stage, 3.0, Ambiguous("lost"))
+    stage.endpoint.will(stage.later(3.0, Ambiguous("lost")))
     token = await lent(stage, grant)
     await settle()
     stage.vendor.script = [DeadToken()]
@@ -146,7 +136,7 @@ async def test_stale_is_used_and_refreshed_behind(stage: Stage) -> None:
     grant = await stage.connected()
     await lent(stage, grant)
     await stage.clock.sleep(STALE)
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     began = stage.clock.steady()
     assert {token.reveal() for token in await asyncio.gather(*(lent(stage, grant) for _ in range(5)))} == {"A-1"}
     assert stage.clock.steady() == began
@@ -187,7 +177,7 @@ async def test_callers_during_a_sending_refresh_wait_for_the_new_token(stage: St
     grant = await stage.connected()
     await lent(stage, grant)
     await stage.clock.sleep(STALE)
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     assert (await lent(stage, grant)).reveal() == "A-1"
     await settle()
     assert stage.endpoint.sent == ["R-1"]
@@ -216,7 +206,7 @@ async def test_a_waiter_of_a_fruitless_refresh_is_served_what_lasts(stage: Stage
     grant = await stage.connected()
     await lent(stage, grant)
     await stage.clock.sleep(STALE)
-    slowly(stage, 5.0, Ambiguous("lost"))
+    stage.endpoint.will(stage.later(5.0, Ambiguous("lost")))
     await lent(stage, grant)
     await settle()
     assert (await lent(stage, grant)).reveal() == "A-1"
@@ -225,7 +215,7 @@ async def test_a_waiter_of_a_fruitless_refresh_is_served_what_lasts(stage: Stage
 async def test_expired_waits(stage: Stage) -> None:
     """No token to use: the caller waits for the refresh."""
     grant = await stage.expired()
-    slowly(stage, 7.0, issued(2))
+    stage.endpoint.will(stage.later(7.0, issued(2)))
     began = stage.clock.steady()
     assert (await lent(stage, grant)).reveal() == "A-2"
     assert stage.clock.steady() - began == pytest.approx(7.0)
@@ -427,7 +417,7 @@ async def test_the_store_goes_away_during_a_refresh_behind(stage: Stage) -> None
 async def test_a_thousand_callers_at_expiry(stage: Stage) -> None:
     """One refresh, and all thousand are answered within their deadline."""
     grant = await stage.expired()
-    slowly(stage, 19.0, issued(2))
+    stage.endpoint.will(stage.later(19.0, issued(2)))
     began = stage.clock.steady()
     tokens = await asyncio.gather(*(lent(stage, grant) for _ in range(1000)))
     assert {token.reveal() for token in tokens} == {"A-2"}
@@ -439,7 +429,7 @@ async def test_a_thousand_callers_at_expiry(stage: Stage) -> None:
 async def test_the_leader_hangs_up(stage: Stage) -> None:
     """Who asked first is cancelled during the exchange: the refresh completes, commits and serves the rest."""
     grant = await stage.expired()
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     leader = asyncio.create_task(lent(stage, grant))
     await settle()
     follower = asyncio.create_task(lent(stage, grant))
@@ -455,7 +445,7 @@ async def test_the_leader_hangs_up(stage: Stage) -> None:
 async def test_everybody_hangs_up(stage: Stage) -> None:
     """No passenger is left: the flight lands all the same, its pair is stored."""
     grant = await stage.expired()
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     callers = [asyncio.create_task(lent(stage, grant)) for _ in range(3)]
     await settle()
     for caller in callers:
@@ -471,7 +461,7 @@ async def test_everybody_hangs_up(stage: Stage) -> None:
 async def test_a_waiter_whose_deadline_comes_first(stage: Stage) -> None:
     """503 with the time to come back; the refresh goes on and its pair is stored."""
     grant = await stage.expired()
-    slowly(stage, 60.0, issued(2))
+    stage.endpoint.will(stage.later(60.0, issued(2)))
     began = stage.clock.steady()
     with pytest.raises(RefreshPending) as raised:
         await lent(stage, grant)
@@ -485,13 +475,8 @@ async def test_a_waiter_of_a_flight_that_lands_too_late(stage: Stage) -> None:
     """It needs another flight than the one that runs, and that one does not land in time."""
     grant = await stage.connected()
     await stage.clock.sleep(STALE)
-    slowly(stage, 1.0, issued(2))
-
-    async def long() -> Verdict:
-        await stage.clock.sleep(100.0)
-        return Inconclusive("slow")
-
-    stage.vendor.thinks("A-2", long)
+    stage.endpoint.will(stage.later(1.0, issued(2)))
+    stage.vendor.thinks("A-2", stage.later(100.0, Inconclusive("slow")))
     await lent(stage, grant)
     await stage.clock.sleep(2.0)
     with pytest.raises(RefreshPending):
@@ -567,7 +552,7 @@ async def test_what_somebody_else_brings_ends_the_wait(stage: Stage, held_back: 
         stage.endpoint.will(Ambiguous("lost"))
         with pytest.raises(RefreshInDoubt):
             await two.refresh(grant.id, 1)
-    slowly(stage, 4.0, issued(2))
+    stage.endpoint.will(stage.later(4.0, issued(2)))
     stage.sql("UPDATE grants SET not_before = NULL")
     ahead = asyncio.create_task(two.refresh(grant.id, 1))
     await stage.clock.sleep(0.1)
@@ -609,7 +594,7 @@ async def test_the_row_disappears_before_the_lease(stage: Stage) -> None:
 async def test_a_stopping_process_tells_its_callers(stage: Stage) -> None:
     """The flight itself is cancelled, as when the loop shuts down: 503, not a cancellation of the caller."""
     grant = await stage.expired()
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     caller = asyncio.create_task(lent(stage, grant))
     await settle()
     flight = stage.one.refresher.flights.running(grant.id)
@@ -654,7 +639,7 @@ async def test_draining_waits_for_what_runs(stage: Stage) -> None:
     """SIGTERM during a refresh: it commits and proves before the vault closes."""
     grant = await stage.connected()
     await stage.clock.sleep(STALE)
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     await lent(stage, grant)
     await stage.one.idle()
     assert (await stage.row(grant.id)).proven

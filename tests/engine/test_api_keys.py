@@ -97,12 +97,7 @@ async def test_a_refresh_under_way_when_the_move_begins(stage: Stage) -> None:
     """The move waits for its lease, and exchanges what the refresh brought."""
     grant = await stage.connected()
     other = await stage.process()
-
-    async def slowly() -> Issued:
-        await stage.clock.sleep(3.0)
-        return issued(2)
-
-    stage.endpoint.will(slowly, key(1))
+    stage.endpoint.will(stage.later(3.0, issued(2)), key(1))
     refresh = asyncio.create_task(other.refresh(grant.id, 1, operator=True))
     await stage.clock.sleep(1.0)
     await migrate(stage.one, grant)
@@ -114,12 +109,7 @@ async def test_a_refresh_under_way_when_the_move_begins(stage: Stage) -> None:
 async def test_a_refresh_of_this_process_that_outlived_its_lease(stage: Stage) -> None:
     """As after a long standstill: nothing is exchanged beside it, and a later call moves the hotel."""
     grant = await stage.connected()
-
-    async def at_last() -> Issued:
-        await stage.clock.sleep(700.0)
-        return issued(2)
-
-    stage.endpoint.will(at_last, key(1))
+    stage.endpoint.will(stage.later(700.0, issued(2)), key(1))
     with pytest.raises(RefreshPending):  # nobody waits so long
         await stage.one.refresh(grant.id, 1, operator=True)
     stage.sql("UPDATE grants SET lease_owner = NULL, lease_until = NULL")
@@ -137,12 +127,7 @@ async def test_a_refresh_that_begins_during_the_move(stage: Stage) -> None:
     grant = await stage.connected()
     other = await stage.process()
     await stage.clock.sleep(HOUR)
-
-    async def slowly() -> KeyAnswer:
-        await stage.clock.sleep(3.0)
-        return key(1)
-
-    stage.endpoint.will(slowly)
+    stage.endpoint.will(stage.later(3.0, key(1)))
     move = asyncio.create_task(migrate(stage.one, grant))
     await stage.clock.sleep(1.0)
     assert (await other.access.access_token(grant.connection_id)).reveal() == "cbat_1"
@@ -154,12 +139,7 @@ async def test_two_processes_move_the_same_hotel(stage: Stage) -> None:
     """One exchange; both are told that it is done."""
     grant = await stage.connected()
     other = await stage.process()
-
-    async def slowly() -> KeyAnswer:
-        await stage.clock.sleep(3.0)
-        return key(1)
-
-    stage.endpoint.will(slowly)
+    stage.endpoint.will(stage.later(3.0, key(1)))
     await asyncio.gather(migrate(stage.one, grant), migrate(other, grant), migrate(stage.one, grant))
     await moved(stage, grant)
     assert stage.endpoint.exchanged == ["R-1"]
@@ -168,12 +148,7 @@ async def test_two_processes_move_the_same_hotel(stage: Stage) -> None:
 async def test_the_caller_of_a_move_hangs_up(stage: Stage) -> None:
     """The exchange goes on: its answer is stored, and it is waited for before the process ends."""
     grant = await stage.connected()
-
-    async def slowly() -> KeyAnswer:
-        await stage.clock.sleep(3.0)
-        return key(1)
-
-    stage.endpoint.will(slowly)
+    stage.endpoint.will(stage.later(3.0, key(1)))
     caller = asyncio.create_task(migrate(stage.one, grant))
     await stage.clock.sleep(1.0)
     caller.cancel()
@@ -285,12 +260,7 @@ async def test_the_disk_fills_while_the_key_is_in_hand(stage: Stage) -> None:
 async def test_the_key_is_stored_late(stage: Stage) -> None:
     """Longer than a caller waits it was in hand: the move is finished all the same."""
     grant = await stage.connected()
-
-    async def slowly() -> KeyAnswer:
-        await stage.clock.sleep(19.0)
-        return key(1)
-
-    stage.endpoint.will(slowly)
+    stage.endpoint.will(stage.later(19.0, key(1)))
     stage.one.driver.refuse("key_received", 12)
     await migrate(stage.one, grant)
     await moved(stage, grant)
@@ -796,12 +766,7 @@ async def test_a_hotel_that_leaves_while_its_key_is_on_the_way(stage: Stage) -> 
 async def test_the_row_goes_while_the_lease_is_taken(stage: Stage) -> None:
     """An operator deletes it by hand."""
     grant = await stage.connected()
-
-    async def deleted() -> None:
-        for table, column in (("tokens", "grant_id"), ("properties", "grant_id"), ("grants", "id")):
-            stage.sql(f"DELETE FROM {table} WHERE {column} = ?", grant.id)
-
-    stage.one.driver.after("take_lease", deleted)
+    stage.one.driver.after("take_lease", lambda: stage.delete(grant))
     with pytest.raises(ConnectionDisconnected):
         await migrate(stage.one, grant)
 

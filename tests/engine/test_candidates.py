@@ -56,9 +56,7 @@ async def test_anyone_may_resume(stage: Stage) -> None:
 async def test_a_candidate_whose_token_died_is_refreshed_once(stage: Stage) -> None:
     """Its A is dead, its R works: one refresh by the same code, then the pointer moves."""
     stage.vendor.thinks("A-1", DeadToken())
-    begun = await stage.one.authorizer.begin()
-    stage.endpoint.will(issued(1), issued(2))
-    finished = await stage.one.authorizer.finish(code="code", state=begun.state)
+    finished = await stage.approve(issued(1), issued(2))
     assert (finished.connection.state, finished.connection.generation) == (State.FRESH, 2)
     assert stage.endpoint.sent == ["R-1"]
 

@@ -24,7 +24,7 @@ from cloudbeds_auth.rules.api_errors import DeadToken, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
+from cloudbeds_auth.rules.token_response import Ambiguous, Refused
 from cloudbeds_auth.transactions.candidates import drop_candidate
 from cloudbeds_auth.transactions.grants import take_lease
 from cloudbeds_auth.transactions.history import read_history
@@ -270,12 +270,7 @@ async def test_it_waits_for_a_refresh_under_way(stage: Stage) -> None:
     """The lease is taken first (rule 15): a refresh of this process ends, then its pair is forgotten with the rest."""
     grant = await stage.connected()
     await stage.clock.sleep(3300.0)
-
-    async def slow() -> Answer:
-        await stage.clock.sleep(5.0)
-        return issued(2)
-
-    stage.endpoint.will(slow)
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     await stage.one.access.access_token(grant.connection_id)
     await settle()
     await leave(stage, grant)
@@ -288,12 +283,7 @@ async def test_it_waits_for_another_process(stage: Stage) -> None:
     """Held by somebody for a while: waited for; for ever: 503 within the caller's time, nothing forgotten."""
     grant = await stage.connected()
     two = await stage.process()
-
-    async def slow() -> Answer:
-        await stage.clock.sleep(5.0)
-        return issued(2)
-
-    stage.endpoint.will(slow)
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     ahead = asyncio.create_task(two.refresh(grant.id, 1))
     await settle()
     await stage.one.access.access_token(grant.connection_id)

@@ -38,12 +38,6 @@ async def ask(stage: Stage, grant: Grant) -> str:
         return error.code
 
 
-async def look(stage: Stage, grant: Grant) -> tuple[State, str | None]:
-    """How the connection looks, and its problem."""
-    found = await stage.one.look.connection(grant.connection_id)
-    return found.state, found.problem
-
-
 async def marked(stage: Stage, grant: Grant) -> Grant:
     """The hotel after its access token ran out and everything was refused, twice."""
     await stage.clock.sleep(max(0.0, (await stage.row(grant.id)).valid_for))
@@ -69,7 +63,7 @@ async def test_a_token_endpoint_that_refuses_for_an_hour(stage: Stage) -> None:
         assert await ask(stage, grant) == "A-1"
         await stage.one.idle()
         await stage.clock.sleep(130.0)
-    assert await look(stage, grant) == (State.BACKING_OFF, "revoked")
+    assert await stage.shown(grant) == (State.BACKING_OFF, "revoked")
     assert stage.notes.times("reauthorization_required") == 0
     assert "reprieved" in await stage.kinds(grant.connection_id)
     stage.endpoint.script = [issued(2)]
@@ -172,7 +166,7 @@ async def test_a_marked_hotel_whose_tokens_live(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     await keep_up(stage.one, 2 * INTERVAL)
     assert await ask(stage, grant) == "A-2"
-    assert await look(stage, grant) == (State.FRESH, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
     assert stage.notes.times("recovered") == 1
     assert (await stage.kinds(grant.connection_id))[-2:] == ["proved", "recovered"]
     kinds = [one.kind for one in await stage.one.store.write(claim_messages(9, 60.0))]
@@ -202,7 +196,7 @@ async def test_how_often_a_marked_hotel_is_tried(stage: Stage) -> None:
     assert max(within) <= RETRY_AT_LEAST_EVERY + 5.0
     assert len(within) == pytest.approx(30 * 4, abs=8)
     assert 1 <= len(gaps) - len(within) <= 3
-    assert await look(stage, grant) == (State.REAUTHORIZATION_REQUIRED, "revoked")
+    assert await stage.shown(grant) == (State.REAUTHORIZATION_REQUIRED, "revoked")
     assert stage.notes.times("reauthorization_required") == 1
     assert stage.notes.times("upkeep_failed") == 0
     assert await stage.tokens(grant.id) == ["R-1"]
@@ -216,7 +210,7 @@ async def test_a_retry_without_an_answer(stage: Stage, answer: Answer) -> None:
     stage.endpoint.will(answer)
     await stage.clock.sleep(RETRY_FIRST)
     await stage.one.upkeep.tick()
-    assert await look(stage, grant) == (State.REAUTHORIZATION_REQUIRED, "revoked")
+    assert await stage.shown(grant) == (State.REAUTHORIZATION_REQUIRED, "revoked")
     assert await stage.one.store.read(next_due()) == pytest.approx(RETRY_FIRST)
     stage.endpoint.will(issued(2))
     await keep_up(stage.one, 4 * RETRY_FIRST)
@@ -248,14 +242,9 @@ async def test_an_operator_sees_what_the_proof_said(stage: Stage, verdict: Verdi
     """Who refreshes a marked hotel is told when its new token was asked about: a mark is gone then, or it is not."""
     grant = await marked(stage, await stage.connected())
     stage.endpoint.will(issued(2))
-
-    async def slow() -> Verdict:
-        await stage.clock.sleep(3.0)
-        return verdict
-
-    stage.vendor.thinks("A-2", slow)
+    stage.vendor.thinks("A-2", stage.later(3.0, verdict))
     await stage.one.access.refresh_now(grant.connection_id)
-    assert (await look(stage, grant))[0] is state
+    assert (await stage.shown(grant))[0] is state
     assert stage.notes.times("recovered") == (state is State.FRESH)
 
 
@@ -276,9 +265,9 @@ async def test_a_mark_by_userinfo_is_ended_by_userinfo(stage: Stage) -> None:
         with pytest.raises((RefreshInDoubt, ReauthorizationRequired)):
             await stage.one.refresh(grant.id, 1, rejected=1)
         await stage.clock.sleep(INTERVAL)
-    assert await look(stage, grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
+    assert await stage.shown(grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
     await keep_up(stage.one, RETRY_FIRST)
-    assert await look(stage, grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
+    assert await stage.shown(grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
     stage.vendor.thinks("A-1", Proof())
     await keep_up(stage.one, 3 * RETRY_FIRST)
     assert await ask(stage, grant) == "A-1"
@@ -364,14 +353,14 @@ async def test_a_storm_of_marks_is_braked(stage: Stage) -> None:
     """
     last = await held_in_a_storm(stage)
     assert "mark_delayed" in await stage.kinds(last.connection_id)
-    assert await look(stage, last) == (State.BACKING_OFF, "revoked")
+    assert await stage.shown(last) == (State.BACKING_OFF, "revoked")
     kinds = [one.kind for one in await stage.one.store.write(claim_messages(9, 60.0))]
     assert kinds.count("connection.reauthorization_required") == 2
     while stage.clock.wall() < (await marks_after(stage, last)):
         assert (await stage.row(last.id)).reauth is None
         await stage.clock.sleep(RETRY_FIRST)
         await ask(stage, last)
-    assert await look(stage, last) == (State.REAUTHORIZATION_REQUIRED, "revoked")
+    assert await stage.shown(last) == (State.REAUTHORIZATION_REQUIRED, "revoked")
 
 
 async def marks_after(stage: Stage, grant: Grant) -> float:
@@ -411,13 +400,13 @@ async def test_the_same_unknown_refusal_for_a_day(stage: Stage) -> None:
         assert await ask(stage, grant) == "refresh_in_doubt"
         await stage.clock.sleep(3600.0)
     assert stage.notes.times("unrecognized_refusal") == 1
-    assert await look(stage, grant) == (State.IN_DOUBT, "unrecognized_refusal")
+    assert await stage.shown(grant) == (State.IN_DOUBT, "unrecognized_refusal")
     shown = await stage.one.look.connection(grant.connection_id)
     assert "support" in (shown.next_step or "")
     assert (await stage.kinds(grant.connection_id)).count("unrecognized_refusal") == 1
     stage.endpoint.script = [issued(2)]
     assert await ask(stage, grant) == "A-2"
-    assert await look(stage, grant) == (State.FRESH, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
 
 
 @pytest.mark.row("F94")
@@ -441,7 +430,7 @@ async def test_a_client_that_is_refused_for_one_hotel(stage: Stage) -> None:
     with pytest.raises(ClientRefused) as raised:
         await stage.one.refresh(odd.id, 1)
     assert raised.value.connection_id == odd.connection_id
-    assert await look(stage, odd) == (State.BACKING_OFF, "unauthorized_client")
+    assert await stage.shown(odd) == (State.BACKING_OFF, "unauthorized_client")
     assert await ask(stage, other) == "A-other2"
     assert stage.notes.times("client_refused") == 0
     await stage.clock.sleep(INTERVAL)
@@ -484,7 +473,7 @@ async def test_a_client_that_is_refused_for_two_hotels(stage: Stage) -> None:
         assert await ask(stage, grant) == "client_refused"
     assert stage.notes.times("client_refused") == 1
     for grant in (one, two):
-        assert (await look(stage, grant))[0] is State.CLIENT_REFUSED
+        assert (await stage.shown(grant))[0] is State.CLIENT_REFUSED
         assert (await stage.row(grant.id)).reauth is None
 
 
@@ -497,7 +486,7 @@ async def test_tokens_of_another_registration(stage: Stage) -> None:
     for grant in (one, two):
         assert await ask(stage, grant) == "client_refused"
     assert stage.notes.times("client_refused") == 0
-    assert (await look(stage, one))[0] is State.BACKING_OFF
+    assert (await stage.shown(one))[0] is State.BACKING_OFF
 
 
 @pytest.mark.row("F104")

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
-from tests.engine.test_races import commits
 from tests.support.fakes import HOUR, issued, key, pair
 from tests.support.stage import Process, Stage
 from tests.support.virtual import VirtualLoop, settle
@@ -80,7 +79,7 @@ async def test_another_process_refreshed_meanwhile(stage: Stage) -> None:
     grant = await stage.connected()
     two = await stage.process()
     await stage.clock.sleep(HOUR)
-    stands_still(stage, 31.0, lambda: commits(two, grant, "theirs"))
+    stands_still(stage, 31.0, lambda: two.commit(grant, "theirs"))
     assert await refreshed(stage, grant) == "A-theirs"
     assert stage.endpoint.sent == []
 

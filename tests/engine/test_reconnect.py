@@ -37,9 +37,7 @@ async def comes_back(stage: Stage, answer: Answer | None = None, **parts: Any) -
 
 async def approves(stage: Stage, answer: Answer, **parts: Any) -> Finished:
     """The whole way in."""
-    begun = await stage.one.authorizer.begin(**parts)
-    stage.endpoint.will(answer)
-    return await stage.one.authorizer.finish(code="code", state=begun.state)
+    return await stage.approve(answer, **parts)
 
 
 async def own_of(stage: Stage) -> str:
@@ -125,9 +123,7 @@ async def test_its_token_died_before_it_was_proven(stage: Stage) -> None:
     old = await stage.connected(KNOWN)
     stage.vendor.thinks("A-new", DeadToken())
     stage.vendor.listed = ("1000",)
-    begun = await stage.one.authorizer.begin()
-    stage.endpoint.will(issued("new"), issued("newer"))
-    found = (await stage.one.authorizer.finish(code="code", state=begun.state)).connection
+    found = (await stage.approve(issued("new"), issued("newer"))).connection
     assert found.id == old.connection_id
     assert (await stage.one.access.access_token(found.id)).reveal() == "A-newer"
     assert stage.endpoint.sent == ["R-new"]

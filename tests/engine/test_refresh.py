@@ -6,7 +6,7 @@ import asyncio
 import errno
 
 import pytest
-from tests.support.fakes import HOUR, issued, pair
+from tests.support.fakes import HOUR, issued
 from tests.support.stage import Stage
 from tests.support.virtual import settle
 
@@ -18,10 +18,10 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import Fence, Grant
+from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused
 from cloudbeds_auth.transactions.connections import disconnect
-from cloudbeds_auth.transactions.grants import Leased, Written, commit_pair, release_lease, take_lease
+from cloudbeds_auth.transactions.grants import Leased, take_lease
 
 UNSURE = Inconclusive("HTTP 503")
 
@@ -470,12 +470,7 @@ async def test_the_generation_moved(stage: Stage) -> None:
 
     async def overtaken() -> Answer:
         stage.dead.add(stage.one.world.owner)
-        taken = await two.store.write(take_lease(grant.id, two.world.owner, 30.0))
-        assert isinstance(taken, Leased)
-        fence = Fence(grant.id, 1, taken.epoch)
-        assert (
-            await two.store.write(commit_pair(fence, grant.tokens[0], pair("theirs"), stale_after=9.0)) is Written.DONE
-        )
+        await two.commit(grant, "theirs")
         return issued("ours")
 
     stage.endpoint.will(overtaken)
@@ -507,11 +502,7 @@ async def test_refused_but_somebody_committed_meanwhile(stage: Stage) -> None:
 
     async def overtaken() -> Answer:
         stage.dead.add(stage.one.world.owner)
-        taken = await two.store.write(take_lease(grant.id, two.world.owner, 30.0))
-        assert isinstance(taken, Leased)
-        fence = Fence(grant.id, 1, taken.epoch)
-        await two.store.write(commit_pair(fence, grant.tokens[0], pair("theirs"), stale_after=9.0))
-        await two.store.write(release_lease(grant.id, taken.epoch))
+        await two.commit(grant, "theirs")
         return Refused("dead")
 
     stage.endpoint.will(overtaken)
@@ -646,11 +637,7 @@ async def test_a_moved_fence_before_sending_looks_again(stage: Stage) -> None:
 async def test_never_two_requests_at_once(stage: Stage) -> None:
     """Three tokens in one pass, each answered before the next is sent."""
     grant = await unproven(stage, 2)
-
-    async def slow() -> Answer:
-        await stage.clock.sleep(3.0)
-        return Refused("dead")
-
+    slow = stage.later(3.0, Refused("dead"))
     stage.endpoint.will(slow, slow, slow)
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, grant.generation)

@@ -55,12 +55,7 @@ async def test_an_answer_without_a_pair(
 ) -> None:
     """The caller: what happened, to which hotel, when again. The history: the reason. The observer: kind and time."""
     grant = await stage.expired()
-
-    async def slow() -> Answer:
-        await stage.clock.sleep(1.5)
-        return answer
-
-    stage.endpoint.will(slow)
+    stage.endpoint.will(stage.later(1.5, answer))
     with pytest.raises(kind) as raised:
         await stage.one.refresh(grant.id, 1)
     error = raised.value

@@ -6,8 +6,8 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
-from tests.postgres.processes import Processes, leased, row
 from tests.support.fakes import pair
+from tests.support.processes import Processes, leased, row
 
 from cloudbeds_auth.database.notify import Listener
 from cloudbeds_auth.database.postgres import PostgresDriver

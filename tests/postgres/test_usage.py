@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import psycopg
 import pytest
-from tests.postgres.processes import Processes
+from tests.support.processes import Processes
 
 from cloudbeds_auth.database.dialect import SQL
 from cloudbeds_auth.database.postgres import PostgresDriver

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-import apsw
 import psycopg
 import pytest
 from tests.support.fakes import pair
 from tests.support.keys import KEY
+from tests.support.stage import SqliteDatabase
 from tests.support.template import begin_with_schema
 
 from cloudbeds_auth.database.clone_guard import Identity, recognise
@@ -213,12 +212,8 @@ class SqliteBench(Bench):
         self.sql("UPDATE grants SET latched = 1 WHERE id = ?", grant_id)
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Look into the file, or alter it, behind everybody's back.
-
-        With the SQLite that the driver uses: a second library in one process would drop its locks (F61).
-        """
-        with closing(apsw.Connection(str(self.path))) as connection:
-            return connection.execute(statement, values).fetchall()
+        """Look into the file, or alter it, behind everybody's back."""
+        return SqliteDatabase(self.path).sql(statement, *values)
 
 
 class TimedDriver:

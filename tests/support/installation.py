@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.postgres.processes import leased, row
 from tests.support.fakes import pair
 from tests.support.keys import KEY_TEXT
+from tests.support.processes import leased, row
 
 from cloudbeds_auth.database import opening
 from cloudbeds_auth.engine.authorize import spend

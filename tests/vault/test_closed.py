@@ -7,7 +7,6 @@ import errno
 import inspect
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from cloudbeds_auth.rules.secret import Secret
 
 pytestmark = pytest.mark.row("F106")
 GUARD = 60.0  # seconds
-
 FACTS = {"settings", "base_url", "apps"}  # what a program reads of a vault without asking it anything
 ENDS = {"open", "close", "aclose"}
 HAPPENED = {"note_call", "heed", "heed_pause"}  # said of a call that was made already: its answer counts more
@@ -30,15 +28,6 @@ ARGUMENTS: dict[str, Any] = {
     "name": "aurora", "client_id": "client-2", "client_secret": "secret-2", "pause": 1.0, "status": 200,
 }  # fmt: skip
 TOKEN = AccessToken(Secret("A-1"), None, 1, "gra_1")
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A file, and a vendor that nobody asks."""
-    return Settings(
-        client_id="client-1", client_secret=Secret("secret-1"), database_url=f"sqlite:///{tmp_path}/db",
-        base_url="http://127.0.0.1:1",
-    )  # fmt: skip
 
 
 def methods(kind: type) -> list[str]:
