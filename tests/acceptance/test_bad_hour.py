@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-from base64 import b64encode
 from contextlib import closing
 
 import apsw
@@ -14,20 +12,7 @@ from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import World
 
 pytestmark = pytest.mark.long  # processes that live for seconds
-
 INTERVAL = 61.0  # seconds, and a little, between two refusals
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Settings of a service over either database."""
-    if request.param == "sqlite":
-        return {}
-    return {
-        "CLOUDBEDS_AUTH_DATABASE_URL": request.getfixturevalue("postgres_url"),
-        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": b64encode(secrets.token_bytes(32)).decode(),
-        "CLOUDBEDS_AUTH_ADMIN_TOKEN": secrets.token_hex(32),
-    }
 
 
 def sql(made: World, statement: str) -> None:

@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import psycopg
-from tests.postgres.processes import Processes
 from tests.support.postgres import database, server
+from tests.support.processes import Processes
 
 from cloudbeds_auth import system
 from cloudbeds_auth.database import postgres

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.fakes import Result, invoke
-from tests.database.test_copy import HOTELS, filled, opened, settings
+from tests.support.installation import HOTELS, filled, opened, settings
 from tests.support.keys import KEY_TEXT
 
 from cloudbeds_auth.database import opening

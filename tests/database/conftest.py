@@ -1,32 +1,5 @@
-"""Every test of the contract over every store: the fixture `bench`, and its `clock`, which a test sets by hand."""
+"""Fixtures: a database on a real file, with a clock set by hand."""
 
-from __future__ import annotations
+from tests.support.bench import db
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-from tests.database.bench import MAKERS, Bench, HandClock, PostgresBench
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Over each database."""
-    if "bench" in metafunc.fixturenames:
-        metafunc.parametrize("bench", MAKERS, indirect=True)
-
-
-@pytest.fixture
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    """An empty store, opened by one process."""
-    made = MAKERS[request.param](tmp_path / "vault")
-    if isinstance(made, PostgresBench):
-        made.url = request.getfixturevalue("postgres_url")
-    await made.another()
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-def clock(bench: Bench) -> HandClock:
-    """The store's clock, set by hand."""
-    return bench.clock
+__all__ = ["db"]

@@ -1,4 +1,4 @@
-"""Sealing: what rests opens only under its key, unaltered, at its place."""
+"""Sealing: what is stored opens only under its key, unaltered, at its place; and nothing is kept longer than needed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.bench import SqliteBench, link
+from tests.support.fakes import pair
 
 from cloudbeds_auth.database import sealing
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.authorizations import add_link
+from cloudbeds_auth.transactions.connections import disconnect
 
 ONE, TWO = bytes(range(32)), bytes(range(1, 33))
 PLACE = Place("tokens", "gra_1", 0, 7)
@@ -149,3 +153,35 @@ def test_format_is_stable() -> None:
 
 
 FROZEN = "01bc4992453fa60df4000102030405060708090a0b17a57d10ffec68054200c866e907114b5ec811b5ea"
+
+
+# --- what is in the file
+
+
+DAY = 86400.0
+
+
+async def test_tokens_rest_sealed(db: SqliteBench) -> None:
+    """Neither the access token nor the refresh token is in the file in plain text."""
+    await db.approved(pair("planted"))
+    await db.close()
+    image = db.path.read_bytes()
+    assert b"planted" not in image
+    assert b"candidate_received" in image
+
+
+async def test_old_links_are_swept(db: SqliteBench) -> None:
+    """A day after they expired."""
+    await db.store.write(add_link(link("l1")))
+    db.clock.pass_(60.0 + DAY + 1.0)
+    await db.store.write(add_link(link("l2")))
+    assert db.sql("SELECT hash FROM links") == [("l2",)]
+
+
+async def test_forgotten_tokens_are_not_in_the_file(db: SqliteBench) -> None:
+    """Sealed bytes of a hotel that left are overwritten (secure_delete), in the log too once it is folded in."""
+    grant = await db.connected()
+    (sealed,) = db.sql("SELECT sealed FROM tokens WHERE grant_id = ?", grant.id)[0]
+    await db.store.write(disconnect(grant.connection_id, actor="operator"))
+    await db.close()
+    assert sealed not in db.path.read_bytes()

@@ -27,7 +27,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "stage" in metafunc.fixturenames:
         over_a_server = pytest.param(
             "postgresql", marks=pytest.mark.long
-        )  # what it proves of SQL, tests/database proves
+        )  # what it proves of SQL, tests/transactions proves
         metafunc.parametrize("stage", ["sqlite", over_a_server], indirect=True)
 
 

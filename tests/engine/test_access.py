@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.fakes import issued, pair
+from tests.support.fakes import HOUR, STALE, issued, pair
 from tests.support.stage import Stage
 from tests.support.virtual import settle
 
@@ -24,19 +24,6 @@ from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, commit_pair, release_lease, take_lease
 
-HOUR = 3700.0
-STALE = 3300.0  # past nine tenths, before the end
-
-
-def slowly(stage: Stage, seconds: float, answer: Answer) -> None:
-    """The next token request takes this long."""
-
-    async def slow() -> Answer:
-        await stage.clock.sleep(seconds)
-        return answer
-
-    stage.endpoint.will(slow)
-
 
 async def lent(stage: Stage, grant: Grant, **more: object) -> AccessToken:
     """What the first process lends."""
@@ -51,7 +38,7 @@ async def test_many_callers_with_the_same_401(stage: Stage) -> None:
     grant = await stage.connected()
     token = await lent(stage, grant)
     stage.vendor.thinks("A-1", DeadToken())
-    slowly(stage, 2.0, issued(2))
+    stage.endpoint.will(stage.later(2.0, issued(2)))
     again = await asyncio.gather(*(lent(stage, grant, rejected=token) for _ in range(50)))
     assert {one.reveal() for one in again} == {"A-2"}
     two = await stage.process()
@@ -79,7 +66,7 @@ async def test_one_401_on_two_machines_at_once(stage: Stage) -> None:
     grant = await stage.connected()
     two = await stage.process()
     stage.vendor.thinks("A-1", DeadToken())
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     tokens = await asyncio.gather(
         stage.one.access.access_token(grant.connection_id, rejected=1),
         two.access.access_token(grant.connection_id, rejected=1),
@@ -92,7 +79,7 @@ async def test_the_very_token_that_was_rejected_comes_back_unproven(stage: Stage
     """A refresh behind ends without a pair; a caller with a 401 does not take its A but asks by itself."""
     grant = await stage.connected()
     await stage.clock.sleep(STALE)
-    slowly(stage, 3.0, Ambiguous("lost"))
+    stage.endpoint.will(stage.later(3.0, Ambiguous("lost")))
     token = await lent(stage, grant)
     await settle()
     stage.vendor.script = [DeadToken()]
@@ -149,7 +136,7 @@ async def test_stale_is_used_and_refreshed_behind(stage: Stage) -> None:
     grant = await stage.connected()
     await lent(stage, grant)
     await stage.clock.sleep(STALE)
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     began = stage.clock.steady()
     assert {token.reveal() for token in await asyncio.gather(*(lent(stage, grant) for _ in range(5)))} == {"A-1"}
     assert stage.clock.steady() == began
@@ -172,8 +159,7 @@ async def test_a_herd_costs_the_store_one_look(stage: Stage) -> None:
 
 async def test_a_look_that_has_begun_is_nobody_elses(stage: Stage) -> None:
     """Who comes later may know of something newer: what a look had found by then is not for him."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.endpoint.will(issued(2))
     two = await stage.process()
 
@@ -191,7 +177,7 @@ async def test_callers_during_a_sending_refresh_wait_for_the_new_token(stage: St
     grant = await stage.connected()
     await lent(stage, grant)
     await stage.clock.sleep(STALE)
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     assert (await lent(stage, grant)).reveal() == "A-1"
     await settle()
     assert stage.endpoint.sent == ["R-1"]
@@ -220,7 +206,7 @@ async def test_a_waiter_of_a_fruitless_refresh_is_served_what_lasts(stage: Stage
     grant = await stage.connected()
     await lent(stage, grant)
     await stage.clock.sleep(STALE)
-    slowly(stage, 5.0, Ambiguous("lost"))
+    stage.endpoint.will(stage.later(5.0, Ambiguous("lost")))
     await lent(stage, grant)
     await settle()
     assert (await lent(stage, grant)).reveal() == "A-1"
@@ -228,9 +214,8 @@ async def test_a_waiter_of_a_fruitless_refresh_is_served_what_lasts(stage: Stage
 
 async def test_expired_waits(stage: Stage) -> None:
     """No token to use: the caller waits for the refresh."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
-    slowly(stage, 7.0, issued(2))
+    grant = await stage.expired()
+    stage.endpoint.will(stage.later(7.0, issued(2)))
     began = stage.clock.steady()
     assert (await lent(stage, grant)).reveal() == "A-2"
     assert stage.clock.steady() - began == pytest.approx(7.0)
@@ -251,8 +236,7 @@ async def test_min_valid(stage: Stage) -> None:
 
 async def test_a_lifetime_is_read_and_nothing_is_sent(stage: Stage) -> None:
     """Also of a token that ended; of nothing it has no end."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     assert await stage.one.views.lifetime(grant.connection_id) == grant.lifetime == 3600.0
     assert await stage.one.views.lifetime("con_nobody") == float("inf")
     assert stage.endpoint.sent == []
@@ -260,8 +244,7 @@ async def test_a_lifetime_is_read_and_nothing_is_sent(stage: Stage) -> None:
 
 async def test_a_pair_just_received_is_returned_whatever_its_lifetime(stage: Stage) -> None:
     """A lifetime shorter than `min_valid` causes no loop: one refresh, its token."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.endpoint.will(issued(2, lifetime=60.0))
     assert (await lent(stage, grant, min_valid=3000.0)).reveal() == "A-2"
     assert (await lent(stage, grant, min_valid=60.0)).reveal() == "A-2"
@@ -433,9 +416,8 @@ async def test_the_store_goes_away_during_a_refresh_behind(stage: Stage) -> None
 @pytest.mark.row("F44")
 async def test_a_thousand_callers_at_expiry(stage: Stage) -> None:
     """One refresh, and all thousand are answered within their deadline."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
-    slowly(stage, 19.0, issued(2))
+    grant = await stage.expired()
+    stage.endpoint.will(stage.later(19.0, issued(2)))
     began = stage.clock.steady()
     tokens = await asyncio.gather(*(lent(stage, grant) for _ in range(1000)))
     assert {token.reveal() for token in tokens} == {"A-2"}
@@ -446,9 +428,8 @@ async def test_a_thousand_callers_at_expiry(stage: Stage) -> None:
 @pytest.mark.row("F46")
 async def test_the_leader_hangs_up(stage: Stage) -> None:
     """Who asked first is cancelled during the exchange: the refresh completes, commits and serves the rest."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
-    slowly(stage, 5.0, issued(2))
+    grant = await stage.expired()
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     leader = asyncio.create_task(lent(stage, grant))
     await settle()
     follower = asyncio.create_task(lent(stage, grant))
@@ -463,9 +444,8 @@ async def test_the_leader_hangs_up(stage: Stage) -> None:
 
 async def test_everybody_hangs_up(stage: Stage) -> None:
     """No passenger is left: the flight lands all the same, its pair is stored."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
-    slowly(stage, 5.0, issued(2))
+    grant = await stage.expired()
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     callers = [asyncio.create_task(lent(stage, grant)) for _ in range(3)]
     await settle()
     for caller in callers:
@@ -480,9 +460,8 @@ async def test_everybody_hangs_up(stage: Stage) -> None:
 @pytest.mark.row("F47")
 async def test_a_waiter_whose_deadline_comes_first(stage: Stage) -> None:
     """503 with the time to come back; the refresh goes on and its pair is stored."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
-    slowly(stage, 60.0, issued(2))
+    grant = await stage.expired()
+    stage.endpoint.will(stage.later(60.0, issued(2)))
     began = stage.clock.steady()
     with pytest.raises(RefreshPending) as raised:
         await lent(stage, grant)
@@ -496,13 +475,8 @@ async def test_a_waiter_of_a_flight_that_lands_too_late(stage: Stage) -> None:
     """It needs another flight than the one that runs, and that one does not land in time."""
     grant = await stage.connected()
     await stage.clock.sleep(STALE)
-    slowly(stage, 1.0, issued(2))
-
-    async def long() -> Verdict:
-        await stage.clock.sleep(100.0)
-        return Inconclusive("slow")
-
-    stage.vendor.thinks("A-2", long)
+    stage.endpoint.will(stage.later(1.0, issued(2)))
+    stage.vendor.thinks("A-2", stage.later(100.0, Inconclusive("slow")))
     await lent(stage, grant)
     await stage.clock.sleep(2.0)
     with pytest.raises(RefreshPending):
@@ -539,8 +513,7 @@ async def test_an_impatient_caller_gives_up_with_its_flight(stage: Stage) -> Non
 
 async def test_a_lease_held_by_somebody_is_waited_for(stage: Stage) -> None:
     """Its holder dies: the lease runs out, and this process sends; nothing before."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     await stage.one.store.write(take_lease(grant.id, "somebody", 12.0))
     stage.endpoint.will(issued(2))
     began = stage.clock.steady()
@@ -550,8 +523,7 @@ async def test_a_lease_held_by_somebody_is_waited_for(stage: Stage) -> None:
 
 async def test_a_holder_that_is_killed_is_noticed(stage: Stage) -> None:
     """Its process is known dead: nobody waits for its lease to end."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     await stage.one.store.write(take_lease(grant.id, "somebody", 1000.0))
     stage.endpoint.will(issued(2))
     asking = asyncio.create_task(lent(stage, grant))
@@ -562,8 +534,7 @@ async def test_a_holder_that_is_killed_is_noticed(stage: Stage) -> None:
 
 async def test_a_holder_that_never_lets_go(stage: Stage) -> None:
     """The caller's 25 seconds are over: 503, nothing was sent."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     await stage.one.store.write(take_lease(grant.id, "somebody", 1000.0))
     with pytest.raises(RefreshPending):
         await lent(stage, grant)
@@ -574,15 +545,14 @@ async def test_a_holder_that_never_lets_go(stage: Stage) -> None:
 @pytest.mark.parametrize("held_back", [True, False])
 async def test_what_somebody_else_brings_ends_the_wait(stage: Stage, held_back: bool) -> None:
     """Waiting for a lease or for the hold to end, another process commits: its pair is the answer at once."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     two = await stage.process()
     if held_back:
         stage.dice.roll = 0.0
         stage.endpoint.will(Ambiguous("lost"))
         with pytest.raises(RefreshInDoubt):
             await two.refresh(grant.id, 1)
-    slowly(stage, 4.0, issued(2))
+    stage.endpoint.will(stage.later(4.0, issued(2)))
     stage.sql("UPDATE grants SET not_before = NULL")
     ahead = asyncio.create_task(two.refresh(grant.id, 1))
     await stage.clock.sleep(0.1)
@@ -596,8 +566,7 @@ async def test_what_somebody_else_brings_ends_the_wait(stage: Stage, held_back: 
 @pytest.mark.parametrize("held_back", [True, False])
 async def test_a_hotel_that_leaves_ends_the_wait(stage: Stage, held_back: bool) -> None:
     """The row disappears while somebody waits for it."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     if held_back:
         stage.dice.roll = 0.0
         stage.endpoint.will(Ambiguous("lost"))
@@ -624,9 +593,8 @@ async def test_the_row_disappears_before_the_lease(stage: Stage) -> None:
 
 async def test_a_stopping_process_tells_its_callers(stage: Stage) -> None:
     """The flight itself is cancelled, as when the loop shuts down: 503, not a cancellation of the caller."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
-    slowly(stage, 5.0, issued(2))
+    grant = await stage.expired()
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     caller = asyncio.create_task(lent(stage, grant))
     await settle()
     flight = stage.one.refresher.flights.running(grant.id)
@@ -638,8 +606,7 @@ async def test_a_stopping_process_tells_its_callers(stage: Stage) -> None:
 
 async def test_a_flight_that_is_cancelled_before_it_began(stage: Stage) -> None:
     """Everything is cancelled while it was only planned: its callers are told, and the next call flies again."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     caller = asyncio.create_task(stage.one.refresh(grant.id, 1))
     await asyncio.sleep(0)
     flight = stage.one.refresher.flights.running(grant.id)
@@ -656,8 +623,7 @@ async def test_a_flight_that_is_cancelled_before_it_began(stage: Stage) -> None:
 
 async def test_a_bug_on_the_way_is_told_to_the_caller_and_the_observer(stage: Stage) -> None:
     """Whatever a port raises, the lease is given back and the next call flies again."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
 
     async def broken() -> Answer:
         raise ZeroDivisionError
@@ -673,7 +639,7 @@ async def test_draining_waits_for_what_runs(stage: Stage) -> None:
     """SIGTERM during a refresh: it commits and proves before the vault closes."""
     grant = await stage.connected()
     await stage.clock.sleep(STALE)
-    slowly(stage, 5.0, issued(2))
+    stage.endpoint.will(stage.later(5.0, issued(2)))
     await lent(stage, grant)
     await stage.one.idle()
     assert (await stage.row(grant.id)).proven
@@ -681,8 +647,7 @@ async def test_draining_waits_for_what_runs(stage: Stage) -> None:
 
 async def test_a_fence_that_moves_all_the_time(stage: Stage) -> None:
     """Somebody takes the lease again and again under us: bounded by the caller's deadline, then 503."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.dead.add("somebody")
 
     async def again_and_again() -> Answer:
@@ -702,8 +667,7 @@ async def test_a_fence_that_moves_all_the_time(stage: Stage) -> None:
 
 async def test_the_grant_is_replaced_again_and_again(stage: Stage) -> None:
     """Every look finds another grant: bounded, then 503."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     looks = 0
 
     async def replaced() -> Answer:

@@ -1,23 +1,28 @@
-"""Edges of lending and of proving: what mutants of the code showed that no other test would notice."""
+"""Edges of lending and of proving: what mutants of the code showed, and tokens in memory that another process ended."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from tests.support.fakes import issued, pair
-from tests.support.stage import Stage
+from tests.support.fakes import HOUR, STALE, issued, key, pair
+from tests.support.stage import Process, Stage
 from tests.support.virtual import settle
 
-from cloudbeds_auth.errors import ReauthorizationRequired, RefreshInDoubt, StoreUnavailable
+from cloudbeds_auth.engine.access import LOOK_AGAIN
+from cloudbeds_auth.errors import (
+    ConnectionDisconnected,
+    Error,
+    ReauthorizationRequired,
+    RefreshInDoubt,
+    StoreUnavailable,
+)
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.model import AccessToken, Grant, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, take_lease
-
-HOUR, STALE = 3700.0, 3300.0
 
 
 async def kept(stage: Stage, generations: int) -> Grant:
@@ -177,8 +182,7 @@ async def test_a_token_about_to_die_leaves_memory(stage: Stage) -> None:
 
 async def test_whoever_is_held_back_leaves_the_lease_alone(stage: Stage) -> None:
     """Twenty seconds to the next attempt: waited through with one lease before and one after, not one every look."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.endpoint.will(Ambiguous("lost"), issued(2))
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, 1)
@@ -188,8 +192,7 @@ async def test_whoever_is_held_back_leaves_the_lease_alone(stage: Stage) -> None
 
 async def test_an_expired_token_and_no_lease(stage: Stage) -> None:
     """The lease cannot be written and there is nothing to serve: 503, and nothing is sent."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.one.driver.refuse("take_lease")
     with pytest.raises(StoreUnavailable):
         await stage.one.refresh(grant.id, 1)
@@ -207,3 +210,74 @@ async def test_a_token_known_to_be_dead_is_served_to_nobody(stage: Stage) -> Non
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, 1)
     assert (stage.endpoint.sent, stage.vendor.asked) == (["R-1", "R-1"], ["A-1"])
+
+
+# --- what another process did: known within a minute
+
+
+async def lending_twice(stage: Stage) -> tuple[Grant, Process]:
+    """A hotel, and another process that lends its token too."""
+    grant = await stage.connected()
+    other = await stage.process()
+    for process in (stage.one, other):
+        assert (await process.access.access_token(grant.connection_id)).reveal() == "A-1"
+    return grant, other
+
+
+async def refused(process: Process, grant: Grant) -> type[Error] | None:
+    """How this process refuses to lend; None: it lends."""
+    try:
+        await process.access.access_token(grant.connection_id)
+    except Error as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize("forget", [False, True])
+async def test_a_hotel_that_was_disconnected(stage: Stage, forget: bool) -> None:
+    """At once in the process that did it, within a minute in others, for whom nothing ends the token at Cloudbeds."""
+    grant, other = await lending_twice(stage)
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=forget, actor="operator")
+    assert await refused(stage.one, grant) is ConnectionDisconnected
+    await stage.clock.sleep(LOOK_AGAIN)
+    assert await refused(other, grant) is ConnectionDisconnected
+    assert stage.endpoint.sent == []
+
+
+async def test_a_hotel_that_must_approve_again(stage: Stage) -> None:
+    """Its token would be lent for hours, and every call with it refused."""
+    grant, other = await lending_twice(stage)
+    stage.sql("UPDATE grants SET reauth = 'user_inactive' WHERE id = ?", grant.id)
+    assert await refused(other, grant) is None
+    await stage.clock.sleep(LOOK_AGAIN)
+    assert await refused(other, grant) is ReauthorizationRequired
+
+
+@pytest.mark.row("F90")
+async def test_a_hotel_that_was_moved_to_a_key(stage: Stage) -> None:
+    """OAuth ends for it everywhere: its next calls go with the key."""
+    grant, other = await lending_twice(stage)
+    stage.endpoint.will(key(1))
+    await stage.one.migrator.migrate(grant.connection_id)
+    await stage.clock.sleep(LOOK_AGAIN)
+    assert (await other.access.access_token(grant.connection_id)).reveal() == "cbat_1"
+
+
+async def test_a_token_that_was_renewed(stage: Stage) -> None:
+    """Lent without a 401 that would tell of it."""
+    grant, other = await lending_twice(stage)
+    stage.endpoint.will(issued(2))
+    await stage.one.access.refresh_now(grant.connection_id)
+    await stage.one.idle()
+    await stage.clock.sleep(LOOK_AGAIN)
+    assert (await other.access.access_token(grant.connection_id)).reveal() == "A-2"
+
+
+async def test_a_token_in_use_costs_one_look_a_minute(stage: Stage) -> None:
+    """However many calls there are."""
+    grant, other = await lending_twice(stage)
+    before = other.driver.seen["current"]
+    for _ in range(100):
+        await other.access.access_token(grant.connection_id)
+        await stage.clock.sleep(LOOK_AGAIN / 25)
+    assert other.driver.seen["current"] - before == 3

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from tests.support.fakes import APP, issued, key, pair
+from tests.support.fakes import APP, HOUR, issued, key, pair
 from tests.support.hotels import BusyVendor, keep_up, limited
 from tests.support.stage import Process, Stage
 
@@ -43,8 +43,6 @@ from cloudbeds_auth.rules.token_response import (
 )
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.runner import Database
-
-HOUR = 3700.0
 
 
 async def migrate(process: Process, grant: Grant, **how: str) -> None:
@@ -99,12 +97,7 @@ async def test_a_refresh_under_way_when_the_move_begins(stage: Stage) -> None:
     """The move waits for its lease, and exchanges what the refresh brought."""
     grant = await stage.connected()
     other = await stage.process()
-
-    async def slowly() -> Issued:
-        await stage.clock.sleep(3.0)
-        return issued(2)
-
-    stage.endpoint.will(slowly, key(1))
+    stage.endpoint.will(stage.later(3.0, issued(2)), key(1))
     refresh = asyncio.create_task(other.refresh(grant.id, 1, operator=True))
     await stage.clock.sleep(1.0)
     await migrate(stage.one, grant)
@@ -116,12 +109,7 @@ async def test_a_refresh_under_way_when_the_move_begins(stage: Stage) -> None:
 async def test_a_refresh_of_this_process_that_outlived_its_lease(stage: Stage) -> None:
     """As after a long standstill: nothing is exchanged beside it, and a later call moves the hotel."""
     grant = await stage.connected()
-
-    async def at_last() -> Issued:
-        await stage.clock.sleep(700.0)
-        return issued(2)
-
-    stage.endpoint.will(at_last, key(1))
+    stage.endpoint.will(stage.later(700.0, issued(2)), key(1))
     with pytest.raises(RefreshPending):  # nobody waits so long
         await stage.one.refresh(grant.id, 1, operator=True)
     stage.sql("UPDATE grants SET lease_owner = NULL, lease_until = NULL")
@@ -139,12 +127,7 @@ async def test_a_refresh_that_begins_during_the_move(stage: Stage) -> None:
     grant = await stage.connected()
     other = await stage.process()
     await stage.clock.sleep(HOUR)
-
-    async def slowly() -> KeyAnswer:
-        await stage.clock.sleep(3.0)
-        return key(1)
-
-    stage.endpoint.will(slowly)
+    stage.endpoint.will(stage.later(3.0, key(1)))
     move = asyncio.create_task(migrate(stage.one, grant))
     await stage.clock.sleep(1.0)
     assert (await other.access.access_token(grant.connection_id)).reveal() == "cbat_1"
@@ -156,12 +139,7 @@ async def test_two_processes_move_the_same_hotel(stage: Stage) -> None:
     """One exchange; both are told that it is done."""
     grant = await stage.connected()
     other = await stage.process()
-
-    async def slowly() -> KeyAnswer:
-        await stage.clock.sleep(3.0)
-        return key(1)
-
-    stage.endpoint.will(slowly)
+    stage.endpoint.will(stage.later(3.0, key(1)))
     await asyncio.gather(migrate(stage.one, grant), migrate(other, grant), migrate(stage.one, grant))
     await moved(stage, grant)
     assert stage.endpoint.exchanged == ["R-1"]
@@ -170,12 +148,7 @@ async def test_two_processes_move_the_same_hotel(stage: Stage) -> None:
 async def test_the_caller_of_a_move_hangs_up(stage: Stage) -> None:
     """The exchange goes on: its answer is stored, and it is waited for before the process ends."""
     grant = await stage.connected()
-
-    async def slowly() -> KeyAnswer:
-        await stage.clock.sleep(3.0)
-        return key(1)
-
-    stage.endpoint.will(slowly)
+    stage.endpoint.will(stage.later(3.0, key(1)))
     caller = asyncio.create_task(migrate(stage.one, grant))
     await stage.clock.sleep(1.0)
     caller.cancel()
@@ -287,12 +260,7 @@ async def test_the_disk_fills_while_the_key_is_in_hand(stage: Stage) -> None:
 async def test_the_key_is_stored_late(stage: Stage) -> None:
     """Longer than a caller waits it was in hand: the move is finished all the same."""
     grant = await stage.connected()
-
-    async def slowly() -> KeyAnswer:
-        await stage.clock.sleep(19.0)
-        return key(1)
-
-    stage.endpoint.will(slowly)
+    stage.endpoint.will(stage.later(19.0, key(1)))
     stage.one.driver.refuse("key_received", 12)
     await migrate(stage.one, grant)
     await moved(stage, grant)
@@ -546,8 +514,7 @@ async def test_the_other_secret_is_tried(stage: Stage) -> None:
 
 async def test_older_tokens_are_exchanged_after_the_child(stage: Stage) -> None:
     """An expired pair that was never proven: child first, then its parent, and only a refusal moves on."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
@@ -562,8 +529,7 @@ async def test_older_tokens_are_exchanged_after_the_child(stage: Stage) -> None:
 @pytest.mark.parametrize("lives", [True, False])
 async def test_a_pair_is_proven_before_its_tokens_are_exchanged(stage: Stage, lives: bool) -> None:
     """It works: only the child is exchanged, and no token that its use has killed is shown."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.script = [Inconclusive("HTTP 502"), Proof() if lives else DeadToken()]
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
@@ -576,8 +542,7 @@ async def test_a_pair_is_proven_before_its_tokens_are_exchanged(stage: Stage, li
 
 async def test_a_marked_hotel_whose_token_is_proven_before_the_exchange(stage: Stage) -> None:
     """Cloudbeds was wrong about it: that ends the mark like any other proof, and the other marks of its app are due."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.script = [Inconclusive("HTTP 502")]
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
@@ -599,8 +564,7 @@ async def test_a_marked_hotel_whose_token_is_proven_before_the_exchange(stage: S
 
 async def test_there_is_no_turn_to_prove_a_pair(stage: Stage) -> None:
     """The rate limit leaves no room for the question: all tokens of the pair may be the living one."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
@@ -616,8 +580,7 @@ async def test_there_is_no_turn_to_prove_a_pair(stage: Stage) -> None:
 
 async def test_an_expired_unproven_pair(stage: Stage) -> None:
     """There is nothing to ask with: all of its tokens may be the living one."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.vendor.thinks("A-2", Inconclusive("HTTP 502"))
     stage.endpoint.will(issued(2))
     await stage.one.access.access_token(grant.connection_id)
@@ -803,12 +766,7 @@ async def test_a_hotel_that_leaves_while_its_key_is_on_the_way(stage: Stage) -> 
 async def test_the_row_goes_while_the_lease_is_taken(stage: Stage) -> None:
     """An operator deletes it by hand."""
     grant = await stage.connected()
-
-    async def deleted() -> None:
-        for table, column in (("tokens", "grant_id"), ("properties", "grant_id"), ("grants", "id")):
-            stage.sql(f"DELETE FROM {table} WHERE {column} = ?", grant.id)
-
-    stage.one.driver.after("take_lease", deleted)
+    stage.one.driver.after("take_lease", lambda: stage.delete(grant))
     with pytest.raises(ConnectionDisconnected):
         await migrate(stage.one, grant)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.support.fakes import APP, issued, pair
+from tests.support.fakes import APP, HOUR, issued, pair
 from tests.support.stage import Stage, another
 
 from cloudbeds_auth.engine.apps import Apps
@@ -20,7 +20,6 @@ from cloudbeds_auth.rules.token_response import RefusedClient
 from cloudbeds_auth.transactions.apps import read_apps
 from cloudbeds_auth.transactions.connections import disconnect
 
-HOUR = 3700.0
 AURORA = App("aurora", "client-2", (Secret("aurora-1"),), "http://localhost:7000/callback/aurora", level="property")
 REFUSED = RefusedClient("HTTP 401")
 
@@ -33,9 +32,7 @@ async def added(stage: Stage, **parts: Any) -> App:
 
 async def expired(stage: Stage, app: str = "aurora", number: int = 1) -> Grant:
     """A hotel of this app whose access token has run out."""
-    grant = await stage.connected(pair(number, property_ids=(str(1000 + number),)), app=app)
-    await stage.clock.sleep(HOUR)
-    return grant
+    return await stage.expired(pair(number, property_ids=(str(1000 + number),)), app=app)
 
 
 # --- each with its own

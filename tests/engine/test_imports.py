@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from tests.support.fakes import issued, pair
+from tests.support.fakes import ADA, issued, pair
 from tests.support.hotels import BusyVendor, limited
 from tests.support.stage import Stage
 
@@ -18,14 +18,12 @@ from cloudbeds_auth.errors import ClientRefused, InvalidRequest, StoreReadOnly, 
 from cloudbeds_auth.ports import MaySend
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import App, Handover, Imported, Outcome, Role, User, moment
+from cloudbeds_auth.rules.model import App, Handover, Imported, Outcome, Role, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.imports import NewImport, add_import
-
-ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 
 
 def old(property_id: str = "1000", token: str = "R-old", **more: object) -> Handover:

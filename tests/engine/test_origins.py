@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from tests.support.fakes import APP, HERE, ISSUER, issued, key, pair
+from tests.support.fakes import APP, HERE, HOUR, ISSUER, issued, key, pair
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine import apps as vault_apps
@@ -22,7 +22,6 @@ from cloudbeds_auth.rules.token_response import Ambiguous, NotSent, Refused, Ref
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.history import read_history
 
-HOUR = 3700.0
 ELSEWHERE = "https://elsewhere.example"
 OTHER = replace(APP, client_id="client-2", secrets=(Secret("secret-2"),))
 NEITHER = Source()  # of rows from before
@@ -174,8 +173,7 @@ async def test_settings_that_are_read_again_name_another_client(stage: Stage) ->
 @pytest.mark.row("F92")
 async def test_a_mended_registration_is_another_one(stage: Stage) -> None:
     """Every secret is refused, so the settings are read again while a refresh is wanted: they name another client."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.endpoint.will(RefusedClient("HTTP 401"))
     with pytest.raises(ClientRefused):
         await stage.one.access.access_token(grant.connection_id)
@@ -289,8 +287,7 @@ async def test_a_proof_alone_names_no_client(stage: Stage) -> None:
 @pytest.mark.row("F92")
 async def test_a_mark_from_before_counts_its_retries_from_the_first_pair(stage: Stage) -> None:
     """It may have been made under another app's id: the pair that names the client begins the count anew."""
-    grant = await stage.connected(source=NEITHER)
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired(source=NEITHER)
     stage.sql("UPDATE grants SET reauth = 'revoked', state = 'reauthorization_required', problem = 'revoked',"
               " marked_at = ?, retries = 9, due_at = NULL, retry_at = ?", *[stage.clock.wall()] * 2)  # fmt: skip
     stage.vendor.thinks(["A-2"], Inconclusive("HTTP 502"))
@@ -309,8 +306,7 @@ async def test_a_mark_from_before_counts_its_retries_from_the_first_pair(stage: 
 @pytest.mark.row("F92")
 async def test_a_marked_hotel_is_not_tried_under_another_id(stage: Stage) -> None:
     """A day of retries that send nothing counts none; with the right id in the settings it heals by itself."""
-    grant = await stage.connected()
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired()
     stage.sql("UPDATE grants SET reauth = 'revoked', state = 'reauthorization_required', problem = 'revoked',"
               " marked_at = ?, retries = 3, due_at = NULL, retry_at = ?", *[stage.clock.wall()] * 2)  # fmt: skip
     other = await strange(stage, "client id")
@@ -363,8 +359,7 @@ async def test_bound_while_the_lease_was_waited_for(stage: Stage) -> None:
     """Two processes with different ids want to refresh a row from before: what the first brings binds it, and the
     second, which had read it unbound, finds that under the lease.
     """
-    grant = await stage.connected(source=NEITHER)
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired(source=NEITHER)
     other = await strange(stage, "client id")
 
     async def bind() -> None:

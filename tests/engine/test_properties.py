@@ -196,9 +196,7 @@ async def test_a_token_that_is_over_is_renewed_first(stage: Stage, monkeypatch: 
 async def test_a_key_is_asked_with_too(stage: Stage) -> None:
     """An API key of a group; years later as well."""
     stage.vendor.listed = ("1000",)
-    begun = await stage.one.authorizer.begin()
-    stage.endpoint.will(key(1))
-    found = (await stage.one.authorizer.finish(code="code", state=begun.state)).connection
+    found = (await stage.approve(key(1))).connection
     stage.vendor.listed = ("1000", "1001")
     await stage.clock.sleep(EVERY)
     await stage.one.groups.tick()

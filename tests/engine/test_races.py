@@ -5,42 +5,21 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.support.fakes import issued, pair
+from tests.support.fakes import HOUR, issued, pair
 from tests.support.hotels import BusyVendor, limited
 from tests.support.intercept import Write, intercept
-from tests.support.stage import Process, Stage
+from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.single_flight import Flight, Flights, Served
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import Fence, Grant, Role
+from cloudbeds_auth.rules.model import Grant, Role
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.token_response import Answer, NotSent, Refused
 from cloudbeds_auth.transactions.candidates import drop_candidate
-from cloudbeds_auth.transactions.grants import Leased, Written, commit_pair, read_grant, release_lease, take_lease
+from cloudbeds_auth.transactions.grants import Leased, Written, take_lease
 from cloudbeds_auth.transactions.statements import Call
-
-HOUR = 3700.0
-
-
-async def commits(process: Process, grant: Grant, number: str) -> None:
-    """Another process refreshes this grant: takes the lease, commits (A-number, R-number), gives the lease back."""
-    taken = await process.store.write(take_lease(grant.id, process.world.owner, 30.0))
-    assert isinstance(taken, Leased)
-    row = await process.store.read(read_grant(grant.id))
-    assert row is not None
-    fence = Fence(grant.id, row.generation, taken.epoch)
-    written = await process.store.write(commit_pair(fence, row.tokens[-1], pair(number), stale_after=3240.0))
-    assert written is Written.DONE
-    await process.store.write(release_lease(grant.id, taken.epoch))
-
-
-async def is_deleted(stage: Stage, grant: Grant) -> None:
-    """An operator deletes the row by hand."""
-    for table, column in (("tokens", "grant_id"), ("properties", "grant_id"), ("grants", "id")):
-        stage.sql(f"DELETE FROM {table} WHERE {column} = ?", grant.id)
-
 
 # --- whoever was rejected after the proof was asked for
 
@@ -48,12 +27,7 @@ async def is_deleted(stage: Stage, grant: Grant) -> None:
 async def test_a_proof_says_nothing_about_a_token_that_died_while_it_was_under_way(stage: Stage) -> None:
     """The first is told that its token was good; whoever was rejected meanwhile has it asked about again."""
     grant = await stage.connected()
-
-    async def late() -> Proof:
-        await stage.clock.sleep(1.0)
-        return Proof()
-
-    stage.vendor.script = [late, DeadToken()]
+    stage.vendor.script = [stage.later(1.0, Proof()), DeadToken()]
     stage.endpoint.will(issued(2))
     first = asyncio.create_task(stage.one.refresh(grant.id, 1, rejected=1))
     await stage.clock.sleep(0.5)
@@ -105,7 +79,7 @@ async def test_another_process_commits_while_we_hold_back(stage: Stage) -> None:
     waiting = asyncio.create_task(stage.one.refresh(grant.id, 1))
     await stage.clock.sleep(3.0)
     assert not waiting.done()
-    await commits(two, grant, "theirs")
+    await two.commit(grant, "theirs")
     assert (await waiting).grant.access.reveal() == "A-theirs"
     assert stage.clock.steady() - began < 3.0 + 2 * stage.timing.poll
     assert stage.endpoint.sent == ["R-1"]
@@ -117,13 +91,13 @@ async def test_both_are_refused_and_somebody_committed_meanwhile(stage: Stage) -
     grant = await stage.connected()
     two = await stage.process()
     stage.vendor.thinks("A-2", DeadToken())
-    await commits(two, grant, "2")
+    await two.commit(grant, "2")
     await stage.clock.sleep(HOUR)
     assert await stage.tokens(grant.id) == ["R-1", "R-2"]
 
     async def overtaken() -> Answer:
         stage.dead.add(stage.one.world.owner)  # our lease ran out while the process stood still
-        await commits(two, grant, "theirs")
+        await two.commit(grant, "theirs")
         return Refused("superseded by theirs")
 
     stage.endpoint.will(Refused("superseded by theirs"), overtaken)
@@ -141,12 +115,12 @@ async def test_both_were_refused_before_somebody_committed(stage: Stage) -> None
     """The whole pass is over, nothing is counted yet: the count finds the fence moved, and the pair there is used."""
     grant = await stage.connected()
     two = await stage.process()
-    await commits(two, grant, "2")
+    await two.commit(grant, "2")
     await stage.clock.sleep(HOUR)
 
     async def meanwhile() -> None:
         stage.dead.add(stage.one.world.owner)
-        await commits(two, grant, "theirs")
+        await two.commit(grant, "theirs")
 
     async def last() -> Answer:
         stage.one.driver.after("settle", meanwhile)
@@ -172,7 +146,7 @@ async def test_the_row_disappears_with_a_pair_in_hand(stage: Stage, monkeypatch:
 
     async def then_deleted(write: Write, call: Call[Written]) -> Written:
         written: Written = await write(call)
-        await is_deleted(stage, grant)
+        await stage.delete(grant)
         return written
 
     intercept(monkeypatch, stage.one.store, "commit_pair", then_deleted)
@@ -187,7 +161,7 @@ async def test_the_row_disappears_with_a_pair_in_hand(stage: Stage, monkeypatch:
 async def test_the_row_disappears_as_it_is_promoted(stage: Stage) -> None:
     """Nothing is there to be confirmed or lent; whoever asked is told that it is gone."""
     grant = await stage.connected(proven=False)
-    stage.one.driver.after("move_pointer", lambda: is_deleted(stage, grant))
+    stage.one.driver.after("move_pointer", lambda: stage.delete(grant))
     assert await stage.one.candidates.resume(grant.connection_id) is None
 
 
@@ -197,7 +171,7 @@ async def test_work_that_is_gone_when_its_turn_comes(stage: Stage) -> None:
     process = await limited(stage, vendor)
     grant = await stage.connected(proven=False)
     await stage.clock.sleep(61.0)
-    process.driver.after("claim_due", lambda: is_deleted(stage, grant))
+    process.driver.after("claim_due", lambda: stage.delete(grant))
     assert await process.upkeep.tick() == 0.0
     assert (vendor.moments, stage.notes.times("upkeep_failed")) == ([], 0)
 
@@ -263,8 +237,7 @@ async def replacing(stage: Stage, grant: Grant) -> None:
 
 async def test_a_caller_looks_again_a_bounded_number_of_times(stage: Stage) -> None:
     """Every look finds another grant: five, then 503 with the time to come back; the hotel is not marked."""
-    grant = await stage.connected(pair(1, property_ids=("1000",)))
-    await stage.clock.sleep(HOUR)
+    grant = await stage.expired(pair(1, property_ids=("1000",)))
     await replacing(stage, grant)
     with pytest.raises(RefreshPending) as raised:
         await stage.one.access.access_token(grant.connection_id)

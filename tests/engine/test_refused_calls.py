@@ -33,12 +33,6 @@ async def heed(stage: Stage, token: AccessToken, refusal: Refusal) -> None:
     await stage.one.refresher.flights.drain()
 
 
-async def shown(stage: Stage, grant: Grant) -> tuple[State, str | None]:
-    """How people see it."""
-    found = await stage.one.views.connection(grant.connection_id)
-    return found.state, found.problem
-
-
 # --- a grant that may be dead
 
 
@@ -48,11 +42,11 @@ async def test_a_dead_grant_is_found_by_its_callers(stage: Stage) -> None:
     grant, token = await lent(stage)
     stage.vendor.thinks("A-1", DeadGrant("user_inactive"))
     await heed(stage, token, INACTIVE)
-    assert await shown(stage, grant) == (State.BACKING_OFF, "user_inactive")
+    assert await stage.shown(grant) == (State.BACKING_OFF, "user_inactive")
     assert (await stage.one.access.access_token(grant.connection_id)).is_same(token), "callers go on meanwhile"
     await stage.clock.sleep(stage.timing.refusal_interval)
     await heed(stage, token, INACTIVE)
-    assert await shown(stage, grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
+    assert await stage.shown(grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
     with pytest.raises(ReauthorizationRequired):
         await stage.one.access.access_token(grant.connection_id)
     assert (stage.vendor.asked, stage.endpoint.sent) == (["A-1", "A-1"], [])
@@ -65,7 +59,7 @@ async def test_a_body_alone_marks_nobody(stage: Stage) -> None:
     for _ in range(10):
         await heed(stage, token, INACTIVE)
         await stage.clock.sleep(stage.timing.lease)
-    assert await shown(stage, grant) == (State.FRESH, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
     assert (len(stage.vendor.asked), stage.endpoint.sent) == (10, [])
 
 
@@ -91,7 +85,7 @@ async def test_the_background_asks_the_second_time(stage: Stage) -> None:
     await stage.clock.sleep(stage.timing.refusal_interval + 1.0)
     await stage.one.upkeep.tick()
     await stage.one.idle()
-    assert await shown(stage, grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
+    assert await stage.shown(grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
     assert stage.endpoint.sent == []
 
 
@@ -103,7 +97,7 @@ async def test_a_suspicion_that_the_background_clears(stage: Stage) -> None:
     await stage.clock.sleep(stage.timing.refusal_interval + 1.0)
     await stage.one.upkeep.tick()
     await stage.one.idle()
-    assert await shown(stage, grant) == (State.FRESH, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
     assert (stage.endpoint.sent, (await stage.row(grant.id)).refusals) == ([], 0)
     assert (await stage.kinds(grant.connection_id))[-1] == "proved"
     assert [what for what, _ in stage.notes.told if what.endswith("failed")] == ["refresh_failed"], "the first look"
@@ -118,7 +112,7 @@ async def test_an_operators_refresh_is_sent_all_the_same(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     await stage.one.access.refresh_now(grant.connection_id)
     await stage.one.idle()
-    assert await shown(stage, grant) == (State.FRESH, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
 
 
 async def test_a_token_that_turns_out_dead_is_renewed(stage: Stage) -> None:
@@ -127,7 +121,7 @@ async def test_a_token_that_turns_out_dead_is_renewed(stage: Stage) -> None:
     stage.vendor.thinks("A-1", DeadToken())
     stage.endpoint.will(Refused("dead"))
     await heed(stage, token, INACTIVE)
-    assert await shown(stage, grant) == (State.BACKING_OFF, "revoked")
+    assert await stage.shown(grant) == (State.BACKING_OFF, "revoked")
 
 
 async def test_a_401_that_hides_under_another_status(stage: Stage) -> None:
@@ -140,7 +134,7 @@ async def test_a_401_that_hides_under_another_status(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     await heed(stage, token, HIDDEN)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
-    assert await shown(stage, grant) == (State.FRESH, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
 
 
 async def test_a_vendor_that_cannot_be_asked(stage: Stage) -> None:
@@ -148,7 +142,7 @@ async def test_a_vendor_that_cannot_be_asked(stage: Stage) -> None:
     grant, token = await lent(stage)
     stage.vendor.thinks("A-1", Inconclusive("HTTP 503"))
     await heed(stage, token, INACTIVE)
-    assert await shown(stage, grant) == (State.FRESH, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
     assert stage.endpoint.sent == []
 
 
@@ -209,7 +203,7 @@ async def test_a_store_that_is_away(stage: Stage) -> None:
         await stage.clock.sleep(stage.timing.lease)
         await heed(stage, token, refusal)
     assert stage.vendor.asked == ["A-1"]
-    assert await shown(stage, grant) == (State.FRESH, "missing_scope")
+    assert await stage.shown(grant) == (State.FRESH, "missing_scope")
 
 
 async def test_a_token_of_nobody(stage: Stage) -> None:
@@ -258,7 +252,7 @@ async def test_two_that_take_turns(stage: Stage) -> None:
             await heed(stage, token, refusal)
         await stage.clock.sleep(AGAIN / 200)
     assert (await stage.kinds(grant.connection_id)).count("call_refused") == 2
-    assert await shown(stage, grant) == (State.FRESH, "wrong_property")
+    assert await stage.shown(grant) == (State.FRESH, "wrong_property")
 
 
 async def test_a_proof_says_nothing_about_it_and_a_new_pair_clears_it(stage: Stage) -> None:
@@ -266,13 +260,13 @@ async def test_a_proof_says_nothing_about_it_and_a_new_pair_clears_it(stage: Sta
     grant, token = await lent(stage)
     await heed(stage, token, NO_SCOPE)
     assert (await stage.one.refresh(grant.id, 1, rejected=1)).proven
-    assert await shown(stage, grant) == (State.FRESH, "missing_scope")
+    assert await stage.shown(grant) == (State.FRESH, "missing_scope")
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
     await stage.one.idle()
-    assert await shown(stage, grant) == (State.FRESH, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
     await heed(stage, await stage.one.access.access_token(grant.connection_id), NO_SCOPE)
-    assert await shown(stage, grant) == (State.FRESH, "missing_scope")
+    assert await stage.shown(grant) == (State.FRESH, "missing_scope")
 
 
 async def test_what_is_worse_is_shown_instead(stage: Stage) -> None:
@@ -281,10 +275,10 @@ async def test_what_is_worse_is_shown_instead(stage: Stage) -> None:
     await heed(stage, token, NO_SCOPE)
     stage.vendor.script = [DeadGrant("user_inactive")]
     await heed(stage, token, INACTIVE)
-    assert await shown(stage, grant) == (State.BACKING_OFF, "user_inactive")
+    assert await stage.shown(grant) == (State.BACKING_OFF, "user_inactive")
     await stage.clock.sleep(AGAIN + 1.0)
     await heed(stage, token, NO_SCOPE)
-    assert await shown(stage, grant) == (State.BACKING_OFF, "user_inactive")
+    assert await stage.shown(grant) == (State.BACKING_OFF, "user_inactive")
 
 
 @pytest.mark.parametrize("act", [Act.HEAL, Act.NOTHING])
@@ -294,7 +288,7 @@ async def test_everything_else_is_the_callers(stage: Stage, act: Act) -> None:
     stage.one.driver.dark = True
     await heed(stage, token, Refusal("x", act))
     stage.one.driver.dark = False
-    assert await shown(stage, grant) == (State.FRESH, None)
+    assert await stage.shown(grant) == (State.FRESH, None)
     assert stage.vendor.asked == []
 
 
@@ -306,4 +300,4 @@ async def test_what_is_remembered_is_bounded(stage: Stage, monkeypatch: pytest.M
         token = await stage.one.access.access_token(grant.connection_id)
         await heed(stage, token, NO_SCOPE)
         assert len(stage.one.health._rests) <= 2
-        assert await shown(stage, grant) == (State.FRESH, "missing_scope")
+        assert await stage.shown(grant) == (State.FRESH, "missing_scope")

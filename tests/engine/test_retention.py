@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.fakes import pair
+from tests.support.fakes import ADA, pair
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine import retention
 from cloudbeds_auth.engine.retention import EVERY, Retention
 from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
-from cloudbeds_auth.rules.model import User
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
 
-ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 DAY = 86400.0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
-from tests.support.fakes import issued, pair
+from tests.support.fakes import HOUR, STALE, issued, pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.errors import (
@@ -25,7 +25,7 @@ from cloudbeds_auth.rules.token_response import Ambiguous, NotSent, Refused, Ref
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm
 
-HOUR, STALE, INTERVAL = 3700.0, 3300.0, 60.0
+INTERVAL = 60.0
 AGAIN = "call again after `Retry-After`"
 OPERATOR = "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault"
 

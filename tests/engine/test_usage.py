@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 import pytest
+from tests.support.failing import FailingDriver
 from tests.support.fakes import pair
 from tests.support.intercept import Write, intercept
-from tests.support.stage import FailingDriver, Process, Stage
+from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine.retention import Retention, roll_up_calls
 from cloudbeds_auth.engine.usage import record_calls

@@ -25,9 +25,7 @@ SUSPECT = Unlisted(Refusal("revoked", Act.SUSPECT))
 async def waiting(stage: Stage, answer: tuple[str, ...] | Unlisted) -> Grant:
     """An approval without properties, of a vendor that says this about them."""
     stage.vendor.listed = answer
-    begun = await stage.one.authorizer.begin()
-    stage.endpoint.will(issued(1, lifetime=40 * 3600.0))
-    finished = await stage.one.authorizer.finish(code="code", state=begun.state)
+    finished = await stage.approve(issued(1, lifetime=40 * 3600.0))
     found = await stage.one.store.read(read_candidate(finished.connection.id))
     assert found is not None, "it was promoted"
     return found
@@ -164,9 +162,7 @@ async def test_one_that_is_not_proven_either_is_lent_to_nobody(stage: Stage) -> 
 async def test_a_key_whose_hotel_is_not_named(stage: Stage) -> None:
     """The rule of every approval: it waits, and is used when it is named."""
     stage.vendor.listed = SCOPE
-    begun = await stage.one.authorizer.begin()
-    stage.endpoint.will(key(1))
-    found = (await stage.one.authorizer.finish(code="code", state=begun.state)).connection
+    found = (await stage.approve(key(1))).connection
     assert (found.credential, found.problem) == ("api_key", "hotel_scope_missing")
     with pytest.raises(ReauthorizationRequired):
         await stage.one.access.access_token(found.id)

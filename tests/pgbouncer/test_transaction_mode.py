@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.postgres.processes import Processes, leased, row
 from tests.support.fakes import pair
 from tests.support.pgbouncer import bouncer
 from tests.support.postgres import database, server
+from tests.support.processes import Processes, leased, row
 
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
 from cloudbeds_auth.transactions.refusals import confirm

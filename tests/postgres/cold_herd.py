@@ -13,11 +13,12 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 
-from tests.postgres.processes import Processes
+from tests.support.failing import FailingDriver
 from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, ScriptedVendor
 from tests.support.far import far
 from tests.support.postgres import database, server
-from tests.support.stage import FailingDriver, Process, process_over
+from tests.support.processes import Processes
+from tests.support.stage import Process, process_over
 
 from cloudbeds_auth import system
 from cloudbeds_auth.database.postgres import PostgresDriver

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from tests.postgres.processes import Processes
 from tests.support.postgres import PostgresServer, server
+from tests.support.processes import Processes
 
 
 @pytest.fixture

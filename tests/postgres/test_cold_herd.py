@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 from tests.postgres.cold_herd import process
-from tests.postgres.processes import Processes
 from tests.support.far import far
+from tests.support.processes import Processes
 
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.errors import Error

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack
 
 import psycopg
 import pytest
-from tests.postgres.processes import Processes, leased, row, when_it_is_back
 from tests.support.fakes import pair
 from tests.support.postgres import PostgresServer, server
+from tests.support.processes import Processes, leased, row, when_it_is_back
 
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, write_intent

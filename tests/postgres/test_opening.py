@@ -9,10 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 from psycopg import sql
-from tests.postgres.processes import Processes
 from tests.support.ports import free_port
 from tests.support.postgres import database, server
 from tests.support.postgres_fixtures import END_OTHERS
+from tests.support.processes import Processes
 
 from cloudbeds_auth.database import schema as schemas
 from cloudbeds_auth.database.postgres import PostgresDriver

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.postgres.processes import Processes, leased, row
 from tests.support.fakes import pair
+from tests.support.processes import Processes, leased, row
 
 from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.context import current_grant

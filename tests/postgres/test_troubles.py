@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import psycopg
 import pytest
-from tests.postgres.processes import Processes, leased, row, when_it_is_back
 from tests.support.fakes import pair
 from tests.support.postgres import PostgresServer
 from tests.support.postgres_fixtures import END_OTHERS
+from tests.support.processes import Processes, leased, row, when_it_is_back
 
 from cloudbeds_auth.database import postgres
 from cloudbeds_auth.database.postgres import PostgresDriver

@@ -27,13 +27,13 @@ from tests.simulation.points import Points
 from tests.simulation.sendings import Sendings
 from tests.simulation.trace import Trace
 from tests.simulation.vendor import SECRET, Vendor
+from tests.support.keys import KEY
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.transactions.statements import Instant, Statement
 
 WALL = 1_800_000_000.0
-KEY = bytes(range(32))
 DISK_NAME = "world"
 
 

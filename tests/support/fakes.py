@@ -9,7 +9,7 @@ from cloudbeds_auth.ports import AppState, Fact, Hook, Listed, MaySend, Throttle
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.model import App, CredentialKind, Pair
+from cloudbeds_auth.rules.model import App, CredentialKind, Pair, User
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Answer, Issued, KeyAnswer, NotOffered, TooLate, UnauthorizedClient
@@ -17,6 +17,9 @@ from cloudbeds_auth.rules.token_response import Answer, Issued, KeyAnswer, NotOf
 ISSUER = "https://vendor.example"
 APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))
 HERE = Source(ISSUER, APP.client_id)
+ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
+HOUR = 3700.0  # after so many seconds the access token of a `pair` has run out
+STALE = 3300.0  # after so many it is past nine tenths of its life
 
 Either = Answer | KeyAnswer
 Reply = Either | Callable[[], Awaitable[Either]] | Callable[[], Awaitable[Answer]]

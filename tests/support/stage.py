@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import apsw
-from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, ScriptedVendor, pair
+from tests.support.failing import FailingDriver
+from tests.support.fakes import APP, HOUR, ISSUER, Dice, Notebook, Reply, ScriptedEndpoint, ScriptedVendor, pair
+from tests.support.keys import KEY
 from tests.support.template import begin_with_schema
 from tests.support.virtual import VirtualClock
 
@@ -22,105 +23,22 @@ from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.single_flight import Served
 from cloudbeds_auth.engine.wiring import Engine, wire
-from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports import Deliverer, Hook, TokenEndpoint, Vendor
-from cloudbeds_auth.rules.model import App, Grant, Pair
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import App, Fence, Finished, Grant, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.refresh import Ask, Timing
 from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.transactions.authorizations import NewAuthorization, add_authorization
 from cloudbeds_auth.transactions.candidates import add_candidate, promote
-from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.transactions.grants import Leased, Written, commit_pair, read_grant, release_lease, take_lease
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.runner import Database, Driver
-from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
+from cloudbeds_auth.transactions.statements import Instant
 
 T = TypeVar("T")
-KEY = bytes(range(32))
 SETTINGS = Settings(scopes=("read:hotel",))
-
-
-class FailingDriver:
-    """A driver over another one that refuses the transactions in which a named statement occurs.
-
-    `refuse(name, times, error)`: rolled back. `forget(name, times)`: committed, and the answer lost (F63).
-    `after(name, act)`: once, when such a transaction is done and before anything else. `dark`: everything, reads too.
-    `writes_fail`: every write, as on a full disk. `seen` counts the statements by name.
-    """
-
-    wakeups = None
-
-    def __init__(self, inner: Driver) -> None:
-        self.inner = inner
-        self.dark = False
-        self.writes_fail = False
-        self.seen: Counter[str] = Counter()
-        self._refused: dict[str, int] = {}
-        self._errors: dict[str, Exception] = {}
-        self._forgotten: dict[str, int] = {}
-        self._afterwards: dict[str, Callable[[], Awaitable[object]]] = {}
-
-    def refuse(self, name: str, times: int = 1, error: Exception | None = None) -> None:
-        self._refused[name] = times
-        self._errors[name] = error or StoreUnavailable(f"the test refused {name}")
-
-    def forget(self, name: str, times: int = 1) -> None:
-        self._forgotten[name] = times
-
-    def after(self, name: str, act: Callable[[], Awaitable[object]]) -> None:
-        self._afterwards[name] = act
-
-    async def read(self, body: Body[T]) -> T:
-        if self.dark:
-            raise StoreUnavailable("the test took the database away")
-        seen: list[str] = []
-        result = await self.inner.read(self._watched(body, seen))
-        await self._act_after(seen)
-        return result
-
-    async def write(self, body: Body[T]) -> T:
-        if self.dark or self.writes_fail:
-            raise StoreUnavailable("the test took the disk away")
-        seen: list[str] = []
-        result = await self.inner.write(self._watched(body, seen))
-        if any(_count_down(self._forgotten, name) for name in seen):
-            raise StoreUnavailable("the test lost the answer of a commit")
-        await self._act_after(seen)
-        return result
-
-    async def close(self) -> None:
-        await self.inner.close()
-
-    async def _act_after(self, seen: list[str]) -> None:
-        for name in seen:
-            act = self._afterwards.pop(name, None)
-            if act is not None:
-                await act()
-
-    def _watched(self, body: Body[T], seen: list[str]) -> Body[T]:
-        def watched(now: Instant) -> Transaction[T]:
-            running = body(now)
-            try:
-                statement = next(running)
-                while True:
-                    seen.append(statement.name)
-                    self.seen[statement.name] += 1
-                    if _count_down(self._refused, statement.name):
-                        raise self._errors[statement.name]
-                    statement = running.send((yield statement))
-            except StopIteration as done:
-                value: T = done.value
-                return value
-
-        return watched
-
-
-def _count_down(counts: dict[str, int], name: str) -> bool:
-    if counts.get(name, 0) <= 0:
-        return False
-    counts[name] -= 1
-    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +55,17 @@ class Process(Engine):
     async def refresh(self, grant_id: str, seen: int, rejected: int | None = None, **more: Any) -> Served:
         """Ask for a refresh."""
         return await self.refresher.refresh(Ask(grant_id, seen, rejected, **more))
+
+    async def commit(self, grant: Grant, number: int | str) -> None:
+        """Refresh this grant: take the lease, commit (A-number, R-number), give the lease back."""
+        taken = await self.store.write(take_lease(grant.id, self.world.owner, 30.0))
+        assert isinstance(taken, Leased)
+        row = await self.store.read(read_grant(grant.id))
+        assert row is not None
+        fence = Fence(grant.id, row.generation, taken.epoch)
+        written = await self.store.write(commit_pair(fence, row.tokens[-1], pair(number), stale_after=3240.0))
+        assert written is Written.DONE
+        await self.store.write(release_lease(grant.id, taken.epoch))
 
 
 def process_over(
@@ -266,6 +195,18 @@ class Stage:
             await store.write(confirm(f"gra_{number}", 1))
         return await self.row(f"gra_{number}")
 
+    async def expired(self, first: Pair | None = None, **parts: Any) -> Grant:
+        """A connected hotel whose access token has run out."""
+        grant = await self.connected(first, **parts)
+        await self.clock.sleep(HOUR)
+        return grant
+
+    async def approve(self, *answers: Reply, **parts: Any) -> Finished:
+        """The whole way in at the first process; the exchange is answered so."""
+        begun = await self.one.authorizer.begin(**parts)
+        self.endpoint.will(*answers)
+        return await self.one.authorizer.finish(code="code", state=begun.state)
+
     async def candidate(self, home: str, first: Pair) -> Grant:
         """A newer grant of the same connection, not proven yet."""
         store, number = self.one.store, self.dice.identifier("")
@@ -294,6 +235,25 @@ class Stage:
         """The kinds of the history, oldest first."""
         return [event.kind for event in reversed(await self.one.store.read(read_history(connection_id, limit=1000)))]
 
+    async def shown(self, grant: Grant) -> tuple[State, str | None]:
+        """How people see the grant's connection: its state, and its problem."""
+        found = await self.one.views.connection(grant.connection_id)
+        return found.state, found.problem
+
+    async def delete(self, grant: Grant) -> None:
+        """An operator deletes the row by hand."""
+        for table, column in (("tokens", "grant_id"), ("properties", "grant_id"), ("grants", "id")):
+            self.sql(f"DELETE FROM {table} WHERE {column} = ?", grant.id)
+
+    def later(self, seconds: float, reply: T) -> Callable[[], Awaitable[T]]:
+        """What is answered so, and takes so many seconds."""
+
+        async def slow() -> T:
+            await self.clock.sleep(seconds)
+            return reply
+
+        return slow
+
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Look into the database, or alter it, behind everybody's back; `?` for each value."""
         return self.database.sql(statement, *values)
@@ -314,6 +274,3 @@ async def stage(place: Path | StageDatabase, **parts: Any) -> AsyncIterator[Stag
 def with_secrets(*secrets: Any) -> App:
     """The default app with other client secrets."""
     return replace(APP, secrets=secrets)
-
-
-Maker = Callable[[], Any]

@@ -1,4 +1,6 @@
-"""An empty database with this version's schema as a file to begin with: all migrations anew take longer than a test."""
+"""Databases to begin with: a file with this version's schema, since all migrations anew take longer than a test; and
+one in memory with the first so many of them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import apsw
+
+from cloudbeds_auth.database import schema
 from cloudbeds_auth.database.sqlite import SqliteFile
 from cloudbeds_auth.transactions.statements import Instant
 
@@ -27,3 +32,13 @@ def begin_with_schema(path: Path) -> None:
     if path.parent.is_dir() and not os.path.lexists(path):
         with open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(_content())
+
+
+def migrated(files: int | None = None) -> apsw.Connection:
+    """A database in memory with the first so many migrations, or with all, and one connection."""
+    connection = apsw.Connection(":memory:")
+    for _, sql in schema.migrations()[:files]:
+        for statement in schema.statements(sql):
+            connection.execute(statement)
+    connection.execute("INSERT INTO connections (id, app, created_at) VALUES ('con_1', 'default', 0)")
+    return connection

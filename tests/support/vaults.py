@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.support.cloud import BASE, CALLBACK, CLIENT, SCOPES, Cloud
 from tests.support.fakes import Dice
+from tests.support.keys import KEY
 from tests.support.virtual import VirtualClock
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
@@ -24,7 +25,6 @@ from cloudbeds_auth.wire import http_client
 from cloudbeds_auth.wire.cloudbeds_api import HttpVendor
 from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 
-KEY = bytes(range(32))
 VERSION = "v1.3"
 
 

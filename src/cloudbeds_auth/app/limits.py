@@ -22,8 +22,7 @@ from starlette.types import Message, Receive, Scope
 
 from cloudbeds_auth.app.problems import RequestTimedOut, TooManyCalls, TooManyGuesses
 from cloudbeds_auth.errors import RateLimited
-from cloudbeds_auth.ports import Clock
-from cloudbeds_auth.ports import Fact, Observer
+from cloudbeds_auth.ports import Clock, Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.redirects import MOST_PENDING
 

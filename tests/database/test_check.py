@@ -1,0 +1,100 @@
+"""The scan of a database, with the databases that ship: what does not open, and hotels that would not come back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.support.installation import HOTELS, filled, settings, silent
+from tests.support.keys import OTHER_KEY_TEXT
+
+from cloudbeds_auth.database import check, opening
+from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.settings import Settings
+
+# --- the scan
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def one(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """One database of either kind."""
+    kind = request.param
+    return settings(request.getfixturevalue("postgres_url") if kind == "postgresql" else f"sqlite:///{tmp_path}/1.db")
+
+
+async def test_a_sound_database(one: Settings) -> None:
+    """Everything opens, everything is counted."""
+    await filled(one)
+    found = await check.scan(one, silent)
+    assert found.apps == 1
+    assert (found.connections, found.grants, found.sealed, found.problems) == (HOTELS, HOTELS, 2 * HOTELS + 3, [])
+
+
+@pytest.mark.row("F71", "F72")
+async def test_values_that_do_not_open(one: Settings) -> None:
+    """A flipped bit and a token moved to another hotel are each named by connection; the others are sound."""
+    await filled(one)
+    driver, _ = await opening.open_driver(one)
+    for sql in (
+        "UPDATE grants SET access_sealed = (SELECT access_sealed FROM grants WHERE id = 'gra_1') WHERE id = 'gra_2'",
+        "UPDATE tokens SET sealed = (SELECT sealed FROM tokens WHERE grant_id = 'gra_2') WHERE grant_id = 'gra_1'",
+        "UPDATE apps SET previous_sealed = secret_sealed",
+    ):
+        await driver.write(lambda now, sql=sql: _statement(sql))  # type: ignore[misc]
+    await driver.close()
+    found = await check.scan(one, silent)
+    assert [problem.split(" does not open")[0] for problem in found.problems] == [
+        "a client secret of the app aurora", "a sealed value of con_1", "a sealed value of con_2",
+    ]  # fmt: skip
+
+
+def _statement(sql: str):  # type: ignore[no-untyped-def]
+    from cloudbeds_auth.transactions.statements import Statement
+
+    yield Statement("altered", sql, {})
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("UPDATE grants SET due_at = NULL WHERE id = 'gra_1'", "nothing is planned to look after it"),
+        ("UPDATE grants SET marked_at = 1, retry_at = NULL WHERE id = 'gra_1'", "no retry is planned"),
+        ("DELETE FROM tokens WHERE grant_id = 'gra_1'", "no refresh token of it is stored"),
+        ("UPDATE grants SET latched = 1 WHERE id = 'gra_1'", "no move to an API key is under way"),
+        ("UPDATE grants SET due_at = 9e9 WHERE id = 'gra_1'", "later than any grant should be"),
+        ("UPDATE grants SET role = 'superseded' WHERE id = 'gra_1'", "it has no grant in use"),
+    ],
+)
+async def test_a_hotel_that_would_not_come_back(one: Settings, sql: str, why: str) -> None:
+    """What a living grant lacks to come back by itself is named by connection (I15)."""
+    await filled(one)
+    driver, _ = await opening.open_driver(one)
+    await driver.write(lambda now: _statement(sql))
+    await driver.close()
+    (problem,) = (await check.scan(one, silent)).problems
+    assert problem.startswith("con_1 does not come back by itself: ")
+    assert problem.endswith(why)
+
+
+async def test_hotels_that_an_interrupted_copy_holds(one: Settings) -> None:
+    """They are refreshed by nobody until the copy is repeated: one finding says so, with their number (I15)."""
+    await filled(one)
+    driver, _ = await opening.open_driver(one)
+    await driver.write(lambda now: _statement("UPDATE grants SET latched = latched + 2"))
+    await driver.close()
+    (problem,) = (await check.scan(one, silent)).problems
+    assert problem.startswith(f"{HOTELS} hotels are not refreshed here")
+
+
+async def test_the_wrong_key(one: Settings) -> None:
+    """One error that says so, not one a row."""
+    await filled(one)
+    with pytest.raises(ConfigurationError, match="does not open this database"):
+        await check.scan(settings(one.database_url, key=OTHER_KEY_TEXT), silent)
+
+
+async def test_migrate_tells_both_schemas(one: Settings, tmp_path: Path) -> None:
+    """What it was and what it is."""
+    newest = (await opening.migrate(one))[1]
+    assert await opening.migrate(one) == (newest, newest)
+    assert await opening.migrate(settings(f"sqlite:///{tmp_path}/new.db")) == (0, newest)

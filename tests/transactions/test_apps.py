@@ -1,0 +1,160 @@
+"""The transactions of apps: registrations at Cloudbeds, their two secrets, and which of them may go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from tests.support.bench import Bench, HandClock
+from tests.support.fakes import pair
+
+from cloudbeds_auth.rules.model import App, moment
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.apps import (
+    Taken,
+    add_app,
+    drop_previous_secret,
+    open_circuit,
+    open_circuits,
+    read_app,
+    read_apps,
+    read_redirect_uris,
+    remove_app,
+    rotate_secret,
+)
+from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.marketplace import claim, discard_parked
+
+AURORA = App(
+    "aurora",
+    "client-2",
+    (Secret("first"),),
+    "https://a.example/callback/aurora",
+    ("read:hotel", "read:rate"),
+    "property",
+)
+BOREAL = App("boreal", "client-3", (Secret("boreal"),), "https://a.example/callback/boreal")
+
+
+async def secrets(bench: Bench, name: str = "aurora") -> list[str]:
+    """An app's secrets as another process reads them."""
+    app = await (await bench.another()).read(read_app(name))
+    assert app is not None
+    return [secret.reveal() for secret in app.secrets]
+
+
+async def test_what_was_added_is_read(bench: Bench, clock: HandClock) -> None:
+    """By every process, each part as it was given, with the moment at which it was added."""
+    assert await bench.store.write(add_app(AURORA)) is None
+    other = await bench.another()
+    assert await other.read(read_app("aurora")) == replace(AURORA, created_at=moment(clock.wall))
+    assert await other.read(read_app("boreal")) is None
+    assert await other.read(read_app("default")) is None
+
+
+async def test_a_list_by_name(bench: Bench) -> None:
+    """Whatever the order in which they came."""
+    assert (await bench.store.read(read_apps()), await bench.store.read(read_redirect_uris())) == ([], {})
+    await bench.store.write(add_app(BOREAL))
+    await bench.store.write(add_app(AURORA))
+    assert [app.id for app in await bench.store.read(read_apps())] == ["aurora", "boreal"]
+    assert await bench.store.read(read_redirect_uris()) == {
+        "aurora": AURORA.redirect_uri,
+        "boreal": BOREAL.redirect_uri,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "taken"),
+    [
+        ({"id": "aurora"}, Taken.NAME),
+        ({"client_id": "client-2"}, Taken.CLIENT_ID),
+        ({"redirect_uri": "https://other.example/callback/aurora"}, Taken.REDIRECT_PATH),
+    ],
+)
+async def test_what_another_app_has(bench: Bench, changed: dict[str, Any], taken: Taken) -> None:
+    """Names, client ids and redirect paths are one app's each; a refused one leaves nothing behind."""
+    await bench.store.write(add_app(AURORA))
+    assert await bench.store.write(add_app(replace(BOREAL, **changed))) is taken
+    assert [app.client_id for app in await bench.store.read(read_apps())] == ["client-2"]
+
+
+async def test_a_reset_keeps_the_former_secret(bench: Bench, clock: HandClock) -> None:
+    """The new one first; a second reset keeps the one of the first, and no third."""
+    await bench.store.write(add_app(AURORA))
+    clock.pass_(60.0)
+    assert await bench.store.write(rotate_secret("aurora", Secret("second")))
+    assert await secrets(bench) == ["second", "first"]
+    assert await bench.store.write(rotate_secret("aurora", Secret("third")))
+    assert await secrets(bench) == ["third", "second"]
+    found = await bench.store.read(read_app("aurora"))
+    assert found is not None
+    assert (found.created_at, found.rotated_at) == (moment(clock.wall - 60.0), moment(clock.wall))
+
+
+async def test_the_former_secret_is_dropped(bench: Bench) -> None:
+    """Once, or again; the current one stays, and a later reset keeps it."""
+    await bench.store.write(add_app(AURORA))
+    await bench.store.write(rotate_secret("aurora", Secret("second")))
+    for _ in range(2):
+        assert await bench.store.write(drop_previous_secret("aurora"))
+        assert await secrets(bench) == ["second"]
+    assert await bench.store.write(rotate_secret("aurora", Secret("third")))
+    assert await secrets(bench) == ["third", "second"]
+
+
+async def test_an_app_that_is_not_there(bench: Bench) -> None:
+    """Nothing is changed, and the answer says so."""
+    assert await bench.store.write(rotate_secret("aurora", Secret("second"))) is False
+    assert await bench.store.write(drop_previous_secret("aurora")) is False
+    assert await bench.store.write(remove_app("aurora")) is None
+    assert await bench.store.read(read_apps()) == []
+
+
+async def test_an_app_with_living_connections_stays(bench: Bench) -> None:
+    """One in use and one not proven yet count, a disconnected one and another app's do not; then it goes."""
+    await bench.store.write(add_app(AURORA))
+    used = await bench.connected(pair(1, property_ids=("1000",)), app="aurora")
+    unproven = await bench.approved(pair(2, property_ids=("1001",)), app="aurora")
+    await bench.connected(pair(3, property_ids=("1002",)))
+    for expected, connection in ((2, used), (1, unproven)):
+        assert await bench.store.write(remove_app("aurora")) == expected
+        assert await bench.store.read(read_app("aurora")) is not None
+        await bench.store.write(disconnect(connection.connection_id, actor="operator"))
+    assert await bench.store.write(remove_app("aurora")) == 0
+    assert await bench.store.read(read_app("aurora")) is None
+
+
+async def test_an_app_with_something_parked_stays(bench: Bench) -> None:
+    """What waits to be claimed lives; claimed for another connection, it counts there and no more here."""
+    await bench.store.write(add_app(AURORA))
+    ours = await bench.connected(pair(1, property_ids=("1000",)), app="aurora")
+    waits = await bench.approved(pair(2, property_ids=("1000",)), app="aurora", parked=True)
+    assert await bench.store.write(remove_app("aurora")) == 2
+    assert await bench.store.write(claim(waits.connection_id, None, "gra_claimed")) == ours.connection_id
+    assert await bench.store.write(remove_app("aurora")) == 1
+    other = await bench.approved(pair(3, property_ids=("1001",)), app="aurora", parked=True)
+    assert await bench.store.write(remove_app("aurora")) == 2
+    assert await bench.store.write(discard_parked(other.id))
+    assert await bench.store.write(remove_app("aurora")) == 1
+
+
+async def test_a_hotel_counts_once(bench: Bench) -> None:
+    """However many approvals it gave."""
+    await bench.store.write(add_app(AURORA))
+    used = await bench.connected(pair(1, property_ids=("1000",)), app="aurora")
+    await bench.approved(pair(2, property_ids=("1000",)), app="aurora", connection_id=used.connection_id)
+    assert await bench.store.write(remove_app("aurora")) == 1
+
+
+async def test_a_name_that_comes_back(bench: Bench) -> None:
+    """Its former circuits are gone with it: the new registration starts with a clean sheet."""
+    await bench.store.write(add_app(AURORA))
+    await bench.store.write(open_circuit("aurora", "f1", trial_after=60.0))
+    await bench.store.write(open_circuit("default", "f1", trial_after=60.0))
+    await bench.store.write(remove_app("aurora"))
+    assert await bench.store.write(add_app(replace(AURORA, secrets=(Secret("new"),)))) is None
+    assert await secrets(bench) == ["new"]
+    assert await bench.store.read(open_circuits("aurora")) == {}
+    assert set(await bench.store.read(open_circuits("default"))) == {"f1"}

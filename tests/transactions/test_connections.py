@@ -1,0 +1,302 @@
+"""The transactions of connections: what people see of them, what their calls run into, leaving."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from tests.support.bench import Bench, HandClock
+from tests.support.fakes import pair
+
+from cloudbeds_auth.engine.context import current_grant, resolve
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection, Grant, Role, moment
+from cloudbeds_auth.transactions.candidates import drop_candidate, promote, read_candidate
+from cloudbeds_auth.transactions.connections import disconnect, list_connections, read_connection
+from cloudbeds_auth.transactions.grants import AttemptEnd, commit_pair, renew_lease, settle, write_intent
+from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
+
+INTERVAL = 60.0
+
+
+async def many(bench: Bench, clock: HandClock) -> dict[str, Grant]:
+    """One connection in each stored state that a list may ask for, by state; the oldest first."""
+    made = {"fresh": await bench.connected(pair("f", lifetime=1e6, property_ids=("1000",)), reference="tenant-1")}
+    made["stale"] = await bench.connected(pair("s", lifetime=100.0, property_ids=("1001",)), reference="tenant-2")
+    clock.pass_(95.0)
+    made["refreshing"] = await bench.connected(pair("r", lifetime=1e6), app="other")
+    await bench.intent(made["refreshing"])
+    made["in_doubt"] = await bench.connected(pair("d", lifetime=1e6))
+    await bench.store.write(settle(await bench.intent(made["in_doubt"]), AttemptEnd.LOST, hold=20.0))
+    made["backing_off"] = await bench.connected(pair("b", lifetime=1e6))
+    await bench.store.write(settle(await bench.intent(made["backing_off"]), AttemptEnd.UNSENT, hold=20.0))
+    made["reauthorization_required"] = await bench.connected(pair("m", lifetime=1e6))
+    fence = await bench.leased(made["reauthorization_required"], seconds=1e4)
+    await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
+    await bench.store.write(count_refusal(fence, "revoked", may_mark=True, interval=0.0))
+    made["disconnected"] = await bench.connected(pair("g", lifetime=1e6, property_ids=("1002",)), reference="tenant-2")
+    await bench.store.write(disconnect(made["disconnected"].connection_id, actor="operator"))
+    return made
+
+
+# --- one connection
+
+
+async def test_a_connection(bench: Bench, clock: HandClock) -> None:
+    """Every field as people read it."""
+    grant = await bench.connected(pair(1, property_ids=("1000",)), reference="tenant-7")
+    found = await bench.look(grant.connection_id)
+    assert found == Connection(
+        id=grant.connection_id,
+        app="default",
+        reference="tenant-7",
+        state=State.FRESH,
+        credential="oauth",
+        property_ids=("1000",),
+        authorizing_user=None,
+        scopes=("read:hotel",),
+        generation=1,
+        connected_at=moment(clock.wall),
+        expires_at=moment(clock.wall + 3600.0),
+        refreshed_at=None,
+        used_at=None,
+    )
+    assert await bench.store.read(read_connection("con_nobody")) is None
+    assert await current_grant(bench.store, "con_nobody") is None
+
+
+async def test_stale_by_the_clock(bench: Bench, clock: HandClock) -> None:
+    """Never stored: it is how a fresh row looks after nine tenths."""
+    grant = await bench.connected()
+    clock.pass_(3240.0)
+    assert (await bench.look(grant.connection_id)).state is State.STALE
+    assert (await bench.row(grant.id)).state is State.FRESH
+
+
+async def test_a_first_grant_not_proven_yet(bench: Bench) -> None:
+    """It speaks for the connection while there is nothing else; not once an active one is there."""
+    grant = await bench.approved()
+    assert (await bench.look(grant.connection_id)).state is State.IN_DOUBT
+    assert (await bench.look(grant.connection_id)).connected_at is None
+    assert await current_grant(bench.store, grant.connection_id) == grant
+    await bench.store.write(promote(grant.connection_id, grant.id, None, ()))
+    await bench.approved(pair("new"), connection_id=grant.connection_id)
+    current = await current_grant(bench.store, grant.connection_id)
+    assert current is not None
+    assert current.id == grant.id
+
+
+async def test_a_connection_whose_only_candidate_was_dropped(bench: Bench) -> None:
+    """There, without a grant: never connected."""
+    grant = await bench.approved()
+    await bench.store.write(drop_candidate(grant.id, "refused twice"))
+    found = await bench.look(grant.connection_id)
+    assert (found.state, found.problem, found.generation) == (State.DISCONNECTED, "never_connected", None)
+    assert await current_grant(bench.store, grant.connection_id) is None
+
+
+async def test_a_hotel_that_left_and_approved_again(bench: Bench) -> None:
+    """The new approval speaks for it before it is proven; once that is dropped, it is disconnected as before."""
+    old = await bench.connected(pair(1, property_ids=("1000",)))
+    await bench.store.write(disconnect(old.connection_id, actor="operator"))
+    assert await resolve(bench.store, "1000") == []
+    newer = await bench.approved(pair("new", property_ids=("1000",)), connection_id=old.connection_id)
+    assert (await bench.look(old.connection_id)).state is State.IN_DOUBT
+    assert await current_grant(bench.store, old.connection_id) == newer
+    assert await resolve(bench.store, "1000") == [old.connection_id]
+    in_doubt = await bench.store.read(list_connections(states=[State.IN_DOUBT]))
+    assert [one.id for one in in_doubt.connections] == [old.connection_id]
+    await bench.store.write(drop_candidate(newer.id, "refused twice"))
+    assert (await bench.look(old.connection_id)).state is State.DISCONNECTED
+    assert await resolve(bench.store, "1000") == []
+
+
+# --- resolving
+
+
+async def test_resolving(bench: Bench) -> None:
+    """A connection id is itself; a property id every connection that covers it now."""
+    first = await bench.connected(pair(1, property_ids=("1000", "1001")))
+    other = await bench.connected(pair(2, property_ids=("1001",)), app="other")
+    waiting = await bench.approved(pair(3, property_ids=("1002",)))
+    found = partial(resolve, bench.store)
+    assert await found(first.connection_id) == [first.connection_id]
+    assert await found("con_nobody") == []
+    assert await found("1000") == [first.connection_id]
+    assert sorted(await found("1001")) == sorted([first.connection_id, other.connection_id])
+    assert await found("1002") == [waiting.connection_id]
+    assert await found("9999") == []
+    await bench.store.write(disconnect(other.connection_id, actor="operator"))
+    assert await found("1001") == [first.connection_id]
+
+
+async def test_a_property_that_the_new_approval_left_out(bench: Bench) -> None:
+    """Only what the current grant covers is found."""
+    first = await bench.connected(pair(1, property_ids=("1000", "1001")))
+    await bench.connected(pair(2, property_ids=("1001",)), connection_id=first.connection_id)
+    assert await resolve(bench.store, "1000") == []
+    assert await resolve(bench.store, "1001") == [first.connection_id]
+
+
+# --- lists
+
+
+async def test_every_state(bench: Bench, clock: HandClock) -> None:
+    """One filter each, and several at once."""
+    made = await many(bench, clock)
+    for name, grant in made.items():
+        page = await bench.store.read(list_connections(states=[State(name)]))
+        assert [(one.id, one.state) for one in page.connections] == [(grant.connection_id, name)], name
+    both = await bench.store.read(list_connections(states=[State.FRESH, State.DISCONNECTED]))
+    assert {one.state for one in both.connections} == {State.FRESH, State.DISCONNECTED}
+    assert (await bench.store.read(list_connections(states=[State.PARKED]))).connections == ()
+
+
+async def test_the_other_filters(bench: Bench, clock: HandClock) -> None:
+    """Reference, property and app, alone and together; newest first."""
+    made = await many(bench, clock)
+
+    async def ids(**filters: str) -> list[str]:
+        return [one.id for one in (await bench.store.read(list_connections(**filters))).connections]  # type: ignore[arg-type]
+
+    assert await ids() == [grant.connection_id for grant in reversed(made.values())]
+    assert await ids(reference="tenant-1") == [made["fresh"].connection_id]
+    assert await ids(reference="tenant-2") == [made[one].connection_id for one in ("disconnected", "stale")]
+    assert await ids(property_id="1000") == [made["fresh"].connection_id]
+    assert await ids(app="other") == [made["refreshing"].connection_id]
+    assert await ids(app="other", reference="tenant-1") == []
+    page = await bench.store.read(list_connections(reference="tenant-2", states=[State.STALE]))
+    assert [one.id for one in page.connections] == [made["stale"].connection_id]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+async def test_paging(bench: Bench, clock: HandClock, limit: int) -> None:
+    """Page by page, each connection once, and no page behind the last."""
+    made = await many(bench, clock)
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await bench.store.read(list_connections(cursor=cursor, limit=limit))
+        assert 1 <= len(page.connections) <= limit
+        seen += [one.id for one in page.connections]
+        cursor = page.next
+        if cursor is None:
+            break
+    assert seen == [grant.connection_id for grant in reversed(made.values())]
+
+
+async def test_an_empty_database(bench: Bench) -> None:
+    """No connections, no history."""
+    page = await bench.store.read(list_connections())
+    assert (page.connections, page.next) == ((), None)
+    assert list(await bench.store.read(read_history("con_nobody"))) == []
+
+
+# --- what a healthy hotel's calls run into
+
+SAID = {"method": "GET", "path": "/x", "said": "No."}
+
+
+async def test_a_problem_of_its_calls(bench: Bench) -> None:
+    """Shown with the connection, whose state stays; one line of history, and none more while it is shown."""
+    grant = await bench.connected()
+    for told in (True, False):
+        assert await bench.store.write(note_problem(grant.id, 1, "missing_scope", SAID)) is told
+    found = await bench.look(grant.connection_id)
+    assert (found.state, found.problem) == (State.FRESH, "missing_scope")
+    (event, before) = await bench.store.read(read_history(grant.connection_id, limit=2))
+    assert (event.kind, event.actor, event.generation) == ("call_refused", "cloudbeds", 1)
+    assert event.data == {"reason": "missing_scope", "said": SAID}
+    assert before.kind == "proved"
+
+
+async def test_another_problem_of_its_calls(bench: Bench) -> None:
+    """The last one is shown."""
+    grant = await bench.connected()
+    for problem in ("missing_scope", "wrong_property", "missing_scope"):
+        assert await bench.store.write(note_problem(grant.id, 1, problem, SAID))
+        assert (await bench.look(grant.connection_id)).problem == problem
+
+
+async def test_how_long_a_problem_of_its_calls_stays(bench: Bench) -> None:
+    """A proof leaves it, the next pair clears it, and so does a new approval."""
+    grant = await bench.connected()
+    await bench.store.write(note_problem(grant.id, 1, "missing_scope", SAID))
+    await bench.store.write(confirm(grant.id, 1))
+    assert (await bench.look(grant.connection_id)).problem == "missing_scope"
+    fence = await bench.intent(grant)
+    await bench.store.write(commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3000.0))
+    assert (await bench.look(grant.connection_id)).problem is None
+    await bench.store.write(note_problem(grant.id, 2, "missing_scope", SAID))
+    await bench.connected(pair("new"), connection_id=grant.connection_id)
+    assert (await bench.look(grant.connection_id)).problem is None
+
+
+async def test_where_no_problem_of_its_calls_is_kept(bench: Bench, clock: HandClock) -> None:
+    """Not of an older token, of a grant that is not in use, or over the problem of a state that is worse."""
+    made = await many(bench, clock)
+    waiting = await bench.approved(pair("w", property_ids=("9999",)))
+    for name, grant in {**made, "waiting": waiting}.items():
+        expected = name in {"fresh", "stale"}
+        before = await bench.look(grant.connection_id)
+        assert not await bench.store.write(note_problem(grant.id, 7, "forbidden", SAID))
+        assert await bench.store.write(note_problem(grant.id, 1, "forbidden", SAID)) is expected, name
+        after = await bench.look(grant.connection_id)
+        assert (after.state, after.problem) == (before.state, "forbidden" if expected else before.problem), name
+    assert not await bench.store.write(note_problem("gra_nobody", 1, "forbidden", SAID))
+
+
+async def test_an_approval_that_works_has_no_problem(bench: Bench, clock: HandClock) -> None:
+    """What stood in its way while it waited is over when it is seen to work."""
+    waiting = await bench.approved()
+    await bench.store.write(settle(await bench.intent(waiting), AttemptEnd.UNSENT, hold=20.0))
+    assert (await bench.look(waiting.connection_id)).problem == "nothing_sent"
+    assert await bench.store.write(promote(waiting.connection_id, waiting.id, None, ()))
+    await bench.store.write(confirm(waiting.id, 1))
+    found = await bench.look(waiting.connection_id)
+    assert (found.state, found.problem) == (State.FRESH, None)
+
+
+# --- leaving
+
+
+async def test_disconnecting(bench: Bench) -> None:
+    """Every token of every grant is forgotten, candidates' too; who did it is history; the lease is void."""
+    old = await bench.connected(pair(1, property_ids=("1000",)))
+    new = await bench.connected(pair(2, property_ids=("1000",)))
+    waiting = await bench.approved(pair(3, property_ids=("1000",)))
+    fence = await bench.intent(new)
+    assert await bench.store.write(disconnect(new.connection_id, actor="operator", detail="the vendor was told"))
+    for grant in (old, new, waiting):
+        row = await bench.row(grant.id)
+        assert (row.role, row.state, row.tokens, row.access.reveal()) == (
+            Role.DISCONNECTED, State.DISCONNECTED, (), ""
+        )  # fmt: skip
+        assert (row.valid_for, row.intent) == (0.0, None)
+    assert not await bench.store.write(write_intent(fence, 1, lease=30.0, hold=20.0))
+    assert not await bench.store.write(renew_lease(new.id, fence.epoch, 30.0))
+    (event,) = await bench.store.read(read_history(new.connection_id, limit=1))
+    assert (event.kind, event.actor, event.data) == ("disconnected", "operator", {"detail": "the vendor was told"})
+    found = await bench.look(new.connection_id)
+    assert (found.state, found.expires_at, found.property_ids) == (State.DISCONNECTED, None, ("1000",))
+    assert await bench.store.read(read_candidate(new.connection_id)) is None
+
+
+async def test_disconnecting_again_and_nobody(bench: Bench) -> None:
+    """Nothing more is written; an unknown connection is told."""
+    grant = await bench.connected()
+    await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    before = await bench.store.read(read_history(grant.connection_id))
+    assert await bench.store.write(disconnect(grant.connection_id, actor="operator"))
+    assert await bench.store.read(read_history(grant.connection_id)) == before
+    assert not await bench.store.write(disconnect("con_nobody", actor="operator"))
+
+
+async def test_a_marked_hotel_leaves(bench: Bench, clock: HandClock) -> None:
+    """The mark and the problem go with it."""
+    made = await many(bench, clock)
+    grant = made["reauthorization_required"]
+    await bench.store.write(disconnect(grant.connection_id, actor="hotel"))
+    found = await bench.look(grant.connection_id)
+    assert (found.state, found.problem) == (State.DISCONNECTED, None)

@@ -1,0 +1,42 @@
+"""The transactions of history and usage: what happened to a connection, and the calls of each generation."""
+
+from __future__ import annotations
+
+from tests.support.bench import Bench, HandClock
+
+from cloudbeds_auth.engine.usage import record_calls
+from cloudbeds_auth.rules.history import Calls, HistoryPlace
+from cloudbeds_auth.rules.model import moment
+from cloudbeds_auth.transactions.history import read_history
+
+# --- history and calls
+
+
+async def test_history(bench: Bench, clock: HandClock) -> None:
+    """Newest first, numbered from 1 per connection, cut by cursor and limit; moments by the wall clock."""
+    grant = await bench.connected()
+    await bench.connected()
+    events = await bench.store.read(read_history(grant.connection_id))
+    assert [event.kind for event in events] == ["proved", "promoted", "candidate_received"]
+    assert [event.sequence for event in events] == [3, 2, 1]
+    assert {event.at for event in events} == {moment(clock.wall)}
+    assert [event.sequence for event in await bench.store.read(read_history(grant.connection_id, limit=2))] == [3, 2]
+    assert [
+        event.sequence for event in await bench.store.read(read_history(grant.connection_id, place=HistoryPlace(3)))
+    ] == [
+        2,
+        1,
+    ]
+
+
+async def test_calls(bench: Bench) -> None:
+    """Aggregates are lines of history and the time of last use; calls of nobody are dropped."""
+    grant = await bench.connected()
+    calls = Calls(grant.id, 1, 1e10, 1e10 + 10, 3, 1, {"GET /a": 3})
+    older = Calls(grant.id, 1, 1e10 - 9, 1e10 - 5, 1, 0, {"GET /b": 1})
+    await record_calls(bench.store, [Calls("gra_nobody", 1, 1.0, 2.0, 1, 0, {}), calls, older])
+    (second, first, *_) = await bench.store.read(read_history(grant.connection_id))
+    assert (second.kind, second.actor, second.generation, second.at) == ("calls", "caller", 1, moment(1e10))
+    assert second.data == {"first": 1e10, "last": 1e10 + 10, "count": 3, "refused": 1, "methods": {"GET /a": 3}}
+    assert first.data["count"] == 1
+    assert (await bench.look(grant.connection_id)).used_at == moment(1e10 + 10)

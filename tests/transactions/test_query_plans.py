@@ -1,0 +1,96 @@
+"""What statements cost: what is due and what is too old is found over an index, however many rows there are."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import apsw
+import pytest
+from tests.support.template import migrated
+
+from cloudbeds_auth.transactions.statements import QUERIES
+
+OF_DUE: dict[str, Any] = {
+    "now": 5.0, "steady": 5.0, "clock_id": "boot", "until": 65.0, "limit": 4, "horizon": 1e9,
+}  # fmt: skip
+DUE = {
+    "claim_due": "grants_due", "pull_due": "grants_due_from", "next_due": "grants_due",
+    "claim_listings": "grants_list", "pull_listings": "grants_list",
+}  # fmt: skip
+OF_THE_LIMIT = "SCAN late"  # over those that the search found, and no more than its limit
+
+
+def with_grants(rows: int) -> apsw.Connection:
+    """A database in memory with so many grants, a few of them due and a few too far ahead."""
+    connection = migrated()
+    connection.executemany(
+        "INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, expires_at, lifetime,"
+        " stale_at, clock_id, received_at, due_at, list_at, due_from, measured_at)"
+        " VALUES (?1, 'con_1', 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 1, 0, 'boot', 0, ?2, ?2,"
+        " CASE WHEN ?2 = 2e9 THEN 1e9 ELSE 1 END, CASE WHEN ?2 = 2e9 THEN 1e9 END)",
+        ((f"gra_{at:07d}", at if at < 8 else 2e9 if at < 16 else None if at % 3 else 1e6 + at) for at in range(rows)),
+    )
+    connection.execute("ANALYZE")
+    return connection
+
+
+def steps(connection: apsw.Connection, name: str) -> int:
+    """Instructions of SQLite's machine that a query takes."""
+    counted = 0
+
+    def one() -> bool:
+        nonlocal counted
+        counted += 1
+        return False
+
+    connection.set_progress_handler(one, 1)
+    connection.execute(QUERIES[name], OF_DUE).fetchall()
+    connection.set_progress_handler(None)
+    return counted
+
+
+@pytest.mark.parametrize("name", DUE)
+def test_what_is_due_is_a_search_over_the_index(name: str) -> None:
+    """No plan scans the table, and none sorts."""
+    with closing(with_grants(1000)) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", OF_DUE)]
+    index = DUE[name]
+    assert any(f"USING INDEX {index}" in line or f"USING COVERING INDEX {index}" in line for line in plan), plan
+    scans = [line for line in plan if line.startswith("SCAN") and line != OF_THE_LIMIT]
+    assert not [*scans, *(line for line in plan if "TEMP B-TREE" in line)], plan
+
+
+@pytest.mark.parametrize("name", DUE)
+def test_the_work_does_not_grow(name: str) -> None:
+    """Twenty times the grants, the same number of steps."""
+    with closing(with_grants(1000)) as small, closing(with_grants(20_000)) as large:
+        assert steps(small, name) == steps(large, name)
+
+
+OLD = {
+    "sweep_people": "grants_ended",
+    "sweep_events": "events_at",
+    "sweep_calls": "calls_age",
+    "old_calls": "calls_age",
+    "calls": "sqlite_autoindex_calls_1",
+    "calls_within": "sqlite_autoindex_calls_1",
+    "drop_calls": "sqlite_autoindex_calls_1",
+    "events_from": "sqlite_autoindex_events_1",
+    "drop_events": "sqlite_autoindex_events_1",
+    "grants_called": "sqlite_autoindex_grants_1",
+}
+OF_OLD = {
+    "before": 5, "limit": 4, "span": 60, "connection_id": "con_1", "first_us": 9, "skip": 0, "sequence": 1,
+    "periods": "[]", "lines": "[]", "events": "[]", "grants": "[]",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_what_is_old_is_a_search_over_the_index(name: str) -> None:
+    """No plan scans a table that grows, and none sorts."""
+    with closing(migrated()) as connection:
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", OF_OLD)]
+    plan = [line for line in plan if "VIRTUAL TABLE" not in line]  # the rows of a parameter
+    assert any(f"INDEX {OLD[name]}" in line for line in plan), plan
+    assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], plan

@@ -1,0 +1,91 @@
+"""The blocking vault's thread: how it begins, and what a child process has of it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from cloudbeds_auth import Settings
+from cloudbeds_auth.errors import ConfigurationError, VaultClosed
+from cloudbeds_auth.loop_thread import LoopThread
+
+
+def ours() -> set[str]:
+    """The names of our threads."""
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("cloudbeds-auth")}
+
+
+def test_its_threads(settings: Settings) -> None:
+    """Daemons, which are there from the beginning: none can be started when the program ends. None is left over."""
+    made = LoopThread(settings, (), False)
+    assert ours() == {"cloudbeds-auth", "cloudbeds-auth-names", "cloudbeds-auth-sqlite"}
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name in ours())
+    made.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("cloudbeds-auth"):
+            thread.join(60)
+    assert ours() == set()
+
+
+def test_a_vault_that_does_not_open(tmp_path: Path, settings: Settings) -> None:
+    """Why not is raised where it is opened, and no thread is left over."""
+    (tmp_path / "db").write_text("a letter to a hotel")
+    with pytest.raises(ConfigurationError, match="key file"):
+        LoopThread(settings, (), False)
+    for thread in threading.enumerate():
+        if thread.name.startswith("cloudbeds-auth"):
+            thread.join(60)
+
+
+def test_no_thread_to_run_on(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typed error says so."""
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(ConfigurationError, match="can't start new thread"):
+        LoopThread(settings, (), False)
+
+
+def test_ctrl_c_while_it_opens(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised, and the vault is closed as soon as it is open."""
+    closed = threading.Event()
+    run = LoopThread._run
+
+    def interrupted(self: LoopThread) -> None:
+        self._opened.set_exception(KeyboardInterrupt())
+        self._opened.set_result = lambda result: None  # type: ignore[method-assign]
+        run(self)
+        closed.set()
+
+    monkeypatch.setattr(LoopThread, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        LoopThread(settings, (), False)
+    assert closed.wait(60)
+
+
+def test_in_a_child(settings: Settings) -> None:
+    """Its end is the parent's to wait for."""
+    made = LoopThread(settings, (), False)
+    parent, made.pid = made.pid, -1
+    made.close()
+    made.close(program_ends=True)
+    made.pid = parent
+    assert made.wait(made.vault.connections()).connections == ()
+    made.close()
+    with pytest.raises(VaultClosed):
+        made.wait(made.vault.connections())
+
+
+def test_an_end_that_does_not_come(settings: Settings) -> None:
+    """Where the thread stands still, a program that ends does not wait for it for ever."""
+    made = LoopThread(settings, (), False)
+    still = threading.Event()
+    made.loop.call_soon_threadsafe(still.wait, 60)
+    made._longest = 0.01
+    made.close(program_ends=True)
+    made.close(program_ends=True)
+    still.set()
