@@ -24,8 +24,7 @@ from tests.support.postgres_stage import Elsewhere, PostgresDatabase
 from tests.support.stage import SqliteDatabase, Stage, StageDatabase, stage
 from tests.support.virtual import VirtualLoop
 
-from cloudbeds_auth.engine.retention import Retention
-from cloudbeds_auth.engine.usage import record_calls
+from cloudbeds_auth.engine.history import Retention, record_calls
 from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.model import Fence, Grant
 from cloudbeds_auth.transactions.grants import Leased, commit_pair, release_lease, take_lease, write_intent

@@ -22,7 +22,7 @@ from tests.support.processes import Processes
 
 from cloudbeds_auth import system
 from cloudbeds_auth.database import postgres
-from cloudbeds_auth.engine.usage import CallRecorder
+from cloudbeds_auth.engine.history import CallRecorder
 from cloudbeds_auth.rules.model import AccessToken, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.grants import Leased, release_lease, take_lease

@@ -8,7 +8,7 @@ import pytest
 from tests.support.installation import filled, opened, secrets, settings, silent
 from tests.support.processes import leased, row
 
-from cloudbeds_auth.database import backup, opening
+from cloudbeds_auth.database import copy, opening
 from cloudbeds_auth.errors import ConfigurationError
 
 # --- backups
@@ -22,17 +22,17 @@ async def test_a_backup_and_its_restore(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     async with opened(source) as running:
         before = await secrets(running)
-        backup.back_up(source.database_path, restored.database_path, lambda _, done, total: told.append((done, total)))
+        copy.back_up(source.database_path, restored.database_path, lambda _, done, total: told.append((done, total)))
         await running.check()
     assert restored.database_path.stat().st_mode & 0o777 == 0o600
     assert told[-1][0] == told[-1][1] > 0
     assert not list(tmp_path.glob("*.part"))
-    async with opened(restored) as copy:
-        assert (copy.read_only, await secrets(copy)) == (True, before)
+    async with opened(restored) as again:
+        assert (again.read_only, await secrets(again)) == (True, before)
     await opening.adopt(restored)
-    async with opened(restored) as copy:
-        assert not copy.read_only
-        await leased(copy, await row(copy, "gra_0"))
+    async with opened(restored) as again:
+        assert not again.read_only
+        await leased(again, await row(again, "gra_0"))
 
 
 async def test_a_backup_overwrites_nothing(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ async def test_a_backup_overwrites_nothing(tmp_path: Path) -> None:
     await filled(source)
     (tmp_path / "there").write_text("precious")
     with pytest.raises(ConfigurationError, match="there already"):
-        backup.back_up(source.database_path, tmp_path / "there", silent)
+        copy.back_up(source.database_path, tmp_path / "there", silent)
     assert (tmp_path / "there").read_text() == "precious"
     with pytest.raises(ConfigurationError, match="cannot be made"):
-        backup.back_up(source.database_path, tmp_path / "no" / "folder", silent)
+        copy.back_up(source.database_path, tmp_path / "no" / "folder", silent)

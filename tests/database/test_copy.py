@@ -11,7 +11,7 @@ from tests.support.fakes import pair
 from tests.support.installation import APP, HOTELS, filled, opened, secrets, settings, silent
 from tests.support.processes import leased, row
 
-from cloudbeds_auth.database import backup, copy, opening
+from cloudbeds_auth.database import copy, opening
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.apps import read_app
@@ -207,7 +207,7 @@ async def test_a_copy_is_not_moved(tmp_path: Path) -> None:
     """What is itself a copy of another installation has nothing to move."""
     source = settings(f"sqlite:///{tmp_path}/one.db")
     await filled(source)
-    backup.back_up(source.database_path, tmp_path / "copy.db", silent)
+    copy.back_up(source.database_path, tmp_path / "copy.db", silent)
     with pytest.raises(ConfigurationError, match="copy of another installation"):
         await opening.copy(settings(f"sqlite:///{tmp_path}/copy.db"), f"sqlite:///{tmp_path}/two.db", silent)
 

@@ -24,7 +24,7 @@ from cloudbeds_auth.rules.token_response import Answer
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.connections import disconnect, list_connections, read_connection
 from cloudbeds_auth.transactions.grants import take_lease
-from cloudbeds_auth.transactions.retention import forget
+from cloudbeds_auth.transactions.history import forget
 
 KNOWN = pair(1, property_ids=("1000",))
 

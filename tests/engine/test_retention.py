@@ -6,8 +6,8 @@ import pytest
 from tests.support.fakes import ADA, pair
 from tests.support.stage import Process, Stage
 
-from cloudbeds_auth.engine import retention
-from cloudbeds_auth.engine.retention import EVERY, Retention
+from cloudbeds_auth.engine import history
+from cloudbeds_auth.engine.history import SWEPT_EVERY, Retention
 from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
@@ -23,11 +23,11 @@ async def test_a_batch_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) 
     """While there is more, soon again; then an hour later at most. The observer is told of what was deleted."""
     grant = await stage.connected(pair(1))
     lines = len(await stage.kinds(grant.connection_id))
-    monkeypatch.setattr(retention, "AT_ONCE", lines - 1)
+    monkeypatch.setattr(history, "DELETED_AT_ONCE", lines - 1)
     await stage.clock.sleep(2 * DAY)
     assert await forgets(stage.one, 1).tick() <= 1.0
     assert len(await stage.kinds(grant.connection_id)) == 1
-    assert 1.0 < await forgets(stage.one, 1).tick() <= EVERY
+    assert 1.0 < await forgets(stage.one, 1).tick() <= SWEPT_EVERY
     assert await stage.kinds(grant.connection_id) == []
     assert await forgets(stage.one, 1).tick() > 1.0
     assert stage.notes.times("swept") == 2

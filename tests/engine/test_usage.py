@@ -14,8 +14,7 @@ from tests.support.fakes import pair
 from tests.support.intercept import Write, intercept
 from tests.support.stage import Process, Stage
 
-from cloudbeds_auth.engine.retention import Retention, roll_up_calls
-from cloudbeds_auth.engine.usage import record_calls
+from cloudbeds_auth.engine.history import Retention, record_calls, roll_up_calls
 from cloudbeds_auth.errors import InvalidRequest, StoreUnavailable
 from cloudbeds_auth.rules.history import LONGEST_PATH, MOST_PATHS, Calls
 from cloudbeds_auth.rules.model import AccessToken, Event, moment

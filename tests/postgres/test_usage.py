@@ -11,7 +11,7 @@ import pytest
 from tests.support.processes import Processes
 
 from cloudbeds_auth.database.postgres import SQL, PostgresDriver
-from cloudbeds_auth.engine.usage import record_calls
+from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.grants import Leased, take_lease

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.drawing import CALM
 
-from cloudbeds_auth.rules.parsing import Unreadable, is_json, one_line, read_object, says_false, text_of
+from cloudbeds_auth.rules.inputs import Unreadable, is_json, one_line, read_object, says_false, text_of
 
 JSON = "application/json"
 

@@ -11,7 +11,7 @@ from tests.support.processes import leased, row
 
 from cloudbeds_auth.database import opening
 from cloudbeds_auth.engine.authorize import spend
-from cloudbeds_auth.engine.usage import record_calls
+from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.model import App, Grant
 from cloudbeds_auth.rules.secret import Secret

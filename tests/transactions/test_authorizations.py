@@ -21,7 +21,7 @@ from cloudbeds_auth.transactions.authorizations import (
 )
 from cloudbeds_auth.transactions.candidates import add_candidate
 from cloudbeds_auth.transactions.grants import read_grant
-from cloudbeds_auth.transactions.retention import sweep
+from cloudbeds_auth.transactions.history import sweep
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Rows, Statement, Transaction
 

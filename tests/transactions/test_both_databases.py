@@ -27,8 +27,7 @@ from tests.support.postgres_stage import Elsewhere
 from tests.transactions.both import Both
 
 from cloudbeds_auth.engine.authorize import spend
-from cloudbeds_auth.engine.retention import roll_up_calls
-from cloudbeds_auth.engine.usage import record_calls
+from cloudbeds_auth.engine.history import record_calls, roll_up_calls
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Pair, StoredToken, User
@@ -56,12 +55,12 @@ from cloudbeds_auth.transactions.grants import (
     take_lease,
     write_intent,
 )
+from cloudbeds_auth.transactions.history import sweep
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
 from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered, message_failed
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.reconnect import bring_home, read_outcome
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
-from cloudbeds_auth.transactions.retention import sweep
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.upkeep import claim_due, claim_polls
 

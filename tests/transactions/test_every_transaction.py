@@ -69,7 +69,7 @@ from cloudbeds_auth.transactions.grants import (
     take_lease,
     write_intent,
 )
-from cloudbeds_auth.transactions.history import add_calls, note_use, read_history, roll_up, take_over
+from cloudbeds_auth.transactions.history import add_calls, forget, note_use, read_history, roll_up, sweep, take_over
 from cloudbeds_auth.transactions.imports import NewImport, add_import
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
 from cloudbeds_auth.transactions.outbox import (
@@ -90,7 +90,6 @@ from cloudbeds_auth.transactions.refusals import (
     note_problem,
     reprieve,
 )
-from cloudbeds_auth.transactions.retention import forget, sweep
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Call
 from cloudbeds_auth.transactions.upkeep import (

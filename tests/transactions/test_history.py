@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.bench import Bench, HandClock
 
-from cloudbeds_auth.engine.usage import record_calls
+from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.rules.history import Calls, HistoryPlace
 from cloudbeds_auth.rules.model import moment
 from cloudbeds_auth.transactions.history import read_history

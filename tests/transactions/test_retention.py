@@ -6,16 +6,15 @@ import pytest
 from tests.support.bench import Bench, HandClock
 from tests.support.fakes import ADA, pair
 
-from cloudbeds_auth.engine.usage import record_calls
+from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.rules.history import Calls, HistoryPlace
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, User
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote
 from cloudbeds_auth.transactions.connections import disconnect, read_connection
-from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.history import forget, read_history, sweep
 from cloudbeds_auth.transactions.imports import NewImport, add_import
 from cloudbeds_auth.transactions.refusals import confirm
-from cloudbeds_auth.transactions.retention import forget, sweep
 
 DAY = 86400.0
 

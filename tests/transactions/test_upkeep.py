@@ -7,7 +7,7 @@ from tests.support.bench import Bench, HandClock, SqliteBench, about
 from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.context import current_grant
-from cloudbeds_auth.engine.usage import record_calls
+from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.model import CredentialKind
 from cloudbeds_auth.rules.schedule import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, spread

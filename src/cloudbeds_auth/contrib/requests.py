@@ -17,9 +17,8 @@ from urllib.parse import urlsplit
 from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import BodyNotReplayable
 from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, Send, auth_flow, following
-from cloudbeds_auth.rules.inputs import count_of
+from cloudbeds_auth.rules.inputs import count_of, is_json
 from cloudbeds_auth.rules.model import AccessToken
-from cloudbeds_auth.rules.parsing import is_json
 from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.wire.lender import Lender
 

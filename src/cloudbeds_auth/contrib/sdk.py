@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.auth_flow import Answered, PassOn, auth_flow
+from cloudbeds_auth.rules.inputs import Unreadable, one_line, read_object, says_false
 from cloudbeds_auth.rules.model import AccessToken
-from cloudbeds_auth.rules.parsing import Unreadable, one_line, read_object, says_false
 from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.wire.lender import Lender
 

@@ -1,4 +1,7 @@
-"""Moving a database to another server: everything, sealed as it is stored, so that the two never both refresh (F74).
+"""Copies of a database, sealed as it is stored: without the key they open nothing.
+
+A backup is made of a SQLite database while it is in use, by SQLite's own means. Restored, it is a copy (rule-16):
+read-only until adopted. Moving to another server copies everything, so that the two never both refresh (F74):
 
     latch the source     no grant of it is refreshed any more; what is under way commits first
     copy                 table by table, in the order in which rows refer to each other
@@ -10,15 +13,22 @@ Each step may be killed and the whole repeated: until the last the target is rea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+
+import apsw
 
 from cloudbeds_auth.database import clone_guard
-from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Statement, Transaction, query, query_one
 
+PAGES = 256  # of one step; writers of other processes go on between two
+BUSY_MILLISECONDS = 5_000
 CHUNK = 500  # rows of one transaction
 LEASES = 60.0  # seconds that refreshes under way get to end
 LOOK_AGAIN = 0.2
@@ -174,3 +184,54 @@ def _open(now: Instant, *, identity: clone_guard.Identity, canary: Row | None) -
     if canary is not None:
         yield from query("set_meta", name="key_canary", value=canary["value"])
     yield from clone_guard.adopt(now, identity)
+
+
+# --- a backup of one file
+
+
+def back_up(database: Path, to: Path, told: Told) -> None:
+    """Copy `database` to the new file `to`, 0600 and synced; whole, or not there at all.
+
+    Raises ConfigurationError when `to` is there already or cannot be made, StoreUnavailable when the database cannot be
+    read.
+    """
+    part = to.with_name(f"{to.name}.part")
+    try:
+        if to.exists():
+            raise ConfigurationError(f"{to} is there already", next_step="give the name of a new file")
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise ConfigurationError(f"{part} cannot be made: {error.strerror}") from None
+    try:
+        _copy_pages(database, part, told)
+        part.rename(to)
+        _sync(to.parent)
+    except apsw.Error as error:
+        raise StoreUnavailable(f"{database} cannot be copied: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _copy_pages(database: Path, part: Path, told: Told) -> None:
+    with (
+        closing(apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)) as source,
+        closing(apsw.Connection(str(part))) as copy,
+    ):
+        source.set_busy_timeout(BUSY_MILLISECONDS)
+        with copy.backup("main", source, "main") as backup:
+            while not backup.done:
+                backup.step(PAGES)
+                told("pages", backup.page_count - backup.remaining, backup.page_count)
+        # One file by itself: a write-ahead log would be a second one to keep.
+        copy.pragma("journal_mode", "delete")
+        if (found := copy.execute("PRAGMA integrity_check").get) != "ok":
+            raise apsw.CorruptError(str(found))
+    _sync(part)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

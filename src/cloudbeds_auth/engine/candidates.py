@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.proofs import verdict_on
-from cloudbeds_auth.engine.property_lookup import listed
+from cloudbeds_auth.engine.proofs import listed, verdict_on
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt

@@ -10,7 +10,7 @@ from dataclasses import replace
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.commit import until_stored
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.property_lookup import properties_of
+from cloudbeds_auth.engine.proofs import properties_of
 from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, TokenEndpointUnavailable
 from cloudbeds_auth.rules.credential import GrantType
 from cloudbeds_auth.rules.model import App, CredentialKind, Pair

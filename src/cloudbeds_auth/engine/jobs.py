@@ -14,12 +14,11 @@ from cloudbeds_auth.engine.api_keys import Migrator
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.disconnect import Inbound
+from cloudbeds_auth.engine.history import EVERY, CallRecorder, Retention
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.refresh import Refresher
-from cloudbeds_auth.engine.retention import Retention
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.tasks import Tasks, Work, each
-from cloudbeds_auth.engine.usage import EVERY, CallRecorder
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.errors import ReauthorizationRequired
 from cloudbeds_auth.rules.happenings import Happening

@@ -1,20 +1,26 @@
-"""What `/userinfo` says of an access token (rule-3), and the last decision about a grant: when the hotel is asked to
-approve again, and what prevents that (rule-12).
+"""What Cloudbeds says about a credential: whether it works, and which properties it covers.
+
+`/userinfo` says whether an access token works (rule-3), and so takes part in the last decision about a grant: when the
+hotel is asked to approve again, and what prevents that (rule-12). Properties are those that Cloudbeds names: never the
+first of many, and never a guess.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.errors import Error, RateLimited, StoreUnavailable
-from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
+from cloudbeds_auth.ports import Listed, Throttled, Unlisted
+from cloudbeds_auth.rules.api_errors import Act, DeadGrant, DeadToken, Proof, Refusal, Verdict
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.model import App, Fence, Grant
+from cloudbeds_auth.rules.model import App, Fence, Grant, Pair
 from cloudbeds_auth.rules.refresh import may_mark
 from cloudbeds_auth.rules.refresh import reprieve as seconds_of_reprieve
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.refusals import Counted, confirm, count_refusal, reprieve
 from cloudbeds_auth.transactions.upkeep import retry_all
 
@@ -82,3 +88,34 @@ class Marks:
             return Counted.MOVED
         self._world.observer.happened(Happening.REPRIEVED, connection=row.connection_id, hold=hold)
         return Counted.REPRIEVED
+
+
+NO_ROOM = Refusal("rate_limited", Act.NOTHING)
+
+
+async def listed(world: World, app: App, access: Secret) -> Listed | Unlisted:
+    """What the vendor lists, within the rate limit; Unlisted too where that, ours or the vendor's, leaves no room.
+
+    Raises StoreUnavailable.
+    """
+    try:
+        return await world.vendor.properties(access, lambda: world.limiter(app).spend(BEHIND))
+    except RateLimited:
+        return Unlisted(NO_ROOM)
+    except Throttled as told:
+        await world.limiter(app).pause(told.pause)
+        return Unlisted(NO_ROOM)
+
+
+async def properties_of(world: World, app: App, key: Pair) -> tuple[str, ...]:
+    """The key's properties, so that a hotel that comes back keeps its connection; empty where that cannot be learnt.
+
+    A key may be used before it is stored: it has no parent that its first use would kill (rule-1). Where the vendor
+    cannot be asked, or is slow, the key still comes in, as a candidate of its own that waits until a property is named.
+    """
+    try:
+        async with asyncio.timeout(BEHIND):
+            answer = await listed(world, app, key.access)
+    except Exception:  # noqa: BLE001 - the key is in hand, and comes in after every failure here
+        return ()
+    return answer.property_ids if isinstance(answer, Listed) else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World, current_grant
-from cloudbeds_auth.engine.property_lookup import listed
+from cloudbeds_auth.engine.proofs import listed
 from cloudbeds_auth.engine.refused_calls import Health
 from cloudbeds_auth.engine.tasks import each
 from cloudbeds_auth.ports import Listed, Unlisted

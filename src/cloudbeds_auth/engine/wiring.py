@@ -15,14 +15,13 @@ from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import Circuits
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.disconnect import Disconnecter, Inbound
+from cloudbeds_auth.engine.history import CallRecorder, Retention
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
 from cloudbeds_auth.engine.properties import Groups
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import Health
-from cloudbeds_auth.engine.retention import Retention
 from cloudbeds_auth.engine.tasks import drained
-from cloudbeds_auth.engine.usage import CallRecorder
 from cloudbeds_auth.engine.views import Views
 from cloudbeds_auth.engine.webhooks import Outbound
 from cloudbeds_auth.ports import Deliverer, Hook

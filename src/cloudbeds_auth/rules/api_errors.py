@@ -19,9 +19,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from cloudbeds_auth.rules.inputs import count_of
+from cloudbeds_auth.rules.inputs import (
+    JsonObject,
+    Unreadable,
+    count_of,
+    is_json,
+    one_line,
+    read_object,
+    says_false,
+    text_of,
+)
 from cloudbeds_auth.rules.model import User
-from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, is_json, one_line, read_object, says_false, text_of
 
 REVOKED = "revoked"  # the vendor ended the grant; also when every stored refresh token was refused
 DISABLED = "disabled"  # the grant is dead, and Cloudbeds said that the hotel disabled the app

@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Any, TypeGuard
 
 from cloudbeds_auth.rules.credential import FOREVER, is_api_key
+from cloudbeds_auth.rules.inputs import JsonObject, Unreadable, one_line, read_object, sentences_of
 from cloudbeds_auth.rules.model import CredentialKind, Pair
-from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, one_line, read_object, sentences_of
 from cloudbeds_auth.rules.secret import Secret
 
 DEFAULT_LIFETIME = 3600.0  # seconds; when `expires_in` is missing or absurd (cloudbeds-facts.md section 2)

@@ -19,8 +19,8 @@ from typing import Any
 
 from cloudbeds_auth.rules.api_errors import DISABLED
 from cloudbeds_auth.rules.documents import connection_document, precise
+from cloudbeds_auth.rules.inputs import Unreadable, one_line, read_object
 from cloudbeds_auth.rules.model import Connection, Role, moment
-from cloudbeds_auth.rules.parsing import Unreadable, one_line, read_object
 
 APP_DISABLED = "disabled"  # the only state of an app at a property that ends a connection
 FIRST = 60.0  # seconds until a hotel that connected is asked about for the first time, and its webhook subscribed

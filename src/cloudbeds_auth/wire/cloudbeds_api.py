@@ -22,8 +22,8 @@ from cloudbeds_auth.rules.api_errors import (
     refusal_of,
 )
 from cloudbeds_auth.rules.credential import KeyHeader, header_of
+from cloudbeds_auth.rules.inputs import JsonObject, Unreadable, one_line, read_object, says_false
 from cloudbeds_auth.rules.model import App
-from cloudbeds_auth.rules.parsing import JsonObject, Unreadable, one_line, read_object, says_false
 from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret

@@ -1,4 +1,4 @@
--- Counted calls. Every search here is over an index.
+-- Counted calls, and what is forgotten. Every search here is over an index.
 
 -- name: calls
 -- Of one span, newest first, as the key has them.
@@ -20,3 +20,23 @@ DELETE FROM calls WHERE (connection_id, span, first_us, generation, line) IN
     (SELECT connection_id, span, first_us, generation, line FROM calls
     WHERE span = :span AND first_us < :before ORDER BY first_us LIMIT :limit)
 RETURNING generation
+
+-- name: set_ended
+UPDATE grants SET ended_at = :now WHERE id = :grant_id
+
+-- name: forget_people
+UPDATE grants SET user_id = NULL, user_name = NULL, user_email = NULL WHERE connection_id = :connection_id
+
+-- name: forget_calls
+-- Paths and the vendor's words may name people; that there were calls, and when, stays.
+UPDATE events SET data = '{}' WHERE connection_id = :connection_id AND kind IN ('calls', 'call_refused')
+
+-- name: sweep_people
+UPDATE grants SET user_id = NULL, user_name = NULL, user_email = NULL
+WHERE id IN (SELECT id FROM grants WHERE ended_at < :before AND user_id IS NOT NULL ORDER BY ended_at LIMIT :limit)
+RETURNING id
+
+-- name: sweep_events
+DELETE FROM events WHERE (connection_id, sequence) IN
+    (SELECT connection_id, sequence FROM events WHERE at < :before ORDER BY at, sequence LIMIT :limit)
+RETURNING sequence

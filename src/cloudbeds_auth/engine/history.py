@@ -1,7 +1,7 @@
-"""What each token carried: counted in memory, written in the background, never one row a call.
+"""A connection's history: calls are counted in memory and written behind, and what is too old is forgotten.
 
-A generation's first call is written within a second, so that people see it; after that once a minute. A killed process
-loses the counts of its last minute and nothing else.
+Counted calls become fewer and coarser lines long before they are forgotten, a little at a time; so is who approved what
+has ended.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.errors import StoreReadOnly, StoreUnavailable
-from cloudbeds_auth.rules.history import Calls, tally
+from cloudbeds_auth.errors import InvalidRequest, StoreReadOnly, StoreUnavailable, UnknownConnection
+from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.history import STEPS, Calls, tally
 from cloudbeds_auth.rules.model import AccessToken
-from cloudbeds_auth.transactions.history import add_calls, note_use
+from cloudbeds_auth.rules.schedule import DAY
+from cloudbeds_auth.transactions.connections import read_connection
+from cloudbeds_auth.transactions.history import add_calls, forget, note_use, roll_up, sweep, take_over
 from cloudbeds_auth.transactions.runner import Database
 
 EVERY = 0.5  # seconds between two reads of the counted calls, at most
 SOON = 1.0  # seconds until a generation's first calls are written
 LATER = 60.0  # seconds between the lines after that
 AT_ONCE = 100  # lines of one transaction; fewer after one that failed
+DELETED_AT_ONCE = 500  # lines that one transaction deletes
+MERGED_AT_ONCE = 200  # … or merges: some 10 ms of SQLite's one writer
+SWEPT_EVERY = 3600.0  # seconds between two ticks when nothing was left over
+SWEPT_NEXT = 1.0  # … and when something may be: no burst of deletions
 
 Key = tuple[str, int]  # a grant and its generation
 
@@ -127,3 +134,45 @@ async def record_calls(db: Database, counted: Sequence[Calls]) -> None:
 
 def _line(key: Key, bucket: _Bucket) -> Calls:
     return Calls(*key, bucket.first, bucket.last, bucket.count, bucket.refused, bucket.methods, bucket.line)
+
+
+class Retention:
+    """Forgets what is older than `days`, and one connection when it is asked for."""
+
+    def __init__(self, world: World, days: int) -> None:
+        self._world = world
+        self._days = days
+
+    async def tick(self) -> float:
+        """Delete at most one batch, and merge one of counted calls; seconds until the next tick.
+
+        Raises StoreUnavailable.
+        """
+        swept = await self._world.db.write(sweep(self._days * DAY, DELETED_AT_ONCE))
+        if swept:
+            self._world.observer.happened(Happening.SWEPT, rows=swept)
+        more = await roll_up_calls(self._world.db, MERGED_AT_ONCE)
+        return SWEPT_NEXT if more or swept >= DELETED_AT_ONCE else SWEPT_EVERY
+
+    async def forget(self, connection_id: str, *, actor: str) -> None:
+        """Forget who approved, every token and what the calls were, of a connection that has ended.
+
+        Raises UnknownConnection; InvalidRequest when it is still connected.
+        """
+        if await self._world.db.write(forget(connection_id, actor=actor)):
+            return
+        if await self._world.db.read(read_connection(connection_id)) is None:
+            raise UnknownConnection(connection_id=connection_id)
+        raise InvalidRequest(
+            "this hotel is still connected",
+            connection_id=connection_id,
+            next_step="disconnect it first, then forget it",
+        )
+
+
+async def roll_up_calls(db: Database, limit: int) -> bool:
+    """Merge at most `limit` lines of counted calls for each step to a coarser one; whether there may be more."""
+    more = [await db.write(take_over(limit))]
+    for span, coarser, age in STEPS:
+        more.append(await db.write(roll_up(span=span, coarser=coarser, age=age, limit=limit)))
+    return any(more)
