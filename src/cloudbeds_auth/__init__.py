@@ -49,7 +49,17 @@ if TYPE_CHECKING:
         UpstreamFailed,
         VaultClosed,
     )
-    from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Handover, Imported, Link, Outcome
+    from cloudbeds_auth.rules.model import (
+        AccessToken,
+        App,
+        AuthorizationRequest,
+        Connection,
+        Event,
+        Handover,
+        Imported,
+        Link,
+        Outcome,
+    )
     from cloudbeds_auth.rules.secret import Secret
     from cloudbeds_auth.settings import Settings
     from cloudbeds_auth.vault import TokenVault
@@ -61,7 +71,7 @@ _WHERE = {
     "cloudbeds_auth.rules.model": (
         "AccessToken",
         "App",
-        "Begun",
+        "AuthorizationRequest",
         "Connection",
         "Event",
         "Handover",
@@ -77,7 +87,7 @@ __all__ = [
     "App",
     "AuthorizationDenied",
     "AuthorizationExpired",
-    "Begun",
+    "AuthorizationRequest",
     "BodyNotReplayable",
     "ClientRefused",
     "ConfigurationError",

@@ -14,7 +14,7 @@
     ├── ConnectionUnusable          a person has to act first
     │   ├── ReauthorizationRequired the vendor refuses every stored refresh token
     │   ├── ConnectionDisconnected  the tokens were given back
-    │   ├── Unclaimed               parked until somebody claims it
+    │   ├── Unclaimed               parked until it is claimed
     │   ├── NotRefreshable          an API key, or a hotel that was moved to one
     │   └── MigrationRefused        Cloudbeds exchanges no refresh token of this client for API keys
     ├── TryAgain                    nothing is lost; a later call heals
@@ -32,9 +32,9 @@
         └── OutcomeUnknown
     ForeignOrigin                   a ValueError too: the credential was about to leave for another host
 
-Each class carries the stable `code` and HTTP `status` of the public contract, and `diagnosis()` answers the three
-questions of whoever reads it: what happened, is anything lost, what to do next. The title is the docstring's first
-line, and what follows it is the meaning: `GET /errors/{code}` shows both, and `docs/errors.md` is drawn from them.
+Each class carries the stable `code` and HTTP `status` of the public contract, and `diagnosis()` answers a
+reader's three questions: what happened, is anything lost, what to do next. The title is the docstring's first line, and
+what follows it is the meaning: `GET /errors/{code}` shows both, and `docs/errors.md` is drawn from them.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ class MigrationRefused(ConnectionUnusable):
     """
 
     code = "migration_refused"
-    lost = "nothing; the hotel goes on with its OAuth tokens"
+    lost = "nothing; the hotel keeps its OAuth tokens"
     next_step_default = "arrange the move with Cloudbeds, which gives out a client that may make it"
 
 
@@ -391,7 +391,7 @@ class VaultClosed(Error):
     """This vault was closed
 
     It was asked after it was closed, or was closed before it answered. What a call had begun to send is finished and
-    stored; that a call was made, which `note_call`, `heed` and `heed_pause` report, is dropped without an error.
+    stored; that a call was made (`note_call`, `note_refusal`, `note_pause`) is dropped without an error.
     """
 
     code = "vault_closed"

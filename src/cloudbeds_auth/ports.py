@@ -174,7 +174,7 @@ class Unlisted:
     @property
     def final(self) -> bool:
         """Whether it said that this credential may not ask: as long as that is so, asking again changes nothing."""
-        return self.refusal.act is Act.TELL
+        return self.refusal.act is Act.REPORT
 
 
 class Vendor(Protocol):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +21,7 @@ from cloudbeds_auth.database.opening import missing_files as missing_files
 from cloudbeds_auth.database.opening import open_database
 from cloudbeds_auth.database.opening import shown as shown
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.wiring import Engine, wire
+from cloudbeds_auth.engine.wiring import Engine
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.observe import FanOut, LogObserver
 from cloudbeds_auth.ports import Observer
@@ -47,15 +46,31 @@ if TYPE_CHECKING:
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name for it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenEngine(Engine):
-    """The engine over the drivers; `admin_token_file` is None when the settings name the token."""
+    """The engine as the settings want it, over the drivers; `admin_token_file` is None when they name the token.
 
-    settings: Settings
-    token_endpoint: HttpTokenEndpoint
-    vendor: HttpVendor
-    admin_token: Secret
-    admin_token_file: Path | None = None
+    Without a webhook URL, messages wait in the outbox.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        settings: Settings,
+        token_endpoint: HttpTokenEndpoint,
+        vendor: HttpVendor,
+        admin_token: Secret,
+        admin_token_file: Path | None = None,
+    ) -> None:
+        deliverer = None
+        if settings.webhook_url is not None:
+            deliverer = HttpDeliverer(settings.webhook_url, settings.webhook_secrets, world.clock)
+        super().__init__(
+            world, partial(further_app, settings), retention_days=settings.retention_days, hook=settings.hook,
+            deliverer=deliverer,
+        )  # fmt: skip
+        self.settings = settings
+        self.token_endpoint, self.vendor = token_endpoint, vendor
+        self.admin_token, self.admin_token_file = admin_token, admin_token_file
 
     async def settled(self, seconds: float) -> None:
         """Return `seconds` after the token endpoint has answered: in that time what it issued is committed."""
@@ -107,27 +122,7 @@ async def build(
         limits=settings.limits,
         wakeups=db.wakeups,
     )
-    return engine_over(world, settings, token_endpoint, vendor, admin_token, admin_token_file)
-
-
-def engine_over(
-    world: World,
-    settings: Settings,
-    token_endpoint: HttpTokenEndpoint,
-    vendor: HttpVendor,
-    admin_token: Secret,
-    admin_token_file: Path | None = None,
-) -> OpenEngine:
-    """The engine as the settings want it, over this world. Without a webhook URL, messages wait in the outbox."""
-    kind = partial(
-        OpenEngine, settings=settings, token_endpoint=token_endpoint, vendor=vendor,
-        admin_token=admin_token, admin_token_file=admin_token_file,
-    )  # fmt: skip
-    deliverer = None
-    if settings.webhook_url is not None:
-        deliverer = HttpDeliverer(settings.webhook_url, settings.webhook_secrets, world.clock)
-    checked, days = partial(further_app, settings), settings.retention_days
-    return wire(kind, world, checked, retention_days=days, hook=settings.hook, deliverer=deliverer)
+    return OpenEngine(world, settings, token_endpoint, vendor, admin_token, admin_token_file)
 
 
 def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:

@@ -185,9 +185,9 @@ class TokenVault:
     newest = from_any_thread(aio.TokenVault.newest)
     call = blocking(aio.TokenVault.call)
     turn = blocking(aio.TokenVault.turn)
-    heed_pause = if_open(blocking(aio.TokenVault.heed_pause))
+    note_pause = if_open(blocking(aio.TokenVault.note_pause))
     note_call = if_open(from_any_thread(aio.TokenVault.note_call))
-    heed = if_open(from_any_thread(aio.TokenVault.heed))
+    note_refusal = if_open(from_any_thread(aio.TokenVault.note_refusal))
     carrying = from_any_thread(aio.TokenVault.carrying)
 
     resolve = blocking(aio.TokenVault.resolve)
@@ -226,13 +226,13 @@ class TokenVault:
                 return fresh
             return await self._there(lambda vault: vault.access_token(connection_id, rejected=rejected))
 
-        async def heed_pause(pause: float) -> None:
-            with suppress(VaultClosed):  # as `heed_pause` for callers that block
-                await self._there(lambda vault: vault.heed_pause(connection_id, pause))
+        async def note_pause(pause: float) -> None:
+            with suppress(VaultClosed):  # as `note_pause` for callers that block
+                await self._there(lambda vault: vault.note_pause(connection_id, pause))
 
         lender = Lender(
-            fetch, ask, self.note_call, self.carrying, self.heed,
-            heed_pause=heed_pause, heed_pause_blocking=partial(self.heed_pause, connection_id),
+            fetch, ask, self.note_call, self.carrying, self.note_refusal,
+            note_pause=note_pause, note_pause_blocking=partial(self.note_pause, connection_id),
             newest=partial(self.newest, connection_id), keys=self._here().settings.credential_header,
         )  # fmt: skip
         if self._settings.limit is None:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports import Observer
-from cloudbeds_auth.rules.model import AccessToken, Begun, Connection, Event, Finished, Handover, Imported, Link
+from cloudbeds_auth.rules.model import (
+    AccessToken,
+    AuthorizationRequest,
+    Connection,
+    Event,
+    Finished,
+    Handover,
+    Imported,
+    Link,
+)
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine, build, http_client
 from cloudbeds_auth.settings import Settings, load_from_environment
@@ -122,7 +131,7 @@ class TokenVault:
         connection_id: str | None = None,
         browser: str | None = None,
         trusted: bool = True,
-    ) -> Begun:
+    ) -> AuthorizationRequest:
         """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
 
         `reference` is your own name for the hotel; `browser` an unguessable value that the same browser brings back;
@@ -238,10 +247,10 @@ class TokenVault:
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access_token(connection_id, rejected=rejected)
 
-        turn, heed_pause = partial(self.turn, connection_id), partial(self.heed_pause, connection_id)
+        turn, note_pause = partial(self.turn, connection_id), partial(self.note_pause, connection_id)
         lender = Lender(
-            fetch, blocking(self._loop, fetch), self.note_call, self.carrying, self.heed,
-            heed_pause=heed_pause, heed_pause_blocking=blocking(self._loop, heed_pause),
+            fetch, blocking(self._loop, fetch), self.note_call, self.carrying, self.note_refusal,
+            note_pause=note_pause, note_pause_blocking=blocking(self._loop, note_pause),
             newest=partial(self.newest, connection_id), keys=self.engine.settings.credential_header,
         )  # fmt: skip
         if self.settings.limit is None:
@@ -269,27 +278,27 @@ class TokenVault:
         """
         await self.engine.access.turn(connection_id)
 
-    async def heed_pause(self, connection_id: str, pause: float) -> None:
+    async def note_pause(self, connection_id: str, pause: float) -> None:
         """A call for this hotel was answered 429: no request of its client id has a turn for `pause` seconds.
 
         `lender()` and the proxy do this at every 429. `rules.rate_limit.pause_of` reads the pause from an answer. The
-        call was made, so this raises nothing when the vault was closed; nor do `note_call` and `heed`.
+        call was made, so this raises nothing when the vault was closed; nor do `note_call` and `note_refusal`.
         """
         with suppress(VaultClosed):
-            await self.engine.access.heed_pause(connection_id, pause)
+            await self.engine.access.note_pause(connection_id, pause)
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
         with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
             self._loop.call_soon_threadsafe(self.engine.calls.note, token, method, path, status)
 
-    def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
+    def note_refusal(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call that was sent with this token was refused: apply that to the connection's health, in the background.
 
         May be called from any thread. `rules.api_errors` reads a refusal from an answer as it is passed on.
         """
         with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
-            self._loop.call_soon_threadsafe(self.engine.health.heed, token, refusal, method, path)
+            self._loop.call_soon_threadsafe(self.engine.refused_calls.note_refusal, token, refusal, method, path)
 
     def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
         """Held while a body is sent that cannot be sent again: a refresh that is due waits for it, up to its margin.

@@ -76,7 +76,7 @@ async def test_a_429_is_passed_on_and_heard(
 
 
 async def test_what_is_no_429_pauses_nobody(service: Running[RealVault], vendor: Vendor) -> None:
-    """A 503 with `Retry-After` is the caller's own to heed."""
+    """A 503 with `Retry-After` is the caller's own to note_refusal."""
 
     async def down(request: web.Request) -> web.StreamResponse:
         return web.Response(status=503, headers={"Retry-After": "9"})

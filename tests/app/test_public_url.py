@@ -10,7 +10,7 @@ from tests.app.tab import BROWSER, Tab
 from tests.app.vaults import RealVault, given
 
 from cloudbeds_auth.errors import StoreUnavailable
-from cloudbeds_auth.rules.model import Begun
+from cloudbeds_auth.rules.model import AuthorizationRequest
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def test_closed_connect(public: Running[RealVault]) -> None:
 async def test_start_again_under_the_prefix(public: Running[RealVault], monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that fails for the moment offers itself once more, at the address that the browser knows."""
 
-    async def unavailable(token: str, browser: str, /) -> Begun:
+    async def unavailable(token: str, browser: str, /) -> AuthorizationRequest:
         raise StoreUnavailable
 
     link = await public.vault.create_link(expires_in=60)

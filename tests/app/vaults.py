@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -36,7 +35,7 @@ from cloudbeds_auth.rules.model import AccessToken, App, Connection, CredentialK
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Answer, Issued
-from cloudbeds_auth.runtime import engine_over
+from cloudbeds_auth.runtime import OpenEngine
 from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.system import SystemClock, SystemEntropy
 from cloudbeds_auth.transactions.runner import Database
@@ -197,9 +196,10 @@ class RealVault(TokenVault):
             issuer="https://vendor.example",  # whatever port this test's vendor has: the file is made once
             public_url=settings.public_url,
         )
-        engine = engine_over(world, settings, self.endpoint, self.vendor, Secret(ADMIN_TOKEN))
+        engine = OpenEngine(world, settings, self.endpoint, self.vendor, Secret(ADMIN_TOKEN))
         self.counted = CountedApps(world, partial(further_app, settings))
-        super().__init__(replace(engine, apps=self.counted))
+        engine.apps = self.counted
+        super().__init__(engine)
         self.started = False
         self.proven = False
         self.failing: Error | None = None
@@ -293,13 +293,13 @@ class RealVault(TokenVault):
             await self.refresh(connection_id)
             await super().access_token(connection_id)
 
-    async def heed_pause(self, connection_id: str, pause: float) -> None:
+    async def note_pause(self, connection_id: str, pause: float) -> None:
         self.pauses.append((connection_id, pause))
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         self.calls.append((token.generation, method, path, status))
 
-    def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
+    def note_refusal(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         self.heeded.append((refusal.reason, method, path))
 
     @contextmanager

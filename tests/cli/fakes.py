@@ -17,7 +17,7 @@ from cloudbeds_auth.cli import commands
 from cloudbeds_auth.cli.main import run
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection, Event, Link, User
+from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, Connection, Event, Link, User
 from cloudbeds_auth.rules.origins import Foreign
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
@@ -162,9 +162,9 @@ class FakeVault(TokenVault):
         self._note("forget", connection_id)
         return replace(ADA, state=State.DISCONNECTED, authorizing_user=None)
 
-    async def begin_authorization(self, **wish: Any) -> Begun:
+    async def begin_authorization(self, **wish: Any) -> AuthorizationRequest:
         self._note("begin", wish)
-        return Begun("https://cloudbeds.example/approve", "the-state", AT, self.settings.redirect_uri)
+        return AuthorizationRequest("https://cloudbeds.example/approve", "the-state", AT, self.settings.redirect_uri)
 
     async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
         self._note("finish", code, state)

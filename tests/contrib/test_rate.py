@@ -172,13 +172,13 @@ def test_a_redirect_elsewhere_has_no_turn(hotel: Hotel, turns: list[str]) -> Non
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """What 429s asked for, as it was heard."""
     heard: list[float] = []
-    heed = Access.heed_pause
+    note_refusal = Access.note_pause
 
     async def kept(self: Access, connection_id: str, pause: float) -> None:
         heard.append(pause)
-        await heed(self, connection_id, pause)
+        await note_refusal(self, connection_id, pause)
 
-    monkeypatch.setattr(Access, "heed_pause", kept)
+    monkeypatch.setattr(Access, "note_pause", kept)
     return heard
 
 

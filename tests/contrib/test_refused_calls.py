@@ -52,7 +52,7 @@ class World:
 
     def later(self) -> None:
         """As if nothing had been refused for an hour."""
-        self.vault.engine.health._rests.clear()
+        self.vault.engine.refused_calls._not_before.clear()
 
 
 Reply = tuple[int, bytes | None]  # status, and the body where the client shows it as it came
@@ -174,7 +174,7 @@ async def test_every_refusal_over_every_client(world: World, ask: Ask) -> None:
         assert refusal is not None
         shown = await world.vault.connection(world.id)
         assert shown.state is State.FRESH, face
-        assert shown.problem == (refusal.reason if refusal.act is Act.TELL else before), face
+        assert shown.problem == (refusal.reason if refusal.act is Act.REPORT else before), face
         # A 401 is asked about, too, before anything is renewed for it (rule 3): the endpoint itself refuses (F39).
         # The proxy remembers that for a while.
         asked = refusal.act in {Act.SUSPECT, Act.LOOK} or (sent.status == 401 and not remembered)

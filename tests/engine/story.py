@@ -15,7 +15,7 @@ from tests.support.virtual import VirtualClock, VirtualLoop, settle
 
 from cloudbeds_auth.errors import ClientRefused, ConnectionDisconnected, Error, ReauthorizationRequired, TryAgain
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import AccessToken, Begun
+from cloudbeds_auth.rules.model import AccessToken, AuthorizationRequest
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.vault import TokenVault
@@ -51,7 +51,7 @@ class Bystander(RuleBasedStateMachine):
         self.clock = VirtualClock()
         self.vaults: dict[str, TokenVault] = {}
         self.known = {hotel: Known() for hotel in HOTELS}
-        self.begun: list[tuple[str, Begun, float]] = []
+        self.begun: list[tuple[str, AuthorizationRequest, float]] = []
         self.faultless = True
         self.house: House
 

@@ -306,7 +306,7 @@ async def test_an_expired_token_while_the_answer_is_missing(stage: Stage) -> Non
     assert (told.value.connection_id, told.value.detail, told.value.next_step) == (
         grant.connection_id,
         "this hotel is being moved to an API key, and its last access token is not good any more",
-        "upkeep goes on with it, and `cloudbeds-auth connections migrate-to-api-key` does at once",
+        "upkeep resumes it, and `cloudbeds-auth connections migrate-to-api-key` does at once",
     )
     assert (await stage.one.views.connection(grant.connection_id)).next_step
     assert stage.endpoint.sent == []
@@ -333,7 +333,7 @@ async def test_a_hotel_whose_move_is_in_doubt_is_said_to_be_dead(stage: Stage) -
     grant = await in_doubt(stage)
     token = await stage.one.access.access_token(grant.connection_id)
     await stage.candidate(grant.connection_id, pair("anew", property_ids=("1000",)))
-    stage.one.health.heed(token, Refusal("user_inactive", Act.SUSPECT), "GET", "/x")
+    stage.one.refused_calls.note_refusal(token, Refusal("user_inactive", Act.SUSPECT), "GET", "/x")
     await stage.one.world.tasks.drain()
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-anew"
     assert stage.endpoint.sent == []

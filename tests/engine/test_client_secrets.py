@@ -64,7 +64,9 @@ async def test_a_rolling_secret_change(stage: Stage) -> None:
     await new.refresh(grant.id, 1)
     await new.idle()
     await stage.clock.sleep(HOUR)
-    await old.circuits.trying(await old.circuits.choose(APP))  # due for a trial, which now is this machine's
+    await old.client_secrets.trying(
+        await old.client_secrets.choose(APP)
+    )  # due for a trial, which now is this machine's
     with pytest.raises(ClientRefused):
         await stage.one.refresh(grant.id, 2)
     await new.refresh(grant.id, 2)
@@ -98,7 +100,7 @@ async def test_a_new_secret_that_was_registered_too_early(stage: Stage) -> None:
     stage.endpoint.will(RefusedClient("HTTP 401"), issued(3))
     assert (await both.refresh(grant.id, 2, rejected=2)).grant.access.reveal() == "A-3"
     assert stage.endpoint.secrets == ["new", "secret-1", "secret-1", "new"]
-    assert not (await both.circuits.choose(APP)).on_trial
+    assert not (await both.client_secrets.choose(APP)).on_trial
 
 
 async def test_two_refused_secrets_do_not_call_each_other_up(stage: Stage) -> None:
@@ -128,23 +130,23 @@ async def test_one_trial_at_a_time(stage: Stage) -> None:
     """A refused secret is due for a trial: whoever makes it keeps all others away meanwhile, those who chose too."""
     await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=5.0))
     with pytest.raises(ClientRefused) as raised:
-        await stage.one.circuits.choose(APP)
+        await stage.one.client_secrets.choose(APP)
     assert raised.value.retry_after == pytest.approx(5.0)
     await stage.clock.sleep(6.0)
-    chosen = await stage.one.circuits.choose(APP)
-    late = await stage.one.circuits.choose(APP)
+    chosen = await stage.one.client_secrets.choose(APP)
+    late = await stage.one.client_secrets.choose(APP)
     assert chosen.on_trial
-    await stage.one.circuits.trying(chosen)
+    await stage.one.client_secrets.trying(chosen)
     with pytest.raises(ClientRefused):
-        await stage.one.circuits.choose(APP)
+        await stage.one.client_secrets.choose(APP)
     with pytest.raises(ClientRefused) as raised:
-        await stage.one.circuits.trying(late)
+        await stage.one.client_secrets.trying(late)
     assert raised.value.retry_after == pytest.approx(60.0)
-    await stage.one.circuits.accepted(chosen)
-    assert not (await stage.one.circuits.choose(APP)).on_trial
-    assert not await stage.one.circuits.is_open(APP)
-    await stage.one.circuits.trying(late)
-    assert not await stage.one.circuits.is_open(APP), "it was accepted meanwhile: there is no trial to make"
+    await stage.one.client_secrets.accepted(chosen)
+    assert not (await stage.one.client_secrets.choose(APP)).on_trial
+    assert not await stage.one.client_secrets.is_open(APP)
+    await stage.one.client_secrets.trying(late)
+    assert not await stage.one.client_secrets.is_open(APP), "it was accepted meanwhile: there is no trial to make"
 
 
 async def test_a_trial_is_not_taken_by_who_sends_nothing(stage: Stage) -> None:
@@ -157,12 +159,12 @@ async def test_a_trial_is_not_taken_by_who_sends_nothing(stage: Stage) -> None:
         await stage.one.refresh(held.id, 1, rejected=1)
     stage.endpoint.will(issued("other2"))
     assert (await stage.one.refresh(other.id, 1)).grant.access.reveal() == "A-other2"
-    assert not await stage.one.circuits.is_open(APP)
+    assert not await stage.one.client_secrets.is_open(APP)
 
 
 async def test_an_accepted_secret_without_a_circuit_writes_nothing(stage: Stage) -> None:
     """The usual case costs no transaction."""
-    chosen = await stage.one.circuits.choose(APP)
+    chosen = await stage.one.client_secrets.choose(APP)
     stage.one.driver.dark = True  # a transaction would raise
-    await stage.one.circuits.accepted(chosen)
+    await stage.one.client_secrets.accepted(chosen)
     assert not chosen.on_trial

@@ -17,7 +17,7 @@ from tests.support.fakes import APP, HOUR, issued, key, pair
 from tests.support.hotels import BusyVendor, hotels, keep_up, limited
 from tests.support.stage import Process, Stage
 
-from cloudbeds_auth.engine.webhooks import Outbound
+from cloudbeds_auth.engine.webhooks import WebhookSender
 from cloudbeds_auth.errors import Error, RefreshInDoubt
 from cloudbeds_auth.ports import Delivery, Message
 from cloudbeds_auth.rules.api_errors import DeadToken
@@ -232,7 +232,7 @@ async def test_a_webhook(stage: Stage, how: str, back: float) -> None:
     receiver = Receiver()
     await stage.connected()
     set_back(stage, how, back)
-    outbound = Outbound(stage.one.world, receiver)
+    outbound = WebhookSender(stage.one.world, receiver)
     await deliver(stage, outbound, 5.0)
     assert receiver.kinds == ["connected"]
     receiver.answer = lambda message: Delivery("HTTP 503")
@@ -252,7 +252,7 @@ async def test_a_webhook_that_a_process_took_along_when_it_died(stage: Stage, ho
     (message,) = await stage.one.store.write(claim_messages(8, MINUTE))
     set_back(stage, how, back)
     receiver = Receiver()
-    await deliver(stage, Outbound(stage.one.world, receiver), MINUTE + 5.0)
+    await deliver(stage, WebhookSender(stage.one.world, receiver), MINUTE + 5.0)
     assert [one.id for one in receiver.came] == [message.id]
 
 
@@ -260,7 +260,7 @@ async def test_a_webhook_that_a_process_took_along_when_it_died(stage: Stage, ho
 async def test_app_states_and_properties(stage: Stage, back: float) -> None:
     """Within their own time, counted by the clock as it is."""
     await stage.connected(pair(1, property_ids=("1000",)))
-    inbound, groups = stage.one.inbound, stage.one.groups
+    inbound, groups = stage.one.app_states, stage.one.property_lists
     await stage.clock.sleep(2 * MINUTE)
     await inbound.tick()
     await groups.tick()
@@ -343,7 +343,7 @@ async def test_a_message_is_told_once(stage: Stage, how: str, back: float) -> No
     """Delivered before the clock was set back: not delivered again."""
     receiver = Receiver()
     await stage.connected()
-    outbound = Outbound(stage.one.world, receiver)
+    outbound = WebhookSender(stage.one.world, receiver)
     await deliver(stage, outbound, 2.0)
     set_back(stage, how, back)
     await deliver(stage, outbound, 60.0)

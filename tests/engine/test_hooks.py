@@ -12,7 +12,7 @@ from tests.support.fakes import APP, key, pair
 from tests.support.stage import Stage, another
 
 from cloudbeds_auth.engine.context import resolve
-from cloudbeds_auth.engine.disconnect import APART, AT_ONCE, LEFT_OUT, MOST_WAITING, Inbound
+from cloudbeds_auth.engine.disconnect import APART, AT_ONCE, LEFT_OUT, MOST_WAITING, AppStates
 from cloudbeds_auth.errors import ConnectionDisconnected
 from cloudbeds_auth.ports import AppState, Hook, Throttled
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
@@ -30,9 +30,9 @@ DISABLED, REFUSED, NOTHING = AppState("disabled"), AppState(refused=True), AppSt
 
 
 @pytest.fixture
-async def inbound(stage: Stage) -> AsyncIterator[Inbound]:
+async def app_states(stage: Stage) -> AsyncIterator[AppStates]:
     """Of the first process."""
-    made = stage.one.inbound
+    made = stage.one.app_states
     yield made
     await made.stop()
 
@@ -50,16 +50,16 @@ async def state_of(stage: Stage, grant: Grant) -> State:
     return found.state
 
 
-async def hinted(stage: Stage, inbound: Inbound, body: bytes) -> None:
+async def hinted(stage: Stage, app_states: AppStates, body: bytes) -> None:
     """The payload came, and everything it led to is over."""
-    inbound.hint(body)
+    app_states.hint(body)
     await asyncio.sleep(1)
     await stage.one.world.tasks.drain()
 
 
-async def looked_at_twice(stage: Stage, inbound: Inbound, body: bytes) -> None:
+async def looked_at_twice(stage: Stage, app_states: AppStates, body: bytes) -> None:
     """The payload came, and a second look an interval later."""
-    await hinted(stage, inbound, body)
+    await hinted(stage, app_states, body)
     await asyncio.sleep(stage.timing.refusal_interval + 1)
     await stage.one.upkeep.tick()
     await stage.one.idle()
@@ -67,7 +67,7 @@ async def looked_at_twice(stage: Stage, inbound: Inbound, body: bytes) -> None:
 
 @pytest.mark.row("F95")
 @pytest.mark.parametrize("dead", [DeadGrant("revoked"), DeadToken()])
-async def test_cloudbeds_says_so_itself(stage: Stage, inbound: Inbound, dead: Verdict) -> None:
+async def test_cloudbeds_says_so_itself(stage: Stage, app_states: AppStates, dead: Verdict) -> None:
     """Disconnected by the hotel, and the grant is dead at a second look: `/userinfo` names it, or rejects the token and
     every refresh token is refused. The tokens stay sealed, and a message waits.
     """
@@ -75,7 +75,7 @@ async def test_cloudbeds_says_so_itself(stage: Stage, inbound: Inbound, dead: Ve
     stage.vendor.app_states["1000"] = DISABLED
     stage.vendor.thinks("A-1", dead)
     stage.endpoint.will(Refused("dead"), Refused("dead"))
-    await looked_at_twice(stage, inbound, payload(clientID=APP.client_id))
+    await looked_at_twice(stage, app_states, payload(clientID=APP.client_id))
     assert await state_of(stage, grant) is State.DISCONNECTED
     with pytest.raises(ConnectionDisconnected):
         await stage.one.access.access_token(grant.connection_id)
@@ -88,16 +88,16 @@ async def test_cloudbeds_says_so_itself(stage: Stage, inbound: Inbound, dead: Ve
 
 @pytest.mark.row("F95")
 @pytest.mark.parametrize("face", ["a hook", "an answer"])
-async def test_a_disabled_that_is_not_true(stage: Stage, inbound: Inbound, face: str) -> None:
+async def test_a_disabled_that_is_not_true(stage: Stage, app_states: AppStates, face: str) -> None:
     """Said once while `/userinfo` works: nothing is deleted, callers are served, and the history says so."""
     grant = await stage.connected(pair(1, lifetime=1e6, property_ids=("1000",)))
     stage.vendor.app_states["1000"] = DISABLED
     if face == "an answer":
         await asyncio.sleep(POLL)
-        await inbound.tick()
+        await app_states.tick()
         await stage.one.world.tasks.drain()
     else:
-        await looked_at_twice(stage, inbound, payload())
+        await looked_at_twice(stage, app_states, payload())
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-1"
     assert await stage.tokens(grant.id) == ["R-1"]
     assert await state_of(stage, grant) is State.FRESH
@@ -106,7 +106,7 @@ async def test_a_disabled_that_is_not_true(stage: Stage, inbound: Inbound, face:
 
 
 @pytest.mark.row("F95")
-async def test_a_disabled_said_after_a_refused_pass(stage: Stage, inbound: Inbound) -> None:
+async def test_a_disabled_said_after_a_refused_pass(stage: Stage, app_states: AppStates) -> None:
     """Everything is refused by mistake, and between the two passes Cloudbeds says *disabled*: that was looked at once.
     It is the mark of any refused grant.
     """
@@ -117,7 +117,7 @@ async def test_a_disabled_said_after_a_refused_pass(stage: Stage, inbound: Inbou
     await stage.clock.sleep(stage.timing.refusal_interval + 1)
     stage.vendor.app_states["1000"] = DISABLED
     stage.vendor.thinks("A-1", DeadToken())
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert await state_of(stage, grant) is State.REAUTHORIZATION_REQUIRED
     assert (await stage.row(grant.id)).reauth == "revoked"
     assert (await stage.kinds(grant.connection_id))[-1] == "reauthorization_required"
@@ -126,13 +126,13 @@ async def test_a_disabled_said_after_a_refused_pass(stage: Stage, inbound: Inbou
 
 
 @pytest.mark.row("F95")
-async def test_a_disabled_hotel_that_lives(stage: Stage, inbound: Inbound) -> None:
+async def test_a_disabled_hotel_that_lives(stage: Stage, app_states: AppStates) -> None:
     """Everything was refused by mistake, twice: it is tried again by itself, and a message says that it recovered."""
     grant = await stage.connected()
     stage.vendor.app_states["1000"] = DISABLED
     stage.vendor.thinks("A-1", DeadGrant("revoked"))
     stage.endpoint.will(Refused("by mistake"))
-    await looked_at_twice(stage, inbound, payload())
+    await looked_at_twice(stage, app_states, payload())
     assert await state_of(stage, grant) is State.DISCONNECTED
     stage.vendor.thinks("A-1", Proof())
     await stage.clock.sleep(RETRY_FIRST)
@@ -144,36 +144,36 @@ async def test_a_disabled_hotel_that_lives(stage: Stage, inbound: Inbound) -> No
 
 
 @pytest.mark.row("F95")
-async def test_an_operator_disconnects_what_left(stage: Stage, inbound: Inbound) -> None:
+async def test_an_operator_disconnects_what_left(stage: Stage, app_states: AppStates) -> None:
     """Then the tokens are deleted: an operator's word is the last."""
     grant = await stage.connected()
     stage.vendor.app_states["1000"] = DISABLED
     stage.vendor.thinks("A-1", DeadGrant("revoked"))
     stage.endpoint.will(Refused("dead"))
-    await looked_at_twice(stage, inbound, payload())
+    await looked_at_twice(stage, app_states, payload())
     await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
     assert await stage.tokens(grant.id) == []
     assert await state_of(stage, grant) is State.DISCONNECTED
     await stage.one.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
 
 
-async def test_a_hotel_with_a_key_of_the_second_credentials(stage: Stage, inbound: Inbound) -> None:
+async def test_a_hotel_with_a_key_of_the_second_credentials(stage: Stage, app_states: AppStates) -> None:
     """The move was made with them, so Cloudbeds names their client id; it is asked, and said to be disconnected."""
     grant = await stage.connected(key(1, "1000").pair)
     stage.vendor.app_states["1000"] = DISABLED
     stage.vendor.thinks("cbat_1", DeadToken())
-    await hinted(stage, inbound, payload(clientID="the second one"))
+    await hinted(stage, app_states, payload(clientID="the second one"))
     await asyncio.sleep(stage.timing.refusal_interval + 1)
-    await hinted(stage, inbound, payload(clientID="the second one"))
+    await hinted(stage, app_states, payload(clientID="the second one"))
     assert await state_of(stage, grant) is State.DISCONNECTED
 
 
 @pytest.mark.parametrize("state", ["enabled", "pending", "installing"])
-async def test_a_forged_hint(stage: Stage, inbound: Inbound, state: str) -> None:
+async def test_a_forged_hint(stage: Stage, app_states: AppStates, state: str) -> None:
     """Cloudbeds says otherwise: one question, and nothing changes."""
     grant = await stage.connected()
     stage.vendor.app_states["1000"] = AppState(state)
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert stage.vendor.asked_states == ["1000"]
     assert await state_of(stage, grant) is State.FRESH
 
@@ -187,53 +187,53 @@ async def test_a_forged_hint(stage: Stage, inbound: Inbound, state: str) -> None
         b"not JSON",
     ],
 )
-async def test_a_hint_about_nothing_of_ours(stage: Stage, inbound: Inbound, body: bytes) -> None:
+async def test_a_hint_about_nothing_of_ours(stage: Stage, app_states: AppStates, body: bytes) -> None:
     """Cloudbeds is not even asked."""
     await stage.connected()
-    await hinted(stage, inbound, body)
+    await hinted(stage, app_states, body)
     assert stage.vendor.asked_states == []
 
 
-async def test_asked_too_often(stage: Stage, inbound: Inbound) -> None:
+async def test_asked_too_often(stage: Stage, app_states: AppStates) -> None:
     """A 429 is no disconnect either, and everybody's pause."""
     grant = await stage.connected()
     stage.vendor.throttled = Throttled(30.0)
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert stage.notes.times("vendor_rate_limited") == 1
     assert await state_of(stage, grant) is State.FRESH
 
 
-async def test_an_outage_is_no_disconnect(stage: Stage, inbound: Inbound) -> None:
+async def test_an_outage_is_no_disconnect(stage: Stage, app_states: AppStates) -> None:
     """No answer: nothing changes, and the token is not doubted."""
     grant = await stage.connected()
     stage.vendor.app_states["1000"] = NOTHING
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert await state_of(stage, grant) is State.FRESH
     assert stage.notes.times("grant_suspected") == 0
 
 
 @pytest.mark.row("F37")
-async def test_a_session_that_is_gone_already(stage: Stage, inbound: Inbound) -> None:
+async def test_a_session_that_is_gone_already(stage: Stage, app_states: AppStates) -> None:
     """Instead of a state Cloudbeds refuses: `/userinfo` is asked, and again later; then the hotel has to approve."""
     grant = await stage.connected()
     stage.vendor.app_states["1000"] = REFUSED
     stage.vendor.thinks("A-1", DeadGrant("revoked"))
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert await state_of(stage, grant) is State.BACKING_OFF
     await asyncio.sleep(stage.timing.refusal_interval + 1)
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert await state_of(stage, grant) is State.REAUTHORIZATION_REQUIRED
     stage.vendor.asked_states.clear()
     await asyncio.sleep(APART)
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert stage.vendor.asked_states == [], "what is marked is not asked about"
 
 
-async def test_a_refusal_while_the_token_works(stage: Stage, inbound: Inbound) -> None:
+async def test_a_refusal_while_the_token_works(stage: Stage, app_states: AppStates) -> None:
     """Of this method alone: nothing changes."""
     grant = await stage.connected()
     stage.vendor.app_states["1000"] = REFUSED
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert stage.notes.times("grant_suspected") == 1
     assert await state_of(stage, grant) is State.FRESH
 
@@ -242,9 +242,9 @@ async def test_a_property_level_client_has_no_app_state(stage: Stage) -> None:
     """`/userinfo` is asked instead."""
     grant = await stage.connected()
     process = await stage.process(apps={"default": replace(APP, level="property")})
-    inbound = process.inbound
+    app_states = process.app_states
     asked = len(stage.vendor.asked)
-    inbound.hint(payload())
+    app_states.hint(payload())
     await asyncio.sleep(1)
     await process.world.tasks.drain()
     assert stage.vendor.asked_states == []
@@ -252,11 +252,11 @@ async def test_a_property_level_client_has_no_app_state(stage: Stage) -> None:
     assert await state_of(stage, grant) is State.FRESH
 
 
-async def test_one_of_several_properties(stage: Stage, inbound: Inbound) -> None:
+async def test_one_of_several_properties(stage: Stage, app_states: AppStates) -> None:
     """The connection lives on, and says what calls will run into; the hinted property is asked about first."""
     grant = await stage.connected(pair(1, property_ids=("1000", "1001", "1002")))
     stage.vendor.app_states["1001"] = DISABLED
-    await hinted(stage, inbound, payload("1001"))
+    await hinted(stage, app_states, payload("1001"))
     assert stage.vendor.asked_states == ["1001", "1000"]
     found = await stage.one.views.connection(grant.connection_id)
     assert (found.state, found.problem) == (State.FRESH, LEFT_OUT)
@@ -264,30 +264,30 @@ async def test_one_of_several_properties(stage: Stage, inbound: Inbound) -> None
     assert "stop calling" in found.next_step
 
 
-async def test_all_of_several_properties(stage: Stage, inbound: Inbound) -> None:
+async def test_all_of_several_properties(stage: Stage, app_states: AppStates) -> None:
     """Then the connection is over, once its grant is dead."""
     grant = await stage.connected(pair(1, property_ids=("1000", "1001")))
     stage.vendor.app_states |= {"1000": DISABLED, "1001": DISABLED}
     stage.vendor.thinks("A-1", DeadGrant("revoked"))
     stage.endpoint.will(Refused("dead"))
-    await looked_at_twice(stage, inbound, payload("1001"))
+    await looked_at_twice(stage, app_states, payload("1001"))
     assert await state_of(stage, grant) is State.DISCONNECTED
 
 
-async def test_a_grant_whose_properties_are_unknown(stage: Stage, inbound: Inbound) -> None:
+async def test_a_grant_whose_properties_are_unknown(stage: Stage, app_states: AppStates) -> None:
     """Asked about as a whole, when its turn comes."""
     grant = await stage.connected(pair(1))
     stage.vendor.app_states[None] = DISABLED
     await asyncio.sleep(POLL)
     stage.vendor.listed = ()
     stage.sql("UPDATE grants SET expires_at = expires_at + 1000000, stale_at = stale_at + 1000000, lifetime = 2000000")
-    await inbound.tick()
+    await app_states.tick()
     await stage.one.world.tasks.drain()
     assert stage.vendor.asked_states == [None]
     assert (await stage.kinds(grant.connection_id))[-2:] == ["disabled_said", "disabled_withdrawn"]
 
 
-async def test_a_hotel_that_approved_again_meanwhile(stage: Stage, inbound: Inbound) -> None:
+async def test_a_hotel_that_approved_again_meanwhile(stage: Stage, app_states: AppStates) -> None:
     """What Cloudbeds said was of the former approval: neither is deleted."""
     grant = await stage.connected()
 
@@ -296,29 +296,29 @@ async def test_a_hotel_that_approved_again_meanwhile(stage: Stage, inbound: Inbo
         return DISABLED
 
     stage.vendor.app_state = again  # type: ignore[method-assign]
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert await stage.tokens(grant.id) == ["R-1"]
     assert await state_of(stage, grant) is State.FRESH
     assert (await stage.row(grant.id)).lease_left == 0.0
     assert stage.notes.times("disconnected") == 0
 
 
-async def test_a_new_approval_is_promoted_while_the_old_token_was_looked_up(stage: Stage, inbound: Inbound) -> None:
+async def test_a_new_approval_is_promoted_while_the_old_token_is_read(stage: Stage, app_states: AppStates) -> None:
     """The token that was lent is the new one's: its state is not asked about for the old."""
     grant = await stage.connected()
     await stage.one.access.access_token(grant.connection_id)
     newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
     await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert stage.vendor.asked_states == []
 
 
-async def test_a_flood_costs_one_question_a_rest(stage: Stage, inbound: Inbound) -> None:
+async def test_a_flood_costs_one_question_a_rest(stage: Stage, app_states: AppStates) -> None:
     """However many come; the last of them is not lost."""
     await stage.connected()
     for _ in range(3):
         for _ in range(50):
-            inbound.hint(payload())
+            app_states.hint(payload())
         await asyncio.sleep(0.1)
     assert len(stage.vendor.asked_states) == 1
     await asyncio.sleep(APART)
@@ -327,27 +327,29 @@ async def test_a_flood_costs_one_question_a_rest(stage: Stage, inbound: Inbound)
     assert len(stage.vendor.asked_states) == 2
 
 
-async def test_more_hints_than_are_followed(stage: Stage, inbound: Inbound, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_hints_than_are_followed(
+    stage: Stage, app_states: AppStates, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are dropped and counted; memory does not grow, of neither the hints nor the connections."""
     monkeypatch.setattr("cloudbeds_auth.engine.disconnect.MOST_REMEMBERED", 1)
     for at in range(2):
         await stage.connected(pair(f"{at}", property_ids=(str(2000 + at),)))
-        await hinted(stage, inbound, payload(str(2000 + at)))
-    assert len(inbound._rests) == 1
+        await hinted(stage, app_states, payload(str(2000 + at)))
+    assert len(app_states._not_before) == 1
     for at in range(MOST_WAITING + 5):
-        inbound.hint(payload(f"{at}"))
+        app_states.hint(payload(f"{at}"))
     assert stage.notes.times("hint_dropped") == 5
 
 
-async def test_a_store_that_is_away(stage: Stage, inbound: Inbound) -> None:
+async def test_a_store_that_is_away(stage: Stage, app_states: AppStates) -> None:
     """The hint is lost, which asking makes up for; nothing breaks."""
     await stage.connected()
     stage.one.driver.dark = True
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     stage.one.driver.dark = False
     stage.one.access.forget(next(iter(await resolve(stage.one.store, "1000"))))
     stage.one.driver.refuse("current")
-    await hinted(stage, inbound, payload())
+    await hinted(stage, app_states, payload())
     assert stage.notes.times("app_state_failed") + stage.notes.times("store_unavailable") > 0
     assert stage.vendor.asked_states == []
 
@@ -355,26 +357,26 @@ async def test_a_store_that_is_away(stage: Stage, inbound: Inbound) -> None:
 # --- asking
 
 
-async def test_each_connection_is_asked_about_now_and_then(stage: Stage, inbound: Inbound) -> None:
+async def test_each_connection_is_asked_about_now_and_then(stage: Stage, app_states: AppStates) -> None:
     """A minute after it connected, and twice a day."""
     for at in range(3):
         await stage.connected(pair(f"{at}", lifetime=1e6, property_ids=(str(1000 + at),)))
-    assert 0.0 < await inbound.tick() <= PAUSE
+    assert 0.0 < await app_states.tick() <= PAUSE
     assert stage.vendor.asked_states == []
     await asyncio.sleep(POLL)
-    await inbound.tick()
+    await app_states.tick()
     assert sorted(map(str, stage.vendor.asked_states)) == ["1000", "1001", "1002"]
-    await inbound.tick()
+    await app_states.tick()
     assert len(stage.vendor.asked_states) == 3
 
 
-async def test_many_are_asked_about_a_few_at_a_time(stage: Stage, inbound: Inbound) -> None:
+async def test_many_are_asked_about_a_few_at_a_time(stage: Stage, app_states: AppStates) -> None:
     """And the next tick comes at once."""
     for at in range(AT_ONCE + 1):
         await stage.connected(pair(f"{at}", lifetime=1e6, property_ids=(str(1000 + at),)))
     await asyncio.sleep(POLL)
-    assert await inbound.tick() == 0.0
-    assert await inbound.tick() > 0.0
+    assert await app_states.tick() == 0.0
+    assert await app_states.tick() > 0.0
     assert len(stage.vendor.asked_states) == AT_ONCE + 1
 
 
@@ -386,12 +388,12 @@ HOOK = Hook("https://us.example/hooks/secret", "x-hook-secret", Secret("value"))
 async def test_a_hotel_that_connected_is_subscribed(stage: Stage) -> None:
     """A minute later, for each of its properties; and again with each question."""
     await stage.connected(pair(1, lifetime=1e6, property_ids=("1000", "1001")))
-    inbound = another(stage.one, hook=HOOK).inbound
+    app_states = another(stage.one, hook=HOOK).app_states
     await asyncio.sleep(FIRST)
-    await inbound.tick()
+    await app_states.tick()
     assert stage.vendor.subscribed == [(HOOK, "1000"), (HOOK, "1001")]
     await asyncio.sleep(POLL)
-    await inbound.tick()
+    await app_states.tick()
     assert len(stage.vendor.subscribed) == 4
 
 
@@ -400,7 +402,7 @@ async def test_a_subscription_that_is_not_taken(stage: Stage) -> None:
     stage.vendor.subscribes = False
     await stage.connected(pair(1, lifetime=1e6, property_ids=("1000", "1001")))
     await asyncio.sleep(FIRST)
-    await another(stage.one, hook=HOOK).inbound.tick()
+    await another(stage.one, hook=HOOK).app_states.tick()
     assert len(stage.vendor.subscribed) == 1
     assert stage.notes.times("subscription_failed") == 1
 
@@ -408,7 +410,7 @@ async def test_a_subscription_that_is_not_taken(stage: Stage) -> None:
 async def test_a_hint_subscribes_nobody(stage: Stage) -> None:
     """A forged one would cost more than it says."""
     await stage.connected()
-    inbound = another(stage.one, hook=HOOK).inbound
-    await hinted(stage, inbound, payload())
-    await inbound.stop()
+    app_states = another(stage.one, hook=HOOK).app_states
+    await hinted(stage, app_states, payload())
+    await app_states.stop()
     assert stage.vendor.subscribed == []

@@ -97,13 +97,13 @@ async def test_what_nobody_waits_for_sends_nothing_either(stage: Stage, how: str
     stage.sql("UPDATE grants SET used_at = received_at, due_at = stale_at, poll_at = 0, list_at = 0")
     for _ in range(24):
         await stage.clock.sleep(HOUR)
-        other.health.heed(token, Refusal("revoked", Act.SUSPECT), "GET", "/api/v1.3/getHotels")
-        other.inbound.hint(b'{"event":"integration/appstate_changed","newState":"disabled","propertyID_str":"1000"}')
+        other.refused_calls.note_refusal(token, Refusal("revoked", Act.SUSPECT), "GET", "/api/v1.3/getHotels")
+        other.app_states.hint(b'{"event":"integration/appstate_changed","newState":"disabled","propertyID_str":"1000"}')
         await other.upkeep.tick()
-        await other.inbound.tick()
-        await other.groups.tick()
+        await other.app_states.tick()
+        await other.property_lists.tick()
         await other.idle()
-    await other.inbound.stop()
+    await other.app_states.stop()
     assert nothing_sent(stage)
     assert stage.notes.times("source_refused") == 24, "once a minute, however many ask"
     row = await stage.row(grant.id)

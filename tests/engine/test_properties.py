@@ -23,7 +23,7 @@ from cloudbeds_auth.transactions.connections import claim_listings, disconnect
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 
-SCOPE = Unlisted(Refusal("missing_scope", Act.TELL))
+SCOPE = Unlisted(Refusal("missing_scope", Act.REPORT))
 REJECTED = Unlisted(Refusal("unauthorized", Act.HEAL))
 REVOKED = Unlisted(Refusal("revoked", Act.SUSPECT))
 
@@ -63,7 +63,7 @@ async def test_a_group_grows_and_shrinks(stage: Stage) -> None:
     """What the vendor lists now is what leads to the connection; a look-up of what left finds nothing."""
     grant = await group(stage, "1000", "1001")
     stage.vendor.listed = ("1002", "1000")
-    assert await stage.one.groups.tick() > 0
+    assert await stage.one.property_lists.tick() > 0
     assert await covered(stage, grant) == ("1000", "1002")
     assert await stage.one.views.resolve("1002") == grant.connection_id
     assert await resolve(stage.one.store, "1001") == []
@@ -79,15 +79,15 @@ async def test_it_is_asked_again_a_day_later(stage: Stage) -> None:
     """And not before, by however many processes; a part of its own earlier."""
     grant = await group(stage, "1000")
     stage.vendor.listed = ("1000",)
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     stage.vendor.listed = ("1000", "1001")
     other = await stage.process()
     await stage.clock.sleep(0.9 * EVERY - 1)
     for process in (stage.one, other):
-        await process.groups.tick()
+        await process.property_lists.tick()
     assert await covered(stage, grant) == ("1000",)
     await stage.clock.sleep(0.1 * EVERY + 1)
-    await other.groups.tick()
+    await other.property_lists.tick()
     assert await covered(stage, grant) == ("1000", "1001")
 
 
@@ -102,17 +102,17 @@ async def test_no_list_changes_nothing(stage: Stage, answer: tuple[str, ...] | U
     """Empty, refused or unreadable: what is known stays, and it is asked again later."""
     grant = await group(stage, "1000", "1001")
     stage.vendor.listed = answer
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     await stage.one.idle()
     assert await covered(stage, grant) == ("1000", "1001")
     assert await changes(stage, grant) == []
     assert (await stage.one.views.connection(grant.connection_id)).state is State.FRESH
     stage.vendor.listed = ("1000",)
     await stage.clock.sleep(0.9 * again - 1)
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert await covered(stage, grant) == ("1000", "1001")
     await stage.clock.sleep(0.1 * again + 1)
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert await covered(stage, grant) == ("1000",)
     assert stage.endpoint.sent == [], "no refresh token is spent for it"
 
@@ -121,9 +121,9 @@ async def test_a_list_that_is_not_whole(stage: Stage, monkeypatch: pytest.Monkey
     """One property that the details name, or a cut list: nothing is dropped, and it is asked again in a day."""
     grant = await group(stage, "1000", "1001")
     answers = Answers(stage, monkeypatch, A_1=Listed(("1001", "1002"), whole=False))
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     await stage.clock.sleep(HOLD)
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert answers.asked == ["A-1"]
     assert await covered(stage, grant) == ("1000", "1001")
 
@@ -135,7 +135,7 @@ async def test_nothing_is_taken_from_another_connection(stage: Stage) -> None:
     stage.sql("UPDATE grants SET list_at = NULL WHERE id = ?", theirs.id)
     stage.vendor.listed = ("1000", "2000")
     for _ in range(2):
-        await stage.one.groups.tick()
+        await stage.one.property_lists.tick()
         await stage.clock.sleep(EVERY)
     assert await stage.one.views.resolve("2000") == theirs.connection_id
     assert await covered(stage, ours) == ("1000",)
@@ -154,7 +154,7 @@ async def test_a_token_that_is_rejected_is_healed_and_asked_with_again(
     stage.vendor.thinks("A-1", DeadToken())
     stage.endpoint.will(issued(2))
     answers = Answers(stage, monkeypatch, A_1=REJECTED, A_2=Listed(("1000", "1001")))
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert (answers.asked, stage.endpoint.sent) == (["A-1", "A-2"], ["R-1"])
     assert await covered(stage, grant) == ("1000", "1001")
 
@@ -163,7 +163,7 @@ async def test_a_rejection_of_a_token_that_works(stage: Stage, monkeypatch: pyte
     """The endpoint itself refuses: nothing is sent for it, and it is not asked a second time."""
     grant = await group(stage, "1000")
     answers = Answers(stage, monkeypatch, A_1=REJECTED)
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert (answers.asked, stage.vendor.asked, stage.endpoint.sent) == (["A-1"], ["A-1"], [])
     assert await covered(stage, grant) == ("1000",)
 
@@ -174,7 +174,7 @@ async def test_a_hotel_that_left(stage: Stage, monkeypatch: pytest.MonkeyPatch) 
     Answers(stage, monkeypatch, A_1=REVOKED)
     stage.vendor.thinks("A-1", DeadToken())
     stage.endpoint.will(Refused("revoked"))
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     await stage.one.idle()
     assert stage.notes.times("grant_suspected") == 1
     assert (await stage.row(grant.id)).refusals == 1
@@ -187,7 +187,7 @@ async def test_a_token_that_is_over_is_renewed_first(stage: Stage, monkeypatch: 
     await stage.clock.sleep(4000.0)
     stage.endpoint.will(issued(2))
     answers = Answers(stage, monkeypatch, A_2=Listed(("1000", "1001")))
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert answers.asked == ["A-2"]
     assert (await stage.row(grant.id)).generation == 2
     assert await covered(stage, grant) == ("1000", "1001")
@@ -199,7 +199,7 @@ async def test_a_key_is_asked_with_too(stage: Stage) -> None:
     found = (await stage.approve(key(1))).connection
     stage.vendor.listed = ("1000", "1001")
     await stage.clock.sleep(EVERY)
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert await resolve(stage.one.store, "1001") == [found.id]
 
 
@@ -213,7 +213,7 @@ async def test_a_hotel_that_approves_again_meanwhile(stage: Stage, monkeypatch: 
         return Listed(("9999",))
 
     monkeypatch.setattr(stage.vendor, "properties", approved_meanwhile)
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert await covered(stage, grant) == ("1000", "1001")
     assert await resolve(stage.one.store, "9999") == []
     assert stage.notes.times("properties_changed") == 0
@@ -229,7 +229,7 @@ async def test_a_newer_approval_is_served_before_the_question(stage: Stage, monk
 
     stage.one.driver.after("current", approved_meanwhile)
     answers = Answers(stage, monkeypatch)
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert answers.asked == []
 
 
@@ -238,7 +238,7 @@ async def test_one_that_cannot_be_asked_about_stops_no_other(stage: Stage) -> No
     stage.vendor.listed = ("1000", "1001")
     await stage.connected(pair(2, property_ids=("2000",)), app="gone")
     grant = await group(stage, "1000")
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert stage.notes.times("listing_failed") == 1
     assert await covered(stage, grant) == ("1000", "1001")
 
@@ -249,7 +249,7 @@ async def test_a_few_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) ->
         await stage.connected(pair(number, lifetime=4 * EVERY, property_ids=(str(1000 + number),)))
     await stage.clock.sleep(FIRST)
     answers = Answers(stage, monkeypatch, **{f"A_{at}": Listed((str(1000 + at),)) for at in range(AT_ONCE + 1)})
-    behind = stage.one.groups
+    behind = stage.one.property_lists
     assert await behind.tick() == 0.0
     assert len(answers.asked) == AT_ONCE, "all are due at one moment: which of them come first is the store's business"
     assert 0.5 * PAUSE <= await behind.tick() <= PAUSE
@@ -261,10 +261,10 @@ async def test_a_process_that_is_killed_while_it_asks(stage: Stage) -> None:
     grant = await group(stage, "1000")
     assert await stage.one.store.write(claim_listings(9, HOLD)) == [grant.connection_id]
     other, stage.vendor.listed = await stage.process(), ("1000", "1001")
-    await other.groups.tick()
+    await other.property_lists.tick()
     assert await covered(stage, grant) == ("1000",)
     await stage.clock.sleep(HOLD)
-    await other.groups.tick()
+    await other.property_lists.tick()
     assert await covered(stage, grant) == ("1000", "1001")
 
 
@@ -276,17 +276,17 @@ async def test_nothing_is_asked_against_a_pause(stage: Stage) -> None:
     process = await limited(stage, vendor)
     grant = await group(stage, "1000")
     await process.store.write(pause_turns("client-1", 60.0))
-    await process.groups.tick()
+    await process.property_lists.tick()
     assert vendor.moments == []
     assert await covered(stage, grant) == ("1000",)
     stage.vendor.throttled = Throttled(60.0)
     theirs = another(stage.one, limit=Limit(rate_within(10)))
     await stage.clock.sleep(HOLD)
-    await theirs.groups.tick()
+    await theirs.property_lists.tick()
     assert stage.notes.times("vendor_rate_limited") == 1
     assert (await stage.one.store.write(reserve_turn("client-1", rate_within(10), 0.0))).wait > 50.0
     await stage.clock.sleep(HOLD)
-    await process.groups.tick()
+    await process.property_lists.tick()
     assert await covered(stage, grant) == ("1000", "1001")
 
 
@@ -295,7 +295,7 @@ async def test_a_vendor_without_a_list_is_never_asked(stage: Stage, monkeypatch:
     await group(stage, "1000")
     answers = Answers(stage, monkeypatch)
     stage.vendor.lists_properties = False
-    assert await stage.one.groups.tick() == PAUSE
+    assert await stage.one.property_lists.tick() == PAUSE
     assert answers.asked == []
 
 
@@ -308,5 +308,5 @@ async def test_a_hotel_that_leaves_meanwhile(stage: Stage, monkeypatch: pytest.M
 
     stage.one.driver.after("claim_listings", left)
     answers = Answers(stage, monkeypatch)
-    await stage.one.groups.tick()
+    await stage.one.property_lists.tick()
     assert (answers.asked, stage.notes.times("listing_failed")) == ([], 0)

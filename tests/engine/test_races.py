@@ -10,7 +10,7 @@ from tests.support.hotels import BusyVendor, limited
 from tests.support.intercept import Write, intercept
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine.single_flight import Flight, Flights, Served
+from cloudbeds_auth.engine.single_flight import Flight, Flights, ServedToken
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof
 from cloudbeds_auth.rules.lifecycle import State
@@ -262,9 +262,9 @@ async def test_an_answer_in_the_instant_of_the_deadline(stage: Stage) -> None:
     """The waiter's time is over while the flight publishes: the answer counts, not the clock."""
     grant = await stage.connected()
 
-    async def as_late_as_can_be(flight: Flight) -> Served:
+    async def as_late_as_can_be(flight: Flight) -> ServedToken:
         await stage.clock.sleep(stage.timing.wait - 5e-7)  # the loop takes both timers in one turn
-        return Served(grant)
+        return ServedToken(grant)
 
     flights = Flights(stage.one.world, as_late_as_can_be)
     assert (await flights.ask(Ask(grant.id, seen=0))).grant is grant

@@ -399,7 +399,7 @@ async def test_a_further_app_is_looked_for_once(stage: Stage) -> None:
     assert set(process.world.limiters) == {("aurora", "client-2")}
     process.driver.dark = True
     await process.access.turn(grant.connection_id)
-    await process.access.heed_pause(grant.connection_id, 1.0)
+    await process.access.note_pause(grant.connection_id, 1.0)
     process.driver.dark = False
 
 
@@ -409,7 +409,7 @@ async def test_a_call_of_an_app_that_is_missing(stage: Stage) -> None:
     process = await under_ten(stage)
     await process.access.access_token(grant.connection_id)
     await process.access.turn(grant.connection_id)
-    await process.access.heed_pause(grant.connection_id, 30.0)
+    await process.access.note_pause(grant.connection_id, 30.0)
     assert process.world.limiters == {}
 
 
@@ -430,11 +430,11 @@ async def test_a_429_of_a_call_pauses_every_process(stage: Stage) -> None:
     grant = await stage.connected()
     one, two, traffic = await under_ten(stage), await under_ten(stage), Traffic(stage)
     await one.access.access_token(grant.connection_id)
-    await one.access.heed_pause(grant.connection_id, 3.0)
+    await one.access.note_pause(grant.connection_id, 3.0)
     await all_of([*at_once(traffic, one, "con_1", 2), *at_once(traffic, two, "con_2", 2)])
     assert min(at for _, at in traffic.went) == pytest.approx(3.0)
     assert stage.notes.told[-1] == ("vendor_rate_limited", {"app": "default", "pause": 3.0})
-    await one.access.heed_pause(grant.connection_id, 60.0)
+    await one.access.note_pause(grant.connection_id, 60.0)
     await all_of([*at_once(traffic, one, "con_1", 1), *at_once(traffic, two, "con_2", 1)])
     assert traffic.waits == [pytest.approx(60.0, abs=1.0), pytest.approx(60.0, abs=1.0)]
 

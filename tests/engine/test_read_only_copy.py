@@ -85,15 +85,15 @@ async def test_a_code_that_comes_back_to_a_copy(stage: Stage) -> None:
 
 async def hinted(copy: Process, grant: Grant) -> None:
     """Cloudbeds posts to the copy that the hotel left, and would say so itself."""
-    inbound = another(copy, hook=HOOK).inbound
-    inbound.hint(payload())
+    app_states = another(copy, hook=HOOK).app_states
+    app_states.hint(payload())
     await asyncio.sleep(60)
-    await inbound.stop()
+    await app_states.stop()
 
 
 async def calls_refused(copy: Process, grant: Grant) -> None:
     """A caller of the copy is told that the user is gone."""
-    copy.health.heed(grant.token(), Refusal("user_inactive", Act.SUSPECT), "GET", "/api/v1.3/getHotels")
+    copy.refused_calls.note_refusal(grant.token(), Refusal("user_inactive", Act.SUSPECT), "GET", "/api/v1.3/getHotels")
     await copy.world.tasks.drain()
 
 

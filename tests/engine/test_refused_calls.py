@@ -15,9 +15,9 @@ from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.candidates import promote
 
 INACTIVE = Refusal("user_inactive", Act.SUSPECT, "User who approved this connection is not active anymore")
-NO_SCOPE = Refusal("missing_scope", Act.TELL, "Scope required for this call was not granted by property.")
+NO_SCOPE = Refusal("missing_scope", Act.REPORT, "Scope required for this call was not granted by property.")
 HIDDEN = Refusal("unauthorized", Act.LOOK)
-ELSEWHERE = Refusal("wrong_property", Act.TELL)
+ELSEWHERE = Refusal("wrong_property", Act.REPORT)
 
 
 async def lent(stage: Stage) -> tuple[Grant, AccessToken]:
@@ -26,9 +26,9 @@ async def lent(stage: Stage) -> tuple[Grant, AccessToken]:
     return grant, await stage.one.access.access_token(grant.connection_id)
 
 
-async def heed(stage: Stage, token: AccessToken, refusal: Refusal) -> None:
+async def note_refusal(stage: Stage, token: AccessToken, refusal: Refusal) -> None:
     """A call was refused; whatever follows has happened."""
-    stage.one.health.heed(token, refusal, "GET", "/api/v1.3/getHotels")
+    stage.one.refused_calls.note_refusal(token, refusal, "GET", "/api/v1.3/getHotels")
     await stage.one.world.tasks.drain()
     await stage.one.refresher.flights.drain()
 
@@ -41,11 +41,11 @@ async def test_a_dead_grant_is_found_by_its_callers(stage: Stage) -> None:
     """`/userinfo` names it, twice and the interval apart: marked with its reason, and no refresh token is spent."""
     grant, token = await lent(stage)
     stage.vendor.thinks("A-1", DeadGrant("user_inactive"))
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert await stage.shown(grant) == (State.BACKING_OFF, "user_inactive")
     assert (await stage.one.access.access_token(grant.connection_id)).is_same(token), "callers go on meanwhile"
     await stage.clock.sleep(stage.timing.refusal_interval)
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert await stage.shown(grant) == (State.REAUTHORIZATION_REQUIRED, "user_inactive")
     with pytest.raises(ReauthorizationRequired):
         await stage.one.access.access_token(grant.connection_id)
@@ -57,7 +57,7 @@ async def test_a_body_alone_marks_nobody(stage: Stage) -> None:
     """However often it comes: `/userinfo` says that the token works, so the hotel is healthy, nothing is refreshed."""
     grant, token = await lent(stage)
     for _ in range(10):
-        await heed(stage, token, INACTIVE)
+        await note_refusal(stage, token, INACTIVE)
         await stage.clock.sleep(stage.timing.lease)
     assert await stage.shown(grant) == (State.FRESH, None)
     assert (len(stage.vendor.asked), stage.endpoint.sent) == (10, [])
@@ -67,13 +67,13 @@ async def test_once_in_a_leases_time(stage: Stage) -> None:
     """A storm of such bodies costs one look."""
     _, token = await lent(stage)
     for _ in range(100):
-        stage.one.health.heed(token, INACTIVE, "GET", "/x")
+        stage.one.refused_calls.note_refusal(token, INACTIVE, "GET", "/x")
     await stage.one.world.tasks.drain()
     await stage.clock.sleep(0.9 * stage.timing.lease)
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert stage.vendor.asked == ["A-1"]
     await stage.clock.sleep(0.1 * stage.timing.lease)
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert stage.vendor.asked == ["A-1", "A-1"]
 
 
@@ -81,7 +81,7 @@ async def test_the_background_asks_the_second_time(stage: Stage) -> None:
     """Nobody calls any more: upkeep asks `/userinfo` again when the interval is over, and spends nothing on it."""
     grant, token = await lent(stage)
     stage.vendor.thinks("A-1", DeadGrant("user_inactive"))
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     await stage.clock.sleep(stage.timing.refusal_interval + 1.0)
     await stage.one.upkeep.tick()
     await stage.one.idle()
@@ -93,7 +93,7 @@ async def test_a_suspicion_that_the_background_clears(stage: Stage) -> None:
     """The user is active again before the second look: healthy, not refreshed, and the history says so."""
     grant, token = await lent(stage)
     stage.vendor.script = [DeadGrant("user_inactive"), Proof()]
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     await stage.clock.sleep(stage.timing.refusal_interval + 1.0)
     await stage.one.upkeep.tick()
     await stage.one.idle()
@@ -107,7 +107,7 @@ async def test_an_operators_refresh_is_sent_all_the_same(stage: Stage) -> None:
     """Named dead once, and a person asks for a refresh: the pair that comes settles it."""
     grant, token = await lent(stage)
     stage.vendor.thinks("A-1", DeadGrant("user_inactive"))
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     await stage.clock.sleep(stage.timing.refusal_interval)
     stage.endpoint.will(issued(2))
     await stage.one.access.refresh_now(grant.connection_id)
@@ -120,19 +120,19 @@ async def test_a_token_that_turns_out_dead_is_renewed(stage: Stage) -> None:
     grant, token = await lent(stage)
     stage.vendor.thinks("A-1", DeadToken())
     stage.endpoint.will(Refused("dead"))
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert await stage.shown(grant) == (State.BACKING_OFF, "revoked")
 
 
 async def test_a_401_that_hides_under_another_status(stage: Stage) -> None:
     """The status did not say it, so nobody healed it: the dead token is renewed behind the call, a live one is not."""
     grant, token = await lent(stage)
-    await heed(stage, token, HIDDEN)
+    await note_refusal(stage, token, HIDDEN)
     assert stage.endpoint.sent == []
     await stage.clock.sleep(stage.timing.lease)
     stage.vendor.thinks("A-1", DeadToken())
     stage.endpoint.will(issued(2))
-    await heed(stage, token, HIDDEN)
+    await note_refusal(stage, token, HIDDEN)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
     assert await stage.shown(grant) == (State.FRESH, None)
 
@@ -141,7 +141,7 @@ async def test_a_vendor_that_cannot_be_asked(stage: Stage) -> None:
     """Nothing is counted, nothing is sent."""
     grant, token = await lent(stage)
     stage.vendor.thinks("A-1", Inconclusive("HTTP 503"))
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert await stage.shown(grant) == (State.FRESH, None)
     assert stage.endpoint.sent == []
 
@@ -152,7 +152,7 @@ async def test_a_word_about_an_older_token(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     await (await stage.process()).refresh(grant.id, 1)
     asked = len(stage.vendor.asked)
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert len(stage.vendor.asked) == asked
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"
 
@@ -163,7 +163,7 @@ async def test_a_grant_that_was_replaced_elsewhere(stage: Stage) -> None:
     newer = await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
     assert await stage.one.store.write(promote(grant.connection_id, newer.id, None, ()))
     assert (await stage.one.access.access_token(grant.connection_id)).is_same(token), "from memory"
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-new"
 
 
@@ -172,7 +172,7 @@ async def test_a_newer_approval_waits_behind_a_dead_grant(stage: Stage) -> None:
     grant, token = await lent(stage)
     await stage.candidate(grant.connection_id, pair("new", property_ids=("1000",)))
     stage.vendor.thinks("A-1", DeadGrant("user_inactive"))
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-new"
     assert stage.endpoint.sent == []
 
@@ -183,11 +183,11 @@ async def test_a_mark_made_elsewhere(stage: Stage) -> None:
     other = await stage.process()
     stage.vendor.thinks("A-1", DeadGrant("user_inactive"))
     for pause in (stage.timing.refusal_interval, 0.0):
-        other.health.heed(token, INACTIVE, "GET", "/x")
+        other.refused_calls.note_refusal(token, INACTIVE, "GET", "/x")
         await other.world.tasks.drain()
         await stage.clock.sleep(pause)
     asked = len(stage.vendor.asked)
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert len(stage.vendor.asked) == asked
     with pytest.raises(ReauthorizationRequired):
         await stage.one.access.access_token(grant.connection_id)
@@ -198,10 +198,10 @@ async def test_a_store_that_is_away(stage: Stage) -> None:
     grant, token = await lent(stage)
     for refusal in (INACTIVE, NO_SCOPE):
         stage.one.driver.dark = True
-        await heed(stage, token, refusal)
+        await note_refusal(stage, token, refusal)
         stage.one.driver.dark = False
         await stage.clock.sleep(stage.timing.lease)
-        await heed(stage, token, refusal)
+        await note_refusal(stage, token, refusal)
     assert stage.vendor.asked == ["A-1"]
     assert await stage.shown(grant) == (State.FRESH, "missing_scope")
 
@@ -209,8 +209,8 @@ async def test_a_store_that_is_away(stage: Stage) -> None:
 async def test_a_token_of_nobody(stage: Stage) -> None:
     """A grant that is not there any more: nothing to ask about."""
     _, token = await lent(stage)
-    await heed(stage, AccessToken(token.value, token.expires_at, 1, grant_id="gra_nobody"), INACTIVE)
-    await heed(stage, AccessToken(token.value, token.expires_at, 1, grant_id="gra_nobody"), NO_SCOPE)
+    await note_refusal(stage, AccessToken(token.value, token.expires_at, 1, grant_id="gra_nobody"), INACTIVE)
+    await note_refusal(stage, AccessToken(token.value, token.expires_at, 1, grant_id="gra_nobody"), NO_SCOPE)
     assert stage.vendor.asked == []
 
 
@@ -220,7 +220,7 @@ async def test_a_token_of_nobody(stage: Stage) -> None:
 async def test_a_missing_scope_is_shown(stage: Stage) -> None:
     """Healthy, with a problem, what mends it, and one line of history that names the call; nothing is asked or sent."""
     grant, token = await lent(stage)
-    await heed(stage, token, NO_SCOPE)
+    await note_refusal(stage, token, NO_SCOPE)
     found = await stage.one.views.connection(grant.connection_id)
     assert (found.state, found.problem) == (State.FRESH, "missing_scope")
     assert "CLOUDBEDS_SCOPES" in (found.next_step or "")
@@ -236,8 +236,8 @@ async def test_it_is_told_once(stage: Stage) -> None:
     grant, token = await lent(stage)
     other = await stage.process()
     for _ in range(5):
-        await heed(stage, token, NO_SCOPE)
-        other.health.heed(token, NO_SCOPE, "GET", "/x")
+        await note_refusal(stage, token, NO_SCOPE)
+        other.refused_calls.note_refusal(token, NO_SCOPE, "GET", "/x")
         await other.world.tasks.drain()
         await stage.clock.sleep(stage.timing.lease)
     assert (await stage.kinds(grant.connection_id)).count("call_refused") == 1
@@ -249,7 +249,7 @@ async def test_two_that_take_turns(stage: Stage) -> None:
     await stage.clock.sleep(1.0)
     for _ in range(50):
         for refusal in (NO_SCOPE, ELSEWHERE):
-            await heed(stage, token, refusal)
+            await note_refusal(stage, token, refusal)
         await stage.clock.sleep(AGAIN / 200)
     assert (await stage.kinds(grant.connection_id)).count("call_refused") == 2
     assert await stage.shown(grant) == (State.FRESH, "wrong_property")
@@ -258,26 +258,26 @@ async def test_two_that_take_turns(stage: Stage) -> None:
 async def test_a_proof_says_nothing_about_it_and_a_new_pair_clears_it(stage: Stage) -> None:
     """It stays over a proof of the same token; with the next pair it has to show again, and does."""
     grant, token = await lent(stage)
-    await heed(stage, token, NO_SCOPE)
+    await note_refusal(stage, token, NO_SCOPE)
     assert (await stage.one.refresh(grant.id, 1, rejected=1)).proven
     assert await stage.shown(grant) == (State.FRESH, "missing_scope")
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
     await stage.one.idle()
     assert await stage.shown(grant) == (State.FRESH, None)
-    await heed(stage, await stage.one.access.access_token(grant.connection_id), NO_SCOPE)
+    await note_refusal(stage, await stage.one.access.access_token(grant.connection_id), NO_SCOPE)
     assert await stage.shown(grant) == (State.FRESH, "missing_scope")
 
 
 async def test_what_is_worse_is_shown_instead(stage: Stage) -> None:
     """A hotel in trouble keeps the problem of its trouble."""
     grant, token = await lent(stage)
-    await heed(stage, token, NO_SCOPE)
+    await note_refusal(stage, token, NO_SCOPE)
     stage.vendor.script = [DeadGrant("user_inactive")]
-    await heed(stage, token, INACTIVE)
+    await note_refusal(stage, token, INACTIVE)
     assert await stage.shown(grant) == (State.BACKING_OFF, "user_inactive")
     await stage.clock.sleep(AGAIN + 1.0)
-    await heed(stage, token, NO_SCOPE)
+    await note_refusal(stage, token, NO_SCOPE)
     assert await stage.shown(grant) == (State.BACKING_OFF, "user_inactive")
 
 
@@ -286,7 +286,7 @@ async def test_everything_else_is_the_callers(stage: Stage, act: Act) -> None:
     """A 401 is healed where it came, an outage or a mistake is nobody's: nothing is asked, sent or written."""
     grant, token = await lent(stage)
     stage.one.driver.dark = True
-    await heed(stage, token, Refusal("x", act))
+    await note_refusal(stage, token, Refusal("x", act))
     stage.one.driver.dark = False
     assert await stage.shown(grant) == (State.FRESH, None)
     assert stage.vendor.asked == []
@@ -298,6 +298,6 @@ async def test_what_is_remembered_is_bounded(stage: Stage, monkeypatch: pytest.M
     for number in range(5):
         grant = await stage.connected(pair(number, property_ids=(str(number),)))
         token = await stage.one.access.access_token(grant.connection_id)
-        await heed(stage, token, NO_SCOPE)
-        assert len(stage.one.health._rests) <= 2
+        await note_refusal(stage, token, NO_SCOPE)
+        assert len(stage.one.refused_calls._not_before) <= 2
         assert await stage.shown(grant) == (State.FRESH, "missing_scope")

@@ -10,7 +10,7 @@ import pytest
 from tests.support.fakes import pair
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine.webhooks import AT_ONCE, HOLD, Outbound
+from cloudbeds_auth.engine.webhooks import AT_ONCE, HOLD, WebhookSender
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.ports import Delivery, Message
 from cloudbeds_auth.rules.webhooks import WAITS
@@ -38,7 +38,7 @@ class Receiver:
         return [message.kind.removeprefix("connection.") for message in self.came]
 
 
-async def run(stage: Stage, outbound: Outbound, seconds: float) -> None:
+async def run(stage: Stage, outbound: WebhookSender, seconds: float) -> None:
     """As `jobs.Jobs` for so many seconds."""
     until = stage.clock.steady() + seconds
     while stage.clock.steady() < until:
@@ -49,7 +49,7 @@ async def test_a_hotel_that_connects_and_leaves(stage: Stage) -> None:
     """Two messages, each once."""
     receiver = Receiver()
     grant = await stage.connected()
-    outbound = Outbound(stage.one.world, receiver)
+    outbound = WebhookSender(stage.one.world, receiver)
     await run(stage, outbound, 10)
     await stage.one.store.write(disconnect(grant.connection_id, actor="hotel"))
     await run(stage, outbound, 10)
@@ -63,7 +63,7 @@ async def test_a_receiver_that_is_away(stage: Stage) -> None:
     stage.dice.roll = 0.0
     receiver = Receiver(lambda message: Delivery("HTTP 503"))
     await stage.connected()
-    outbound = Outbound(stage.one.world, receiver)
+    outbound = WebhookSender(stage.one.world, receiver)
     await run(stage, outbound, 60)
     assert len(receiver.came) == 2
     for wait in WAITS[1:]:
@@ -80,7 +80,7 @@ async def test_a_receiver_that_wants_it_no_more(stage: Stage) -> None:
     """410: this message is given up at once; the next one is tried all the same."""
     receiver = Receiver(lambda message: Delivery("HTTP 410", final=True))
     grant = await stage.connected()
-    outbound = Outbound(stage.one.world, receiver)
+    outbound = WebhookSender(stage.one.world, receiver)
     await run(stage, outbound, 60)
     assert receiver.kinds == ["connected"]
     receiver.answer = lambda message: TAKEN
@@ -93,7 +93,7 @@ async def test_a_receiver_that_says_when(stage: Stage) -> None:
     """It is not asked sooner."""
     receiver = Receiver(lambda message: Delivery("HTTP 429", retry_after=1000.0))
     await stage.connected()
-    outbound = Outbound(stage.one.world, receiver)
+    outbound = WebhookSender(stage.one.world, receiver)
     await run(stage, outbound, 900)
     assert len(receiver.came) == 1
     await run(stage, outbound, 200)
@@ -106,7 +106,7 @@ async def test_two_processes_share_the_work(stage: Stage) -> None:
     for at in range(3 * AT_ONCE):
         await stage.connected(pair(f"{at}", property_ids=(str(1000 + at),)))
     other = await stage.process()
-    await asyncio.gather(*(run(stage, Outbound(one.world, receiver), 30) for one in (stage.one, other)))
+    await asyncio.gather(*(run(stage, WebhookSender(one.world, receiver), 30) for one in (stage.one, other)))
     names = [message.id for message in receiver.came]
     assert len(names) == len(set(names)) == 3 * AT_ONCE
 
@@ -117,8 +117,8 @@ async def test_a_process_that_is_killed_after_the_receiver_took_it(stage: Stage)
     await stage.connected()
     stage.one.driver.refuse("message_delivered")
     with pytest.raises(StoreUnavailable):
-        await Outbound(stage.one.world, receiver).tick()
-    other = Outbound((await stage.process()).world, receiver)
+        await WebhookSender(stage.one.world, receiver).tick()
+    other = WebhookSender((await stage.process()).world, receiver)
     await run(stage, other, HOLD - 5)
     assert len(receiver.came) == 1
     await run(stage, other, 10)
@@ -132,7 +132,7 @@ async def test_one_whose_end_could_not_be_written_leaves_the_others_alone(stage:
         await stage.connected(pair(f"{at}", property_ids=(str(1000 + at),)))
     stage.one.driver.refuse("message_delivered")
     with pytest.raises(StoreUnavailable):
-        await Outbound(stage.one.world, Receiver()).tick()
+        await WebhookSender(stage.one.world, Receiver()).tick()
     assert (await stage.one.store.read(read_outbox())).waiting == 1
 
 
@@ -146,5 +146,5 @@ async def test_what_somebody_else_claimed_meanwhile(stage: Stage) -> None:
         return await other.write(claim_messages(9, HOLD))
 
     stage.one.driver.after("next_message", claim)
-    assert await Outbound(stage.one.world, receiver).tick() > 0.0
+    assert await WebhookSender(stage.one.world, receiver).tick() > 0.0
     assert receiver.came == []

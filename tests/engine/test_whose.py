@@ -16,9 +16,9 @@ from cloudbeds_auth.rules.model import Grant, Role
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.history import read_history
 
-SCOPE = Unlisted(Refusal("missing_scope", Act.TELL, "Scope required"))
-FORBIDDEN = Unlisted(Refusal("forbidden", Act.TELL))
-CLOSED = Unlisted(Refusal("property_closed", Act.TELL))
+SCOPE = Unlisted(Refusal("missing_scope", Act.REPORT, "Scope required"))
+FORBIDDEN = Unlisted(Refusal("forbidden", Act.REPORT))
+CLOSED = Unlisted(Refusal("property_closed", Act.REPORT))
 SUSPECT = Unlisted(Refusal("revoked", Act.SUSPECT))
 
 

@@ -18,7 +18,7 @@ from tests.support.fakes import APP, ISSUER, Dice, Notebook, ScriptedEndpoint, S
 from tests.support.far import far
 from tests.support.postgres import database, server
 from tests.support.processes import Processes
-from tests.support.stage import Process, process_over
+from tests.support.stage import Process
 
 from cloudbeds_auth import system
 from cloudbeds_auth.database.postgres import PostgresDriver
@@ -42,7 +42,7 @@ async def process(over: Processes, url: str) -> Process:
         owner="process-1",
         issuer=ISSUER,
     )
-    return process_over(world, FailingDriver(driver))
+    return Process(world, FailingDriver(driver))
 
 
 async def main(callers: int, seconds: float) -> None:

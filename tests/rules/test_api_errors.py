@@ -47,11 +47,11 @@ def no(message: str) -> dict[str, object]:
 # As the vendor's page has them: status, body; what each means here.
 DOCUMENTED: list[tuple[int, dict[str, object], str, Act]] = [
     (200, no("User who approved this connection is not active anymore"), "user_inactive", Act.SUSPECT),
-    (200, no(CLOSED), "property_closed", Act.TELL),
+    (200, no(CLOSED), "property_closed", Act.REPORT),
     (200, no(GONE), "revoked", Act.SUSPECT),
-    (200, no("Scope required for this call was not granted by property."), "missing_scope", Act.TELL),
-    (200, no('Please specify "propertyID" parameter for this call'), "property_unnamed", Act.TELL),
-    (200, no(ELSEWHERE), "wrong_property", Act.TELL),
+    (200, no("Scope required for this call was not granted by property."), "missing_scope", Act.REPORT),
+    (200, no('Please specify "propertyID" parameter for this call'), "property_unnamed", Act.REPORT),
+    (200, no(ELSEWHERE), "wrong_property", Act.REPORT),
     (401, {"error": "access_denied", "message": DENIED}, "unauthorized", Act.HEAL),
     (401, {"error": "access_denied", "error_description": DENIED, "hint": "Missing"}, "unauthorized", Act.HEAL),
     (401, {"error": "access_denied", "hint": "Access token is invalid"}, "unauthorized", Act.HEAL),
@@ -60,10 +60,10 @@ DOCUMENTED: list[tuple[int, dict[str, object], str, Act]] = [
     (401, {"error": {"code": 401, "status": "x", "description": "y", "message": {}}}, "unauthorized", Act.HEAL),
     (200, {"error": {"code": 401, "status": "x", "description": "y", "message": {}}}, "unauthorized", Act.LOOK),
     (403, {"error": {"code": 401, "status": "x", "description": "y", "message": {}}}, "unauthorized", Act.LOOK),
-    (403, {"message": "Forbidden"}, "forbidden", Act.TELL),
-    (200, {"id": None, "code": "ACCESS_DENIED", "description": "Access denied"}, "forbidden", Act.TELL),
-    (400, {"id": None, "code": "ACCESS_DENIED", "description": "Access denied"}, "forbidden", Act.TELL),
-    (200, {"error": {"code": 403, "description": "no"}}, "forbidden", Act.TELL),
+    (403, {"message": "Forbidden"}, "forbidden", Act.REPORT),
+    (200, {"id": None, "code": "ACCESS_DENIED", "description": "Access denied"}, "forbidden", Act.REPORT),
+    (400, {"id": None, "code": "ACCESS_DENIED", "description": "Access denied"}, "forbidden", Act.REPORT),
+    (200, {"error": {"code": 403, "description": "no"}}, "forbidden", Act.REPORT),
     (404, {"status": False, "error": "Unknown method."}, "unknown_method", Act.NOTHING),
 ]
 IDS = [f"{status}-{reason}-{number}" for number, (status, _, reason, _) in enumerate(DOCUMENTED)]
@@ -225,11 +225,11 @@ def test_a_documented_refusal_is_found_while_it_passes(status: int, packed: dict
 
 
 NEW_ROWS = [
-    (Row("new", Act.TELL, words="the moon is full"), no("The moon is full tonight")),
-    (Row("new", Act.TELL, members={"code": "FULL_MOON"}), {"code": "FULL_MOON"}),
-    (Row("new", Act.TELL, members={"problem": "moon/full"}), {"problem": "moon/full"}),
-    (Row("new", Act.TELL, members={"problem": {"number": 7}, "kind": 3}), {"problem": {"number": 7}, "kind": 3}),
-    (Row("new", Act.TELL, members={"moon": "voll\xe4"}, statuses=(200, 400)), {"moon": "voll\xe4"}),
+    (Row("new", Act.REPORT, words="the moon is full"), no("The moon is full tonight")),
+    (Row("new", Act.REPORT, members={"code": "FULL_MOON"}), {"code": "FULL_MOON"}),
+    (Row("new", Act.REPORT, members={"problem": "moon/full"}), {"problem": "moon/full"}),
+    (Row("new", Act.REPORT, members={"problem": {"number": 7}, "kind": 3}), {"problem": {"number": 7}, "kind": 3}),
+    (Row("new", Act.REPORT, members={"moon": "voll\xe4"}, statuses=(200, 400)), {"moon": "voll\xe4"}),
 ]
 
 
@@ -246,7 +246,7 @@ def test_a_new_row_is_found_without_another_edit(
             patch.setattr(api_errors, "TRACES", traces_of(api_errors.TABLE))
             found = seen(passing, written.encode())
             assert found is not None
-            assert (found.reason, found.act) == ("new", Act.TELL)
+            assert (found.reason, found.act) == ("new", Act.REPORT)
             assert seen(PassingBody(200, JSON), b'{"success": true, "data": [') is None
 
 
@@ -258,6 +258,6 @@ def test_a_row_that_no_good_status_has_leaves_no_trace() -> None:
 def test_what_people_are_told_has_a_next_step() -> None:
     """One for each problem, and none for what no problem comes of."""
     for row in TABLE:
-        assert bool(row.next_step) == (row.act is Act.TELL)
-        assert row.act is not Act.TELL or row.next_step == NEXT_STEP[row.reason]
+        assert bool(row.next_step) == (row.act is Act.REPORT)
+        assert row.act is not Act.REPORT or row.next_step == NEXT_STEP[row.reason]
     assert {"missing_scope", "forbidden"} == SCOPE_REFUSED

@@ -69,7 +69,7 @@ class Lies:
         world.network.later(self._dice.uniform(30.0, LONGEST), self._set_state, hotel.property_id, "enabled")
 
     async def _told(self, machine: Machine, property_id: str) -> None:
-        machine.inbound.hint(json.dumps({"newState": "disabled", "propertyID": property_id}).encode())
+        machine.app_states.hint(json.dumps({"newState": "disabled", "propertyID": property_id}).encode())
 
     def _set_state(self, property_id: str, state: str) -> None:
         self._world.vendor.model.set_app_state(CLIENT, property_id, state, self._world.vendor._now(), True)

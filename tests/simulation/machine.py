@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import NoReturn
@@ -17,7 +16,7 @@ from tests.simulation.vendor import CALLBACK, CLIENT, SCOPES
 
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.wiring import Engine, wire
+from cloudbeds_auth.engine.wiring import Engine
 from cloudbeds_auth.ports import Clock, Fact
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App
@@ -80,14 +79,15 @@ class Teller:
             self._alone(self._name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine(Engine):
     """A running process. `name` is its own: a restart is another machine."""
 
-    name: str
-    driver: SimDriver
-    http: httpx2.AsyncClient
-    _auths: dict[str, CloudbedsAuth] = field(default_factory=dict)
+    def __init__(self, world: World, name: str, driver: SimDriver, http: httpx2.AsyncClient) -> None:
+        super().__init__(world, _never, retention_days=400)
+        self.name = name
+        self.driver = driver
+        self.http = http
+        self._auths: dict[str, CloudbedsAuth] = {}
 
     def auth(self, connection_id: str) -> CloudbedsAuth:
         """`auth=` for the callers of this process, as the vault makes it."""
@@ -97,8 +97,15 @@ class Machine(Engine):
         async def fetch(rejected: AccessToken | None) -> AccessToken:
             return await self.access.access_token(connection_id, rejected=rejected)
 
-        turn, heed_pause = partial(self.access.turn, connection_id), partial(self.access.heed_pause, connection_id)
-        lender = Lender(fetch, _never, self.calls.note, heed=self.health.heed, turn=turn, heed_pause=heed_pause)
+        turn, note_pause = partial(self.access.turn, connection_id), partial(self.access.note_pause, connection_id)
+        lender = Lender(
+            fetch,
+            _never,
+            self.calls.note,
+            note_refusal=self.refused_calls.note_refusal,
+            turn=turn,
+            note_pause=note_pause,
+        )
         made = CloudbedsAuth(BASE, lender, replay_limit=65536)
         self._auths[connection_id] = made
         return made
@@ -139,7 +146,7 @@ def start(
         limit=Limit(rate_within(limit)) if limit else None,
     )
     http = http_client.client(timing, transport, keep_alive=4)
-    return wire(partial(Machine, name=name, driver=driver, http=http), world, _never, retention_days=400)
+    return Machine(world, name, driver, http)
 
 
 def _never(*args: object, **given: object) -> NoReturn:

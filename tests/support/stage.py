@@ -21,8 +21,8 @@ from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.single_flight import Served
-from cloudbeds_auth.engine.wiring import Engine, wire
+from cloudbeds_auth.engine.single_flight import ServedToken
+from cloudbeds_auth.engine.wiring import Engine
 from cloudbeds_auth.ports import Deliverer, Hook, TokenEndpoint, Vendor
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Fence, Finished, Grant, Pair
@@ -41,18 +41,22 @@ T = TypeVar("T")
 SETTINGS = Settings(scopes=("read:hotel",))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Process(Engine):
-    """One process of ours over the stage's database."""
+    """One process of ours over this driver's database."""
 
-    driver: FailingDriver
+    def __init__(
+        self, world: World, driver: FailingDriver, hook: Hook | None = None, deliverer: Deliverer | None = None
+    ) -> None:
+        checked, days = partial(further_app, SETTINGS), SETTINGS.retention_days
+        super().__init__(world, checked, retention_days=days, hook=hook, deliverer=deliverer)
+        self.driver = driver
 
     @property
     def store(self) -> Database:
         assert isinstance(self.world.db, Database)
         return self.world.db
 
-    async def refresh(self, grant_id: str, seen: int, rejected: int | None = None, **more: Any) -> Served:
+    async def refresh(self, grant_id: str, seen: int, rejected: int | None = None, **more: Any) -> ServedToken:
         """Ask for a refresh."""
         return await self.refresher.refresh(Ask(grant_id, seen, rejected, **more))
 
@@ -68,18 +72,10 @@ class Process(Engine):
         await self.store.write(release_lease(grant.id, taken.epoch))
 
 
-def process_over(
-    world: World, driver: FailingDriver, hook: Hook | None = None, deliverer: Deliverer | None = None
-) -> Process:
-    """A process over this driver's database."""
-    kind, checked = partial(Process, driver=driver), partial(further_app, SETTINGS)
-    return wire(kind, world, checked, retention_days=SETTINGS.retention_days, hook=hook, deliverer=deliverer)
-
-
 def another(process: Process, *, hook: Hook | None = None, deliverer: Deliverer | None = None, **world: Any) -> Process:
     """The process once more, over the same database, with something else in its world or its settings."""
     changed = replace(process.world, **world)
-    return process_over(changed, process.driver, hook, deliverer)
+    return Process(changed, process.driver, hook, deliverer)
 
 
 class StageDatabase(Protocol):
@@ -153,7 +149,7 @@ class Stage:
             owner=f"process-{len(self.processes) + 1}",
             issuer=issuer,
         )
-        self.processes.append(process_over(world, driver))
+        self.processes.append(Process(world, driver))
         return self.processes[-1]
 
     async def kill(self, process: Process) -> None:

@@ -17,7 +17,7 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.runtime import engine_over
+from cloudbeds_auth.runtime import OpenEngine
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.vault import TokenVault
@@ -79,7 +79,7 @@ class House:
             public_url="http://localhost:7000",
             reread_apps=lambda: apps.update(default=self.settings().app()),
         )
-        return TokenVault(engine_over(world, settings, token_endpoint, vendor, Secret("a" * 32)))
+        return TokenVault(OpenEngine(world, settings, token_endpoint, vendor, Secret("a" * 32)))
 
     async def call(self, vault: TokenVault, connection_id: str) -> int:
         """A protected call as a user's program makes it, with `auth=`; the status of the answer."""

@@ -12,7 +12,7 @@ from tests.support.fakes import pair
 from cloudbeds_auth.rules.model import App, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import (
-    Taken,
+    AppConflict,
     add_app,
     drop_previous_secret,
     open_circuit,
@@ -68,12 +68,12 @@ async def test_a_list_by_name(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("changed", "taken"),
     [
-        ({"id": "aurora"}, Taken.NAME),
-        ({"client_id": "client-2"}, Taken.CLIENT_ID),
-        ({"redirect_uri": "https://other.example/callback/aurora"}, Taken.REDIRECT_PATH),
+        ({"id": "aurora"}, AppConflict.NAME),
+        ({"client_id": "client-2"}, AppConflict.CLIENT_ID),
+        ({"redirect_uri": "https://other.example/callback/aurora"}, AppConflict.REDIRECT_PATH),
     ],
 )
-async def test_what_another_app_has(bench: Bench, changed: dict[str, Any], taken: Taken) -> None:
+async def test_what_another_app_has(bench: Bench, changed: dict[str, Any], taken: AppConflict) -> None:
     """Names, client ids and redirect paths are one app's each; a refused one leaves nothing behind."""
     await bench.store.write(add_app(AURORA))
     assert await bench.store.write(add_app(replace(BOREAL, **changed))) is taken

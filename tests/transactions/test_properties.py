@@ -7,7 +7,7 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.rules.model import Event, Grant
-from cloudbeds_auth.rules.properties import EVERY, FIRST, HOLD, Relisted
+from cloudbeds_auth.rules.properties import EVERY, FIRST, HOLD, PropertyChanges
 from cloudbeds_auth.rules.schedule import DAY, SLACK
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import (
@@ -52,12 +52,12 @@ async def test_each_is_asked_about_soon_and_then_daily(bench: Bench, clock: Hand
     clock.pass_(FIRST)
     mine, theirs = await bench.store.write(claim_listings(1, HOLD)), await other.write(claim_listings(9, HOLD))
     assert (len(mine), sorted([*mine, *theirs])) == (1, [one.connection_id, two.connection_id])
-    assert await bench.store.write(relist(one.id, one.property_ids)) == Relisted(one.property_ids)
+    assert await bench.store.write(relist(one.id, one.property_ids)) == PropertyChanges(one.property_ids)
     clock.pass_(HOLD - 1)
     assert list(await other.write(claim_listings(9, HOLD))) == []
     clock.pass_(1)
     assert list(await other.write(claim_listings(9, HOLD))) == [two.connection_id]
-    assert await bench.store.write(relist(two.id, ())) == Relisted(two.property_ids)
+    assert await bench.store.write(relist(two.id, ())) == PropertyChanges(two.property_ids)
     clock.pass_(0.9 * EVERY - HOLD - 1)
     assert list(await bench.store.write(claim_listings(9, HOLD))) == []
     moments: dict[str, float] = {}
@@ -124,7 +124,7 @@ async def test_a_moment_further_ahead_than_is_ever_written(bench: Bench, clock: 
 async def test_a_group_grows_and_shrinks(bench: Bench) -> None:
     """One transaction: what is shown, what leads here, and a line of history."""
     grant = await group(bench, "1000", "1001")
-    assert await bench.store.write(relist(grant.id, ("1002", "1000", "1002"))) == Relisted(
+    assert await bench.store.write(relist(grant.id, ("1002", "1000", "1002"))) == PropertyChanges(
         ("1000", "1002"), added=("1002",), dropped=("1001",)
     )
     assert await covered(bench, grant) == ("1000", "1002")
@@ -143,7 +143,7 @@ async def test_an_answer_that_changes_nothing(bench: Bench) -> None:
     """The same again, or an empty one: no line."""
     grant = await group(bench, "1000", "1001")
     for named in (("1001", "1000"), ()):
-        assert await bench.store.write(relist(grant.id, named)) == Relisted(("1000", "1001"))
+        assert await bench.store.write(relist(grant.id, named)) == PropertyChanges(("1000", "1001"))
     assert await lines(bench, grant) == []
     assert await resolve(bench.store, "1001") == [grant.connection_id]
 
@@ -153,7 +153,7 @@ async def test_nothing_is_taken_from_another_connection(bench: Bench) -> None:
     ours, theirs = await group(bench, "1000"), await group(bench, "2000")
     for told in (("2000",), ()):
         change = await bench.store.write(relist(ours.id, ("1000", "2000")))
-        assert change == Relisted(("1000",), elsewhere=told)
+        assert change == PropertyChanges(("1000",), elsewhere=told)
     (line,) = await lines(bench, ours)
     assert (line.kind, line.data) == ("property_elsewhere", {"properties": {"2000": theirs.connection_id}})
     assert await resolve(bench.store, "2000") == [theirs.connection_id]
@@ -168,7 +168,7 @@ async def test_another_apps_connection_counts_as_well(bench: Bench) -> None:
     """Two connections of one property make its id ambiguous to the programs that call by it."""
     ours = await bench.hotel()
     theirs = await bench.connected(pair(2, property_ids=("2000",)), app="other")
-    assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == Relisted(("1000",), elsewhere=("2000",))
+    assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == PropertyChanges(("1000",), elsewhere=("2000",))
     assert await resolve(bench.store, "2000") == [theirs.connection_id]
 
 
@@ -178,7 +178,7 @@ async def test_a_property_that_two_others_cover(bench: Bench) -> None:
     first = await bench.connected(pair(2, property_ids=("2000",)))
     second = await bench.approved(pair(3, property_ids=()))
     assert await bench.store.write(promote(second.connection_id, second.id, None, ("2000",)))
-    assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == Relisted(("1000",), elsewhere=("2000",))
+    assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == PropertyChanges(("1000",), elsewhere=("2000",))
     (line,) = await lines(bench, ours)
     assert line.data == {"properties": {"2000": min(first.connection_id, second.connection_id)}}
 
@@ -188,21 +188,23 @@ async def test_a_property_that_was_set_free(bench: Bench) -> None:
     ours, theirs = await group(bench, "1000"), await group(bench, "2000")
     await bench.store.write(relist(ours.id, ("1000", "2000")))
     await bench.store.write(disconnect(theirs.connection_id, actor="hotel"))
-    assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == Relisted(("1000", "2000"), added=("2000",))
+    assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == PropertyChanges(
+        ("1000", "2000"), added=("2000",)
+    )
     assert await resolve(bench.store, "2000") == [ours.connection_id]
 
 
 async def test_an_approval_that_waits_to_be_proven_keeps_its_property(bench: Bench) -> None:
     """A new hotel's first: its look-up finds it already."""
     ours, theirs = await group(bench, "1000"), await bench.approved(pair(2, property_ids=("2000",)))
-    assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == Relisted(("1000",), elsewhere=("2000",))
+    assert await bench.store.write(relist(ours.id, ("1000", "2000"))) == PropertyChanges(("1000",), elsewhere=("2000",))
     assert await resolve(bench.store, "2000") == [theirs.connection_id]
 
 
 async def test_a_list_of_nothing_but_others(bench: Bench) -> None:
     """It is believed to be a mistake: the connection keeps what it has."""
     ours, theirs = await group(bench, "1000"), await group(bench, "2000")
-    assert await bench.store.write(relist(ours.id, ("2000",))) == Relisted(("1000",), elsewhere=("2000",))
+    assert await bench.store.write(relist(ours.id, ("2000",))) == PropertyChanges(("1000",), elsewhere=("2000",))
     assert await resolve(bench.store, "1000") == [ours.connection_id]
     assert await resolve(bench.store, "2000") == [theirs.connection_id]
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.row("F106")
 GUARD = 60.0  # seconds
 FACTS = {"settings", "base_url", "apps"}  # what a program reads of a vault without asking it anything
 ENDS = {"open", "close", "aclose"}
-HAPPENED = {"note_call", "heed", "heed_pause"}  # said of a call that was made already: its answer counts more
+HAPPENED = {"note_call", "note_refusal", "note_pause"}  # said of a call that was made already: its answer counts more
 ARGUMENTS: dict[str, Any] = {
     "code": "code", "state": "state", "connection_id": "con_1", "token": "token", "connection_or_property": "1000",
     "method": "GET", "path": "userinfo", "browser": "browser", "hotel": Handover("1000", Secret("R-1")), "body": b"{}",
@@ -105,7 +105,7 @@ async def test_a_lender_that_was_made_before(settings: Settings) -> None:
         with pytest.raises(VaultClosed):
             await asyncio.to_thread(one.fetch_blocking, None)
         one.note(TOKEN, "GET", "/", 200)
-        one.heed(TOKEN, None, "GET", "/")  # type: ignore[arg-type]
+        one.note_refusal(TOKEN, None, "GET", "/")  # type: ignore[arg-type]
         await one.perform(Pause(1.0))
         await asyncio.to_thread(one.perform_blocking, Pause(1.0))
 

@@ -11,7 +11,7 @@ import pytest
 
 from cloudbeds_auth import TokenVault, sync
 from cloudbeds_auth.engine import apps
-from cloudbeds_auth.rules.model import AccessToken, App, Begun, Connection
+from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, Connection
 
 LIFE = {"open", "close", "aclose"}
 PARTS = {"engine"}  # of the asynchronous vault's process
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
         assert_type(vault.refresh("con_1"), Connection)
         assert_type(vault.access_token("con_1", 30.0, rejected=1), AccessToken)
         assert_type(vault.cached("con_1"), AccessToken | None)
-        assert_type(vault.begin_authorization(reference="tenant-7"), Begun)
+        assert_type(vault.begin_authorization(reference="tenant-7"), AuthorizationRequest)
         assert_type(vault.carrying(token), AbstractContextManager[None])
         assert_type(vault.apps.list(), Sequence[App])
         assert_type(vault.apps.add("aurora", client_id="client-2", client_secret="secret-2"), App)

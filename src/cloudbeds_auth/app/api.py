@@ -161,7 +161,7 @@ async def note_hook(vault: TokenVault, request: Request, secret: str) -> dict[st
             body = await request.body()
     except TimeoutError:
         raise RequestTimedOut from None
-    vault.engine.inbound.hint(body)
+    vault.engine.app_states.hint(body)
     return {"status": "noted"}
 
 
@@ -293,7 +293,7 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
         headers = policy.response_headers(relayed.answer.headers)
         body = await read_all(relayed.answer, LARGEST_USERINFO)
     relayed.passing.see(body)
-    relay.heed(relayed)
+    relay.note_refusal(relayed)
     request.scope["state"]["vendor"] = True  # the gateway gives it no headers of ours
     answer = Response(body, relayed.answer.status)
     answer.raw_headers = [

@@ -29,7 +29,7 @@ from cloudbeds_auth.errors import (
     StateMismatch,
     by_code,
 )
-from cloudbeds_auth.rules.model import Begun, Connection, Finished
+from cloudbeds_auth.rules.model import AuthorizationRequest, Connection, Finished
 from cloudbeds_auth.rules.redirects import allowed_return, begun_here, origin_of, with_query
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Browser:
     async def connect(self, request: Request) -> Response:
         """Start an approval in this browser; only where the operator lets any browser start one."""
 
-        async def begin(browser: str) -> Begun:
+        async def begin(browser: str) -> AuthorizationRequest:
             if not self._settings.open_connect:
                 raise Forbidden("a connection starts with a one-time link here", next_step="ask for a link")
             asked = parameters(request, "app", "return_to", "reference")
@@ -220,7 +220,9 @@ class Browser:
         except InvalidReturnTo:
             return None
 
-    async def _begun(self, request: Request, path: str, begin: Callable[[str], Awaitable[Begun]]) -> Response:
+    async def _begun(
+        self, request: Request, path: str, begin: Callable[[str], Awaitable[AuthorizationRequest]]
+    ) -> Response:
         """Begin, and redirect to the approval page, with the browser's id and the path of the start in its cookies.
 
         Or first to the same path on the host that the hotel comes back to, where another approval is begun: a cookie

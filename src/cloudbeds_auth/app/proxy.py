@@ -98,7 +98,7 @@ class Proxy:
         finally:
             relayed.answer.close()
         if complete:
-            self._relay.heed(relayed)
+            self._relay.note_refusal(relayed)
         self._world.observer.happened(
             Happening.PROXIED,
             connection_id=connection_id,

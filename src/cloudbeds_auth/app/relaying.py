@@ -200,11 +200,11 @@ class Relay:
                 error.connection_id = connection_id
             raise
 
-    def heed(self, relayed: Relayed) -> None:
+    def note_refusal(self, relayed: Relayed) -> None:
         """Report what the answer refused, if anything, to the connection's health; its whole body has passed."""
         refusal, passed = relayed.passing.refusal(), relayed.passed
         if refusal is not None:
-            self._vault.heed(passed.token, refusal, passed.method, passed.path)
+            self._vault.note_refusal(passed.token, refusal, passed.method, passed.path)
 
     async def _perform(self, connection_id: str, call: ProxiedCall, step: Effect) -> AccessToken | None:
         """Do what `rules.auth_flow` asks for; returns what the flow is sent."""
@@ -218,7 +218,7 @@ class Relay:
         if isinstance(step, Note):
             self._vault.note_call(step.token, step.method, step.path, step.status)
         else:
-            await self._vault.heed_pause(connection_id, step.seconds)
+            await self._vault.note_pause(connection_id, step.seconds)
         return None
 
     async def _renewed(self, connection_id: str, call: ProxiedCall, rejected: AccessToken) -> AccessToken:

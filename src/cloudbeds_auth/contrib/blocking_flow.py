@@ -71,7 +71,7 @@ def make_up(retries: object, lender: Lender) -> None:
         for _ in retries.history:
             lender.turn_blocking()
     if any(tried.status == TOO_MANY for tried in retries.history):
-        lender.heed_pause_blocking(UNSAID)  # what it asked for is not kept
+        lender.note_pause_blocking(UNSAID)  # what it asked for is not kept
 
 
 class _Counted(Retry):
@@ -85,7 +85,7 @@ class _Counted(Retry):
         if response is not None:
             pause = pause_of(response.status, response.headers)
             if pause is not None:
-                self.lender.heed_pause_blocking(pause)
+                self.lender.note_pause_blocking(pause)
         return super().increment(method, url, response, *cause, **causes)
 
     def sleep(self, response: Any = None) -> None:

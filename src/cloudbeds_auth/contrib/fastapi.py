@@ -29,7 +29,7 @@ from cloudbeds_auth.app import problems
 from cloudbeds_auth.app.api import HOOK, note_hook
 from cloudbeds_auth.app.browser import CONNECTED, PAGES
 from cloudbeds_auth.app.gateway import APP, small_body
-from cloudbeds_auth.contrib.web_flow import CALLBACK_ROUTE, Mounted, OnConnected, OnProblem, mounted_settings, ours
+from cloudbeds_auth.contrib.web_flow import CALLBACK_ROUTE, MountedPages, OnConnected, OnProblem, mounted_settings, ours
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.settings import Settings, load_from_environment
@@ -82,7 +82,7 @@ class _Open:
 
     vault: TokenVault
     clients: HotelClients
-    browser: Mounted
+    browser: MountedPages
 
 
 class Cloudbeds:
@@ -140,7 +140,9 @@ class Cloudbeds:
             vault = await stack.enter_async_context(TokenVault.open(settings, reread=reread, upkeep=self._upkeep))
             clients = runtime.hotel_clients(settings)
             stack.push_async_callback(clients.aclose)
-            self._open = _Open(vault, clients, Mounted(vault, self._on_connected, self._on_problem, self._on_parked))
+            self._open = _Open(
+                vault, clients, MountedPages(vault, self._on_connected, self._on_problem, self._on_parked)
+            )
             stack.callback(setattr, self, "_open", None)
             yield
 

@@ -31,7 +31,7 @@ OnConnected = Callable[[Request, Connection], Awaitable[Answer] | Answer]
 OnProblem = Callable[[Request, Error], Awaitable[Answer] | Answer]
 
 
-class Mounted(Browser):
+class MountedPages(Browser):
     """The handlers, with the application asked before the browser is answered."""
 
     def __init__(

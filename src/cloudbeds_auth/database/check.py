@@ -23,7 +23,7 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transacti
 
 CHUNK = 500
 
-Told = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 """Called with the progress: what, how many are done, how many there are."""
 
 
@@ -54,7 +54,7 @@ class Found:
         ]  # fmt: skip
 
 
-async def scan(settings: Settings, told: Told) -> Found:
+async def scan(settings: Settings, progress: Progress) -> Found:
     """Read everything. Raises ConfigurationError when it cannot be opened at all."""
     store = await opening.open_database(settings)  # the canary: a wrong key is one error, not one a row
     await store.close()
@@ -62,7 +62,7 @@ async def scan(settings: Settings, told: Told) -> Found:
     driver, _ = await opening.open_driver(settings)
     found = Found()
     try:
-        await _read(driver, sealer, found, told)
+        await _read(driver, sealer, found, progress)
         database = Database(driver, sealer, _unknown)
         found.problems += await database.read(_foreign(settings))
     finally:
@@ -70,7 +70,7 @@ async def scan(settings: Settings, told: Told) -> Found:
     return found
 
 
-async def _read(driver: Driver, sealer: Sealer, found: Found, told: Told) -> None:
+async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress) -> None:
     found.problems += await driver.read(_integrity)
     found.problems += await driver.read(_pointless)
     found.schema = await driver.read(lambda now: schema_version(has_meta=True))
@@ -87,7 +87,7 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, told: Told) -> Non
             _open(grant, tokens, sealer, found)
             found.problems += problem
         after = page[-1][0]["id"]
-        told("grants", found.grants, counted["grants"])
+        progress("grants", found.grants, counted["grants"])
 
 
 def _unknown(owner: str, clock_id: str) -> bool:

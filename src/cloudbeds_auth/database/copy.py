@@ -51,7 +51,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 """Every table but `meta`, with its key; what refers to another table comes after it."""
 
-Told = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 """Called with the progress: which table, rows copied, rows in all."""
 
 
@@ -64,7 +64,9 @@ class Side:
     name: str
 
 
-async def copy(source: Side, target: Side, told: Told, pause: Callable[[float], Awaitable[None]]) -> dict[str, int]:
+async def copy(
+    source: Side, target: Side, progress: Progress, pause: Callable[[float], Awaitable[None]]
+) -> dict[str, int]:
     """Move everything from `source` to `target`; rows copied, by table. Raises ConfigurationError.
 
     Repeating it after it was done copies nothing. `pause` waits so many seconds.
@@ -79,7 +81,7 @@ async def copy(source: Side, target: Side, told: Told, pause: Callable[[float], 
     await target.driver.write(partial(_clear, source=source.name))
     await source.driver.write(_latch)
     await _until_nothing_is_under_way(source, pause)
-    copied = {table: await _copy_table(table, source, target, told) for table in TABLES}
+    copied = {table: await _copy_table(table, source, target, progress) for table in TABLES}
     await source.driver.write(partial(_close, target=target.name))
     canary = await source.driver.read(lambda now: query_one("meta", name="key_canary"))
     await target.driver.write(partial(_open, identity=target.identity, canary=canary))
@@ -133,16 +135,16 @@ def _held(now: Instant) -> Transaction[bool]:
     return row is not None and row["held"] > 0
 
 
-async def _copy_table(table: str, source: Side, target: Side, told: Told) -> int:
+async def _copy_table(table: str, source: Side, target: Side, progress: Progress) -> int:
     counted = await source.driver.read(lambda now: _count(table))
     done = 0
     after: tuple[object, ...] = ()
-    told(table, done, counted)
+    progress(table, done, counted)
     while rows := await source.driver.read(partial(_page, table, after)):
         await target.driver.write(partial(_insert, table, rows))
         after = tuple(rows[-1][column] for column in TABLES[table])
         done += len(rows)
-        told(table, done, counted)
+        progress(table, done, counted)
     return done
 
 
@@ -189,7 +191,7 @@ def _open(now: Instant, *, identity: clone_guard.Identity, canary: Row | None) -
 # --- a backup of one file
 
 
-def back_up(database: Path, to: Path, told: Told) -> None:
+def back_up(database: Path, to: Path, progress: Progress) -> None:
     """Copy `database` to the new file `to`, 0600 and synced; whole, or not there at all.
 
     Raises ConfigurationError when `to` is there already or cannot be made, StoreUnavailable when the database cannot be
@@ -203,7 +205,7 @@ def back_up(database: Path, to: Path, told: Told) -> None:
     except OSError as error:
         raise ConfigurationError(f"{part} cannot be made: {error.strerror}") from None
     try:
-        _copy_pages(database, part, told)
+        _copy_pages(database, part, progress)
         part.rename(to)
         _sync(to.parent)
     except apsw.Error as error:
@@ -212,7 +214,7 @@ def back_up(database: Path, to: Path, told: Told) -> None:
         part.unlink(missing_ok=True)
 
 
-def _copy_pages(database: Path, part: Path, told: Told) -> None:
+def _copy_pages(database: Path, part: Path, progress: Progress) -> None:
     with (
         closing(apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)) as source,
         closing(apsw.Connection(str(part))) as copy,
@@ -221,7 +223,7 @@ def _copy_pages(database: Path, part: Path, told: Told) -> None:
         with copy.backup("main", source, "main") as backup:
             while not backup.done:
                 backup.step(PAGES)
-                told("pages", backup.page_count - backup.remaining, backup.page_count)
+                progress("pages", backup.page_count - backup.remaining, backup.page_count)
         # One file by itself: a write-ahead log would be a second one to keep.
         copy.pragma("journal_mode", "delete")
         if (found := copy.execute("PRAGMA integrity_check").get) != "ok":

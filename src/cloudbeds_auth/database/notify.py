@@ -18,8 +18,8 @@ import psycopg
 from cloudbeds_auth import system
 
 CHANNEL = "cloudbeds_auth"
-TELLS = frozenset({"commit_pair", "release_lease"})  # the statements that another process may be waiting for
-TELL = f"SELECT pg_notify('{CHANNEL}', %(grant_id)s)"
+NOTIFYING = frozenset({"commit_pair", "release_lease"})  # the statements that another process may be waiting for
+NOTIFY = f"SELECT pg_notify('{CHANNEL}', %(grant_id)s)"
 LONGEST = 1.0  # seconds between two reads while listening: a server that went silent is noticed no later
 AGAIN_AFTER = 5.0  # seconds until a connection that was lost is tried for again
 
@@ -114,7 +114,7 @@ class Listener:
                 return False  # a pooler gave a number of its own for the session
             await connection.execute(f"LISTEN {CHANNEL}")
             self.listening = True
-            async for told in connection.notifies():
-                for bell in self._bells.get(told.payload, ()):
+            async for notification in connection.notifies():
+                for bell in self._bells.get(notification.payload, ()):
                     bell.ring()
         return True

@@ -67,7 +67,7 @@ async def migrate(settings: Settings) -> tuple[int, int]:
         await driver.close()
 
 
-async def copy(settings: Settings, target_url: str, told: copying.Told) -> dict[str, int]:
+async def copy(settings: Settings, target_url: str, progress: copying.Progress) -> dict[str, int]:
     """Move everything to another database (see `copy.copy`). Raises ConfigurationError."""
     target = _elsewhere(settings, target_url)
     await (await open_database(settings)).close()  # the keys open what is stored here
@@ -78,7 +78,7 @@ async def copy(settings: Settings, target_url: str, told: copying.Told) -> dict[
             return await copying.copy(
                 copying.Side(source_driver, source_identity, shown(settings.database_url)),
                 copying.Side(target_driver, target_identity, shown(target_url)),
-                told,
+                progress,
                 system.SystemClock().sleep,
             )
         finally:

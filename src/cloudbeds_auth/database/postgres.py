@@ -22,7 +22,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cloudbeds_auth.database import schema
-from cloudbeds_auth.database.notify import TELL, TELLS, Listener
+from cloudbeds_auth.database.notify import NOTIFY, NOTIFYING, Listener
 from cloudbeds_auth.errors import ConfigurationError, Error, StoreUnavailable, VaultClosed
 from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement, drive_async, load
 
@@ -65,14 +65,14 @@ SQL = {name: placeholders(sql) for name, sql in load("postgres.sql").items()}
 
 def not_connected(error: psycopg.Error) -> Error:
     """Whether a first connection failed for a wrong setting, which a person mends, or for the moment."""
-    told = " ".join(str(error).split())[:300]
-    if isinstance(error, WRONG) or any(sign in told for sign in SIGNS):
+    text = " ".join(str(error).split())[:300]
+    if isinstance(error, WRONG) or any(sign in text for sign in SIGNS):
         return ConfigurationError(
-            f"PostgreSQL refuses the connection: {told}",
+            f"PostgreSQL refuses the connection: {text}",
             next_step="check user, password, host and database in CLOUDBEDS_AUTH_DATABASE_URL",
         )
     return StoreUnavailable(
-        f"PostgreSQL cannot be reached: {told}",
+        f"PostgreSQL cannot be reached: {text}",
         next_step="start the database, or check host and port in CLOUDBEDS_AUTH_DATABASE_URL",
     )
 
@@ -209,7 +209,7 @@ class PostgresDriver:
     async def _run(self, body: Body[T], begin: str) -> T:
         if self._opened_by != os.getpid() and not self._closed:
             await self._begin_in_this_process()
-        told: Exception = TimeoutError("no answer in time")
+        failure: Exception = TimeoutError("no answer in time")
         cancelled = _cancelled()
         try:
             async with asyncio.timeout(WITHIN):
@@ -217,7 +217,7 @@ class PostgresDriver:
                     try:
                         return await self._once(body, begin, cancelled)
                     except UnknownCommit as unknown:
-                        told = unknown
+                        failure = unknown
                         was_committed = await self._was_committed(unknown.moment)
                         _heed(cancelled)
                         if was_committed:
@@ -226,12 +226,12 @@ class PostgresDriver:
                     except PoolTimeout:
                         raise  # no connection comes about: a caller that asks again later may have one
                     except (*AGAIN, *GONE) as error:
-                        told = error
+                        failure = error
         except (TimeoutError, PoolTimeout, *NOT_NOW) as error:
-            told = error if str(error) else told
-        if isinstance(told, errors.UniqueViolation):
-            raise told
-        raise StoreUnavailable(f"PostgreSQL cannot be used: {_said(told)}") from told
+            failure = error if str(error) else failure
+        if isinstance(failure, errors.UniqueViolation):
+            raise failure
+        raise StoreUnavailable(f"PostgreSQL cannot be used: {_said(failure)}") from failure
 
     async def _once(self, body: Body[T], begin: str, cancelled: int) -> T:
         if self._closed:
@@ -319,8 +319,8 @@ async def _execute(connection: Connection, statement: Statement) -> Rows:
     sql = SQL.get(statement.name) or placeholders(statement.sql)
     cursor = await connection.execute(sql, statement.parameters or None)
     rows = await cursor.fetchall() if cursor.description is not None else ()
-    if statement.name in TELLS:
-        await connection.execute(TELL, statement.parameters)  # heard when this is committed, and not before
+    if statement.name in NOTIFYING:
+        await connection.execute(NOTIFY, statement.parameters)  # heard when this is committed, and not before
     return rows
 
 

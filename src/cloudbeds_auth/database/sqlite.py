@@ -109,7 +109,7 @@ class SqliteFile:
             self._connection.close()
             self._connection = None
 
-    def rest(self) -> bool:
+    def suspend(self) -> bool:
         """Close until `wake`, when what runs is done; the next transaction opens the file again. False: it would not
         end in time, and all stays as it is.
         """
@@ -119,7 +119,7 @@ class SqliteFile:
         return True
 
     def wake(self) -> None:
-        """Allow transactions again, after `rest`."""
+        """Allow transactions again, after `suspend`."""
         self._in_use.release()
 
     def _transaction(self, connection: apsw.Connection, body: Body[T], begin: str) -> T:
@@ -232,7 +232,7 @@ _resting: list[SqliteFile] = []
 def _before_fork() -> None:
     for driver in list(_drivers):
         file = driver.file_of_this_process()
-        if file is not None and file.rest():
+        if file is not None and file.suspend():
             _resting.append(file)
 
 

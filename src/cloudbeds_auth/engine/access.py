@@ -58,7 +58,7 @@ class Access:
     def __init__(self, world: World) -> None:
         self._world = world
         self._cache: dict[str, Cached] = {}
-        self._rested: dict[str, float] = {}
+        self._not_before: dict[str, float] = {}
         self._apps: dict[str, str] = {}  # by connection, of which a token was lent
         self._further: dict[str, App] = {}  # by name, as they were when they were first called for
         self._refresher: Refresher
@@ -101,7 +101,7 @@ class Access:
         if app is not None:
             await self._world.limiter(app).spend(CALL, connection_id)
 
-    async def heed_pause(self, connection_id: str, pause: float) -> None:
+    async def note_pause(self, connection_id: str, pause: float) -> None:
         """A call was answered 429: no request of its client id has a turn for `pause` seconds, in any process."""
         app = await self._app_of(connection_id)
         if app is not None:
@@ -199,7 +199,7 @@ class Access:
         row = await current_grant(self._world.db, connection_id)
         if row is None:
             raise await self._nothing(connection_id)
-        if (row.role in {Role.DISCONNECTED, Role.CANDIDATE} or row.reauth) and not self._rests(row):
+        if (row.role in {Role.DISCONNECTED, Role.CANDIDATE} or row.reauth) and not self._asked_lately(row):
             promoted = await self._candidates.resume(connection_id)
             row = promoted if promoted is not None else row
         if row.role is Role.DISCONNECTED:
@@ -220,11 +220,11 @@ class Access:
             )
         return row
 
-    def _rests(self, row: Grant) -> bool:
+    def _asked_lately(self, row: Grant) -> bool:
         """Whether the vendor was asked a moment ago which property this candidate belongs to: a caller who wants its
         token each second must not take each second's turns.
         """
-        return self._unnamed(row) and self._rested.get(row.id, 0.0) > self._world.clock.steady()
+        return self._unnamed(row) and self._not_before.get(row.id, 0.0) > self._world.clock.steady()
 
     def _unnamed(self, row: Grant) -> bool:
         """A candidate whose property is not known: it may be another hotel's."""
@@ -235,8 +235,8 @@ class Access:
         """Raises for a candidate that waits until its property is named; its token is not lent."""
         if not self._unnamed(row):
             return
-        if not self._rests(row):
-            self._rested[row.id] = self._world.clock.steady() + self._world.timing.lease
+        if not self._asked_lately(row):
+            self._not_before[row.id] = self._world.clock.steady() + self._world.timing.lease
         shown = await self._world.db.read(read_connection(row.connection_id))
         if shown is not None and shown.problem == HOTEL_SCOPE_MISSING:
             raise ReauthorizationRequired(
@@ -248,7 +248,7 @@ class Access:
             "the hotel approved, and Cloudbeds did not say yet for which property",
             connection_id=row.connection_id,
             next_step=WAITING[PROPERTY_UNKNOWN],
-            retry_after=self._rested[row.id] - self._world.clock.steady(),
+            retry_after=self._not_before[row.id] - self._world.clock.steady(),
         )
 
     def _still_works(self, row: Grant) -> RefreshInDoubt:
@@ -309,10 +309,10 @@ class Access:
     def _refresh_behind(self, row: Grant) -> None:
         """Start a refresh that no caller waits for; after a fruitless one, the next not before a lease's time."""
         now, tasks, name = self._world.clock.steady(), self._world.tasks, f"refresh behind {row.id}"
-        rests = name in tasks or self._rested.get(row.id, now) > now
-        if rests or self._world.streams.put_off(row, self._world.timing):
+        waits = name in tasks or self._not_before.get(row.id, now) > now
+        if waits or self._world.streams.put_off(row, self._world.timing):
             return
-        self._rested[row.id] = now + self._world.timing.lease
+        self._not_before[row.id] = now + self._world.timing.lease
         tasks.begin(name, partial(self._behind_callers, row))
 
     async def _behind_callers(self, row: Grant) -> None:

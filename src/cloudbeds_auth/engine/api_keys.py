@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.client_secrets import ClientSecrets
 from cloudbeds_auth.engine.commit import until_stored
 from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.lease import Lease, Leases
@@ -71,13 +71,13 @@ class Migrator:
     `flights`: the refreshes of this process.
     """
 
-    def __init__(self, world: World, circuits: Circuits, candidates: Candidates, flights: Flights) -> None:
+    def __init__(self, world: World, client_secrets: ClientSecrets, candidates: Candidates, flights: Flights) -> None:
         self._world = world
-        self._circuits = circuits
+        self._client_secrets = client_secrets
         self._candidates = candidates
         self._flights = flights
         self._leases = Leases(world)
-        self._sender = Sender(world, circuits, lambda _: None)
+        self._sender = Sender(world, client_secrets, lambda _: None)
         self._marks = Marks(world)
         self.moves = Tasks()  # by connection
 
@@ -144,7 +144,7 @@ class Migrator:
 
     async def _attempt(self, row: Grant, app: App, until: float, *, named: bool) -> float:
         """One attempt that did not raise; seconds until the connection is read again, moved or not."""
-        chosen = await self._circuits.choose(app)
+        chosen = await self._client_secrets.choose(app)
         self._must_match(row, chosen.app, named=named)
         lease = await self._leases.take(Ask(row.id, seen=row.generation), until)
         if not isinstance(lease, Lease):  # a refresh was committed meanwhile
@@ -217,7 +217,7 @@ class Migrator:
         store = partial(world.db.write, add_key(row.id, grant_id, app.id, key))
         if await until_stored(world, row.connection_id, store):
             world.observer.happened(Happening.KEY_RECEIVED, connection=row.connection_id)
-        await self._circuits.accepted(at.chosen)
+        await self._client_secrets.accepted(at.chosen)
         return AGAIN  # it is proven next; or the hotel left, or approved anew meanwhile
 
     async def _give_up(self, fence: Fence, stopped: Stopped) -> None:

@@ -15,7 +15,7 @@ from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import Foreign, findings, same_service
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import (
-    Taken,
+    AppConflict,
     add_app,
     drop_previous_secret,
     move_app,
@@ -165,14 +165,14 @@ class Apps:
             raise InvalidRequest(f"the app {name!r} is the settings' own", next_step=OURS)
         return await self.get(name)
 
-    def _taken_by_own(self, app: App) -> Taken | None:
+    def _taken_by_own(self, app: App) -> AppConflict | None:
         for own in self._world.apps.values():
             if own.id == app.id:
-                return Taken.NAME
+                return AppConflict.NAME
             if own.client_id == app.client_id:
-                return Taken.CLIENT_ID
+                return AppConflict.CLIENT_ID
             if own.redirect_path == app.redirect_path:
-                return Taken.REDIRECT_PATH
+                return AppConflict.REDIRECT_PATH
         return None
 
 

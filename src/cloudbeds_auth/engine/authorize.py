@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.client_secrets import ClientSecrets
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.exchange import Exchange
 from cloudbeds_auth.errors import (
@@ -26,7 +26,7 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_reference, checked_seconds
-from cloudbeds_auth.rules.model import Begun, Finished, Link, moment
+from cloudbeds_auth.rules.model import AuthorizationRequest, Finished, Link, moment
 from cloudbeds_auth.rules.redirects import MOST_PARKED, STATE_PREFIX
 from cloudbeds_auth.transactions.authorizations import (
     Authorization,
@@ -60,10 +60,10 @@ Key = tuple[str, str | None, str]  # hashes of the state, the browser's id (wher
 class Authorizer:
     """Begins and finishes authorizations."""
 
-    def __init__(self, world: World, circuits: Circuits, candidates: Candidates) -> None:
+    def __init__(self, world: World, client_secrets: ClientSecrets, candidates: Candidates) -> None:
         self._world = world
         self._candidates = candidates
-        self._exchange = Exchange(world, circuits)
+        self._exchange = Exchange(world, client_secrets)
         self._return_to: dict[Key, str | None] = {}  # of those that are finishing and whose state is spent
 
     async def begin(
@@ -76,7 +76,7 @@ class Authorizer:
         browser: str | None = None,
         link_hash: str | None = None,
         trusted: bool = True,
-    ) -> Begun:
+    ) -> AuthorizationRequest:
         """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves.
 
         `app`: which registration the hotel approves; None: the connection's own, else the default one. `trusted`:
@@ -106,7 +106,7 @@ class Authorizer:
         if full is not None:
             raise RateLimited("too many approvals were begun and not finished", retry_after=FULL_FOR)
         url = world.vendor.authorization_url(registration, state)
-        return Begun(url, state, moment(world.clock.wall() + STATE_LIFETIME), registration.redirect_uri)
+        return AuthorizationRequest(url, state, moment(world.clock.wall() + STATE_LIFETIME), registration.redirect_uri)
 
     async def create_link(
         self,
@@ -127,7 +127,7 @@ class Authorizer:
         )
         return Link(token, world.link_url(token), moment(world.clock.wall() + expires_in))
 
-    async def begin_from_link(self, token: str, browser: str | None) -> Begun:
+    async def begin_from_link(self, token: str, browser: str | None) -> AuthorizationRequest:
         """Begin what the link is for; it may be opened again until it has led to a connection."""
         link = await self._world.db.read(read_link(hashed(token)))
         if link is None:

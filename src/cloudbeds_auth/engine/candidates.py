@@ -150,14 +150,14 @@ class Candidates:
         named = answer.property_ids if isinstance(answer, Listed) else ()
         if named or proof.property_ids:
             return named or proof.property_ids
-        await self._tell_unnamed(candidate, answer)
+        await self._note_unnamed(candidate, answer)
         return None
 
-    async def _tell_unnamed(self, candidate: Grant, answer: Listed | Unlisted) -> None:
+    async def _note_unnamed(self, candidate: Grant, answer: Listed | Unlisted) -> None:
         """Record why it waits, for people. What only the hotel or the vendor can change is asked about seldom."""
         refusal = answer.refusal if isinstance(answer, Unlisted) else Refusal(NONE_NAMED, Act.NOTHING)
         settled = isinstance(answer, Listed) or answer.final
-        told = await self._world.db.write(
+        recorded = await self._world.db.write(
             note_unnamed(
                 candidate.id,
                 candidate.generation,
@@ -166,7 +166,7 @@ class Candidates:
                 again_in=SELDOM if settled else None,
             )
         )
-        if told:
+        if recorded:
             self._world.observer.happened(
                 Happening.PROPERTY_UNKNOWN, connection=candidate.connection_id, reason=refusal.reason
             )
@@ -175,10 +175,10 @@ class Candidates:
         """A token belongs to the hotel that the vendor names, also where its import named another one (F87)."""
         if candidate.said_of is None or candidate.said_of in named:
             return
-        told = f"Cloudbeds names property {', '.join(named)}, not {candidate.said_of}"
-        await self._world.db.write(drop_candidate(candidate.id, told))
+        mismatch = f"Cloudbeds names property {', '.join(named)}, not {candidate.said_of}"
+        await self._world.db.write(drop_candidate(candidate.id, mismatch))
         raise InvalidRequest(
-            told,
+            mismatch,
             connection_id=candidate.connection_id,
             next_step="correct the property and import the same token again: it was kept",
         )

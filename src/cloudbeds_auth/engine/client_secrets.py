@@ -24,7 +24,7 @@ OTHERS_FIRST = 600.0  # seconds for which a due trial is left to grants for whic
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ClientSecretChoice:
     """The secret to present, of `app` as it is now; `on_trial` when it was refused before."""
 
     app: App
@@ -38,14 +38,14 @@ def fingerprint(app: App, secret: Secret) -> str:
     return hashlib.sha256(f"{app.client_id}\0{secret.reveal()}".encode()).hexdigest()[:16]
 
 
-class Circuits:
+class ClientSecrets:
     """Chooses secrets and remembers what became of them."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._unauthorized: dict[str, tuple[str, float]] = {}  # by app: the grant for which it was refused, when
 
-    async def choose(self, app: App, grant: Grant | None = None) -> Chosen:
+    async def choose(self, app: App, grant: Grant | None = None) -> ClientSecretChoice:
         """The first secret that is not refused, else one that is due for a trial, which `trying` takes; raises
         ClientRefused, also where the secret is for another origin, or where `grant`, whose token goes with it, came to
         another client id.
@@ -57,15 +57,15 @@ class Circuits:
             self._world.must_match(grant, app)
         for name, secret in known.items():
             if name not in waits:
-                return Chosen(app, secret, name, on_trial=False)
+                return ClientSecretChoice(app, secret, name, on_trial=False)
         # A grant for which alone the client was refused leaves the trial to others, unless none of them comes (F104).
         later = OTHERS_FIRST if grant is not None and grant.problem == UNAUTHORIZED_CLIENT else 0.0
         for name, secret in known.items():
             if waits[name] + later <= 0:
-                return Chosen(app, secret, name, on_trial=True)
+                return ClientSecretChoice(app, secret, name, on_trial=True)
         raise self.error(app, retry_after=min((max(0.0, waits[name] + later) for name in known), default=None))
 
-    async def trying(self, chosen: Chosen) -> None:
+    async def trying(self, chosen: ClientSecretChoice) -> None:
         """Called before a request is sent with this secret: where it is on trial, no other is sent with it meanwhile.
 
         The trial is not taken when the secret is chosen: what comes between may end without a request, and would have
@@ -104,7 +104,7 @@ class Circuits:
         step = None if app.id in self._world.apps else mend(app.id, app)
         return ClientRefused(detail, next_step=step, retry_after=retry_after)
 
-    async def refused(self, chosen: Chosen) -> bool:
+    async def refused(self, chosen: ClientSecretChoice) -> bool:
         """The vendor refused this secret. Whether another one may be presented now.
 
         Where it was taken until now, the vendor may have changed to one that it refused before: they have a trial now.
@@ -120,7 +120,7 @@ class Circuits:
             await db.write(open_circuit(app.id, name, trial_after=0.0))
         return bool(others) or not await self.is_open(app)
 
-    def agreed(self, chosen: Chosen, grant_id: str) -> bool:
+    def agreed(self, chosen: ClientSecretChoice, grant_id: str) -> bool:
         """The client was refused for one grant. Whether another one's answer said the same lately, and none was taken
         since: then it is the client that is refused (F104).
         """
@@ -131,7 +131,7 @@ class Circuits:
         self._unauthorized[chosen.app.id] = (grant_id, now)
         return False
 
-    async def accepted(self, chosen: Chosen) -> None:
+    async def accepted(self, chosen: ClientSecretChoice) -> None:
         """The vendor took this secret. What came with its answer may be in hand, so nothing here raises: what cannot be
         written down is found by the next trial.
         """

@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
+from cloudbeds_auth.engine.client_secrets import ClientSecretChoice, ClientSecrets
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.proofs import Marks, verdict_on
 from cloudbeds_auth.engine.sending import InHand
-from cloudbeds_auth.engine.single_flight import Flight, GrantSuperseded, Served
+from cloudbeds_auth.engine.single_flight import Flight, GrantSuperseded, ServedToken
 from cloudbeds_auth.errors import ConnectionDisconnected, StateMismatch, StoreUnavailable, VaultClosed
 from cloudbeds_auth.rules.api_errors import DeadToken, Proof
 from cloudbeds_auth.rules.happenings import Happening
@@ -63,13 +63,15 @@ async def _pause(world: World, failures: int) -> None:
 class Committer:
     """Brings a pair from the wire into the store, and only then to callers."""
 
-    def __init__(self, world: World, circuits: Circuits, leases: Leases) -> None:
+    def __init__(self, world: World, client_secrets: ClientSecrets, leases: Leases) -> None:
         self._world = world
-        self._circuits = circuits
+        self._client_secrets = client_secrets
         self._leases = leases
         self.confirm = Marks(world).proven
 
-    async def commit(self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Served:
+    async def commit(
+        self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: ClientSecretChoice
+    ) -> ServedToken:
         """Make the pair durable, however long that takes; it is not used before."""
         attempt = partial(self._stored, lease, row, hand, chosen)
         written, stored = await until_stored(self._world, row.connection_id, attempt)
@@ -79,15 +81,17 @@ class Committer:
             raise GrantSuperseded  # kept in its own row, and never lent
         if written is Written.DONE:
             return await self._publish(flight, stored, chosen)
-        return Served(stored)  # the generation moved: this pair is not the newest, and is dropped
+        return ServedToken(stored)  # the generation moved: this pair is not the newest, and is dropped
 
-    async def _stored(self, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> tuple[Written, Grant | None]:
+    async def _stored(
+        self, lease: Lease, row: Grant, hand: InHand, chosen: ClientSecretChoice
+    ) -> tuple[Written, Grant | None]:
         """One attempt to store the pair, and the row as it is then."""
         while (written := await self._write(lease, row, hand, chosen)) is Written.EPOCH_MOVED:
             await self._leases.again(lease)
         return written, await self._world.db.read(read_grant(row.id))
 
-    async def _write(self, lease: Lease, row: Grant, hand: InHand, chosen: Chosen) -> Written:
+    async def _write(self, lease: Lease, row: Grant, hand: InHand, chosen: ClientSecretChoice) -> Written:
         world = self._world
         fence = Fence(row.id, row.generation, lease.epoch)
         age = world.clock.steady() - hand.received
@@ -95,21 +99,21 @@ class Committer:
         stale = stale_after(pair.lifetime, world.entropy.unit())
         return await world.db.write(commit_pair(fence, hand.sent, pair, stale_after=stale))
 
-    async def _publish(self, flight: Flight, stored: Grant, chosen: Chosen) -> Served:
+    async def _publish(self, flight: Flight, stored: Grant, chosen: ClientSecretChoice) -> ServedToken:
         """Committed and synced: callers continue; then the new token is proven at once."""
         world = self._world
-        served = Served(stored)
+        served = ServedToken(stored)
         flight.publish(served)
         if len(stored.tokens) > LONG_LIST:
             world.observer.happened(
                 Happening.LONG_TOKEN_LIST, connection=stored.connection_id, length=len(stored.tokens)
             )
         world.observer.happened(Happening.REFRESHED, connection=stored.connection_id, generation=stored.generation)
-        await self._circuits.accepted(chosen)
+        await self._client_secrets.accepted(chosen)
         await self._prove(stored, chosen)
         return served
 
-    async def _prove(self, stored: Grant, chosen: Chosen) -> None:
+    async def _prove(self, stored: Grant, chosen: ClientSecretChoice) -> None:
         """Ask with the new token at once; without a turn for it, what comes next proves before it spends."""
         verdict = await verdict_on(self._world, chosen.app, stored)
         if isinstance(verdict, Proof):

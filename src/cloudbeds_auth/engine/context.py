@@ -72,7 +72,7 @@ async def current_grant(db: Database, connection_id: str) -> Grant | None:
 
 
 NAMES = "`cloudbeds-auth apps` lists those that there are"
-TELL_AGAIN = 60.0  # seconds until it is reported again that credentials came from elsewhere
+REPORT_AGAIN = 60.0  # seconds until it is reported again that credentials came from elsewhere
 
 
 class OfApp(Protocol):
@@ -120,7 +120,7 @@ class World:
     streams: Streams = field(default_factory=Streams)
     tasks: Tasks = field(default_factory=Tasks)
     limiters: dict[tuple[str, str], RateLimiter] = field(default_factory=dict, init=False)
-    told: dict[Foreign, float] = field(default_factory=dict, init=False)
+    reported: dict[Foreign, float] = field(default_factory=dict, init=False)
 
     async def find(self, name: str) -> App | None:
         """The registration of this name, if there is one: the settings' own, else the store's."""
@@ -151,7 +151,7 @@ class World:
         """
         found = self.foreign(row.app, row.source, app)
         if found is not None:
-            self._tell(row.app, found)
+            self._report(row.app, found)
             raise ClientRefused(
                 f"this hotel's {found.what}: nothing of them is sent",
                 connection_id=row.connection_id,
@@ -167,14 +167,14 @@ class World:
         """Before a client secret is sent: raises ClientRefused where it is for another origin than ours is."""
         found = foreign_secret(await self.db.read(read_issuer(app.id)), self.issuer, app.id)
         if found is not None:
-            self._tell(app.id, found)
+            self._report(app.id, found)
             raise ClientRefused(f"{found.what}: it is not sent", next_step=found.next_step)
 
-    def _tell(self, app: str, found: Foreign) -> None:
+    def _report(self, app: str, found: Foreign) -> None:
         """Report it to the observer, for a whole fleet once a minute."""
         now = self.clock.steady()
-        if self.told.get(found, -TELL_AGAIN) + TELL_AGAIN <= now:
-            self.told[found] = now
+        if self.reported.get(found, -REPORT_AGAIN) + REPORT_AGAIN <= now:
+            self.reported[found] = now
             self.observer.happened(Happening.SOURCE_REFUSED, app=app, why=found.what)
 
     def source(self, app: App) -> Source:
@@ -228,7 +228,7 @@ class World:
         began = self.clock.steady()
         return lambda: self.clock.steady() - began < self.timing.deadline
 
-    def told_answer(self, grant_type: str, answer: Answer | KeyAnswer, begun: float) -> None:
+    def report_answer(self, grant_type: str, answer: Answer | KeyAnswer, begun: float) -> None:
         """Report to the observer how the token endpoint answered, and in how many seconds since `begun`."""
         seconds = self.clock.steady() - begun
         self.observer.happened(

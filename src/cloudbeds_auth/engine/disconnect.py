@@ -19,8 +19,8 @@ from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World, current_grant, resolve
 from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.rate_limiter import BEHIND
-from cloudbeds_auth.engine.refused_calls import Health
-from cloudbeds_auth.engine.single_flight import Served
+from cloudbeds_auth.engine.refused_calls import RefusedCalls
+from cloudbeds_auth.engine.single_flight import ServedToken
 from cloudbeds_auth.engine.tasks import Tasks, each
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -72,7 +72,7 @@ class Disconnecter:
         if row is None and await self._world.db.read(read_connection(connection_id)) is None:
             raise UnknownConnection(connection_id=connection_id)
         try:
-            detail = await self._tell(connection_id)
+            detail = await self._notify(connection_id)
         except ConnectionDisconnected:
             if row is None or row.role is Role.DISCONNECTED:
                 return
@@ -86,17 +86,17 @@ class Disconnecter:
         self._access.forget(connection_id)
         self._world.observer.happened(Happening.DISCONNECTED, connection=connection_id)
 
-    async def _tell(self, connection_id: str) -> str:
+    async def _notify(self, connection_id: str) -> str:
         """Send `postAppState disabled`; returns what to write into the history."""
         try:
-            told = await self._told(connection_id)
+            noted = await self._notified(connection_id)
         except ReauthorizationRequired:
             return "the vendor refuses every token already"
         except Unclaimed:
             return "the vendor refuses the token, and what waits to be claimed is not refreshed"
-        if told is None:
+        if noted is None:
             return "a property-level client has no app state to disable"
-        if not told:
+        if not noted:
             raise TokenEndpointUnavailable(
                 "Cloudbeds did not take note of the disconnect, so nothing was forgotten",
                 connection_id=connection_id,
@@ -105,7 +105,7 @@ class Disconnecter:
             )
         return "the vendor was told"
 
-    async def _told(self, connection_id: str) -> bool | None:
+    async def _notified(self, connection_id: str) -> bool | None:
         """Whether the vendor took note; None when there is nothing to report. A dead token is renewed (rule-9).
 
         The vendor says that `disabled` ends every session, and it is sent for each property: where the first one ends
@@ -160,25 +160,25 @@ class Disconnecter:
         """With the lease, so that no refresh is under way (rule-15); it waits no longer than a caller would."""
         world = self._world
         until = world.clock.steady() + world.timing.wait
-        lease: Lease | Served | None = None
+        lease: Lease | ServedToken | None = None
         while not isinstance(lease, Lease):  # a refresh was committed meanwhile: ask about the new generation
             current = await current_grant(world.db, connection_id) or row
             lease = await self._leases.take(Ask(current.id, seen=current.generation), until)
         await world.db.write(disconnect(connection_id, actor=actor, detail=detail))
 
 
-class Inbound:
+class AppStates:
     """Follows hints, and asks by itself. Each hotel asked about is subscribed to `hook`, where there is one."""
 
-    def __init__(self, world: World, access: Access, health: Health, hook: Hook | None = None) -> None:
+    def __init__(self, world: World, access: Access, refused_calls: RefusedCalls, hook: Hook | None = None) -> None:
         self._world = world
         self._access = access
-        self._health = health
+        self._refused_calls = refused_calls
         self._hook = hook
         self._following = Tasks()
         self._numbers = count(1)
         self._waiting: set[str] = set()
-        self._rests: dict[str, float] = {}
+        self._not_before: dict[str, float] = {}
 
     def hint(self, body: bytes) -> None:
         """A payload came with the right secrets. Returns at once; what it reports is confirmed in the background."""
@@ -211,14 +211,14 @@ class Inbound:
             return
         self._waiting.add(connection_id)
         try:
-            rest = self._rests.get(connection_id, 0.0) - clock.steady()
-            if rest > 0:
-                await clock.sleep(rest)
+            wait = self._not_before.get(connection_id, 0.0) - clock.steady()
+            if wait > 0:
+                await clock.sleep(wait)
         finally:
             self._waiting.discard(connection_id)
-        if len(self._rests) >= MOST_REMEMBERED:
-            self._rests.clear()
-        self._rests[connection_id] = clock.steady() + APART
+        if len(self._not_before) >= MOST_REMEMBERED:
+            self._not_before.clear()
+        self._not_before[connection_id] = clock.steady() + APART
         await each([connection_id], partial(self._confirm, hint=hint), self._failed)
 
     def _failed(self, connection_id: str, error: Exception) -> None:
@@ -280,7 +280,7 @@ class Inbound:
 
     async def _look(self, token: AccessToken) -> None:
         """Have `/userinfo` asked whether the grant lives."""
-        self._health.heed(token, SUSPECTED, "GET", "getAppState")
+        self._refused_calls.note_refusal(token, SUSPECTED, "GET", "getAppState")
 
 
 def _parts(row: Grant, hint: Hint | None) -> list[str | None]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.client_secrets import ClientSecrets
 from cloudbeds_auth.engine.commit import until_stored
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.proofs import properties_of
@@ -25,9 +25,9 @@ TRIES_UNSENT = 3  # nothing was sent: the code is whole
 class Exchange:
     """Exchanges codes, and stores what comes of them."""
 
-    def __init__(self, world: World, circuits: Circuits) -> None:
+    def __init__(self, world: World, client_secrets: ClientSecrets) -> None:
         self._world = world
-        self._circuits = circuits
+        self._client_secrets = client_secrets
 
     async def exchange(self, app: App, code: str) -> Pair:
         """The code's pair or key, with its scopes, and with the properties of a key where they can be learnt.
@@ -48,23 +48,25 @@ class Exchange:
         while True:
             # As long as the caller who brought the code waits: it is good for ten minutes, and once.
             await self._world.limiter(app).spend(2 * world.timing.wait)
-            chosen = await self._circuits.choose(app)
-            await self._circuits.trying(chosen)
+            chosen = await self._client_secrets.choose(app)
+            await self._client_secrets.trying(chosen)
             begun = world.clock.steady()
             answer = await world.token_endpoint.exchange(chosen.app, chosen.secret, code)
             asked = GrantType.CODE_FOR_KEY if chosen.app.credential is CredentialKind.API_KEY else GrantType.CODE
-            world.told_answer(asked, answer, begun)
+            world.report_answer(asked, answer, begun)
             match answer:
                 case Issued(pair):
-                    await self._circuits.accepted(chosen)
+                    await self._client_secrets.accepted(chosen)
                     return replace(pair, source=world.source(chosen.app))
                 case Refused(reason):
                     raise AuthorizationExpired(f"Cloudbeds refused the authorization code ({reason})")
                 case UnauthorizedClient(reason):
                     raise ClientRefused(f"Cloudbeds does not let this client id use the code ({reason})")
                 case RefusedClient(reason):
-                    if not await self._circuits.refused(chosen):
-                        raise self._circuits.error(app, f"Cloudbeds refuses this app's client id or secret ({reason})")
+                    if not await self._client_secrets.refused(chosen):
+                        raise self._client_secrets.error(
+                            app, f"Cloudbeds refuses this app's client id or secret ({reason})"
+                        )
                 case NotSent(reason):
                     unsent += 1
                     if unsent == TRIES_UNSENT:

@@ -49,7 +49,7 @@ class Importer:
         new, entropy = await self._new(hotel), self._world.entropy
         placed = await self._world.db.write(add_import(new, entropy.identifier("con_"), entropy.identifier("gra_")))
         if placed.grant_id is None:
-            return _told(Outcome.ALREADY_CONNECTED, await self._views.connection(placed.connection_id))
+            return _imported(Outcome.ALREADY_CONNECTED, await self._views.connection(placed.connection_id))
         error = await self._go_on(placed.connection_id, placed.grant_id)
         return await self._outcome(await self._row(placed.grant_id), error)
 
@@ -99,9 +99,9 @@ class Importer:
     async def _outcome(self, row: Grant, error: Error | None) -> Imported:
         connection = await self._views.connection(row.connection_id)
         if row.reauth:
-            return _told(Outcome.REFUSED, await self._views.with_link(connection))
+            return _imported(Outcome.REFUSED, await self._views.with_link(connection))
         if row.role is Role.ACTIVE and connection.refreshed_at is not None:
-            return _told(Outcome.CONNECTED, connection)
+            return _imported(Outcome.CONNECTED, connection)
         if row.role in {Role.ACTIVE, Role.CANDIDATE}:
             asked = error.retry_after if error is not None and error.retry_after is not None else 0.0
             wait = max(row.held_back, asked, self._world.timing.backoff_first)
@@ -109,16 +109,18 @@ class Importer:
         if connection.state is State.DISCONNECTED:
             if row.role is Role.SUPERSEDED and row.said_of is not None:
                 return Imported(Outcome.OTHER_PROPERTY, connection, await self._why_dropped(row))
-            return _told(Outcome.DISCONNECTED, connection)
-        return _told(Outcome.ALREADY_CONNECTED, connection)
+            return _imported(Outcome.DISCONNECTED, connection)
+        return _imported(Outcome.ALREADY_CONNECTED, connection)
 
     async def _why_dropped(self, row: Grant) -> str:
         history = await self._world.db.read(read_history(row.connection_id, limit=LAST_EVENTS))
-        told = (event for event in history if event.kind == LifecycleEvent.SUPERSEDED and event.grant_id == row.id)
-        return next((str(event.data["reason"]) for event in told), MEANINGS[Outcome.OTHER_PROPERTY])
+        superseded = (
+            event for event in history if event.kind == LifecycleEvent.SUPERSEDED and event.grant_id == row.id
+        )
+        return next((str(event.data["reason"]) for event in superseded), MEANINGS[Outcome.OTHER_PROPERTY])
 
 
-def _told(outcome: Outcome, connection: Connection) -> Imported:
+def _imported(outcome: Outcome, connection: Connection) -> Imported:
     return Imported(outcome, connection, MEANINGS[outcome])
 
 

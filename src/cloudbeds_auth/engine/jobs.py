@@ -13,13 +13,13 @@ from functools import partial
 from cloudbeds_auth.engine.api_keys import Migrator
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.disconnect import Inbound
+from cloudbeds_auth.engine.disconnect import AppStates
 from cloudbeds_auth.engine.history import EVERY, CallRecorder, Retention
-from cloudbeds_auth.engine.properties import Groups
+from cloudbeds_auth.engine.properties import PropertyLists
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.tasks import Tasks, Work, each
-from cloudbeds_auth.engine.webhooks import Outbound
+from cloudbeds_auth.engine.webhooks import WebhookSender
 from cloudbeds_auth.errors import ReauthorizationRequired
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
@@ -118,19 +118,19 @@ def table(
     calls: CallRecorder,
     upkeep: Upkeep,
     retention: Retention,
-    inbound: Inbound,
-    groups: Groups,
-    outbound: Outbound | None,
+    app_states: AppStates,
+    property_lists: PropertyLists,
+    webhooks: WebhookSender | None,
 ) -> list[Job]:
     """Every job of a vault; without an address, messages wait in the outbox."""
     jobs = [
         Job("write calls", calls.tick, first=EVERY, after_failure=EVERY, always=True),
         Job("upkeep", upkeep.tick, first=AFTER_FAILURE),
         Job("retention", retention.tick),
-        Job("app states", inbound.tick),
-        Job("groups", groups.tick),
+        Job("app states", app_states.tick),
+        Job("groups", property_lists.tick),
     ]
-    return jobs if outbound is None else [*jobs, Job("webhooks", outbound.tick, first=0.0)]
+    return jobs if webhooks is None else [*jobs, Job("webhooks", webhooks.tick, first=0.0)]
 
 
 class Jobs:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.engine.single_flight import Served
+from cloudbeds_auth.engine.single_flight import ServedToken
 from cloudbeds_auth.errors import ConnectionDisconnected, RefreshPending
 from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.rules.refresh import Ask, reference
@@ -57,7 +57,7 @@ class Leases:
         self._world = world
         self._wakeups = world.wakeups or Polling(world.clock)
 
-    async def take(self, ask: Ask, until: float) -> Lease | Served:
+    async def take(self, ask: Ask, until: float) -> Lease | ServedToken:
         """Take the lease, or wait for what its holder brings; never send without it."""
         world = self._world
         while True:
@@ -74,7 +74,7 @@ class Leases:
             if served is not None:
                 return served
 
-    async def wait(self, ask: Ask, seconds: float, *, held_back: bool) -> Served | None:
+    async def wait(self, ask: Ask, seconds: float, *, held_back: bool) -> ServedToken | None:
         """Wait, watching whether another holder commits a pair; None when the wait is over without one.
 
         It is over early when the lease is free and, with `held_back`, the next attempt is allowed.
@@ -88,7 +88,7 @@ class Leases:
                 if grant is None:
                     raise ConnectionDisconnected
                 if grant.generation != reference(ask) and grant.valid_for > 0:
-                    return Served(grant)
+                    return ServedToken(grant)
                 free = grant.lease_left <= 0 and not (held_back and grant.held_back > 0)
                 if free or world.clock.steady() >= until:
                     return None

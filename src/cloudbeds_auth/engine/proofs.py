@@ -102,8 +102,8 @@ async def listed(world: World, app: App, access: Secret) -> Listed | Unlisted:
         return await world.vendor.properties(access, lambda: world.limiter(app).spend(BEHIND))
     except RateLimited:
         return Unlisted(NO_ROOM)
-    except Throttled as told:
-        await world.limiter(app).pause(told.pause)
+    except Throttled as throttled:
+        await world.limiter(app).pause(throttled.pause)
         return Unlisted(NO_ROOM)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.proofs import listed
-from cloudbeds_auth.engine.refused_calls import Health
+from cloudbeds_auth.engine.refused_calls import RefusedCalls
 from cloudbeds_auth.engine.tasks import each
 from cloudbeds_auth.ports import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import Act
@@ -22,13 +22,13 @@ from cloudbeds_auth.transactions.connections import claim_listings, relist
 AT_ONCE = 4  # connections that one tick asks about
 
 
-class Groups:
+class PropertyLists:
     """Asks with the token that callers are lent, as one of them: a few connections a tick."""
 
-    def __init__(self, world: World, access: Access, health: Health) -> None:
+    def __init__(self, world: World, access: Access, refused_calls: RefusedCalls) -> None:
         self._world = world
         self._access = access
-        self._health = health
+        self._refused_calls = refused_calls
 
     async def tick(self) -> float:
         """Ask about a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
@@ -62,7 +62,7 @@ class Groups:
         if not isinstance(answer, Unlisted):
             return answer
         if answer.refusal.act is Act.SUSPECT:
-            self._health.heed(token, answer.refusal, "GET", "getHotels")
+            self._refused_calls.note_refusal(token, answer.refusal, "GET", "getHotels")
         elif answer.refusal.act is Act.HEAL:
             healed = await self._access.access_token(connection_id, rejected=token)
             if healed.grant_id == token.grant_id and not healed.is_same(token):

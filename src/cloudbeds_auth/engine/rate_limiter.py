@@ -40,11 +40,11 @@ SURE = 1.0  # seconds for which the store is away before a process goes alone: w
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """A request in its line, until a moment of the steady clock; `told` ends the wait, or says why there is no turn."""
+    """A request in its line, until a moment of the steady clock. `answer` ends the wait: None, or why not."""
 
     connection_id: str
     until: float
-    told: asyncio.Future[Exception | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answer: asyncio.Future[Exception | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class RateLimiter:
@@ -56,7 +56,7 @@ class RateLimiter:
         self._limit = limit
         self._rate = Rate(math.inf) if limit is None else limit.rate
         self._pace = self._rate.interval  # seconds between two requests, as far as is known
-        self._queue: FairQueue[Waiter] = FairQueue(lambda waiter: waiter.told.done())
+        self._queue: FairQueue[Waiter] = FairQueue(lambda waiter: waiter.answer.done())
         # Moments of the steady clock:
         self._coming = -math.inf  # when the next place comes, at the earliest
         self._paused = -math.inf  # until when nothing is sent
@@ -120,7 +120,7 @@ class RateLimiter:
             self._serving.cancel()
             await asyncio.wait([self._serving])
         for waiter in self._queue.waiting():
-            waiter.told.set_result(VaultClosed())
+            waiter.answer.set_result(VaultClosed())
 
     async def _watch(self, connection_id: str) -> None:
         """Count the request; a caller's goes also where it cannot be counted."""
@@ -140,9 +140,9 @@ class RateLimiter:
         if self._serving is None or self._serving.done():
             self._serving = asyncio.create_task(self._serve(), name="turns at the vendor")
         try:
-            error = await waiter.told
+            error = await waiter.answer
         except asyncio.CancelledError:
-            if not waiter.told.cancelled() and waiter.told.result() is None:
+            if not waiter.answer.cancelled() and waiter.answer.result() is None:
                 self._give()  # its place came in the moment in which it gave up
             raise
         if error is not None:
@@ -154,7 +154,7 @@ class RateLimiter:
                 await self._serve_one(max(waiter.until for waiter in waiting))
         except Exception as error:  # noqa: BLE001 - handed over to those that wait
             for waiter in self._queue.waiting():
-                waiter.told.set_result(error)
+                waiter.answer.set_result(error)
         self._pace = self._rate.interval  # the store is asked before it is known again to be away
 
     async def _serve_one(self, last: float) -> None:
@@ -183,7 +183,7 @@ class RateLimiter:
         self._away = now if self._away is None else self._away
         for waiter in self._queue.waiting():
             if not alone or waiter.connection_id == OURS:
-                waiter.told.set_result(StoreUnavailable(error.detail, retry_after=error.retry_after))
+                waiter.answer.set_result(StoreUnavailable(error.detail, retry_after=error.retry_after))
         if not alone:
             return
         slow = 1 / alone
@@ -209,10 +209,10 @@ class RateLimiter:
         """End the wait of those that would wait longer than they may, counted from when the store was asked."""
         for waiter in self._queue.waiting():
             if max(0.0, waiter.until - asked) < wait:
-                waiter.told.set_result(RateLimited(retry_after=wait))
+                waiter.answer.set_result(RateLimited(retry_after=wait))
 
     def _give(self) -> Waiter | None:
         waiter = self._queue.next()
         if waiter is not None:
-            waiter.told.set_result(None)
+            waiter.answer.set_result(None)
         return waiter

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
+from cloudbeds_auth.engine.client_secrets import ClientSecretChoice, ClientSecrets
 from cloudbeds_auth.engine.commit import Committer
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Leases
 from cloudbeds_auth.engine.proofs import Marks, verdict_on
 from cloudbeds_auth.engine.sending import Again, InHand, Refreshing, Sender, Stopped
-from cloudbeds_auth.engine.single_flight import Flight, Flights, GrantSuperseded, Served
+from cloudbeds_auth.engine.single_flight import Flight, Flights, GrantSuperseded, ServedToken
 from cloudbeds_auth.errors import (
     ClientRefused,
     ConnectionDisconnected,
@@ -61,31 +61,31 @@ class HeldBack:
 class Refresher:
     """Refreshes grants. `before_sending(connection_id)` is called when the stored access token is about to die."""
 
-    def __init__(self, world: World, circuits: Circuits, before_sending: Callable[[str], None]) -> None:
+    def __init__(self, world: World, client_secrets: ClientSecrets, before_sending: Callable[[str], None]) -> None:
         self._world = world
-        self._circuits = circuits
+        self._client_secrets = client_secrets
         self._leases = Leases(world)
-        self._sender = Sender(world, circuits, before_sending)
+        self._sender = Sender(world, client_secrets, before_sending)
         self._marks = Marks(world)
-        self._committer = Committer(world, circuits, self._leases)
+        self._committer = Committer(world, client_secrets, self._leases)
         # By grant, the generation whose access token `/userinfo` has just answered 401, and until when that counts.
         self._dead: dict[str, tuple[int, float]] = {}
         self.flights = Flights(world, self._until_served)
 
-    async def refresh(self, ask: Ask) -> Served:
+    async def refresh(self, ask: Ask) -> ServedToken:
         """A token newer than what was asked about, or one proven good. See `Flights.ask`."""
         return await self.flights.ask(ask)
 
     # --- one attempt after another, until there is an answer
 
-    async def _until_served(self, flight: Flight) -> Served:
+    async def _until_served(self, flight: Flight) -> ServedToken:
         world, ask = self._world, flight.ask
         if world.db.read_only:
             raise StoreReadOnly
         until = world.clock.steady() + world.timing.wait
         while True:
             turn = await self._attempt(flight, until)
-            if isinstance(turn, Served):
+            if isinstance(turn, ServedToken):
                 return turn
             if isinstance(turn, HeldBack):
                 if not ask.patient or world.clock.steady() + turn.seconds > until:
@@ -98,25 +98,29 @@ class Refresher:
             elif world.clock.steady() >= until:
                 raise RefreshPending(retry_after=world.timing.backoff_first)
 
-    async def _attempt(self, flight: Flight, until: float) -> Served | HeldBack | Again:
+    async def _attempt(self, flight: Flight, until: float) -> ServedToken | HeldBack | Again:
         grant = await self._world.db.read(read_grant(flight.ask.grant_id))
         if grant is None:
             raise ConnectionDisconnected
         try:
             app = await self._world.app_of(grant)
             is_key = grant.kind is CredentialKind.API_KEY  # nothing is ever sent for one but the key itself
-            chosen = Chosen(app, Secret(""), "", on_trial=False) if is_key else await self._circuits.choose(app, grant)
+            chosen = (
+                ClientSecretChoice(app, Secret(""), "", on_trial=False)
+                if is_key
+                else await self._client_secrets.choose(app, grant)
+            )
             lease = await self._leases.take(flight.ask, until)
         except StoreUnavailable as error:
             return self._serve(grant, flight.ask, error)
-        if isinstance(lease, Served):
+        if isinstance(lease, ServedToken):
             return lease
         async with self._leases.keep(lease):
             return await self._holding(Refreshing(lease, chosen, until, flight))
 
     # --- under the lease
 
-    async def _holding(self, at: Refreshing) -> Served | HeldBack | Again:
+    async def _holding(self, at: Refreshing) -> ServedToken | HeldBack | Again:
         ask, timing = at.ask, self._world.timing
         row = await self._world.db.read(read_grant(ask.grant_id))
         step = decide(row, ask, timing)
@@ -126,7 +130,7 @@ class Refresher:
         if step is Next.RESTART:
             raise GrantSuperseded
         if step is Next.RETURN:
-            return Served(row)
+            return ServedToken(row)
         if step in {Next.KEY_RETURN, Next.LATCHED}:
             return await self._serve_or_newer(row, ask, _not_refreshable(row))
         if step is Next.MARKED:
@@ -142,10 +146,10 @@ class Refresher:
             return await self._probe(at, row, key=step is Next.KEY_PROBE)
         return await self._send(at, row)
 
-    def _serve(self, row: Grant, ask: Ask, error: Error) -> Served:
+    def _serve(self, row: Grant, ask: Ask, error: Error) -> ServedToken:
         """SERVE: the stored token while it is unexpired and its caller did not name it as rejected, else the error."""
         if self._servable(row, ask):
-            return Served(row)
+            return ServedToken(row)
         raise error
 
     def _servable(self, row: Grant, ask: Ask) -> bool:
@@ -158,7 +162,7 @@ class Refresher:
         generation, until = self._dead.get(row.id, (0, 0.0))
         return generation == row.generation and self._world.clock.steady() < until
 
-    async def _serve_or_newer(self, row: Grant, ask: Ask, error: Error) -> Served:
+    async def _serve_or_newer(self, row: Grant, ask: Ask, error: Error) -> ServedToken:
         """SERVE, of a grant from which nothing newer comes now. Instead of the error, the caller continues with the
         newer approval, or the key, that waits to be proven.
         """
@@ -168,9 +172,9 @@ class Refresher:
                 raise GrantSuperseded
         return self._serve(row, ask, error)
 
-    def _held_back(self, row: Grant, ask: Ask) -> Served | HeldBack:
+    def _held_back(self, row: Grant, ask: Ask) -> ServedToken | HeldBack:
         if self._servable(row, ask):
-            return Served(row)
+            return ServedToken(row)
         kind: type[ClientRefused | TryAgain] = TokenEndpointUnavailable
         if row.problem == UNAUTHORIZED_CLIENT:
             kind = ClientRefused
@@ -178,7 +182,7 @@ class Refresher:
             kind = RefreshInDoubt
         return HeldBack(row.held_back, kind(connection_id=row.connection_id, retry_after=row.held_back))
 
-    async def _probe(self, at: Refreshing, row: Grant, *, key: bool) -> Served | HeldBack | Again:
+    async def _probe(self, at: Refreshing, row: Grant, *, key: bool) -> ServedToken | HeldBack | Again:
         """Prove before spending (rule-3): ask `/userinfo` with the stored access token first."""
         ask, asked = at.ask, self._world.clock.steady()
         verdict = await self._asked(at, row)
@@ -188,7 +192,7 @@ class Refresher:
             case Proof():
                 await self._committer.confirm(row)
                 if key or settles(row, ask, self._world.timing):
-                    return Served(replace(row, reauth=None), asked)
+                    return ServedToken(replace(row, reauth=None), asked)
                 return await self._send(at, replace(row, tokens=row.tokens[-1:]))
             case DeadToken(documented=False) if key:
                 raise _braked(row, await self._committer.denied(row))
@@ -214,7 +218,7 @@ class Refresher:
             self._dead.pop(row.id, None)
         return verdict
 
-    async def _send(self, at: Refreshing, row: Grant) -> Served | HeldBack | Again:
+    async def _send(self, at: Refreshing, row: Grant) -> ServedToken | HeldBack | Again:
         """Every stored token in its order, until one brings a pair."""
         sent = await self._sender.send(at, row, row.tokens)
         match sent:
@@ -226,7 +230,7 @@ class Refresher:
                 return await self._count(at, row, REVOKED)
         return sent
 
-    async def _count(self, at: Refreshing, row: Grant, reason: str) -> Served | Again:
+    async def _count(self, at: Refreshing, row: Grant, reason: str) -> ServedToken | Again:
         """A whole pass was refused, or `/userinfo` named a dead grant (rule-12)."""
         counted = await self._marks.count(row, at.lease.epoch, reason, partial(self._asked, at, row))
         if counted is Counted.MOVED:
@@ -241,7 +245,7 @@ class Refresher:
 
 def _braked(row: Grant, seconds: float) -> RefreshInDoubt:
     return RefreshInDoubt(
-        "Cloudbeds answers 401 to whatever it is asked with: nothing is sent for another 401 yet",
+        "Cloudbeds answers 401 to every question: nothing is sent for another 401 yet",
         connection_id=row.connection_id,
         retry_after=seconds,
     )
@@ -257,6 +261,6 @@ def _not_refreshable(row: Grant) -> Error:
         return NotRefreshable(
             "this hotel is being moved to an API key, and its last access token is not good any more",
             connection_id=row.connection_id,
-            next_step="upkeep goes on with it, and `cloudbeds-auth connections migrate-to-api-key` does at once",
+            next_step="upkeep resumes it, and `cloudbeds-auth connections migrate-to-api-key` does at once",
         )
     return NotRefreshable(connection_id=row.connection_id)

@@ -30,7 +30,7 @@ MOST_REMEMBERED = 10_000
 Key = tuple[str, int, str]  # grant, generation, reason
 
 
-class Health:
+class RefusedCalls:
     """Applies refusals: asks the vendor about one grant, and writes about one, at most once in a lease's time."""
 
     def __init__(self, world: World, access: Access, refresher: Refresher, candidates: Candidates) -> None:
@@ -38,28 +38,28 @@ class Health:
         self._access = access
         self._refresher = refresher
         self._candidates = candidates
-        self._rests: dict[Key, float] = {}
+        self._not_before: dict[Key, float] = {}
 
-    def heed(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
+    def note_refusal(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call with this token was answered like this: apply that; no caller waits for it."""
         if refusal.act in {Act.SUSPECT, Act.LOOK}:
             key, work = (token.grant_id, 0, ""), partial(self._look_at, token, refusal)
-        elif refusal.act is Act.TELL:
+        elif refusal.act is Act.REPORT:
             key = (token.grant_id, token.generation, refusal.reason)
-            work = partial(self._tell, key, refusal, {"method": method, "path": path, "said": refusal.said})
+            work = partial(self._report, key, refusal, {"method": method, "path": path, "said": refusal.said})
         else:
             return
         if not self._resting(key):
-            self._world.tasks.begin(f"heed {key}", work)
+            self._world.tasks.begin(f"look into {key}", work)
 
     def _resting(self, key: Key) -> bool:
         """Whether such a refusal was applied a moment ago; if not, it counts as applied now."""
         now = self._world.clock.steady()
-        if self._rests.get(key, now) > now:
+        if self._not_before.get(key, now) > now:
             return True
-        if len(self._rests) >= MOST_REMEMBERED:
-            self._rests.clear()
-        self._rests[key] = now + self._world.timing.lease
+        if len(self._not_before) >= MOST_REMEMBERED:
+            self._not_before.clear()
+        self._not_before[key] = now + self._world.timing.lease
         return False
 
     async def _look_at(self, token: AccessToken, refusal: Refusal) -> None:
@@ -81,10 +81,10 @@ class Health:
                 self._access.forget(row.connection_id)
                 await self._candidates.resume(row.connection_id)
 
-    async def _tell(self, key: Key, refusal: Refusal, said: Mapping[str, str]) -> None:
+    async def _report(self, key: Key, refusal: Refusal, said: Mapping[str, str]) -> None:
         """Record what this hotel did not allow, for people to see."""
         world, (grant_id, generation, reason) = self._world, key
         with suppress(Error):  # it is a help; the caller has the body itself
             if await world.db.write(note_problem(grant_id, generation, reason, said)):
-                self._rests[key] = world.clock.steady() + AGAIN
+                self._not_before[key] = world.clock.steady() + AGAIN
                 world.observer.happened(Happening.CALL_REFUSED, grant=grant_id, reason=reason)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from cloudbeds_auth.engine.client_secrets import Chosen, Circuits
+from cloudbeds_auth.engine.client_secrets import ClientSecretChoice, ClientSecrets
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.lease import Lease
 from cloudbeds_auth.engine.rate_limiter import BEHIND
@@ -77,7 +77,7 @@ class UnderLease:
     """What one attempt works with. `until`: when its caller gives up, by the steady clock."""
 
     lease: Lease
-    chosen: Chosen
+    chosen: ClientSecretChoice
     until: float
 
 
@@ -99,9 +99,9 @@ class Sender:
     `before_sending(connection_id)` is called when the stored access token is about to die.
     """
 
-    def __init__(self, world: World, circuits: Circuits, before_sending: Callable[[str], None]) -> None:
+    def __init__(self, world: World, client_secrets: ClientSecrets, before_sending: Callable[[str], None]) -> None:
         self._world = world
-        self._circuits = circuits
+        self._client_secrets = client_secrets
         self._before_sending = before_sending
 
     async def send(self, at: UnderLease, row: Grant, tokens: Sequence[StoredToken]) -> InHand | Again | Stopped | None:
@@ -145,7 +145,7 @@ class Sender:
         may_send = world.in_time()
         intent = write_intent(fence, token.position, lease=timing.lease, hold=timing.deadline, exchange=exchange)
         try:
-            await self._circuits.trying(at.chosen)
+            await self._client_secrets.trying(at.chosen)
             written = await world.db.write(intent)
         except (StoreUnavailable, ClientRefused) as error:
             return Stopped(error)
@@ -154,11 +154,11 @@ class Sender:
         begun, app, secret = world.clock.steady(), at.chosen.app, at.chosen.secret
         if exchange:
             key = await world.token_endpoint.exchange_for_key(app, secret, token.value, may_send)
-            world.told_answer(GrantType.EXCHANGE, key, begun)
+            world.report_answer(GrantType.EXCHANGE, key, begun)
             return key
         self._before_sending(row.connection_id)
         answer = await world.token_endpoint.refresh(app, secret, token.value, may_send)
-        world.told_answer("refresh_token", answer, begun)
+        world.report_answer("refresh_token", answer, begun)
         return answer
 
     async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Unissued) -> Again | Stopped | None:
@@ -166,7 +166,7 @@ class Sender:
         db, timing, connection_id = self._world.db, self._world.timing, row.connection_id
         match answer:
             case Refused(reason):
-                await self._circuits.accepted(at.chosen)  # the client was not refused
+                await self._client_secrets.accepted(at.chosen)  # the client was not refused
                 settled = await db.write(settle(fence, AttemptEnd.REFUSED, detail=reason))
                 return Again.RESTART if settled is Settled.MOVED else None
             case TooLate(reason):
@@ -174,7 +174,7 @@ class Sender:
                 return Again.STOOD_STILL
             case RefusedClient(reason):
                 await db.write(settle(fence, AttemptEnd.CLIENT_REFUSED, detail=reason))
-                if await self._circuits.refused(at.chosen) or isinstance(at, Refreshing):
+                if await self._client_secrets.refused(at.chosen) or isinstance(at, Refreshing):
                     return Again.RESTART  # with the other secret, or to find the circuit open
                 error: Error = ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
             case UnauthorizedClient():
@@ -198,8 +198,8 @@ class Sender:
         hold = self._hold(row)
         await self._world.db.write(settle(fence, AttemptEnd.UNAUTHORIZED, hold=hold, detail=answer.reason))
         # One that is held alone already says nothing new of the client.
-        if answer.agrees and row.problem != UNAUTHORIZED_CLIENT and self._circuits.agreed(at.chosen, row.id):
-            await self._circuits.refused(at.chosen)
+        if answer.agrees and row.problem != UNAUTHORIZED_CLIENT and self._client_secrets.agreed(at.chosen, row.id):
+            await self._client_secrets.refused(at.chosen)
         return ClientRefused(
             f"Cloudbeds does not let this client id use the hotel's tokens ({answer.reason})", retry_after=hold
         )

@@ -21,7 +21,7 @@ class GrantSuperseded(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class ServedToken:
     """What a refresh gives: the row whose access token is good to use.
 
     `asked`: when `/userinfo` was asked, by the steady clock, where it has just proven that token good.
@@ -46,7 +46,7 @@ class Flight:
     def __init__(self, ask: Ask) -> None:
         self.ask = ask
         self.sending = False
-        self.published: asyncio.Future[Served] = asyncio.get_running_loop().create_future()
+        self.published: asyncio.Future[ServedToken] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None]
 
     @property
@@ -54,7 +54,7 @@ class Flight:
         """Whether the stored access token is about to die: a refresh token is sent, and no new pair published yet."""
         return self.sending and not self.published.done()
 
-    def publish(self, served: Served) -> None:
+    def publish(self, served: ServedToken) -> None:
         """Give callers their answer: they continue."""
         if not self.published.done():
             self.published.set_result(served)
@@ -69,7 +69,7 @@ class Flight:
 class Flights:
     """Starts and joins refreshes. `fly` does one, and may publish its answer before it has finished."""
 
-    def __init__(self, world: World, fly: Callable[[Flight], Awaitable[Served]]) -> None:
+    def __init__(self, world: World, fly: Callable[[Flight], Awaitable[ServedToken]]) -> None:
         self._world = world
         self._do = fly
         self._flights: dict[str, Flight] = {}
@@ -84,7 +84,7 @@ class Flights:
         if flight is not None:
             await asyncio.wait([flight.task], timeout=at_most)
 
-    async def ask(self, ask: Ask) -> Served:
+    async def ask(self, ask: Ask) -> ServedToken:
         """A token newer than what was asked about, or one proven good; joins a flight that can answer.
 
         Cancelling the caller leaves the flight alone. Raises GrantSuperseded and the errors of the public contract.
@@ -136,7 +136,7 @@ class Flights:
             flight.fail(error)
             self._world.observer.happened(Happening.REFRESH_FAILED, error=type(error).__name__)
 
-    async def _within(self, until: float, published: asyncio.Future[Served]) -> Served:
+    async def _within(self, until: float, published: asyncio.Future[ServedToken]) -> ServedToken:
         try:
             async with asyncio.timeout(max(0.0, until - self._world.clock.steady())):
                 return await asyncio.shield(published)
@@ -151,7 +151,7 @@ class Flights:
             raise RefreshPending(retry_after=self._world.timing.backoff_first)
 
 
-def _answers(served: Served, ask: Ask, began: float) -> bool:
+def _answers(served: ServedToken, ask: Ask, began: float) -> bool:
     """Whether what another caller's flight brought answers this one, which began then: newer than what was asked about,
     or proven since.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cloudbeds_auth.engine.authorize import Authorizer, hashed
-from cloudbeds_auth.engine.client_secrets import Circuits
+from cloudbeds_auth.engine.client_secrets import ClientSecrets
 from cloudbeds_auth.engine.context import World, current_grant, mend, resolve
 from cloudbeds_auth.errors import AmbiguousProperty, Error, InvalidRequest, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.rules.api_errors import NEXT_STEP
@@ -49,7 +49,7 @@ PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"
 SERVING = {
     **NEXT_STEP,
     "property_disconnected": "a property of this approval disconnected the app at Cloudbeds: stop calling for it",
-    MIGRATION_UNDER_WAY: "upkeep goes on with it under the client id that began it; or "
+    MIGRATION_UNDER_WAY: "upkeep resumes it under the client id that began it; or "
     "`cloudbeds-auth connections migrate-to-api-key`, with that client id",
 }
 # What a connection that serves or recovers waits for, where the problem says more than the state.
@@ -89,9 +89,9 @@ class Search:
 class Views:
     """Reads connections and their histories, and makes the links that connections need."""
 
-    def __init__(self, world: World, circuits: Circuits, authorizer: Authorizer) -> None:
+    def __init__(self, world: World, client_secrets: ClientSecrets, authorizer: Authorizer) -> None:
         self._world = world
-        self._circuits = circuits
+        self._client_secrets = client_secrets
         self._authorizer = authorizer
         self._links: dict[str, str] = {}  # tokens of links, by connection
 
@@ -181,7 +181,7 @@ class Views:
 
     async def _shown(self, connections: Sequence[Connection]) -> list[Connection]:
         apps = {name: await self._world.find(name) for name in {found.app for found in connections}}
-        refused = {name for name, app in apps.items() if app is None or await self._circuits.is_open(app)}
+        refused = {name for name, app in apps.items() if app is None or await self._client_secrets.is_open(app)}
         return [self._looks(found, apps[found.app], found.app in refused) for found in connections]
 
     def _looks(self, found: Connection, app: App | None, client_refused: bool) -> Connection:

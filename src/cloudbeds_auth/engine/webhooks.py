@@ -20,7 +20,7 @@ HOLD = 60.0  # seconds; longer than an attempt and the write after it
 LOOK = 1.0  # seconds between two reads of the outbox, at most
 
 
-class Outbound:
+class WebhookSender:
     """Delivers what is due, a few messages a tick."""
 
     def __init__(self, world: World, deliverer: Deliverer) -> None:

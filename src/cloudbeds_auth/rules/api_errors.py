@@ -40,10 +40,10 @@ MOST_WORDS = 300  # characters of the vendor's message that are kept
 class Act(Enum):
     """What follows from a refusal, beside passing it on."""
 
-    SUSPECT = "the grant may be dead: `/userinfo` is asked, and asked again later (rule 12)"
+    SUSPECT = "the grant may be dead: `/userinfo` is asked, and asked again later (rule-12)"
     LOOK = "the access token may be dead, and the status does not say so: `/userinfo` is asked, or it is renewed"
-    HEAL = "the access token may be dead: it is proven or renewed (rules 3 and 9)"
-    TELL = "the hotel is connected and this call is not allowed: people are told"
+    HEAL = "the access token may be dead: it is proven or renewed (rule-3, rule-9)"
+    REPORT = "the hotel is connected and this call is not allowed: people are shown why"
     NOTHING = "an error of this call alone: the token is not touched"
 
 
@@ -61,7 +61,7 @@ class Row:
     """One documented body. It fits an answer with one of `statuses` (none named: any) that holds all `members` and,
     where `words` are named, says `success: false` with these in its message; in lower case.
 
-    For `Act.TELL`, `reason` is the connection's problem and `next_step` what people can do about it.
+    For `Act.REPORT`, `reason` is the connection's problem and `next_step` what people can do about it.
     """
 
     reason: str
@@ -95,14 +95,14 @@ _NOT_THIS_CALL = "the history names the call: its scope or its property is not p
 TABLE = (
     # 200 with `success: false`: how the classic API says everything but a 401.
     Row("user_inactive", Act.SUSPECT, words="user who approved this connection is not active"),
-    Row("property_closed", Act.TELL, words="you are accessing have an invalid status",
+    Row("property_closed", Act.REPORT, words="you are accessing have an invalid status",
         next_step="the property is closed at Cloudbeds: stop calling for it"),
     Row(REVOKED, Act.SUSPECT, words="application is not available to be connected"),
-    Row("missing_scope", Act.TELL, words="scope required for this call was not granted", of_scope=True,
+    Row("missing_scope", Act.REPORT, words="scope required for this call was not granted", of_scope=True,
         next_step="ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link"),
-    Row("property_unnamed", Act.TELL, words='please specify "propertyid"',
+    Row("property_unnamed", Act.REPORT, words='please specify "propertyid"',
         next_step="name the property with each call: this approval covers several"),
-    Row("wrong_property", Act.TELL, words="none of the included property id's match",
+    Row("wrong_property", Act.REPORT, words="none of the included property id's match",
         next_step="correct the property id of the calls, or connect that hotel: this approval does not cover it"),
     # The shapes of a 401: the classic API's with a message or a hint, RFC 6750's word, v2's and a revoked key's
     # problem details, Data Insights' error object.
@@ -113,13 +113,13 @@ TABLE = (
     Row("unauthorized", Act.LOOK, members={"error": {"code": 401}}),  # Data Insights says it under any status
     # A scope or a property is missing: v2's, Data Insights', and that of Accounting and group profiles, which comes
     # with a 200 and with a 4xx.
-    Row("forbidden", Act.TELL, members={"code": "ACCESS_DENIED"}, next_step=_NOT_THIS_CALL, of_scope=True),
-    Row("forbidden", Act.TELL, members={"error": {"code": 403}}, next_step=_NOT_THIS_CALL, of_scope=True),
-    Row("forbidden", Act.TELL, statuses=(403,), next_step=_NOT_THIS_CALL, of_scope=True),
+    Row("forbidden", Act.REPORT, members={"code": "ACCESS_DENIED"}, next_step=_NOT_THIS_CALL, of_scope=True),
+    Row("forbidden", Act.REPORT, members={"error": {"code": 403}}, next_step=_NOT_THIS_CALL, of_scope=True),
+    Row("forbidden", Act.REPORT, statuses=(403,), next_step=_NOT_THIS_CALL, of_scope=True),
     # The method is asked with another verb than its name says.
     Row("unknown_method", Act.NOTHING, members={"status": False, "error": "Unknown method."}),
 )  # fmt: skip
-NEXT_STEP = {row.reason: row.next_step for row in TABLE if row.act is Act.TELL}  # by the connection's problem
+NEXT_STEP = {row.reason: row.next_step for row in TABLE if row.act is Act.REPORT}  # by the connection's problem
 SCOPE_REFUSED = frozenset(row.reason for row in TABLE if row.of_scope)
 OUTAGE = Refusal("outage", Act.NOTHING)  # HTML, or nothing: a gateway, a firewall, a wrong path; never a revocation
 UNREADABLE = Refusal("unreadable", Act.NOTHING)  # a 2xx that holds nothing of what was asked for

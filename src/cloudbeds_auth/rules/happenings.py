@@ -34,7 +34,7 @@ class EventMetric:
 
 
 INFO, WARNING = LogLevel.INFO, LogLevel.WARNING
-EVERY_EVENT = EventMetric("happenings", "Everything that was told, by name", "what")
+EVERY_EVENT = EventMetric("happenings", "Everything that happened, by name", "what")
 REFRESHES = EventMetric("refreshes", "Refreshes by how they ended", "outcome")
 TOKEN_REQUESTS = EventMetric(
     "token_requests", "Requests to the token endpoint by what the answer meant", "outcome", "answer", "token_request"

@@ -237,7 +237,7 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class AuthorizationRequest:
     """An authorization that was begun: send the hotel to `url`; `state` comes back with the code, to `redirect_uri`."""
 
     url: str
@@ -312,7 +312,7 @@ class Outcome(StrEnum):
 MEANINGS = {
     Outcome.CONNECTED: "refreshed once, seen to work, and of the hotel that was named",
     Outcome.ALREADY_CONNECTED: "the hotel is connected by another approval",
-    Outcome.IN_DOUBT: "stored, and not proven yet: the service goes on with it, or the same import again",
+    Outcome.IN_DOUBT: "stored, and not proven yet: the service resumes it, or the same import again",
     Outcome.REFUSED: "Cloudbeds refused it twice: the hotel has to approve again",
     Outcome.OTHER_PROPERTY: "it works, and is another hotel's than was named",
     Outcome.DISCONNECTED: "imported before, and disconnected since",

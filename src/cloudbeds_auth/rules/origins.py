@@ -107,9 +107,9 @@ def findings(
             counted[found] = counted.get(found, 0) + one.connections
         if source.issuer and not same_service(source.issuer, here):
             elsewhere.add(one.app)
-    told = [replace(found, what=f"{_hotels(count)} {found.what}") for found, count in counted.items()]
+    grants = [replace(found, what=f"{_hotels(count)} {found.what}") for found, count in counted.items()]
     secrets = (foreign_secret(issuer, here, app) for app, issuer in bound.items() if app not in elsewhere)
-    return told + [found for found in secrets if found is not None]
+    return grants + [found for found in secrets if found is not None]
 
 
 def _back_to(issuer: str, app: str) -> str:

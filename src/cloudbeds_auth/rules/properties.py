@@ -16,7 +16,7 @@ HOLD = 3600.0  # seconds until one that had none is asked again
 
 
 @dataclass(frozen=True, slots=True)
-class Relisted:
+class PropertyChanges:
     """What a list changed: properties that came, that went, and that it names although they are another connection's.
 
     `property_ids` is what the connection covers from now on.
@@ -28,7 +28,7 @@ class Relisted:
     elsewhere: tuple[str, ...] = ()
 
 
-def relist(known: Sequence[str], named: Sequence[str], taken: Collection[str]) -> Relisted:
+def relist(known: Sequence[str], named: Sequence[str], taken: Collection[str]) -> PropertyChanges:
     """`taken`: those of `named` that another living connection covers; nothing is taken away from that one.
 
     A connection is never left without a property: a list that would do so is taken to name another hotel's properties.
@@ -38,6 +38,6 @@ def relist(known: Sequence[str], named: Sequence[str], taken: Collection[str]) -
     added = tuple(one for one in new if one not in taken)
     kept = [one for one in known if one in named]
     if not kept and not added:
-        return Relisted(tuple(known), elsewhere=elsewhere)
+        return PropertyChanges(tuple(known), elsewhere=elsewhere)
     dropped = tuple(one for one in known if one not in named)
-    return Relisted((*kept, *added), added, dropped, elsewhere)
+    return PropertyChanges((*kept, *added), added, dropped, elsewhere)

@@ -73,8 +73,8 @@ class Next(Enum):
 
     GONE = "the grant was disconnected"
     RESTART = "the grant was superseded: ask the connection's active one"
-    RETURN = "somebody else did it already"
-    KEY_RETURN = "an API key that nobody rejected is not refreshable"
+    RETURN = "another process did it already"
+    KEY_RETURN = "an API key that was not rejected is not refreshable"
     KEY_PROBE = "an API key that was rejected is asked about"
     LATCHED = "moved to an API key: never refreshed again"
     MARKED = "the hotel has to approve again; upkeep tries it now and then"

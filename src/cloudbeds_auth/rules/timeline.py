@@ -258,9 +258,9 @@ class _Book:
     def _calls(self, draft: _Draft, event: Event) -> None:
         data, so_far = event.data, draft.carried
         methods = Counter(so_far.methods)
-        told = data.get("methods")
-        if isinstance(told, Mapping):
-            methods.update({str(name): _count(number) for name, number in told.items()})
+        counts = data.get("methods")
+        if isinstance(counts, Mapping):
+            methods.update({str(name): _count(number) for name, number in counts.items()})
         first = _earliest(so_far.first, _moment(data.get("first")))
         last = _latest(so_far.last, _moment(data.get("last")))
         count, refused = so_far.count + _count(data.get("count")), so_far.refused + _count(data.get("refused"))

@@ -20,7 +20,7 @@ from cloudbeds_auth.transactions.rows import add_event, behind, listed, locked
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
 
 
-class Taken(Enum):
+class AppConflict(Enum):
     """What another registration has already; the words complete a sentence."""
 
     NAME = "there is an app of this name already"
@@ -65,14 +65,14 @@ def read_redirect_uris(tx: Tx) -> Transaction[Mapping[str, str]]:
 
 
 @transaction
-def add_app(tx: Tx, app: App) -> Transaction[Taken | None]:
-    """Remember a registration with its first secret, which is for `app.issuer`. Taken: nothing was written."""
+def add_app(tx: Tx, app: App) -> Transaction[AppConflict | None]:
+    """Remember a registration with its first secret, which is for `app.issuer`. AppConflict: nothing was written."""
     yield from query("one_at_a_time", work=CHANGES)
     rows = yield from query("taken", name=app.id, client_id=app.client_id, redirect_path=app.redirect_path)
     for column, value, taken in (
-        ("name", app.id, Taken.NAME),
-        ("client_id", app.client_id, Taken.CLIENT_ID),
-        ("redirect_path", app.redirect_path, Taken.REDIRECT_PATH),
+        ("name", app.id, AppConflict.NAME),
+        ("client_id", app.client_id, AppConflict.CLIENT_ID),
+        ("redirect_path", app.redirect_path, AppConflict.REDIRECT_PATH),
     ):
         if any(row[column] == value for row in rows):
             return taken

@@ -9,7 +9,7 @@ from functools import partial
 
 from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Connection, Grant, Role
-from cloudbeds_auth.rules.properties import EVERY, FIRST, Relisted
+from cloudbeds_auth.rules.properties import EVERY, FIRST, PropertyChanges
 from cloudbeds_auth.rules.properties import relist as decide
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
 from cloudbeds_auth.rules.webhooks import Standing
@@ -149,7 +149,7 @@ def set_listing(now: Instant, grant_id: str, *, learnt: bool) -> Transaction[Non
 
 
 @transaction
-def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Relisted | None]:
+def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[PropertyChanges | None]:
     """The vendor's whole answer: the connection covers these properties, but for those that another living one
     covers (`rules.properties.relist`); the history has a line of what changed. An empty one changes nothing. It is
     asked again about a day later.
@@ -166,7 +166,7 @@ def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Reliste
     yield from set_listing(tx, grant_id, learnt=True)
     known = json.loads(row["property_ids"])
     if not named:
-        return Relisted(tuple(known))
+        return PropertyChanges(tuple(known))
     taken: dict[str, str] = {}
     for one in dict.fromkeys(named):
         if one not in known:
@@ -174,15 +174,15 @@ def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Reliste
             others = [home["id"] for home in homes if home["id"] != row["connection_id"]]
             taken |= {one: others[0]} if others else {}
     change = decide(known, tuple(dict.fromkeys(named)), taken)
-    told = json.loads(row["named_elsewhere"])
-    news = tuple(one for one in change.elsewhere if one not in told)
+    reported = json.loads(row["named_elsewhere"])
+    news = tuple(one for one in change.elsewhere if one not in reported)
     yield from _write(tx, row, change)
     if news:
         yield from add_event(tx, row, PROPERTY_ELSEWHERE, properties={one: taken[one] for one in news})
-    return Relisted(change.property_ids, change.added, change.dropped, news)
+    return PropertyChanges(change.property_ids, change.added, change.dropped, news)
 
 
-def _write(now: Instant, row: Row, change: Relisted) -> Transaction[None]:
+def _write(now: Instant, row: Row, change: PropertyChanges) -> Transaction[None]:
     for one in change.dropped:
         yield from query("drop_property", grant_id=row["id"], property_id=one)
     for one in change.added:

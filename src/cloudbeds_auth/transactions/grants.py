@@ -53,8 +53,8 @@ class Written(Enum):
     """What became of a fenced write."""
 
     DONE = "written"
-    GENERATION_MOVED = "somebody committed since"
-    EPOCH_MOVED = "only the lease was taken by somebody else"
+    GENERATION_MOVED = "another process committed since"
+    EPOCH_MOVED = "only the lease was taken by another process"
     GONE = "the grant was disconnected or superseded"
 
 

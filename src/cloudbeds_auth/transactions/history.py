@@ -174,10 +174,10 @@ def _calls_of(row: Row) -> Calls:
 
 def _row_of_event(event: Row) -> Row:
     """Of a hotel that was forgotten, such an event says only that there were calls, and when."""
-    told = json.loads(event["data"])
+    data = json.loads(event["data"])
     line = Calls(
-        event["grant_id"], event["generation"], told.get("first", event["at"]), told.get("last", event["at"]),
-        told.get("count", 0), told.get("refused", 0), told.get("methods", {}),
+        event["grant_id"], event["generation"], data.get("first", event["at"]), data.get("last", event["at"]),
+        data.get("count", 0), data.get("refused", 0), data.get("methods", {}),
     )  # fmt: skip
     return _row_of(line, event["connection_id"], AS_COUNTED)
 

@@ -92,7 +92,7 @@ class CloudbedsAuth(httpx2.Auth):
         """While the request is with the client, which may follow redirects, nothing goes out to another origin."""
         given = request.extensions
         watch = _Watch(self._origin, request, self._lender)
-        request.extensions = {**given, "trace": watch.told_later if awaited else watch.told}
+        request.extensions = {**given, "trace": watch.observe_later if awaited else watch.observe}
         try:
             yield
         finally:
@@ -129,11 +129,11 @@ class CloudbedsAuth(httpx2.Auth):
             headers.get("content-length", ""),
         )
         if passing.looking:
-            told = partial(self._told, passing, passed)
+            at_end = partial(self._noted, passing, passed)
             awaited = isinstance(response.stream, httpx2.AsyncByteStream)
-            response.stream = (_SeenLater if awaited else _Seen)(response.stream, passing, told)
+            response.stream = (_SeenLater if awaited else _Seen)(response.stream, passing, at_end)
 
-    def _told(self, passing: PassingBody, passed: PassOn) -> None:
+    def _noted(self, passing: PassingBody, passed: PassOn) -> None:
         self._lender.learn(passed, passing.refusal())
 
 
@@ -159,11 +159,11 @@ class _Shown(httpx2.Headers):
 
 @dataclass(slots=True)
 class _OnItsWay:
-    """An answer's bytes, inspected as the caller reads them; `told` is called once the last one has passed."""
+    """An answer's bytes, inspected as the caller reads them; `at_end` is called once the last one has passed."""
 
     stream: Any
     passing: PassingBody
-    told: Callable[[], None]
+    at_end: Callable[[], None]
 
     @property
     def elapsed(self) -> Any:
@@ -178,7 +178,7 @@ class _Seen(_OnItsWay, httpx2.SyncByteStream):
         for part in self.stream:
             self.passing.see(part)
             yield part
-        self.told()
+        self.at_end()
 
     def close(self) -> None:
         """Close the stream."""
@@ -197,7 +197,7 @@ class _SeenLater(_OnItsWay, httpx2.AsyncByteStream):
         finally:
             if isinstance(parts, AsyncGenerator):
                 await parts.aclose()
-        self.told()
+        self.at_end()
 
     async def aclose(self) -> None:
         """Close the stream."""
@@ -220,7 +220,7 @@ class _Watch:
         self._next: httpx2.URL | None = None
         self.over = False
 
-    def told(self, event: str, info: Mapping[str, Any]) -> None:
+    def observe(self, event: str, info: Mapping[str, Any]) -> None:
         """For `httpx2.Client`; raises ForeignOrigin before a connection is made for another origin."""
         if self._goes_on(event, info):
             with following(self._method):
@@ -228,7 +228,7 @@ class _Watch:
         if self._given is not None:
             self._given(event, info)
 
-    async def told_later(self, event: str, info: Mapping[str, Any]) -> None:
+    async def observe_later(self, event: str, info: Mapping[str, Any]) -> None:
         """For `httpx2.AsyncClient`."""
         if self._goes_on(event, info):
             with following(self._method):

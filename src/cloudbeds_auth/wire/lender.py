@@ -23,21 +23,21 @@ async def _nothing(*what: object) -> None:
 class Lender:
     """Where tokens come from, asked asynchronously or blocking, and the history of what they carried.
 
-    `carrying` is entered while a body that cannot be sent again is under way. `heed` is given what an answer refused.
-    `turn` comes before every request, then `newest` may name a newer token; `heed_pause` comes after every 429.
-    `keys` says in which header an API key travels.
+    `carrying` is entered while a body that cannot be sent again is under way. `note_refusal` takes what an answer
+    refused. `turn` comes before every request, then `newest` may name a newer token; `note_pause` comes after each
+    429. `keys` says in which header an API key travels.
     """
 
     fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
     fetch_blocking: Callable[[AccessToken | None], AccessToken]
     note: Callable[[AccessToken, str, str, int], None]
     carrying: Callable[[AccessToken], AbstractContextManager[None]] = lambda token: nullcontext()
-    heed: Callable[[AccessToken, Refusal, str, str], None] = lambda *refused: None
+    note_refusal: Callable[[AccessToken, Refusal, str, str], None] = lambda *refused: None
     turn: Callable[[], Coroutine[Any, Any, None]] = _nothing
     turn_blocking: Callable[[], None] = lambda: None
     newest: Callable[[AccessToken], AccessToken] = lambda token: token
-    heed_pause: Callable[[float], Coroutine[Any, Any, None]] = _nothing
-    heed_pause_blocking: Callable[[float], None] = lambda pause: None
+    note_pause: Callable[[float], Coroutine[Any, Any, None]] = _nothing
+    note_pause_blocking: Callable[[float], None] = lambda pause: None
     keys: str = KeyHeader.BEARER
 
     async def perform(self, step: Effect) -> AccessToken | None:
@@ -51,7 +51,7 @@ class Lender:
             case Note():
                 self.note(step.token, step.method, step.path, step.status)
             case Pause():
-                await self.heed_pause(step.seconds)
+                await self.note_pause(step.seconds)
         return None
 
     def perform_blocking(self, step: Effect) -> AccessToken | None:
@@ -65,13 +65,13 @@ class Lender:
             case Note():
                 self.note(step.token, step.method, step.path, step.status)
             case Pause():
-                self.heed_pause_blocking(step.seconds)
+                self.note_pause_blocking(step.seconds)
         return None
 
     def learn(self, passed: PassOn, refusal: Refusal | None) -> None:
-        """Give `heed` what the body of the answer that was passed on refuses, if anything."""
+        """Give `note_refusal` what the body of the answer that was passed on refuses, if anything."""
         if refusal is not None:
-            self.heed(passed.token, refusal, passed.method, passed.path)
+            self.note_refusal(passed.token, refusal, passed.method, passed.path)
 
     def show(self, headers: MutableMapping[str, Any], token: AccessToken) -> None:
         """Put the credential into these headers: it alone, in the one header that carries it."""
