@@ -1,4 +1,6 @@
-"""An open vault on an event loop and a thread of its own, for code that blocks.
+"""A vault on an event loop and a thread of its own: for code that blocks, and for a vault that outlives event loops.
+
+It is opened when it is first used, and anew in a child after `fork()`.
 
 When a program ends, Python joins the program's own threads first: they may use the vault to their end. Then, from
 `atexit`, the main thread asks this one to close the vault, and waits for as long as `OpenEngine.settled` says. Our
@@ -13,40 +15,49 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from cloudbeds_auth import vault as aio
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
-from cloudbeds_auth.ports import Observer
-from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.runtime import OpenEngine
-from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.threads import OwnThreads, begin_on, result_of
 
+
+class Vault(Protocol):
+    """`vault.TokenVault`."""
+
+    @property
+    def engine(self) -> OpenEngine:
+        """The parts beneath."""
+        ...
+
+
 T = TypeVar("T")
+V = TypeVar("V", bound=Vault)
+Opener = Callable[[], AbstractAsyncContextManager[V]]
 
 PATIENCE = 5.0  # seconds in which a program that ends may commit what is in hand
 LOOK_UPS = 4  # names that are looked up at a time
 
 
-class LoopThread:
+class LoopThread(Generic[V]):
     """Opens a vault, runs what is asked of it, and closes it; usable in the process `pid` that made it, and no child.
 
-    Raises what `TokenVault.open` raises, and ConfigurationError when no thread can be started.
+    `deadline`: seconds that one answer of the token endpoint may take. Raises what `opener` raises, and
+    ConfigurationError when no thread can be started.
     """
 
-    def __init__(self, settings: Settings, observers: Sequence[Observer], upkeep: bool) -> None:
+    def __init__(self, opener: Opener[V], deadline: float) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
-        self._open = aio.TokenVault.open(settings, observers=observers, upkeep=upkeep)
-        self._longest = Timing.of(settings.token_timeout).deadline + 2 * PATIENCE
+        self._open = opener()
+        self._longest = deadline + 2 * PATIENCE
         self._closing = asyncio.Event()
         self._program_ends = asyncio.Event()
-        self._opened: Future[aio.TokenVault] = Future()
+        self._opened: Future[V] = Future()
         self._closed: Future[None] = Future()
         self._asked: set[Future[Any]] = set()
         try:
@@ -104,14 +115,25 @@ class LoopThread:
             program_ends = not threading.main_thread().is_alive()
         if not program_ends:
             self._closed.result()
-            for forget in self._not_at_exit:
-                forget()
+            self._forget_exit()
             return
         self._set(self._program_ends)
         try:
             self._closed.result(self._longest)
         except BaseException:  # noqa: BLE001 - Ctrl-C, another signal, or too late: the program ends, and prints nothing
             _settle(self._closed)
+
+    async def close_elsewhere(self) -> None:
+        """As `close`, awaited on another event loop."""
+        if self.pid != os.getpid():
+            return
+        self._set(self._closing)
+        await asyncio.shield(asyncio.wrap_future(self._closed))
+        self._forget_exit()
+
+    def _forget_exit(self) -> None:
+        for forget in self._not_at_exit:
+            forget()
 
     # --- on the thread
 
@@ -148,6 +170,65 @@ class LoopThread:
         with suppress(KeyError):
             while True:
                 self._asked.pop().cancel()
+
+
+class ThreadedVault(Generic[V]):
+    """A vault on a thread of its own, opened when it is first asked for, and anew in a child after `fork()`."""
+
+    def __init__(self, opener: Opener[V], deadline: float) -> None:
+        self._opener = opener
+        self._deadline = deadline
+        self._closed = False
+        self._opening = threading.Lock()
+        self._pid = os.getpid()
+        self._running: LoopThread[V] | None = None
+        self._left_behind: list[LoopThread[V]] = []  # of parents: their sockets must not be closed here
+
+    def here(self) -> V:
+        """The vault, for what may be done from any thread. Raises VaultClosed, and what opening it raises."""
+        return self._now().vault
+
+    def wait(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
+        """The result of `work` on that thread; the calling thread waits. Raises as `here`."""
+        running = self._now()
+        return running.wait(work(running.vault))
+
+    async def elsewhere(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
+        """As `wait`, from another event loop. No thread waits: many callers of one hotel would take all of them."""
+        running = self._now()
+        return await running.wait_elsewhere(work(running.vault))
+
+    def close(self) -> None:
+        """Let what runs finish and commit, then close; afterwards it is opened no more."""
+        self._closed = True
+        if self._running is not None:
+            self._running.close()
+
+    async def aclose(self) -> None:
+        """As `close`, from another event loop."""
+        self._closed = True
+        if self._running is not None:
+            await self._running.close_elsewhere()
+
+    def must_be_open(self) -> None:
+        """Raises VaultClosed after it was closed; opens nothing."""
+        if self._closed:
+            raise VaultClosed
+
+    def _now(self) -> LoopThread[V]:
+        self.must_be_open()
+        running = self._running
+        if running is not None and running.pid == os.getpid():
+            return running
+        if self._pid != os.getpid():  # forked, perhaps while another thread of the parent was opening
+            self._pid, self._opening = os.getpid(), threading.Lock()
+        with self._opening:
+            if self._running is not None and self._running.pid != os.getpid():
+                self._left_behind.append(self._running)
+                self._running = None
+            if self._running is None:
+                self._running = LoopThread(self._opener, self._deadline)
+            return self._running
 
 
 async def _cancel_all() -> None:

@@ -6,26 +6,21 @@ fresh token is read in the caller's own thread. After `fork()` the child opens a
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, closing, suppress
-from dataclasses import replace
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.engine import apps as aio_apps
 from cloudbeds_auth.errors import VaultClosed
-from cloudbeds_auth.loop_thread import LoopThread
 from cloudbeds_auth.ports import Observer
-from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.program_vault import ProgramVault
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings, load_from_environment
 
 if TYPE_CHECKING:
-    from cloudbeds_auth.rules.model import AccessToken
     from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
     from cloudbeds_auth.wire.lender import Lender
 
@@ -96,14 +91,15 @@ def if_open(method: Callable[P, None]) -> Callable[P, None]:
 class TokenVault:
     """As `cloudbeds_auth.TokenVault`, method by method, blocking. May be used from many threads."""
 
-    def __init__(self, settings: Settings, *, observers: Sequence[Observer] = (), upkeep: bool = False) -> None:
-        self._settings = settings
-        self._observers = tuple(observers)
-        self._upkeep = upkeep
-        self._closed = False
-        self._opening = threading.Lock()
-        self._left_behind: list[LoopThread] = []  # of parents: their sockets must not be closed here
-        self._running = self._run()
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        observers: Sequence[Observer] = (),
+        reread: Callable[[], Settings] | None = None,
+        upkeep: bool = False,
+    ) -> None:
+        self._program = ProgramVault(settings, observers=observers, reread=reread, upkeep=upkeep)
 
     @classmethod
     def open(
@@ -114,51 +110,46 @@ class TokenVault:
         It is closed at the end of the `with` block, or by `close`, or when the program ends, whichever comes first.
         Observers are called on the vault's own thread. `upkeep` is as for `cloudbeds_auth.TokenVault.open`.
         """
-        return closing(cls(settings or load_from_environment(), observers=observers, upkeep=upkeep))
+        if settings is None:
+            vault = cls.from_environment(observers=observers, upkeep=upkeep)
+        else:
+            vault = cls(settings, observers=observers, upkeep=upkeep)
+        vault._here()
+        return closing(vault)
+
+    @classmethod
+    def from_environment(cls, *, observers: Sequence[Observer] = (), upkeep: bool = False) -> TokenVault:
+        """A vault that lives as long as its program, for a module to have; settings from the environment and `.env`.
+
+        It is opened when it is first used, and in a child process after `fork()` anew. Nothing has to close it: a
+        program that ends waits for an answer under way, and five seconds for what is to be committed. Raises
+        ConfigurationError.
+        """
+        settings = load_from_environment()
+        return cls(settings, observers=observers, reread=load_from_environment, upkeep=upkeep)
 
     def close(self) -> None:
         """Let what runs finish and commit, then close; afterwards every method raises VaultClosed.
 
         While the program ends, from `atexit` for example, a pair that cannot be committed is waited for five seconds.
         """
-        self._closed = True
-        self._running.close()
-
-    def _run(self) -> LoopThread:
-        return LoopThread(self._settings, self._observers, self._upkeep)
-
-    def _now(self) -> LoopThread:
-        if self._closed:
-            raise VaultClosed
-        if self._running.pid != os.getpid():
-            self._opening = threading.Lock() if self._opening.locked() else self._opening
-            with self._opening:
-                if self._running.pid != os.getpid():
-                    self._left_behind.append(self._running)
-                    self._running = self._run()
-        return self._running
+        self._program.threaded.close()
 
     def _here(self) -> aio.TokenVault:
-        return self._now().vault
+        return self._program.threaded.here()
 
     def _wait(self, work: Callable[[aio.TokenVault], Coroutine[Any, Any, T]]) -> T:
-        running = self._now()
-        return running.wait(work(running.vault))
-
-    async def _there(self, work: Callable[[aio.TokenVault], Coroutine[Any, Any, T]]) -> T:
-        """As `_wait`, from another event loop. No thread waits: many callers of one hotel would take all of them."""
-        running = self._now()
-        return await running.wait_elsewhere(work(running.vault))
+        return self._program.threaded.wait(work)
 
     @property
     def settings(self) -> Settings:
         """The settings."""
-        return self._settings
+        return self._program.settings
 
     @property
     def base_url(self) -> str:
         """Scheme and host of the vendor: the only origin that `auth` serves."""
-        return self._settings.base_url
+        return self._program.base_url
 
     @property
     def admin_token(self) -> Secret:
@@ -209,36 +200,11 @@ class TokenVault:
 
         The credential is added for `base_url`'s origin only; anything else raises ForeignOrigin before it is sent.
         """
-        from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
-
-        return CloudbedsAuth(self.base_url, self.lender(connection_id), replay_limit=self._settings.replay_limit)
+        return self._program.auth(connection_id)
 
     def lender(self, connection_id: str) -> Lender:
         """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
-        from cloudbeds_auth.wire.lender import Lender
-
-        def ask(rejected: AccessToken | None) -> AccessToken:
-            return self.access_token(connection_id, rejected=rejected)
-
-        async def fetch(rejected: AccessToken | None) -> AccessToken:
-            fresh = self.cached(connection_id, rejected=rejected)
-            if fresh is not None:
-                return fresh
-            return await self._there(lambda vault: vault.access_token(connection_id, rejected=rejected))
-
-        async def note_pause(pause: float) -> None:
-            with suppress(VaultClosed):  # as `note_pause` for callers that block
-                await self._there(lambda vault: vault.note_pause(connection_id, pause))
-
-        lender = Lender(
-            fetch, ask, self.note_call, self.carrying, self.note_refusal,
-            note_pause=note_pause, note_pause_blocking=partial(self.note_pause, connection_id),
-            newest=partial(self.newest, connection_id), keys=self._here().settings.credential_header,
-        )  # fmt: skip
-        if self._settings.limit is None:
-            return lender
-        turn = partial(self._there, lambda vault: vault.turn(connection_id))
-        return replace(lender, turn=turn, turn_blocking=partial(self.turn, connection_id))
+        return self._program.lender(connection_id)
 
 
 class Apps:

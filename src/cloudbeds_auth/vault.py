@@ -83,6 +83,18 @@ class TokenVault:
         finally:
             await vault.aclose()
 
+    @classmethod
+    def from_environment(cls, *, observers: Sequence[Observer] = (), upkeep: bool = False) -> TokenVault:
+        """A vault that lives as long as its program, for a module to have; settings from the environment and `.env`.
+
+        Any event loop may use it, one after another or several at a time. It is opened when it is first used, and in a
+        child process after `fork()` anew. Nothing has to close it: a program that ends waits for an answer under way,
+        and five seconds for what is to be committed. Raises ConfigurationError.
+        """
+        from cloudbeds_auth.program_vault import ProgramVault
+
+        return ProgramVault(load_from_environment(), observers=observers, reread=load_from_environment, upkeep=upkeep)
+
     async def aclose(self) -> None:
         """Let what runs finish and commit, then close; nothing new is begun."""
         engine, self._open = self._open, None

@@ -187,7 +187,7 @@ def test_a_fresh_look_up_never_crosses_to_another_thread(make_world: MakeWorld) 
         connection = connect(vault)
         token = vault.access_token(connection)
         held_up = threading.Event()
-        vault._running.loop.call_soon_threadsafe(held_up.wait)
+        vault._program.threaded._now().loop.call_soon_threadsafe(held_up.wait)
         try:
             assert vault.access_token(connection) is token
         finally:

@@ -30,6 +30,11 @@ HOTELS = """
     stack = contextlib.ExitStack()
     vault = stack.enter_context(TokenVault.open())
 """
+PROGRAMS_OWN = """
+    from cloudbeds_auth.sync import TokenVault
+
+    vault = TokenVault.from_environment()
+"""
 DOCUMENTED = code_block(text_of("docs/python.md"), "python", after="<!-- import -->")
 BUSY = """
     from cloudbeds_auth.sync import TokenVault
@@ -128,7 +133,9 @@ def generation(made: World, connection: str) -> int | None:
         return vault.connection(connection).generation
 
 
-@pytest.mark.parametrize("hotels", [HOTELS, DOCUMENTED, BUSY], ids=["kept", "documented", "with upkeep"])
+@pytest.mark.parametrize(
+    "hotels", [HOTELS, PROGRAMS_OWN, DOCUMENTED, BUSY], ids=["kept", "the program's own", "documented", "with upkeep"]
+)
 def test_a_script_that_opens_at_import(made: World, connection: str, hotels: str) -> None:
     """It works, ends by itself, and prints nothing of ours."""
     main = """
@@ -187,6 +194,53 @@ def held(made: World, connection: str) -> None:
 def let_go(made: World) -> None:
     """The answer comes."""
     made.vendor.control("faults", "DELETE")
+
+
+ASYNCHRONOUS = """
+    from cloudbeds_auth import TokenVault
+
+    vault = TokenVault.from_environment()
+"""
+
+
+def test_the_asynchronous_kind(made: World, connection: str) -> None:
+    """Used by one event loop after another, and closed by nobody: it works, the program ends, and prints nothing."""
+    main = """
+        import asyncio, sys
+        from hotels import vault
+
+        async def ask():
+            print((await vault.access_token(sys.argv[1])).generation)
+
+        asyncio.run(ask())
+        asyncio.run(ask())
+    """
+    with program(made, connection, main=main, hotels=ASYNCHRONOUS) as process:
+        assert ends(process) == ["1", "1"]
+
+
+@pytest.mark.usefixtures("held")
+def test_an_event_loop_that_ends_before_the_answer_comes(made: World, connection: str) -> None:
+    """Whoever waited is cancelled with its loop; the answer is waited for, and the pair is committed."""
+    main = """
+        import asyncio, sys
+        from hotels import vault
+
+        async def ask():
+            task = asyncio.create_task(vault.refresh(sys.argv[1]))
+            await asyncio.to_thread(sys.stdin.readline)
+            print("ending", flush=True)
+
+        asyncio.run(ask())
+    """
+    with program(made, connection, main=main, hotels=ASYNCHRONOUS) as process:
+        wait_for_refresh(made, "hang_after", "issued")
+        say(process)
+        process.wait_for("ending")
+        let_go(made)
+        assert ends(process) == ["ending"]
+    assert generation(made, connection) == 2
+    assert made.vendor.counts() == {"issued": 1}
 
 
 @pytest.mark.usefixtures("held")

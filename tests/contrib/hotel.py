@@ -57,7 +57,7 @@ class Hotel:
     @property
     def under_way(self) -> int:
         """Bodies under way that cannot be sent again, as the vault counts them."""
-        engine = self.vault._running.vault.engine
+        engine = self.vault._program.threaded._now().vault.engine
         return sum(engine.world.streams._under_way.values())
 
     def history(self) -> dict[str, int]:

@@ -19,7 +19,10 @@ def across_three_rotations(program: Process, made: World) -> str:
     for rotation in range(1, ROTATIONS + 1):
         answered += 200
         program.wait_for(f"^answered {answered}$")
+        seen = len(made.vendor.control("requests", "GET")["requests"])
         made.vendor.control("expire")
+        refresh = f"wait?target=token&outcome=issued&after={seen}&timeout={PATIENCE:.0f}"
+        assert made.vendor.control(refresh, "GET")["entry"] is not None
         answered = 100 + int(program.lines[-1].split()[1])
         program.wait_for(f"^answered {answered}$")
         assert made.vendor.counts() == {"issued": rotation}

@@ -19,7 +19,7 @@ from cloudbeds_auth.rules.secret import Secret
 pytestmark = pytest.mark.row("F106")
 GUARD = 60.0  # seconds
 FACTS = {"settings", "base_url", "apps"}  # what a program reads of a vault without asking it anything
-ENDS = {"open", "close", "aclose"}
+ENDS = {"open", "from_environment", "close", "aclose"}
 HAPPENED = {"note_call", "note_refusal", "note_pause"}  # said of a call that was made already: its answer counts more
 ARGUMENTS: dict[str, Any] = {
     "code": "code", "state": "state", "connection_id": "con_1", "token": "token", "connection_or_property": "1000",
@@ -154,7 +154,7 @@ def test_calls_under_way_on_other_threads(settings: Settings) -> None:
     """None of them waits for ever."""
     with ThreadPoolExecutor(20) as pool, sync.TokenVault.open(settings) as vault:
         waiting = [pool.submit(vault._wait, never) for _ in range(20)]
-        while len(vault._running._asked) < len(waiting):
+        while len(vault._program.threaded._now()._asked) < len(waiting):
             pass
         vault.close()
         assert [type(one.exception(GUARD)) for one in waiting] == [VaultClosed] * len(waiting)
@@ -163,8 +163,8 @@ def test_calls_under_way_on_other_threads(settings: Settings) -> None:
 async def test_calls_under_way_on_another_event_loop(settings: Settings) -> None:
     """They end with the typed error; one whose caller gave up is cancelled, as its caller asked."""
     with sync.TokenVault.open(settings) as vault:
-        waiting, gone = (asyncio.create_task(vault._there(never)) for _ in range(2))
-        while len(vault._running._asked) < 2:
+        waiting, gone = (asyncio.create_task(vault._program.threaded.elsewhere(never)) for _ in range(2))
+        while len(vault._program.threaded._now()._asked) < 2:
             await asyncio.sleep(0)
         gone.cancel()
         await asyncio.wait([gone])
@@ -202,7 +202,7 @@ async def test_no_thread_of_the_application_waits(settings: Settings) -> None:
     with sync.TokenVault.open(settings) as vault, ThreadPoolExecutor(200) as pool:
         held_up = threading.Event()
         lender = vault.lender("con_unknown")
-        vault._running.loop.call_soon_threadsafe(held_up.wait, GUARD)
+        vault._program.threaded._now().loop.call_soon_threadsafe(held_up.wait, GUARD)
         threads = [pool.submit(lender.fetch_blocking, None) for _ in range(200)]
         waiting = [asyncio.create_task(lender.fetch(None)) for _ in range(40)]
         try:

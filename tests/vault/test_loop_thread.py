@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cloudbeds_auth import Settings
+from cloudbeds_auth import Settings, TokenVault
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
 from cloudbeds_auth.loop_thread import LoopThread
+
+
+def thread_of(settings: Settings) -> LoopThread[TokenVault]:
+    """A vault, open on a thread of its own."""
+    return LoopThread(partial(TokenVault.open, settings), 25.0)
 
 
 def ours() -> set[str]:
@@ -19,7 +25,7 @@ def ours() -> set[str]:
 
 def test_its_threads(settings: Settings) -> None:
     """Daemons, which are there from the beginning: none can be started when the program ends. None is left over."""
-    made = LoopThread(settings, (), False)
+    made = thread_of(settings)
     assert ours() == {"cloudbeds-auth", "cloudbeds-auth-names", "cloudbeds-auth-sqlite"}
     assert all(thread.daemon for thread in threading.enumerate() if thread.name in ours())
     made.close()
@@ -33,7 +39,7 @@ def test_a_vault_that_does_not_open(tmp_path: Path, settings: Settings) -> None:
     """Why not is raised where it is opened, and no thread is left over."""
     (tmp_path / "db").write_text("a letter to a hotel")
     with pytest.raises(ConfigurationError, match="key file"):
-        LoopThread(settings, (), False)
+        thread_of(settings)
     for thread in threading.enumerate():
         if thread.name.startswith("cloudbeds-auth"):
             thread.join(60)
@@ -47,7 +53,7 @@ def test_no_thread_to_run_on(settings: Settings, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(ConfigurationError, match="can't start new thread"):
-        LoopThread(settings, (), False)
+        thread_of(settings)
 
 
 def test_ctrl_c_while_it_opens(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +61,7 @@ def test_ctrl_c_while_it_opens(settings: Settings, monkeypatch: pytest.MonkeyPat
     closed = threading.Event()
     run = LoopThread._run
 
-    def interrupted(self: LoopThread) -> None:
+    def interrupted(self: LoopThread[TokenVault]) -> None:
         self._opened.set_exception(KeyboardInterrupt())
         self._opened.set_result = lambda result: None  # type: ignore[method-assign]
         run(self)
@@ -63,13 +69,13 @@ def test_ctrl_c_while_it_opens(settings: Settings, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(LoopThread, "_run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        LoopThread(settings, (), False)
+        thread_of(settings)
     assert closed.wait(60)
 
 
 def test_in_a_child(settings: Settings) -> None:
     """Its end is the parent's to wait for."""
-    made = LoopThread(settings, (), False)
+    made = thread_of(settings)
     parent, made.pid = made.pid, -1
     made.close()
     made.close(program_ends=True)
@@ -82,7 +88,7 @@ def test_in_a_child(settings: Settings) -> None:
 
 def test_an_end_that_does_not_come(settings: Settings) -> None:
     """Where the thread stands still, a program that ends does not wait for it for ever."""
-    made = LoopThread(settings, (), False)
+    made = thread_of(settings)
     still = threading.Event()
     made.loop.call_soon_threadsafe(still.wait, 60)
     made._longest = 0.01
