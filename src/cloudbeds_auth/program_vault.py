@@ -126,10 +126,10 @@ def _elsewhere(
     """The method, run on the vault's own thread and awaited where it is called."""
 
     @wraps(method)
-    async def elsewhere(self: ProgramVault | _AppsElsewhere, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def carried(self: ProgramVault | _AppsElsewhere, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.threaded.elsewhere(lambda vault: method(part(vault), *args, **kwargs))
 
-    return elsewhere
+    return carried
 
 
 for _name, _method in vars(aio.TokenVault).items():
