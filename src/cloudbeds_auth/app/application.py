@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api
 from cloudbeds_auth.app.browser import Browser, routes
-from cloudbeds_auth.app.connections import CONNECTIONS, Connections
 from cloudbeds_auth.app.gateway import Authenticate, Gateway, Remembered, admin_only, path_prefix
+from cloudbeds_auth.app.http_connections import CONNECTIONS, Connections
 from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.problems import (
     ERRORS,

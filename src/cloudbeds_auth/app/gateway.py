@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloudbeds_auth.app.connections import ClientGone, occupy, stay
+from cloudbeds_auth.app.http_connections import ClientGone, occupy, stay
 from cloudbeds_auth.app.limits import LARGEST_BODY, Arriving, Guesses, Limits, Tally, address_of, hash_of
 from cloudbeds_auth.app.problems import (
     CODE,
