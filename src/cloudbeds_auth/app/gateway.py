@@ -27,6 +27,7 @@ from cloudbeds_auth.app.problems import (
     LengthRequired,
     MethodNotAllowed,
     Misdirected,
+    Unexpected,
     send_problem,
 )
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
@@ -114,6 +115,10 @@ class Gateway:
         except Error as error:
             ours.status = error.status
             await send_problem(send, error, *_extra(error))
+        except Exception:
+            log.exception("an unexpected error in %s", scope["method"])
+            ours.status = Unexpected.status
+            await send_problem(send, Unexpected())
         else:
             if scope["raw_path"].startswith(b"/proxy/"):
                 await self._proxy(scope, receive, send)  # reports to the observer itself
