@@ -47,7 +47,7 @@ async def test_the_page_of_a_code(service: Running[RealVault], code: str) -> Non
 @pytest.mark.parametrize("path", ["/api/v1/connections", "/no", "/proxy/con_1/_control"])
 @pytest.mark.parametrize("headers", [{}, AS_ADMIN])
 async def test_a_problem_leads_there(service: Running[RealVault], path: str, headers: dict[str, str]) -> None:
-    """From the door, the framework and the proxy: the type is a path that is served."""
+    """From the gateway, the framework and the proxy: the type is a path that is served."""
     async with service.http.get(service.url + path, headers=headers) as answer:
         if answer.status == 200:
             return

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 from tests.app.vaults import ADMIN_TOKEN, RealVault, given
 
-from cloudbeds_auth.app.application import framework
+from cloudbeds_auth.app.application import Service, framework
 from cloudbeds_auth.app.gateway import host_name
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.app.relaying import Relay
@@ -315,3 +315,40 @@ def _ours(headers: dict[str, str]) -> None:
     assert lower["x-cloudbeds-auth-code"]
     assert "access-control-allow-origin" not in lower
     assert "server" not in lower
+
+
+async def test_an_error_that_nobody_expected_before_a_request_is_let_in(
+    service: Running[RealVault], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A problem without internals, as behind the gateway, and a line in the log."""
+
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError("internals")
+
+    monkeypatch.setattr("cloudbeds_auth.app.gateway.Gateway._host", broken)
+    async with service.http.get(f"{service.url}/api/v1/connections", headers=AS_ADMIN) as answer:
+        body = await answer.text()
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (500, "internal_error")
+    assert "internals" not in body
+    seen = [facts["status"] for what, facts in service.vault.observer.seen if what == "request"]
+    assert seen[-1:] == [500]
+
+
+async def test_another_server_than_ours() -> None:
+    """Its callers are not bounded by our protocol: each is refused, and the application behind is not asked."""
+
+    async def never(*_: object) -> Any:
+        raise AssertionError("asked")
+
+    service = Service(never)
+    service._app = never
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await service({"type": "http", "state": {}, "method": "GET", "path": "/healthz", "headers": []}, never, send)
+    assert sent[0]["status"] == 500
+    assert (b"x-cloudbeds-auth-code", b"internal_error") in [
+        (name.lower(), value) for name, value in sent[0]["headers"]
+    ]

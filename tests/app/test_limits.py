@@ -8,7 +8,7 @@ import resource
 import pytest
 from tests.app.vaults import Observer
 
-from cloudbeds_auth.app.connections import RESERVED, Connections, HttpConnection, room
+from cloudbeds_auth.app.http_connections import RESERVED, Connections, HttpConnection, room
 from cloudbeds_auth.app.limits import MOST_REPORTED, Limits, Networks, Tally, address_of, counted
 from cloudbeds_auth.os_files import open_files
 from cloudbeds_auth.rules.happenings import Happening

@@ -21,25 +21,23 @@ FILES = {
 """The library's files by their place in it, the simulator's below its name."""
 MODULES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
-LONGEST = {"errors.py": 449, "vault.py": 406}
+LONGEST = {"errors.py": 449, "vault.py": 420}
 """How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class
 that a user calls.
 """
 
 LAYERS = {
-    "api_keys", "apps", "candidates", "connections", "history", "hooks", "imports", "properties", "rate_limit",
-    "refresh", "retention", "usage", "webhooks",
+    "api_keys", "apps", "candidates", "connections", "history", "imports", "properties", "rate_limit", "refresh",
+    "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
-SAME_SUBJECT = {"database": "the command and the check",
-    "token_endpoint": "the port and what is behind it", "upstream": "the port and what is behind it"}  # fmt: skip
+SAME_SUBJECT = {"database": "the command and the check"}
 DERIVED = {"Apps", "TokenVault"}  # sync's are made from the asynchronous ones
 
 PASSING = {
     "contrib/web_flow.py": "a mounted application's pages under the names that a program overrides",
     "vault.py": "what a user calls is one class, whatever part does it",
     "sync.py": "derived",
-    "runtime.py": "a connection as people see it",
 }
 ADAPTERS = {"close", "aclose", "stop", "is_closing", "handle_async_request", "sleep", "meaning", "reveal"}
 """Names that another library's interface, or a port, asks for."""
@@ -72,25 +70,26 @@ def only_passes_on(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 def test_a_class_name_means_one_thing() -> None:
     """No two classes, of the library or the simulator, have one name, but for those that sync derives."""
-    assert twice(classes()).keys() <= DERIVED
+    assert twice(classes()).keys() == DERIVED
 
 
 def test_a_module_name_means_one_thing() -> None:
     """Modules of one name are one noun in several layers, or a thing and its check."""
     names = ((Path(name).stem, name) for name in MODULES if not name.endswith(("__init__.py", "__main__.py")))
-    assert twice(names).keys() <= LAYERS | SAME_SUBJECT.keys()
+    assert twice(names).keys() == LAYERS | SAME_SUBJECT.keys()
 
 
 def test_no_function_only_passes_a_call_on() -> None:
     """A function that calls its namesake and does nothing else says nothing; those that are asked for are listed."""
     found = {
-        f"{name}: {node.name}"
+        (name, node.name)
         for name, tree in MODULES.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and only_passes_on(node) and node.name not in ADAPTERS and name not in PASSING
-    }  # fmt: skip
-    assert not found
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and only_passes_on(node)
+    }
+    assert {(file, name) for file, name in found if name not in ADAPTERS and file not in PASSING} == set()
+    assert {file for file, _ in found} >= PASSING.keys()
+    assert {name for _, name in found} >= ADAPTERS
 
 
 def test_a_file_is_read_in_one_go() -> None:

@@ -16,6 +16,7 @@ import httpx2
 import pytest
 from fastapi import Depends, FastAPI, Request
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
 from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth import AuthorizationDenied, ConfigurationError, Connection, Error, TokenVault, UnknownConnection
@@ -479,6 +480,32 @@ async def test_the_vault_lives_as_long_as_the_application(run: Run) -> None:
         assert (await theirs.tab().get("/again/connect")).status_code == 303
     with pytest.raises(ConfigurationError, match="the vault is not open"):
         _ = theirs.cloudbeds.vault
+
+
+async def test_lifespans_that_begin_together_and_end_apart(run: Run) -> None:
+    """As of two servers over one application: one vault, open until the last of them has ended."""
+    async with run() as theirs:
+        lives = [theirs.app.router.lifespan_context(theirs.app) for _ in range(2)]
+        await asyncio.gather(*(life.__aenter__() for life in lives))
+        vault = theirs.cloudbeds.vault
+        assert len([task for task in asyncio.all_tasks() if task.get_name() == "write calls"]) == 1
+        await lives[0].__aexit__(None, None, None)
+        assert theirs.cloudbeds.vault is vault
+        await lives[1].__aexit__(None, None, None)
+        assert (await theirs.tab().get("/connect")).status_code == 303
+
+
+async def test_names_of_the_applications_own_routes(run: Run) -> None:
+    """None of ours takes a name that an application may have given: its links lead where they did."""
+    async with run() as theirs:
+        ours = [route.name for route in theirs.cloudbeds.router.routes if isinstance(route, Route)]
+        assert ours
+        assert [name for name in ours if "cloudbeds" not in name and not name.startswith("_")] == []
+
+        @theirs.app.get("/my/page")
+        async def page() -> None: ...
+
+        assert theirs.app.url_path_for("page") == "/my/page"
 
 
 @pytest.mark.parametrize("upkeep", [True, False])

@@ -6,7 +6,7 @@ import pytest
 from tests.docs.pages import text_of
 
 from cloudbeds_auth.app import limits
-from cloudbeds_auth.app.connections import RESERVED
+from cloudbeds_auth.app.http_connections import RESERVED
 from cloudbeds_auth.app.limits import Limits
 from cloudbeds_auth.wire import upstream
 

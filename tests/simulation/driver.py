@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 
 class SimDriver:
-    """`database.driver.Driver` of one machine, over its own `SqliteFile`.
+    """`transactions.runner.Driver` of one machine, over its own `SqliteFile`.
 
     `linger()` gives the seconds to wait around a transaction; `probe(point)`: see the module. `committed` is told after
     each COMMIT which statements it held.

@@ -82,6 +82,11 @@ class Notebook:
         assert what in set(Happening), what
         return sum(one == what for one, _ in self.told)
 
+    def facts(self, what: str) -> list[dict[str, Fact]]:
+        """What was reported with it, each time."""
+        assert what in set(Happening), what
+        return [facts for one, facts in self.told if one == what]
+
 
 class ScriptedEndpoint:
     """ports.TokenEndpoint that reads its answers from a list; asked beyond its end, it fails the test.

@@ -2,5 +2,5 @@
 
 Reading order: `gateway` (which requests are admitted), `proxy` with `relaying` (a call on its way to the vendor), `api`
 with `schemas` (JSON), `browser` with `cookies` and `pages` (the hotel's way), `problems` (errors over HTTP), `limits`
-(what one caller may take), `application` (composition and lifespan), `server` with `http_limits` and `connections`.
+(what one caller may take), `application` (wiring and lifespan), `server` with `http_limits` and `http_connections`.
 """

@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api
 from cloudbeds_auth.app.browser import Browser, routes
-from cloudbeds_auth.app.connections import CONNECTIONS, Connections
 from cloudbeds_auth.app.gateway import Authenticate, Gateway, Remembered, admin_only, path_prefix
+from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
 from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.problems import (
     ERRORS,
@@ -126,10 +126,12 @@ class Service:
         """Requests go to the application once it is open."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
-        elif self._app is not None:
-            await self._app(scope, receive, send)
-        else:
+        elif self._app is None:
             await send_problem(send, Unexpected("the service is not open"))
+        elif CONNECTION not in scope["state"]:
+            await send_problem(send, Unexpected("it is served by `cloudbeds-auth serve` alone, which bounds callers"))
+        else:
+            await self._app(scope, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloudbeds_auth.app.connections import ClientGone, occupy, stay
+from cloudbeds_auth.app.http_connections import ClientGone, occupy, stay
 from cloudbeds_auth.app.limits import LARGEST_BODY, Arriving, Guesses, Limits, Tally, address_of, hash_of
 from cloudbeds_auth.app.problems import (
     CODE,
@@ -27,6 +27,7 @@ from cloudbeds_auth.app.problems import (
     LengthRequired,
     MethodNotAllowed,
     Misdirected,
+    Unexpected,
     send_problem,
 )
 from cloudbeds_auth.errors import Error, InvalidRequest, Unauthenticated
@@ -114,6 +115,10 @@ class Gateway:
         except Error as error:
             ours.status = error.status
             await send_problem(send, error, *_extra(error))
+        except Exception:
+            log.exception("an unexpected error in %s", scope["method"])
+            ours.status = Unexpected.status
+            await send_problem(send, Unexpected())
         else:
             if scope["raw_path"].startswith(b"/proxy/"):
                 await self._proxy(scope, receive, send)  # reports to the observer itself

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import Message, Receive, Scope, Send
 
-from cloudbeds_auth.app.connections import ClientGone
+from cloudbeds_auth.app.http_connections import ClientGone
 from cloudbeds_auth.app.limits import address_of
 from cloudbeds_auth.app.problems import VENDOR, Unexpected, send_problem
 from cloudbeds_auth.app.relaying import Body, ProxiedCall, Relay, Relayed

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Receive
 
-from cloudbeds_auth.app.connections import ClientGone
+from cloudbeds_auth.app.http_connections import ClientGone
 from cloudbeds_auth.app.limits import Limits, Shares
 from cloudbeds_auth.app.problems import BodyTooLarge, RequestTimedOut
 from cloudbeds_auth.errors import BodyNotReplayable, UpstreamError, UpstreamFailed

@@ -13,6 +13,7 @@ Needs the `fastapi` extra.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -116,6 +117,9 @@ class Cloudbeds:
         self._on_connected = on_connected
         self._on_problem = on_problem
         self._on_parked = on_parked
+        self._stack = AsyncExitStack()
+        self._changing = asyncio.Lock()
+        self._lives = 0  # lifespans that run: the router's, one for each application, and each given besides
         self._open: _Open | None = None
         self.router = self._routes()
 
@@ -131,20 +135,26 @@ class Cloudbeds:
         Give it to `FastAPI(lifespan=…)` yourself where the application with the router is mounted below another one,
         whose lifespan is the only one that runs. Raises ConfigurationError.
         """
-        if self._open is not None:  # included twice, or given to the application besides
+        async with self._changing:
+            if not self._lives:
+                await self._begin(app)
+            self._lives += 1
+        try:
             yield
-            return
+        finally:
+            async with self._changing:
+                self._lives -= 1
+                if not self._lives:
+                    await self._stack.aclose()
+
+    async def _begin(self, app: FastAPI) -> None:
         settings = mounted_settings(self._settings or load_from_environment(), self._callback, app)
         reread = None if self._settings is not None else load_from_environment
-        async with AsyncExitStack() as stack:
-            vault = await stack.enter_async_context(TokenVault.open(settings, reread=reread, upkeep=self._upkeep))
-            clients = runtime.hotel_clients(settings)
-            stack.push_async_callback(clients.aclose)
-            self._open = _Open(
-                vault, clients, MountedPages(vault, self._on_connected, self._on_problem, self._on_parked)
-            )
-            stack.callback(setattr, self, "_open", None)
-            yield
+        vault = await self._stack.enter_async_context(TokenVault.open(settings, reread=reread, upkeep=self._upkeep))
+        clients = runtime.hotel_clients(settings)
+        self._stack.push_async_callback(clients.aclose)
+        self._open = _Open(vault, clients, MountedPages(vault, self._on_connected, self._on_problem, self._on_parked))
+        self._stack.callback(setattr, self, "_open", None)
 
     # --- for endpoints
 
@@ -203,6 +213,7 @@ class Cloudbeds:
         async def page(request: Request) -> Response:
             return ours(request, await getattr(self._opened().browser, name)(request))
 
+        page.__name__ = f"cloudbeds_{name}"  # FastAPI names the route after it: `page` may be the application's own
         return page
 
     async def _hook(self, request: Request, secret: str) -> Response:

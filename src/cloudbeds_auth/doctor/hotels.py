@@ -117,9 +117,10 @@ async def kept_tokens(subject: Subject) -> Sequence[Finding]:
 
 async def delivered(subject: Subject) -> Sequence[Finding]:
     """Nothing was given up, and nothing waits for long. Without an address nothing is sent, and nothing is wrong."""
-    outbox = await subject.vault.outbox()
+    vault = subject.vault
     if subject.settings.webhook_url is None:
         return ok("no address is set (CLOUDBEDS_AUTH_WEBHOOK_URL), so nothing is sent")
+    outbox = await vault.outbox()
     if outbox.given_up:
         return problem(
             f"{outbox.given_up} message(s) were given up; the newest: {outbox.problem}",

@@ -54,7 +54,9 @@ class _Bucket:
 
 
 class CallRecorder:
-    """Counts calls; `flush` writes what is due."""
+    """Counts calls; `flush` writes what is due: a generation's first call within a second, so that people see it, after
+    that once a minute. A killed process loses the counts of its last minute and nothing else.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -1,5 +1,5 @@
 """What is read and written, and the fences around it: one text for both databases.
 
 Reading order: `statements` (a transaction is a generator of statements), `migrations/` and `queries/` (the SQL), `rows`
-(rows as the model's classes), `grants`, `authorizations`, `connections`, `usage`, `history` (the transactions).
+(rows as the model's classes), `grants`, `authorizations`, `connections`, `history` (the transactions).
 """

@@ -91,16 +91,21 @@ OWN = ("sqlite.sql", "postgres.sql")  # the same names in both, with each databa
 
 
 def load(own: str) -> dict[str, str]:
-    """The queries of `queries/*.sql` by name (`-- name: …`), comments left out; of `OWN` those of this file alone."""
+    """The queries of `queries/*.sql` by name, comments left out; of `OWN` those of this file alone."""
     found: dict[str, str] = {}
     for file in resources.files("cloudbeds_auth.transactions").joinpath("queries").iterdir():
-        if file.name in OWN and file.name != own:
-            continue
-        for block in file.read_text("utf-8").split("-- name: ")[1:]:
-            name, _, sql = block.partition("\n")
-            lines = [line for line in sql.splitlines() if not line.startswith("--")]
-            found[name.strip()] = "\n".join(lines).strip()
+        if file.name.endswith(".sql") and (file.name not in OWN or file.name == own):
+            named(file.name, file.read_text("utf-8"), found)
     return found
+
+
+def named(file: str, text: str, found: dict[str, str]) -> None:
+    """Add the queries of a file, each below its line `-- name: …`. Raises ValueError for a name that is there."""
+    for block in text.split("-- name: ")[1:]:
+        name, _, sql = block.partition("\n")
+        if name in found:
+            raise ValueError(f"{file} has a second query named {name}")
+        found[name] = "\n".join(line for line in sql.splitlines() if not line.startswith("--")).strip()
 
 
 QUERIES = load("sqlite.sql")

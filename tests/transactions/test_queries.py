@@ -1,15 +1,16 @@
-"""What statements cost: what is due and what is too old is found over an index, however many rows there are."""
+"""The queries: each name once, for both databases; what is due or too old is found over an index, among many rows."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from importlib import resources
 from typing import Any
 
 import apsw
 import pytest
 from tests.support.template import migrated
 
-from cloudbeds_auth.transactions.statements import QUERIES
+from cloudbeds_auth.transactions.statements import OWN, QUERIES, load, named
 
 OF_DUE: dict[str, Any] = {
     "now": 5.0, "steady": 5.0, "clock_id": "boot", "until": 65.0, "limit": 4, "horizon": 1e9,
@@ -94,3 +95,15 @@ def test_what_is_old_is_a_search_over_the_index(name: str) -> None:
     plan = [line for line in plan if "VIRTUAL TABLE" not in line]  # the rows of a parameter
     assert any(f"INDEX {OLD[name]}" in line for line in plan), plan
     assert not [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line], plan
+
+
+def test_both_databases_have_every_query() -> None:
+    """The texts that differ have the same names; a name that two queries have is refused where they are loaded."""
+    assert load("sqlite.sql").keys() == load("postgres.sql").keys()
+    everywhere = load("neither").keys()
+    for own in OWN:
+        text = resources.files("cloudbeds_auth.transactions").joinpath("queries", own).read_text("utf-8")
+        names = {block.partition("\n")[0] for block in text.split("-- name: ")[1:]}
+        assert names == load(own).keys() - everywhere
+    with pytest.raises(ValueError, match="second query"):
+        named("twice.sql", "-- name: one\nSELECT 1\n-- name: one\nSELECT 2\n", {})
