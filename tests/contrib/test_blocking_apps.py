@@ -21,10 +21,11 @@ from tests.contrib.blocking_apps import BROWSER, KINDS, Theirs, at_urls, code_of
 from tests.contrib.hotel import Hotel
 from tests.contrib.serving import wait_until_listening
 
-from cloudbeds_auth import ConfigurationError, Connection
+from cloudbeds_auth import ConfigurationError, Connection, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.contrib.django import Cloudbeds as OnDjango
 from cloudbeds_auth.contrib.flask import Cloudbeds as OnFlask
-from cloudbeds_auth.contrib.web_flow import wants_page
+from cloudbeds_auth.contrib.flask import problem
+from cloudbeds_auth.contrib.web_flow import page_or_problem, wants_page
 
 Run = Callable[..., AbstractContextManager[Theirs]]
 
@@ -300,11 +301,45 @@ def test_a_vault_of_the_applications_own(hotel: Hotel) -> None:
     assert hotel.vault.resolve(hotel.id) == hotel.id
 
 
+def test_an_application_factory(tmp_path: Path) -> None:
+    """One `Cloudbeds` for several applications: each has the vault that its own configuration names."""
+    cloudbeds, vaults = OnFlask(), {}
+    for name in ("first", "second"):
+        app = Flask(name)
+        app.config.update(
+            CLOUDBEDS_CLIENT_ID=name, CLOUDBEDS_CLIENT_SECRET="secret-0123456789",
+            CLOUDBEDS_AUTH_DATABASE_URL=f"sqlite:///{tmp_path}/{name}.sqlite3",
+        )  # fmt: skip
+        cloudbeds.init_app(app)
+        with app.app_context():
+            assert cloudbeds.vault is cloudbeds.vault
+            vaults[name] = cloudbeds.vault
+    for name, vault in vaults.items():
+        assert vault.settings.client_id == name
+        vault.close()
+
+
+@pytest.mark.parametrize("upkeep", [True, False])
+def test_upkeep_is_asked_for(run: Run, upkeep: bool) -> None:
+    """The loop that refreshes behind runs with the vault, where it was asked for."""
+
+    async def tasks(_: object) -> set[str]:
+        return {task.get_name() for task in asyncio.all_tasks()}
+
+    with run({"upkeep": upkeep}) as app:
+        assert ("upkeep" in app.vault.run(tasks)) is upkeep
+
+
+def test_a_page_about_a_hotel_that_has_to_approve_again() -> None:
+    """It has the link that mends it, and so has the document."""
+    error = ReauthorizationRequired(connect_url="https://app.example/auth/connect/one-time")
+    shown = page_or_problem(error, BROWSER, "/auth")
+    assert b'href="https://app.example/auth/connect/one-time"' in shown.body
+    assert b'"connect_url": "https://app.example/auth/connect/one-time"' in page_or_problem(error, "*/*", "/auth").body
+
+
 def test_without_our_pages_a_problem_has_no_page() -> None:
     """Where they are not included nothing is served that says what a code means (RFC 9457 section 4.2.1)."""
-    from cloudbeds_auth import UnknownConnection
-    from cloudbeds_auth.contrib.flask import problem
-
     with Flask("theirs").test_request_context(headers={"Accept": BROWSER}):
         assert problem(UnknownConnection()).json["type"] == "about:blank"  # type: ignore[index]
 

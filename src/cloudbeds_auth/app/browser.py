@@ -108,8 +108,19 @@ class Browser:
         except MethodNotAllowed as error:
             return self._pages.problem(error, None)  # no callback at all
         except Error as error:
-            return replace(self._failed(error), about=Failed(error))
+            return self.failed(error)
         return replace(self._cookies.forget_start(self._done(finished)), about=Connected(finished.connection))
+
+    def failed(self, error: Error) -> PageAnswer:
+        """Redirect to the start's `return_to` with the error's code, else to the page that says what happened (A81)."""
+        back = self._checked(error.return_to)
+        if back is not None:
+            answer = self._cookies.forget_start(redirect(with_query(back, error=error.code)))
+        else:
+            answer = redirect(f"{self._prefix}{NOT_CONNECTED}/{error.code}").with_headers({CODE: error.code})
+            outcome = OutcomeCookie(error.code, error.detail, error.next_step)
+            answer = self._cookies.remember_outcome(answer, outcome)
+        return replace(answer, about=Failed(error))
 
     async def not_connected(self, request: PageRequest) -> PageAnswer:
         """The page about a failed approval: what it was, in the browser where it failed, else what its code means."""
@@ -185,14 +196,6 @@ class Browser:
         if back is None:
             return redirect(with_query(self._prefix + CONNECTED, connection_id=connection.id))
         return redirect(with_query(back, connection_id=connection.id, reference=connection.reference))
-
-    def _failed(self, error: Error) -> PageAnswer:
-        """Redirect to the start's `return_to` with the error's code, else to the page that says what happened (A81)."""
-        back = self._checked(error.return_to)
-        if back is not None:
-            return self._cookies.forget_start(redirect(with_query(back, error=error.code)))
-        answer = redirect(f"{self._prefix}{NOT_CONNECTED}/{error.code}").with_headers({CODE: error.code})
-        return self._cookies.remember_outcome(answer, OutcomeCookie(error.code, error.detail, error.next_step))
 
     def _checked(self, return_to: str | None) -> str | None:
         """Checked when it was given and checked again now: the list of origins may have changed since."""

@@ -27,7 +27,7 @@ from starlette.routing import NoMatchFound
 from cloudbeds_auth import runtime
 from cloudbeds_auth.app import asgi
 from cloudbeds_auth.app.api import note_hook
-from cloudbeds_auth.app.exchanges import PageAnswer, json_answer
+from cloudbeds_auth.app.exchanges import PageAnswer, Parked, json_answer
 from cloudbeds_auth.app.gateway import small_body
 from cloudbeds_auth.app.vendor_hook import HOOK
 from cloudbeds_auth.contrib.web_flow import (
@@ -199,17 +199,25 @@ class Cloudbeds:
         """An endpoint that the handler of this name answers, or the application itself where it is asked first."""
 
         async def page(request: Request) -> Response:
-            usual = await self._opened().pages.answer(name, asgi.page_request(request))
-            return await self._theirs(request, usual) or asgi.response(usual)
+            pages = self._opened().pages
+            usual = await pages.answer(name, asgi.page_request(request))
+            try:
+                return await self._answered(request, usual)
+            except Error as error:
+                if not isinstance(usual.about, Parked):
+                    raise
+                return await self._answered(request, ours(pages.failed(error)))  # it could not be claimed
 
         return page
 
-    async def _theirs(self, request: Request, usual: PageAnswer) -> Response | None:
+    async def _answered(self, request: Request, usual: PageAnswer) -> Response:
+        """The application's own response where it has one, else the usual."""
         hook, about = self._hooks.asked(usual.about)
         answer = None if hook is None else hook(request, about)
         response: Response | None = await answer if isawaitable(answer) else answer
-        if response is not None:
-            asgi.put_beside(response, beside(usual))
+        if response is None:
+            return asgi.response(usual)
+        asgi.put_beside(response, beside(usual))
         return response
 
     async def _hook(self, request: Request, secret: str) -> Response:
