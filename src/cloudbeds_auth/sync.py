@@ -141,6 +141,13 @@ class TokenVault:
     def _wait(self, work: Callable[[aio.TokenVault], Coroutine[Any, Any, T]]) -> T:
         return self._program.threaded.wait(work)
 
+    def run(self, work: Callable[[aio.TokenVault], Coroutine[Any, Any, T]]) -> T:
+        """The result of `work`, which is given the asynchronous vault, on its loop: for code that is written for that.
+
+        Raises VaultClosed, and what `work` raises.
+        """
+        return self._wait(work)
+
     @property
     def settings(self) -> Settings:
         """The settings."""

@@ -404,6 +404,23 @@ async def test_a_hotel_that_began_in_the_marketplace(run: Run) -> None:
         assert (await theirs.tab().get(f"/hotels/{claimed.id}/userinfo")).status_code == 200
 
 
+async def test_a_hotel_from_the_marketplace_that_cannot_be_claimed(run: Run) -> None:
+    """An error of the application's own claim is shown as a failed approval is, and given to `on_problem`."""
+    told: list[str] = []
+
+    async def on_parked(request: Request, connection: Connection) -> None:
+        raise UnknownConnection
+
+    def on_problem(request: Request, error: Error) -> None:
+        told.append(error.code)
+
+    async with run(arguments={"on_parked": on_parked, "on_problem": on_problem}, marketplace="park") as theirs:
+        begun = await theirs.cloudbeds.vault.begin_authorization()
+        code, _ = await theirs.vendor.approve(begun.url)
+        assert code_of(await comes_back(theirs.tab(), code=code)) == (404, "unknown_connection")
+    assert told == ["unknown_connection"]
+
+
 # --- where it lies
 
 

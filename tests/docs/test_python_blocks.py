@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.acceptance.processes import PATIENCE, Http, Process, World, world
+from tests.contrib.serving import wait_until_listening
 from tests.docs.pages import code_block, text_of
 from tests.docs.under_load import across_three_rotations, example
 from tests.pytest_plugin.running import run
@@ -96,10 +100,11 @@ def test_the_vendors_package_under_load_runs_as_written(tmp_path: Path) -> None:
     assert re.fullmatch(r"\{200: \d+\}", statuses), statuses
 
 
-def written(name: str, tmp_path: Path) -> None:
-    """This block of the page as a module."""
-    block = code_block(text_of("docs/fastapi.md"), "python", after=f"<!-- {name} -->")
-    (tmp_path / "hotels.py").write_text(block, "utf-8")
+def written(name: str, tmp_path: Path, page: str = "docs/fastapi.md", module: str = "hotels.py") -> str:
+    """This block of the page as a module; its text."""
+    block = code_block(text_of(page), "python", after=f"<!-- {name} -->")
+    (tmp_path / module).write_text(block, "utf-8")
+    return block
 
 
 def test_the_application_with_its_own_answers_runs_as_written(tmp_path: Path) -> None:
@@ -133,6 +138,79 @@ def test_the_mounted_application_runs_as_written(tmp_path: Path) -> None:
             assert shown.json["first_name"] == "Ada"
         finally:
             program.stop()
+
+
+@contextmanager
+def flask_with(name: str, tmp_path: Path, made: World) -> Iterator[Http]:
+    """This block of Flask's page, run as the page says; a browser."""
+    block = written(name, tmp_path, "docs/flask.md")
+    assert own_lines(block) <= LONGEST_TUTORIAL
+    program = Process("flask", "--app", "hotels", "run", "--port", str(made.port), env=made.settings, cwd=tmp_path)
+    try:
+        program.wait_for("Running on")
+        yield Http(made.base)
+    finally:
+        program.stop()
+    assert "Traceback" not in program.output, program.output
+
+
+@contextmanager
+def django_with(name: str, tmp_path: Path, made: World) -> Iterator[Http]:
+    """This block of Django's page in a project that `startproject` made, run as the page says; a browser."""
+    page = text_of("docs/django.md")
+    subprocess.run([sys.executable, "-m", "django", "startproject", "hotels", "."], cwd=tmp_path, check=True)
+    block = written(name, tmp_path, "docs/django.md", "hotels/urls.py")
+    settings = code_block(page, "python", after="<!-- settings -->")
+    assert own_lines(block + settings) <= LONGEST_TUTORIAL
+    with (tmp_path / "hotels" / "settings.py").open("a", encoding="utf-8") as file:
+        file.write(settings.replace("http://localhost:8000", made.base))  # the port is the test's
+    given = {name: value for name, value in made.settings.items() if name != "CLOUDBEDS_REDIRECT_URI"}
+    program = Process("manage", "runserver", str(made.port), "--noreload", env=given, cwd=tmp_path)
+    try:
+        program.wait_for("Quit the server")
+        wait_until_listening(made.port)
+        yield Http(made.base)
+    finally:
+        program.stop()
+    assert "Traceback" not in program.output, program.output
+
+
+LONGEST_TUTORIAL = 25  # lines
+MOUNTED = {"flask": flask_with, "django": django_with}
+
+
+def own_lines(block: str) -> int:
+    """Lines of a reader's own code: neither empty nor an import."""
+    return sum(1 for line in block.splitlines() if line and not line.startswith(("import ", "from ")))
+
+
+@pytest.mark.parametrize("kind", MOUNTED)
+def test_the_flow_in_a_blocking_application_runs_as_written(kind: str, tmp_path: Path) -> None:
+    """Under the framework's own server: no hotel is a problem, or a page; it connects, and the view answers."""
+    with (
+        world(tmp_path, "--auto-approve", callback="/cloudbeds/callback") as made,
+        MOUNTED[kind]("mounted", tmp_path, made) as browser,
+    ):
+        assert browser.get("/me").json["code"] == "unknown_connection"
+        assert "<h1>Nothing is connected" in browser.get("/me", headers={"Accept": "text/html"}).text
+        browser.cookies["localhost"] = {"csrftoken": "a" * 32}  # as a form of theirs has it, for Django
+        link = browser.post("/connect-my-hotel", headers={"X-CSRFToken": "a" * 32}).headers["Location"]
+        shown = browser.get(link, follow=True)
+        assert shown.url.startswith(f"{made.base}/me?connection_id=con_")
+        assert shown.json["first_name"] == "Ada"
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("flask", ""), ("django", "/cloudbeds")])
+def test_a_blocking_application_with_its_own_answers_runs_as_written(kind: str, prefix: str, tmp_path: Path) -> None:
+    """It is told of the hotel that connected, and shows its own page about a callback that nobody began."""
+    with (
+        world(tmp_path, "--auto-approve", callback=f"{prefix}/callback") as made,
+        MOUNTED[kind]("answers", tmp_path, made) as browser,
+    ):
+        assert "<h1>Connected</h1>" in browser.get(f"{prefix}/connect?reference=tenant-7", follow=True).text
+        assert list(browser.get("/hotels").json.values()) == ["tenant-7"]
+        failed = browser.get(f"{prefix}/callback?code=x&state=y")
+        assert (failed.status, failed.text[:22]) == (400, "<h1>Not connected</h1>")
 
 
 @pytest.mark.long

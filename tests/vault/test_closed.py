@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, Any] = {
     "name": "aurora", "client_id": "client-2", "client_secret": "secret-2", "pause": 1.0, "status": 200,
 }  # fmt: skip
 TOKEN = AccessToken(Secret("A-1"), None, 1, "gra_1")
+ARGUMENTS["work"] = TokenVault.check
 
 
 def methods(kind: type) -> list[str]:

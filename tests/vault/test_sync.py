@@ -14,7 +14,7 @@ from cloudbeds_auth.engine import apps
 from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, Connection
 
 LIFE = {"open", "close", "aclose"}
-PARTS = {"engine"}  # of the asynchronous vault's process
+PARTS = {"engine", "run"}  # of the asynchronous vault's process; how code for it is run over the blocking one
 OWN_WORDS = {"auth"}  # it says for which client it is
 PAIRS = [(TokenVault, sync.TokenVault), (apps.Apps, sync.Apps)]
 

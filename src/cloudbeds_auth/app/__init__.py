@@ -1,6 +1,8 @@
 """The service: one gateway, behind it a proxy in raw ASGI, and a framework for every path that need not be as fast.
 
 Reading order: `gateway` (which requests are admitted), `proxy` with `relaying` (a call on its way to the vendor), `api`
-with `schemas` (JSON), `browser` with `cookies` and `pages` (the hotel's way), `problems` (errors over HTTP), `limits`
-(what one caller may take), `application` (wiring and lifespan), `server` with `http_limits` and `http_connections`.
+with `schemas` (JSON), `exchanges` (a request and an answer without a framework), `browser` with `cookies` and `pages`
+(the hotel's way), `problems` (errors over HTTP), `vendor_hook`, `limits` (what one caller may take), `asgi` (the
+framework's rim), `application` (composition and lifespan), `server` with `http_limits` and
+`http_connections`.
 """

@@ -7,7 +7,6 @@ API described, and the webhooks that Cloudbeds sends.
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from cloudbeds_auth.app.limits import address_of, hash_of
+from cloudbeds_auth.app.limits import address_of
 from cloudbeds_auth.app.problems import CODE, RequestTimedOut
 from cloudbeds_auth.app.relaying import ProxiedCall, Relay, read_all
 from cloudbeds_auth.app.schemas import (
@@ -29,14 +28,14 @@ from cloudbeds_auth.app.schemas import (
     EventsShape,
     NewAuthorizationShape,
 )
-from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, StoreUnavailable, Unauthenticated
+from cloudbeds_auth.app.vendor_hook import HOOK, HOOK_HEADER, NOTED, require_hook_secrets
+from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, StoreUnavailable
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.permissions import Caller, Scope, may
 from cloudbeds_auth.rules.redirects import allowed_return
-from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -46,8 +45,6 @@ PAGE = 100
 MIN_VALID = 60.0  # seconds, unless the caller says
 LARGEST_USERINFO = 1024 * 1024  # bytes
 CHECK_WITHIN = 5.0  # seconds for the store's answer to `/readyz` and `/metrics`
-HOOK = "/hooks/{secret}"
-HOOK_HEADER = "x-hook-secret"
 HOOK_WITHIN = 1.5  # seconds for the body; Cloudbeds counts an answer after two as none
 
 
@@ -148,27 +145,16 @@ async def hook(request: Request, secret: str) -> dict[str, str]:
 async def note_hook(vault: TokenVault, request: Request, secret: str) -> dict[str, str]:
     """Pass the body on as a hint that the vault confirms; the answer comes at once.
 
-    Two secrets, because Cloudbeds signs nothing: one in the path, one in a header. A wrong one is answered as a missing
-    credential is: raises Unauthenticated.
+    Raises Unauthenticated where one of the two secrets is wrong, RequestTimedOut where the body does not arrive.
     """
-    settings = vault.settings
-    path = is_secret(secret, settings.hook_secret)
-    header = is_secret(request.headers.get(HOOK_HEADER, ""), settings.hook_header)
-    if not path & header:
-        raise Unauthenticated
+    require_hook_secrets(vault.settings, secret, request.headers.get(HOOK_HEADER, ""))
     try:
         async with asyncio.timeout(HOOK_WITHIN):
             body = await request.body()
     except TimeoutError:
         raise RequestTimedOut from None
     vault.engine.app_states.hint(body)
-    return {"status": "noted"}
-
-
-def is_secret(given: str, expected: Secret | None) -> bool:
-    """Compared over hashes, in constant time; no value is the same as a secret that is not set."""
-    known = "" if expected is None else expected.reveal()
-    return hmac.compare_digest(hash_of(given), hash_of(known)) & (expected is not None)
+    return NOTED
 
 
 @router.post("/authorizations", status_code=201)

@@ -12,25 +12,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api
-from cloudbeds_auth.app.browser import Browser, routes
-from cloudbeds_auth.app.gateway import Authenticate, Gateway, Remembered, admin_only, path_prefix
+from cloudbeds_auth.app.asgi import on_error, on_http_exception, on_invalid, page_request, response
+from cloudbeds_auth.app.browser import PAGES, Browser
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, admin_only, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
 from cloudbeds_auth.app.limits import Limits, Tally
-from cloudbeds_auth.app.problems import (
-    ERRORS,
-    TYPES,
-    Unexpected,
-    on_error,
-    on_http_exception,
-    on_invalid,
-    send_problem,
-)
+from cloudbeds_auth.app.problems import ERRORS, TYPES, Unexpected, send_problem
 from cloudbeds_auth.app.proxy import Proxy
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.errors import Error
@@ -101,9 +96,28 @@ def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_error)
-    for router in (api.machines, api.router, routes(Browser(vault))):
+    for router in (api.machines, api.router, _pages(Browser(vault))):
         app.include_router(router)
     return app
+
+
+def _pages(browser: Browser) -> APIRouter:
+    """The service's routes to the handlers; the gateway rewrites the path of every callback to `CALLBACK`."""
+    router = APIRouter(include_in_schema=False)
+    for path, name in PAGES.items():
+        router.add_api_route(path, _endpoint(getattr(browser, name)), methods=["GET"])
+    router.add_api_route(f"{ERRORS}/{{code}}", _endpoint(browser.error), methods=["GET", "HEAD"])
+    router.add_api_route("/static/{name}", _endpoint(browser.static), methods=["GET"])
+    router.add_api_route("/favicon.ico", _endpoint(browser.static), methods=["GET"])
+    router.add_api_route(CALLBACK, _endpoint(browser.callback), methods=["GET"])
+    return router
+
+
+def _endpoint(handler: Callable[[PageRequest], Awaitable[PageAnswer]]) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return response(await handler(page_request(request)))
+
+    return endpoint
 
 
 Opener = Callable[[AsyncExitStack], Awaitable[Parts]]

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from fastapi import APIRouter, Request
-from starlette.responses import Response
-
 from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
-from cloudbeds_auth.app.gateway import APP, CALLBACK, host_name, path_prefix
-from cloudbeds_auth.app.limits import OF_ALL, OF_ONE, STARTS_OF_ALL, STARTS_OF_ONE, Arrivals, address_of
+from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest, Parked, redirect
+from cloudbeds_auth.app.gateway import host_name, path_prefix
+from cloudbeds_auth.app.limits import OF_ALL, OF_ONE, STARTS_OF_ALL, STARTS_OF_ONE, Arrivals
 from cloudbeds_auth.app.pages import Pages, static_files
-from cloudbeds_auth.app.problems import CODE, ERRORS, MethodNotAllowed, NotFound, response
+from cloudbeds_auth.app.problems import CODE, MethodNotAllowed, NotFound, answer_for
 from cloudbeds_auth.errors import (
     AuthorizationDenied,
     Error,
@@ -29,7 +28,7 @@ from cloudbeds_auth.errors import (
     StateMismatch,
     by_code,
 )
-from cloudbeds_auth.rules.model import AuthorizationRequest, Connection, Finished
+from cloudbeds_auth.rules.model import AuthorizationRequest, Finished
 from cloudbeds_auth.rules.redirects import allowed_return, begun_here, origin_of, with_query
 
 if TYPE_CHECKING:
@@ -49,20 +48,8 @@ _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is sh
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
 
 
-def routes(browser: Browser) -> APIRouter:
-    """The service's routes to the handlers; the gateway rewrites the path of every callback to `CALLBACK`."""
-    router = APIRouter(include_in_schema=False)
-    for path, name in PAGES.items():
-        router.add_api_route(path, getattr(browser, name), methods=["GET"])
-    router.add_api_route(f"{ERRORS}/{{code}}", browser.error, methods=["GET", "HEAD"])
-    router.add_api_route("/static/{name}", browser.static, methods=["GET"])
-    router.add_api_route("/favicon.ico", browser.static, methods=["GET"])
-    router.add_api_route(CALLBACK, browser.callback, methods=["GET"])
-    return router
-
-
 class Browser:
-    """The handlers, one for each path that a browser requests; a router that uses them keeps these paths.
+    """The handlers, one for each path that a browser requests; a rim that routes to them keeps these paths.
 
     They know their own paths below the public URL and never read the path of a request, which a reverse proxy or a
     mount may have changed. `assets` is where the pages' style sheet and icon are served, below the public URL.
@@ -81,7 +68,7 @@ class Browser:
         self._starts = Arrivals(clock, "were begun", of_one=STARTS_OF_ONE, of_all=STARTS_OF_ALL)
         self._arrivals = Arrivals(clock, "came from the Marketplace", of_one=OF_ONE, of_all=OF_ALL)
 
-    async def connect(self, request: Request) -> Response:
+    async def connect(self, request: PageRequest) -> PageAnswer:
         """Start an approval in this browser; only where the operator lets any browser start one."""
 
         async def begin(browser: str) -> AuthorizationRequest:
@@ -91,24 +78,28 @@ class Browser:
             app, return_to, reference = asked.get("app") or "default", asked.get("return_to"), asked.get("reference")
             if return_to is not None:
                 allowed_return(return_to, self._settings.return_origins)
-            self._starts.admit(address_of(request.scope))
+            self._starts.admit(request.address)
             return await self._vault.begin_authorization(
                 app=app, return_to=return_to, reference=reference, browser=browser, trusted=False
             )
 
         return await self._begun(request, CONNECT, begin)
 
-    async def connect_once(self, request: Request) -> Response:
+    async def connect_once(self, request: PageRequest) -> PageAnswer:
         """Start the approval that a one-time link was made for.
 
         It is not counted by address: a link bounds what is begun with it, and a made-up one begins nothing.
         """
-        one_time = request.path_params["one_time"]
+        one_time = request.parameters["one_time"]
         begin = partial(self._vault.engine.authorizer.begin_from_link, one_time)
         return await self._begun(request, f"{CONNECT}/{quote(one_time, safe='')}", begin)
 
-    async def callback(self, request: Request) -> Response:
-        """Where the vendor sends the browser back to (RFC 6749 section 4.1.2): one exchange, or none."""
+    async def callback(self, request: PageRequest) -> PageAnswer:
+        """Where the vendor sends the browser back to (RFC 6749 section 4.1.2): one exchange, or none.
+
+        An application that mounts the pages is asked first, where they say so (`PageAnswer.about`): about a hotel that
+        connected, an approval that waits to be claimed, and an approval that failed.
+        """
         try:
             asked = self._answer(request)
             if self._settings.marketplace == "park" and not begun_here(asked.get("state")):
@@ -117,33 +108,23 @@ class Browser:
         except MethodNotAllowed as error:
             return self._pages.problem(error, None)  # no callback at all
         except Error as error:
-            return await self.failed(request, error)
-        return self._cookies.forget_start(await self.done(request, finished))
+            return self.failed(error)
+        return replace(self._cookies.forget_start(self._done(finished)), about=Connected(finished.connection))
 
-    async def done(self, request: Request, finished: Finished) -> Response:
-        """Redirect to an address without the code, which then stays in no history entry and in no referrer (A14)."""
-        connection = finished.connection
-        back = self._checked(finished.return_to)
-        if back is None:
-            return redirect(with_query(self._prefix + CONNECTED, connection_id=connection.id))
-        return redirect(with_query(back, connection_id=connection.id, reference=connection.reference))
-
-    async def parked(self, request: Request, connection: Connection) -> Response:
-        """Redirect to the page that says what the connection waits for."""
-        return redirect(f"{self._prefix}{CLAIM}/{connection.id}")
-
-    async def failed(self, request: Request, error: Error) -> Response:
+    def failed(self, error: Error) -> PageAnswer:
         """Redirect to the start's `return_to` with the error's code, else to the page that says what happened (A81)."""
         back = self._checked(error.return_to)
         if back is not None:
-            return self._cookies.forget_start(redirect(with_query(back, error=error.code)))
-        answer = redirect(f"{self._prefix}{NOT_CONNECTED}/{error.code}")
-        answer.headers[CODE] = error.code
-        return self._cookies.remember_outcome(answer, OutcomeCookie(error.code, error.detail, error.next_step))
+            answer = self._cookies.forget_start(redirect(with_query(back, error=error.code)))
+        else:
+            answer = redirect(f"{self._prefix}{NOT_CONNECTED}/{error.code}").with_headers({CODE: error.code})
+            outcome = OutcomeCookie(error.code, error.detail, error.next_step)
+            answer = self._cookies.remember_outcome(answer, outcome)
+        return replace(answer, about=Failed(error))
 
-    async def not_connected(self, request: Request) -> Response:
+    async def not_connected(self, request: PageRequest) -> PageAnswer:
         """The page about a failed approval: what it was, in the browser where it failed, else what its code means."""
-        code = request.path_params["code"]
+        code = request.parameters["code"]
         kind = by_code().get(code)
         if kind is None:
             return self._pages.problem(NotFound(), None)
@@ -151,16 +132,12 @@ class Browser:
         error = kind() if outcome is None else kind(outcome.detail, next_step=outcome.next_step)
         return self._pages.problem(error, self._start_again(request))
 
-    async def error(self, request: Request) -> Response:
+    async def error(self, request: PageRequest) -> PageAnswer:
         """What a code means, what is lost, what to do: where the `type` of a problem leads."""
-        kind = by_code().get(request.path_params["code"])
+        kind = by_code().get(request.parameters["code"])
         return self._pages.problem(NotFound(), None) if kind is None else self._pages.meaning(kind)
 
-    async def not_begun(self, request: Request, error: Error, start: str) -> Response:
-        """The page about the error; where a later try may succeed (5xx), it links to the start."""
-        return self._pages.problem(error, self._prefix + start if error.status >= 500 else None)
-
-    async def connected(self, request: Request) -> Response:
+    async def connected(self, request: PageRequest) -> PageAnswer:
         """The page after the approval; it is open to anyone, so it shows nothing but what the address holds."""
         try:
             shown = parameters(request, "connection_id").get("connection_id", "")
@@ -168,31 +145,32 @@ class Browser:
             return self._pages.problem(error, None)
         return self._pages.connected(shown if _CONNECTION_ID.match(shown) else None)
 
-    async def claim(self, request: Request) -> Response:
+    async def claim(self, request: PageRequest) -> PageAnswer:
         """Where an approval from the Marketplace waits; the page says how it is claimed."""
-        connection_id = request.path_params["connection_id"]
+        connection_id = request.parameters["connection_id"]
         return self._pages.waiting(connection_id if _CONNECTION_ID.match(connection_id) else None)
 
-    async def static(self, request: Request) -> Response:
+    async def static(self, request: PageRequest) -> PageAnswer:
         """One of our few files; the icon, for browsers that ask without a link to it."""
-        name = request.path_params.get("name", "favicon.svg")
+        name = request.parameters.get("name", "favicon.svg")
         if name not in self._static:
-            return response(NotFound())
+            return answer_for(NotFound())
         body, media = self._static[name]
-        return Response(body, headers={"content-type": media})
+        return PageAnswer(200, {"content-type": media}, body)
 
-    async def _arrived(self, request: Request, asked: dict[str, str]) -> Response:
+    async def _arrived(self, request: PageRequest, asked: dict[str, str]) -> PageAnswer:
         """The hotel began in the Marketplace: exchange and park. No cookie of this browser is read or changed."""
         code = _code(asked)
         if code is None:
             raise AuthorizationDenied(_reason(asked))
-        self._arrivals.admit(address_of(request.scope))
-        app = getattr(request.state, APP, "default")  # there is no state of ours that names it: its path does
-        return await self.parked(request, await self._vault.arrive(code=code, app=app))
+        self._arrivals.admit(request.address)
+        # There is no state of ours that names the app: its path does.
+        connection = await self._vault.arrive(code=code, app=request.app)
+        return replace(redirect(f"{self._prefix}{CLAIM}/{connection.id}"), about=Parked(connection))
 
-    def _answer(self, request: Request) -> dict[str, str]:
+    def _answer(self, request: PageRequest) -> dict[str, str]:
         """What the vendor answers through the browser (RFC 6749 section 4.1.2)."""
-        if _has_body(request):
+        if request.method != "GET" or request.has_body:
             raise MethodNotAllowed("a callback is a GET without a body")
         asked = parameters(request, "code", "state", "error", "error_description", "error_uri", "iss")
         issuer = asked.get("iss")
@@ -200,7 +178,7 @@ class Browser:
             raise StateMismatch("the answer names another server than the one that was asked (RFC 9207)")
         return asked
 
-    async def _finished(self, request: Request, asked: dict[str, str]) -> Finished:
+    async def _finished(self, request: PageRequest, asked: dict[str, str]) -> Finished:
         """The connection; where the hotel, or the vendor, said no, the state is spent and nothing else changes."""
         browser, state, code = self._cookies.browser(request), asked.get("state"), _code(asked)
         if not state:
@@ -210,6 +188,14 @@ class Browser:
         if code is None:
             raise AuthorizationDenied(_reason(asked), return_to=await self._vault.deny(state=state, browser=browser))
         return await self._vault.finish(code=code, state=state, browser=browser)
+
+    def _done(self, finished: Finished) -> PageAnswer:
+        """Redirect to an address without the code, which then stays in no history entry and in no referrer (A14)."""
+        connection = finished.connection
+        back = self._checked(finished.return_to)
+        if back is None:
+            return redirect(with_query(self._prefix + CONNECTED, connection_id=connection.id))
+        return redirect(with_query(back, connection_id=connection.id, reference=connection.reference))
 
     def _checked(self, return_to: str | None) -> str | None:
         """Checked when it was given and checked again now: the list of origins may have changed since."""
@@ -221,15 +207,14 @@ class Browser:
             return None
 
     async def _begun(
-        self, request: Request, path: str, begin: Callable[[str], Awaitable[AuthorizationRequest]]
-    ) -> Response:
+        self, request: PageRequest, path: str, begin: Callable[[str], Awaitable[AuthorizationRequest]]
+    ) -> PageAnswer:
         """Begin, and redirect to the approval page, with the browser's id and the path of the start in its cookies.
 
         Or first to the same path on the host that the hotel comes back to, where another approval is begun: a cookie
         set on another name would not come back with the code.
         """
-        query = request.scope["query_string"].decode("latin-1")
-        start = f"{path}?{query}" if query else path
+        start = f"{path}?{request.query}" if request.query else path
         browser = self._cookies.browser(request) or self._world.entropy.token()  # several tabs share the one there is
         try:
             begun = await begin(browser)
@@ -238,9 +223,11 @@ class Browser:
                 return redirect(elsewhere)
             return self._cookies.remember(redirect(begun.url), browser, start)
         except Error as error:
-            return await self.not_begun(request, error, start)
+            # Where a later try may succeed, the page links to the start.
+            page = self._pages.problem(error, self._prefix + start if error.status >= 500 else None)
+            return replace(page, about=Failed(error))
 
-    def _elsewhere(self, request: Request, redirect_uri: str, start: str) -> str | None:
+    def _elsewhere(self, request: PageRequest, redirect_uri: str, start: str) -> str | None:
         """The same path on the redirect URI's host, unless it is asked there."""
         home = urlsplit(redirect_uri)
         if host_name(request.headers.get("host", "").lower()) == (home.hostname or "").lower():
@@ -248,18 +235,17 @@ class Browser:
         prefix = self._prefix if self._prefix and home.path.startswith(self._prefix + "/") else ""
         return f"{origin_of(redirect_uri)}{prefix}{start}"
 
-    def _start_again(self, request: Request) -> str | None:
+    def _start_again(self, request: PageRequest) -> str | None:
         """Where this browser began, else the bare start where it is open."""
         start = self._cookies.start(request) or (CONNECT if self._settings.open_connect else None)
         return None if start is None else self._prefix + start
 
 
-def parameters(request: Request, *names: str) -> dict[str, str]:
+def parameters(request: PageRequest, *names: str) -> dict[str, str]:
     """The named query parameters; raises InvalidRequest when one of them came twice (RFC 6749 section 3.1, A07)."""
     try:
-        pairs = parse_qsl(
-            request.scope["query_string"].decode("ascii"), keep_blank_values=True, max_num_fields=MOST_PARAMETERS
-        )
+        request.query.encode("ascii")
+        pairs = parse_qsl(request.query, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:
         raise InvalidRequest("the query is not readable") from None
     found: dict[str, str] = {}
@@ -270,15 +256,6 @@ def parameters(request: Request, *names: str) -> dict[str, str]:
     if any(not _is_plain(found[name]) for name in names if name in found and name not in _FOR_PEOPLE):
         raise InvalidRequest("a parameter holds control characters")
     return {name: found[name] for name in names if name in found}
-
-
-def redirect(where: str) -> Response:
-    """303: the browser sends a GET there, whichever method it used here."""
-    return Response(status_code=303, headers={"location": where})
-
-
-def _has_body(request: Request) -> bool:
-    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 def _is_plain(value: str) -> bool:

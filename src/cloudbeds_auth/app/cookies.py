@@ -7,8 +7,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from fastapi import Request
-from starlette.responses import Response
+from cloudbeds_auth.app.exchanges import CookieToSet, PageAnswer, PageRequest
 
 LIFETIME = 86400  # seconds
 _BROWSER = re.compile(r"[A-Za-z0-9_-]{32,128}\Z")
@@ -38,36 +37,34 @@ class Cookies:
         self.start_name = f"{prefix}cloudbeds-auth-start"
         self.outcome_name = f"{prefix}cloudbeds-auth-outcome"
 
-    def browser(self, request: Request) -> str | None:
+    def browser(self, request: PageRequest) -> str | None:
         """This browser's id; None when there is none, or several that differ, of which one was planted."""
         found = _values(request, self.browser_name)
         return found.pop() if len(found) == 1 and all(_BROWSER.match(value) for value in found) else None
 
-    def start(self, request: Request) -> str | None:
+    def start(self, request: PageRequest) -> str | None:
         """The path of ours that the last approval began at."""
         found = {unquote(value) for value in _values(request, self.start_name)}
         return found.pop() if len(found) == 1 and all(_START.match(value) for value in found) else None
 
-    def remember(self, response: Response, browser: str, start: str) -> Response:
+    def remember(self, answer: PageAnswer, browser: str, start: str) -> PageAnswer:
         """Set the browser's id, and the path of the start where it is not too long."""
-        self._set(response, self.browser_name, browser, LIFETIME)
+        remembered = answer.with_cookies(self._cookie(self.browser_name, browser, LIFETIME))
         quoted = quote(start, safe="/")
-        if len(quoted) <= _LONGEST_START:
-            self._set(response, self.start_name, quoted, LIFETIME)
-        return response
+        if len(quoted) > _LONGEST_START:
+            return remembered
+        return remembered.with_cookies(self._cookie(self.start_name, quoted, LIFETIME))
 
-    def forget_start(self, response: Response) -> Response:
+    def forget_start(self, answer: PageAnswer) -> PageAnswer:
         """Delete the path of the start: the approval is over."""
-        self._set(response, self.start_name, "", 0)
-        return response
+        return answer.with_cookies(self._cookie(self.start_name, "", 0))
 
-    def remember_outcome(self, response: Response, outcome: OutcomeCookie) -> Response:
+    def remember_outcome(self, answer: PageAnswer, outcome: OutcomeCookie) -> PageAnswer:
         """Set what the page about a failure shows, for as long as it may be loaded again."""
         words = [text[:_LONGEST_WORDS] for text in outcome]
-        self._set(response, self.outcome_name, quote(json.dumps(words), safe=""), _OUTCOME_FOR)
-        return response
+        return answer.with_cookies(self._cookie(self.outcome_name, quote(json.dumps(words), safe=""), _OUTCOME_FOR))
 
-    def outcome(self, request: Request, code: str) -> OutcomeCookie | None:
+    def outcome(self, request: PageRequest, code: str) -> OutcomeCookie | None:
         """How the last approval of this browser failed, where it did with this code."""
         found = _values(request, self.outcome_name)
         try:
@@ -79,15 +76,15 @@ class Cookies:
         outcome = OutcomeCookie(*words)
         return outcome if outcome.code == code else None
 
-    def _set(self, response: Response, name: str, value: str, lifetime: int) -> None:
-        response.set_cookie(name, value, max_age=lifetime, path="/", secure=self._secure, httponly=True, samesite="lax")
+    def _cookie(self, name: str, value: str, lifetime: int) -> CookieToSet:
+        return CookieToSet(name, value, lifetime, secure=self._secure)
 
 
 def _is_line(words: object) -> bool:
     return isinstance(words, str) and words.isprintable() and len(words) <= _LONGEST_WORDS
 
 
-def _values(request: Request, name: str) -> set[str]:
+def _values(request: PageRequest, name: str) -> set[str]:
     """Every different value that the browser sent under this name; parsers would keep only one of them."""
-    pairs = (pair.partition("=") for header in request.headers.getlist("cookie") for pair in header.split(";"))
+    pairs = (pair.partition("=") for header in request.cookies for pair in header.split(";"))
     return {value.strip().strip('"') for key, _, value in pairs if key.strip() == name}

@@ -11,11 +11,9 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
-
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloudbeds_auth.app.http_connections import ClientGone, occupy, stay
 from cloudbeds_auth.app.limits import LARGEST_BODY, Arriving, Guesses, Limits, Tally, address_of, hash_of
@@ -38,6 +36,8 @@ from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token
 from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
     from cloudbeds_auth.vault import TokenVault
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class Gateway:
             raise InvalidRequest("no protocol is upgraded to here")
         refuse_token(scope["query_string"])
         if not scope["raw_path"].startswith(b"/proxy/"):
-            small_body(scope)
+            small_body(scope["headers"])
         path = scope["raw_path"].decode("latin-1")
         if path in EXACT or PATTERN.match(path):
             return
@@ -303,9 +303,9 @@ def _is_number(port: str) -> bool:
     return port.isascii() and port.isdigit()  # `²` is a digit, and no port
 
 
-def small_body(scope: Scope) -> None:
+def small_body(headers: Iterable[tuple[bytes, bytes]]) -> None:
     """Outside the proxy a body is a small JSON document whose length is known before it is read."""
-    for name, value in scope["headers"]:
+    for name, value in headers:
         if name == b"transfer-encoding":
             raise LengthRequired
         if name == b"content-length" and (not value.isdigit() or len(value) > 9 or int(value) > LARGEST_BODY):

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
-from starlette.types import Scope
+from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.app.limits import Limits, Networks, Tally, counted
 from cloudbeds_auth.os_files import open_files
 from cloudbeds_auth.rules.happenings import Happening
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
 
 RESERVED = 300  # open files for everything but callers: 200 connections to Cloudbeds, the database, logs
 CONNECTIONS = "cloudbeds_connections"  # in the state of the lifespan: the `Connections` that the protocol counts by

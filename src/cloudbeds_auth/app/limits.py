@@ -15,16 +15,17 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
-
-from starlette.types import Message, Receive, Scope
 
 from cloudbeds_auth.app.problems import RequestTimedOut, TooManyCalls, TooManyGuesses
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.ports import Clock, Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.redirects import MOST_PENDING
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope
 
 LONGEST_TARGET = 16 * 1024  # bytes of path and query
 MOST_HEADERS = 100

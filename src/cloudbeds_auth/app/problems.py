@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import math
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi.exceptions import RequestValidationError
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Send
-
+from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, TryAgain, Unauthenticated
 
+if TYPE_CHECKING:
+    from starlette.types import Send
+
 CODE = "x-cloudbeds-auth-code"
+PROBLEM = "application/problem+json"
 ERRORS = "/errors"  # below the public URL: the page about each code
 TYPES: ContextVar[str | None] = ContextVar("cloudbeds_auth_types", default=f"{ERRORS}/")
 """What comes before the code in the `type` of a problem: a path of ours, below the public URL's prefix.
@@ -99,9 +98,6 @@ class Unexpected(Error):
     next_step_default = "the operator finds the cause in the log"
 
 
-_BY_STATUS: dict[int, type[InvalidRequest]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
-
-
 def describe(error: Error) -> dict[str, Any]:
     """The members of the problem document."""
     types = TYPES.get()
@@ -130,17 +126,17 @@ def headers_of(error: Error) -> dict[str, str]:
     return headers
 
 
-def response(error: Error) -> Response:
-    """The error as an answer of the framework."""
+def answer_for(error: Error) -> PageAnswer:
+    """The error as an answer."""
     body = json.dumps(describe(error), ensure_ascii=False).encode()
-    return Response(body, error.status, headers_of(error), media_type="application/problem+json")
+    return PageAnswer(error.status, {"content-type": PROBLEM, **headers_of(error)}, body)
 
 
 async def send_problem(send: Send, error: Error, *extra: tuple[bytes, bytes]) -> None:
     """The error as an answer without the framework; `extra` are further headers."""
     body = json.dumps(describe(error), ensure_ascii=False).encode()
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", PROBLEM.encode()),
         (b"content-length", str(len(body)).encode()),
         *((name.encode("ascii"), value.encode("ascii", "replace")) for name, value in headers_of(error).items()),
         *SECURITY,
@@ -148,27 +144,3 @@ async def send_problem(send: Send, error: Error, *extra: tuple[bytes, bytes]) ->
     ]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def on_error(request: Request, error: Exception) -> Response:
-    """The framework's handler for our own errors, and for unexpected ones, without their internals."""
-    return response(error if isinstance(error, Error) else Unexpected())
-
-
-async def on_http_exception(request: Request, error: Exception) -> Response:
-    """The framework's own refusals (no such path, no such method), as problems; ours, where it met one in a body."""
-    if isinstance(error.__cause__, Error):
-        return response(error.__cause__)
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    answer = response(_BY_STATUS.get(status, InvalidRequest if 400 <= status < 500 else Unexpected)())
-    allow = (error.headers or {}).get("Allow") if isinstance(error, HTTPException) else None
-    if allow is not None:
-        answer.headers["allow"] = allow
-    return answer
-
-
-async def on_invalid(request: Request, error: Exception) -> Response:
-    """A request that does not have the described shape: says where, never what was sent."""
-    found = error.errors() if isinstance(error, RequestValidationError) else []
-    where = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
-    return response(InvalidRequest(where))

@@ -17,21 +17,32 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import httpx2
 from fastapi import APIRouter, Depends, FastAPI, Path, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import NoMatchFound
 
 from cloudbeds_auth import runtime
-from cloudbeds_auth.app import problems
-from cloudbeds_auth.app.api import HOOK, note_hook
-from cloudbeds_auth.app.browser import CONNECTED, PAGES
-from cloudbeds_auth.app.gateway import APP, small_body
-from cloudbeds_auth.contrib.web_flow import CALLBACK_ROUTE, MountedPages, OnConnected, OnProblem, mounted_settings, ours
+from cloudbeds_auth.app import asgi
+from cloudbeds_auth.app.api import note_hook
+from cloudbeds_auth.app.exchanges import PageAnswer, Parked, json_answer
+from cloudbeds_auth.app.gateway import small_body
+from cloudbeds_auth.app.vendor_hook import HOOK
+from cloudbeds_auth.contrib.web_flow import (
+    ABOUT_CODES,
+    Hooks,
+    MountedPages,
+    beside,
+    mounted_settings,
+    ours,
+    problem_document,
+    routes,
+)
 from cloudbeds_auth.errors import ConfigurationError, Error
+from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.settings import Settings, load_from_environment
 from cloudbeds_auth.vault import TokenVault
@@ -42,9 +53,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Cloudbeds", "connection_in_path", "problem"]
 
-ERROR_PAGE = "cloudbeds_error"  # the name of its route
+ROUTE = "cloudbeds_{}"  # the name of the route to the handler of a name
 
 Which = Callable[..., Any]  # a dependency that returns a connection id or a property id
+OnConnected = Callable[[Request, Connection], Awaitable[Response | None] | Response | None]
+OnProblem = Callable[[Request, Error], Awaitable[Response | None] | Response | None]
 
 
 def connection_in_path(connection_id: Annotated[str, Path()]) -> str:
@@ -58,23 +71,16 @@ def problem(request: Request, error: Exception) -> Response:
     Never cached; in the header `X-Cloudbeds-Auth-Code`, too. Its `type` is the page about the code, where the router of
     the application serves one.
     """
-    before = problems.TYPES.set(_pages_about_errors(request))
-    try:
-        response = problems.response(error if isinstance(error, Error) else problems.Unexpected())
-    finally:
-        problems.TYPES.reset(before)
-    for name, value in problems.VENDOR:
-        response.headers[name.decode()] = value.decode()
-    return response
+    return asgi.response(problem_document(error, _prefix_of(request)))
 
 
-def _pages_about_errors(request: Request) -> str | None:
-    """The path below which this application serves the pages about codes; None where it does not."""
+def _prefix_of(request: Request) -> str | None:
+    """The path below which this application serves our pages; None where it does not."""
     try:
-        found = request.app.url_path_for(ERROR_PAGE, code="x")
+        found = request.app.url_path_for(ROUTE.format("error"), code="x")
     except NoMatchFound:
         return None
-    return f"{request.scope.get('root_path', '')}{found}".removesuffix("x")
+    return f"{request.scope.get('root_path', '')}{found}".removesuffix(f"{ABOUT_CODES}x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ class _Open:
 
     vault: TokenVault
     clients: HotelClients
-    browser: MountedPages
+    pages: MountedPages
 
 
 class Cloudbeds:
@@ -114,9 +120,7 @@ class Cloudbeds:
         self._settings = settings
         self._callback = callback
         self._upkeep = upkeep
-        self._on_connected = on_connected
-        self._on_problem = on_problem
-        self._on_parked = on_parked
+        self._hooks = Hooks(on_connected, on_problem, on_parked)
         self._stack = AsyncExitStack()
         self._changing = asyncio.Lock()
         self._lives = 0  # lifespans that run: the router's, one for each application, and each given besides
@@ -148,12 +152,13 @@ class Cloudbeds:
                     await self._stack.aclose()
 
     async def _begin(self, app: FastAPI) -> None:
-        settings = mounted_settings(self._settings or load_from_environment(), self._callback, app)
+        served = _served(app) or self._callback
+        settings = mounted_settings(self._settings or load_from_environment(), self._callback, served)
         reread = None if self._settings is not None else load_from_environment
         vault = await self._stack.enter_async_context(TokenVault.open(settings, reread=reread, upkeep=self._upkeep))
         clients = runtime.hotel_clients(settings)
         self._stack.push_async_callback(clients.aclose)
-        self._open = _Open(vault, clients, MountedPages(vault, self._on_connected, self._on_problem, self._on_parked))
+        self._open = _Open(vault, clients, MountedPages(vault, self._callback))
         self._stack.callback(setattr, self, "_open", None)
 
     # --- for endpoints
@@ -197,41 +202,44 @@ class Cloudbeds:
 
     def _routes(self) -> APIRouter:
         router = APIRouter(include_in_schema=False, lifespan=self.lifespan)
-        add = router.add_api_route
-        for path, name in PAGES.items():
-            add(path, self._page(name), methods=["GET"])
-        add(f"{CONNECTED}/{{name}}", self._page("static"), methods=["GET"])
-        add(f"{CONNECTED}{problems.ERRORS}/{{code}}", self._page("error"), methods=["GET"], name=ERROR_PAGE)
-        add(HOOK, self._hook, methods=["POST"])
-        add(self._callback, self._page("callback"), methods=["GET"], name=CALLBACK_ROUTE)
-        add(f"{self._callback}/{{segment}}", self._return_by_app, methods=["GET"])
+        for path, name in routes(self._callback).items():
+            router.add_api_route(path, self._page(name), methods=["GET"], name=ROUTE.format(name))
+        router.add_api_route(HOOK, self._hook, methods=["POST"])
         return router
 
     def _page(self, name: str) -> Callable[[Request], Awaitable[Response]]:
-        """The browser's handler of this name, which is there once the vault is open."""
+        """An endpoint that the handler of this name answers, or the application itself where it is asked first."""
 
         async def page(request: Request) -> Response:
-            return ours(request, await getattr(self._opened().browser, name)(request))
+            pages = self._opened().pages
+            usual = await pages.answer(name, asgi.page_request(request))
+            try:
+                return await self._answered(request, usual)
+            except Error as error:
+                if not isinstance(usual.about, Parked):
+                    raise
+                return await self._answered(request, ours(pages.failed(error)))  # it could not be claimed
 
         page.__name__ = f"cloudbeds_{name}"  # FastAPI names the route after it: `page` may be the application's own
         return page
 
+    async def _answered(self, request: Request, usual: PageAnswer) -> Response:
+        """The application's own response where it has one, else the usual."""
+        hook, about = self._hooks.asked(usual.about)
+        answer = None if hook is None else hook(request, about)
+        response: Response | None = await answer if isawaitable(answer) else answer
+        if response is None:
+            return asgi.response(usual)
+        asgi.put_beside(response, beside(usual))
+        return response
+
     async def _hook(self, request: Request, secret: str) -> Response:
         try:
-            small_body(request.scope)
-            return ours(request, JSONResponse(await note_hook(self.vault, request, secret)))
+            small_body(request.scope["headers"])
+            noted = json_answer(await note_hook(self.vault, request, secret))
         except Error as error:
-            return ours(request, problem(request, error))
-
-    async def _return_by_app(self, request: Request, segment: str) -> Response:
-        """A further app's callback, one segment below the settings' own."""
-        known = await self.vault.apps.redirect_uris()
-        path = f"{self._callback}/{segment}"
-        app = next((name for name, uri in known.items() if urlsplit(uri).path.endswith(path)), None)
-        if app is None:
-            return ours(request, problem(request, problems.NotFound()))
-        setattr(request.state, APP, app)
-        return await self._page("callback")(request)
+            noted = problem_document(error, _prefix_of(request))
+        return asgi.response(ours(noted))
 
     def _opened(self) -> _Open:
         if self._open is None:
@@ -240,3 +248,11 @@ class Cloudbeds:
                 next_step="give `lifespan=cloudbeds.lifespan` to the outermost FastAPI; in a test, enter its client",
             )
         return self._open
+
+
+def _served(app: FastAPI) -> str | None:
+    """Where the application serves the callback; None where one that is mounted below it does."""
+    try:
+        return str(app.url_path_for(ROUTE.format("callback")))
+    except NoMatchFound:
+        return None

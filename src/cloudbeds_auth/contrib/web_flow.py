@@ -1,116 +1,179 @@
-"""The hotel's way mounted in another application: where its paths are, and which answers are the application's own."""
+"""What every application that mounts the pages shares, whatever framework it is of: where they lie, which answers are
+the application's own, and how an error of an endpoint is answered.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from inspect import isawaitable
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request
-from starlette.responses import Response
-from starlette.routing import NoMatchFound
-
-from cloudbeds_auth.app.browser import CONNECTED, Browser
+from cloudbeds_auth.app.browser import CONNECTED, PAGES, Browser
+from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest, Parked
 from cloudbeds_auth.app.gateway import path_prefix
-from cloudbeds_auth.app.problems import CODE, SECURITY
+from cloudbeds_auth.app.pages import Pages
+from cloudbeds_auth.app.problems import (
+    CODE,
+    ERRORS,
+    PROBLEM,
+    SECURITY,
+    TYPES,
+    VENDOR,
+    MethodNotAllowed,
+    NotFound,
+    Unexpected,
+    answer_for,
+)
 from cloudbeds_auth.errors import ConfigurationError, Error
-from cloudbeds_auth.rules.model import Connection, Finished
 from cloudbeds_auth.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
-CALLBACK_ROUTE = "cloudbeds_callback"  # the name of the callback's route
-THEIRS = "cloudbeds_theirs"  # marks a request whose answer is the application's own
+ABOUT_CODES = f"{CONNECTED}{ERRORS}/"  # below the public URL: the page about each code
 # An answer of the application's own at an address with a code in it is not cached, and sends no referrer on (A14).
 AT_THE_CALLBACK = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+_OURS = {name.decode(): value.decode() for name, value in SECURITY}
+_KEPT_NOWHERE = {name.decode(): value.decode() for name, value in VENDOR}
 
-Answer = Response | None
-OnConnected = Callable[[Request, Connection], Awaitable[Answer] | Answer]
-OnProblem = Callable[[Request, Error], Awaitable[Answer] | Answer]
+Hook = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The application's functions that are asked before a browser is answered; None: the usual is sent."""
+
+    on_connected: Hook | None = None
+    on_problem: Hook | None = None
+    on_parked: Hook | None = None
+
+    def asked(self, about: Connected | Parked | Failed | None) -> tuple[Hook | None, Any]:
+        """Which of them is asked, and about what."""
+        match about:
+            case Connected(connection):
+                return self.on_connected, connection
+            case Parked(connection):
+                return self.on_parked, connection
+            case Failed(error):
+                return self.on_problem, error
+        return None, None
+
+
+def beside(usual: PageAnswer) -> PageAnswer:
+    """The headers and the cookies that an application's own answer gets, which is sent in the place of the usual."""
+    cookies = usual.cookies if isinstance(usual.about, Connected) else ()  # the start is forgotten
+    return PageAnswer(usual.status, AT_THE_CALLBACK, cookies=cookies)
+
+
+def routes(callback: str) -> dict[str, str]:
+    """Path below the prefix, and the handler's name. All are asked with GET."""
+    return {
+        **PAGES,
+        f"{CONNECTED}/{{name}}": "static",
+        f"{ABOUT_CODES}{{code}}": "error",
+        callback: "callback",
+        f"{callback}/{{segment}}": "callback_of_app",
+    }
 
 
 class MountedPages(Browser):
-    """The handlers, with the application asked before the browser is answered."""
+    """The pages as another application serves them, which has no gateway of ours before it."""
 
-    def __init__(
-        self,
-        vault: TokenVault,
-        on_connected: OnConnected | None,
-        on_problem: OnProblem | None,
-        on_parked: OnConnected | None,
-    ) -> None:
+    def __init__(self, vault: TokenVault, callback: str) -> None:
         super().__init__(vault, assets=CONNECTED)
-        self._on_connected = on_connected
-        self._on_problem = on_problem
-        self._on_parked = on_parked
+        self._callback = callback
 
-    async def done(self, request: Request, finished: Finished) -> Response:
-        """The application's answer to a connected hotel, else the usual."""
-        return await _theirs(request, self._on_connected, finished.connection) or await super().done(request, finished)
+    async def answer(self, name: str, request: PageRequest) -> PageAnswer:
+        """The answer of the handler of this name."""
+        if request.method != "GET":
+            return ours(self._pages.problem(MethodNotAllowed(), None).with_headers({"allow": "GET"}))
+        return ours(await getattr(self, name)(request))
 
-    async def parked(self, request: Request, connection: Connection) -> Response:
-        """The application's answer to an approval that waits to be claimed, else the usual."""
-        return await _theirs(request, self._on_parked, connection) or await super().parked(request, connection)
-
-    async def failed(self, request: Request, error: Error) -> Response:
-        """The application's answer to a callback that led to no connection, else the usual."""
-        return await _theirs(request, self._on_problem, error) or await super().failed(request, error)
-
-    async def not_begun(self, request: Request, error: Error, start: str) -> Response:
-        """The application's answer to a start that is refused, else the usual."""
-        return await _theirs(request, self._on_problem, error) or await super().not_begun(request, error, start)
+    async def callback_of_app(self, request: PageRequest) -> PageAnswer:
+        """A further app's callback, one segment below the settings' own."""
+        path = f"{self._callback}/{request.parameters['segment']}"
+        known = await self._vault.apps.redirect_uris()
+        app = next((name for name, uri in known.items() if urlsplit(uri).path.endswith(path)), None)
+        if app is None:
+            return problem_document(NotFound(), self._prefix)
+        return await self.callback(replace(request, app=app))
 
 
-async def _theirs(request: Request, asked: Callable[[Request, Any], Any] | None, about: object) -> Response | None:
-    answer = None if asked is None else asked(request, about)
-    response: Response | None = await answer if isawaitable(answer) else answer
-    if response is not None:
-        response.headers.update(AT_THE_CALLBACK)
-        setattr(request.state, THEIRS, True)
-    return response
+def ours(answer: PageAnswer) -> PageAnswer:
+    """With the headers that an answer of ours has, as the service's gateway gives them to it."""
+    return answer.with_headers({CODE: "ok", **answer.headers, **_OURS})
 
 
-def ours(request: Request, response: Response) -> Response:
-    """The headers that an answer of ours has, as the service's gateway gives them to it."""
-    if not getattr(request.state, THEIRS, False):
-        for name, value in SECURITY:
-            response.headers[name.decode()] = value.decode()
-        response.headers.setdefault(CODE, "ok")
-    return response
+def problem_document(error: Exception, prefix: str | None) -> PageAnswer:
+    """The error as `application/problem+json` with its stable code, never cached.
+
+    `prefix`: the path below which the application serves our pages, which is where its `type` points to; None: nowhere.
+    """
+    before = TYPES.set(None if prefix is None else prefix + ABOUT_CODES)
+    try:
+        return answer_for(error if isinstance(error, Error) else Unexpected()).with_headers(_KEPT_NOWHERE)
+    finally:
+        TYPES.reset(before)
 
 
-def mounted_settings(settings: Settings, callback: str, app: FastAPI) -> Settings:
+def page_or_problem(error: Error, accept: str, prefix: str | None) -> PageAnswer:
+    """An endpoint's error: a page where `accept`, the header, asks for one, else the document; `prefix` as above."""
+    if prefix is None or not wants_page(accept):
+        return problem_document(error, prefix)
+    return ours(_pages(prefix).problem(error, error.connect_url))
+
+
+@lru_cache(maxsize=4)
+def _pages(prefix: str) -> Pages:
+    return Pages(prefix, CONNECTED)
+
+
+def wants_page(accept: str) -> bool:
+    """Whether HTML is named, and preferred to JSON (RFC 9110 section 12.5.1). Who takes anything is a program."""
+    weights: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        media, *parameters = (piece.strip() for piece in part.split(";"))
+        weight = next((piece[2:] for piece in parameters if piece.startswith("q=")), "1")
+        try:
+            weights[media] = float(weight)
+        except ValueError:
+            continue
+    return weights.get("text/html", 0.0) > max(weights.get(PROBLEM, 0.0), weights.get("application/json", 0.0))
+
+
+def mounted_settings(settings: Settings, callback: str, served: str) -> Settings:
     """The settings, with what follows from the redirect URI where it is not set: the public URL, and an open start.
 
-    A bare `/connect` is open on loopback only; who listens where is the application's, not ours to know.
-    Raises ConfigurationError where the browser would come back to an address that the application does not serve.
+    A bare `/connect` is open on loopback only; who listens where is the application's, not ours to know. Raises
+    ConfigurationError as `must_lie_there` does.
     """
-    path = urlsplit(settings.redirect_uri).path
-    served = _served(app) or callback
-    if not path.endswith(served):
-        raise ConfigurationError(
-            f"CLOUDBEDS_REDIRECT_URI has the path {path}, and the callback is served at {served}",
-            next_step="set the redirect URI, the router's prefix or `Cloudbeds(callback=…)` so that they agree",
-        )
     given = settings.model_fields_set
     found: dict[str, object] = {}
     if "public_url" not in given:
         found["public_url"] = settings.redirect_uri.removesuffix(callback)
-    elif path_prefix(settings.public_url) + callback != path:
-        raise ConfigurationError(
-            f"CLOUDBEDS_AUTH_PUBLIC_URL has not the path {path.removesuffix(callback) or '/'}, where the router is",
-            next_step="unset it, or set it to the redirect URI without the callback's path",
-        )
     if "open_connect" not in given:
         found["open_connect"] = is_loopback(urlsplit(settings.redirect_uri).hostname or "")
-    return settings.model_copy(update=found)
+    mounted = settings.model_copy(update=found)
+    must_lie_there(mounted, callback, served)
+    return mounted
 
 
-def _served(app: FastAPI) -> str | None:
-    """Where the application serves the callback; None where one that is mounted below it does."""
-    try:
-        return str(app.url_path_for(CALLBACK_ROUTE))
-    except NoMatchFound:
-        return None
+def must_lie_there(settings: Settings, callback: str, served: str) -> None:
+    """`served` is the callback's whole path in the application.
+
+    Raises ConfigurationError where a browser would come back to, or a link would lead to, an address that the
+    application does not serve.
+    """
+    path = urlsplit(settings.redirect_uri).path
+    if not path.endswith(served):
+        raise ConfigurationError(
+            f"CLOUDBEDS_REDIRECT_URI has the path {path}, and the callback is served at {served}",
+            next_step="set the redirect URI, the prefix or `Cloudbeds(callback=…)` so that they agree",
+        )
+    if path_prefix(settings.public_url) + callback != path:
+        raise ConfigurationError(
+            f"CLOUDBEDS_AUTH_PUBLIC_URL has not the path {path.removesuffix(callback) or '/'}, where the pages are",
+            next_step="unset it, or set it to the redirect URI without the callback's path",
+        )

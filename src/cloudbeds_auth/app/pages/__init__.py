@@ -8,11 +8,12 @@ from __future__ import annotations
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from starlette.responses import HTMLResponse
 
+from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.problems import CODE, headers_of
 from cloudbeds_auth.errors import Error
 
+HTML = "text/html; charset=utf-8"
 _MEDIA = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
 
 
@@ -29,15 +30,15 @@ class Pages:
             lstrip_blocks=True,
         )
 
-    def connected(self, connection_id: str | None) -> HTMLResponse:
+    def connected(self, connection_id: str | None) -> PageAnswer:
         """What the hotel sees after it approved."""
         return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id)
 
-    def waiting(self, connection_id: str | None) -> HTMLResponse:
+    def waiting(self, connection_id: str | None) -> PageAnswer:
         """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""
         return self._page("waiting.html", 200, {CODE: "ok"}, connection_id=connection_id)
 
-    def problem(self, error: Error, start_again: str | None) -> HTMLResponse:
+    def problem(self, error: Error, start_again: str | None) -> PageAnswer:
         """What happened, whether anything is lost, and a way to start again where there is one."""
         return self._page(
             "problem.html",
@@ -51,7 +52,7 @@ class Pages:
             start_again=start_again,
         )
 
-    def meaning(self, kind: type[Error]) -> HTMLResponse:
+    def meaning(self, kind: type[Error]) -> PageAnswer:
         """What a code means, for people who read it in a program's log or answer."""
         return self._page(
             "error.html",
@@ -65,9 +66,9 @@ class Pages:
             next_step=kind.next_step_default,
         )
 
-    def _page(self, name: str, status: int, headers: dict[str, str], **values: str | None) -> HTMLResponse:
+    def _page(self, name: str, status: int, headers: dict[str, str], **values: str | None) -> PageAnswer:
         text = self._environment.get_template(name).render(assets=self._assets, **values)
-        return HTMLResponse(text, status, headers)
+        return PageAnswer(status, {"content-type": HTML, **headers}, text.encode())
 
 
 def static_files() -> dict[str, tuple[bytes, str]]:

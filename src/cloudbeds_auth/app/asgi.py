@@ -1,0 +1,67 @@
+"""The rim over Starlette, for the service and for FastAPI: a request and an answer translated, errors as answers."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+from cloudbeds_auth.app.gateway import APP
+from cloudbeds_auth.app.limits import address_of
+from cloudbeds_auth.app.problems import BodyTooLarge, MethodNotAllowed, NotFound, Unexpected, answer_for
+from cloudbeds_auth.errors import Error, InvalidRequest
+
+_BY_STATUS: dict[int, type[InvalidRequest]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
+
+
+def page_request(request: Request) -> PageRequest:
+    """What the pages read of it."""
+    return PageRequest(
+        method=request.method,
+        query=request.scope["query_string"].decode("latin-1"),
+        headers=dict(request.headers),
+        cookies=tuple(request.headers.getlist("cookie")),
+        address=address_of(request.scope),
+        parameters=request.path_params,
+        app=getattr(request.state, APP, "default"),
+    )
+
+
+def response(answer: PageAnswer) -> Response:
+    """The answer as the framework sends it."""
+    made = Response(answer.body, answer.status)
+    put_beside(made, answer)
+    return made
+
+
+def put_beside(made: Response, answer: PageAnswer) -> None:
+    """Give another answer this one's headers and cookies."""
+    made.headers.update(answer.headers)
+    for cookie in answer.cookies:
+        made.set_cookie(**cookie._asdict())
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """The framework's handler for our own errors, and for unexpected ones, without their internals."""
+    return response(answer_for(error if isinstance(error, Error) else Unexpected()))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """The framework's own refusals (no such path, no such method), as problems; ours, where it met one in a body."""
+    if isinstance(error.__cause__, Error):
+        return response(answer_for(error.__cause__))
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    answer = response(answer_for(_BY_STATUS.get(status, InvalidRequest if 400 <= status < 500 else Unexpected)()))
+    allow = (error.headers or {}).get("Allow") if isinstance(error, HTTPException) else None
+    if allow is not None:
+        answer.headers["allow"] = allow
+    return answer
+
+
+async def on_invalid(request: Request, error: Exception) -> Response:
+    """A request that does not have the described shape: says where, never what was sent."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    where = "; ".join(f"{'.'.join(str(part) for part in entry['loc'][1:])}: {entry['msg']}" for entry in found[:5])
+    return response(answer_for(InvalidRequest(where)))

@@ -1,0 +1,100 @@
+"""A request for one of the pages, and its answer, as plain values: each framework has a rim of its own over them.
+
+A rim reads a `PageRequest` from its framework's request, and writes a `PageAnswer` as its framework's response. The
+service and FastAPI share one (`app.asgi`); `contrib` has those of Flask and Django.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from cloudbeds_auth.errors import Error
+from cloudbeds_auth.rules.model import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """What the pages read of a request.
+
+    `query`: as it came, without its question mark. `headers`: names in lower case; of one that came twice the first.
+    `cookies`: the value of each Cookie header. `address`: who shares a limit with this browser. `parameters`: of the
+    path. `app`: whose callback it is; read only where no state of ours says so.
+    """
+
+    method: str
+    query: str
+    headers: Mapping[str, str]
+    cookies: tuple[str, ...]
+    address: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    app: str = "default"
+
+    @property
+    def has_body(self) -> bool:
+        """Whether something follows the head (RFC 9112 section 6.3)."""
+        return "transfer-encoding" in self.headers or (self.headers.get("content-length") or "0") != "0"
+
+
+class CookieToSet(NamedTuple):
+    """A cookie, by the names that the `set_cookie` of Starlette, of Flask and of Django have for its parts."""
+
+    key: str
+    value: str
+    max_age: int  # seconds; 0 deletes it
+    secure: bool
+    path: str = "/"
+    httponly: bool = True
+    samesite: str = "lax"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A hotel approved: an application that mounts the pages may answer it itself."""
+
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """An approval from the Marketplace waits to be claimed: an application may answer it itself."""
+
+    connection: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An approval was not begun, or led to no connection: an application may answer it itself."""
+
+    error: Error
+
+
+@dataclass(frozen=True, slots=True)
+class PageAnswer:
+    """An answer of ours. `about`: what an application that mounts the pages is asked about before it is sent."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    cookies: tuple[CookieToSet, ...] = ()
+    about: Connected | Parked | Failed | None = None
+
+    def with_headers(self, headers: Mapping[str, str]) -> PageAnswer:
+        """With these headers, each in the place of the one that there was."""
+        return replace(self, headers={**self.headers, **headers})
+
+    def with_cookies(self, *cookies: CookieToSet) -> PageAnswer:
+        """With these cookies besides."""
+        return replace(self, cookies=(*self.cookies, *cookies))
+
+
+def redirect(where: str) -> PageAnswer:
+    """303: the browser sends a GET there, whichever method it used here."""
+    return PageAnswer(303, {"location": where})
+
+
+def json_answer(document: Mapping[str, str]) -> PageAnswer:
+    """200 with this document."""
+    return PageAnswer(200, {"content-type": "application/json"}, json.dumps(document, separators=(",", ":")).encode())

@@ -1,0 +1,187 @@
+"""The whole flow in your own Django project: connect, callback, pages, and sessions that call Cloudbeds.
+
+    cloudbeds = Cloudbeds()
+    urlpatterns = [path("cloudbeds/", cloudbeds.urls), path("hotels/<str:connection_id>/me", me)]
+
+    def me(request: HttpRequest, connection_id: str) -> HttpResponse:
+        with cloudbeds.client(connection_id) as session:
+            return JsonResponse(session.get("/api/v1.3/userinfo").json())
+
+Needs the `django` extra. Django has no types: what comes from it is `Any` here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from cloudbeds_auth.contrib import missing
+from cloudbeds_auth.errors import Error
+from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.settings import known
+from cloudbeds_auth.sync import TokenVault
+
+try:
+    from django.conf import settings as project
+    from django.http import HttpResponse
+    from django.urls import NoReverseMatch, path, reverse
+    from django.views.decorators.csrf import csrf_exempt
+
+    from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+    from cloudbeds_auth.app.limits import counted
+    from cloudbeds_auth.app.vendor_hook import HOOK
+    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, settings_of
+    from cloudbeds_auth.contrib.hotel_session import HotelSession
+    from cloudbeds_auth.contrib.web_flow import Hooks, beside, page_or_problem, routes
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(missing(__name__, "django"), name=error.name) from None
+
+__all__ = ["Cloudbeds", "ProblemMiddleware", "problem"]
+
+NAME = "cloudbeds"  # of the namespace
+View = Callable[..., Any]
+
+
+def problem(request: Any, error: Error) -> Any:
+    """A response to a `cloudbeds_auth.Error`: a page for a browser, else `application/problem+json`.
+
+    Which of them, the request's `Accept` header says. Both have the stable code in `X-Cloudbeds-Auth-Code`, and the
+    link that mends it where there is one; neither is cached.
+    """
+    connected = _path_of("connected")
+    prefix = None if connected is None else connected.removesuffix("/connected")
+    return _response(page_or_problem(error, request.headers.get("Accept", ""), prefix))
+
+
+class ProblemMiddleware:
+    """For `MIDDLEWARE`: answers a `cloudbeds_auth.Error` that a view does not catch with `problem`."""
+
+    def __init__(self, get_response: View) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: Any) -> Any:
+        """Django calls it for every request."""
+        return self._get_response(request)
+
+    def process_exception(self, request: Any, exception: Exception) -> Any:
+        """Django calls it for what a view raises; None: another's to answer."""
+        return problem(request, exception) if isinstance(exception, Error) else None
+
+
+class Cloudbeds:
+    """The flow and the vault of a project; make it once, and include its `urls`.
+
+    `vault` is one that you opened yourself; else one is opened at its first use in each process, with the settings of
+    the project's `settings.py`, of the environment and of `.env`. `callback` is the path of the redirect URI below the
+    prefix; further apps come back to one segment below it. With `upkeep` grants are refreshed in the background, from
+    then on.
+
+    `on_connected(request, connection)` and `on_problem(request, error)` are asked before the browser is answered. A
+    response that they return is sent; None means the usual: to `return_to` where the start named one, else our page. A
+    browser that asks twice has `on_connected` asked twice. `on_parked(request, connection)` is asked where a hotel
+    began in the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim it only for a user who says that it is theirs.
+    """
+
+    def __init__(
+        self,
+        vault: TokenVault | None = None,
+        *,
+        callback: str = "/callback",
+        upkeep: bool = False,
+        on_connected: Callable[[Any, Connection], Any] | None = None,
+        on_problem: Callable[[Any, Error], Any] | None = None,
+        on_parked: Callable[[Any, Connection], Any] | None = None,
+    ) -> None:
+        self._given = vault
+        self._callback = callback
+        self._upkeep = upkeep
+        self._hooks = Hooks(on_connected, on_problem, on_parked)
+        self._making = threading.Lock()
+        self._made: BlockingPages | None = None
+
+    @property
+    def urls(self) -> tuple[list[Any], str, str]:
+        """For `path("cloudbeds/", cloudbeds.urls)`, as `admin.site.urls` is; the namespace is `cloudbeds`."""
+        pages = [path(_route(one), self._page(name), name=name) for one, name in routes(self._callback).items()]
+        return [*pages, path(_route(HOOK), csrf_exempt(self._hook), name="hook")], NAME, NAME
+
+    @property
+    def vault(self) -> TokenVault:
+        """The vault; opened where it is not. Raises ConfigurationError, StoreUnavailable."""
+        return self._pages.vault
+
+    def client(self, identifier: str) -> HotelSession:
+        """A `requests.Session` for the hotel with this connection id or property id, for one `with` block.
+
+        A caller that may use the view may use it for every id that the view lets through. Connections are kept between
+        requests. Raises UnknownConnection, AmbiguousProperty; the session raises what `HotelSession` says.
+        """
+        return self._pages.session(identifier)
+
+    @property
+    def _pages(self) -> BlockingPages:
+        """Made at its first use: only then does Django know its addresses."""
+        with self._making:
+            if self._made is None:
+                settings = self._given.settings if self._given is not None else settings_of(_ours())
+                served = _path_of("callback") or self._callback
+                self._made = BlockingPages(settings, self._callback, served, vault=self._given, upkeep=self._upkeep)
+            return self._made
+
+    # --- the browser's way, and Cloudbeds'
+
+    def _page(self, name: str) -> View:
+        """A view that the handler of this name answers, or the application itself where it is asked first."""
+
+        def page(request: Any, **parameters: str) -> Any:
+            usual = self._pages.page(name, _page_request(request, parameters))
+            hook, about = self._hooks.asked(usual.about)
+            theirs = None if hook is None else hook(request, about)
+            return _response(usual) if theirs is None else _put_beside(theirs, beside(usual))
+
+        return page
+
+    def _hook(self, request: Any, **parameters: str) -> Any:
+        return _response(self._pages.note_hook(_page_request(request, parameters), lambda: bytes(request.body)))
+
+
+def _ours() -> dict[str, Any]:
+    return {name: getattr(project, name) for name in known() if hasattr(project, name)}
+
+
+def _path_of(name: str) -> str | None:
+    """Where the project serves this page; None where it does not."""
+    try:
+        return str(reverse(f"{NAME}:{name}"))
+    except NoReverseMatch:
+        return None
+
+
+def _route(path: str) -> str:
+    return path.removeprefix("/").replace("{", "<").replace("}", ">")
+
+
+def _page_request(request: Any, parameters: dict[str, str]) -> PageRequest:
+    headers = {name.lower(): value for name, value in request.headers.items() if value}
+    return PageRequest(
+        method=request.method,
+        query=request.META.get("QUERY_STRING", ""),
+        headers=headers,
+        cookies=(headers.get("cookie", ""),),
+        address=counted(request.META.get("REMOTE_ADDR") or "local"),
+        parameters=parameters,
+    )
+
+
+def _response(answer: PageAnswer) -> Any:
+    return _put_beside(HttpResponse(answer.body, status=answer.status), answer)
+
+
+def _put_beside(response: Any, answer: PageAnswer) -> Any:
+    """Give a response this answer's headers and cookies."""
+    for name, value in answer.headers.items():
+        response.headers[name] = value
+    for cookie in answer.cookies:
+        response.set_cookie(**cookie._asdict())
+    return response

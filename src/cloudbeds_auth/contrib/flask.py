@@ -1,0 +1,173 @@
+"""The whole flow in your own Flask application: connect, callback, pages, and sessions that call Cloudbeds.
+
+    app = Flask(__name__)
+    cloudbeds = Cloudbeds()
+    cloudbeds.init_app(app, url_prefix="/cloudbeds")
+
+    @app.get("/hotels/<connection_id>/me")
+    def me(connection_id: str) -> Any:
+        with cloudbeds.client(connection_id) as session:
+            return session.get("/api/v1.3/userinfo").json()
+
+Needs the `flask` extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cloudbeds_auth.contrib import missing
+from cloudbeds_auth.errors import Error
+from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.settings import known
+from cloudbeds_auth.sync import TokenVault
+
+try:
+    from flask import Blueprint, Flask, Response, current_app, request, url_for
+    from werkzeug.routing import BuildError
+
+    from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+    from cloudbeds_auth.app.limits import counted
+    from cloudbeds_auth.app.vendor_hook import HOOK
+    from cloudbeds_auth.contrib.blocking_pages import BlockingPages, settings_of
+    from cloudbeds_auth.contrib.hotel_session import HotelSession
+    from cloudbeds_auth.contrib.web_flow import Hooks, beside, page_or_problem, routes
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(missing(__name__, "flask"), name=error.name) from None
+
+__all__ = ["Cloudbeds", "problem"]
+
+NAME = "cloudbeds"  # of the blueprint
+EXTENSION = "cloudbeds_auth"  # the key in `app.extensions`
+
+
+def problem(error: Error) -> Response:
+    """The error handler for `cloudbeds_auth.Error`: a page for a browser, else `application/problem+json`.
+
+    Which of them, the request's `Accept` header says. Both have the stable code in `X-Cloudbeds-Auth-Code`, and the
+    link that mends it where there is one; neither is cached.
+    """
+    try:
+        prefix = url_for(f"{NAME}.connected").removesuffix("/connected")
+    except BuildError:
+        prefix = None
+    return _response(page_or_problem(error, request.headers.get("Accept", ""), prefix))
+
+
+class Cloudbeds:
+    """The flow and the vault; make it once, beside the application, and give it each application with `init_app`.
+
+    `vault` is one that you opened yourself; else one is opened at its first use in each process, with the settings of
+    `app.config`, of the environment and of `.env`. `callback` is the path of the redirect URI below the prefix; further
+    apps come back to one segment below it. With `upkeep` grants are refreshed in the background, from then on.
+
+    `on_connected(connection)` and `on_problem(error)` are asked before the browser is answered, in its request. What
+    they return is sent, as of any view; None means the usual: to `return_to` where the start named one, else our page.
+    A browser that asks twice has `on_connected` asked twice. `on_parked(connection)` is asked where a hotel began in
+    the Marketplace (`CLOUDBEDS_AUTH_MARKETPLACE=park`): claim it only for a user who says that it is theirs.
+    """
+
+    def __init__(
+        self,
+        vault: TokenVault | None = None,
+        *,
+        callback: str = "/callback",
+        upkeep: bool = False,
+        on_connected: Callable[[Connection], Any] | None = None,
+        on_problem: Callable[[Error], Any] | None = None,
+        on_parked: Callable[[Connection], Any] | None = None,
+    ) -> None:
+        self._given = vault
+        self._callback = callback
+        self._upkeep = upkeep
+        self._hooks = Hooks(on_connected, on_problem, on_parked)
+        self.blueprint = self._routes()
+
+    def init_app(self, app: Flask, *, url_prefix: str = "") -> None:
+        """Serve the pages below `url_prefix`, and answer a `cloudbeds_auth.Error` of any view with `problem`.
+
+        Raises ConfigurationError where a setting is missing, or names another callback than is served.
+        """
+        settings = self._given.settings if self._given is not None else settings_of(_ours(app))
+        app.extensions[EXTENSION] = BlockingPages(
+            settings, self._callback, f"{url_prefix}{self._callback}", vault=self._given, upkeep=self._upkeep
+        )
+        app.register_blueprint(self.blueprint, url_prefix=url_prefix or None)
+        app.register_error_handler(Error, problem)
+
+    @property
+    def vault(self) -> TokenVault:
+        """The vault of the current application; opened where it is not. Raises ConfigurationError, StoreUnavailable."""
+        return _pages().vault
+
+    def client(self, identifier: str) -> HotelSession:
+        """A `requests.Session` for the hotel with this connection id or property id, for one `with` block.
+
+        A caller that may use the view may use it for every id that the view lets through. Connections are kept between
+        requests. Raises UnknownConnection, AmbiguousProperty; the session raises what `HotelSession` says.
+        """
+        return _pages().session(identifier)
+
+    # --- the browser's way, and Cloudbeds'
+
+    def _routes(self) -> Blueprint:
+        blueprint = Blueprint(NAME, __name__)
+        for path, name in routes(self._callback).items():
+            blueprint.add_url_rule(_rule(path), name, self._page(name), methods=["GET"])
+        blueprint.add_url_rule(_rule(HOOK), "hook", _hook, methods=["POST"])
+        return blueprint
+
+    def _page(self, name: str) -> Callable[..., Response]:
+        """A view that the handler of this name answers, or the application itself where it is asked first."""
+
+        def page(**parameters: str) -> Response:
+            usual = _pages().page(name, _page_request(parameters))
+            hook, about = self._hooks.asked(usual.about)
+            theirs = None if hook is None else hook(about)
+            if theirs is None:
+                return _response(usual)
+            return _put_beside(current_app.make_response(theirs), beside(usual))
+
+        return page
+
+
+def _pages() -> BlockingPages:
+    found: BlockingPages = current_app.extensions[EXTENSION]
+    return found
+
+
+def _hook(**parameters: str) -> Response:
+    return _response(_pages().note_hook(_page_request(parameters), request.get_data))
+
+
+def _ours(app: Flask) -> dict[str, Any]:
+    return {name: app.config[name] for name in known() if name in app.config}
+
+
+def _rule(path: str) -> str:
+    return path.replace("{", "<").replace("}", ">")
+
+
+def _page_request(parameters: dict[str, str]) -> PageRequest:
+    headers = {name.lower(): value for name, value in request.headers.items() if value}
+    return PageRequest(
+        method=request.method,
+        query=request.environ.get("QUERY_STRING", ""),
+        headers=headers,
+        cookies=(headers.get("cookie", ""),),
+        address=counted(request.remote_addr or "local"),
+        parameters=parameters,
+    )
+
+
+def _response(answer: PageAnswer) -> Response:
+    return _put_beside(Response(answer.body, answer.status), answer)
+
+
+def _put_beside(response: Response, answer: PageAnswer) -> Response:
+    """Give a response this answer's headers and cookies."""
+    response.headers.update(answer.headers)
+    for cookie in answer.cookies:
+        response.set_cookie(**cookie._asdict())
+    return response

@@ -1,0 +1,88 @@
+"""A `requests.Session` for one hotel, lent by an application that blocks, over connections that outlive it."""
+
+from __future__ import annotations
+
+import os
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+from requests import PreparedRequest, Request, Response, Session
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ConnectTimeout, RequestException
+from urllib3.exceptions import NewConnectionError
+
+from cloudbeds_auth.contrib.requests import RequestsAuth
+from cloudbeds_auth.errors import UpstreamFailed
+from cloudbeds_auth.rules.auth_flow import unanswered
+from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.wire.hotel_client import KEEP_ALIVE, address
+from cloudbeds_auth.wire.http_client import user_agent
+
+
+class HotelSession(Session):
+    """Calls Cloudbeds for one hotel, under one policy with our other clients: no proxy and no cookie, a deadline.
+
+    An address may be a path, as in `session.get("/api/v1.3/userinfo")`, or the bare name of an API method. Raises what
+    `RequestsAuth` raises, UpstreamFailed where nothing was sent or only reading was asked for, and OutcomeUnknown where
+    a write may have happened.
+    """
+
+    def __init__(self, settings: Settings, auth: RequestsAuth, property_id: str | None) -> None:
+        super().__init__()
+        timing = Timing.of(settings.token_timeout)
+        self._base_url, self._version = settings.base_url, settings.api_version
+        self._timeout = (timing.connect, timing.deadline)  # seconds: to connect; until the next bytes of the answer
+        self.auth = auth
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.headers.update({"Accept": "application/json", "User-Agent": user_agent()})
+        if property_id is not None:
+            self.headers["X-PROPERTY-ID"] = property_id
+
+    def prepare_request(self, request: Request) -> PreparedRequest:
+        """As `requests.Session.prepare_request`. Raises ForeignOrigin for another origin than Cloudbeds'."""
+        request.url = address(str(request.url), self._base_url, self._version)
+        return super().prepare_request(request)
+
+    def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
+        """As `requests.Session.send`."""
+        if kwargs.get("timeout") is None:
+            kwargs["timeout"] = self._timeout
+        try:
+            return super().send(request, **kwargs)
+        except RequestException as error:
+            named = type(error).__name__
+            if _is_unsent(error):
+                raise UpstreamFailed(f"Cloudbeds cannot be reached; nothing was sent ({named})") from error
+            raise unanswered(request.method or "", named) from error
+
+
+class HotelSessions:
+    """Lends sessions; the connections beneath them are kept, and are those of one process: a child has its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pid, self._pool = os.getpid(), _Pool(pool_maxsize=KEEP_ALIVE)
+
+    def session(self, auth: RequestsAuth, property_id: str | None) -> HotelSession:
+        """A session under `auth`; with `X-PROPERTY-ID` where one property is meant."""
+        if self._pid != os.getpid():
+            self._pid, self._pool = os.getpid(), _Pool(pool_maxsize=KEEP_ALIVE)
+        made = HotelSession(self._settings, auth, property_id)
+        made.mount("https://", self._pool)
+        made.mount("http://", self._pool)  # a simulator on this machine
+        return made
+
+
+class _Pool(HTTPAdapter):
+    """The sessions that share it end before it does."""
+
+    def close(self) -> None:
+        """A session ends."""
+
+
+def _is_unsent(error: RequestException) -> bool:
+    """Whether there was no connection to send anything over."""
+    cause = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(error, ConnectTimeout) or isinstance(cause, NewConnectionError)
