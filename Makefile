@@ -108,7 +108,7 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 	venv/bin/cloudbeds-auth --version && \
 	venv/bin/python -c 'import sys, cloudbeds_auth.sync; assert "fastapi" not in sys.modules' && \
 	{ venv/bin/cloudbeds-auth demo 2>&1 || true; } | grep -F "cloudbeds-auth[server]" && \
-	for extra in requests sdk; do \
+	for extra in httpx requests sdk; do \
 	  { venv/bin/python -c "import cloudbeds_auth.contrib.$$extra" 2>&1 || true; } | grep -F "cloudbeds-auth[$$extra]" && \
 	  venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[$$extra]" && \
 	  venv/bin/python -c "import cloudbeds_auth.contrib.$$extra" || exit 1; \

@@ -24,6 +24,7 @@ BLOCKS = {
     "readme": ("README.md", ""),
     "asyncio": ("docs/python.md", "<!-- block -->"),
     "blocking": ("docs/python.md", "<!-- blocking -->"),
+    "httpx": ("docs/clients.md", "<!-- httpx -->"),
     "requests": ("docs/clients.md", "<!-- requests -->"),
     "sdk": ("docs/clients.md", "<!-- sdk -->"),
 }

@@ -1,8 +1,14 @@
 """Integrations with other programs and clients: each module needs the extra of its name.
 
-Reading order: `blocking_flow` (what the blocking clients share), `requests`, `sdk`; `web_flow` and `fastapi` (the whole
-flow, mounted).
+Reading order: `httpx`; `blocking_flow` (what the blocking clients share), `requests`, `sdk`; `web_flow` and `fastapi`
+(the whole flow, mounted).
 """
+
+from typing import TypeAlias
+
+from cloudbeds_auth import sync, vault
+
+Vault: TypeAlias = sync.TokenVault | vault.TokenVault  # what blocks uses the second from another thread than its own
 
 
 def missing(module: str, extra: str) -> str:
