@@ -30,8 +30,7 @@ def kinds(hotel: Hotel, stack: ExitStack) -> list[Callable[[], int]]:
     newer = stack.enter_context(httpx2.Client(auth=auth_for(httpx2, hotel.vault, hotel.id)))
     older = stack.enter_context(httpx.Client(auth=auth_for(httpx, hotel.vault, hotel.id)))
     one = stack.enter_context(sdk.api_client(hotel.vault, hotel.id, package=cloudbeds_pms_v1_3))
-    elsewhere = cloudbeds_pms.Configuration(host=hotel.url("echo"))
-    two = stack.enter_context(sdk.api_client(hotel.vault, hotel.id, package=cloudbeds_pms, configuration=elsewhere))
+    two = stack.enter_context(sdk.api_client(hotel.vault, hotel.id, package=cloudbeds_pms))
     auth = RequestsAuth(hotel.vault, hotel.id)
     hotels, system = cloudbeds_pms_v1_3.HotelApi(one), cloudbeds_pms.PropertyApi(two)
     return [
@@ -39,7 +38,7 @@ def kinds(hotel: Hotel, stack: ExitStack) -> list[Callable[[], int]]:
         lambda: newer.get(url).status_code,
         lambda: older.get(url).status_code,
         lambda: hotels.get_hotels_get_with_http_info().status_code,
-        lambda: int(system.system_controller_get_system_without_preload_content("100001").status),
+        lambda: system.system_controller_get_system_with_http_info("100001").status_code,
     ]
 
 
