@@ -17,7 +17,7 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
@@ -40,8 +40,8 @@ class LoopThread:
     """
 
     def __init__(self, settings: Settings, observers: Sequence[Observer], upkeep: bool) -> None:
-        self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
+        self.pid: int = os.getpid()
+        self.loop: Final = asyncio.new_event_loop()
         self._open = aio.TokenVault.open(settings, observers=observers, upkeep=upkeep)
         self._longest = Timing.of(settings.token_timeout).deadline + 2 * PATIENCE
         self._closing = asyncio.Event()
@@ -56,7 +56,7 @@ class LoopThread:
             self.loop.close()
             raise ConfigurationError(f"the vault has no thread to run on: {error}") from error
         try:
-            self.vault = self._opened.result()
+            self.vault: Final = self._opened.result()
         except BaseException:
             self._set(self._closing)  # Ctrl-C while it opens
             raise

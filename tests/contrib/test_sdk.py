@@ -20,7 +20,7 @@ import pytest
 import urllib3
 from tests.contrib.hotel import Hotel
 
-from cloudbeds_auth import ForeignOrigin, InvalidRequest, TryAgain
+from cloudbeds_auth import AccessToken, ForeignOrigin, InvalidRequest, TryAgain
 from cloudbeds_auth.contrib import sdk
 from cloudbeds_auth.sync import TokenVault
 
@@ -174,32 +174,25 @@ def test_three_sends_and_no_more(hotel: Hotel, client: Any) -> None:
     assert hotel.refreshes == 2
 
 
-class Counting(TokenVault):
-    """A vault that counts how often it is asked."""
-
-    asked = 0
-
-    def access_token(self, *args: Any, **parts: Any) -> Any:
-        self.asked += 1
-        return super().access_token(*args, **parts)
-
-
-def test_the_vault_is_asked_once_a_call(hotel: Hotel, package: ModuleType) -> None:
+def test_the_vault_is_asked_once_a_call(hotel: Hotel, package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """The packages read `access_token` four times a call: they get a constant, and no refresh can come in between."""
-    with Counting.open(hotel.settings) as vault, called(_with(hotel, vault), package) as client:
-        assert isinstance(vault, Counting)
+    asked: list[str] = []
+    access_token = TokenVault.access_token
+
+    def counted(self: TokenVault, connection_id: str, **parts: Any) -> AccessToken:
+        asked.append(connection_id)
+        return access_token(self, connection_id, **parts)
+
+    monkeypatch.setattr(TokenVault, "access_token", counted)
+    with called(hotel, package) as client:
         reads = [client.configuration.auth_settings() for _ in range(4)]
-        assert vault.asked == 0
+        assert asked == []
         assert reads == [reads[0]] * 4
         assert "Bearer" in str(reads[0])
-        assert vault.access_token(hotel.id).reveal() not in str(reads)
-        vault.asked = 0
+        assert hotel.vault.access_token(hotel.id).reveal() not in str(reads)
+        asked.clear()
         assert read(client).status == 200
-        assert vault.asked == 1
-
-
-def _with(hotel: Hotel, vault: TokenVault) -> Hotel:
-    return Hotel(hotel.made, hotel.settings, vault, hotel.id)
+        assert asked == [hotel.id]
 
 
 def test_a_token_that_somebody_set_to_none(hotel: Hotel, client: Any) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import httpx2
@@ -117,7 +117,7 @@ class Cloudbeds:
         self._on_problem = on_problem
         self._on_parked = on_parked
         self._open: _Open | None = None
-        self.router = self._routes()
+        self.router: Final = self._routes()
 
     def install(self, app: FastAPI, *, prefix: str = "") -> None:
         """Include the router below `prefix`, and answer a `cloudbeds_auth.Error` of any endpoint as a problem."""

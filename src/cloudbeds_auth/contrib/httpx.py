@@ -9,13 +9,15 @@ The driver is `wire.httpx_auth`'s, given the other module.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from cloudbeds_auth.contrib import Vault, missing
 from cloudbeds_auth.wire.httpx_auth import ClientAuth, Library
 
 try:
     import httpx
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(missing(__name__, "httpx"), name=error.name) from None
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(missing(__name__, "httpx"), name=_error.name) from None
 
 __all__ = ["HttpxAuth"]
 
@@ -29,7 +31,7 @@ class HttpxAuth(ClientAuth[httpx.Request, httpx.Response], httpx.Auth):
     what `vault.access_token` raises.
     """
 
-    library = Library(httpx)
+    library: ClassVar[Library] = Library(httpx)
 
     def __init__(self, vault: Vault, connection_id: str) -> None:
         lender = vault.lender(connection_id)

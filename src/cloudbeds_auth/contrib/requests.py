@@ -37,8 +37,8 @@ try:
         must_be_ours,
         must_stay_ours,
     )
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(missing(__name__, "requests"), name=error.name) from None
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(missing(__name__, "requests"), name=_error.name) from None
 
 __all__ = ["RequestsAuth"]
 

@@ -35,8 +35,8 @@ try:
     from urllib3.util import Url, parse_url
 
     from cloudbeds_auth.contrib.blocking_flow import counted, drive, look_at, must_be_ours, must_stay_ours
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(missing(__name__, "sdk"), name=error.name) from None
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(missing(__name__, "sdk"), name=_error.name) from None
 
 __all__ = ["api_client"]
 

@@ -311,4 +311,4 @@ def _origin(url: httpx2.URL) -> str:
 class CloudbedsAuth(ClientAuth[httpx2.Request, httpx2.Response], httpx2.Auth):
     """`auth=` for `httpx2.Client` and `httpx2.AsyncClient`: what `vault.auth()` returns."""
 
-    library = Library(httpx2)
+    library: ClassVar[Library] = Library(httpx2)
