@@ -26,7 +26,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,7 +108,7 @@ test-wheel: venv ## what a user installs: the built wheel, without extras and wi
 	venv/bin/cloudbeds-auth --version && \
 	venv/bin/python -c 'import sys, cloudbeds_auth.sync; assert "fastapi" not in sys.modules' && \
 	{ venv/bin/cloudbeds-auth demo 2>&1 || true; } | grep -F "cloudbeds-auth[server]" && \
-	for extra in requests sdk flask django; do \
+	for extra in httpx requests sdk flask django; do \
 	  { venv/bin/python -c "import cloudbeds_auth.contrib.$$extra" 2>&1 || true; } | grep -F "cloudbeds-auth[$$extra]" && \
 	  venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(echo ./*.whl)[$$extra]" && \
 	  venv/bin/python -c "import cloudbeds_auth.contrib.$$extra" || exit 1; \
@@ -139,6 +139,12 @@ lint: venv ## ruff: rules and format
 types: venv ## mypy, strict
 	@$(BIN)/mypy
 
+verify-types: venv ## every public name has a type, and one that all type checkers agree on (installs basedpyright)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/types.txt
+	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && cd "$$place" && PATH="$(CURDIR)/$(BIN):$$PATH" && \
+	{ basedpyright --verifytypes cloudbeds_auth --ignoreexternal > report || { cat report; exit 1; }; } && \
+	grep "completeness score" report
+
 contract: venv ## who may import whom
 	@$(BIN)/lint-imports --no-cache
 
@@ -150,6 +156,7 @@ check: lint types contract test docs ## all of the above
 lock: ## pin every dependency with hashes and without addresses (needs uv, and npm)
 	uv pip compile $(LOCKING) --extra dev -o $(LOCK) pyproject.toml
 	uv pip compile $(LOCKING) --group browser --constraint $(LOCK) -o requirements/browser.txt
+	uv pip compile $(LOCKING) --group types --constraint $(LOCK) -o requirements/types.txt
 	uv pip compile $(LOCKING) --group mutation --constraint $(LOCK) -o requirements/mutation.txt
 	cd tests/node && rm -f package-lock.json && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 

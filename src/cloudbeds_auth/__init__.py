@@ -49,35 +49,43 @@ if TYPE_CHECKING:
         UpstreamFailed,
         VaultClosed,
     )
+    from cloudbeds_auth.rules.lifecycle import State
     from cloudbeds_auth.rules.model import (
         AccessToken,
         App,
         AuthorizationRequest,
         Connection,
         Event,
+        Finished,
         Handover,
         Imported,
         Link,
         Outcome,
+        Page,
     )
     from cloudbeds_auth.rules.secret import Secret
     from cloudbeds_auth.settings import Settings
     from cloudbeds_auth.vault import TokenVault
+    from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
 
 _WHERE = {
     "cloudbeds_auth.vault": ("TokenVault",),
     "cloudbeds_auth.settings": ("Settings",),
     "cloudbeds_auth.rules.secret": ("Secret",),
+    "cloudbeds_auth.rules.lifecycle": ("State",),
+    "cloudbeds_auth.wire.httpx_auth": ("CloudbedsAuth",),
     "cloudbeds_auth.rules.model": (
         "AccessToken",
         "App",
         "AuthorizationRequest",
         "Connection",
         "Event",
+        "Finished",
         "Handover",
         "Imported",
         "Link",
         "Outcome",
+        "Page",
     ),
 }
 
@@ -90,6 +98,7 @@ __all__ = [
     "AuthorizationRequest",
     "BodyNotReplayable",
     "ClientRefused",
+    "CloudbedsAuth",
     "ConfigurationError",
     "Connection",
     "ConnectionDisconnected",
@@ -97,6 +106,7 @@ __all__ = [
     "Diagnosis",
     "Error",
     "Event",
+    "Finished",
     "Forbidden",
     "ForeignOrigin",
     "Handover",
@@ -108,12 +118,14 @@ __all__ = [
     "NotRefreshable",
     "Outcome",
     "OutcomeUnknown",
+    "Page",
     "RateLimited",
     "ReauthorizationRequired",
     "RefreshInDoubt",
     "RefreshPending",
     "Secret",
     "Settings",
+    "State",
     "StateMismatch",
     "StoreReadOnly",
     "StoreUnavailable",

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.ports import Clock
@@ -75,7 +76,7 @@ class Child:
 
     def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self.name = name
-        self.log = folder / f"{name}.log"
+        self.log: Final = folder / f"{name}.log"
         self._arguments = (sys.executable, "-m", *arguments)
         self._environment = dict(environment)
         self._folder = folder

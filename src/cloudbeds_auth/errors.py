@@ -78,9 +78,9 @@ class Error(Exception):
         return_to: str | None = None,
     ) -> None:
         super().__init__(detail or self.title())
-        self.detail = detail or self.title()
+        self.detail: str = detail or self.title()
         self.connection_id = connection_id
-        self.next_step = next_step or self.next_step_default
+        self.next_step: str = next_step or self.next_step_default
         self.connect_url = connect_url
         self.retry_after = retry_after
         self.return_to = return_to
@@ -112,7 +112,7 @@ class ConfigurationError(Error):
 
     def __init__(self, detail: str = "", *, problems: tuple[str, ...] = (), next_step: str | None = None) -> None:
         super().__init__(detail or "\n".join(problems), next_step=next_step)
-        self.problems = problems or (self.detail,)
+        self.problems: tuple[str, ...] = problems or (self.detail,)
 
 
 class Unauthenticated(Error):

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
 from cloudbeds_auth.runtime import OpenEngine
@@ -51,8 +51,8 @@ class LoopThread(Generic[V]):
     """
 
     def __init__(self, opener: Opener[V], deadline: float) -> None:
-        self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
+        self.pid: int = os.getpid()
+        self.loop: Final = asyncio.new_event_loop()
         self._open = opener()
         self._longest = deadline + 2 * PATIENCE
         self._closing = asyncio.Event()
@@ -67,7 +67,7 @@ class LoopThread(Generic[V]):
             self.loop.close()
             raise ConfigurationError(f"the vault has no thread to run on: {error}") from error
         try:
-            self.vault = self._opened.result()
+            self.vault: Final = self._opened.result()
         except BaseException:
             self._set(self._closing)  # Ctrl-C while it opens
             raise

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cloudbeds_auth import observe, system
 from cloudbeds_auth.database import key_files
@@ -69,8 +69,10 @@ class OpenEngine(Engine):
             deliverer=deliverer,
         )  # fmt: skip
         self.settings = settings
-        self.token_endpoint, self.vendor = token_endpoint, vendor
-        self.admin_token, self.admin_token_file = admin_token, admin_token_file
+        self.token_endpoint: Final = token_endpoint
+        self.vendor: Final = vendor
+        self.admin_token: Final = admin_token
+        self.admin_token_file: Final = admin_token_file
 
     async def settled(self, seconds: float) -> None:
         """Return `seconds` after the token endpoint has answered: in that time what it issued is committed."""

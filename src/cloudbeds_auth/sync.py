@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from functools import update_wrapper
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.engine import apps as aio_apps
@@ -168,39 +168,39 @@ class TokenVault:
         """Registrations at Cloudbeds: the settings' own, and further ones that are added here."""
         return Apps(self)
 
-    begin_authorization = blocking(aio.TokenVault.begin_authorization)
-    finish_authorization = blocking(aio.TokenVault.finish_authorization)
-    finish = blocking(aio.TokenVault.finish)
-    arrive = blocking(aio.TokenVault.arrive)
-    claim = blocking(aio.TokenVault.claim)
-    deny = blocking(aio.TokenVault.deny)
-    create_link = blocking(aio.TokenVault.create_link)
-    link_outcome = blocking(aio.TokenVault.link_outcome)
-    import_hotel = blocking(aio.TokenVault.import_hotel)
+    begin_authorization: Final = blocking(aio.TokenVault.begin_authorization)
+    finish_authorization: Final = blocking(aio.TokenVault.finish_authorization)
+    finish: Final = blocking(aio.TokenVault.finish)
+    arrive: Final = blocking(aio.TokenVault.arrive)
+    claim: Final = blocking(aio.TokenVault.claim)
+    deny: Final = blocking(aio.TokenVault.deny)
+    create_link: Final = blocking(aio.TokenVault.create_link)
+    link_outcome: Final = blocking(aio.TokenVault.link_outcome)
+    import_hotel: Final = blocking(aio.TokenVault.import_hotel)
 
-    access_token = blocking(aio.TokenVault.access_token, at_once=aio.TokenVault.cached)
-    cached = from_any_thread(aio.TokenVault.cached)
-    newest = from_any_thread(aio.TokenVault.newest)
-    call = blocking(aio.TokenVault.call)
-    turn = blocking(aio.TokenVault.turn)
-    note_pause = if_open(blocking(aio.TokenVault.note_pause))
-    note_call = if_open(from_any_thread(aio.TokenVault.note_call))
-    note_refusal = if_open(from_any_thread(aio.TokenVault.note_refusal))
-    carrying = from_any_thread(aio.TokenVault.carrying)
+    access_token: Final = blocking(aio.TokenVault.access_token, at_once=aio.TokenVault.cached)
+    cached: Final = from_any_thread(aio.TokenVault.cached)
+    newest: Final = from_any_thread(aio.TokenVault.newest)
+    call: Final = blocking(aio.TokenVault.call)
+    turn: Final = blocking(aio.TokenVault.turn)
+    note_pause: Final = if_open(blocking(aio.TokenVault.note_pause))
+    note_call: Final = if_open(from_any_thread(aio.TokenVault.note_call))
+    note_refusal: Final = if_open(from_any_thread(aio.TokenVault.note_refusal))
+    carrying: Final = from_any_thread(aio.TokenVault.carrying)
 
-    resolve = blocking(aio.TokenVault.resolve)
-    connection = blocking(aio.TokenVault.connection)
-    connections = blocking(aio.TokenVault.connections)
-    missing_scopes = blocking(aio.TokenVault.missing_scopes)
-    events = blocking(aio.TokenVault.events)
-    outbox = blocking(aio.TokenVault.outbox)
+    resolve: Final = blocking(aio.TokenVault.resolve)
+    connection: Final = blocking(aio.TokenVault.connection)
+    connections: Final = blocking(aio.TokenVault.connections)
+    missing_scopes: Final = blocking(aio.TokenVault.missing_scopes)
+    events: Final = blocking(aio.TokenVault.events)
+    outbox: Final = blocking(aio.TokenVault.outbox)
 
-    refresh = blocking(aio.TokenVault.refresh)
-    migrate_to_api_key = blocking(aio.TokenVault.migrate_to_api_key)
-    disconnect = blocking(aio.TokenVault.disconnect)
-    forget = blocking(aio.TokenVault.forget)
-    check = blocking(aio.TokenVault.check)
-    store_report = blocking(aio.TokenVault.store_report)
+    refresh: Final = blocking(aio.TokenVault.refresh)
+    migrate_to_api_key: Final = blocking(aio.TokenVault.migrate_to_api_key)
+    disconnect: Final = blocking(aio.TokenVault.disconnect)
+    forget: Final = blocking(aio.TokenVault.forget)
+    check: Final = blocking(aio.TokenVault.check)
+    store_report: Final = blocking(aio.TokenVault.store_report)
 
     def auth(self, connection_id: str) -> CloudbedsAuth:
         """`auth=` for `httpx2.Client`, and for `httpx2.AsyncClient`.
@@ -226,12 +226,12 @@ class Apps:
     def _wait(self, work: Callable[[aio_apps.Apps], Coroutine[Any, Any, T]]) -> T:
         return self._vault._wait(lambda vault: work(vault.apps))
 
-    list = blocking(aio_apps.Apps.list)
-    get = blocking(aio_apps.Apps.get)
-    foreign = blocking(aio_apps.Apps.foreign)
-    redirect_uris = blocking(aio_apps.Apps.redirect_uris)
-    add = blocking(aio_apps.Apps.add)
-    rotate_secret = blocking(aio_apps.Apps.rotate_secret)
-    drop_previous_secret = blocking(aio_apps.Apps.drop_previous_secret)
-    move_origin = blocking(aio_apps.Apps.move_origin)
-    remove = blocking(aio_apps.Apps.remove)
+    list: Final = blocking(aio_apps.Apps.list)
+    get: Final = blocking(aio_apps.Apps.get)
+    foreign: Final = blocking(aio_apps.Apps.foreign)
+    redirect_uris: Final = blocking(aio_apps.Apps.redirect_uris)
+    add: Final = blocking(aio_apps.Apps.add)
+    rotate_secret: Final = blocking(aio_apps.Apps.rotate_secret)
+    drop_previous_secret: Final = blocking(aio_apps.Apps.drop_previous_secret)
+    move_origin: Final = blocking(aio_apps.Apps.move_origin)
+    remove: Final = blocking(aio_apps.Apps.remove)

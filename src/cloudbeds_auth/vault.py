@@ -21,11 +21,11 @@ from cloudbeds_auth.rules.model import (
     Handover,
     Imported,
     Link,
+    Page,
 )
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine, build, http_client
 from cloudbeds_auth.settings import Settings, load_from_environment
-from cloudbeds_auth.transactions.connections import Page
 from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from cloudbeds_simulator.webhooks import is_loopback
 SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"
 NAME_VARIABLE = "SIMULATOR_CALLED"
 MOST_HOTELS = 10_000
-DEFAULT_REDIRECT = "http://localhost:7000/callback"
+DEFAULT_REDIRECTS = ("http://localhost:7000/callback", "http://localhost:8000/auth/callback")
+"""Where the service listens, and where the documentation mounts the flow in another application."""
 HOTELS = ("Hotel Aurora", "Harbour House", "Pine Lodge", "Casa Miramar", "The Old Mill", "Lakeside Inn")
 USERS = (("Ada", "Lindqvist"), ("Bruno", "Costa"), ("Chiara", "Rossi"), ("Dara", "Okafor"), ("Eva", "Novak"))
 
@@ -46,7 +47,12 @@ def parser() -> argparse.ArgumentParser:
     add("--auto-approve", action=argparse.BooleanOptionalAction, default=False, help="skip the consent page")
     add("--client-id", default="simulated-app", help="the registered app (default: %(default)s)")
     add("--client-secret", help=f"its secret (default: ${SECRET_VARIABLE}, else 'simulated-secret')")
-    add("--redirect-uri", action="append", metavar="URI", help=f"repeatable (default: {DEFAULT_REDIRECT})")
+    add(
+        "--redirect-uri",
+        action="append",
+        metavar="URI",
+        help=f"repeatable (default: {' and '.join(DEFAULT_REDIRECTS)})",
+    )
     add("--app-name", default="Demo App", help="its name on the consent page (default: %(default)s)")
     add(
         "--hotels",
@@ -83,7 +89,7 @@ def build(args: argparse.Namespace) -> SimulatorServer:
     )
     model = VendorModel(mint, settings)
     secret = args.client_secret or os.environ.get(SECRET_VARIABLE) or "simulated-secret"
-    uris = frozenset(args.redirect_uri or [DEFAULT_REDIRECT])
+    uris = frozenset(args.redirect_uri or DEFAULT_REDIRECTS)
     model.add_app(VendorApp(args.client_id, secret, args.app_name, uris, ALL_SCOPES))
     for hotel in hotels(args.hotels):
         model.add_hotel(hotel)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
-from cloudbeds_simulator import answers, methods
+from cloudbeds_simulator import answers, methods, modules
 from cloudbeds_simulator.answers import REFUSALS, SimulatedAnswer, consent_page, problem_page
 from cloudbeds_simulator.journal import JournalEntry, ReceivedCall
 from cloudbeds_simulator.records import IssuedKey, IssuedTokens, Rejection, VendorApp
@@ -59,7 +59,7 @@ class Visit:
 
 def target_of(call: ReceivedCall) -> str:
     """The log's word for what is asked: ``oauth``, ``token``, ``userinfo``, ``resource`` or ``other``."""
-    return TARGETS.get(call.name, "resource")
+    return "resource" if modules.known(call.path) else TARGETS.get(call.name, "resource")
 
 
 def act(visit: Visit, shown_status: int | None = None) -> SimulatedAnswer:
@@ -178,7 +178,7 @@ def _granted(call: ReceivedCall, model: VendorModel, now: float) -> IssuedTokens
 
 def _protected(visit: Visit, shown_status: int | None) -> SimulatedAnswer:
     call, model, entry = visit.call, visit.model, visit.entry
-    method = methods.find(call)
+    method = methods.find(call) or modules.find(call)
     if method is None:
         entry.outcome = "unknown_method"
         _use_if_any(visit, 404)
@@ -192,7 +192,7 @@ def _protected(visit: Visit, shown_status: int | None) -> SimulatedAnswer:
         return _turned_down(visit, found, is_key=credential.startswith(KEY_PREFIX))
     entry.outcome, entry.grant = "accepted", found.number
     entry.ordinal = None if credential.startswith(KEY_PREFIX) else found.rotation.current.ordinal
-    answer = methods.run(method, methods.AuthenticatedCall(call, found, model, now))
+    answer = method.answer(methods.AuthenticatedCall(call, found, model, now))
     model.resource(credential, now, 200 <= (shown_status or answer.status) < 300)
     return answer
 

@@ -1,4 +1,4 @@
-"""The protected API methods: a few of the vendor's, with made-up rows, and an echo."""
+"""The classic API methods: a few of the vendor's, with made-up rows, and an echo; `modules` has the newer ones."""
 
 from __future__ import annotations
 
@@ -40,33 +40,32 @@ class ApiMethod:
     run: Callable[[AuthenticatedCall], SimulatedAnswer]
     partners_only: bool = False
 
+    def answer(self, asked: AuthenticatedCall) -> SimulatedAnswer:
+        """The answer, or the documented complaint about its scope or property."""
+        if self.scope and self.scope not in asked.grant.approval.scopes:
+            return REFUSALS["missing_scope"]
+        named = _named(asked.call)
+        covered = asked.grant.approval.property_ids
+        if any(one not in covered for one in named):
+            return REFUSALS["wrong_property"]
+        if self.one_property and not named and len(covered) > 1:
+            return REFUSALS["property_unnamed"]
+        meant = named or list(covered)
+        gone = [one for one in meant if one in asked.model.hotels and asked.model.hotels[one].closed]
+        if gone and (self.scope or self.one_property):
+            return closed(gone)
+        app = asked.model.apps.get(asked.grant.approval.client_id)
+        if self.partners_only and app is not None and app.level != "partner":
+            # Documented as a rule; the words are ours.
+            return failed("This method is not available for property-level clients.")
+        return self.run(asked)
+
 
 def find(call: ReceivedCall) -> ApiMethod | None:
     """The method this call names; None when there is none, or only for another verb."""
     name = "echo" if call.name.startswith("echo/") else call.name
     method = METHODS.get(name)
     return method if method and method.verb in ("", call.method) else None
-
-
-def run(method: ApiMethod, asked: AuthenticatedCall) -> SimulatedAnswer:
-    """The method's answer, or the documented complaint about its scope or property."""
-    if method.scope and method.scope not in asked.grant.approval.scopes:
-        return REFUSALS["missing_scope"]
-    named = _named(asked.call)
-    covered = asked.grant.approval.property_ids
-    if any(one not in covered for one in named):
-        return REFUSALS["wrong_property"]
-    if method.one_property and not named and len(covered) > 1:
-        return REFUSALS["property_unnamed"]
-    meant = named or list(covered)
-    gone = [one for one in meant if one in asked.model.hotels and asked.model.hotels[one].closed]
-    if gone and (method.scope or method.one_property):
-        return closed(gone)
-    app = asked.model.apps.get(asked.grant.approval.client_id)
-    if method.partners_only and app is not None and app.level != "partner":
-        # Documented as a rule; the words are ours.
-        return failed("This method is not available for property-level clients.")
-    return method.run(asked)
 
 
 def _named(call: ReceivedCall) -> list[str]:

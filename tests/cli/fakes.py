@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from click.testing import CliRunner
 
-from cloudbeds_auth import errors
+from cloudbeds_auth import Page, errors
 from cloudbeds_auth.cli import commands
 from cloudbeds_auth.cli.main import run
 from cloudbeds_auth.engine.apps import Apps
@@ -21,7 +21,6 @@ from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, C
 from cloudbeds_auth.rules.origins import Foreign
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.transactions.connections import Page
 from cloudbeds_auth.transactions.outbox import Outbox
 from cloudbeds_auth.vault import TokenVault
 

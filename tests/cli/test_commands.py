@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke
 
-from cloudbeds_auth import errors
+from cloudbeds_auth import Page, errors
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.transactions.connections import Page
 
 CONTRACT_FIELDS = [
     *("id", "state", "app", "reference", "credential", "property_ids", "authorizing_user", "scopes", "generation"),

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke
 
-from cloudbeds_auth import errors
+from cloudbeds_auth import Page, errors
 from cloudbeds_auth.doctor import CHECKS, database, hotels, installation
 from cloudbeds_auth.doctor.examination import Finding, Level, Report, Subject, examine, ok
 from cloudbeds_auth.rules.lifecycle import State
@@ -24,7 +24,6 @@ from cloudbeds_auth.rules.origins import Foreign
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Need, Settings, load
 from cloudbeds_auth.system import SystemClock
-from cloudbeds_auth.transactions.connections import Page
 from cloudbeds_auth.vault import TokenVault
 
 

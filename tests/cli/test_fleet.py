@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke
 
-from cloudbeds_auth import errors
+from cloudbeds_auth import Page, errors
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.transactions.connections import Page
 
 COMMAND = ("connections", "migrate-to-api-key")
 BOB, CAT = replace(ADA, id="con_BOB"), replace(ADA, id="con_CAT")

@@ -11,12 +11,11 @@ from typing import cast
 import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke, put
 
-from cloudbeds_auth import errors
+from cloudbeds_auth import Page, errors
 from cloudbeds_auth.cli import import_reader
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import MEANINGS, Connection, Handover, Imported, Outcome
 from cloudbeds_auth.runtime import OpenEngine
-from cloudbeds_auth.transactions.connections import Page
 
 HEADER = "reference,property,refresh_token\n"
 TOKEN = "secret-refresh-token"

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
+import httpx2
 from tests.acceptance.processes import Http, World, world_without_a_service
 
+from cloudbeds_auth import vault as aio
+from cloudbeds_auth.contrib.httpx import HttpxAuth
 from cloudbeds_auth.settings import Need, Settings, load
 from cloudbeds_auth.sync import TokenVault
 
+LIBRARIES: tuple[ModuleType, ...] = (httpx2, httpx)
 KEPT = 1000  # bytes: the largest body of unknown position that is kept, here
 
 
@@ -71,6 +77,11 @@ class Hotel:
                 for line, count in methods.items():
                     found[line] = found.get(line, 0) + count
         return found
+
+
+def auth_for(library: ModuleType, vault: TokenVault | aio.TokenVault, connection_id: str) -> Any:
+    """What a client of httpx2, or of the httpx before it, is given."""
+    return vault.auth(connection_id) if library is httpx2 else HttpxAuth(vault, connection_id)
 
 
 def connect(vault: TokenVault) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.contrib.hotel import Hotel, connected
-from tests.contrib.test_origins import CLIENTS
+from tests.contrib.test_origins import CLIENTS, FOLLOWING
 
 FOR_KEYS = {"CLOUDBEDS_CREDENTIAL": "api-key"}
 
@@ -40,7 +40,7 @@ def test_our_own_calls(keyed: tuple[Hotel, str]) -> None:
     assert {"getHotels", "userinfo"} <= {one["path"].rpartition("/")[2].partition("?")[0] for one in own}
 
 
-@pytest.mark.parametrize("client", ["httpx2.Client", "httpx2.AsyncClient", "requests"])
+@pytest.mark.parametrize("client", FOLLOWING)
 def test_a_hotel_is_moved_while_its_token_is_rejected(hotel: Hotel, client: str) -> None:
     """The first sending carries the dead token, the second the key, and no sending both."""
     hotel.vault.access_token(hotel.id)

@@ -10,11 +10,10 @@ from typing import Any
 
 import cloudbeds_pms
 import cloudbeds_pms_v1_3
-import httpx2
 import pytest
 import requests
 from fastapi import FastAPI
-from tests.contrib.hotel import Hotel, connected
+from tests.contrib.hotel import LIBRARIES, Hotel, auth_for, connected
 from tests.contrib.stranger import Stranger, stranger
 
 from cloudbeds_auth import ForeignOrigin
@@ -23,26 +22,34 @@ from cloudbeds_auth.contrib.fastapi import Cloudbeds
 from cloudbeds_auth.contrib.requests import RequestsAuth
 
 
-def by_httpx2(hotel: Hotel, url: str) -> None:
+def by_client(library: ModuleType) -> Callable[..., None]:
     """A blocking client that follows redirects."""
-    with httpx2.Client(auth=hotel.vault.auth(hotel.id), follow_redirects=True) as http:
-        http.get(url)
+
+    def ask(hotel: Hotel, url: str, method: str = "GET") -> None:
+        with library.Client(auth=auth_for(library, hotel.vault, hotel.id), follow_redirects=True) as http:
+            http.request(method, url)
+
+    return ask
 
 
-def by_asynchronous_httpx2(hotel: Hotel, url: str) -> None:
+def by_asynchronous_client(library: ModuleType) -> Callable[..., None]:
     """The same, asynchronous."""
 
-    async def ask() -> None:
-        async with httpx2.AsyncClient(auth=hotel.vault.auth(hotel.id), follow_redirects=True) as http:
-            await http.get(url)
+    def ask(hotel: Hotel, url: str, method: str = "GET") -> None:
+        async def asking() -> None:
+            auth = auth_for(library, hotel.vault, hotel.id)
+            async with library.AsyncClient(auth=auth, follow_redirects=True) as http:
+                await http.request(method, url)
 
-    asyncio.run(ask())
+        asyncio.run(asking())
+
+    return ask
 
 
-def by_requests(hotel: Hotel, url: str) -> None:
+def by_requests(hotel: Hotel, url: str, method: str = "GET") -> None:
     """requests follows redirects by itself."""
     with requests.Session() as http:
-        http.get(url, auth=RequestsAuth(hotel.vault, hotel.id))
+        http.request(method, url, auth=RequestsAuth(hotel.vault, hotel.id))
 
 
 def by_call(hotel: Hotel, url: str) -> None:
@@ -73,10 +80,14 @@ def by_sdk(package: ModuleType, call: Callable[[Any], Any]) -> Callable[[Hotel, 
     return ask
 
 
-CLIENTS: dict[str, Callable[[Hotel, str], None]] = {
-    "httpx2.Client": by_httpx2,
-    "httpx2.AsyncClient": by_asynchronous_httpx2,
+FOLLOWING: dict[str, Callable[..., None]] = {
+    **{f"{library.__name__}.Client": by_client(library) for library in LIBRARIES},
+    **{f"{library.__name__}.AsyncClient": by_asynchronous_client(library) for library in LIBRARIES},
     "requests": by_requests,
+}
+"""Those that follow redirects by themselves, and take a method."""
+CLIENTS: dict[str, Callable[[Hotel, str], None]] = {
+    **FOLLOWING,
     "vault.call": by_call,
     "contrib.fastapi": by_fastapi,
     "cloudbeds-pms-v1-3": by_sdk(

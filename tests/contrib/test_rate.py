@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import ModuleType
@@ -10,20 +9,18 @@ from typing import Any
 
 import cloudbeds_pms
 import cloudbeds_pms_v1_3
-import httpx2
 import pytest
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from tests.contrib.hotel import Hotel, connected
-from tests.contrib.test_origins import CLIENTS
+from tests.contrib.test_origins import CLIENTS, FOLLOWING
 
 from cloudbeds_auth import ForeignOrigin, OutcomeUnknown, RateLimited
 from cloudbeds_auth.contrib import sdk
 from cloudbeds_auth.contrib.requests import RequestsAuth
 from cloudbeds_auth.engine.access import Access
 
-FOLLOWING = ["httpx2.Client", "httpx2.AsyncClient", "requests"]
 MUCH = "10000"  # requests a second: what is counted here are turns, not seconds
 
 
@@ -137,26 +134,10 @@ def test_a_redirect_without_a_turn(
     hotel.fault("resource", "redirect", status=307, location=hotel.url("echo/there"))
     try:
         with pytest.raises(error):
-            ask_with(client, hotel, method)
+            FOLLOWING[client](hotel, hotel.url("echo/here"), method)
     finally:
         hotel.made.vendor.control("faults", "DELETE")
     assert hotel.statuses()[before:] == [307]
-
-
-def ask_with(client: str, hotel: Hotel, method: str) -> None:
-    """A client that follows redirects, and this method."""
-
-    async def asynchronous() -> None:
-        async with httpx2.AsyncClient(auth=hotel.vault.auth(hotel.id), follow_redirects=True) as http:
-            await http.request(method, hotel.url("echo/here"))
-
-    if client == "requests":
-        requests.request(method, hotel.url("echo/here"), auth=RequestsAuth(hotel.vault, hotel.id), timeout=20)
-    elif client == "httpx2.Client":
-        with httpx2.Client(auth=hotel.vault.auth(hotel.id), follow_redirects=True) as http:
-            http.request(method, hotel.url("echo/here"))
-    else:
-        asyncio.run(asynchronous())
 
 
 def test_a_redirect_elsewhere_has_no_turn(hotel: Hotel, turns: list[str]) -> None:
@@ -213,7 +194,8 @@ TOLD = [client for client in RETRYING if client != "requests, not told"]
 
 @pytest.fixture
 def unharmed(hotel: Hotel) -> Iterator[Hotel]:
-    """A fault that a test left is not the next one's."""
+    """A fault that a test left is not the next one's, nor is a token that died by another vault's refresh."""
+    hotel.vault.call(hotel.id, "GET", "userinfo")
     yield hotel
     hotel.made.vendor.control("faults", "DELETE")
 

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cloudbeds_pms_v1_3
-import httpx2
 import pydantic
 import pytest
 import requests
 from tests.app.running import Running, a_service
+from tests.contrib.hotel import LIBRARIES, auth_for
 from tests.support.simulator import Vendor, vendor
 
 from cloudbeds_auth.contrib import sdk
@@ -65,21 +66,29 @@ async def by_call(world: World) -> Reply:
     return answer.status_code, answer.content
 
 
-async def by_asynchronous_httpx2(world: World) -> Reply:
-    """`vault.auth()`, asynchronous."""
-    async with httpx2.AsyncClient(auth=world.vault.auth(world.id)) as http:
-        answer = await http.get(world.vault.base_url + PATH)
-    assert answer.elapsed.total_seconds() >= 0
-    return answer.status_code, answer.content
+def by_asynchronous_client(library: ModuleType) -> Ask:
+    """An asynchronous client, in the vault's own event loop."""
+
+    async def ask(world: World) -> Reply:
+        async with library.AsyncClient(auth=auth_for(library, world.vault, world.id)) as http:
+            answer = await http.get(world.vault.base_url + PATH)
+        assert answer.elapsed.total_seconds() >= 0
+        return answer.status_code, answer.content
+
+    return ask
 
 
-async def by_a_stream(world: World) -> Reply:
+def by_a_stream(library: ModuleType) -> Ask:
     """The same, the body taken piece by piece as it came from the wire."""
-    async with (
-        httpx2.AsyncClient(auth=world.vault.auth(world.id)) as http,
-        http.stream("GET", world.vault.base_url + PATH) as answer,
-    ):
-        return answer.status_code, b"".join([part async for part in answer.aiter_raw()])
+
+    async def ask(world: World) -> Reply:
+        async with (
+            library.AsyncClient(auth=auth_for(library, world.vault, world.id)) as http,
+            http.stream("GET", world.vault.base_url + PATH) as answer,
+        ):
+            return answer.status_code, b"".join([part async for part in answer.aiter_raw()])
+
+    return ask
 
 
 def in_a_thread(ask: Callable[[World], Reply]) -> Ask:
@@ -87,11 +96,14 @@ def in_a_thread(ask: Callable[[World], Reply]) -> Ask:
     return lambda world: asyncio.to_thread(ask, world)
 
 
-def by_httpx2(world: World) -> Reply:
-    with httpx2.Client(auth=world.vault.auth(world.id)) as http:
-        answer = http.get(world.vault.base_url + PATH)
-    assert answer.elapsed.total_seconds() >= 0
-    return answer.status_code, answer.content
+def by_client(library: ModuleType) -> Ask:
+    def ask(world: World) -> Reply:
+        with library.Client(auth=auth_for(library, world.vault, world.id)) as http:
+            answer = http.get(world.vault.base_url + PATH)
+        assert answer.elapsed.total_seconds() >= 0
+        return answer.status_code, answer.content
+
+    return in_a_thread(ask)
 
 
 def by_requests(world: World) -> Reply:
@@ -125,9 +137,9 @@ def through(path: str) -> Ask:
 
 CLIENTS: dict[str, Ask] = {
     "vault.call": by_call,
-    "httpx2.AsyncClient": by_asynchronous_httpx2,
-    "httpx2.AsyncClient, streamed": by_a_stream,
-    "httpx2.Client": in_a_thread(by_httpx2),
+    **{f"{library.__name__}.AsyncClient": by_asynchronous_client(library) for library in LIBRARIES},
+    **{f"{library.__name__}.AsyncClient, streamed": by_a_stream(library) for library in LIBRARIES},
+    **{f"{library.__name__}.Client": by_client(library) for library in LIBRARIES},
     "requests": in_a_thread(by_requests),
     "cloudbeds-pms-v1-3": in_a_thread(by_sdk),
     "the proxy": through("/proxy/{}" + PATH),
@@ -223,14 +235,15 @@ def _named(face: str, world: World) -> bytes:
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_large_download_passes_untouched(world: World, stream: bool) -> None:
     """Twenty megabytes of JSON: not collected for a look, whoever reads it."""
-    world.sim.fault("oversized", "getHotels", size=20_000_000, times=2)
-    async with (
-        httpx2.AsyncClient(auth=world.vault.auth(world.id)) as http,
-        http.stream("GET", world.vault.base_url + PATH) as answer,
-    ):
-        kind = type(answer.stream).__name__
-        size = sum([len(part) async for part in answer.aiter_raw()])
-    assert (kind, size) == ("BoundAsyncStream", 20_000_000), "httpx2's own stream: nothing is in between"
+    world.sim.fault("oversized", "getHotels", size=20_000_000, times=3)
+    for library in LIBRARIES:
+        async with (
+            library.AsyncClient(auth=auth_for(library, world.vault, world.id)) as http,
+            http.stream("GET", world.vault.base_url + PATH) as answer,
+        ):
+            kind = type(answer.stream).__name__
+            size = sum([len(part) async for part in answer.aiter_raw()])
+        assert (kind, size) == ("BoundAsyncStream", 20_000_000), "the client's own stream: nothing is in between"
 
     def by_requests() -> int:
         auth = RequestsAuth(world.vault, world.id)

@@ -22,6 +22,7 @@ from tests.contrib.hotel import Hotel
 
 from cloudbeds_auth import AccessToken, ForeignOrigin, InvalidRequest, TryAgain
 from cloudbeds_auth.contrib import sdk
+from cloudbeds_auth.program_vault import ProgramVault
 from cloudbeds_auth.sync import TokenVault
 
 PACKAGES = [cloudbeds_pms_v1_3, cloudbeds_pms]
@@ -89,6 +90,50 @@ def test_the_packages_own_methods_and_models(one: Any) -> None:
     assert isinstance(one, cloudbeds_pms_v1_3.ApiClient)
 
 
+@pytest.fixture
+def two(hotel: Hotel) -> Iterator[Any]:
+    """A client of the v2 package as a program makes it, at the address of the vault."""
+    with sdk.api_client(hotel.vault, hotel.id, package=cloudbeds_pms) as made:
+        yield made
+
+
+@pytest.mark.row("F41")
+def test_the_v2_packages_own_methods_and_models(hotel: Hotel, two: Any) -> None:
+    """Every method of a module that the simulator has is decoded by the package's models; and healed."""
+    v2: Any = cloudbeds_pms
+    assert v2.PropertyApi(two).system_controller_get_system("100001").features[0].name == "rates"
+    hotel.expire()
+    page = v2.RatePlansApi(two).rate_plan_controller_index("100001", limit=2, include_total=True)
+    assert [plan.name["en"] for plan in page.data] == ["Best available rate", "Bed and breakfast"]
+    assert page.total == 3
+    plan = v2.RatePlansApi(two).rate_plan_controller_single("100001", page.data[1].id)
+    assert (plan.id, plan.meal_plans) == (page.data[1].id, ["breakfast"])
+    assert v2.AddonsApi(two).addon_controller_get_addons("100001").data[0].price.amount == "1250"
+    amenities = v2.AmenitiesApi(two).property_amenity_controller_get_property_amenities(100001)
+    assert [one.code for one in amenities.amenities] == ["wifi", "parking"]
+    rooms = v2.HousekeepingApi(two).call_27abd48cb30106ec3251cf3baf34174c(100001)
+    assert [room.room_condition for room in rooms.data] == ["clean", "dirty"]
+    segments = v2.MarketSegmentationApi(two).segment_controller_index("100001", True)
+    assert [segment.code for segment in segments.data] == ["LEI"]
+    apps = v2.ApplicationsApi(two).api_client_controller_connected_api_clients("100001")
+    assert [app.id for app in apps.data] == [hotel.settings.client_id]
+    done = v2.IntegrationEventCreateRequestSchema(
+        objectType="reservation", system="Demo", status="completed", result="success"
+    )
+    event = v2.IntegrationEventsApi(two).integration_event_controller_create("100001", done)
+    assert (event.property_id, event.object_type, event.status) == ("100001", "reservation", "completed")
+    assert hotel.statuses().count(401) == hotel.refreshes == 1
+
+
+@pytest.mark.row("F40")
+def test_another_property_over_the_v2_package(hotel: Hotel, two: Any) -> None:
+    """The package's exception with its model of the refusal; no refresh."""
+    with pytest.raises(cloudbeds_pms.exceptions.ForbiddenException) as caught:
+        cloudbeds_pms.PropertyApi(two).system_controller_get_system("100002")
+    assert getattr(caught.value.data, "message", None) == "Forbidden"
+    assert (hotel.statuses(), hotel.refreshes) == ([403], 0)
+
+
 @pytest.mark.row("F39")
 def test_an_endpoint_that_refuses_a_good_token(hotel: Hotel, client: Any, package: ModuleType) -> None:
     """The package's own exception, after one send and no refresh."""
@@ -132,27 +177,24 @@ def test_three_sends_and_no_more(hotel: Hotel, client: Any) -> None:
 
 def test_the_vault_is_asked_once_a_call(hotel: Hotel, package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """The packages read `access_token` four times a call: they get a constant, and no refresh can come in between."""
-    with TokenVault.open(hotel.settings) as vault, called(_with(hotel, vault), package) as client:
-        asked: list[str] = []
-        look_up = vault._program.cached
+    asked: list[str] = []
+    look_up = ProgramVault.cached
 
-        def counted(connection_id: str, *given: Any, **more: Any) -> AccessToken | None:
-            if not given:  # else it is the question whether a newer one came while this call waited for its turn
-                asked.append(connection_id)
-            return look_up(connection_id, *given, **more)
+    def counted(self: ProgramVault, connection_id: str, *given: Any, **more: Any) -> AccessToken | None:
+        if not given:  # else it is the question whether a newer one came while this call waited for its turn
+            asked.append(connection_id)
+        return look_up(self, connection_id, *given, **more)
 
-        monkeypatch.setattr(vault._program, "cached", counted)
+    monkeypatch.setattr(ProgramVault, "cached", counted)
+    with called(hotel, package) as client:
         reads = [client.configuration.auth_settings() for _ in range(4)]
         assert asked == []
         assert reads == [reads[0]] * 4
         assert "Bearer" in str(reads[0])
-        assert vault.access_token(hotel.id).reveal() not in str(reads)
+        assert hotel.vault.access_token(hotel.id).reveal() not in str(reads)
+        asked.clear()
         assert read(client).status == 200
         assert asked == [hotel.id]
-
-
-def _with(hotel: Hotel, vault: TokenVault) -> Hotel:
-    return Hotel(hotel.made, hotel.settings, vault, hotel.id)
 
 
 def test_a_token_that_somebody_set_to_none(hotel: Hotel, client: Any) -> None:

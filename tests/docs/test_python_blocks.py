@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from tests.acceptance.processes import PATIENCE, Http, Process, World, world
+from tests.contrib.hotel import connected
 from tests.contrib.serving import wait_until_listening
 from tests.docs.pages import code_block, text_of
 from tests.docs.under_load import across_three_rotations, example
@@ -28,6 +29,7 @@ BLOCKS = {
     "readme": ("README.md", ""),
     "asyncio": ("docs/python.md", "<!-- block -->"),
     "blocking": ("docs/python.md", "<!-- blocking -->"),
+    "httpx": ("docs/clients.md", "<!-- httpx -->"),
     "requests": ("docs/clients.md", "<!-- requests -->"),
     "sdk": ("docs/clients.md", "<!-- sdk -->"),
 }
@@ -98,6 +100,36 @@ def test_the_vendors_package_under_load_runs_as_written(tmp_path: Path) -> None:
         finally:
             program.stop()
     assert re.fullmatch(r"\{200: \d+\}", statuses), statuses
+
+
+def test_the_v2_package_prints_what_the_page_shows(tmp_path: Path) -> None:
+    """The program, and below it what the simulator has it print."""
+    text = text_of("docs/clients.md")
+    (tmp_path / "rates.py").write_text(code_block(text, "python", after="<!-- sdk-v2 -->"), "utf-8")
+    shown = code_block(text, "console", after="<!-- /sdk-v2 -->").splitlines()[1:]
+    with connected(tmp_path) as hotel:
+        program = Process("rates", "100001", env=hotel.made.settings, cwd=tmp_path)
+        try:
+            assert program.popen.wait(PATIENCE) == 0, program.output
+        finally:
+            program.stop()
+    assert program.lines == shown
+
+
+@pytest.mark.parametrize("own", [None, "http://localhost:7100/callback"])
+def test_the_redirect_uris_that_the_simulator_knows(own: str | None, tmp_path: Path) -> None:
+    """Without options the service's and the mounted application's of the page; else the one that is set."""
+    (mounted,) = re.findall(r"^\$ CLOUDBEDS_REDIRECT_URI=(\S+) uvicorn", text_of("docs/fastapi.md"), re.MULTILINE)
+    env = {} if own is None else {"CLOUDBEDS_REDIRECT_URI": own}
+    program = Process("cloudbeds_auth", "simulate", "--port", "0", "--auto-approve", env=env, cwd=tmp_path)
+    try:
+        base = program.wait_for(r"listening on (http\S+)")[1]
+        query = f"{base}/api/v1.3/oauth?client_id=simulated-app&response_type=code&redirect_uri="
+        asked = ["http://localhost:7000/callback", mounted, "http://localhost:7100/callback"]
+        statuses = [Http().get(query + quote(uri)).status for uri in asked]
+    finally:
+        program.stop()
+    assert statuses == ([302, 302, 400] if own is None else [400, 400, 302])
 
 
 def written(name: str, tmp_path: Path, page: str = "docs/fastapi.md", module: str = "hotels.py") -> str:

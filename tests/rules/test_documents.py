@@ -18,7 +18,7 @@ from cloudbeds_auth.rules.documents import (
     stamp,
 )
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event, User
+from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event, Page, User
 from cloudbeds_auth.rules.secret import Secret
 
 AT = datetime(2026, 11, 24, 7, 0, 0, 123_999, tzinfo=UTC)
@@ -118,3 +118,11 @@ def test_a_registration_without_its_secrets() -> None:
     }  # fmt: skip
     bare = app_document(replace(app, secrets=(), created_at=None, rotated_at=None))
     assert (bare["secret"], bare["previous_secret"], bare["created_at"]) == (False, False, None)
+
+
+def test_a_page_is_what_it_holds() -> None:
+    """It is iterated and has a length; an empty one is false, whether there is a next one or not."""
+    two = Page((ADA, replace(ADA, id="con_2")), "con_2")
+    assert [one.id for one in two] == [ADA.id, "con_2"]
+    assert (len(two), bool(two)) == (2, True)
+    assert (len(Page((), "con_2")), bool(Page((), "con_2"))) == (0, False)

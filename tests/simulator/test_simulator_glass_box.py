@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.simulator.driver import SECRET, Driver
 
+from cloudbeds_simulator.__main__ import DEFAULT_REDIRECTS
 from cloudbeds_simulator.switches import SimulatedClock, mint
 from cloudbeds_simulator.webhooks import is_loopback
 
@@ -102,7 +103,7 @@ async def test_reset_secret(sim: Driver) -> None:
     assert (app["client_secret"], app["name"], app["redirect_uris"]) == (
         "new",
         "Demo App",
-        ["http://localhost:7000/callback"],
+        sorted(DEFAULT_REDIRECTS),
     )
     assert (await sim.refresh(told["refresh_token"])).json["error"] == "invalid_client"
     fields = {"grant_type": "refresh_token", "refresh_token": told["refresh_token"], "client_secret": "new"}

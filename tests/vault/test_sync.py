@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_type
 
 import pytest
 
-from cloudbeds_auth import TokenVault, sync
+from cloudbeds_auth import CloudbedsAuth, Finished, Page, State, TokenVault, sync
 from cloudbeds_auth.engine import apps
 from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, Connection
 
@@ -71,6 +71,10 @@ if TYPE_CHECKING:
         assert_type(vault.refresh("con_1"), Connection)
         assert_type(vault.access_token("con_1", 30.0, rejected=1), AccessToken)
         assert_type(vault.cached("con_1"), AccessToken | None)
+        assert_type(vault.auth("con_1"), CloudbedsAuth)
+        assert_type(vault.connections(), Page)
+        assert_type([one.state for one in vault.connections()], list[State])
+        assert_type(vault.finish(code="c", state="s"), Finished)
         assert_type(vault.begin_authorization(reference="tenant-7"), AuthorizationRequest)
         assert_type(vault.carrying(token), AbstractContextManager[None])
         assert_type(vault.apps.list(), Sequence[App])

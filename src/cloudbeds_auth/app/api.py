@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
@@ -83,8 +83,8 @@ Connecting = Annotated[Permit, Depends(need(Scope.CONNECT))]
 Administering = Annotated[Permit, Depends(need(Scope.ADMIN))]
 Measuring = Annotated[Permit, Depends(need(Scope.METRICS))]
 
-machines = APIRouter()
-router = APIRouter(prefix="/api/v1")
+machines: Final = APIRouter()
+router: Final = APIRouter(prefix="/api/v1")
 
 
 @machines.head("/healthz", include_in_schema=False)  # what watches a service from outside asks without a body
@@ -201,7 +201,7 @@ async def list_connections(
         limit=PAGE,
         lacking_scopes=lacking_scopes,
     )
-    return ConnectionsShape(connections=[ConnectionShape.of(one) for one in page.connections], next=page.next)
+    return ConnectionsShape(connections=[ConnectionShape.of(one) for one in page], next=page.next)
 
 
 @router.get("/connections/{identifier}")

@@ -12,7 +12,7 @@ import hmac
 import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from cloudbeds_auth.app.http_connections import ClientGone, occupy, stay
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from cloudbeds_auth.vault import TokenVault
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # without either there is no body (RFC 9112 section 6.3)
@@ -189,7 +189,7 @@ class Ours:
     def __init__(self, send: Send, state: dict[str, Any]) -> None:
         self._send = send
         self._state = state
-        self.status = 0
+        self.status: int = 0
 
     async def __call__(self, message: Message) -> None:
         """Pass a message on; heads get the headers, unless a route marked its answer as the vendor's."""

@@ -100,7 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._connections: Connections = self.app_state[CONNECTIONS]
         self._limits = self._connections.limits
         self._service: ASGIApp = self.app
-        self.app = self._serve
+        self.app: ASGIApp = self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Where an answer begins before its request has ended, the connection ends with it: nothing more is read.

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -26,7 +26,7 @@ from cloudbeds_auth.rules.permissions import Caller, may
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(rb"[!-~]{1,200}")
 BODILESS = frozenset({204, 304})  # a Content-Length there belongs to another answer's body (RFC 9110 section 8.6)

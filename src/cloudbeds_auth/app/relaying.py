@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from starlette.types import Receive
 
@@ -164,7 +164,7 @@ class Relay:
     """
 
     def __init__(self, vault: TokenVault, upstream: Upstream, limits: Limits) -> None:
-        self.shares = Shares(limits)
+        self.shares: Final = Shares(limits)
         self._vault = vault
         self._upstream = upstream
         self._clock = vault.engine.world.clock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -95,7 +95,7 @@ class AccessTokenShape(BaseModel):
 class NewAuthorizationShape(BaseModel):
     """What a one-time link is made for; `expires_in` are seconds, a day when it is left out."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     app: Annotated[str, Field(min_length=1, max_length=64)] = "default"
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
@@ -106,7 +106,7 @@ class NewAuthorizationShape(BaseModel):
 class ClaimShape(BaseModel):
     """Whose a parked connection is: `reference` is the caller's own name for the hotel."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -33,7 +33,7 @@ SOURCE_SHOWN = "cloudbeds_auth.source_shown"  # in the context of one command li
 T = TypeVar("T")
 
 JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON document on standard output.")
-takes_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+takes_yes: Final = click.option("--yes", is_flag=True, help="Do not ask.")
 
 # --- how a command is declared
 
@@ -92,7 +92,13 @@ def command(
     return declare
 
 
-class Checked(click.ParamType):  # type: ignore[type-arg]  # generic since 8.4 only
+if TYPE_CHECKING:
+    Number = click.ParamType[float, Any]
+else:
+    Number = click.ParamType  # generic since 8.4 only
+
+
+class Checked(Number):
     """A number that `rules.inputs` judges, as it does those of HTTP and Python; a wrong one is a usage error."""
 
     def __init__(self, name: str, read: Callable[[str], float], check: Callable[[Any], float]) -> None:

@@ -64,12 +64,12 @@ connections.add_command(import_command.import_hotels)
 def list_connections(out: Output, **filters: Any) -> None:
     """List connections, newest first."""
     page = with_vault(lambda vault: vault.connections(**filters))
-    out.document({"connections": [connection_document(one) for one in page.connections], "next": page.next})
-    if page.connections:
-        out.table(HEADINGS, [_row(one) for one in page.connections])
+    out.document({"connections": [connection_document(one) for one in page], "next": page.next})
+    if page:
+        out.table(HEADINGS, [_row(one) for one in page])
     else:
         out.line("no connections here; `cloudbeds-auth connect` makes one")
-    for one in page.connections:
+    for one in page:
         if one.connect_url:
             out.line(f"{one.id}: {one.next_step}: {one.connect_url}")
     if page.next:

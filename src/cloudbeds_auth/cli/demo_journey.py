@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli.demo_stage import APP_NAME, TOKEN_TIMEOUT, DemoBrowser, Stage, Surprise, checked
@@ -40,8 +40,9 @@ class Journey:
     """From two processes that do not know each other to a picture of everything that happened."""
 
     def __init__(self, stage: Stage, variant: str) -> None:
-        self.stage, self.variant = stage, variant
-        self.connection_id = ""
+        self.stage: Final = stage
+        self.variant: Final = variant
+        self.connection_id: str = ""
         self.lines: list[PairLine] = []
         self.steps: Sequence[tuple[str, Callable[[], Awaitable[str]]]] = (
             ("the simulator plays Cloudbeds", self._simulator),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urljoin
 
 from cloudbeds_auth import errors
@@ -56,16 +56,17 @@ class Stage:
     def __init__(self, folder: Path, variant: str, clock: Clock, entropy: Entropy) -> None:
         import httpx2
 
-        self.folder, self.clock = folder, clock
-        self.port = free_port(entropy)
-        self.service_url = f"http://127.0.0.1:{self.port}"
-        self.redirect_uri = f"{self.service_url}/callback"
-        self.simulator_url = ""
-        self.admin_token_path = folder / "admin-token"
+        self.folder: Final = folder
+        self.clock: Final = clock
+        self.port: Final = free_port(entropy)
+        self.service_url: Final = f"http://127.0.0.1:{self.port}"
+        self.redirect_uri: Final = f"{self.service_url}/callback"
+        self.simulator_url: str = ""
+        self.admin_token_path: Final = folder / "admin-token"
         self._admin_token = entropy.token()
         self._client_secret = entropy.token()
-        self.http = httpx2.AsyncClient(timeout=CALL_SECONDS, follow_redirects=False, trust_env=False)
-        self.simulator = self._simulator(variant)
+        self.http: Final = httpx2.AsyncClient(timeout=CALL_SECONDS, follow_redirects=False, trust_env=False)
+        self.simulator: Final = self._simulator(variant)
         self.service: Child | None = None
 
     def _simulator(self, variant: str) -> Child:
@@ -194,7 +195,7 @@ class Form(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.action = ""
+        self.action: str = ""
         self.fields: dict[str, str] = {}
         self.buttons: list[tuple[str, str]] = []
         self.feed(html)

@@ -61,7 +61,7 @@ async def _every(vault: TokenVault, **filters: Any) -> list[Connection]:
     cursor: str | None = None
     while True:
         page = await vault.connections(cursor=cursor, **filters)
-        found += page.connections
+        found += page
         if page.next is None:
             return found
         cursor = page.next

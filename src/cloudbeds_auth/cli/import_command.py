@@ -96,7 +96,7 @@ async def _foreseen(vault: TokenVault, lines: Sequence[Line]) -> list[str]:
     plans = []
     for line in lines:
         page = await vault.connections(property_id=line.hotel.property_id, app=line.hotel.app)
-        states = {one.state for one in page.connections if one.connected_at is not None}
+        states = {one.state for one in page if one.connected_at is not None}
         if states - {State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED}:
             plans.append("already connected, nothing is sent")
         else:

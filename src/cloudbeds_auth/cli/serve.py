@@ -90,11 +90,14 @@ def simulate(out: Output, options: tuple[str, ...]) -> int:
 
 
 def _defaults(named: set[str]) -> list[str]:
-    """Our port and the redirect URI of the settings where none is named."""
+    """Our port, and the redirect URI of the settings where it is set and none is named."""
     from cloudbeds_auth.settings import Need
 
     given = [] if named & {"--port", "--help", "-h"} else ["--port", SIMULATOR_PORT]
-    return given if "--redirect-uri" in named else [*given, "--redirect-uri", read_settings(Need.NOTHING).redirect_uri]
+    settings = read_settings(Need.NOTHING)
+    if "--redirect-uri" in named or "redirect_uri" not in settings.model_fields_set:
+        return given
+    return [*given, "--redirect-uri", settings.redirect_uri]
 
 
 def _say(out: Output, line: str, *, made_up: bool) -> None:

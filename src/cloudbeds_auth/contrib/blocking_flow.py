@@ -8,12 +8,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 from urllib.parse import urljoin
 
 from urllib3 import Retry
 
-from cloudbeds_auth import sync, vault
 from cloudbeds_auth.errors import RateLimited
 from cloudbeds_auth.rules.api_errors import PassingBody, Refusal
 from cloudbeds_auth.rules.auth_flow import Answered, Effect, Flow, PassOn, Send, following, require_origin
@@ -22,7 +21,6 @@ from cloudbeds_auth.rules.rate_limit import TOO_MANY, UNSAID, pause_of
 from cloudbeds_auth.rules.redirects import origin_of
 from cloudbeds_auth.wire.lender import Lender
 
-Vault: TypeAlias = sync.TokenVault | vault.TokenVault  # the second from another thread than its own
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 UNSENT = "may have been carried out, and the rate limit leaves no room to send it again"
 

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import httpx2
 from fastapi import APIRouter, Depends, FastAPI, Path, Request
@@ -125,7 +125,7 @@ class Cloudbeds:
         self._changing = asyncio.Lock()
         self._lives = 0  # lifespans that run: the router's, one for each application, and each given besides
         self._open: _Open | None = None
-        self.router = self._routes()
+        self.router: Final = self._routes()
 
     def install(self, app: FastAPI, *, prefix: str = "") -> None:
         """Include the router below `prefix`, and answer a `cloudbeds_auth.Error` of any endpoint as a problem."""

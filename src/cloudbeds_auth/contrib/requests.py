@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib import missing
+from cloudbeds_auth.contrib import Vault, missing
 from cloudbeds_auth.errors import BodyNotReplayable
 from cloudbeds_auth.rules.auth_flow import Answered, Flow, PassOn, Send, auth_flow, following
 from cloudbeds_auth.rules.inputs import count_of, is_json
@@ -30,7 +30,6 @@ try:
     from urllib3 import Retry
 
     from cloudbeds_auth.contrib.blocking_flow import (
-        Vault,
         counted,
         drive,
         look_at,
@@ -38,8 +37,8 @@ try:
         must_be_ours,
         must_stay_ours,
     )
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(missing(__name__, "requests"), name=error.name) from None
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(missing(__name__, "requests"), name=_error.name) from None
 
 __all__ = ["RequestsAuth"]
 

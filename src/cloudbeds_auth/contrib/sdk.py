@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.contrib import missing
+from cloudbeds_auth.contrib import Vault, missing
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.auth_flow import Answered, PassOn, auth_flow
 from cloudbeds_auth.rules.inputs import Unreadable, one_line, read_object, says_false
@@ -34,9 +34,9 @@ try:
     from urllib3.exceptions import LocationValueError
     from urllib3.util import Url, parse_url
 
-    from cloudbeds_auth.contrib.blocking_flow import Vault, counted, drive, look_at, must_be_ours, must_stay_ours
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(missing(__name__, "sdk"), name=error.name) from None
+    from cloudbeds_auth.contrib.blocking_flow import counted, drive, look_at, must_be_ours, must_stay_ours
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(missing(__name__, "sdk"), name=_error.name) from None
 
 __all__ = ["api_client"]
 

@@ -59,7 +59,7 @@ class Listener:
     def __init__(self, conninfo: str, *, longest: float = LONGEST) -> None:
         self._conninfo = conninfo
         self.longest = longest
-        self.listening = False
+        self.listening: bool = False
         self._bells: dict[str, set[Bell]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self._begun_by = 0

@@ -13,7 +13,7 @@ import os
 import re
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -133,9 +133,9 @@ class PostgresDriver:
 
     def __init__(self, url: str) -> None:
         given = conninfo_to_dict(url)
-        self.database = str(given.get("dbname") or given.get("user") or "")
+        self.database: Final = str(given.get("dbname") or given.get("user") or "")
         self._conninfo = make_conninfo(**{**DEFAULTS, **{name: str(value) for name, value in given.items()}})
-        self.wakeups = Listener(self._conninfo)
+        self.wakeups: Listener = Listener(self._conninfo)
         self._clock_id = ""
         self._opened_by = 0
         self._closed = False

@@ -71,12 +71,12 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
     found: list[Finding] = []
     for state in NEED_A_PERSON:
         page = await subject.vault.connections(state=state.value, limit=MOST)
-        shown = [one for one in page.connections if not one.foreign]  # those have one finding together
+        shown = [one for one in page if not one.foreign]  # those have one finding together
         found += map(_finding, shown)
         if page.next and shown:
             found += problem("and more", f"cloudbeds-auth connections list --state {state.value}")
     page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
-    found += [_finding(one) for one in page.connections if one.problem == HOTEL_SCOPE_MISSING]
+    found += [_finding(one) for one in page if one.problem == HOTEL_SCOPE_MISSING]
     return found or ok("no hotel needs a person")
 
 
@@ -93,7 +93,7 @@ async def calls_refused(subject: Subject) -> Sequence[Finding]:
         cursor: str | None = None
         for _ in range(MOST_PAGES):
             page = await subject.vault.connections(state=state.value, limit=PAGE, cursor=cursor)
-            found += [_finding(one, Level.WARNING) for one in page.connections if one.problem]
+            found += [_finding(one, Level.WARNING) for one in page if one.problem]
             cursor = page.next
             if cursor is None or len(found) >= MOST:
                 break

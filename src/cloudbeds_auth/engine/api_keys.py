@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import ClientSecrets
@@ -79,7 +80,7 @@ class Migrator:
         self._leases = Leases(world)
         self._sender = Sender(world, client_secrets, lambda _: None)
         self._marks = Marks(world)
-        self.moves = Tasks()  # by connection
+        self.moves: Final = Tasks()  # by connection
 
     async def migrate(self, connection_id: str, *, app: str | None = None) -> None:
         """Move the hotel; one that was moved already is left as it is. `app`: the registration that makes the exchange.

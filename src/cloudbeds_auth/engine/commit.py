@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cloudbeds_auth.engine.client_secrets import ClientSecretChoice, ClientSecrets
 from cloudbeds_auth.engine.context import World
@@ -67,7 +67,7 @@ class Committer:
         self._world = world
         self._client_secrets = client_secrets
         self._leases = leases
-        self.confirm = Marks(world).proven
+        self.confirm: Final = Marks(world).proven
 
     async def commit(
         self, flight: Flight, lease: Lease, row: Grant, hand: InHand, chosen: ClientSecretChoice

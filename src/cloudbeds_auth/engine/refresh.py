@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Final
 
 from cloudbeds_auth.engine.client_secrets import ClientSecretChoice, ClientSecrets
 from cloudbeds_auth.engine.commit import Committer
@@ -70,7 +71,7 @@ class Refresher:
         self._committer = Committer(world, client_secrets, self._leases)
         # By grant, the generation whose access token `/userinfo` has just answered 401, and until when that counts.
         self._dead: dict[str, tuple[int, float]] = {}
-        self.flights = Flights(world, self._until_served)
+        self.flights: Final = Flights(world, self._until_served)
 
     async def refresh(self, ask: Ask) -> ServedToken:
         """A token newer than what was asked about, or one proven good. See `Flights.ask`."""

@@ -29,9 +29,9 @@ from cloudbeds_auth.rules.lifecycle import (
     State,
     seen,
 )
-from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event
+from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event, Page
 from cloudbeds_auth.transactions.authorizations import read_link
-from cloudbeds_auth.transactions.connections import Page, count_states, list_connections, read_connection
+from cloudbeds_auth.transactions.connections import count_states, list_connections, read_connection
 from cloudbeds_auth.transactions.history import read_history
 
 NEXT_STEPS = {
@@ -145,7 +145,7 @@ class Views:
         apps: dict[str, App | None] = {}
         for _ in range(MOST_PAGES):
             page = await self.connections(replace(search, cursor=cursor, limit=MOST_LISTED))
-            for one in page.connections:
+            for one in page:
                 if one.app not in apps:
                     apps[one.app] = await self._world.find(one.app)
                 missing = _missing(apps[one.app], one)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.api_keys import Migrator
@@ -43,25 +44,25 @@ class Engine:
         deliverer: Deliverer | None = None,
     ) -> None:
         self.world = world
-        self.access = Access(world)
-        self.client_secrets = ClientSecrets(world)
-        self.refresher = Refresher(world, self.client_secrets, self.access.forget)
-        self.candidates = Candidates(world, self.refresher, self.access.forget)
+        self.access: Final = Access(world)
+        self.client_secrets: Final = ClientSecrets(world)
+        self.refresher: Final = Refresher(world, self.client_secrets, self.access.forget)
+        self.candidates: Final = Candidates(world, self.refresher, self.access.forget)
         self.access.attach(self.refresher, self.candidates)
-        self.authorizer = Authorizer(world, self.client_secrets, self.candidates)
-        self.migrator = Migrator(world, self.client_secrets, self.candidates, self.refresher.flights)
-        self.views = Views(world, self.client_secrets, self.authorizer)
-        self.importer = Importer(world, self.refresher, self.candidates, self.views)
-        self.refused_calls = RefusedCalls(world, self.access, self.refresher, self.candidates)
-        self.disconnecter = Disconnecter(world, self.access)
-        self.apps = Apps(world, checked)
-        self.calls = CallRecorder(world)
-        self.retention = Retention(world, retention_days)
-        self.app_states = AppStates(world, self.access, self.refused_calls, hook)
-        self.property_lists = PropertyLists(world, self.access, self.refused_calls)
-        self.upkeep = Upkeep(world, self.refresher, self.candidates, self.migrator)
+        self.authorizer: Final = Authorizer(world, self.client_secrets, self.candidates)
+        self.migrator: Final = Migrator(world, self.client_secrets, self.candidates, self.refresher.flights)
+        self.views: Final = Views(world, self.client_secrets, self.authorizer)
+        self.importer: Final = Importer(world, self.refresher, self.candidates, self.views)
+        self.refused_calls: Final = RefusedCalls(world, self.access, self.refresher, self.candidates)
+        self.disconnecter: Final = Disconnecter(world, self.access)
+        self.apps: Apps = Apps(world, checked)
+        self.calls: Final = CallRecorder(world)
+        self.retention: Final = Retention(world, retention_days)
+        self.app_states: Final = AppStates(world, self.access, self.refused_calls, hook)
+        self.property_lists: Final = PropertyLists(world, self.access, self.refused_calls)
+        self.upkeep: Final = Upkeep(world, self.refresher, self.candidates, self.migrator)
         webhooks = None if deliverer is None else WebhookSender(world, deliverer)
-        self.jobs = Jobs(
+        self.jobs: Final = Jobs(
             world, table(self.calls, self.upkeep, self.retention, self.app_states, self.property_lists, webhooks)
         )
 

@@ -204,7 +204,7 @@ class PassingBody:
         self._encoding = encoding.strip().lower()
         self._parts: list[bytes] = []
         self._size = 0
-        self.looking = (
+        self.looking: bool = (
             is_json(content_type) and (self._encoding in LEGIBLE or not self._encoding) and not count_of(length) > MOST
         )
 

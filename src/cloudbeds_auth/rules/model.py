@@ -8,7 +8,7 @@ for people and for history.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -244,6 +244,20 @@ class AuthorizationRequest:
     state: str
     expires_at: datetime
     redirect_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of connections, to be iterated; `next` is the cursor of the next page, None on the last one."""
+
+    connections: tuple[Connection, ...]
+    next: str | None
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self.connections)
+
+    def __len__(self) -> int:
+        return len(self.connections)
 
 
 @dataclass(frozen=True, slots=True)

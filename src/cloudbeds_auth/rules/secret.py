@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import NoReturn, final
+from typing import ClassVar, NoReturn, final
 
 
 @final
@@ -39,7 +39,7 @@ class Secret:
             return NotImplemented
         return hmac.compare_digest(self._value.encode(), other._value.encode())
 
-    __hash__ = None  # type: ignore[assignment]  # a hash table would compare in variable time
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # a hash table would compare in variable time
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is never pickled")

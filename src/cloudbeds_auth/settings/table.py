@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainValidator
@@ -113,7 +113,7 @@ class Settings(BaseModel):
     from; None: all are the environment's.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # The order is the page's and that of problems; a default that is computed reads only what is above it.
     # fmt: off

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE, LifecycleEvent, State, move
-from cloudbeds_auth.rules.model import Connection, Grant, Role
+from cloudbeds_auth.rules.model import Connection, Grant, Page, Role
 from cloudbeds_auth.rules.properties import EVERY, FIRST, PropertyChanges
 from cloudbeds_auth.rules.properties import relist as decide
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
@@ -28,15 +27,6 @@ from cloudbeds_auth.transactions.statements import (
     transaction,
 )
 from cloudbeds_auth.transactions.upkeep import never_due
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of connections and the cursor of the next one: the id of the last connection before it."""
-
-    connections: tuple[Connection, ...]
-    next: str | None
-
 
 Sealed = Callable[[], Grant]  # raises SealBroken when one of the grant's secrets does not open
 

@@ -91,7 +91,9 @@ def blocking(loop: asyncio.AbstractEventLoop, ask: Callable[P, Coroutine[Any, An
         except RuntimeError:
             running = None
         if running is loop:
-            raise RuntimeError("a blocking client in the vault's own event loop: use httpx2.AsyncClient here")
+            raise RuntimeError(
+                "a blocking client in the vault's own event loop: use an asynchronous client (AsyncClient) here"
+            )
         return result_of(loop, begin_on(loop, ask(*args, **kwargs)))
 
     return asked
