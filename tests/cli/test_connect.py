@@ -227,7 +227,7 @@ def test_a_public_redirect_uri_goes_through_the_service(monkeypatch: pytest.Monk
     vault = put(monkeypatch, FakeVault(Settings(redirect_uri="https://auth.example.com/callback")))
     result = invoke("connect", "--timeout", "1", "--connection", "100001")
     assert "https://auth.example.com/connect/one-time" in result.err
-    assert vault.asked[0][1]["connection_id"] == "con_ADA"
+    assert vault.asked[0][1]["connection_id"] == "100001"
 
 
 async def test_look_knows_ours_from_strangers(uri: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import GENERATION, command, seconds, with_connection
+from cloudbeds_auth.cli.commands import GENERATION, command, seconds, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.documents import access_token_document
 
@@ -97,7 +97,7 @@ def call(
     for name, value in form:
         fields.setdefault(name, []).append(value)
     sent = {"params": query or None, "data": fields or None, "json": json_body}
-    answer = with_connection(connection, lambda vault, found: vault.call(found, method or "GET", path, **sent))
+    answer = with_vault(lambda vault: vault.call(connection, method or "GET", path, **sent))
     _show(out, answer)
     if answer.status_code < 400:
         return 0
@@ -144,8 +144,6 @@ def access_token(out: Output, connection: str, min_valid: float, rejected_genera
     ID is a connection id (con_...) or a property id. Getting the rejected generation back means that it was proven
     good: the endpoint itself refuses.
     """
-    token = with_connection(
-        connection, lambda vault, found: vault.access_token(found, min_valid, rejected=rejected_generation)
-    )
+    token = with_vault(lambda vault: vault.access_token(connection, min_valid, rejected=rejected_generation))
     out.document(access_token_document(token))
     out.bare(token.reveal())

@@ -83,8 +83,6 @@ def connect(
 
 
 async def _within(vault: TokenVault, wish: Wish, seconds: float) -> Connection:
-    if wish.connection_id is not None:
-        wish.connection_id = await vault.resolve(wish.connection_id)
     try:
         async with asyncio.timeout(seconds):
             return await _connect(vault, wish, await _redirect_uri(vault, wish))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli.commands import command, confirm, show_connection, takes_yes, with_connection, with_vault
+from cloudbeds_auth.cli.commands import command, confirm, show_connection, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.api_errors import DISABLED
 from cloudbeds_auth.rules.lifecycle import State
@@ -104,7 +104,7 @@ def refresh(out: Output, connection: str | None, marked: bool) -> int:
     if marked == (connection is not None):
         raise click.UsageError("name a connection, or say --marked")
     if connection is not None:
-        show_connection(out, with_connection(connection, lambda vault, found: vault.refresh(found)), "refreshed")
+        show_connection(out, with_vault(lambda vault: vault.refresh(connection)), "refreshed")
         return 0
     tried = with_vault(lambda vault: _try_marked(out, vault))
     return _summed_up(out, tried, "no hotel is marked", leave_out=("property_ids", "next_step"))
@@ -174,7 +174,7 @@ def migrate_to_api_key(
 async def _chosen(vault: TokenVault, named: Sequence[str]) -> list[Connection]:
     """The connections named, or all of OAuth."""
     if named:
-        return [await vault.connection(await vault.resolve(one)) for one in dict.fromkeys(named)]
+        return [await vault.connection(one) for one in dict.fromkeys(named)]
     return [one for one in await _every(vault) if _to_move(one)]
 
 

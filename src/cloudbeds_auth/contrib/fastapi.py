@@ -161,7 +161,7 @@ class Cloudbeds:
         """A dependency: `auth=` for a client of your own, for the hotel whose id the dependency `which` returns."""
 
         async def lend(identifier: str = Depends(which)) -> Any:
-            return self.vault.auth(await self._resolved(identifier))
+            return self.vault.auth(identifier)
 
         return lend
 
@@ -174,14 +174,9 @@ class Cloudbeds:
 
         async def lend(identifier: str = Depends(which)) -> httpx2.AsyncClient:
             opened = self._opened()
-            auth = opened.vault.auth(await self._resolved(identifier))
-            return opened.clients.client(auth, property_of(identifier))
+            return opened.clients.client(opened.vault.auth(identifier), property_of(identifier))
 
         return lend
-
-    async def _resolved(self, identifier: str) -> str:
-        """A connection id is taken as it is: an unknown one is reported by the first call."""
-        return identifier if property_of(identifier) is None else await self.vault.resolve(identifier)
 
     # --- the browser's way, and Cloudbeds'
 

@@ -57,6 +57,11 @@ class Streams:
         return row.id in self._under_way and row.valid_for > MARGIN * timing.lease
 
 
+def unknown(named: str) -> UnknownConnection:
+    """The error about an id that means no connection, named as far as it may be shown."""
+    return UnknownConnection(f"nothing is connected under {named[:64]!r}")
+
+
 async def resolve(db: Database, connection_or_property: str) -> Sequence[str]:
     """The ids of current connections under a connection id or covering a property id."""
     return await db.read_one(read_ids, connection_or_property) or []
@@ -197,7 +202,7 @@ class World:
         """The connection; raises UnknownConnection."""
         found = await self.db.read(read_connection(connection_id))
         if found is None:
-            raise UnknownConnection(connection_id=connection_id)
+            raise unknown(connection_id)
         return found
 
     @property
