@@ -177,6 +177,7 @@ class TokenVault:
     claim = blocking(aio.TokenVault.claim)
     deny = blocking(aio.TokenVault.deny)
     create_link = blocking(aio.TokenVault.create_link)
+    begin_from_link = blocking(aio.TokenVault.begin_from_link)
     link_outcome = blocking(aio.TokenVault.link_outcome)
     import_hotel = blocking(aio.TokenVault.import_hotel)
 

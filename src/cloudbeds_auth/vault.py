@@ -138,10 +138,14 @@ class TokenVault:
     ) -> AuthorizationRequest:
         """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
 
-        `reference` is your own name for the hotel; `browser` an unguessable value that the same browser brings back;
-        `app` the registration that the hotel approves: None is the connection's own, else the default one. Pass
-        `trusted=False` where the reference comes from an address that any person may have made: it is taken only where
-        the hotel has none. Raises InvalidRequest, and RateLimited while too many approvals wait to be finished.
+        `reference` is your own name for the hotel; `app` the registration that the hotel approves: None is the
+        connection's own, else the default one. Pass `trusted=False` where the reference comes from an address that any
+        person may have made: it is taken only where the hotel has none.
+
+        `browser`: an unguessable value that you keep in this browser's session, and give to `finish_authorization`
+        again. Without it any person who holds the address may finish, also with a hotel of their own in the session of
+        somebody else (RFC 6749 section 10.12): leave it out only where no browser comes back to you, as on a command
+        line. Raises InvalidRequest, and RateLimited while too many approvals wait to be finished.
         """
         engine = self.engine
         connection_id = await engine.ids.find(connection_id)
@@ -152,6 +156,9 @@ class TokenVault:
 
     async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
         """Exchange the code that came back (RFC 6749 section 4.1.3), once; the connection it led to.
+
+        `browser`: the value that it was begun with. Another one, none where it was begun with one, or one where it was
+        begun with none raises StateMismatch, and nothing is exchanged: the browser that began may still finish.
 
         Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable.
         """
@@ -199,6 +206,14 @@ class TokenVault:
         return await engine.authorizer.create_link(
             app=app, reference=reference, return_to=return_to, connection_id=connection_id, expires_in=expires_in
         )
+
+    async def begin_from_link(self, token: str, *, browser: str | None = None) -> AuthorizationRequest:
+        """Begin what a link was made for, on a page of your own: `token` is `Link.token`, the end of its address.
+
+        `browser` is as for `begin_authorization`: give it. A link may be opened again until it has led to a connection.
+        Raises AuthorizationExpired for one that is used, over or unknown, and RateLimited.
+        """
+        return await self.engine.authorizer.begin_from_link(token, browser)
 
     async def link_outcome(self, token: str) -> str | None:
         """The id of the connection that this one-time link led to; None while it led to none.

@@ -88,6 +88,12 @@ async def test_a_state_of_another_browser(stage: Stage, begun_in: str | None, ba
     assert stage.endpoint.codes == ["code"]
 
 
+async def test_a_browser_without_a_value(stage: Stage) -> None:
+    """An empty one would bind nothing: a session that lost its value is refused at the beginning."""
+    with pytest.raises(InvalidRequest, match="empty"):
+        await stage.one.authorizer.begin(browser="")
+
+
 @pytest.mark.row("F83")
 async def test_a_state_older_than_ten_minutes(stage: Stage) -> None:
     """Expired: start again."""

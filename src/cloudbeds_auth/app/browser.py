@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -104,7 +103,10 @@ class Browser:
         It is not counted by address: a link bounds what is begun with it, and a made-up one begins nothing.
         """
         one_time = request.path_params["one_time"]
-        begin = partial(self._vault.engine.authorizer.begin_from_link, one_time)
+
+        async def begin(browser: str) -> AuthorizationRequest:
+            return await self._vault.begin_from_link(one_time, browser=browser)
+
         return await self._begun(request, f"{CONNECT}/{quote(one_time, safe='')}", begin)
 
     async def callback(self, request: Request) -> Response:

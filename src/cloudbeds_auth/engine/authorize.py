@@ -83,6 +83,8 @@ class Authorizer:
         whether a program of ours names the reference. Raises InvalidRequest, RateLimited while too many wait.
         """
         reference = checked_reference(reference)
+        if browser == "":
+            raise InvalidRequest("`browser` is empty, so it would tell no browser from another")
         world = self._world
         registration = await world.app_for(app, connection_id)
         await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
