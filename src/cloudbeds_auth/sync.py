@@ -22,7 +22,7 @@ from cloudbeds_auth.loop_thread import LoopThread
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.settings import Settings, load_from_environment
+from cloudbeds_auth.settings import Settings
 
 if TYPE_CHECKING:
     from cloudbeds_auth.rules.model import AccessToken
@@ -114,7 +114,7 @@ class TokenVault:
         It is closed at the end of the `with` block, or by `close`, or when the program ends, whichever comes first.
         Observers are called on the vault's own thread. `upkeep` is as for `cloudbeds_auth.TokenVault.open`.
         """
-        return closing(cls(settings or load_from_environment(), observers=observers, upkeep=upkeep))
+        return closing(cls(settings or Settings.load(), observers=observers, upkeep=upkeep))
 
     def close(self) -> None:
         """Let what runs finish and commit, then close; afterwards every method raises VaultClosed.

@@ -24,7 +24,7 @@ from cloudbeds_auth.rules.model import (
 )
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine, build, http_client
-from cloudbeds_auth.settings import Settings, load_from_environment
+from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.connections import Page
 from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
 
@@ -67,7 +67,9 @@ class TokenVault:
         reread: Callable[[], Settings] | None = None,
         upkeep: bool = False,
     ) -> AsyncIterator[TokenVault]:
-        """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
+        """Open the vault; settings from the environment and `.env` (`Settings.load`) unless given.
+
+        Raises ConfigurationError.
 
         `reread` is called for the settings again when the client secret is refused; by default it reads the
         environment, where the settings came from there.
@@ -78,7 +80,7 @@ class TokenVault:
         On leaving, a running refresh finishes and commits before the database closes.
         """
         if settings is None:
-            settings, reread = load_from_environment(), reread or load_from_environment
+            settings, reread = Settings.load(), reread or Settings.load
         engine = await build(settings, observers, reread)
         vault = cls(engine)
         engine.jobs.start(upkeep=upkeep)

@@ -82,7 +82,7 @@ class FakeVault(TokenVault):
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or Settings()
+        self._settings = settings or Settings(client_id="client-1")
         self._open = None
         self._apps = FakeApps(self.settings.app())
         self.asked: list[tuple[Any, ...]] = []

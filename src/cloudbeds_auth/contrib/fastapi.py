@@ -32,7 +32,7 @@ from cloudbeds_auth.app.gateway import APP, small_body
 from cloudbeds_auth.contrib.web_flow import CALLBACK_ROUTE, MountedPages, OnConnected, OnProblem, mounted_settings, ours
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.proxy_policy import property_of
-from cloudbeds_auth.settings import Settings, load_from_environment
+from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.vault import TokenVault
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ class Cloudbeds:
         if self._open is not None:  # included twice, or given to the application besides
             yield
             return
-        settings = mounted_settings(self._settings or load_from_environment(), self._callback, app)
-        reread = None if self._settings is not None else load_from_environment
+        settings = mounted_settings(self._settings or Settings.load(), self._callback, app)
+        reread = None if self._settings is not None else Settings.load
         async with AsyncExitStack() as stack:
             vault = await stack.enter_async_context(TokenVault.open(settings, reread=reread, upkeep=self._upkeep))
             clients = runtime.hotel_clients(settings)
