@@ -238,7 +238,10 @@ class TokenVault:
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:
-        """A token with `min_valid` seconds left (at most half its lifetime); waits for a refresh where one is needed.
+        """A token that is valid for `min_valid` seconds yet; waits for a refresh where one is needed.
+
+        More than half its lifetime counts as half (over HTTP it is refused). A token that has just been received is
+        returned whatever its lifetime. Raises InvalidRequest for what is no number of seconds.
 
         `rejected` names the token (or its generation) that an endpoint answered 401 to. The same generation back means
         that it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,

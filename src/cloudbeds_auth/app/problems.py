@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, TryAgain, Unauthenticated
+from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, Unauthenticated
 
 CODE = "x-cloudbeds-auth-code"
 ERRORS = "/errors"  # below the public URL: the page about each code
@@ -123,8 +123,6 @@ def headers_of(error: Error) -> dict[str, str]:
     headers = {CODE: error.code}
     if error.retry_after is not None and math.isfinite(error.retry_after):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))  # whole seconds, rounded up
-    elif isinstance(error, TryAgain):
-        headers["retry-after"] = "1"
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="cloudbeds-auth"'  # RFC 6750 section 3
     return headers

@@ -135,7 +135,7 @@ def _show(out: Output, answer: httpx2.Response) -> None:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long it must still be valid.",
+    help="How long it must still be valid; more than half its lifetime counts as half.",
 )
 @click.option("--rejected-generation", type=GENERATION, metavar="N", help="The generation that was answered 401.")
 def access_token(out: Output, connection: str, min_valid: float, rejected_generation: int | None) -> None:
