@@ -147,7 +147,11 @@ class TokenVault:
         `browser`: an unguessable value that you keep in this browser's session, and give to `finish_authorization`
         again. Without it any person who holds the address may finish, also with a hotel of their own in the session of
         somebody else (RFC 6749 section 10.12): leave it out only where no browser comes back to you, as on a command
-        line. Raises InvalidRequest, and RateLimited while too many approvals wait to be finished.
+        line.
+
+        `return_to`: where the browser goes afterwards, a path or an absolute address of an origin in
+        CLOUDBEDS_AUTH_RETURN_ORIGINS; `finish` returns it. Raises InvalidReturnTo for any other, InvalidRequest, and
+        RateLimited while too many approvals wait to be finished.
         """
         engine = self.engine
         connection_id = await engine.ids.find(connection_id)
@@ -202,7 +206,10 @@ class TokenVault:
         connection_id: str | None = None,
         expires_in: float = 7 * 86400.0,
     ) -> Link:
-        """A link for a hotel, good for one connection and `expires_in` seconds; the hotel opens its `url`."""
+        """A link for a hotel, good for one connection and `expires_in` seconds; the hotel opens its `url`.
+
+        `return_to` is as for `begin_authorization`. Raises InvalidRequest and InvalidReturnTo.
+        """
         engine = self.engine
         connection_id = await engine.ids.find(connection_id)
         return await engine.authorizer.create_link(

@@ -88,8 +88,6 @@ class Browser:
                 raise Forbidden("a connection starts with a one-time link here", next_step="ask for a link")
             asked = parameters(request, "app", "return_to", "reference")
             app, return_to, reference = asked.get("app") or "default", asked.get("return_to"), asked.get("reference")
-            if return_to is not None:
-                allowed_return(return_to, self._settings.return_origins)
             self._starts.admit(address_of(request.scope))
             return await self._vault.begin_authorization(
                 app=app, return_to=return_to, reference=reference, browser=browser, trusted=False

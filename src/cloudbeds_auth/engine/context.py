@@ -99,12 +99,12 @@ class World:
     """Everything outside the rules.
 
     `owner` names this process in leases; `issuer` is the vendor's origin that everything is sent to; `public_url` is
-    where our service answers. `apps` are the settings' own registrations; `reread_apps` brings them up to date with the
-    settings, which an operator may have mended while we run. Further ones are kept in the store and read whenever they
-    are needed: a change there holds at once, in every process. `limit`: the vendor's rate for each client id, over all
-    processes; None: it is not applied; `limits`: those of further apps, by their level. `wakeups`: how commits of other
-    processes are noticed; None: the row is read now and then. `streams`, `limiters` and `tasks` are this
-    process's own; a process that ends waits for these tasks.
+    where our service answers; `return_origins` are those that a `return_to` may name. `apps` are the settings' own
+    registrations; `reread_apps` brings them up to date with the settings, which an operator may have mended while we
+    run. Further ones are kept in the store and read whenever they are needed: a change there holds at once, in every
+    process. `limit`: the vendor's rate for each client id, over all processes; None: it is not applied; `limits`: those
+    of further apps, by their level. `wakeups`: how commits of other processes are noticed; None: the row is read now
+    and then. `streams`, `limiters` and `tasks` are this process's own; a process that ends waits for these tasks.
     """
 
     clock: Clock
@@ -118,6 +118,7 @@ class World:
     owner: str
     issuer: str
     public_url: str = ""
+    return_origins: Sequence[str] = ()
     reread_apps: Callable[[], None] = lambda: None
     limit: Limit | None = None
     limits: Mapping[str, Limit | None] = field(default_factory=dict)
