@@ -137,12 +137,15 @@ def _show(out: Output, answer: httpx2.Response) -> None:
     metavar="SECONDS",
     help="How long it must still be valid; more than half its lifetime counts as half.",
 )
-@click.option("--rejected-generation", type=GENERATION, metavar="N", help="The generation that was answered 401.")
+@click.option(
+    "--rejected-generation", type=GENERATION, metavar="N", help="The generation of the token that was answered 401."
+)
 def access_token(out: Output, connection: str, min_valid: float, rejected_generation: int | None) -> None:
     """Print the access token of a connection, refreshed if need be.
 
-    ID is a connection id (con_...) or a property id. Getting the rejected generation back means that it was proven
-    good: the endpoint itself refuses.
+    ID is a connection id (con_...) or a property id. --json also shows the token's generation, which counts up with
+    each refresh. After a 401 name it: a higher one comes with a new token; the same one means that the token works, and
+    that the endpoint itself refuses.
     """
     token = with_vault(lambda vault: vault.access_token(connection, min_valid, rejected=rejected_generation))
     out.document(access_token_document(token))

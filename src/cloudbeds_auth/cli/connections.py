@@ -131,11 +131,11 @@ def claim(out: Output, connection: str, reference: str | None) -> None:
 @command(
     "disconnect",
     "cloudbeds-auth connections disconnect con_01J...",
-    "cloudbeds-auth connections disconnect con_01J... --yes --forget     also when Cloudbeds cannot be told",
+    "cloudbeds-auth connections disconnect con_01J... --yes --forget     also when Cloudbeds cannot be reached",
     group=connections,
 )
 @click.argument("connection", metavar="ID")
-@click.option("--forget", is_flag=True, help="Forget the tokens even when Cloudbeds cannot be told.")
+@click.option("--forget", is_flag=True, help="Forget the tokens even when Cloudbeds cannot be reached.")
 @takes_yes
 def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
     """Tell Cloudbeds that the hotel left, then forget its tokens. ID: con_... or a property id.

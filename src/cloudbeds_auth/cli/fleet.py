@@ -98,8 +98,8 @@ def refresh(out: Output, connection: str | None, marked: bool) -> int:
     """Refresh a connection's tokens now. ID: con_... or a property id.
 
     Exit status 1 when no new tokens came, with --marked when any hotel did not recover; it is said why, and nothing is
-    lost. Marked hotels are tried again by themselves, too: after 5 minutes, then less and less often, at least every
-    six hours.
+    lost. Hotels that have to approve again are tried again by themselves, too: after 5 minutes, then less and less
+    often, at least every six hours.
     """
     if marked == (connection is not None):
         raise click.UsageError("name a connection, or say --marked")
@@ -148,7 +148,7 @@ def migrate_to_api_key(
     """Exchange hotels' refresh tokens for API keys, which the hotels need not approve. ID: con_... or a property id.
 
     It is by arrangement with Cloudbeds, which gives out a second set of client id and secret for it: begin with one
-    hotel. From the first moment on a hotel's refresh tokens are never refreshed again, because that would kill its
+    hotel. From its beginning on a hotel's refresh tokens are never used for a refresh again: that would kill its
     key; until the key is seen to work, the hotel is served with the access token it has. Interrupted, it is simply run
     again.
 
