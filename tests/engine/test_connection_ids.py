@@ -88,3 +88,18 @@ async def test_the_database_is_away(stage: Stage) -> None:
     assert await ids.find_to_call("1000") == grant.connection_id
     with pytest.raises(StoreUnavailable):
         await ids.find("1000")
+
+
+async def test_what_is_only_counted(stage: Stage) -> None:
+    """Whatever was read last will do, at any age and without the database; where nothing was, it is read."""
+    grant = await stage.connected(pair(1, property_ids=("1000",)))
+    ids = stage.one.ids
+    assert await ids.find_to_count("1000") == grant.connection_id
+    stage.one.driver.dark = True
+    await stage.clock.sleep(2 * LOOK_AGAIN)
+    assert await ids.find_to_count("1000") == grant.connection_id
+
+
+async def test_no_connection_is_named(stage: Stage) -> None:
+    """An approval of a new hotel names none."""
+    assert await stage.one.ids.find(None) is None
