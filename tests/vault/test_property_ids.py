@@ -125,13 +125,16 @@ async def test_a_fresh_token_awaits_nothing(vault: TokenVault) -> None:
     assert found.is_same(token)
 
 
-async def test_the_blocking_vault(cloudbeds: Vendor, vault: TokenVault) -> None:
+async def test_the_blocking_vault(vault: TokenVault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes one, too; a fresh token is read in the caller's own thread."""
 
     def work() -> tuple[str, str, int]:
         with sync.TokenVault.open(vault.settings) as blocking:
             token = blocking.access_token(HOTEL)
-            known = blocking.cached(HOTEL)
+            with monkeypatch.context() as patched:  # no other thread is asked
+                patched.setattr(sync.TokenVault, "_wait", None)
+                known = blocking.cached(HOTEL)
+                assert blocking.access_token(HOTEL).is_same(token)
             with httpx2.Client(base_url=blocking.base_url, auth=blocking.auth(HOTEL)) as http:
                 status = http.get("/api/v1.3/userinfo").status_code
             assert known is not None
