@@ -66,6 +66,7 @@ class Error(Exception):
     status: ClassVar[int] = 500
     lost: ClassVar[str] = "nothing; stored tokens are unchanged"
     next_step_default: ClassVar[str] = "run `cloudbeds-auth doctor`"
+    retry_after_default: ClassVar[float | None] = None
 
     def __init__(
         self,
@@ -82,8 +83,9 @@ class Error(Exception):
         self.connection_id = connection_id
         self.next_step: str = next_step or self.next_step_default
         self.connect_url = connect_url
-        self.retry_after = retry_after
+        self.retry_after = self.retry_after_default if retry_after is None else retry_after
         self.return_to = return_to
+        self.add_note(f"Next: {self.next_step}")  # below a traceback
 
     @classmethod
     def title(cls) -> str:
@@ -144,8 +146,8 @@ class InvalidRequest(Error):
     """The request cannot be served as it is
 
     The status is 404, 405, 408, 411, 413, 414, 421 or 431 where HTTP has a word of its own for it: no such path or
-    method, a body or header that is too large or too slow, a host name that is not ours. Also `min_valid` above
-    half the token's lifetime, a number or a reference that is too large, an approval by another hotel than the
+    method, a body or header that is too large or too slow, a host name that is not ours. Also, over HTTP, `min_valid`
+    above half the token's lifetime, a number or a reference that is too large, an approval by another hotel than the
     connection's own, and an app that there is not.
     """
 
@@ -295,6 +297,8 @@ class TryAgain(Error):
 
     status = 503
     next_step_default = "call again after `Retry-After`"
+    retry_after: float  # seconds, in every one
+    retry_after_default = 1.0
 
 
 class TokenEndpointUnavailable(TryAgain):
@@ -326,6 +330,7 @@ class StoreReadOnly(TryAgain):
     """
 
     code = "store_read_only"
+    retry_after_default = 60.0  # a person has to adopt it, or to go to the original
     next_step_default = "`cloudbeds-auth database adopt` when the other installation is gone for good"
 
 

@@ -119,6 +119,7 @@ async def build(
         owner=system.lease_owner(entropy),
         issuer=settings.base_url,
         public_url=settings.public_url,
+        return_origins=settings.return_origins,
         reread_apps=_rereader(settings.base_url, apps, reread),
         limit=settings.limit,
         limits=settings.limits,

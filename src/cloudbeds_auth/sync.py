@@ -18,7 +18,7 @@ from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.program_vault import ProgramVault
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.settings import Settings, load_from_environment
+from cloudbeds_auth.settings import Settings
 
 if TYPE_CHECKING:
     from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
@@ -125,8 +125,8 @@ class TokenVault:
         program that ends waits for an answer under way, and five seconds for what is to be committed. Raises
         ConfigurationError.
         """
-        settings = load_from_environment()
-        return cls(settings, observers=observers, reread=load_from_environment, upkeep=upkeep)
+        settings = Settings.load()
+        return cls(settings, observers=observers, reread=Settings.load, upkeep=upkeep)
 
     def close(self) -> None:
         """Let what runs finish and commit, then close; afterwards every method raises VaultClosed.
@@ -175,6 +175,7 @@ class TokenVault:
     claim: Final = blocking(aio.TokenVault.claim)
     deny: Final = blocking(aio.TokenVault.deny)
     create_link: Final = blocking(aio.TokenVault.create_link)
+    begin_from_link: Final = blocking(aio.TokenVault.begin_from_link)
     link_outcome: Final = blocking(aio.TokenVault.link_outcome)
     import_hotel: Final = blocking(aio.TokenVault.import_hotel)
 

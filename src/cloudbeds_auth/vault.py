@@ -25,7 +25,7 @@ from cloudbeds_auth.rules.model import (
 )
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine, build, http_client
-from cloudbeds_auth.settings import Settings, load_from_environment
+from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
 
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class TokenVault:
 
         async with TokenVault.open() as vault:
             token = await vault.access_token(connection_id)
+
+    Where a method takes a `connection_id`, the id of a property will do: ids of connections begin `con_`, anything else
+    is a property id and means the one current connection that covers it. None raises UnknownConnection, several
+    AmbiguousProperty.
 
     Every method raises subclasses of `cloudbeds_auth.Error` only; `diagnosis()` on them says what to do. After `aclose`
     each raises VaultClosed; a call that was under way then may raise it, too, and the work that it began is finished.
@@ -63,7 +67,9 @@ class TokenVault:
         reread: Callable[[], Settings] | None = None,
         upkeep: bool = False,
     ) -> AsyncIterator[TokenVault]:
-        """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
+        """Open the vault; settings from the environment and `.env` (`Settings.load`) unless given.
+
+        Raises ConfigurationError.
 
         `reread` is called for the settings again when the client secret is refused; by default it reads the
         environment, where the settings came from there.
@@ -74,7 +80,7 @@ class TokenVault:
         On leaving, a running refresh finishes and commits before the database closes.
         """
         if settings is None:
-            settings, reread = load_from_environment(), reread or load_from_environment
+            settings, reread = Settings.load(), reread or Settings.load
         engine = await build(settings, observers, reread)
         vault = cls(engine)
         engine.jobs.start(upkeep=upkeep)
@@ -93,7 +99,7 @@ class TokenVault:
         """
         from cloudbeds_auth.program_vault import ProgramVault
 
-        return ProgramVault(load_from_environment(), observers=observers, reread=load_from_environment, upkeep=upkeep)
+        return ProgramVault(Settings.load(), observers=observers, reread=Settings.load, upkeep=upkeep)
 
     async def aclose(self) -> None:
         """Let what runs finish and commit, then close; nothing new is begun."""
@@ -146,18 +152,31 @@ class TokenVault:
     ) -> AuthorizationRequest:
         """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
 
-        `reference` is your own name for the hotel; `browser` an unguessable value that the same browser brings back;
-        `app` the registration that the hotel approves: None is the connection's own, else the default one. Pass
-        `trusted=False` where the reference comes from an address that any person may have made: it is taken only where
-        the hotel has none. Raises InvalidRequest, and RateLimited while too many approvals wait to be finished.
+        `reference` is your own name for the hotel; `app` the registration that the hotel approves: None is the
+        connection's own, else the default one. Pass `trusted=False` where the reference comes from an address that any
+        person may have made: it is taken only where the hotel has none.
+
+        `browser`: an unguessable value that you keep in this browser's session, and give to `finish_authorization`
+        again. Without it any person who holds the address may finish, also with a hotel of their own in the session of
+        somebody else (RFC 6749 section 10.12): leave it out only where no browser comes back to you, as on a command
+        line.
+
+        `return_to`: where the browser goes afterwards, a path or an absolute address of an origin in
+        CLOUDBEDS_AUTH_RETURN_ORIGINS; `finish` returns it. Raises InvalidReturnTo for any other, InvalidRequest, and
+        RateLimited while too many approvals wait to be finished.
         """
-        return await self.engine.authorizer.begin(
+        engine = self.engine
+        connection_id = await engine.ids.find(connection_id)
+        return await engine.authorizer.begin(
             app=app, reference=reference, return_to=return_to, connection_id=connection_id, browser=browser,
             trusted=trusted,
         )  # fmt: skip
 
     async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
         """Exchange the code that came back (RFC 6749 section 4.1.3), once; the connection it led to.
+
+        `browser`: the value that it was begun with. Another one, none where it was begun with one, or one where it was
+        begun with none raises StateMismatch, and nothing is exchanged: the browser that began may still finish.
 
         Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable.
         """
@@ -183,7 +202,8 @@ class TokenVault:
         Returns the connection that it belongs to from now on: the one that this hotel has already, else this one.
         """
         engine = self.engine
-        return await engine.views.shown(await engine.authorizer.claim(connection_id, reference))
+        home = await engine.authorizer.claim(await engine.ids.find(connection_id), reference)
+        return await engine.views.shown(home)
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:
         """The hotel denied the approval: the state is spent. Returns where the browser wanted to go."""
@@ -198,10 +218,23 @@ class TokenVault:
         connection_id: str | None = None,
         expires_in: float = 7 * 86400.0,
     ) -> Link:
-        """A link for a hotel, good for one connection and `expires_in` seconds; the hotel opens its `url`."""
-        return await self.engine.authorizer.create_link(
+        """A link for a hotel, good for one connection and `expires_in` seconds; the hotel opens its `url`.
+
+        `return_to` is as for `begin_authorization`. Raises InvalidRequest and InvalidReturnTo.
+        """
+        engine = self.engine
+        connection_id = await engine.ids.find(connection_id)
+        return await engine.authorizer.create_link(
             app=app, reference=reference, return_to=return_to, connection_id=connection_id, expires_in=expires_in
         )
+
+    async def begin_from_link(self, token: str, *, browser: str | None = None) -> AuthorizationRequest:
+        """Begin what a link was made for, on a page of your own: `token` is `Link.token`, the end of its address.
+
+        `browser` is as for `begin_authorization`: give it. A link may be opened again until it has led to a connection.
+        Raises AuthorizationExpired for one that is used, over or unknown, and RateLimited.
+        """
+        return await self.engine.authorizer.begin_from_link(token, browser)
 
     async def link_outcome(self, token: str) -> str | None:
         """The id of the connection that this one-time link led to; None while it led to none.
@@ -224,20 +257,31 @@ class TokenVault:
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:
-        """A token with `min_valid` seconds left (at most half its lifetime); waits for a refresh where one is needed.
+        """A token that is valid for `min_valid` seconds yet; waits for a refresh where one is needed.
+
+        More than half its lifetime counts as half (over HTTP it is refused). A token that has just been received is
+        returned whatever its lifetime. Raises InvalidRequest for what is no number of seconds.
 
         `rejected` names the token (or its generation) that an endpoint answered 401 to. The same generation back means
         that it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,
         ConnectionDisconnected, ClientRefused, and a subclass of TryAgain where a later call can succeed.
         """
         engine = self.engine
-        return await engine.views.explained(engine.access.access_token(connection_id, min_valid, rejected))
+        if rejected is None and (token := self.cached(connection_id, min_valid)) is not None:
+            return token
+        found = await engine.ids.find_to_call(connection_id)
+        return await engine.views.explained(engine.access.access_token(found, min_valid, rejected))
 
     def cached(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken | None:
-        """The fresh token in this process's memory, unless one was rejected: no waiting, from any thread."""
-        return self.engine.access.cached(connection_id, min_valid) if rejected is None else None
+        """The fresh token in this process's memory, unless one was rejected: no waiting, from any thread.
+
+        By a property id it is found where its connection was read within a minute.
+        """
+        engine = self.engine
+        found = engine.ids.recent(connection_id) if rejected is None else None
+        return None if found is None else engine.access.cached(found, min_valid)
 
     def newest(self, connection_id: str, token: AccessToken) -> AccessToken:
         """A token that came while a request with `token` waited for its turn; else `token`. From any thread."""
@@ -288,7 +332,8 @@ class TokenVault:
 
         `lender()` and the proxy do this for every request. Raises RateLimited after at most 5 seconds.
         """
-        await self.engine.access.turn(connection_id)
+        engine = self.engine
+        await engine.access.turn(await engine.ids.find_to_count(connection_id))
 
     async def note_pause(self, connection_id: str, pause: float) -> None:
         """A call for this hotel was answered 429: no request of its client id has a turn for `pause` seconds.
@@ -297,7 +342,8 @@ class TokenVault:
         call was made, so this raises nothing when the vault was closed; nor do `note_call` and `note_refusal`.
         """
         with suppress(VaultClosed):
-            await self.engine.access.note_pause(connection_id, pause)
+            engine = self.engine
+            await engine.access.note_pause(await engine.ids.find_to_count(connection_id), pause)
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
@@ -322,12 +368,16 @@ class TokenVault:
     # --- connections: one, many, their histories
 
     async def resolve(self, connection_or_property: str) -> str:
-        """The id of the connection with this id, or covering this property id."""
-        return await self.engine.views.resolve(connection_or_property)
+        """The id of the connection with this id, or covering this property id: an id that begins `con_` is one.
+
+        Raises UnknownConnection, and AmbiguousProperty where several current connections cover the property.
+        """
+        return await self.engine.ids.resolve(connection_or_property)
 
     async def connection(self, connection_id: str) -> Connection:
         """One connection, with its connect link where the hotel has to approve again; raises UnknownConnection."""
-        return await self.engine.views.shown(connection_id)
+        engine = self.engine
+        return await engine.views.shown(await engine.ids.find(connection_id))
 
     async def connections(
         self,
@@ -350,11 +400,13 @@ class TokenVault:
 
     async def missing_scopes(self, connection_id: str) -> tuple[str, ...]:
         """What the app asks for now and this hotel did not grant; raises UnknownConnection."""
-        return await self.engine.views.missing_scopes(connection_id)
+        engine = self.engine
+        return await engine.views.missing_scopes(await engine.ids.find(connection_id))
 
     async def events(self, connection_id: str, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         """The connection's history, newest first; `.cursor` of the last one continues where these end."""
-        return await self.engine.views.events(connection_id, cursor=cursor, limit=limit)
+        engine = self.engine
+        return await engine.views.events(await engine.ids.find(connection_id), cursor=cursor, limit=limit)
 
     async def outbox(self) -> Outbox:
         """How many webhook messages wait to be delivered, since when, and how many were given up."""
@@ -365,8 +417,9 @@ class TokenVault:
     async def refresh(self, connection_id: str) -> Connection:
         """Refresh now, as an operator may: also where reauthorization is required."""
         engine = self.engine
-        await engine.views.explained(engine.access.refresh_now(connection_id))
-        return await engine.views.shown(connection_id)
+        found = await engine.ids.find(connection_id)
+        await engine.views.explained(engine.access.refresh_now(found))
+        return await engine.views.shown(found)
 
     async def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
         """Move a hotel from OAuth to an API key, without a new approval; an interrupted move is resumed.
@@ -379,14 +432,16 @@ class TokenVault:
         nothing was moved; ReauthorizationRequired where Cloudbeds refuses every stored refresh token.
         """
         engine = self.engine
-        await engine.views.explained(engine.migrator.migrate(connection_id, app=app))
-        return await engine.views.shown(connection_id)
+        found = await engine.ids.find(connection_id)
+        await engine.views.explained(engine.migrator.migrate(found, app=app))
+        return await engine.views.shown(found)
 
     async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
         """Notify the vendor, then forget the tokens; with `forget`, also where the vendor cannot be notified."""
         engine = self.engine
-        await engine.disconnecter.disconnect(connection_id, forget=forget, actor="operator")
-        return await engine.views.shown(connection_id)
+        found = await engine.ids.find(connection_id)
+        await engine.disconnecter.disconnect(found, forget=forget, actor="operator")
+        return await engine.views.shown(found)
 
     async def forget(self, connection_id: str) -> Connection:
         """Delete who approved, and what is left, of a hotel that is disconnected; the history keeps what happened.
@@ -394,8 +449,9 @@ class TokenVault:
         Raises UnknownConnection, and InvalidRequest while it is connected.
         """
         engine = self.engine
-        await engine.retention.forget(connection_id, actor="operator")
-        return await engine.views.shown(connection_id)
+        found = await engine.ids.find(connection_id)
+        await engine.retention.forget(found, actor="operator")
+        return await engine.views.shown(found)
 
     async def check(self) -> None:
         """Whether the database can be written and the keys open it; raises StoreUnavailable."""

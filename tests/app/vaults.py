@@ -195,6 +195,7 @@ class RealVault(TokenVault):
             owner="the test's",
             issuer="https://vendor.example",  # whatever port this test's vendor has: the file is made once
             public_url=settings.public_url,
+            return_origins=settings.return_origins,
         )
         engine = OpenEngine(world, settings, self.endpoint, self.vendor, Secret(ADMIN_TOKEN))
         self.counted = CountedApps(world, partial(further_app, settings))

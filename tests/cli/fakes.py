@@ -81,7 +81,7 @@ class FakeVault(TokenVault):
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self._settings = settings or Settings()
+        self._settings = settings or Settings(client_id="client-1")
         self._open = None
         self._apps = FakeApps(self.settings.app())
         self.asked: list[tuple[Any, ...]] = []
@@ -110,23 +110,24 @@ class FakeVault(TokenVault):
         if self.failure is not None:
             raise self.failure
 
-    async def resolve(self, connection_or_property: str) -> str:
-        if connection_or_property not in {ADA.id, *ADA.property_ids}:
-            raise errors.UnknownConnection(f"nothing is connected under {connection_or_property}")
-        return ADA.id
+    def _found(self, named: str) -> str:
+        """As the vault does: an id of a connection, or a property's."""
+        if not named.startswith("con_") and named not in ADA.property_ids:
+            raise errors.UnknownConnection(f"nothing is connected under {named}")
+        return named if named.startswith("con_") else ADA.id
 
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:
-        self._note("access_token", connection_id, min_valid, rejected)
+        self._note("access_token", self._found(connection_id), min_valid, rejected)
         return AccessToken(Secret("the-token"), AT, 3)
 
     async def call(self, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
-        self._note("call", connection_id, method, path, parts)
+        self._note("call", self._found(connection_id), method, path, parts)
         return httpx2.Response(self.status, content=self.body)
 
     async def connection(self, connection_id: str) -> Connection:
-        return replace(self.shown, id=connection_id, problem=self.problems.get(connection_id))
+        return replace(self.shown, id=self._found(connection_id), problem=self.problems.get(connection_id))
 
     async def connections(self, **filters: Any) -> Page:
         self._note("connections", filters)
@@ -136,29 +137,29 @@ class FakeVault(TokenVault):
         return self.history[:limit]
 
     async def refresh(self, connection_id: str) -> Connection:
-        self._note("refresh", connection_id)
+        self._note("refresh", self._found(connection_id))
         error = self.failures.get(connection_id)
         if error is not None:
             raise error
-        return replace(self.refreshed, id=connection_id)
+        return replace(self.refreshed, id=self._found(connection_id))
 
     async def migrate_to_api_key(self, connection_id: str, *, app: str | None = None) -> Connection:
-        self._note("migrate", connection_id, app)
+        self._note("migrate", self._found(connection_id), app)
         error = self.failures.get(connection_id)
         if error is not None:
             raise error
-        return replace(ADA, id=connection_id, credential="api_key", expires_at=None)
+        return replace(ADA, id=self._found(connection_id), credential="api_key", expires_at=None)
 
     async def disconnect(self, connection_id: str, forget: bool = False) -> Connection:
-        self._note("disconnect", connection_id, forget)
+        self._note("disconnect", self._found(connection_id), forget)
         return replace(ADA, state=State.DISCONNECTED)
 
     async def claim(self, connection_id: str, reference: str | None = None) -> Connection:
-        self._note("claim", connection_id, reference)
+        self._note("claim", self._found(connection_id), reference)
         return replace(ADA, reference=reference)
 
     async def forget(self, connection_id: str) -> Connection:
-        self._note("forget", connection_id)
+        self._note("forget", self._found(connection_id))
         return replace(ADA, state=State.DISCONNECTED, authorizing_user=None)
 
     async def begin_authorization(self, **wish: Any) -> AuthorizationRequest:

@@ -34,7 +34,7 @@ def uri() -> str:
 
 @pytest.fixture
 def vault(monkeypatch: pytest.MonkeyPatch, uri: str) -> FakeVault:
-    return put(monkeypatch, FakeVault(Settings(redirect_uri=uri)))
+    return put(monkeypatch, FakeVault(Settings(client_id="client-1", redirect_uri=uri)))
 
 
 async def while_connecting(visit: Callable[[httpx2.AsyncClient], object], *args: str) -> Result:
@@ -149,7 +149,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> FakeVault:
     """A vault whose redirect URI leads to a service on another machine."""
     monkeypatch.setattr(connect, "GLANCE", 0.01)
     monkeypatch.setattr(connect, "PROOF_SECONDS", 0.5)
-    return put(monkeypatch, FakeVault(Settings(redirect_uri="https://auth.example.com/callback")))
+    return put(monkeypatch, FakeVault(Settings(client_id="client-1", redirect_uri="https://auth.example.com/callback")))
 
 
 def test_through_the_running_service(vault: FakeVault, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,10 +224,12 @@ def test_a_hotel_that_came_back(elsewhere: FakeVault, monkeypatch: pytest.Monkey
 
 def test_a_public_redirect_uri_goes_through_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is listened on for a redirect URI that leads elsewhere."""
-    vault = put(monkeypatch, FakeVault(Settings(redirect_uri="https://auth.example.com/callback")))
+    vault = put(
+        monkeypatch, FakeVault(Settings(client_id="client-1", redirect_uri="https://auth.example.com/callback"))
+    )
     result = invoke("connect", "--timeout", "1", "--connection", "100001")
     assert "https://auth.example.com/connect/one-time" in result.err
-    assert vault.asked[0][1]["connection_id"] == "con_ADA"
+    assert vault.asked[0][1]["connection_id"] == "100001"
 
 
 async def test_look_knows_ours_from_strangers(uri: str) -> None:

@@ -22,7 +22,7 @@ from tests.pytest_plugin.running import run
 from tests.support.keys import WEBHOOK_SECRET
 from tests.support.ports import free_port
 
-from cloudbeds_auth import TokenVault
+from cloudbeds_auth import StateMismatch, TokenVault, sync
 from cloudbeds_auth.settings import Need, load
 
 BLOCKS = {
@@ -84,6 +84,25 @@ def test_the_block_about_several_apps_runs_as_written(tmp_path: Path) -> None:
 
     with world(tmp_path, "--auto-approve") as made:
         asyncio.run(brought(made))
+
+
+def test_the_block_about_sessions_runs_as_written(tmp_path: Path) -> None:
+    """The browser that began finishes, by a link too; another one's session does not, and leaves it as it was."""
+    block: dict[str, Any] = {}
+    exec(code_block(text_of("docs/python.md"), "python", after="<!-- session -->"), block)
+    mine: dict[str, str] = {}
+    with (
+        world(tmp_path, "--auto-approve") as made,
+        sync.TokenVault.open(load(made.settings, None, need=Need.APP)) as vault,
+    ):
+        link = vault.create_link(reference="tenant-8")
+        for url in (block["begin"](vault, mine, "tenant-7"), block["begin_from_link"](vault, mine, link.token)):
+            code, state = approved(url), parse_qs(urlsplit(url).query)["state"][0]
+            for session in ({}, {"cloudbeds_browser": "another's"}):
+                with pytest.raises(StateMismatch):
+                    block["finish"](vault, session, code, state)
+            assert block["finish"](vault, mine, code, state).property_ids
+        assert vault.link_outcome(link.token) is not None
 
 
 @pytest.mark.long

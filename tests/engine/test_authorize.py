@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.fakes import ADA, issued
-from tests.support.stage import Stage, with_secrets
+from tests.support.stage import Stage, another, with_secrets
 from tests.support.virtual import settle
 
 from cloudbeds_auth.app.problems import describe
@@ -18,6 +18,7 @@ from cloudbeds_auth.errors import (
     ClientRefused,
     Error,
     InvalidRequest,
+    InvalidReturnTo,
     RateLimited,
     RefreshPending,
     StateMismatch,
@@ -86,6 +87,39 @@ async def test_a_state_of_another_browser(stage: Stage, begun_in: str | None, ba
     stage.endpoint.will(issued(1))
     await stage.one.authorizer.finish(code="code", state=begun.state, browser=begun_in)
     assert stage.endpoint.codes == ["code"]
+
+
+@pytest.mark.row("A12")
+@pytest.mark.parametrize("return_to", ["https://evil.example/", "//evil.example", "elsewhere", ""])
+async def test_a_return_to_that_is_not_allowed(stage: Stage, return_to: str) -> None:
+    """Refused where it is given, with or without a service, and nothing is begun."""
+    one = another(stage.one, return_origins=("https://app.example",))
+    with pytest.raises(InvalidReturnTo):
+        await one.authorizer.begin(return_to=return_to)
+    wish = {"app": None, "reference": None, "connection_id": None, "expires_in": 60.0}
+    with pytest.raises(InvalidReturnTo):
+        await one.authorizer.create_link(return_to=return_to, **wish)  # type: ignore[arg-type]
+    assert stage.sql("SELECT count(*) FROM authorizations") == stage.sql("SELECT count(*) FROM links") == [(0,)]
+
+
+async def test_a_link_whose_origin_was_taken_off_the_list(stage: Stage) -> None:
+    """It still connects its hotel; what is done with its `return_to` is decided when the browser comes back."""
+    there = "https://app.example/done"
+    one = another(stage.one, return_origins=("https://app.example",))
+    assert (await one.authorizer.begin(return_to=there)).state
+    link = await one.authorizer.create_link(
+        app=None, reference=None, return_to=there, connection_id=None, expires_in=60.0
+    )
+    begun = await stage.one.authorizer.begin_from_link(link.token, "browser")
+    stage.endpoint.will(issued(1))
+    finished = await stage.one.authorizer.finish(code="code", state=begun.state, browser="browser")
+    assert finished.return_to == there
+
+
+async def test_a_browser_without_a_value(stage: Stage) -> None:
+    """An empty one would bind nothing: a session that lost its value is refused at the beginning."""
+    with pytest.raises(InvalidRequest, match="empty"):
+        await stage.one.authorizer.begin(browser="")
 
 
 @pytest.mark.row("F83")

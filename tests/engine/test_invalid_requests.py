@@ -68,6 +68,6 @@ async def test_pages(stage: Stage) -> None:
 async def test_ids_and_names_that_there_cannot_be(stage: Stage, text: str) -> None:
     """Unknown, as any other that there is not."""
     with pytest.raises(UnknownConnection):
-        await stage.one.views.resolve(text)
+        await stage.one.ids.resolve(text)
     with pytest.raises(InvalidRequest, match="no app"):
         await stage.one.authorizer.begin(app=text)

@@ -59,7 +59,7 @@ async def test_a_property_never_leads_to_it(stage: Stage) -> None:
     """A caller who names the property does not find it."""
     await arrived(stage)
     with pytest.raises(UnknownConnection):
-        await stage.one.views.resolve("1000")
+        await stage.one.ids.resolve("1000")
 
 
 async def test_it_is_claimed(stage: Stage) -> None:

@@ -65,7 +65,7 @@ async def test_a_group_grows_and_shrinks(stage: Stage) -> None:
     stage.vendor.listed = ("1002", "1000")
     assert await stage.one.property_lists.tick() > 0
     assert await covered(stage, grant) == ("1000", "1002")
-    assert await stage.one.views.resolve("1002") == grant.connection_id
+    assert await stage.one.ids.resolve("1002") == grant.connection_id
     assert await resolve(stage.one.store, "1001") == []
     assert await changes(stage, grant) == [{"added": ["1002"], "dropped": ["1001"]}]
     assert [facts for what, facts in stage.notes.told if what == "properties_changed"] == [
@@ -137,7 +137,7 @@ async def test_nothing_is_taken_from_another_connection(stage: Stage) -> None:
     for _ in range(2):
         await stage.one.property_lists.tick()
         await stage.clock.sleep(EVERY)
-    assert await stage.one.views.resolve("2000") == theirs.connection_id
+    assert await stage.one.ids.resolve("2000") == theirs.connection_id
     assert await covered(stage, ours) == ("1000",)
     assert await covered(stage, theirs) == ("2000",)
     assert await changes(stage, ours) == [{"properties": {"2000": theirs.connection_id}}]

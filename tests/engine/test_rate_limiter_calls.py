@@ -17,7 +17,14 @@ from tests.support.stage import Process, Stage, another
 from tests.support.virtual import settle
 
 from cloudbeds_auth.engine.rate_limiter import CALL, SURE, Waiter
-from cloudbeds_auth.errors import RateLimited, RefreshInDoubt, StoreUnavailable, TokenEndpointUnavailable, VaultClosed
+from cloudbeds_auth.errors import (
+    RateLimited,
+    RefreshInDoubt,
+    StoreUnavailable,
+    TokenEndpointUnavailable,
+    UnknownConnection,
+    VaultClosed,
+)
 from cloudbeds_auth.ports import Throttled
 from cloudbeds_auth.rules.api_errors import Inconclusive
 from cloudbeds_auth.rules.model import Role
@@ -411,6 +418,16 @@ async def test_a_call_of_an_app_that_is_missing(stage: Stage) -> None:
     await process.access.turn(grant.connection_id)
     await process.access.note_pause(grant.connection_id, 30.0)
     assert process.world.limiters == {}
+
+
+async def test_a_call_of_a_connection_that_no_token_was_lent_of(stage: Stage) -> None:
+    """Its app is read; where there is no such connection, that is said."""
+    grant = await stage.connected()
+    process = await under_ten(stage)
+    await process.access.turn(grant.connection_id)
+    assert set(process.world.limiters) == {("default", APP.client_id)}
+    with pytest.raises(UnknownConnection, match="con_unknown"):
+        await process.access.turn("con_unknown")
 
 
 async def test_without_a_limit_a_call_asks_nobody(stage: Stage) -> None:

@@ -64,7 +64,7 @@ async def test_it_keeps_its_connection(stage: Stage, left: bool) -> None:
     assert (found.property_ids, found.reference) == (("1000", "1001"), "tenant-8")
     assert (await stage.one.access.access_token(old.connection_id)).reveal() == "A-new"
     for one in ("1000", "1001"):
-        assert await stage.one.views.resolve(one) == old.connection_id
+        assert await stage.one.ids.resolve(one) == old.connection_id
     assert await living(stage) == [old.connection_id]
     assert (stage.notes.times("came_back"), stage.endpoint.sent) == (1, [])
     if not left:
@@ -146,7 +146,7 @@ async def test_a_refresh_of_it_is_under_way(stage: Stage) -> None:
     await stage.one.store.write(take_lease(waiting.id, "another", 30.0))
     assert await stage.one.candidates.resume(waiting.connection_id) is None
     assert (await stage.row(waiting.id)).role is Role.CANDIDATE
-    assert await stage.one.views.resolve("1000") == old.connection_id
+    assert await stage.one.ids.resolve("1000") == old.connection_id
     with pytest.raises(RefreshInDoubt):
         await stage.one.access.access_token(waiting.connection_id)
     await stage.clock.sleep(61.0)
@@ -211,7 +211,7 @@ async def test_a_group_of_two_connected_hotels(stage: Stage) -> None:
         assert (await stage.one.access.access_token(grant.connection_id)).reveal() == token
     for one in ("1000", "1001"):
         with pytest.raises(AmbiguousProperty):
-            await stage.one.views.resolve(one)
+            await stage.one.ids.resolve(one)
 
 
 # --- through a connection's own link

@@ -13,7 +13,7 @@ from tests.support.stage import Stage
 from cloudbeds_auth.engine import views
 from cloudbeds_auth.engine.client_secrets import fingerprint
 from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN, Search, Views
-from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, ReauthorizationRequired, UnknownConnection
+from cloudbeds_auth.errors import InvalidRequest, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.rules.history import MOST_PATHS
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Connection, CredentialKind, Fence, moment
@@ -31,19 +31,6 @@ def token(stage: Stage, grant_id: str, generation: int = 1) -> AccessToken:
 
 
 # --- looking
-
-
-async def test_resolving(stage: Stage) -> None:
-    """One, none, several."""
-    first = await stage.connected(pair(1, property_ids=("1000", "1001")))
-    await stage.connected(pair(2, property_ids=("1001",)), app="other")
-    look = stage.one.views
-    assert await look.resolve(first.connection_id) == first.connection_id
-    assert await look.resolve("1000") == first.connection_id
-    with pytest.raises(UnknownConnection, match="9999"):
-        await look.resolve("9999")
-    with pytest.raises(AmbiguousProperty, match="2 connections"):
-        await look.resolve("1001")
 
 
 async def test_a_connection_and_its_next_step(stage: Stage) -> None:

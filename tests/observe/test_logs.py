@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from cloudbeds_auth.observe import FACTS, ConsoleFormatter, JsonFormatter, Redacting, configure, plain, redacted
+from cloudbeds_auth.observe import (
+    FACTS,
+    ConsoleFormatter,
+    JsonFormatter,
+    LogObserver,
+    Redacting,
+    configure,
+    plain,
+    redacted,
+)
+from cloudbeds_auth.rules.happenings import Happening
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +75,28 @@ def test_console_line(stream: io.StringIO) -> None:
     configure("console", "DEBUG", stream)
     logging.getLogger("cloudbeds_auth").debug("refreshed %s", "x", extra={FACTS: {"connection": "con_1"}})
     assert stream.getvalue().endswith(" DEBUG   refreshed x connection=con_1\n")
+
+
+def test_a_program_that_only_calls_basic_config(stream: io.StringIO) -> None:
+    """The standard library's formatter shows event and facts, without a secret and on one line."""
+    logging.getLogger().handlers = []
+    logging.basicConfig(level=logging.INFO, stream=stream)
+    LogObserver().happened(
+        Happening.TOKEN_ANSWER, grant_type="refresh_token", answer="Issued\naccess_token=canary", seconds=0.25
+    )
+    assert stream.getvalue() == (
+        "INFO:cloudbeds_auth:token_answer grant_type=refresh_token answer=Issued access_token=*** seconds=0.25\n"
+    )
+
+
+def test_facts_are_shown_once_by_our_own_formatters(stream: io.StringIO) -> None:
+    """The event is the event, the facts are beside it."""
+    for style in ("json", "console"):
+        configure(style, "INFO", stream)
+        LogObserver().happened(Happening.CLAIMED, connection="con_1")
+    first, second = stream.getvalue().splitlines()
+    assert (json.loads(first)["event"], json.loads(first)["facts"]) == ("claimed", {"connection": "con_1"})
+    assert second.endswith(" INFO    claimed connection=con_1")
 
 
 def test_auto_chooses_by_terminal(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from importlib import import_module
 
 import pytest
 
 import cloudbeds_auth
 from cloudbeds_auth import errors
-from cloudbeds_auth.errors import ConfigurationError, Diagnosis, Error, ForeignOrigin, ReauthorizationRequired, TryAgain
+from cloudbeds_auth.errors import (
+    ConfigurationError,
+    Diagnosis,
+    Error,
+    ForeignOrigin,
+    ReauthorizationRequired,
+    StoreReadOnly,
+    TryAgain,
+)
 
 # The table of docs/errors.md
 CODES = {
@@ -102,6 +113,27 @@ def test_what_it_may_carry() -> None:
 def test_every_try_again_is_a_503() -> None:
     """One `except` for all that heals."""
     assert {one.status for one in CLASSES if issubclass(one, TryAgain)} == {503}
+
+
+@pytest.mark.parametrize("kind", [one for one in CLASSES if issubclass(one, TryAgain)])
+def test_when_to_try_again_is_always_a_number(kind: type[TryAgain]) -> None:
+    """Of seconds, whether it was said or not: a program sleeps for it without asking whether it is there."""
+    assert kind().retry_after == (60.0 if kind is StoreReadOnly else 1.0)  # there a person has to act first
+    assert kind(retry_after=7.5).retry_after == 7.5
+
+
+@pytest.mark.parametrize("derived", [lambda error: error, copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_the_next_step_is_in_the_traceback_once(derived: Callable[[Error], Error]) -> None:
+    """A program that catches nothing still shows it; what is for the hotel alone, its link, is not in it."""
+    error = derived(ReauthorizationRequired("refused", connect_url="https://x/connect/one-time", next_step="do that"))
+    for _ in range(2):
+        try:
+            raise error
+        except Error as caught:
+            shown = "".join(traceback.format_exception(caught))
+        assert shown.splitlines()[-2:] == ["cloudbeds_auth.errors.ReauthorizationRequired: refused", "Next: do that"]
+        assert "one-time" not in shown
+    assert str(error) == "refused"
 
 
 def test_every_problem_of_a_configuration() -> None:

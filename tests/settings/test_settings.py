@@ -6,7 +6,7 @@ import base64
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from tests.docs.pages import drawer, text_of
@@ -25,7 +25,6 @@ from cloudbeds_auth.settings import (
     key_bytes,
     known,
     load,
-    load_from_environment,
     loading,
     rows,
     secret_values,
@@ -471,16 +470,30 @@ def test_other_hosts_require_an_admin_token(host: str) -> None:
     ("slip", "meant"),
     [
         ("CLOUDBEDS_CLIENTID", "CLOUDBEDS_CLIENT_ID"),
-        ("CLOUDBEDS_AUTH_PROT", "CLOUDBEDS_AUTH_PORT"),
         ("CLOUDBEDS_DATABASE_URL", "CLOUDBEDS_AUTH_DATABASE_URL"),
         ("CLOUDBEDS_REDIRECT_URL", "CLOUDBEDS_REDIRECT_URI"),
         ("cloudbeds_scopes", "CLOUDBEDS_SCOPES"),
+        ("CLOUDBEDS_COLOUR", ""),
     ],
 )
-def test_slip_of_the_pen(slip: str, meant: str) -> None:
-    """A name close to a known one is a problem that names the known one."""
+def test_an_unknown_name_that_may_be_the_programs_own(slip: str, meant: str) -> None:
+    """It starts, with a warning; one close to a known name says which."""
+    (warning,) = load(APP | {slip: "x"}, None, need=Need.APP).warnings
+    assert warning == f"{slip} is not a setting and was ignored" + (f"; did you mean {meant}?" if meant else "")
+
+
+@pytest.mark.parametrize(
+    ("slip", "said"),
+    [
+        ("CLOUDBEDS_AUTH_PROT", "did you mean CLOUDBEDS_AUTH_PORT?"),
+        ("cloudbeds_auth_port", "did you mean CLOUDBEDS_AUTH_PORT?"),
+        ("CLOUDBEDS_AUTH_COLOUR", "remove it"),
+    ],
+)
+def test_an_unknown_name_that_is_ours(slip: str, said: str) -> None:
+    """No other program's begins so: the start stops, and one close to a known name says which."""
     (problem,) = problems({slip: "x"})
-    assert f"did you mean {meant}?" in problem
+    assert problem.startswith(f"{slip}: is not a setting; {said}")
 
 
 def test_the_credential_of_new_connections() -> None:
@@ -550,15 +563,9 @@ def test_a_further_app_that_cannot_be(wrong: dict[str, object], words: str) -> N
         "redirect_uri": None, "scopes": None,
     }  # fmt: skip
     with pytest.raises(InvalidRequest) as raised:
-        further_app(Settings(), **(usual | wrong))
+        further_app(Settings(client_id="client-1"), **(usual | wrong))
     assert words in raised.value.detail
     assert "hidden" not in str(raised.value.diagnosis())
-
-
-def test_unknown_names_are_warnings() -> None:
-    """Other people's variables are ignored, with a warning."""
-    settings = read(COLOUR="blue")
-    assert settings.warnings == ("CLOUDBEDS_COLOUR is not a setting and was ignored",)
 
 
 SECRETS: list[tuple[str, str, Callable[[Settings], object]]] = [
@@ -680,7 +687,14 @@ def test_from_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("CLOUDBEDS_CLIENT_ID=from-file\n")
     monkeypatch.setenv("CLOUDBEDS_CLIENT_SECRET", "x")
-    assert load_from_environment().client_id == "from-file"
+    assert Settings.load().client_id == "from-file"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("CLOUDBEDS_CLIENT_ID=another\nCLOUDBEDS_CLIENT_SECRET=the environment wins\n")
+    for named in (elsewhere, str(elsewhere)):
+        found = Settings.load(env_file=named)
+        assert (found.client_id, found.client_secret.reveal(), found.env_file) == ("another", "x", elsewhere)
+    with pytest.raises(ConfigurationError, match="missing"):
+        Settings.load(env_file=tmp_path / "missing")
 
 
 def test_webhook_secrets_come_in_any_number() -> None:
@@ -743,6 +757,16 @@ def test_settings_from_python() -> None:
     assert settings.encryption_keys == (Secret(KEY),)
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1
+
+
+@pytest.mark.parametrize("given", [{}, {"client_secret": Secret("y")}, {"client_id": ""}])
+def test_settings_that_name_no_installation(given: dict[str, Any]) -> None:
+    """Made by a program with neither a client id nor a database: refused, before one is made in the home folder."""
+    with pytest.raises(ConfigurationError) as raised:
+        Settings(**given)
+    assert "Settings.load()" in raised.value.next_step
+    assert Settings(**{**given, "client_id": "x"}).client_id == "x"
+    assert Settings(**given, database_url="sqlite:////x/y").client_id == ""
 
 
 def test_no_sqlite_file() -> None:

@@ -38,7 +38,7 @@ from cloudbeds_auth.transactions.runner import Database, Driver
 from cloudbeds_auth.transactions.statements import Instant
 
 T = TypeVar("T")
-SETTINGS = Settings(scopes=("read:hotel",))
+SETTINGS = Settings(client_id="client-1", scopes=("read:hotel",))
 
 
 class Process(Engine):

@@ -11,6 +11,7 @@ import pytest
 
 from cloudbeds_auth import CloudbedsAuth, Finished, Page, State, TokenVault, sync
 from cloudbeds_auth.engine import apps
+from cloudbeds_auth.engine.authorize import Authorizer
 from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, Connection
 
 LIFE = {"open", "close", "aclose"}
@@ -36,6 +37,12 @@ METHODS = [
 def test_both_have_the_same_methods(one: type, other: type) -> None:
     """Nothing that one can do is missing in the other."""
     assert public(one) == public(other)
+
+
+def test_every_way_in_is_a_method_of_the_vault() -> None:
+    """What the authorizer can do, a program can ask for, too."""
+    ways = {name for name in vars(Authorizer) if not name.startswith("_")}
+    assert ways - {"begin"} | {"begin_authorization"} <= public(sync.TokenVault)
 
 
 @pytest.mark.parametrize(("one", "other"), METHODS)

@@ -35,7 +35,6 @@ from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.permissions import Caller, Scope, may
-from cloudbeds_auth.rules.redirects import allowed_return
 from cloudbeds_auth.transactions.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -160,9 +159,6 @@ async def note_hook(vault: TokenVault, request: Request, secret: str) -> dict[st
 @router.post("/authorizations", status_code=201)
 async def create_authorization(body: NewAuthorizationShape, permit: Connecting) -> AuthorizationShape:
     """A one-time `connect_url` to hand to a hotel; the `reference` is trusted because it came this way."""
-    settings = permit.vault.settings
-    if body.return_to is not None:
-        allowed_return(body.return_to, settings.return_origins)
     link = await permit.vault.create_link(
         app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -76,8 +75,6 @@ class Browser:
                 raise Forbidden("a connection starts with a one-time link here", next_step="ask for a link")
             asked = parameters(request, "app", "return_to", "reference")
             app, return_to, reference = asked.get("app") or "default", asked.get("return_to"), asked.get("reference")
-            if return_to is not None:
-                allowed_return(return_to, self._settings.return_origins)
             self._starts.admit(request.address)
             return await self._vault.begin_authorization(
                 app=app, return_to=return_to, reference=reference, browser=browser, trusted=False
@@ -91,7 +88,10 @@ class Browser:
         It is not counted by address: a link bounds what is begun with it, and a made-up one begins nothing.
         """
         one_time = request.parameters["one_time"]
-        begin = partial(self._vault.engine.authorizer.begin_from_link, one_time)
+
+        async def begin(browser: str) -> AuthorizationRequest:
+            return await self._vault.begin_from_link(one_time, browser=browser)
+
         return await self._begun(request, f"{CONNECT}/{quote(one_time, safe='')}", begin)
 
     async def callback(self, request: PageRequest) -> PageAnswer:

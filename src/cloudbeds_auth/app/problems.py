@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, TryAgain, Unauthenticated
+from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, Unauthenticated
 
 if TYPE_CHECKING:
     from starlette.types import Send
@@ -119,8 +119,6 @@ def headers_of(error: Error) -> dict[str, str]:
     headers = {CODE: error.code}
     if error.retry_after is not None and math.isfinite(error.retry_after):
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))  # whole seconds, rounded up
-    elif isinstance(error, TryAgain):
-        headers["retry-after"] = "1"
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="cloudbeds-auth"'  # RFC 6750 section 3
     return headers

@@ -120,10 +120,20 @@ def _from_file(out: Output, file: Path) -> Secret:
 )
 @click.argument("name")
 @click.option("--client-id", metavar="ID", help="Asked for when it is left out.")
-@click.option("--level", type=click.Choice(["property", "partner"]), default="property", show_default=True)
+@click.option(
+    "--level",
+    type=click.Choice(["property", "partner"]),
+    default="property",
+    show_default=True,
+    help="Who registered it: one property, or a partner of Cloudbeds.",
+)
 @click.option("--redirect-uri", metavar="URI", help="As registered.  [default: the settings' own, then /NAME]")
 @click.option("--scopes", metavar="SCOPES", help="With spaces between.  [default: the settings' own]")
-@click.option("--credential", type=click.Choice(["oauth", "api-key"]), help="[default: as the settings say]")
+@click.option(
+    "--credential",
+    type=click.Choice(["oauth", "api-key"]),
+    help="What an approval brings: OAuth tokens, or an API key.  [default: as the settings say]",
+)
 @takes_secret
 def add(
     out: Output,
@@ -182,7 +192,7 @@ def _usual_uri(name: str) -> str:
 def rotate_secret(out: Output, name: str, drop_previous: bool, secret_file: Path | None) -> None:
     """Take the secret that Cloudbeds shows after a reset.
 
-    It is presented first from now on, by running services too; the one until now stays valid beside it until the next
+    It is used first from now on, by running services too; the one until now stays valid beside it until the next
     reset or --drop-previous, so nothing breaks whenever Cloudbeds ends it. How the secret comes in: see `apps add`.
     """
     _refuse_extras()
@@ -208,7 +218,7 @@ def rotate_secret(out: Output, name: str, drop_previous: bool, secret_file: Path
 @click.option("--from", "former", metavar="ORIGIN", required=True, help="Scheme and host that it came from.")
 @takes_yes
 def move_origin(out: Output, name: str, former: str, yes: bool) -> None:
-    """Say that the vendor moved: what came from ORIGIN is sent to CLOUDBEDS_BASE_URL from now on.
+    """Say that Cloudbeds moved: what came from ORIGIN is sent to CLOUDBEDS_BASE_URL from now on.
 
     Tokens and secrets are sent only to the origin that they came from, so a wrong CLOUDBEDS_BASE_URL is refused as
     client_refused. This is for the one who knows that it is right. It moves the app's secret and all its hotels, with
@@ -234,8 +244,8 @@ def move_origin(out: Output, name: str, former: str, yes: bool) -> None:
 def remove(out: Output, name: str, yes: bool) -> None:
     """Forget a registration and its secrets.
 
-    Refused while connections live by it: disconnect those first (`connections disconnect ID --forget` where Cloudbeds
-    cannot be told any more).
+    Refused while hotels are connected with it: disconnect those first (`connections disconnect ID --forget` where
+    Cloudbeds cannot be reached any more).
     """
     confirm(f"Remove {name}?", "this forgets the app's secret: say --yes where nobody can be asked", yes=yes)
     with_vault(lambda vault: vault.apps.remove(name))

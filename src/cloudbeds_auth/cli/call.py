@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloudbeds_auth.cli.commands import GENERATION, command, seconds, with_connection
+from cloudbeds_auth.cli.commands import GENERATION, command, seconds, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.documents import access_token_document
 
@@ -97,7 +97,7 @@ def call(
     for name, value in form:
         fields.setdefault(name, []).append(value)
     sent = {"params": query or None, "data": fields or None, "json": json_body}
-    answer = with_connection(connection, lambda vault, found: vault.call(found, method or "GET", path, **sent))
+    answer = with_vault(lambda vault: vault.call(connection, method or "GET", path, **sent))
     _show(out, answer)
     if answer.status_code < 400:
         return 0
@@ -135,17 +135,18 @@ def _show(out: Output, answer: httpx2.Response) -> None:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long it must still be valid.",
+    help="How long it must still be valid; more than half its lifetime counts as half.",
 )
-@click.option("--rejected-generation", type=GENERATION, metavar="N", help="The generation that was answered 401.")
+@click.option(
+    "--rejected-generation", type=GENERATION, metavar="N", help="The generation of the token that was answered 401."
+)
 def access_token(out: Output, connection: str, min_valid: float, rejected_generation: int | None) -> None:
     """Print the access token of a connection, refreshed if need be.
 
-    ID is a connection id (con_...) or a property id. Getting the rejected generation back means that it was proven
-    good: the endpoint itself refuses.
+    ID is a connection id (con_...) or a property id. --json also shows the token's generation, which counts up with
+    each refresh. After a 401 name it: a higher one comes with a new token; the same one means that the token works, and
+    that the endpoint itself refuses.
     """
-    token = with_connection(
-        connection, lambda vault, found: vault.access_token(found, min_valid, rejected=rejected_generation)
-    )
+    token = with_vault(lambda vault: vault.access_token(connection, min_valid, rejected=rejected_generation))
     out.document(access_token_document(token))
     out.bare(token.reveal())

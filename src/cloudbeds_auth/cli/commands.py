@@ -182,15 +182,6 @@ def with_vault(work: Callable[[TokenVault], Awaitable[T]]) -> T:
     return asyncio.run(whole())
 
 
-def with_connection(named: str, work: Callable[[TokenVault, str], Awaitable[T]]) -> T:
-    """Run `work` on an open vault and the id of the connection that is `named` by its id or a property's."""
-
-    async def resolved(vault: TokenVault) -> T:
-        return await work(vault, await vault.resolve(named))
-
-    return with_vault(resolved)
-
-
 def confirm(question: str, refusal: str, *, yes: bool) -> None:
     """Ask, unless `--yes` was given; a no ends the command. Raises UsageError with `refusal` without a terminal."""
     if yes:

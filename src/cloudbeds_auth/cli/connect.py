@@ -72,7 +72,14 @@ class Wish:
 @click.option("--reference", help="Your own id for this hotel; it comes back with the connection.")
 @click.option("--connection", "connection_id", metavar="ID", help="Reconnect this connection.")
 @click.option("--app", metavar="NAME", help="Which registration.  [default: the connection's own, else default]")
-@click.option("--timeout", type=seconds(1), default=600.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--timeout",
+    type=seconds(1),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the approval.",
+)
 @click.option("--open/--no-browser", "browse", default=False, help="Open the browser, or only print the address.")
 def connect(
     out: Output, reference: str | None, connection_id: str | None, app: str | None, timeout: float, browse: bool
@@ -83,8 +90,6 @@ def connect(
 
 
 async def _within(vault: TokenVault, wish: Wish, seconds: float) -> Connection:
-    if wish.connection_id is not None:
-        wish.connection_id = await vault.resolve(wish.connection_id)
     try:
         async with asyncio.timeout(seconds):
             return await _connect(vault, wish, await _redirect_uri(vault, wish))

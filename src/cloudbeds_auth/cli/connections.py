@@ -14,7 +14,6 @@ from cloudbeds_auth.cli.commands import (
     group,
     show_connection,
     takes_yes,
-    with_connection,
     with_vault,
 )
 from cloudbeds_auth.cli.output import Output
@@ -100,11 +99,11 @@ def _row(one: Connection) -> tuple[str, ...]:
 def show(out: Output, connection: str, events: int) -> None:
     """Show one connection and the newest part of its history. ID: con_... or a property id."""
 
-    async def ask(vault: TokenVault, found: str) -> tuple[Connection, list[Event]]:
-        history = list(await vault.events(found, limit=events)) if events else []
-        return await vault.connection(found), history
+    async def ask(vault: TokenVault) -> tuple[Connection, list[Event]]:
+        one = await vault.connection(connection)
+        return one, list(await vault.events(one.id, limit=events)) if events else []
 
-    one, history = with_connection(connection, ask)
+    one, history = with_vault(ask)
     out.document({**connection_document(one), "events": [event_document(event) for event in history]})
     out.fields(connection_fields(one))
     if history:
@@ -125,18 +124,18 @@ def claim(out: Output, connection: str, reference: str | None) -> None:
 
     Until then nobody can use it, and after a day it is deleted. A hotel that is connected already keeps its connection.
     """
-    one = with_connection(connection, lambda vault, found: vault.claim(found, reference))
+    one = with_vault(lambda vault: vault.claim(connection, reference))
     show_connection(out, one, "claimed")
 
 
 @command(
     "disconnect",
     "cloudbeds-auth connections disconnect con_01J...",
-    "cloudbeds-auth connections disconnect con_01J... --yes --forget     also when Cloudbeds cannot be told",
+    "cloudbeds-auth connections disconnect con_01J... --yes --forget     also when Cloudbeds cannot be reached",
     group=connections,
 )
 @click.argument("connection", metavar="ID")
-@click.option("--forget", is_flag=True, help="Forget the tokens even when Cloudbeds cannot be told.")
+@click.option("--forget", is_flag=True, help="Forget the tokens even when Cloudbeds cannot be reached.")
 @takes_yes
 def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
     """Tell Cloudbeds that the hotel left, then forget its tokens. ID: con_... or a property id.
@@ -145,7 +144,7 @@ def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
     """
     refusal = "this forgets the hotel's tokens: say --yes where nobody can be asked"
     confirm(f"Disconnect {connection}? Only the hotel can bring it back.", refusal, yes=yes)
-    one = with_connection(connection, lambda vault, found: vault.disconnect(found, forget=forget))
+    one = with_vault(lambda vault: vault.disconnect(connection, forget=forget))
     show_connection(out, one, "disconnected")
 
 
@@ -164,5 +163,5 @@ def forget(out: Output, connection: str, yes: bool) -> None:
     """
     refusal = "this deletes personal data for good: say --yes where nobody can be asked"
     confirm(f"Delete the personal data of {connection} for good?", refusal, yes=yes)
-    one = with_connection(connection, lambda vault, found: vault.forget(found))
+    one = with_vault(lambda vault: vault.forget(connection))
     show_connection(out, one, "forgotten")

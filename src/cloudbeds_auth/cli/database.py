@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     "cloudbeds-auth database check",
     "cloudbeds-auth database backup hotels-backup.sqlite3",
     "cloudbeds-auth database copy --to postgresql://auth@db.example/hotels",
-    short_help="See to the database itself.",
+    short_help="Check, back up, upgrade or move the database.",
 )
 def database() -> None:
-    """See to the database itself."""
+    """Check, back up, upgrade or move the database."""
 
 
 @command("migrate", "cloudbeds-auth database migrate", group=database)
@@ -46,10 +46,10 @@ def migrate(out: Output) -> None:
 
 @command("check", "cloudbeds-auth database check", "cloudbeds-auth database check --json", group=database)
 def check(out: Output) -> int:
-    """Read everything: the schema, the file's integrity, and every sealed token opened with the keys.
+    """Read everything: the schema, the file's integrity, and every encrypted token and secret.
 
-    Also whether tokens and secrets came from the origin and the client id that the settings name: they are used nowhere
-    else. Exits with 1 when something does not open or does not match; nothing is changed.
+    Also whether tokens and secrets came from the address of Cloudbeds and the client id that the settings name: they
+    are used nowhere else. Exits with 1 when something does not open or does not match; nothing is changed.
     """
     from cloudbeds_auth import runtime
 
@@ -69,7 +69,7 @@ def check(out: Output) -> int:
 def backup(out: Output, file: Path) -> None:
     """Copy the SQLite database to a new FILE while it is in use.
 
-    The file holds sealed tokens; the key is not in it and is kept elsewhere. Restored, it is read-only until
+    The file holds encrypted tokens; the key is not in it and is kept elsewhere. Restored, it is read-only until
     `cloudbeds-auth database adopt`. For PostgreSQL use its own tools (pg_dump, pg_basebackup).
     """
     from cloudbeds_auth import runtime
@@ -92,11 +92,11 @@ def backup(out: Output, file: Path) -> None:
 @command("copy", "cloudbeds-auth database copy --to postgresql://auth@db.example/hotels", group=database)
 @click.option("--to", "target", metavar="URL", required=True, help="The database to move to; it must be empty.")
 def copy(out: Output, target: str) -> None:
-    """Move everything to another database, as sealed as it rests.
+    """Move everything to another database; tokens and secrets stay encrypted.
 
-    From the first moment on this database refreshes nothing more, so the two never both do. Stop the service before,
-    set CLOUDBEDS_AUTH_DATABASE_URL to the new one afterwards. Interrupted, it is simply run again. A password in URL
-    can be read by other users of this machine: PGPASSWORD or a password file keep it out.
+    From its beginning on, nothing is refreshed from this database any more, so never from both. Stop the service
+    before, set CLOUDBEDS_AUTH_DATABASE_URL to the new one afterwards. Interrupted, it is simply run again. A password
+    in URL can be read by other users of this machine: PGPASSWORD or a password file keep it out.
     """
     from cloudbeds_auth import runtime
 

@@ -37,7 +37,13 @@ IN_ASCII = str.maketrans("█▶✗─·└\N{MULTIPLICATION SIGN}—", "=>x-.`x
     short_help="The whole journey against a simulated Cloudbeds.",
 )
 @click.option("--stay", is_flag=True, help="Leave both running until Ctrl-C, and say where to look.")
-@click.option("--variant", default="V2/n", show_default=True, metavar="V0..V7[/y|/n]", help="The rotation rule.")
+@click.option(
+    "--variant",
+    default="V2/n",
+    show_default=True,
+    metavar="V0..V7[/y|/n]",
+    help="How the simulated Cloudbeds replaces refresh tokens.",
+)
 @click.option(
     "--keep", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Keep everything here."
 )

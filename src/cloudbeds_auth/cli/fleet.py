@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli.commands import command, confirm, show_connection, takes_yes, with_connection, with_vault
+from cloudbeds_auth.cli.commands import command, confirm, show_connection, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.api_errors import DISABLED
 from cloudbeds_auth.rules.lifecycle import State
@@ -98,13 +98,13 @@ def refresh(out: Output, connection: str | None, marked: bool) -> int:
     """Refresh a connection's tokens now. ID: con_... or a property id.
 
     Exit status 1 when no new tokens came, with --marked when any hotel did not recover; it is said why, and nothing is
-    lost. Marked hotels are tried again by themselves, too: after 5 minutes, then less and less often, at least every
-    six hours.
+    lost. Hotels that have to approve again are tried again by themselves, too: after 5 minutes, then less and less
+    often, at least every six hours.
     """
     if marked == (connection is not None):
         raise click.UsageError("name a connection, or say --marked")
     if connection is not None:
-        show_connection(out, with_connection(connection, lambda vault, found: vault.refresh(found)), "refreshed")
+        show_connection(out, with_vault(lambda vault: vault.refresh(connection)), "refreshed")
         return 0
     tried = with_vault(lambda vault: _try_marked(out, vault))
     return _summed_up(out, tried, "no hotel is marked", leave_out=("property_ids", "next_step"))
@@ -148,7 +148,7 @@ def migrate_to_api_key(
     """Exchange hotels' refresh tokens for API keys, which the hotels need not approve. ID: con_... or a property id.
 
     It is by arrangement with Cloudbeds, which gives out a second set of client id and secret for it: begin with one
-    hotel. From the first moment on a hotel's refresh tokens are never refreshed again, because that would kill its
+    hotel. From its beginning on a hotel's refresh tokens are never used for a refresh again: that would kill its
     key; until the key is seen to work, the hotel is served with the access token it has. Interrupted, it is simply run
     again.
 
@@ -174,7 +174,7 @@ def migrate_to_api_key(
 async def _chosen(vault: TokenVault, named: Sequence[str]) -> list[Connection]:
     """The connections named, or all of OAuth."""
     if named:
-        return [await vault.connection(await vault.resolve(one)) for one in dict.fromkeys(named)]
+        return [await vault.connection(one) for one in dict.fromkeys(named)]
     return [one for one in await _every(vault) if _to_move(one)]
 
 

@@ -44,7 +44,7 @@ from cloudbeds_auth.contrib.web_flow import (
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.proxy_policy import property_of
-from cloudbeds_auth.settings import Settings, load_from_environment
+from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.vault import TokenVault
 
 if TYPE_CHECKING:
@@ -153,8 +153,8 @@ class Cloudbeds:
 
     async def _begin(self, app: FastAPI) -> None:
         served = _served(app) or self._callback
-        settings = mounted_settings(self._settings or load_from_environment(), self._callback, served)
-        reread = None if self._settings is not None else load_from_environment
+        settings = mounted_settings(self._settings or Settings.load(), self._callback, served)
+        reread = None if self._settings is not None else Settings.load
         vault = await self._stack.enter_async_context(TokenVault.open(settings, reread=reread, upkeep=self._upkeep))
         clients = runtime.hotel_clients(settings)
         self._stack.push_async_callback(clients.aclose)
@@ -176,7 +176,7 @@ class Cloudbeds:
         """A dependency: `auth=` for a client of your own, for the hotel whose id the dependency `which` returns."""
 
         async def lend(identifier: str = Depends(which)) -> Any:
-            return self.vault.auth(await self._resolved(identifier))
+            return self.vault.auth(identifier)
 
         return lend
 
@@ -189,14 +189,9 @@ class Cloudbeds:
 
         async def lend(identifier: str = Depends(which)) -> httpx2.AsyncClient:
             opened = self._opened()
-            auth = opened.vault.auth(await self._resolved(identifier))
-            return opened.clients.client(auth, property_of(identifier))
+            return opened.clients.client(opened.vault.auth(identifier), property_of(identifier))
 
         return lend
-
-    async def _resolved(self, identifier: str) -> str:
-        """A connection id is taken as it is: an unknown one is reported by the first call."""
-        return identifier if property_of(identifier) is None else await self.vault.resolve(identifier)
 
     # --- the browser's way, and Cloudbeds'
 

@@ -25,7 +25,6 @@ from cloudbeds_auth.errors import (
     RefreshPending,
     StoreUnavailable,
     Unclaimed,
-    UnknownConnection,
 )
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
@@ -109,11 +108,14 @@ class Access:
 
     async def _app_of(self, connection_id: str) -> App | None:
         """The app that a call counts for. None: it is not registered here any more; its token is lent all the same.
+        Raises UnknownConnection.
 
         A further app is read once: what counts, its client id and level, never changes, and calls continue while the
         store is away.
         """
-        name = self._apps[connection_id]
+        name = self._apps.get(connection_id)
+        if name is None:  # no token of it was lent here
+            name = self._apps[connection_id] = (await self._world.known(connection_id)).app
         app = self._world.apps.get(name) or self._further.get(name)
         if app is None:
             app = await self._world.find(name)
@@ -260,10 +262,10 @@ class Access:
             retry_after=max(timing.backoff_first, timing.unresolved - (row.intent_age or 0.0)),
         )
 
-    async def _nothing(self, connection_id: str) -> Error:
-        """The error where a connection has no grant: it is unknown, or its only candidate was dropped."""
-        known = await self._world.db.read(read_connection(connection_id)) is not None
-        return (ConnectionDisconnected if known else UnknownConnection)(connection_id=connection_id)
+    async def _nothing(self, connection_id: str) -> ConnectionDisconnected:
+        """The error where the only candidate of a connection was dropped; raises UnknownConnection."""
+        await self._world.known(connection_id)
+        return ConnectionDisconnected(connection_id=connection_id)
 
     def _generation(self, row: Grant, rejected: AccessToken | int | None) -> int | None:
         if isinstance(rejected, AccessToken):

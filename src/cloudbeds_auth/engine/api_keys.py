@@ -35,7 +35,6 @@ from cloudbeds_auth.errors import (
     RefreshPending,
     StoreReadOnly,
     Unclaimed,
-    UnknownConnection,
 )
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.happenings import Happening
@@ -50,7 +49,6 @@ from cloudbeds_auth.rules.token_response import (
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
 from cloudbeds_auth.transactions.apps import read_apps
 from cloudbeds_auth.transactions.candidates import read_candidate
-from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.refusals import Counted
 
@@ -122,8 +120,8 @@ class Migrator:
         await self._resume(connection_id)
         row = await current_grant(self._world.db, connection_id)
         if row is None:
-            known = await self._world.db.read(read_connection(connection_id)) is not None
-            raise (ConnectionDisconnected if known else UnknownConnection)(connection_id=connection_id)
+            await self._world.known(connection_id)
+            raise ConnectionDisconnected(connection_id=connection_id)
         if row.role is Role.DISCONNECTED:
             raise ConnectionDisconnected(connection_id=connection_id)
         if row.role is Role.PARKED:

@@ -27,7 +27,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_reference, checked_seconds
 from cloudbeds_auth.rules.model import AuthorizationRequest, Finished, Link, moment
-from cloudbeds_auth.rules.redirects import MOST_PARKED, STATE_PREFIX
+from cloudbeds_auth.rules.redirects import MOST_PARKED, STATE_PREFIX, allowed_return
 from cloudbeds_auth.transactions.authorizations import (
     Authorization,
     NewAuthorization,
@@ -74,15 +74,20 @@ class Authorizer:
         return_to: str | None = None,
         connection_id: str | None = None,
         browser: str | None = None,
-        link_hash: str | None = None,
+        link: NewLink | None = None,
         trusted: bool = True,
     ) -> AuthorizationRequest:
         """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves.
 
         `app`: which registration the hotel approves; None: the connection's own, else the default one. `trusted`:
-        whether a program of ours names the reference. Raises InvalidRequest, RateLimited while too many wait.
+        whether a program of ours names the reference. `link`: by which it was begun; its `return_to` was checked when
+        it was made. Raises InvalidRequest, InvalidReturnTo, RateLimited while too many wait.
         """
+        if return_to is not None and link is None:
+            allowed_return(return_to, self._world.return_origins)
         reference = checked_reference(reference)
+        if browser == "":
+            raise InvalidRequest("`browser` is empty, so it would tell no browser from another")
         world = self._world
         registration = await world.app_for(app, connection_id)
         await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
@@ -97,7 +102,7 @@ class Authorizer:
                     reference=reference,
                     return_to=return_to,
                     connection_id=connection_id,
-                    link_hash=link_hash,
+                    link_hash=None if link is None else link.hash,
                     lifetime=STATE_LIFETIME,
                     trusted=trusted,
                 )
@@ -117,8 +122,13 @@ class Authorizer:
         connection_id: str | None,
         expires_in: float,
     ) -> Link:
-        """A link that leads to at most one connection; `expires_in` in seconds. Raises InvalidRequest."""
+        """A link that leads to at most one connection; `expires_in` in seconds.
+
+        Raises InvalidRequest, InvalidReturnTo.
+        """
         world, reference = self._world, checked_reference(reference)
+        if return_to is not None:
+            allowed_return(return_to, world.return_origins)
         checked_seconds("expires_in", expires_in)
         registration = await world.app_for(app, connection_id)
         token = world.entropy.token()
@@ -138,7 +148,7 @@ class Authorizer:
             return_to=link.return_to,
             connection_id=link.connection_id,
             browser=browser,
-            link_hash=link.hash,
+            link=link,
         )
 
     async def link_outcome(self, token: str) -> str | None:

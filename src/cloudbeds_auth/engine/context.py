@@ -57,6 +57,11 @@ class Streams:
         return row.id in self._under_way and row.valid_for > MARGIN * timing.lease
 
 
+def unknown(named: str) -> UnknownConnection:
+    """The error about an id that means no connection, named as far as it may be shown."""
+    return UnknownConnection(f"nothing is connected under {named[:64]!r}")
+
+
 async def resolve(db: Database, connection_or_property: str) -> Sequence[str]:
     """The ids of current connections under a connection id or covering a property id."""
     return await db.read_one(read_ids, connection_or_property) or []
@@ -94,12 +99,12 @@ class World:
     """Everything outside the rules.
 
     `owner` names this process in leases; `issuer` is the vendor's origin that everything is sent to; `public_url` is
-    where our service answers. `apps` are the settings' own registrations; `reread_apps` brings them up to date with the
-    settings, which an operator may have mended while we run. Further ones are kept in the store and read whenever they
-    are needed: a change there holds at once, in every process. `limit`: the vendor's rate for each client id, over all
-    processes; None: it is not applied; `limits`: those of further apps, by their level. `wakeups`: how commits of other
-    processes are noticed; None: the row is read now and then. `streams`, `limiters` and `tasks` are this
-    process's own; a process that ends waits for these tasks.
+    where our service answers; `return_origins` are those that a `return_to` may name. `apps` are the settings' own
+    registrations; `reread_apps` brings them up to date with the settings, which an operator may have mended while we
+    run. Further ones are kept in the store and read whenever they are needed: a change there holds at once, in every
+    process. `limit`: the vendor's rate for each client id, over all processes; None: it is not applied; `limits`: those
+    of further apps, by their level. `wakeups`: how commits of other processes are noticed; None: the row is read now
+    and then. `streams`, `limiters` and `tasks` are this process's own; a process that ends waits for these tasks.
     """
 
     clock: Clock
@@ -113,6 +118,7 @@ class World:
     owner: str
     issuer: str
     public_url: str = ""
+    return_origins: Sequence[str] = ()
     reread_apps: Callable[[], None] = lambda: None
     limit: Limit | None = None
     limits: Mapping[str, Limit | None] = field(default_factory=dict)
@@ -197,7 +203,7 @@ class World:
         """The connection; raises UnknownConnection."""
         found = await self.db.read(read_connection(connection_id))
         if found is None:
-            raise UnknownConnection(connection_id=connection_id)
+            raise unknown(connection_id)
         return found
 
     @property

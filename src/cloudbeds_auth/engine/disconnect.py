@@ -30,7 +30,6 @@ from cloudbeds_auth.errors import (
     StoreReadOnly,
     TokenEndpointUnavailable,
     Unclaimed,
-    UnknownConnection,
 )
 from cloudbeds_auth.ports import Hook
 from cloudbeds_auth.rules.api_errors import Act, Refusal
@@ -69,8 +68,8 @@ class Disconnecter:
         if self._world.db.read_only:
             raise StoreReadOnly(connection_id=connection_id)
         row = await current_grant(self._world.db, connection_id)
-        if row is None and await self._world.db.read(read_connection(connection_id)) is None:
-            raise UnknownConnection(connection_id=connection_id)
+        if row is None:
+            await self._world.known(connection_id)
         try:
             detail = await self._notify(connection_id)
         except ConnectionDisconnected:

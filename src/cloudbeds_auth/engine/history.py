@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from cloudbeds_auth.engine.context import World
-from cloudbeds_auth.errors import InvalidRequest, StoreReadOnly, StoreUnavailable, UnknownConnection
+from cloudbeds_auth.errors import InvalidRequest, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.history import STEPS, Calls, tally
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.schedule import DAY
-from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.history import add_calls, forget, note_use, roll_up, sweep, take_over
 from cloudbeds_auth.transactions.runner import Database
 
@@ -163,8 +162,7 @@ class Retention:
         """
         if await self._world.db.write(forget(connection_id, actor=actor)):
             return
-        if await self._world.db.read(read_connection(connection_id)) is None:
-            raise UnknownConnection(connection_id=connection_id)
+        await self._world.known(connection_id)
         raise InvalidRequest(
             "this hotel is still connected",
             connection_id=connection_id,

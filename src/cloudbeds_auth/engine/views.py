@@ -15,11 +15,11 @@ from typing import TypeVar
 
 from cloudbeds_auth.engine.authorize import Authorizer, hashed
 from cloudbeds_auth.engine.client_secrets import ClientSecrets
-from cloudbeds_auth.engine.context import World, current_grant, mend, resolve
-from cloudbeds_auth.errors import AmbiguousProperty, Error, InvalidRequest, ReauthorizationRequired, UnknownConnection
+from cloudbeds_auth.engine.context import World, current_grant, mend
+from cloudbeds_auth.errors import Error, InvalidRequest, ReauthorizationRequired
 from cloudbeds_auth.rules.api_errors import NEXT_STEP
 from cloudbeds_auth.rules.history import HistoryPlace
-from cloudbeds_auth.rules.inputs import checked_cursor, checked_text, checked_whole, is_text
+from cloudbeds_auth.rules.inputs import checked_cursor, checked_text, checked_whole
 from cloudbeds_auth.rules.lifecycle import (
     HOTEL_SCOPE_MISSING,
     MIGRATION_UNDER_WAY,
@@ -31,7 +31,7 @@ from cloudbeds_auth.rules.lifecycle import (
 )
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event, Page
 from cloudbeds_auth.transactions.authorizations import read_link
-from cloudbeds_auth.transactions.connections import count_states, list_connections, read_connection
+from cloudbeds_auth.transactions.connections import count_states, list_connections
 from cloudbeds_auth.transactions.history import read_history
 
 NEXT_STEPS = {
@@ -95,21 +95,9 @@ class Views:
         self._authorizer = authorizer
         self._links: dict[str, str] = {}  # tokens of links, by connection
 
-    async def resolve(self, connection_or_property: str) -> str:
-        """The connection id; raises UnknownConnection, or AmbiguousProperty when several cover the property."""
-        found = await resolve(self._world.db, connection_or_property) if is_text(connection_or_property) else ()
-        if not found:
-            raise UnknownConnection(f"nothing is connected under {connection_or_property[:64]!r}")
-        if len(found) > 1:
-            raise AmbiguousProperty(f"{len(found)} connections cover property {connection_or_property[:64]!r}")
-        return found[0]
-
     async def connection(self, connection_id: str) -> Connection:
         """One connection; raises UnknownConnection."""
-        found = await self._world.db.read(read_connection(connection_id))
-        if found is None:
-            raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
-        return (await self._shown([found]))[0]
+        return (await self._shown([await self._world.known(connection_id)]))[0]
 
     async def lifetime(self, connection_id: str) -> float:
         """Seconds from issue to end of its stored access token; infinite where there is none, or none that ends."""
@@ -171,8 +159,7 @@ class Views:
         """History, newest first, from `cursor` on; raises UnknownConnection, or InvalidRequest."""
         place = HistoryPlace.parse(cursor)
         checked_whole("limit", limit, 1, MOST_LISTED)
-        if await self._world.db.read(read_connection(connection_id)) is None:
-            raise UnknownConnection(f"nothing is connected under {connection_id[:64]!r}")
+        await self._world.known(connection_id)
         return await self._world.db.read(read_history(connection_id, place=place, limit=limit))
 
     async def count_states(self) -> Mapping[State, int]:

@@ -12,6 +12,7 @@ from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.engine.authorize import Authorizer
 from cloudbeds_auth.engine.candidates import Candidates
 from cloudbeds_auth.engine.client_secrets import ClientSecrets
+from cloudbeds_auth.engine.connection_ids import ConnectionIds
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.disconnect import AppStates, Disconnecter
 from cloudbeds_auth.engine.history import CallRecorder, Retention
@@ -44,6 +45,7 @@ class Engine:
         deliverer: Deliverer | None = None,
     ) -> None:
         self.world = world
+        self.ids: Final = ConnectionIds(world)
         self.access: Final = Access(world)
         self.client_secrets: Final = ClientSecrets(world)
         self.refresher: Final = Refresher(world, self.client_secrets, self.access.forget)

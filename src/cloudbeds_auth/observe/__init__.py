@@ -63,6 +63,17 @@ class FanOut:
         return True
 
 
+class EventLine:
+    """The message of our log records, which any formatter can show: the event and its facts, cleaned, on one line."""
+
+    def __init__(self, event: str, facts: Mapping[str, Fact]) -> None:
+        self.event = event
+        self._facts = facts
+
+    def __str__(self) -> str:
+        return " ".join([self.event, *pairs({name: cleaned(name, value) for name, value in self._facts.items()})])
+
+
 class LogObserver:
     """An Observer that writes one line per happening, at the level that it declares."""
 
@@ -70,7 +81,7 @@ class LogObserver:
         """Log `what` with its facts."""
         level = what.level_of(facts)
         if LOGGER.isEnabledFor(level):
-            LOGGER.log(level, "%s", what, extra={FACTS: facts})
+            LOGGER.log(level, EventLine(what, facts), extra={FACTS: facts})
 
 
 def redacted(text: str) -> str:
@@ -96,16 +107,22 @@ def cleaned(name: str, value: object) -> object:
     return plain(redacted(str(value)))
 
 
+def pairs(facts: Mapping[str, object]) -> list[str]:
+    """The facts as a line shows them."""
+    return [f"{name}={value}" for name, value in facts.items()]
+
+
 class Redacting(logging.Filter):
     """Rewrites a record before it is formatted: message, facts and traceback lose what looks like a credential."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always True: the record is cleaned, not dropped."""
-        try:
-            message = record.getMessage()
-        except (TypeError, ValueError):
-            message = "a log message that does not fit its arguments"
-        record.msg, record.args = plain(redacted(message)), None
+        if not isinstance(record.msg, EventLine):  # which cleans itself
+            try:
+                message = record.getMessage()
+            except (TypeError, ValueError):
+                message = "a log message that does not fit its arguments"
+            record.msg, record.args = plain(redacted(message)), None
         facts = getattr(record, FACTS, None)
         if isinstance(facts, Mapping):
             setattr(record, FACTS, {plain(str(name)): cleaned(str(name), value) for name, value in facts.items()})
@@ -113,6 +130,11 @@ class Redacting(logging.Filter):
             # Another handler may have rendered the traceback already, as it was.
             record.exc_text = redacted(record.exc_text or logging.Formatter().formatException(record.exc_info))
         return True
+
+
+def _event(record: logging.LogRecord) -> str:
+    """What happened, without the facts, which our formatters show in their own way."""
+    return record.msg.event if isinstance(record.msg, EventLine) else record.getMessage()
 
 
 def _moment(record: logging.LogRecord) -> str:
@@ -124,7 +146,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line; its newlines and quotes are escaped, so no value can begin another one (A47)."""
-        line: dict[str, Any] = {"ts": _moment(record), "level": record.levelname.lower(), "event": record.getMessage()}
+        line: dict[str, Any] = {"ts": _moment(record), "level": record.levelname.lower(), "event": _event(record)}
         line["logger"] = record.name
         if facts := getattr(record, FACTS, None):
             line["facts"] = facts
@@ -139,8 +161,7 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, and a traceback below it."""
         facts: Mapping[str, object] = getattr(record, FACTS, None) or {}
-        parts = [_moment(record), f"{record.levelname:<7}", record.getMessage()]
-        parts += [f"{name}={value}" for name, value in facts.items()]
+        parts = [_moment(record), f"{record.levelname:<7}", _event(record), *pairs(facts)]
         below = [plain(part) for part in (record.exc_text or "").splitlines()]
         return "\n  ".join([" ".join(parts), *below])
 

@@ -36,6 +36,7 @@ from cloudbeds_auth.settings.table import (
 )
 
 PREFIX = "CLOUDBEDS_"
+OURS = "CLOUDBEDS_AUTH_"  # no other program's variables begin so
 BASE_URL = "CLOUDBEDS_BASE_URL"
 ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # names the file that is read instead of `.env`; of the environment only
 NO_SETTINGS = ("CLOUDBEDS_AUTH_APP_SECRET", ENV_FILE)  # variables of ours all the same, for commands
@@ -44,6 +45,7 @@ LARGEST_SECRET_FILE = 64 * 1024  # bytes
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 AGAIN = "mend what is named above, then add the app again"
 ONE_SCHEME = "is https where CLOUDBEDS_REDIRECT_URI is http, or the other way round; one service takes one of the two"
+READ = object()  # the context of what is read, and may lack everything
 ALIKE = 0.75  # how close an unknown name must come to a known one to be called a slip
 
 
@@ -86,10 +88,12 @@ def load(environ: Mapping[str, str], dotenv: Path | None, *, need: Need, named: 
     return settings.model_copy(update=noted)
 
 
-def load_from_environment(need: Need = Need.APP) -> Settings:
-    """The settings of this process: its environment, then the file that it names, else `.env` in the current folder."""
-    path, named = env_file()
-    return load(os.environ, path, need=need, named=named)
+def load_from_environment(need: Need = Need.APP, path: Path | str | None = None) -> Settings:
+    """The settings of this process: its environment, then the file at `path`, else the one that the environment names,
+    else `.env` in the current folder.
+    """
+    where, named = env_file() if path is None else (Path(path), True)
+    return load(os.environ, where, need=need, named=named)
 
 
 def env_file() -> tuple[Path, bool]:
@@ -221,7 +225,7 @@ def secret_file(name: str, path: Path, findings: Findings) -> str | None:
 def _validated(resolved: Mapping[str, Any], findings: Findings) -> tuple[Settings, set[str]]:
     """The settings, and the attributes that had to be left at their defaults because their values are wrong."""
     try:
-        return Settings.model_validate(resolved), set()
+        return Settings.model_validate(resolved, context=READ), set()
     except ValidationError as error:
         failures = [one for one in error.errors(include_url=False) if one["type"] != "default_factory_not_called"]
     failed: set[str] = set()
@@ -231,7 +235,7 @@ def _validated(resolved: Mapping[str, Any], findings: Findings) -> tuple[Setting
             failed.add(attribute)
             findings.problems.append(_problem(rows(Settings)[attribute], worded(failure["msg"])))
     rest = {name: value for name, value in resolved.items() if name not in failed}
-    return Settings.model_validate(rest), failed
+    return Settings.model_validate(rest, context=READ), failed
 
 
 def worded(message: str) -> str:
@@ -257,15 +261,16 @@ def _risks(settings: Settings) -> Iterable[str]:
 
 
 def _report_unknown(given: Mapping[str, str], findings: Findings) -> None:
-    """Report unknown names: a problem when one of ours is close (a slip), else a warning (another program's)."""
+    """Report unknown names: a problem where it begins as ours do; else a warning: it may be the program's own."""
     ours = known()
     tails = {_tail(name): name for name in ours}
     for name in sorted(given.keys() - ours):
         close = difflib.get_close_matches(_tail(name), tails, n=1, cutoff=ALIKE)
-        if close:
-            findings.problems.append(f"{name}: is not a setting; did you mean {tails[close[0]]}?")
+        meant = f"did you mean {tails[close[0]]}?" if close else ""
+        if name.upper().startswith(OURS):
+            findings.problems.append(f"{name}: is not a setting; {meant or 'remove it, or write one that there is'}")
         else:
-            findings.warnings.append(f"{name} is not a setting and was ignored")
+            findings.warnings.append(f"{name} is not a setting and was ignored{meant and f'; {meant}'}")
 
 
 def _tail(name: str) -> str:

@@ -260,6 +260,25 @@ class Settings(BaseModel):
     env_file: Path | None = None
     from_env_file: tuple[str, ...] = ()
 
+    @classmethod
+    def load(cls, env_file: Path | str | None = None) -> Settings:
+        """Those of this process: its environment, then `env_file`; None: the file that `CLOUDBEDS_AUTH_ENV_FILE` names,
+        else `.env` in the current folder. Raises ConfigurationError with every problem by variable name.
+        """
+        from cloudbeds_auth.settings.loading import load_from_environment
+
+        return load_from_environment(path=env_file)
+
+    def model_post_init(self, context: object, /) -> None:
+        """Refuses what a program made with neither of the two, instead of a new database in the home folder; `context`
+        is given where settings are read, which may lack everything. Raises ConfigurationError.
+        """
+        if context is None and not self.client_id and "database_url" not in self.model_fields_set:
+            raise ConfigurationError(
+                "these settings name neither a client id nor a database",
+                next_step="Settings.load() reads the environment and `.env`; else give client_id= or database_url=",
+            )
+
     def app(self) -> App:
         """The default app's registration. Without a client id or secret (Need.NOTHING) it is there but empty."""
         given = (self.client_secret, self.client_secret_previous)

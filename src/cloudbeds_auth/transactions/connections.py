@@ -10,6 +10,7 @@ from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHER
 from cloudbeds_auth.rules.model import Connection, Grant, Page, Role
 from cloudbeds_auth.rules.properties import EVERY, FIRST, PropertyChanges
 from cloudbeds_auth.rules.properties import relist as decide
+from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
 from cloudbeds_auth.rules.webhooks import Standing
 from cloudbeds_auth.transactions.apps import all_sourced, sourced
@@ -34,8 +35,8 @@ Sealed = Callable[[], Grant]  # raises SealBroken when one of the grant's secret
 @transaction
 def read_ids(tx: Tx, connections_or_properties: Sequence[str]) -> Transaction[Mapping[str, Sequence[str]]]:
     """By what was asked for, the ids of connections. Those begin `con_`; anything else is a property id."""
-    connection_ids = [one for one in connections_or_properties if one.startswith("con_")]
-    property_ids = [one for one in connections_or_properties if not one.startswith("con_")]
+    connection_ids = [one for one in connections_or_properties if property_of(one) is None]
+    property_ids = [one for one in connections_or_properties if property_of(one) is not None]
     found: dict[str, list[str]] = {}
     if connection_ids:
         for row in (yield from query("known", connection_ids=as_keys(connection_ids))):

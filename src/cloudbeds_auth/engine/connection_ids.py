@@ -1,0 +1,89 @@
+"""By what callers name a connection: its id, which begins `con_`, or the id of a property that it covers.
+
+The one place that decides which connection is meant. A property moves to another connection when its hotel approves
+anew, so what it stands for is read each time, and remembered for a minute only so that looking up a fresh token stays a
+look-up in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cloudbeds_auth.engine.access import LOOK_AGAIN
+from cloudbeds_auth.engine.context import World, resolve, unknown
+from cloudbeds_auth.errors import AmbiguousProperty, StoreUnavailable
+from cloudbeds_auth.rules.inputs import is_text
+from cloudbeds_auth.rules.proxy_policy import property_of
+
+Named = TypeVar("Named", str, str | None)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The connection that a property id stood for, and until when by the steady clock it is taken without a look."""
+
+    connection_id: str
+    look_again: float
+
+
+class ConnectionIds:
+    """Finds the one current connection that is named."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._known: dict[str, Known] = {}  # by property id
+
+    def recent(self, named: str) -> str | None:
+        """The connection id, where it was read within a minute or is one: no waiting, from any thread."""
+        if property_of(named) is None:
+            return named
+        known = self._known.get(named)
+        return None if known is None or self._world.clock.steady() >= known.look_again else known.connection_id
+
+    def last(self, named: str) -> str | None:
+        """The connection id, where it is one or was read at any time: for what is only counted. From any thread."""
+        if property_of(named) is None:
+            return named
+        known = self._known.get(named)
+        return None if known is None else known.connection_id
+
+    async def find(self, named: Named) -> Named:
+        """The connection id, or None for None. An id of a connection is not looked for here, but by what is done with
+        it.
+
+        Raises UnknownConnection, or AmbiguousProperty when several connections cover the property.
+        """
+        if named is None:
+            return None
+        if property_of(named) is None and is_text(named):
+            return named
+        return await self.resolve(named)
+
+    async def find_to_call(self, named: str) -> str:
+        """As `find`; while the store cannot be read, what was read last: its token serves until it ends (F62)."""
+        try:
+            return await self.find(named)
+        except StoreUnavailable:
+            last = self.last(named)
+            if last is None:
+                raise
+            return last
+
+    async def find_to_count(self, named: str) -> str:
+        """As `find`; for what is only counted, whatever was read last will do."""
+        last = self.last(named)
+        return await self.find(named) if last is None else last
+
+    async def resolve(self, named: str) -> str:
+        """As `find`, and raises UnknownConnection for an id that no connection has, too."""
+        found = await resolve(self._world.db, named) if is_text(named) else ()
+        if len(found) != 1:
+            self._known.pop(named, None)
+        if not found:
+            raise unknown(named)
+        if len(found) > 1:
+            raise AmbiguousProperty(f"{len(found)} connections cover property {named[:64]!r}")
+        if property_of(named) is not None:
+            self._known[named] = Known(found[0], self._world.clock.steady() + LOOK_AGAIN)
+        return found[0]

@@ -1,0 +1,105 @@
+"""By what callers name a connection: its id, or a property's, which stands for it a minute without another look."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.fakes import pair
+from tests.support.stage import Stage
+
+from cloudbeds_auth.engine.access import LOOK_AGAIN
+from cloudbeds_auth.errors import AmbiguousProperty, StoreUnavailable, UnknownConnection
+
+
+async def test_resolving(stage: Stage) -> None:
+    """One, none, several."""
+    first = await stage.connected(pair(1, property_ids=("1000", "1001")))
+    await stage.connected(pair(2, property_ids=("1001",)), app="other")
+    ids = stage.one.ids
+    assert await ids.resolve(first.connection_id) == first.connection_id
+    assert await ids.resolve("1000") == first.connection_id
+    for unknown in ("9999", "con_unknown"):
+        with pytest.raises(UnknownConnection, match=unknown):
+            await ids.resolve(unknown)
+    with pytest.raises(AmbiguousProperty, match="2 connections"):
+        await ids.resolve("1001")
+
+
+async def test_an_id_of_a_connection_is_not_looked_for(stage: Stage) -> None:
+    """What is done with it says that there is none; what no database takes is unknown at once."""
+    stage.one.driver.dark = True
+    assert await stage.one.ids.find("con_unknown") == "con_unknown"
+    assert stage.one.ids.recent("con_unknown") == stage.one.ids.last("con_unknown") == "con_unknown"
+    with pytest.raises(UnknownConnection):
+        await stage.one.ids.find("con_\x00")
+
+
+async def test_a_property_is_known_for_a_minute(stage: Stage) -> None:
+    """Without a look at the database; then it is read again. What was last read is still known for what only counts."""
+    grant = await stage.connected(pair(1, property_ids=("1000",)))
+    ids = stage.one.ids
+    assert ids.recent("1000") is ids.last("1000") is None
+    assert await ids.find("1000") == grant.connection_id
+    stage.one.driver.dark = True
+    await stage.clock.sleep(LOOK_AGAIN - 1)
+    assert ids.recent("1000") == grant.connection_id
+    await stage.clock.sleep(1)
+    assert ids.recent("1000") is None
+    assert ids.last("1000") == grant.connection_id
+
+
+async def test_a_property_that_moved_to_another_connection(stage: Stage) -> None:
+    """Whatever is done under its id, other than lending a fresh token, is done where it is now; that follows within a
+    minute.
+    """
+    former = await stage.connected(pair(1, property_ids=("1000",)))
+    ids = stage.one.ids
+    assert await ids.find("1000") == former.connection_id
+    later = await stage.connected(pair(2, property_ids=("2000",)))
+    stage.sql("DELETE FROM properties WHERE grant_id = ?", former.id)
+    stage.sql("UPDATE properties SET property_id = '1000' WHERE grant_id = ?", later.id)
+    assert ids.recent("1000") == former.connection_id
+    await stage.clock.sleep(LOOK_AGAIN)
+    assert ids.recent("1000") is None
+    assert await ids.find("1000") == ids.recent("1000") == later.connection_id
+
+
+async def test_a_property_that_is_covered_no_more(stage: Stage) -> None:
+    """Once that is seen it is forgotten: no token is lent under its id, also while the database is away."""
+    grant = await stage.connected(pair(1, property_ids=("1000",)))
+    ids = stage.one.ids
+    await ids.find("1000")
+    stage.sql("DELETE FROM properties WHERE grant_id = ?", grant.id)
+    with pytest.raises(UnknownConnection):
+        await ids.find("1000")
+    assert ids.recent("1000") is ids.last("1000") is None
+    stage.one.driver.dark = True
+    with pytest.raises(StoreUnavailable):
+        await ids.find_to_call("1000")
+
+
+@pytest.mark.row("F62")
+async def test_the_database_is_away(stage: Stage) -> None:
+    """To call, the connection that was read last; to change something, none."""
+    grant = await stage.connected(pair(1, property_ids=("1000",)))
+    ids = stage.one.ids
+    await ids.find("1000")
+    stage.one.driver.dark = True
+    await stage.clock.sleep(LOOK_AGAIN)
+    assert await ids.find_to_call("1000") == grant.connection_id
+    with pytest.raises(StoreUnavailable):
+        await ids.find("1000")
+
+
+async def test_what_is_only_counted(stage: Stage) -> None:
+    """Whatever was read last will do, at any age and without the database; where nothing was, it is read."""
+    grant = await stage.connected(pair(1, property_ids=("1000",)))
+    ids = stage.one.ids
+    assert await ids.find_to_count("1000") == grant.connection_id
+    stage.one.driver.dark = True
+    await stage.clock.sleep(2 * LOOK_AGAIN)
+    assert await ids.find_to_count("1000") == grant.connection_id
+
+
+async def test_no_connection_is_named(stage: Stage) -> None:
+    """An approval of a new hotel names none."""
+    assert await stage.one.ids.find(None) is None
