@@ -83,7 +83,7 @@ class Error(Exception):
         self.connection_id = connection_id
         self.next_step: str = next_step or self.next_step_default
         self.connect_url = connect_url
-        self.retry_after = self.retry_after_default if retry_after is None else retry_after
+        self.retry_after: float | None = self.retry_after_default if retry_after is None else retry_after
         self.return_to = return_to
         self.add_note(f"Next: {self.next_step}")  # below a traceback
 
@@ -298,7 +298,7 @@ class TryAgain(Error):
     status = 503
     next_step_default = "call again after `Retry-After`"
     retry_after: float  # seconds, in every one
-    retry_after_default = 1.0
+    retry_after_default: ClassVar[float | None] = 1.0
 
 
 class TokenEndpointUnavailable(TryAgain):
@@ -330,7 +330,7 @@ class StoreReadOnly(TryAgain):
     """
 
     code = "store_read_only"
-    retry_after_default = 60.0  # a person has to adopt it, or to go to the original
+    retry_after_default: ClassVar[float | None] = 60.0  # a person has to adopt it, or to go to the original
     next_step_default = "`cloudbeds-auth database adopt` when the other installation is gone for good"
 
 

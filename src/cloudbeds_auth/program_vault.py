@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial, wraps
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeVar
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.engine.apps import Apps
@@ -47,7 +47,7 @@ class ProgramVault(aio.TokenVault):
     ) -> None:
         self._settings = settings
         opener = partial(aio.TokenVault.open, settings, observers=tuple(observers), reread=reread, upkeep=upkeep)
-        self.threaded = ThreadedVault(opener, Timing.of(settings.token_timeout).deadline)
+        self.threaded: Final = ThreadedVault(opener, Timing.of(settings.token_timeout).deadline)
 
     @property
     def engine(self) -> OpenEngine:

@@ -34,8 +34,8 @@ try:
     from cloudbeds_auth.contrib.blocking_pages import BlockingPages, settings_of
     from cloudbeds_auth.contrib.hotel_session import HotelSession
     from cloudbeds_auth.contrib.web_flow import Hooks, beside, page_or_problem, routes
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(missing(__name__, "django"), name=error.name) from None
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(missing(__name__, "django"), name=_error.name) from None
 
 __all__ = ["Cloudbeds", "ProblemMiddleware", "problem"]
 

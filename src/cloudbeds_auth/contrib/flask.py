@@ -15,7 +15,7 @@ Needs the `flask` extra.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import Error
@@ -33,8 +33,8 @@ try:
     from cloudbeds_auth.contrib.blocking_pages import BlockingPages, settings_of
     from cloudbeds_auth.contrib.hotel_session import HotelSession
     from cloudbeds_auth.contrib.web_flow import Hooks, beside, page_or_problem, routes
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(missing(__name__, "flask"), name=error.name) from None
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(missing(__name__, "flask"), name=_error.name) from None
 
 __all__ = ["Cloudbeds", "problem"]
 
@@ -82,7 +82,7 @@ class Cloudbeds:
         self._callback = callback
         self._upkeep = upkeep
         self._hooks = Hooks(on_connected, on_problem, on_parked)
-        self.blueprint = self._routes()
+        self.blueprint: Final = self._routes()
 
     def init_app(self, app: Flask, *, url_prefix: str = "") -> None:
         """Serve the pages below `url_prefix`, and answer a `cloudbeds_auth.Error` of any view with `problem`.

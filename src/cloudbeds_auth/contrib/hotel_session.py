@@ -33,7 +33,7 @@ class HotelSession(Session):
         timing = Timing.of(settings.token_timeout)
         self._base_url, self._version = settings.base_url, settings.api_version
         self._timeout = (timing.connect, timing.deadline)  # seconds: to connect; until the next bytes of the answer
-        self.auth = auth
+        self.auth: RequestsAuth = auth
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers.update({"Accept": "application/json", "User-Agent": user_agent()})

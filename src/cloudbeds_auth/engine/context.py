@@ -57,9 +57,13 @@ class Streams:
         return row.id in self._under_way and row.valid_for > MARGIN * timing.lease
 
 
+LONGEST_ID = 64  # characters of an id that are shown
+
+
 def unknown(named: str) -> UnknownConnection:
     """The error about an id that means no connection, named as far as it may be shown."""
-    return UnknownConnection(f"nothing is connected under {named[:64]!r}")
+    connection_id = named if named.startswith("con_") and named.isascii() and len(named) <= LONGEST_ID else None
+    return UnknownConnection(f"nothing is connected under {named[:LONGEST_ID]!r}", connection_id=connection_id)
 
 
 async def resolve(db: Database, connection_or_property: str) -> Sequence[str]:
