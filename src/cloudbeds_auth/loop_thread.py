@@ -188,14 +188,25 @@ class ThreadedVault(Generic[V]):
         """The vault, for what may be done from any thread. Raises VaultClosed, and what opening it raises."""
         return self._now().vault
 
+    def opened(self) -> V | None:
+        """The vault, where it is open already. Raises VaultClosed."""
+        self.must_be_open()
+        running = self._current()
+        return None if running is None else running.vault
+
     def wait(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
         """The result of `work` on that thread; the calling thread waits. Raises as `here`."""
         running = self._now()
         return running.wait(work(running.vault))
 
     async def elsewhere(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
-        """As `wait`, from another event loop. No thread waits: many callers of one hotel would take all of them."""
-        running = self._now()
+        """As `wait`, from another event loop. No thread waits: many callers of one hotel would take all of them. While
+        the vault is opened one does, so that the loop goes on.
+        """
+        self.must_be_open()
+        running = self._current()
+        if running is None:
+            running = await asyncio.to_thread(self._now)
         return await running.wait_elsewhere(work(running.vault))
 
     def close(self) -> None:
@@ -215,10 +226,15 @@ class ThreadedVault(Generic[V]):
         if self._closed:
             raise VaultClosed
 
+    def _current(self) -> LoopThread[V] | None:
+        """This process's own, where there is one."""
+        running = self._running
+        return running if running is not None and running.pid == os.getpid() else None
+
     def _now(self) -> LoopThread[V]:
         self.must_be_open()
-        running = self._running
-        if running is not None and running.pid == os.getpid():
+        running = self._current()
+        if running is not None:
             return running
         if self._pid != os.getpid():  # forked, perhaps while another thread of the parent was opening
             self._pid, self._opening = os.getpid(), threading.Lock()

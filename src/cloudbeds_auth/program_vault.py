@@ -63,6 +63,13 @@ class ProgramVault(aio.TokenVault):
         """See TokenVault."""
         await self.threaded.aclose()
 
+    def cached(
+        self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
+    ) -> AccessToken | None:
+        """See TokenVault. Nothing is in the memory of a vault that was not used yet; it is not opened for this."""
+        vault = self.threaded.opened()
+        return None if vault is None else vault.cached(connection_id, min_valid, rejected)
+
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
     ) -> AccessToken:

@@ -6,7 +6,9 @@ import asyncio
 import inspect
 import os
 import threading
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,29 @@ def test_it_is_opened_when_it_is_first_used(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="key file"):
         asyncio.run(states(vault))
     asyncio.run(vault.aclose())
+
+
+async def test_the_callers_loop_runs_while_the_vault_is_opened(settings: Settings) -> None:
+    """A database that is slow to open holds up no other task than those that wait for it; memory is read without it."""
+    may_open, opening = threading.Event(), threading.Event()
+
+    @asynccontextmanager
+    async def slowly() -> AsyncIterator[TokenVault]:
+        opening.set()
+        await asyncio.to_thread(may_open.wait)
+        async with TokenVault.open(settings) as vault:
+            yield vault
+
+    vault = ProgramVault(settings)
+    vault.threaded._opener = slowly
+    assert vault.cached("con_1") is None
+    assert not opening.is_set()
+    asked = [asyncio.create_task(states(vault)) for _ in range(3)]
+    await asyncio.to_thread(opening.wait)
+    assert not any(task.done() for task in asked)
+    may_open.set()
+    assert await asyncio.gather(*asked) == [0, 0, 0]
+    await vault.aclose()
 
 
 async def test_closed(settings: Settings) -> None:
