@@ -62,7 +62,8 @@ class LoopThread(Generic[V]):
         self._asked: set[Future[Any]] = set()
         try:
             self.loop.set_default_executor(OwnThreads(LOOK_UPS, "cloudbeds-auth-names"))
-            threading.Thread(target=self._run, name="cloudbeds-auth", daemon=True).start()
+            self._thread = threading.Thread(target=self._run, name="cloudbeds-auth", daemon=True)
+            self._thread.start()
         except RuntimeError as error:
             self.loop.close()
             raise ConfigurationError(f"the vault has no thread to run on: {error}") from error
@@ -89,7 +90,12 @@ class LoopThread(Generic[V]):
         return future
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of the work; the calling thread waits for it. Raises VaultClosed."""
+        """The result of the work; the calling thread waits for it. Raises VaultClosed, and RuntimeError in the vault's
+        own thread.
+        """
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError("the vault would wait for itself here: await the asynchronous vault that you were given")
         return result_of(self.loop, self.submit(work))
 
     async def wait_elsewhere(self, work: Coroutine[Any, Any, T]) -> T:
@@ -110,6 +116,8 @@ class LoopThread(Generic[V]):
         """
         if self.pid != os.getpid():  # the parent's threads do not run in a child
             return
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("the vault would wait for its own end here: close it from another thread")
         self._set(self._closing)
         if program_ends is None:
             program_ends = not threading.main_thread().is_alive()
@@ -197,7 +205,7 @@ class ThreadedVault(Generic[V]):
     def wait(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
         """The result of `work` on that thread; the calling thread waits. Raises as `here`."""
         running = self._now()
-        return running.wait(work(running.vault))
+        return running.wait(_begun(work, running.vault))
 
     async def elsewhere(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
         """As `wait`, from another event loop. No thread waits: many callers of one hotel would take all of them. While
@@ -207,7 +215,7 @@ class ThreadedVault(Generic[V]):
         running = self._current()
         if running is None:
             running = await asyncio.to_thread(self._now)
-        return await running.wait_elsewhere(work(running.vault))
+        return await running.wait_elsewhere(_begun(work, running.vault))
 
     def close(self) -> None:
         """Let what runs finish and commit, then close; afterwards it is opened no more."""
@@ -239,12 +247,21 @@ class ThreadedVault(Generic[V]):
         if self._pid != os.getpid():  # forked, perhaps while another thread of the parent was opening
             self._pid, self._opening = os.getpid(), threading.Lock()
         with self._opening:
+            self.must_be_open()  # it may have been closed while another thread was opening
             if self._running is not None and self._running.pid != os.getpid():
                 self._left_behind.append(self._running)
                 self._running = None
             if self._running is None:
                 self._running = LoopThread(self._opener, self._deadline)
+            if self._closed:
+                self._running.close()
+                raise VaultClosed
             return self._running
+
+
+async def _begun(work: Callable[[V], Coroutine[Any, Any, T]], vault: V) -> T:
+    """The work, begun on the vault's own loop and no other."""
+    return await work(vault)
 
 
 async def _cancel_all() -> None:

@@ -512,6 +512,13 @@ async def test_lifespans_that_begin_together_and_end_apart(run: Run) -> None:
         assert (await theirs.tab().get("/connect")).status_code == 303
 
 
+async def test_an_id_that_no_header_can_carry(run: Run) -> None:
+    """Unknown, as any other that there is not."""
+    async with run() as theirs:
+        for identifier in ("%C3%BCnter", "con_%C3%BC", "nothing"):
+            assert code_of(await theirs.tab().get(f"/hotels/{identifier}/userinfo")) == (404, "unknown_connection")
+
+
 async def test_names_of_the_applications_own_routes(run: Run) -> None:
     """None of ours takes a name that an application may have given: its links lead where they did."""
     async with run() as theirs:

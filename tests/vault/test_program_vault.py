@@ -6,14 +6,15 @@ import asyncio
 import inspect
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cloudbeds_auth import ConfigurationError, Settings, TokenVault, UnknownConnection, VaultClosed
+from cloudbeds_auth import ConfigurationError, Settings, TokenVault, UnknownConnection, VaultClosed, sync
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.program_vault import ProgramVault
 
@@ -136,3 +137,56 @@ def test_nothing_runs_on_the_callers_loop(settings: Settings, kind: type) -> Non
     for name in methods:
         assert getattr(type(there), name) is not getattr(kind, name)
         assert inspect.signature(getattr(type(there), name)) == inspect.signature(getattr(kind, name))
+
+
+def test_blocking_in_the_vaults_own_thread(settings: Settings) -> None:
+    """It would wait for itself for ever: an error says so, and the vault goes on."""
+    with sync.TokenVault.open(settings) as vault:
+
+        async def ask(there: TokenVault) -> int:
+            vault.connections()
+            return await states(there)
+
+        async def end(there: TokenVault) -> None:
+            vault._program.threaded._now().close()
+
+        for work in (ask, end):
+            with pytest.raises(RuntimeError, match="wait for"):
+                vault.run(work)
+        assert vault.connections().connections == ()
+
+
+def test_work_begins_on_the_vaults_own_loop(settings: Settings) -> None:
+    """Also what it does before it first waits."""
+    with sync.TokenVault.open(settings) as vault:
+
+        def work(there: TokenVault) -> Coroutine[Any, Any, int]:
+            assert asyncio.get_running_loop() is there._loop
+            return states(there)
+
+        assert vault.run(work) == 0
+
+
+def test_closed_while_another_thread_opens_it(settings: Settings) -> None:
+    """What it opened is closed again, and a thread that waited for its turn opens nothing."""
+    may_open, opening, closed = threading.Event(), threading.Event(), threading.Event()
+
+    @asynccontextmanager
+    async def slowly() -> AsyncIterator[TokenVault]:
+        opening.set()
+        await asyncio.to_thread(may_open.wait)
+        async with TokenVault.open(settings) as vault:
+            yield vault
+        closed.set()
+
+    vault = sync.TokenVault(settings)
+    vault._program.threaded._opener = slowly
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(vault.connections) for _ in range(2)]
+        assert opening.wait(60)
+        vault.close()
+        may_open.set()
+        for one in asked:
+            with pytest.raises(VaultClosed):
+                one.result(60)
+    assert closed.is_set()

@@ -18,8 +18,9 @@ from cloudbeds_auth.app.vendor_hook import HOOK_HEADER, NOTED, require_hook_secr
 from cloudbeds_auth.contrib.hotel_session import HotelSession, HotelSessions
 from cloudbeds_auth.contrib.requests import RequestsAuth
 from cloudbeds_auth.contrib.web_flow import MountedPages, mounted_settings, must_lie_there, ours, problem_document
-from cloudbeds_auth.errors import Error
+from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.proxy_policy import property_of
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Need, Settings, env_file, load
 from cloudbeds_auth.sync import TokenVault
 
@@ -98,6 +99,15 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
 
     There they have the same names, and values as Python has them: `True`, 20.0, a list. Raises ConfigurationError.
     """
+    try:
+        return _loaded(config)
+    except ConfigurationError as error:
+        refused = error.with_traceback(None)
+    del config
+    raise refused from None  # out of a frame that holds no value: a page for developers shows every frame's
+
+
+def _loaded(config: Mapping[str, Any]) -> Settings:
     given = {name: _written(value) for name, value in config.items() if value is not None}
     path, named = env_file()
     return load({**os.environ, **given}, path, need=Need.APP, named=named)
@@ -107,4 +117,6 @@ def _written(value: object) -> str:
     """A value as a variable of the environment has it."""
     if isinstance(value, bool):
         return str(value).lower()
-    return ",".join(map(str, value)) if isinstance(value, list | tuple | set | frozenset) else str(value)
+    if isinstance(value, Secret):
+        return value.reveal()
+    return ",".join(map(_written, value)) if isinstance(value, list | tuple | set | frozenset) else str(value)

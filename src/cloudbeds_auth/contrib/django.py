@@ -164,6 +164,7 @@ def _route(path: str) -> str:
 
 def _page_request(request: Any, parameters: dict[str, str]) -> PageRequest:
     headers = {name.lower(): value for name, value in request.headers.items() if value}
+    headers["host"] = request.get_host()  # what the project takes it for, behind a proxy too
     return PageRequest(
         method=request.method,
         query=request.META.get("QUERY_STRING", ""),

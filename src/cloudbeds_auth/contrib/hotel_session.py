@@ -46,7 +46,10 @@ class HotelSession(Session):
         return super().prepare_request(request)
 
     def send(self, request: PreparedRequest, **kwargs: Any) -> Response:
-        """As `requests.Session.send`."""
+        """As `requests.Session.send`. A redirect is an answer, as for our other clients: if it were followed after a
+        write, a failure of the second request would say that nothing was sent.
+        """
+        kwargs["allow_redirects"] = False
         if kwargs.get("timeout") is None:
             kwargs["timeout"] = self._timeout
         try:

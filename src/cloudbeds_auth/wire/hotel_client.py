@@ -50,7 +50,7 @@ class HotelClients:
             base_url=self._base_url,
             auth=auth,
         )
-        if property_id is not None:
+        if property_id is not None and property_id.isascii():  # no other is one of Cloudbeds': the first call says so
             made.headers["X-PROPERTY-ID"] = property_id
         return made
 
