@@ -33,8 +33,9 @@ class Process:
     """A child with its output collected; ended by its own pid, whatever happens."""
 
     def __init__(
-        self, *arguments: str, env: dict[str, str], cwd: Path, command: Sequence[str] = (sys.executable, "-m")
-    ) -> None:
+        self, *arguments: str, env: dict[str, str], cwd: Path, command: Sequence[str] = (sys.executable, "-m"),
+        own_group: bool = False,
+    ) -> None:  # fmt: skip
         base = {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
         self.popen = subprocess.Popen(
             [*command, *arguments],
@@ -44,6 +45,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=own_group,
         )
         self.lines: list[str] = []
         self._grown = threading.Condition()

@@ -11,13 +11,14 @@ import signal
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from tests.acceptance.conftest import MakeWorld
 from tests.acceptance.processes import PATIENCE, Http, Process, World
 from tests.acceptance.test_library import connect, settings_of
+from tests.contrib.serving import wait_until_listening
 from tests.support.ports import free_port
 
 from cloudbeds_auth import sync as blocking
@@ -108,10 +109,12 @@ def started(made: World, *command: str, files: dict[str, str], hotel: str = "") 
     for name, text in files.items():
         (folder / name).write_text(textwrap.dedent(text), "utf-8")
     environment = {**made.settings, "HOTEL": hotel, "PYTHONPATH": str(folder)}
-    process = Process(*command[1:], env=environment, cwd=folder, command=[str(BIN / command[0])])
+    process = Process(*command[1:], env=environment, cwd=folder, command=[str(BIN / command[0])], own_group=True)
     try:
         yield process
     finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.popen.pid, signal.SIGKILL)  # its workers, too, where it is not ended by then
         process.stop(signal.SIGKILL)
 
 
@@ -129,6 +132,7 @@ def ends(process: Process, how: signal.Signals | None = None) -> int:
 def served(process: Process, hotel: str, port: int, says: str) -> None:
     """Once it says that it listens: the hotel's token, twice."""
     process.wait_for(says)
+    wait_until_listening(port)  # several workers say so before the first of them does
     for _ in range(2):
         assert Http().get(f"http://127.0.0.1:{port}/{hotel}").text == "1"
 
@@ -143,6 +147,7 @@ def test_flask_run(made: World, hotel: str, used: bool) -> None:
             served(process, hotel, port, "Running on")
         else:
             process.wait_for("Running on")
+            assert Http().get(f"http://127.0.0.1:{port}/no/hotel").status == 404  # it serves, and needs no vault
         assert ends(process, signal.SIGINT) == 0
 
 
