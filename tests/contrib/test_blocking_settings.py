@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from tests.contrib.hotel import Hotel
 
 from cloudbeds_auth import ConfigurationError
-from cloudbeds_auth.contrib.blocking_pages import settings_of
+from cloudbeds_auth.contrib.blocking_pages import BlockingPages, settings_of
 from cloudbeds_auth.contrib.hotel_session import HotelSession
 from cloudbeds_auth.contrib.requests import RequestsAuth
 from cloudbeds_auth.rules.secret import Secret
@@ -43,3 +45,17 @@ def test_a_redirect_is_an_answer(hotel: Hotel) -> None:
     with HotelSession(hotel.settings, RequestsAuth(hotel.vault, hotel.id), None) as session:
         assert session.get("getHotels", allow_redirects=True).status_code in {301, 302, 303, 307, 308}
     assert len(hotel.statuses()) == 1
+
+
+def test_a_secret_that_was_reset_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a restart, as everywhere else: the application's configuration and the environment as they are then."""
+    config = {
+        "CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": SECRET, "CLOUDBEDS_BASE_URL": "http://127.0.0.1:1",
+        "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path}/vault.db",
+    }  # fmt: skip
+    pages = BlockingPages(settings_of(config), "/callback", "/callback", reread=lambda: settings_of(config))
+    with closing(pages.vault) as vault:
+        world = vault._here().engine.world
+        config["CLOUDBEDS_CLIENT_SECRET"] = "the-secret-after-the-reset"
+        world.reread_apps()
+        assert [one.reveal() for one in world.apps["default"].secrets] == ["the-secret-after-the-reset"]

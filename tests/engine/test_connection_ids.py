@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.support.fakes import pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.access import LOOK_AGAIN
-from cloudbeds_auth.errors import AmbiguousProperty, StoreUnavailable, UnknownConnection
+from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, StoreUnavailable, UnknownConnection
 
 
 async def test_resolving(stage: Stage) -> None:
@@ -103,3 +105,13 @@ async def test_what_is_only_counted(stage: Stage) -> None:
 async def test_no_connection_is_named(stage: Stage) -> None:
     """An approval of a new hotel names none."""
     assert await stage.one.ids.find(None) is None
+
+
+@pytest.mark.parametrize("named", [1000, b"1000", True])
+async def test_an_id_that_is_no_text(stage: Stage, named: Any) -> None:
+    """As JSON gives a property id: refused in words, and nothing is looked for."""
+    for ask in (stage.one.ids.find, stage.one.ids.find_to_call):
+        with pytest.raises(InvalidRequest, match="text"):
+            await ask(named)
+    with pytest.raises(InvalidRequest, match="text"):
+        stage.one.ids.recent(named)

@@ -29,12 +29,20 @@ class BlockingPages:
     """Vault and pages of one application. May be used from many threads.
 
     `vault` is one that the application opened itself, and closes; else one with `settings` is opened at its first use,
-    and closed when the program ends. `served` is the path of the callback in the application. Raises
-    ConfigurationError where it and the settings do not agree.
+    and closed when the program ends. `reread` is called for the settings again when the client secret is refused.
+    `served` is the path of the callback in the application. Raises ConfigurationError where it and the settings do not
+    agree.
     """
 
     def __init__(
-        self, settings: Settings, callback: str, served: str, *, vault: TokenVault | None = None, upkeep: bool = False
+        self,
+        settings: Settings,
+        callback: str,
+        served: str,
+        *,
+        vault: TokenVault | None = None,
+        reread: Callable[[], Settings] | None = None,
+        upkeep: bool = False,
     ) -> None:
         if vault is None:
             settings = mounted_settings(settings, callback, served)
@@ -42,6 +50,7 @@ class BlockingPages:
             must_lie_there(settings, callback, served)
         self._settings = settings
         self._callback = callback
+        self._reread = reread
         self._upkeep = upkeep
         self._opening = threading.Lock()
         self._vault = vault
@@ -53,7 +62,7 @@ class BlockingPages:
         """The vault, which is opened where it is not. Raises ConfigurationError, StoreUnavailable."""
         with self._opening:
             if self._vault is None:
-                self._vault = TokenVault(self._settings, upkeep=self._upkeep)
+                self._vault = TokenVault(self._settings, reread=self._reread, upkeep=self._upkeep)
             return self._vault
 
     def page(self, name: str, request: PageRequest) -> PageAnswer:

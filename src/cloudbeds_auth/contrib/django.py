@@ -126,7 +126,10 @@ class Cloudbeds:
             if self._made is None:
                 settings = self._given.settings if self._given is not None else settings_of(_ours())
                 served = _path_of("callback") or self._callback
-                self._made = BlockingPages(settings, self._callback, served, vault=self._given, upkeep=self._upkeep)
+                self._made = BlockingPages(
+                    settings, self._callback, served, vault=self._given, reread=lambda: settings_of(_ours()),
+                    upkeep=self._upkeep,
+                )  # fmt: skip
             return self._made
 
     # --- the browser's way, and Cloudbeds'

@@ -91,8 +91,9 @@ class Cloudbeds:
         """
         settings = self._given.settings if self._given is not None else settings_of(_ours(app))
         app.extensions[EXTENSION] = BlockingPages(
-            settings, self._callback, f"{url_prefix}{self._callback}", vault=self._given, upkeep=self._upkeep
-        )
+            settings, self._callback, f"{url_prefix}{self._callback}", vault=self._given,
+            reread=lambda: settings_of(_ours(app)), upkeep=self._upkeep,
+        )  # fmt: skip
         app.register_blueprint(self.blueprint, url_prefix=url_prefix or None)
         app.register_error_handler(Error, problem)
 
