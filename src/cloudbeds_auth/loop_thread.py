@@ -72,10 +72,10 @@ class LoopThread(Generic[V]):
         except BaseException:
             self._set(self._closing)  # Ctrl-C while it opens
             raise
-        at_exit = partial(self.close, program_ends=True)
-        self._not_at_exit = [partial(atexit.unregister, atexit.register(at_exit))]
+        self._not_at_exit = [partial(atexit.unregister, atexit.register(self.close_at_exit))]
         if "multiprocessing.util" in sys.modules:  # before Python 3.13 its children run no `atexit` functions
-            self._not_at_exit.append(sys.modules["multiprocessing.util"].Finalize(None, at_exit, exitpriority=0).cancel)
+            finalizer = sys.modules["multiprocessing.util"].Finalize(None, self.close_at_exit, exitpriority=0)
+            self._not_at_exit.append(finalizer.cancel)
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin the work on the loop. The future always ends; where the vault was closed first, it is cancelled.
@@ -109,25 +109,28 @@ class LoopThread(Generic[V]):
                 raise
             raise VaultClosed from None
 
-    def close(self, *, program_ends: bool | None = None) -> None:
-        """Let what runs finish and commit, and close the vault. A program that ends waits as `OpenEngine.settled` says.
-
-        Ctrl-C ends that wait: a pair in hand is dropped, and its parent is stored and works.
-        """
+    def close(self) -> None:
+        """Let what runs finish and commit, and close the vault. A program that ends waits as `OpenEngine.settled` says."""
         if self.pid != os.getpid():  # the parent's threads do not run in a child
             return
         if threading.current_thread() is self._thread:
             raise RuntimeError("the vault would wait for its own end here: close it from another thread")
-        self._set(self._closing)
-        if program_ends is None:
-            program_ends = not threading.main_thread().is_alive()
-        if not program_ends:
-            self._closed.result()
-            self._forget_exit()
+        if not threading.main_thread().is_alive():
+            self.close_at_exit()
             return
-        self._set(self._program_ends)
+        self._set(self._closing)
+        self._closed.result()
+        self._forget_exit()
+
+    def close_at_exit(self) -> None:
+        """Close it for a program that ends. Ctrl-C ends the wait: a pair in hand is dropped, and its parent is stored
+        and works.
+        """
         try:
-            self._closed.result(self._longest)
+            if self.pid == os.getpid():
+                self._set(self._closing)
+                self._set(self._program_ends)
+                self._closed.result(self._longest)
         except BaseException:  # noqa: BLE001 - Ctrl-C, another signal, or too late: the program ends, and prints nothing
             _settle(self._closed)
 

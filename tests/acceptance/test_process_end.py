@@ -70,7 +70,7 @@ INTERRUPTED = """
 WATCH = """
     def watch():
         main = threading.main_thread().ident
-        while "LoopThread.close" not in " ".join(names(sys._current_frames()[main])):
+        while "LoopThread.close_at_exit" not in " ".join(names(sys._current_frames()[main])):
             time.sleep(0.01)
         print("waiting", flush=True)
 

@@ -78,7 +78,7 @@ def test_in_a_child(settings: Settings) -> None:
     made = thread_of(settings)
     parent, made.pid = made.pid, -1
     made.close()
-    made.close(program_ends=True)
+    made.close_at_exit()
     made.pid = parent
     assert made.wait(made.vault.connections()).connections == ()
     made.close()
@@ -92,6 +92,6 @@ def test_an_end_that_does_not_come(settings: Settings) -> None:
     still = threading.Event()
     made.loop.call_soon_threadsafe(still.wait, 60)
     made._longest = 0.01
-    made.close(program_ends=True)
-    made.close(program_ends=True)
+    made.close_at_exit()
+    made.close_at_exit()
     still.set()
