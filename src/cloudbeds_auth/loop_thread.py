@@ -110,7 +110,7 @@ class LoopThread(Generic[V]):
             raise VaultClosed from None
 
     def close(self) -> None:
-        """Let what runs finish and commit, and close the vault. A program that ends waits as `OpenEngine.settled` says."""
+        """Let what runs finish and commit, then close the vault. A program that ends waits as `settled` says."""
         if self.pid != os.getpid():  # the parent's threads do not run in a child
             return
         if threading.current_thread() is self._thread:
