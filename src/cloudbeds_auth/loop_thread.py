@@ -16,10 +16,11 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
 from cloudbeds_auth.runtime import OpenEngine
@@ -52,8 +53,8 @@ class LoopThread(Generic[V]):
 
     def __init__(self, opener: Opener[V], deadline: float) -> None:
         self.pid: int = os.getpid()
-        self.loop: Final = asyncio.new_event_loop()
         self._open = opener()
+        self.loop: Final = asyncio.new_event_loop()
         self._longest = deadline + 2 * PATIENCE
         self._closing = asyncio.Event()
         self._program_ends = asyncio.Event()
@@ -190,10 +191,11 @@ class ThreadedVault(Generic[V]):
         self._opener = opener
         self._deadline = deadline
         self._closed = False
-        self._opening = threading.Lock()
-        self._pid = os.getpid()
         self._running: LoopThread[V] | None = None
+        self._opening: Future[LoopThread[V]] | None = None  # what callers wait for while one of them opens it
+        self._begins = threading.Lock()
         self._left_behind: list[LoopThread[V]] = []  # of parents: their sockets must not be closed here
+        _MADE.add(self)
 
     def here(self) -> V:
         """The vault, for what may be done from any thread. Raises VaultClosed, and what opening it raises."""
@@ -202,8 +204,7 @@ class ThreadedVault(Generic[V]):
     def opened(self) -> V | None:
         """The vault, where it is open already. Raises VaultClosed."""
         self.must_be_open()
-        running = self._current()
-        return None if running is None else running.vault
+        return None if self._running is None else self._running.vault
 
     def wait(self, work: Callable[[V], Coroutine[Any, Any, T]]) -> T:
         """The result of `work` on that thread; the calling thread waits. Raises as `here`."""
@@ -215,7 +216,7 @@ class ThreadedVault(Generic[V]):
         the vault is opened one does, so that the loop goes on.
         """
         self.must_be_open()
-        running = self._current()
+        running = self._running
         if running is None:
             running = await asyncio.to_thread(self._now)
         return await running.wait_elsewhere(_begun(work, running.vault))
@@ -237,29 +238,53 @@ class ThreadedVault(Generic[V]):
         if self._closed:
             raise VaultClosed
 
-    def _current(self) -> LoopThread[V] | None:
-        """This process's own, where there is one."""
-        running = self._running
-        return running if running is not None and running.pid == os.getpid() else None
+    def after_fork(self) -> None:
+        """In the child, before anything else: threads, sockets and a lock that is held are the parent's."""
+        if self._running is not None:
+            self._left_behind.append(self._running)
+        self._running = self._opening = None
+        self._begins = threading.Lock()
 
     def _now(self) -> LoopThread[V]:
         self.must_be_open()
-        running = self._current()
-        if running is not None:
-            return running
-        if self._pid != os.getpid():  # forked, perhaps while another thread of the parent was opening
-            self._pid, self._opening = os.getpid(), threading.Lock()
-        with self._opening:
-            self.must_be_open()  # it may have been closed while another thread was opening
-            if self._running is not None and self._running.pid != os.getpid():
-                self._left_behind.append(self._running)
-                self._running = None
-            if self._running is None:
-                self._running = LoopThread(self._opener, self._deadline)
-            if self._closed:
-                self._running.close()
-                raise VaultClosed
-            return self._running
+        return self._running or self._open_once()
+
+    def _open_once(self) -> LoopThread[V]:
+        """Opened by the first caller; where that fails, the callers that waited meanwhile meet the same failure."""
+        while True:
+            with self._begins:
+                if self._running is not None:
+                    return self._running
+                opening = self._opening
+                if opening is None:
+                    opening = self._opening = Future()
+                    break
+            with suppress(CancelledError):  # Ctrl-C, in the thread that opened it
+                return opening.result()
+        try:
+            self._running = LoopThread(self._opener, self._deadline)
+            opening.set_result(self._running)
+        except Exception as error:
+            opening.set_exception(error)
+            raise
+        finally:
+            self._opening = None
+            opening.cancel()
+        if self._closed:  # meanwhile
+            self._running.close()
+            raise VaultClosed
+        return self._running
+
+
+_MADE: WeakSet[ThreadedVault[Any]] = WeakSet()
+
+
+def _after_fork() -> None:
+    for vault in list(_MADE):
+        vault.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 async def _begun(work: Callable[[V], Coroutine[Any, Any, T]], vault: V) -> T:

@@ -19,6 +19,7 @@ from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.loop_thread import ThreadedVault
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.model import AccessToken
+from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.runtime import OpenEngine
 from cloudbeds_auth.settings import Settings
@@ -98,6 +99,7 @@ class ProgramVault(aio.TokenVault):
             self.note_call, self.carrying, self.note_refusal,
             note_pause=partial(self.note_pause, connection_id), note_pause_blocking=note_pause,
             newest=partial(self.newest, connection_id), keys=self.settings.credential_header,
+            property_id=property_of(connection_id),
         )  # fmt: skip
         if self.settings.limit is None:
             return lender

@@ -101,9 +101,9 @@ class TokenVault:
     ) -> None:
         self._program = ProgramVault(settings, observers=observers, reread=reread, upkeep=upkeep)
 
-    @classmethod
+    @staticmethod
     def open(
-        cls, settings: Settings | None = None, *, observers: Sequence[Observer] = (), upkeep: bool = False
+        settings: Settings | None = None, *, observers: Sequence[Observer] = (), upkeep: bool = False
     ) -> AbstractContextManager[TokenVault]:
         """Open the vault; settings from the environment and `.env` unless given. Raises ConfigurationError.
 
@@ -111,14 +111,14 @@ class TokenVault:
         Observers are called on the vault's own thread. `upkeep` is as for `cloudbeds_auth.TokenVault.open`.
         """
         if settings is None:
-            vault = cls.from_environment(observers=observers, upkeep=upkeep)
+            vault = TokenVault.from_environment(observers=observers, upkeep=upkeep)
         else:
-            vault = cls(settings, observers=observers, upkeep=upkeep)
+            vault = TokenVault(settings, observers=observers, upkeep=upkeep)
         vault._here()
         return closing(vault)
 
-    @classmethod
-    def from_environment(cls, *, observers: Sequence[Observer] = (), upkeep: bool = False) -> TokenVault:
+    @staticmethod
+    def from_environment(*, observers: Sequence[Observer] = (), upkeep: bool = False) -> TokenVault:
         """A vault that lives as long as its program, for a module to have; settings from the environment and `.env`.
 
         It is opened when it is first used, and in a child process after `fork()` anew. Nothing has to close it: a
@@ -126,7 +126,7 @@ class TokenVault:
         ConfigurationError.
         """
         settings = Settings.load()
-        return cls(settings, observers=observers, reread=Settings.load, upkeep=upkeep)
+        return TokenVault(settings, observers=observers, reread=Settings.load, upkeep=upkeep)
 
     def close(self) -> None:
         """Let what runs finish and commit, then close; afterwards every method raises VaultClosed.

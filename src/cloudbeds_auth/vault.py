@@ -23,6 +23,7 @@ from cloudbeds_auth.rules.model import (
     Link,
     Page,
 )
+from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine, build, http_client
 from cloudbeds_auth.settings import Settings
@@ -57,10 +58,9 @@ class TokenVault:
         self._loop = asyncio.get_running_loop()
         self._http: httpx2.AsyncClient | None = None
 
-    @classmethod
+    @staticmethod
     @asynccontextmanager
     async def open(
-        cls,
         settings: Settings | None = None,
         *,
         observers: Sequence[Observer] = (),
@@ -82,15 +82,15 @@ class TokenVault:
         if settings is None:
             settings, reread = Settings.load(), reread or Settings.load
         engine = await build(settings, observers, reread)
-        vault = cls(engine)
+        vault = TokenVault(engine)
         engine.jobs.start(upkeep=upkeep)
         try:
             yield vault
         finally:
             await vault.aclose()
 
-    @classmethod
-    def from_environment(cls, *, observers: Sequence[Observer] = (), upkeep: bool = False) -> TokenVault:
+    @staticmethod
+    def from_environment(*, observers: Sequence[Observer] = (), upkeep: bool = False) -> TokenVault:
         """A vault that lives as long as its program, for a module to have; settings from the environment and `.env`.
 
         Any event loop may use it, one after another or several at a time. It is opened when it is first used, and in a
@@ -308,6 +308,7 @@ class TokenVault:
             fetch, blocking(self._loop, fetch), self.note_call, self.carrying, self.note_refusal,
             note_pause=note_pause, note_pause_blocking=blocking(self._loop, note_pause),
             newest=partial(self.newest, connection_id), keys=self.engine.settings.credential_header,
+            property_id=property_of(connection_id),
         )  # fmt: skip
         if self.settings.limit is None:
             return lender

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +22,14 @@ from tests.contrib.blocking_apps import BROWSER, KINDS, Theirs, at_urls, code_of
 from tests.contrib.hotel import Hotel
 from tests.contrib.serving import wait_until_listening
 
-from cloudbeds_auth import ConfigurationError, Connection, ReauthorizationRequired, UnknownConnection
+from cloudbeds_auth import (
+    ConfigurationError,
+    Connection,
+    Error,
+    ReauthorizationRequired,
+    StoreUnavailable,
+    UnknownConnection,
+)
 from cloudbeds_auth.contrib.django import Cloudbeds as OnDjango
 from cloudbeds_auth.contrib.flask import Cloudbeds as OnFlask
 from cloudbeds_auth.contrib.flask import problem
@@ -249,6 +257,22 @@ def test_a_hotel_that_began_in_the_marketplace(run: Run) -> None:
         assert theirs.vault.claim(told[0].id, "tenant-7").reference == "tenant-7"
 
 
+@pytest.mark.row("A02")
+def test_a_hotel_that_cannot_be_claimed(run: Run) -> None:
+    """The application's claim failed: its own page for problems is asked, and else the browser sees ours."""
+    asked: list[Error] = []
+
+    def on_parked(*given: Any) -> None:
+        raise StoreUnavailable
+
+    hooks = {"on_parked": on_parked, "on_problem": lambda *given: asked.append(given[-1])}
+    with run(hooks, CLOUDBEDS_AUTH_MARKETPLACE="park") as theirs:
+        code = theirs.approved(theirs.tab())["code"]
+        shown = theirs.tab().get(f"{theirs.pages}/callback?code={code}", follow=True)
+        assert shown.url == f"{theirs.pages}/not-connected/store_unavailable"
+    assert [error.code for error in asked] == ["store_unavailable"]
+
+
 # --- where it lies, and whose vault it is
 
 
@@ -438,10 +462,12 @@ def test_no_other_framework_is_imported(kind: str) -> None:
     assert done.stdout == "Cloudbeds\n", done.stderr
 
 
-@pytest.mark.parametrize("lacking", ["jinja2", "requests", "itself"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "lacking"),
+    [*itertools.product(KINDS, ["jinja2", "requests", "itself"]), ("fastapi", "jinja2"), ("fastapi", "itself")],
+)
 def test_without_the_extra_the_import_says_what_to_install(kind: str, lacking: str) -> None:
-    """Where something of it is not installed."""
+    """Where something of it is not installed. FastAPI's says it too."""
     name = kind if lacking == "itself" else lacking
     script = f"import sys; sys.modules[{name!r}] = None; import cloudbeds_auth.contrib.{kind}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

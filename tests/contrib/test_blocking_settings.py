@@ -28,6 +28,17 @@ def test_a_secret_is_taken_as_what_it_holds() -> None:
     assert found.client_secret.reveal() == SECRET
 
 
+def test_a_file_of_the_environment_gives_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One secret is spelled in two ways: what the framework's configuration says hides either in the environment."""
+    (tmp_path / "secret").write_text("from-a-file-0123456789")
+    monkeypatch.setenv("CLOUDBEDS_CLIENT_SECRET_FILE", str(tmp_path / "secret"))
+    given = {"CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_BASE_URL": "http://127.0.0.1:1"}
+    for config, expected in (({"CLOUDBEDS_CLIENT_SECRET": SECRET}, SECRET), ({}, "from-a-file-0123456789")):
+        found = settings_of(given | config)
+        assert found.client_secret is not None
+        assert found.client_secret.reveal() == expected
+
+
 def test_no_frame_of_a_refusal_holds_a_value() -> None:
     """A page for developers, or what collects errors, shows the local variables of every frame."""
     with pytest.raises(ConfigurationError) as caught:
@@ -42,7 +53,7 @@ def test_no_frame_of_a_refusal_holds_a_value() -> None:
 def test_a_redirect_is_an_answer(hotel: Hotel) -> None:
     """Also where the caller says that it should be followed: a failure behind it would be reported as the write's."""
     hotel.fault("getHotels", "redirect", location="/api/v1.3/getHotelDetails")
-    with HotelSession(hotel.settings, RequestsAuth(hotel.vault, hotel.id), None) as session:
+    with HotelSession(hotel.settings, RequestsAuth(hotel.vault, hotel.id)) as session:
         assert session.get("getHotels", allow_redirects=True).status_code in {301, 302, 303, 307, 308}
     assert len(hotel.statuses()) == 1
 

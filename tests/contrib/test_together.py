@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from threading import Barrier, Condition, Event
 from types import ModuleType
 
@@ -21,6 +22,7 @@ from cloudbeds_auth import TokenVault
 from cloudbeds_auth.contrib import sdk
 from cloudbeds_auth.contrib.requests import RequestsAuth
 
+SYSTEM = "/property/v1/system"  # asks for the header
 EACH = 8  # callers of each kind
 
 
@@ -69,6 +71,23 @@ async def test_all_kinds_of_clients_cost_one_refresh(hotel: Hotel) -> None:
         assert hotel.refreshes == 1
         died = {one["access_token"] for one in hotel.calls() if one["status"] == 401}
         assert len(died) == 1, "everybody met the same dead token"
+
+
+@pytest.mark.parametrize("library", [requests, *LIBRARIES], ids=lambda library: library.__name__)
+def test_a_property_id_is_named_to_cloudbeds(hotel: Hotel, library: ModuleType) -> None:
+    """Whatever the client: where the hotel is given by a property id, Cloudbeds is given it; what the caller names
+    stays; by a connection id no property is named.
+    """
+    kind = requests.Session if library is requests else library.Client
+
+    def ask(identifier: str, **named: str) -> int:
+        with kind() as client:
+            lend = RequestsAuth if library is requests else partial(auth_for, library)
+            auth = lend(hotel.vault, identifier)
+            return client.get(f"{hotel.vault.base_url}{SYSTEM}", headers=named, auth=auth).status_code
+
+    assert [ask("100001"), ask(hotel.id, **{"X-Property-ID": "100001"})] == [200, 200]
+    assert [ask(hotel.id), ask("100001", **{"X-PROPERTY-ID": "999999"})] == [400, 403]
 
 
 ROTATIONS = 3

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
-from cloudbeds_auth import Settings, TokenVault
+from cloudbeds_auth import Settings, TokenVault, loop_thread
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
-from cloudbeds_auth.loop_thread import LoopThread
+from cloudbeds_auth.loop_thread import LoopThread, ThreadedVault
 
 
 def thread_of(settings: Settings) -> LoopThread[TokenVault]:
@@ -95,3 +98,30 @@ def test_an_end_that_does_not_come(settings: Settings) -> None:
     made.close_at_exit()
     made.close_at_exit()
     still.set()
+
+
+def test_many_first_callers_of_a_vault_that_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them tries, and all meet its failure; a later caller tries again."""
+    waiting, tried = threading.Semaphore(0), itertools.count(1)
+
+    class Counted(Future[Any]):
+        def result(self, timeout: float | None = None) -> Any:
+            waiting.release()
+            return super().result(timeout)
+
+    def opener() -> NoReturn:
+        attempt = next(tried)
+        for _ in range(7 if attempt == 1 else 0):
+            waiting.acquire(timeout=60)
+        raise ConfigurationError(f"attempt {attempt}")
+
+    def ask() -> str:
+        with pytest.raises(ConfigurationError) as caught:
+            vault.here()
+        return str(caught.value.detail)
+
+    monkeypatch.setattr(loop_thread, "Future", Counted)
+    vault = ThreadedVault[TokenVault](opener, 25.0)
+    with ThreadPoolExecutor(8) as pool:
+        assert [caller.result(60) for caller in [pool.submit(ask) for _ in range(8)]] == ["attempt 1"] * 8
+    assert ask() == "attempt 2"

@@ -16,7 +16,7 @@ from cloudbeds_auth.rules.model import AccessToken, App, AuthorizationRequest, C
 
 LIFE = {"open", "close", "aclose"}
 PARTS = {"engine", "run"}  # of the asynchronous vault's process; how code for it is run over the blocking one
-OWN_WORDS = {"auth"}  # it says for which client it is
+OWN_WORDS = {"auth", "from_environment"}  # it says for which client it is
 PAIRS = [(TokenVault, sync.TokenVault), (apps.Apps, sync.Apps)]
 
 

@@ -16,15 +16,15 @@ ECHO = "/api/v1.3/echo"
 async def test_a_client_that_is_closed_leaves_the_connections(tmp_path: Path) -> None:
     """Two clients after one another, the first closed: one TCP connection, which the other goes on with."""
     async with vendor() as sim, TokenVault.open(sim.settings(tmp_path)) as vault:
-        auth = vault.auth((await sim.connect(vault)).id)
+        connection = await sim.connect(vault)
         hotels = runtime.hotel_clients(vault.settings)
         ports = []
-        for property_id in (None, "100001"):
-            async with hotels.client(auth, property_id) as http:
+        for identifier, named in ((connection.id, []), ("100001", ["100001"])):
+            async with hotels.client(vault.auth(identifier)) as http:
                 answer = await http.get(ECHO)
                 ports.append(answer.extensions["network_stream"].get_extra_info("client_addr")[1])
                 sent = [value for name, value in answer.json()["headers"] if name.lower() == "x-property-id"]
-                assert sent == ([] if property_id is None else [property_id])
+                assert sent == named
         await hotels.aclose()
         assert len(set(ports)) == 1
 
@@ -33,7 +33,7 @@ async def test_what_the_network_does_is_said_in_our_words(tmp_path: Path) -> Non
     """Cut off after it was sent: reading failed, a write may have happened; another origin: nothing is sent."""
     async with vendor() as sim, TokenVault.open(sim.settings(tmp_path)) as vault:
         hotels = runtime.hotel_clients(vault.settings)
-        http = hotels.client(vault.auth((await sim.connect(vault)).id), None)
+        http = hotels.client(vault.auth((await sim.connect(vault)).id))
         sim.fault("reset_before", "echo", times=2)
         with pytest.raises(UpstreamFailed):
             await http.get(ECHO)

@@ -6,20 +6,26 @@ What Flask's and Django's rims share. A process that `fork()` made has a vault, 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from cloudbeds_auth import vault as aio
-from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, json_answer
+from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest, Parked, json_answer
 from cloudbeds_auth.app.gateway import path_prefix, small_body
 from cloudbeds_auth.app.problems import MethodNotAllowed
 from cloudbeds_auth.app.vendor_hook import HOOK_HEADER, NOTED, require_hook_secrets
-from cloudbeds_auth.contrib.hotel_session import HotelSession, HotelSessions
-from cloudbeds_auth.contrib.requests import RequestsAuth
-from cloudbeds_auth.contrib.web_flow import MountedPages, mounted_settings, must_lie_there, ours, problem_document
+from cloudbeds_auth.contrib.hotel_session import HotelSessions
+from cloudbeds_auth.contrib.web_flow import (
+    Hook,
+    Hooks,
+    MountedPages,
+    mounted_settings,
+    must_lie_there,
+    ours,
+    problem_document,
+)
 from cloudbeds_auth.errors import ConfigurationError, Error
-from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Need, Settings, env_file, load
 from cloudbeds_auth.sync import TokenVault
@@ -50,24 +56,27 @@ class BlockingPages:
             must_lie_there(settings, callback, served)
         self._settings = settings
         self._callback = callback
-        self._reread = reread
-        self._upkeep = upkeep
-        self._opening = threading.Lock()
-        self._vault = vault
+        self.vault: Final = vault or TokenVault(settings, reread=reread, upkeep=upkeep)
         self._pages: tuple[aio.TokenVault, MountedPages] | None = None
-        self._sessions = HotelSessions(settings)
+        self.hotels: Final = HotelSessions(self.vault)
 
-    @property
-    def vault(self) -> TokenVault:
-        """The vault, which is opened where it is not. Raises ConfigurationError, StoreUnavailable."""
-        with self._opening:
-            if self._vault is None:
-                self._vault = TokenVault(self._settings, reread=self._reread, upkeep=self._upkeep)
-            return self._vault
+    def page(
+        self, name: str, request: PageRequest, hooks: Hooks, call: Callable[[Hook, Any], Any]
+    ) -> tuple[PageAnswer, Any]:
+        """The answer of the handler of this name; and the application's own, for which `call` asks one of `hooks`, or
+        None where it has none.
+        """
+        usual = self.vault.run(lambda there: self._over(there).answer(name, request))
+        try:
+            return usual, hooks.ask(usual, call)
+        except Error as error:
+            if not isinstance(usual.about, Parked):
+                raise
+            failed = self.vault.run(partial(self._failed, error))  # it could not be claimed
+            return failed, hooks.ask(failed, call)
 
-    def page(self, name: str, request: PageRequest) -> PageAnswer:
-        """The answer of the handler of this name."""
-        return self.vault.run(lambda there: self._over(there).answer(name, request))
+    async def _failed(self, error: Error, there: aio.TokenVault) -> PageAnswer:
+        return ours(self._over(there).failed(error))
 
     def note_hook(self, request: PageRequest, read: Callable[[], bytes]) -> PageAnswer:
         """The answer to a webhook of Cloudbeds; its body is read once the secrets are seen to be right."""
@@ -86,15 +95,6 @@ class BlockingPages:
         except Error as error:
             return ours(problem_document(error, path_prefix(self._settings.public_url)))
         return ours(json_answer(NOTED))
-
-    def session(self, identifier: str) -> HotelSession:
-        """A session that calls for the hotel with this connection id or property id; close it with its request.
-
-        Raises UnknownConnection, AmbiguousProperty for a property id; for a connection id its first call does.
-        """
-        property_id = property_of(identifier)
-        connection_id = identifier if property_id is None else self.vault.resolve(identifier)
-        return self._sessions.session(RequestsAuth(self.vault, connection_id), property_id)
 
     def _over(self, there: aio.TokenVault) -> MountedPages:
         """The pages over this process's vault; called on its loop only."""
@@ -118,8 +118,10 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
 
 def _loaded(config: Mapping[str, Any]) -> Settings:
     given = {name: _written(value) for name, value in config.items() if value is not None}
+    others = {f"{name}_FILE" for name in given} | {name.removesuffix("_FILE") for name in given}  # of the same secrets
     path, named = env_file()
-    return load({**os.environ, **given}, path, need=Need.APP, named=named)
+    environ = {name: value for name, value in os.environ.items() if name not in others}
+    return load({**environ, **given}, path, need=Need.APP, named=named)
 
 
 def _written(value: object) -> str:

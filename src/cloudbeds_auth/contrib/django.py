@@ -12,7 +12,6 @@ Needs the `django` extra. Django has no types: what comes from it is `Any` here,
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -97,8 +96,7 @@ class Cloudbeds:
         self._callback = callback
         self._upkeep = upkeep
         self._hooks = Hooks(on_connected, on_problem, on_parked)
-        self._making = threading.Lock()
-        self._made: BlockingPages | None = None
+        self._made: list[BlockingPages] = []
 
     @property
     def urls(self) -> tuple[list[Any], str, str]:
@@ -115,22 +113,22 @@ class Cloudbeds:
         """A `requests.Session` for the hotel with this connection id or property id, for one `with` block.
 
         A caller that may use the view may use it for every id that the view lets through. Connections are kept between
-        requests. Raises UnknownConnection, AmbiguousProperty; the session raises what `HotelSession` says.
+        requests. It raises what `HotelSession` says.
         """
-        return self._pages.session(identifier)
+        return self._pages.hotels.session(identifier)
 
     @property
     def _pages(self) -> BlockingPages:
         """Made at its first use: only then does Django know its addresses."""
-        with self._making:
-            if self._made is None:
-                settings = self._given.settings if self._given is not None else settings_of(_ours())
-                served = _path_of("callback") or self._callback
-                self._made = BlockingPages(
-                    settings, self._callback, served, vault=self._given, reread=lambda: settings_of(_ours()),
-                    upkeep=self._upkeep,
-                )  # fmt: skip
-            return self._made
+        if not self._made:
+            settings = self._given.settings if self._given is not None else settings_of(_ours())
+            served = _path_of("callback") or self._callback
+            made = BlockingPages(
+                settings, self._callback, served, vault=self._given, reread=lambda: settings_of(_ours()),
+                upkeep=self._upkeep,
+            )  # fmt: skip
+            self._made.append(made)  # what several threads made has opened nothing: all use the first
+        return self._made[0]
 
     # --- the browser's way, and Cloudbeds'
 
@@ -138,9 +136,8 @@ class Cloudbeds:
         """A view that the handler of this name answers, or the application itself where it is asked first."""
 
         def page(request: Any, **parameters: str) -> Any:
-            usual = self._pages.page(name, _page_request(request, parameters))
-            hook, about = self._hooks.asked(usual.about)
-            theirs = None if hook is None else hook(request, about)
+            asked = _page_request(request, parameters)
+            usual, theirs = self._pages.page(name, asked, self._hooks, lambda hook, about: hook(request, about))
             return _response(usual) if theirs is None else _put_beside(theirs, beside(usual))
 
         return page

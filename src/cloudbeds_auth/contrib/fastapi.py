@@ -21,31 +21,36 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import httpx2
-from fastapi import APIRouter, Depends, FastAPI, Path, Request
-from starlette.responses import Response
-from starlette.routing import NoMatchFound
 
 from cloudbeds_auth import runtime
-from cloudbeds_auth.app import asgi
-from cloudbeds_auth.app.api import note_hook
-from cloudbeds_auth.app.exchanges import PageAnswer, Parked, json_answer
-from cloudbeds_auth.app.gateway import small_body
-from cloudbeds_auth.app.vendor_hook import HOOK
-from cloudbeds_auth.contrib.web_flow import (
-    ABOUT_CODES,
-    Hooks,
-    MountedPages,
-    beside,
-    mounted_settings,
-    ours,
-    problem_document,
-    routes,
-)
+from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import ConfigurationError, Error
 from cloudbeds_auth.rules.model import Connection
-from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.vault import TokenVault
+
+try:
+    from fastapi import APIRouter, Depends, FastAPI, Path, Request
+    from starlette.responses import Response
+    from starlette.routing import NoMatchFound
+
+    from cloudbeds_auth.app import asgi
+    from cloudbeds_auth.app.api import note_hook
+    from cloudbeds_auth.app.exchanges import PageAnswer, Parked, json_answer
+    from cloudbeds_auth.app.gateway import small_body
+    from cloudbeds_auth.app.vendor_hook import HOOK
+    from cloudbeds_auth.contrib.web_flow import (
+        ABOUT_CODES,
+        Hooks,
+        MountedPages,
+        beside,
+        mounted_settings,
+        ours,
+        problem_document,
+        routes,
+    )
+except ModuleNotFoundError as _error:
+    raise ModuleNotFoundError(missing(__name__, "fastapi"), name=_error.name) from None
 
 if TYPE_CHECKING:
     from cloudbeds_auth.wire.hotel_client import HotelClients
@@ -189,7 +194,7 @@ class Cloudbeds:
 
         async def lend(identifier: str = Depends(which)) -> httpx2.AsyncClient:
             opened = self._opened()
-            return opened.clients.client(opened.vault.auth(identifier), property_of(identifier))
+            return opened.clients.client(opened.vault.auth(identifier))
 
         return lend
 
@@ -220,8 +225,7 @@ class Cloudbeds:
 
     async def _answered(self, request: Request, usual: PageAnswer) -> Response:
         """The application's own response where it has one, else the usual."""
-        hook, about = self._hooks.asked(usual.about)
-        answer = None if hook is None else hook(request, about)
+        answer = self._hooks.ask(usual, lambda hook, about: hook(request, about))
         response: Response | None = await answer if isawaitable(answer) else answer
         if response is None:
             return asgi.response(usual)

@@ -106,9 +106,9 @@ class Cloudbeds:
         """A `requests.Session` for the hotel with this connection id or property id, for one `with` block.
 
         A caller that may use the view may use it for every id that the view lets through. Connections are kept between
-        requests. Raises UnknownConnection, AmbiguousProperty; the session raises what `HotelSession` says.
+        requests. It raises what `HotelSession` says.
         """
-        return _pages().session(identifier)
+        return _pages().hotels.session(identifier)
 
     # --- the browser's way, and Cloudbeds'
 
@@ -123,9 +123,8 @@ class Cloudbeds:
         """A view that the handler of this name answers, or the application itself where it is asked first."""
 
         def page(**parameters: str) -> Response:
-            usual = _pages().page(name, _page_request(parameters))
-            hook, about = self._hooks.asked(usual.about)
-            theirs = None if hook is None else hook(about)
+            asked = _page_request(parameters)
+            usual, theirs = _pages().page(name, asked, self._hooks, lambda hook, about: hook(about))
             if theirs is None:
                 return _response(usual)
             return _put_beside(current_app.make_response(theirs), beside(usual))

@@ -16,6 +16,7 @@ from cloudbeds_auth.errors import UpstreamFailed
 from cloudbeds_auth.rules.auth_flow import unanswered
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.sync import TokenVault
 from cloudbeds_auth.wire.hotel_client import KEEP_ALIVE, address
 from cloudbeds_auth.wire.http_client import user_agent
 
@@ -28,7 +29,7 @@ class HotelSession(Session):
     a write may have happened.
     """
 
-    def __init__(self, settings: Settings, auth: RequestsAuth, property_id: str | None) -> None:
+    def __init__(self, settings: Settings, auth: RequestsAuth) -> None:
         super().__init__()
         timing = Timing.of(settings.token_timeout)
         self._base_url, self._version = settings.base_url, settings.api_version
@@ -37,8 +38,6 @@ class HotelSession(Session):
         self.trust_env = False
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers.update({"Accept": "application/json", "User-Agent": user_agent()})
-        if property_id is not None:
-            self.headers["X-PROPERTY-ID"] = property_id
 
     def prepare_request(self, request: Request) -> PreparedRequest:
         """As `requests.Session.prepare_request`. Raises ForeignOrigin for another origin than Cloudbeds'."""
@@ -64,15 +63,15 @@ class HotelSession(Session):
 class HotelSessions:
     """Lends sessions; the connections beneath them are kept, and are those of one process: a child has its own."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, vault: TokenVault) -> None:
+        self._vault = vault
         self._pid, self._pool = os.getpid(), _Pool(pool_maxsize=KEEP_ALIVE)
 
-    def session(self, auth: RequestsAuth, property_id: str | None) -> HotelSession:
-        """A session under `auth`; with `X-PROPERTY-ID` where one property is meant."""
+    def session(self, identifier: str) -> HotelSession:
+        """A session for the hotel with this connection id or property id; close it with the request it is used in."""
         if self._pid != os.getpid():
             self._pid, self._pool = os.getpid(), _Pool(pool_maxsize=KEEP_ALIVE)
-        made = HotelSession(self._settings, auth, property_id)
+        made = HotelSession(self._vault.settings, RequestsAuth(self._vault, identifier))
         made.mount("https://", self._pool)
         made.mount("http://", self._pool)  # a simulator on this machine
         return made

@@ -27,6 +27,7 @@ from cloudbeds_auth.app.problems import (
     answer_for,
 )
 from cloudbeds_auth.errors import ConfigurationError, Error
+from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.settings import Settings, is_loopback
 
 if TYPE_CHECKING:
@@ -49,16 +50,20 @@ class Hooks:
     on_problem: Hook | None = None
     on_parked: Hook | None = None
 
-    def asked(self, about: Connected | Parked | Failed | None) -> tuple[Hook | None, Any]:
-        """Which of them is asked, and about what."""
-        match about:
+    def ask(self, usual: PageAnswer, call: Callable[[Hook, Any], Any]) -> Any:
+        """What `call` returns, given the one that is asked before this answer is sent, and what it is asked about."""
+        hook: Hook | None
+        about: Connection | Error
+        match usual.about:
             case Connected(connection):
-                return self.on_connected, connection
+                hook, about = self.on_connected, connection
             case Parked(connection):
-                return self.on_parked, connection
+                hook, about = self.on_parked, connection
             case Failed(error):
-                return self.on_problem, error
-        return None, None
+                hook, about = self.on_problem, error
+            case _:
+                return None
+        return None if hook is None else call(hook, about)
 
 
 def beside(usual: PageAnswer) -> PageAnswer:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from cloudbeds_auth.engine.access import LOOK_AGAIN
 from cloudbeds_auth.engine.context import World, resolve, unknown
-from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, StoreUnavailable
+from cloudbeds_auth.errors import AmbiguousProperty, StoreUnavailable
 from cloudbeds_auth.rules.inputs import is_text
 from cloudbeds_auth.rules.proxy_policy import property_of
 
@@ -39,7 +39,6 @@ class ConnectionIds:
 
         Raises InvalidRequest for what is no text.
         """
-        _must_be_text(named)
         if property_of(named) is None:
             return named
         known = self._known.get(named)
@@ -61,7 +60,6 @@ class ConnectionIds:
         """
         if named is None:
             return None
-        _must_be_text(named)
         if property_of(named) is None and is_text(named):
             return named
         return await self.resolve(named)
@@ -93,9 +91,3 @@ class ConnectionIds:
         if property_of(named) is not None:
             self._known[named] = Known(found[0], self._world.clock.steady() + LOOK_AGAIN)
         return found[0]
-
-
-def _must_be_text(named: object) -> None:
-    """Raises InvalidRequest, for a property id as a number above all: Cloudbeds writes them so in places."""
-    if not isinstance(named, str):
-        raise InvalidRequest(f"the id of a connection or property is a text, not {type(named).__name__}")

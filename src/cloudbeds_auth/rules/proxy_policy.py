@@ -171,7 +171,12 @@ def response_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, by
 
 
 def property_of(identifier: str) -> str | None:
-    """The property id that `{id}` is, or None when it is the id of a connection."""
+    """The property id that `{id}` is, or None when it is the id of a connection.
+
+    Raises InvalidRequest for what is no text: a property id as a number above all, as Cloudbeds writes them in places.
+    """
+    if not isinstance(identifier, str):
+        raise InvalidRequest(f"the id of a connection or property is a text, not {type(identifier).__name__}")
     return None if identifier.startswith(CONNECTION_PREFIX) else identifier
 
 

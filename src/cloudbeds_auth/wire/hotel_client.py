@@ -42,17 +42,14 @@ class HotelClients:
         self._timing = timing
         self._pool = http_client.pool(keep_alive=KEEP_ALIVE)
 
-    def client(self, auth: httpx2.Auth, property_id: str | None) -> HotelClient:
-        """For the vendor's origin, under `auth`; with `X-PROPERTY-ID` where one property is meant."""
-        made = HotelClient(
+    def client(self, auth: httpx2.Auth) -> HotelClient:
+        """For the vendor's origin, under `auth`."""
+        return HotelClient(
             **http_client.manners(self._timing, keep_alive=KEEP_ALIVE),
             transport=_Lent(self._pool),
             base_url=self._base_url,
             auth=auth,
         )
-        if property_id is not None and property_id.isascii():  # no other is one of Cloudbeds': the first call says so
-            made.headers["X-PROPERTY-ID"] = property_id
-        return made
 
     async def aclose(self) -> None:
         """Close every connection."""

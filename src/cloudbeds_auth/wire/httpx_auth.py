@@ -191,6 +191,7 @@ class _Shown(MutableMapping[str, str]):
         super().__init__(headers)  # type: ignore[call-arg]
         self._show = partial(lender.show, token=token)
         show(self, token, KeyHeader.BEARER)
+        lender.name_property(self)
 
     @property
     def raw(self) -> list[tuple[bytes, bytes]]:

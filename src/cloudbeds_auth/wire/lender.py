@@ -14,6 +14,8 @@ from cloudbeds_auth.rules.credential import KeyHeader, show
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.threads import begin_on, result_of
 
+X_PROPERTY_ID = "x-property-id"  # cloudbeds-facts.md section 6
+
 
 async def _nothing(*what: object) -> None:
     """A turn, or a 429, where no rate limit applies."""
@@ -25,7 +27,7 @@ class Lender:
 
     `carrying` is entered while a body that cannot be sent again is under way. `note_refusal` takes what an answer
     refused. `turn` comes before every request, then `newest` may name a newer token; `note_pause` comes after each
-    429. `keys` says in which header an API key travels.
+    429. `keys` says in which header an API key travels; `property_id` names the property to Cloudbeds.
     """
 
     fetch: Callable[[AccessToken | None], Coroutine[Any, Any, AccessToken]]
@@ -39,6 +41,7 @@ class Lender:
     note_pause: Callable[[float], Coroutine[Any, Any, None]] = _nothing
     note_pause_blocking: Callable[[float], None] = lambda pause: None
     keys: str = KeyHeader.BEARER
+    property_id: str | None = None
 
     async def perform(self, step: Effect) -> AccessToken | None:
         """Do what `rules.auth_flow` asks for; returns what the flow is sent."""
@@ -76,6 +79,12 @@ class Lender:
     def show(self, headers: MutableMapping[str, Any], token: AccessToken) -> None:
         """Put the credential into these headers: it alone, in the one header that carries it."""
         show(headers, token, self.keys)
+        self.name_property(headers)
+
+    def name_property(self, headers: MutableMapping[str, Any]) -> None:
+        """Say which property is meant, unless the caller has."""
+        if self.property_id is not None and not any(name.lower() == X_PROPERTY_ID for name in headers):
+            headers[X_PROPERTY_ID] = self.property_id
 
 
 P = ParamSpec("P")
