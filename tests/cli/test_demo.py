@@ -45,6 +45,7 @@ def ended(pid: int) -> bool:
         return not status.parent.exists() and status.parent.parent.exists()
 
 
+@pytest.mark.long  # `make demo` walks it, too
 def test_the_journey_holds(tmp_path: Path) -> None:
     """Every step, three pairs of one grant, one refresh cut off, and nothing left behind."""
     status, out, err = demo(tmp_path, "--json")

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from tests.crash import kill
-from tests.crash.conftest import MakeLane, variants
+from tests.crash.conftest import MakeLane
 from tests.crash.tally import Tally
 from tests.crash.trials import Killing, Lost
+
+pytestmark = pytest.mark.long  # `make test` has the kills at fixed points
 
 
 def killed(folder: Path, *wanted: str) -> Tally:
@@ -21,10 +23,7 @@ def killed(folder: Path, *wanted: str) -> Tally:
     return Tally.read(report)
 
 
-@pytest.mark.parametrize(
-    ("variant", "seed"),
-    [("V2/n", 12), *(pytest.param(*one, marks=pytest.mark.long) for one in (("V0/n", 11), ("V3/y", 14), ("V6", 13)))],
-)
+@pytest.mark.parametrize(("variant", "seed"), [("V2/n", 12), ("V0/n", 11), ("V3/y", 14), ("V6", 13)])
 @pytest.mark.row("F01", "F04", "F06", "F07", "F09", "F10")
 def test_kills_at_random_microseconds_lose_nothing(variant: str, seed: int, tmp_path: Path) -> None:
     """Every kill is told apart, some fall inside a refresh, every hotel is served afterwards."""
@@ -34,7 +33,7 @@ def test_kills_at_random_microseconds_lose_nothing(variant: str, seed: int, tmp_
     assert tally.heals
 
 
-@variants("V2/n", "V0/n", "V3/y", "V6")
+@pytest.mark.parametrize("variant", ["V2/n", "V0/n", "V3/y", "V6"])
 @pytest.mark.row("F01", "F04", "F06", "F07", "F09", "F10", "F66")
 def test_kills_over_postgresql_lose_nothing(variant: str, tmp_path: Path, postgres_server: str) -> None:
     """The same, where a killed process's lease has to run out, and what it sent may be done after its death."""
@@ -44,8 +43,7 @@ def test_kills_over_postgresql_lose_nothing(variant: str, tmp_path: Path, postgr
     assert tally.inside
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
+@pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.row("F04", "F08", "F66")
 def test_the_whole_service_killed_over_postgresql(processes: int, tmp_path: Path, postgres_server: str) -> None:
     """SIGKILL of all its processes while callers call through /proxy; the next start serves every hotel."""
@@ -55,7 +53,6 @@ def test_the_whole_service_killed_over_postgresql(processes: int, tmp_path: Path
     assert tally.answers["200"]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.row("F04", "F08")
 def test_the_whole_service_killed_under_its_callers(processes: int, tmp_path: Path) -> None:
@@ -67,7 +64,6 @@ def test_the_whole_service_killed_under_its_callers(processes: int, tmp_path: Pa
     assert tally.answers["200"]
 
 
-@pytest.mark.long
 def test_a_run_goes_on_where_another_ended(tmp_path: Path) -> None:
     """Resumed, it counts on to the same number; merged, reports add up."""
     first = killed(tmp_path, "--trials", "3", "--hotels", "2", "--seed", "1")
