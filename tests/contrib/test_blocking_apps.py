@@ -469,7 +469,8 @@ for name in {names}:
         importlib.import_module("cloudbeds_auth.contrib.{kind}")
     except ModuleNotFoundError as error:
         print(error)
-    del sys.modules[name]
+    for loaded in [one for one in sys.modules if one == name or one.startswith("cloudbeds_auth")]:
+        del sys.modules[loaded]
 """
 
 
