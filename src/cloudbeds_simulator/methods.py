@@ -10,7 +10,7 @@ from cloudbeds_simulator.answers import REFUSALS, SimulatedAnswer, closed, faile
 from cloudbeds_simulator.journal import ReceivedCall
 from cloudbeds_simulator.records import Hotel, VendorGrant
 from cloudbeds_simulator.vendor_model import KEY_PREFIX, VendorModel
-from cloudbeds_simulator.webhooks import Subscription
+from cloudbeds_simulator.webhooks import SCOPES, Subscription
 
 APP_STATES = ("enabled", "pending", "disabled", "installing")
 RESERVATION = {"startDate": "2030-05-01", "endDate": "2030-05-04", "balance": 120.5}
@@ -165,11 +165,14 @@ def _post_webhook(asked: AuthenticatedCall) -> SimulatedAnswer:
     for name in ("endpointUrl", "object", "action"):
         if not field(name):
             return missing(name)
+    scope = SCOPES.get(field("object"))
+    if scope and scope not in asked.grant.approval.scopes:
+        return REFUSALS["missing_scope"]
     header = (field("authHeaderName"), field("authHeaderValue")) if field("authHeaderName") else None
     client_id, what = asked.grant.approval.client_id, (field("object"), field("action"), field("endpointUrl"))
     made = Subscription(client_id, _property(asked), *what, header)
-    asked.model.subscriptions.known[made.number] = made
-    return ok({"subscriptionID": made.number})
+    number = asked.model.subscriptions.add(made, asked.model.settings.subscribed_again)
+    return ok({"subscriptionID": number})
 
 
 def _get_webhooks(asked: AuthenticatedCall) -> SimulatedAnswer:

@@ -24,5 +24,6 @@ CHECKS: dict[str, Check] = {
     "calls": hotels.calls_refused,
     "kept tokens": hotels.kept_tokens,
     "webhooks": hotels.delivered,
+    "subscriptions": hotels.subscribed,
 }
 """All checks by their names, in the order in which they are asked and shown."""

@@ -30,6 +30,7 @@ from cloudbeds_auth.rules.lifecycle import (
     seen,
 )
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event, Page
+from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
 from cloudbeds_auth.transactions.authorizations import read_link
 from cloudbeds_auth.transactions.connections import count_states, list_connections
 from cloudbeds_auth.transactions.history import read_history
@@ -49,6 +50,7 @@ PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"
 SERVING = {
     **NEXT_STEP,
     "property_disconnected": "a property of this approval disconnected the app at Cloudbeds: stop calling for it",
+    SUBSCRIPTION_REFUSED: "the history has Cloudbeds' words: correct CLOUDBEDS_AUTH_SUBSCRIPTIONS, or ask its support",
     MIGRATION_UNDER_WAY: "upkeep resumes it under the client id that began it; or "
     "`cloudbeds-auth connections migrate-to-api-key`, with that client id",
 }

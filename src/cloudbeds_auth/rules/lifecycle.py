@@ -150,6 +150,7 @@ DISABLED_WITHDRAWN = "disabled_withdrawn"  # … and the token works all the sam
 REFERENCE_CHANGED = "reference_changed"  # by a link, or by a program of ours
 REFERENCE_NOT_TAKEN = "reference_not_taken"  # an anonymous approval asked for another one
 PROPERTIES_CHANGED = "properties_changed"  # the connection covers other properties than before
+SUBSCRIPTIONS_CHANGED = "subscriptions_changed"  # at Cloudbeds, for its webhooks
 PROPERTY_ELSEWHERE = "property_elsewhere"  # Cloudbeds names a property that another connection covers
 MIGRATION_BEGUN = "migration_begun"  # the grant is latched, and as healthy as before
 MIGRATION_ENDED = "migration_ended"  # … and is refreshed again

@@ -23,7 +23,7 @@ from cloudbeds_auth.rules.inputs import Unreadable, one_line, read_object
 from cloudbeds_auth.rules.model import Connection, Role, moment
 
 APP_DISABLED = "disabled"  # the only state of an app at a property that ends a connection
-FIRST = 60.0  # seconds until a hotel that connected is asked about for the first time, and its webhook subscribed
+FIRST = 60.0  # seconds until a hotel that connected is asked about for the first time
 POLL = 43200.0  # seconds between two reads of a connection's app state: Cloudbeds deletes its webhook at a disconnect
 LONGEST = 64  # characters of a state or an id
 STATES = ("newState", "app_state", "state")  # no other: `status` and its like may be another object's

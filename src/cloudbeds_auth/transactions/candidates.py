@@ -27,7 +27,7 @@ from cloudbeds_auth.transactions.connections import set_listing
 from cloudbeds_auth.transactions.outbox import announce, send, standing_of
 from cloudbeds_auth.transactions.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
-from cloudbeds_auth.transactions.upkeep import never_due, set_due, set_due_at, set_due_in, set_poll
+from cloudbeds_auth.transactions.upkeep import never_due, set_comparison, set_due, set_due_at, set_due_in, set_poll
 
 
 class Ends(NamedTuple):
@@ -189,6 +189,7 @@ def promote(
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
     yield from set_due(row, tx, role=Role.ACTIVE, marked_at=None)
     yield from set_poll(tx, grant_id)
+    yield from set_comparison(tx, grant_id)
     yield from set_listing(tx, grant_id, learnt=bool(property_ids))
     yield from query(
         "move_pointer",

@@ -28,7 +28,7 @@ from cloudbeds_auth.transactions.grants import holds
 from cloudbeds_auth.transactions.outbox import announce_grant
 from cloudbeds_auth.transactions.rows import add_event, locked
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
-from cloudbeds_auth.transactions.upkeep import set_due, set_due_in, set_retry, set_retry_in
+from cloudbeds_auth.transactions.upkeep import set_comparison, set_due, set_due_in, set_retry, set_retry_in
 
 
 class Counted(Enum):
@@ -71,6 +71,8 @@ def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None
         yield from add_event(tx, row, DISABLED_WITHDRAWN)
     if row["marked_at"] is not None:
         yield from add_event(tx, row, RECOVERED, reason=row["reauth"])
+    if row["disabled_at"] is not None or row["marked_at"] is not None:  # Cloudbeds may have deleted its subscriptions
+        yield from set_comparison(tx, grant_id)
     yield from announce_grant(tx, row, reauth=None)
     return True
 
