@@ -200,6 +200,10 @@ class Vendor(Protocol):
         """`getAppState` of one property, None: of the grant's own. Raises Throttled."""
         ...
 
+    async def roles(self, access: Secret) -> Sequence[str] | Refusal:
+        """`/userinfo` with `role_details`: the approving user's roles, as far as it names them. Raises Throttled."""
+        ...
+
     async def subscriptions(self, access: Secret, property_id: str | None) -> Sequence[VendorSubscription] | Refusal:
         """`getWebhooks` of one property, None: of the grant's own; or how it was refused. Raises Throttled."""
         ...

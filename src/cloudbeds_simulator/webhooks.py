@@ -23,7 +23,7 @@ REPETITIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class WebhookSubscription:
     """One endpoint's wish. ``header`` is sent with every delivery and never shown again; ``copy`` counts doubles."""
 
     client_id: str
@@ -46,14 +46,14 @@ class Subscription:
 class Subscriptions:
     """All of them, by number; ``due`` holds what is to be posted: the subscription and the payload."""
 
-    known: dict[str, Subscription] = field(default_factory=dict)
-    due: list[tuple[Subscription, dict[str, object]]] = field(default_factory=list)
+    known: dict[str, WebhookSubscription] = field(default_factory=dict)
+    due: list[tuple[WebhookSubscription, dict[str, object]]] = field(default_factory=list)
 
-    def of(self, client_id: str, property_ids: tuple[str, ...]) -> list[Subscription]:
+    def of(self, client_id: str, property_ids: tuple[str, ...]) -> list[WebhookSubscription]:
         """This app's at these properties."""
         return [one for one in self.known.values() if one.client_id == client_id and one.property_id in property_ids]
 
-    def add(self, made: Subscription, again: str) -> str:
+    def add(self, made: WebhookSubscription, again: str) -> str:
         """Its number. ``again``: what is subscribed twice is the ``same``, with another header, or a ``new`` one."""
         while again == "new" and made.number in self.known:
             made = replace(made, copy=made.copy + 1)
@@ -115,7 +115,7 @@ class WebhookPoster:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _deliver(self, to: Subscription, payload: dict[str, object], interval: float) -> None:
+    async def _deliver(self, to: WebhookSubscription, payload: dict[str, object], interval: float) -> None:
         for _ in range(1 + REPETITIONS):
             status = await _status_of(to, payload)
             self.attempts.append({"endpoint": to.endpoint, "payload": payload, "status": status})
@@ -124,7 +124,7 @@ class WebhookPoster:
             await self._sleep(interval)
 
 
-async def _status_of(to: Subscription, payload: dict[str, object]) -> int | None:
+async def _status_of(to: WebhookSubscription, payload: dict[str, object]) -> int | None:
     """The status of the answer; None when none came in time, or when the endpoint is not on this machine."""
     if not is_loopback(urlsplit(to.endpoint).hostname):
         return None

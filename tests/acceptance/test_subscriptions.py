@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.system import SystemClock
+from cloudbeds_auth.transactions.outbox import claim_messages
 from cloudbeds_auth.transactions.subscriptions import want_subscriptions
 from cloudbeds_auth.vault import TokenVault
 from cloudbeds_simulator.records import Hotel, HotelUser
@@ -222,3 +223,29 @@ async def test_a_missing_scope_is_told(scene: Scene) -> None:
         assert await shown(vault, hotel) == {CREATED: "subscribed", CHANGED: "subscribed"}
         assert (await vault.connection(hotel.id)).problem is None
         assert [one.level for one in await hotels.subscribed(examined(scene.settings, vault))] == [Level.OK]
+
+
+async def test_what_may_end_a_connection_is_said_ahead(scene: Scene) -> None:
+    """An approver without an owner's role: the hotel is served, `doctor` says what to do, and an owner's approval ends
+    it.
+    """
+    model = scene.vendor.simulator.model
+    owner = model.hotels["100001"]
+    model.add_hotel(replace(owner, user=replace(owner.user, role="Front desk")))
+    async with TokenVault.open(scene.settings) as vault:
+        hotel = await scene.vendor.connect(vault)
+        await vault.engine.subscriber.tick()
+        found = await vault.connection(hotel.id)
+        assert (found.state.value, found.problem) == ("fresh", "approver_no_owner")
+        assert found.connect_url
+        (finding,) = await hotels.at_risk(examined(scene.settings, vault))
+        assert (finding.level, "approver_no_owner: Front desk" in finding.what) == (Level.WARNING, True)
+        assert [one.level for one in await hotels.calls_refused(examined(scene.settings, vault))] == [Level.OK]
+        assert (await vault.call(hotel.id, "GET", "getReservations")).status_code == 200
+        model.add_hotel(owner)
+        await scene.vendor.connect(vault, connection_id=hotel.id)
+        await vault.engine.subscriber.tick()
+        assert (await vault.connection(hotel.id)).problem is None
+        assert [one.level for one in await hotels.at_risk(examined(scene.settings, vault))] == [Level.OK]
+        sent = [one.kind for one in await vault.engine.world.db.write(claim_messages(9, 60.0))]
+        assert sent == ["connection.connected", "connection.at_risk", "connection.risk_over"]

@@ -335,12 +335,12 @@ async def test_without_a_known_property_the_grants_own_is_meant(stage: Stage) ->
     assert await states(process, grant) == {("", CREATED): "subscribed"}
 
 
-async def test_nothing_wanted_asks_nothing(stage: Stage) -> None:
-    """And no token is refreshed for it."""
-    await stage.expired()
+async def test_nothing_wanted_lists_nothing(stage: Stage) -> None:
+    """What nobody asked for is not compared."""
+    await hotel(stage)
+    stage.vendor.webhooks_refuse = [NO_SCOPE]
     await stage.one.subscriber.tick()
-    assert stage.vendor.subscribed == []
-    assert stage.endpoint.sent == []
+    assert stage.vendor.webhooks_refuse == [NO_SCOPE]
 
 
 async def test_a_hotel_that_is_marked_or_comes_again_meanwhile(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

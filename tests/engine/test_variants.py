@@ -116,6 +116,9 @@ class Cloudbeds:
     async def properties(self, access: Secret, turn: Turn, /) -> Listed:
         return Listed(("1000",))
 
+    async def roles(self, access: Secret) -> tuple[str, ...]:
+        return ("Owner",)
+
     async def subscriptions(self, access: Secret, property_id: str | None) -> list[VendorSubscription]:
         return []
 

@@ -164,6 +164,7 @@ class ScriptedVendor:
         self.app_states: dict[str | None, AppState] = {}
         self.asked_states: list[str | None] = []
         self.subscribed: list[tuple[str, str | None]] = []
+        self.approver: tuple[str, ...] | Refusal = ("Owner",)
         self.unsubscribed: list[str] = []
         self.there: dict[tuple[str | None, str], str] = {}  # events by property and id
         self.webhooks_refuse: list[Refusal | None] = []  # what is answered next instead, None: nothing
@@ -187,6 +188,9 @@ class ScriptedVendor:
         if self.throttled is not None:
             raise self.throttled
         return self.listed if isinstance(self.listed, Unlisted) else Listed(self.listed)
+
+    async def roles(self, access: Secret) -> tuple[str, ...] | Refusal:
+        return self.approver
 
     async def subscriptions(self, access: Secret, property_id: str | None) -> list[VendorSubscription] | Refusal:
         if refusal := self._refused():

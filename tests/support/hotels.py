@@ -68,6 +68,9 @@ class BusyVendor:
         await self._asked()
         return Listed(self.listed)
 
+    async def roles(self, access: Secret) -> tuple[str, ...]:
+        return ("Owner",)
+
     async def subscriptions(self, access: Secret, property_id: str | None) -> list[VendorSubscription]:
         return []
 

@@ -91,6 +91,7 @@ from cloudbeds_auth.transactions.refusals import (
     note_problem,
     reprieve,
 )
+from cloudbeds_auth.transactions.risks import note_risks
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Call
 from cloudbeds_auth.transactions.subscriptions import (
@@ -197,6 +198,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         claim_subscriptions(4, 60.0),
         note_subscriptions(one.id, "1000", [Subscription("1000", "guest/created", "e1", "h1", "7", made=True)]),
         subscriptions_compared(one.id),
+        note_risks(one.id, {"not_renewable": "why"}),
         claim_messages(4, 60.0),
         message_delivered("msg_1"),
         message_failed("msg_1", "HTTP 503", 5.0),

@@ -527,3 +527,22 @@ async def test_unsubscribing() -> None:
         refused = await made.unsubscribe(ACCESS, "7", "1000")
     assert refused is not None
     assert refused.reason == "missing_scope"
+
+
+ROLES = [{"id": "1", "name": "Owner", "description": "all"}, {"id": 2, "name": None}, "nonsense", {"name": "Manager"}]
+
+
+@pytest.mark.parametrize(("roles", "expected"), [(ROLES, ["Owner", "Manager"]), (None, []), ("Owner", []), ([], [])])
+async def test_roles(roles: object, expected: list[str]) -> None:
+    """Their names, as far as there are any; they are nullable."""
+    async with vendor(answer(json.dumps({**USER, "roles": roles}))) as (made, server):
+        assert await made.roles(ACCESS) == expected
+        assert server.peers[0].line == "GET /api/v1.3/userinfo?role_details=true"
+
+
+async def test_roles_that_are_refused() -> None:
+    """As any call is."""
+    async with vendor(answer(json.dumps({"error": "access_denied"}), "401 Unauthorized")) as (made, _):
+        refused = await made.roles(ACCESS)
+    assert isinstance(refused, Refusal)
+    assert refused.act is Act.HEAL

@@ -22,6 +22,7 @@ CHECKS: dict[str, Check] = {
     "origins": hotels.where_from,
     "hotels": hotels.need_a_person,
     "calls": hotels.calls_refused,
+    "risks": hotels.at_risk,
     "kept tokens": hotels.kept_tokens,
     "webhooks": hotels.delivered,
     "subscriptions": hotels.subscribed,

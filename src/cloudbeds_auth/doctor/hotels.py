@@ -10,6 +10,7 @@ from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, probl
 from cloudbeds_auth.doctor.installation import other_port
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, LABELS, State
 from cloudbeds_auth.rules.model import App, Connection
+from cloudbeds_auth.rules.risks import NEXT_STEP
 from cloudbeds_auth.rules.schedule import LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
 HEALTHY = (State.FRESH, State.STALE)
+SERVED = (*HEALTHY, State.BACKING_OFF)
 MOST = 50
 MOST_NAMED = 5
 PAGE, MOST_PAGES = 200, 50
@@ -93,16 +95,27 @@ async def calls_refused(subject: Subject) -> Sequence[Finding]:
     """Connected hotels whose calls run into what they did not allow; of very many, the newest."""
     found: list[Finding] = []
     async for one in _healthy(subject):
-        if one.problem and one.problem != problem_in(one.subscriptions):
+        if one.problem and one.problem not in {problem_in(one.subscriptions), *one.risks}:
             found.append(_finding(one, Level.WARNING))
         if len(found) >= MOST:
             break
     return found or ok("no calls are refused for their scope or property")
 
 
-async def _healthy(subject: Subject) -> AsyncIterator[Connection]:
+async def at_risk(subject: Subject) -> Sequence[Finding]:
+    """Hotels that work, and that something may end; of very many, the newest."""
+    found: list[Finding] = []
+    async for one in _healthy(subject, SERVED):
+        for risk, why in one.risks.items():
+            found += warning(f"{one.id} ({', '.join(one.property_ids)}): {risk}: {why}", NEXT_STEP[risk])
+        if len(found) >= MOST:
+            break
+    return found or ok("nothing is known that would end a connection")
+
+
+async def _healthy(subject: Subject, states: Sequence[State] = HEALTHY) -> AsyncIterator[Connection]:
     """Healthy hotels, newest first of each state; of very many, so many of each."""
-    for state in HEALTHY:
+    for state in states:
         cursor: str | None = None
         for _ in range(MOST_PAGES):
             page = await subject.vault.connections(state=state.value, limit=PAGE, cursor=cursor)

@@ -3,7 +3,8 @@ settings name, which Cloudbeds posts to a program's own endpoint.
 
 Compared at connect, when a hotel comes back, when a group grows, when the settings change, and daily: list, write down
 what is to be made, make it, write down what became of it. A lost answer leaves the second step's line, and the next
-comparison begins with a list again, so that nothing is made twice.
+comparison begins with a list again, so that nothing is made twice. With the same token, what may end the connection is
+looked for (`engine.risks`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.context import World, current_grant
 from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.engine.refused_calls import RefusedCalls
+from cloudbeds_auth.engine.risks import Risks
 from cloudbeds_auth.engine.tasks import each
 from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.api_errors import NEXT_STEP, OUTAGE, UNREADABLE, Act, Refusal
@@ -65,10 +67,13 @@ class _Hotel:
 class Subscriber:
     """Makes what is `wanted`, and ends what is not wanted any more, with the token that callers are lent."""
 
-    def __init__(self, world: World, access: Access, refused_calls: RefusedCalls, wanted: Sequence[Wanted]) -> None:
+    def __init__(
+        self, world: World, access: Access, refused_calls: RefusedCalls, risks: Risks, wanted: Sequence[Wanted]
+    ) -> None:
         self._world = world
         self._access = access
         self._refused_calls = refused_calls
+        self._risks = risks
         self._wanted = wanted
         self._begun = False
 
@@ -105,13 +110,16 @@ class Subscriber:
         app, connection = await self._world.app_of(row), await self._world.known(connection_id)
         # A property-level client has no app state (cloudbeds-facts.md section 7).
         wanted = [one for one in self._wanted if app.level == "partner" or one.event != APP_STATE]
-        settled = True
-        if wanted or connection.subscriptions:
+        token = await self._access.access_token(connection_id)
+        if token.grant_id != row.id:  # the hotel approved again, in another process perhaps
+            self._access.forget(connection_id)
             token = await self._access.access_token(connection_id)
-            if token.grant_id != row.id:
-                return  # the hotel approved again meanwhile
-            hotel = _Hotel(app, connection, token, wanted)
+        if token.grant_id != row.id:
+            return  # … a moment ago
+        hotel, settled = _Hotel(app, connection, token, wanted), True
+        if wanted or connection.subscriptions:
             settled = all([await self._of_property(hotel, one) for one in row.property_ids or ("",)])
+        await self._risks.assess(app, connection, token)
         if settled:
             await self._world.db.write(subscriptions_compared(row.id))
 

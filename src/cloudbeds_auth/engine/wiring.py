@@ -21,6 +21,7 @@ from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
 from cloudbeds_auth.engine.properties import PropertyLists
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import RefusedCalls
+from cloudbeds_auth.engine.risks import Risks
 from cloudbeds_auth.engine.subscriptions import Subscriber
 from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.views import Views
@@ -58,7 +59,7 @@ class Engine:
         self.views: Final = Views(world, self.client_secrets, self.authorizer)
         self.importer: Final = Importer(world, self.refresher, self.candidates, self.views)
         self.refused_calls: Final = RefusedCalls(world, self.access, self.refresher, self.candidates)
-        self.subscriber: Final = Subscriber(world, self.access, self.refused_calls, wanted)
+        self.subscriber: Final = Subscriber(world, self.access, self.refused_calls, Risks(world), wanted)
         self.disconnecter: Final = Disconnecter(world, self.access, self.subscriber)
         self.apps: Apps = Apps(world, checked)
         self.calls: Final = CallRecorder(world)

@@ -164,6 +164,8 @@ class Happening(StrEnum):
         "Cloudbeds could not be asked whether the app is still enabled; it is asked again later")
     LISTING_FAILED = ("listing_failed", WARNING, "connection error",
         "Cloudbeds could not be asked for a connection's properties; it is asked again later")
+    AT_RISK = "at_risk", WARNING, "connection risk", "a connection works, and something may end or cripple it"
+    RISK_OVER = "risk_over", INFO, "connection risk", "what was reported as a risk is none any more"
     SUBSCRIPTIONS_CHANGED = ("subscriptions_changed", INFO, "connection property made ended",
         "subscriptions to Cloudbeds' webhooks were made or ended, this many")
     SUBSCRIPTION_FAILED = ("subscription_failed", WARNING, "connection error",

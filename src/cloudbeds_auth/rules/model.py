@@ -236,6 +236,7 @@ class Connection:
     source: Source = field(default=UNKNOWN, repr=False)
     foreign: bool = field(default=False, repr=False)
     subscriptions: tuple[Subscription, ...] = ()
+    risks: Mapping[str, str] = field(default_factory=dict)  # and why (`rules.risks`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,8 +334,6 @@ MEANINGS = {
     Outcome.OTHER_PROPERTY: "it works, and is another hotel's than was named",
     Outcome.DISCONNECTED: "imported before, and disconnected since",
 }
-
-FINE = frozenset({Outcome.CONNECTED, Outcome.ALREADY_CONNECTED})
 
 
 @dataclass(frozen=True, slots=True)

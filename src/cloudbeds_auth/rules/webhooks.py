@@ -90,13 +90,15 @@ ASKED_FOR = ("next_step", "connect_url")  # made when a caller reads the connect
 
 
 class Notice(StrEnum):
-    """The types of messages; all but REFERENCE_CHANGED report a change in `NOTICES`."""
+    """The types of messages; those up to DISCONNECTED report a change in `NOTICES`."""
 
     CONNECTED = "connection.connected"
     REAUTHORIZATION_REQUIRED = "connection.reauthorization_required"
     RECOVERED = "connection.recovered"
     DISCONNECTED = "connection.disconnected"
     REFERENCE_CHANGED = "connection.reference_changed"  # of one that is connected, by a trusted way
+    AT_RISK = "connection.at_risk"  # of one that is connected: one more of `rules.risks`
+    RISK_OVER = "connection.risk_over"  # … and none any more
 
 
 class Standing(Enum):

@@ -110,6 +110,7 @@ def disconnect(tx: Tx, connection_id: str, *, actor: str, detail: str = "") -> T
             continue
         yield from end(tx, row, actor, detail)
     yield from query("set_subscriptions", connection_id=connection_id, subscriptions=subscriptions_text(()))
+    yield from query("set_risks", connection_id=connection_id, risks="{}")
     yield from announce(tx, connection_id, standing_of(connection, grants), Standing.AWAY)
     return True
 

@@ -24,6 +24,7 @@ from cloudbeds_auth.rules.model import (
     moment,
 )
 from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.risks import NOT_RENEWABLE, first_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import Subscription, problem_in
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
@@ -120,6 +121,7 @@ def connection_of(row: Row, now: Instant) -> Connection:
     gone = row["role"] == Role.DISCONNECTED
     in_use = row["role"] == Role.ACTIVE and row["reauth"] is None  # else Cloudbeds has deleted them, as far as is known
     subscriptions = subscriptions_of(row["subscriptions"]) if in_use else ()
+    risks: dict[str, str] = json.loads(row["risks"]) if in_use else {}
     return Connection(
         id=row["c_id"],
         app=row["c_app"],
@@ -134,11 +136,14 @@ def connection_of(row: Row, now: Instant) -> Connection:
         expires_at=None if gone else end_moment(row["expires_at"]),
         refreshed_at=_moment(row["refreshed_at"]),
         used_at=_moment(row["used_at"]),
-        problem=row["problem"]
+        problem=(NOT_RENEWABLE if NOT_RENEWABLE in risks else None)  # more than the refusal that it comes of
+        or row["problem"]
         or (MIGRATION_UNDER_WAY if row["migration"] and not gone else None)
-        or problem_in(subscriptions),
+        or problem_in(subscriptions)
+        or first_of(risks),
         source=source_of(row),
         subscriptions=subscriptions,
+        risks=risks,
     )
 
 

@@ -146,6 +146,15 @@ class HttpVendor:
         state = state_in(data) if isinstance(data, dict) else state_in(answer)
         return AppState(state, refused=not state)
 
+    async def roles(self, access: Secret) -> Sequence[str] | Refusal:
+        """`GET …/userinfo?role_details=true`; `roles` may be null."""
+        answer = await self._answered("GET", "userinfo", access, params={"role_details": "true"})
+        if isinstance(answer, Refusal):
+            return answer
+        roles = answer.get("roles")
+        names = [_text(one.get("name")) for one in roles if isinstance(one, dict)] if isinstance(roles, list) else []
+        return [name for name in names if name]
+
     async def subscriptions(self, access: Secret, property_id: str | None) -> Sequence[VendorSubscription] | Refusal:
         """`getWebhooks`. An entry that names no id, event or address is none; other properties' are left out."""
         params = {"propertyID": property_id} if property_id else {}
