@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from cloudbeds_auth.rules.api_errors import Act, Refusal, Verdict
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import VendorSubscription, Wanted
 from cloudbeds_auth.rules.token_response import Answer, KeyAnswer
 
 
@@ -149,15 +150,6 @@ class AppState:
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
-    """Where Cloudbeds posts a change of the app's state, and the header that it sends with it."""
-
-    url: str = field(repr=False)
-    header: str
-    value: Secret
-
-
-@dataclass(frozen=True, slots=True)
 class Listed:
     """It answered: the properties that a credential covers. Not `whole`: others may be covered too."""
 
@@ -208,11 +200,23 @@ class Vendor(Protocol):
         """`getAppState` of one property, None: of the grant's own. Raises Throttled."""
         ...
 
-    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
-        """`postWebhook` for `integration/appstate_changed`: whether it was taken. Raises Throttled.
+    async def roles(self, access: Secret) -> Sequence[str] | Refusal:
+        """`/userinfo` with `role_details`: the approving user's roles, as far as it names them. Raises Throttled."""
+        ...
 
-        Repeating it changes nothing.
+    async def subscriptions(self, access: Secret, property_id: str | None) -> Sequence[VendorSubscription] | Refusal:
+        """`getWebhooks` of one property, None: of the grant's own; or how it was refused. Raises Throttled."""
+        ...
+
+    async def subscribe(self, access: Secret, wanted: Wanted, property_id: str | None) -> str | Refusal:
+        """`postWebhook`: the subscription's id, or how it was refused. Raises Throttled.
+
+        Of one that is there it replaces the header. After OUTAGE and UNREADABLE it may be there or not.
         """
+        ...
+
+    async def unsubscribe(self, access: Secret, subscription_id: str, property_id: str | None) -> Refusal | None:
+        """`deleteWebhook`; None: it is gone. Raises Throttled."""
         ...
 
 

@@ -65,7 +65,7 @@ class OpenEngine(Engine):
         if settings.webhook_url is not None:
             deliverer = HttpDeliverer(settings.webhook_url, settings.webhook_secrets, world.clock)
         super().__init__(
-            world, partial(further_app, settings), retention_days=settings.retention_days, hook=settings.hook,
+            world, partial(further_app, settings), retention_days=settings.retention_days, wanted=settings.wanted,
             deliverer=deliverer,
         )  # fmt: skip
         self.settings = settings

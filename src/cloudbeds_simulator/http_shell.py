@@ -108,6 +108,7 @@ class GlassBox:
             ("POST", "apps"): self._apps,
             ("POST", "revoke"): self._revoke,
             ("POST", "app-state"): self._app_state,
+            ("POST", "event"): self._event,
             ("GET", "webhooks"): lambda _, __: {"sent": server.delivery.attempts},
             ("POST", "choose"): self._choose,
             ("POST", "advance"): self._advance,
@@ -135,6 +136,7 @@ class GlassBox:
             "hotels": [asdict(hotel) for hotel in self.model.hotels.values()],
             "chosen": list(self.model.chosen),
             "faults": [asdict(rule) for rule in self.server.faults.rules],
+            "subscriptions": self.model.subscriptions.shown(),
             "grants": [self._grant(grant) for grant in self.model.grants],
         }
 
@@ -241,6 +243,11 @@ class GlassBox:
         for client_id in apps:
             self.model.set_app_state(client_id, property_id, state, self.clock.now(), body.get("keep") is True)
         return {"changed": apps}
+
+    def _event(self, _: web.Request, body: Any) -> object:
+        """Something happens at a property, of which subscribed webhooks are posted."""
+        property_id, payload = str(body["property"]), dict(body.get("payload") or {})
+        return {"due": self.model.subscriptions.happened(property_id, str(body["event"]), payload, self.clock.now())}
 
     def _choose(self, _: web.Request, body: Any) -> object:
         chosen = body["property_ids"] if isinstance(body, dict) else body

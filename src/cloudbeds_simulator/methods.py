@@ -10,7 +10,7 @@ from cloudbeds_simulator.answers import REFUSALS, SimulatedAnswer, closed, faile
 from cloudbeds_simulator.journal import ReceivedCall
 from cloudbeds_simulator.records import Hotel, VendorGrant
 from cloudbeds_simulator.vendor_model import KEY_PREFIX, VendorModel
-from cloudbeds_simulator.webhooks import Subscription
+from cloudbeds_simulator.webhooks import SCOPES, WebhookSubscription
 
 APP_STATES = ("enabled", "pending", "disabled", "installing")
 RESERVATION = {"startDate": "2030-05-01", "endDate": "2030-05-04", "balance": 120.5}
@@ -85,7 +85,7 @@ def _userinfo(asked: AuthenticatedCall) -> SimulatedAnswer:
     shown |= {"first_name": user.first_name, "last_name": user.last_name, "email": user.email}
     details: dict[str, object] = {"acl": None, "roles": None}
     if dict(asked.call.query).get("role_details") == "true":
-        roles = [{"id": "1", "name": "Manager", "description": "Runs the hotel"}]
+        roles = [{"id": "1", "name": user.role, "description": "Of this hotel"}]
         details = {"acl": ["reservation"], "roles": roles}
     return json_answer(200, shown | details)
 
@@ -165,11 +165,14 @@ def _post_webhook(asked: AuthenticatedCall) -> SimulatedAnswer:
     for name in ("endpointUrl", "object", "action"):
         if not field(name):
             return missing(name)
+    scope = SCOPES.get(field("object"))
+    if scope and scope not in asked.grant.approval.scopes:
+        return REFUSALS["missing_scope"]
     header = (field("authHeaderName"), field("authHeaderValue")) if field("authHeaderName") else None
     client_id, what = asked.grant.approval.client_id, (field("object"), field("action"), field("endpointUrl"))
-    made = Subscription(client_id, _property(asked), *what, header)
-    asked.model.subscriptions.known[made.number] = made
-    return ok({"subscriptionID": made.number})
+    made = WebhookSubscription(client_id, _property(asked), *what, header)
+    number = asked.model.subscriptions.add(made, asked.model.settings.subscribed_again)
+    return ok({"subscriptionID": number})
 
 
 def _get_webhooks(asked: AuthenticatedCall) -> SimulatedAnswer:

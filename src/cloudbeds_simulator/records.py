@@ -16,6 +16,7 @@ class HotelUser:
     first_name: str
     last_name: str
     email: str
+    role: str = "Owner"
 
 
 @dataclass(frozen=True, slots=True)

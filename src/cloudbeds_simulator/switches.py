@@ -26,6 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "exchange": ("offered", "not_offered"),
     "repeated_exchange": ("same", "new", "refused"),
     "key_answer": ("bare", "dressed"),
+    "subscribed_again": ("same", "new"),
 }
 """The settings that are one word out of a few."""
 
@@ -48,7 +49,8 @@ class SimulatorSettings:
     ``key_idle_lifetime`` (30 days without use end an API key); ``exchange`` whether ``refresh_token_exchange`` was
     arranged, ``repeated_exchange`` what a second one gives: the same key, a new one that ends the first, or a refusal;
     ``key_answer`` whether an answer with a key holds nothing else, as documented, or all that an answer with a pair has
-    too; ``random_state`` gives a state of the vendor's own when none was sent;
+    too; ``subscribed_again`` what ``postWebhook`` makes of a subscription that is there: the ``same``, as one
+    integrator saw, or a ``new`` one; ``random_state`` gives a state of the vendor's own when none was sent;
     ``reauthorization_revokes`` ends earlier grants of the same app and property when a new code is exchanged (unknown
     of the real one, so off).
     """
@@ -70,6 +72,7 @@ class SimulatorSettings:
     exchange: str = "offered"
     repeated_exchange: str = "same"
     key_answer: str = "bare"
+    subscribed_again: str = "same"
     random_state: bool = False
     reauthorization_revokes: bool = False
 

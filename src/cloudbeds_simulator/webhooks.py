@@ -9,20 +9,22 @@ import asyncio
 import hashlib
 import ipaddress
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 APP_STATE = ("integration", "appstate_changed")
+SCOPES = {"reservation": "read:reservation", "guest": "read:guest"}
+"""The scope that a subscription needs is its object's: documented as a rule, with no list. Others need none here."""
 USER_AGENT = "CloudBeds-Webhooks/4.0.0"
 ANSWER_WITHIN = 2.0  # seconds
 REPETITIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
-    """One endpoint's wish. ``header`` is sent with every delivery and never shown again."""
+class WebhookSubscription:
+    """One endpoint's wish. ``header`` is sent with every delivery and never shown again; ``copy`` counts doubles."""
 
     client_id: str
     property_id: str
@@ -30,11 +32,13 @@ class Subscription:
     action: str
     endpoint: str
     header: tuple[str, str] | None = None
+    copy: int = 0
 
     @property
     def number(self) -> str:
-        """It follows from what was subscribed, so that subscribing again changes nothing but the header."""
-        named = "\n".join((self.client_id, self.property_id, self.endpoint, self.entity, self.action)).encode()
+        """It follows from what was subscribed."""
+        parts = [self.client_id, self.property_id, self.endpoint, self.entity, self.action, *"x" * self.copy]
+        named = "\n".join(parts).encode()
         return str(int(hashlib.sha256(named).hexdigest()[:12], 16))
 
 
@@ -42,12 +46,35 @@ class Subscription:
 class Subscriptions:
     """All of them, by number; ``due`` holds what is to be posted: the subscription and the payload."""
 
-    known: dict[str, Subscription] = field(default_factory=dict)
-    due: list[tuple[Subscription, dict[str, object]]] = field(default_factory=list)
+    known: dict[str, WebhookSubscription] = field(default_factory=dict)
+    due: list[tuple[WebhookSubscription, dict[str, object]]] = field(default_factory=list)
 
-    def of(self, client_id: str, property_ids: tuple[str, ...]) -> list[Subscription]:
+    def of(self, client_id: str, property_ids: tuple[str, ...]) -> list[WebhookSubscription]:
         """This app's at these properties."""
         return [one for one in self.known.values() if one.client_id == client_id and one.property_id in property_ids]
+
+    def add(self, made: WebhookSubscription, again: str) -> str:
+        """Its number. ``again``: what is subscribed twice is the ``same``, with another header, or a ``new`` one."""
+        while again == "new" and made.number in self.known:
+            made = replace(made, copy=made.copy + 1)
+        self.known[made.number] = made
+        return made.number
+
+    def happened(self, property_id: str, event: str, payload: dict[str, object], now: float) -> int:
+        """Something happened at a property: posts are due to this many subscriptions."""
+        number: object = int(property_id) if property_id.isdigit() else property_id
+        named: dict[str, object] = {"propertyID": number, "propertyID_str": property_id, "version": "1.0"}
+        wanted = (property_id, *event.split("/"))
+        meant = [one for one in self.known.values() if (one.property_id, one.entity, one.action) == wanted]
+        self.due += [(one, {**payload, **named, "event": event, "timestamp": now}) for one in meant]
+        return len(meant)
+
+    def shown(self) -> list[dict[str, object]]:
+        """All, without the values of their headers."""
+        return [
+            {**asdict(one), "number": number, "header": one.header[0] if one.header else None}
+            for number, one in self.known.items()
+        ]
 
     def changed(self, client_id: str, property_id: str, old: str, new: str, now: float) -> None:
         """An app's state changed: posts are due, and a disconnect deletes the app's subscriptions there."""
@@ -88,7 +115,7 @@ class WebhookPoster:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _deliver(self, to: Subscription, payload: dict[str, object], interval: float) -> None:
+    async def _deliver(self, to: WebhookSubscription, payload: dict[str, object], interval: float) -> None:
         for _ in range(1 + REPETITIONS):
             status = await _status_of(to, payload)
             self.attempts.append({"endpoint": to.endpoint, "payload": payload, "status": status})
@@ -97,7 +124,7 @@ class WebhookPoster:
             await self._sleep(interval)
 
 
-async def _status_of(to: Subscription, payload: dict[str, object]) -> int | None:
+async def _status_of(to: WebhookSubscription, payload: dict[str, object]) -> int | None:
     """The status of the answer; None when none came in time, or when the endpoint is not on this machine."""
     if not is_loopback(urlsplit(to.endpoint).hostname):
         return None

@@ -49,6 +49,7 @@ async def test_one_connection(service: Running[RealVault]) -> None:
         "problem": None,
         "next_step": None,
         "connect_url": None,
+        "subscriptions": [],
     }
     for identifier in ("con_1", "1000"):
         status, body, headers = await ask(service, "GET", f"{CONNECTIONS}/{identifier}")

@@ -28,7 +28,7 @@ that a user calls.
 
 LAYERS = {
     "api_keys", "apps", "candidates", "connections", "history", "imports", "properties", "rate_limit", "refresh",
-    "webhooks",
+    "risks", "subscriptions", "webhooks",
 }  # fmt: skip
 """One noun in several layers (rules, transactions, engine, app, cli, doctor) has one name there."""
 SAME_SUBJECT = {"database": "the command and the check"}

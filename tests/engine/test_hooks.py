@@ -9,19 +9,18 @@ from dataclasses import replace
 
 import pytest
 from tests.support.fakes import APP, key, pair
-from tests.support.stage import Stage, another
+from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.engine.disconnect import APART, AT_ONCE, LEFT_OUT, MOST_WAITING, AppStates
 from cloudbeds_auth.errors import ConnectionDisconnected
-from cloudbeds_auth.ports import AppState, Hook, Throttled
+from cloudbeds_auth.ports import AppState, Throttled
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.schedule import PAUSE, RETRY_FIRST
-from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Refused
-from cloudbeds_auth.rules.webhooks import FIRST, POLL
+from cloudbeds_auth.rules.webhooks import POLL
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.outbox import claim_messages
@@ -379,39 +378,3 @@ async def test_many_are_asked_about_a_few_at_a_time(stage: Stage, app_states: Ap
     assert await app_states.tick() == 0.0
     assert await app_states.tick() > 0.0
     assert len(stage.vendor.asked_states) == AT_ONCE + 1
-
-
-# --- subscribing
-
-HOOK = Hook("https://us.example/hooks/secret", "x-hook-secret", Secret("value"))
-
-
-async def test_a_hotel_that_connected_is_subscribed(stage: Stage) -> None:
-    """A minute later, for each of its properties; and again with each question."""
-    await stage.connected(pair(1, lifetime=1e6, property_ids=("1000", "1001")))
-    app_states = another(stage.one, hook=HOOK).app_states
-    await asyncio.sleep(FIRST)
-    await app_states.tick()
-    assert stage.vendor.subscribed == [(HOOK, "1000"), (HOOK, "1001")]
-    await asyncio.sleep(POLL)
-    await app_states.tick()
-    assert len(stage.vendor.subscribed) == 4
-
-
-async def test_a_subscription_that_is_not_taken(stage: Stage) -> None:
-    """Told about; asking goes on."""
-    stage.vendor.subscribes = False
-    await stage.connected(pair(1, lifetime=1e6, property_ids=("1000", "1001")))
-    await asyncio.sleep(FIRST)
-    await another(stage.one, hook=HOOK).app_states.tick()
-    assert len(stage.vendor.subscribed) == 1
-    assert stage.notes.times("subscription_failed") == 1
-
-
-async def test_a_hint_subscribes_nobody(stage: Stage) -> None:
-    """A forged one would cost more than it says."""
-    await stage.connected()
-    app_states = another(stage.one, hook=HOOK).app_states
-    await hinted(stage, app_states, payload())
-    await app_states.stop()
-    assert stage.vendor.subscribed == []

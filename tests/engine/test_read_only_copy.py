@@ -9,19 +9,19 @@ import pytest
 from tests.engine.test_hooks import payload
 from tests.engine.test_imports import old
 from tests.engine.test_webhooks import Receiver
-from tests.support.fakes import pair
+from tests.support.fakes import HOOK, pair
 from tests.support.stage import Process, Stage, another
 from tests.support.virtual import settle
 
 from cloudbeds_auth.errors import StoreReadOnly
-from cloudbeds_auth.ports import AppState, Hook
+from cloudbeds_auth.ports import AppState
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
-from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import Wanted
 from cloudbeds_auth.transactions.statements import Instant, Transaction
 
-HOOK = Hook("https://hooks.example/hooks/s", "X-Secret", Secret("value"))
+WANTED = [Wanted("reservation/created", HOOK)]
 DAYS = 31 * 86_400.0
 Deed = Callable[[Process, Grant], Awaitable[object]]
 
@@ -85,7 +85,7 @@ async def test_a_code_that_comes_back_to_a_copy(stage: Stage) -> None:
 
 async def hinted(copy: Process, grant: Grant) -> None:
     """Cloudbeds posts to the copy that the hotel left, and would say so itself."""
-    app_states = another(copy, hook=HOOK).app_states
+    app_states = copy.app_states
     app_states.hint(payload())
     await asyncio.sleep(60)
     await app_states.stop()
@@ -100,7 +100,7 @@ async def calls_refused(copy: Process, grant: Grant) -> None:
 async def its_jobs(copy: Process, grant: Grant) -> None:
     """Upkeep, app states, listings, retention, webhooks, for some minutes."""
     receiver = Receiver()
-    jobs = another(copy, deliverer=receiver).jobs
+    jobs = another(copy, deliverer=receiver, wanted=WANTED).jobs
     jobs.start(upkeep=True)
     await asyncio.sleep(300)
     await jobs.stop()

@@ -20,10 +20,11 @@ from tests.support.stage import stage as staged
 from tests.support.virtual import VirtualLoop
 
 from cloudbeds_auth.errors import ReauthorizationRequired, TryAgain
-from cloudbeds_auth.ports import AppState, Hook, Listed, MaySend, Turn
+from cloudbeds_auth.ports import AppState, Listed, MaySend, Turn
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.model import App, Pair
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import VendorSubscription, Wanted
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, KeyAnswer, NotSent, Refused
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_simulator.rotation import VARIANTS, Rotation
@@ -115,8 +116,17 @@ class Cloudbeds:
     async def properties(self, access: Secret, turn: Turn, /) -> Listed:
         return Listed(("1000",))
 
-    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
-        return True
+    async def roles(self, access: Secret) -> tuple[str, ...]:
+        return ("Owner",)
+
+    async def subscriptions(self, access: Secret, property_id: str | None) -> list[VendorSubscription]:
+        return []
+
+    async def subscribe(self, access: Secret, wanted: Wanted, property_id: str | None) -> str:
+        return "1"
+
+    async def unsubscribe(self, access: Secret, subscription_id: str, property_id: str | None) -> None:
+        return None
 
     async def app_state(self, access: Secret, property_id: str | None) -> AppState:
         return AppState("enabled")

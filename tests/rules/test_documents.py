@@ -20,6 +20,7 @@ from cloudbeds_auth.rules.documents import (
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, Event, Page, User
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import Subscription
 
 AT = datetime(2026, 11, 24, 7, 0, 0, 123_999, tzinfo=UTC)
 
@@ -70,8 +71,25 @@ def test_a_connection_literally() -> None:
             "problem": None,
             "next_step": None,
             "connect_url": None,
+            "subscriptions": [],
         }
     )
+
+
+def test_subscriptions_by_event_and_state() -> None:
+    """Properties together that have the same; one that Cloudbeds refused says why, one not made yet that it is not."""
+    subscriptions = tuple(
+        Subscription(one, event, "e", "h", number, problem=problem)
+        for one, event, number, problem in [
+            ("1000", "guest/created", "7", None), ("1001", "guest/created", "8", None),
+            ("1000", "reservation/created", "", "missing_scope"), ("1001", "reservation/created", "", None),
+        ]
+    )  # fmt: skip
+    assert connection_document(replace(ADA, subscriptions=subscriptions))["subscriptions"] == [
+        {"event": "guest/created", "state": "subscribed", "property_ids": ["1000", "1001"]},
+        {"event": "reservation/created", "state": "missing_scope", "property_ids": ["1000"]},
+        {"event": "reservation/created", "state": "pending", "property_ids": ["1001"]},
+    ]
 
 
 def test_a_link_that_mends() -> None:

@@ -25,7 +25,7 @@ def test_every_change_between_two_standings_is_decided() -> None:
     )
     silent |= {(Standing.LEFT, Standing.AWAY)}  # that it left is known already
     assert NOTICES.keys() == changes - silent
-    assert set(NOTICES.values()) == set(Notice) - {Notice.REFERENCE_CHANGED}
+    assert set(NOTICES.values()) == set(Notice) - {Notice.REFERENCE_CHANGED, Notice.AT_RISK, Notice.RISK_OVER}
 
 
 @pytest.mark.parametrize("role", [None, Role.CANDIDATE, Role.SUPERSEDED, Role.DISCONNECTED])

@@ -180,6 +180,9 @@ WRONG = {
         "é" * 40,
     ],
     "CLOUDBEDS_AUTH_HOOK_HEADER": ["short", "h" * 40, "with a space and more than thirty-two letters"],
+    "CLOUDBEDS_AUTH_SUBSCRIPTIONS": ["created", "reservation/", "reservation/created/again", "reservation:created"],
+    "CLOUDBEDS_AUTH_SUBSCRIPTIONS_URL": ["http://10.0.0.5/hook", "hook", "https://user@app.example.com/hook"],
+    "CLOUDBEDS_AUTH_SUBSCRIPTIONS_SECRET": ["short", "h" * 40, "with a space and more than thirty-two letters"],
     "CLOUDBEDS_AUTH_WEBHOOK_URL": ["http://10.0.0.5/hook", "hook", "https://user@app.example.com/hook"],
     "CLOUDBEDS_AUTH_WEBHOOK_SECRET": [
         "x",
@@ -746,6 +749,35 @@ def test_where_cloudbeds_posts_to() -> None:
         assert hook is not None
         assert (hook.url, hook.value) == (f"{public_url}/hooks/{HOOK_PATH}", Secret(HOOK_HEADER))
         assert "aaa" not in repr(hook)
+
+
+SUBSCRIPTIONS = {
+    "AUTH_SUBSCRIPTIONS": "reservation/created, guest/created reservation/created",
+    "AUTH_SUBSCRIPTIONS_URL": "https://app.example.com/hotel-events", "AUTH_SUBSCRIPTIONS_SECRET": HOOK_HEADER,
+}  # fmt: skip
+
+
+def test_what_hotels_are_subscribed_to() -> None:
+    """Each event once, at the program's own endpoint with its header; and our own hook, where there is one."""
+    settings = read(**SUBSCRIPTIONS)
+    assert settings.subscriptions == ("reservation/created", "guest/created")
+    assert [one.event for one in settings.wanted] == list(settings.subscriptions)
+    assert {(one.hook.url, one.hook.header) for one in settings.wanted} == {
+        ("https://app.example.com/hotel-events", "X-Hook-Secret")
+    }
+    assert HOOK_HEADER not in repr(settings)
+    both = read(AUTH_HOOK_SECRET=HOOK_PATH, AUTH_HOOK_HEADER=HOOK_HEADER, **SUBSCRIPTIONS)
+    assert both.wanted[0].event == "integration/appstate_changed"
+    assert both.wanted[0].hook == both.hook
+    assert read().wanted == ()
+
+
+@pytest.mark.parametrize("missing", ["AUTH_SUBSCRIPTIONS_URL", "AUTH_SUBSCRIPTIONS_SECRET"])
+def test_subscriptions_need_an_address_and_a_secret(missing: str) -> None:
+    """Either is required with the events."""
+    given = {f"CLOUDBEDS_{name}": value for name, value in SUBSCRIPTIONS.items() if name != missing}
+    (problem,) = problems(given)
+    assert problem.startswith(f"CLOUDBEDS_{missing}: is required with CLOUDBEDS_AUTH_SUBSCRIPTIONS")
 
 
 def test_settings_from_python() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -53,10 +53,10 @@ class Driver:
         """A refresh."""
         return await self.token(grant_type="refresh_token", refresh_token=refresh_token)
 
-    async def code(self) -> str:
-        """A code from an automatic approval."""
+    async def code(self, scope: str = "") -> str:
+        """A code from an automatic approval, of all scopes unless some are named."""
         await self.control("POST", "settings", auto_approve=True)
-        path = f"/api/v1.3/oauth?client_id={CLIENT}&redirect_uri={CALLBACK}&response_type=code"
+        path = f"/api/v1.3/oauth?client_id={CLIENT}&redirect_uri={CALLBACK}&response_type=code&scope={quote(scope)}"
         reply = await self.ask("GET", path)
         return parse_qs(urlsplit(reply.headers["Location"]).query)["code"][0]
 
@@ -64,9 +64,9 @@ class Driver:
         """Spend a code."""
         return await self.token(grant_type="authorization_code", code=code, redirect_uri=CALLBACK)
 
-    async def connect(self) -> dict[str, Any]:
+    async def connect(self, scope: str = "") -> dict[str, Any]:
         """A whole connection: the token answer."""
-        reply = await self.exchange(await self.code())
+        reply = await self.exchange(await self.code(scope))
         assert reply.status == 200, reply.body
         return dict(reply.json)
 

@@ -26,7 +26,7 @@ async def test_userinfo_details_and_number(sim: Driver) -> None:
     """Roles come when asked for, and the user id can be a number."""
     await sim.control("POST", "settings", user_id="int")
     reply = await sim.api("GET", "userinfo?role_details=true", (await sim.connect())["access_token"])
-    assert (reply.json["user_id"], reply.json["roles"][0]["name"]) == (9001, "Manager")
+    assert (reply.json["user_id"], reply.json["roles"][0]["name"]) == (9001, "Owner")
 
 
 @pytest.mark.parametrize("fault", [None, "slow", "truncate"])

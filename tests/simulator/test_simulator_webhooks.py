@@ -135,3 +135,39 @@ async def test_an_unknown_state(sim: Driver) -> None:
     """400, and nothing changes."""
     reply = await sim.ask("POST", "/_control/app-state", json={"property": "100001", "state": "gone"})
     assert reply.status == 400
+
+
+async def test_a_subscription_needs_the_scope_of_its_object(sim: Driver) -> None:
+    """`integration` needs none; of what is not asked for, nothing is made, in the words of any missing scope."""
+    token = (await sim.connect(scope="read:hotel read:guest"))["access_token"]
+    form = {"action": "created", "endpointUrl": "http://127.0.0.1:1/hook"}
+    refused = await sim.api("POST", "postWebhook", token, data={"object": "reservation", **form})
+    assert refused.json == {
+        "success": False,
+        "message": "Scope required for this call was not granted by property.",
+    }
+    assert (await sim.api("POST", "postWebhook", token, data={"object": "guest", **form})).json["success"] is True
+    (shown,) = (await sim.control("GET", "state"))["subscriptions"]
+    assert (shown["entity"], shown["property_id"], shown["header"]) == ("guest", "100001", None)
+
+
+async def test_subscribing_again_may_make_a_second_one(sim: Driver) -> None:
+    """That it does not was seen by one integrator only, so it is a setting."""
+    await sim.control("POST", "settings", subscribed_again="new")
+    token, first = await subscribed(sim, "http://127.0.0.1:1/hook")
+    form = {"object": "integration", "action": "appstate_changed", "endpointUrl": "http://127.0.0.1:1/hook"}
+    numbers = [(await sim.api("POST", "postWebhook", token, data=form)).json["data"]["subscriptionID"] for _ in "xy"]
+    assert len({first, *numbers}) == 3
+    await sim.control("POST", "app-state", property="100001", state="disabled")
+    assert (await sim.control("GET", "state"))["subscriptions"] == []
+
+
+async def test_something_happens_at_a_property(sim: Driver, endpoint: Endpoint) -> None:
+    """Posted to those that subscribed to it there, and to nobody else."""
+    await subscribed(sim, endpoint.url, object="guest", action="created", authHeaderName="X", authHeaderValue="ours")
+    posted = {"property": "100001", "event": "guest/created", "payload": {"guestID": "7"}}
+    assert await sim.control("POST", "event", **posted) == {"due": 1}
+    headers, payload = await endpoint.came.get()
+    assert (headers["X"], payload["guestID"], payload["propertyID_str"]) == ("ours", "7", "100001")
+    for other in ({"property": "100002"}, {"event": "guest/removed"}):
+        assert await sim.control("POST", "event", **(posted | other)) == {"due": 0}

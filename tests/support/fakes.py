@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
-from cloudbeds_auth.ports import AppState, Fact, Hook, Listed, MaySend, Throttled, Turn, Unlisted
-from cloudbeds_auth.rules.api_errors import Proof, Verdict
+from cloudbeds_auth.ports import AppState, Fact, Listed, MaySend, Throttled, Turn, Unlisted
+from cloudbeds_auth.rules.api_errors import OUTAGE, Proof, Refusal, Verdict
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App, CredentialKind, Pair, User
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import Hook, VendorSubscription, Wanted
 from cloudbeds_auth.rules.token_response import Answer, Issued, KeyAnswer, NotOffered, TooLate, UnauthorizedClient
 
 ISSUER = "https://vendor.example"
 APP = App("default", "client-1", (Secret("secret-1"),), "http://localhost:7000/callback", ("read:hotel",))
+HOOK = Hook("https://us.example/hotel-events", "X-Hook-Secret", Secret("canary-of-the-hook"))
 HERE = Source(ISSUER, APP.client_id)
 ADA = User("9001", "Ada Lindqvist", "ada@hotel.example")
 HOUR = 3700.0  # after so many seconds the access token of a `pair` has run out
@@ -161,8 +163,11 @@ class ScriptedVendor:
         self.refuses: set[str] = set()  # access tokens that disable nothing
         self.app_states: dict[str | None, AppState] = {}
         self.asked_states: list[str | None] = []
-        self.subscribed: list[tuple[Hook, str | None]] = []
-        self.subscribes = True
+        self.subscribed: list[tuple[str, str | None]] = []
+        self.approver: tuple[str, ...] | Refusal = ("Owner",)
+        self.unsubscribed: list[str] = []
+        self.there: dict[tuple[str | None, str], str] = {}  # events by property and id
+        self.webhooks_refuse: list[Refusal | None] = []  # what is answered next instead, None: nothing
         self.disabled: list[tuple[str, tuple[str, ...]]] = []
 
     def thinks(self, access: Iterable[str] | str, opinion: Opinion) -> None:
@@ -184,9 +189,31 @@ class ScriptedVendor:
             raise self.throttled
         return self.listed if isinstance(self.listed, Unlisted) else Listed(self.listed)
 
-    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
-        self.subscribed.append((hook, property_id))
-        return self.subscribes
+    async def roles(self, access: Secret) -> tuple[str, ...] | Refusal:
+        return self.approver
+
+    async def subscriptions(self, access: Secret, property_id: str | None) -> list[VendorSubscription] | Refusal:
+        if refusal := self._refused():
+            return refusal
+        there = self.there.items()
+        return [VendorSubscription(one, event, HOOK.url) for (part, one), event in there if part == property_id]
+
+    async def subscribe(self, access: Secret, wanted: Wanted, property_id: str | None) -> str | Refusal:
+        refusal = self._refused()
+        self.subscribed.append((wanted.event, property_id))
+        if refusal is None or refusal == OUTAGE:  # the answer is lost
+            self.there[property_id, f"{wanted.event}@{property_id}"] = wanted.event
+        return refusal or f"{wanted.event}@{property_id}"
+
+    async def unsubscribe(self, access: Secret, subscription_id: str, property_id: str | None) -> Refusal | None:
+        refusal = self._refused()
+        self.unsubscribed.append(subscription_id)
+        if refusal is None:
+            del self.there[property_id, subscription_id]
+        return refusal
+
+    def _refused(self) -> Refusal | None:
+        return self.webhooks_refuse.pop(0) if self.webhooks_refuse else None
 
     async def app_state(self, access: Secret, property_id: str | None) -> AppState:
         self.asked_states.append(property_id)

@@ -8,12 +8,13 @@ from itertools import count
 from tests.support.fakes import issued, pair
 from tests.support.stage import Process, Stage, another
 
-from cloudbeds_auth.ports import AppState, Hook, Listed, MaySend, Turn
+from cloudbeds_auth.ports import AppState, Listed, MaySend, Turn
 from cloudbeds_auth.rules.api_errors import Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.model import App, CredentialKind, Grant, Pair
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import VendorSubscription, Wanted
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, KeyAnswer, NotSent
 
 LATENCY = 0.2  # seconds
@@ -67,8 +68,17 @@ class BusyVendor:
         await self._asked()
         return Listed(self.listed)
 
-    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
-        return True
+    async def roles(self, access: Secret) -> tuple[str, ...]:
+        return ("Owner",)
+
+    async def subscriptions(self, access: Secret, property_id: str | None) -> list[VendorSubscription]:
+        return []
+
+    async def subscribe(self, access: Secret, wanted: Wanted, property_id: str | None) -> str:
+        return "1"
+
+    async def unsubscribe(self, access: Secret, subscription_id: str, property_id: str | None) -> None:
+        return None
 
     async def app_state(self, access: Secret, property_id: str | None) -> AppState:
         await self._asked()

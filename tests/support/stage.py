@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,11 +23,12 @@ from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.single_flight import ServedToken
 from cloudbeds_auth.engine.wiring import Engine
-from cloudbeds_auth.ports import Deliverer, Hook, TokenEndpoint, Vendor
+from cloudbeds_auth.ports import Deliverer, TokenEndpoint, Vendor
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Fence, Finished, Grant, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.refresh import Ask, Timing
+from cloudbeds_auth.rules.subscriptions import Wanted
 from cloudbeds_auth.settings import Settings, further_app
 from cloudbeds_auth.transactions.authorizations import NewAuthorization, add_authorization
 from cloudbeds_auth.transactions.candidates import add_candidate, promote
@@ -45,10 +46,14 @@ class Process(Engine):
     """One process of ours over this driver's database."""
 
     def __init__(
-        self, world: World, driver: FailingDriver, hook: Hook | None = None, deliverer: Deliverer | None = None
+        self,
+        world: World,
+        driver: FailingDriver,
+        wanted: Sequence[Wanted] = (),
+        deliverer: Deliverer | None = None,
     ) -> None:
         checked, days = partial(further_app, SETTINGS), SETTINGS.retention_days
-        super().__init__(world, checked, retention_days=days, hook=hook, deliverer=deliverer)
+        super().__init__(world, checked, retention_days=days, wanted=wanted, deliverer=deliverer)
         self.driver = driver
 
     @property
@@ -72,10 +77,12 @@ class Process(Engine):
         await self.store.write(release_lease(grant.id, taken.epoch))
 
 
-def another(process: Process, *, hook: Hook | None = None, deliverer: Deliverer | None = None, **world: Any) -> Process:
+def another(
+    process: Process, *, wanted: Sequence[Wanted] = (), deliverer: Deliverer | None = None, **world: Any
+) -> Process:
     """The process once more, over the same database, with something else in its world or its settings."""
     changed = replace(process.world, **world)
-    return Process(changed, process.driver, hook, deliverer)
+    return Process(changed, process.driver, wanted, deliverer)
 
 
 class StageDatabase(Protocol):

@@ -20,6 +20,7 @@ from cloudbeds_auth.rules.lifecycle import IllegalMove
 from cloudbeds_auth.rules.model import App, CredentialKind, Fence, Grant, StoredToken
 from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import Subscription
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
 from cloudbeds_auth.transactions.apps import (
     add_app,
@@ -90,8 +91,15 @@ from cloudbeds_auth.transactions.refusals import (
     note_problem,
     reprieve,
 )
+from cloudbeds_auth.transactions.risks import note_risks
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.statements import Call
+from cloudbeds_auth.transactions.subscriptions import (
+    claim_subscriptions,
+    note_subscriptions,
+    subscriptions_compared,
+    want_subscriptions,
+)
 from cloudbeds_auth.transactions.upkeep import (
     claim_due,
     claim_polls,
@@ -186,6 +194,11 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         claim_polls(4, 60.0),
         claim_listings(4, 60.0),
         relist(one.id, ("1000", "1001")),
+        want_subscriptions("f1"),
+        claim_subscriptions(4, 60.0),
+        note_subscriptions(one.id, "1000", [Subscription("1000", "guest/created", "e1", "h1", "7", made=True)]),
+        subscriptions_compared(one.id),
+        note_risks(one.id, {"not_renewable": "why"}),
         claim_messages(4, 60.0),
         message_delivered("msg_1"),
         message_failed("msg_1", "HTTP 503", 5.0),

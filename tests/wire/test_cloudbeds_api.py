@@ -6,13 +6,14 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import httpx2
 import pytest
 from tests.wire.rawserver import RawServer, Respond, answer, drip, raw, reset, serving, silence
 
-from cloudbeds_auth.ports import AppState, Hook, Listed, Throttled, Unlisted, Vendor
+from cloudbeds_auth.ports import AppState, Listed, Throttled, Unlisted, Vendor
 from cloudbeds_auth.rules.api_errors import (
     OUTAGE,
     UNREADABLE,
@@ -21,11 +22,13 @@ from cloudbeds_auth.rules.api_errors import (
     DeadToken,
     Inconclusive,
     Proof,
+    Refusal,
     Verdict,
 )
 from cloudbeds_auth.rules.model import App, User
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import Hook, VendorSubscription, Wanted
 from cloudbeds_auth.wire.cloudbeds_api import MOST_PAGES, HttpVendor
 
 ACCESS = Secret("a1")
@@ -439,16 +442,107 @@ async def test_app_state_without_an_answer() -> None:
         assert await made.app_state(ACCESS, "1000") == AppState()
 
 
-@pytest.mark.parametrize(("body", "taken"), [({"success": True, "data": {}}, True), ({"success": False}, False)])
-async def test_subscribing(body: object, taken: bool) -> None:
+WANTED = Wanted("reservation/created", Hook("https://us.example/hotel-events", "x-h", Secret("v")))
+
+
+async def test_subscribing() -> None:
     """A form, not JSON, which Cloudbeds ignores here; the header's value is told to nobody else."""
-    async with vendor(answer(json.dumps(body))) as (made, server):
-        assert await made.subscribe(ACCESS, Hook("https://us.example/hooks/s", "x-h", Secret("v")), "1000") is taken
-        assert await made.subscribe(ACCESS, Hook("https://us.example/hooks/s", "x-h", Secret("v")), None) is taken
+    async with vendor(answer(json.dumps({"success": True, "data": {"subscriptionID": 17}}))) as (made, server):
+        assert await made.subscribe(ACCESS, WANTED, "1000") == "17"
+        assert await made.subscribe(ACCESS, WANTED, None) == "17"
         first, second = (dict(parse_qsl(peer.body)) for peer in server.peers)
         assert server.peers[0].line == "POST /api/v1.3/postWebhook"
     assert first == {
-        "object": "integration", "action": "appstate_changed", "endpointUrl": "https://us.example/hooks/s",
+        "object": "reservation", "action": "created", "endpointUrl": "https://us.example/hotel-events",
         "authHeaderName": "x-h", "authHeaderValue": "v", "propertyID": "1000",
     }  # fmt: skip
     assert second == {name: value for name, value in first.items() if name != "propertyID"}
+
+
+NO_SCOPE = {"success": False, "message": "Scope required for this call was not granted by property."}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "act"),
+    [
+        (NO_SCOPE, "200 OK", Act.REPORT), ({"error": "access_denied"}, "401 Unauthorized", Act.HEAL),
+        ({"success": True, "data": {}}, "200 OK", UNREADABLE), ({"success": True}, "200 OK", UNREADABLE),
+        ({"success": False, "message": "later"}, "503 Service Unavailable", OUTAGE), ("<html>", "502 Bad", OUTAGE),
+    ],
+)  # fmt: skip
+async def test_a_subscription_that_is_not_taken(body: object, status: str, act: Act | Refusal) -> None:
+    """How it was refused; after an outage or an answer without an id it may be there or not."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    async with vendor(answer(text, status)) as (made, _):
+        found = await made.subscribe(ACCESS, WANTED, "1000")
+    assert isinstance(found, Refusal)
+    assert act in (found, found.act)
+
+
+def listed_webhook(number: object, url_in: str = "url", **changed: object) -> dict[str, object]:
+    """An entry as Cloudbeds lists it."""
+    usual: dict[str, object] = {
+        "id": number, "key": {"type": "property", "id": 1000}, "event": {"entity": "guest", "action": "created"},
+        "subscriptionData": {url_in: "https://us.example/hotel-events"}, "authHeader": None,
+    }  # fmt: skip
+    return usual | changed
+
+
+async def test_subscriptions_are_listed() -> None:
+    """The address as documented and as seen, ids of either type, and no entry of another property."""
+    rows = [
+        listed_webhook(7), listed_webhook("8", "endpoint", key={"type": "association", "id": "A"}),
+        listed_webhook(9, key={"type": "property", "id": "1001"}), listed_webhook(None), "nonsense",
+        listed_webhook(10, event={"entity": "guest"}), listed_webhook(11, subscriptionData=[]),
+    ]  # fmt: skip
+    async with vendor(answer(json.dumps({"success": True, "data": rows}))) as (made, server):
+        found = await made.subscriptions(ACCESS, "1000")
+        everything = await made.subscriptions(ACCESS, None)
+        lines = [peer.line for peer in server.peers]
+    one = VendorSubscription("7", "guest/created", "https://us.example/hotel-events")
+    assert found == [one, replace(one, id="8")]
+    assert everything == [one, replace(one, id="8"), replace(one, id="9")]
+    assert lines == ["GET /api/v1.3/getWebhooks?propertyID=1000", "GET /api/v1.3/getWebhooks"]
+
+
+@pytest.mark.parametrize(("body", "expected"), [({"success": True}, UNREADABLE), ("", OUTAGE)])
+async def test_subscriptions_that_cannot_be_listed(body: object, expected: Refusal) -> None:
+    """Nothing is taken for an empty list."""
+    respond = answer(json.dumps(body)) if body else reset
+    async with vendor(respond) as (made, _):
+        assert await made.subscriptions(ACCESS, "1000") == expected
+
+
+async def test_unsubscribing() -> None:
+    """Everything is in the query: Cloudbeds reads no body of a DELETE."""
+    async with vendor(answer(json.dumps({"success": True}))) as (made, server):
+        assert await made.unsubscribe(ACCESS, "7", "1000") is None
+        assert await made.unsubscribe(ACCESS, "7", None) is None
+        lines = [peer.line for peer in server.peers]
+    assert lines == [
+        "DELETE /api/v1.3/deleteWebhook?subscriptionID=7&propertyIDs=1000",
+        "DELETE /api/v1.3/deleteWebhook?subscriptionID=7",
+    ]
+    async with vendor(answer(json.dumps(NO_SCOPE))) as (made, _):
+        refused = await made.unsubscribe(ACCESS, "7", "1000")
+    assert refused is not None
+    assert refused.reason == "missing_scope"
+
+
+ROLES = [{"id": "1", "name": "Owner", "description": "all"}, {"id": 2, "name": None}, "nonsense", {"name": "Manager"}]
+
+
+@pytest.mark.parametrize(("roles", "expected"), [(ROLES, ["Owner", "Manager"]), (None, []), ("Owner", []), ([], [])])
+async def test_roles(roles: object, expected: list[str]) -> None:
+    """Their names, as far as there are any; they are nullable."""
+    async with vendor(answer(json.dumps({**USER, "roles": roles}))) as (made, server):
+        assert await made.roles(ACCESS) == expected
+        assert server.peers[0].line == "GET /api/v1.3/userinfo?role_details=true"
+
+
+async def test_roles_that_are_refused() -> None:
+    """As any call is."""
+    async with vendor(answer(json.dumps({"error": "access_denied"}), "401 Unauthorized")) as (made, _):
+        refused = await made.roles(ACCESS)
+    assert isinstance(refused, Refusal)
+    assert refused.act is Act.HEAL

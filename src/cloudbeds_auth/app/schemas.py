@@ -21,6 +21,14 @@ class UserShape(BaseModel):
     email: str
 
 
+class SubscriptionShape(BaseModel):
+    """An event that Cloudbeds posts for these properties; `state` is `subscribed`, `pending`, or why it was refused."""
+
+    event: str
+    state: str
+    property_ids: list[str]
+
+
 class ConnectionShape(BaseModel):
     """One connection."""
 
@@ -40,6 +48,7 @@ class ConnectionShape(BaseModel):
     problem: str | None
     next_step: str | None
     connect_url: str | None
+    subscriptions: list[SubscriptionShape]
 
     @classmethod
     def of(cls, connection: Connection) -> ConnectionShape:

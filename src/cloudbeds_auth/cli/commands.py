@@ -8,7 +8,7 @@ import asyncio
 import functools
 import importlib.util
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -18,10 +18,11 @@ import click
 from cloudbeds_auth import errors
 from cloudbeds_auth.cli import output
 from cloudbeds_auth.cli.output import Output
-from cloudbeds_auth.rules.documents import connection_document, stamp
+from cloudbeds_auth.rules.documents import connection_document, stamp, subscriptions_document
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
 from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.rules.model import Connection, CredentialKind
+from cloudbeds_auth.rules.subscriptions import SUBSCRIBED
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Need, Settings
@@ -218,10 +219,18 @@ def connection_fields(connection: Connection) -> list[tuple[str, str | None]]:
         ("token expires", stamp(connection.expires_at)),
         ("refreshed", stamp(connection.refreshed_at)),
         ("last used", stamp(connection.used_at)),
+        ("subscriptions", ", ".join(_subscriptions(connection))),
         ("problem", connection.problem),
         ("next step", connection.next_step),
         ("connect link", connection.connect_url),
     ]
+
+
+def _subscriptions(connection: Connection) -> Iterator[str]:
+    """Events by name; beside one that is not at every property, where, and why."""
+    for one in subscriptions_document(connection):
+        everywhere = one["state"] == SUBSCRIBED and len(one["property_ids"]) >= len(connection.property_ids)
+        yield one["event"] if everywhere else f"{one['event']} ({one['state']}: {' '.join(one['property_ids'])})"
 
 
 def _state(state: State) -> str:

@@ -16,7 +16,7 @@ from cloudbeds_auth.cli.commands import command, confirm, with_vault
 from cloudbeds_auth.cli.import_reader import Line
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import FINE, Imported, Outcome
+from cloudbeds_auth.rules.model import Imported, Outcome
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
@@ -37,6 +37,7 @@ AGAIN = (
     "run the same command again later, or leave it to `cloudbeds-auth serve`: nothing is lost, and none is sent twice"
 )
 NEW = "would be connected"
+FINE = (Outcome.CONNECTED, Outcome.ALREADY_CONNECTED)
 
 Progress = Callable[[str, int, int], None]
 Result = tuple[Line, Imported]

@@ -22,7 +22,9 @@ CHECKS: dict[str, Check] = {
     "origins": hotels.where_from,
     "hotels": hotels.need_a_person,
     "calls": hotels.calls_refused,
+    "risks": hotels.at_risk,
     "kept tokens": hotels.kept_tokens,
     "webhooks": hotels.delivered,
+    "subscriptions": hotels.subscribed,
 }
 """All checks by their names, in the order in which they are asked and shown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -10,16 +10,21 @@ from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, probl
 from cloudbeds_auth.doctor.installation import other_port
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, LABELS, State
 from cloudbeds_auth.rules.model import App, Connection
+from cloudbeds_auth.rules.risks import NEXT_STEP
 from cloudbeds_auth.rules.schedule import LONG_LIST
+from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
 
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
 
 NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
 HEALTHY = (State.FRESH, State.STALE)
+SERVED = (*HEALTHY, State.BACKING_OFF)
 MOST = 50
+MOST_NAMED = 5
 PAGE, MOST_PAGES = 200, 50
 ONE_SCHEME = "is https where the settings' own is http, or the other way round"
+_SOON = "nothing to do while the service, or a vault with upkeep, runs: they are compared soon"
 SLOW = 900.0  # seconds that the oldest message may wait
 
 
@@ -89,15 +94,36 @@ def _finding(one: Connection, level: Level = Level.PROBLEM) -> Finding:
 async def calls_refused(subject: Subject) -> Sequence[Finding]:
     """Connected hotels whose calls run into what they did not allow; of very many, the newest."""
     found: list[Finding] = []
-    for state in HEALTHY:
+    async for one in _healthy(subject):
+        if one.problem and one.problem not in {problem_in(one.subscriptions), *one.risks}:
+            found.append(_finding(one, Level.WARNING))
+        if len(found) >= MOST:
+            break
+    return found or ok("no calls are refused for their scope or property")
+
+
+async def at_risk(subject: Subject) -> Sequence[Finding]:
+    """Hotels that work, and that something may end; of very many, the newest."""
+    found: list[Finding] = []
+    async for one in _healthy(subject, SERVED):
+        for risk, why in one.risks.items():
+            found += warning(f"{one.id} ({', '.join(one.property_ids)}): {risk}: {why}", NEXT_STEP[risk])
+        if len(found) >= MOST:
+            break
+    return found or ok("nothing is known that would end a connection")
+
+
+async def _healthy(subject: Subject, states: Sequence[State] = HEALTHY) -> AsyncIterator[Connection]:
+    """Healthy hotels, newest first of each state; of very many, so many of each."""
+    for state in states:
         cursor: str | None = None
         for _ in range(MOST_PAGES):
             page = await subject.vault.connections(state=state.value, limit=PAGE, cursor=cursor)
-            found += [_finding(one, Level.WARNING) for one in page if one.problem]
+            for one in page:
+                yield one
             cursor = page.next
-            if cursor is None or len(found) >= MOST:
+            if cursor is None:
                 break
-    return found[:MOST] or ok("no calls are refused for their scope or property")
 
 
 async def kept_tokens(subject: Subject) -> Sequence[Finding]:
@@ -113,6 +139,31 @@ async def kept_tokens(subject: Subject) -> Sequence[Finding]:
 
 
 # --- webhooks
+
+
+async def subscribed(subject: Subject) -> Sequence[Finding]:
+    """Every hotel has the subscriptions that the settings name; of very many that lack some, the newest."""
+    events, scopes = subject.settings.subscriptions, subject.settings.scopes
+    if not subject.settings.wanted:
+        return ok("no webhooks of Cloudbeds are wanted (CLOUDBEDS_AUTH_SUBSCRIPTIONS)")
+    found: list[Finding] = []
+    for event, scope in unasked_scopes(events, scopes).items():
+        found += warning(f"{event} needs the scope {scope}, which CLOUDBEDS_SCOPES does not name", "add it there")
+    hotels = 0
+    async for one in _healthy(subject):
+        hotels += 1
+        found += _lacking(one)
+        if len(found) >= MOST:
+            break
+    return found[:MOST] or ok(f"{hotels} hotel(s) have every subscription to Cloudbeds' webhooks")
+
+
+def _lacking(one: Connection) -> Sequence[Finding]:
+    """Its subscriptions that are not there; made a moment ago, it may have none yet."""
+    lacking = [f"{each.event} at {each.property_id}: {each.state}" for each in one.subscriptions if not each.is_there]
+    if lacking:
+        return warning(f"{one.id}: not subscribed to {', '.join(lacking[:MOST_NAMED])}", one.next_step or _SOON)
+    return () if one.subscriptions else warning(f"{one.id}: its subscriptions were not compared yet", _SOON)
 
 
 async def delivered(subject: Subject) -> Sequence[Finding]:

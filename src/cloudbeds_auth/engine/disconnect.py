@@ -21,6 +21,7 @@ from cloudbeds_auth.engine.lease import Lease, Leases
 from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.engine.refused_calls import RefusedCalls
 from cloudbeds_auth.engine.single_flight import ServedToken
+from cloudbeds_auth.engine.subscriptions import Subscriber
 from cloudbeds_auth.engine.tasks import Tasks, each
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
@@ -31,7 +32,6 @@ from cloudbeds_auth.errors import (
     TokenEndpointUnavailable,
     Unclaimed,
 )
-from cloudbeds_auth.ports import Hook
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.auth_flow import MOST_SENDS
 from cloudbeds_auth.rules.happenings import Happening
@@ -55,9 +55,10 @@ SUSPECTED = Refusal("app_state_refused", Act.SUSPECT)
 class Disconnecter:
     """Disconnects hotels."""
 
-    def __init__(self, world: World, access: Access) -> None:
+    def __init__(self, world: World, access: Access, subscriber: Subscriber) -> None:
         self._world = world
         self._access = access
+        self._subscriber = subscriber
         self._leases = Leases(world)
 
     async def disconnect(self, connection_id: str, *, forget: bool, actor: str) -> None:
@@ -114,6 +115,7 @@ class Disconnecter:
         found = await self._world.db.read(read_connection(connection_id))
         assert found is not None  # noqa: S101 - its token was just lent
         app = await self._world.app_of(found)
+        await self._subscriber.end(app, found, token)
         if app.level == "property":
             return None
         parts: list[Part] = [(one,) for one in found.property_ids] or [()]
@@ -167,13 +169,12 @@ class Disconnecter:
 
 
 class AppStates:
-    """Follows hints, and asks by itself. Each hotel asked about is subscribed to `hook`, where there is one."""
+    """Follows hints, and asks by itself."""
 
-    def __init__(self, world: World, access: Access, refused_calls: RefusedCalls, hook: Hook | None = None) -> None:
+    def __init__(self, world: World, access: Access, refused_calls: RefusedCalls) -> None:
         self._world = world
         self._access = access
         self._refused_calls = refused_calls
-        self._hook = hook
         self._following = Tasks()
         self._numbers = count(1)
         self._waiting: set[str] = set()
@@ -250,8 +251,6 @@ class AppStates:
         if disabled:
             said = {"properties": ", ".join(disabled)}
             await self._world.db.write(note_problem(row.id, token.generation, LEFT_OUT, said))
-        if hint is None:
-            await self._subscribe(app, token, row)
 
     async def _disabled_parts(self, app: App, token: AccessToken, parts: list[str | None]) -> list[str]:
         """Those of which Cloudbeds says that the app is disabled, up to the first of which it says anything else."""
@@ -266,16 +265,6 @@ class AppStates:
                 break
             disabled.append(part or "")
         return disabled
-
-    async def _subscribe(self, app: App, token: AccessToken, row: Grant) -> None:
-        """Once more each time: Cloudbeds deletes subscriptions, and an operator may have changed the secrets."""
-        if self._hook is None:
-            return
-        for part in _parts(row, None):
-            subscribe = partial(self._world.vendor.subscribe, token.value, self._hook, part)
-            if not await self._world.limiter(app).ask(BEHIND, subscribe):
-                self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection=row.connection_id)
-                return
 
     async def _look(self, token: AccessToken) -> None:
         """Have `/userinfo` asked whether the grant lives."""

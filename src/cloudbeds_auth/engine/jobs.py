@@ -18,6 +18,7 @@ from cloudbeds_auth.engine.history import EVERY, CallRecorder, Retention
 from cloudbeds_auth.engine.properties import PropertyLists
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
+from cloudbeds_auth.engine.subscriptions import Subscriber
 from cloudbeds_auth.engine.tasks import Tasks, Work, each
 from cloudbeds_auth.engine.webhooks import WebhookSender
 from cloudbeds_auth.errors import ReauthorizationRequired
@@ -120,6 +121,7 @@ def table(
     retention: Retention,
     app_states: AppStates,
     property_lists: PropertyLists,
+    subscriber: Subscriber,
     webhooks: WebhookSender | None,
 ) -> list[Job]:
     """Every job of a vault; without an address, messages wait in the outbox."""
@@ -129,6 +131,7 @@ def table(
         Job("retention", retention.tick),
         Job("app states", app_states.tick),
         Job("groups", property_lists.tick),
+        Job("subscriptions", subscriber.tick),
     ]
     return jobs if webhooks is None else [*jobs, Job("webhooks", webhooks.tick, first=0.0)]
 

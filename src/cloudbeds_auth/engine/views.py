@@ -30,6 +30,9 @@ from cloudbeds_auth.rules.lifecycle import (
     seen,
 )
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event, Page
+from cloudbeds_auth.rules.risks import NEXT_STEP as OF_RISK
+from cloudbeds_auth.rules.risks import unapproved_scopes
+from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
 from cloudbeds_auth.transactions.authorizations import read_link
 from cloudbeds_auth.transactions.connections import count_states, list_connections
 from cloudbeds_auth.transactions.history import read_history
@@ -47,13 +50,16 @@ NEXT_STEPS = {
 PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
 # What a healthy hotel's calls run into, or what is done with it, and what mends it.
 SERVING = {
+    **OF_RISK,
     **NEXT_STEP,
     "property_disconnected": "a property of this approval disconnected the app at Cloudbeds: stop calling for it",
+    SUBSCRIPTION_REFUSED: "the history has Cloudbeds' words: correct CLOUDBEDS_AUTH_SUBSCRIPTIONS, or ask its support",
     MIGRATION_UNDER_WAY: "upkeep resumes it under the client id that began it; or "
     "`cloudbeds-auth connections migrate-to-api-key`, with that client id",
 }
 # What a connection that serves or recovers waits for, where the problem says more than the state.
 WAITING = {
+    **OF_RISK,
     UNRECOGNIZED: "Cloudbeds refuses the refresh in words that nobody has documented: ask its support, with the "
     "history; the connect link mends it if the hotel did disconnect",
     UNAUTHORIZED_CLIENT: "this hotel's tokens may be of another registration: check the client id; it is tried again",
@@ -67,7 +73,7 @@ MOST_LISTED = 200
 MOST_PAGES = 25  # that one question reads; what comes after is the next page's
 GOOD_FOR = 7 * 86400.0  # seconds that a link is good for
 MADE_AGAIN = 86400.0  # seconds before its end
-MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED)  # problems of a connection that is not marked
+MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED, *OF_RISK)  # problems of a connection that is not marked
 LIVING = (State.FRESH, State.STALE, State.REFRESHING, State.IN_DOUBT, State.BACKING_OFF)
 
 
@@ -136,7 +142,7 @@ class Views:
             for one in page:
                 if one.app not in apps:
                     apps[one.app] = await self._world.find(one.app)
-                missing = _missing(apps[one.app], one)
+                missing = unapproved_scopes(apps[one.app], one)
                 if missing and len(found) == limit:
                     return Page(tuple(found), found[-1].id)
                 if missing:
@@ -153,7 +159,7 @@ class Views:
         Raises UnknownConnection.
         """
         connection = await self.connection(connection_id)
-        return _missing(await self._world.find(connection.app), connection)
+        return unapproved_scopes(await self._world.find(connection.app), connection)
 
     async def events(self, connection_id: str, *, cursor: str | None = None, limit: int = 100) -> Sequence[Event]:
         """History, newest first, from `cursor` on; raises UnknownConnection, or InvalidRequest."""
@@ -248,10 +254,3 @@ def _stored_states(state: str | None) -> tuple[State, ...] | None:
     if wanted in {State.CLIENT_REFUSED, State.READ_ONLY}:
         return LIVING
     return (wanted,)
-
-
-def _missing(app: App | None, connection: Connection) -> tuple[str, ...]:
-    over = connection.connected_at is None or connection.state is State.DISCONNECTED
-    if app is None or over or connection.credential != CredentialKind.OAUTH:
-        return ()
-    return tuple(scope for scope in app.scopes if scope not in connection.scopes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -21,18 +21,21 @@ from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
 from cloudbeds_auth.engine.properties import PropertyLists
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import RefusedCalls
+from cloudbeds_auth.engine.risks import Risks
+from cloudbeds_auth.engine.subscriptions import Subscriber
 from cloudbeds_auth.engine.tasks import drained
 from cloudbeds_auth.engine.views import Views
 from cloudbeds_auth.engine.webhooks import WebhookSender
-from cloudbeds_auth.ports import Deliverer, Hook
+from cloudbeds_auth.ports import Deliverer
 from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.subscriptions import Wanted
 
 
 class Engine:
     """The parts over one `world`. A process that has more around them derives a class of its own.
 
-    `checked` makes an App of what an operator gave, and raises InvalidRequest; `hook` is where hotels are subscribed;
-    without a `deliverer` webhooks wait in the outbox.
+    `checked` makes an App of what an operator gave, and raises InvalidRequest; `wanted` is what hotels are
+    subscribed to; without a `deliverer` webhooks wait in the outbox.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Engine:
         checked: Callable[..., App],
         *,
         retention_days: int,
-        hook: Hook | None = None,
+        wanted: Sequence[Wanted] = (),
         deliverer: Deliverer | None = None,
     ) -> None:
         self.world = world
@@ -56,16 +59,20 @@ class Engine:
         self.views: Final = Views(world, self.client_secrets, self.authorizer)
         self.importer: Final = Importer(world, self.refresher, self.candidates, self.views)
         self.refused_calls: Final = RefusedCalls(world, self.access, self.refresher, self.candidates)
-        self.disconnecter: Final = Disconnecter(world, self.access)
+        self.subscriber: Final = Subscriber(world, self.access, self.refused_calls, Risks(world), wanted)
+        self.disconnecter: Final = Disconnecter(world, self.access, self.subscriber)
         self.apps: Apps = Apps(world, checked)
         self.calls: Final = CallRecorder(world)
         self.retention: Final = Retention(world, retention_days)
-        self.app_states: Final = AppStates(world, self.access, self.refused_calls, hook)
+        self.app_states: Final = AppStates(world, self.access, self.refused_calls)
         self.property_lists: Final = PropertyLists(world, self.access, self.refused_calls)
         self.upkeep: Final = Upkeep(world, self.refresher, self.candidates, self.migrator)
         webhooks = None if deliverer is None else WebhookSender(world, deliverer)
         self.jobs: Final = Jobs(
-            world, table(self.calls, self.upkeep, self.retention, self.app_states, self.property_lists, webhooks)
+            world,
+            table(
+                self.calls, self.upkeep, self.retention, self.app_states, self.property_lists, self.subscriber, webhooks
+            ),
         )
 
     async def idle(self) -> None:

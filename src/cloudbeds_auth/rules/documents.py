@@ -41,7 +41,16 @@ def connection_document(connection: Connection) -> dict[str, Any]:
         "problem": connection.problem,
         "next_step": connection.next_step,
         "connect_url": connection.connect_url,
+        "subscriptions": subscriptions_document(connection),
     }
+
+
+def subscriptions_document(connection: Connection) -> list[dict[str, Any]]:
+    """The webhooks of Cloudbeds that it is subscribed to: by event and state, the properties."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in connection.subscriptions:
+        found.setdefault((one.event, one.state), []).append(one.property_id)
+    return [{"event": event, "state": state, "property_ids": ids} for (event, state), ids in sorted(found.items())]
 
 
 def app_document(app: App) -> dict[str, Any]:

@@ -164,8 +164,12 @@ class Happening(StrEnum):
         "Cloudbeds could not be asked whether the app is still enabled; it is asked again later")
     LISTING_FAILED = ("listing_failed", WARNING, "connection error",
         "Cloudbeds could not be asked for a connection's properties; it is asked again later")
-    SUBSCRIPTION_FAILED = ("subscription_failed", WARNING, "connection",
-        "Cloudbeds did not take the subscription to its webhooks; it is tried again later")
+    AT_RISK = "at_risk", WARNING, "connection risk", "a connection works, and something may end or cripple it"
+    RISK_OVER = "risk_over", INFO, "connection risk", "what was reported as a risk is none any more"
+    SUBSCRIPTIONS_CHANGED = ("subscriptions_changed", INFO, "connection property made ended",
+        "subscriptions to Cloudbeds' webhooks were made or ended, this many")
+    SUBSCRIPTION_FAILED = ("subscription_failed", WARNING, "connection error",
+        "Cloudbeds could not be asked for a subscription to its webhooks, or refused one; it is tried again later")
 
     # Upkeep
     SWEPT = "swept", INFO, "rows", "rows older than the retention time were deleted"

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.origins import UNKNOWN, Source
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import Subscription
 
 
 class CredentialKind(StrEnum):
@@ -234,6 +235,8 @@ class Connection:
     connect_url: str | None = None
     source: Source = field(default=UNKNOWN, repr=False)
     foreign: bool = field(default=False, repr=False)
+    subscriptions: tuple[Subscription, ...] = ()
+    risks: Mapping[str, str] = field(default_factory=dict)  # and why (`rules.risks`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,9 +334,6 @@ MEANINGS = {
     Outcome.OTHER_PROPERTY: "it works, and is another hotel's than was named",
     Outcome.DISCONNECTED: "imported before, and disconnected since",
 }
-
-
-FINE = frozenset({Outcome.CONNECTED, Outcome.ALREADY_CONNECTED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from cloudbeds_auth.rules.inputs import Unreadable, one_line, read_object
 from cloudbeds_auth.rules.model import Connection, Role, moment
 
 APP_DISABLED = "disabled"  # the only state of an app at a property that ends a connection
-FIRST = 60.0  # seconds until a hotel that connected is asked about for the first time, and its webhook subscribed
+FIRST = 60.0  # seconds until a hotel that connected is asked about for the first time
 POLL = 43200.0  # seconds between two reads of a connection's app state: Cloudbeds deletes its webhook at a disconnect
 LONGEST = 64  # characters of a state or an id
 STATES = ("newState", "app_state", "state")  # no other: `status` and its like may be another object's
@@ -90,13 +90,15 @@ ASKED_FOR = ("next_step", "connect_url")  # made when a caller reads the connect
 
 
 class Notice(StrEnum):
-    """The types of messages; all but REFERENCE_CHANGED report a change in `NOTICES`."""
+    """The types of messages; those up to DISCONNECTED report a change in `NOTICES`."""
 
     CONNECTED = "connection.connected"
     REAUTHORIZATION_REQUIRED = "connection.reauthorization_required"
     RECOVERED = "connection.recovered"
     DISCONNECTED = "connection.disconnected"
     REFERENCE_CHANGED = "connection.reference_changed"  # of one that is connected, by a trusted way
+    AT_RISK = "connection.at_risk"  # of one that is connected: one more of `rules.risks`
+    RISK_OVER = "connection.risk_over"  # … and none any more
 
 
 class Standing(Enum):

@@ -1,7 +1,7 @@
 """Settings: read once from the environment and `.env`, every problem reported at once and by name.
 
-Reading order: `table` (one row a setting), `values` and `secret_values` (what a value must look like), `loading` (the
-environment, `.env` and secret files; further apps, which are no settings and look like them).
+Reading order: `row` and `table` (one row a setting), `values` and `secret_values` (what a value must look like),
+`loading` (the environment, `.env` and secret files; further apps, which are no settings and look like them).
 """
 
 from cloudbeds_auth.settings.loading import (
@@ -13,8 +13,9 @@ from cloudbeds_auth.settings.loading import (
     redirect_uri_of,
     written,
 )
+from cloudbeds_auth.settings.row import Need, Setting, rows
 from cloudbeds_auth.settings.secret_values import admin_token, key_bytes
-from cloudbeds_auth.settings.table import Need, Setting, Settings, rows
+from cloudbeds_auth.settings.table import Settings
 from cloudbeds_auth.settings.values import base_url, is_loopback
 
 __all__ = [

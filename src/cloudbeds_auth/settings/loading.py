@@ -23,16 +23,14 @@ from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import is_vendors
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import secret_values, values
+from cloudbeds_auth.settings.row import Need, Setting, rows
 from cloudbeds_auth.settings.table import (
     Credential,
     Level,
-    Need,
     RedirectUri,
     Scopes,
-    Setting,
     Settings,
     kind_of,
-    rows,
 )
 
 PREFIX = "CLOUDBEDS_"

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from enum import Enum
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -14,12 +11,13 @@ from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainValidator
 
 from cloudbeds_auth.errors import ConfigurationError
-from cloudbeds_auth.ports import Hook
 from cloudbeds_auth.rules.model import App, CredentialKind
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.redirects import written_origin
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import APP_STATE, Hook, Wanted
 from cloudbeds_auth.settings import secret_values, values
+from cloudbeds_auth.settings.row import Need, Setting, rows
 
 MIB = 1024 * 1024
 MOST_BYTES = MIB * MIB  # a TiB: a slip of the pen, not a limit
@@ -35,46 +33,6 @@ LogLevel = Annotated[
 ]
 SecretText = Annotated[Secret, PlainValidator(values.secret)]
 Token = Annotated[Secret, PlainValidator(secret_values.admin_token)]
-
-
-class Need(Enum):
-    """What must be there."""
-
-    NOTHING = "doctor and setup start without any"
-    APP = "the client id and secret are required"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a setting is besides its type and default. `write` completes "write …"; `means` is a sentence of the page.
-
-    `secret`: it may also come as the path of a file, in `NAME_FILE`. `default`: in words, where it is computed.
-    `needed`: why it has to be set, else None. `drawn`: what in its value should have been drawn by chance.
-    """
-
-    name: str
-    write: str
-    means: str
-    secret: bool = False
-    default: str = ""
-    needed: Callable[[Settings, Need], str | None] = lambda settings, need: None
-    drawn: Callable[[Any], Iterable[str]] = lambda value: ()
-
-    @property
-    def file_name(self) -> str:
-        """The variable that names a file with the value."""
-        return f"{self.name}_FILE"
-
-
-@cache
-def rows(model: type[BaseModel]) -> Mapping[str, Setting]:
-    """The rows by attribute, in their order."""
-    return {
-        name: found
-        for name, field in model.model_fields.items()
-        for found in field.metadata
-        if isinstance(found, Setting)
-    }
 
 
 def _allowed_hosts(data: dict[str, Any]) -> tuple[str, ...]:
@@ -254,6 +212,17 @@ class Settings(BaseModel):
         "CLOUDBEDS_AUTH_HOOK_HEADER", "32 characters or more (`openssl rand -hex 32`)",
         f"what Cloudbeds sends in the header `{HOOK_HEADER}`", secret=True,
         default="none; required with the other", needed=_with("hook_secret"))] = None
+    subscriptions: Annotated[tuple[str, ...], BeforeValidator(values.events), Setting(
+        "CLOUDBEDS_AUTH_SUBSCRIPTIONS", "events as `object/action` with spaces between, like `reservation/created`",
+        "the webhooks of Cloudbeds that every property of every hotel is kept subscribed to")] = ()
+    subscriptions_url: Annotated[Annotated[str, BeforeValidator(values.guarded_url)] | None, Setting(
+        "CLOUDBEDS_AUTH_SUBSCRIPTIONS_URL", "an https URL of your own that takes a POST",
+        "where Cloudbeds posts them, never through this service", default="none; required with events",
+        needed=_with("subscriptions"))] = Field(default=None, repr=False)
+    subscriptions_secret: Annotated[Token | None, Setting(
+        "CLOUDBEDS_AUTH_SUBSCRIPTIONS_SECRET", "32 characters or more (`openssl rand -hex 32`)",
+        f"what Cloudbeds sends with each of them, in the header `{HOOK_HEADER}`", secret=True,
+        default="none; required with events", needed=_with("subscriptions"), drawn=secret_values.itself)] = None
     # fmt: on
 
     warnings: tuple[str, ...] = ()
@@ -298,6 +267,15 @@ class Settings(BaseModel):
         if self.hook_secret is None or self.hook_header is None or self.is_plain_http:
             return None
         return Hook(f"{self.public_url}/hooks/{self.hook_secret.reveal()}", HOOK_HEADER, self.hook_header)
+
+    @property
+    def wanted(self) -> tuple[Wanted, ...]:
+        """What every hotel is to be subscribed to: to our own hook, and to the events for a program's endpoint."""
+        ours = () if self.hook is None else (Wanted(APP_STATE, self.hook),)
+        if self.subscriptions_url is None or self.subscriptions_secret is None:
+            return ours
+        theirs = Hook(self.subscriptions_url, HOOK_HEADER, self.subscriptions_secret)
+        return (*ours, *(Wanted(event, theirs) for event in self.subscriptions))
 
     @property
     def is_plain_http(self) -> bool:

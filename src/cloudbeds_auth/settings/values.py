@@ -79,6 +79,14 @@ def scopes(value: object) -> tuple[str, ...]:
     return found
 
 
+def events(value: object) -> tuple[str, ...]:
+    """Events of Cloudbeds' webhooks, each once: `object/action`. Cloudbeds takes any, and posts those that it has."""
+    found = listed(value)
+    if any(not re.fullmatch(r"[A-Za-z_]+/[A-Za-z_]+", one) for one in found):
+        raise ValueError("holds something that is no `object/action`")
+    return tuple(dict.fromkeys(found))
+
+
 def url(value: object) -> SplitResult:
     """An absolute http or https URL without credentials or fragment."""
     if not isinstance(value, str) or not re.fullmatch(r"[!-\[\]-~]+", value):

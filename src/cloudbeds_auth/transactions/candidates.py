@@ -19,15 +19,17 @@ from cloudbeds_auth.rules.lifecycle import (
     move,
 )
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role, User
+from cloudbeds_auth.rules.risks import NOT_RENEWABLE, OVER_WITH_APPROVAL
 from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED
 from cloudbeds_auth.rules.webhooks import Notice, Standing
 from cloudbeds_auth.transactions.apps import bind, sourced
 from cloudbeds_auth.transactions.authorizations import _link_is_used
 from cloudbeds_auth.transactions.connections import set_listing
 from cloudbeds_auth.transactions.outbox import announce, send, standing_of
+from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
-from cloudbeds_auth.transactions.upkeep import never_due, set_due, set_due_at, set_due_in, set_poll
+from cloudbeds_auth.transactions.upkeep import never_due, set_comparison, set_due, set_due_at, set_due_in, set_poll
 
 
 class Ends(NamedTuple):
@@ -189,6 +191,7 @@ def promote(
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
     yield from set_due(row, tx, role=Role.ACTIVE, marked_at=None)
     yield from set_poll(tx, grant_id)
+    yield from set_comparison(tx, grant_id)
     yield from set_listing(tx, grant_id, learnt=bool(property_ids))
     yield from query(
         "move_pointer",
@@ -199,7 +202,16 @@ def promote(
     )
     yield from add_event(tx, row, LifecycleEvent.PROMOTED)
     yield from announce(tx, connection_id, standing_of(connection, former), Standing.CONNECTED)
+    yield from _renewed(tx, row)
     return True
+
+
+def _renewed(now: Instant, row: Row) -> Transaction[None]:
+    """A new approval ends some risks, and is one where it came without a refresh token."""
+    found: dict[str, str | None] = dict.fromkeys(OVER_WITH_APPROVAL)
+    if row["kind"] == CredentialKind.OAUTH and not (yield from query("tokens", grant_id=row["id"])):
+        found[NOT_RENEWABLE] = "Cloudbeds gave no refresh token"
+    yield from change_risks(now, {**row, "role": Role.ACTIVE, "reauth": None}, found)
 
 
 def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[None]:

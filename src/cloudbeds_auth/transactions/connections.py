@@ -15,7 +15,7 @@ from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
 from cloudbeds_auth.rules.webhooks import Standing
 from cloudbeds_auth.transactions.apps import all_sourced, sourced
 from cloudbeds_auth.transactions.outbox import announce, standing_of
-from cloudbeds_auth.transactions.rows import add_event, connection_of, grant_of, listed, locked
+from cloudbeds_auth.transactions.rows import add_event, connection_of, grant_of, listed, locked, subscriptions_text
 from cloudbeds_auth.transactions.statements import (
     Instant,
     Row,
@@ -27,7 +27,7 @@ from cloudbeds_auth.transactions.statements import (
     query_one,
     transaction,
 )
-from cloudbeds_auth.transactions.upkeep import never_due
+from cloudbeds_auth.transactions.upkeep import never_due, set_comparison
 
 Sealed = Callable[[], Grant]  # raises SealBroken when one of the grant's secrets does not open
 
@@ -109,6 +109,8 @@ def disconnect(tx: Tx, connection_id: str, *, actor: str, detail: str = "") -> T
         if row["role"] == Role.DISCONNECTED:
             continue
         yield from end(tx, row, actor, detail)
+    yield from query("set_subscriptions", connection_id=connection_id, subscriptions=subscriptions_text(()))
+    yield from query("set_risks", connection_id=connection_id, risks="{}")
     yield from announce(tx, connection_id, standing_of(connection, grants), Standing.AWAY)
     return True
 
@@ -185,4 +187,5 @@ def _write(now: Instant, row: Row, change: PropertyChanges) -> Transaction[None]
         elsewhere=listed(change.elsewhere),
     )
     if change.added or change.dropped:
+        yield from set_comparison(now, row["id"])
         yield from add_event(now, row, PROPERTIES_CHANGED, added=list(change.added), dropped=list(change.dropped))

@@ -18,10 +18,12 @@ from cloudbeds_auth.rules.lifecycle import (
     move,
 )
 from cloudbeds_auth.rules.model import Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.rules.risks import NOT_RENEWABLE
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import sourced
 from cloudbeds_auth.transactions.imports import settle_property
+from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.rows import (
     access_place,
     add_event,
@@ -268,6 +270,8 @@ def commit_pair(tx: Tx, fence: Fence, sent: StoredToken, pair: Pair, *, stale_af
         tx, row, LifecycleEvent.PAIR_COMMITTED, generation=generation, expires_at=lasting(expires_at), kept=kept,
         same_refresh_token=same, refresh_token_named=pair.refresh is not None, credential=str(pair.kind),
     )  # fmt: skip
+    if row["reprieves"] > 0:
+        yield from change_risks(tx, row, {NOT_RENEWABLE: None})
     return Written.DONE
 
 

@@ -22,13 +22,15 @@ from cloudbeds_auth.rules.lifecycle import (
     move,
 )
 from cloudbeds_auth.rules.model import CredentialKind, Fence, Role
+from cloudbeds_auth.rules.risks import CALLS_LACK_SCOPE, NOT_RENEWABLE
 from cloudbeds_auth.rules.schedule import CANDIDATE, DELAYED, MARKS_AT_ONCE, PROVED_AGAIN, RETRY_FIRST, STORM
 from cloudbeds_auth.transactions.apps import bind
 from cloudbeds_auth.transactions.grants import holds
 from cloudbeds_auth.transactions.outbox import announce_grant
+from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.rows import add_event, locked
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
-from cloudbeds_auth.transactions.upkeep import set_due, set_due_in, set_retry, set_retry_in
+from cloudbeds_auth.transactions.upkeep import set_comparison, set_due, set_due_in, set_retry, set_retry_in
 
 
 class Counted(Enum):
@@ -71,6 +73,8 @@ def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None
         yield from add_event(tx, row, DISABLED_WITHDRAWN)
     if row["marked_at"] is not None:
         yield from add_event(tx, row, RECOVERED, reason=row["reauth"])
+    if row["disabled_at"] is not None or row["marked_at"] is not None:  # Cloudbeds may have deleted its subscriptions
+        yield from set_comparison(tx, grant_id)
     yield from announce_grant(tx, row, reauth=None)
     return True
 
@@ -113,6 +117,8 @@ def reprieve(tx: Tx, fence: Fence, reason: str, hold: float, *, issuer: str | No
     )  # fmt: skip
     yield from set_due_in(row, tx, hold)
     yield from add_event(tx, row, REPRIEVED, reason=reason, hold=hold)
+    if row["kind"] == CredentialKind.OAUTH:
+        yield from change_risks(tx, {**row, "reauth": None}, {NOT_RENEWABLE: "every refresh token is refused"})
     return True
 
 
@@ -214,4 +220,6 @@ def note_problem(tx: Tx, grant_id: str, generation: int, problem: str, said: Map
         return False
     yield from query("note_problem", grant_id=grant_id, generation=generation, problem=problem)
     yield from add_event(tx, row, CALL_REFUSED, actor="cloudbeds", reason=problem, said=dict(said))
+    if problem == CALLS_LACK_SCOPE:  # the next pair clears the problem, and lacks the scope as well
+        yield from change_risks(tx, row, {CALLS_LACK_SCOPE: said.get("path", "")})
     return True

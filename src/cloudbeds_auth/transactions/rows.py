@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from cloudbeds_auth.ports import Place, Sealer
@@ -23,7 +24,9 @@ from cloudbeds_auth.rules.model import (
     moment,
 )
 from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.risks import NOT_RENEWABLE, first_of
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import Subscription, problem_in
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, query, query_one
 
 
@@ -116,6 +119,9 @@ def connection_of(row: Row, now: Instant) -> Connection:
         )  # fmt: skip
     state = seen(State(row["state"]), stale=row["stale_at"] <= now.wall, circuit_open=False, read_only=False)
     gone = row["role"] == Role.DISCONNECTED
+    in_use = row["role"] == Role.ACTIVE and row["reauth"] is None  # else Cloudbeds has deleted them, as far as is known
+    subscriptions = subscriptions_of(row["subscriptions"]) if in_use else ()
+    risks: dict[str, str] = json.loads(row["risks"]) if in_use else {}
     return Connection(
         id=row["c_id"],
         app=row["c_app"],
@@ -130,9 +136,25 @@ def connection_of(row: Row, now: Instant) -> Connection:
         expires_at=None if gone else end_moment(row["expires_at"]),
         refreshed_at=_moment(row["refreshed_at"]),
         used_at=_moment(row["used_at"]),
-        problem=row["problem"] or (MIGRATION_UNDER_WAY if row["migration"] and not gone else None),
+        problem=(NOT_RENEWABLE if NOT_RENEWABLE in risks else None)  # more than the refusal that it comes of
+        or row["problem"]
+        or (MIGRATION_UNDER_WAY if row["migration"] and not gone else None)
+        or problem_in(subscriptions)
+        or first_of(risks),
         source=source_of(row),
+        subscriptions=subscriptions,
+        risks=risks,
     )
+
+
+def subscriptions_of(text: str) -> tuple[Subscription, ...]:
+    """As they are stored."""
+    return tuple(Subscription(**one) for one in json.loads(text))
+
+
+def subscriptions_text(subscriptions: Sequence[Subscription]) -> str:
+    """The other way."""
+    return json.dumps([asdict(one) for one in subscriptions], separators=(",", ":"))
 
 
 def source_of(row: Row) -> Source:

@@ -58,6 +58,11 @@ def set_poll(now: Instant, grant_id: str) -> Transaction[None]:
     yield from query("set_poll", grant_id=grant_id, poll_at=now.wall + FIRST)
 
 
+def set_comparison(now: Instant, grant_id: str, *, after: float = 0.0) -> Transaction[None]:
+    """Its subscriptions are compared in so many seconds: at once where it has just connected, recovered or grown."""
+    yield from query("set_comparison", grant_id=grant_id, subscribe_at=now.wall + after)
+
+
 @transaction
 def next_due(tx: Tx) -> Transaction[float | None]:
     """Seconds until a grant is due (0: one is), marked ones too; None when none ever is."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx2
 
-from cloudbeds_auth.ports import AppState, Hook, Listed, Throttled, Turn, Unlisted
+from cloudbeds_auth.ports import AppState, Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import (
     OUTAGE,
     REVOKED,
@@ -27,11 +27,13 @@ from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.subscriptions import VendorSubscription, Wanted
 from cloudbeds_auth.rules.webhooks import state_in
 from cloudbeds_auth.wire import http_client
 
 PAGE_SIZE = 100  # the vendor's largest
 MOST_PAGES = 50
+LONGEST_ID = 128  # characters of a subscription's id
 DEEPEST = 4  # `data` is a list, or a list of lists
 
 
@@ -93,7 +95,7 @@ class HttpVendor:
         listed = await self._all_hotels(access, turn)
         if isinstance(listed, Unlisted) and listed.final:
             await turn()
-            answer = await self._answered("getHotelDetails", access, {})
+            answer = await self._answered("GET", "getHotelDetails", access)
             data = None if isinstance(answer, Refusal) else answer.get("data")
             if isinstance(data, dict) and (named := property_in(data)):
                 return Listed(named, whole=False)
@@ -104,7 +106,7 @@ class HttpVendor:
         for page in range(1, MOST_PAGES + 1):
             await turn()
             query = {"pageNumber": str(page), "pageSize": str(PAGE_SIZE)}
-            answer = await self._answered("getHotels", access, query)
+            answer = await self._answered("GET", "getHotels", access, params=query)
             if isinstance(answer, Refusal):
                 return Unlisted(answer)
             data, total = answer.get("data"), one_line(answer.get("total"), 20)
@@ -144,15 +146,45 @@ class HttpVendor:
         state = state_in(data) if isinstance(data, dict) else state_in(answer)
         return AppState(state, refused=not state)
 
-    async def subscribe(self, access: Secret, hook: Hook, property_id: str | None) -> bool:
-        """`postWebhook` as a form: Cloudbeds ignores JSON here. Subscribing again renews the header."""
+    async def roles(self, access: Secret) -> Sequence[str] | Refusal:
+        """`GET …/userinfo?role_details=true`; `roles` may be null."""
+        answer = await self._answered("GET", "userinfo", access, params={"role_details": "true"})
+        if isinstance(answer, Refusal):
+            return answer
+        roles = answer.get("roles")
+        names = [_text(one.get("name")) for one in roles if isinstance(one, dict)] if isinstance(roles, list) else []
+        return [name for name in names if name]
+
+    async def subscriptions(self, access: Secret, property_id: str | None) -> Sequence[VendorSubscription] | Refusal:
+        """`getWebhooks`. An entry that names no id, event or address is none; other properties' are left out."""
+        params = {"propertyID": property_id} if property_id else {}
+        answer = await self._answered("GET", "getWebhooks", access, params=params)
+        if isinstance(answer, Refusal):
+            return answer
+        data = answer.get("data")
+        return (
+            [one for row in data if (one := _subscription(row, property_id))] if isinstance(data, list) else UNREADABLE
+        )
+
+    async def subscribe(self, access: Secret, wanted: Wanted, property_id: str | None) -> str | Refusal:
+        """`postWebhook` as a form: Cloudbeds ignores JSON here."""
+        entity, _, action = wanted.event.partition("/")
         form = {
-            "object": "integration", "action": "appstate_changed", "endpointUrl": hook.url,
-            "authHeaderName": hook.header, "authHeaderValue": hook.value.reveal(),
+            "object": entity, "action": action, "endpointUrl": wanted.hook.url,
+            "authHeaderName": wanted.hook.header, "authHeaderValue": wanted.hook.value.reveal(),
         }  # fmt: skip
         named = {"propertyID": property_id} if property_id else {}
-        answer = await self._object("POST", "postWebhook", access, form=form | named)
-        return answer is not None and not _failed(answer)
+        answer = await self._answered("POST", "postWebhook", access, form=form | named)
+        if isinstance(answer, Refusal):
+            return answer
+        data = answer.get("data")
+        return (_text(data.get("subscriptionID")) if isinstance(data, dict) else "") or UNREADABLE
+
+    async def unsubscribe(self, access: Secret, subscription_id: str, property_id: str | None) -> Refusal | None:
+        """`deleteWebhook`, with everything in the query: Cloudbeds reads no body here."""
+        params = {"subscriptionID": subscription_id} | ({"propertyIDs": property_id} if property_id else {})
+        answer = await self._answered("DELETE", "deleteWebhook", access, params=params)
+        return answer if isinstance(answer, Refusal) else None
 
     async def aclose(self) -> None:
         """Close the pool; a later call opens a new one."""
@@ -160,10 +192,12 @@ class HttpVendor:
         if client is not None and self._transport is None:
             await client.aclose()
 
-    async def _answered(self, name: str, access: Secret, query: Mapping[str, str]) -> JsonObject | Refusal:
+    async def _answered(
+        self, method: str, name: str, access: Secret, **parts: Mapping[str, str]
+    ) -> JsonObject | Refusal:
         """The JSON object of a 2xx answer that refuses nothing, else how it was refused. Raises Throttled."""
-        reply = await self._reply("GET", name, access, params=query)
-        if reply is None:
+        reply = await self._reply(method, name, access, **parts)
+        if reply is None or reply.status >= 500:
             return OUTAGE
         refusal = refusal_of(reply.status, reply.content_type, reply.body)
         if refusal is not None:
@@ -213,6 +247,27 @@ def _read(reply: http_client.Reply) -> JsonObject | None:
         return read_object(reply.content_type, reply.body) if 200 <= reply.status < 300 else None
     except Unreadable:
         return None
+
+
+def _subscription(row: Any, property_id: str | None) -> VendorSubscription | None:
+    """An entry of `getWebhooks`: its address is documented as `endpoint` and was seen as `url`; ids may be numbers."""
+    if not isinstance(row, dict):
+        return None
+    event, target, key = (found if isinstance(found := row.get(name), dict) else {} for name in _PARTS)
+    identity, url = _text(row.get("id")), target.get("url") or target.get("endpoint")
+    entity, action = event.get("entity"), event.get("action")
+    elsewhere = key.get("type") == "property" and property_id and _text(key.get("id")) not in {"", property_id}
+    if not identity or elsewhere or not all(isinstance(one, str) and one for one in (url, entity, action)):
+        return None
+    return VendorSubscription(identity, f"{entity}/{action}", str(url))
+
+
+_PARTS = ("event", "subscriptionData", "key")
+
+
+def _text(found: Any) -> str:
+    """An id, which comes as a string and as an integer."""
+    return one_line(found, LONGEST_ID)
 
 
 def _failed(answer: JsonObject) -> bool:

@@ -10,7 +10,7 @@ SELECT id FROM connections WHERE id IN (SELECT key FROM json_each(:connection_id
 -- name: current
 -- Connections with their current grant: the active one, else the newest candidate (or what waits to be claimed), else
 -- the disconnected one.
-SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, g.* FROM connections c
+SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM connections c
     LEFT JOIN grants g ON g.id = COALESCE(
         (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
         (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked') ORDER BY n.ordinal DESC LIMIT 1),
@@ -18,7 +18,7 @@ SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, g.* FROM conne
 WHERE c.id IN (SELECT key FROM json_each(:connection_ids))
 
 -- name: list
-SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, g.* FROM connections c
+SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM connections c
     LEFT JOIN grants g ON g.id = COALESCE(
         (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
         (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked') ORDER BY n.ordinal DESC LIMIT 1),
@@ -84,6 +84,12 @@ WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND 
 
 -- name: set_listing
 UPDATE grants SET list_at = :list_at WHERE id = :grant_id
+
+-- name: set_subscriptions
+UPDATE connections SET subscriptions = :subscriptions WHERE id = :connection_id
+
+-- name: set_risks
+UPDATE connections SET risks = :risks WHERE id = :connection_id
 
 -- name: set_properties
 UPDATE grants SET property_ids = :property_ids, named_elsewhere = :elsewhere WHERE id = :grant_id

@@ -81,6 +81,14 @@ WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS 
     AND list_at <= :now ORDER BY list_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING connection_id
 
+-- name: claim_subscriptions
+-- As claim_due.
+UPDATE grants SET subscribe_at = :until
+WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
+    AND (subscribe_at <= :now OR subscribe_at > :horizon) ORDER BY subscribe_at, id LIMIT :limit
+    FOR UPDATE SKIP LOCKED))
+RETURNING connection_id
+
 -- name: claim_messages
 -- As claim_due.
 UPDATE outbox SET due_at = :until, due_from = :now

@@ -67,6 +67,12 @@ WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND 
     ORDER BY list_at LIMIT :limit)
 RETURNING connection_id
 
+-- name: claim_subscriptions
+UPDATE grants SET subscribe_at = :until
+WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
+    AND (subscribe_at <= :now OR subscribe_at > :horizon) ORDER BY subscribe_at, id LIMIT :limit)
+RETURNING connection_id
+
 -- name: claim_messages
 UPDATE outbox SET due_at = :until, due_from = :now
 WHERE id IN (SELECT id FROM outbox WHERE due_at <= :now

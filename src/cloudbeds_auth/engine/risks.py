@@ -1,0 +1,38 @@
+"""Looks ahead, once a day for each hotel: scopes that its approval lacks, and an approver whose leaving would end it.
+
+What a refused refresh or call says ahead is written down where it is learnt, by the transaction that notes it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.rate_limiter import BEHIND
+from cloudbeds_auth.rules.api_errors import Refusal
+from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.model import AccessToken, App, Connection
+from cloudbeds_auth.rules.risks import APPROVER_NO_OWNER, SCOPE_NOT_APPROVED, no_owner, unapproved_scopes
+from cloudbeds_auth.transactions.risks import note_risks
+
+
+class Risks:
+    """Asks for the approver's roles with the token that callers are lent."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def assess(self, app: App, connection: Connection, token: AccessToken) -> None:
+        """Write down what is at risk and what is not any more. Raises RateLimited and StoreUnavailable.
+
+        Where Cloudbeds does not say which roles the approver has, what is known of that stays.
+        """
+        found: dict[str, str | None] = {SCOPE_NOT_APPROVED: " ".join(unapproved_scopes(app, connection)) or None}
+        roles = await self._world.limiter(app).ask(BEHIND, partial(self._world.vendor.roles, token.value))
+        if not isinstance(roles, Refusal):
+            found[APPROVER_NO_OWNER] = no_owner(roles)
+        changes = await self._world.db.write(note_risks(token.grant_id, found))
+        for risk in changes.found:
+            self._world.observer.happened(Happening.AT_RISK, connection=connection.id, risk=risk)
+        for risk in changes.over:
+            self._world.observer.happened(Happening.RISK_OVER, connection=connection.id, risk=risk)

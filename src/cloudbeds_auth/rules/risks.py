@@ -1,0 +1,57 @@
+"""What may end or cripple a connection that works, said ahead: each risk, what makes it one, and what mends it.
+
+A risk changes no state: the hotel is healthy, and its `problem` and `next_step` say what to do in time. Which there are
+is stored with the connection, so that each is reported once, and once that it is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import App, Connection, CredentialKind
+
+NOT_RENEWABLE = "not_renewable"
+SCOPE_NOT_APPROVED = "scope_not_approved"
+CALLS_LACK_SCOPE = "missing_scope"  # as `api_errors` names it
+APPROVER_NO_OWNER = "approver_no_owner"
+NEXT_STEP = {
+    NOT_RENEWABLE: "send the hotel a connect link in time: it is served while its access token lasts, and no refresh "
+    "token renews that",
+    CALLS_LACK_SCOPE: "ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link",
+    SCOPE_NOT_APPROVED: "send the hotel a connect link: the app asks for scopes by now that its approval lacks "
+    "(`cloudbeds-auth connections list --lacking-scopes`)",
+    APPROVER_NO_OWNER: "have an owner of the hotel approve, by a connect link: Cloudbeds ends the connection when the "
+    "user who approved is deactivated",
+}
+"""In the order in which they are shown: a connection has one problem."""
+OWNER = "owner"  # in the name of a role; roles are named by hotels (cloudbeds-facts.md section 5)
+OVER_WITH_APPROVAL = (NOT_RENEWABLE, CALLS_LACK_SCOPE)  # the others are judged anew
+
+Found = Mapping[str, str | None]
+"""By risk, why it is one, for people; None: it is none. What is not named stays as it was."""
+
+
+def first_of(risks: Iterable[str]) -> str | None:
+    """The one that is shown."""
+    there = {*risks}
+    return next((risk for risk in NEXT_STEP if risk in there), None)
+
+
+def after(risks: Mapping[str, str], found: Found) -> dict[str, str]:
+    """What there is once this was found. A reason in other words is the same risk."""
+    merged = {**risks, **{risk: why for risk, why in found.items() if risk not in risks}}
+    return {risk: why for risk, why in merged.items() if why is not None and found.get(risk, why) is not None}
+
+
+def unapproved_scopes(app: App | None, connection: Connection) -> tuple[str, ...]:
+    """What the app asks for and this hotel did not grant; of a connection that is not in use, nothing is missed."""
+    over = connection.connected_at is None or connection.state is State.DISCONNECTED
+    if app is None or over or connection.credential != CredentialKind.OAUTH:
+        return ()
+    return tuple(scope for scope in app.scopes if scope not in connection.scopes)
+
+
+def no_owner(roles: Sequence[str]) -> str | None:
+    """The roles of the user who approved, where there are some and none is an owner's."""
+    return ", ".join(roles) if roles and not any(OWNER in role.lower() for role in roles) else None

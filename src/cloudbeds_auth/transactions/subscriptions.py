@@ -1,0 +1,73 @@
+"""The transactions of the webhooks that Cloudbeds posts: whose turn it is to be compared, and what is subscribed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from cloudbeds_auth.rules.lifecycle import SUBSCRIPTIONS_CHANGED
+from cloudbeds_auth.rules.model import Role
+from cloudbeds_auth.rules.schedule import SLACK, spread
+from cloudbeds_auth.rules.subscriptions import EVERY, HOLD, Subscription, SubscriptionChanges, changes
+from cloudbeds_auth.transactions.rows import add_event, locked, subscriptions_of, subscriptions_text
+from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.upkeep import set_comparison
+
+WANTED = "subscriptions"  # in `meta`: what the settings wanted when a process last began to compare
+
+
+@transaction
+def want_subscriptions(tx: Tx, wanted: str) -> Transaction[bool]:
+    """A process begins to compare, by settings with this fingerprint: where they are new, every hotel is due now."""
+    former = yield from query_one("meta", name=WANTED)
+    if former is not None and former["value"] == wanted:
+        return False
+    yield from query("compare_all", now=tx.wall)
+    yield from query("set_meta", name=WANTED, value=wanted)
+    return True
+
+
+@transaction
+def claim_subscriptions(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
+    """Ids of at most `limit` connections in use whose subscriptions are to be compared, those that wait longest; no
+    other process is given them for `hold` seconds. They are compared again then unless `subscriptions_compared`.
+    """
+    rows = yield from query(
+        "claim_subscriptions", now=tx.wall, horizon=tx.wall + EVERY + SLACK, until=tx.wall + hold, limit=limit
+    )
+    return sorted(row["connection_id"] for row in rows)
+
+
+@transaction
+def note_subscriptions(
+    tx: Tx, grant_id: str, property_id: str, subscriptions: Sequence[Subscription]
+) -> Transaction[SubscriptionChanges | None]:
+    """These are this property's subscriptions now, or are about to be made; the history has a line of what changed.
+    They are compared again soon, unless `subscriptions_compared`.
+
+    Those of properties that the connection does not cover any more are forgotten. None: the grant is not in use.
+    """
+    row = yield from locked(tx, grant_id)
+    if row is None or row["role"] != Role.ACTIVE:
+        return None
+    connection = yield from query_one("connection_locked", connection_id=row["connection_id"])
+    assert connection is not None  # noqa: S101 - a grant has one
+    known = subscriptions_of(connection["subscriptions"])
+    covered = json.loads(row["property_ids"]) or [""]
+    others = [one for one in known if one.property_id != property_id and one.property_id in covered]
+    text = subscriptions_text((*others, *subscriptions))
+    yield from query("set_subscriptions", connection_id=row["connection_id"], subscriptions=text)
+    yield from set_comparison(tx, grant_id, after=HOLD)
+    changed = changes([one for one in known if one.property_id == property_id], subscriptions)
+    if changed:
+        yield from add_event(
+            tx, row, SUBSCRIPTIONS_CHANGED, actor="vault", property_id=property_id, made=list(changed.made),
+            ended=list(changed.ended), refused=changed.refused,
+        )  # fmt: skip
+    return changed
+
+
+@transaction
+def subscriptions_compared(tx: Tx, grant_id: str) -> Transaction[None]:
+    """They are as they should be, or refused: compared again a day later."""
+    yield from set_comparison(tx, grant_id, after=spread(EVERY, grant_id))
