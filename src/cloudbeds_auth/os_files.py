@@ -222,7 +222,7 @@ def write_private(path: Path, data: bytes, exclusive: bool) -> None:
             draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _write_new(path: Path, data: bytes) -> None:
@@ -245,8 +245,9 @@ def _publish(draft: Path, path: Path, data: bytes) -> None:
         _write_new(path, data)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Return when a file, or which names a folder has, is on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

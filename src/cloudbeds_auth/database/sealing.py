@@ -69,7 +69,7 @@ class AesGcmSealer:
             raise ValueError("at least one encryption key is needed")
         made = [_key(key) for key in keys]
         self._first = made[0]
-        self._keys = {key.identity: key for key in reversed(made)}
+        self._keys = {key.identity: key for key in made}
         self._random = random
         self._sealed = 0
 
@@ -80,11 +80,6 @@ class AesGcmSealer:
     def key_id(self) -> str:
         """The id of the key that seals, in hex; not a secret."""
         return self._first.identity.hex()
-
-    @property
-    def key_ids(self) -> tuple[str, ...]:
-        """The ids of all keys that open, in hex; the sealing one first."""
-        return (self.key_id, *(one.hex() for one in self._keys if one != self._first.identity))
 
     def seal(self, secret: Secret, place: Place) -> bytes:
         """The sealed bytes; a nonce of its own for every call.
@@ -111,7 +106,3 @@ class AesGcmSealer:
         except InvalidTag:
             raise SealBroken("a sealed value does not open at its place") from None
         return Secret(plain.decode())
-
-    def sealed_by_first(self, sealed: bytes) -> bool:
-        """Whether the value is under the key that seals now; a rekey re-seals the others."""
-        return sealed[: 1 + KEY_ID_BYTES] == bytes([FORMAT]) + self._first.identity
