@@ -370,7 +370,8 @@ async def test_given_transport_stays_open() -> None:
     class Answering(httpx2.AsyncBaseTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             seen.append(str(request.url))
-            return httpx2.Response(200, json=USER)
+            body = httpx2.ByteStream(json.dumps(USER).encode())
+            return httpx2.Response(200, headers={"Content-Type": "application/json"}, stream=body)
 
         async def aclose(self) -> None:
             raise AssertionError

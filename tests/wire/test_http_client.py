@@ -45,9 +45,9 @@ async def test_client() -> None:
     await client.aclose()
 
 
-async def test_limit_holds_for_a_response_read_already() -> None:
-    """A transport that hands over a whole body does not get around the limit."""
-    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=b"x" * 11))
+async def test_limit_holds_to_the_byte() -> None:
+    """One byte more is refused."""
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=httpx2.ByteStream(b"x" * 11)))
     client = http_client.client(Timing(), transport, keep_alive=0)
     request = client.build_request("GET", "https://x.example/")
     with pytest.raises(http_client.Unusable, match="larger"):

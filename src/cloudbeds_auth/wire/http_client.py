@@ -162,20 +162,11 @@ async def _body(response: httpx2.Response, limit: int) -> bytes:
     if encoding != "identity":
         raise Unusable(f"HTTP {response.status_code}: the answer is encoded although plain bytes were asked for")
     body = bytearray()
-    async for part in _parts(response):
+    async for part in response.aiter_raw():
         body += part
         if len(body) > limit:
             raise Unusable(f"HTTP {response.status_code}: the answer is larger than {limit // 1024} KiB")
     return bytes(body)
-
-
-async def _parts(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """The body as it comes; a transport of a test may hand over a response that was read already."""
-    if response.is_stream_consumed:
-        yield response.content
-        return
-    async for part in response.aiter_raw():
-        yield part
 
 
 class _Sockets:
