@@ -4,10 +4,11 @@ is stored may be used with the settings, and whether every living grant can come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cloudbeds_auth.database import key_files, opening, schema
+from cloudbeds_auth.database.copy import Progress
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import CredentialKind, Role
@@ -21,9 +22,6 @@ from cloudbeds_auth.transactions.runner import Database, Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
 
 CHUNK = 500
-
-Progress = Callable[[str, int, int], None]
-"""Called with the progress: what, how many are done, how many there are."""
 
 
 @dataclass

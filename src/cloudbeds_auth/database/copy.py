@@ -53,7 +53,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 """Every table but `meta`, with its key; what refers to another table comes after it."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with the progress: which table, rows copied, rows in all."""
+"""Called with the progress: of what (which table), how many are done, how many there are."""
 
 
 @dataclass(frozen=True, slots=True)

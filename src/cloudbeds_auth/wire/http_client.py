@@ -119,23 +119,18 @@ async def ask(
     client: httpx2.AsyncClient,
     request: httpx2.Request,
     *,
-    limit: int,
+    limit: int | None,
     deadline: float,
     may_send: Callable[[], bool] = at_any_time,
 ) -> Reply:
-    """Send once and read the whole answer: at most `limit` bytes, within `deadline` seconds.
+    """Send once and read the whole answer: at most `limit` bytes (None: only its head), within `deadline` seconds.
 
     `may_send` is asked when the connection is up, directly before the first byte. Raises StoodStill where it says no,
     Unusable, TimeoutError for the deadline, and what httpx2 or the socket raises.
     """
     async with _sent(client, request, deadline, may_send) as response:
-        return Reply(response.status_code, response.headers, await _body(response, limit))
-
-
-async def knock(client: httpx2.AsyncClient, request: httpx2.Request, *, deadline: float) -> Reply:
-    """Send once and read the head of the answer only, within `deadline` seconds: everything else is left unread."""
-    async with _sent(client, request, deadline, at_any_time) as response:
-        return Reply(response.status_code, response.headers, b"")
+        body = b"" if limit is None else await _body(response, limit)
+        return Reply(response.status_code, response.headers, body)
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ class HttpDeliverer:
         client = http_client.client(TIMING, None, keep_alive=0)
         try:
             request = client.build_request("POST", self._url, headers=self._headers(message), content=message.body)
-            head = await http_client.knock(client, request, deadline=DEADLINE)
+            head = await http_client.ask(client, request, limit=None, deadline=DEADLINE)
         except Exception as error:  # noqa: BLE001  # after any error, the message was not taken
             return Delivery(f"no answer ({type(error).__name__})")
         finally:
