@@ -197,7 +197,14 @@ def kept_connections_of_tokens(patch: Patch) -> None:
 
 def _kept_connections(patch: Patch, module: Any) -> None:
     """The policy as this one module sees it keeps the connection of every request."""
-    patch.of(http_client, "client")
+    patch.of(http_client, "ask_once")
     seen = SimpleNamespace(**vars(http_client))
-    seen.client = lambda timing, transport, keep_alive: http_client.client(timing, transport, keep_alive=keep_alive + 4)
+
+    async def kept(timing: Any, transport: Any, method: str, url: str, *, limit: int, **parts: Any) -> Any:
+        may_send = parts.pop("may_send", http_client.at_any_time)
+        client = http_client.client(timing, transport, keep_alive=4)
+        request = client.build_request(method, url, **parts)
+        return await http_client.ask(client, request, limit=limit, deadline=timing.deadline, may_send=may_send)
+
+    seen.ask_once = kept
     patch.put(module, "http_client", seen)

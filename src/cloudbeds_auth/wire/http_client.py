@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import platform
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -128,27 +128,43 @@ async def ask(
     `may_send` is asked when the connection is up, directly before the first byte. Raises StoodStill where it says no,
     Unusable, TimeoutError for the deadline, and what httpx2 or the socket raises.
     """
-    async with _sent(client, request, deadline, may_send) as response:
-        body = b"" if limit is None else await _body(response, limit)
-        return Reply(response.status_code, response.headers, body)
-
-
-@asynccontextmanager
-async def _sent(
-    client: httpx2.AsyncClient, request: httpx2.Request, deadline: float, may_send: Callable[[], bool]
-) -> AsyncIterator[httpx2.Response]:
-    """The answer to a request, its head read; everything is over when this is left."""
     sockets = _Sockets(may_send)
     request.extensions["trace"] = sockets.trace
     try:
         async with asyncio.timeout(deadline):
             response = await client.send(request, stream=True)
             try:
-                yield response
+                body = b"" if limit is None else await _body(response, limit)
+                return Reply(response.status_code, response.headers, body)
             finally:
                 await response.aclose()
     finally:
         await sockets.close_unused()
+
+
+async def ask_once(
+    timing: Timing,
+    transport: httpx2.AsyncBaseTransport | None,
+    method: str,
+    url: str,
+    *,
+    limit: int | None,
+    may_send: Callable[[], bool] = at_any_time,
+    **parts: Any,
+) -> Reply:
+    """`ask` over a connection of its own: an answer that comes twice must not be taken for the next request's (F18).
+
+    `transport` replaces the network in tests and is never closed here. `parts` are those of httpx2's `build_request`.
+    """
+    once = client(timing, transport, keep_alive=0)
+    try:
+        request = once.build_request(method, url, **parts)
+        return await ask(once, request, limit=limit, deadline=timing.deadline, may_send=may_send)
+    finally:
+        if transport is None:
+            # A socket that does not close cleanly must not turn a received pair into an error.
+            with suppress(OSError, httpx2.HTTPError):
+                await once.aclose()
 
 
 async def _body(response: httpx2.Response, limit: int) -> bytes:
