@@ -26,15 +26,12 @@ from cloudbeds_auth.system import PROC, random_bytes
 
 _LISTEN = "0A"  # the state's number in /proc/net/tcp (proc(5))
 OUR_FOLDER = "cloudbeds-auth"  # the name of every folder that this product makes for itself
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre"}
-)
-NETWORK_FILE_SYSTEMS |= {"ncpfs", "nfs", "nfs4", "ocfs2", "smb", "smb2", "smb3", "smbfs"}
-NETWORK_FILE_SYSTEMS |= {"fuse.ceph", "fuse.cephfs", "fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone"}
-NETWORK_FILE_SYSTEMS |= {"fuse.s3fs", "fuse.smbnetfs", "fuse.sshfs"}
-IMAGE_FILE_SYSTEMS = frozenset(
-    {"aufs", "fuse.fuse-overlayfs", "overlay"}
-)  # of a container: the same for all of its image
+NETWORK_FILE_SYSTEMS = frozenset((
+    "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
+    "ocfs2", "smb", "smb2", "smb3", "smbfs", "fuse.ceph", "fuse.cephfs", "fuse.davfs", "fuse.gcsfuse",
+    "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.smbnetfs", "fuse.sshfs",
+))  # fmt: skip
+IMAGE_FILE_SYSTEMS = {"aufs", "fuse.fuse-overlayfs", "overlay"}  # of a container: the same for all of its image
 MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 MACHINE_ID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")  # 128 bits; macOS writes hyphens
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,20 +61,13 @@ async def copy(settings: Settings, target_url: str, progress: copying.Progress) 
     """Move everything to another database (see `copy.copy`). Raises ConfigurationError."""
     target = _elsewhere(settings, target_url)
     await (await open_database(settings)).close()  # the keys open what is stored here
-    source_driver, source_identity = await open_driver(settings)
-    try:
-        target_driver, target_identity = await open_driver(target)
-        try:
-            return await copying.copy(
-                copying.Side(source_driver, source_identity, shown(settings.database_url)),
-                copying.Side(target_driver, target_identity, shown(target_url)),
-                progress,
-                system.SystemClock().sleep,
-            )
-        finally:
-            await target_driver.close()
-    finally:
-        await source_driver.close()
+    sides: list[copying.Side] = []
+    async with AsyncExitStack() as stack:
+        for where in (settings, target):
+            driver, identity = await open_driver(where)
+            stack.push_async_callback(driver.close)
+            sides.append(copying.Side(driver, identity, shown(where.database_url)))
+        return await copying.copy(sides[0], sides[1], progress, system.SystemClock().sleep)
 
 
 async def open_driver(settings: Settings) -> tuple[Driver, clone_guard.Identity]:
@@ -82,7 +75,8 @@ async def open_driver(settings: Settings) -> tuple[Driver, clone_guard.Identity]
     driver = _driver(settings)
     await driver.open()
     if not isinstance(driver, SqliteDriver):
-        return driver, clone_guard.identify_server(driver.place, settings.instance)
+        named = settings.instance is not None
+        return driver, clone_guard.Identity(settings.instance or driver.place, driver.place, named=named)
     fresh = system.SystemEntropy().identifier("ins_")
     try:
         return driver, clone_guard.identify(settings.database_path, settings.instance, fresh, os_files.machine_id())
@@ -140,7 +134,7 @@ def host_clock() -> Callable[[], Instant]:
 def _elsewhere(settings: Settings, url: str) -> Settings:
     """The same installation with its database at `url`."""
     try:
-        target = settings.model_copy(update={"database_url": database_url(url), "instance": settings.instance})
+        target = settings.model_copy(update={"database_url": database_url(url)})
     except ValueError as error:
         raise ConfigurationError(f"--to {error}", next_step="give a URL like postgresql://user@host/database") from None
     if shown(target.database_url) == shown(settings.database_url):
