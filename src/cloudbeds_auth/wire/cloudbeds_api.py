@@ -193,7 +193,7 @@ class HttpVendor:
         form: Mapping[str, str] | None = None,
     ) -> http_client.Reply:
         headers = dict([header_of(access, self._keys)])
-        return await http_client.ask_once(
+        return await http_client.ask(
             self._timing, self._transport, method, f"{self._api}/{name}",
             headers=headers, params=params, data=form, limit=limit,
         )  # fmt: skip

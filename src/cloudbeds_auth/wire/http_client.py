@@ -1,7 +1,7 @@
 """How we speak HTTP: TLS, timeouts, limits, and what never happens; one place for every client of ours.
 
 Never: a proxy, certificate or netrc from the environment (A32); a redirect followed (A33); a cookie kept; an unverified
-certificate (A55); a retry. A request is finished or aborted, its socket closed or back in its pool, before `ask`
+certificate (A55); a retry. A request is finished or aborted, and its socket closed, before `ask`
 returns, also when it is cancelled.
 """
 
@@ -116,33 +116,6 @@ def at_any_time() -> bool:
 
 
 async def ask(
-    client: httpx2.AsyncClient,
-    request: httpx2.Request,
-    *,
-    limit: int | None,
-    deadline: float,
-    may_send: Callable[[], bool] = at_any_time,
-) -> Reply:
-    """Send once and read the whole answer: at most `limit` bytes (None: only its head), within `deadline` seconds.
-
-    `may_send` is asked when the connection is up, directly before the first byte. Raises StoodStill where it says no,
-    Unusable, TimeoutError for the deadline, and what httpx2 or the socket raises.
-    """
-    sockets = _Sockets(may_send)
-    request.extensions["trace"] = sockets.trace
-    try:
-        async with asyncio.timeout(deadline):
-            response = await client.send(request, stream=True)
-            try:
-                body = b"" if limit is None else await _body(response, limit)
-                return Reply(response.status_code, response.headers, body)
-            finally:
-                await response.aclose()
-    finally:
-        await sockets.close_unused()
-
-
-async def ask_once(
     timing: Timing,
     transport: httpx2.AsyncBaseTransport | None,
     method: str,
@@ -152,15 +125,25 @@ async def ask_once(
     may_send: Callable[[], bool] = at_any_time,
     **parts: Any,
 ) -> Reply:
-    """`ask` over a connection of its own: an answer that comes twice must not be taken for the next request's (F18).
+    """Send once and read the whole answer: at most `limit` bytes (None: only its head), within `timing.deadline`.
 
-    `transport` replaces the network in tests and is never closed here. `parts` are those of httpx2's `build_request`.
+    Over a connection of its own: an answer that comes twice must not be taken for the next request's (F18). `parts` are
+    those of httpx2's `build_request`; `transport` replaces the network in tests and is never closed here. `may_send` is
+    asked when the connection is up, directly before the first byte. Raises StoodStill where it says no, Unusable,
+    TimeoutError for the deadline, and what httpx2 or the socket raises.
     """
-    once = client(timing, transport, keep_alive=0)
+    sockets, once = _Sockets(may_send), client(timing, transport, keep_alive=0)
+    request = once.build_request(method, url, extensions={"trace": sockets.trace}, **parts)
     try:
-        request = once.build_request(method, url, **parts)
-        return await ask(once, request, limit=limit, deadline=timing.deadline, may_send=may_send)
+        async with asyncio.timeout(timing.deadline):
+            response = await once.send(request, stream=True)
+            try:
+                body = b"" if limit is None else await _body(response, limit)
+                return Reply(response.status_code, response.headers, body)
+            finally:
+                await response.aclose()
     finally:
+        await sockets.close_unused()
         if transport is None:
             # A socket that does not close cleanly must not turn a received pair into an error.
             with suppress(OSError, httpx2.HTTPError):

@@ -87,7 +87,7 @@ class HttpTokenEndpoint:
         form |= {"client_id": app.client_id, "client_secret": secret.reveal()}
         try:
             with self._awaited():
-                reply = await http_client.ask_once(
+                reply = await http_client.ask(
                     self._timing, self._transport, "POST", self._url, data=form,
                     limit=http_client.TOKEN_BODY_LIMIT, may_send=may_send,
                 )  # fmt: skip

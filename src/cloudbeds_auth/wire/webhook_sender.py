@@ -33,7 +33,7 @@ class HttpDeliverer:
     async def deliver(self, message: Message) -> Delivery:
         """See ports. The moment in the signature is this attempt's, the one in the body is the change's."""
         try:
-            head = await http_client.ask_once(
+            head = await http_client.ask(
                 TIMING, None, "POST", self._url, headers=self._headers(message), content=message.body, limit=None
             )
         except Exception as error:  # noqa: BLE001  # after any error, the message was not taken
