@@ -26,15 +26,12 @@ from cloudbeds_auth.system import PROC, random_bytes
 
 _LISTEN = "0A"  # the state's number in /proc/net/tcp (proc(5))
 OUR_FOLDER = "cloudbeds-auth"  # the name of every folder that this product makes for itself
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre"}
-)
-NETWORK_FILE_SYSTEMS |= {"ncpfs", "nfs", "nfs4", "ocfs2", "smb", "smb2", "smb3", "smbfs"}
-NETWORK_FILE_SYSTEMS |= {"fuse.ceph", "fuse.cephfs", "fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone"}
-NETWORK_FILE_SYSTEMS |= {"fuse.s3fs", "fuse.smbnetfs", "fuse.sshfs"}
-IMAGE_FILE_SYSTEMS = frozenset(
-    {"aufs", "fuse.fuse-overlayfs", "overlay"}
-)  # of a container: the same for all of its image
+NETWORK_FILE_SYSTEMS = frozenset((
+    "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
+    "ocfs2", "smb", "smb2", "smb3", "smbfs", "fuse.ceph", "fuse.cephfs", "fuse.davfs", "fuse.gcsfuse",
+    "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.smbnetfs", "fuse.sshfs",
+))  # fmt: skip
+IMAGE_FILE_SYSTEMS = {"aufs", "fuse.fuse-overlayfs", "overlay"}  # of a container: the same for all of its image
 MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 MACHINE_ID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")  # 128 bits; macOS writes hyphens
 
@@ -222,7 +219,7 @@ def write_private(path: Path, data: bytes, exclusive: bool) -> None:
             draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _write_new(path: Path, data: bytes) -> None:
@@ -245,8 +242,9 @@ def _publish(draft: Path, path: Path, data: bytes) -> None:
         _write_new(path, data)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Return when a file, or which names a folder has, is on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

@@ -57,7 +57,6 @@ class OpenEngine(Engine):
         world: World,
         settings: Settings,
         token_endpoint: HttpTokenEndpoint,
-        vendor: HttpVendor,
         admin_token: Secret,
         admin_token_file: Path | None = None,
     ) -> None:
@@ -70,7 +69,6 @@ class OpenEngine(Engine):
         )  # fmt: skip
         self.settings = settings
         self.token_endpoint: Final = token_endpoint
-        self.vendor: Final = vendor
         self.admin_token: Final = admin_token
         self.admin_token_file: Final = admin_token_file
 
@@ -83,10 +81,9 @@ class OpenEngine(Engine):
                 return
 
     async def close(self) -> None:
-        """Close every socket and the database; `drain` first."""
+        """Close the database; `drain` first."""
         for limiter in self.world.limiters.values():
             await limiter.stop()
-        await self.vendor.aclose()
         await self.world.db.close()
 
 
@@ -125,7 +122,7 @@ async def build(
         limits=settings.limits,
         wakeups=db.wakeups,
     )
-    return OpenEngine(world, settings, token_endpoint, vendor, admin_token, admin_token_file)
+    return OpenEngine(world, settings, token_endpoint, admin_token, admin_token_file)
 
 
 def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -94,7 +95,7 @@ class GlassBox:
 
     def __init__(self, server: SimulatorServer) -> None:
         self.server, self.model, self.clock, self.journal = server, server.model, server.clock, server.journal
-        self._begun = (tuple(self.model.apps.values()), tuple(self.model.hotels.values()), self.model.settings)
+        self._begun = deepcopy(vars(self.model))
         self._routes: dict[tuple[str, str], Callable[[web.Request, Any], Awaitable[object] | object]] = {
             ("GET", "state"): lambda _, __: self.state(),
             ("GET", "requests"): self._requests,
@@ -264,7 +265,7 @@ class GlassBox:
         A request that hangs resumes with values that are unknown now, and so does one that was to be acted upon later.
         """
         self.server.faults.clear()
-        self.model.begin_again(*self._begun)
+        vars(self.model).update(deepcopy(self._begun))
         self.journal.entries.clear()
         self.journal.changed()
         self.clock.ahead = 0.0

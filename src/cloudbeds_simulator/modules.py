@@ -116,10 +116,6 @@ def _plans(call: ModuleCall) -> Rows:
     ]  # fmt: skip
 
 
-def _rate_plans(call: ModuleCall) -> SimulatedAnswer:
-    return _page(call, _plans(call))
-
-
 def _rate_plan(call: ModuleCall) -> SimulatedAnswer:
     found = next((plan for plan in _plans(call) if plan["id"] == call.parts["id"]), None)
     return json_answer(404, {"message": "Not Found"}) if found is None else json_answer(200, found)
@@ -192,7 +188,7 @@ def _post_event(call: ModuleCall) -> SimulatedAnswer:
 
 METHODS = (
     ModuleMethod("GET", "/property/v1/system", _system),
-    ModuleMethod("GET", "/rates/v1/rate-plans", _rate_plans),
+    ModuleMethod("GET", "/rates/v1/rate-plans", lambda call: _page(call, _plans(call))),
     ModuleMethod("GET", "/rates/v1/rate-plans/{id}", _rate_plan),
     ModuleMethod("GET", "/addons/v1/addons", _addons),
     ModuleMethod("GET", "/amenities/v1/properties/{propertyId}/amenities", _amenities),

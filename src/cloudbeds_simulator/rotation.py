@@ -154,10 +154,9 @@ class Rotation:
 
     def present(self, refresh_token: str, now: float) -> IssuedPair | RefreshRefusal:
         """A token request carries this R: the pair that answers it, or why there is none."""
-        if self.revoked:
-            return RefreshRefusal("revoked")
-        if refresh_token not in self.accepted:
-            return self._refuse(refresh_token)
+        refusal = self.show(refresh_token)
+        if refusal is not None:
+            return refusal
         at = self.accepted.index(refresh_token)
         if self.variant.repeat is Repeat.SAME_PAIR and at + 1 < len(self.accepted):
             return self._give_again(at + 1, now)
@@ -167,10 +166,18 @@ class Rotation:
         return IssuedPair(pair)
 
     def show(self, refresh_token: str) -> RefreshRefusal | None:
-        """This R is presented for something else than a refresh: why it is refused, or None. It rotates nothing."""
+        """This R is presented: why it is refused, or None. It rotates nothing."""
         if self.revoked:
             return RefreshRefusal("revoked")
-        return None if refresh_token in self.accepted else self._refuse(refresh_token)
+        if refresh_token in self.accepted:
+            return None
+        ordinal = self._by_refresh.get(refresh_token)
+        if ordinal is None:
+            return RefreshRefusal("unknown")
+        if self.variant.reuse_revokes and ordinal < self._outlived:
+            self.revoke()
+            return RefreshRefusal("reuse")
+        return RefreshRefusal("dead")
 
     def alive(self, access_token: str, now: float) -> bool:
         """Whether a resource would accept this A; asking changes nothing."""
@@ -201,15 +208,6 @@ class Rotation:
         """The server ends the grant: nothing of it is accepted again."""
         self.revoked = True
         self.accepted = ()
-
-    def _refuse(self, refresh_token: str) -> RefreshRefusal:
-        ordinal = self._by_refresh.get(refresh_token)
-        if ordinal is None:
-            return RefreshRefusal("unknown")
-        if self.variant.reuse_revokes and ordinal < self._outlived:
-            self.revoke()
-            return RefreshRefusal("reuse")
-        return RefreshRefusal("dead")
 
     def _issue(self, refresh_token: str, now: float) -> TokenPair:
         pair = TokenPair(len(self.pairs), self.mint("access"), refresh_token, now, now + self.lifetime)

@@ -88,14 +88,6 @@ class VendorModel:
         self.chosen = self._known(property_ids)
         return self.chosen
 
-    def begin_again(self, apps: Iterable[VendorApp], hotels: Iterable[Hotel], settings: SimulatorSettings) -> None:
-        """Forget everything; then these are all there is."""
-        vars(self).update(vars(VendorModel(self.mint, settings)))
-        for app in apps:
-            self.add_app(app)
-        for hotel in hotels:
-            self.add_hotel(hotel)
-
     # --- authorization endpoint
 
     def registration(self, client_id: str, redirect_uri: str, response_type: str) -> VendorApp | Rejection:

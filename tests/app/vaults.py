@@ -197,7 +197,7 @@ class RealVault(TokenVault):
             public_url=settings.public_url,
             return_origins=settings.return_origins,
         )
-        engine = OpenEngine(world, settings, self.endpoint, self.vendor, Secret(ADMIN_TOKEN))
+        engine = OpenEngine(world, settings, self.endpoint, Secret(ADMIN_TOKEN))
         self.counted = CountedApps(world, partial(further_app, settings))
         engine.apps = self.counted
         super().__init__(engine)

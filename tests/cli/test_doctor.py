@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -136,16 +136,16 @@ def everything(tmp_path: Path) -> set[str]:
     return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
 
 
-async def found_in(tmp_path: Path) -> dict[str, tuple[Finding, ...]]:
+async def found_in(tmp_path: Path) -> Mapping[str, Sequence[Finding]]:
     names = ("database", "durability", "database privacy", "SQLite", "hotels", "calls", "kept tokens")
     checks = {name: CHECKS[name] for name in names}
-    return dict((await examine(reader(tmp_path), SystemClock(), checks)).checks)
+    return (await examine(reader(tmp_path), SystemClock(), checks)).checks
 
 
 async def test_before_the_first_start(tmp_path: Path) -> None:
     """No database yet is well; neither it nor a key, a token or a folder is made by looking."""
     found = await found_in(tmp_path)
-    assert found["database"] == tuple(ok(f"will be made at the first start in {tmp_path / 'data'}"))
+    assert found["database"] == ok(f"will be made at the first start in {tmp_path / 'data'}")
     assert levels(found["durability"]) == levels(found["hotels"]) == [Level.SKIPPED]
     assert found["hotels"][0].what == "there is no database yet"
     assert levels(found["database privacy"]) == [Level.OK]
@@ -356,9 +356,9 @@ async def test_a_broken_check_hides_nothing() -> None:
         raise errors.ConfigurationError("none")
 
     report = await examine(nothing, SystemClock(), {"b": broken, "r": refused, "f": fine})
-    assert [levels(found) for _, found in report.checks] == [[Level.PROBLEM], [Level.PROBLEM], [Level.OK]]
+    assert [levels(found) for found in report.checks.values()] == [[Level.PROBLEM], [Level.PROBLEM], [Level.OK]]
     assert not report.healthy
-    assert Report((("f", (Finding(Level.WARNING, "x"),)),)).healthy
+    assert Report({"f": [Finding(Level.WARNING, "x")]}).healthy
 
 
 @pytest.mark.parametrize("as_json", [False, True])

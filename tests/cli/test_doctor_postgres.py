@@ -31,7 +31,7 @@ async def examined(url: str) -> dict[str, list[Any]]:
     """The findings by check."""
     checks = {name: CHECKS[name] for name in ("database", "durability", "database privacy", "SQLite")}
     report = await examine(lambda need: settings(url), SystemClock(), checks)
-    return {name: list(findings) for name, findings in report.checks}
+    return {name: list(findings) for name, findings in report.checks.items()}
 
 
 async def test_a_sound_server(postgres_url: str) -> None:

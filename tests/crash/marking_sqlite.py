@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -33,9 +34,9 @@ def install(marker: Marker, *, old_sqlite: bool = False) -> None:
 class Driver(SqliteDriver):
     """Takes along to its thread which refresh a transaction belongs to."""
 
-    async def _hop(self, work: Callable[[SqliteFile], T]) -> T:
+    def _queued(self, work: Callable[[SqliteFile], T]) -> asyncio.Future[T]:
         context = copy_context()
-        return await super()._hop(lambda file: context.run(work, file))
+        return super()._queued(lambda file: context.run(work, file))
 
 
 def _file(marker: Marker) -> type[SqliteFile]:

@@ -94,19 +94,17 @@ def test_wrong_key() -> None:
 
 
 def test_first_seals_all_open() -> None:
-    """A new key in front takes over; values of the older one still open and are known to need re-sealing."""
+    """A new key in front takes over; values of the older one still open."""
     old, both = AesGcmSealer([ONE]), AesGcmSealer([TWO, ONE])
     sealed = old.seal(Secret("x"), PLACE)
     assert both.open(sealed, PLACE) == Secret("x")
-    assert not both.sealed_by_first(sealed)
-    assert both.sealed_by_first(both.seal(Secret("x"), PLACE))
+    assert AesGcmSealer([TWO]).open(both.seal(Secret("x"), PLACE), PLACE) == Secret("x")
     assert both.key_id == AesGcmSealer([TWO]).key_id != old.key_id
-    assert both.key_ids == (both.key_id, old.key_id)
 
 
 def test_same_key_twice() -> None:
     """A key listed twice is one key."""
-    assert len(AesGcmSealer([ONE, ONE]).key_ids) == 1
+    assert repr(AesGcmSealer([ONE, ONE])).endswith("keys=1)")
 
 
 @pytest.mark.long

@@ -137,7 +137,7 @@ class Slow(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(7.0)
-        return httpx2.Response(200, json={}, request=request)
+        return httpx2.Response(200, stream=httpx2.ByteStream(b"{}"), request=request)
 
 
 @pytest.mark.row("F106")

@@ -17,6 +17,7 @@ import apsw
 from tests.simulation.disk import Disk, vfs
 from tests.simulation.driver import template
 
+from cloudbeds_auth.database import schema
 from cloudbeds_auth.database.sqlite import SqliteFile, prepare_once
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.transactions.statements import Body, Instant, Transaction
@@ -54,9 +55,10 @@ class MemoryFile(SqliteFile):
         super().__init__(Path(":memory:"), instant, vfs="memory")
         self._server = server
 
-    def open(self) -> None:
+    def open(self) -> int:
         """There is one connection, and its schema is the template's."""
         self._connection = self._server.connection
+        return schema.migrations()[-1][0]
 
     def close(self) -> None:
         """The server stays."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from types import SimpleNamespace
+from dataclasses import replace
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 from tests.simulation.patch import Patch
@@ -135,9 +136,9 @@ def waiter_cancels_leader(patch: Patch) -> None:
 def socket_left_open(patch: Patch) -> None:
     sound = patch.of(http_client, "ask")
 
-    async def ask(client: Any, request: Any, *, deadline: float, **limits: Any) -> Any:
-        going = asyncio.ensure_future(sound(client, request, deadline=1e5, **limits))
-        async with asyncio.timeout(deadline):
+    async def ask(timing: Any, *where: Any, **how: Any) -> Any:
+        going = asyncio.ensure_future(sound(replace(timing, deadline=1e5), *where, **how))
+        async with asyncio.timeout(timing.deadline):
             return await asyncio.shield(going)
 
     patch.put(http_client, "ask", ask)
@@ -197,7 +198,11 @@ def kept_connections_of_tokens(patch: Patch) -> None:
 
 def _kept_connections(patch: Patch, module: Any) -> None:
     """The policy as this one module sees it keeps the connection of every request."""
-    patch.of(http_client, "client")
-    seen = SimpleNamespace(**vars(http_client))
-    seen.client = lambda timing, transport, keep_alive: http_client.client(timing, transport, keep_alive=keep_alive + 4)
+    sound, seen = patch.of(http_client, "ask"), SimpleNamespace(**vars(http_client))
+
+    def client(timing: Any, transport: Any, *, keep_alive: int) -> Any:
+        return http_client.client(timing, transport, keep_alive=keep_alive + 4)
+
+    seen.ask = FunctionType(sound.__code__, {**vars(http_client), "client": client})
+    seen.ask.__kwdefaults__ = sound.__kwdefaults__
     patch.put(module, "http_client", seen)

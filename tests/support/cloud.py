@@ -92,7 +92,7 @@ class Cloud(httpx2.AsyncBaseTransport):
         if weather in GATEWAYS:
             status, media, body = GATEWAYS[weather]
             endpoints.answered_unacted(visit, status)
-            return httpx2.Response(status, headers={"content-type": media}, content=body, request=request)
+            return _response(SimulatedAnswer(status, body, media), request)
         answer = endpoints.act(visit)
         if weather == "answer lost":
             raise httpx2.ReadError("reset", request=request)
@@ -126,4 +126,4 @@ def _call(request: httpx2.Request, body: bytes) -> ReceivedCall:
 
 def _response(answer: SimulatedAnswer, request: httpx2.Request) -> httpx2.Response:
     headers = {"content-type": answer.content_type, **answer.headers}
-    return httpx2.Response(answer.status, headers=headers, content=answer.body, request=request)
+    return httpx2.Response(answer.status, headers=headers, stream=httpx2.ByteStream(answer.body), request=request)

@@ -79,7 +79,7 @@ class House:
             public_url="http://localhost:7000",
             reread_apps=lambda: apps.update(default=self.settings().app()),
         )
-        return TokenVault(OpenEngine(world, settings, token_endpoint, vendor, Secret("a" * 32)))
+        return TokenVault(OpenEngine(world, settings, token_endpoint, Secret("a" * 32)))
 
     async def call(self, vault: TokenVault, connection_id: str) -> int:
         """A protected call as a user's program makes it, with `auth=`; the status of the answer."""

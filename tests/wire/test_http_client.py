@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib import metadata
 
 import httpx2
@@ -45,11 +46,10 @@ async def test_client() -> None:
     await client.aclose()
 
 
-async def test_limit_holds_for_a_response_read_already() -> None:
-    """A transport that hands over a whole body does not get around the limit."""
-    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=b"x" * 11))
-    client = http_client.client(Timing(), transport, keep_alive=0)
-    request = client.build_request("GET", "https://x.example/")
+async def test_limit_holds_to_the_byte() -> None:
+    """One byte more is refused."""
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, stream=httpx2.ByteStream(b"x" * 11)))
+    asked = partial(http_client.ask, Timing(), transport, "GET", "https://x.example/")
     with pytest.raises(http_client.Unusable, match="larger"):
-        await http_client.ask(client, request, limit=10, deadline=5.0)
-    assert (await http_client.ask(client, request, limit=11, deadline=5.0)).body == b"x" * 11
+        await asked(limit=10)
+    assert (await asked(limit=11)).body == b"x" * 11

@@ -55,7 +55,7 @@ PATTERN = re.compile(
 # What only callers with a credential ask for: no redirect URI may have such a path, so none is looked for.
 CREDENTIALLED = frozenset({"/metrics", "/openapi.json"})
 BELOW = ("/api/v1/", "/proxy/")
-_SECRETIVE = re.compile(r"\A/(connect|hooks)/.*", re.DOTALL)
+SECRETIVE = re.compile(r"\A/(connect|hooks)/.*", re.DOTALL)  # a one-time link or a hook: no log shows its secret
 CALLBACK = "/callback"  # where the one handler of all callbacks is served, however the redirect URIs are spelled
 APP = "cloudbeds_app"  # in a request's state: the name of the app whose callback is asked for
 FOR = 1.0  # seconds for which the answer of the database is remembered
@@ -130,7 +130,7 @@ class Gateway:
         self._observer.happened(
             Happening.REQUEST,
             method=scope["method"],
-            path=without_secrets(scope["raw_path"].decode("latin-1")),
+            path=SECRETIVE.sub(r"/\1/…", scope["raw_path"].decode("latin-1")),
             status=ours.status,
             address=address_of(scope),
             seconds=self._clock.steady() - begun,
@@ -317,8 +317,3 @@ def _extra(error: Error) -> tuple[tuple[bytes, bytes], ...]:
     if isinstance(error, MethodNotAllowed):
         return ((b"allow", ", ".join(sorted(METHODS)).encode()), (b"connection", b"close"))
     return ((b"connection", b"close"),) if isinstance(error, InvalidRequest) else ()
-
-
-def without_secrets(raw_path: str) -> str:
-    """A path as logs may show it: without the secret that a one-time link or a hook carries in it."""
-    return _SECRETIVE.sub(r"/\1/…", raw_path)

@@ -170,7 +170,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Bytes, a piece at a time."""
         for begin in range(0, len(data), PIECE):
             if self.transport.is_closing():
-                self._throw_away(len(data) - begin)
+                self._thrown_away += len(data) - begin
+                if self._thrown_away > self._limits.linger_bytes:
+                    self.transport.abort()
                 return
             self._take(data[begin : begin + PIECE])
 
@@ -259,11 +261,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._silent > self._silent_most:
             self._refusal = 400 if self._part is Part.BODY else 431
             self.send_400_response("")
-
-    def _throw_away(self, size: int) -> None:
-        self._thrown_away += size
-        if self._thrown_away > self._limits.linger_bytes:
-            self.transport.abort()
 
     def _begin(self, part: Part, silent_most: int) -> None:
         self._part, self._silent, self._silent_most = part, 0, silent_most

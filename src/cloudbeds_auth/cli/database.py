@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def check(out: Output) -> int:
     with out.progress("opening sealed tokens") as progress:
         found = asyncio.run(runtime.scan(settings, progress))
     where = runtime.shown(settings.database_url)
-    out.document({"database": where, **found.document()})
+    out.document({"database": where, **asdict(found)})
     out.fields([("database", where), *found.fields()])
     for line in found.problems:
         out.step(False, line)

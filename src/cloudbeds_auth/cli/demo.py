@@ -225,12 +225,11 @@ def _ending(line: PairLine, now: datetime) -> str:
 
 
 def _calls(line: PairLine) -> str:
-    carried = line.carried
-    if not carried.count:
+    if not line.calls:
         return "—"
-    named = [f"{name} \N{MULTIPLICATION SIGN}{number}" for name, number in sorted(carried.methods.items())]
-    refused = f" ({carried.refused} of {carried.count} answered 401)" if carried.refused else ""
-    return (", ".join(named) or str(carried.count)) + refused
+    named = [f"{name} \N{MULTIPLICATION SIGN}{number}" for name, number in sorted(line.methods.items())]
+    refused = f" ({line.calls_refused} of {line.calls} answered 401)" if line.calls_refused else ""
+    return (", ".join(named) or str(line.calls)) + refused
 
 
 def _notes(line: PairLine) -> list[str]:

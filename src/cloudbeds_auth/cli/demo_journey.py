@@ -199,7 +199,7 @@ class Journey:
         deadline = clock.steady() + WRITTEN_BEHIND
         while True:
             self.lines = pairs(await self._events())
-            if (self.lines and self.lines[-1].carried.count) or clock.steady() > deadline:
+            if (self.lines and self.lines[-1].calls) or clock.steady() > deadline:
                 return
             await clock.sleep(0.2)
 

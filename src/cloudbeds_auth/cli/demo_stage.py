@@ -34,14 +34,14 @@ class Surprise(errors.Error):
     next_step_default = "look into the logs of simulator and service"
 
 
-def free_port(entropy: Entropy, host: str = "127.0.0.1") -> int:
+def free_port(entropy: Entropy) -> int:
     """A port on which no process listens at this moment."""
     for _ in range(1000):
         port = PORTS[int(entropy.unit() * len(PORTS))]
         with socket.socket() as sock, suppress(OSError):
-            sock.bind((host, port))
+            sock.bind(("127.0.0.1", port))
             return port
-    raise errors.ConfigurationError(f"no free port on {host}", next_step="end what holds them")
+    raise errors.ConfigurationError("no free port on 127.0.0.1", next_step="end what holds them")
 
 
 async def start(child: Child, clock: Clock) -> str:

@@ -203,7 +203,7 @@ def examine(out: Output, dotenv: Path, named: bool) -> int:
     out.document(report.document())
     rows = [
         (MARKS[one.level.value], name, f"{one.what}; to mend: {one.mend}" if one.mend else one.what)
-        for name, found in report.checks
+        for name, found in report.checks.items()
         for one in found
     ]
     out.table(("", "check", "finding"), rows)

@@ -4,11 +4,11 @@ is stored may be used with the settings, and whether every living grant can come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cloudbeds_auth.database import key_files, opening
-from cloudbeds_auth.database.schema import schema_version
+from cloudbeds_auth.database import key_files, opening, schema
+from cloudbeds_auth.database.copy import Progress
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import CredentialKind, Role
@@ -23,9 +23,6 @@ from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transacti
 
 CHUNK = 500
 
-Progress = Callable[[str, int, int], None]
-"""Called with the progress: what, how many are done, how many there are."""
-
 
 @dataclass
 class Found:
@@ -35,22 +32,15 @@ class Found:
     apps: int = 0
     connections: int = 0
     grants: int = 0
-    sealed: int = 0
+    sealed_values: int = 0
     problems: list[str] = field(default_factory=list)
-
-    def document(self) -> dict[str, object]:
-        """For programs."""
-        return {
-            "schema": self.schema, "apps": self.apps, "connections": self.connections, "grants": self.grants,
-            "sealed_values": self.sealed, "problems": self.problems,
-        }  # fmt: skip
 
     def fields(self) -> list[tuple[str, str]]:
         """For people."""
         return [
             ("schema", str(self.schema)), ("apps", str(self.apps)), ("connections", str(self.connections)),
             ("grants", str(self.grants)),
-            ("sealed values", f"{self.sealed}, {len(self.problems)} problems"),
+            ("sealed values", f"{self.sealed_values}, {len(self.problems)} problems"),
         ]  # fmt: skip
 
 
@@ -63,7 +53,7 @@ async def scan(settings: Settings, progress: Progress) -> Found:
     found = Found()
     try:
         await _read(driver, sealer, found, progress)
-        database = Database(driver, sealer, _unknown)
+        database = Database(driver, sealer, opening.nobody_is_known_dead)
         found.problems += await database.read(_foreign(settings))
     finally:
         await driver.close()
@@ -73,7 +63,7 @@ async def scan(settings: Settings, progress: Progress) -> Found:
 async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress) -> None:
     found.problems += await driver.read(_integrity)
     found.problems += await driver.read(_pointless)
-    found.schema = await driver.read(lambda now: schema_version(has_meta=True))
+    found.schema = await driver.read(schema.version)
     counted = await driver.read(lambda now: query_one("count_all"))
     assert counted is not None  # noqa: S101 - a count has one row
     found.connections = counted["connections"]
@@ -88,11 +78,6 @@ async def _read(driver: Driver, sealer: Sealer, found: Found, progress: Progress
             found.problems += problem
         after = page[-1][0]["id"]
         progress("grants", found.grants, counted["grants"])
-
-
-def _unknown(owner: str, clock_id: str) -> bool:
-    """Nothing here takes a lease."""
-    return False
 
 
 def _integrity(now: Instant) -> Transaction[list[str]]:
@@ -160,7 +145,7 @@ def _open(grant: Row, tokens: Rows, sealer: Sealer, found: Found) -> None:
 
 
 def _try(sealed: bytes, place: Place, what: str, sealer: Sealer, found: Found) -> None:
-    found.sealed += 1
+    found.sealed_values += 1
     try:
         sealer.open(sealed, place)
     except SealBroken:

@@ -69,11 +69,6 @@ def identify(database: Path, setting: str | None, fresh: str, machine: str) -> I
         ) from None
 
 
-def identify_server(place: str, setting: str | None) -> Identity:
-    """This installation's identity in a database server: `place` is the server's own name and the database's."""
-    return Identity(setting or place, place, named=setting is not None)
-
-
 def recognise(now: Instant, identity: Identity) -> Transaction[bool]:
     """Whether the database is this installation's own. One that belongs to no installation yet is claimed."""
     known = yield from _known()

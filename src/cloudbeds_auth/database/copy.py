@@ -24,6 +24,7 @@ import apsw
 
 from cloudbeds_auth.database import clone_guard
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.os_files import sync
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Statement, Transaction, query, query_one
 
@@ -52,7 +53,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 """Every table but `meta`, with its key; what refers to another table comes after it."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with the progress: which table, rows copied, rows in all."""
+"""Called with the progress: of what (which table), how many are done, how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ async def copy(
     if await target.driver.read(partial(_copied_from, source=source.name)):
         return {}
     await target.driver.write(partial(_clear, source=source.name))
-    await source.driver.write(_latch)
+    await source.driver.write(lambda now: query("latch_all"))
     await _until_nothing_is_under_way(source, pause)
     copied = {table: await _copy_table(table, source, target, progress) for table in TABLES}
     await source.driver.write(partial(_close, target=target.name))
@@ -118,10 +119,6 @@ def _clear(now: Instant, *, source: str) -> Transaction[None]:
         yield Statement(f"clear_{table}", f"DELETE FROM {table}", {})  # noqa: S608 - our own names
 
 
-def _latch(now: Instant) -> Transaction[None]:
-    yield from query("latch_all")
-
-
 async def _until_nothing_is_under_way(source: Side, pause: Callable[[float], Awaitable[None]]) -> None:
     """A refresh that began before the latch commits first, or its lease runs out."""
     waited = 0.0
@@ -140,7 +137,7 @@ async def _copy_table(table: str, source: Side, target: Side, progress: Progress
     done = 0
     after: tuple[object, ...] = ()
     progress(table, done, counted)
-    while rows := await source.driver.read(partial(_page, table, after)):
+    while rows := await source.driver.read(partial(_rows, table, after)):
         await target.driver.write(partial(_insert, table, rows))
         after = tuple(rows[-1][column] for column in TABLES[table])
         done += len(rows)
@@ -152,10 +149,6 @@ def _count(table: str) -> Transaction[int]:
     (row,) = yield Statement(f"count_{table}", f"SELECT COUNT(*) AS rows FROM {table}", {})  # noqa: S608
     number: int = row["rows"]
     return number
-
-
-def _page(table: str, after: tuple[object, ...], now: Instant) -> Transaction[Rows]:
-    return (yield from _rows(table, after, now))
 
 
 def _rows(table: str, after: tuple[object, ...], now: Instant) -> Transaction[Rows]:
@@ -207,7 +200,7 @@ def back_up(database: Path, to: Path, progress: Progress) -> None:
     try:
         _copy_pages(database, part, progress)
         part.rename(to)
-        _sync(to.parent)
+        sync(to.parent)
     except apsw.Error as error:
         raise StoreUnavailable(f"{database} cannot be copied: {error}") from error
     finally:
@@ -228,12 +221,4 @@ def _copy_pages(database: Path, part: Path, progress: Progress) -> None:
         copy.pragma("journal_mode", "delete")
         if (found := copy.execute("PRAGMA integrity_check").get) != "ok":
             raise apsw.CorruptError(str(found))
-    _sync(part)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(part)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from cloudbeds_auth import os_files, system
-from cloudbeds_auth.database import clone_guard, key_files
+from cloudbeds_auth.database import clone_guard, key_files, schema
 from cloudbeds_auth.database import copy as copying
-from cloudbeds_auth.database.schema import schema_version
 from cloudbeds_auth.database.sealing import AesGcmSealer
-from cloudbeds_auth.database.sqlite import SqliteDriver, schema_of
+from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.settings.values import database_url
 from cloudbeds_auth.transactions.runner import Database, Driver
-from cloudbeds_auth.transactions.statements import Instant, Transaction, query
+from cloudbeds_auth.transactions.statements import Instant
 
 if TYPE_CHECKING:
     from cloudbeds_auth.database.postgres import PostgresDriver
@@ -30,7 +29,7 @@ async def open_database(settings: Settings) -> Database:
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=_has_rows(settings)))
     driver, identity = await open_driver(settings)
     # Of a process on another machine nothing is known: its lease runs out.
-    is_dead = _nobody_is_known_dead if settings.is_postgres else system.is_dead
+    is_dead = nobody_is_known_dead if settings.is_postgres else system.is_dead
     store = Database(driver, sealer, is_dead)
     try:
         await store.open(partial(clone_guard.recognise, identity=identity))
@@ -51,18 +50,9 @@ async def adopt(settings: Settings) -> None:
 
 async def migrate(settings: Settings) -> tuple[int, int]:
     """Bring the database to this version's schema; the schema before and after."""
-    if settings.is_postgres:
-        server = postgres_driver(settings)
-        try:
-            await server.open(migrations=False)
-            before = await server.read(_version)
-        finally:
-            await server.close()
-    else:
-        before = schema_of(settings.database_path)
-    driver, _ = await open_driver(settings)
+    driver = _driver(settings)
     try:
-        return before, await driver.read(_version)
+        return await driver.open(), await driver.read(schema.version)
     finally:
         await driver.close()
 
@@ -71,41 +61,35 @@ async def copy(settings: Settings, target_url: str, progress: copying.Progress) 
     """Move everything to another database (see `copy.copy`). Raises ConfigurationError."""
     target = _elsewhere(settings, target_url)
     await (await open_database(settings)).close()  # the keys open what is stored here
-    source_driver, source_identity = await open_driver(settings)
-    try:
-        target_driver, target_identity = await open_driver(target)
-        try:
-            return await copying.copy(
-                copying.Side(source_driver, source_identity, shown(settings.database_url)),
-                copying.Side(target_driver, target_identity, shown(target_url)),
-                progress,
-                system.SystemClock().sleep,
-            )
-        finally:
-            await target_driver.close()
-    finally:
-        await source_driver.close()
+    sides: list[copying.Side] = []
+    async with AsyncExitStack() as stack:
+        for where in (settings, target):
+            driver, identity = await open_driver(where)
+            stack.push_async_callback(driver.close)
+            sides.append(copying.Side(driver, identity, shown(where.database_url)))
+        return await copying.copy(sides[0], sides[1], progress, system.SystemClock().sleep)
 
 
 async def open_driver(settings: Settings) -> tuple[Driver, clone_guard.Identity]:
     """The database with this version's schema, and what this installation is known by there."""
-    if settings.is_postgres:
-        server = postgres_driver(settings)
-        await server.open()
-        return server, clone_guard.identify_server(server.place, settings.instance)
-    _check_place(settings)
-    file = SqliteDriver(settings.database_path, host_clock())
-    await file.open()
+    driver = _driver(settings)
+    await driver.open()
+    if not isinstance(driver, SqliteDriver):
+        named = settings.instance is not None
+        return driver, clone_guard.Identity(settings.instance or driver.place, driver.place, named=named)
     fresh = system.SystemEntropy().identifier("ins_")
     try:
-        return file, clone_guard.identify(settings.database_path, settings.instance, fresh, os_files.machine_id())
+        return driver, clone_guard.identify(settings.database_path, settings.instance, fresh, os_files.machine_id())
     except BaseException:
-        await file.close()
+        await driver.close()
         raise
 
 
-def postgres_driver(settings: Settings) -> PostgresDriver:
-    """The driver for the server of the settings, not connected yet. Raises ConfigurationError without the extra."""
+def _driver(settings: Settings) -> SqliteDriver | PostgresDriver:
+    """The driver for the file or server of the settings, not open yet. Raises ConfigurationError without the extra."""
+    if not settings.is_postgres:
+        _check_place(settings)
+        return SqliteDriver(settings.database_path, host_clock())
     try:
         from cloudbeds_auth.database.postgres import PostgresDriver
     except ImportError as error:
@@ -150,17 +134,12 @@ def host_clock() -> Callable[[], Instant]:
 def _elsewhere(settings: Settings, url: str) -> Settings:
     """The same installation with its database at `url`."""
     try:
-        target = settings.model_copy(update={"database_url": database_url(url), "instance": settings.instance})
+        target = settings.model_copy(update={"database_url": database_url(url)})
     except ValueError as error:
         raise ConfigurationError(f"--to {error}", next_step="give a URL like postgresql://user@host/database") from None
     if shown(target.database_url) == shown(settings.database_url):
         raise ConfigurationError("--to names the database that is in use")
     return target
-
-
-def _version(now: Instant) -> Transaction[int]:
-    names = yield from query("tables")
-    return (yield from schema_version(any(row["name"] == "meta" for row in names)))
 
 
 def _has_rows(settings: Settings) -> bool:
@@ -184,7 +163,8 @@ def _check_place(settings: Settings) -> None:
         )
 
 
-def _nobody_is_known_dead(owner: str, clock_id: str) -> bool:
+def nobody_is_known_dead(owner: str, clock_id: str) -> bool:
+    """Where leases of other machines may be, or none is taken."""
     return False
 
 

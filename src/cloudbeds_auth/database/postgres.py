@@ -147,20 +147,20 @@ class PostgresDriver:
         """Which database this is: the server's system identifier and its name. Known once `open` has returned."""
         return f"{self._clock_id}/{self.database}"
 
-    async def open(self, *, migrations: bool = True) -> None:
-        """Connect, check that commits last, bring the schema up to date.
+    async def open(self) -> int:
+        """Connect, check that commits last, bring the schema up to date; the schema that was found (0: none).
 
         Raises ConfigurationError where a person has to mend something, StoreUnavailable for the moment; nothing is left
         open then.
         """
         self._closed = False
         try:
-            await self._open(migrations=migrations)
+            return await self._open()
         except BaseException:
             await self.close()
             raise
 
-    async def _open(self, *, migrations: bool) -> None:
+    async def _open(self) -> int:
         facts = await self._first_look()
         for setting, wanted in DURABLE.items():
             if facts[setting] not in wanted:
@@ -171,9 +171,10 @@ class PostgresDriver:
         if int(facts["version"]) < OLDEST:
             raise ConfigurationError(f"PostgreSQL {int(facts['version']) // 10000} is too old; 14 or newer is needed")
         self._clock_id = f"postgresql:{facts['system']}"
-        if migrations:
-            for number, sql in await self.read(schema.missing):
-                await self.write(partial(schema.step, number=number, sql=sql))
+        before = await self.read(schema.version)
+        for number, sql in schema.beyond(before):
+            await self.write(partial(schema.step, number=number, sql=sql))
+        return before
 
     async def read(self, body: Body[T]) -> T:
         """One consistent view, read only."""

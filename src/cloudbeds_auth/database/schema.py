@@ -5,7 +5,6 @@ A kill between two files leaves a whole earlier schema, and the next start conti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
@@ -27,30 +26,25 @@ def statements(sql: str) -> list[str]:
     return [part.strip() for part in "\n".join(lines).split(";") if part.strip()]
 
 
-def missing(now: Instant) -> Transaction[Sequence[tuple[int, str]]]:
-    """The migrations that this database does not have yet, in order; raises ConfigurationError as `schema_version`."""
-    found = yield from _found()
-    return [(number, sql) for number, sql in migrations() if number > found]
+def beyond(version: int) -> list[tuple[int, str]]:
+    """The migrations that a database of this schema does not have yet, in order."""
+    return [(number, sql) for number, sql in migrations() if number > version]
 
 
 def step(now: Instant, *, number: int, sql: str) -> Transaction[None]:
     """Apply one migration, unless another process did meanwhile."""
     yield from query("one_at_a_time", work="migrate")
-    if (yield from _found()) >= number:
+    if (yield from version(now)) >= number:
         return
     for position, statement in enumerate(statements(sql)):
         yield Statement(f"migration_{number}_{position}", statement, {})
     yield from query("set_meta", name="schema_version", value=str(number))
 
 
-def _found() -> Transaction[int]:
+def version(now: Instant) -> Transaction[int]:
+    """The newest migration that this database has; raises ConfigurationError when it is newer than this program's."""
     names = yield from query("tables")
-    return (yield from schema_version(any(row["name"] == "meta" for row in names)))
-
-
-def schema_version(has_meta: bool) -> Transaction[int]:
-    """The newest migration that this database has; raises ConfigurationError when it is newer than this version."""
-    row = (yield from query_one("meta", name="schema_version")) if has_meta else None
+    row = (yield from query_one("meta", name="schema_version")) if any(one["name"] == "meta" for one in names) else None
     found = int(row["value"]) if row else 0
     newest = migrations()[-1][0]
     if found > newest:

@@ -9,7 +9,6 @@ a value that is moved, swapped, rolled back or relabelled does not open.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,21 +27,16 @@ HEADER_BYTES = 1 + KEY_ID_BYTES + NONCE_BYTES
 MOST_SEALS = 1 << 32  # random nonces under one key (NIST SP 800-38D section 8.3)
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    identity: bytes
-    cipher: AESGCM = field(repr=False)
-
-
 def _derived(key: bytes, label: bytes, length: int) -> bytes:
     return HKDF(algorithm=SHA256(), length=length, salt=None, info=label).derive(key)
 
 
-def _key(key: bytes) -> _Key:
+def _key(key: bytes) -> tuple[bytes, AESGCM]:
+    """Its id, and what it seals and opens with."""
     if len(key) != KEY_BYTES:
         raise ValueError(f"an encryption key has {KEY_BYTES} bytes")
     identity = _derived(key, b"cloudbeds-auth key id 1", KEY_ID_BYTES)
-    return _Key(identity, AESGCM(_derived(key, b"cloudbeds-auth sealing 1", KEY_BYTES)))
+    return identity, AESGCM(_derived(key, b"cloudbeds-auth sealing 1", KEY_BYTES))
 
 
 def _associated(place: Place, key_id: bytes) -> bytes:
@@ -68,23 +62,18 @@ class AesGcmSealer:
         if not keys:
             raise ValueError("at least one encryption key is needed")
         made = [_key(key) for key in keys]
-        self._first = made[0]
-        self._keys = {key.identity: key for key in reversed(made)}
+        self._identity, self._cipher = made[0]
+        self._ciphers = dict(made)
         self._random = random
         self._sealed = 0
 
     def __repr__(self) -> str:
-        return f"AesGcmSealer(key_id={self.key_id!r}, keys={len(self._keys)})"
+        return f"AesGcmSealer(key_id={self.key_id!r}, keys={len(self._ciphers)})"
 
     @property
     def key_id(self) -> str:
         """The id of the key that seals, in hex; not a secret."""
-        return self._first.identity.hex()
-
-    @property
-    def key_ids(self) -> tuple[str, ...]:
-        """The ids of all keys that open, in hex; the sealing one first."""
-        return (self.key_id, *(one.hex() for one in self._keys if one != self._first.identity))
+        return self._identity.hex()
 
     def seal(self, secret: Secret, place: Place) -> bytes:
         """The sealed bytes; a nonce of its own for every call.
@@ -95,23 +84,20 @@ class AesGcmSealer:
             raise SealBroken("this key has sealed 2**32 values: put a new one first in the list of keys")
         self._sealed += 1
         nonce = self._random(NONCE_BYTES)
-        sealed = self._first.cipher.encrypt(nonce, secret.reveal().encode(), _associated(place, self._first.identity))
-        return bytes([FORMAT]) + self._first.identity + nonce + sealed
+        sealed = self._cipher.encrypt(nonce, secret.reveal().encode(), _associated(place, self._identity))
+        return bytes([FORMAT]) + self._identity + nonce + sealed
 
     def open(self, sealed: bytes, place: Place) -> Secret:
         """The value; raises SealBroken for a wrong key, altered bytes or another place, without saying more."""
-        key = self._keys.get(sealed[1 : 1 + KEY_ID_BYTES])
+        key_id = sealed[1 : 1 + KEY_ID_BYTES]
+        cipher = self._ciphers.get(key_id)
         if sealed[:1] != bytes([FORMAT]) or len(sealed) < HEADER_BYTES:
             raise SealBroken("a sealed value has an unknown format")
-        if key is None:
+        if cipher is None:
             raise SealBroken("a sealed value needs a key that is not configured")
         nonce = sealed[1 + KEY_ID_BYTES : HEADER_BYTES]
         try:
-            plain = key.cipher.decrypt(nonce, sealed[HEADER_BYTES:], _associated(place, key.identity))
+            plain = cipher.decrypt(nonce, sealed[HEADER_BYTES:], _associated(place, key_id))
         except InvalidTag:
             raise SealBroken("a sealed value does not open at its place") from None
         return Secret(plain.decode())
-
-    def sealed_by_first(self, sealed: bytes) -> bool:
-        """Whether the value is under the key that seals now; a rekey re-seals the others."""
-        return sealed[: 1 + KEY_ID_BYTES] == bytes([FORMAT]) + self._first.identity

@@ -13,7 +13,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,8 +64,11 @@ class SqliteFile:
         self._file: tuple[int, int] | None = None
         self._in_use = threading.Lock()
 
-    def open(self) -> None:
-        """Open or create the file, durable and with this version's schema; raises ConfigurationError."""
+    def open(self) -> int:
+        """Open or create the file, durable and with this version's schema; the schema that it had (0: none).
+
+        Raises ConfigurationError.
+        """
         if self._file is not None:
             self._must_be_the_same_file()
         try:
@@ -77,7 +79,7 @@ class SqliteFile:
             prepare_once(connection)
             durability.claim_file(connection, str(self.path))
             durability.settle_pragmas(connection, version=self._version)
-            self._migrate(connection)
+            before = self._migrate(connection)
             self._file = self._identity()
         except (apsw.BusyError, apsw.LockedError) as error:
             raise StoreUnavailable(
@@ -90,6 +92,7 @@ class SqliteFile:
                 next_step="make the file and its folder writable for this user, or set CLOUDBEDS_AUTH_DATABASE_URL",
             ) from error
         self._connection = connection
+        return before
 
     def run(self, body: Body[T], begin: str) -> T:
         """One transaction, begun with `begin`: committed and synced when this returns. Raises StoreUnavailable."""
@@ -138,11 +141,13 @@ class SqliteFile:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
-    def _migrate(self, connection: apsw.Connection) -> None:
+    def _migrate(self, connection: apsw.Connection) -> int:
         # Each under the write lock: of two processes that start together, the second finds it done.
-        for number, sql in self._transaction(connection, schema.missing, "BEGIN"):
+        before = self._transaction(connection, schema.version, "BEGIN")
+        for number, sql in schema.beyond(before):
             step = partial(schema.step, number=number, sql=sql)
             self._transaction(connection, step, "BEGIN IMMEDIATE")
+        return before
 
     def _identity(self) -> tuple[int, int] | None:
         if self._vfs is not None:
@@ -177,16 +182,16 @@ class SqliteDriver:
 
     async def read(self, body: Body[T]) -> T:
         """One consistent view; writers of other processes are not held up."""
-        return await self._hop(lambda file: file.run(body, "BEGIN"))
+        return await self._queued(lambda file: file.run(body, "BEGIN"))
 
     async def write(self, body: Body[T]) -> T:
         """Committed and synced when this returns."""
-        return await self._hop(lambda file: file.run(body, "BEGIN IMMEDIATE"))
+        return await self._queued(lambda file: file.run(body, "BEGIN IMMEDIATE"))
 
-    async def open(self) -> None:
-        """Open or create the file, after `close` too; raises ConfigurationError."""
+    async def open(self) -> int:
+        """Open or create the file, after `close` too; the schema that it had (0: none). Raises ConfigurationError."""
         self._closed = False
-        await self._hop(SqliteFile.open)
+        return await self._queued(SqliteFile.open)
 
     async def close(self) -> None:
         """Waits for the transactions that were asked for; those asked for later raise VaultClosed."""
@@ -201,9 +206,6 @@ class SqliteDriver:
     def file_of_this_process(self) -> SqliteFile | None:
         """The open file; None before the first transaction, after `close`, and in a child that has not asked yet."""
         return self._file if self._opened_by == os.getpid() else None
-
-    async def _hop(self, work: Callable[[SqliteFile], T]) -> T:
-        return await self._queued(work)
 
     def _queued(self, work: Callable[[SqliteFile], T]) -> asyncio.Future[T]:
         """In the order in which they come: nothing is done to the file after `SqliteFile.close`."""
@@ -242,20 +244,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
-
-
-def schema_of(path: Path) -> int:
-    """Which schema a file has; 0 where there is none. Reads only."""
-    if not path.exists() or not path.stat().st_size:
-        return 0
-    try:
-        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
-            found = connection.execute("SELECT value FROM meta WHERE name = 'schema_version'").get
-    except apsw.SQLError:
-        return 0
-    except apsw.Error as error:
-        raise ConfigurationError(f"the database at {path} cannot be read: {_said(error)}") from error
-    return int(found) if found else 0
 
 
 def prepare_once(connection: apsw.Connection) -> None:

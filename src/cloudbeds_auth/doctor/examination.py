@@ -6,8 +6,8 @@ no file: what the first start would make is only named.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -59,12 +59,12 @@ def problem(what: str, mend: str) -> list[Finding]:
 class Report:
     """The findings by check, in their order."""
 
-    checks: tuple[tuple[str, tuple[Finding, ...]], ...]
+    checks: Mapping[str, Sequence[Finding]]
 
     @property
     def healthy(self) -> bool:
         """Whether no check found a problem; warnings do not count."""
-        return all(finding.level is not Level.PROBLEM for _, findings in self.checks for finding in findings)
+        return all(finding.level is not Level.PROBLEM for findings in self.checks.values() for finding in findings)
 
     def document(self) -> dict[str, object]:
         """The report as plain data."""
@@ -72,7 +72,7 @@ class Report:
             "ok": self.healthy,
             "checks": [
                 {"check": name, "level": one.level.value, "what": one.what, "mend": one.mend or None}
-                for name, findings in self.checks
+                for name, findings in self.checks.items()
                 for one in findings
             ],
         }
@@ -120,9 +120,13 @@ Check = Callable[[Subject], Awaitable[Sequence[Finding]]]
 async def examine(read: Callable[[Need], Settings], clock: Clock, checks: Mapping[str, Check]) -> Report:
     """Run all checks, named."""
     subject = _subject(read, clock)
-    async with _opened(subject):
-        found = [(name, tuple(await _ask(check, subject))) for name, check in checks.items()]
-    return Report(tuple(found))
+    async with AsyncExitStack() as stack:
+        if subject.read is not None:
+            try:
+                await _open(subject, subject.read, stack)
+            except errors.Error as error:
+                subject.closed = error
+        return Report({name: await _ask(check, subject) for name, check in checks.items()})
 
 
 async def _ask(check: Check, subject: Subject) -> Sequence[Finding]:
@@ -148,18 +152,6 @@ def _subject(read: Callable[[Need], Settings], clock: Clock) -> Subject:
         return Subject(clock, read(Need.NOTHING), problems)
     except errors.ConfigurationError:
         return Subject(clock, None, problems)
-
-
-@asynccontextmanager
-async def _opened(subject: Subject) -> AsyncIterator[None]:
-    """The subject with its vault open, or with the reason why it is not."""
-    async with AsyncExitStack() as stack:
-        if subject.read is not None:
-            try:
-                await _open(subject, subject.read, stack)
-            except errors.Error as error:
-                subject.closed = error
-        yield
 
 
 async def _open(subject: Subject, settings: Settings, stack: AsyncExitStack) -> None:

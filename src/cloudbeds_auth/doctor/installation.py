@@ -100,12 +100,12 @@ async def token_endpoint(subject: Subject) -> Sequence[Finding]:
     return ok(f"{url} answers as an API")
 
 
-async def _ask(method: str, url: str) -> httpx2.Response | str:
+async def _ask(method: str, url: str, seconds: float = VENDOR_SECONDS) -> httpx2.Response | str:
     """The answer, or what kept it from coming; redirects are not followed and the environment is not asked."""
     import httpx2
 
     try:
-        async with httpx2.AsyncClient(timeout=VENDOR_SECONDS, follow_redirects=False, trust_env=False) as client:
+        async with httpx2.AsyncClient(timeout=seconds, follow_redirects=False, trust_env=False) as client:
             return await client.request(method, url)
     except httpx2.HTTPError as error:
         return f"{type(error).__name__}" + (f" ({error})" if str(error) else "")
@@ -158,14 +158,8 @@ async def look(host: str, port: int) -> Port:
 
 async def answers_as_ours(origin: str) -> bool:
     """Whether a service of ours answers there: every answer of ours names its code, and no credential is sent."""
-    import httpx2
-
-    try:
-        async with httpx2.AsyncClient(timeout=PORT_SECONDS, follow_redirects=False, trust_env=False) as client:
-            answer = await client.get(f"{origin}/api/v1/connections")
-    except httpx2.HTTPError:
-        return False
-    return CODE_HEADER in answer.headers
+    answer = await _ask("GET", f"{origin}/api/v1/connections", PORT_SECONDS)
+    return not isinstance(answer, str) and CODE_HEADER in answer.headers
 
 
 def _binding(host: str, port: int) -> int | None:

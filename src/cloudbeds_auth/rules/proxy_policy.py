@@ -71,15 +71,15 @@ class Target(NamedTuple):
     path: str
 
 
-def upstream_path(raw_path: bytes, prefix: bytes = PREFIX) -> Target:
+def upstream_path(raw_path: bytes) -> Target:
     """Split `/proxy/{id}/{path}`, as it came over the wire, into the id and the vendor's path.
 
     Raises InvalidRequest for anything that could leave the vendor's host or climb out of a path: dot segments in any
     encoding, backslashes, control characters, empty segments, another authority, overlong UTF-8 (A29, A30).
     """
-    if not raw_path.startswith(prefix):
+    if not raw_path.startswith(PREFIX):
         raise InvalidRequest("the path is not below /proxy/{id}/")
-    identifier, slash, rest = raw_path[len(prefix) :].partition(b"/")
+    identifier, slash, rest = raw_path[len(PREFIX) :].partition(b"/")
     if not _IDENTIFIER.match(identifier) or identifier.strip(b".") == b"":
         raise InvalidRequest("what follows /proxy/ is neither a connection id nor a property id")
     if not _SENDABLE.match(rest):

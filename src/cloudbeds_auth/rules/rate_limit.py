@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 ALONE = 0.1  # of the limit: what one process may send while it cannot ask the store
 # Seconds by which one request may take longer to the vendor than another: a new connection costs two round trips and a
@@ -140,18 +140,11 @@ class FairQueue(Generic[T]):
             self._lines.pop(name, None)
 
 
-class Headers(Protocol):
-    """The headers of an answer, found by name without regard to case."""
-
-    def get(self, name: str, /) -> str | None:
-        """The value of the header with this name."""
-        ...
-
-
-def pause_of(status: int, headers: Headers) -> float | None:
+def pause_of(status: int, headers: Mapping[str, str | None]) -> float | None:
     """For how many seconds an answer asks every process of this client id to send nothing; None unless it is a 429.
 
-    Read from `Retry-After` (RFC 9110 section 10.2.3: seconds, or a date) and `Date` (6.6.1).
+    Read from `Retry-After` (RFC 9110 section 10.2.3: seconds, or a date) and `Date` (6.6.1). Names are found in
+    `headers` without regard to case.
     """
     if status != TOO_MANY:
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -60,35 +60,28 @@ class Attempt:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """The calls that a pair's access token carried; `refused` of them were answered 401."""
-
-    count: int = 0
-    refused: int = 0
-    methods: Mapping[str, int] = field(default_factory=dict)
-    first: datetime | None = None
-    last: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PairLine:
     """One token pair: when it lived, what superseded it, whether it was seen to work, what it carried.
 
-    `attempts` are the refreshes that began while this was the newest pair. `ended` is None while it lives.
+    `attempts` are the refreshes that began while this was the newest pair. `ended` is None while it lives. Of the
+    `calls` that its access token carried, by method and path in `methods`, `calls_refused` were answered 401.
     """
 
     grant_id: str
     generation: int
-    origin: Origin
-    began: datetime | None
-    expires_at: datetime | None
-    ended: datetime | None
-    ending: Ending
-    proven: bool
-    same_refresh_token: bool
-    attempts: tuple[Attempt, ...]
-    carried: Carried
+    origin: Origin = Origin.UNKNOWN
+    began: datetime | None = None
+    expires_at: datetime | None = None
+    ended: datetime | None = None
+    ending: Ending = Ending.LIVING
+    proven: bool = False
+    taken_into_use: bool = False
+    same_refresh_token: bool = False
+    attempts: list[Attempt] = field(default_factory=list)
+    calls: int = 0
+    calls_refused: int = 0
+    methods: Counter[str] = field(default_factory=Counter)
 
     @property
     def troubles(self) -> tuple[Attempt, ...]:
@@ -115,36 +108,10 @@ class PairLine:
                 {"at": precise(one.at), "position": one.position, "outcome": one.outcome.value, "detail": one.detail}
                 for one in self.attempts
             ],
-            "calls": self.carried.count,
-            "calls_refused": self.carried.refused,
-            "methods": dict(self.carried.methods),
+            "calls": self.calls,
+            "calls_refused": self.calls_refused,
+            "methods": dict(self.methods),
         }
-
-
-def pairs(events: Iterable[Event]) -> list[PairLine]:
-    """One line per token pair, in the order in which the pairs came; the events may be in any order."""
-    book = _Book()
-    for event in sorted(events, key=lambda event: (event.sequence, event.kind == "calls")):
-        book.read(event)
-    return book.lines()
-
-
-@dataclass(slots=True)
-class _Draft:
-    """A line while the history is still being read."""
-
-    grant_id: str
-    generation: int
-    origin: Origin = Origin.UNKNOWN
-    began: datetime | None = None
-    expires_at: datetime | None = None
-    ended: datetime | None = None
-    ending: Ending = Ending.LIVING
-    proven: bool = False
-    taken_into_use: bool = False
-    same_refresh_token: bool = False
-    attempts: list[Attempt] = field(default_factory=list)
-    carried: Carried = field(default_factory=Carried)
 
     def end(self, at: datetime | None, ending: Ending) -> None:
         """The first thing that ended a pair is what ended it; only a refusal is taken back (rule-12)."""
@@ -154,43 +121,34 @@ class _Draft:
     def close(self, outcome: AttemptOutcome, detail: str = "") -> None:
         """Say how the attempt that is still open ended."""
         if self.attempts and self.attempts[-1].outcome is AttemptOutcome.OPEN:
-            last = self.attempts[-1]
-            self.attempts[-1] = Attempt(last.at, last.position, outcome, detail)
+            self.attempts[-1] = replace(self.attempts[-1], outcome=outcome, detail=detail)
 
-    def line(self) -> PairLine:
-        """The finished line."""
-        return PairLine(
-            self.grant_id,
-            self.generation,
-            self.origin,
-            self.began,
-            self.expires_at,
-            self.ended,
-            self.ending,
-            self.proven,
-            self.same_refresh_token,
-            tuple(self.attempts),
-            self.carried,
-        )
+
+def pairs(events: Iterable[Event]) -> list[PairLine]:
+    """One line per token pair, in the order in which the pairs came; the events may be in any order."""
+    book = _Book()
+    for event in sorted(events, key=lambda event: (event.sequence, event.kind == "calls")):
+        book.read(event)
+    return list(book.lines.values())
 
 
 class _Book:
     """Reads events, oldest first."""
 
     def __init__(self) -> None:
-        self._drafts: dict[tuple[str, int], _Draft] = {}
-        self._newest: dict[str, _Draft] = {}
-        self._readers: dict[str, Callable[[_Draft, Event], None]] = {
+        self.lines: dict[tuple[str, int], PairLine] = {}
+        self._newest: dict[str, PairLine] = {}
+        self._readers: dict[str, Callable[[PairLine, Event], None]] = {
             "candidate_received": self._received,
             "promoted": self._promoted,
             "pair_committed": self._committed,
             "intent_written": self._intent,
-            "key_received": lambda draft, event: draft.close(AttemptOutcome.ANSWERED),
-            "token_refused": lambda draft, event: draft.close(AttemptOutcome.REFUSED),
-            "answer_lost": lambda draft, event: draft.close(AttemptOutcome.LOST, str(event.data.get("detail") or "")),
-            "nothing_sent": lambda draft, event: draft.close(AttemptOutcome.UNSENT),
-            "client_refused": lambda draft, event: draft.close(AttemptOutcome.CLIENT_REFUSED),
-            "reauthorization_required": lambda draft, event: draft.end(event.at, Ending.REFUSED),
+            "key_received": lambda line, event: line.close(AttemptOutcome.ANSWERED),
+            "token_refused": lambda line, event: line.close(AttemptOutcome.REFUSED),
+            "answer_lost": lambda line, event: line.close(AttemptOutcome.LOST, str(event.data.get("detail") or "")),
+            "nothing_sent": lambda line, event: line.close(AttemptOutcome.UNSENT),
+            "client_refused": lambda line, event: line.close(AttemptOutcome.CLIENT_REFUSED),
+            "reauthorization_required": lambda line, event: line.end(event.at, Ending.REFUSED),
             "proved": self._proved,
             "calls": self._calls,
             "superseded": self._superseded,
@@ -203,79 +161,71 @@ class _Book:
             return
         reader = self._readers.get(event.kind)
         if reader is not None and event.grant_id is not None:
-            reader(self._draft(event.grant_id, event.generation), event)
+            reader(self._line(event.grant_id, event.generation), event)
 
-    def lines(self) -> list[PairLine]:
-        """The lines in the order in which their first event came."""
-        return [draft.line() for draft in self._drafts.values()]
-
-    def _draft(self, grant_id: str, generation: int | None) -> _Draft:
+    def _line(self, grant_id: str, generation: int | None) -> PairLine:
         newest = self._newest.get(grant_id)
         if generation is None:
             generation = newest.generation if newest else 1
-        draft = self._drafts.setdefault((grant_id, generation), _Draft(grant_id, generation))
+        line = self.lines.setdefault((grant_id, generation), PairLine(grant_id, generation))
         if newest is None or generation > newest.generation:
-            self._newest[grant_id] = draft
-        return draft
+            self._newest[grant_id] = line
+        return line
 
-    def _received(self, draft: _Draft, event: Event) -> None:
-        draft.origin = Origin.EXCHANGE if event.data.get("exchanged") is True else Origin.APPROVAL
-        draft.began = event.at
-        draft.expires_at = _moment(event.data.get("expires_at"))
+    def _received(self, line: PairLine, event: Event) -> None:
+        line.origin = Origin.EXCHANGE if event.data.get("exchanged") is True else Origin.APPROVAL
+        line.began = event.at
+        line.expires_at = _moment(event.data.get("expires_at"))
 
-    def _committed(self, draft: _Draft, event: Event) -> None:
-        draft.origin, draft.began = Origin.REFRESH, event.at
-        draft.expires_at = _moment(event.data.get("expires_at"))
-        draft.same_refresh_token = event.data.get("same_refresh_token") is True
-        before = self._before(draft)
+    def _committed(self, line: PairLine, event: Event) -> None:
+        line.origin, line.began = Origin.REFRESH, event.at
+        line.expires_at = _moment(event.data.get("expires_at"))
+        line.same_refresh_token = event.data.get("same_refresh_token") is True
+        before = self._before(line)
         if before is not None:
-            draft.taken_into_use = before.taken_into_use
+            line.taken_into_use = before.taken_into_use
             before.close(AttemptOutcome.ANSWERED)
             before.end(event.at, Ending.REFRESH)
 
-    def _before(self, draft: _Draft) -> _Draft | None:
+    def _before(self, line: PairLine) -> PairLine | None:
         """The grant's pair before this one; generations of one grant grow, but other grants' lie between them."""
         earlier = [
             generation
-            for grant_id, generation in self._drafts
-            if grant_id == draft.grant_id and generation < draft.generation
+            for grant_id, generation in self.lines
+            if grant_id == line.grant_id and generation < line.generation
         ]
-        return self._drafts[draft.grant_id, max(earlier)] if earlier else None
+        return self.lines[line.grant_id, max(earlier)] if earlier else None
 
-    def _intent(self, draft: _Draft, event: Event) -> None:
-        draft.close(AttemptOutcome.CUT_OFF)  # a new sending without an outcome of the one before: its process had ended
+    def _intent(self, line: PairLine, event: Event) -> None:
+        line.close(AttemptOutcome.CUT_OFF)  # a new sending without an outcome of the one before: its process had ended
         position = event.data.get("position")
-        draft.attempts.append(Attempt(event.at, position if isinstance(position, int) else None, AttemptOutcome.OPEN))
+        line.attempts.append(Attempt(event.at, position if isinstance(position, int) else None, AttemptOutcome.OPEN))
 
-    def _promoted(self, draft: _Draft, event: Event) -> None:
-        draft.proven = draft.taken_into_use = True
+    def _promoted(self, line: PairLine, event: Event) -> None:
+        line.proven = line.taken_into_use = True
 
-    def _proved(self, draft: _Draft, event: Event) -> None:
-        draft.proven = True
-        if draft.ending is Ending.REFUSED:
-            draft.ended, draft.ending = None, Ending.LIVING
+    def _proved(self, line: PairLine, event: Event) -> None:
+        line.proven = True
+        if line.ending is Ending.REFUSED:
+            line.ended, line.ending = None, Ending.LIVING
 
-    def _calls(self, draft: _Draft, event: Event) -> None:
-        data, so_far = event.data, draft.carried
-        methods = Counter(so_far.methods)
-        counts = data.get("methods")
+    def _calls(self, line: PairLine, event: Event) -> None:
+        line.calls += _count(event.data.get("count"))
+        line.calls_refused += _count(event.data.get("refused"))
+        counts = event.data.get("methods")
         if isinstance(counts, Mapping):
-            methods.update({str(name): _count(number) for name, number in counts.items()})
-        first = _earliest(so_far.first, _moment(data.get("first")))
-        last = _latest(so_far.last, _moment(data.get("last")))
-        count, refused = so_far.count + _count(data.get("count")), so_far.refused + _count(data.get("refused"))
-        draft.carried = Carried(count, refused, dict(methods), first, last)
+            line.methods.update({str(name): _count(number) for name, number in counts.items()})
 
-    def _superseded(self, draft: _Draft, event: Event) -> None:
-        newest = self._newest[draft.grant_id]
+    def _superseded(self, line: PairLine, event: Event) -> None:
+        newest = self._newest[line.grant_id]
         unused = newest.origin is not Origin.UNKNOWN and not newest.taken_into_use
         ending = Ending.MIGRATION if event.data.get("reason") == MOVED_TO_KEY else Ending.APPROVAL
         newest.end(event.at, Ending.DROPPED if unused else ending)
 
     def _disconnected(self, event: Event) -> None:
-        for draft in self._drafts.values():
-            if event.grant_id in {None, draft.grant_id}:
-                draft.end(event.at, Ending.DISCONNECT)
+        for line in self.lines.values():
+            if event.grant_id in {None, line.grant_id}:
+                line.end(event.at, Ending.DISCONNECT)
 
 
 def _count(value: object) -> int:
@@ -289,11 +239,3 @@ def _moment(value: object) -> datetime | None:
     if isinstance(value, int | float):
         return moment(value)
     return datetime.fromisoformat(value) if isinstance(value, str) and value else None
-
-
-def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:
-    return min((at for at in (one, other) if at is not None), default=None)
-
-
-def _latest(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max((at for at in (one, other) if at is not None), default=None)

@@ -42,7 +42,7 @@ async def at_once() -> None:
 
 
 class HttpVendor:
-    """ports.Vendor at `base_url`, over a pool of connections that is made at the first call.
+    """ports.Vendor at `base_url`.
 
     `transport` replaces the network in tests and simulations and is never closed here. `keys`: how API keys travel.
     """
@@ -63,7 +63,6 @@ class HttpVendor:
         self._authorize_url = authorize_url
         self._timing = timing
         self._transport = transport
-        self._client: httpx2.AsyncClient | None = None
 
     def authorization_url(self, app: App, state: str) -> str:
         """Where the hotel approves (RFC 6749 section 4.1.1). Parameters that the address already has are kept."""
@@ -186,12 +185,6 @@ class HttpVendor:
         answer = await self._answered("DELETE", "deleteWebhook", access, params=params)
         return answer if isinstance(answer, Refusal) else None
 
-    async def aclose(self) -> None:
-        """Close the pool; a later call opens a new one."""
-        client, self._client = self._client, None
-        if client is not None and self._transport is None:
-            await client.aclose()
-
     async def _answered(
         self, method: str, name: str, access: Secret, **parts: Mapping[str, str]
     ) -> JsonObject | Refusal:
@@ -233,12 +226,11 @@ class HttpVendor:
         params: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
     ) -> http_client.Reply:
-        # A connection for each request: an answer that comes twice must not be taken for the next one's, and prove a
-        # token that never worked (F18).
-        client = self._client = self._client or http_client.client(self._timing, self._transport, keep_alive=0)
         headers = dict([header_of(access, self._keys)])
-        request = client.build_request(method, f"{self._api}/{name}", headers=headers, params=params, data=form)
-        return await http_client.ask(client, request, limit=limit, deadline=self._timing.deadline)
+        return await http_client.ask(
+            self._timing, self._transport, method, f"{self._api}/{name}",
+            headers=headers, params=params, data=form, limit=limit,
+        )  # fmt: skip
 
 
 def _read(reply: http_client.Reply) -> JsonObject | None:

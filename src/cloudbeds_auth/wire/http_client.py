@@ -1,7 +1,7 @@
 """How we speak HTTP: TLS, timeouts, limits, and what never happens; one place for every client of ours.
 
 Never: a proxy, certificate or netrc from the environment (A32); a redirect followed (A33); a cookie kept; an unverified
-certificate (A55); a retry. A request is finished or aborted, its socket closed or back in its pool, before `ask`
+certificate (A55); a retry. A request is finished or aborted, and its socket closed, before `ask`
 returns, also when it is cancelled.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import platform
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -116,44 +116,38 @@ def at_any_time() -> bool:
 
 
 async def ask(
-    client: httpx2.AsyncClient,
-    request: httpx2.Request,
+    timing: Timing,
+    transport: httpx2.AsyncBaseTransport | None,
+    method: str,
+    url: str,
     *,
-    limit: int,
-    deadline: float,
+    limit: int | None,
     may_send: Callable[[], bool] = at_any_time,
+    **parts: Any,
 ) -> Reply:
-    """Send once and read the whole answer: at most `limit` bytes, within `deadline` seconds.
+    """Send once and read the whole answer: at most `limit` bytes (None: only its head), within `timing.deadline`.
 
-    `may_send` is asked when the connection is up, directly before the first byte. Raises StoodStill where it says no,
-    Unusable, TimeoutError for the deadline, and what httpx2 or the socket raises.
+    Over a connection of its own: an answer that comes twice must not be taken for the next request's (F18). `parts` are
+    those of httpx2's `build_request`; `transport` replaces the network in tests and is never closed here. `may_send` is
+    asked when the connection is up, directly before the first byte. Raises StoodStill where it says no, Unusable,
+    TimeoutError for the deadline, and what httpx2 or the socket raises.
     """
-    async with _sent(client, request, deadline, may_send) as response:
-        return Reply(response.status_code, response.headers, await _body(response, limit))
-
-
-async def knock(client: httpx2.AsyncClient, request: httpx2.Request, *, deadline: float) -> Reply:
-    """Send once and read the head of the answer only, within `deadline` seconds: everything else is left unread."""
-    async with _sent(client, request, deadline, at_any_time) as response:
-        return Reply(response.status_code, response.headers, b"")
-
-
-@asynccontextmanager
-async def _sent(
-    client: httpx2.AsyncClient, request: httpx2.Request, deadline: float, may_send: Callable[[], bool]
-) -> AsyncIterator[httpx2.Response]:
-    """The answer to a request, its head read; everything is over when this is left."""
-    sockets = _Sockets(may_send)
-    request.extensions["trace"] = sockets.trace
+    sockets, once = _Sockets(may_send), client(timing, transport, keep_alive=0)
+    request = once.build_request(method, url, extensions={"trace": sockets.trace}, **parts)
     try:
-        async with asyncio.timeout(deadline):
-            response = await client.send(request, stream=True)
+        async with asyncio.timeout(timing.deadline):
+            response = await once.send(request, stream=True)
             try:
-                yield response
+                body = b"" if limit is None else await _body(response, limit)
+                return Reply(response.status_code, response.headers, body)
             finally:
                 await response.aclose()
     finally:
         await sockets.close_unused()
+        if transport is None:
+            # A socket that does not close cleanly must not turn a received pair into an error.
+            with suppress(OSError, httpx2.HTTPError):
+                await once.aclose()
 
 
 async def _body(response: httpx2.Response, limit: int) -> bytes:
@@ -162,20 +156,11 @@ async def _body(response: httpx2.Response, limit: int) -> bytes:
     if encoding != "identity":
         raise Unusable(f"HTTP {response.status_code}: the answer is encoded although plain bytes were asked for")
     body = bytearray()
-    async for part in _parts(response):
+    async for part in response.aiter_raw():
         body += part
         if len(body) > limit:
             raise Unusable(f"HTTP {response.status_code}: the answer is larger than {limit // 1024} KiB")
     return bytes(body)
-
-
-async def _parts(response: httpx2.Response) -> AsyncIterator[bytes]:
-    """The body as it comes; a transport of a test may hand over a response that was read already."""
-    if response.is_stream_consumed:
-        yield response.content
-        return
-    async for part in response.aiter_raw():
-        yield part
 
 
 class _Sockets:

@@ -159,13 +159,9 @@ class ClientAuth(Generic[Q, A]):
             headers.get("content-length", ""),
         )
         if passing.looking:
-            at_end = partial(self._noted, passing, passed)
             awaited = isinstance(response.stream, self.library.module.AsyncByteStream)
             kind = self.library.seen_later if awaited else self.library.seen
-            response.stream = kind(response.stream, passing, at_end)
-
-    def _noted(self, passing: PassingBody, passed: PassOn) -> None:
-        self._lender.learn(passed, passing.refusal())
+            response.stream = kind(response.stream, passing, lambda: self._lender.learn(passed, passing.refusal()))
 
     def _flow_of(self, request: httpx2.Request) -> Flow:
         in_memory, sent = self._in_memory(request), SENT in request.extensions

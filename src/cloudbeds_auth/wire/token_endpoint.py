@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -87,7 +87,10 @@ class HttpTokenEndpoint:
         form |= {"client_id": app.client_id, "client_secret": secret.reveal()}
         try:
             with self._awaited():
-                reply = await self._post(form, may_send)
+                reply = await http_client.ask(
+                    self._timing, self._transport, "POST", self._url, data=form,
+                    limit=http_client.TOKEN_BODY_LIMIT, may_send=may_send,
+                )  # fmt: skip
         except http_client.StoodStill:
             return TooLate()
         except http_client.NO_CONNECTION as error:
@@ -118,16 +121,3 @@ class HttpTokenEndpoint:
             self._under_way -= 1
             if not self._under_way:
                 self._answered.set()
-
-    async def _post(self, form: dict[str, str], may_send: MaySend) -> http_client.Reply:
-        client, deadline = http_client.client(self._timing, self._transport, keep_alive=0), self._timing.deadline
-        try:
-            request = client.build_request("POST", self._url, data=form)
-            return await http_client.ask(
-                client, request, limit=http_client.TOKEN_BODY_LIMIT, deadline=deadline, may_send=may_send
-            )
-        finally:
-            if self._transport is None:
-                # A socket that does not close cleanly must not turn a received pair into an error.
-                with suppress(OSError, httpx2.HTTPError):
-                    await client.aclose()

@@ -24,9 +24,7 @@ LONGEST_HEADER = 32 * 1024  # bytes
 
 # What aiohttp raises before anything left this machine.
 _UNSENT = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientConnectorCertificateError,
-    aiohttp.ClientConnectorSSLError,
+    aiohttp.ClientConnectorError,  # TLS and certificates too
     aiohttp.ConnectionTimeoutError,
     aiohttp.ServerFingerprintMismatch,
     aiohttp.InvalidURL,

@@ -7,10 +7,8 @@ answer is read but its head, and the receiver has ten seconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
-import httpx2
 from standardwebhooks import Webhook
 
 from cloudbeds_auth.ports import Clock, Delivery, Message
@@ -20,37 +18,26 @@ from cloudbeds_auth.rules.refresh import Timing
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.wire import http_client
 
-DEADLINE = 10.0  # seconds of one attempt
-TIMING = replace(Timing(), deadline=DEADLINE)
+TIMING = replace(Timing(), deadline=10.0)  # seconds of one attempt
 GONE = 410  # the receiver wants it no more: it is not tried again
 
 
 class HttpDeliverer:
-    """ports.Deliverer to `url`. Several `secrets`: a signature by each, so that one can replace another.
+    """ports.Deliverer to `url`. Several `secrets`: a signature by each, so that one can replace another."""
 
-    `transport` replaces the network in tests and is never closed here.
-    """
-
-    def __init__(
-        self, url: str, secrets: Sequence[Secret], clock: Clock, transport: httpx2.AsyncBaseTransport | None = None
-    ) -> None:
+    def __init__(self, url: str, secrets: Sequence[Secret], clock: Clock) -> None:
         self._url = url
         self._signers = [Webhook(secret.reveal()) for secret in secrets]
         self._clock = clock
-        self._transport = transport
 
     async def deliver(self, message: Message) -> Delivery:
         """See ports. The moment in the signature is this attempt's, the one in the body is the change's."""
-        client = http_client.client(TIMING, self._transport, keep_alive=0)
         try:
-            request = client.build_request("POST", self._url, headers=self._headers(message), content=message.body)
-            head = await http_client.knock(client, request, deadline=DEADLINE)
+            head = await http_client.ask(
+                TIMING, None, "POST", self._url, headers=self._headers(message), content=message.body, limit=None
+            )
         except Exception as error:  # noqa: BLE001  # after any error, the message was not taken
             return Delivery(f"no answer ({type(error).__name__})")
-        finally:
-            if self._transport is None:
-                with suppress(OSError, httpx2.HTTPError):
-                    await client.aclose()
         if 200 <= head.status < 300:
             return Delivery()
         wait = seconds_of(head.headers.get("retry-after"), head.headers.get("date"))
