@@ -63,7 +63,7 @@ async def test_a_token_endpoint_that_refuses_for_an_hour(stage: Stage) -> None:
         assert await ask(stage, grant) == "A-1"
         await stage.one.idle()
         await stage.clock.sleep(130.0)
-    assert await stage.shown(grant) == (State.BACKING_OFF, "revoked")
+    assert await stage.shown(grant) == (State.BACKING_OFF, "not_renewable")
     assert stage.notes.times("reauthorization_required") == 0
     assert "reprieved" in await stage.kinds(grant.connection_id)
     stage.endpoint.script = [issued(2)]

@@ -218,14 +218,16 @@ async def test_a_token_of_nobody(stage: Stage) -> None:
 
 
 async def test_a_missing_scope_is_shown(stage: Stage) -> None:
-    """Healthy, with a problem, what mends it, and one line of history that names the call; nothing is asked or sent."""
+    """Healthy, with a problem, what mends it, and a line of history that names the call, before that of the risk which
+    it is; nothing is asked or sent.
+    """
     grant, token = await lent(stage)
     await note_refusal(stage, token, NO_SCOPE)
     found = await stage.one.views.connection(grant.connection_id)
     assert (found.state, found.problem) == (State.FRESH, "missing_scope")
     assert "CLOUDBEDS_SCOPES" in (found.next_step or "")
-    (event,) = await stage.one.views.events(grant.connection_id, limit=1)
-    assert (event.kind, event.actor, event.generation) == ("call_refused", "cloudbeds", 1)
+    risk, event = await stage.one.views.events(grant.connection_id, limit=2)
+    assert (risk.kind, event.kind, event.actor, event.generation) == ("risk_found", "call_refused", "cloudbeds", 1)
     said = {"method": "GET", "path": "/api/v1.3/getHotels", "said": NO_SCOPE.said}
     assert event.data == {"reason": "missing_scope", "said": said}
     assert (stage.vendor.asked, stage.endpoint.sent) == ([], [])
@@ -258,15 +260,15 @@ async def test_two_that_take_turns(stage: Stage) -> None:
 async def test_a_proof_says_nothing_about_it_and_a_new_pair_clears_it(stage: Stage) -> None:
     """It stays over a proof of the same token; with the next pair it has to show again, and does."""
     grant, token = await lent(stage)
-    await note_refusal(stage, token, NO_SCOPE)
+    await note_refusal(stage, token, ELSEWHERE)
     assert (await stage.one.refresh(grant.id, 1, rejected=1)).proven
-    assert await stage.shown(grant) == (State.FRESH, "missing_scope")
+    assert await stage.shown(grant) == (State.FRESH, "wrong_property")
     stage.endpoint.will(issued(2))
     await stage.one.refresh(grant.id, 1)
     await stage.one.idle()
     assert await stage.shown(grant) == (State.FRESH, None)
-    await note_refusal(stage, await stage.one.access.access_token(grant.connection_id), NO_SCOPE)
-    assert await stage.shown(grant) == (State.FRESH, "missing_scope")
+    await note_refusal(stage, await stage.one.access.access_token(grant.connection_id), ELSEWHERE)
+    assert await stage.shown(grant) == (State.FRESH, "wrong_property")
 
 
 async def test_what_is_worse_is_shown_instead(stage: Stage) -> None:

@@ -319,7 +319,7 @@ async def test_lines_that_an_earlier_version_wrote(stage: Stage) -> None:
     for hotel in (grant, other):
         kinds = "SELECT COUNT(*) FROM events WHERE connection_id = ? AND kind = 'calls'"
         assert stage.sql(kinds, hotel.connection_id) == [(1,)]
-        await stage.one.store.write(note_problem(hotel.id, 1, "missing_scope", {}))
+        await stage.one.store.write(note_problem(hotel.id, 1, "wrong_property", {}))
         (newest, *_) = await stage.one.store.read(read_history(hotel.connection_id))
         assert newest.sequence == 110
     *merged, newest_line = await told(stage, grant.connection_id)

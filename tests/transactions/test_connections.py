@@ -202,12 +202,12 @@ async def test_a_problem_of_its_calls(bench: Bench) -> None:
     """Shown with the connection, whose state stays; one line of history, and none more while it is shown."""
     grant = await bench.connected()
     for told in (True, False):
-        assert await bench.store.write(note_problem(grant.id, 1, "missing_scope", SAID)) is told
+        assert await bench.store.write(note_problem(grant.id, 1, "wrong_property", SAID)) is told
     found = await bench.look(grant.connection_id)
-    assert (found.state, found.problem) == (State.FRESH, "missing_scope")
+    assert (found.state, found.problem) == (State.FRESH, "wrong_property")
     (event, before) = await bench.store.read(read_history(grant.connection_id, limit=2))
     assert (event.kind, event.actor, event.generation) == ("call_refused", "cloudbeds", 1)
-    assert event.data == {"reason": "missing_scope", "said": SAID}
+    assert event.data == {"reason": "wrong_property", "said": SAID}
     assert before.kind == "proved"
 
 
@@ -222,13 +222,13 @@ async def test_another_problem_of_its_calls(bench: Bench) -> None:
 async def test_how_long_a_problem_of_its_calls_stays(bench: Bench) -> None:
     """A proof leaves it, the next pair clears it, and so does a new approval."""
     grant = await bench.connected()
-    await bench.store.write(note_problem(grant.id, 1, "missing_scope", SAID))
+    await bench.store.write(note_problem(grant.id, 1, "wrong_property", SAID))
     await bench.store.write(confirm(grant.id, 1))
-    assert (await bench.look(grant.connection_id)).problem == "missing_scope"
+    assert (await bench.look(grant.connection_id)).problem == "wrong_property"
     fence = await bench.intent(grant)
     await bench.store.write(commit_pair(fence, grant.tokens[-1], pair(2), stale_after=3000.0))
     assert (await bench.look(grant.connection_id)).problem is None
-    await bench.store.write(note_problem(grant.id, 2, "missing_scope", SAID))
+    await bench.store.write(note_problem(grant.id, 2, "wrong_property", SAID))
     await bench.connected(pair("new"), connection_id=grant.connection_id)
     assert (await bench.look(grant.connection_id)).problem is None
 
