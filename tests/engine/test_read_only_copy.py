@@ -53,6 +53,9 @@ REFUSED: dict[str, Deed] = {
     "an approval that begins": lambda copy, one: copy.authorizer.begin(),
     "an arrival from the Marketplace": lambda copy, one: copy.authorizer.arrive(code="code"),
     "an import": lambda copy, one: copy.importer.bring_in(old("2000")),
+    "a key that is pasted": lambda copy, one: copy.pasted_keys.add(
+        Secret("cbat_1"), app=None, reference=None, connection_id=None, expected_properties=()
+    ),
     "a disconnect": lambda copy, one: copy.disconnecter.disconnect(one.connection_id, forget=False, actor="operator"),
     "a disconnect that insists": lambda copy, one: copy.disconnecter.disconnect(
         one.connection_id, forget=True, actor="operator"
