@@ -1,4 +1,4 @@
-"""`connections add-key` as it is typed, against the simulator: from prompt, file and environment, never as an argument."""
+"""`connections add-key`, against the simulator: the key from a prompt, a file or the environment, never an argument."""
 
 from __future__ import annotations
 

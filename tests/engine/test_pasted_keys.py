@@ -162,7 +162,7 @@ async def test_cloudbeds_cannot_be_asked(stage: Stage, away: str) -> None:
 
 @pytest.mark.row("F87")
 async def test_another_hotels_key(stage: Stage) -> None:
-    """By the property expected, by the connection and by the reference: a mismatch, and the connection keeps its key."""
+    """By property, connection and reference: a mismatch, and the connection keeps its key."""
     found = await paste(stage, reference="tenant-7")
     for asked in ({"expected": ("1000",)}, {"connection_id": found.id}, {"reference": "tenant-7"}):
         with pytest.raises(PropertyMismatch) as raised:
