@@ -8,7 +8,9 @@
     │   ├── InvalidReturnTo         `return_to` names an origin that is not listed
     │   ├── StateMismatch           the callback's `state` is not one of this browser's
     │   ├── AuthorizationDenied     the hotel said no
-    │   └── AuthorizationExpired    the code or the state is spent or too old
+    │   ├── AuthorizationExpired    the code or the state is spent or too old
+    │   ├── KeyRefused              Cloudbeds does not accept the API key that was given
+    │   └── PropertyMismatch        it is another hotel's than was expected
     ├── UnknownConnection           nothing is connected under this id
     ├── AmbiguousProperty           several connections cover this property
     ├── ConnectionUnusable          a person has to act first
@@ -205,6 +207,30 @@ class AuthorizationExpired(InvalidRequest):
     next_step_default = "start again: only the hotel can get a new code"
 
 
+class KeyRefused(InvalidRequest):
+    """Cloudbeds does not accept this API key
+
+    It was mistyped, was revoked, or has died of 30 days without use; or it works and Cloudbeds names no property for
+    it, because it lacks a scope. Nothing was stored.
+    """
+
+    code = "key_refused"
+    lost = "nothing; the key was not stored, and what was connected before stays connected"
+    next_step_default = "the hotel makes a new API key at Cloudbeds: Account, Apps & Marketplace, API Credentials"
+
+
+class PropertyMismatch(InvalidRequest):
+    """This is another hotel than was expected
+
+    Cloudbeds names other properties than the caller, the connection or its reference is for. Nothing was stored.
+    """
+
+    code = "property_mismatch"
+    status = 409
+    lost = AS_BEFORE
+    next_step_default = "use what belongs to the expected hotel, or correct the property that is expected"
+
+
 class UnknownConnection(Error):
     """Nothing is connected under this id
 
@@ -304,8 +330,8 @@ class TryAgain(Error):
 class TokenEndpointUnavailable(TryAgain):
     """Cloudbeds' token endpoint gave no usable answer
 
-    Cloudbeds could not be reached, or it did not take note of a disconnect. If it happens in the callback, the code
-    may be spent: start again from the Connect link.
+    Cloudbeds could not be reached, did not take note of a disconnect, or could not be asked about an API key. If it
+    happens in the callback, the code may be spent: start again from the Connect link.
     """
 
     code = "token_endpoint_unavailable"

@@ -178,6 +178,7 @@ class TokenVault:
     begin_from_link: Final = blocking(aio.TokenVault.begin_from_link)
     link_outcome: Final = blocking(aio.TokenVault.link_outcome)
     import_hotel: Final = blocking(aio.TokenVault.import_hotel)
+    add_api_key: Final = blocking(aio.TokenVault.add_api_key)
 
     access_token: Final = blocking(aio.TokenVault.access_token, at_once=aio.TokenVault.cached)
     cached: Final = from_any_thread(aio.TokenVault.cached)

@@ -252,6 +252,24 @@ class TokenVault:
         """
         return await self.engine.importer.bring_in(hotel)
 
+    async def add_api_key(
+        self, api_key: str | Secret, *, app: str | None = None, reference: str | None = None,
+        connection_id: str | None = None, expected_properties: Sequence[str] = (),
+    ) -> Connection:  # fmt: skip
+        """Take in an API key (`cbat_…`) that a hotel made at Cloudbeds by itself; its connection, which is in use.
+
+        A hotel that is connected keeps its connection id; its OAuth tokens are never refreshed again. Cloudbeds is to
+        name a property of `connection_id`, of `expected_properties`, or else of what is connected under `reference`.
+
+        Raises KeyRefused, PropertyMismatch, InvalidRequest, and subclasses of TryAgain: nothing was stored.
+        """
+        engine, api_key = self.engine, api_key if isinstance(api_key, Secret) else Secret(api_key)
+        found = await engine.pasted_keys.add(
+            api_key, app=app, reference=reference, connection_id=await engine.ids.find(connection_id),
+            expected_properties=expected_properties,
+        )  # fmt: skip
+        return await engine.views.shown(found)
+
     # --- tokens lent out, and calls made with them
 
     async def access_token(

@@ -107,6 +107,7 @@ class GlassBox:
             ("DELETE", "faults"): lambda _, __: {"cleared": server.faults.clear()},
             ("POST", "hotels"): self._hotels,
             ("POST", "apps"): self._apps,
+            ("POST", "keys"): self._make_key,
             ("POST", "revoke"): self._revoke,
             ("POST", "app-state"): self._app_state,
             ("POST", "event"): self._event,
@@ -220,6 +221,12 @@ class GlassBox:
         )
         self.model.add_app(app)
         return _shown(app)
+
+    def _make_key(self, _: web.Request, body: Any) -> object:
+        """What a hotel user does under *API Credentials*; the key is shown as Cloudbeds shows it, once."""
+        named, scopes = body.get("property_ids") or [body["property"]], body.get("scopes") or ()
+        made = self.model.make_key(named, scopes, self.clock.now())
+        return {"api_key": made.key.value, "grant": made.grant.number}
 
     def _revoke(self, _: web.Request, body: Any) -> object:
         face = str(body.get("face", "denied"))

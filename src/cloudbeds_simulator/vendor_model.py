@@ -2,9 +2,10 @@
 
 A refusal is a value, ``Rejection``; which status and words it gets is decided in ``answers``.
 
-API keys: given for a code or in exchange for a refresh token, never refreshed, ended by a refresh. Documented: a key
-begins with ``cbat_``, has no expiry, dies after 30 days without use, and "if you generate a new access token with the
-refresh token, it will invalidate the new API key". What a repeated exchange gives is not, so it is a setting.
+API keys: given for a code or in exchange for a refresh token, or made by a hotel user; never refreshed, ended by a
+refresh of the tokens that one was exchanged for. Documented: a key begins with ``cbat_``, has no expiry, dies after 30
+days without use, and "if you generate a new access token with the refresh token, it will invalidate the new API key".
+What a repeated exchange gives is not, so it is a setting.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from cloudbeds_simulator.records import (
+    ALL_SCOPES,
     Hotel,
     HotelApproval,
     IssuedKey,
@@ -180,6 +182,18 @@ class VendorModel:
         if self.settings.repeated_exchange == "refused":
             return Rejection("refused", "exchanged before", grant)
         return IssuedKey(grant, living, repeated=True)
+
+    def make_key(self, property_ids: Iterable[str], scopes: Iterable[str], now: float) -> IssuedKey:
+        """A hotel user makes an API key: API credentials of the hotel's own, whose client id no partner has.
+
+        No scope named means all. Raises ValueError for an unknown property, or none.
+        """
+        known = self._known(property_ids)
+        client_id = self.mint("client")
+        self.add_app(VendorApp(client_id, self.mint("secret"), "API credentials", frozenset(), ALL_SCOPES, "property"))
+        user = self.hotels[known[0]].user
+        approval = HotelApproval(client_id, known, user, self.apps[client_id].granted(scopes))
+        return self._new_key(self._grant(approval, now, key=True), now)
 
     # --- resources
 

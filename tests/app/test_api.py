@@ -360,3 +360,80 @@ async def test_paths_are_told_without_queries_and_secrets(service: Running[RealV
         pass
     told = [facts["path"] for what, facts in service.vault.observer.seen if what == "request"]
     assert told == [CONNECTIONS, "/connect/…"]
+
+
+# --- keys that hotels made by themselves
+
+KEY = "cbat_canary-of-hotel-3000"
+
+
+async def paste(service: Running[RealVault], *properties: str, **body: Any) -> tuple[int, Any]:
+    """A key of which Cloudbeds names these properties."""
+    service.vault.endpoint.property_ids = properties
+    status, answer, _ = await ask(service, "POST", CONNECTIONS, json={"api_key": KEY, **body})
+    assert "canary" not in str(answer)
+    return status, answer
+
+
+async def test_a_key_becomes_a_connection(service: Running[RealVault]) -> None:
+    """Answered as the connection that it is; the same key once more is the same one, and it is lent."""
+    status, body = await paste(service, "3000", app="default", reference="tenant-7")
+    assert (status, body["state"], body["credential"], body["reference"]) == (201, "fresh", "api_key", "tenant-7")
+    assert (body["property_ids"], body["expires_at"]) == (["3000"], None)
+    assert await paste(service, "3000") == (201, body)
+    assert (await service.vault.access_token("3000")).reveal() == KEY
+
+
+async def test_a_key_that_moves_a_hotel(service: Running[RealVault]) -> None:
+    """Of a hotel that has tokens: its connection."""
+    status, body = await paste(service, "1000", connection_id="1000", expected_properties=["1000"])
+    assert (status, body["id"], body["credential"]) == (201, "con_1", "api_key")
+    assert service.vault.disconnected == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"api_key": "live1_canary"}, 400, "key_refused"),
+        ({"api_key": "cbat_canary-dead"}, 400, "key_refused"),
+        ({"reference": "tenant-of-1000"}, 409, "property_mismatch"),
+        ({"connection_id": "con_1"}, 409, "property_mismatch"),
+        ({"expected_properties": ["1000"]}, 409, "property_mismatch"),
+        ({"connection_id": "con_canary-of-no-hotel"}, 404, "unknown_connection"),
+        ({"app": "unknown"}, 400, "invalid_request"),
+        ({"api_key": ["cbat_canary"]}, 400, "invalid_request"),
+        ({"api_key": "cbat_canary" * 1000}, 400, "invalid_request"),
+        ({"key": "cbat_canary"}, 400, "invalid_request"),
+    ],
+)
+async def test_a_key_that_does_not_come_in(
+    service: Running[RealVault], body: dict[str, Any], status: int, code: str
+) -> None:
+    """A clear answer that does not repeat the key, and nothing is stored."""
+    service.vault.vendor.dead = {"cbat_canary-dead"}
+    service.vault.sql("UPDATE connections SET reference = 'tenant-of-1000'")
+    before = service.vault.sql("SELECT * FROM grants")
+    service.vault.endpoint.property_ids = ("3000",)
+    got, answer, headers = await ask(service, "POST", CONNECTIONS, json={"api_key": KEY, **body})
+    assert (got, answer["code"], headers["X-Cloudbeds-Auth-Code"]) == (status, code, code)
+    assert body.get("api_key") is None or "canary" not in str(answer)
+    assert service.vault.sql("SELECT * FROM grants") == before
+
+
+async def test_who_may_paste_a_key(vault: RealVault) -> None:
+    """The scope `connect`; a caller that is bound to connections, for one of those alone."""
+    bound = frozenset({"con_1"})
+    keys = {
+        "reader": Caller("reader", frozenset({Scope.READ, Scope.TOKEN})),
+        "bound": Caller("bound", frozenset({Scope.CONNECT}), bound),
+    }
+    async with a_service(vault, keys) as service:
+        vault.endpoint.property_ids = ("1000",)
+        for name, more, expected in (
+            ("reader", {}, 403),
+            ("bound", {}, 403),
+            ("bound", {"connection_id": "con_1"}, 201),
+        ):
+            body = {"api_key": KEY, **more}
+            async with service.http.post(service.url + CONNECTIONS, json=body, headers={"X-API-Key": name}) as answer:
+                assert answer.status == expected

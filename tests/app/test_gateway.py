@@ -61,6 +61,7 @@ async def test_route_table() -> None:
         ("POST", "/hooks/{secret}"),
         ("POST", "/api/v1/authorizations"),
         ("GET", "/api/v1/connections"),
+        ("POST", "/api/v1/connections"),
         ("GET", "/api/v1/connections/{identifier}"),
         ("DELETE", "/api/v1/connections/{identifier}"),
         ("POST", "/api/v1/connections/{identifier}/refresh"),

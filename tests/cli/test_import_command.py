@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from tests.cli.fakes import ADA, FakeVault, invoke, put
@@ -15,6 +15,7 @@ from cloudbeds_auth import Page, errors
 from cloudbeds_auth.cli import import_reader
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import MEANINGS, Connection, Handover, Imported, Outcome
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine
 
 HEADER = "reference,property,refresh_token\n"
@@ -121,6 +122,12 @@ def test_json_lines() -> None:
         (HEADER + "t,con_1,R\n", "line 2: property is the property id at Cloudbeds"),
         (HEADER + "t,1000,two words\n", "line 2: refresh_token does not look like a token"),
         (HEADER + "t" * 257 + ",1000,R\n", "line 2: a reference has at most 256 characters"),
+        ("property,api_key\n1000,\n", "line 2: refresh_token is empty, and so is api_key"),
+        ("property,api_key\n1000,R-1\n", "line 2: api_key does not begin with cbat_"),
+        ("property,api_key\n1000,cbat_two words\n", "line 2: api_key does not look like a token"),
+        ("property,api_key,refresh_token\n1000,cbat_1,R\n", "line 2: it has a refresh_token and an api_key"),
+        ("property,api_key\n1000,cbat_1\n2000,cbat_1\n", "line 3: the same api_key as in line 2"),
+        ("api_key\ncbat_1\n", "the header names no property"),
         (HEADER + "t,1000,R,more\n", "line 2: it has more fields than the header"),
         (HEADER.strip() + ",colour\nt,1000,R,red\n", "line 2: there is no column 'colour'"),
         ("property,refresh_token,expires_at\n1,R,soon\n", "line 2: expires_at is neither"),
@@ -284,6 +291,81 @@ def test_an_error_of_everybody_ends_it(vault: ImportingVault) -> None:
     result = invoke("connections", "import", file, "--yes")
     assert (result.status, "client id or secret" in result.err) == (1, True)
     assert len(vault.hotels) < 20
+
+
+# --- keys that hotels made by themselves
+
+KEYS = "reference,property,api_key,app\n"
+
+
+class KeyTakingVault(ImportingVault):
+    """Answers each key with the next of `answers`, then with the last for ever."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers: list[errors.Error | None] = [None]
+        self.given: list[dict[str, object]] = []
+
+    async def add_api_key(self, api_key: str | Secret, **more: Any) -> Connection:
+        self.given.append({"key": api_key.reveal() if isinstance(api_key, Secret) else api_key, **more})
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is not None:
+            raise answer
+        return ADA
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> KeyTakingVault:
+    made = KeyTakingVault()
+    put(monkeypatch, made)
+    return made
+
+
+def test_a_key_in_the_place_of_a_token(keys: KeyTakingVault) -> None:
+    """Beside hotels that bring tokens; the property that is named is expected, and its app is its own unless named."""
+    text = f"property,refresh_token,api_key,app\n1000,{TOKEN},,\n2000,,cbat_2,\n3000,,cbat_3,aurora\n"
+    keys.apps.found.append(replace(keys.settings.app(), id="aurora"))
+    result = invoke("connections", "import", written(text), "--yes", "--json")
+    assert (result.status, [hotel.property_id for hotel in keys.hotels]) == (0, ["1000"])
+    assert keys.given == [
+        {"key": "cbat_2", "app": None, "reference": None, "expected_properties": ("2000",)},
+        {"key": "cbat_3", "app": "aurora", "reference": None, "expected_properties": ("3000",)},
+    ]
+    told = json.loads(result.out)
+    assert [one["connection_id"] for one in told["hotels"]] == ["con_ADA"] * 3
+    assert "cbat_2" not in result.out + result.err
+
+
+def test_keys_alone_ask_for_no_script_to_stop(keys: KeyTakingVault) -> None:
+    """Nothing is refreshed; the hotels move."""
+    file = written(KEYS + "tenant-7,1000,cbat_1,\n")
+    refused = invoke("connections", "import", file)
+    assert (refused.status, "old script" in refused.err, "moves to its key" in refused.err) == (2, False, True)
+    done = invoke("connections", "import", file, "--yes")
+    assert (done.status, "old script" in done.err, "Delete" in done.err) == (0, False, True)
+    assert "the key takes the place of what there is" in invoke("connections", "import", file, "--dry-run").out
+
+
+def test_what_becomes_of_each_key(keys: KeyTakingVault) -> None:
+    """Refused, another hotel's, or to be tried again: nothing of these is stored, so no connection is named."""
+    again = errors.TokenEndpointUnavailable("Cloudbeds could not be asked", retry_after=7.0)
+    keys.answers = [errors.KeyRefused(), errors.PropertyMismatch("Cloudbeds names 9"), again, None]
+    file = written(KEYS + "a,1000,cbat_1,\nb,2000,cbat_2,\nc,3000,cbat_3,\nd,4000,cbat_4,\n")
+    result = invoke("connections", "import", file, "--yes", "--json")
+    told = json.loads(result.out)["hotels"]
+    assert result.status == 1
+    assert [one["outcome"] for one in told] == ["refused", "other_property", "connected", "connected"]
+    assert [one["connection_id"] for one in told] == [None, None, "con_ADA", "con_ADA"]
+    assert keys.clock.slept == [7.0]
+    keys.answers = [errors.KeyRefused()]
+    assert "makes a new API key" in invoke("connections", "import", file, "--yes").out
+
+
+def test_the_database_cannot_be_written(keys: KeyTakingVault) -> None:
+    """No hotel is at fault, and the next one would meet it, too."""
+    keys.answers = [errors.StoreUnavailable("the disk is full")]
+    result = invoke("connections", "import", written(KEYS + "a,1000,cbat_1,\n"), "--yes")
+    assert (result.status, "the disk is full" in result.err) == (1, True)
 
 
 @pytest.mark.row("A78")

@@ -18,6 +18,7 @@ from cloudbeds_auth.ports import AppState
 from cloudbeds_auth.rules.api_errors import Act, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import Wanted
 from cloudbeds_auth.transactions.statements import Instant, Transaction
 
@@ -53,6 +54,9 @@ REFUSED: dict[str, Deed] = {
     "an approval that begins": lambda copy, one: copy.authorizer.begin(),
     "an arrival from the Marketplace": lambda copy, one: copy.authorizer.arrive(code="code"),
     "an import": lambda copy, one: copy.importer.bring_in(old("2000")),
+    "a key that is pasted": lambda copy, one: copy.pasted_keys.add(
+        Secret("cbat_1"), app=None, reference=None, connection_id=None, expected_properties=()
+    ),
     "a disconnect": lambda copy, one: copy.disconnecter.disconnect(one.connection_id, forget=False, actor="operator"),
     "a disconnect that insists": lambda copy, one: copy.disconnecter.disconnect(
         one.connection_id, forget=True, actor="operator"

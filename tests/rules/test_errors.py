@@ -28,11 +28,14 @@ from cloudbeds_auth.errors import (
 CODES = {
     401: {"unauthenticated"},
     403: {"forbidden"},
-    400: {"invalid_request", "invalid_return_to", "state_mismatch", "authorization_denied", "authorization_expired"},
+    400: {
+        "invalid_request", "invalid_return_to", "state_mismatch", "authorization_denied", "authorization_expired",
+        "key_refused",
+    },
     404: {"unknown_connection"},
     409: {
         "ambiguous_property", "reauthorization_required", "connection_disconnected", "unclaimed", "not_refreshable",
-        "migration_refused"
+        "migration_refused", "property_mismatch",
     },
     503: {
         "token_endpoint_unavailable", "store_unavailable", "store_read_only", "rate_limited", "refresh_pending",

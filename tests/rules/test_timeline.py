@@ -79,6 +79,17 @@ def test_a_move_to_an_api_key() -> None:
     assert key.lived_until(LATER) == LATER
 
 
+def test_keys_that_the_hotel_made() -> None:
+    """Each is a line of its own; the next one takes its place."""
+    history = History().approved().add("candidate_received", 2, "g2", expires_at=None, pasted=True)
+    history.add("superseded", 1, reason="moved to an API key").add("promoted", 2, "g2")
+    history.add("candidate_received", 3, "g3", expires_at=None, pasted=True)
+    history.add("superseded", 2, "g2", reason="a newer API key").add("promoted", 3, "g3")
+    tokens, first, second = history.lines()
+    assert (tokens.ending, first.origin, first.ending) == (Ending.MIGRATION, Origin.PASTED, Ending.KEY)
+    assert (second.origin, second.ending) == (Origin.PASTED, Ending.LIVING)
+
+
 @pytest.mark.parametrize(
     ("kind", "outcome"),
     [

@@ -56,6 +56,28 @@ async def test_a_dressed_answer(sim: Driver) -> None:
     assert set(reply.json) == {"access_token", "token_type", "expires_in", "refresh_token", "resources"}
 
 
+async def test_a_key_that_a_hotel_makes(sim: Driver) -> None:
+    """It works without any app of a partner's, for the hotel or the organization that made it, and has no app state."""
+    made = await sim.control("POST", "keys", property="100001")
+    assert made["api_key"].startswith("cbat_")
+    assert await status_of(sim, made["api_key"]) == 200
+    listed = (await sim.api("GET", "getHotels", made["api_key"])).json["data"]
+    assert [one["propertyID"] for one in listed] == ["100001"]
+    assert (await sim.api("GET", "getAppState", made["api_key"])).json["success"] is False
+    both = await sim.control("POST", "keys", property_ids=["100001", "100002"])
+    assert len((await sim.api("GET", "getHotels", both["api_key"])).json["data"]) == 2
+    await sim.control("POST", "revoke", grant=made["grant"])
+    assert (await status_of(sim, made["api_key"]), await status_of(sim, both["api_key"])) == (401, 200)
+
+
+async def test_a_key_that_lacks_a_scope(sim: Driver) -> None:
+    """`userinfo` needs none; `getHotels` says that one is missing."""
+    made = await sim.control("POST", "keys", property="100001", scopes=["read:guest"])
+    assert await status_of(sim, made["api_key"]) == 200
+    refused = await sim.api("GET", "getHotels", made["api_key"])
+    assert (refused.json["success"], "Scope required" in refused.json["message"]) == (False, True)
+
+
 async def test_one_of_two_headers(sim: Driver) -> None:
     """A bearer or `x-api-key`, never both; an access token is no key. The log says how it came."""
     key, token = await new_key(sim), (await sim.connect())["access_token"]

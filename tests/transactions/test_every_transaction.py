@@ -80,6 +80,7 @@ from cloudbeds_auth.transactions.outbox import (
     next_message,
     read_outbox,
 )
+from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered, read_outcome
 from cloudbeds_auth.transactions.refusals import (
@@ -158,6 +159,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         begin_migration(fence, "client-1"),
         end_migration(fence),
         add_key(one.id, "gra_9", "default", KEY),
+        add_pasted_key(PastedKey("hash-key", "default", KEY, None), "con_8", "gra_8"),
         open_circuit("default", "f1", trial_after=60.0),
         close_circuit("default", "f1"),
         add_link(link("l2")),

@@ -24,7 +24,7 @@ HAPPENED = {"note_call", "note_refusal", "note_pause"}  # said of a call that wa
 ARGUMENTS: dict[str, Any] = {
     "code": "code", "state": "state", "connection_id": "con_1", "token": "token", "connection_or_property": "1000",
     "method": "GET", "path": "userinfo", "browser": "browser", "hotel": Handover("1000", Secret("R-1")), "body": b"{}",
-    "former": "https://api.example",
+    "api_key": "cbat_1", "former": "https://api.example",
     "name": "aurora", "client_id": "client-2", "client_secret": "secret-2", "pause": 1.0, "status": 200,
 }  # fmt: skip
 TOKEN = AccessToken(Secret("A-1"), None, 1, "gra_1")

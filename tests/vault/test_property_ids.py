@@ -17,7 +17,8 @@ from cloudbeds_auth.rules.model import AccessToken, Connection
 
 HOTEL, OTHER, UNKNOWN = "100001", "100002", "999999"
 GIVEN: dict[str, tuple[Any, ...]] = {"call": ("GET", "userinfo"), "newest": (None,), "note_pause": (1.0,)}
-BY_NAME = {"begin_authorization", "create_link"}  # they take the connection by keyword
+GIVEN["add_api_key"] = ("cbat_never-given-out",)
+BY_NAME = {"add_api_key", "begin_authorization", "create_link"}  # they take the connection by keyword
 ASKS_LATER = {"auth", "lender"}  # what they return asks, with each call
 SILENT = {"cached", "newest"}  # nothing in memory is no error
 NAMES = sorted(
@@ -46,7 +47,8 @@ async def vault(cloudbeds: Vendor, tmp_path: Path) -> AsyncIterator[TokenVault]:
 def ask(vault: TokenVault | sync.TokenVault, name: str, named: str) -> Any:
     """Call the method for what is named so."""
     method = getattr(vault, name)
-    return method(connection_id=named) if name in BY_NAME else method(named, *GIVEN.get(name, ()))
+    given = GIVEN.get(name, ())
+    return method(*given, connection_id=named) if name in BY_NAME else method(named, *given)
 
 
 def told(answer: object) -> object:

@@ -27,6 +27,7 @@ from cloudbeds_auth.app.schemas import (
     EventShape,
     EventsShape,
     NewAuthorizationShape,
+    NewConnectionShape,
 )
 from cloudbeds_auth.app.vendor_hook import HOOK, HOOK_HEADER, NOTED, require_hook_secrets
 from cloudbeds_auth.errors import Error, Forbidden, InvalidRequest, StoreUnavailable
@@ -35,6 +36,7 @@ from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.permissions import Caller, Scope, may
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -163,6 +165,21 @@ async def create_authorization(body: NewAuthorizationShape, permit: Connecting) 
         app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in
     )
     return AuthorizationShape(connect_url=link.url, expires_at=stamp(link.expires_at))
+
+
+@router.post("/connections", status_code=201)
+async def add_api_key(body: NewConnectionShape, permit: Connecting) -> ConnectionShape:
+    """Take in an API key that a hotel made at Cloudbeds by itself; its connection. Cloudbeds is asked about it first:
+    a key that it does not accept is `key_refused`, and one of another hotel than expected `property_mismatch`.
+    """
+    home = None if body.connection_id is None else await permit.resolve(body.connection_id)
+    if home is None and permit.caller.connections is not None:
+        raise Forbidden("this credential is bound to connections: name one of them as `connection_id`")
+    found = await permit.vault.add_api_key(
+        Secret(body.api_key.get_secret_value()), app=body.app, reference=body.reference, connection_id=home,
+        expected_properties=body.expected_properties,
+    )  # fmt: skip
+    return ConnectionShape.of(found)
 
 
 @router.get("/connections")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from cloudbeds_auth.rules.documents import access_token_document, connection_document, event_document
-from cloudbeds_auth.rules.inputs import LONGEST_REFERENCE
+from cloudbeds_auth.rules.inputs import LONGEST_REFERENCE, LONGEST_TOKEN
 from cloudbeds_auth.rules.model import AccessToken, Connection, Event
 
 DAY = 86400.0
@@ -118,6 +118,20 @@ class ClaimShape(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
+
+
+class NewConnectionShape(BaseModel):
+    """An API key (`cbat_…`) that a hotel made at Cloudbeds by itself, and whose it is. `connection_id`: the connection
+    whose key it is to be; `expected_properties`: one of these is to be named by Cloudbeds.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    api_key: Annotated[SecretStr, Field(max_length=LONGEST_TOKEN)]
+    app: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
+    connection_id: Annotated[str | None, Field(min_length=1, max_length=64)] = None
+    expected_properties: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=100)] = []
 
 
 class AuthorizationShape(BaseModel):

@@ -1,37 +1,24 @@
-"""`apps`: registrations at Cloudbeds beside the settings' own, and where the vendor is that they are for.
-
-A client secret comes from a prompt, a file, or the environment; never as an argument: arguments are shown to every
-user of the machine (`ps`) and are kept in the shell's history, so one that looks like a secret is refused, and not
-repeated in the refusal.
-"""
+"""`apps`: registrations at Cloudbeds beside the settings' own, and where the vendor is that they are for."""
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Final
 
 import click
 
-from cloudbeds_auth import errors
 from cloudbeds_auth.cli import setup
-from cloudbeds_auth.cli.commands import CONTEXT, command, confirm, group, read_settings, takes_yes, with_vault
+from cloudbeds_auth.cli.commands import command, confirm, group, read_settings, takes_yes, with_vault
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
 from cloudbeds_auth.rules.documents import app_document, stamp
 from cloudbeds_auth.rules.model import App
-from cloudbeds_auth.rules.secret import Secret
 
 HEADINGS = ("app", "level", "client id", "redirect URI", "origin", "secrets", "added")
-WITH_EXTRAS = {**CONTEXT, "allow_extra_args": True}  # to refuse them without repeating them
-VARIABLE = "CLOUDBEDS_AUTH_APP_SECRET"
-STDIN = Path("-")
-LONGEST = 64 * 1024  # characters of a secret
-SAY = f"it is asked for, or comes from --secret-file or {VARIABLE}"
-EXPOSED = f"a secret is never an argument: others can read it there, so reset it at Cloudbeds; {SAY}"
-
-F = TypeVar("F", bound=Callable[..., Any])
+CLIENT_SECRET: Final = SecretInput(
+    "client secret", "--secret-file", "CLOUDBEDS_AUTH_APP_SECRET", ("--client-secret", "--secret")
+)
 
 
 @group(
@@ -62,54 +49,6 @@ def list_apps(out: Output) -> None:
 # --- with a secret
 
 
-def _refuse(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        raise click.UsageError(EXPOSED, context)
-
-
-def takes_secret(run: F) -> F:
-    """Give a command `--secret-file`, and let it refuse what looks like a secret among its arguments."""
-    file = click.option(
-        "--secret-file",
-        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-        help="A file that holds only the secret; - is standard input.",
-    )
-    trap = click.option("--client-secret", "--secret", hidden=True, expose_value=False, callback=_refuse)
-    return trap(file(run))
-
-
-def _refuse_extras() -> None:
-    """What came besides the known arguments is likely the secret. Raises UsageError."""
-    context = click.get_current_context()
-    if context.args:
-        raise click.UsageError(EXPOSED, context)
-
-
-def _client_secret(out: Output, file: Path | None) -> Secret:
-    """The secret. Raises ConfigurationError for a file that cannot be read, UsageError where nobody can be asked."""
-    if file == STDIN:
-        return Secret(sys.stdin.read(LONGEST).strip())
-    if file is not None:
-        return _from_file(out, file)
-    if given := os.environ.get(VARIABLE, "").strip():
-        return Secret(given)
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"no client secret, and nobody can be asked here: {SAY}")
-    return Secret(click.prompt("client secret", hide_input=True, err=True).strip())
-
-
-def _from_file(out: Output, file: Path) -> Secret:
-    from cloudbeds_auth.settings.loading import Findings, secret_file
-
-    findings = Findings()
-    value = secret_file("--secret-file", file, findings)
-    if value is None:
-        raise errors.ConfigurationError(problems=tuple(findings.problems), next_step="mend the file, then try again")
-    for warning in findings.warnings:
-        out.note(warning)
-    return Secret(value)
-
-
 @command(
     "add",
     "cloudbeds-auth apps add aurora                              asks for client id and secret",
@@ -134,7 +73,7 @@ def _from_file(out: Output, file: Path) -> Secret:
     type=click.Choice(["oauth", "api-key"]),
     help="What an approval brings: OAuth tokens, or an API key.  [default: as the settings say]",
 )
-@takes_secret
+@CLIENT_SECRET.taken
 def add(
     out: Output,
     name: str,
@@ -150,9 +89,9 @@ def add(
     The secret is asked for without showing it; or it comes from --secret-file, or from CLOUDBEDS_AUTH_APP_SECRET. It is
     never an argument, and is never printed.
     """
-    _refuse_extras()
+    CLIENT_SECRET.refuse_extras()
     entered = _asked_id(out, redirect_uri or _usual_uri(name)) if client_id is None else client_id
-    secret = _client_secret(out, secret_file)
+    secret = CLIENT_SECRET.read(out, secret_file)
     listed = None if scopes is None else tuple(scopes.split())
     app = with_vault(
         lambda vault: vault.apps.add(
@@ -188,16 +127,16 @@ def _usual_uri(name: str) -> str:
 )
 @click.argument("name")
 @click.option("--drop-previous", is_flag=True, help="Forget the secret before the last reset; asks for none.")
-@takes_secret
+@CLIENT_SECRET.taken
 def rotate_secret(out: Output, name: str, drop_previous: bool, secret_file: Path | None) -> None:
     """Take the secret that Cloudbeds shows after a reset.
 
     It is used first from now on, by running services too; the one until now stays valid beside it until the next
     reset or --drop-previous, so nothing breaks whenever Cloudbeds ends it. How the secret comes in: see `apps add`.
     """
-    _refuse_extras()
+    CLIENT_SECRET.refuse_extras()
     if not drop_previous:
-        secret = _client_secret(out, secret_file)
+        secret = CLIENT_SECRET.read(out, secret_file)
         _show(out, with_vault(lambda vault: vault.apps.rotate_secret(name, secret)), "the new secret is used")
         return
     if secret_file is not None:

@@ -1,4 +1,4 @@
-"""`connections`: list, show, claim, disconnect and forget hotels; of the group, too: `fleet` and `import_command`."""
+"""`connections`: list, show, claim, disconnect and forget hotels; its other commands are in modules of their own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cloudbeds_auth.cli import fleet, import_command
+from cloudbeds_auth.cli import add_key, fleet, import_command
 from cloudbeds_auth.cli.commands import (
     command,
     confirm,
@@ -44,6 +44,7 @@ def connections() -> None:
 connections.add_command(fleet.refresh)
 connections.add_command(fleet.migrate_to_api_key)
 connections.add_command(import_command.import_hotels)
+connections.add_command(add_key.add_key)
 
 
 @command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,7 +17,8 @@ from cloudbeds_auth.cli.commands import command, confirm, with_vault
 from cloudbeds_auth.cli.import_reader import Line
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import Imported, Outcome
+from cloudbeds_auth.rules.model import Connection, Outcome
+from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
     from cloudbeds_auth.vault import TokenVault
@@ -39,8 +41,23 @@ AGAIN = (
 NEW = "would be connected"
 FINE = (Outcome.CONNECTED, Outcome.ALREADY_CONNECTED)
 
+MOVES = "the key takes the place of what there is"
+KEYED = "the key works, and is of the hotel that was named"
+KEYS = "A hotel that has tokens here moves to its key: they are never refreshed again."
+KEYS_DONE = "Delete FILE: it holds living keys."
+
 Progress = Callable[[str, int, int], None]
-Result = tuple[Line, Imported]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one hotel; without a connection nothing was stored. `retry_after`: as of `Imported`."""
+
+    line: Line
+    outcome: Outcome
+    detail: str
+    connection: Connection | None = None
+    retry_after: float | None = None
 
 
 @command(
@@ -56,7 +73,8 @@ def import_hotels(out: Output, file: TextIO, dry_run: bool, yes: bool) -> int:
     """Take over the hotels of an old script. FILE: CSV with a header, JSON, or JSON lines; - is standard input.
 
     Columns: property and refresh_token; where known reference, access_token with expires_at, scopes, app. Each token
-    is stored, refreshed once and seen to work. Interrupted or repeated, it goes on where it ended.
+    is stored, refreshed once and seen to work. Interrupted or repeated, it goes on where it ended. In the place of a
+    refresh_token may be an api_key that the hotel made: Cloudbeds is asked about it, then it is stored.
 
     Exit status 1 when a hotel is not connected afterwards; the report says why.
     """
@@ -67,11 +85,13 @@ def import_hotels(out: Output, file: TextIO, dry_run: bool, yes: bool) -> int:
     if dry_run:
         _report_plan(out, lines)
         return 0
-    question = f"{WARNING}\nIs it stopped, and shall {len(lines)} hotels be imported?"
-    confirm(question, f"{WARNING} Say --yes where nobody can be asked.", yes=yes)
+    keys_only = all(line.api_key for line in lines)
+    warning, asked = (KEYS, "Shall") if keys_only else (WARNING, "Is it stopped, and shall")
+    question = f"{warning}\n{asked} {len(lines)} hotels be imported?"
+    confirm(question, f"{warning} Say --yes where nobody can be asked.", yes=yes)
     with out.progress("importing") as progress:
         results, url = with_vault(lambda vault: _import(vault, lines, progress))
-    return _report(out, results, AFTERWARDS.format(url=url.rstrip("/")))
+    return _report(out, results, KEYS_DONE if keys_only else AFTERWARDS.format(url=url.rstrip("/")))
 
 
 # --- what would happen
@@ -81,7 +101,8 @@ def _report_plan(out: Output, lines: Sequence[Line]) -> None:
     planned = list(zip(lines, _plan(lines), strict=True))
     out.document({"dry_run": True, "hotels": [{**_named(line), "would": plan} for line, plan in planned]})
     out.table(("line", "property", "reference", "what would happen"), [(*_cells(line), plan) for line, plan in planned])
-    out.hint(f"{len(lines)} hotels read; nothing was sent. {WARNING}")
+    warning = KEYS if all(line.api_key for line in lines) else WARNING
+    out.hint(f"{len(lines)} hotels read; nothing was sent. {warning}")
 
 
 def _plan(lines: Sequence[Line]) -> list[str]:
@@ -98,7 +119,9 @@ async def _foreseen(vault: TokenVault, lines: Sequence[Line]) -> list[str]:
     for line in lines:
         page = await vault.connections(property_id=line.hotel.property_id, app=line.hotel.app)
         states = {one.state for one in page if one.connected_at is not None}
-        if states - {State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED}:
+        if states and line.api_key:
+            plans.append(MOVES)
+        elif states - {State.REAUTHORIZATION_REQUIRED, State.DISCONNECTED}:
             plans.append("already connected, nothing is sent")
         else:
             plans.append("would mend the connection that there is" if states else NEW)
@@ -114,7 +137,7 @@ async def _refuse_unknown_apps(vault: TokenVault, lines: Sequence[Line]) -> None
 
 async def _import(vault: TokenVault, lines: Sequence[Line], progress: Progress) -> tuple[list[Result], str]:
     await _refuse_unknown_apps(vault, lines)
-    results: dict[int, Imported] = {}
+    results: dict[int, Result] = {}
     waiting = list(lines)
     for again in range(ROUNDS):
         if again:
@@ -123,18 +146,18 @@ async def _import(vault: TokenVault, lines: Sequence[Line], progress: Progress) 
         waiting = [line for line in waiting if results[line.number].outcome is Outcome.IN_DOUBT]
         if not waiting:
             break
-    return [(line, results[line.number]) for line in lines], vault.settings.public_url
+    return [results[line.number] for line in lines], vault.settings.public_url
 
 
 async def _round(
-    vault: TokenVault, lines: Sequence[Line], results: dict[int, Imported], progress: Progress, what: str
+    vault: TokenVault, lines: Sequence[Line], results: dict[int, Result], progress: Progress, what: str
 ) -> None:
     """Each once, a few at a time."""
     left, done = iter(lines), count(1)
 
     async def work() -> None:
         for line in left:  # which all share
-            results[line.number] = await vault.import_hotel(line.hotel)
+            results[line.number] = await _bring_in(vault, line)
             progress(what, next(done), len(lines))
 
     progress(what, 0, len(lines))
@@ -146,15 +169,43 @@ async def _round(
         raise several.exceptions[0] from None
 
 
+async def _bring_in(vault: TokenVault, line: Line) -> Result:
+    if line.api_key is not None:
+        return await _bring_key(vault, line, line.api_key)
+    told = await vault.import_hotel(line.hotel)
+    return Result(line, told.outcome, told.detail, told.connection, told.retry_after)
+
+
+async def _bring_key(vault: TokenVault, line: Line, key: Secret) -> Result:
+    """Raises what the next hotel would meet, too."""
+    hotel = line.hotel
+    try:
+        found = await vault.add_api_key(
+            key,
+            app=None if hotel.app == "default" else hotel.app,  # else the one that the hotel has
+            reference=hotel.reference,
+            expected_properties=(hotel.property_id,),
+        )
+    except errors.KeyRefused as error:
+        return Result(line, Outcome.REFUSED, f"{error.detail}; {error.next_step}")
+    except errors.PropertyMismatch as error:
+        return Result(line, Outcome.OTHER_PROPERTY, error.detail)
+    except (errors.StoreUnavailable, errors.StoreReadOnly):
+        raise
+    except errors.TryAgain as error:
+        return Result(line, Outcome.IN_DOUBT, error.detail, retry_after=error.retry_after)
+    return Result(line, Outcome.CONNECTED, KEYED, found)
+
+
 def _report(out: Output, results: Sequence[Result], afterwards: str) -> int:
-    counts = Counter(imported.outcome for _, imported in results)
+    counts = Counter(one.outcome for one in results)
     failed = len(results) - sum(counts[fine] for fine in FINE)
     counted = {outcome.value: counts[outcome] for outcome in Outcome}
-    out.document({"hotels": [_document(*one) for one in results], "counts": counted, "old_script": afterwards})
-    out.table(HEADINGS, [_row(*one) for one in results])
-    for line, imported in results:
-        if imported.connection.connect_url:
-            out.line(f"link for property {line.hotel.property_id}: {imported.connection.connect_url}")
+    out.document({"hotels": [_document(one) for one in results], "counts": counted, "old_script": afterwards})
+    out.table(HEADINGS, [_row(one) for one in results])
+    for one in results:
+        if one.connection is not None and one.connection.connect_url:
+            out.line(f"link for property {one.line.hotel.property_id}: {one.connection.connect_url}")
     out.line(", ".join(f"{number} {_spoken(outcome)}" for outcome, number in counts.items()))
     out.hint(afterwards)
     if counts[Outcome.IN_DOUBT]:
@@ -162,8 +213,8 @@ def _report(out: Output, results: Sequence[Result], afterwards: str) -> int:
     return 1 if failed else 0
 
 
-def _row(line: Line, imported: Imported) -> tuple[str, ...]:
-    return (*_cells(line), _spoken(imported.outcome), imported.connection.id, imported.detail)
+def _row(one: Result) -> tuple[str, ...]:
+    return (*_cells(one.line), _spoken(one.outcome), one.connection.id if one.connection else "-", one.detail)
 
 
 def _cells(line: Line) -> tuple[str, str, str]:
@@ -178,13 +229,13 @@ def _named(line: Line) -> dict[str, object]:
     return {"line": line.number, "property": line.hotel.property_id, "reference": line.hotel.reference}
 
 
-def _document(line: Line, imported: Imported) -> dict[str, object]:
-    connection = imported.connection
+def _document(one: Result) -> dict[str, object]:
+    connection = one.connection
     return {
-        **_named(line),
-        "outcome": imported.outcome.value,
-        "detail": imported.detail,
-        "connection_id": connection.id,
-        "state": connection.state.value,
-        "connect_url": connection.connect_url,
+        **_named(one.line),
+        "outcome": one.outcome.value,
+        "detail": one.detail,
+        "connection_id": connection and connection.id,
+        "state": connection and connection.state.value,
+        "connect_url": connection and connection.connect_url,
     }

@@ -13,21 +13,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cloudbeds_auth.errors import InvalidRequest
-from cloudbeds_auth.rules.inputs import checked_reference
+from cloudbeds_auth.rules.credential import API_KEY_PREFIX, is_api_key
+from cloudbeds_auth.rules.inputs import checked_reference, is_token
 from cloudbeds_auth.rules.model import Handover
 from cloudbeds_auth.rules.secret import Secret
 
-NEEDED = ("property", "refresh_token")
-COLUMNS = ("reference", *NEEDED, "access_token", "expires_at", "scopes", "app")
-LONGEST = 4096  # characters of a token
+CREDENTIALS = ("refresh_token", "api_key")  # each hotel has one of them
+COLUMNS = ("reference", "property", *CREDENTIALS, "access_token", "expires_at", "scopes", "app")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One hotel and its place: a line of a CSV file or of JSON lines, else its place in the JSON list."""
+    """One hotel and its place: a line of a CSV file or of JSON lines, else its place in the JSON list.
+
+    `api_key`: a key that the hotel made, in the place of its refresh token, which is empty then.
+    """
 
     number: int
     hotel: Handover
+    api_key: Secret | None = None
 
 
 def read(text: str) -> list[Line]:
@@ -39,7 +43,8 @@ def read(text: str) -> list[Line]:
             wrong = [f"line {number}: {one}" for one in _wrong(row)]
             problems += wrong
             if not wrong:
-                lines.append(Line(number, _hotel(row)))
+                key = _text(row, "api_key")
+                lines.append(Line(number, _hotel(row), None if key is None else Secret(key)))
     except _Unreadable as why:
         problems.append(str(why))
     problems += _twice(lines)
@@ -116,8 +121,8 @@ def _json(text: str, line: int | None = None) -> object:
 def _csv(text: str) -> Iterator[tuple[int, Row]]:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     header = [str(name).strip().lower() for name in reader.fieldnames or ()]
-    missing = [name for name in NEEDED if name not in header]
-    if missing:
+    missing = [name for name in ("property", "refresh_token") if name not in header]
+    if missing and not (missing == ["refresh_token"] and "api_key" in header):
         raise _Unreadable(f"line 1: the header names no {' and no '.join(missing)}; it may name {', '.join(COLUMNS)}")
     reader.fieldnames = header
     try:
@@ -135,15 +140,11 @@ def _wrong(row: Row) -> Iterator[str]:
     unknown = [name for name in row if name not in COLUMNS]
     if unknown:
         yield f"there is no column {', '.join(repr(name) for name in unknown)}; there are {', '.join(COLUMNS)}"
-    for name in NEEDED:
-        if not _text(row, name):
-            yield f"{name} is empty"
+    if not _text(row, "property"):
+        yield "property is empty"
     if (_text(row, "property") or "").startswith("con_"):
         yield "property is the property id at Cloudbeds, not a connection id"
-    for name in ("refresh_token", "access_token"):
-        value = _text(row, name) or ""
-        if not value.isascii() or not value.isprintable() or " " in value or len(value) > LONGEST:
-            yield f"{name} does not look like a token"
+    yield from _wrong_credentials(row)
     try:
         checked_reference(_text(row, "reference"))
     except InvalidRequest as error:
@@ -154,13 +155,29 @@ def _wrong(row: Row) -> Iterator[str]:
         yield "expires_at is neither unix seconds nor like 2026-11-24T15:00:00Z"
 
 
+def _wrong_credentials(row: Row) -> Iterator[str]:
+    """What is wrong with the token or the key of one hotel."""
+    given = [name for name in CREDENTIALS if _text(row, name)]
+    if not given:
+        yield "refresh_token is empty, and so is api_key" if "api_key" in row else "refresh_token is empty"
+    if len(given) > 1:
+        yield "it has a refresh_token and an api_key: leave out what is not used any more"
+    for name in (*CREDENTIALS, "access_token"):
+        value = _text(row, name) or ""
+        if value and not is_token(value):
+            yield f"{name} does not look like a token"
+    key = _text(row, "api_key")
+    if key and not is_api_key(key):
+        yield f"api_key does not begin with {API_KEY_PREFIX}"
+
+
 def _twice(lines: Sequence[Line]) -> Iterator[str]:
     """The same token for two hotels, or the same hotel twice."""
     seen: dict[tuple[str, str, str], int] = {}
     for line in lines:
         hotel = line.hotel
-        keys = (("refresh_token", "", hotel.refresh_token.reveal()), ("property", hotel.app, hotel.property_id))
-        for key in keys:
+        name, secret = ("api_key", line.api_key) if line.api_key else ("refresh_token", hotel.refresh_token)
+        for key in ((name, "", secret.reveal()), ("property", hotel.app, hotel.property_id)):
             first = seen.setdefault(key, line.number)
             if first != line.number:
                 yield f"line {line.number}: the same {key[0]} as in line {first}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from cloudbeds_auth.engine.candidates import Candidates
-from cloudbeds_auth.engine.context import World, current_grant
+from cloudbeds_auth.engine.context import World, current_grant, of_key, refused_for_good
 from cloudbeds_auth.engine.rate_limiter import CALL
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
@@ -58,7 +58,7 @@ class Access:
         self._world = world
         self._cache: dict[str, Cached] = {}
         self._not_before: dict[str, float] = {}
-        self._apps: dict[str, str] = {}  # by connection, of which a token was lent
+        self._apps: dict[str, tuple[str, bool]] = {}  # by connection: its app, and whether it has a pasted key
         self._further: dict[str, App] = {}  # by name, as they were when they were first called for
         self._refresher: Refresher
         self._candidates: Candidates
@@ -113,15 +113,16 @@ class Access:
         A further app is read once: what counts, its client id and level, never changes, and calls continue while the
         store is away.
         """
-        name = self._apps.get(connection_id)
-        if name is None:  # no token of it was lent here
-            name = self._apps[connection_id] = (await self._world.known(connection_id)).app
+        if connection_id not in self._apps:  # no token of it was lent here
+            known = await self._world.known(connection_id)
+            self._apps[connection_id] = known.app, known.pasted
+        name, pasted = self._apps[connection_id]
         app = self._world.apps.get(name) or self._further.get(name)
         if app is None:
             app = await self._world.find(name)
             if app is not None:
                 self._further[name] = app
-        return app
+        return of_key(app, connection_id) if app is not None and pasted else app
 
     async def access_token(
         self, connection_id: str, min_valid: float = 60.0, rejected: AccessToken | int | None = None
@@ -172,7 +173,7 @@ class Access:
             row = await self._current(connection_id)
         except StoreUnavailable:
             return self._unexpired(connection_id, rejected)
-        self._apps[connection_id] = row.app
+        self._apps[connection_id] = row.app, row.pasted
         refused = self._generation(row, rejected)
         if refused is None or row.generation != refused:
             token = await self._good_enough(row, min_valid if rejected is None else 0.0)
@@ -217,9 +218,7 @@ class Access:
                     "Cloudbeds says that the hotel disconnected the app, and refuses every stored token",
                     connection_id=connection_id,
                 )
-            raise ReauthorizationRequired(
-                f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=connection_id
-            )
+            raise refused_for_good(row, f"Cloudbeds refuses every stored token ({row.reauth})")
         return row
 
     def _asked_lately(self, row: Grant) -> bool:
@@ -288,7 +287,7 @@ class Access:
 
     def _remember(self, row: Grant) -> AccessToken:
         """Keep the newest generation in memory, unless a refresh that is sending is about to replace it."""
-        self._apps[row.connection_id] = row.app
+        self._apps[row.connection_id] = row.app, row.pasted
         token, now = row.token(), self._world.clock.steady()
         flight = self._refresher.flights.running(row.id)
         known = self._cache.get(row.connection_id)

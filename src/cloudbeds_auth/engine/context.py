@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Protocol
 
 from cloudbeds_auth.engine.rate_limiter import RateLimiter
 from cloudbeds_auth.engine.tasks import Tasks
-from cloudbeds_auth.errors import ClientRefused, InvalidRequest, UnknownConnection
+from cloudbeds_auth.errors import ClientRefused, InvalidRequest, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.ports import Clock, Entropy, MaySend, Observer, TokenEndpoint, Vendor, Wakeups
+from cloudbeds_auth.rules.api_errors import REVOKED
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import is_text
 from cloudbeds_auth.rules.model import AccessToken, App, Connection, Grant
@@ -91,11 +92,32 @@ class OfApp(Protocol):
     def app(self) -> str: ...  # noqa: D102 - the name of the registration
 
 
+PASTE = (
+    "the hotel makes a new API key at Cloudbeds; paste a new one: `cloudbeds-auth connections add-key`, or POST "
+    "/api/v1/connections"
+)
+
+
+def refused_for_good(row: Grant, detail: str = "") -> ReauthorizationRequired:
+    """The error about a grant of which Cloudbeds refuses everything that is stored, with what mends it."""
+    if not row.pasted:
+        return ReauthorizationRequired(detail, connection_id=row.connection_id)
+    detail = f"Cloudbeds refuses this hotel's API key ({row.reauth or REVOKED})"
+    return ReauthorizationRequired(detail, connection_id=row.connection_id, next_step=PASTE)
+
+
 def mend(name: str, registered: App | None = None) -> str:
     """What an operator does about a further app that cannot be used: another secret, or the registration again."""
     if registered is None:
         return f"`cloudbeds-auth apps add {name}` with the client id that it had; no hotel is at fault"
     return f"`cloudbeds-auth apps rotate-secret {name}` with the secret that Cloudbeds shows; no hotel is at fault"
+
+
+def of_key(app: App, name: str) -> App:
+    """The registration that a pasted API key counts for: the hotel's own, whose client id is not known. `name` stands
+    for it where calls are counted (cloudbeds-facts.md section 6: a rate for each, and no app states).
+    """
+    return replace(app, client_id=name, secrets=(), level="property")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +167,21 @@ class World:
         return found
 
     async def app_of(self, row: OfApp) -> App:
-        """The registration that a grant or a connection came by. Raises ClientRefused when it is gone, and of a grant
-        as `must_match`.
+        """The registration that a grant or a connection came by, and for which its calls count. Raises ClientRefused
+        when it is gone, and of a grant as `must_match`.
         """
+        found = await self._registered(row)
+        if isinstance(row, Grant):
+            self.must_match(row, found)
+        match row:
+            case Grant(pasted=True, connection_id=home) | Connection(pasted=True, id=home):
+                return of_key(found, home)
+        return found
+
+    async def _registered(self, row: OfApp) -> App:
         found = await self.find(row.app)
         if found is None:
             raise ClientRefused(f"the app {row.app!r} is not registered here any more", next_step=mend(row.app))
-        if isinstance(row, Grant):
-            self.must_match(row, found)
         return found
 
     def must_match(self, row: Grant, app: App | None) -> None:
@@ -194,14 +223,14 @@ class World:
     async def app_for(self, name: str | None, connection_id: str | None) -> App:
         """The registration that a hotel approves: a connection stays with its own, to whose client its tokens belong.
 
-        Raises InvalidRequest, UnknownConnection, and ClientRefused as `app_of`.
+        Raises InvalidRequest, UnknownConnection, and ClientRefused where it is gone.
         """
         if connection_id is None:
             return await self.app(name or "default")
         known = await self.known(connection_id)
         if name not in {None, known.app}:
             raise InvalidRequest(f"this connection is one of the app {known.app!r}", connection_id=connection_id)
-        return await self.app_of(known)
+        return await self._registered(known)
 
     async def known(self, connection_id: str) -> Connection:
         """The connection; raises UnknownConnection."""
@@ -219,7 +248,9 @@ class World:
         """What gives this process the turns of this app's client id."""
         key = app.id, app.client_id
         if key not in self.limiters:
-            limit = self.limit if app.id in self.apps else self.limits.get(app.level, self.limit)
+            own = self.apps.get(app.id)  # of the same level, unless it is for a pasted key
+            same = own is not None and own.level == app.level
+            limit = self.limit if same else self.limits.get(app.level, self.limit)
             self.limiters[key] = RateLimiter(self.db, self.clock, self.observer, app, limit)
         return self.limiters[key]
 

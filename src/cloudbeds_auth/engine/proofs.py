@@ -30,12 +30,19 @@ async def verdict_on(world: World, app: App, row: Grant, patience: float = BEHIN
 
     `app` is the registration that the token was issued to: the turn counts for its client id.
     """
+    verdict = await verdict_of(world, app, row.access, patience)
+    if isinstance(verdict, Error):
+        verdict.connection_id = row.connection_id
+    return verdict
+
+
+async def verdict_of(world: World, app: App, access: Secret, patience: float = BEHIND) -> Verdict | Error:
+    """As `verdict_on`, of a credential that may not be stored yet."""
     try:
         await world.limiter(app).spend(patience)
     except (RateLimited, StoreUnavailable) as error:
-        error.connection_id = row.connection_id
         return error
-    verdict = await world.vendor.userinfo(row.access)
+    verdict = await world.vendor.userinfo(access)
     world.observer.happened(Happening.PROOF, verdict=type(verdict).__name__)
     await world.limiter(app).pause_after(verdict)
     return verdict

@@ -16,7 +16,7 @@ from typing import Final
 
 from cloudbeds_auth.engine.client_secrets import ClientSecretChoice, ClientSecrets
 from cloudbeds_auth.engine.commit import Committer
-from cloudbeds_auth.engine.context import World
+from cloudbeds_auth.engine.context import World, refused_for_good
 from cloudbeds_auth.engine.lease import Leases
 from cloudbeds_auth.engine.proofs import Marks, verdict_on
 from cloudbeds_auth.engine.sending import Again, InHand, Refreshing, Sender, Stopped
@@ -26,7 +26,6 @@ from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
     NotRefreshable,
-    ReauthorizationRequired,
     RefreshInDoubt,
     RefreshPending,
     StoreReadOnly,
@@ -135,7 +134,7 @@ class Refresher:
         if step in {Next.KEY_RETURN, Next.LATCHED}:
             return await self._serve_or_newer(row, ask, _not_refreshable(row))
         if step is Next.MARKED:
-            raise ReauthorizationRequired(connection_id=row.connection_id)
+            raise refused_for_good(row)
         if step is Next.HELD_BACK:
             return self._held_back(row, ask)
         if step is Next.BRAKED:
@@ -237,7 +236,7 @@ class Refresher:
         if counted is Counted.MOVED:
             return Again.RESTART
         if counted in {Counted.MARKED, Counted.STILL_MARKED}:
-            raise ReauthorizationRequired(connection_id=row.connection_id)
+            raise refused_for_good(row)
         return await self._serve_or_newer(row, at.ask, RefreshInDoubt(
             "Cloudbeds refused every stored token; it is asked again before the hotel is asked to reconnect",
             connection_id=row.connection_id, retry_after=self._world.timing.refusal_interval,
@@ -255,9 +254,7 @@ def _braked(row: Grant, seconds: float) -> RefreshInDoubt:
 def _not_refreshable(row: Grant) -> Error:
     """A key is never refreshed; of a hotel that is being moved to one, what is in the way."""
     if row.reauth is not None:
-        return ReauthorizationRequired(
-            f"Cloudbeds refuses every stored token ({row.reauth})", connection_id=row.connection_id
-        )
+        return refused_for_good(row, f"Cloudbeds refuses every stored token ({row.reauth})")
     if row.migration is not None:
         return NotRefreshable(
             "this hotel is being moved to an API key, and its last access token is not good any more",

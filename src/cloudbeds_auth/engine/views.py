@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from cloudbeds_auth.engine.authorize import Authorizer, hashed
 from cloudbeds_auth.engine.client_secrets import ClientSecrets
-from cloudbeds_auth.engine.context import World, current_grant, mend
+from cloudbeds_auth.engine.context import PASTE, World, current_grant, mend
 from cloudbeds_auth.errors import Error, InvalidRequest, ReauthorizationRequired
 from cloudbeds_auth.rules.api_errors import NEXT_STEP
 from cloudbeds_auth.rules.history import HistoryPlace
@@ -45,6 +45,11 @@ NEXT_STEPS = {
     State.PARKED: "claim it within a day: `cloudbeds-auth connections claim`, or POST /api/v1/connections/{id}/claim",
     State.DISCONNECTED: "connect the hotel again if it wants to be",
     State.READ_ONLY: "`cloudbeds-auth database adopt` when the other installation is gone for good",
+}
+# The same, of a key that the hotel made by itself: neither an approval nor a call of ours has to do with it.
+OF_PASTED_KEYS = {
+    State.REAUTHORIZATION_REQUIRED: PASTE,
+    State.DISCONNECTED: "the hotel also deletes its API key at Cloudbeds: that cannot be done from here",
 }
 # What is never stored: why a connection looks like this while nothing is wrong with the hotel.
 PROBLEMS = {State.CLIENT_REFUSED: "client_refused", State.READ_ONLY: "read_only"}
@@ -184,13 +189,15 @@ class Views:
         state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.db.read_only)
         problem = found.problem or ""
         step = NEXT_STEPS.get(state) or SERVING.get(problem)
+        if found.pasted:
+            step = OF_PASTED_KEYS.get(state, step)
         if state in LIVING:
             step = WAITING.get(problem, step)
         if state is State.CLIENT_REFUSED and foreign is not None:
             return replace(found, state=state, problem=foreign.what, next_step=foreign.next_step, foreign=True)
         if state is State.CLIENT_REFUSED and found.app not in self._world.apps:
             step = mend(found.app, app)
-        elif state is State.DISCONNECTED and app is not None and app.level == "property":
+        elif state is State.DISCONNECTED and not found.pasted and app is not None and app.level == "property":
             step = NO_APP_STATE
         return replace(found, state=state, problem=PROBLEMS.get(state, found.problem), next_step=step)
 

@@ -18,6 +18,7 @@ from cloudbeds_auth.engine.disconnect import AppStates, Disconnecter
 from cloudbeds_auth.engine.history import CallRecorder, Retention
 from cloudbeds_auth.engine.imports import Importer
 from cloudbeds_auth.engine.jobs import Jobs, Upkeep, table
+from cloudbeds_auth.engine.pasted_keys import PastedKeys
 from cloudbeds_auth.engine.properties import PropertyLists
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.refused_calls import RefusedCalls
@@ -58,6 +59,7 @@ class Engine:
         self.migrator: Final = Migrator(world, self.client_secrets, self.candidates, self.refresher.flights)
         self.views: Final = Views(world, self.client_secrets, self.authorizer)
         self.importer: Final = Importer(world, self.refresher, self.candidates, self.views)
+        self.pasted_keys: Final = PastedKeys(world, self.access.forget)
         self.refused_calls: Final = RefusedCalls(world, self.access, self.refresher, self.candidates)
         self.subscriber: Final = Subscriber(world, self.access, self.refused_calls, Risks(world), wanted)
         self.disconnecter: Final = Disconnecter(world, self.access, self.subscriber)

@@ -17,6 +17,7 @@ from cloudbeds_auth.errors import InvalidRequest
 LARGEST = 2**63 - 1  # what both databases keep as a whole number
 LONGEST = 366 * 86400.0  # seconds; nothing here is asked for that lasts longer
 LONGEST_REFERENCE = 256  # characters
+LONGEST_TOKEN = 4096  # characters of a token or key that a person or a file gives
 CURSOR = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")  # of a page of connections: the last id on it
 _NO_TEXT = frozenset({"Cc", "Cs"})  # control characters, and halves of characters
 _MOST_DIGITS = 18
@@ -25,6 +26,11 @@ _MOST_DIGITS = 18
 def is_text(given: str) -> bool:
     """Whether every database takes it: no control characters, and no halves of characters."""
     return not any(unicodedata.category(letter) in _NO_TEXT for letter in given)
+
+
+def is_token(given: str) -> bool:
+    """Whether it may be a token or a key of Cloudbeds': printable ASCII without spaces, of a sensible length."""
+    return 0 < len(given) <= LONGEST_TOKEN and given.isascii() and given.isprintable() and " " not in given
 
 
 def checked_text(name: str, given: str | None) -> str | None:

@@ -63,7 +63,7 @@ class LifecycleEvent(StrEnum):
     DISCONNECTED = "disconnected"
 
 
-NEWER_APPROVAL, MOVED_TO_KEY = "a newer approval", "moved to an API key"
+NEWER_APPROVAL, MOVED_TO_KEY, NEWER_KEY = "a newer approval", "moved to an API key", "a newer API key"
 """Why a grant that worked was superseded, as its history says it."""
 
 

@@ -58,10 +58,8 @@ def end_moment(seconds: float) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """An access token that has been committed to the store and may therefore be used (rule-1).
-
-    `expires_at` is when the vendor said it ends, None for an API key; `generation` names it towards
-    `access_token(rejected=…)` when an endpoint answered 401.
+    """An access token that has been committed to the store and may therefore be used (rule-1). `expires_at` is when the
+    vendor said it ends, None for an API key; `generation` names it towards `access_token(rejected=…)` after a 401.
     """
 
     value: Secret
@@ -135,6 +133,7 @@ class Grant:
     seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to belong
     to, until the vendor names it too.
     `migration_client`: the client id under which the move to an API key is made. `source`: where it came from.
+    `pasted`: the hotel made this API key by itself.
     """
 
     id: str
@@ -170,6 +169,7 @@ class Grant:
     migration: Migration | None = None
     migration_client: str | None = None
     source: Source = UNKNOWN
+    pasted: bool = False
 
     @property
     def kept(self) -> tuple[StoredToken, ...]:
@@ -214,7 +214,7 @@ class App:
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One hotel's connection as people and programs see it; its id survives every reconnect. `source`: where its
-    credential came from; `foreign`: that is why it is `client_refused`.
+    credential came from; `foreign`: that is why it is `client_refused`; `pasted`: as of its grant.
     """
 
     id: str
@@ -237,6 +237,7 @@ class Connection:
     foreign: bool = field(default=False, repr=False)
     subscriptions: tuple[Subscription, ...] = ()
     risks: Mapping[str, str] = field(default_factory=dict)  # and why (`rules.risks`)
+    pasted: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

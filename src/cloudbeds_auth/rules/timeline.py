@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from cloudbeds_auth.rules.documents import precise, stamp
-from cloudbeds_auth.rules.lifecycle import MOVED_TO_KEY
+from cloudbeds_auth.rules.lifecycle import MOVED_TO_KEY, NEWER_KEY
 from cloudbeds_auth.rules.model import Event, moment
 
 
@@ -23,6 +23,7 @@ class Origin(StrEnum):
     APPROVAL = "approval"
     REFRESH = "refresh"
     EXCHANGE = "exchange for an API key"
+    PASTED = "an API key that the hotel made"
     UNKNOWN = "unknown"
 
 
@@ -33,9 +34,14 @@ class Ending(StrEnum):
     REFRESH = "refresh"
     APPROVAL = "new approval"
     MIGRATION = "moved to an API key"
+    KEY = "new API key"
     DISCONNECT = "disconnect"
     REFUSED = "refused by Cloudbeds"
     DROPPED = "never taken into use"
+
+
+_ORIGINS = {"exchanged": Origin.EXCHANGE, "pasted": Origin.PASTED}
+_ENDINGS: dict[object, Ending] = {MOVED_TO_KEY: Ending.MIGRATION, NEWER_KEY: Ending.KEY}
 
 
 class AttemptOutcome(StrEnum):
@@ -173,7 +179,8 @@ class _Book:
         return line
 
     def _received(self, line: PairLine, event: Event) -> None:
-        line.origin = Origin.EXCHANGE if event.data.get("exchanged") is True else Origin.APPROVAL
+        said = (origin for name, origin in _ORIGINS.items() if event.data.get(name) is True)
+        line.origin = next(said, Origin.APPROVAL)
         line.began = event.at
         line.expires_at = _moment(event.data.get("expires_at"))
 
@@ -219,7 +226,7 @@ class _Book:
     def _superseded(self, line: PairLine, event: Event) -> None:
         newest = self._newest[line.grant_id]
         unused = newest.origin is not Origin.UNKNOWN and not newest.taken_into_use
-        ending = Ending.MIGRATION if event.data.get("reason") == MOVED_TO_KEY else Ending.APPROVAL
+        ending = _ENDINGS.get(event.data.get("reason"), Ending.APPROVAL)
         newest.end(event.at, Ending.DROPPED if unused else ending)
 
     def _disconnected(self, event: Event) -> None:

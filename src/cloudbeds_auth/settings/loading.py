@@ -37,7 +37,11 @@ PREFIX = "CLOUDBEDS_"
 OURS = "CLOUDBEDS_AUTH_"  # no other program's variables begin so
 BASE_URL = "CLOUDBEDS_BASE_URL"
 ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # names the file that is read instead of `.env`; of the environment only
-NO_SETTINGS = ("CLOUDBEDS_AUTH_APP_SECRET", ENV_FILE)  # variables of ours all the same, for commands
+NO_SETTINGS = (
+    "CLOUDBEDS_AUTH_APP_SECRET",
+    "CLOUDBEDS_API_KEY",
+    ENV_FILE,
+)  # variables of ours all the same, for commands
 LARGEST_ENV_FILE = 1024 * 1024  # characters
 LARGEST_SECRET_FILE = 64 * 1024  # bytes
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")

@@ -11,6 +11,7 @@ from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import (
     MOVED_TO_KEY,
     NEWER_APPROVAL,
+    NEWER_KEY,
     PROPERTY_UNKNOWN,
     REFERENCE_CHANGED,
     REFERENCE_NOT_TAKEN,
@@ -27,7 +28,16 @@ from cloudbeds_auth.transactions.authorizations import _link_is_used
 from cloudbeds_auth.transactions.connections import set_listing
 from cloudbeds_auth.transactions.outbox import announce, send, standing_of
 from cloudbeds_auth.transactions.risks import change_risks
-from cloudbeds_auth.transactions.rows import access_place, add_event, grant_of, lasting, listed, locked, token_place
+from cloudbeds_auth.transactions.rows import (
+    access_place,
+    add_event,
+    grant_of,
+    is_pasted,
+    lasting,
+    listed,
+    locked,
+    token_place,
+)
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import never_due, set_comparison, set_due, set_due_at, set_due_in, set_poll
 
@@ -184,8 +194,7 @@ def promote(
     former = yield from query("grants_of", connection_id=connection_id)
     for other in former:
         if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
-            moved = other["migration"] is not None and row["kind"] == CredentialKind.API_KEY
-            yield from supersede(tx, other, MOVED_TO_KEY if moved else NEWER_APPROVAL)
+            yield from supersede(tx, other, _replaced(other, row))
     yield from _identify(row, user, property_ids)
     state = move(State(row["state"]), LifecycleEvent.PROMOTED)
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
@@ -212,6 +221,13 @@ def _renewed(now: Instant, row: Row) -> Transaction[None]:
     if row["kind"] == CredentialKind.OAUTH and not (yield from query("tokens", grant_id=row["id"])):
         found[NOT_RENEWABLE] = "Cloudbeds gave no refresh token"
     yield from change_risks(now, {**row, "role": Role.ACTIVE, "reauth": None}, found)
+
+
+def _replaced(former: Row, row: Row) -> str:
+    """Why `former` is superseded by the grant in `row`."""
+    if row["kind"] == CredentialKind.API_KEY and former["latched"] % 2:
+        return MOVED_TO_KEY
+    return NEWER_KEY if is_pasted(row) else NEWER_APPROVAL
 
 
 def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[None]:

@@ -80,13 +80,7 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         # A wall clock that was set back must not stretch a token's life.
         valid_for=min(row["expires_at"] - now.wall, row["lifetime"]) if sealed is not None else 0.0,
         stale_in=row["stale_at"] - now.wall,
-        tokens=tuple(
-            StoredToken(
-                token["position"],
-                sealer.open(token["sealed"], token_place(grant_id, token["position"], token["generation"])),
-            )
-            for token in tokens
-        ),
+        tokens=tuple(_token_of(grant_id, token, sealer) for token in tokens),
         property_ids=tuple(json.loads(row["property_ids"])),
         proven=bool(row["proven"]),
         intent=row["intent_position"],
@@ -107,7 +101,13 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         migration=Migration(row["migration"]) if row["migration"] else None,
         migration_client=row["migration_client"],
         source=source_of(row),
+        pasted=is_pasted(row),
     )
+
+
+def _token_of(grant_id: str, row: Row, sealer: Sealer) -> StoredToken:
+    place = token_place(grant_id, row["position"], row["generation"])
+    return StoredToken(row["position"], sealer.open(row["sealed"], place))
 
 
 def connection_of(row: Row, now: Instant) -> Connection:
@@ -144,6 +144,7 @@ def connection_of(row: Row, now: Instant) -> Connection:
         source=source_of(row),
         subscriptions=subscriptions,
         risks=risks,
+        pasted=is_pasted(row),
     )
 
 
@@ -155,6 +156,11 @@ def subscriptions_of(text: str) -> tuple[Subscription, ...]:
 def subscriptions_text(subscriptions: Sequence[Subscription]) -> str:
     """The other way."""
     return json.dumps([asdict(one) for one in subscriptions], separators=(",", ":"))
+
+
+def is_pasted(row: Row) -> bool:
+    """Whether it is an API key that a hotel made by itself: only those have a hash to be recognized by."""
+    return row["kind"] == CredentialKind.API_KEY and row["imported_hash"] is not None
 
 
 def source_of(row: Row) -> Source:

@@ -17,3 +17,11 @@ WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND m
 UPDATE grants SET state = :state, problem = NULL, not_before = NULL, attempts = 0,
     intent_position = NULL, intent_epoch = NULL, intent_at = NULL
 WHERE id = :grant_id
+
+-- name: latch
+UPDATE grants SET latched = latched + 1 WHERE id = :grant_id AND latched % 2 = 0
+
+-- name: referred
+-- What the connections in use that have this reference cover.
+SELECT g.connection_id, g.property_ids FROM connections c JOIN grants g ON g.id = c.active_grant
+WHERE c.reference = :reference AND g.role = 'active'

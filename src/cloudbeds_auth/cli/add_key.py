@@ -1,0 +1,53 @@
+"""`connections add-key`: an API key that a hotel made at Cloudbeds by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cloudbeds_auth.cli.commands import command, show_connection, with_vault
+from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
+
+API_KEY: Final = SecretInput("API key", "--key-file", "CLOUDBEDS_API_KEY", ("--api-key", "--key"))
+
+
+@command(
+    "add-key",
+    "cloudbeds-auth connections add-key --reference tenant-7                asks for the key",
+    "cloudbeds-auth connections add-key --property 100001 --key-file /run/secrets/hotel",
+    "pass show hotel | cloudbeds-auth connections add-key --connection con_01J... --key-file -",
+    context_settings=WITH_EXTRAS,
+)
+@click.option("--reference", help="Your own name for the hotel.")
+@click.option("--property", "properties", metavar="ID", multiple=True, help="The property that it is to be the key of.")
+@click.option("--connection", metavar="ID", help="The connection that it is to be the key of.")
+@click.option("--app", metavar="NAME", help="Keep the hotel under this app.  [default: its own, else default]")
+@API_KEY.taken
+def add_key(
+    out: Output,
+    reference: str | None,
+    properties: tuple[str, ...],
+    connection: str | None,
+    app: str | None,
+    secret_file: Path | None,
+) -> None:
+    """Take in an API key (cbat_...) that a hotel made at Cloudbeds by itself.
+
+    Cloudbeds is asked about it first; nothing is stored of a key that it does not accept, or of another hotel's. A
+    hotel that is connected keeps its connection: the key takes the place of what it had, and tokens that it had are
+    never refreshed again.
+
+    The key is asked for without showing it; or it comes from --key-file, or from CLOUDBEDS_API_KEY. It is never an
+    argument, and is never printed.
+    """
+    API_KEY.refuse_extras()
+    key = API_KEY.read(out, secret_file)
+    found = with_vault(
+        lambda vault: vault.add_api_key(
+            key, app=app, reference=reference, connection_id=connection, expected_properties=properties
+        )
+    )
+    show_connection(out, found, "connected")

@@ -1,0 +1,93 @@
+"""How a secret comes into a command: from a prompt, a file, or the environment.
+
+Never as an argument: arguments are shown to every user of the machine (`ps`) and are kept in the shell's history, so
+one that looks like a secret is refused, and not repeated in the refusal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cloudbeds_auth import errors
+from cloudbeds_auth.cli.commands import CONTEXT
+from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.rules.secret import Secret
+
+WITH_EXTRAS = {**CONTEXT, "allow_extra_args": True}  # of a command with a secret: to refuse them without repeating them
+STDIN = Path("-")
+LONGEST = 64 * 1024  # characters of a secret
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class SecretInput:
+    """One kind of secret: what people call it, the option that names a file with it, the variable that may hold it, and
+    the options that a person may try to give it by.
+    """
+
+    called: str
+    option: str
+    variable: str
+    traps: tuple[str, ...]
+
+    @property
+    def _comes_from(self) -> str:
+        return f"it is asked for, or comes from {self.option} or {self.variable}"
+
+    @property
+    def _exposed(self) -> str:
+        return f"a secret is never an argument: others can read it there, so reset it at Cloudbeds; {self._comes_from}"
+
+    def taken(self, run: F) -> F:
+        """Give a command the option, and let it refuse what looks like a secret among its arguments."""
+        file = click.option(
+            self.option,
+            "secret_file",
+            type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+            help="A file that holds only the secret; - is standard input.",
+        )
+        trap = click.option(*self.traps, "trap", hidden=True, expose_value=False, callback=self._refuse)
+        return trap(file(run))
+
+    def _refuse(self, context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(self._exposed, context)
+
+    def refuse_extras(self) -> None:
+        """What came besides the known arguments is likely the secret. Raises UsageError."""
+        context = click.get_current_context()
+        if context.args:
+            raise click.UsageError(self._exposed, context)
+
+    def read(self, out: Output, file: Path | None) -> Secret:
+        """The secret; raises ConfigurationError for an unreadable file, UsageError where there is no one to ask."""
+        if file == STDIN:
+            return Secret(sys.stdin.read(LONGEST).strip())
+        if file is not None:
+            return self._from_file(out, file)
+        if given := os.environ.get(self.variable, "").strip():
+            return Secret(given)
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"no {self.called}, and nobody can be asked here: {self._comes_from}")
+        return Secret(click.prompt(self.called, hide_input=True, err=True).strip())
+
+    def _from_file(self, out: Output, file: Path) -> Secret:
+        from cloudbeds_auth.settings.loading import Findings, secret_file
+
+        findings = Findings()
+        value = secret_file(self.option, file, findings)
+        if value is None:
+            raise errors.ConfigurationError(
+                problems=tuple(findings.problems), next_step="mend the file, then try again"
+            )
+        for warning in findings.warnings:
+            out.note(warning)
+        return Secret(value)

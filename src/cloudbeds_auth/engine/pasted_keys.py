@@ -1,0 +1,164 @@
+"""API keys that hotels make at Cloudbeds by themselves, and give to us (cloudbeds-facts.md section 4).
+
+    `/userinfo` → `getHotels` → stored and in use
+
+A key may be used before it is stored: it has no parent that its first use would kill (rule-1). So Cloudbeds is asked
+first, and nothing is stored of a key that it refuses, or of which it names no property. Such a key belongs to no client
+id of ours, and neither do its calls: each has the rate of a client of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from cloudbeds_auth.engine.authorize import hashed
+from cloudbeds_auth.engine.context import World, of_key, resolve
+from cloudbeds_auth.engine.proofs import listed, verdict_of
+from cloudbeds_auth.errors import (
+    Error,
+    KeyRefused,
+    PropertyMismatch,
+    RefreshPending,
+    StoreReadOnly,
+    TokenEndpointUnavailable,
+)
+from cloudbeds_auth.ports import Listed
+from cloudbeds_auth.rules.api_errors import SCOPE_REFUSED, Inconclusive, Proof
+from cloudbeds_auth.rules.credential import API_KEY_PREFIX, FOREVER, is_api_key
+from cloudbeds_auth.rules.happenings import Happening
+from cloudbeds_auth.rules.inputs import checked_reference, is_token
+from cloudbeds_auth.rules.model import App, CredentialKind, Pair
+from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.pasted_keys import PastedKey, PlacedKey, add_pasted_key
+
+ASKING: Final = "pasted keys"  # what the questions about keys that are not stored count for, all together
+LOOK_AGAIN = 1.0  # seconds between two looks whether a refresh is over
+SCOPE_MISSING = (
+    "the hotel makes a new API key that has the scope read:hotel: without it Cloudbeds names no property, and the "
+    "scopes of a key cannot be changed"
+)
+
+
+class PastedKeys:
+    """Takes keys in. `promoted(connection_id)` is called when another credential goes out of use."""
+
+    def __init__(self, world: World, promoted: Callable[[str], None]) -> None:
+        self._world = world
+        self._promoted = promoted
+
+    async def add(
+        self,
+        key: Secret,
+        *,
+        app: str | None,
+        reference: str | None,
+        connection_id: str | None,
+        expected_properties: Sequence[str],
+    ) -> str:
+        """Ask Cloudbeds about the key, then take it into use; the id of its connection.
+
+        Raises KeyRefused, PropertyMismatch, InvalidRequest, Unclaimed, UnknownConnection, StoreReadOnly, and further
+        subclasses of TryAgain where Cloudbeds or the database cannot be asked. After each of them nothing was stored.
+        """
+        try:
+            if self._world.db.read_only:
+                raise StoreReadOnly
+            _must_look_like_a_key(key)
+            reference = checked_reference(reference)
+            return self._in_use(await self._added(key, app, reference, connection_id, expected_properties))
+        except Error as error:
+            error.connection_id = error.connection_id or connection_id
+            raise
+
+    async def _added(
+        self, key: Secret, app: str | None, reference: str | None, connection_id: str | None, expected: Sequence[str]
+    ) -> PlacedKey:
+        """Asked about, and stored."""
+        world = self._world
+        registration = await world.app_for(app, connection_id)
+        asking = of_key(registration, ASKING)
+        proof = await self._proof(asking, key)
+        named = await self._named(asking, key) or proof.property_ids
+        _must_be_named(named, expected)
+        if app is None and connection_id is None:
+            registration = await self._app_of_hotel(named) or registration
+        pair = Pair(key, None, FOREVER, named, (), CredentialKind.API_KEY, Source(world.issuer))
+        new = PastedKey(
+            hashed(key.reveal()), registration.id, pair, proof.user, reference, connection_id,
+            expected=bool(expected),
+        )  # fmt: skip
+        return await self._stored(new)
+
+    async def _proof(self, asking: App, key: Secret) -> Proof:
+        """What `/userinfo` says of a key that works."""
+        verdict = await verdict_of(self._world, asking, key, self._world.timing.wait)
+        match verdict:
+            case Error():
+                raise verdict
+            case Proof():
+                return verdict
+            case Inconclusive(reason):
+                raise _unavailable(reason)
+        raise KeyRefused("Cloudbeds refuses this API key: it was mistyped, was revoked, or is not in use any more")
+
+    async def _named(self, asking: App, key: Secret) -> tuple[str, ...]:
+        """The properties that Cloudbeds lists for it; empty where it lists none."""
+        answer = await listed(self._world, asking, key)
+        if isinstance(answer, Listed):
+            return answer.property_ids
+        refusal = answer.refusal
+        if refusal.reason in SCOPE_REFUSED:
+            raise KeyRefused(
+                f"this API key works and lacks the scope read:hotel, so Cloudbeds names no property ({refusal.said})",
+                next_step=SCOPE_MISSING,
+            )
+        if not answer.final:
+            raise _unavailable(refusal.reason)
+        return ()
+
+    async def _app_of_hotel(self, named: Sequence[str]) -> App | None:
+        """The registration of the one connection in use that covers one of these properties."""
+        found = {one for property_id in named for one in await resolve(self._world.db, property_id)}
+        return await self._world.find((await self._world.known(found.pop())).app) if len(found) == 1 else None
+
+    async def _stored(self, new: PastedKey) -> PlacedKey:
+        """Stored once no refresh of the hotel's tokens is under way; raises RefreshPending after a caller's time."""
+        world, entropy = self._world, self._world.entropy
+        until = world.clock.steady() + world.timing.wait
+        add = add_pasted_key(new, entropy.identifier("con_"), entropy.identifier("gra_"))
+        while True:
+            try:
+                return await world.db.write(add)
+            except RefreshPending:
+                if world.clock.steady() >= until:
+                    raise
+            await world.clock.sleep(LOOK_AGAIN)
+
+    def _in_use(self, placed: PlacedKey) -> str:
+        self._promoted(placed.connection_id)
+        if placed.moved:
+            self._world.observer.happened(Happening.MIGRATED, connection=placed.connection_id)
+        elif placed.new:
+            self._world.observer.happened(Happening.CONNECTED, connection=placed.connection_id)
+        return placed.connection_id
+
+
+def _must_look_like_a_key(key: Secret) -> None:
+    """Before anything is sent: what was pasted may be another secret."""
+    if not is_api_key(key.reveal()) or not is_token(key.reveal()):
+        raise KeyRefused(f"this is no API key of Cloudbeds': one begins with {API_KEY_PREFIX} and has no spaces in it")
+
+
+def _must_be_named(named: Sequence[str], expected: Sequence[str]) -> None:
+    if not named:
+        raise KeyRefused("this API key works, and Cloudbeds names no property for it", next_step=SCOPE_MISSING)
+    if expected and set(expected).isdisjoint(named):
+        raise PropertyMismatch(
+            f"Cloudbeds names property {', '.join(named)} for this key, and {', '.join(expected)} was expected"
+        )
+
+
+def _unavailable(reason: str) -> TokenEndpointUnavailable:
+    return TokenEndpointUnavailable(f"Cloudbeds could not be asked about this key ({reason})")

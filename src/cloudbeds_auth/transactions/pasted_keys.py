@@ -1,0 +1,153 @@
+"""The transaction of an API key that a hotel made by itself: Cloudbeds was asked about it, and it comes into use.
+
+the key is here already? ── yes → its connection, proven
+    │ no
+the connection asked for, or the one that covers a property of it, or a new one → OAuth tokens there are latched
+→ the key is its grant, and what it had is superseded
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed
+from cloudbeds_auth.rules.model import CredentialKind, Pair, Role, User
+from cloudbeds_auth.transactions.candidates import Ends, add_connection, add_grant, covering, promote, refer
+from cloudbeds_auth.transactions.reconnect import read_covered
+from cloudbeds_auth.transactions.refusals import confirm
+from cloudbeds_auth.transactions.rows import add_event, left, locked
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
+
+
+@dataclass(frozen=True, slots=True)
+class PastedKey:
+    """A key that works, and what Cloudbeds says of it: `user`, and in `pair` the properties that it names.
+
+    `key_hash` recognizes it. `connection_id`: the connection that it is for; None: the hotel's own. `expected`: the
+    caller named the property, so the reference need not say which hotel is meant.
+    """
+
+    key_hash: str
+    app: str
+    pair: Pair
+    user: User | None
+    reference: str | None = None
+    connection_id: str | None = None
+    expected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedKey:
+    """The connection that has the key now. `new`: it had another credential before, or none; `moved`: OAuth tokens."""
+
+    connection_id: str
+    new: bool = True
+    moved: bool = False
+
+
+@transaction
+def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) -> Transaction[PlacedKey]:
+    """Take the key into use: by the connection asked for, else the one of its app that covers one of its properties,
+    else by `connection_id`, made now, as the grant `grant_id`. One that is here already changes nothing else.
+
+    OAuth tokens that the connection has are latched: none of them is refreshed any more (rule-15).
+
+    Raises PropertyMismatch, where what was asked for is another hotel's; Unclaimed; and RefreshPending while a refresh
+    of these tokens is under way.
+    """
+    yield from query("one_at_a_time", work="pasted keys")
+    yield from query("one_at_a_time", work=f"approvals of {key.app}")
+    known = yield from query_one("imported", token_hash=key.key_hash)
+    if known is not None and known["role"] == Role.ACTIVE:
+        return (yield from _here_already(tx, key, known))
+    if known is not None:
+        yield from query("forget_import", grant_id=known["id"])  # of a former time: it begins anew
+    home = yield from _home(tx, key)
+    if home is None:
+        home = connection_id
+        yield from add_connection(tx, home, key.app, key.reference, trusted=True)
+    moved = yield from _latched(tx, home)
+    yield from _add(tx, key, home, grant_id)
+    yield from refer(tx, home, key.reference, trusted=True)
+    return PlacedKey(home, moved=moved)
+
+
+def _here_already(tx: Tx, key: PastedKey, known: Row) -> Transaction[PlacedKey]:
+    home: str = known["connection_id"]
+    if key.connection_id not in {None, home}:
+        raise PropertyMismatch(f"this key is in use by the connection {home}", connection_id=key.connection_id)
+    yield from _must_be_referred(key, home)
+    yield from confirm(known["id"], known["generation"], issuer=key.pair.source.issuer)(tx)
+    yield from query("connection_locked", connection_id=home)
+    yield from refer(tx, home, key.reference, trusted=True)
+    return PlacedKey(home, new=False)
+
+
+def _home(tx: Tx, key: PastedKey) -> Transaction[str | None]:
+    """The connection that the key belongs to; None: to none that there is."""
+    if key.connection_id is None:
+        home = yield from covering(key.app, key.pair.property_ids)
+        yield from _must_be_referred(key, home)
+        return home
+    if (yield from query_one("asked_for", connection_id=key.connection_id)) is None:
+        raise Unclaimed(connection_id=key.connection_id)
+    covered = yield from read_covered(key.connection_id)(tx)
+    if covered and set(covered).isdisjoint(key.pair.property_ids):
+        raise _another(key, covered, "this connection is for", key.connection_id)
+    return key.connection_id
+
+
+def _must_be_referred(key: PastedKey, home: str | None) -> Transaction[None]:
+    """One reference is one hotel's, unless the caller names the properties: a key that was pasted into the wrong form
+    must not give a tenant another one's hotel (F87).
+    """
+    if key.reference is None or key.expected:
+        return
+    rows = yield from query("referred", reference=key.reference)
+    covered = [one for row in rows for one in json.loads(row["property_ids"])]
+    if (
+        covered
+        and home not in {row["connection_id"] for row in rows}
+        and set(covered).isdisjoint(key.pair.property_ids)
+    ):
+        raise _another(key, covered, f"the reference {key.reference!r} is of", None)
+
+
+def _another(key: PastedKey, covered: Iterable[str], whose: str, connection_id: str | None) -> PropertyMismatch:
+    named, known = ", ".join(key.pair.property_ids), ", ".join(dict.fromkeys(covered))
+    return PropertyMismatch(
+        f"Cloudbeds names property {named} for this key, and {whose} {known}",
+        connection_id=connection_id,
+        next_step="paste the key of that hotel; where it is meant to be another one, name its property",
+    )
+
+
+def _latched(tx: Tx, home: str) -> Transaction[bool]:
+    """No refresh token of this connection is refreshed any more. Whether it had tokens in use.
+
+    Raises RefreshPending: what a refresh that is under way brings would come after the key.
+    """
+    grants = yield from query("grants_of", connection_id=home)
+    tokens = [one for one in grants if one["kind"] == CredentialKind.OAUTH]
+    for one in tokens:
+        row = yield from locked(tx, one["id"])
+        if row is not None and row["lease_owner"] is not None and left(row["lease_until"], row, tx) > 0:
+            raise RefreshPending("a refresh of this hotel's tokens is under way", connection_id=home)
+        yield from query("latch", grant_id=one["id"])
+    return any(one["role"] == Role.ACTIVE for one in tokens)
+
+
+def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[None]:
+    """It was seen to work before it is stored, so nothing waits for a proof (rule-13)."""
+    never = Ends(math.inf, math.inf, math.inf)
+    row = yield from add_grant(tx, home, grant_id, key.app, key.pair, never, tx.sealer)
+    yield from query("mark_import", grant_id=grant_id, token_hash=key.key_hash, said_of=None, refreshed_at=None)
+    yield from add_event(
+        tx, row, "candidate_received", actor="operator", expires_at=None, property_ids=list(key.pair.property_ids),
+        pasted=True,
+    )  # fmt: skip
+    yield from promote(home, grant_id, key.user, ())(tx)
+    yield from confirm(grant_id, row["generation"], issuer=key.pair.source.issuer)(tx)
