@@ -11,6 +11,7 @@
     │   └── AuthorizationExpired    the code or the state is spent or too old
     ├── UnknownConnection           nothing is connected under this id
     ├── AmbiguousProperty           several connections cover this property
+    ├── PropertyMismatch            the approval is for another property than expected
     ├── ConnectionUnusable          a person has to act first
     │   ├── ReauthorizationRequired the vendor refuses every stored refresh token
     │   ├── ConnectionDisconnected  the tokens were given back
@@ -39,8 +40,8 @@ what follows it is the meaning: `GET /errors/{code}` shows both, and `docs/error
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 
 class Diagnosis(NamedTuple):
@@ -225,6 +226,27 @@ class AmbiguousProperty(Error):
     code = "ambiguous_property"
     status = 409
     next_step_default = "use the connection id (con_…) instead of the property id"
+
+
+class PropertyMismatch(Error):
+    """This approval is for another property than expected
+
+    Cloudbeds names none of the properties that the start expected, or that the connection is for. What was approved is
+    kept: a connection of this app that covers the property takes it over, else it waits for a day to be claimed, and
+    `cloudbeds-auth connections list --state parked` shows it. No reference changes, and the link may be opened again.
+    """
+
+    code = "property_mismatch"
+    status = 409
+    lost = AS_BEFORE
+    next_step_default = "sign in at Cloudbeds as the hotel that was meant, and start again from the Connect link"
+
+    def __init__(
+        self, detail: str = "", *, expected: Sequence[str] = (), found: Sequence[str] = (), **about: Any
+    ) -> None:
+        named = f"Cloudbeds names property {', '.join(found)}, not {' or '.join(expected)}" if found else ""
+        super().__init__(detail or named, **about)
+        self.expected, self.found = tuple(expected), tuple(found)
 
 
 class ConnectionUnusable(Error):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloudbeds_auth.rules.documents import access_token_document, connection_document, event_document
-from cloudbeds_auth.rules.inputs import LONGEST_REFERENCE
+from cloudbeds_auth.rules.inputs import LONGEST_REFERENCE, MOST_PROPERTIES
 from cloudbeds_auth.rules.model import AccessToken, Connection, Event
 
 DAY = 86400.0
@@ -93,7 +93,11 @@ class AccessTokenShape(BaseModel):
 
 
 class NewAuthorizationShape(BaseModel):
-    """What a one-time link is made for; `expires_in` are seconds, a day when it is left out."""
+    """What a one-time link is made for; `expires_in` are seconds, a day when it is left out.
+
+    `expected_properties`: the approval has to cover one of them. `code_challenge`: the hash of the secret that it is
+    claimed with (RFC 7636, S256).
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -101,14 +105,20 @@ class NewAuthorizationShape(BaseModel):
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
     return_to: Annotated[str | None, Field(max_length=2048)] = None
     expires_in: Annotated[float, Field(ge=60, le=30 * DAY, allow_inf_nan=False)] = DAY
+    expected_properties: Annotated[list[str] | None, Field(min_length=1, max_length=MOST_PROPERTIES)] = None
+    code_challenge: Annotated[str | None, Field(max_length=43)] = None
 
 
 class ClaimShape(BaseModel):
-    """Whose a parked connection is: `reference` is the caller's own name for the hotel."""
+    """Whose a parked connection is: `reference` is the caller's own name for the hotel.
+
+    `code_verifier`: the secret of an approval that was begun with a `code_challenge`.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
+    code_verifier: Annotated[str | None, Field(max_length=128)] = None
 
 
 class AuthorizationShape(BaseModel):

@@ -59,6 +59,7 @@ class LifecycleEvent(StrEnum):
     PROVED = "proved"
     PROMOTED = "promoted"
     CLAIMED = "claimed"
+    SET_ASIDE = "set_aside"
     SUPERSEDED = "superseded"
     DISCONNECTED = "disconnected"
 
@@ -112,6 +113,8 @@ TABLE: dict[tuple[State, LifecycleEvent], State] = {
     (S.REFRESHING, E.PROMOTED): S.REFRESHING,
     # One that came from the Marketplace is claimed: not seen to work yet, like any that was just received.
     (S.PARKED, E.CLAIMED): S.IN_DOUBT,
+    # It is another hotel's than was expected, and no connection covers that one: it waits to be claimed as well.
+    **{(state, E.SET_ASIDE): S.PARKED for state in _LIVING},
     # Leaving; what is claimed for a connection that is there already leaves its own.
     **{(state, E.SUPERSEDED): S.SUPERSEDED for state in (*_LIVING, S.SUPERSEDED, S.PARKED)},
     **{(state, E.DISCONNECTED): S.DISCONNECTED for state in (*_LIVING, S.SUPERSEDED, S.PARKED)},
@@ -150,6 +153,7 @@ DISABLED_WITHDRAWN = "disabled_withdrawn"  # … and the token works all the sam
 REFERENCE_CHANGED = "reference_changed"  # by a link, or by a program of ours
 REFERENCE_NOT_TAKEN = "reference_not_taken"  # an anonymous approval asked for another one
 PROPERTIES_CHANGED = "properties_changed"  # the connection covers other properties than before
+PROPERTY_MISMATCH = "property_mismatch"  # the approval came by a start that expected another property
 PROPERTY_ELSEWHERE = "property_elsewhere"  # Cloudbeds names a property that another connection covers
 MIGRATION_BEGUN = "migration_begun"  # the grant is latched, and as healthy as before
 MIGRATION_ENDED = "migration_ended"  # … and is refreshed again

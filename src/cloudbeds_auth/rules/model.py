@@ -134,6 +134,7 @@ class Grant:
     seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to belong
     to, until the vendor names it too.
     `migration_client`: the client id under which the move to an API key is made. `source`: where it came from.
+    `authorization`: the approval that it came by, until its properties are compared with those expected.
     """
 
     id: str
@@ -169,6 +170,7 @@ class Grant:
     migration: Migration | None = None
     migration_client: str | None = None
     source: Source = UNKNOWN
+    authorization: str | None = None
 
     @property
     def kept(self) -> tuple[StoredToken, ...]:
@@ -274,6 +276,24 @@ class Link:
 
     token: str
     url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """What a link asks a hotel for: a page shows it before anything begins.
+
+    `expected_properties`: the approval has to cover one of them; empty: any hotel's will do. `scopes` are what the app
+    asks for, `credential` is "oauth" or "api_key". The hotel comes back to `redirect_uri`, and then to `return_to`.
+    """
+
+    app: str
+    reference: str | None
+    return_to: str | None
+    expected_properties: tuple[str, ...]
+    scopes: tuple[str, ...]
+    credential: str
+    redirect_uri: str
     expires_at: datetime
 
 

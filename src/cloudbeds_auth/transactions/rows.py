@@ -104,6 +104,7 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         migration=Migration(row["migration"]) if row["migration"] else None,
         migration_client=row["migration_client"],
         source=source_of(row),
+        authorization=row["authorization_id"],
     )
 
 
