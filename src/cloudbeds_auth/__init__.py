@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         VaultClosed,
     )
     from cloudbeds_auth.rules.lifecycle import State
+    from cloudbeds_auth.rules.links import LinkRequest
     from cloudbeds_auth.rules.model import (
         AccessToken,
         App,
@@ -61,7 +62,6 @@ if TYPE_CHECKING:
         Handover,
         Imported,
         Link,
-        LinkRequest,
         Outcome,
         Page,
     )
@@ -76,6 +76,7 @@ _WHERE = {
     "cloudbeds_auth.rules.secret": ("Secret",),
     "cloudbeds_auth.rules.lifecycle": ("State",),
     "cloudbeds_auth.wire.httpx_auth": ("CloudbedsAuth",),
+    "cloudbeds_auth.rules.links": ("LinkRequest",),
     "cloudbeds_auth.rules.model": (
         "AccessToken",
         "App",
@@ -86,7 +87,6 @@ _WHERE = {
         "Handover",
         "Imported",
         "Link",
-        "LinkRequest",
         "Outcome",
         "Page",
     ),

@@ -148,8 +148,7 @@ class InvalidRequest(Error):
 
     The status is 404, 405, 408, 411, 413, 414, 421 or 431 where HTTP has a word of its own for it: no such path or
     method, a body or header that is too large or too slow, a host name that is not ours. Also, over HTTP, `min_valid`
-    above half the token's lifetime, a number or a reference that is too large, an approval by another hotel than the
-    connection's own, and an app that there is not.
+    above half the token's lifetime, a number or a reference that is too large, and an app that there is not.
     """
 
     code = "invalid_request"

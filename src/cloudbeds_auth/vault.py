@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports import Observer
+from cloudbeds_auth.rules.links import LinkRequest
 from cloudbeds_auth.rules.model import (
     AccessToken,
     AuthorizationRequest,
@@ -21,7 +22,6 @@ from cloudbeds_auth.rules.model import (
     Handover,
     Imported,
     Link,
-    LinkRequest,
     Page,
 )
 from cloudbeds_auth.rules.secret import Secret

@@ -32,7 +32,7 @@ CODES = {
     404: {"unknown_connection"},
     409: {
         "ambiguous_property", "reauthorization_required", "connection_disconnected", "unclaimed", "not_refreshable",
-        "migration_refused"
+        "migration_refused", "property_mismatch",
     },
     503: {
         "token_endpoint_unavailable", "store_unavailable", "store_read_only", "rate_limited", "refresh_pending",

@@ -51,7 +51,7 @@ from cloudbeds_auth.transactions.authorizations import (
 )
 from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote
 from cloudbeds_auth.transactions.connections import claim_listings, disconnect, relist
-from cloudbeds_auth.transactions.expectations import Placed, Spare, set_aside, settle_approval
+from cloudbeds_auth.transactions.expectations import Settlement, Spare, set_aside, settle_approval
 from cloudbeds_auth.transactions.grants import (
     AttemptEnd,
     Leased,
@@ -313,7 +313,7 @@ class Operations(RuleBasedStateMachine):
         placed = self.both(lambda store: store.write(set_aside(row.id, row.generation, named, spare, PROPERTIES)))
         self._note_moved(placed, spare)
 
-    def _note_moved(self, placed: Placed | None, spare: Spare) -> None:
+    def _note_moved(self, placed: Settlement | None, spare: Spare) -> None:
         if placed is not None and placed.grant_id == spare.grant_id:
             self.grants.append(spare.grant_id)
             self.homes = sorted({*self.homes, placed.connection_id})

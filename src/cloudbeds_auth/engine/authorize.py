@@ -30,7 +30,8 @@ from cloudbeds_auth.rules.code_challenge import challenge_of, checked_challenge
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.inputs import checked_properties, checked_reference, checked_seconds
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import AuthorizationRequest, Finished, Link, LinkRequest, moment
+from cloudbeds_auth.rules.links import LinkRequest
+from cloudbeds_auth.rules.model import AuthorizationRequest, Finished, Link, moment
 from cloudbeds_auth.rules.redirects import MOST_PARKED, STATE_PREFIX, allowed_return
 from cloudbeds_auth.transactions.authorizations import (
     Authorization,
@@ -104,24 +105,13 @@ class Authorizer:
         registration = await world.app_for(app, connection_id)
         await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
         state = STATE_PREFIX + world.entropy.token()
-        full = await world.db.write(
-            add_authorization(
-                NewAuthorization(
-                    id=world.entropy.identifier("aut_"),
-                    app=registration.id,
-                    state_hash=hashed(state),
-                    browser_hash=None if browser is None else hashed(browser),
-                    reference=reference,
-                    return_to=return_to,
-                    connection_id=connection_id,
-                    link_hash=None if link is None else link.hash,
-                    lifetime=STATE_LIFETIME,
-                    trusted=trusted,
-                    expected=expected,
-                    challenge=challenge,
-                )
-            )
-        )
+        new = NewAuthorization(
+            id=world.entropy.identifier("aut_"), app=registration.id, state_hash=hashed(state),
+            browser_hash=None if browser is None else hashed(browser), reference=reference, return_to=return_to,
+            connection_id=connection_id, link_hash=None if link is None else link.hash, lifetime=STATE_LIFETIME,
+            trusted=trusted, expected=expected, challenge=challenge,
+        )  # fmt: skip
+        full = await world.db.write(add_authorization(new))
         if full is not None:
             raise RateLimited("too many approvals were begun and not finished", retry_after=FULL_FOR)
         url = world.vendor.authorization_url(registration, state)

@@ -38,7 +38,7 @@ from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.transactions.authorizations import Authorization
 from cloudbeds_auth.transactions.candidates import drop_candidate, note_unnamed, promote, read_candidate
-from cloudbeds_auth.transactions.expectations import Placed, Spare, set_aside, settle_approval
+from cloudbeds_auth.transactions.expectations import Settlement, Spare, set_aside, settle_approval
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
 from cloudbeds_auth.transactions.refusals import confirm
@@ -157,7 +157,7 @@ class Candidates:
         entropy = self._world.entropy
         return Spare(entropy.identifier("gra_"), entropy.identifier("con_"))
 
-    async def _aside(self, placed: Placed) -> None:
+    async def _aside(self, placed: Settlement) -> None:
         """Another hotel's approval waits there now: its own connection takes it into use."""
         self._world.observer.happened(Happening.PROPERTY_MISMATCH, connection=placed.connection_id)
         await self.resume(placed.connection_id)

@@ -132,9 +132,8 @@ class Grant:
     with which reason; `reprieves`: how often the access token has worked since all the same. `reauth`: the reason of
     the mark, where the hotel has to approve again. `denied`: pairs in a row whose proof was answered 401; `braked`:
     seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to belong
-    to, until the vendor names it too.
+    to, until the vendor names it too. `authorization`: the approval it came by, until what it expects was compared.
     `migration_client`: the client id under which the move to an API key is made. `source`: where it came from.
-    `authorization`: the approval that it came by, until its properties are compared with those expected.
     """
 
     id: str
@@ -276,24 +275,6 @@ class Link:
 
     token: str
     url: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LinkRequest:
-    """What a link asks a hotel for: a page shows it before anything begins.
-
-    `expected_properties`: the approval has to cover one of them; empty: any hotel's will do. `scopes` are what the app
-    asks for, `credential` is "oauth" or "api_key". The hotel comes back to `redirect_uri`, and then to `return_to`.
-    """
-
-    app: str
-    reference: str | None
-    return_to: str | None
-    expected_properties: tuple[str, ...]
-    scopes: tuple[str, ...]
-    credential: str
-    redirect_uri: str
     expires_at: datetime
 
 

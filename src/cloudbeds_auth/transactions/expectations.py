@@ -29,7 +29,7 @@ class Spare(NamedTuple):
     connection_id: str
 
 
-class Placed(NamedTuple):
+class Settlement(NamedTuple):
     """Where the tokens are now. `turned_down`: the approval, where nothing of what it was begun for follows."""
 
     grant_id: str
@@ -40,7 +40,7 @@ class Placed(NamedTuple):
 @transaction
 def settle_approval(
     tx: Tx, grant_id: str, generation: int, named: Sequence[str], spare: Spare
-) -> Transaction[Placed | None]:
+) -> Transaction[Settlement | None]:
     """Compare the properties that Cloudbeds named of a candidate with those that its approval expects.
 
     It fits: the tokens are in the connection that was asked for, or covers them, or in their own; the link is used, and
@@ -52,7 +52,7 @@ def settle_approval(
         return None
     begun = yield from query_one("authorization", id=row["authorization_id"])
     if begun is None:  # another process settled it
-        return Placed(grant_id, row["connection_id"])
+        return Settlement(grant_id, row["connection_id"])
     yield from query("await_names", grant_id=grant_id, id=None)
     if not fits(ids_of(begun["expected_properties"]), named) or (yield from link_is_used(begun)):
         yield from query("set_found", id=begun["id"], connection_id=None, found=listed(named))
@@ -67,7 +67,7 @@ def settle_approval(
 @transaction
 def set_aside(
     tx: Tx, grant_id: str, generation: int, named: Sequence[str], spare: Spare, expected: Sequence[str]
-) -> Transaction[Placed | None]:
+) -> Transaction[Settlement | None]:
     """A candidate of another hotel than was expected: it goes to the one connection of its app that covers what
     Cloudbeds named of it, as a candidate; else it waits to be claimed, in a connection of its own. No reference
     changes. None, and nothing changes: as `settle_approval`.
@@ -92,18 +92,20 @@ def _still(tx: Tx, grant_id: str, generation: int) -> Transaction[Row | None]:
 
 def _put_where_it_belongs(
     tx: Tx, row: Row, named: Sequence[str], spare: Spare, asked_for: str | None
-) -> Transaction[Placed]:
+) -> Transaction[Settlement]:
     asked = yield from query_one("asked_for", connection_id=asked_for)
     home: str | None = asked["id"] if asked else (yield from covering(row["app"], named))
     if home is None or home == row["connection_id"]:
         yield from name_properties(row, named)
-        return Placed(row["id"], row["connection_id"])
+        return Settlement(row["id"], row["connection_id"])
     return (yield from _move(tx, row, named, home, spare.grant_id))
 
 
-def _put_aside(tx: Tx, row: Row, named: Sequence[str], spare: Spare, expected: Sequence[str]) -> Transaction[Placed]:
+def _put_aside(
+    tx: Tx, row: Row, named: Sequence[str], spare: Spare, expected: Sequence[str]
+) -> Transaction[Settlement]:
     home = yield from covering(row["app"], named)
-    placed = Placed(row["id"], row["connection_id"])
+    placed = Settlement(row["id"], row["connection_id"])
     if home is not None:
         placed = yield from _move(tx, row, named, home, spare.grant_id)
     elif len((yield from query("grants_of", connection_id=row["connection_id"]))) > 1:
@@ -119,7 +121,7 @@ def _put_aside(tx: Tx, row: Row, named: Sequence[str], spare: Spare, expected: S
     return placed
 
 
-def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> Transaction[Placed]:
+def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> Transaction[Settlement]:
     leaving = Leaving(f"moved to {home}", "hotel", tx.wall + PARKED)
     yield from move_tokens(tx, row, named, home, grant_id, leaving, tx.sealer)
-    return Placed(grant_id, home)
+    return Settlement(grant_id, home)

@@ -77,13 +77,7 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         # A wall clock that was set back must not stretch a token's life.
         valid_for=min(row["expires_at"] - now.wall, row["lifetime"]) if sealed is not None else 0.0,
         stale_in=row["stale_at"] - now.wall,
-        tokens=tuple(
-            StoredToken(
-                token["position"],
-                sealer.open(token["sealed"], token_place(grant_id, token["position"], token["generation"])),
-            )
-            for token in tokens
-        ),
+        tokens=tuple(_opened(token, grant_id, sealer) for token in tokens),
         property_ids=tuple(json.loads(row["property_ids"])),
         proven=bool(row["proven"]),
         intent=row["intent_position"],
@@ -106,6 +100,11 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         source=source_of(row),
         authorization=row["authorization_id"],
     )
+
+
+def _opened(token: Row, grant_id: str, sealer: Sealer) -> StoredToken:
+    place = token_place(grant_id, token["position"], token["generation"])
+    return StoredToken(token["position"], sealer.open(token["sealed"], place))
 
 
 def connection_of(row: Row, now: Instant) -> Connection:

@@ -12,7 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
 from cloudbeds_auth.errors import Error
-from cloudbeds_auth.rules.model import CredentialKind, LinkRequest
+from cloudbeds_auth.rules.links import LinkRequest
+from cloudbeds_auth.rules.model import CredentialKind
 
 HTML = "text/html; charset=utf-8"
 _MEDIA = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
