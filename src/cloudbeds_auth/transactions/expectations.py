@@ -20,6 +20,7 @@ from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
 from cloudbeds_auth.transactions.reconnect import name_properties
 from cloudbeds_auth.transactions.rows import add_event, left, listed, locked
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.upkeep import never_due
 
 
 class Spare(NamedTuple):
@@ -108,7 +109,7 @@ def _put_aside(
     placed = Settlement(row["id"], row["connection_id"])
     if home is not None:
         placed = yield from _move(tx, row, named, home, spare.grant_id)
-    elif len((yield from query("grants_of", connection_id=row["connection_id"]))) > 1:
+    elif not (yield from _is_alone(row)):
         yield from add_connection(tx, spare.connection_id, row["app"], None, trusted=False)
         placed = yield from _move(tx, row, named, spare.connection_id, spare.grant_id)
     else:
@@ -122,6 +123,16 @@ def _put_aside(
 
 
 def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> Transaction[Settlement]:
+    """Where a connection was made for them alone, it says for a day where the tokens went, and is deleted then."""
     leaving = Leaving(f"moved to {home}", "hotel", tx.wall + PARKED)
     yield from move_tokens(tx, row, named, home, grant_id, leaving, tx.sealer)
+    if not (yield from _is_alone(row)):
+        yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=State.SUPERSEDED)
+        yield from query("set_ended", grant_id=row["id"], now=tx.wall)
+        yield from never_due(row["id"])
     return Settlement(grant_id, home)
+
+
+def _is_alone(row: Row) -> Transaction[bool]:
+    """Whether its connection has no other grant."""
+    return len((yield from query("grants_of", connection_id=row["connection_id"]))) == 1
