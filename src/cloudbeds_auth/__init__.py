@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         VaultClosed,
     )
     from cloudbeds_auth.rules.lifecycle import State
+    from cloudbeds_auth.rules.links import LinkRequest
     from cloudbeds_auth.rules.model import (
         AccessToken,
         App,
@@ -76,6 +77,7 @@ _WHERE = {
     "cloudbeds_auth.rules.secret": ("Secret",),
     "cloudbeds_auth.rules.lifecycle": ("State",),
     "cloudbeds_auth.wire.httpx_auth": ("CloudbedsAuth",),
+    "cloudbeds_auth.rules.links": ("LinkRequest",),
     "cloudbeds_auth.rules.model": (
         "AccessToken",
         "App",
@@ -117,6 +119,7 @@ __all__ = [
     "InvalidReturnTo",
     "KeyRefused",
     "Link",
+    "LinkRequest",
     "MigrationRefused",
     "NotRefreshable",
     "Outcome",

@@ -9,10 +9,10 @@
     │   ├── StateMismatch           the callback's `state` is not one of this browser's
     │   ├── AuthorizationDenied     the hotel said no
     │   ├── AuthorizationExpired    the code or the state is spent or too old
-    │   ├── KeyRefused              Cloudbeds does not accept the API key that was given
-    │   └── PropertyMismatch        it is another hotel's than was expected
+    │   └── KeyRefused              Cloudbeds does not accept the API key that was given
     ├── UnknownConnection           nothing is connected under this id
     ├── AmbiguousProperty           several connections cover this property
+    ├── PropertyMismatch            an approval, or an API key, is for another property than expected
     ├── ConnectionUnusable          a person has to act first
     │   ├── ReauthorizationRequired the vendor refuses every stored refresh token
     │   ├── ConnectionDisconnected  the tokens were given back
@@ -41,8 +41,8 @@ what follows it is the meaning: `GET /errors/{code}` shows both, and `docs/error
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 
 class Diagnosis(NamedTuple):
@@ -149,8 +149,7 @@ class InvalidRequest(Error):
 
     The status is 404, 405, 408, 411, 413, 414, 421 or 431 where HTTP has a word of its own for it: no such path or
     method, a body or header that is too large or too slow, a host name that is not ours. Also, over HTTP, `min_valid`
-    above half the token's lifetime, a number or a reference that is too large, an approval by another hotel than the
-    connection's own, and an app that there is not.
+    above half the token's lifetime, a number or a reference that is too large, and an app that there is not.
     """
 
     code = "invalid_request"
@@ -219,18 +218,6 @@ class KeyRefused(InvalidRequest):
     next_step_default = "the hotel makes a new API key at Cloudbeds: Account, Apps & Marketplace, API Credentials"
 
 
-class PropertyMismatch(InvalidRequest):
-    """This is another hotel than was expected
-
-    Cloudbeds names other properties than the caller, the connection or its reference is for. Nothing was stored.
-    """
-
-    code = "property_mismatch"
-    status = 409
-    lost = AS_BEFORE
-    next_step_default = "use what belongs to the expected hotel, or correct the property that is expected"
-
-
 class UnknownConnection(Error):
     """Nothing is connected under this id
 
@@ -251,6 +238,28 @@ class AmbiguousProperty(Error):
     code = "ambiguous_property"
     status = 409
     next_step_default = "use the connection id (con_…) instead of the property id"
+
+
+class PropertyMismatch(Error):
+    """This is for another property than expected
+
+    Cloudbeds names none of the properties that were expected, or that the connection or its reference is for. An
+    approval is kept all the same: a connection of this app that covers the property takes it over, else it waits for a
+    day to be claimed, and `cloudbeds-auth connections list --state parked` shows it. An API key is not stored. No
+    reference changes, and a link may be opened again.
+    """
+
+    code = "property_mismatch"
+    status = 409
+    lost = AS_BEFORE
+    next_step_default = "start again from the Connect link, signed in at Cloudbeds as the hotel that was meant"
+
+    def __init__(
+        self, detail: str = "", *, expected: Sequence[str] = (), found: Sequence[str] = (), **about: Any
+    ) -> None:
+        named = f"Cloudbeds names property {', '.join(found)}, not {' or '.join(expected)}" if found else ""
+        super().__init__(detail or named, **about)
+        self.expected, self.found = tuple(expected), tuple(found)
 
 
 class ConnectionUnusable(Error):

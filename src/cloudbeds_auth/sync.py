@@ -175,6 +175,7 @@ class TokenVault:
     claim: Final = blocking(aio.TokenVault.claim)
     deny: Final = blocking(aio.TokenVault.deny)
     create_link: Final = blocking(aio.TokenVault.create_link)
+    read_link: Final = blocking(aio.TokenVault.read_link)
     begin_from_link: Final = blocking(aio.TokenVault.begin_from_link)
     link_outcome: Final = blocking(aio.TokenVault.link_outcome)
     import_hotel: Final = blocking(aio.TokenVault.import_hotel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports import Observer
+from cloudbeds_auth.rules.links import LinkRequest
 from cloudbeds_auth.rules.model import (
     AccessToken,
     AuthorizationRequest,
@@ -149,6 +150,8 @@ class TokenVault:
         connection_id: str | None = None,
         browser: str | None = None,
         trusted: bool = True,
+        expected_properties: Collection[str] = (),
+        code_challenge: str | None = None,
     ) -> AuthorizationRequest:
         """Begin an approval (RFC 6749 section 4.1.1): send the hotel to `.url` within ten minutes.
 
@@ -164,28 +167,36 @@ class TokenVault:
         `return_to`: where the browser goes afterwards, a path or an absolute address of an origin in
         CLOUDBEDS_AUTH_RETURN_ORIGINS; `finish` returns it. Raises InvalidReturnTo for any other, InvalidRequest, and
         RateLimited while too many approvals wait to be finished.
+
+        `expected_properties`: Cloudbeds has to name one of them, else the approval is set aside (PropertyMismatch).
+        `code_challenge`: the SHA-256 of a secret, the `code_verifier` to finish or claim it with (RFC 7636, S256).
         """
         engine = self.engine
-        connection_id = await engine.ids.find(connection_id)
+        found = await engine.ids.find(connection_id)
         return await engine.authorizer.begin(
-            app=app, reference=reference, return_to=return_to, connection_id=connection_id, browser=browser,
-            trusted=trusted,
+            app=app, reference=reference, return_to=return_to, connection_id=found, browser=browser, trusted=trusted,
+            expected_properties=expected_properties, code_challenge=code_challenge,
         )  # fmt: skip
 
-    async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
+    async def finish_authorization(
+        self, *, code: str, state: str, browser: str | None = None, code_verifier: str | None = None
+    ) -> Connection:
         """Exchange the code that came back (RFC 6749 section 4.1.3), once; the connection it led to.
 
         `browser`: the value that it was begun with. Another one, none where it was begun with one, or one where it was
-        begun with none raises StateMismatch, and nothing is exchanged: the browser that began may still finish.
-
-        Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable.
+        begun with none raises StateMismatch, and nothing is exchanged: the browser that began may still finish. So does
+        a wrong `code_verifier`; without one that is asked for, the connection is parked until `claim` brings it.
+        Also raises AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, PropertyMismatch where another hotel
+        approved than was expected, and RefreshInDoubt until Cloudbeds says which one did.
         """
-        return (await self.finish(code=code, state=state, browser=browser)).connection
+        return (await self.finish(code=code, state=state, browser=browser, code_verifier=code_verifier)).connection
 
-    async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
+    async def finish(
+        self, *, code: str, state: str, browser: str | None = None, code_verifier: str | None = None
+    ) -> Finished:
         """As `finish_authorization`; also returns where the browser wanted to go."""
         engine = self.engine
-        finished = await engine.authorizer.finish(code=code, state=state, browser=browser)
+        finished = await engine.authorizer.finish(code=code, state=state, browser=browser, code_verifier=code_verifier)
         return Finished(await engine.views.shown(finished.connection.id), finished.return_to)
 
     async def arrive(self, *, code: str, app: str = "default") -> Connection:
@@ -193,16 +204,18 @@ class TokenVault:
 
         The code is exchanged, and the grant is parked: no caller can use it until `claim`; it is deleted after a day.
         """
-        engine = self.engine
-        return await engine.views.shown((await engine.authorizer.arrive(code=code, app=app)).connection.id)
+        arrived = await self.engine.authorizer.arrive(code=code, app=app)
+        return await self.engine.views.shown(arrived.connection.id)
 
-    async def claim(self, connection_id: str, reference: str | None = None) -> Connection:
-        """Claim the grant that is parked there; `reference` is your own name for the hotel.
-
-        Returns the connection that it belongs to from now on: the one that this hotel has already, else this one.
+    async def claim(
+        self, connection_id: str, reference: str | None = None, *, code_verifier: str | None = None
+    ) -> Connection:
+        """Claim the grant that is parked there; `reference` is your own name for the hotel, `code_verifier` the secret
+        of an approval that was begun with its hash. Returns the connection that it belongs to from now on: the one that
+        this hotel has already, else this one.
         """
         engine = self.engine
-        home = await engine.authorizer.claim(await engine.ids.find(connection_id), reference)
+        home = await engine.authorizer.claim(await engine.ids.find(connection_id), reference, code_verifier)
         return await engine.views.shown(home)
 
     async def deny(self, *, state: str, browser: str | None = None) -> str | None:
@@ -217,21 +230,26 @@ class TokenVault:
         return_to: str | None = None,
         connection_id: str | None = None,
         expires_in: float = 7 * 86400.0,
+        expected_properties: Collection[str] = (),
+        code_challenge: str | None = None,
     ) -> Link:
-        """A link for a hotel, good for one connection and `expires_in` seconds; the hotel opens its `url`.
-
-        `return_to` is as for `begin_authorization`. Raises InvalidRequest and InvalidReturnTo.
+        """A link for a hotel, good for one connection and `expires_in` seconds; the hotel opens its `url`, a page whose
+        button begins. All else is as for `begin_authorization`. Raises InvalidRequest and InvalidReturnTo.
         """
         engine = self.engine
-        connection_id = await engine.ids.find(connection_id)
         return await engine.authorizer.create_link(
-            app=app, reference=reference, return_to=return_to, connection_id=connection_id, expires_in=expires_in
-        )
+            app=app, reference=reference, return_to=return_to, expires_in=expires_in, code_challenge=code_challenge,
+            connection_id=await engine.ids.find(connection_id), expected_properties=expected_properties,
+        )  # fmt: skip
+
+    async def read_link(self, token: str) -> LinkRequest:
+        """What a link asks for: a page shows it before `begin_from_link`. Writes nothing; raises as that does."""
+        return await self.engine.authorizer.read_link(token)
 
     async def begin_from_link(self, token: str, *, browser: str | None = None) -> AuthorizationRequest:
         """Begin what a link was made for, on a page of your own: `token` is `Link.token`, the end of its address.
 
-        `browser` is as for `begin_authorization`: give it. A link may be opened again until it has led to a connection.
+        `browser` is as for `begin_authorization`: give it. A link may be begun again until it has led to a connection.
         Raises AuthorizationExpired for one that is used, over or unknown, and RateLimited.
         """
         return await self.engine.authorizer.begin_from_link(token, browser)
@@ -254,7 +272,7 @@ class TokenVault:
 
     async def add_api_key(
         self, api_key: str | Secret, *, app: str | None = None, reference: str | None = None,
-        connection_id: str | None = None, expected_properties: Sequence[str] = (),
+        connection_id: str | None = None, expected_properties: Collection[str] = (),
     ) -> Connection:  # fmt: skip
         """Take in an API key (`cbat_…`) that a hotel made at Cloudbeds by itself; its connection, which is in use.
 

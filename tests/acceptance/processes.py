@@ -161,6 +161,14 @@ class Http:
         """GET."""
         return self.ask("GET", url, **parts)
 
+    def start(self, url: str, **parts: Any) -> Answer:
+        """Open a start: of a link the page, and then its button."""
+        page = self.get(url, follow=True) if "/connect/" in url else self.get(url, **parts)
+        action = page.text.partition('<form method="post" action="')[2].partition('"')[0]
+        if "/connect/" not in action:
+            return page
+        return self.ask("POST", urllib.parse.urljoin(page.url, action), data=b"", **parts)
+
     def post(self, url: str, **parts: Any) -> Answer:
         """POST."""
         return self.ask("POST", url, **parts)

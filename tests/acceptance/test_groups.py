@@ -71,7 +71,7 @@ def test_an_approval_whose_hotel_cloudbeds_may_not_name(make_world: MakeWorld) -
     assert "read:hotel" in made.run("connections", "show", hotel).stdout
     assert "read:hotel" in made.run("doctor").stdout
     made.vendor.control("apps", client_id=CLIENT_ID, scopes=["read:reservation", "read:hotel"])
-    assert Http(made.base).get(shown["connect_url"].removeprefix(made.base), follow=True).status == 200
+    assert Http(made.base).start(shown["connect_url"].removeprefix(made.base), follow=True).status == 200
     mended = made.admin.get(f"/api/v1/connections/{hotel}").json
     assert (mended["state"], mended["problem"], mended["property_ids"]) == ("fresh", None, ["100001"])
 

@@ -42,7 +42,7 @@ def test_killed_between_the_exchange_and_its_storing(make_world: MakeWorld) -> N
     command = Process("cloudbeds_auth", "connect", "--connection", hotel, env=made.settings, cwd=made.folder)
     try:
         link = command.wait_for(r"http://localhost:\S+/connect/\S+")[0]
-        callback = tab.get(tab.get(link).headers["Location"]).headers["Location"]
+        callback = tab.get(tab.start(link).headers["Location"]).headers["Location"]
         killed_with_the_tokens_in_hand(made, service, tab, callback)
         made.start()
         page = tab.get(callback, follow=True)
@@ -53,7 +53,7 @@ def test_killed_between_the_exchange_and_its_storing(make_world: MakeWorld) -> N
         assert made.admin.get(f"/proxy/{hotel}/api/v1.3/userinfo").status == 200
         again = re.search(r'<a class="button" href="([^"]+)">Start again</a>', page.text)
         assert again, page.text
-        assert tab.get(again[1], follow=True).status == 200
+        assert tab.start(again[1], follow=True).status == 200
         command.wait_for("^connected$")
         command.wait_for(hotel)
         assert command.popen.wait(PATIENCE) == 0

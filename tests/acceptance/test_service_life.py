@@ -113,7 +113,7 @@ def test_a_one_time_link_connects_once_for_the_reference_it_was_made_for(make_wo
     assert made_link.status == 201, made_link.text
     url = made_link.json["connect_url"]
     Http(made.base).get(url)  # a messenger's preview opens it first
-    page = Http(made.base).get(url, follow=True)
+    page = Http(made.base).start(url, follow=True)
     assert page.status == 200, page.text
     [shown] = made.admin.get("/api/v1/connections?reference=tenant-7").json["connections"]
     assert shown["state"] == "fresh"

@@ -74,7 +74,7 @@ def test_a_hotel_brings_a_client_of_its_own(make_world: MakeWorld, settings: dic
     typed(made, FIRST, "add", "aurora", "--client-id", OWN)
     made.vendor.control("choose", property_ids=["100002"])
     link = made.admin.post("/api/v1/authorizations", json_body={"app": "aurora", "reference": "tenant-7"})
-    assert Http(made.base).get(link.json["connect_url"], follow=True).status == 200
+    assert Http(made.base).start(link.json["connect_url"], follow=True).status == 200
     (shown,) = made.admin.get("/api/v1/connections?app=aurora").json["connections"]
     assert (shown["reference"], shown["property_ids"]) == ("tenant-7", ["100002"])
     theirs = shown["id"]

@@ -46,6 +46,13 @@ class Tab:
             assert answer.headers["Referrer-Policy"] == "no-referrer"
             return answer.status, answer.headers.get("Location", ""), await answer.text()
 
+    async def press(self, path: str) -> tuple[int, str, str]:
+        """Open a link, and press the button of its page."""
+        status, _, page = await self.open(path)
+        assert (status, '<form method="post"' in page) == (200, True), page
+        action = page.partition(' action="')[2].partition('"')[0]
+        return await self.open(action.removeprefix(self.prefix), "POST", data=b"")
+
     async def begin(self, query: str = "") -> str:
         """Start an approval; its state."""
         status, location, _ = await self.open(f"/connect{query}")

@@ -186,7 +186,7 @@ async def test_loopback_names(service: Running[RealVault]) -> None:
 async def test_one_time_link(tab: Tab) -> None:
     """A link brings the reference that its maker gave it; what the browser says about it does not count."""
     link = await tab.service.vault.create_link(reference="tenant-7", return_to="/done", expires_in=60)
-    status, _, _ = await tab.open(f"/connect/{link.token}?reference=forged&return_to=//evil")
+    status, _, _ = await tab.press(f"/connect/{link.token}?reference=forged&return_to=//evil")
     [(_, reference, return_to, _)] = tab.service.vault.pending()
     assert (status, reference, return_to) == (303, "tenant-7", "/done")
 
@@ -261,7 +261,7 @@ async def test_reflected_words(tab: Tab, words: str) -> None:
 async def test_start_again(tab: Tab) -> None:
     """A failed approval offers the way that this browser came, the one-time link included."""
     link = await tab.service.vault.create_link(expires_in=60)
-    await tab.open(f"/connect/{link.token}")
+    await tab.press(f"/connect/{link.token}")
     [state] = tab.service.vault.vendor.states
     status, _, page = await tab.open(f"/callback?code=spent&state={state}")
     assert status == 400

@@ -55,7 +55,8 @@ async def test_route_table() -> None:
     """The table that the other tests walk is the one of the public contract."""
     assert set(routes()) == {
         *(("GET", path) for path in ANYONE),
-        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors/{code}")),
+        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors/{code}", "/connect/{one_time}")),
+        ("POST", "/connect/{one_time}"),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
         ("POST", "/hooks/{secret}"),

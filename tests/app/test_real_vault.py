@@ -215,7 +215,7 @@ async def test_one_time_link(world: World) -> None:
     """A link made over the API connects the hotel under the reference that its maker gave."""
     link = await world.service.vault.create_link(reference="tenant-7", expires_in=600)
     tab = Tab(world.service)
-    _, location, _ = await tab.open(f"/connect/{link.token}?reference=forged")
+    _, location, _ = await tab.press(f"/connect/{link.token}?reference=forged")
     code, state = await world.vendor.approve(location)
     assert await world.service.vault.link_outcome(link.token) is None
     assert (await tab.open(f"/callback?code={code}&state={state}"))[0] == 303
@@ -230,8 +230,9 @@ async def test_an_anonymous_reference_after_a_links(world: World) -> None:
     """The hotel of tenant A opens an address that names tenant B: it stays tenant A's, and returns as such."""
     vault, tab = world.service.vault, Tab(world.service)
     link = await vault.create_link(reference="tenant-A", expires_in=600)
-    for start in (f"/connect/{link.token}", "/connect?reference=tenant-B&return_to=/done"):
-        code, state = await world.vendor.approve((await tab.open(start))[1])
+    starts = tab.press(f"/connect/{link.token}"), tab.open("/connect?reference=tenant-B&return_to=/done")
+    for start in starts:
+        code, state = await world.vendor.approve((await start)[1])
         where = (await tab.open(f"/callback?code={code}&state={state}"))[1]
     [connection] = (await vault.connections()).connections
     assert connection.reference == "tenant-A"

@@ -252,13 +252,15 @@ class RealVault(TokenVault):
         """App, reference, return_to, and hash of the browser, of each approval that was begun and waits."""
         return self.sql("SELECT app, reference, return_to, browser_hash FROM authorizations WHERE spent_at IS NULL")
 
-    async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
+    async def finish(
+        self, *, code: str, state: str, browser: str | None = None, code_verifier: str | None = None
+    ) -> Finished:
         if code in FAILURES:
             return_to = await self.deny(state=state, browser=browser)
             self.exchanges.append(code)
             raise FAILURES[code](return_to=return_to)
         self.entropy.next_ids, self.endpoint.property_ids = ["con_new"], ("2000",)
-        finished = await super().finish(code=code, state=state, browser=browser)
+        finished = await super().finish(code=code, state=state, browser=browser, code_verifier=code_verifier)
         self.exchanges.append(code)
         return finished
 

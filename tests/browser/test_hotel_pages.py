@@ -81,6 +81,41 @@ def test_deny_says_so_and_start_again_works(page: Page, made: World, tmp_path: P
     page.wait_for_url(f"{made.base}/connected**")
 
 
+def test_the_page_of_a_link(page: Page, made: World, tmp_path: Path) -> None:
+    """It says who asks and for what; its button, pressed with a key, leads to Cloudbeds, and back to "connected"."""
+    asked = {"reference": "Seaside Inn", "expected_properties": ["100001"]}
+    link = made.admin.post("/api/v1/authorizations", json_body=asked).json["connect_url"]
+    page.goto(link)
+    assert page.get_by_role("heading", level=1).inner_text() == "Connect your hotel"
+    for said in ("Seaside Inn", "100001", "read:reservation"):
+        assert page.get_by_text(said).first.is_visible()
+    page.screenshot(path=tmp_path / "link.png")
+    assert made.vendor.counts("authorization_code") == {}
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Continue to Cloudbeds"
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Approve").click()
+    page.wait_for_url(f"{made.base}/connected**")
+    page.goto(link)
+    assert page.get_by_text("authorization_expired").is_visible()
+
+
+def test_another_site_cannot_press_the_button_of_a_link(browser: Browser, made: World) -> None:
+    """Its form reaches us without the cookie that our page sets: nothing is begun, and our page is offered."""
+    link = made.admin.post("/api/v1/authorizations", json_body={}).json["connect_url"]
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(link)
+    page.goto(f"{made.vendor.base.replace('localhost', '127.0.0.1')}/")
+    form = f'<form method="post" action="{link}"></form>'
+    page.set_content(form)
+    with page.expect_navigation():
+        page.evaluate("document.forms[0].submit()")
+    assert page.get_by_text("state_mismatch").is_visible()
+    assert made.vendor.counts("authorization_code") == {}
+    context.close()
+
+
 def test_going_back_and_reloading_change_nothing(page: Page, made: World) -> None:
     """The back button and a reload after "connected": one exchange, one connection, no error."""
     page.goto(f"{made.base}/connect")
@@ -97,7 +132,13 @@ def test_on_a_telephone_nothing_is_wider_than_the_screen(browser: Browser, made:
     """At 360 pixels no page scrolls sideways."""
     context = browser.new_context(viewport={"width": 360, "height": 640})
     narrow = context.new_page()
-    for path in ("/connect", "/connected?connection_id=con_01J00000000000000000000000", "/callback?state=x"):
+    link = made.admin.post("/api/v1/authorizations", json_body={"reference": "x" * 200}).json["connect_url"]
+    for path in (
+        link.removeprefix(made.base),
+        "/connect",
+        "/connected?connection_id=con_01J00000000000000000000000",
+        "/callback?state=x",
+    ):
         narrow.goto(made.base + path)
         assert narrow.evaluate("document.documentElement.scrollWidth") <= 360, path
     context.close()

@@ -154,7 +154,9 @@ class FakeVault(TokenVault):
         self._note("disconnect", self._found(connection_id), forget)
         return replace(ADA, state=State.DISCONNECTED)
 
-    async def claim(self, connection_id: str, reference: str | None = None) -> Connection:
+    async def claim(
+        self, connection_id: str, reference: str | None = None, *, code_verifier: str | None = None
+    ) -> Connection:
         self._note("claim", self._found(connection_id), reference)
         return replace(ADA, reference=reference)
 
@@ -166,7 +168,9 @@ class FakeVault(TokenVault):
         self._note("begin", wish)
         return AuthorizationRequest("https://cloudbeds.example/approve", "the-state", AT, self.settings.redirect_uri)
 
-    async def finish_authorization(self, *, code: str, state: str, browser: str | None = None) -> Connection:
+    async def finish_authorization(
+        self, *, code: str, state: str, browser: str | None = None, code_verifier: str | None = None
+    ) -> Connection:
         self._note("finish", code, state)
         return self.finished
 

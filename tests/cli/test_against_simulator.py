@@ -81,6 +81,8 @@ class Day:
                 seen += line.decode()
             async with httpx2.AsyncClient(follow_redirects=True, trust_env=False) as browser:
                 page = await browser.get(found.group())
+                if "/connect/" in page.url.path:  # a link's page: its button
+                    page = await browser.post(page.url)
             assert page.is_success, page.text
             out, err = await process.communicate()
         finally:

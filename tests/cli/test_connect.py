@@ -66,11 +66,12 @@ async def test_listens_and_finishes(vault: FakeVault, uri: str) -> None:
         assert page.headers["cache-control"] == "no-store"
         assert page.headers["referrer-policy"] == "no-referrer"
 
-    result = await while_connecting(visit, "--reference", "tenant-7")
+    result = await while_connecting(visit, "--reference", "tenant-7", "--property", "1000", "--property", "1001")
     assert result.status == 0
     assert "con_ADA" in result.out
     assert "https://cloudbeds.example/approve" in result.err
-    assert vault.asked[0] == ("begin", {"reference": "tenant-7", "app": "default", "connection_id": None})
+    wish = {"reference": "tenant-7", "app": "default", "connection_id": None, "expected_properties": ("1000", "1001")}
+    assert vault.asked[0] == ("begin", wish)
     assert vault.asked[1:] == [("finish", "c1", "the-state")]
 
 
@@ -163,12 +164,12 @@ def test_through_the_running_service(vault: FakeVault, uri: str, monkeypatch: py
     vault.led_to = [None, None, "con_ADA"]
     vault.history = approval("promoted", "superseded", "candidate_received")
     with socket.create_server(("127.0.0.1", int(uri.split(":")[2].split("/")[0]))):
-        result = invoke("connect", "--reference", "tenant-7")
+        result = invoke("connect", "--reference", "tenant-7", "--property", "1000")
     assert result.status == 0
     assert f"{vault.settings.public_url}/connect/one-time" in result.err
     assert "con_ADA" in result.out
     assert [name for name, *_ in vault.asked] == ["link"]
-    assert vault.asked[0][1]["reference"] == "tenant-7"
+    assert (vault.asked[0][1]["reference"], vault.asked[0][1]["expected_properties"]) == ("tenant-7", ("1000",))
 
 
 def test_what_others_do_is_not_waited_for(elsewhere: FakeVault) -> None:

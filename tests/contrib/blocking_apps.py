@@ -57,7 +57,7 @@ class Theirs:
 
     def connected(self, start: str = "/connect") -> str:
         """A hotel came in through a browser of its own; the connection's id."""
-        return parse_qs(urlsplit(self.tab().get(self.pages + start, follow=True).url).query)["connection_id"][0]
+        return parse_qs(urlsplit(self.tab().start(self.pages + start, follow=True).url).query)["connection_id"][0]
 
     def exchanges(self) -> int:
         """How many codes were sent to the vendor."""

@@ -46,7 +46,7 @@ def wait_until_listening(port: int) -> None:
 
 def approved(browser: Http, start: str) -> str:
     """Start there and approve, as far as the address that Cloudbeds sends the browser back to."""
-    answer = browser.get(start)
+    answer = browser.start(start)
     while "/api/v1.3/oauth" not in answer.headers["Location"]:
         answer = browser.get(answer.headers["Location"])
     back: str = browser.get(answer.headers["Location"]).headers["Location"]

@@ -136,7 +136,7 @@ def test_a_link_that_the_application_made(tmp_path: Path) -> None:
     with world(tmp_path, "--auto-approve") as made, serving(made):
         browser = Http(made.base)
         link = browser.post("/connect-my-hotel", headers=ALICE).headers["Location"]
-        end = browser.get(f"{link}?reference=tenant-8&return_to=https://evil.example/", follow=True)
+        end = browser.start(f"{link}?reference=tenant-8&return_to=https://evil.example/", follow=True)
         assert end.url.partition("?")[0] == f"{made.base}/settings"
         assert end.json["reference"] == "tenant-7"
         assert end.json["connection_id"].startswith("con_")

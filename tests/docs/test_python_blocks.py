@@ -184,7 +184,7 @@ def test_the_mounted_application_runs_as_written(tmp_path: Path) -> None:
             browser = Http(made.base)
             assert browser.get("/me").json["code"] == "unknown_connection"
             link = browser.post("/connect-my-hotel").headers["Location"]
-            shown = browser.get(link, follow=True)
+            shown = browser.start(link, follow=True)
             assert shown.url.startswith(f"{made.base}/me?connection_id=con_")
             assert shown.json["first_name"] == "Ada"
         finally:
@@ -246,7 +246,7 @@ def test_the_flow_in_a_blocking_application_runs_as_written(kind: str, tmp_path:
         assert "<h1>Nothing is connected" in browser.get("/me", headers={"Accept": "text/html"}).text
         browser.cookies["localhost"] = {"csrftoken": "a" * 32}  # as a form of theirs has it, for Django
         link = browser.post("/connect-my-hotel", headers={"X-CSRFToken": "a" * 32}).headers["Location"]
-        shown = browser.get(link, follow=True)
+        shown = browser.start(link, follow=True)
         assert shown.url.startswith(f"{made.base}/me?connection_id=con_")
         assert shown.json["first_name"] == "Ada"
 

@@ -19,6 +19,7 @@ from cloudbeds_auth.errors import (
     Error,
     InvalidRequest,
     InvalidReturnTo,
+    PropertyMismatch,
     RateLimited,
     RefreshPending,
     StateMismatch,
@@ -506,7 +507,7 @@ async def test_another_property(stage: Stage) -> None:
     stage.vendor.thinks("A-2", Proof(None))
     parts = {"connection_id": grant.connection_id, "return_to": "/done"}
     error = await failed(stage, issued(2, property_ids=("2000",)), **parts)
-    assert (type(error), error.return_to) == (InvalidRequest, "/done")
+    assert (type(error), error.return_to) == (PropertyMismatch, "/done")
 
 
 async def test_a_state_that_was_not_spent(stage: Stage) -> None:

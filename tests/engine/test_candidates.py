@@ -9,9 +9,7 @@ from tests.support.fakes import ADA, issued, pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import current_grant, resolve
-from cloudbeds_auth.errors import (
-    InvalidRequest,
-)
+from cloudbeds_auth.errors import PropertyMismatch
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Role
@@ -187,7 +185,7 @@ async def test_another_property_was_approved(stage: Stage, named: bool) -> None:
     old = await stage.connected(pair(1, property_ids=("1000",)))
     stage.vendor.listed = () if named else ("2000",)
     answer = issued("new", property_ids=("2000",) if named else ())
-    with pytest.raises(InvalidRequest, match="2000"):
+    with pytest.raises(PropertyMismatch, match="2000"):
         await stage.approve(answer, connection_id=old.connection_id)
     assert (await stage.row(old.id)).role is Role.ACTIVE
     assert await stage.one.store.read(read_candidate(old.connection_id)) is None

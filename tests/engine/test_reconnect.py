@@ -12,7 +12,7 @@ from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.errors import (
     AmbiguousProperty,
     ConnectionDisconnected,
-    InvalidRequest,
+    PropertyMismatch,
     RefreshInDoubt,
     StoreUnavailable,
 )
@@ -228,7 +228,7 @@ async def test_another_hotel_approves_for_one_that_left(stage: Stage, named: boo
         await stage.one.store.write(forget(old.connection_id, actor="operator"))
     stage.vendor.listed = () if named else ("2000",)
     answer = issued("new", property_ids=("2000",) if named else ())
-    with pytest.raises(InvalidRequest, match="2000"):
+    with pytest.raises(PropertyMismatch, match="2000"):
         await approves(stage, answer, connection_id=old.connection_id)
     shown = await stage.one.views.connection(old.connection_id)
     assert (shown.state, shown.property_ids) == (State.DISCONNECTED, ("1000",))

@@ -42,9 +42,16 @@ from cloudbeds_auth.transactions.apps import (
     remove_app,
     rotate_secret,
 )
-from cloudbeds_auth.transactions.authorizations import Authorization, NewAuthorization, add_authorization, add_link
+from cloudbeds_auth.transactions.authorizations import (
+    Authorization,
+    NewAuthorization,
+    add_authorization,
+    add_link,
+    read_authorization,
+)
 from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote
 from cloudbeds_auth.transactions.connections import claim_listings, disconnect, relist
+from cloudbeds_auth.transactions.expectations import Settlement, Spare, set_aside, settle_approval
 from cloudbeds_auth.transactions.grants import (
     AttemptEnd,
     Leased,
@@ -59,7 +66,7 @@ from cloudbeds_auth.transactions.history import sweep
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim, discard_parked
 from cloudbeds_auth.transactions.outbox import claim_messages, message_delivered, message_failed
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
-from cloudbeds_auth.transactions.reconnect import bring_home, read_outcome
+from cloudbeds_auth.transactions.reconnect import bring_home
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
 from cloudbeds_auth.transactions.runner import Database
 from cloudbeds_auth.transactions.upkeep import claim_due, claim_polls
@@ -247,7 +254,69 @@ class Operations(RuleBasedStateMachine):
         if before is not None:
             self.grant_is_refreshed(at=at, release=before % 2 == 0)
         self.candidate_turns_out_to_be_of(at=len(self.grants) - 1, older=0, named=covered)
-        self.both(lambda store: store.read(read_outcome(new.id)))
+        self.both(lambda store: store.read(read_authorization(new.id)))
+
+    @rule(
+        covered=properties,
+        expected=properties,
+        home=st.none() | small,
+        by=st.none() | small,
+        unproven=st.booleans(),
+        claimed=st.booleans(),
+        named=st.none() | properties,
+    )
+    def hotel_is_expected(
+        self,
+        covered: tuple[str, ...],
+        expected: tuple[str, ...],
+        home: int | None,
+        by: int | None,
+        unproven: bool,
+        claimed: bool,
+        named: tuple[str, ...] | None,
+    ) -> None:
+        """An approval that is to cover certain properties, or waits for its secret; it may be claimed, and named."""
+        number, at = len(self.begun), len(self.grants)
+        asked = None if home is None else self.homes[home % len(self.homes)]
+        through = None if by is None or not self.links else self.links[by % len(self.links)]
+        new = NewAuthorization(
+            f"aut_{number}", "default", f"state-{number}", None, "theirs", None, asked, through, 600.0,
+            expected=expected, challenge="c" if unproven else None,
+        )  # fmt: skip
+        self.begun.append(new)
+        self.both(lambda store: store.write(add_authorization(new)))
+        first, grant, own = self._pair("new", covered=covered), f"gra_{at}", f"con_{at:03}"
+        stored = add_candidate(new.id, own, grant, first, stale_after=9.0, unproven=unproven)
+        led_to = self.both(lambda store: store.write(stored))
+        if led_to is None:
+            return
+        self.grants.append(grant)
+        self.homes = sorted({*self.homes, led_to})
+        if claimed:
+            self.both(lambda store: store.write(claim(led_to, None, "gra_unused", "c")))
+        if named is not None:
+            self.approval_is_settled(at=at, named=named)
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, named=properties)
+    def approval_is_settled(self, at: int, named: tuple[str, ...]) -> None:
+        self.pairs += 1
+        row, spare = self.stores.row(self._grant(at)), Spare(f"gra_spare_{self.pairs:03}", f"con_spare_{self.pairs:03}")
+        placed = self.both(lambda store: store.write(settle_approval(row.id, row.generation, named, spare)))
+        self._note_moved(placed, spare)
+
+    @precondition(lambda self: self.grants)
+    @rule(at=small, named=properties)
+    def approval_is_set_aside(self, at: int, named: tuple[str, ...]) -> None:
+        self.pairs += 1
+        row, spare = self.stores.row(self._grant(at)), Spare(f"gra_spare_{self.pairs:03}", f"con_spare_{self.pairs:03}")
+        placed = self.both(lambda store: store.write(set_aside(row.id, row.generation, named, spare, PROPERTIES)))
+        self._note_moved(placed, spare)
+
+    def _note_moved(self, placed: Settlement | None, spare: Spare) -> None:
+        if placed is not None and placed.grant_id == spare.grant_id:
+            self.grants.append(spare.grant_id)
+            self.homes = sorted({*self.homes, placed.connection_id})
 
     @precondition(lambda self: self.grants)
     @rule(at=small, user=st.sampled_from([None, ADA]), learnt=properties)

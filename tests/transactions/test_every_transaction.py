@@ -42,6 +42,8 @@ from cloudbeds_auth.transactions.apps import (
 from cloudbeds_auth.transactions.authorizations import (
     add_authorization,
     add_link,
+    read_authorization,
+    read_challenge,
     read_link,
     read_link_outcome,
     settled_state,
@@ -57,6 +59,7 @@ from cloudbeds_auth.transactions.connections import (
     read_ids,
     relist,
 )
+from cloudbeds_auth.transactions.expectations import Spare, set_aside, settle_approval
 from cloudbeds_auth.transactions.grants import (
     AttemptEnd,
     Busy,
@@ -82,7 +85,7 @@ from cloudbeds_auth.transactions.outbox import (
 )
 from cloudbeds_auth.transactions.pasted_keys import PastedKey, add_pasted_key
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
-from cloudbeds_auth.transactions.reconnect import bring_home, read_covered, read_outcome
+from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
 from cloudbeds_auth.transactions.refusals import (
     Counted,
     confirm,
@@ -134,7 +137,8 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_held": lambda one: read_held(),
     "next_message": lambda one: next_message(),
     "read_outbox": lambda one: read_outbox(),
-    "read_outcome": lambda one: read_outcome("aut_1"),
+    "read_authorization": lambda one: read_authorization("aut_1"),
+    "read_challenge": lambda one: read_challenge("state-1"),
     "read_covered": lambda one: read_covered(one.connection_id),
     "read_ids": lambda one: read_ids(["1000"]),
     "settled_state": lambda one: settled_state("state-1", None, "code"),
@@ -171,6 +175,8 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         discard_parked(one.id),
         add_import(NewImport("hash", "default", None, "2000", pair(8, lifetime=0)), "con_8", "gra_8"),
         promote(one.connection_id, one.id, None, ()),
+        settle_approval(one.id, one.generation, ("1000",), Spare("gra_9", "con_9")),
+        set_aside(one.id, one.generation, ("2000",), Spare("gra_9", "con_9"), ("1000",)),
         bring_home(one.id, one.generation, ("1000",), "gra_9"),
         note_unnamed(one.id, 1, "property_unknown", {}, again_in=9.0),
         drop_candidate(one.id, "of no use"),

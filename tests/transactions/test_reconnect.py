@@ -12,12 +12,12 @@ from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
-from cloudbeds_auth.transactions.authorizations import Authorization, add_link, read_link_outcome
+from cloudbeds_auth.transactions.authorizations import Authorization, add_link, read_authorization, read_link_outcome
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote
 from cloudbeds_auth.transactions.connections import disconnect, read_connection
 from cloudbeds_auth.transactions.grants import Written, commit_pair, read_grant, release_lease, write_intent
 from cloudbeds_auth.transactions.marketplace import discard_parked
-from cloudbeds_auth.transactions.reconnect import bring_home, read_covered, read_outcome
+from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
 from cloudbeds_auth.transactions.upkeep import claim_due
 
 DAY = 86400.0
@@ -32,6 +32,13 @@ async def unnamed(bench: Bench, number: int | str = 2, **more: str) -> Grant:
 async def home_of(bench: Bench, grant: Grant, *named: str) -> str | None:
     """What these properties of it make of it; it becomes `gra_new`."""
     return await bench.store.write(bring_home(grant.id, grant.generation, named or ("1000",), "gra_new"))
+
+
+async def outcome(bench: Bench) -> str | None:
+    """Where the authorization `aut_back` leads to."""
+    found = await bench.store.read(read_authorization("aut_back"))
+    assert found is not None
+    return found.earlier
 
 
 @pytest.mark.row("F87")
@@ -64,15 +71,15 @@ async def test_whatever_led_to_its_own_connection_leads_there(bench: Bench) -> N
     known = await bench.connected(ONE, reference="tenant-7")
     await bench.store.write(add_link(link("l1")))
     grant = await unnamed(bench, state_hash="back", id="aut_back", link_hash="l1", reference="tenant-8")
-    assert await bench.store.read(read_outcome("aut_back")) == grant.connection_id
+    assert await outcome(bench) == grant.connection_id
     assert await home_of(bench, grant) == known.connection_id
-    assert await bench.store.read(read_outcome("aut_back")) == known.connection_id
+    assert await outcome(bench) == known.connection_id
     assert await bench.store.read(read_link_outcome("l1")) == known.connection_id
     again = await spend(bench.store, "back", None, "code")
     assert isinstance(again, Authorization)
     assert again.earlier == known.connection_id
     assert (await bench.look(known.connection_id)).reference == "tenant-8"
-    assert await bench.store.read(read_outcome("aut_nobody")) is None
+    assert await bench.store.read(read_authorization("aut_nobody")) is None
 
 
 @pytest.mark.parametrize("left", [False, True])

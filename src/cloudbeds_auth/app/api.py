@@ -162,8 +162,9 @@ async def note_hook(vault: TokenVault, request: Request, secret: str) -> dict[st
 async def create_authorization(body: NewAuthorizationShape, permit: Connecting) -> AuthorizationShape:
     """A one-time `connect_url` to hand to a hotel; the `reference` is trusted because it came this way."""
     link = await permit.vault.create_link(
-        app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in
-    )
+        app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in,
+        expected_properties=body.expected_properties or (), code_challenge=body.code_challenge,
+    )  # fmt: skip
     return AuthorizationShape(connect_url=link.url, expires_at=stamp(link.expires_at))
 
 
@@ -231,10 +232,12 @@ async def refresh_connection(identifier: str, permit: Administering) -> Connecti
 
 @router.post("/connections/{identifier}/claim")
 async def claim_connection(identifier: str, body: ClaimShape, permit: Connecting) -> ConnectionShape:
-    """Take what a hotel began in the Marketplace; the connection that it is from now on, which this hotel may have had
-    before.
+    """Take what a hotel began in the Marketplace, or what waits for its `code_verifier`; the connection that it is from
+    now on, which this hotel may have had before.
     """
-    return ConnectionShape.of(await permit.vault.claim(await permit.resolve(identifier), body.reference))
+    connection_id = await permit.resolve(identifier)
+    claimed = await permit.vault.claim(connection_id, body.reference, code_verifier=body.code_verifier)
+    return ConnectionShape.of(claimed)
 
 
 @router.delete("/connections/{identifier}")

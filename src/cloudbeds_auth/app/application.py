@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cloudbeds_auth.app import api
 from cloudbeds_auth.app.asgi import on_error, on_http_exception, on_invalid, page_request, response
-from cloudbeds_auth.app.browser import PAGES, Browser
+from cloudbeds_auth.app.browser import PAGES, Browser, methods
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, admin_only, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
@@ -105,7 +105,7 @@ def _pages(browser: Browser) -> APIRouter:
     """The service's routes to the handlers; the gateway rewrites the path of every callback to `CALLBACK`."""
     router = APIRouter(include_in_schema=False)
     for path, name in PAGES.items():
-        router.add_api_route(path, _endpoint(getattr(browser, name)), methods=["GET"])
+        router.add_api_route(path, _endpoint(getattr(browser, name)), methods=methods(name))
     router.add_api_route(f"{ERRORS}/{{code}}", _endpoint(browser.error), methods=["GET", "HEAD"])
     router.add_api_route("/static/{name}", _endpoint(browser.static), methods=["GET"])
     router.add_api_route("/favicon.ico", _endpoint(browser.static), methods=["GET"])

@@ -27,6 +27,7 @@ from cloudbeds_auth.errors import (
     StateMismatch,
     by_code,
 )
+from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AuthorizationRequest, Finished
 from cloudbeds_auth.rules.redirects import allowed_return, begun_here, origin_of, with_query
 
@@ -42,6 +43,7 @@ PAGES = {
     f"{CLAIM}/{{connection_id}}": "claim",
 }
 """Path below the public URL, and the handler: wherever the pages are served. The others have a path of the server's."""
+FORM = "connect_once"  # the handler of a page with a form, which is posted to the same path
 MOST_PARAMETERS = 20
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
@@ -83,16 +85,36 @@ class Browser:
         return await self._begun(request, CONNECT, begin)
 
     async def connect_once(self, request: PageRequest) -> PageAnswer:
-        """Start the approval that a one-time link was made for.
+        """What a one-time link asks for; its button, a POST, begins the approval. Only that writes anything: mail
+        scanners, previews and browsers open links before people do.
 
         It is not counted by address: a link bounds what is begun with it, and a made-up one begins nothing.
         """
         one_time = request.parameters["one_time"]
+        path = f"{CONNECT}/{quote(one_time, safe='')}"
+        if request.method != "POST":
+            return await self._asked(request, one_time, path)
 
         async def begin(browser: str) -> AuthorizationRequest:
+            _must_be_pressed(request, self._cookies.browser(request))
             return await self._vault.begin_from_link(one_time, browser=browser)
 
-        return await self._begun(request, f"{CONNECT}/{quote(one_time, safe='')}", begin)
+        return await self._begun(replace(request, query=""), path, begin)
+
+    async def _asked(self, request: PageRequest, one_time: str, path: str) -> PageAnswer:
+        """The page with the button, and the browser's id in a cookie; on the host that the hotel comes back to."""
+        try:
+            asked = await self._vault.read_link(one_time)
+        except Error as error:
+            return self._not_begun(error, path)
+        elsewhere = self._elsewhere(request, asked.redirect_uri, path)
+        if elsewhere is not None:
+            return redirect(elsewhere)
+        asks = urlsplit(asked.return_to or "").hostname or urlsplit(self._settings.public_url).hostname or ""
+        vendor = origin_of(self._settings.authorize_url) or self._vault.base_url
+        page = self._pages.link(asked, asks, self._prefix + path, vendor)
+        browser = self._cookies.browser(request) or self._world.entropy.token()
+        return self._cookies.remember_browser(page, browser)
 
     async def callback(self, request: PageRequest) -> PageAnswer:
         """Where the vendor sends the browser back to (RFC 6749 section 4.1.2): one exchange, or none.
@@ -109,7 +131,7 @@ class Browser:
             return self._pages.problem(error, None)  # no callback at all
         except Error as error:
             return self.failed(error)
-        return replace(self._cookies.forget_start(self._done(finished)), about=Connected(finished.connection))
+        return self._cookies.forget_start(self._done(finished))
 
     def failed(self, error: Error) -> PageAnswer:
         """Redirect to the start's `return_to` with the error's code, else to the page that says what happened (A81)."""
@@ -191,11 +213,15 @@ class Browser:
 
     def _done(self, finished: Finished) -> PageAnswer:
         """Redirect to an address without the code, which then stays in no history entry and in no referrer (A14)."""
-        connection = finished.connection
-        back = self._checked(finished.return_to)
-        if back is None:
-            return redirect(with_query(self._prefix + CONNECTED, connection_id=connection.id))
-        return redirect(with_query(back, connection_id=connection.id, reference=connection.reference))
+        connection, back = finished.connection, self._checked(finished.return_to)
+        waits = connection.state is State.PARKED  # for the secret that it was begun for
+        if back is not None:
+            answer = redirect(with_query(back, connection_id=connection.id, reference=connection.reference))
+        elif waits:
+            answer = redirect(f"{self._prefix}{CLAIM}/{connection.id}")
+        else:
+            answer = redirect(with_query(self._prefix + CONNECTED, connection_id=connection.id))
+        return replace(answer, about=Parked(connection) if waits else Connected(connection))
 
     def _checked(self, return_to: str | None) -> str | None:
         """Checked when it was given and checked again now: the list of origins may have changed since."""
@@ -223,9 +249,12 @@ class Browser:
                 return redirect(elsewhere)
             return self._cookies.remember(redirect(begun.url), browser, start)
         except Error as error:
-            # Where a later try may succeed, the page links to the start.
-            page = self._pages.problem(error, self._prefix + start if error.status >= 500 else None)
-            return replace(page, about=Failed(error))
+            return self._not_begun(error, start)
+
+    def _not_begun(self, error: Error, start: str) -> PageAnswer:
+        """The page about it; where a later try may succeed, it links to the start."""
+        again = error.status >= 500 or isinstance(error, StateMismatch)
+        return replace(self._pages.problem(error, self._prefix + start if again else None), about=Failed(error))
 
     def _elsewhere(self, request: PageRequest, redirect_uri: str, start: str) -> str | None:
         """The same path on the redirect URI's host, unless it is asked there."""
@@ -239,6 +268,22 @@ class Browser:
         """Where this browser began, else the bare start where it is open."""
         start = self._cookies.start(request) or (CONNECT if self._settings.open_connect else None)
         return None if start is None else self._prefix + start
+
+
+def methods(name: str) -> list[str]:
+    """With which methods the handler of this name is asked."""
+    return ["GET", "HEAD", "POST"] if name == FORM else ["GET"]
+
+
+def _must_be_pressed(request: PageRequest, browser: str | None) -> None:
+    """Raises StateMismatch unless the button was pressed on our page: another site's form brings no SameSite cookie
+    (RFC 6265bis section 5.6.7), and browsers say where a request comes from (Fetch Metadata, `Sec-Fetch-Site`).
+    """
+    if browser is None or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise StateMismatch(
+            "the button of the link's page was not pressed in this browser, or it keeps no cookies",
+            next_step="open the link, allow cookies for this site, and press the button there",
+        )
 
 
 def parameters(request: PageRequest, *names: str) -> dict[str, str]:

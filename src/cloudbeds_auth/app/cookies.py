@@ -49,11 +49,15 @@ class Cookies:
 
     def remember(self, answer: PageAnswer, browser: str, start: str) -> PageAnswer:
         """Set the browser's id, and the path of the start where it is not too long."""
-        remembered = answer.with_cookies(self._cookie(self.browser_name, browser, LIFETIME))
+        remembered = self.remember_browser(answer, browser)
         quoted = quote(start, safe="/")
         if len(quoted) > _LONGEST_START:
             return remembered
         return remembered.with_cookies(self._cookie(self.start_name, quoted, LIFETIME))
+
+    def remember_browser(self, answer: PageAnswer, browser: str) -> PageAnswer:
+        """Set the browser's id."""
+        return answer.with_cookies(self._cookie(self.browser_name, browser, LIFETIME))
 
     def forget_start(self, answer: PageAnswer) -> PageAnswer:
         """Delete the path of the start: the approval is over."""

@@ -19,6 +19,7 @@ from cloudbeds_auth.app.http_connections import ClientGone, occupy, stay
 from cloudbeds_auth.app.limits import LARGEST_BODY, Arriving, Guesses, Limits, Tally, address_of, hash_of
 from cloudbeds_auth.app.problems import (
     CODE,
+    POLICY,
     SECURITY,
     VENDOR,
     BodyTooLarge,
@@ -59,7 +60,7 @@ SECRETIVE = re.compile(r"\A/(connect|hooks)/.*", re.DOTALL)  # a one-time link o
 CALLBACK = "/callback"  # where the one handler of all callbacks is served, however the redirect URIs are spelled
 APP = "cloudbeds_app"  # in a request's state: the name of the app whose callback is asked for
 FOR = 1.0  # seconds for which the answer of the database is remembered
-_CODE = CODE.encode()
+_CODE, _POLICY = CODE.encode(), POLICY.encode()
 
 Authenticate = Callable[[str], Awaitable[Caller | None]]
 
@@ -200,6 +201,8 @@ class Ours:
 
     def _complete(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         fixed = VENDOR if self._state.get("vendor") else SECURITY
+        if any(name == _POLICY for name, _ in headers):  # a page with a form has its own
+            fixed = tuple((name, value) for name, value in fixed if name != _POLICY)
         names = {name for name, _ in fixed}
         headers = [(name, value) for name, value in headers if name.lower() not in names]
         headers.extend(fixed)

@@ -25,16 +25,27 @@ TYPES: ContextVar[str | None] = ContextVar("cloudbeds_auth_types", default=f"{ER
 None: no page about codes is served here.
 """
 
-CONTENT = (
-    b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
+POLICY = "content-security-policy"
+
+
+def policy(*beyond: str) -> str:
+    """What a page of ours may load, and where its forms may lead: to us, and from there by redirects to `beyond`
+    (browsers apply `form-action` to redirects, too: Content Security Policy Level 3, section 6.4.1.1).
+    """
+    leads = " ".join(("'self'", *beyond))
+    return (
+        f"default-src 'none'; style-src 'self'; img-src 'self'; form-action {leads}; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+
+
 # Our answers are not cached, framed, sniffed or disclosed to the next site; a page loads style and images from us only.
 SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"content-security-policy", CONTENT),
+    (POLICY.encode(), policy().encode()),
 )
 # What we add to the vendor's own answers: shared caches between us and the caller keep none of them.
 VENDOR: tuple[tuple[bytes, bytes], ...] = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from cloudbeds_auth.rules.documents import access_token_document, connection_document, event_document
-from cloudbeds_auth.rules.inputs import LONGEST_REFERENCE, LONGEST_TOKEN
+from cloudbeds_auth.rules.inputs import LONGEST_REFERENCE, LONGEST_TOKEN, MOST_PROPERTIES
 from cloudbeds_auth.rules.model import AccessToken, Connection, Event
 
 DAY = 86400.0
@@ -102,7 +102,11 @@ class AccessTokenShape(BaseModel):
 
 
 class NewAuthorizationShape(BaseModel):
-    """What a one-time link is made for; `expires_in` are seconds, a day when it is left out."""
+    """What a one-time link is made for; `expires_in` are seconds, a day when it is left out.
+
+    `expected_properties`: the approval has to cover one of them. `code_challenge`: the hash of the secret that it is
+    claimed with (RFC 7636, S256).
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -110,14 +114,20 @@ class NewAuthorizationShape(BaseModel):
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
     return_to: Annotated[str | None, Field(max_length=2048)] = None
     expires_in: Annotated[float, Field(ge=60, le=30 * DAY, allow_inf_nan=False)] = DAY
+    expected_properties: Annotated[list[str] | None, Field(min_length=1, max_length=MOST_PROPERTIES)] = None
+    code_challenge: Annotated[str | None, Field(max_length=43)] = None
 
 
 class ClaimShape(BaseModel):
-    """Whose a parked connection is: `reference` is the caller's own name for the hotel."""
+    """Whose a parked connection is: `reference` is the caller's own name for the hotel.
+
+    `code_verifier`: the secret of an approval that was begun with a `code_challenge`.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
+    code_verifier: Annotated[str | None, Field(max_length=128)] = None
 
 
 class NewConnectionShape(BaseModel):
@@ -131,7 +141,7 @@ class NewConnectionShape(BaseModel):
     app: Annotated[str | None, Field(min_length=1, max_length=64)] = None
     reference: Annotated[str | None, Field(max_length=LONGEST_REFERENCE)] = None
     connection_id: Annotated[str | None, Field(min_length=1, max_length=64)] = None
-    expected_properties: Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(max_length=100)] = []
+    expected_properties: Annotated[list[str], Field(max_length=MOST_PROPERTIES)] = []
 
 
 class AuthorizationShape(BaseModel):

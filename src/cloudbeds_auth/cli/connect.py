@@ -52,6 +52,7 @@ class Wish:
     app: str | None
     reference: str | None
     connection_id: str | None
+    expected: tuple[str, ...]
     browse: bool
 
     def show(self, url: str) -> None:
@@ -66,11 +67,19 @@ class Wish:
     "cloudbeds-auth connect",
     "cloudbeds-auth connect --reference tenant-7 --open",
     "cloudbeds-auth connect --connection con_01J...     the hotel approves again, its connection id stays",
+    "cloudbeds-auth connect --property 1000             refuse what another hotel approves",
     "cloudbeds-auth connect --app aurora                the registration of `cloudbeds-auth apps`",
     short_help="Connect a hotel, or connect it again.",
 )
 @click.option("--reference", help="Your own id for this hotel; it comes back with the connection.")
 @click.option("--connection", "connection_id", metavar="ID", help="Reconnect this connection.")
+@click.option(
+    "--property",
+    "expected",
+    metavar="ID",
+    multiple=True,
+    help="Refuse an approval that covers none of these properties.",
+)
 @click.option("--app", metavar="NAME", help="Which registration.  [default: the connection's own, else default]")
 @click.option(
     "--timeout",
@@ -82,10 +91,16 @@ class Wish:
 )
 @click.option("--open/--no-browser", "browse", default=False, help="Open the browser, or only print the address.")
 def connect(
-    out: Output, reference: str | None, connection_id: str | None, app: str | None, timeout: float, browse: bool
+    out: Output,
+    reference: str | None,
+    connection_id: str | None,
+    expected: tuple[str, ...],
+    app: str | None,
+    timeout: float,
+    browse: bool,
 ) -> None:
     """Connect a hotel: print the approval page's address, wait for the approval, print the connection."""
-    wish = Wish(out, app, reference, connection_id, browse)
+    wish = Wish(out, app, reference, connection_id, expected, browse)
     show_connection(out, commands.with_vault(lambda vault: _within(vault, wish, timeout)), "connected")
 
 
@@ -144,6 +159,7 @@ async def _by_link(vault: TokenVault, wish: Wish) -> Connection:
         return_to=None,
         connection_id=wish.connection_id,
         expires_in=LINK_SECONDS,
+        expected_properties=wish.expected,
     )
     wish.show(link.url)
     clock = SystemClock()
@@ -200,7 +216,7 @@ async def _by_listening(vault: TokenVault, wish: Wish, sockets: list[socket.sock
 
     try:
         begun = await vault.begin_authorization(
-            reference=wish.reference, app=wish.app, connection_id=wish.connection_id
+            reference=wish.reference, app=wish.app, connection_id=wish.connection_id, expected_properties=wish.expected
         )
         wish.show(begun.url)
         with wish.out.waiting("waiting for the approval; Ctrl-C ends the wait"):

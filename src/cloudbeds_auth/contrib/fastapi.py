@@ -36,6 +36,7 @@ try:
 
     from cloudbeds_auth.app import asgi
     from cloudbeds_auth.app.api import note_hook
+    from cloudbeds_auth.app.browser import methods
     from cloudbeds_auth.app.exchanges import PageAnswer, Parked, json_answer
     from cloudbeds_auth.app.gateway import small_body
     from cloudbeds_auth.app.vendor_hook import HOOK
@@ -203,7 +204,7 @@ class Cloudbeds:
     def _routes(self) -> APIRouter:
         router = APIRouter(include_in_schema=False, lifespan=self.lifespan)
         for path, name in routes(self._callback).items():
-            router.add_api_route(path, self._page(name), methods=["GET"], name=ROUTE.format(name))
+            router.add_api_route(path, self._page(name), methods=methods(name), name=ROUTE.format(name))
         router.add_api_route(HOOK, self._hook, methods=["POST"])
         return router
 

@@ -27,6 +27,7 @@ try:
     from flask import Blueprint, Flask, Response, current_app, request, url_for
     from werkzeug.routing import BuildError
 
+    from cloudbeds_auth.app.browser import methods
     from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
     from cloudbeds_auth.app.limits import counted
     from cloudbeds_auth.app.vendor_hook import HOOK
@@ -115,7 +116,7 @@ class Cloudbeds:
     def _routes(self) -> Blueprint:
         blueprint = Blueprint(NAME, __name__)
         for path, name in routes(self._callback).items():
-            blueprint.add_url_rule(_rule(path), name, self._page(name), methods=["GET"])
+            blueprint.add_url_rule(_rule(path), name, self._page(name), methods=methods(name))
         blueprint.add_url_rule(_rule(HOOK), "hook", _hook, methods=["POST"])
         return blueprint
 

@@ -10,13 +10,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from cloudbeds_auth.app.browser import CONNECTED, PAGES, Browser
+from cloudbeds_auth.app.browser import CONNECTED, PAGES, Browser, methods
 from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest, Parked
 from cloudbeds_auth.app.gateway import path_prefix
 from cloudbeds_auth.app.pages import Pages
 from cloudbeds_auth.app.problems import (
     CODE,
     ERRORS,
+    POLICY,
     PROBLEM,
     SECURITY,
     TYPES,
@@ -73,7 +74,7 @@ def beside(usual: PageAnswer) -> PageAnswer:
 
 
 def routes(callback: str) -> dict[str, str]:
-    """Path below the prefix, and the handler's name. All are asked with GET."""
+    """Path below the prefix, and the handler's name; `methods` says how it is asked."""
     return {
         **PAGES,
         f"{CONNECTED}/{{name}}": "static",
@@ -92,8 +93,9 @@ class MountedPages(Browser):
 
     async def answer(self, name: str, request: PageRequest) -> PageAnswer:
         """The answer of the handler of this name."""
-        if request.method != "GET":
-            return ours(self._pages.problem(MethodNotAllowed(), None).with_headers({"allow": "GET"}))
+        allowed = methods(name)
+        if request.method not in allowed:
+            return ours(self._pages.problem(MethodNotAllowed(), None).with_headers({"allow": ", ".join(allowed)}))
         return ours(await getattr(self, name)(request))
 
     async def callback_of_app(self, request: PageRequest) -> PageAnswer:
@@ -108,7 +110,8 @@ class MountedPages(Browser):
 
 def ours(answer: PageAnswer) -> PageAnswer:
     """With the headers that an answer of ours has, as the service's gateway gives them to it."""
-    return answer.with_headers({CODE: "ok", **answer.headers, **_OURS})
+    own = {name: value for name, value in answer.headers.items() if name == POLICY}  # of a page with a form
+    return answer.with_headers({CODE: "ok", **answer.headers, **_OURS, **own})
 
 
 def problem_document(error: Exception, prefix: str | None) -> PageAnswer:

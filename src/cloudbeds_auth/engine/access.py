@@ -229,7 +229,11 @@ class Access:
 
     def _unnamed(self, row: Grant) -> bool:
         """A candidate whose property is not known: it may be another hotel's."""
-        known = row.said_of is None and (row.property_ids or not self._world.vendor.lists_properties)
+        known = (
+            row.said_of is None
+            and row.authorization is None
+            and (row.property_ids or not self._world.vendor.lists_properties)
+        )
         return row.role is Role.CANDIDATE and not row.reauth and not known
 
     async def _must_be_named(self, row: Grant) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cloudbeds_auth.engine.candidates import Candidates
+from cloudbeds_auth.engine.candidates import Candidates, why_turned_down
 from cloudbeds_auth.engine.client_secrets import ClientSecrets
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.exchange import Exchange
@@ -21,11 +22,15 @@ from cloudbeds_auth.errors import (
     Error,
     InvalidRequest,
     RateLimited,
+    RefreshInDoubt,
     RefreshPending,
     StateMismatch,
 )
+from cloudbeds_auth.rules.code_challenge import challenge_of, checked_challenge
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.inputs import checked_reference, checked_seconds
+from cloudbeds_auth.rules.inputs import checked_properties, checked_reference, checked_seconds
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.links import LinkRequest
 from cloudbeds_auth.rules.model import AuthorizationRequest, Finished, Link, moment
 from cloudbeds_auth.rules.redirects import MOST_PARKED, STATE_PREFIX, allowed_return
 from cloudbeds_auth.transactions.authorizations import (
@@ -35,13 +40,15 @@ from cloudbeds_auth.transactions.authorizations import (
     Spending,
     add_authorization,
     add_link,
+    read_authorization,
+    read_challenge,
     read_link,
     read_link_outcome,
     settled_state,
     spend_state,
 )
 from cloudbeds_auth.transactions.marketplace import begin_arrival, claim
-from cloudbeds_auth.transactions.reconnect import read_outcome
+from cloudbeds_auth.transactions.reconnect import read_covered
 from cloudbeds_auth.transactions.runner import Database
 
 STATE_LIFETIME = 600.0  # seconds; as long as the vendor's codes live
@@ -76,13 +83,19 @@ class Authorizer:
         browser: str | None = None,
         link: NewLink | None = None,
         trusted: bool = True,
+        expected_properties: Collection[str] = (),
+        code_challenge: str | None = None,
     ) -> AuthorizationRequest:
         """Issue a one-time state, bound to `browser` where there is one, and the address where the hotel approves.
 
         `app`: which registration the hotel approves; None: the connection's own, else the default one. `trusted`:
         whether a program of ours names the reference. `link`: by which it was begun; its `return_to` was checked when
-        it was made. Raises InvalidRequest, InvalidReturnTo, RateLimited while too many wait.
+        it was made. `expected_properties`: the approval has to cover one of them; none: any. `code_challenge`: it
+        waits to be claimed unless it is finished with the verifier (RFC 7636).
+
+        Raises InvalidRequest, InvalidReturnTo, RateLimited while too many wait.
         """
+        expected, challenge = checked_properties(expected_properties), checked_challenge(code_challenge)
         if return_to is not None and link is None:
             allowed_return(return_to, self._world.return_origins)
         reference = checked_reference(reference)
@@ -92,22 +105,13 @@ class Authorizer:
         registration = await world.app_for(app, connection_id)
         await world.must_be_bound_here(registration)  # what the hotel approves could not be exchanged
         state = STATE_PREFIX + world.entropy.token()
-        full = await world.db.write(
-            add_authorization(
-                NewAuthorization(
-                    id=world.entropy.identifier("aut_"),
-                    app=registration.id,
-                    state_hash=hashed(state),
-                    browser_hash=None if browser is None else hashed(browser),
-                    reference=reference,
-                    return_to=return_to,
-                    connection_id=connection_id,
-                    link_hash=None if link is None else link.hash,
-                    lifetime=STATE_LIFETIME,
-                    trusted=trusted,
-                )
-            )
-        )
+        new = NewAuthorization(
+            id=world.entropy.identifier("aut_"), app=registration.id, state_hash=hashed(state),
+            browser_hash=None if browser is None else hashed(browser), reference=reference, return_to=return_to,
+            connection_id=connection_id, link_hash=None if link is None else link.hash, lifetime=STATE_LIFETIME,
+            trusted=trusted, expected=expected, challenge=challenge,
+        )  # fmt: skip
+        full = await world.db.write(add_authorization(new))
         if full is not None:
             raise RateLimited("too many approvals were begun and not finished", retry_after=FULL_FOR)
         url = world.vendor.authorization_url(registration, state)
@@ -121,27 +125,29 @@ class Authorizer:
         return_to: str | None,
         connection_id: str | None,
         expires_in: float,
+        expected_properties: Collection[str] = (),
+        code_challenge: str | None = None,
     ) -> Link:
-        """A link that leads to at most one connection; `expires_in` in seconds.
+        """A link that leads to at most one connection; `expires_in` in seconds, the other parts as for `begin`.
 
         Raises InvalidRequest, InvalidReturnTo.
         """
         world, reference = self._world, checked_reference(reference)
+        expected, challenge = checked_properties(expected_properties), checked_challenge(code_challenge)
         if return_to is not None:
             allowed_return(return_to, world.return_origins)
         checked_seconds("expires_in", expires_in)
         registration = await world.app_for(app, connection_id)
         token = world.entropy.token()
-        await world.db.write(
-            add_link(NewLink(hashed(token), registration.id, reference, return_to, connection_id, expires_in))
+        link = NewLink(
+            hashed(token), registration.id, reference, return_to, connection_id, expires_in, expected, challenge
         )
+        await world.db.write(add_link(link))
         return Link(token, world.link_url(token), moment(world.clock.wall() + expires_in))
 
     async def begin_from_link(self, token: str, browser: str | None) -> AuthorizationRequest:
-        """Begin what the link is for; it may be opened again until it has led to a connection."""
-        link = await self._world.db.read(read_link(hashed(token)))
-        if link is None:
-            raise AuthorizationExpired("this connect link was used, has expired, or was never issued")
+        """Begin what the link is for; it may be begun again until it has led to a connection."""
+        link = await self._link(token)
         return await self.begin(
             app=link.app,
             reference=link.reference,
@@ -149,20 +155,56 @@ class Authorizer:
             connection_id=link.connection_id,
             browser=browser,
             link=link,
+            expected_properties=link.expected,
+            code_challenge=link.challenge,
         )
+
+    async def read_link(self, token: str) -> LinkRequest:
+        """What the link asks for; nothing is written. Raises AuthorizationExpired, ClientRefused."""
+        link, world = await self._link(token), self._world
+        app, reference = await world.app_for(link.app, link.connection_id), link.reference
+        if link.connection_id is not None and reference is None:
+            reference = (await world.known(link.connection_id)).reference
+        expected = link.expected or await world.db.read(read_covered(link.connection_id))
+        until = moment(world.clock.wall() + link.lifetime)
+        return LinkRequest(
+            app.id, reference, link.return_to, expected, app.scopes, app.credential.value, app.redirect_uri, until
+        )
+
+    async def _link(self, token: str) -> NewLink:
+        link = await self._world.db.read(read_link(hashed(token)))
+        if link is None:
+            raise AuthorizationExpired(
+                "this connect link was used, has expired, or was never issued",
+                next_step="ask for a new link from where this one came",
+            )
+        return link
 
     async def link_outcome(self, token: str) -> str | None:
         """The connection that the link led to; None when it led to none yet."""
         return await self._world.db.read(read_link_outcome(hashed(token)))
 
-    async def finish(self, *, code: str, state: str, browser: str | None = None) -> Finished:
+    async def finish(
+        self, *, code: str, state: str, browser: str | None = None, code_verifier: str | None = None
+    ) -> Finished:
         """Spend the state, exchange the code, store the grant as a candidate, prove it, move the pointer.
 
+        Begun with a code challenge and finished without the verifier, it is parked until it is claimed with that.
+
         Raises StateMismatch, AuthorizationExpired, ClientRefused, TokenEndpointUnavailable, StoreUnavailable,
-        RateLimited, RefreshPending; once the state is spent, with the `return_to` that it was begun with.
+        RateLimited, RefreshPending, PropertyMismatch, and RefreshInDoubt while Cloudbeds does not say which property it
+        is for; once the state is spent, with the `return_to` that it was begun with.
         """
         key = (hashed(state), None if browser is None else hashed(browser), hashed(code))
-        return await self._shared(key, partial(self._finish, code, *key))
+        unproven = await self._unproven(key[0], code_verifier)
+        return await self._shared(key, partial(self._finish, code, *key, unproven=unproven))
+
+    async def _unproven(self, state_hash: str, code_verifier: str | None) -> bool:
+        """Whether the secret is missing; raises StateMismatch for a wrong one, before anything is spent."""
+        challenge = await self._world.db.read(read_challenge(state_hash))
+        if code_verifier is not None and challenge != challenge_of(code_verifier):
+            raise StateMismatch("this approval was begun with another code challenge, or with none")
+        return challenge is not None and code_verifier is None
 
     async def arrive(self, *, code: str, app: str = "default") -> Finished:
         """The hotel began in the Marketplace: exchange the code, once, and park what comes of it until it is claimed.
@@ -172,16 +214,16 @@ class Authorizer:
         key = (hashed(f"arrival {app} {code}"), None, hashed(code))
         return await self._shared(key, partial(self._arrived, code, app, key))
 
-    async def claim(self, connection_id: str, reference: str | None) -> str:
+    async def claim(self, connection_id: str, reference: str | None, code_verifier: str | None = None) -> str:
         """Make what waits there usable, once it is seen to work. Returns the connection that it belongs to now: the one
         that the hotel has already, else this one.
 
-        Raises UnknownConnection, InvalidRequest where nothing waits to be claimed.
+        Raises UnknownConnection, InvalidRequest where nothing waits to be claimed, StateMismatch where it waits for
+        another `code_verifier`, PropertyMismatch.
         """
-        db = self._world.db
-        home = await db.write(
-            claim(connection_id, checked_reference(reference), self._world.entropy.identifier("gra_"))
-        )
+        db, spare = self._world.db, self._world.entropy.identifier("gra_")
+        challenge = None if code_verifier is None else challenge_of(code_verifier)
+        home = await db.write(claim(connection_id, checked_reference(reference), spare, challenge))
         if home is None:
             await self._world.known(connection_id)
             raise InvalidRequest("nothing waits to be claimed here", connection_id=connection_id)
@@ -226,32 +268,45 @@ class Authorizer:
         begun = await self._world.db.write(begin_arrival(new, code_hash, most=MOST_PARKED))
         return await self._connect(_must_be_spent(begun), code)
 
-    async def _finish(self, code: str, state_hash: str, browser_hash: str | None, code_hash: str) -> Finished:
+    async def _finish(
+        self, code: str, state_hash: str, browser_hash: str | None, code_hash: str, *, unproven: bool
+    ) -> Finished:
         spent = await self._spend(state_hash, browser_hash, code_hash)
         key = state_hash, browser_hash, code_hash
         self._return_to[key] = spent.return_to
         try:
-            return await self._connect(spent, code)
+            return await self._connect(spent, code, unproven=unproven)
         except Error as error:
             error.return_to = spent.return_to
             raise
         finally:
             del self._return_to[key]
 
-    async def _connect(self, spent: Authorization, code: str) -> Finished:
+    async def _connect(self, spent: Authorization, code: str, *, unproven: bool = False) -> Finished:
         """From the spent state to the connection that it led to, now or before."""
-        if spent.earlier is not None:
-            return await self._finished(spent.earlier, spent)
-        pair = await self._exchange.exchange(await self._world.app_of(spent), code)
-        connection_id = await self._exchange.store(spent, pair)
-        await self._candidates.resume(connection_id)
-        home = await self._world.db.read(
-            read_outcome(spent.id)
-        )  # where its property became known, it was moved to the connection that the hotel had
-        return await self._finished(home or connection_id, spent)
+        if spent.earlier is None and not spent.found:
+            pair = await self._exchange.exchange(await self._world.app_of(spent), code)
+            connection_id = await self._exchange.store(spent, pair, unproven=unproven)
+            await self._candidates.resume(connection_id)
+            spent = replace(spent, earlier=connection_id)
+        elif spent.earlier is not None and spent.expected and not spent.found:
+            await self._candidates.resume(spent.earlier)  # Cloudbeds did not say then which property it is for
+        return await self._finished(spent)
 
-    async def _finished(self, connection_id: str, spent: Authorization) -> Finished:
-        return Finished(await self._world.known(connection_id), spent.return_to)
+    async def _finished(self, spent: Authorization) -> Finished:
+        """Where it led to by now: to the connection that the hotel had, once its property became known."""
+        world = self._world
+        approval = await world.db.read(read_authorization(spent.id)) or spent
+        if approval.earlier is None:
+            raise why_turned_down(approval)
+        connection = await world.known(approval.earlier)
+        if approval.expected and not approval.found and connection.state is not State.PARKED:
+            raise RefreshInDoubt(
+                "the approval is stored, and Cloudbeds did not say yet which property it is for",
+                connection_id=connection.id,
+                next_step="nothing to do: Cloudbeds is asked again by itself, and then the hotel is connected",
+            )
+        return Finished(connection, spent.return_to)
 
 
 def _must_be_spent(spent: Authorization | Spending) -> Authorization:

@@ -11,7 +11,15 @@ from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.engine.proofs import listed, verdict_on
 from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
-from cloudbeds_auth.errors import Error, InvalidRequest, RateLimited, ReauthorizationRequired, RefreshInDoubt
+from cloudbeds_auth.errors import (
+    Error,
+    InvalidRequest,
+    PropertyMismatch,
+    RateLimited,
+    ReauthorizationRequired,
+    RefreshInDoubt,
+    StateMismatch,
+)
 from cloudbeds_auth.ports import Listed, Unlisted
 from cloudbeds_auth.rules.api_errors import (
     SCOPE_REFUSED,
@@ -26,8 +34,11 @@ from cloudbeds_auth.rules.api_errors import (
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, PROPERTY_UNKNOWN
 from cloudbeds_auth.rules.model import CredentialKind, Grant
+from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.refresh import Ask
+from cloudbeds_auth.transactions.authorizations import Authorization
 from cloudbeds_auth.transactions.candidates import drop_candidate, note_unnamed, promote, read_candidate
+from cloudbeds_auth.transactions.expectations import Settlement, Spare, set_aside, settle_approval
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.reconnect import bring_home, read_covered
 from cloudbeds_auth.transactions.refusals import confirm
@@ -49,7 +60,7 @@ class Candidates:
 
         It may belong to another connection then: the one that the hotel had before it approved again.
 
-        Raises InvalidRequest when it turns out to be another hotel's: the connection keeps what it had.
+        Raises PropertyMismatch when it turns out to be another hotel's: the connection keeps what it had.
         """
         candidate = await self._world.db.read(read_candidate(connection_id))
         return None if candidate is None else await self.prove(candidate)
@@ -111,7 +122,8 @@ class Candidates:
         if learnt is None:
             return None  # later, by any process: which hotel it is, is not guessed
         await self._must_be_as_said(candidate, learnt)
-        at_home = await self._at_home(candidate, learnt)
+        settled = await self._settled(candidate, learnt)
+        at_home = None if settled is None else await self._at_home(settled, learnt)
         if at_home is None:
             return None
         await self._must_be_same_hotel(at_home, (*at_home.property_ids, *learnt))
@@ -124,6 +136,31 @@ class Candidates:
         if promoted is not None and promoted.access.reveal() == candidate.access.reveal():
             await db.write(confirm(promoted.id, promoted.generation, issuer=self._world.issuer))
         return promoted
+
+    async def _settled(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:
+        """The candidate where it belongs, now that its properties can be compared with those expected. None: not now;
+        later, by any process. Raises PropertyMismatch.
+        """
+        if candidate.authorization is None:
+            return candidate
+        await self._refresher.flights.over(candidate.id)  # its pair is stored; it has the lease, and nothing moves
+        named = tuple(dict.fromkeys((*candidate.property_ids, *learnt)))
+        placed = await self._world.db.write(settle_approval(candidate.id, candidate.generation, named, self._spare()))
+        if placed is None:
+            return None
+        if placed.turned_down is not None:
+            await self._aside(placed)
+            raise why_turned_down(placed.turned_down)
+        return await self._world.db.read(read_grant(placed.grant_id))
+
+    def _spare(self) -> Spare:
+        entropy = self._world.entropy
+        return Spare(entropy.identifier("gra_"), entropy.identifier("con_"))
+
+    async def _aside(self, placed: Settlement) -> None:
+        """Another hotel's approval waits there now: its own connection takes it into use."""
+        self._world.observer.happened(Happening.PROPERTY_MISMATCH, connection=placed.connection_id)
+        await self.resume(placed.connection_id)
 
     async def _at_home(self, candidate: Grant, learnt: tuple[str, ...]) -> Grant | None:
         """The candidate where it belongs, now that its properties are known: a hotel that came back has a connection
@@ -143,13 +180,14 @@ class Candidates:
         """The properties that Cloudbeds names, where the grant came with none or with what another program says; None
         while it names none. The list comes first; `/userinfo` names at most one.
         """
-        world = self._world
-        if candidate.said_of is None and (candidate.property_ids or not world.vendor.lists_properties):
+        world, waits = self._world, candidate.authorization is not None
+        known = bool(candidate.property_ids) or not world.vendor.lists_properties
+        if candidate.said_of is None and known and not waits:
             return ()
         answer = await listed(world, await world.app_of(candidate), candidate.access)
-        named = answer.property_ids if isinstance(answer, Listed) else ()
-        if named or proof.property_ids:
-            return named or proof.property_ids
+        named = (answer.property_ids if isinstance(answer, Listed) else ()) or proof.property_ids
+        if named or (waits and candidate.property_ids):  # those that came with its tokens
+            return named
         await self._note_unnamed(candidate, answer)
         return None
 
@@ -184,12 +222,28 @@ class Candidates:
         )
 
     async def _must_be_same_hotel(self, candidate: Grant, covered: tuple[str, ...]) -> None:
-        """One hotel's approval never silently takes another hotel's place (F87), not after that one left either."""
+        """One hotel's approval never silently takes another hotel's place (F87), not after that one left either.
+
+        Raises PropertyMismatch; the approval is set aside.
+        """
         known = await self._world.db.read(read_covered(candidate.connection_id))
-        if known and covered and set(known).isdisjoint(covered):
-            await self._world.db.write(drop_candidate(candidate.id, "another property was approved"))
-            raise InvalidRequest(
-                f"another property was approved ({', '.join(covered)}) than this connection is for",
-                connection_id=candidate.connection_id,
-                next_step="approve as the hotel that was connected, or connect the other one with a link of its own",
-            )
+        if not covered or fits(known, covered):
+            return
+        placed = await self._world.db.write(
+            set_aside(candidate.id, candidate.generation, covered, self._spare(), known)
+        )
+        if placed is not None:  # else later, by any process: it is never taken into use here
+            await self._aside(placed)
+        raise PropertyMismatch(
+            expected=known,
+            found=covered,
+            connection_id=candidate.connection_id,
+            next_step="approve as the hotel that was connected, or connect the other one with a link of its own",
+        )
+
+
+def why_turned_down(approval: Authorization) -> PropertyMismatch | StateMismatch:
+    """The error about an approval that Cloudbeds named the properties of, and nothing followed from."""
+    if fits(approval.expected, approval.found):
+        return StateMismatch("this connect link was used in another browser a moment ago")
+    return PropertyMismatch(expected=approval.expected, found=approval.found)

@@ -76,15 +76,20 @@ class Exchange:
                     await self._world.limiter(app).pause(answer.pause)
                     raise _unavailable(f"Cloudbeds' token endpoint gave no usable answer ({answer.reason})")
 
-    async def store(self, spent: Authorization, pair: Pair) -> str:
-        """The grant is only in memory: storing it is retried as long as needed. Returns its connection."""
+    async def store(self, spent: Authorization, pair: Pair, *, unproven: bool) -> str:
+        """The grant is only in memory: storing it is retried as long as needed. Returns its connection.
+
+        `unproven`: it waits to be claimed with the secret that its approval was begun for.
+        """
         world = self._world
         connection_id, grant_id = world.entropy.identifier("con_"), world.entropy.identifier("gra_")
         stale = stale_after(pair.lifetime, world.entropy.unit())
         return await until_stored(
             world,
             connection_id,
-            lambda: world.db.write(add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale)),
+            lambda: world.db.write(
+                add_candidate(spent.id, connection_id, grant_id, pair, stale_after=stale, unproven=unproven)
+            ),
         )
 
 

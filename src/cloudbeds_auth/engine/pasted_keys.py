@@ -9,7 +9,7 @@ id of ours, and neither do its calls: each has the rate of a client of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from cloudbeds_auth.engine.authorize import hashed
@@ -27,11 +27,12 @@ from cloudbeds_auth.ports import Listed
 from cloudbeds_auth.rules.api_errors import SCOPE_REFUSED, Inconclusive, Proof
 from cloudbeds_auth.rules.credential import API_KEY_PREFIX, FOREVER, is_api_key
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.inputs import checked_reference, is_token
+from cloudbeds_auth.rules.inputs import checked_properties, checked_reference, is_token
 from cloudbeds_auth.rules.model import App, CredentialKind, Pair
 from cloudbeds_auth.rules.origins import Source
+from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.transactions.pasted_keys import PastedKey, PlacedKey, add_pasted_key
+from cloudbeds_auth.transactions.pasted_keys import ANOTHER_KEY, PastedKey, PlacedKey, add_pasted_key
 
 ASKING: Final = "pasted keys"  # what the questions about keys that are not stored count for, all together
 LOOK_AGAIN = 1.0  # seconds between two looks whether a refresh is over
@@ -55,7 +56,7 @@ class PastedKeys:
         app: str | None,
         reference: str | None,
         connection_id: str | None,
-        expected_properties: Sequence[str],
+        expected_properties: Collection[str],
     ) -> str:
         """Ask Cloudbeds about the key, then take it into use; the id of its connection.
 
@@ -66,8 +67,8 @@ class PastedKeys:
             if self._world.db.read_only:
                 raise StoreReadOnly
             _must_look_like_a_key(key)
-            reference = checked_reference(reference)
-            return self._in_use(await self._added(key, app, reference, connection_id, expected_properties))
+            reference, expected = checked_reference(reference), checked_properties(expected_properties)
+            return self._in_use(await self._added(key, app, reference, connection_id, expected))
         except Error as error:
             error.connection_id = error.connection_id or connection_id
             raise
@@ -154,10 +155,8 @@ def _must_look_like_a_key(key: Secret) -> None:
 def _must_be_named(named: Sequence[str], expected: Sequence[str]) -> None:
     if not named:
         raise KeyRefused("this API key works, and Cloudbeds names no property for it", next_step=SCOPE_MISSING)
-    if expected and set(expected).isdisjoint(named):
-        raise PropertyMismatch(
-            f"Cloudbeds names property {', '.join(named)} for this key, and {', '.join(expected)} was expected"
-        )
+    if not fits(expected, named):
+        raise PropertyMismatch(expected=expected, found=named, next_step=ANOTHER_KEY)
 
 
 def _unavailable(reason: str) -> TokenEndpointUnavailable:

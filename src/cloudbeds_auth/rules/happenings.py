@@ -102,6 +102,8 @@ class Happening(StrEnum):
     CONNECTED = "connected", INFO, "connection", "an approval was seen to work and is in use"
     CAME_BACK = ("came_back", INFO, "connection",
         "an approval belongs to a hotel that has a connection already, and is moved there")
+    PROPERTY_MISMATCH = ("property_mismatch", WARNING, "connection",
+        "an approval is for another property than expected: its tokens wait in this connection")
     CLAIMED = "claimed", INFO, "connection", "an approval from the Marketplace was claimed"
     ARRIVAL_DISCARDED = ("arrival_discarded", INFO, "connection",
         "an approval from the Marketplace was not claimed in time: its tokens are deleted")

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import unicodedata
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from cloudbeds_auth.errors import InvalidRequest
@@ -18,6 +19,8 @@ LARGEST = 2**63 - 1  # what both databases keep as a whole number
 LONGEST = 366 * 86400.0  # seconds; nothing here is asked for that lasts longer
 LONGEST_REFERENCE = 256  # characters
 LONGEST_TOKEN = 4096  # characters of a token or key that a person or a file gives
+LONGEST_PROPERTY = 64  # characters
+MOST_PROPERTIES = 500  # that one approval may be expected to cover one of
 CURSOR = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")  # of a page of connections: the last id on it
 _NO_TEXT = frozenset({"Cc", "Cs"})  # control characters, and halves of characters
 _MOST_DIGITS = 18
@@ -55,6 +58,18 @@ def checked_cursor(given: str | None) -> str | None:
     if given is not None and not CURSOR.match(given):
         raise InvalidRequest("this cursor was never given out", next_step="use `next` of the page before")
     return given
+
+
+def checked_properties(given: Collection[object]) -> tuple[str, ...]:
+    """The property ids of which an approval is to cover one, each once; none: any. Raises InvalidRequest."""
+    if isinstance(given, str):
+        raise InvalidRequest("expected_properties is a list of property ids, not one text")
+    if len(given) > MOST_PROPERTIES:
+        raise InvalidRequest(f"expected_properties has at most {MOST_PROPERTIES} ids")
+    texts = [one for one in given if isinstance(one, str) and 0 < len(one) <= LONGEST_PROPERTY and is_text(one)]
+    if len(texts) < len(given):
+        raise InvalidRequest(f"an expected property is a text of 1 to {LONGEST_PROPERTY} characters")
+    return tuple(dict.fromkeys(texts))
 
 
 def checked_seconds(name: str, given: float, least: float = 0.0, most: float = LONGEST) -> float:

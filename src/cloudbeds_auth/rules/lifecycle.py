@@ -59,6 +59,7 @@ class LifecycleEvent(StrEnum):
     PROVED = "proved"
     PROMOTED = "promoted"
     CLAIMED = "claimed"
+    SET_ASIDE = "set_aside"
     SUPERSEDED = "superseded"
     DISCONNECTED = "disconnected"
 
@@ -112,6 +113,8 @@ TABLE: dict[tuple[State, LifecycleEvent], State] = {
     (S.REFRESHING, E.PROMOTED): S.REFRESHING,
     # One that came from the Marketplace is claimed: not seen to work yet, like any that was just received.
     (S.PARKED, E.CLAIMED): S.IN_DOUBT,
+    # It is another hotel's than was expected, and no connection covers that one: it waits to be claimed as well.
+    **{(state, E.SET_ASIDE): S.PARKED for state in _LIVING},
     # Leaving; what is claimed for a connection that is there already leaves its own.
     **{(state, E.SUPERSEDED): S.SUPERSEDED for state in (*_LIVING, S.SUPERSEDED, S.PARKED)},
     **{(state, E.DISCONNECTED): S.DISCONNECTED for state in (*_LIVING, S.SUPERSEDED, S.PARKED)},
@@ -153,6 +156,7 @@ PROPERTIES_CHANGED = "properties_changed"  # the connection covers other propert
 RISK_FOUND = "risk_found"  # what may end or cripple a connection that works
 RISK_OVER = "risk_over"
 SUBSCRIPTIONS_CHANGED = "subscriptions_changed"  # at Cloudbeds, for its webhooks
+PROPERTY_MISMATCH = "property_mismatch"  # the approval came by a start that expected another property
 PROPERTY_ELSEWHERE = "property_elsewhere"  # Cloudbeds names a property that another connection covers
 MIGRATION_BEGUN = "migration_begun"  # the grant is latched, and as healthy as before
 MIGRATION_ENDED = "migration_ended"  # … and is refreshed again

@@ -131,7 +131,7 @@ class Grant:
     with which reason; `reprieves`: how often the access token has worked since all the same. `reauth`: the reason of
     the mark, where the hotel has to approve again. `denied`: pairs in a row whose proof was answered 401; `braked`:
     seconds until a 401 may cause another refresh. `said_of`: the property that an imported grant is said to belong
-    to, until the vendor names it too.
+    to, until the vendor names it too. `authorization`: the approval it came by, until what it expects was compared.
     `migration_client`: the client id under which the move to an API key is made. `source`: where it came from.
     `pasted`: the hotel made this API key by itself.
     """
@@ -170,6 +170,7 @@ class Grant:
     migration_client: str | None = None
     source: Source = UNKNOWN
     pasted: bool = False
+    authorization: str | None = None
 
     @property
     def kept(self) -> tuple[StoredToken, ...]:

@@ -28,6 +28,11 @@ class PropertyChanges:
     elsewhere: tuple[str, ...] = ()
 
 
+def fits(expected: Collection[str], named: Collection[str]) -> bool:
+    """Whether an approval is for the hotel that was meant: it covers one of the expected properties, or none is."""
+    return not expected or not set(expected).isdisjoint(named)
+
+
 def relist(known: Sequence[str], named: Sequence[str], taken: Collection[str]) -> PropertyChanges:
     """`taken`: those of `named` that another living connection covers; nothing is taken away from that one.
 

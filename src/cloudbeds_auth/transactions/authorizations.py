@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from cloudbeds_auth.rules.redirects import MOST_OF_ONE_LINK, MOST_PENDING
 from cloudbeds_auth.rules.schedule import REMEMBERED
+from cloudbeds_auth.transactions.rows import listed
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """A spent state: what was begun with it. `earlier` is the connection it already led to."""
+    """A spent state: what was begun with it. `earlier` is the connection it already led to.
+
+    `expected`: the approval has to cover one of these properties; empty: any. `found`: what Cloudbeds named, once it
+    was compared with them.
+    """
 
     id: str
     app: str
@@ -20,6 +27,8 @@ class Authorization:
     return_to: str | None
     connection_id: str | None
     earlier: str | None = None
+    expected: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
 
 
 class Spending(Enum):
@@ -38,7 +47,7 @@ class NewAuthorization:
 
     `browser_hash` is None for flows without a browser (Python, command line). `parked`: the hotel began in the
     Marketplace; what comes of it waits to be claimed. `trusted`: the reference came by a link or from a program of
-    ours, not from an address that any person may have made.
+    ours, not from an address that any person may have made. `expected` and `challenge` are as in `NewLink`.
     """
 
     id: str
@@ -52,11 +61,17 @@ class NewAuthorization:
     lifetime: float
     parked: bool = False
     trusted: bool = False
+    expected: tuple[str, ...] = ()
+    challenge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewLink:
-    """A one-time link about to be issued; only its hash is stored."""
+    """A one-time link about to be issued; only its hash is stored.
+
+    `expected`: the approval has to cover one of these properties; empty: any. `challenge`: the hash of the secret that
+    finishes it (RFC 7636); None: none does.
+    """
 
     hash: str
     app: str
@@ -64,6 +79,8 @@ class NewLink:
     return_to: str | None
     connection_id: str | None
     lifetime: float
+    expected: tuple[str, ...] = ()
+    challenge: str | None = None
 
 
 SWEPT = 100  # rows that are over, deleted where one is added: more than come in, and never a long transaction
@@ -76,6 +93,7 @@ def add_link(tx: Tx, link: NewLink) -> Transaction[None]:
     yield from query(
         "add_link", hash=link.hash, app=link.app, reference=link.reference, return_to=link.return_to,
         connection_id=link.connection_id, expires_at=tx.wall + link.lifetime,
+        expected_properties=written(link.expected), challenge=link.challenge,
     )  # fmt: skip
 
 
@@ -86,8 +104,19 @@ def read_link(tx: Tx, link_hash: str) -> Transaction[NewLink | None]:
     if row is None:
         return None
     return NewLink(
-        row["hash"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["expires_at"] - tx.wall
-    )
+        row["hash"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["expires_at"] - tx.wall,
+        ids_of(row["expected_properties"]), row["challenge"],
+    )  # fmt: skip
+
+
+def ids_of(column: str | None) -> tuple[str, ...]:
+    """The property ids of a column that may be null."""
+    return () if column is None else tuple(json.loads(column))
+
+
+def written(property_ids: Iterable[str]) -> str | None:
+    """As a column has them: null where there are none."""
+    return listed(property_ids) if property_ids else None
 
 
 @transaction
@@ -134,6 +163,7 @@ def insert_authorization(now: Instant, new: NewAuthorization) -> Transaction[Non
         "add_authorization", id=new.id, app=new.app, state_hash=new.state_hash, browser_hash=new.browser_hash,
         link_hash=new.link_hash, reference=new.reference, return_to=new.return_to, connection_id=new.connection_id,
         expires_at=now.wall + new.lifetime, parked=int(new.parked), trusted=int(new.trusted),
+        expected_properties=written(new.expected), challenge=new.challenge,
     )  # fmt: skip
 
 
@@ -146,7 +176,7 @@ def spend_state(
     if settled is not None:
         return settled
     row = yield from query_one("spend_state", state_hash=state_hash, now=tx.wall, code_hash=code_hash)
-    return _authorization(row) if row is not None else Spending.SPENT
+    return authorization_of(row) if row is not None else Spending.SPENT
 
 
 @transaction
@@ -157,16 +187,30 @@ def settled_state(
     row = yield from query_one("authorization_by_state", state_hash=state_hash)
     if row is None or row["browser_hash"] != browser_hash:
         return Spending.UNKNOWN
-    if row["spent_at"] is None and (yield from _link_is_used(row)):
+    if row["spent_at"] is None and (yield from link_is_used(row)):
         return Spending.SPENT
     if row["spent_at"] is not None and row["code_hash"] == code_hash:
-        return _authorization(row) if row["outcome"] else Spending.UNFINISHED
+        return authorization_of(row) if row["outcome"] or row["found_properties"] else Spending.UNFINISHED
     if row["spent_at"] is not None:
         return Spending.SPENT
     return Spending.EXPIRED if row["expires_at"] <= tx.wall else None
 
 
-def _link_is_used(begun: Row) -> Transaction[bool]:
+@transaction
+def read_challenge(tx: Tx, state_hash: str) -> Transaction[str | None]:
+    """The code challenge that this state was issued with; None: without one, or the state is unknown."""
+    row = yield from query_one("authorization_by_state", state_hash=state_hash)
+    return None if row is None else row["challenge"]
+
+
+@transaction
+def read_authorization(tx: Tx, authorization_id: str) -> Transaction[Authorization | None]:
+    """The approval as it is now; None: it is forgotten."""
+    row = yield from query_one("authorization", id=authorization_id)
+    return None if row is None else authorization_of(row)
+
+
+def link_is_used(begun: Row) -> Transaction[bool]:
     """Whether the link that this was begun with has led to a connection already: it is good for one."""
     if begun["link_hash"] is None:
         return False
@@ -174,7 +218,9 @@ def _link_is_used(begun: Row) -> Transaction[bool]:
     return link is not None and link["used_at"] is not None
 
 
-def _authorization(row: Row) -> Authorization:
+def authorization_of(row: Row) -> Authorization:
+    """The approval of this row."""
     return Authorization(
-        row["id"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["outcome"]
-    )
+        row["id"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["outcome"],
+        ids_of(row["expected_properties"]), ids_of(row["found_properties"]),
+    )  # fmt: skip

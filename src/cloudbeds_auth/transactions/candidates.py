@@ -20,11 +20,12 @@ from cloudbeds_auth.rules.lifecycle import (
     move,
 )
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role, User
+from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.risks import NOT_RENEWABLE, OVER_WITH_APPROVAL
 from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED
 from cloudbeds_auth.rules.webhooks import Notice, Standing
 from cloudbeds_auth.transactions.apps import bind, sourced
-from cloudbeds_auth.transactions.authorizations import _link_is_used
+from cloudbeds_auth.transactions.authorizations import ids_of, link_is_used, written
 from cloudbeds_auth.transactions.connections import set_listing
 from cloudbeds_auth.transactions.outbox import announce, send, standing_of
 from cloudbeds_auth.transactions.risks import change_risks
@@ -52,11 +53,21 @@ class Ends(NamedTuple):
 
 @transaction
 def add_candidate(
-    tx: Tx, authorization_id: str, connection_id: str, grant_id: str, pair: Pair, *, stale_after: float
+    tx: Tx,
+    authorization_id: str,
+    connection_id: str,
+    grant_id: str,
+    pair: Pair,
+    *,
+    stale_after: float,
+    unproven: bool = False,
 ) -> Transaction[str]:
     """Store a new grant as a candidate; the id of its connection: the authorization's own, else the one connection
     of this app that covers one of its properties, as its grant in use says, or its newest where none was ever
     proven; else `connection_id`, made now.
+
+    Where its properties are to be compared with those expected, or it is `unproven` (whose secret is not known yet),
+    the grant is alone in `connection_id`, which has no reference, until that is settled (`settle_approval`).
     """
     stored = yield from query_one("grant", grant_id=grant_id)
     if stored is not None:  # a commit whose answer was lost: it is here
@@ -66,27 +77,65 @@ def add_candidate(
     if begun is None:  # it was spent, and swept a day later: the database was away for so long
         raise StateMismatch("what this approval was begun with is forgotten")
     yield from query("one_at_a_time", work=f"approvals of {begun['app']}")
-    if (yield from _link_is_used(begun)):
+    if (yield from link_is_used(begun)):
         raise StateMismatch("this connect link was used in another browser a moment ago")
-    home = connection_id
-    if begun["parked"]:  # never into a connection that holds other tokens
+    parked = bool(begun["parked"]) or unproven  # never into a connection that holds other tokens
+    expected = yield from _expected(begun, pair.property_ids)
+    waits, home = unproven or not fits(expected, pair.property_ids), connection_id
+    if parked or waits:
         yield from add_connection(tx, home, begun["app"], None, trusted=False)
     else:
         home = yield from _home(tx, begun, connection_id, pair)
-    ends = Ends(tx.wall + pair.lifetime, pair.lifetime, tx.wall + stale_after)
-    row = yield from add_grant(tx, home, grant_id, begun["app"], pair, ends, tx.sealer)
-    if begun["parked"]:
-        yield from query("set_role", grant_id=grant_id, role=Role.PARKED, state=State.PARKED)
-        yield from set_due_at(tx, grant_id, tx.wall + PARKED)
-    yield from query("set_outcome", id=authorization_id, connection_id=home)
-    if begun["link_hash"] is not None:
-        yield from query("use_link", hash=begun["link_hash"], now=tx.wall)
-    received = "parked" if begun["parked"] else "candidate_received"
-    yield from add_event(
-        tx, row, received, actor="hotel", expires_at=lasting(ends.expires_at), property_ids=list(pair.property_ids)
-    )
-    yield from refer(tx, home, begun["reference"], trusted=bool(begun["trusted"]))
+    yield from _receive(tx, home, grant_id, begun["app"], pair, stale_after, parked=parked)
+    if waits:
+        yield from query("set_expected", id=authorization_id, connection_id=home, expected=written(expected))
+        yield from query("await_names", grant_id=grant_id, id=authorization_id)
+        yield from query("delete_properties", grant_id=grant_id)  # until then no property leads to it
+    else:
+        yield from take_effect(tx, begun, home, pair.property_ids)
     return home
+
+
+def _expected(begun: Row, named: tuple[str, ...]) -> Transaction[tuple[str, ...]]:
+    """The properties of which the approval has to cover one: those that its start named, else those of the connection
+    that it is for, where the answer with the tokens names any.
+    """
+    expected = ids_of(begun["expected_properties"])
+    if expected or not named:
+        return expected
+    row = yield from query_one("covered", connection_id=begun["connection_id"])
+    return () if row is None else ids_of(row["property_ids"])
+
+
+def _receive(
+    tx: Tx, home: str, grant_id: str, app: str, pair: Pair, stale_after: float, *, parked: bool
+) -> Transaction[None]:
+    """A grant that the hotel approved, and the line of history about it."""
+    ends = Ends(tx.wall + pair.lifetime, pair.lifetime, tx.wall + stale_after)
+    row = yield from add_grant(tx, home, grant_id, app, pair, ends, tx.sealer)
+    if parked:
+        yield from park(tx, grant_id, State.PARKED)
+    yield from add_event(
+        tx, row, "parked" if parked else "candidate_received", actor="hotel", expires_at=lasting(ends.expires_at),
+        property_ids=list(pair.property_ids),
+    )  # fmt: skip
+
+
+def park(now: Instant, grant_id: str, state: State) -> Transaction[None]:
+    """It waits to be claimed, for a day."""
+    yield from query("set_role", grant_id=grant_id, role=Role.PARKED, state=state)
+    yield from set_due_at(now, grant_id, now.wall + PARKED)
+
+
+def take_effect(now: Instant, begun: Row, home: str, named: Iterable[str]) -> Transaction[None]:
+    """The approval of these properties is in this connection: its link is used, and its reference is given."""
+    if begun["expected_properties"] is None:
+        yield from query("set_outcome", id=begun["id"], connection_id=home)
+    else:
+        yield from query("set_found", id=begun["id"], connection_id=home, found=listed(named))
+    if begun["link_hash"] is not None:
+        yield from query("use_link", hash=begun["link_hash"], now=now.wall)
+    yield from refer(now, home, begun["reference"], trusted=bool(begun["trusted"]))
 
 
 def add_grant(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from cloudbeds_auth.errors import InvalidRequest, StateMismatch
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
@@ -48,9 +49,14 @@ def begin_arrival(tx: Tx, new: NewAuthorization, code_hash: str, *, most: int) -
 
 
 @transaction
-def claim(tx: Tx, connection_id: str, reference: str | None, grant_id: str) -> Transaction[str | None]:
+def claim(
+    tx: Tx, connection_id: str, reference: str | None, grant_id: str, challenge: str | None = None
+) -> Transaction[str | None]:
     """What waits there becomes a candidate: of the one connection of its app that covers one of its properties, as
     a new grant named `grant_id`, else where it is. The id of that connection; None when nothing waits.
+
+    `challenge` is that of the secret which the claimer brought. Raises StateMismatch where the approval was begun with
+    another one.
     """
     row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
     if row is None:
@@ -60,20 +66,36 @@ def claim(tx: Tx, connection_id: str, reference: str | None, grant_id: str) -> T
     row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
     if row is None:  # claimed, sent away or over meanwhile
         return None
-    home = yield from covering(row["app"], json.loads(row["property_ids"]))
+    waits = yield from _proven(row, reference, challenge)  # where it belongs is settled once its properties are named
+    home = None if waits else (yield from covering(row["app"], json.loads(row["property_ids"])))
     if home is None:
         home = connection_id
         state = move(State(row["state"]), LifecycleEvent.CLAIMED)
         yield from query("set_role", grant_id=row["id"], role=Role.CANDIDATE, state=state)
         yield from set_due(row, tx, role=Role.CANDIDATE)
         yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor="operator")
-        if reference is not None:  # its first one, as that of a new connection
+        if reference is not None and not waits:  # its first one, as that of a new connection
             yield from query("set_reference", id=home, reference=reference, trusted=1)
     else:
         leaving = Leaving(f"claimed for {home}", "operator", row["due_at"])
         yield from move_tokens(tx, row, json.loads(row["property_ids"]), home, grant_id, leaving, tx.sealer)
         yield from refer(tx, home, reference, trusted=True)
     return home
+
+
+def _proven(row: Row, reference: str | None, challenge: str | None) -> Transaction[bool]:
+    """Whether it is one of ours that waited for its secret (RFC 7636), which has come."""
+    begun = yield from query_one("authorization", id=row["authorization_id"])
+    if begun is None:
+        return False
+    if begun["challenge"] != challenge:
+        raise StateMismatch(
+            "this approval was begun with a code challenge, and is claimed with its code verifier",
+            next_step="the program that began it claims it",
+        )
+    if reference not in {None, begun["reference"]}:
+        raise InvalidRequest("this approval was begun for another reference", next_step="claim it without one")
+    return True
 
 
 def move_tokens(

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 
 from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role, User
+from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.transactions.candidates import Ends, add_connection, add_grant, covering, promote, refer
 from cloudbeds_auth.transactions.reconnect import read_covered
 from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.rows import add_event, left, locked
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
+
+ANOTHER_KEY = "paste the key of that hotel; where it is meant to be another one, name its property"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ def _home(tx: Tx, key: PastedKey) -> Transaction[str | None]:
     if (yield from query_one("asked_for", connection_id=key.connection_id)) is None:
         raise Unclaimed(connection_id=key.connection_id)
     covered = yield from read_covered(key.connection_id)(tx)
-    if covered and set(covered).isdisjoint(key.pair.property_ids):
+    if not fits(covered, key.pair.property_ids):
         raise _another(key, covered, "this connection is for", key.connection_id)
     return key.connection_id
 
@@ -108,11 +111,7 @@ def _must_be_referred(key: PastedKey, home: str | None) -> Transaction[None]:
         return
     rows = yield from query("referred", reference=key.reference)
     covered = [one for row in rows for one in json.loads(row["property_ids"])]
-    if (
-        covered
-        and home not in {row["connection_id"] for row in rows}
-        and set(covered).isdisjoint(key.pair.property_ids)
-    ):
+    if home not in {row["connection_id"] for row in rows} and not fits(covered, key.pair.property_ids):
         raise _another(key, covered, f"the reference {key.reference!r} is of", None)
 
 
@@ -121,7 +120,7 @@ def _another(key: PastedKey, covered: Iterable[str], whose: str, connection_id: 
     return PropertyMismatch(
         f"Cloudbeds names property {named} for this key, and {whose} {known}",
         connection_id=connection_id,
-        next_step="paste the key of that hotel; where it is meant to be another one, name its property",
+        next_step=ANOTHER_KEY,
     )
 
 

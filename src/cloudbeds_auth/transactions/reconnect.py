@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import NEWER_APPROVAL
@@ -44,7 +45,7 @@ def bring_home(
         return own
     home = None if grants[-1]["id"] != row["id"] else (yield from covering(row["app"], named))
     if home is None or home == own:
-        yield from _name(row, named)
+        yield from name_properties(row, named)
         return own
     if row["intent_position"] is not None or left(row["lease_until"], row, tx) > 0:
         return None  # a pair of it may be on its way, and is to find its grant
@@ -54,7 +55,8 @@ def bring_home(
     return home
 
 
-def _name(row: Row, named: tuple[str, ...]) -> Transaction[None]:
+def name_properties(row: Row, named: Sequence[str]) -> Transaction[None]:
+    """The grant covers these besides what it covers already."""
     for property_id in named:
         yield from query("add_property", grant_id=row["id"], property_id=property_id)
     known = dict.fromkeys((*json.loads(row["property_ids"]), *named))
@@ -73,14 +75,7 @@ def _leave(
 
 
 @transaction
-def read_outcome(tx: Tx, authorization_id: str) -> Transaction[str | None]:
-    """The connection that an authorization leads to now; None: to none yet, or it is forgotten."""
-    row = yield from query_one("authorization", id=authorization_id)
-    return None if row is None else row["outcome"]
-
-
-@transaction
-def read_covered(tx: Tx, connection_id: str) -> Transaction[tuple[str, ...]]:
+def read_covered(tx: Tx, connection_id: str | None) -> Transaction[tuple[str, ...]]:
     """The properties of the grant that was last in use there, also after a disconnect; empty: none ever was."""
     row = yield from query_one("covered", connection_id=connection_id)
     return () if row is None else tuple(json.loads(row["property_ids"]))

@@ -102,6 +102,7 @@ def grant_of(row: Row, tokens: Rows, sealer: Sealer, now: Instant) -> Grant:
         migration_client=row["migration_client"],
         source=source_of(row),
         pasted=is_pasted(row),
+        authorization=row["authorization_id"],
     )
 
 

@@ -10,8 +10,10 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from cloudbeds_auth.app.exchanges import PageAnswer
-from cloudbeds_auth.app.problems import CODE, headers_of
+from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
 from cloudbeds_auth.errors import Error
+from cloudbeds_auth.rules.links import LinkRequest
+from cloudbeds_auth.rules.model import CredentialKind
 
 HTML = "text/html; charset=utf-8"
 _MEDIA = {"css": "text/css; charset=utf-8", "svg": "image/svg+xml"}
@@ -29,6 +31,26 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+
+    def link(self, asked: LinkRequest, asks: str, begin: str, vendor: str) -> PageAnswer:
+        """What a link asks for, and a button that begins: a POST to `begin`, which redirects to the origin `vendor`,
+        and that to wherever its hotels sign in.
+
+        `asks`: who does, as the hotel may know it.
+        """
+        shown = self._page(
+            "link.html",
+            200,
+            {CODE: "ok"},
+            asks=asks,
+            app=asked.app,
+            reference=asked.reference,
+            properties=asked.expected_properties,
+            scopes=asked.scopes,
+            key=asked.credential == CredentialKind.API_KEY,
+            begin=begin,
+        )
+        return shown.with_headers({POLICY: policy("https:", vendor)})
 
     def connected(self, connection_id: str | None) -> PageAnswer:
         """What the hotel sees after it approved."""
@@ -66,7 +88,7 @@ class Pages:
             next_step=kind.next_step_default,
         )
 
-    def _page(self, name: str, status: int, headers: dict[str, str], **values: str | None) -> PageAnswer:
+    def _page(self, name: str, status: int, headers: dict[str, str], **values: object) -> PageAnswer:
         text = self._environment.get_template(name).render(assets=self._assets, **values)
         return PageAnswer(status, {"content-type": HTML, **headers}, text.encode())
 

@@ -1,15 +1,16 @@
 -- How a grant comes in: links, states, candidates, the pointer.
 
 -- name: add_link
-INSERT INTO links (hash, app, reference, return_to, connection_id, expires_at)
-VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at)
+INSERT INTO links (hash, app, reference, return_to, connection_id, expires_at, expected_properties, challenge)
+VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at, :expected_properties, :challenge)
 
 -- name: link
 SELECT * FROM links WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
 
 -- name: link_outcome
--- Of all the browsers that it was opened in, one led to a connection.
+-- Of all the browsers that it was opened in, one led to a connection. Where a property is expected, it was named.
 SELECT outcome FROM authorizations WHERE link_hash = :link_hash AND outcome IS NOT NULL
+    AND (expected_properties IS NULL OR found_properties IS NOT NULL)
 
 -- name: link_by_hash
 SELECT * FROM links WHERE hash = :hash
@@ -19,9 +20,9 @@ UPDATE links SET used_at = :now WHERE hash = :hash
 
 -- name: add_authorization
 INSERT INTO authorizations (id, app, state_hash, browser_hash, link_hash, reference, return_to, connection_id, expires_at,
-    parked, trusted)
+    parked, trusted, expected_properties, challenge)
 VALUES (:id, :app, :state_hash, :browser_hash, :link_hash, :reference, :return_to, :connection_id, :expires_at, :parked,
-    :trusted)
+    :trusted, :expected_properties, :challenge)
 
 -- name: pending
 -- States that were begun alike and may still come back; no more are counted than matter.
@@ -45,6 +46,17 @@ RETURNING *
 
 -- name: set_outcome
 UPDATE authorizations SET outcome = :connection_id WHERE id = :id
+
+-- name: set_expected
+UPDATE authorizations SET expected_properties = :expected, outcome = :connection_id WHERE id = :id
+
+-- name: set_found
+-- What Cloudbeds named; an outcome of null: and it leads to no connection.
+UPDATE authorizations SET found_properties = :found, outcome = :connection_id WHERE id = :id
+
+-- name: await_names
+-- The grant is compared with what its approval expects, once Cloudbeds named its properties; null: it was.
+UPDATE grants SET authorization_id = :id WHERE id = :grant_id
 
 -- name: move_outcomes
 UPDATE authorizations SET outcome = :connection_id WHERE outcome = :former

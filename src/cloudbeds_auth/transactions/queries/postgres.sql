@@ -140,6 +140,7 @@ RETURNING id
 -- As sweep_links.
 DELETE FROM authorizations
 WHERE id = ANY (ARRAY(SELECT id FROM authorizations WHERE expires_at < :before
+    AND NOT EXISTS (SELECT 1 FROM grants WHERE authorization_id = authorizations.id)
     ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING id
 

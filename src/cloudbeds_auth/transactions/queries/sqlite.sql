@@ -114,6 +114,7 @@ RETURNING id
 
 -- name: sweep_spent
 DELETE FROM authorizations WHERE id IN (SELECT id FROM authorizations WHERE expires_at < :before
+    AND NOT EXISTS (SELECT 1 FROM grants WHERE authorization_id = authorizations.id)
     ORDER BY expires_at LIMIT :limit)
 RETURNING id
 

@@ -1,0 +1,24 @@
+"""What a connect link asks a hotel for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """What a link asks a hotel for: a page shows it before anything begins.
+
+    `expected_properties`: the approval has to cover one of them; empty: any hotel's will do. `scopes` are what the app
+    asks for, `credential` is "oauth" or "api_key". The hotel comes back to `redirect_uri`, and then to `return_to`.
+    """
+
+    app: str
+    reference: str | None
+    return_to: str | None
+    expected_properties: tuple[str, ...]
+    scopes: tuple[str, ...]
+    credential: str
+    redirect_uri: str
+    expires_at: datetime

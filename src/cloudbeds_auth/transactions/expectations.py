@@ -1,0 +1,138 @@
+"""The transactions of an approval that was expected of certain properties, once Cloudbeds named those that it covers.
+
+Until then its grant is alone in a connection without a reference (`add_candidate`). Another hotel's is set aside, which
+loses nothing: its tokens may be the only living ones of that hotel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from cloudbeds_auth.rules.lifecycle import PROPERTY_MISMATCH, LifecycleEvent, State, move
+from cloudbeds_auth.rules.model import Role
+from cloudbeds_auth.rules.properties import fits
+from cloudbeds_auth.rules.schedule import PARKED
+from cloudbeds_auth.transactions.authorizations import Authorization, authorization_of, ids_of, link_is_used
+from cloudbeds_auth.transactions.candidates import add_connection, covering, park, take_effect
+from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
+from cloudbeds_auth.transactions.reconnect import name_properties
+from cloudbeds_auth.transactions.rows import add_event, left, listed, locked
+from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.upkeep import never_due
+
+
+class Spare(NamedTuple):
+    """Ids of what is made where the tokens move: a grant, and a connection where no other one takes them."""
+
+    grant_id: str
+    connection_id: str
+
+
+class Settlement(NamedTuple):
+    """Where the tokens are now. `turned_down`: the approval, where nothing of what it was begun for follows."""
+
+    grant_id: str
+    connection_id: str
+    turned_down: Authorization | None = None
+
+
+@transaction
+def settle_approval(
+    tx: Tx, grant_id: str, generation: int, named: Sequence[str], spare: Spare
+) -> Transaction[Settlement | None]:
+    """Compare the properties that Cloudbeds named of a candidate with those that its approval expects.
+
+    It fits: the tokens are in the connection that was asked for, or covers them, or in their own; the link is used, and
+    the reference given. It does not, or its link was used by another approval meanwhile: as `set_aside`. None, and
+    nothing changes: it is no candidate any more, has another generation, or a refresh of it has not been settled.
+    """
+    row = yield from _still(tx, grant_id, generation)
+    if row is None:
+        return None
+    begun = yield from query_one("authorization", id=row["authorization_id"])
+    if begun is None:  # another process settled it
+        return Settlement(grant_id, row["connection_id"])
+    yield from query("await_names", grant_id=grant_id, id=None)
+    if not fits(ids_of(begun["expected_properties"]), named) or (yield from link_is_used(begun)):
+        yield from query("set_found", id=begun["id"], connection_id=None, found=listed(named))
+        placed = yield from _put_aside(tx, row, named, spare, ids_of(begun["expected_properties"]))
+        turned_down = replace(authorization_of(begun), earlier=None, found=tuple(named))
+        return placed._replace(turned_down=turned_down)
+    placed = yield from _put_where_it_belongs(tx, row, named, spare, begun["connection_id"])
+    yield from take_effect(tx, begun, placed.connection_id, named)
+    return placed
+
+
+@transaction
+def set_aside(
+    tx: Tx, grant_id: str, generation: int, named: Sequence[str], spare: Spare, expected: Sequence[str]
+) -> Transaction[Settlement | None]:
+    """A candidate of another hotel than was expected: it goes to the one connection of its app that covers what
+    Cloudbeds named of it, as a candidate; else it waits to be claimed, in a connection of its own. No reference
+    changes. None, and nothing changes: as `settle_approval`.
+    """
+    row = yield from _still(tx, grant_id, generation)
+    return None if row is None else (yield from _put_aside(tx, row, named, spare, expected))
+
+
+def _still(tx: Tx, grant_id: str, generation: int) -> Transaction[Row | None]:
+    """The candidate's row for writing; None while it may not move."""
+    found = yield from query_one("grant", grant_id=grant_id)
+    if found is None:
+        return None
+    yield from query("one_at_a_time", work=f"approvals of {found['app']}")
+    row = yield from locked(tx, grant_id)
+    if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:
+        return None
+    if row["intent_position"] is not None or left(row["lease_until"], row, tx) > 0:
+        return None  # a pair of it may be on its way, and is to find its grant
+    return row
+
+
+def _put_where_it_belongs(
+    tx: Tx, row: Row, named: Sequence[str], spare: Spare, asked_for: str | None
+) -> Transaction[Settlement]:
+    asked = yield from query_one("asked_for", connection_id=asked_for)
+    home: str | None = asked["id"] if asked else (yield from covering(row["app"], named))
+    if home is None or home == row["connection_id"]:
+        yield from name_properties(row, named)
+        return Settlement(row["id"], row["connection_id"])
+    return (yield from _move(tx, row, named, home, spare.grant_id))
+
+
+def _put_aside(
+    tx: Tx, row: Row, named: Sequence[str], spare: Spare, expected: Sequence[str]
+) -> Transaction[Settlement]:
+    home = yield from covering(row["app"], named)
+    placed = Settlement(row["id"], row["connection_id"])
+    if home is not None:
+        placed = yield from _move(tx, row, named, home, spare.grant_id)
+    elif not (yield from _is_alone(row)):
+        yield from add_connection(tx, spare.connection_id, row["app"], None, trusted=False)
+        placed = yield from _move(tx, row, named, spare.connection_id, spare.grant_id)
+    else:
+        yield from name_properties(row, named)
+    about = yield from query_one("grant", grant_id=placed.grant_id)
+    assert about is not None  # noqa: S101 - it is there, or was made a moment ago
+    if home is None:
+        yield from park(tx, placed.grant_id, move(State(about["state"]), LifecycleEvent.SET_ASIDE))
+    yield from add_event(tx, about, PROPERTY_MISMATCH, expected=list(expected), found=list(named))
+    return placed
+
+
+def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> Transaction[Settlement]:
+    """Where a connection was made for them alone, it says for a day where the tokens went, and is deleted then."""
+    leaving = Leaving(f"moved to {home}", "hotel", tx.wall + PARKED)
+    yield from move_tokens(tx, row, named, home, grant_id, leaving, tx.sealer)
+    if not (yield from _is_alone(row)):
+        yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=State.SUPERSEDED)
+        yield from query("set_ended", grant_id=row["id"], now=tx.wall)
+        yield from never_due(row["id"])
+    return Settlement(grant_id, home)
+
+
+def _is_alone(row: Row) -> Transaction[bool]:
+    """Whether its connection has no other grant."""
+    return len((yield from query("grants_of", connection_id=row["connection_id"]))) == 1
