@@ -164,7 +164,8 @@ async def create_authorization(body: NewAuthorizationShape, permit: Connecting) 
     link = await permit.vault.create_link(
         app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in
     )
-    return AuthorizationShape(connect_url=link.url, expires_at=stamp(link.expires_at))
+    key_url = permit.vault.engine.world.key_url(link.token)
+    return AuthorizationShape(connect_url=link.url, key_url=key_url, expires_at=stamp(link.expires_at))
 
 
 @router.post("/connections", status_code=201)

@@ -126,7 +126,8 @@ class NewConnectionShape(BaseModel):
 
 
 class AuthorizationShape(BaseModel):
-    """The link to hand to a hotel."""
+    """The link to hand to a hotel: `key_url` is the same one, for a hotel that pastes an API key of its own instead."""
 
     connect_url: str
+    key_url: str
     expires_at: str | None
