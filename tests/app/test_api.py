@@ -198,7 +198,11 @@ async def test_authorization(service: Running[RealVault]) -> None:
     status, body, _ = await ask(service, "POST", "/api/v1/authorizations", json=wanted)
     [(token, link)] = service.vault.links.items()
     assert status == 201
-    assert body == {"connect_url": f"http://localhost:7000/connect/{token}", "expires_at": moment(link.expires_at)}
+    assert body == {
+        "connect_url": f"http://localhost:7000/connect/{token}",
+        "key_url": f"http://localhost:7000/paste-key/{token}",
+        "expires_at": moment(link.expires_at),
+    }
     assert service.vault.sql("SELECT reference, return_to FROM links") == [("tenant-7", "https://app.example/done")]
     assert (await ask(service, "POST", "/api/v1/authorizations", json={}))[0] == 201
 

@@ -168,3 +168,11 @@ def revoked(http: httpx2.Client) -> str:
     answer = http.post("/_control/keys", json={"property": "100005"}).json()
     http.post("/_control/revoke", json={"grant": answer["grant"]})
     return str(answer["api_key"])
+
+
+def test_a_link_for_the_hotel(typed: Callable[..., Result]) -> None:
+    """Nothing is asked for; the service answers it (tests/app/test_key_page.py)."""
+    result = typed("add-key", "--link", "--reference", "tenant-7", "--json")
+    assert re.fullmatch(r"http://localhost:7000/paste-key/[\w-]{40,}", json.loads(result.out)["key_url"])
+    assert typed("add-key", "--link", "--property", "100001").status == 2
+    assert shown(typed) == []

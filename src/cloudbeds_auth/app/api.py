@@ -165,7 +165,8 @@ async def create_authorization(body: NewAuthorizationShape, permit: Connecting) 
         app=body.app, reference=body.reference, return_to=body.return_to, expires_in=body.expires_in,
         expected_properties=body.expected_properties or (), code_challenge=body.code_challenge,
     )  # fmt: skip
-    return AuthorizationShape(connect_url=link.url, expires_at=stamp(link.expires_at))
+    key_url = None if body.code_challenge else permit.vault.engine.world.key_url(link.token)
+    return AuthorizationShape(connect_url=link.url, key_url=key_url, expires_at=stamp(link.expires_at))
 
 
 @router.post("/connections", status_code=201)

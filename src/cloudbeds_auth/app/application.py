@@ -24,6 +24,7 @@ from cloudbeds_auth.app.browser import PAGES, Browser, methods
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, admin_only, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
+from cloudbeds_auth.app.key_page import PASTE_KEY, KeyPage
 from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.problems import ERRORS, TYPES, Unexpected, send_problem
 from cloudbeds_auth.app.proxy import Proxy
@@ -96,7 +97,7 @@ def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_error)
-    for router in (api.machines, api.router, _pages(Browser(vault))):
+    for router in (api.machines, api.router, _pages(Browser(vault)), _key_page(KeyPage(vault))):
         app.include_router(router)
     return app
 
@@ -110,6 +111,17 @@ def _pages(browser: Browser) -> APIRouter:
     router.add_api_route("/static/{name}", _endpoint(browser.static), methods=["GET"])
     router.add_api_route("/favicon.ico", _endpoint(browser.static), methods=["GET"])
     router.add_api_route(CALLBACK, _endpoint(browser.callback), methods=["GET"])
+    return router
+
+
+def _key_page(page: KeyPage) -> APIRouter:
+    router, path = APIRouter(include_in_schema=False), f"{PASTE_KEY}/{{one_time}}"
+
+    async def paste(request: Request) -> Response:
+        return response(await page.take(page_request(request), request.body))
+
+    router.add_api_route(path, _endpoint(page.show), methods=["GET"])
+    router.add_api_route(path, paste, methods=["POST"])
     return router
 
 

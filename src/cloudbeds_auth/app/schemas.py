@@ -145,7 +145,10 @@ class NewConnectionShape(BaseModel):
 
 
 class AuthorizationShape(BaseModel):
-    """The link to hand to a hotel."""
+    """The link to hand to a hotel. `key_url` is the same one, for a hotel that pastes an API key of its own; null
+    where the link has a code challenge.
+    """
 
     connect_url: str
+    key_url: str | None
     expires_at: str | None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from cloudbeds_auth.cli.commands import command, show_connection, with_vault
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
+from cloudbeds_auth.rules.documents import stamp
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.vault import TokenVault
 
 API_KEY: Final = SecretInput("API key", "--key-file", "CLOUDBEDS_API_KEY", ("--api-key", "--key"))
 
@@ -18,6 +22,7 @@ API_KEY: Final = SecretInput("API key", "--key-file", "CLOUDBEDS_API_KEY", ("--a
     "add-key",
     "cloudbeds-auth connections add-key --reference tenant-7                asks for the key",
     "cloudbeds-auth connections add-key --property 100001 --key-file /run/secrets/hotel",
+    "cloudbeds-auth connections add-key --reference tenant-7 --link         the hotel pastes it",
     "pass show hotel | cloudbeds-auth connections add-key --connection con_01J... --key-file -",
     context_settings=WITH_EXTRAS,
 )
@@ -25,6 +30,7 @@ API_KEY: Final = SecretInput("API key", "--key-file", "CLOUDBEDS_API_KEY", ("--a
 @click.option("--property", "properties", metavar="ID", multiple=True, help="The property that it is to be the key of.")
 @click.option("--connection", metavar="ID", help="The connection that it is to be the key of.")
 @click.option("--app", metavar="NAME", help="Keep the hotel under this app.  [default: its own, else default]")
+@click.option("--link", is_flag=True, help="Take in none: print a one-time link that the hotel pastes its key into.")
 @API_KEY.taken
 def add_key(
     out: Output,
@@ -32,6 +38,7 @@ def add_key(
     properties: tuple[str, ...],
     connection: str | None,
     app: str | None,
+    link: bool,
     secret_file: Path | None,
 ) -> None:
     """Take in an API key (cbat_...) that a hotel made at Cloudbeds by itself.
@@ -44,6 +51,11 @@ def add_key(
     argument, and is never printed.
     """
     API_KEY.refuse_extras()
+    if link:
+        if properties or secret_file:
+            raise click.UsageError("--link takes neither a key nor a property")
+        _print_link(out, reference, connection, app)
+        return
     key = API_KEY.read(out, secret_file)
     found = with_vault(
         lambda vault: vault.add_api_key(
@@ -51,3 +63,14 @@ def add_key(
         )
     )
     show_connection(out, found, "connected")
+
+
+def _print_link(out: Output, reference: str | None, connection: str | None, app: str | None) -> None:
+    async def made(vault: TokenVault) -> tuple[str, str | None]:
+        link = await vault.create_link(reference=reference, connection_id=connection, app=app)
+        return vault.engine.world.key_url(link.token), stamp(link.expires_at)
+
+    url, expires_at = with_vault(made)
+    out.document({"key_url": url, "expires_at": expires_at})
+    out.line(url)
+    out.hint(f"for one hotel, until {expires_at}; `cloudbeds-auth serve` answers it")

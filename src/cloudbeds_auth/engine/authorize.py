@@ -40,6 +40,7 @@ from cloudbeds_auth.transactions.authorizations import (
     Spending,
     add_authorization,
     add_link,
+    link_over,
     read_authorization,
     read_challenge,
     read_link,
@@ -147,7 +148,7 @@ class Authorizer:
 
     async def begin_from_link(self, token: str, browser: str | None) -> AuthorizationRequest:
         """Begin what the link is for; it may be begun again until it has led to a connection."""
-        link = await self._link(token)
+        link = await link_of(self._world, token)
         return await self.begin(
             app=link.app,
             reference=link.reference,
@@ -161,7 +162,7 @@ class Authorizer:
 
     async def read_link(self, token: str) -> LinkRequest:
         """What the link asks for; nothing is written. Raises AuthorizationExpired, ClientRefused."""
-        link, world = await self._link(token), self._world
+        link, world = await link_of(self._world, token), self._world
         app, reference = await world.app_for(link.app, link.connection_id), link.reference
         if link.connection_id is not None and reference is None:
             reference = (await world.known(link.connection_id)).reference
@@ -170,15 +171,6 @@ class Authorizer:
         return LinkRequest(
             app.id, reference, link.return_to, expected, app.scopes, app.credential.value, app.redirect_uri, until
         )
-
-    async def _link(self, token: str) -> NewLink:
-        link = await self._world.db.read(read_link(hashed(token)))
-        if link is None:
-            raise AuthorizationExpired(
-                "this connect link was used, has expired, or was never issued",
-                next_step="ask for a new link from where this one came",
-            )
-        return link
 
     async def link_outcome(self, token: str) -> str | None:
         """The connection that the link led to; None when it led to none yet."""
@@ -307,6 +299,14 @@ class Authorizer:
                 next_step="nothing to do: Cloudbeds is asked again by itself, and then the hotel is connected",
             )
         return Finished(connection, spent.return_to)
+
+
+async def link_of(world: World, token: str) -> NewLink:
+    """What a one-time link was made for; raises AuthorizationExpired for one that is used, over or unknown."""
+    link = await world.db.read(read_link(hashed(token)))
+    if link is None:
+        raise link_over()
+    return link
 
 
 def _must_be_spent(spent: Authorization | Spending) -> Authorization:

@@ -9,14 +9,16 @@ id of ours, and neither do its calls: each has the rate of a client of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from cloudbeds_auth.engine.authorize import hashed
+from cloudbeds_auth.engine.authorize import hashed, link_of
 from cloudbeds_auth.engine.context import World, of_key, resolve
 from cloudbeds_auth.engine.proofs import listed, verdict_of
 from cloudbeds_auth.errors import (
     Error,
+    InvalidRequest,
     KeyRefused,
     PropertyMismatch,
     RefreshPending,
@@ -56,9 +58,10 @@ class PastedKeys:
         app: str | None,
         reference: str | None,
         connection_id: str | None,
-        expected_properties: Collection[str],
+        expected_properties: Sequence[str] = (),
+        link_hash: str | None = None,
     ) -> str:
-        """Ask Cloudbeds about the key, then take it into use; the id of its connection.
+        """Ask Cloudbeds about the key, then take it into use; the id of its connection. `link_hash`: as of `PastedKey`.
 
         Raises KeyRefused, PropertyMismatch, InvalidRequest, Unclaimed, UnknownConnection, StoreReadOnly, and further
         subclasses of TryAgain where Cloudbeds or the database cannot be asked. After each of them nothing was stored.
@@ -67,16 +70,32 @@ class PastedKeys:
             if self._world.db.read_only:
                 raise StoreReadOnly
             _must_look_like_a_key(key)
-            reference, expected = checked_reference(reference), checked_properties(expected_properties)
-            return self._in_use(await self._added(key, app, reference, connection_id, expected))
+            expected = checked_properties(expected_properties)
+            new = await self._asked_about(key, app, connection_id, expected)
+            return self._in_use(
+                await self._stored(replace(new, reference=checked_reference(reference), link_hash=link_hash))
+            )
         except Error as error:
             error.connection_id = error.connection_id or connection_id
             raise
 
-    async def _added(
-        self, key: Secret, app: str | None, reference: str | None, connection_id: str | None, expected: Sequence[str]
-    ) -> PlacedKey:
-        """Asked about, and stored."""
+    async def add_from_link(self, token: str, key: Secret) -> str:
+        """As `add`, of what the link was made for, which is spent by it."""
+        link = await link_of(self._world, token)
+        if link.challenge is not None:
+            raise InvalidRequest(
+                "this link was made with a code challenge, and takes no key: only an approval is proven"
+            )
+        app = None if link.app == "default" else link.app  # a link names none where its maker did not: then the hotel's
+        return await self.add(
+            key, app=app, reference=link.reference, connection_id=link.connection_id,
+            expected_properties=link.expected, link_hash=link.hash,
+        )  # fmt: skip
+
+    async def _asked_about(
+        self, key: Secret, app: str | None, connection_id: str | None, expected: Sequence[str]
+    ) -> PastedKey:
+        """The key as Cloudbeds answers for it."""
         world = self._world
         registration = await world.app_for(app, connection_id)
         asking = of_key(registration, ASKING)
@@ -86,11 +105,14 @@ class PastedKeys:
         if app is None and connection_id is None:
             registration = await self._app_of_hotel(named) or registration
         pair = Pair(key, None, FOREVER, named, (), CredentialKind.API_KEY, Source(world.issuer))
-        new = PastedKey(
-            hashed(key.reveal()), registration.id, pair, proof.user, reference, connection_id,
+        return PastedKey(
+            hashed(key.reveal()),
+            registration.id,
+            pair,
+            proof.user,
+            connection_id=connection_id,
             expected=bool(expected),
-        )  # fmt: skip
-        return await self._stored(new)
+        )
 
     async def _proof(self, asking: App, key: Secret) -> Proof:
         """What `/userinfo` says of a key that works."""

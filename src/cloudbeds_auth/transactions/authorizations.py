@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from cloudbeds_auth.errors import AuthorizationExpired
 from cloudbeds_auth.rules.redirects import MOST_OF_ONE_LINK, MOST_PENDING
 from cloudbeds_auth.rules.schedule import REMEMBERED
 from cloudbeds_auth.transactions.rows import listed
@@ -29,6 +30,14 @@ class Authorization:
     earlier: str | None = None
     expected: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
+
+
+def link_over() -> AuthorizationExpired:
+    """About a one-time link that leads nowhere."""
+    return AuthorizationExpired(
+        "this connect link was used, has expired, or was never issued",
+        next_step="ask for a new link from where this one came",
+    )
 
 
 class Spending(Enum):

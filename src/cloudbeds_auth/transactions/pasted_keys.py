@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role, User
 from cloudbeds_auth.rules.properties import fits
+from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.candidates import Ends, add_connection, add_grant, covering, promote, refer
 from cloudbeds_auth.transactions.reconnect import read_covered
 from cloudbeds_auth.transactions.refusals import confirm
@@ -30,7 +31,8 @@ class PastedKey:
     """A key that works, and what Cloudbeds says of it: `user`, and in `pair` the properties that it names.
 
     `key_hash` recognizes it. `connection_id`: the connection that it is for; None: the hotel's own. `expected`: the
-    caller named the property, so the reference need not say which hotel is meant.
+    caller named the property, so the reference need not say which hotel is meant. `link_hash`: of the one-time link by
+    which the hotel itself brought it.
     """
 
     key_hash: str
@@ -40,6 +42,12 @@ class PastedKey:
     reference: str | None = None
     connection_id: str | None = None
     expected: bool = False
+    link_hash: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """Who brought it."""
+        return "operator" if self.link_hash is None else "hotel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +66,14 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
 
     OAuth tokens that the connection has are latched: none of them is refreshed any more (rule-15).
 
-    Raises PropertyMismatch, where what was asked for is another hotel's; Unclaimed; and RefreshPending while a refresh
-    of these tokens is under way.
+    Raises PropertyMismatch, where what was asked for is another hotel's; Unclaimed; AuthorizationExpired for a link
+    that was used or is over; and RefreshPending while a refresh of these tokens is under way.
     """
     yield from query("one_at_a_time", work="pasted keys")
+    if key.link_hash is not None:
+        if (yield from query_one("link", hash=key.link_hash, now=tx.wall)) is None:
+            raise link_over()
+        yield from query("use_link", hash=key.link_hash, now=tx.wall)
     yield from query("one_at_a_time", work=f"approvals of {key.app}")
     known = yield from query_one("imported", token_hash=key.key_hash)
     if known is not None and known["role"] == Role.ACTIVE:
@@ -145,7 +157,7 @@ def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[None]:
     row = yield from add_grant(tx, home, grant_id, key.app, key.pair, never, tx.sealer)
     yield from query("mark_import", grant_id=grant_id, token_hash=key.key_hash, said_of=None, refreshed_at=None)
     yield from add_event(
-        tx, row, "candidate_received", actor="operator", expires_at=None, property_ids=list(key.pair.property_ids),
+        tx, row, "candidate_received", actor=key.actor, expires_at=None, property_ids=list(key.pair.property_ids),
         pasted=True,
     )  # fmt: skip
     yield from promote(home, grant_id, key.user, ())(tx)

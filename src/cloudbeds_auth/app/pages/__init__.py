@@ -52,9 +52,20 @@ class Pages:
         )
         return shown.with_headers({POLICY: policy("https:", vendor)})
 
-    def connected(self, connection_id: str | None) -> PageAnswer:
-        """What the hotel sees after it approved."""
-        return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id)
+    def connected(self, connection_id: str | None, back: str | None = None) -> PageAnswer:
+        """What the hotel sees after it approved, or pasted its key; `back`: where it came from."""
+        return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id, back=back)
+
+    def paste_key(self, scopes: str, error: Error | None) -> PageAnswer:
+        """The form for a hotel's API key; `scopes`: what the key needs; `error`: why the one before was not taken."""
+        return self._page(
+            "paste_key.html",
+            200 if error is None else error.status,
+            {CODE: "ok"} if error is None else headers_of(error),
+            scopes=scopes,
+            detail=None if error is None else error.detail,
+            next_step=None if error is None else error.next_step,
+        )
 
     def waiting(self, connection_id: str | None) -> PageAnswer:
         """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""
