@@ -9,7 +9,7 @@ id of ours, and neither do its calls: each has the rate of a client of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -58,7 +58,7 @@ class PastedKeys:
         app: str | None,
         reference: str | None,
         connection_id: str | None,
-        expected_properties: Sequence[str] = (),
+        expected_properties: Collection[str] = (),
         link_hash: str | None = None,
     ) -> str:
         """Ask Cloudbeds about the key, then take it into use; the id of its connection. `link_hash`: as of `PastedKey`.
