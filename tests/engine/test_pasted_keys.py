@@ -14,6 +14,7 @@ from tests.support.stage import Process, Stage, another
 from cloudbeds_auth.engine.context import PASTE, current_grant, resolve
 from cloudbeds_auth.engine.pasted_keys import SCOPE_MISSING
 from cloudbeds_auth.errors import (
+    AuthorizationExpired,
     ClientRefused,
     InvalidRequest,
     KeyRefused,
@@ -177,6 +178,29 @@ async def test_an_app_that_there_is_not(stage: Stage) -> None:
     with pytest.raises(InvalidRequest):
         await paste(stage, app="unknown")
     assert stage.vendor.asked == []
+
+
+async def test_a_key_by_a_link(stage: Stage) -> None:
+    """What the link was made for: its reference, its connection, and where none is named the hotel's own app."""
+    stage.apps["aurora"] = App("aurora", "client-2", (Secret("s"),), "http://localhost:7000/callback/aurora")
+    grant = await stage.connected(pair(1, property_ids=("1000",)), app="aurora")
+    stage.vendor.listed = ("1000",)
+    home = grant.connection_id
+    links = [await make_link(stage), await make_link(stage, app="aurora"), await make_link(stage, home=home)]
+    for name, token in enumerate(links):
+        assert await stage.one.pasted_keys.add_from_link(token, Secret(f"cbat_{name}")) == home
+        with pytest.raises(AuthorizationExpired):
+            await stage.one.pasted_keys.add_from_link(token, Secret("cbat_other"))
+    assert (await stage.one.views.connection(home)).reference == "tenant-7"
+
+
+async def make_link(stage: Stage, *, app: str | None = None, home: str | None = None) -> str:
+    """The token of a link for tenant-7."""
+    link = await stage.one.authorizer.create_link(
+        app=app, reference="tenant-7", return_to=None, connection_id=home, expires_in=600.0
+    )
+    assert stage.one.world.key_url(link.token).endswith(f"/paste-key/{link.token}")
+    return link.token
 
 
 # --- a hotel that is connected already

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.bench import Bench, HandClock
+from tests.support.bench import Bench, HandClock, link
 from tests.support.fakes import ADA, key, pair
 
 from cloudbeds_auth.engine.context import current_grant
-from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed
+from cloudbeds_auth.errors import AuthorizationExpired, PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.lifecycle import MOVED_TO_KEY, NEWER_KEY, State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
+from cloudbeds_auth.transactions.authorizations import add_link, read_link
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import write_intent
 from cloudbeds_auth.transactions.history import read_history
@@ -157,3 +158,27 @@ async def test_a_connection_that_waits_to_be_claimed(bench: Bench) -> None:
     parked = await bench.approved(pair(9), parked=True)
     with pytest.raises(Unclaimed):
         await paste(bench, "1", "1000", connection_id=parked.connection_id)
+
+
+async def test_a_link_is_good_for_one_key(bench: Bench) -> None:
+    """Two keys that came by one link at the same moment: the second is not stored. An operator's key needs none."""
+    await bench.store.write(add_link(link("l1")))
+    await paste(bench, "1", "1000", link_hash="l1")
+    with pytest.raises(AuthorizationExpired):
+        await paste(bench, "2", "2000", link_hash="l1")
+    with pytest.raises(AuthorizationExpired):
+        await paste(bench, "1", "1000", link_hash="made up")
+    (only,) = await all_there_is(bench)
+    (line,) = [one for one in await bench.store.read(read_history(only.id)) if one.kind == "candidate_received"]
+    assert line.actor == "hotel"
+
+
+async def test_a_link_outlives_a_refusal(bench: Bench) -> None:
+    """Another hotel's key does not spend it."""
+    grant = await bench.hotel()
+    await bench.store.write(add_link(link("l1")))
+    with pytest.raises(PropertyMismatch):
+        await paste(bench, "1", "2000", connection_id=grant.connection_id, link_hash="l1")
+    assert await bench.store.read(read_link("l1")) is not None
+    await paste(bench, "2", "1000", connection_id=grant.connection_id, link_hash="l1")
+    assert await bench.store.read(read_link("l1")) is None
