@@ -143,13 +143,17 @@ async def test_an_approval_without_a_refresh_token(stage: Stage) -> None:
 
 
 async def test_a_risk_of_a_hotel_that_is_marked_or_gone(stage: Stage) -> None:
-    """The mark says more: no message is sent of a risk; a disconnect forgets all of them."""
+    """The mark says more: no message is sent of a risk; a disconnect forgets all of them. Where one of several is over,
+    none is sent either.
+    """
     grant = await stage.connected(LONG)
-    await stage.one.store.write(note_risks(grant.id, {"not_renewable": "why", "scope_not_approved": "read:guest"}))
+    await stage.one.store.write(note_risks(grant.id, {"missing_scope": "/x", "not_renewable": "why"}))
+    assert (await stage.one.store.write(note_risks(grant.id, {"missing_scope": None}))).over == ["missing_scope"]
+    await stage.one.store.write(note_risks(grant.id, {"scope_not_approved": "read:guest"}))
     stage.sql("UPDATE grants SET reauth = 'revoked', marked_at = 1, state = 'reauthorization_required'")
     changes = await stage.one.store.write(note_risks(grant.id, dict.fromkeys(("not_renewable", "scope_not_approved"))))
     assert (list(changes.found), list(changes.over)) == ([], ["not_renewable", "scope_not_approved"])
-    assert await messages(stage) == ["connected", "at_risk"]
+    assert await messages(stage) == ["connected", "at_risk", "at_risk"]
     await stage.one.store.write(note_risks(grant.id, {"scope_not_approved": "read:guest"}))
     await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
     assert stage.sql("SELECT risks FROM connections") == [("{}",)]

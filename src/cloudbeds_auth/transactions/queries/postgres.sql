@@ -89,6 +89,13 @@ WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS 
     FOR UPDATE SKIP LOCKED))
 RETURNING connection_id
 
+-- name: compare_all
+-- The settings want other subscriptions than those by which the last ones were made. One that is written about now is left
+-- out: it is compared within a day.
+UPDATE grants SET subscribe_at = :now
+WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
+    FOR UPDATE SKIP LOCKED))
+
 -- name: claim_messages
 -- As claim_due.
 UPDATE outbox SET due_at = :until, due_from = :now

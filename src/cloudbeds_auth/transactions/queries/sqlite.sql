@@ -73,6 +73,10 @@ WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND 
     AND (subscribe_at <= :now OR subscribe_at > :horizon) ORDER BY subscribe_at, id LIMIT :limit)
 RETURNING connection_id
 
+-- name: compare_all
+-- The settings want other subscriptions than those by which the last ones were made.
+UPDATE grants SET subscribe_at = :now WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
+
 -- name: claim_messages
 UPDATE outbox SET due_at = :until, due_from = :now
 WHERE id IN (SELECT id FROM outbox WHERE due_at <= :now

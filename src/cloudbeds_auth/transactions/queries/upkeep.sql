@@ -18,9 +18,5 @@ UPDATE grants SET due_at = :due_at, due_from = :now WHERE id = :grant_id
 -- name: set_comparison
 UPDATE grants SET subscribe_at = :subscribe_at WHERE id = :grant_id
 
--- name: compare_all
--- The settings want other subscriptions than those by which the last ones were made.
-UPDATE grants SET subscribe_at = :now WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
-
 -- name: set_poll
 UPDATE grants SET poll_at = :poll_at WHERE id = :grant_id
