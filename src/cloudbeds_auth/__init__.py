@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         UpstreamFailed,
         VaultClosed,
     )
+    from cloudbeds_auth.rules.imports import Handover, Imported, Outcome
     from cloudbeds_auth.rules.lifecycle import State
     from cloudbeds_auth.rules.links import LinkRequest
     from cloudbeds_auth.rules.model import (
@@ -60,10 +61,7 @@ if TYPE_CHECKING:
         Connection,
         Event,
         Finished,
-        Handover,
-        Imported,
         Link,
-        Outcome,
         Page,
     )
     from cloudbeds_auth.rules.secret import Secret
@@ -78,6 +76,7 @@ _WHERE = {
     "cloudbeds_auth.rules.lifecycle": ("State",),
     "cloudbeds_auth.wire.httpx_auth": ("CloudbedsAuth",),
     "cloudbeds_auth.rules.links": ("LinkRequest",),
+    "cloudbeds_auth.rules.imports": ("Handover", "Imported", "Outcome"),
     "cloudbeds_auth.rules.model": (
         "AccessToken",
         "App",
@@ -85,10 +84,7 @@ _WHERE = {
         "Connection",
         "Event",
         "Finished",
-        "Handover",
-        "Imported",
         "Link",
-        "Outcome",
         "Page",
     ),
 }

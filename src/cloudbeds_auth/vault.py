@@ -12,18 +12,9 @@ from typing import TYPE_CHECKING, Any
 from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports import Observer
+from cloudbeds_auth.rules.imports import Handover, Imported
 from cloudbeds_auth.rules.links import LinkRequest
-from cloudbeds_auth.rules.model import (
-    AccessToken,
-    AuthorizationRequest,
-    Connection,
-    Event,
-    Finished,
-    Handover,
-    Imported,
-    Link,
-    Page,
-)
+from cloudbeds_auth.rules.model import AccessToken, AuthorizationRequest, Connection, Event, Finished, Link, Page
 from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine, build, http_client

@@ -21,7 +21,7 @@ FILES = {
 """The library's files by their place in it, the simulator's below its name."""
 MODULES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
-LONGEST = {"errors.py": 480, "vault.py": 480}
+LONGEST = {"errors.py": 490, "vault.py": 490}
 """How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class
 that a user calls.
 """

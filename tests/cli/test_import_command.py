@@ -13,8 +13,9 @@ from tests.cli.fakes import ADA, FakeVault, invoke, put
 
 from cloudbeds_auth import Page, errors
 from cloudbeds_auth.cli import import_reader
+from cloudbeds_auth.rules.imports import MEANINGS, Handover, Imported, Outcome
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import MEANINGS, Connection, Handover, Imported, Outcome
+from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine
 

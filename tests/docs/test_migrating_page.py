@@ -12,7 +12,7 @@ from tests.docs.pages import code_block, first_cells, text_of
 from tests.support.simulator import vendor
 
 from cloudbeds_auth.cli.import_reader import COLUMNS
-from cloudbeds_auth.rules.model import Outcome
+from cloudbeds_auth.rules.imports import Outcome
 
 PAGE = text_of("docs/migrating.md")
 

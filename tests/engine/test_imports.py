@@ -17,8 +17,9 @@ from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.errors import ClientRefused, InvalidRequest, StoreReadOnly, StoreUnavailable
 from cloudbeds_auth.ports import MaySend
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof
+from cloudbeds_auth.rules.imports import Handover, Imported, Outcome
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import App, Handover, Imported, Outcome, Role, moment
+from cloudbeds_auth.rules.model import App, Role, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, NotSent, Refused, RefusedClient
 from cloudbeds_auth.transactions.candidates import promote

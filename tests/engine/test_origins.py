@@ -14,8 +14,9 @@ from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreUnavailable, Unclaimed
 from cloudbeds_auth.rules.api_errors import Act, Inconclusive, Proof, Refusal
+from cloudbeds_auth.rules.imports import Handover, Imported
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import CredentialKind, Grant, Handover, Imported, Role
+from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, NotSent, Refused, RefusedClient

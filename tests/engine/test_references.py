@@ -11,7 +11,8 @@ from tests.support.fakes import issued
 from tests.support.stage import Stage
 
 from cloudbeds_auth.errors import InvalidRequest
-from cloudbeds_auth.rules.model import Connection, Handover
+from cloudbeds_auth.rules.imports import Handover
+from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.history import read_history

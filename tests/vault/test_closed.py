@@ -13,7 +13,8 @@ import pytest
 
 from cloudbeds_auth import Settings, TokenVault, UnknownConnection, VaultClosed, sync
 from cloudbeds_auth.rules.auth_flow import Pause
-from cloudbeds_auth.rules.model import AccessToken, Handover
+from cloudbeds_auth.rules.imports import Handover
+from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.secret import Secret
 
 pytestmark = pytest.mark.row("F106")

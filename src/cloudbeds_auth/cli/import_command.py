@@ -16,8 +16,9 @@ from cloudbeds_auth.cli import commands, import_reader
 from cloudbeds_auth.cli.commands import command, confirm, with_vault
 from cloudbeds_auth.cli.import_reader import Line
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.rules.imports import Outcome
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import Connection, Outcome
+from cloudbeds_auth.rules.model import Connection
 from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.credential import API_KEY_PREFIX, is_api_key
+from cloudbeds_auth.rules.imports import Handover
 from cloudbeds_auth.rules.inputs import checked_reference, is_token
-from cloudbeds_auth.rules.model import Handover
 from cloudbeds_auth.rules.secret import Secret
 
 CREDENTIALS = ("refresh_token", "api_key")  # each hotel has one of them

@@ -18,9 +18,10 @@ from cloudbeds_auth.engine.refresh import Refresher
 from cloudbeds_auth.engine.single_flight import GrantSuperseded
 from cloudbeds_auth.engine.views import Views
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreReadOnly, StoreUnavailable
+from cloudbeds_auth.rules.imports import MEANINGS, Handover, Imported, Outcome
 from cloudbeds_auth.rules.inputs import checked_reference
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State
-from cloudbeds_auth.rules.model import MEANINGS, Connection, Grant, Handover, Imported, Outcome, Pair, Role
+from cloudbeds_auth.rules.model import Connection, Grant, Pair, Role
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.grants import read_grant

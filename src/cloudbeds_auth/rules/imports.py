@@ -1,0 +1,61 @@
+"""A hotel that another program kept connected: what is handed over, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from cloudbeds_auth.rules.model import Connection
+from cloudbeds_auth.rules.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A hotel as another program kept it: the property and its refresh token, and what else is known.
+
+    `reference`: your own name for the hotel. `access_token` lasts until `expires_at`; without one, only the refresh
+    token is used. `scopes`: what the hotel granted, where that is not what the app asks for now.
+    """
+
+    property_id: str
+    refresh_token: Secret
+    reference: str | None = None
+    app: str = "default"
+    access_token: Secret | None = None
+    expires_at: datetime | None = None
+    scopes: tuple[str, ...] | None = None
+
+
+class Outcome(StrEnum):
+    """The result of the import of a token."""
+
+    CONNECTED = "connected"
+    ALREADY_CONNECTED = "already_connected"
+    IN_DOUBT = "in_doubt"
+    REFUSED = "refused"
+    OTHER_PROPERTY = "other_property"
+    DISCONNECTED = "disconnected"
+
+
+MEANINGS = {
+    Outcome.CONNECTED: "refreshed once, seen to work, and of the hotel that was named",
+    Outcome.ALREADY_CONNECTED: "the hotel is connected by another approval",
+    Outcome.IN_DOUBT: "stored, and not proven yet: the service resumes it, or the same import again",
+    Outcome.REFUSED: "Cloudbeds refused it twice: the hotel has to approve again",
+    Outcome.OTHER_PROPERTY: "it works, and is another hotel's than was named",
+    Outcome.DISCONNECTED: "imported before, and disconnected since",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """One hotel's import: its connection (with a connect link where it has to approve again), and why, for people.
+
+    `retry_after`: seconds until trying again is of use, where it is in doubt.
+    """
+
+    outcome: Outcome
+    connection: Connection
+    detail: str
+    retry_after: float | None = None
