@@ -76,7 +76,7 @@ WAITING = {
 # The same, of a key that the hotel made by itself.
 PASTED_AND_WAITING = {
     **WAITING,
-    CALLS_LACK_SCOPE: "the hotel makes a new API key with the scope, too (those of a key cannot change): paste a new one",
+    CALLS_LACK_SCOPE: "the hotel makes a new API key with the scope (those of a key cannot change): paste that one",
     APPROVER_NO_OWNER: "have an owner of the hotel make the API key: Cloudbeds may end it with the user who made it",
 }
 NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
