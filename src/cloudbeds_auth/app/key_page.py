@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.gateway import path_prefix
 from cloudbeds_auth.app.pages import Pages
-from cloudbeds_auth.engine.authorize import link_of
+from cloudbeds_auth.engine.pasted_keys import link_for_key
 from cloudbeds_auth.errors import AuthorizationExpired, Error, InvalidRequest, InvalidReturnTo
 from cloudbeds_auth.rules.redirects import allowed_return, with_query
 from cloudbeds_auth.rules.secret import Secret
@@ -42,7 +42,7 @@ class KeyPage:
         """The filled one, `read` from the body: "connected", or the form again with what is wrong with the key."""
 
         async def taken(token: str) -> PageAnswer:
-            link = await link_of(self._world, token)
+            link = await link_for_key(self._world, token)
             try:
                 home = await self._keys.add_from_link(token, _pasted(request, await read()))
             except AuthorizationExpired:
@@ -60,7 +60,7 @@ class KeyPage:
             return self._pages.problem(error, None)
 
     async def _form(self, token: str, error: Error | None = None) -> PageAnswer:
-        link = await link_of(self._world, token)
+        link = await link_for_key(self._world, token)
         app = await self._world.app_of(link)
         scopes = " ".join(dict.fromkeys(("read:hotel", *app.scopes)))
         return self._pages.paste_key(scopes, error)

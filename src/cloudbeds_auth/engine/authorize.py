@@ -173,8 +173,13 @@ class Authorizer:
         )
 
     async def link_outcome(self, token: str) -> str | None:
-        """The connection that the link led to; None when it led to none yet."""
-        return await self._world.db.read(read_link_outcome(hashed(token)))
+        """The connection that the link led to; None when it led to none yet. Raises PropertyMismatch where the last
+        approval by it was of another hotel than was expected.
+        """
+        found = await self._world.db.read(read_link_outcome(hashed(token)))
+        if isinstance(found, Authorization):
+            raise why_turned_down(found)
+        return found
 
     async def finish(
         self, *, code: str, state: str, browser: str | None = None, code_verifier: str | None = None
