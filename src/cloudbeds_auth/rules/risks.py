@@ -25,6 +25,11 @@ NEXT_STEP = {
     "user who approved is deactivated",
 }
 """In the order in which they are shown: a connection has one problem."""
+OF_PASTED_KEYS = {
+    CALLS_LACK_SCOPE: "the hotel makes a new API key with this scope at Cloudbeds, and pastes it: the scopes of a key "
+    "cannot be changed"
+}
+"""The same, of a key that the hotel made by itself."""
 OWNER = "owner"  # in the name of a role; roles are named by hotels (cloudbeds-facts.md section 5)
 OVER_WITH_APPROVAL = (NOT_RENEWABLE, CALLS_LACK_SCOPE)  # the others are judged anew
 
@@ -42,6 +47,11 @@ def after(risks: Mapping[str, str], found: Found) -> dict[str, str]:
     """What there is once this was found. A reason in other words is the same risk."""
     merged = {**risks, **{risk: why for risk, why in found.items() if risk not in risks}}
     return {risk: why for risk, why in merged.items() if why is not None and found.get(risk, why) is not None}
+
+
+def next_step(risk: str, connection: Connection) -> str:
+    """What mends it."""
+    return (OF_PASTED_KEYS if connection.pasted else NEXT_STEP).get(risk, NEXT_STEP[risk])
 
 
 def unapproved_scopes(app: App | None, connection: Connection) -> tuple[str, ...]:
