@@ -18,7 +18,7 @@ from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.properties import FIRST
 from cloudbeds_auth.rules.schedule import PAUSE, RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.subscriptions import APP_STATE, EVERY, HOLD, Wanted
+from cloudbeds_auth.rules.subscriptions import APP_STATE, EVERY, HOLD, LEFT, Wanted
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.history import read_history
 
@@ -244,6 +244,48 @@ async def test_other_settings_hold_at_the_next_start(stage: Stage) -> None:
     assert (await lines(stage, grant))[-1]["ended"] == [CHANGED]
     await another(stage.one, wanted=(Wanted("guest/created", HOOK), BOTH[0])).subscriber.tick()
     assert len(stage.vendor.subscribed) == 3
+
+
+async def test_a_process_with_former_settings(stage: Stage) -> None:
+    """While a fleet is updated it undoes nothing of what those with the newest do; where these have all ended, it makes
+    up for them.
+    """
+    grant = await hotel(stage)
+    former, newest = another(stage.one, wanted=BOTH), another(stage.one, wanted=BOTH[:1])
+    await former.subscriber.tick()
+    await newest.subscriber.tick()
+    await stage.clock.sleep(EVERY)
+    await former.subscriber.tick()
+    assert await states(newest, grant) == {("1000", CREATED): "subscribed"}
+    await stage.clock.sleep(LEFT)
+    await former.subscriber.tick()
+    assert set(await states(newest, grant)) == {("1000", CREATED), ("1000", CHANGED)}
+
+
+async def test_a_hotel_that_connects_while_a_fleet_waits(stage: Stage) -> None:
+    """The settings are new, and every hotel is due: one that connects meanwhile is the first."""
+    for at in range(2 * AT_ONCE):
+        await stage.connected(pair(f"{at}", lifetime=9 * EVERY, property_ids=(str(1000 + at),)))
+    await another(stage.one, wanted=()).subscriber.tick()
+    process = another(stage.one, wanted=BOTH[:1])
+    await process.subscriber.tick()
+    await stage.clock.sleep(60.0)
+    await stage.connected(pair("new", lifetime=9 * EVERY, property_ids=("2000",)))
+    await process.subscriber.tick()
+    assert (CREATED, "2000") in stage.vendor.subscribed
+    assert len(stage.vendor.subscribed) == 2 * AT_ONCE
+
+
+async def test_a_clock_that_was_set_back(stage: Stage) -> None:
+    """What was planned by it is compared at once."""
+    grant = await hotel(stage)
+    process = another(stage.one, wanted=BOTH[:1])
+    await process.subscriber.tick()
+    stage.vendor.there.clear()
+    stage.sql("UPDATE grants SET subscribe_at = subscribe_at + 1000000")
+    await process.subscriber.tick()
+    assert len(stage.vendor.subscribed) == 2
+    assert await states(process, grant) == {("1000", CREATED): "subscribed"}
 
 
 async def test_one_that_cannot_be_ended_is_tried_again(stage: Stage) -> None:

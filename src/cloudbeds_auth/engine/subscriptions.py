@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from typing import TypeVar
 
 from cloudbeds_auth.engine.access import Access
@@ -36,6 +35,7 @@ from cloudbeds_auth.rules.subscriptions import (
     Subscription,
     Wanted,
     compare,
+    settings_of,
     unlisted,
 )
 from cloudbeds_auth.transactions.subscriptions import (
@@ -80,11 +80,11 @@ class Subscriber:
 
     async def tick(self) -> float:
         """Compare a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
+        settings = settings_of(self._wanted)
         if not self._begun:
-            named = "\n".join(sorted(f"{one.event} {one.endpoint} {one.header}" for one in self._wanted))
-            await self._world.db.write(want_subscriptions(sha256(named.encode()).hexdigest()[:16]))
+            await self._world.db.write(want_subscriptions(settings))
             self._begun = True
-        claimed = await self._world.db.write(claim_subscriptions(AT_ONCE, HOLD))
+        claimed = await self._world.db.write(claim_subscriptions(settings, AT_ONCE, HOLD))
         await each(claimed, self._compare, self._failed)
         return 0.0 if len(claimed) == AT_ONCE else PAUSE
 

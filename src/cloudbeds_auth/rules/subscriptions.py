@@ -16,6 +16,8 @@ from cloudbeds_auth.rules.secret import Secret
 
 APP_STATE = "integration/appstate_changed"
 EVERY = 86400.0  # seconds between two comparisons, less a part that differs from grant to grant
+FIRST_OF_ALL = -EVERY  # seconds until a comparison that comes before those which were due at any moment of the last day
+LEFT = EVERY + 3600.0  # seconds that a comparison is late before a process does it whose settings are not the newest
 HOLD = 600.0  # seconds until a comparison that could not be finished is tried again
 SUBSCRIBED = "subscribed"
 PENDING = "pending"
@@ -113,6 +115,11 @@ class Comparison:
     stored: tuple[Subscription, ...]
     make: tuple[tuple[Subscription, Wanted], ...]
     end: tuple[Subscription, ...]
+
+
+def settings_of(wanted: Iterable[Wanted]) -> str:
+    """Identifies what the settings want: processes with the same settings have the same."""
+    return _fingerprint("\n".join(sorted(f"{one.event} {one.endpoint} {one.header}" for one in wanted)))
 
 
 def problem_in(subscriptions: Iterable[Subscription]) -> str | None:
