@@ -30,7 +30,10 @@ OF_PASTED_KEYS = {
     "cannot be changed"
 }
 """The same, of a key that the hotel made by itself."""
-OWNER = "owner"  # in the name of a role; roles are named by hotels (cloudbeds-facts.md section 5)
+OWNERS = ("owner", "propriet", "propriét", "propiet", "dueñ", "inhaber", "eigentümer", "eigenaar")
+"""One of these is in the name of an owner's role. Hotels name roles, in their own language: English, Portuguese and
+Italian, French, Spanish, German, Dutch (inferred; cloudbeds-facts.md section 5).
+"""
 OVER_WITH_APPROVAL = (NOT_RENEWABLE, CALLS_LACK_SCOPE)  # the others are judged anew
 
 Found = Mapping[str, str | None]
@@ -64,4 +67,5 @@ def unapproved_scopes(app: App | None, connection: Connection) -> tuple[str, ...
 
 def no_owner(roles: Sequence[str]) -> str | None:
     """The roles of the user who approved, where there are some and none is an owner's."""
-    return ", ".join(roles) if roles and not any(OWNER in role.lower() for role in roles) else None
+    named = ", ".join(roles)
+    return named if named and not any(word in named.lower() for word in OWNERS) else None
