@@ -263,6 +263,21 @@ async def test_a_spent_code(run: Run) -> None:
         assert (await tab.get(f"/hotels/{connection}/userinfo")).json()["first_name"] == "Ada"
 
 
+async def test_a_key_that_is_pasted(run: Run) -> None:
+    """The page of a link leads to the form for an API key, which the application serves too; it is asked about it."""
+    told: list[Connection] = []
+    async with run(arguments={"on_connected": lambda _, connection: told.append(connection)}) as theirs:
+        tab, link = theirs.tab(), await theirs.cloudbeds.vault.create_link()
+        path = f"/paste-key/{link.token}"
+        assert f'href="{path}"' in (await tab.get(f"/connect/{link.token}")).text
+        model = theirs.vendor.simulator.model
+        key = model.make_key(["100001"], ["read:hotel"], theirs.vendor.simulator.clock.now()).key.value
+        assert code_of(await tab.post(path, data={"api_key": key + " " * 66_000})) == (400, "invalid_request")
+        assert code_of(await tab.post(path, data={"api_key": key})) == (200, "ok")
+        assert [one.credential for one in told] == ["api_key"]
+        assert code_of(await tab.get(path)) == (400, "authorization_expired")
+
+
 @pytest.mark.row("F87")
 async def test_another_property_than_the_links(run: Run) -> None:
     """A link made for one hotel, approved by another: refused, and the hotel's own tokens stay."""

@@ -169,8 +169,9 @@ class Authorizer:
         expected = link.expected or await world.db.read(read_covered(link.connection_id))
         until = moment(world.clock.wall() + link.lifetime)
         return LinkRequest(
-            app.id, reference, link.return_to, expected, app.scopes, app.credential.value, app.redirect_uri, until
-        )
+            app.id, reference, link.return_to, expected, app.scopes, app.credential.value, app.redirect_uri, until,
+            takes_key=link.challenge is None,
+        )  # fmt: skip
 
     async def link_outcome(self, token: str) -> str | None:
         """The connection that the link led to; None when it led to none yet."""

@@ -12,6 +12,7 @@ class LinkRequest:
 
     `expected_properties`: the approval has to cover one of them; empty: any hotel's will do. `scopes` are what the app
     asks for, `credential` is "oauth" or "api_key". The hotel comes back to `redirect_uri`, and then to `return_to`.
+    `takes_key`: the hotel may give an API key of its own instead of an approval.
     """
 
     app: str
@@ -22,3 +23,4 @@ class LinkRequest:
     credential: str
     redirect_uri: str
     expires_at: datetime
+    takes_key: bool = True

@@ -32,11 +32,11 @@ class Pages:
             lstrip_blocks=True,
         )
 
-    def link(self, asked: LinkRequest, asks: str, begin: str, vendor: str) -> PageAnswer:
+    def link(self, asked: LinkRequest, asks: str, begin: str, vendor: str, instead: str | None) -> PageAnswer:
         """What a link asks for, and a button that begins: a POST to `begin`, which redirects to the origin `vendor`,
         and that to wherever its hotels sign in.
 
-        `asks`: who does, as the hotel may know it.
+        `asks`: who does, as the hotel may know it; `instead`: where it may paste an API key.
         """
         shown = self._page(
             "link.html",
@@ -49,6 +49,7 @@ class Pages:
             scopes=asked.scopes,
             key=asked.credential == CredentialKind.API_KEY,
             begin=begin,
+            instead=instead,
         )
         return shown.with_headers({POLICY: policy("https:", vendor)})
 

@@ -11,12 +11,17 @@ SELECT * FROM links WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
 -- Of all the browsers that it was opened in, one led to a connection. Where a property is expected, it was named.
 SELECT outcome FROM authorizations WHERE link_hash = :link_hash AND outcome IS NOT NULL
     AND (expected_properties IS NULL OR found_properties IS NOT NULL)
+UNION ALL SELECT outcome FROM links WHERE hash = :link_hash AND outcome IS NOT NULL
 
 -- name: link_by_hash
 SELECT * FROM links WHERE hash = :hash
 
 -- name: use_link
 UPDATE links SET used_at = :now WHERE hash = :hash
+
+-- name: use_link_for_key
+UPDATE links SET used_at = :now, outcome = :connection_id WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
+RETURNING hash
 
 -- name: add_authorization
 INSERT INTO authorizations (id, app, state_hash, browser_hash, link_hash, reference, return_to, connection_id, expires_at,
