@@ -70,16 +70,11 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
     that was used or is over; and RefreshPending while a refresh of these tokens is under way.
     """
     yield from query("one_at_a_time", work="pasted keys")
-    yield from query("one_at_a_time", work=f"approvals of {key.app}")
-    placed = yield from _placed(tx, key, connection_id, grant_id)
     if key.link_hash is not None:
-        led = {"hash": key.link_hash, "connection_id": placed.connection_id, "now": tx.wall}
-        if (yield from query_one("use_link_for_key", **led)) is None:
+        if (yield from query_one("link", hash=key.link_hash, now=tx.wall)) is None:
             raise link_over()
-    return placed
-
-
-def _placed(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) -> Transaction[PlacedKey]:
+        yield from query("use_link", hash=key.link_hash, now=tx.wall)
+    yield from query("one_at_a_time", work=f"approvals of {key.app}")
     known = yield from query_one("imported", token_hash=key.key_hash)
     if known is not None and known["role"] == Role.ACTIVE:
         return (yield from _here_already(tx, key, known))
@@ -103,6 +98,7 @@ def _here_already(tx: Tx, key: PastedKey, known: Row) -> Transaction[PlacedKey]:
     yield from confirm(known["id"], known["generation"], issuer=key.pair.source.issuer)(tx)
     yield from query("connection_locked", connection_id=home)
     yield from refer(tx, home, key.reference, trusted=True)
+    yield from query("link_led_to", hash=key.link_hash, connection_id=home)
     return PlacedKey(home, new=False)
 
 
@@ -167,3 +163,4 @@ def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[None]:
     )  # fmt: skip
     yield from promote(home, grant_id, key.user, ())(tx)
     yield from confirm(grant_id, row["generation"], issuer=key.pair.source.issuer)(tx)
+    yield from query("link_led_to", hash=key.link_hash, connection_id=home)

@@ -19,9 +19,9 @@ SELECT * FROM links WHERE hash = :hash
 -- name: use_link
 UPDATE links SET used_at = :now WHERE hash = :hash
 
--- name: use_link_for_key
-UPDATE links SET used_at = :now, outcome = :connection_id WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
-RETURNING hash
+-- name: link_led_to
+-- A key that came by it; of an approval its authorization says so. A hash of null: it came by none.
+UPDATE links SET outcome = :connection_id WHERE hash = :hash
 
 -- name: add_authorization
 INSERT INTO authorizations (id, app, state_hash, browser_hash, link_hash, reference, return_to, connection_id, expires_at,
