@@ -16,7 +16,7 @@ from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.rules.permissions import Caller, Scope
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
-FORMS = ("/connect/{one_time}", "/paste-key/{one_time}")
+FORMS = ("/connect/{one_time}", "/paste-key/{one_time}", "/add-app/{one_time}")
 ANYONE = {
     *FORMS,
     "/healthz",

@@ -243,6 +243,17 @@ def test_the_application_answers_itself(run: Run) -> None:
     assert told[1:] == ["authorization_denied", "state_mismatch", "invalid_return_to"]
 
 
+def test_an_app_of_the_hotels_own(theirs: Theirs) -> None:
+    """The hotel enters client id and secret on a page of the application, which leads on to the approval."""
+    link = theirs.vault.apps.create_link("aurora")
+    assert link.url == f"{theirs.pages}/add-app/{link.token}"
+    assert f"{theirs.pages}/callback/aurora" in theirs.tab().get(link.url).text
+    saved = theirs.tab().post(link.url, form={"client_id": "client-2", "client_secret": "canary"})
+    assert (code_of(saved), f'href="{theirs.prefix}/connect/{link.token}"' in saved.text) == ((200, "ok"), True)
+    begun = theirs.tab().start(f"{theirs.pages}/connect/{link.token}")
+    assert (begun.status, "client_id=client-2&" in begun.headers["Location"]) == (303, True)
+
+
 def test_a_key_that_is_pasted(run: Run) -> None:
     """The page of a link leads to the form for an API key; the application is asked about the hotel that connected."""
     told: list[Connection] = []

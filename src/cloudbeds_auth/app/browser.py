@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from cloudbeds_auth.app.app_page import ADD_APP, AppPage
 from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
 from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest, Parked, redirect
 from cloudbeds_auth.app.gateway import host_name, path_prefix
@@ -40,12 +41,13 @@ PAGES = {
     CONNECT: "connect",
     f"{CONNECT}/{{one_time}}": "connect_once",
     f"{PASTE_KEY}/{{one_time}}": "paste_key",
+    f"{ADD_APP}/{{one_time}}": "add_app",
     CONNECTED: "connected",
     f"{NOT_CONNECTED}/{{code}}": "not_connected",
     f"{CLAIM}/{{connection_id}}": "claim",
 }
 """Path below the public URL, and the handler: wherever the pages are served. The others have a path of the server's."""
-FORMS = frozenset({"connect_once", "paste_key"})  # handlers of pages with a form, which is posted to the same path
+FORMS = frozenset({"connect_once", "paste_key", "add_app"})  # handlers of pages whose form is posted to the same path
 MOST_PARAMETERS = 20
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
@@ -66,6 +68,7 @@ class Browser:
         self._prefix = path_prefix(settings.public_url)
         self._pages = Pages(self._prefix, assets)
         self.paste_key: Final = KeyPage(vault, self._pages).answer
+        self.add_app: Final = AppPage(vault, self._pages, self._prefix + CONNECT).answer
         self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
         self._static = static_files()
         clock = self._world.clock

@@ -303,10 +303,17 @@ class Authorizer:
 
 
 async def link_of(world: World, token: str) -> NewLink:
-    """What a one-time link was made for; raises AuthorizationExpired for one that is used, over or unknown."""
+    """What a one-time link was made for; raises AuthorizationExpired for one that is used, over or unknown, and
+    InvalidRequest while its app is not registered.
+    """
     link = await world.db.read(read_link(hashed(token)))
     if link is None:
         raise link_over()
+    if link.registration is not None:
+        raise InvalidRequest(
+            "this link takes the client id and secret of an app first",
+            next_step="open the link as it was sent, and enter them there",
+        )
     return link
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
 from cloudbeds_auth.errors import Error
-from cloudbeds_auth.rules.links import LinkRequest
+from cloudbeds_auth.rules.links import AppRequest, LinkRequest
 from cloudbeds_auth.rules.model import CredentialKind
 
 HTML = "text/html; charset=utf-8"
@@ -67,6 +67,22 @@ class Pages:
             detail=None if error is None else error.detail,
             next_step=None if error is None else error.next_step,
         )
+
+    def add_app(self, asked: AppRequest, asks: str, error: Error | None) -> PageAnswer:
+        """The form for an app's client id and secret; `asks`: who does; `error`: why what was entered was not taken."""
+        return self._page(
+            "add_app.html",
+            200 if error is None else error.status,
+            {CODE: "ok"} if error is None else headers_of(error),
+            asks=asks,
+            redirect_uri=asked.redirect_uri,
+            scopes=asked.scopes,
+            detail=None if error is None else error.detail,
+        )
+
+    def app_added(self, connect: str) -> PageAnswer:
+        """The app is registered; `connect`: where its hotel approves."""
+        return self._page("app_added.html", 200, {CODE: "ok"}, connect=connect)
 
     def waiting(self, connection_id: str | None) -> PageAnswer:
         """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""

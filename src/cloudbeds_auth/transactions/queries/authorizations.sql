@@ -1,8 +1,10 @@
 -- How a grant comes in: links, states, candidates, the pointer.
 
 -- name: add_link
-INSERT INTO links (hash, app, reference, return_to, connection_id, expires_at, expected_properties, challenge)
-VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at, :expected_properties, :challenge)
+INSERT INTO links (hash, app, reference, return_to, connection_id, expires_at, expected_properties, challenge,
+    registration)
+VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at, :expected_properties, :challenge,
+    :registration)
 
 -- name: link
 SELECT * FROM links WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
@@ -18,6 +20,10 @@ SELECT * FROM links WHERE hash = :hash
 
 -- name: use_link
 UPDATE links SET used_at = :now WHERE hash = :hash
+
+-- name: link_registered
+-- It takes no other client id and secret, and connects hotels of this app from now on.
+UPDATE links SET registration = NULL WHERE hash = :hash
 
 -- name: link_led_to
 -- A key that came by it; of an approval its authorization says so. A hash of null: it came by none.
