@@ -45,7 +45,7 @@ async def test_a_hotel_pastes_its_key(service: Running[RealVault]) -> None:
     (line,) = [one for one in await vault.events(found.id) if one.kind == "candidate_received"]
     assert line.actor == "hotel"
     for again in (await send(service, path, urlencode({"api_key": KEY})), await Tab(service).open(path)):
-        assert (again[0], "link was used" in again[2]) == (400, True)
+        assert (again[0], "this connect link was used" in again[2]) == (400, True)
 
 
 async def test_where_the_hotel_came_from(service: Running[RealVault]) -> None:
