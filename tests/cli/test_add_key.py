@@ -153,7 +153,7 @@ def test_nobody_can_be_asked(typed: Callable[..., Result]) -> None:
         (lambda made, http: "live1_secret", "no API key of Cloudbeds"),
         (lambda made, http: revoked(http), "Cloudbeds refuses this API key"),
         (lambda made, http: made("100005", scopes=["read:guest"]), "lacks the scope read:hotel"),
-        (lambda made, http: made("100006"), "100005 was expected"),
+        (lambda made, http: made("100006"), "names property 100006, not 100005"),
     ],
     ids=["mistyped", "no key", "revoked", "without the scope", "another hotel's"],
 )
