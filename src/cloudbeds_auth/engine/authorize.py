@@ -40,6 +40,7 @@ from cloudbeds_auth.transactions.authorizations import (
     Spending,
     add_authorization,
     add_link,
+    app_first,
     link_over,
     read_authorization,
     read_challenge,
@@ -310,10 +311,7 @@ async def link_of(world: World, token: str) -> NewLink:
     if link is None:
         raise link_over()
     if link.registration is not None:
-        raise InvalidRequest(
-            "this link takes the client id and secret of an app first",
-            next_step="open the link as it was sent, and enter them there",
-        )
+        raise app_first()
     return link
 
 

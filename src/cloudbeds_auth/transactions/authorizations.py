@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import Enum
 
-from cloudbeds_auth.errors import AuthorizationExpired
+from cloudbeds_auth.errors import AuthorizationExpired, InvalidRequest
 from cloudbeds_auth.rules.links import AppRequest
 from cloudbeds_auth.rules.redirects import MOST_OF_ONE_LINK, MOST_PENDING
 from cloudbeds_auth.rules.schedule import REMEMBERED
@@ -38,6 +38,14 @@ def link_over() -> AuthorizationExpired:
     return AuthorizationExpired(
         "this connect link was used, has expired, or was never issued",
         next_step="ask for a new link from where this one came",
+    )
+
+
+def app_first() -> InvalidRequest:
+    """About a one-time link whose app is not registered yet."""
+    return InvalidRequest(
+        "this link takes the client id and secret of an app first",
+        next_step="open the link as it was sent, and enter them there",
     )
 
 
