@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
     from cloudbeds_auth.rules.imports import Handover, Imported, Outcome
     from cloudbeds_auth.rules.lifecycle import State
-    from cloudbeds_auth.rules.links import LinkRequest
+    from cloudbeds_auth.rules.links import AppRequest, LinkRequest
     from cloudbeds_auth.rules.model import (
         AccessToken,
         App,
@@ -75,7 +75,7 @@ _WHERE = {
     "cloudbeds_auth.rules.secret": ("Secret",),
     "cloudbeds_auth.rules.lifecycle": ("State",),
     "cloudbeds_auth.wire.httpx_auth": ("CloudbedsAuth",),
-    "cloudbeds_auth.rules.links": ("LinkRequest",),
+    "cloudbeds_auth.rules.links": ("AppRequest", "LinkRequest"),
     "cloudbeds_auth.rules.imports": ("Handover", "Imported", "Outcome"),
     "cloudbeds_auth.rules.model": (
         "AccessToken",
@@ -93,6 +93,7 @@ __all__ = [
     "AccessToken",
     "AmbiguousProperty",
     "App",
+    "AppRequest",
     "AuthorizationDenied",
     "AuthorizationExpired",
     "AuthorizationRequest",

@@ -16,12 +16,12 @@ from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.rules.permissions import Caller, Scope
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
 
+FORMS = ("/connect/{one_time}", "/paste-key/{one_time}", "/add-app/{one_time}")
 ANYONE = {
+    *FORMS,
     "/healthz",
     "/readyz",
     "/connect",
-    "/connect/{one_time}",
-    "/paste-key/{one_time}",
     "/connected",
     "/not-connected/{code}",
     "/errors/{code}",
@@ -56,12 +56,11 @@ async def test_route_table() -> None:
     """The table that the other tests walk is the one of the public contract."""
     assert set(routes()) == {
         *(("GET", path) for path in ANYONE),
-        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors/{code}", "/connect/{one_time}")),
-        ("POST", "/connect/{one_time}"),
+        *(("HEAD", path) for path in ("/healthz", "/readyz", "/errors/{code}", *FORMS)),
+        *(("POST", path) for path in FORMS),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
         ("POST", "/hooks/{secret}"),
-        ("POST", "/paste-key/{one_time}"),
         ("POST", "/api/v1/authorizations"),
         ("GET", "/api/v1/connections"),
         ("POST", "/api/v1/connections"),

@@ -38,6 +38,19 @@ async def test_a_link_that_mends(tab: Tab) -> None:
     assert "<strong>localhost</strong>" in page
 
 
+@pytest.mark.parametrize("prefix", ["", "/auth"])
+async def test_a_key_instead(prefix: str) -> None:
+    """It leads to the page for an API key, by the same link; not where only an approval can be proven."""
+    async with a_service(RealVault(given(public_url=f"http://localhost:7000{prefix}"))) as behind:
+        tab, vault = Tab(behind, prefix=prefix), behind.vault
+        link = await vault.create_link()
+        _, _, page = await tab.open(f"/connect/{link.token}")
+        assert f'href="{prefix}/paste-key/{link.token}"' in page
+        assert (await tab.open(f"/paste-key/{link.token}"))[0] == 200
+        link = await vault.create_link(code_challenge="c" * 43)
+        assert "/paste-key/" not in (await tab.open(f"/connect/{link.token}"))[2]
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_opening_it_writes_nothing(tab: Tab, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """However often: nothing is begun, and the link is as good as before."""

@@ -17,6 +17,9 @@ import pytest
 from tests.cli.fakes import Result, invoke
 
 from cloudbeds_auth.child_process import Child, bare_environment
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.settings import Need, load
+from cloudbeds_auth.sync import TokenVault
 
 VARIABLE = "CLOUDBEDS_API_KEY"
 
@@ -176,3 +179,21 @@ def test_a_link_for_the_hotel(typed: Callable[..., Result]) -> None:
     assert re.fullmatch(r"http://localhost:7000/paste-key/[\w-]{40,}", json.loads(result.out)["key_url"])
     assert typed("add-key", "--link", "--property", "100001").status == 2
     assert shown(typed) == []
+
+
+def test_connect_waits_for_a_key_that_is_pasted(vendor: httpx2.Client, made: Make, tmp_path: Path) -> None:
+    """Its link is opened, and a key is pasted instead of an approval: the command shows that connection."""
+    here = of(vendor, tmp_path) | {"CLOUDBEDS_REDIRECT_URI": "https://auth.example.com/callback"}
+    command = [sys.executable, "-m", "cloudbeds_auth", "connect", "--reference", "tenant-7", "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=os.environ | here
+    ) as waiting:
+        assert waiting.stderr is not None
+        assert waiting.stdout is not None
+        tokens = (re.search(r"/connect/([\w-]{40,})", line) for line in waiting.stderr)
+        token = next(found[1] for found in tokens if found is not None)
+        with TokenVault.open(load(here, None, need=Need.APP)) as vault:
+            key = Secret(made("100007"))
+            vault.run(lambda there: there.engine.pasted_keys.add_from_link(token, key))
+        found = json.loads(waiting.stdout.read())
+    assert (waiting.returncode, found["property_ids"], found["reference"]) == (0, ["100007"], "tenant-7")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,18 @@ def test_from_the_environment(typed: Any, settings: dict[str, str]) -> None:
     assert URI in result.out
     assert "connect --app aurora" in result.err
     assert secrets_of(settings) == [SECRET]
+
+
+def test_from_the_hotel(typed: Any) -> None:
+    """A link is printed, and nothing is asked for or added; it is no place for a secret."""
+    result = typed("add", "aurora", "--link", "--reference", "tenant-7", "--json")
+    assert re.fullmatch(r"http://localhost:7000/add-app/[\w-]{40,}", json.loads(result.out)["app_url"])
+    assert typed("add", "aurora", "--link", "--scopes", "read:hotel").out.startswith("http://localhost:7000/add-app/")
+    assert "aurora" not in typed("list").out
+    for wrong in (["--link", "--client-id", "client-2"], ["--link", "--secret-file", "-"], ["--reference", "tenant-7"]):
+        assert typed("add", "aurora", *wrong, CLOUDBEDS_AUTH_APP_SECRET=SECRET).status == 2
+    added(typed)
+    assert (typed("add", "aurora", "--link").status, "aurora" in typed("list").out) == (1, True)
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o644])

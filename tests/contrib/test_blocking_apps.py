@@ -243,6 +243,37 @@ def test_the_application_answers_itself(run: Run) -> None:
     assert told[1:] == ["authorization_denied", "state_mismatch", "invalid_return_to"]
 
 
+def test_an_app_of_the_hotels_own(theirs: Theirs) -> None:
+    """The hotel enters client id and secret on a page of the application, which leads on to the approval."""
+    link = theirs.vault.apps.create_link("aurora")
+    assert link.url == f"{theirs.pages}/add-app/{link.token}"
+    assert f"{theirs.pages}/callback/aurora" in theirs.tab().get(link.url).text
+    saved = theirs.tab().post(link.url, form={"client_id": "client-2", "client_secret": "canary"})
+    assert (code_of(saved), f'href="{theirs.prefix}/connect/{link.token}"' in saved.text) == ((200, "ok"), True)
+    begun = theirs.tab().start(f"{theirs.pages}/connect/{link.token}")
+    assert (begun.status, "client_id=client-2&" in begun.headers["Location"]) == (303, True)
+
+
+def test_a_key_that_is_pasted(run: Run) -> None:
+    """The page of a link leads to the form for an API key; the application is asked about the hotel that connected."""
+    told: list[Connection] = []
+    with run({"on_connected": lambda *given: told.append(given[-1])}) as theirs:
+        link = theirs.vault.create_link(reference="tenant-7")
+        path = f"{theirs.prefix}/paste-key/{link.token}"
+        assert f'href="{path}"' in theirs.tab().get(link.url).text
+        assert 'type="password"' in theirs.tab().get(path).text
+        key = theirs.vendor.control("keys", property="100001")["api_key"]
+        assert code_of(theirs.tab().post(path, form={"api_key": f"{key}x"})) == (400, "key_refused")
+        assert code_of(theirs.tab().post(path, form={"api_key": key + " " * 66_000})) == (400, "invalid_request")
+        assert told == []
+        shown = theirs.tab().post(path, form={"api_key": key})
+        assert (code_of(shown), "<h1>Connected</h1>" in shown.text) == ((200, "ok"), True)
+        assert [(one.reference, one.property_ids, one.credential) for one in told] == [
+            ("tenant-7", ("100001",), "api_key")
+        ]
+        assert code_of(theirs.tab().post(path, form={"api_key": key})) == (400, "authorization_expired")
+
+
 @pytest.mark.row("A02")
 def test_a_hotel_that_began_in_the_marketplace(run: Run) -> None:
     """It is parked; the application is asked, and without an answer of its own our page says what it waits for."""

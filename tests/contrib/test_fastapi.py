@@ -263,6 +263,47 @@ async def test_a_spent_code(run: Run) -> None:
         assert (await tab.get(f"/hotels/{connection}/userinfo")).json()["first_name"] == "Ada"
 
 
+async def test_a_key_that_is_pasted(run: Run) -> None:
+    """The page of a link leads to the form for an API key, which the application serves too; it is asked about it."""
+    told: list[Connection] = []
+    async with run(arguments={"on_connected": lambda _, connection: told.append(connection)}) as theirs:
+        tab, link = theirs.tab(), await theirs.cloudbeds.vault.create_link()
+        path = f"/paste-key/{link.token}"
+        assert f'href="{path}"' in (await tab.get(f"/connect/{link.token}")).text
+        model = theirs.vendor.simulator.model
+        key = model.make_key(["100001"], ["read:hotel"], theirs.vendor.simulator.clock.now()).key.value
+        assert code_of(await tab.post(path, data={"api_key": key + " " * 66_000})) == (400, "invalid_request")
+        assert code_of(await tab.post(path, data={"api_key": key})) == (200, "ok")
+        assert [one.credential for one in told] == ["api_key"]
+        assert code_of(await tab.get(path)) == (400, "authorization_expired")
+
+
+async def test_an_app_of_the_hotels_own(run: Run) -> None:
+    """One link, from the page for client id and secret to the connected hotel: its app is exchanged and lent with."""
+    async with run("/auth", redirect_uri=f"{ORIGIN}/auth/callback") as theirs:
+        tab, vault, model = theirs.tab(), theirs.cloudbeds.vault, theirs.vendor.simulator.model
+        link = await vault.apps.create_link("aurora", reference="tenant-7")
+        page = (await tab.get(link.url)).text
+        uri = f"{ORIGIN}/auth/callback/aurora"
+        assert f"<code>{uri}</code>" in page
+        known = next(iter(model.apps.values()))
+        model.add_app(
+            replace(
+                known, client_id="own-id", client_secret="own-secret", redirect_uris=frozenset({uri}), level="property"
+            )
+        )
+        saved = await tab.post(link.url, data={"client_id": "own-id", "client_secret": "own-secret"})
+        on = f"/auth/connect/{link.token}"
+        assert (code_of(saved), f'href="{on}"' in saved.text) == ((200, "ok"), True)
+        back = await theirs.approved(tab, on)
+        done = await tab.get("/auth/callback/aurora", params=back)
+        assert "connection_id=" in done.headers["Location"]
+        (hotel,) = (await vault.connections()).connections
+        assert (hotel.app, hotel.reference) == ("aurora", "tenant-7")
+        assert (await tab.get(f"/hotels/{hotel.id}/userinfo")).status_code == 200
+        assert code_of(await tab.get(link.url)) == (400, "authorization_expired")
+
+
 @pytest.mark.row("F87")
 async def test_another_property_than_the_links(run: Run) -> None:
     """A link made for one hotel, approved by another: refused, and the hotel's own tokens stay."""

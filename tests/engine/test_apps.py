@@ -11,8 +11,9 @@ from tests.support.stage import Stage, another
 
 from cloudbeds_auth.engine.apps import Apps
 from cloudbeds_auth.engine.context import resolve
-from cloudbeds_auth.errors import ClientRefused, InvalidRequest, RateLimited
+from cloudbeds_auth.errors import AuthorizationExpired, ClientRefused, InvalidRequest, InvalidReturnTo, RateLimited
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.links import AppRequest
 from cloudbeds_auth.rules.model import App, CredentialKind, Grant
 from cloudbeds_auth.rules.rate_limit import Limit, Rate, rate_within
 from cloudbeds_auth.rules.secret import Secret
@@ -54,6 +55,65 @@ async def test_a_hotel_connects_and_refreshes_with_its_own_client(stage: Stage) 
         assert (await stage.one.access.access_token(connection)).reveal() == f"A-{number}"
     assert stage.endpoint.apps == ["aurora", "default", "aurora", "default"]
     assert stage.endpoint.secrets == ["aurora-1", "secret-1", "aurora-1", "secret-1"]
+
+
+async def test_a_hotel_brings_its_own_by_a_link(stage: Stage) -> None:
+    """What the operator wants is kept in the link; what the hotel enters is registered; the same link connects it."""
+    apps = stage.one.apps
+    link = await apps.create_link("aurora", scopes=["read:hotel"], reference="tenant-7", return_to="/done")
+    assert link.url.endswith(f"/add-app/{link.token}")
+    wanted = AppRequest("aurora", "property", AURORA.redirect_uri, ("read:hotel",), None)
+    assert await apps.read_link(link.token) == wanted
+    authorizer = stage.one.authorizer
+    for premature in (authorizer.begin_from_link(link.token, "b"), authorizer.read_link(link.token)):
+        with pytest.raises(InvalidRequest, match="client id and secret of an app first"):
+            await premature
+    other = (await stage.process()).apps
+    app = await other.add_from_link(link.token, client_id="client-2", client_secret="aurora-1")
+    assert (app.client_id, app.scopes, app.secrets) == ("client-2", ("read:hotel",), AURORA.secrets)
+    assert (app.level, app.issuer) == ("property", stage.one.world.issuer)
+    assert await apps.read_link(link.token) is None
+    begun = await stage.one.authorizer.begin_from_link(link.token, "b")
+    assert "client_id=client-2&" in begun.url
+    stage.endpoint.will(issued(1, property_ids=("1000",)))
+    finished = await stage.one.authorizer.finish(code="code-1", state=begun.state, browser="b")
+    assert (finished.connection.app, finished.connection.reference) == ("aurora", "tenant-7")
+    assert finished.return_to == "/done"
+    with pytest.raises(AuthorizationExpired):
+        await apps.read_link(link.token)
+
+
+async def test_what_a_link_is_not_made_for(stage: Stage) -> None:
+    """What could not be registered afterwards is refused when the link is made."""
+    await added(stage)
+    for name, parts in (
+        ("aurora", {}),
+        ("default", {}),
+        ("Boreal", {}),
+        ("boreal", {"redirect_uri": AURORA.redirect_uri}),
+        ("boreal", {"expires_in": float("nan")}),
+    ):
+        with pytest.raises(InvalidRequest):
+            await stage.one.apps.create_link(name, **parts)
+    with pytest.raises(InvalidReturnTo):
+        await stage.one.apps.create_link("boreal", return_to="https://evil.example/")
+
+
+async def test_what_a_hotel_enters_wrongly(stage: Stage) -> None:
+    """Refused as an operator's would be, without what was entered; the link is as good as before."""
+    link = await stage.one.apps.create_link("aurora")
+    for wrong in ({"client_id": ""}, {"client_secret": ""}, {"client_id": "client-1"}):
+        with pytest.raises(InvalidRequest) as caught:
+            await stage.one.apps.add_from_link(link.token, **({"client_id": "c", "client_secret": "canary"} | wrong))
+        assert "canary" not in str(caught.value)
+    await stage.one.apps.add_from_link(link.token, client_id="client-2", client_secret="aurora-1")
+    with pytest.raises(AuthorizationExpired):
+        await stage.one.apps.add_from_link(link.token, client_id="client-3", client_secret="aurora-2")
+    plain = await stage.one.authorizer.create_link(
+        app="default", reference=None, return_to=None, connection_id=None, expires_in=60.0
+    )
+    with pytest.raises(AuthorizationExpired):
+        await stage.one.apps.add_from_link(plain.token, client_id="client-3", client_secret="aurora-2")
 
 
 async def test_a_running_process_knows_it_at_once(stage: Stage) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.bench import Bench, HandClock
+from tests.support.bench import Bench, HandClock, link
 from tests.support.fakes import pair
 
+from cloudbeds_auth.errors import AuthorizationExpired
+from cloudbeds_auth.rules.links import AppRequest
 from cloudbeds_auth.rules.model import App, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import (
@@ -19,10 +22,12 @@ from cloudbeds_auth.transactions.apps import (
     open_circuits,
     read_app,
     read_apps,
+    read_conflict,
     read_redirect_uris,
     remove_app,
     rotate_secret,
 )
+from cloudbeds_auth.transactions.authorizations import add_link, read_link
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.marketplace import claim, discard_parked
 
@@ -63,6 +68,59 @@ async def test_a_list_by_name(bench: Bench) -> None:
         "aurora": AURORA.redirect_uri,
         "boreal": BOREAL.redirect_uri,
     }
+
+
+WANTED = AppRequest("aurora", "property", AURORA.redirect_uri, AURORA.scopes, None)
+
+
+async def test_by_a_link(bench: Bench) -> None:
+    """It says what is to be registered; the app is stored in one step with the end of that; then it connects."""
+    await bench.store.write(add_link(link("l1", app="aurora", registration=WANTED)))
+    found = await (await bench.another()).read(read_link("l1"))
+    assert found is not None
+    assert found.registration == WANTED
+    assert await bench.store.write(add_app(AURORA, "l1")) is None
+    assert await secrets(bench) == ["first"]
+    found = await bench.store.read(read_link("l1"))
+    assert found is not None
+    assert (found.app, found.registration) == ("aurora", None)
+    with pytest.raises(AuthorizationExpired):
+        await bench.store.write(add_app(BOREAL, "l1"))
+    assert [app.id for app in await bench.store.read(read_apps())] == ["aurora"]
+
+
+async def test_by_a_link_that_registers_nothing(bench: Bench, clock: HandClock) -> None:
+    """Made to connect, used, over, or made up: nothing is written."""
+    await bench.store.write(add_link(link("connects")))
+    await bench.store.write(add_link(link("over", app="aurora", lifetime=60.0, registration=WANTED)))
+    clock.pass_(61.0)
+    for name in ("connects", "over", "made up"):
+        with pytest.raises(AuthorizationExpired):
+            await bench.store.write(add_app(AURORA, name))
+    assert await bench.store.read(read_apps()) == []
+
+
+async def test_a_link_outlives_a_conflict(bench: Bench) -> None:
+    """What the hotel entered is another app's: nothing is written, and it may enter the right ones."""
+    assert await bench.store.read(read_conflict(AURORA)) is None
+    await bench.store.write(add_app(AURORA))
+    assert await bench.store.read(read_conflict(replace(AURORA, client_id="later"))) is AppConflict.NAME
+    await bench.store.write(add_link(link("l1", app="boreal", registration=replace(WANTED, name="boreal"))))
+    taken = await bench.store.write(add_app(replace(BOREAL, client_id="client-2"), "l1"))
+    assert taken is AppConflict.CLIENT_ID
+    assert await bench.store.write(add_app(BOREAL, "l1")) is None
+
+
+async def test_two_hotels_with_one_link(bench: Bench) -> None:
+    """At the same moment: one registers its app, and the other one's secret is stored nowhere."""
+    await bench.store.write(add_link(link("l1", app="aurora", registration=WANTED)))
+    stores = [bench.store, await bench.another()]
+    apps = [replace(AURORA, client_id=f"client-{number}", secrets=(Secret(f"of-{number}"),)) for number in (1, 2)]
+    ends = await asyncio.gather(
+        *(store.write(add_app(app, "l1")) for store, app in zip(stores, apps, strict=True)), return_exceptions=True
+    )
+    assert sorted(type(end).__name__ for end in ends) == ["AuthorizationExpired", "NoneType"]
+    assert await secrets(bench) == [f"of-{1 + ends.index(None)}"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import AuthorizationExpired, PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.lifecycle import MOVED_TO_KEY, NEWER_KEY, State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
-from cloudbeds_auth.transactions.authorizations import add_link, link_is_used, read_link
+from cloudbeds_auth.transactions.authorizations import add_link, link_is_used, read_link, read_link_outcome
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import write_intent
 from cloudbeds_auth.transactions.history import read_history
@@ -216,6 +216,15 @@ async def test_an_approval_by_the_same_link_at_the_same_moment(bench: Bench) -> 
         await bench.store.write(add_pasted_key(new, "con_1", "gra_1"))
     assert await approving is False
     assert await all_there_is(bench) == []
+
+
+async def test_what_the_link_led_to(bench: Bench) -> None:
+    """Whoever waits for the link's outcome sees the key's connection, also where the key was here already."""
+    for name in ("l1", "l2"):
+        await bench.store.write(add_link(link(name)))
+        assert await bench.store.read(read_link_outcome(name)) is None
+        await paste(bench, "1", "1000", link_hash=name)
+        assert await bench.store.read(read_link_outcome(name)) == "con_1"
 
 
 async def test_a_link_outlives_a_refusal(bench: Bench) -> None:

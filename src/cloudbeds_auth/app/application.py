@@ -24,7 +24,6 @@ from cloudbeds_auth.app.browser import PAGES, Browser, methods
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, admin_only, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
-from cloudbeds_auth.app.key_page import PASTE_KEY, KeyPage
 from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.problems import ERRORS, TYPES, Unexpected, send_problem
 from cloudbeds_auth.app.proxy import Proxy
@@ -97,7 +96,7 @@ def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
     app.add_exception_handler(HTTPException, on_http_exception)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(Exception, on_error)
-    for router in (api.machines, api.router, _pages(Browser(vault)), _key_page(KeyPage(vault))):
+    for router in (api.machines, api.router, _pages(Browser(vault))):
         app.include_router(router)
     return app
 
@@ -114,20 +113,9 @@ def _pages(browser: Browser) -> APIRouter:
     return router
 
 
-def _key_page(page: KeyPage) -> APIRouter:
-    router, path = APIRouter(include_in_schema=False), f"{PASTE_KEY}/{{one_time}}"
-
-    async def paste(request: Request) -> Response:
-        return response(await page.take(page_request(request), request.body))
-
-    router.add_api_route(path, _endpoint(page.show), methods=["GET"])
-    router.add_api_route(path, paste, methods=["POST"])
-    return router
-
-
 def _endpoint(handler: Callable[[PageRequest], Awaitable[PageAnswer]]) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return response(await handler(page_request(request)))
+        return response(await handler(await page_request(request)))
 
     return endpoint
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+from cloudbeds_auth.app.forms import may_be_read
 from cloudbeds_auth.app.gateway import APP
 from cloudbeds_auth.app.limits import address_of
 from cloudbeds_auth.app.problems import BodyTooLarge, MethodNotAllowed, NotFound, Unexpected, answer_for
@@ -16,9 +19,9 @@ from cloudbeds_auth.errors import Error, InvalidRequest
 _BY_STATUS: dict[int, type[InvalidRequest]] = {404: NotFound, 405: MethodNotAllowed, 413: BodyTooLarge}
 
 
-def page_request(request: Request) -> PageRequest:
+async def page_request(request: Request) -> PageRequest:
     """What the pages read of it."""
-    return PageRequest(
+    asked = PageRequest(
         method=request.method,
         query=request.scope["query_string"].decode("latin-1"),
         headers=dict(request.headers),
@@ -27,6 +30,7 @@ def page_request(request: Request) -> PageRequest:
         parameters=request.path_params,
         app=getattr(request.state, APP, "default"),
     )
+    return replace(asked, body=await request.body()) if may_be_read(asked) else asked
 
 
 def response(answer: PageAnswer) -> Response:

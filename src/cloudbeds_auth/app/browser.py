@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from cloudbeds_auth.app.app_page import ADD_APP, AppPage
 from cloudbeds_auth.app.cookies import Cookies, OutcomeCookie
 from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest, Parked, redirect
 from cloudbeds_auth.app.gateway import host_name, path_prefix
+from cloudbeds_auth.app.key_page import PASTE_KEY, KeyPage
 from cloudbeds_auth.app.limits import OF_ALL, OF_ONE, STARTS_OF_ALL, STARTS_OF_ONE, Arrivals
 from cloudbeds_auth.app.pages import Pages, static_files
 from cloudbeds_auth.app.problems import CODE, MethodNotAllowed, NotFound, answer_for
@@ -38,12 +40,14 @@ CONNECT, CONNECTED, NOT_CONNECTED, CLAIM = "/connect", "/connected", "/not-conne
 PAGES = {
     CONNECT: "connect",
     f"{CONNECT}/{{one_time}}": "connect_once",
+    f"{PASTE_KEY}/{{one_time}}": "paste_key",
+    f"{ADD_APP}/{{one_time}}": "add_app",
     CONNECTED: "connected",
     f"{NOT_CONNECTED}/{{code}}": "not_connected",
     f"{CLAIM}/{{connection_id}}": "claim",
 }
 """Path below the public URL, and the handler: wherever the pages are served. The others have a path of the server's."""
-FORM = "connect_once"  # the handler of a page with a form, which is posted to the same path
+FORMS = frozenset({"connect_once", "paste_key", "add_app"})  # handlers of pages whose form is posted to the same path
 MOST_PARAMETERS = 20
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
@@ -63,6 +67,8 @@ class Browser:
         self._settings = settings
         self._prefix = path_prefix(settings.public_url)
         self._pages = Pages(self._prefix, assets)
+        self.paste_key: Final = KeyPage(vault, self._pages).answer
+        self.add_app: Final = AppPage(vault, self._pages, self._prefix + CONNECT).answer
         self._cookies = Cookies(secure=urlsplit(settings.redirect_uri).scheme == "https")
         self._static = static_files()
         clock = self._world.clock
@@ -112,7 +118,8 @@ class Browser:
             return redirect(elsewhere)
         asks = urlsplit(asked.return_to or "").hostname or urlsplit(self._settings.public_url).hostname or ""
         vendor = origin_of(self._settings.authorize_url) or self._vault.base_url
-        page = self._pages.link(asked, asks, self._prefix + path, vendor)
+        instead = f"{self._prefix}{PASTE_KEY}/{quote(one_time, safe='')}" if asked.takes_key else None
+        page = self._pages.link(asked, asks, self._prefix + path, vendor, instead)
         browser = self._cookies.browser(request) or self._world.entropy.token()
         return self._cookies.remember_browser(page, browser)
 
@@ -272,7 +279,7 @@ class Browser:
 
 def methods(name: str) -> list[str]:
     """With which methods the handler of this name is asked."""
-    return ["GET", "HEAD", "POST"] if name == FORM else ["GET"]
+    return ["GET", "HEAD", "POST"] if name in FORMS else ["GET"]
 
 
 def _must_be_pressed(request: PageRequest, browser: str | None) -> None:

@@ -21,7 +21,8 @@ class PageRequest:
 
     `query`: as it came, without its question mark. `headers`: names in lower case; of one that came twice the first.
     `cookies`: the value of each Cookie header. `address`: who shares a limit with this browser. `parameters`: of the
-    path. `app`: whose callback it is; read only where no state of ours says so.
+    path. `app`: whose callback it is; read only where no state of ours says so. `body`: of a form that `app.forms` says
+    may be read.
     """
 
     method: str
@@ -31,6 +32,7 @@ class PageRequest:
     address: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     app: str = "default"
+    body: bytes = field(default=b"", repr=False)
 
     @property
     def has_body(self) -> bool:

@@ -50,13 +50,13 @@ FRAMING = frozenset({b"content-length", b"transfer-encoding"})  # without either
 EXACT = frozenset({"/healthz", "/readyz", "/connect", "/connected", "/favicon.ico"})
 # Paths with one variable segment, in the only spelling that is accepted: an encoded twin is not one of them.
 PATTERN = re.compile(
-    r"/hooks/[A-Za-z0-9_-]{1,256}\Z|/claim/con_[A-Za-z0-9]{1,64}\Z|/(?:connect|paste-key)/[A-Za-z0-9_-]{1,256}\Z"
+    r"/hooks/[A-Za-z0-9_-]{1,256}\Z|/claim/con_[A-Za-z0-9]{1,64}\Z|/(?:connect|paste-key|add-app)/[A-Za-z0-9_-]{1,256}\Z"
     r"|/(?:errors|not-connected)/[a-z_]{1,64}\Z|/static/[a-z0-9-]{1,40}\.[a-z]{2,5}\Z"
 )
 # What only callers with a credential ask for: no redirect URI may have such a path, so none is looked for.
 CREDENTIALLED = frozenset({"/metrics", "/openapi.json"})
 BELOW = ("/api/v1/", "/proxy/")
-SECRETIVE = re.compile(r"\A/(connect|hooks|paste-key)/.*", re.DOTALL)  # no log shows what follows
+SECRETIVE = re.compile(r"\A/(connect|hooks|paste-key|add-app)/.*", re.DOTALL)  # no log shows what follows
 CALLBACK = "/callback"  # where the one handler of all callbacks is served, however the redirect URIs are spelled
 APP = "cloudbeds_app"  # in a request's state: the name of the app whose callback is asked for
 FOR = 1.0  # seconds for which the answer of the database is remembered

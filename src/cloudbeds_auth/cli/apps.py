@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -13,7 +13,7 @@ from cloudbeds_auth.cli.commands import command, confirm, group, read_settings, 
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
 from cloudbeds_auth.rules.documents import app_document, stamp
-from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.model import App, Link
 
 HEADINGS = ("app", "level", "client id", "redirect URI", "origin", "secrets", "added")
 CLIENT_SECRET: Final = SecretInput(
@@ -54,6 +54,7 @@ def list_apps(out: Output) -> None:
     "cloudbeds-auth apps add aurora                              asks for client id and secret",
     "cloudbeds-auth apps add aurora --client-id live1_x --secret-file /run/secrets/aurora",
     "cloudbeds-auth apps add partner-eu --level partner --redirect-uri https://auth.example.com/eu/callback",
+    "cloudbeds-auth apps add aurora --link --reference tenant-7  the hotel enters them, and connects",
     group=apps,
     context_settings=WITH_EXTRAS,
 )
@@ -73,6 +74,8 @@ def list_apps(out: Output) -> None:
     type=click.Choice(["oauth", "api-key"]),
     help="What an approval brings: OAuth tokens, or an API key.  [default: as the settings say]",
 )
+@click.option("--link", is_flag=True, help="Take in none: print a one-time link by which the hotel enters them.")
+@click.option("--reference", help="With --link: your own name for the hotel that connects by it.")
 @CLIENT_SECRET.taken
 def add(
     out: Output,
@@ -82,25 +85,38 @@ def add(
     redirect_uri: str | None,
     scopes: str | None,
     credential: str | None,
+    link: bool,
+    reference: str | None,
     secret_file: Path | None,
 ) -> None:
     """Register a further client id under NAME.
 
     The secret is asked for without showing it; or it comes from --secret-file, or from CLOUDBEDS_AUTH_APP_SECRET. It is
-    never an argument, and is never printed.
+    never an argument, and is never printed. With --link the hotel enters both on a page of the service, and then the
+    same link connects it.
     """
     CLIENT_SECRET.refuse_extras()
+    listed = None if scopes is None else tuple(scopes.split())
+    parts: dict[str, Any] = {"level": level, "redirect_uri": redirect_uri, "scopes": listed, "credential": credential}
+    if link:
+        if client_id is not None or secret_file is not None:
+            raise click.UsageError("--link takes neither a client id nor a secret: the hotel enters them")
+        _print_link(out, with_vault(lambda vault: vault.apps.create_link(name, reference=reference, **parts)))
+        return
+    if reference is not None:
+        raise click.UsageError("--reference is for --link; else `cloudbeds-auth connect` takes it")
     entered = _asked_id(out, redirect_uri or _usual_uri(name)) if client_id is None else client_id
     secret = CLIENT_SECRET.read(out, secret_file)
-    listed = None if scopes is None else tuple(scopes.split())
-    app = with_vault(
-        lambda vault: vault.apps.add(
-            name, client_id=entered, client_secret=secret, level=level, redirect_uri=redirect_uri, scopes=listed,
-            credential=credential,
-        )
-    )  # fmt: skip
+    app = with_vault(lambda vault: vault.apps.add(name, client_id=entered, client_secret=secret, **parts))
     _show(out, app, "added")
     out.note(f"registered at Cloudbeds must be exactly this redirect URI; then: cloudbeds-auth connect --app {name}")
+
+
+def _print_link(out: Output, link: Link) -> None:
+    expires_at = stamp(link.expires_at)
+    out.document({"app_url": link.url, "expires_at": expires_at})
+    out.line(link.url)
+    out.hint(f"for one hotel, until {expires_at}; `cloudbeds-auth serve` answers it, and then it connects the hotel")
 
 
 def _asked_id(out: Output, uri: str) -> str:

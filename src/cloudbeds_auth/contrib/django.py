@@ -13,6 +13,7 @@ Needs the `django` extra. Django has no types: what comes from it is `Any` here,
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from cloudbeds_auth.contrib import missing
@@ -28,6 +29,7 @@ try:
     from django.views.decorators.csrf import csrf_exempt
 
     from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+    from cloudbeds_auth.app.forms import may_be_read
     from cloudbeds_auth.app.limits import counted
     from cloudbeds_auth.app.vendor_hook import HOOK
     from cloudbeds_auth.contrib.blocking_pages import BlockingPages, settings_of
@@ -167,7 +169,7 @@ def _route(path: str) -> str:
 def _page_request(request: Any, parameters: dict[str, str]) -> PageRequest:
     headers = {name.lower(): value for name, value in request.headers.items() if value}
     headers["host"] = request.get_host()  # what the project takes it for, behind a proxy too
-    return PageRequest(
+    asked = PageRequest(
         method=request.method,
         query=request.META.get("QUERY_STRING", ""),
         headers=headers,
@@ -175,6 +177,7 @@ def _page_request(request: Any, parameters: dict[str, str]) -> PageRequest:
         address=counted(request.META.get("REMOTE_ADDR") or "local"),
         parameters=parameters,
     )
+    return replace(asked, body=bytes(request.body)) if may_be_read(asked) else asked
 
 
 def _response(answer: PageAnswer) -> Any:

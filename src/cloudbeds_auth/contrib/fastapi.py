@@ -213,7 +213,7 @@ class Cloudbeds:
 
         async def page(request: Request) -> Response:
             pages = self._opened().pages
-            usual = await pages.answer(name, asgi.page_request(request))
+            usual = await pages.answer(name, await asgi.page_request(request))
             try:
                 return await self._answered(request, usual)
             except Error as error:

@@ -15,6 +15,7 @@ Needs the `flask` extra.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from cloudbeds_auth.contrib import missing
@@ -29,6 +30,7 @@ try:
 
     from cloudbeds_auth.app.browser import methods
     from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
+    from cloudbeds_auth.app.forms import may_be_read
     from cloudbeds_auth.app.limits import counted
     from cloudbeds_auth.app.vendor_hook import HOOK
     from cloudbeds_auth.contrib.blocking_pages import BlockingPages, settings_of
@@ -152,7 +154,7 @@ def _rule(path: str) -> str:
 
 def _page_request(parameters: dict[str, str]) -> PageRequest:
     headers = {name.lower(): value for name, value in request.headers.items() if value}
-    return PageRequest(
+    asked = PageRequest(
         method=request.method,
         query=request.environ.get("QUERY_STRING", ""),
         headers=headers,
@@ -160,6 +162,7 @@ def _page_request(parameters: dict[str, str]) -> PageRequest:
         address=counted(request.remote_addr or "local"),
         parameters=parameters,
     )
+    return replace(asked, body=request.get_data()) if may_be_read(asked) else asked
 
 
 def _response(answer: PageAnswer) -> Response:

@@ -6,13 +6,17 @@ They are kept in the store, so every process that uses it knows them as soon as 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
+from cloudbeds_auth.engine.authorize import hashed
 from cloudbeds_auth.engine.context import NAMES, World
 from cloudbeds_auth.errors import InvalidRequest
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.model import App
+from cloudbeds_auth.rules.inputs import checked_reference, checked_seconds
+from cloudbeds_auth.rules.links import AppRequest
+from cloudbeds_auth.rules.model import App, Link, moment
 from cloudbeds_auth.rules.origins import Foreign, findings, same_service
+from cloudbeds_auth.rules.redirects import allowed_return
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import (
     AppConflict,
@@ -21,6 +25,7 @@ from cloudbeds_auth.transactions.apps import (
     move_app,
     move_grants,
     read_apps,
+    read_conflict,
     read_held,
     read_issuer,
     read_issuers,
@@ -28,12 +33,14 @@ from cloudbeds_auth.transactions.apps import (
     remove_app,
     rotate_secret,
 )
+from cloudbeds_auth.transactions.authorizations import NewLink, add_link, link_over, read_link
 
 OURS = (
     "change the settings: CLOUDBEDS_CLIENT_ID, CLOUDBEDS_CLIENT_SECRET, and CLOUDBEDS_CLIENT_SECRET_PREVIOUS in a reset"
 )
 
 MOVE = "name the origin that it came from: `cloudbeds-auth doctor` and `cloudbeds-auth apps` say which"
+LATER = "later"  # in the place of what a hotel will enter
 AT_ONCE = 100  # grants that one transaction reads where the vendor moved
 
 
@@ -117,11 +124,70 @@ class Apps:
             name=name, client_id=client_id, client_secret=client_secret, level=level, redirect_uri=redirect_uri,
             scopes=scopes, credential=credential,
         )  # fmt: skip
-        taken = self._taken_by_own(app) or await self._world.db.write(add_app(replace(app, issuer=self._world.issuer)))
+        return await self._added(app)
+
+    async def create_link(
+        self,
+        name: str,
+        *,
+        level: str = "property",
+        redirect_uri: str | None = None,
+        scopes: Sequence[str] | None = None,
+        credential: str | None = None,
+        reference: str | None = None,
+        return_to: str | None = None,
+        expires_in: float = 7 * 86400.0,
+    ) -> Link:
+        """A link for a hotel that registers an app of its own: its page, `url`, says what to enter at Cloudbeds and
+        asks for client id and secret; then the same link connects the hotel. Good for one app, one connection, and
+        `expires_in` seconds. `reference` and `return_to` are as for a connect link, all else is as for `add`.
+
+        Raises InvalidRequest, also where the name is taken; InvalidReturnTo, StoreUnavailable.
+        """
+        world, reference = self._world, checked_reference(reference)
+        if return_to is not None:
+            allowed_return(return_to, world.return_origins)
+        checked_seconds("expires_in", expires_in)
+        app = self._checked(
+            name=name, client_id=LATER, client_secret=LATER, level=level, redirect_uri=redirect_uri, scopes=scopes,
+            credential=credential,
+        )  # fmt: skip
+        taken = self._taken_by_own(app) or await world.db.read(read_conflict(app))
         if taken is not None:
             raise InvalidRequest(taken.value, next_step=NAMES)
-        self._world.observer.happened(Happening.APP_ADDED, app=name)
-        return await self.get(name)
+        asked, token = AppRequest(name, level, app.redirect_uri, app.scopes, credential), world.entropy.token()
+        link = NewLink(hashed(token), name, reference, return_to, None, expires_in, registration=asked)
+        await world.db.write(add_link(link))
+        return Link(token, world.app_url(token), moment(world.clock.wall() + expires_in))
+
+    async def read_link(self, token: str) -> AppRequest | None:
+        """What a link asks for by which an app is registered; None: it connects a hotel, since its app is registered.
+
+        Raises AuthorizationExpired for one that is used, over or unknown. Nothing is written.
+        """
+        link = await self._world.db.read(read_link(hashed(token)))
+        if link is None:
+            raise link_over()
+        return link.registration
+
+    async def add_from_link(self, token: str, *, client_id: str, client_secret: Secret | str) -> App:
+        """Register what the link was made for, with what the hotel entered; the link takes no other from then on.
+
+        Raises as `add`, and AuthorizationExpired for a link that registers nothing, or nothing any more.
+        """
+        asked = await self.read_link(token)
+        if asked is None:
+            raise link_over()
+        app = self._checked(**asdict(asked), client_id=client_id, client_secret=client_secret)
+        return await self._added(app, hashed(token))
+
+    async def _added(self, app: App, link_hash: str | None = None) -> App:
+        new = replace(app, issuer=self._world.issuer)
+        taken = self._taken_by_own(app) or await self._world.db.write(add_app(new, link_hash))
+        if taken is not None:
+            raise InvalidRequest(taken.value, next_step=NAMES)
+        self._world.observer.happened(Happening.APP_ADDED, app=app.id)
+        return await self.get(app.id)
 
     async def rotate_secret(self, name: str, client_secret: Secret | str) -> App:
         """The secret that Cloudbeds shows after a reset. It is presented first; the one until now stays valid beside

@@ -40,6 +40,7 @@ from cloudbeds_auth.transactions.authorizations import (
     Spending,
     add_authorization,
     add_link,
+    app_first,
     link_over,
     read_authorization,
     read_challenge,
@@ -169,8 +170,9 @@ class Authorizer:
         expected = link.expected or await world.db.read(read_covered(link.connection_id))
         until = moment(world.clock.wall() + link.lifetime)
         return LinkRequest(
-            app.id, reference, link.return_to, expected, app.scopes, app.credential.value, app.redirect_uri, until
-        )
+            app.id, reference, link.return_to, expected, app.scopes, app.credential.value, app.redirect_uri, until,
+            takes_key=link.challenge is None,
+        )  # fmt: skip
 
     async def link_outcome(self, token: str) -> str | None:
         """The connection that the link led to; None when it led to none yet. Raises PropertyMismatch where the last
@@ -307,10 +309,14 @@ class Authorizer:
 
 
 async def link_of(world: World, token: str) -> NewLink:
-    """What a one-time link was made for; raises AuthorizationExpired for one that is used, over or unknown."""
+    """What a one-time link was made for; raises AuthorizationExpired for one that is used, over or unknown, and
+    InvalidRequest while its app is not registered.
+    """
     link = await world.db.read(read_link(hashed(token)))
     if link is None:
         raise link_over()
+    if link.registration is not None:
+        raise app_first()
     return link
 
 

@@ -262,6 +262,10 @@ class World:
         """The address of the page that a hotel pastes its API key into, by a connect link's token."""
         return f"{self.public_url.rstrip('/')}/paste-key/{token}"
 
+    def app_url(self, token: str) -> str:
+        """The address of the page that a hotel enters client id and secret of an app of its own into."""
+        return f"{self.public_url.rstrip('/')}/add-app/{token}"
+
     def claim_url(self, connection_id: str) -> str:
         """The address where an approval from the Marketplace is claimed."""
         return f"{self.public_url.rstrip('/')}/claim/{connection_id}"

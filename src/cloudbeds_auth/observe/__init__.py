@@ -36,7 +36,7 @@ SHAPES = (
     (re.compile(r"(x-api-key[\"']?\s*[:=,]\s*b?[\"']?)[^\s\"',;}]+", re.IGNORECASE), rf"\1{HIDDEN}"),
     (re.compile(r"\bcbat_[\w.~-]+"), HIDDEN),
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), rf"\1{HIDDEN}@"),
-    (re.compile(r"(/hooks/|/connect/|/paste-key/)[^\s/?\"']+"), rf"\1{HIDDEN}"),
+    (re.compile(r"(/hooks/|/connect/|/paste-key/|/add-app/)[^\s/?\"']+"), rf"\1{HIDDEN}"),
 )
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]")
 

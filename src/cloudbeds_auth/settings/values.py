@@ -30,8 +30,8 @@ PATH = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+/?") 
 NEEDLESS = re.compile(r"%(?:2[DE]|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", re.IGNORECASE)  # escapes of `unreserved`
 OUR_PATHS = (
     "/api/v1", "/proxy", "/healthz", "/readyz", "/metrics", "/claim", "/connect", "/connected", "/not-connected",
-    "/errors", "/session", "/sign-in", "/hooks", "/static", "/connections", "/apps", "/keys", "/docs", "/openapi.json",
-    "/favicon.ico",
+    "/paste-key", "/add-app", "/errors", "/session", "/sign-in", "/hooks", "/static", "/connections", "/apps", "/keys",
+    "/docs", "/openapi.json", "/favicon.ico",
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from cloudbeds_auth.rules.lifecycle import ORIGIN_MOVED
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
 from cloudbeds_auth.rules.origins import Held, Source, same_service
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.rows import add_event, behind, listed, locked
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
 
@@ -65,9 +66,37 @@ def read_redirect_uris(tx: Tx) -> Transaction[Mapping[str, str]]:
 
 
 @transaction
-def add_app(tx: Tx, app: App) -> Transaction[AppConflict | None]:
-    """Remember a registration with its first secret, which is for `app.issuer`. AppConflict: nothing was written."""
+def add_app(tx: Tx, app: App, link_hash: str | None = None) -> Transaction[AppConflict | None]:
+    """Remember a registration with its first secret, which is for `app.issuer`. AppConflict: nothing was written.
+
+    `link_hash`: of the one-time link by which a hotel brought it; raises AuthorizationExpired where that registers
+    nothing, or nothing any more. It connects hotels of this app from then on.
+    """
     yield from query("one_at_a_time", work=CHANGES)
+    if link_hash is not None:
+        link = yield from query_one("link", hash=link_hash, now=tx.wall)
+        if link is None or link["registration"] is None:
+            raise link_over()
+    taken = yield from _taken(app)
+    if taken is not None:
+        return taken
+    yield from query("link_registered", hash=link_hash)
+    yield from query(
+        "add_app", name=app.id, client_id=app.client_id, level=app.level, redirect_uri=app.redirect_uri,
+        redirect_path=app.redirect_path, scopes=listed(app.scopes), credential=app.credential,
+        secret_sealed=tx.sealer.seal(app.secrets[0], secret_place(app.id, 1)), now=tx.wall,
+    )  # fmt: skip
+    yield from bind(tx, app.id, app.issuer)
+    return None
+
+
+@transaction
+def read_conflict(tx: Tx, app: App) -> Transaction[AppConflict | None]:
+    """What another registration has already of what this one would have; None: nothing."""
+    return (yield from _taken(app))
+
+
+def _taken(app: App) -> Transaction[AppConflict | None]:
     rows = yield from query("taken", name=app.id, client_id=app.client_id, redirect_path=app.redirect_path)
     for column, value, taken in (
         ("name", app.id, AppConflict.NAME),
@@ -76,12 +105,6 @@ def add_app(tx: Tx, app: App) -> Transaction[AppConflict | None]:
     ):
         if any(row[column] == value for row in rows):
             return taken
-    yield from query(
-        "add_app", name=app.id, client_id=app.client_id, level=app.level, redirect_uri=app.redirect_uri,
-        redirect_path=app.redirect_path, scopes=listed(app.scopes), credential=app.credential,
-        secret_sealed=tx.sealer.seal(app.secrets[0], secret_place(app.id, 1)), now=tx.wall,
-    )  # fmt: skip
-    yield from bind(tx, app.id, app.issuer)
     return None
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 
-from cloudbeds_auth.errors import AuthorizationExpired
+from cloudbeds_auth.errors import AuthorizationExpired, InvalidRequest
+from cloudbeds_auth.rules.links import AppRequest
 from cloudbeds_auth.rules.redirects import MOST_OF_ONE_LINK, MOST_PENDING
 from cloudbeds_auth.rules.schedule import REMEMBERED
 from cloudbeds_auth.transactions.rows import listed
@@ -37,6 +38,14 @@ def link_over() -> AuthorizationExpired:
     return AuthorizationExpired(
         "this connect link was used, has expired, or was never issued",
         next_step="ask for a new link from where this one came",
+    )
+
+
+def app_first() -> InvalidRequest:
+    """About a one-time link whose app is not registered yet."""
+    return InvalidRequest(
+        "this link takes the client id and secret of an app first",
+        next_step="open the link as it was sent, and enter them there",
     )
 
 
@@ -79,7 +88,8 @@ class NewLink:
     """A one-time link about to be issued; only its hash is stored.
 
     `expected`: the approval has to cover one of these properties; empty: any. `challenge`: the hash of the secret that
-    finishes it (RFC 7636); None: none does.
+    finishes it (RFC 7636); None: none does. `registration`: the app that has to be registered with it first; None:
+    none, or it was.
     """
 
     hash: str
@@ -90,6 +100,7 @@ class NewLink:
     lifetime: float
     expected: tuple[str, ...] = ()
     challenge: str | None = None
+    registration: AppRequest | None = None
 
 
 SWEPT = 100  # rows that are over, deleted where one is added: more than come in, and never a long transaction
@@ -103,6 +114,7 @@ def add_link(tx: Tx, link: NewLink) -> Transaction[None]:
         "add_link", hash=link.hash, app=link.app, reference=link.reference, return_to=link.return_to,
         connection_id=link.connection_id, expires_at=tx.wall + link.lifetime,
         expected_properties=written(link.expected), challenge=link.challenge,
+        registration=None if link.registration is None else json.dumps(asdict(link.registration)),
     )  # fmt: skip
 
 
@@ -114,8 +126,15 @@ def read_link(tx: Tx, link_hash: str) -> Transaction[NewLink | None]:
         return None
     return NewLink(
         row["hash"], row["app"], row["reference"], row["return_to"], row["connection_id"], row["expires_at"] - tx.wall,
-        ids_of(row["expected_properties"]), row["challenge"],
+        ids_of(row["expected_properties"]), row["challenge"], _registration(row["registration"]),
     )  # fmt: skip
+
+
+def _registration(column: str | None) -> AppRequest | None:
+    if column is None:
+        return None
+    parts = json.loads(column)
+    return AppRequest(**(parts | {"scopes": tuple(parts["scopes"])}))
 
 
 def ids_of(column: str | None) -> tuple[str, ...]:

@@ -109,6 +109,7 @@ def _here_already(tx: Tx, key: PastedKey, known: Row) -> Transaction[PlacedKey]:
     yield from confirm(known["id"], known["generation"], issuer=key.pair.source.issuer)(tx)
     yield from query("connection_locked", connection_id=home)
     yield from refer(tx, home, key.reference, trusted=True)
+    yield from query("link_led_to", hash=key.link_hash, connection_id=home)
     return PlacedKey(home, new=False)
 
 
@@ -186,3 +187,4 @@ def _add(tx: Tx, key: PastedKey, home: str, grant_id: str) -> Transaction[None]:
     )  # fmt: skip
     yield from promote(home, grant_id, key.user, ())(tx)
     yield from confirm(grant_id, row["generation"], issuer=key.pair.source.issuer)(tx)
+    yield from query("link_led_to", hash=key.link_hash, connection_id=home)

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
 from cloudbeds_auth.errors import Error
-from cloudbeds_auth.rules.links import LinkRequest
+from cloudbeds_auth.rules.links import AppRequest, LinkRequest
 from cloudbeds_auth.rules.model import CredentialKind
 
 HTML = "text/html; charset=utf-8"
@@ -32,11 +32,11 @@ class Pages:
             lstrip_blocks=True,
         )
 
-    def link(self, asked: LinkRequest, asks: str, begin: str, vendor: str) -> PageAnswer:
+    def link(self, asked: LinkRequest, asks: str, begin: str, vendor: str, instead: str | None) -> PageAnswer:
         """What a link asks for, and a button that begins: a POST to `begin`, which redirects to the origin `vendor`,
         and that to wherever its hotels sign in.
 
-        `asks`: who does, as the hotel may know it.
+        `asks`: who does, as the hotel may know it; `instead`: where it may paste an API key.
         """
         shown = self._page(
             "link.html",
@@ -49,6 +49,7 @@ class Pages:
             scopes=asked.scopes,
             key=asked.credential == CredentialKind.API_KEY,
             begin=begin,
+            instead=instead,
         )
         return shown.with_headers({POLICY: policy("https:", vendor)})
 
@@ -66,6 +67,22 @@ class Pages:
             detail=None if error is None else error.detail,
             next_step=None if error is None else error.next_step,
         )
+
+    def add_app(self, asked: AppRequest, asks: str, error: Error | None) -> PageAnswer:
+        """The form for an app's client id and secret; `asks`: who does; `error`: why what was entered was not taken."""
+        return self._page(
+            "add_app.html",
+            200 if error is None else error.status,
+            {CODE: "ok"} if error is None else headers_of(error),
+            asks=asks,
+            redirect_uri=asked.redirect_uri,
+            scopes=asked.scopes,
+            detail=None if error is None else error.detail,
+        )
+
+    def app_added(self, connect: str) -> PageAnswer:
+        """The app is registered; `connect`: where its hotel approves."""
+        return self._page("app_added.html", 200, {CODE: "ok"}, connect=connect)
 
     def waiting(self, connection_id: str | None) -> PageAnswer:
         """What the hotel sees after it began in the Marketplace: its approval waits to be claimed."""

@@ -1,8 +1,10 @@
 -- How a grant comes in: links, states, candidates, the pointer.
 
 -- name: add_link
-INSERT INTO links (hash, app, reference, return_to, connection_id, expires_at, expected_properties, challenge)
-VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at, :expected_properties, :challenge)
+INSERT INTO links (hash, app, reference, return_to, connection_id, expires_at, expected_properties, challenge,
+    registration)
+VALUES (:hash, :app, :reference, :return_to, :connection_id, :expires_at, :expected_properties, :challenge,
+    :registration)
 
 -- name: link
 SELECT * FROM links WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
@@ -11,6 +13,7 @@ SELECT * FROM links WHERE hash = :hash AND used_at IS NULL AND expires_at > :now
 -- Of all the browsers that it was opened in, one led to a connection. Where a property is expected, it was named.
 SELECT outcome FROM authorizations WHERE link_hash = :link_hash AND outcome IS NOT NULL
     AND (expected_properties IS NULL OR found_properties IS NOT NULL)
+UNION ALL SELECT outcome FROM links WHERE hash = :link_hash AND outcome IS NOT NULL
 
 -- name: turned_down
 -- The last approval by a link that Cloudbeds named the properties of, and nothing followed from.
@@ -22,6 +25,14 @@ SELECT * FROM links WHERE hash = :hash
 
 -- name: use_link
 UPDATE links SET used_at = :now WHERE hash = :hash
+
+-- name: link_registered
+-- It takes no other client id and secret, and connects hotels of this app from now on.
+UPDATE links SET registration = NULL WHERE hash = :hash
+
+-- name: link_led_to
+-- A key that came by it; of an approval its authorization says so. A hash of null: it came by none.
+UPDATE links SET outcome = :connection_id WHERE hash = :hash
 
 -- name: add_authorization
 INSERT INTO authorizations (id, app, state_hash, browser_hash, link_hash, reference, return_to, connection_id, expires_at,
