@@ -264,6 +264,30 @@ async def test_another_hotel_by_a_link_that_mends(stage: Stage) -> None:
     assert (found.id, found.reference) == (old.id, "tenant-7")
 
 
+@pytest.mark.row("F87")
+async def test_another_hotel_that_only_the_list_names(stage: Stage) -> None:
+    """By a link that mends: as where the answer with the tokens names it, on the second click, too."""
+    old = await connected(stage, "1000", "tenant-6")
+    link = await a_link(stage, connection_id=old.id, expected_properties=())
+    state = await opened(stage, link, "wrong")
+    stage.endpoint.will(issued("wrong"))
+    stage.vendor.listed = Unlisted(OUTAGE)
+    with pytest.raises(RefreshInDoubt) as waits:
+        await comes_back(stage, state, "wrong")
+    assert waits.value.connection_id == old.id
+    stage.vendor.listed = ("2000",)
+    for _ in range(2):
+        with pytest.raises(PropertyMismatch):
+            await comes_back(stage, state, "wrong")
+    assert [one.property_ids for one in await parked(stage)] == [("2000",)]
+    assert (await stage.one.views.connection(old.id)).reference == "tenant-6"
+    assert (await stage.one.access.access_token(old.id)).reveal() == "A-old"
+    stage.vendor.listed = ("1000",)
+    stage.endpoint.will(issued("right"))
+    found = await comes_back(stage, await opened(stage, link, "right"), "right")
+    assert (found.id, found.reference, found.generation) == (old.id, "tenant-7", 3)
+
+
 async def test_another_hotel_that_is_named_late_by_a_link_that_mends(stage: Stage) -> None:
     """It was a candidate of that connection; from there it goes to the one that its hotel has."""
     old = await stage.connected(pair("old", property_ids=("1000",)))
@@ -281,9 +305,10 @@ async def test_another_hotel_that_is_named_late_by_a_link_that_mends(stage: Stag
 
 
 async def test_it_cannot_be_set_aside_yet(stage: Stage) -> None:
-    """A refresh of it is under way: it is refused all the same, and set aside when that is over."""
+    """One that an earlier version stored. A refresh is under way: it is refused all the same, and set aside later."""
     old = await stage.connected(pair("old", property_ids=("1000",)))
     new = await stage.candidate(old.connection_id, pair("new"))
+    stage.sql("UPDATE grants SET authorization_id = NULL WHERE id = ?", new.id)
     stage.vendor.listed = ("2000",)
     await stage.one.store.write(take_lease(new.id, "another", 30.0))
     with pytest.raises(PropertyMismatch):

@@ -57,14 +57,17 @@ async def test_storing_a_candidate_again_is_harmless(bench: Bench) -> None:
 
 
 async def test_its_home_is_the_connection_asked_for(bench: Bench) -> None:
-    """A reconnect; its own reference is kept unless a new one is given."""
+    """A reconnect; its own reference is kept unless a new one is given, and until it is known whose approval it is."""
     first = await bench.connected(pair(1, property_ids=("1000",)), reference="tenant-7")
     second = await bench.approved(pair(2, property_ids=("1000",)), connection_id=first.connection_id)
     assert second.connection_id == first.connection_id
     found = await bench.store.read(read_connection(first.connection_id))
     assert found is not None
     assert found.reference == "tenant-7"
-    await bench.approved(pair(3), connection_id=first.connection_id, reference="tenant-8")
+    again = {"connection_id": first.connection_id, "reference": "tenant-8"}
+    assert (await bench.approved(pair(3), **again)).connection_id == first.connection_id
+    assert await bench.store.read(read_connection(first.connection_id)) == found
+    await bench.approved(pair(4, property_ids=("1000",)), **again)
     found = await bench.store.read(read_connection(first.connection_id))
     assert found is not None
     assert found.reference == "tenant-8"

@@ -67,7 +67,8 @@ def add_candidate(
     proven; else `connection_id`, made now.
 
     Where its properties are to be compared with those expected, or it is `unproven` (whose secret is not known yet),
-    the grant is alone in `connection_id`, which has no reference, until that is settled (`settle_approval`).
+    the grant is alone in `connection_id`, which has no reference, until that is settled (`settle_approval`). But where
+    nothing is named so far, and the hotel of a connection is to approve again, it waits there.
     """
     stored = yield from query_one("grant", grant_id=grant_id)
     if stored is not None:  # a commit whose answer was lost: it is here
@@ -80,9 +81,10 @@ def add_candidate(
     if (yield from link_is_used(begun)):
         raise StateMismatch("this connect link was used in another browser a moment ago")
     parked = bool(begun["parked"]) or unproven  # never into a connection that holds other tokens
-    expected = yield from _expected(begun, pair.property_ids)
+    expected = yield from _expected(begun)
     waits, home = unproven or not fits(expected, pair.property_ids), connection_id
-    if parked or waits:
+    again = begun["expected_properties"] is None and not pair.property_ids
+    if parked or (waits and not again):
         yield from add_connection(tx, home, begun["app"], None, trusted=False)
     else:
         home = yield from _home(tx, begun, connection_id, pair)
@@ -96,12 +98,12 @@ def add_candidate(
     return home
 
 
-def _expected(begun: Row, named: tuple[str, ...]) -> Transaction[tuple[str, ...]]:
+def _expected(begun: Row) -> Transaction[tuple[str, ...]]:
     """The properties of which the approval has to cover one: those that its start named, else those of the connection
-    that it is for, where the answer with the tokens names any.
+    that it is for.
     """
     expected = ids_of(begun["expected_properties"])
-    if expected or not named:
+    if expected:
         return expected
     row = yield from query_one("covered", connection_id=begun["connection_id"])
     return () if row is None else ids_of(row["property_ids"])
