@@ -245,8 +245,8 @@ class PropertyMismatch(Error):
 
     Cloudbeds names none of the properties that were expected, or that the connection or its reference is for. An
     approval is kept all the same: a connection of this app that covers the property takes it over, else it waits for a
-    day to be claimed, and `cloudbeds-auth connections list --state parked` shows it. An API key is not stored. No
-    reference changes, and a link may be opened again.
+    day to be claimed, and `cloudbeds-auth connections list --state parked` shows it. An API key is not stored; nor is
+    one that does not cover all that its connection serves. No reference changes, and a link may be opened again.
     """
 
     code = "property_mismatch"

@@ -246,9 +246,8 @@ class TokenVault:
         return await self.engine.authorizer.begin_from_link(token, browser)
 
     async def link_outcome(self, token: str) -> str | None:
-        """The id of the connection that this one-time link led to; None while it led to none.
-
-        Known from the moment its tokens are stored, whether they were seen to work yet or not, and for a day.
+        """The id of the connection that an approval by this one-time link led to, for a day; None while none did, known
+        from when its tokens are stored. Raises PropertyMismatch where another hotel approved last: the link stays good.
         """
         return await self.engine.authorizer.link_outcome(token)
 

@@ -75,6 +75,17 @@ async def test_a_key_that_is_refused(service: Running[RealVault]) -> None:
     assert (await send(service, path, urlencode({"api_key": KEY})))[0] == 200
 
 
+async def test_a_link_with_a_challenge(service: Running[RealVault]) -> None:
+    """It takes no key, which is said before one is pasted; it stays good for an approval."""
+    made = await service.vault.create_link(code_challenge="E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM")
+    path = f"/paste-key/{made.token}"
+    status, _, page = await Tab(service).open(path)
+    assert (status, "takes no key" in page, "<form" in page) == (400, True, False)
+    status, code, page = await send(service, path, urlencode({"api_key": KEY}))
+    assert (status, code, "<form" in page) == (400, "invalid_request", False)
+    assert (await Tab(service).open(f"/connect/{made.token}"))[0] == 200
+
+
 async def test_another_hotels_key(service: Running[RealVault]) -> None:
     """A link that mends a connection takes no other hotel's key."""
     path = await link(service.vault, connection_id="con_1")

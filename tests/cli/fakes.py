@@ -157,7 +157,7 @@ class FakeVault(TokenVault):
     async def claim(
         self, connection_id: str, reference: str | None = None, *, code_verifier: str | None = None
     ) -> Connection:
-        self._note("claim", self._found(connection_id), reference)
+        self._note("claim", self._found(connection_id), reference, *([code_verifier] if code_verifier else []))
         return replace(ADA, reference=reference)
 
     async def forget(self, connection_id: str) -> Connection:

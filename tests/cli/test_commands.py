@@ -303,6 +303,20 @@ def test_claim(vault: FakeVault) -> None:
     assert vault.asked == [("claim", "con_ADA", "tenant-7")]
 
 
+def test_claim_with_a_code_verifier(vault: FakeVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a file or the environment; among the arguments it is refused, and not repeated."""
+    verifier, file = "v" * 43, tmp_path / "verifier"
+    file.write_text(f"{verifier}\n")
+    file.chmod(0o600)
+    assert invoke("connections", "claim", "con_ADA", "--verifier-file", str(file)).status == 0
+    monkeypatch.setenv("CLOUDBEDS_CODE_VERIFIER", verifier)
+    assert invoke("connections", "claim", "con_ADA").status == 0
+    assert vault.asked == [("claim", "con_ADA", None, verifier)] * 2
+    for wrong in ((f"--code-verifier={verifier}",), (verifier,)):
+        refused = invoke("connections", "claim", "con_ADA", *wrong)
+        assert (refused.status, "never an argument" in refused.err, verifier in refused.err) == (2, True, False)
+
+
 def test_disconnect_asks_or_needs_yes(vault: FakeVault) -> None:
     """Where nobody can be asked, --yes is needed; --forget is passed on."""
     refused = invoke("connections", "disconnect", "con_ADA")

@@ -101,7 +101,8 @@ async def test_another_hotel(stage: Stage, credential: str) -> None:
     with pytest.raises(Unclaimed):
         await stage.one.access.access_token(waits.id)
     assert await resolve(stage.one.store, "2000") == []
-    assert await stage.one.authorizer.link_outcome(link.token) is None
+    with pytest.raises(PropertyMismatch, match="names property 2000, not 1000"):
+        await stage.one.authorizer.link_outcome(link.token)
     stage.vendor.listed = ("1000",)
     stage.endpoint.will(issued("right", property_ids=("1000",)))
     found = await comes_back(stage, await opened(stage, link, "right"), "right")

@@ -20,6 +20,7 @@ from cloudbeds_auth.transactions.authorizations import (
     read_link_outcome,
 )
 from cloudbeds_auth.transactions.candidates import add_candidate
+from cloudbeds_auth.transactions.expectations import Spare, settle_approval
 from cloudbeds_auth.transactions.grants import read_grant
 from cloudbeds_auth.transactions.history import sweep
 from cloudbeds_auth.transactions.runner import Database
@@ -170,6 +171,21 @@ async def test_so_many_wait(bench: Bench) -> None:
     assert isinstance(await spend(bench.store, first.state_hash, "b1", "code"), Authorization)
     assert await begin(bench, **ANONYMOUS) is None
     assert await begin(bench, **ANONYMOUS) is Spending.FULL
+
+
+@pytest.mark.row("A74")
+@pytest.mark.usefixtures("few")
+async def test_a_link_parks_only_so_many(bench: Bench) -> None:
+    """Approvals of other hotels do not use it, and are kept: of one link there are no more than may wait."""
+    await bench.store.write(add_link(link("l1")))
+    for _ in range(2):
+        grant = await bench.approved(link_hash="l1", expected=("1",))
+        spare = Spare(f"spare_{grant.id}", f"con_{grant.id}")
+        named = grant.property_ids
+        assert await bench.store.write(settle_approval(grant.id, grant.generation, named, spare)) is not None
+    assert isinstance(await bench.store.read(read_link_outcome("l1")), Authorization)
+    assert await begin(bench, link_hash="l1") is Spending.FULL
+    assert await bench.store.read(read_link("l1")) is not None
 
 
 @pytest.mark.row("A74")

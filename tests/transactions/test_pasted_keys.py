@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from tests.support.bench import Bench, HandClock, link
 from tests.support.fakes import ADA, key, pair
@@ -10,12 +12,13 @@ from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import AuthorizationExpired, PropertyMismatch, RefreshPending, Unclaimed
 from cloudbeds_auth.rules.lifecycle import MOVED_TO_KEY, NEWER_KEY, State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
-from cloudbeds_auth.transactions.authorizations import add_link, read_link, read_link_outcome
+from cloudbeds_auth.transactions.authorizations import add_link, link_is_used, read_link, read_link_outcome
 from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import write_intent
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.pasted_keys import PastedKey, PlacedKey, add_pasted_key
 from cloudbeds_auth.transactions.refusals import Counted, count_refusal
+from cloudbeds_auth.transactions.statements import Transaction, Tx, query, transaction
 
 
 async def paste(bench: Bench, name: str, *properties: str, **more: object) -> PlacedKey:
@@ -145,6 +148,24 @@ async def test_another_hotels_key_under_a_reference(bench: Bench) -> None:
     assert await paste(bench, "4", "2000", reference="tenant-7") == PlacedKey("con_2"), "now it is its own, too"
 
 
+@pytest.mark.parametrize("credential", ["tokens", "key"])
+async def test_a_key_of_one_hotel_of_a_group(bench: Bench, credential: str) -> None:
+    """It would end what serves the others: refused, and nothing is latched. Where nothing serves them, it heals one."""
+    if credential == "tokens":
+        home = (await bench.connected(pair(1, property_ids=("1000", "1001")))).connection_id
+    else:
+        home = (await paste(bench, "1", "1000", "1001")).connection_id
+    before = await in_use(bench, home)
+    for asked in (None, home):
+        with pytest.raises(PropertyMismatch, match="also serves 1001"):
+            await paste(bench, "2", "1000", connection_id=asked, expected=True)
+    assert await in_use(bench, home) == before
+    assert await paste(bench, "3", "1001", "1002", "1000") == PlacedKey(home, moved=credential == "tokens")
+    await bench.store.write(disconnect(home, actor="operator"))
+    assert (await paste(bench, "2", "1000")).connection_id == home
+    assert await paste(bench, "4", "1001") == PlacedKey("con_4")
+
+
 async def test_a_key_in_use_by_another_connection(bench: Bench) -> None:
     """A key heals the connection that it is asked to heal, or none."""
     grant = await bench.hotel()
@@ -180,6 +201,30 @@ async def test_what_the_link_led_to(bench: Bench) -> None:
         assert await bench.store.read(read_link_outcome(name)) is None
         await paste(bench, "1", "1000", link_hash=name)
         assert await bench.store.read(read_link_outcome(name)) == "con_1"
+
+
+async def test_an_approval_by_the_same_link_at_the_same_moment(bench: Bench) -> None:
+    """Whichever comes second finds the link used, also where the key is for another app than the link names."""
+    await bench.store.write(add_link(link("l1")))
+    begun = asyncio.Event()
+
+    @transaction
+    def approval(tx: Tx) -> Transaction[bool]:
+        yield from query("one_at_a_time", work="approvals of default")
+        used = yield from link_is_used({"link_hash": "l1"})
+        begun.set()
+        for _ in range(50):
+            yield from query("link_by_hash", hash="l1")
+        yield from query("use_link", hash="l1", now=tx.wall)
+        return bool(used)
+
+    approving = asyncio.create_task(bench.store.write(approval()))
+    await begun.wait()
+    new = PastedKey("hash-1", "aurora", key("1", "1000").pair, ADA, link_hash="l1")
+    with pytest.raises(AuthorizationExpired):
+        await bench.store.write(add_pasted_key(new, "con_1", "gra_1"))
+    assert await approving is False
+    assert await all_there_is(bench) == []
 
 
 async def test_a_link_outlives_a_refusal(bench: Bench) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cloudbeds_auth.app.exchanges import Connected, Failed, PageAnswer, PageRequest
 from cloudbeds_auth.app.forms import fields
 from cloudbeds_auth.app.pages import Pages
-from cloudbeds_auth.engine.authorize import link_of
+from cloudbeds_auth.engine.pasted_keys import link_for_key
 from cloudbeds_auth.errors import AuthorizationExpired, Error, InvalidReturnTo
 from cloudbeds_auth.rules.redirects import allowed_return, with_query
 from cloudbeds_auth.rules.secret import Secret
@@ -40,7 +40,7 @@ class KeyPage:
             return replace(self._pages.problem(error, None), about=Failed(error))
 
     async def _taken(self, token: str, request: PageRequest) -> PageAnswer:
-        link = await link_of(self._world, token)
+        link = await link_for_key(self._world, token)
         try:
             home = await self._keys.add_from_link(token, Secret(fields(request, FIELD)[FIELD]))
         except AuthorizationExpired:
@@ -51,7 +51,7 @@ class KeyPage:
         return replace(page, about=Connected(await self._vault.connection(home)))
 
     async def _form(self, token: str, error: Error | None = None) -> PageAnswer:
-        link = await link_of(self._world, token)
+        link = await link_for_key(self._world, token)
         app = await self._world.app_of(link)
         scopes = " ".join(dict.fromkeys(("read:hotel", *app.scopes)))
         return self._pages.paste_key(scopes, error)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -17,6 +18,7 @@ from cloudbeds_auth.cli.commands import (
     with_vault,
 )
 from cloudbeds_auth.cli.output import Output
+from cloudbeds_auth.cli.secret_prompts import WITH_EXTRAS, SecretInput
 from cloudbeds_auth.rules.documents import connection_document, event_document, stamp
 from cloudbeds_auth.rules.lifecycle import LABELS, State
 from cloudbeds_auth.rules.model import Connection, Event
@@ -117,15 +119,33 @@ def _event_row(event: Event) -> tuple[str, ...]:
     return stamp(event.at) or "-", event.kind.replace("_", " "), generation, event.actor
 
 
-@command("claim", "cloudbeds-auth connections claim con_01J... --reference tenant-7", group=connections)
+VERIFIER: Final = SecretInput(
+    "code verifier", "--verifier-file", "CLOUDBEDS_CODE_VERIFIER", ("--code-verifier", "--verifier")
+)
+
+
+@command(
+    "claim",
+    "cloudbeds-auth connections claim con_01J... --reference tenant-7",
+    "cloudbeds-auth connections claim con_01J... --verifier-file /run/secrets/verifier",
+    group=connections,
+    context_settings=WITH_EXTRAS,
+)
 @click.argument("connection", metavar="ID")
 @click.option("--reference", help="Your own name for the hotel.")
-def claim(out: Output, connection: str, reference: str | None) -> None:
-    """Claim an approval that a hotel began in Cloudbeds' Marketplace.
+@VERIFIER.taken
+def claim(out: Output, connection: str, reference: str | None, secret_file: Path | None) -> None:
+    """Claim an approval that waits: one that a hotel began in Cloudbeds' Marketplace, or that was begun with a code
+    challenge, or one of another hotel than was expected.
 
     Until then nobody can use it, and after a day it is deleted. A hotel that is connected already keeps its connection.
+
+    The code verifier of a challenge comes from --verifier-file, or from CLOUDBEDS_CODE_VERIFIER.
     """
-    one = with_vault(lambda vault: vault.claim(connection, reference))
+    VERIFIER.refuse_extras()
+    verifier = VERIFIER.given(out, secret_file)
+    secret = None if verifier is None else verifier.reveal()
+    one = with_vault(lambda vault: vault.claim(connection, reference, code_verifier=secret))
     show_connection(out, one, "claimed")
 
 

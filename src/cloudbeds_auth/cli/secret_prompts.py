@@ -67,14 +67,19 @@ class SecretInput:
         if context.args:
             raise click.UsageError(self._exposed, context)
 
-    def read(self, out: Output, file: Path | None) -> Secret:
-        """The secret; raises ConfigurationError for an unreadable file, UsageError where there is no one to ask."""
+    def given(self, out: Output, file: Path | None) -> Secret | None:
+        """The secret, where a file or the environment holds one; raises ConfigurationError for an unreadable file."""
         if file == STDIN:
             return Secret(sys.stdin.read(LONGEST).strip())
         if file is not None:
             return self._from_file(out, file)
-        if given := os.environ.get(self.variable, "").strip():
-            return Secret(given)
+        held = os.environ.get(self.variable, "").strip()
+        return Secret(held) if held else None
+
+    def read(self, out: Output, file: Path | None) -> Secret:
+        """As `given`, else a person is asked for it; raises UsageError where there is no one to ask."""
+        if (given := self.given(out, file)) is not None:
+            return given
         if not sys.stdin.isatty():
             raise click.UsageError(f"no {self.called}, and nobody can be asked here: {self._comes_from}")
         return Secret(click.prompt(self.called, hide_input=True, err=True).strip())

@@ -175,8 +175,13 @@ class Authorizer:
         )  # fmt: skip
 
     async def link_outcome(self, token: str) -> str | None:
-        """The connection that the link led to; None when it led to none yet."""
-        return await self._world.db.read(read_link_outcome(hashed(token)))
+        """The connection that the link led to; None when it led to none yet. Raises PropertyMismatch where the last
+        approval by it was of another hotel than was expected.
+        """
+        found = await self._world.db.read(read_link_outcome(hashed(token)))
+        if isinstance(found, Authorization):
+            raise why_turned_down(found)
+        return found
 
     async def finish(
         self, *, code: str, state: str, browser: str | None = None, code_verifier: str | None = None
@@ -304,9 +309,7 @@ class Authorizer:
 
 
 async def link_of(world: World, token: str) -> NewLink:
-    """What a one-time link was made for; raises AuthorizationExpired for one that is used, over or unknown, and
-    InvalidRequest while its app is not registered.
-    """
+    """What a link was made for; raises AuthorizationExpired, and InvalidRequest while its app is not registered."""
     link = await world.db.read(read_link(hashed(token)))
     if link is None:
         raise link_over()

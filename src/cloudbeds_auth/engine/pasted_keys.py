@@ -34,6 +34,7 @@ from cloudbeds_auth.rules.model import App, CredentialKind, Pair
 from cloudbeds_auth.rules.origins import Source
 from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.transactions.authorizations import NewLink
 from cloudbeds_auth.transactions.pasted_keys import ANOTHER_KEY, PastedKey, PlacedKey, add_pasted_key
 
 ASKING: Final = "pasted keys"  # what the questions about keys that are not stored count for, all together
@@ -81,11 +82,7 @@ class PastedKeys:
 
     async def add_from_link(self, token: str, key: Secret) -> str:
         """As `add`, of what the link was made for, which is spent by it."""
-        link = await link_of(self._world, token)
-        if link.challenge is not None:
-            raise InvalidRequest(
-                "this link was made with a code challenge, and takes no key: only an approval is proven"
-            )
+        link = await link_for_key(self._world, token)
         app = None if link.app == "default" else link.app  # a link names none where its maker did not: then the hotel's
         return await self.add(
             key, app=app, reference=link.reference, connection_id=link.connection_id,
@@ -166,6 +163,19 @@ class PastedKeys:
         elif placed.new:
             self._world.observer.happened(Happening.CONNECTED, connection=placed.connection_id)
         return placed.connection_id
+
+
+async def link_for_key(world: World, token: str) -> NewLink:
+    """What the link was made for. Raises AuthorizationExpired, and InvalidRequest for one with a code challenge: no
+    secret is asked for where a key comes in.
+    """
+    link = await link_of(world, token)
+    if link.challenge is not None:
+        raise InvalidRequest(
+            "this link was made with a code challenge, and takes no key: only an approval is proven",
+            next_step="connect by an approval, or ask for another link from where this one came",
+        )
+    return link
 
 
 def _must_look_like_a_key(key: Secret) -> None:

@@ -30,8 +30,8 @@ from cloudbeds_auth.rules.lifecycle import (
     seen,
 )
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event, Page
+from cloudbeds_auth.rules.risks import APPROVER_NO_OWNER, CALLS_LACK_SCOPE, unapproved_scopes
 from cloudbeds_auth.rules.risks import NEXT_STEP as OF_RISK
-from cloudbeds_auth.rules.risks import unapproved_scopes
 from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
 from cloudbeds_auth.transactions.authorizations import read_link
 from cloudbeds_auth.transactions.connections import count_states, list_connections
@@ -72,6 +72,12 @@ WAITING = {
     PROPERTY_UNKNOWN: "nothing to do: Cloudbeds did not say yet which property it is of, and is asked again by itself",
     HOTEL_SCOPE_MISSING: "ask for the scope read:hotel (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a "
     "connect link to approve again: without it Cloudbeds does not say which property this is",
+}
+# The same, of a key that the hotel made by itself.
+PASTED_AND_WAITING = {
+    **WAITING,
+    CALLS_LACK_SCOPE: "the hotel makes a new API key with the scope (those of a key cannot change): paste that one",
+    APPROVER_NO_OWNER: "have an owner of the hotel make the API key: Cloudbeds may end it with the user who made it",
 }
 NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
 MOST_LISTED = 200
@@ -192,7 +198,7 @@ class Views:
         if found.pasted:
             step = OF_PASTED_KEYS.get(state, step)
         if state in LIVING:
-            step = WAITING.get(problem, step)
+            step = (PASTED_AND_WAITING if found.pasted else WAITING).get(problem, step)
         if state is State.CLIENT_REFUSED and foreign is not None:
             return replace(found, state=state, problem=foreign.what, next_step=foreign.next_step, foreign=True)
         if state is State.CLIENT_REFUSED and found.app not in self._world.apps:

@@ -40,6 +40,7 @@ ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # names the file that is read instead of `
 NO_SETTINGS = (
     "CLOUDBEDS_AUTH_APP_SECRET",
     "CLOUDBEDS_API_KEY",
+    "CLOUDBEDS_CODE_VERIFIER",
     ENV_FILE,
 )  # variables of ours all the same, for commands
 LARGEST_ENV_FILE = 1024 * 1024  # characters

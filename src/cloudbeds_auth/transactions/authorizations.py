@@ -148,10 +148,15 @@ def written(property_ids: Iterable[str]) -> str | None:
 
 
 @transaction
-def read_link_outcome(tx: Tx, link_hash: str) -> Transaction[str | None]:
-    """The connection that the link led to; None when it led to none, or longer ago than states are kept."""
+def read_link_outcome(tx: Tx, link_hash: str) -> Transaction[str | Authorization | None]:
+    """The connection that the link led to, else the last approval by it that was turned down; None when there is
+    neither, or longer ago than states are kept.
+    """
     row = yield from query_one("link_outcome", link_hash=link_hash)
-    return None if row is None else str(row["outcome"])
+    if row is not None:
+        return str(row["outcome"])
+    turned_down = yield from query_one("turned_down", link_hash=link_hash)
+    return None if turned_down is None else authorization_of(turned_down)
 
 
 @transaction

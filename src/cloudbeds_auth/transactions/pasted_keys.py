@@ -66,14 +66,13 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
 
     OAuth tokens that the connection has are latched: none of them is refreshed any more (rule-15).
 
-    Raises PropertyMismatch, where what was asked for is another hotel's; Unclaimed; AuthorizationExpired for a link
-    that was used or is over; and RefreshPending while a refresh of these tokens is under way.
+    Raises PropertyMismatch, where what was asked for is another hotel's, or another hotel would lose what it has;
+    Unclaimed; AuthorizationExpired for a link that was used or is over; and RefreshPending while a refresh of these
+    tokens is under way.
     """
     yield from query("one_at_a_time", work="pasted keys")
     if key.link_hash is not None:
-        if (yield from query_one("link", hash=key.link_hash, now=tx.wall)) is None:
-            raise link_over()
-        yield from query("use_link", hash=key.link_hash, now=tx.wall)
+        yield from _use_link(tx, key.link_hash)
     yield from query("one_at_a_time", work=f"approvals of {key.app}")
     known = yield from query_one("imported", token_hash=key.key_hash)
     if known is not None and known["role"] == Role.ACTIVE:
@@ -84,10 +83,22 @@ def add_pasted_key(tx: Tx, key: PastedKey, connection_id: str, grant_id: str) ->
     if home is None:
         home = connection_id
         yield from add_connection(tx, home, key.app, key.reference, trusted=True)
+    yield from _must_cover(key, home)
     moved = yield from _latched(tx, home)
     yield from _add(tx, key, home, grant_id)
     yield from refer(tx, home, key.reference, trusted=True)
     return PlacedKey(home, moved=moved)
+
+
+def _use_link(tx: Tx, link_hash: str) -> Transaction[None]:
+    """Spend the link, unless it was; an approval by it that comes in at the same moment is before this, or after."""
+    link = yield from query_one("link", hash=link_hash, now=tx.wall)
+    if link is not None:
+        yield from query("one_at_a_time", work=f"approvals of {link['app']}")
+        link = yield from query_one("link", hash=link_hash, now=tx.wall)
+    if link is None:
+        raise link_over()
+    yield from query("use_link", hash=link_hash, now=tx.wall)
 
 
 def _here_already(tx: Tx, key: PastedKey, known: Row) -> Transaction[PlacedKey]:
@@ -114,6 +125,19 @@ def _home(tx: Tx, key: PastedKey) -> Transaction[str | None]:
     if not fits(covered, key.pair.property_ids):
         raise _another(key, covered, "this connection is for", key.connection_id)
     return key.connection_id
+
+
+def _must_cover(key: PastedKey, home: str) -> Transaction[None]:
+    """A key of one property never ends what serves a whole group: what it does not cover would have nothing left."""
+    used = yield from query_one("in_use", connection_id=home)
+    lost = [] if used is None else [one for one in json.loads(used["property_ids"]) if one not in key.pair.property_ids]
+    if lost:
+        raise PropertyMismatch(
+            f"Cloudbeds names property {', '.join(key.pair.property_ids)} for this key, and the connection {home} also "
+            f"serves {', '.join(lost)}, which would be lost",
+            connection_id=home,
+            next_step="paste a key of all of them; where each is to have its own, disconnect that connection first",
+        )
 
 
 def _must_be_referred(key: PastedKey, home: str | None) -> Transaction[None]:

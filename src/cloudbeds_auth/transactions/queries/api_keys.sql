@@ -25,3 +25,8 @@ UPDATE grants SET latched = latched + 1 WHERE id = :grant_id AND latched % 2 = 0
 -- What the connections in use that have this reference cover.
 SELECT g.connection_id, g.property_ids FROM connections c JOIN grants g ON g.id = c.active_grant
 WHERE c.reference = :reference AND g.role = 'active'
+
+-- name: in_use
+-- What the connection serves now; none where it waits for the hotel.
+SELECT g.property_ids FROM connections c JOIN grants g ON g.id = c.active_grant
+WHERE c.id = :connection_id AND g.role = 'active' AND g.marked_at IS NULL

@@ -15,6 +15,11 @@ SELECT outcome FROM authorizations WHERE link_hash = :link_hash AND outcome IS N
     AND (expected_properties IS NULL OR found_properties IS NOT NULL)
 UNION ALL SELECT outcome FROM links WHERE hash = :link_hash AND outcome IS NOT NULL
 
+-- name: turned_down
+-- The last approval by a link that Cloudbeds named the properties of, and nothing followed from.
+SELECT * FROM authorizations WHERE link_hash = :link_hash AND outcome IS NULL AND found_properties IS NOT NULL
+ORDER BY spent_at DESC LIMIT 1
+
 -- name: link_by_hash
 SELECT * FROM links WHERE hash = :hash
 
@@ -41,8 +46,10 @@ SELECT COUNT(*) AS pending FROM (SELECT 1 FROM authorizations
     WHERE spent_at IS NULL AND expires_at > :now AND link_hash IS NULL AND trusted = :trusted LIMIT :most) waiting
 
 -- name: pending_of_link
-SELECT COUNT(*) AS pending FROM (SELECT 1 FROM authorizations
-    WHERE link_hash = :link_hash AND spent_at IS NULL AND expires_at > :now LIMIT :most) waiting
+-- And those that came back and did not use the link: their tokens are kept.
+SELECT COUNT(*) AS pending FROM (SELECT 1 FROM authorizations WHERE link_hash = :link_hash
+    AND ((spent_at IS NULL AND expires_at > :now) OR outcome IS NOT NULL OR found_properties IS NOT NULL)
+    LIMIT :most) waiting
 
 -- name: authorization_by_state
 SELECT * FROM authorizations WHERE state_hash = :state_hash
