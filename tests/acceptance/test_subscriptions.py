@@ -99,6 +99,7 @@ async def scene(request: pytest.FixtureRequest, tmp_path: Path, endpoint: Endpoi
 async def another_day(vault: TokenVault) -> None:
     """Every hotel's turn comes, and is taken."""
     await vault.engine.world.db.write(want_subscriptions(secrets.token_hex(4)))
+    vault.engine.subscriber._begun = False  # a process that starts with its settings after another's
     await vault.engine.subscriber.tick()
 
 

@@ -7,9 +7,12 @@ from dataclasses import replace
 from tests.support.fakes import APP, issued, key, pair
 from tests.support.stage import Process, Stage, another
 
+from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.rules.api_errors import OUTAGE, Act, Refusal
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Pair
+from cloudbeds_auth.rules.risks import NEXT_STEP, next_step
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import EVERY
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.connections import disconnect
@@ -98,6 +101,13 @@ async def test_a_scope_that_the_app_asks_for_by_now(stage: Stage) -> None:
     assert await messages(stage) == ["connected", "at_risk", "risk_over", "at_risk", "risk_over"]
 
 
+async def test_an_approval_that_was_asked_for_without_scopes(stage: Stage) -> None:
+    """It has all that the app is registered for: settings that name some by now put no fleet at risk."""
+    grant = await stage.connected(replace(LONG, scopes=None))
+    await another(stage.one, apps={"default": replace(APP, scopes=("read:guest",))}).subscriber.tick()
+    assert await stage.shown(grant) == (State.FRESH, None)
+
+
 async def test_a_scope_that_a_call_lacks(stage: Stage) -> None:
     """The next pair lacks it as well: it is shown until the hotel approves again."""
     grant = await stage.connected(pair(1, property_ids=("1000",)))
@@ -113,6 +123,32 @@ async def test_a_scope_that_a_call_lacks(stage: Stage) -> None:
     await again(stage, grant, pair(3, property_ids=("1000",)))
     assert await stage.shown(grant) == (State.FRESH, None)
     assert await messages(stage) == ["connected", "at_risk", "risk_over"]
+
+
+async def test_a_pasted_key(stage: Stage) -> None:
+    """No user approved it, so none is asked about; a scope that a call lacks is mended by another key, and by no link.
+    A hotel that moves to one is not at risk for its former approver.
+    """
+    grant = await stage.connected(LONG)
+    stage.vendor.approver = ("Front desk",)
+    await stage.one.subscriber.tick()
+    assert await stage.shown(grant) == (State.FRESH, "approver_no_owner")
+    stage.vendor.listed = ("1000",)
+    home = await stage.one.pasted_keys.add(
+        Secret("cbat_1"), app=None, reference=None, connection_id=grant.connection_id, expected_properties=("1000",)
+    )
+    await stage.one.subscriber.tick()
+    assert (await stage.one.views.connection(home)).problem is None
+    row = await current_grant(stage.one.world.db, home)
+    assert row is not None
+    stage.one.refused_calls.note_refusal(row.token(), NO_SCOPE, "GET", "/api/v1.3/getGuestList")
+    await stage.one.idle()
+    found = await stage.one.views.shown(home)
+    assert (found.pasted, found.problem, found.connect_url) == (True, "missing_scope", None)
+    assert "new API key with this scope" in (found.next_step or "")
+    assert (next_step("missing_scope", found), next_step("not_renewable", found)) == (
+        found.next_step, NEXT_STEP["not_renewable"],
+    )  # fmt: skip
 
 
 async def test_a_grant_that_cannot_be_renewed(stage: Stage) -> None:

@@ -18,7 +18,7 @@ from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.rules.properties import FIRST
 from cloudbeds_auth.rules.schedule import PAUSE, RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.subscriptions import APP_STATE, EVERY, HOLD, Wanted
+from cloudbeds_auth.rules.subscriptions import APP_STATE, EVERY, HOLD, LEFT, Wanted
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.history import read_history
 
@@ -148,19 +148,24 @@ async def test_a_missing_scope_is_shown(stage: Stage) -> None:
 
 
 async def test_a_refusal_in_unknown_words(stage: Stage) -> None:
-    """A problem of its own."""
+    """A problem of its own; where the words repeat what was sent, its secrets are left out."""
     grant = await hotel(stage)
     process = another(stage.one, wanted=BOTH[:1])
-    stage.vendor.webhooks_refuse = [None, Refusal("unknown", Act.NOTHING)]
+    stage.vendor.webhooks_refuse = [None, Refusal("unknown", Act.NOTHING, f"Not {HOOK.url}, {HOOK.value.reveal()}")]
     await process.subscriber.tick()
+    ((said, shown),) = stage.sql(
+        "SELECT e.data, c.subscriptions FROM events e, connections c WHERE e.kind LIKE 'subs%'"
+    )
+    assert "Not [the address], [the header]" in said
+    assert HOOK.value.reveal() not in f"{said}{shown}{stage.notes.facts('subscription_failed')}"
     found = await process.views.connection(grant.connection_id)
     assert found.problem == "subscription_refused"
     assert "CLOUDBEDS_AUTH_SUBSCRIPTIONS" in (found.next_step or "")
 
 
-@pytest.mark.parametrize("refusal", [OUTAGE, NO_SCOPE, Refusal("revoked", Act.SUSPECT)])
+@pytest.mark.parametrize("refusal", [OUTAGE, UNREADABLE, Refusal("revoked", Act.SUSPECT)])
 async def test_no_list_makes_nothing(stage: Stage, refusal: Refusal) -> None:
-    """Whatever the reason: nothing is sent that could double one, and it is asked again soon."""
+    """Nothing is sent that could double one; it is reported, and asked again soon."""
     await hotel(stage)
     process = another(stage.one, wanted=BOTH)
     stage.vendor.webhooks_refuse = [refusal]
@@ -168,9 +173,31 @@ async def test_no_list_makes_nothing(stage: Stage, refusal: Refusal) -> None:
     await process.idle()
     assert stage.vendor.subscribed == []
     assert stage.vendor.asked == (["A-1"] if refusal.act is Act.SUSPECT else [])
+    assert stage.notes.facts("subscription_failed")[0]["error"] == refusal.reason
     await stage.clock.sleep(HOLD)
     await process.subscriber.tick()
     assert len(stage.vendor.subscribed) == 2
+
+
+async def test_a_list_that_is_refused_for_good(stage: Stage) -> None:
+    """People see why, and nothing is sent that could double one; it is asked for again a day later, and no sooner. What
+    was made before stays ours.
+    """
+    grant = await hotel(stage)
+    await another(stage.one, wanted=BOTH[:1]).subscriber.tick()
+    stage.vendor.webhooks_refuse = [NO_SCOPE]
+    process = another(stage.one, wanted=BOTH)
+    await process.subscriber.tick()
+    assert await states(process, grant) == {("1000", CREATED): "missing_scope", ("1000", CHANGED): "missing_scope"}
+    assert await stage.shown(grant) == (State.FRESH, "missing_scope")
+    await stage.clock.sleep(0.9 * EVERY - 1)
+    await process.subscriber.tick()
+    assert stage.vendor.subscribed == [(CREATED, "1000")]
+    await stage.clock.sleep(0.1 * EVERY + 1)
+    await process.subscriber.tick()
+    assert set((await states(process, grant)).values()) == {"subscribed"}
+    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    assert sorted(stage.vendor.unsubscribed) == [f"{CREATED}@1000", f"{CHANGED}@1000"]
 
 
 async def test_a_rejected_token_is_asked_about(stage: Stage) -> None:
@@ -219,6 +246,48 @@ async def test_other_settings_hold_at_the_next_start(stage: Stage) -> None:
     assert len(stage.vendor.subscribed) == 3
 
 
+async def test_a_process_with_former_settings(stage: Stage) -> None:
+    """While a fleet is updated it undoes nothing of what those with the newest do; where these have all ended, it makes
+    up for them.
+    """
+    grant = await hotel(stage)
+    former, newest = another(stage.one, wanted=BOTH), another(stage.one, wanted=BOTH[:1])
+    await former.subscriber.tick()
+    await newest.subscriber.tick()
+    await stage.clock.sleep(EVERY)
+    await former.subscriber.tick()
+    assert await states(newest, grant) == {("1000", CREATED): "subscribed"}
+    await stage.clock.sleep(LEFT)
+    await former.subscriber.tick()
+    assert set(await states(newest, grant)) == {("1000", CREATED), ("1000", CHANGED)}
+
+
+async def test_a_hotel_that_connects_while_a_fleet_waits(stage: Stage) -> None:
+    """The settings are new, and every hotel is due: one that connects meanwhile is the first."""
+    for at in range(2 * AT_ONCE):
+        await stage.connected(pair(f"{at}", lifetime=9 * EVERY, property_ids=(str(1000 + at),)))
+    await another(stage.one, wanted=()).subscriber.tick()
+    process = another(stage.one, wanted=BOTH[:1])
+    await process.subscriber.tick()
+    await stage.clock.sleep(60.0)
+    await stage.connected(pair("new", lifetime=9 * EVERY, property_ids=("2000",)))
+    await process.subscriber.tick()
+    assert (CREATED, "2000") in stage.vendor.subscribed
+    assert len(stage.vendor.subscribed) == 2 * AT_ONCE
+
+
+async def test_a_clock_that_was_set_back(stage: Stage) -> None:
+    """What was planned by it is compared at once."""
+    grant = await hotel(stage)
+    process = another(stage.one, wanted=BOTH[:1])
+    await process.subscriber.tick()
+    stage.vendor.there.clear()
+    stage.sql("UPDATE grants SET subscribe_at = subscribe_at + 1000000")
+    await process.subscriber.tick()
+    assert len(stage.vendor.subscribed) == 2
+    assert await states(process, grant) == {("1000", CREATED): "subscribed"}
+
+
 async def test_one_that_cannot_be_ended_is_tried_again(stage: Stage) -> None:
     """It stays stored until Cloudbeds takes note."""
     grant = await hotel(stage)
@@ -231,6 +300,22 @@ async def test_one_that_cannot_be_ended_is_tried_again(stage: Stage) -> None:
     await process.subscriber.tick()
     assert await states(process, grant) == {}
     assert stage.vendor.there == {}
+
+
+async def test_one_that_cloudbeds_refuses_to_end(stage: Stage) -> None:
+    """It stays stored, the others are ended, and it is tried again a day later and no sooner."""
+    grant = await hotel(stage)
+    await another(stage.one, wanted=BOTH).subscriber.tick()
+    process = another(stage.one)
+    stage.vendor.webhooks_refuse = [None, Refusal("unknown", Act.NOTHING)]
+    await process.subscriber.tick()
+    await stage.clock.sleep(HOLD)
+    await process.subscriber.tick()
+    assert await states(process, grant) == {("1000", CREATED): "subscribed"}
+    assert len(stage.vendor.unsubscribed) == 2
+    await stage.clock.sleep(EVERY)
+    await process.subscriber.tick()
+    assert await states(process, grant) == {}
 
 
 async def test_another_secret_replaces_the_header(stage: Stage) -> None:
@@ -255,6 +340,18 @@ async def test_what_somebody_else_made_is_left_alone(stage: Stage) -> None:
     assert set((await states(process, grant)).values()) == {"subscribed"}
     await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
     assert stage.vendor.unsubscribed == [f"{CHANGED}@1000"]
+
+
+async def test_what_somebody_else_made_is_not_ended_for_another_header(stage: Stage) -> None:
+    """Where Cloudbeds makes another one beside it, that one is ours, and ends with the hotel's connection."""
+    stage.vendor.there = {("1000", "theirs"): CREATED}
+    grant = await hotel(stage)
+    process = another(stage.one, wanted=BOTH[:1])
+    await process.subscriber.tick()
+    assert stage.vendor.unsubscribed == []
+    del stage.vendor.there["1000", "theirs"]
+    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    assert stage.vendor.unsubscribed == [f"{CREATED}@1000"]
 
 
 async def test_a_disconnect_ends_ours_before_the_app_is_disabled(stage: Stage) -> None:
@@ -295,6 +392,23 @@ async def test_a_disconnect_does_not_wait_for_a_list(stage: Stage) -> None:
     await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
     assert await stage.shown(grant) == (State.DISCONNECTED, None)
     assert stage.vendor.unsubscribed == []
+
+
+async def test_a_disconnect_of_a_group_while_cloudbeds_does_not_answer(stage: Stage) -> None:
+    """It waits no longer than a caller would, however many properties there are."""
+    grant = await hotel(stage, *map(str, range(1000, 1050)))
+    process = another(stage.one, wanted=BOTH[:1])
+    await process.subscriber.tick()
+
+    async def unanswered(access: Secret, property_id: str | None) -> Refusal:
+        await stage.clock.sleep(stage.timing.deadline)
+        return OUTAGE
+
+    stage.vendor.subscriptions = unanswered  # type: ignore[method-assign]
+    began = stage.clock.steady()
+    await process.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    assert stage.clock.steady() - began <= stage.timing.wait + stage.timing.deadline
+    assert await stage.shown(grant) == (State.DISCONNECTED, None)
 
 
 async def test_a_hotel_that_healed_is_subscribed_again(stage: Stage) -> None:

@@ -34,10 +34,13 @@ def test_one_problem_is_shown() -> None:
 
 @pytest.mark.parametrize(
     ("roles", "expected"),
-    [((), None), (("Owner",), None), (("Staff", "Hotel owner"), None), (("Staff", "Night"), "Staff, Night")],
-)
+    [
+        ((), None), (("Owner",), None), (("Staff", "Hotel owner"), None), (("Staff", "Night"), "Staff, Night"),
+        (("PROPRIETÁRIO",), None), (("Dueña",), None), (("Geschäftsinhaberin",), None), (("Manager",), "Manager"),
+    ],
+)  # fmt: skip
 def test_an_approver(roles: tuple[str, ...], expected: str | None) -> None:
-    """Roles are named by hotels; who has none named is no risk."""
+    """Roles are named by hotels, in their own language; an approver of whom none is named is no risk."""
     assert no_owner(roles) == expected
 
 

@@ -30,10 +30,11 @@ STORED = Subscription("1000", WANTED.event, WANTED.endpoint, WANTED.header, "7",
         ([], [], True, True), ([], [THERE], True, False), ([STORED], [THERE], False, True),
         ([STORED], [], True, True), ([replace(STORED, made=False)], [], True, True),
         ([replace(STORED, id="")], [THERE], False, True), ([replace(STORED, header="former")], [THERE], True, True),
-        ([STORED], [replace(THERE, url="https://other.example/")], True, True),
+        ([STORED], [replace(THERE, id="8", url="https://other.example/")], True, True),
+        ([STORED], [replace(THERE, url="HTTPS://app.example:443/hotel-events")], False, True),
     ],
     ids=["new", "somebody else's", "as it was", "deleted", "somebody else's, deleted", "the answer was lost",
-         "another secret", "at another address only"],
+         "another secret", "at another address only", "in other words"],
 )  # fmt: skip
 def test_what_is_made(stored: list[Subscription], found: list[VendorSubscription], makes: bool, made: bool) -> None:
     """Nothing that is there with the right header; what is made is stored as ours before it is sent."""
@@ -46,9 +47,9 @@ def test_what_is_made(stored: list[Subscription], found: list[VendorSubscription
 
 def test_what_is_ended() -> None:
     """What we made and nobody wants, under the id that Cloudbeds lists; not what somebody else made, or is gone."""
-    theirs = replace(STORED, event="guest/removed", made=False)
-    gone = replace(STORED, event="guest/assigned")
-    found = [replace(THERE, id="8"), replace(THERE, event="guest/removed")]
+    theirs = replace(STORED, id="5", event="guest/removed", made=False)
+    gone = replace(STORED, id="6", event="guest/assigned")
+    found = [replace(THERE, id="8"), replace(THERE, id="5", event="guest/removed")]
     step = compare("1000", [], [STORED, theirs, gone], found)
     assert step.end == step.stored == (replace(STORED, id="8"),)
     assert step.make == ()
@@ -86,3 +87,4 @@ def test_no_secret_is_shown() -> None:
     """Neither the header's value nor the address, which may hold one, in any `repr`."""
     assert "canary" not in repr(WANTED)
     assert HOOK.url not in f"{WANTED!r}{THERE!r}{STORED!r}"
+    assert WANTED.veiled(f"{HOOK.url} or canary is wrong") == "[the address] or [the header] is wrong"

@@ -394,7 +394,7 @@ PATTERNED = {
 def test_a_secret_that_was_typed_is_warned_about(name: str, value: str) -> None:
     """It repeats itself or counts up: taken, for a test's database needs no more, and `doctor` says so."""
     beside = {
-        "CLOUDBEDS_AUTH_HOOK_SECRET": {"AUTH_HOOK_HEADER": HOOK_HEADER},
+        "CLOUDBEDS_AUTH_HOOK_SECRET": {"AUTH_HOOK_HEADER": HOOK_HEADER, "AUTH_PUBLIC_URL": "https://auth.example.com"},
         "CLOUDBEDS_AUTH_WEBHOOK_SECRET": {"AUTH_WEBHOOK_URL": "https://app.example.com/hook"},
     }
     (warning,) = read(**{name.removeprefix("CLOUDBEDS_"): value}, **beside.get(name, {})).warnings
@@ -741,11 +741,15 @@ def test_plain_http_public_url_is_a_warning() -> None:
 
 
 def test_where_cloudbeds_posts_to() -> None:
-    """The public URL with its prefix; over https, or on this machine."""
+    """The public URL with its prefix; over https, or on this machine where the simulator is on it, too."""
     hooks = {"AUTH_HOOK_SECRET": HOOK_PATH, "AUTH_HOOK_HEADER": HOOK_HEADER}
     assert read().hook is None
-    for public_url in ("https://auth.example.com/prefix", "http://localhost:7000"):
-        hook = read(AUTH_PUBLIC_URL=public_url, **hooks).hook
+    nowhere = read(AUTH_PUBLIC_URL="http://localhost:7000", **hooks)
+    assert nowhere.hook is None
+    assert "CLOUDBEDS_AUTH_HOOK_SECRET subscribes nothing" in nowhere.warnings[0]
+    here = {"BASE_URL": "http://localhost:9400"}
+    for public_url, more in (("https://auth.example.com/prefix", {}), ("http://localhost:7000", here)):
+        hook = read(AUTH_PUBLIC_URL=public_url, **hooks, **more).hook
         assert hook is not None
         assert (hook.url, hook.value) == (f"{public_url}/hooks/{HOOK_PATH}", Secret(HOOK_HEADER))
         assert "aaa" not in repr(hook)
@@ -766,7 +770,8 @@ def test_what_hotels_are_subscribed_to() -> None:
         ("https://app.example.com/hotel-events", "X-Hook-Secret")
     }
     assert HOOK_HEADER not in repr(settings)
-    both = read(AUTH_HOOK_SECRET=HOOK_PATH, AUTH_HOOK_HEADER=HOOK_HEADER, **SUBSCRIPTIONS)
+    public = {"AUTH_PUBLIC_URL": "https://auth.example.com"}
+    both = read(AUTH_HOOK_SECRET=HOOK_PATH, AUTH_HOOK_HEADER=HOOK_HEADER, **public, **SUBSCRIPTIONS)
     assert both.wanted[0].event == "integration/appstate_changed"
     assert both.wanted[0].hook == both.hook
     assert read().wanted == ()

@@ -205,7 +205,7 @@ def writes(bench: Bench, one: Grant, fence: Fence) -> list[Call[object]]:
         claim_listings(4, 60.0),
         relist(one.id, ("1000", "1001")),
         want_subscriptions("f1"),
-        claim_subscriptions(4, 60.0),
+        claim_subscriptions("f1", 4, 60.0),
         note_subscriptions(one.id, "1000", [Subscription("1000", "guest/created", "e1", "h1", "7", made=True)]),
         subscriptions_compared(one.id),
         note_risks(one.id, {"not_renewable": "why"}),

@@ -194,15 +194,6 @@ async def test_a_link_is_good_for_one_key(bench: Bench) -> None:
     assert line.actor == "hotel"
 
 
-async def test_what_the_link_led_to(bench: Bench) -> None:
-    """Whoever waits for the link's outcome sees the key's connection, also where the key was here already."""
-    for name in ("l1", "l2"):
-        await bench.store.write(add_link(link(name)))
-        assert await bench.store.read(read_link_outcome(name)) is None
-        await paste(bench, "1", "1000", link_hash=name)
-        assert await bench.store.read(read_link_outcome(name)) == "con_1"
-
-
 async def test_an_approval_by_the_same_link_at_the_same_moment(bench: Bench) -> None:
     """Whichever comes second finds the link used, also where the key is for another app than the link names."""
     await bench.store.write(add_link(link("l1")))
@@ -225,6 +216,15 @@ async def test_an_approval_by_the_same_link_at_the_same_moment(bench: Bench) -> 
         await bench.store.write(add_pasted_key(new, "con_1", "gra_1"))
     assert await approving is False
     assert await all_there_is(bench) == []
+
+
+async def test_what_the_link_led_to(bench: Bench) -> None:
+    """Whoever waits for the link's outcome sees the key's connection, also where the key was here already."""
+    for name in ("l1", "l2"):
+        await bench.store.write(add_link(link(name)))
+        assert await bench.store.read(read_link_outcome(name)) is None
+        await paste(bench, "1", "1000", link_hash=name)
+        assert await bench.store.read(read_link_outcome(name)) == "con_1"
 
 
 async def test_a_link_outlives_a_refusal(bench: Bench) -> None:

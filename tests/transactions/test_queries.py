@@ -17,7 +17,8 @@ OF_DUE: dict[str, Any] = {
 }  # fmt: skip
 DUE = {
     "claim_due": "grants_due", "pull_due": "grants_due_from", "next_due": "grants_due",
-    "claim_listings": "grants_list", "pull_listings": "grants_list",
+    "claim_listings": "grants_list", "pull_listings": "grants_list", "claim_subscriptions": "grants_subscribe",
+    "pull_comparisons": "grants_subscribe", "claim_polls": "grants_poll", "pull_polls": "grants_poll",
 }  # fmt: skip
 OF_THE_LIMIT = "SCAN late"  # over those that the search found, and no more than its limit
 
@@ -27,8 +28,8 @@ def with_grants(rows: int) -> apsw.Connection:
     connection = migrated()
     connection.executemany(
         "INSERT INTO grants (id, connection_id, app, ordinal, kind, role, state, generation, expires_at, lifetime,"
-        " stale_at, clock_id, received_at, due_at, list_at, due_from, measured_at)"
-        " VALUES (?1, 'con_1', 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 1, 0, 'boot', 0, ?2, ?2,"
+        " stale_at, clock_id, received_at, due_at, list_at, subscribe_at, poll_at, due_from, measured_at)"
+        " VALUES (?1, 'con_1', 'default', 1, 'oauth', 'active', 'fresh', 1, 0, 1, 0, 'boot', 0, ?2, ?2, ?2, ?2,"
         " CASE WHEN ?2 = 2e9 THEN 1e9 ELSE 1 END, CASE WHEN ?2 = 2e9 THEN 1e9 END)",
         ((f"gra_{at:07d}", at if at < 8 else 2e9 if at < 16 else None if at % 3 else 1e6 + at) for at in range(rows)),
     )

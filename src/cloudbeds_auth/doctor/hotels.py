@@ -10,7 +10,7 @@ from cloudbeds_auth.doctor.examination import Finding, Level, Subject, ok, probl
 from cloudbeds_auth.doctor.installation import other_port
 from cloudbeds_auth.rules.lifecycle import HOTEL_SCOPE_MISSING, LABELS, State
 from cloudbeds_auth.rules.model import App, Connection
-from cloudbeds_auth.rules.risks import NEXT_STEP
+from cloudbeds_auth.rules.risks import next_step
 from cloudbeds_auth.rules.schedule import LONG_LIST
 from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
 
@@ -107,7 +107,7 @@ async def at_risk(subject: Subject) -> Sequence[Finding]:
     found: list[Finding] = []
     async for one in _healthy(subject, SERVED):
         for risk, why in one.risks.items():
-            found += warning(f"{one.id} ({', '.join(one.property_ids)}): {risk}: {why}", NEXT_STEP[risk])
+            found += warning(f"{one.id} ({', '.join(one.property_ids)}): {risk}: {why}", next_step(risk, one))
         if len(found) >= MOST:
             break
     return found or ok("nothing is known that would end a connection")

@@ -113,8 +113,7 @@ class Authorizer:
             connection_id=connection_id, link_hash=None if link is None else link.hash, lifetime=STATE_LIFETIME,
             trusted=trusted, expected=expected, challenge=challenge,
         )  # fmt: skip
-        full = await world.db.write(add_authorization(new))
-        if full is not None:
+        if await world.db.write(add_authorization(new)) is not None:
             raise RateLimited("too many approvals were begun and not finished", retry_after=FULL_FOR)
         url = world.vendor.authorization_url(registration, state)
         return AuthorizationRequest(url, state, moment(world.clock.wall() + STATE_LIFETIME), registration.redirect_uri)

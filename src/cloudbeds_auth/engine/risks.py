@@ -5,6 +5,7 @@ What a refused refresh or call says ahead is written down where it is learnt, by
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from cloudbeds_auth.engine.context import World
@@ -25,10 +26,15 @@ class Risks:
     async def assess(self, app: App, connection: Connection, token: AccessToken) -> None:
         """Write down what is at risk and what is not any more. Raises RateLimited and StoreUnavailable.
 
-        Where Cloudbeds does not say which roles the approver has, what is known of that stays.
+        Where Cloudbeds does not say which roles the approver has, what is known of that stays. A key that the hotel
+        made by itself was approved by no user. An approval that was asked for without scopes has those of the app's
+        registration, which nobody here knows.
         """
-        found: dict[str, str | None] = {SCOPE_NOT_APPROVED: " ".join(unapproved_scopes(app, connection)) or None}
-        roles = await self._world.limiter(app).ask(BEHIND, partial(self._world.vendor.roles, token.value))
+        lacking = unapproved_scopes(app, connection) if connection.scopes else ()
+        found: dict[str, str | None] = {SCOPE_NOT_APPROVED: " ".join(lacking) or None}
+        roles: Sequence[str] | Refusal = ()
+        if not connection.pasted:
+            roles = await self._world.limiter(app).ask(BEHIND, partial(self._world.vendor.roles, token.value))
         if not isinstance(roles, Refusal):
             found[APPROVER_NO_OWNER] = no_owner(roles)
         changes = await self._world.db.write(note_risks(token.grant_id, found))

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from typing import TypeVar
 
 from cloudbeds_auth.engine.access import Access
@@ -36,6 +35,8 @@ from cloudbeds_auth.rules.subscriptions import (
     Subscription,
     Wanted,
     compare,
+    settings_of,
+    unlisted,
 )
 from cloudbeds_auth.transactions.subscriptions import (
     claim_subscriptions,
@@ -79,23 +80,25 @@ class Subscriber:
 
     async def tick(self) -> float:
         """Compare a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
+        settings = settings_of(self._wanted)
         if not self._begun:
-            named = "\n".join(sorted(f"{one.event} {one.endpoint} {one.header}" for one in self._wanted))
-            await self._world.db.write(want_subscriptions(sha256(named.encode()).hexdigest()[:16]))
+            await self._world.db.write(want_subscriptions(settings))
             self._begun = True
-        claimed = await self._world.db.write(claim_subscriptions(AT_ONCE, HOLD))
+        claimed = await self._world.db.write(claim_subscriptions(settings, AT_ONCE, HOLD))
         await each(claimed, self._compare, self._failed)
         return 0.0 if len(claimed) == AT_ONCE else PAUSE
 
     async def end(self, app: App, connection: Connection, token: AccessToken) -> None:
         """The hotel is about to be disconnected here: end what we made, as far as Cloudbeds can be asked.
 
-        A disconnect never waits for it. Where that fails afterwards, a comparison makes them anew.
+        A disconnect waits no longer for it than a caller would. Where that fails afterwards, a comparison makes them
+        anew.
         """
-        hotel = _Hotel(app, connection, token, ())
+        hotel, clock = _Hotel(app, connection, token, ()), self._world.clock
+        until = clock.steady() + self._world.timing.wait
         with suppress(Error):
             for property_id in connection.property_ids or ("",):
-                if hotel.stored(property_id):
+                if hotel.stored(property_id) and clock.steady() < until:
                     await self._of_property(hotel, property_id)
 
     def _failed(self, connection_id: str, error: Exception) -> None:
@@ -128,18 +131,30 @@ class Subscriber:
         vendor, part = self._world.vendor, property_id or None
         found = await self._asked(hotel, partial(vendor.subscriptions, property_id=part), "GET", "getWebhooks")
         if isinstance(found, Refusal):
-            return False
+            return await self._unlisted(hotel, property_id, found)
         step = compare(property_id, hotel.wanted, hotel.stored(property_id), found)
         if step.make:
             await self._note(hotel, property_id, step.stored)
         kept = [one for one in step.stored if one not in step.end]
         settled = await self._made(hotel, step, kept)
+        answer: Refusal | None = None
         for one in step.end:
-            ended = await self._ended(hotel, one)
-            settled &= ended
-            kept += [] if ended else [one]
+            answer = OUTAGE if answer == OUTAGE else await self._ended(hotel, one)
+            if answer is not None:
+                kept.append(one)
+                settled &= _is_final(answer)
         await self._note(hotel, property_id, kept)
         return settled
+
+    async def _unlisted(self, hotel: _Hotel, property_id: str, refusal: Refusal) -> bool:
+        """Without a list nothing is sent that could double one. Where Cloudbeds refuses it for good, people see why."""
+        if not _is_final(refusal):
+            return False
+        problem, said = _problem(refusal), refusal.said
+        await self._note(
+            hotel, property_id, unlisted(property_id, hotel.wanted, hotel.stored(property_id), problem, said)
+        )
+        return True
 
     async def _made(self, hotel: _Hotel, step: Comparison, kept: list[Subscription]) -> bool:
         """Make each of `step.make`, and put what became of it into `kept`; whether all have an answer."""
@@ -148,18 +163,18 @@ class Subscriber:
             subscribe = partial(self._world.vendor.subscribe, wanted=wanted, property_id=one.property_id or None)
             answer = await self._asked(hotel, subscribe, "POST", "postWebhook")
             if isinstance(answer, str):
-                if one.id and one.id != answer:  # with its new header it is another one
+                if one.made and one.id and one.id != answer:  # with its new header it is another one
                     await self._ended(hotel, one)
                 kept[kept.index(one)] = one.taken(wanted, answer)
-            elif answer.act in FINAL and answer not in (OUTAGE, UNREADABLE):
-                kept[kept.index(one)] = one.refused(_problem(answer), answer.said)
+            elif _is_final(answer):
+                kept[kept.index(one)] = one.refused(_problem(answer), wanted.veiled(answer.said))
             else:
                 settled = False
         return settled
 
-    async def _ended(self, hotel: _Hotel, one: Subscription) -> bool:
+    async def _ended(self, hotel: _Hotel, one: Subscription) -> Refusal | None:
         end = partial(self._world.vendor.unsubscribe, subscription_id=one.id, property_id=one.property_id or None)
-        return await self._asked(hotel, end, "DELETE", "deleteWebhook") is None
+        return await self._asked(hotel, end, "DELETE", "deleteWebhook")
 
     async def _note(self, hotel: _Hotel, property_id: str, subscriptions: Sequence[Subscription]) -> None:
         about = hotel.connection.id
@@ -181,11 +196,20 @@ class Subscriber:
         next comparison is made with what comes of that.
         """
         answer = await self._world.limiter(hotel.app).ask(BEHIND, partial(request, hotel.token.value))
-        if isinstance(answer, Refusal) and answer.act not in FINAL:
+        if not isinstance(answer, Refusal) or _is_final(answer):
+            return answer
+        about, reason = hotel.connection.id, answer.reason
+        self._world.observer.happened(Happening.SUBSCRIPTION_FAILED, connection=about, error=reason)
+        if answer.act not in FINAL:
             self._refused_calls.note_refusal(hotel.token, answer, method, name)
             if answer.act is Act.HEAL:
                 await self._access.access_token(hotel.connection.id, rejected=hotel.token)
         return answer
+
+
+def _is_final(refusal: Refusal) -> bool:
+    """Whether the same answer is to be expected soon; else none came, or the token was refused."""
+    return refusal.act in FINAL and refusal not in (OUTAGE, UNREADABLE)
 
 
 def _problem(refusal: Refusal) -> str:

@@ -30,8 +30,9 @@ from cloudbeds_auth.rules.lifecycle import (
     seen,
 )
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event, Page
-from cloudbeds_auth.rules.risks import APPROVER_NO_OWNER, CALLS_LACK_SCOPE, unapproved_scopes
 from cloudbeds_auth.rules.risks import NEXT_STEP as OF_RISK
+from cloudbeds_auth.rules.risks import OF_PASTED_KEYS as RISKS_OF_PASTED_KEYS
+from cloudbeds_auth.rules.risks import unapproved_scopes
 from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
 from cloudbeds_auth.transactions.authorizations import read_link
 from cloudbeds_auth.transactions.connections import count_states, list_connections
@@ -47,7 +48,8 @@ NEXT_STEPS = {
     State.READ_ONLY: "`cloudbeds-auth database adopt` when the other installation is gone for good",
 }
 # The same, of a key that the hotel made by itself: neither an approval nor a call of ours has to do with it.
-OF_PASTED_KEYS = {
+OF_PASTED_KEYS: dict[str, str] = {
+    **RISKS_OF_PASTED_KEYS,
     State.REAUTHORIZATION_REQUIRED: PASTE,
     State.DISCONNECTED: "the hotel also deletes its API key at Cloudbeds: that cannot be done from here",
 }
@@ -74,11 +76,6 @@ WAITING = {
     "connect link to approve again: without it Cloudbeds does not say which property this is",
 }
 # The same, of a key that the hotel made by itself.
-PASTED_AND_WAITING = {
-    **WAITING,
-    CALLS_LACK_SCOPE: "the hotel makes a new API key with the scope (those of a key cannot change): paste that one",
-    APPROVER_NO_OWNER: "have an owner of the hotel make the API key: Cloudbeds may end it with the user who made it",
-}
 NO_APP_STATE = "the hotel also disconnects the app in Cloudbeds: a property-level client cannot do it from here"
 MOST_LISTED = 200
 MOST_PAGES = 25  # that one question reads; what comes after is the next page's
@@ -195,10 +192,10 @@ class Views:
         state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.db.read_only)
         problem = found.problem or ""
         step = NEXT_STEPS.get(state) or SERVING.get(problem)
-        if found.pasted:
-            step = OF_PASTED_KEYS.get(state, step)
         if state in LIVING:
-            step = (PASTED_AND_WAITING if found.pasted else WAITING).get(problem, step)
+            step = WAITING.get(problem, step)
+        if found.pasted:
+            step = OF_PASTED_KEYS.get(state if state not in LIVING else problem, step)
         if state is State.CLIENT_REFUSED and foreign is not None:
             return replace(found, state=state, problem=foreign.what, next_step=foreign.next_step, foreign=True)
         if state is State.CLIENT_REFUSED and found.app not in self._world.apps:
@@ -217,7 +214,8 @@ class Views:
         """The connection with its link, if the hotel has to approve again, or may have to, or it is to be claimed."""
         if connection.state is State.PARKED:
             return replace(connection, connect_url=self._world.claim_url(connection.id))
-        if connection.state is not State.REAUTHORIZATION_REQUIRED and connection.problem not in MENDED_BY_LINK:
+        by_link = connection.problem in MENDED_BY_LINK and not connection.pasted
+        if connection.state is not State.REAUTHORIZATION_REQUIRED and not by_link:
             return connection
         return await self.with_link(connection)
 

@@ -25,7 +25,15 @@ NEXT_STEP = {
     "user who approved is deactivated",
 }
 """In the order in which they are shown: a connection has one problem."""
-OWNER = "owner"  # in the name of a role; roles are named by hotels (cloudbeds-facts.md section 5)
+OF_PASTED_KEYS = {
+    CALLS_LACK_SCOPE: "the hotel makes a new API key with this scope at Cloudbeds, and pastes it: the scopes of a key "
+    "cannot be changed"
+}
+"""The same, of a key that the hotel made by itself."""
+OWNERS = ("owner", "propriet", "propriét", "propiet", "dueñ", "inhaber", "eigentümer", "eigenaar")
+"""One of these is in the name of an owner's role. Hotels name roles, in their own language: English, Portuguese and
+Italian, French, Spanish, German, Dutch (inferred; cloudbeds-facts.md section 5).
+"""
 OVER_WITH_APPROVAL = (NOT_RENEWABLE, CALLS_LACK_SCOPE)  # the others are judged anew
 
 Found = Mapping[str, str | None]
@@ -44,6 +52,11 @@ def after(risks: Mapping[str, str], found: Found) -> dict[str, str]:
     return {risk: why for risk, why in merged.items() if why is not None and found.get(risk, why) is not None}
 
 
+def next_step(risk: str, connection: Connection) -> str:
+    """What mends it."""
+    return (OF_PASTED_KEYS if connection.pasted else NEXT_STEP).get(risk, NEXT_STEP[risk])
+
+
 def unapproved_scopes(app: App | None, connection: Connection) -> tuple[str, ...]:
     """What the app asks for and this hotel did not grant; of a connection that is not in use, nothing is missed."""
     over = connection.connected_at is None or connection.state is State.DISCONNECTED
@@ -54,4 +67,5 @@ def unapproved_scopes(app: App | None, connection: Connection) -> tuple[str, ...
 
 def no_owner(roles: Sequence[str]) -> str | None:
     """The roles of the user who approved, where there are some and none is an owner's."""
-    return ", ".join(roles) if roles and not any(OWNER in role.lower() for role in roles) else None
+    named = ", ".join(roles)
+    return named if named and not any(word in named.lower() for word in OWNERS) else None

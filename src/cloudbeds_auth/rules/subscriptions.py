@@ -16,6 +16,8 @@ from cloudbeds_auth.rules.secret import Secret
 
 APP_STATE = "integration/appstate_changed"
 EVERY = 86400.0  # seconds between two comparisons, less a part that differs from grant to grant
+FIRST_OF_ALL = -EVERY  # seconds until a comparison that comes before those which were due at any moment of the last day
+LEFT = EVERY + 3600.0  # seconds that a comparison is late before a process does it whose settings are not the newest
 HOLD = 600.0  # seconds until a comparison that could not be finished is tried again
 SUBSCRIBED = "subscribed"
 PENDING = "pending"
@@ -49,6 +51,10 @@ class Wanted:
     def header(self) -> str:
         """Identifies the header's name and value without revealing them."""
         return _fingerprint(f"{self.hook.header}\0{self.hook.value.reveal()}")
+
+    def veiled(self, said: str) -> str:
+        """Words of Cloudbeds' about it, which may repeat what it was sent, without the address and the header."""
+        return said.replace(self.hook.url, "[the address]").replace(self.hook.value.reveal(), "[the header]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +99,9 @@ class Subscription:
         return self.event, self.endpoint
 
     def taken(self, wanted: Wanted, identity: str) -> Subscription:
-        """Cloudbeds took it."""
-        return replace(self, id=identity, header=wanted.header, problem=None, said="")
+        """Cloudbeds took it. Where that is another one than was there, it is ours."""
+        made = self.made or self.id != identity
+        return replace(self, id=identity, header=wanted.header, made=made, problem=None, said="")
 
     def refused(self, problem: str, said: str) -> Subscription:
         """Cloudbeds refused it."""
@@ -110,6 +117,11 @@ class Comparison:
     end: tuple[Subscription, ...]
 
 
+def settings_of(wanted: Iterable[Wanted]) -> str:
+    """Identifies what the settings want: processes with the same settings have the same."""
+    return _fingerprint("\n".join(sorted(f"{one.event} {one.endpoint} {one.header}" for one in wanted)))
+
+
 def problem_in(subscriptions: Iterable[Subscription]) -> str | None:
     """The problem of their connection: that of the first one that Cloudbeds refused."""
     return next((one.problem for one in subscriptions if one.problem), None)
@@ -121,10 +133,13 @@ def compare(
     """Of one property: `stored` is what was known of it, `found` what Cloudbeds lists.
 
     One that is there with another header than the settings' is made again, which replaces the header. One that is there
-    and was never stored is somebody else's: it is used, and never ended.
+    and was never stored is somebody else's: it is used, and never ended. One that has the id of a stored one is that
+    one, also where Cloudbeds writes its address in another way.
     """
-    there = {(one.event, _fingerprint(one.url)): one.id for one in found}
     known = {one.place: one for one in stored}
+    ids = {one.id for one in found}
+    there = {place: one.id for place, one in known.items() if one.id in ids}
+    there |= {(one.event, _fingerprint(one.url)): one.id for one in found}
     kept: list[Subscription] = []
     make: list[tuple[Subscription, Wanted]] = []
     for one in wanted:
@@ -139,6 +154,17 @@ def compare(
             make.append((now, one))
     end = tuple(replace(one, id=there[place]) for place, one in known.items() if one.made and place in there)
     return Comparison((*kept, *end), tuple(make), end)
+
+
+def unlisted(
+    property_id: str, wanted: Iterable[Wanted], stored: Iterable[Subscription], problem: str, said: str
+) -> tuple[Subscription, ...]:
+    """Of one property that Cloudbeds refuses to list: what is wanted counts as refused, and what is ours stays so."""
+    known = {one.place: one for one in stored}
+    for one in wanted:
+        former = known.get((one.event, one.endpoint)) or Subscription(property_id, one.event, one.endpoint, "")
+        known[former.place] = former.refused(problem, said)
+    return tuple(known.values())
 
 
 @dataclass(frozen=True, slots=True)

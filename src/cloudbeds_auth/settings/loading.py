@@ -259,8 +259,8 @@ def _risks(settings: Settings) -> Iterable[str]:
             yield f"{row.name} repeats itself or counts up; make a random one"
     if settings.is_plain_http:
         yield "CLOUDBEDS_AUTH_PUBLIC_URL is plain http: sign-in and connect links can be read on their way"
-        if settings.hook_secret is not None:
-            yield "CLOUDBEDS_AUTH_HOOK_SECRET subscribes nothing: CLOUDBEDS_AUTH_PUBLIC_URL is plain http"
+    if settings.hook_secret is not None and settings.hook is None:
+        yield "CLOUDBEDS_AUTH_HOOK_SECRET subscribes nothing: CLOUDBEDS_AUTH_PUBLIC_URL is plain http"
 
 
 def _report_unknown(given: Mapping[str, str], findings: Findings) -> None:

@@ -263,9 +263,11 @@ class Settings(BaseModel):
 
     @property
     def hook(self) -> Hook | None:
-        """Where Cloudbeds posts to: over https, or to this machine, where the simulator is; None: nowhere."""
+        """Where Cloudbeds posts to: over https, or to this machine, where the simulator is too; None: nowhere."""
         if self.hook_secret is None or self.hook_header is None or self.is_plain_http:
             return None
+        if values.url(self.public_url).scheme == "http" and values.url(self.base_url).scheme == "https":
+            return None  # Cloudbeds reaches nothing on this machine
         return Hook(f"{self.public_url}/hooks/{self.hook_secret.reveal()}", HOOK_HEADER, self.hook_header)
 
     @property

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from cloudbeds_auth.rules.lifecycle import SUBSCRIPTIONS_CHANGED
 from cloudbeds_auth.rules.model import Role
-from cloudbeds_auth.rules.schedule import SLACK, spread
-from cloudbeds_auth.rules.subscriptions import EVERY, HOLD, Subscription, SubscriptionChanges, changes
+from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
+from cloudbeds_auth.rules.subscriptions import EVERY, HOLD, LEFT, Subscription, SubscriptionChanges, changes
 from cloudbeds_auth.transactions.rows import add_event, locked, subscriptions_of, subscriptions_text
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_comparison
@@ -28,13 +28,16 @@ def want_subscriptions(tx: Tx, wanted: str) -> Transaction[bool]:
 
 
 @transaction
-def claim_subscriptions(tx: Tx, limit: int, hold: float) -> Transaction[Sequence[str]]:
+def claim_subscriptions(tx: Tx, wanted: str, limit: int, hold: float) -> Transaction[Sequence[str]]:
     """Ids of at most `limit` connections in use whose subscriptions are to be compared, those that wait longest; no
     other process is given them for `hold` seconds. They are compared again then unless `subscriptions_compared`.
+
+    A process whose `wanted` is not the newest leaves them to those with the newest, as long as there are any.
     """
-    rows = yield from query(
-        "claim_subscriptions", now=tx.wall, horizon=tx.wall + EVERY + SLACK, until=tx.wall + hold, limit=limit
-    )
+    newest = yield from query_one("meta", name=WANTED)
+    late = 0.0 if newest is not None and newest["value"] == wanted else LEFT
+    yield from query("pull_comparisons", now=tx.wall, horizon=tx.wall + EVERY + SLACK, limit=PULLED)
+    rows = yield from query("claim_subscriptions", now=tx.wall - late, until=tx.wall + hold, limit=limit)
     return sorted(row["connection_id"] for row in rows)
 
 

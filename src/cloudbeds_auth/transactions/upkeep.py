@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, Life, due, retry_in
+from cloudbeds_auth.rules.subscriptions import FIRST_OF_ALL
 from cloudbeds_auth.rules.webhooks import FIRST, POLL
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 
@@ -47,9 +48,8 @@ def claim_polls(tx: Tx, limit: int, every: float) -> Transaction[Sequence[str]]:
 
     The next time is `every` seconds later, regardless of the answer.
     """
-    rows = yield from query(
-        "claim_polls", now=tx.wall, horizon=tx.wall + POLL + SLACK, until=tx.wall + every, limit=limit
-    )
+    yield from query("pull_polls", now=tx.wall, horizon=tx.wall + POLL + SLACK, limit=PULLED)
+    rows = yield from query("claim_polls", now=tx.wall, until=tx.wall + every, limit=limit)
     return sorted(row["connection_id"] for row in rows)
 
 
@@ -58,8 +58,10 @@ def set_poll(now: Instant, grant_id: str) -> Transaction[None]:
     yield from query("set_poll", grant_id=grant_id, poll_at=now.wall + FIRST)
 
 
-def set_comparison(now: Instant, grant_id: str, *, after: float = 0.0) -> Transaction[None]:
-    """Its subscriptions are compared in so many seconds: at once where it has just connected, recovered or grown."""
+def set_comparison(now: Instant, grant_id: str, *, after: float = FIRST_OF_ALL) -> Transaction[None]:
+    """Its subscriptions are compared in so many seconds; where it has just connected, recovered or grown, at once, and
+    before a whole fleet that waits because the settings are new.
+    """
     yield from query("set_comparison", grant_id=grant_id, subscribe_at=now.wall + after)
 
 

@@ -71,7 +71,7 @@ RETURNING id
 -- As claim_due.
 UPDATE grants SET poll_at = :until
 WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL
-    AND (poll_at <= :now OR poll_at > :horizon) ORDER BY poll_at, id LIMIT :limit FOR UPDATE SKIP LOCKED))
+    AND poll_at <= :now ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING connection_id
 
 -- name: claim_listings
@@ -85,8 +85,7 @@ RETURNING connection_id
 -- As claim_due.
 UPDATE grants SET subscribe_at = :until
 WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
-    AND (subscribe_at <= :now OR subscribe_at > :horizon) ORDER BY subscribe_at, id LIMIT :limit
-    FOR UPDATE SKIP LOCKED))
+    AND subscribe_at <= :now ORDER BY subscribe_at LIMIT :limit FOR UPDATE SKIP LOCKED))
 RETURNING connection_id
 
 -- name: compare_all

@@ -58,7 +58,7 @@ RETURNING id
 -- name: claim_polls
 UPDATE grants SET poll_at = :until
 WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL
-    AND (poll_at <= :now OR poll_at > :horizon) ORDER BY poll_at, id LIMIT :limit)
+    AND poll_at <= :now ORDER BY poll_at LIMIT :limit)
 RETURNING connection_id
 
 -- name: claim_listings
@@ -70,7 +70,7 @@ RETURNING connection_id
 -- name: claim_subscriptions
 UPDATE grants SET subscribe_at = :until
 WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
-    AND (subscribe_at <= :now OR subscribe_at > :horizon) ORDER BY subscribe_at, id LIMIT :limit)
+    AND subscribe_at <= :now ORDER BY subscribe_at LIMIT :limit)
 RETURNING connection_id
 
 -- name: compare_all

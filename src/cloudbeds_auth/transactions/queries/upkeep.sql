@@ -20,3 +20,14 @@ UPDATE grants SET subscribe_at = :subscribe_at WHERE id = :grant_id
 
 -- name: set_poll
 UPDATE grants SET poll_at = :poll_at WHERE id = :grant_id
+
+-- name: pull_comparisons
+-- Further ahead than anything is ever written: the wall clock was set back since.
+UPDATE grants SET subscribe_at = :now
+WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
+    AND subscribe_at > :horizon ORDER BY subscribe_at DESC LIMIT :limit)
+
+-- name: pull_polls
+UPDATE grants SET poll_at = :now
+WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND poll_at IS NOT NULL
+    AND poll_at > :horizon ORDER BY poll_at DESC LIMIT :limit)
