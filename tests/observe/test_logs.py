@@ -160,6 +160,8 @@ LEAKS = [
     "postgresql://user:canary@db/x",
     "POST /hooks/canary",
     "GET /connect/canary?x=1",
+    "POST /paste-key/canary",
+    "POST /add-app/canary",
 ]
 
 

@@ -308,9 +308,7 @@ class Authorizer:
 
 
 async def link_of(world: World, token: str) -> NewLink:
-    """What a one-time link was made for; raises AuthorizationExpired for one that is used, over or unknown, and
-    InvalidRequest while its app is not registered.
-    """
+    """What a link was made for; raises AuthorizationExpired, and InvalidRequest while its app is not registered."""
     link = await world.db.read(read_link(hashed(token)))
     if link is None:
         raise link_over()
