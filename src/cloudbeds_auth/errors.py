@@ -259,7 +259,8 @@ class PropertyMismatch(Error):
     ) -> None:
         named = f"Cloudbeds names property {', '.join(found)}, not {' or '.join(expected)}" if found else ""
         super().__init__(detail or named, **about)
-        self.expected, self.found = tuple(expected), tuple(found)
+        self.expected: tuple[str, ...] = tuple(expected)
+        self.found: tuple[str, ...] = tuple(found)
 
 
 class ConnectionUnusable(Error):

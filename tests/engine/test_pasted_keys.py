@@ -28,6 +28,7 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.ports import Throttled, Unlisted
 from cloudbeds_auth.rules.api_errors import Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
+from cloudbeds_auth.rules.code_challenge import challenge_of
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Connection, Role
 from cloudbeds_auth.rules.origins import Source
@@ -196,10 +197,20 @@ async def test_a_key_by_a_link(stage: Stage) -> None:
     assert (await stage.one.views.connection(home)).reference == "tenant-7"
 
 
-async def make_link(stage: Stage, *, app: str | None = None, home: str | None = None) -> str:
+async def test_a_link_with_a_code_challenge(stage: Stage) -> None:
+    """It takes no key, because a key answers no challenge; nothing is asked and nothing stored."""
+    token = await make_link(stage, challenge=challenge_of("v" * 43))
+    with pytest.raises(InvalidRequest, match="code challenge"):
+        await stage.one.pasted_keys.add_from_link(token, Secret("cbat_1"))
+    assert stage.vendor.asked == []
+
+
+async def make_link(
+    stage: Stage, *, app: str | None = None, home: str | None = None, challenge: str | None = None
+) -> str:
     """The token of a link for tenant-7."""
     link = await stage.one.authorizer.create_link(
-        app=app, reference="tenant-7", return_to=None, connection_id=home, expires_in=600.0
+        app=app, reference="tenant-7", return_to=None, connection_id=home, expires_in=600.0, code_challenge=challenge
     )
     assert stage.one.world.key_url(link.token).endswith(f"/paste-key/{link.token}")
     return link.token
