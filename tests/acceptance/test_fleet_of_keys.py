@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from cloudbeds_auth import (
     KeyRefused,
     PropertyMismatch,
     ReauthorizationRequired,
+    Secret,
     Settings,
     State,
     TokenVault,
@@ -23,6 +25,7 @@ from cloudbeds_auth import (
 from cloudbeds_auth.rules.refresh import Timing
 
 HOTELS = [str(number) for number in range(100_001, 100_013)]
+ENDPOINT = "http://127.0.0.1:9/hotel-events"
 NEW, MOVED, EXCHANGED, OAUTH = HOTELS[:3], HOTELS[3:6], HOTELS[6:9], HOTELS[9:]
 
 
@@ -44,7 +47,10 @@ async def cloud() -> AsyncIterator[Vendor]:
 def installation(cloud: Vendor, settings: dict[str, str], tmp_path: Path) -> Settings:
     """Over either database."""
     given = {name.removeprefix("CLOUDBEDS_AUTH_").lower(): value for name, value in settings.items()}
-    return cloud.settings(tmp_path, scopes="read:hotel", **given)
+    return cloud.settings(
+        tmp_path, scopes="read:hotel read:guest", subscriptions=("guest/details_changed",), subscriptions_url=ENDPOINT,
+        subscriptions_secret=Secret("a-header-that-nobody-guesses-0123456"), **given,
+    )  # fmt: skip
 
 
 def key_of(cloud: Vendor, *hotels: str, **more: Any) -> str:
@@ -63,6 +69,14 @@ async def served(vault: TokenVault, hotel: str) -> None:
     """A call for this hotel is answered, for this hotel."""
     answer = await vault.call(hotel, "GET", "getHotels")
     assert [one["propertyID"] for one in answer.json()["data"]] == [hotel]
+
+
+async def subscribed(cloud: Vendor, vault: TokenVault) -> Counter[str]:
+    """How often each hotel is subscribed at the simulator, once all were looked after."""
+    for _ in HOTELS:
+        await vault.engine.subscriber.tick()
+    known = cloud.simulator.model.subscriptions.known.values()
+    return Counter(one.property_id for one in known if one.endpoint == ENDPOINT)
 
 
 async def until_dead(vault: TokenVault, hotel: str) -> ReauthorizationRequired:
@@ -89,11 +103,12 @@ async def fleet(cloud: Vendor, vault: TokenVault) -> dict[str, str]:
 
 
 async def test_a_fleet_of_keys(cloud: Vendor, installation: Settings) -> None:
-    """Every hotel keeps its connection through all of it and is served, nothing of a hotel that has a key is refreshed,
-    and Cloudbeds is told nothing.
+    """Every hotel keeps its connection through all of it, is served, and is subscribed once; nothing of a hotel that
+    has a key is refreshed, and Cloudbeds is told nothing.
     """
     async with TokenVault.open(installation) as vault:
         ids = await fleet(cloud, vault)
+        assert await subscribed(cloud, vault) == dict.fromkeys(HOTELS, 1)
     cloud.expire()  # only tokens end
     since = len(cloud.simulator.journal.entries)
     async with TokenVault.open(installation) as vault:  # another process, later
@@ -113,6 +128,8 @@ async def test_a_fleet_of_keys(cloud: Vendor, installation: Settings) -> None:
             mended = await vault.add_api_key(key_of(cloud, hotel), connection_id=ids[hotel])
             assert (mended.id, mended.state) == (ids[hotel], State.FRESH)
             await served(vault, hotel)
+        twice = dict.fromkeys((NEW[0], MOVED[0]), 2)  # that of a deleted key is not the new one's to end
+        assert await subscribed(cloud, vault) == dict.fromkeys(HOTELS, 1) | twice
     assert not [one for one in cloud.simulator.journal.entries if "postAppState" in one.path]
 
 
