@@ -17,8 +17,8 @@ from cloudbeds_auth.rules.schedule import PARKED
 from cloudbeds_auth.transactions.authorizations import Authorization, authorization_of, ids_of, link_is_used
 from cloudbeds_auth.transactions.candidates import add_connection, covering, park, take_effect
 from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
-from cloudbeds_auth.transactions.reconnect import name_properties
-from cloudbeds_auth.transactions.rows import add_event, left, listed, locked
+from cloudbeds_auth.transactions.reconnect import candidate_locked, is_sending, name_properties
+from cloudbeds_auth.transactions.rows import add_event, listed
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import never_due
 
@@ -79,16 +79,8 @@ def set_aside(
 
 def _still(tx: Tx, grant_id: str, generation: int) -> Transaction[Row | None]:
     """The candidate's row for writing; None while it may not move."""
-    found = yield from query_one("grant", grant_id=grant_id)
-    if found is None:
-        return None
-    yield from query("one_at_a_time", work=f"approvals of {found['app']}")
-    row = yield from locked(tx, grant_id)
-    if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:
-        return None
-    if row["intent_position"] is not None or left(row["lease_until"], row, tx) > 0:
-        return None  # a pair of it may be on its way, and is to find its grant
-    return row
+    row = yield from candidate_locked(tx, grant_id, generation)
+    return None if row is None or is_sending(row, tx) else row
 
 
 def _put_where_it_belongs(

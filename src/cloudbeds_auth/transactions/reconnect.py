@@ -29,12 +29,8 @@ def bring_home(
     None, and nothing changes: it is no candidate any more, has another generation, or is not the newest; or it would
     move, and a refresh of it is under way or has not been settled.
     """
-    found = yield from query_one("grant", grant_id=grant_id)
-    if found is None:
-        return None
-    yield from query("one_at_a_time", work=f"approvals of {found['app']}")
-    row = yield from locked(tx, grant_id)
-    if row is None or row["role"] != Role.CANDIDATE or row["generation"] != generation:
+    row = yield from candidate_locked(tx, grant_id, generation)
+    if row is None:
         return None
     grants = yield from query("grants_of", connection_id=row["connection_id"])
     if grants[-1]["id"] != row["id"] and grants[-1]["role"] == Role.CANDIDATE:
@@ -47,12 +43,29 @@ def bring_home(
     if home is None or home == own:
         yield from name_properties(row, named)
         return own
-    if row["intent_position"] is not None or left(row["lease_until"], row, tx) > 0:
-        return None  # a pair of it may be on its way, and is to find its grant
+    if is_sending(row, tx):
+        return None
     yield from _leave(tx, grants, home, named, new_grant_id, tx.sealer)
     yield from refer(tx, home, connection["reference"], trusted=bool(connection["reference_trusted"]))
     yield from query("move_outcomes", former=own, connection_id=home)
     return home
+
+
+def candidate_locked(tx: Tx, grant_id: str, generation: int) -> Transaction[Row | None]:
+    """The candidate's row for writing, and no other approval of its app meanwhile. None: it is none any more, or has
+    another generation.
+    """
+    found = yield from query_one("grant", grant_id=grant_id)
+    if found is None:
+        return None
+    yield from query("one_at_a_time", work=f"approvals of {found['app']}")
+    row = yield from locked(tx, grant_id)
+    return row if row is not None and (row["role"], row["generation"]) == (Role.CANDIDATE, generation) else None
+
+
+def is_sending(row: Row, now: Instant) -> bool:
+    """Whether a pair of it may be on its way, which is to find its grant where it was."""
+    return row["intent_position"] is not None or left(row["lease_until"], row, now) > 0
 
 
 def name_properties(row: Row, named: Sequence[str]) -> Transaction[None]:
