@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from tests.support.endpoint import Endpoint, listening
 from tests.support.simulator import CLIENT, Vendor, vendor
 
 from cloudbeds_auth.doctor import hotels
@@ -27,18 +26,6 @@ from cloudbeds_simulator.records import Hotel, HotelUser
 
 CREATED, CHANGED = "reservation/created", "reservation/status_changed"
 HEADER = "a-header-that-nobody-guesses-0123456"
-
-
-@dataclass
-class Endpoint:
-    """A program's own, which Cloudbeds posts to."""
-
-    url: str = ""
-    came: asyncio.Queue[tuple[dict[str, str], Any]] = field(default_factory=asyncio.Queue)
-
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        self.came.put_nowait((dict(request.headers), await request.json()))
-        return web.Response()
 
 
 @dataclass
@@ -72,13 +59,8 @@ class Scene:
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
     """On a free port."""
-    made = Endpoint()
-    runner = web.ServerRunner(web.Server(made.handle))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hotel-events"
-    yield made
-    await runner.cleanup()
+    async with listening() as made:
+        yield made
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.quiet_hotels import QuietHotels
 from tests.support.stage import Process, Stage
 from tests.support.stage import stage as staged
 from tests.support.virtual import VirtualLoop
@@ -24,7 +25,6 @@ from cloudbeds_auth.ports import AppState, Listed, MaySend, Turn
 from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.model import App, Pair
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.subscriptions import VendorSubscription, Wanted
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, KeyAnswer, NotSent, Refused
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_simulator.rotation import VARIANTS, Rotation
@@ -35,7 +35,7 @@ LIFETIME = 3600.0
 FORGIVING = [label for label in VARIANTS if not label.startswith("V7")]
 
 
-class Cloudbeds:
+class Cloudbeds(QuietHotels):
     """TokenEndpoint and Vendor over one grant's rotation; `weather` says what befalls the next requests."""
 
     lists_properties = True
@@ -115,18 +115,6 @@ class Cloudbeds:
 
     async def properties(self, access: Secret, turn: Turn, /) -> Listed:
         return Listed(("1000",))
-
-    async def roles(self, access: Secret) -> tuple[str, ...]:
-        return ("Owner",)
-
-    async def subscriptions(self, access: Secret, property_id: str | None) -> list[VendorSubscription]:
-        return []
-
-    async def subscribe(self, access: Secret, wanted: Wanted, property_id: str | None) -> str:
-        return "1"
-
-    async def unsubscribe(self, access: Secret, subscription_id: str, property_id: str | None) -> None:
-        return None
 
     async def app_state(self, access: Secret, property_id: str | None) -> AppState:
         return AppState("enabled")

@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
-from aiohttp import web
 from tests.simulator.driver import CLIENT, Driver
+from tests.support.endpoint import Endpoint, listening
 
 from cloudbeds_simulator.webhooks import REPETITIONS
-
-
-@dataclass
-class Endpoint:
-    """Where webhooks are posted; `statuses` are the next answers, 200 afterwards."""
-
-    url: str = ""
-    statuses: list[int] = field(default_factory=list)
-    came: asyncio.Queue[tuple[dict[str, str], Any]] = field(default_factory=asyncio.Queue)
-
-    async def handle(self, request: web.BaseRequest) -> web.Response:
-        self.came.put_nowait((dict(request.headers), await request.json()))
-        return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
 
 
 @pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
     """On a free port."""
-    made = Endpoint()
-    runner = web.ServerRunner(web.Server(made.handle))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield made
-    await runner.cleanup()
+    async with listening() as made:
+        yield made
 
 
 async def subscribed(sim: Driver, url: str, **more: str) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import asyncio
 from itertools import count
 
 from tests.support.fakes import issued, pair
+from tests.support.quiet_hotels import QuietHotels
 from tests.support.stage import Process, Stage, another
 
 from cloudbeds_auth.ports import AppState, Listed, MaySend, Turn
@@ -14,13 +15,12 @@ from cloudbeds_auth.rules.credential import FOREVER
 from cloudbeds_auth.rules.model import App, CredentialKind, Grant, Pair
 from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.subscriptions import VendorSubscription, Wanted
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Issued, KeyAnswer, NotSent
 
 LATENCY = 0.2  # seconds
 
 
-class BusyVendor:
+class BusyVendor(QuietHotels):
     """Token endpoint and `/userinfo` in one; `moments` are those of every request, `renewed` the tokens sent."""
 
     lists_properties = True
@@ -67,18 +67,6 @@ class BusyVendor:
         await turn()
         await self._asked()
         return Listed(self.listed)
-
-    async def roles(self, access: Secret) -> tuple[str, ...]:
-        return ("Owner",)
-
-    async def subscriptions(self, access: Secret, property_id: str | None) -> list[VendorSubscription]:
-        return []
-
-    async def subscribe(self, access: Secret, wanted: Wanted, property_id: str | None) -> str:
-        return "1"
-
-    async def unsubscribe(self, access: Secret, subscription_id: str, property_id: str | None) -> None:
-        return None
 
     async def app_state(self, access: Secret, property_id: str | None) -> AppState:
         await self._asked()
