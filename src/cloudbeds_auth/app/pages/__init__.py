@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from cloudbeds_auth.app.exchanges import PageAnswer
 from cloudbeds_auth.app.problems import CODE, POLICY, headers_of, policy
-from cloudbeds_auth.errors import Error
+from cloudbeds_auth.errors import Error, KeyRefused
 from cloudbeds_auth.rules.links import AppRequest, LinkRequest
 from cloudbeds_auth.rules.model import CredentialKind
 
@@ -65,7 +65,7 @@ class Pages:
             {CODE: "ok"} if error is None else headers_of(error),
             scopes=scopes,
             detail=None if error is None else error.detail,
-            next_step=None if error is None else error.next_step,
+            next_step=None if error is None or error.next_step == KeyRefused.next_step_default else error.next_step,
         )
 
     def add_app(self, asked: AppRequest, asks: str, error: Error | None) -> PageAnswer:
