@@ -244,9 +244,9 @@ class PropertyMismatch(Error):
     """This is for another property than expected
 
     Cloudbeds names none of the properties that were expected, or that the connection or its reference is for. An
-    approval is kept all the same: a connection of this app that covers the property takes it over, else it waits for a
-    day to be claimed, and `cloudbeds-auth connections list --state parked` shows it. An API key is not stored; nor is
-    one that does not cover all that its connection serves. No reference changes, and a link may be opened again.
+    approval is kept all the same: a connection of this app that covers the property takes it over, else it is kept
+    alive until it is claimed, and `cloudbeds-auth connections list --state parked` shows it. A pasted API key is not
+    stored, nor one that does not cover all that its connection serves. No reference changes, and no link is used up.
     """
 
     code = "property_mismatch"
@@ -299,7 +299,7 @@ class ConnectionDisconnected(ConnectionUnusable):
 class Unclaimed(ConnectionUnusable):
     """This connection waits to be claimed
 
-    A hotel began this connection in Cloudbeds' Marketplace, and it was not claimed yet. After a day it is deleted.
+    A hotel began it in Cloudbeds' Marketplace: deleted after a day. Or another hotel was expected: it is kept.
     """
 
     code = "unclaimed"

@@ -471,9 +471,8 @@ class TokenVault:
         return await engine.views.shown(found)
 
     async def forget(self, connection_id: str) -> Connection:
-        """Delete who approved, and what is left, of a hotel that is disconnected; the history keeps what happened.
-
-        Raises UnknownConnection, and InvalidRequest while it is connected.
+        """Delete who approved, and what is left, of a hotel that is disconnected, or of an approval that was set
+        aside; the history keeps what happened. Raises UnknownConnection, and InvalidRequest while it is connected.
         """
         engine = self.engine
         found = await engine.ids.find(connection_id)

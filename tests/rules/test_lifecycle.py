@@ -62,7 +62,11 @@ EXPECTED = {
         E.PROVED: S.FRESH, E.PROMOTED: S.FRESH, E.SUPERSEDED: S.SUPERSEDED, E.DISCONNECTED: S.DISCONNECTED,
         E.SET_ASIDE: S.PARKED,
     },
-    S.PARKED: {E.CLAIMED: S.IN_DOUBT, E.SUPERSEDED: S.SUPERSEDED, E.DISCONNECTED: S.DISCONNECTED},
+    S.PARKED: {
+        **dict.fromkeys(ATTEMPT, S.PARKED), E.PAIR_COMMITTED: S.PARKED, E.PROVED: S.PARKED,
+        E.REAUTHORIZATION_REQUIRED: S.PARKED,
+        E.CLAIMED: S.IN_DOUBT, E.SUPERSEDED: S.SUPERSEDED, E.DISCONNECTED: S.DISCONNECTED,
+    },
 }  # fmt: skip
 
 
@@ -124,8 +128,8 @@ def test_a_proof_settles_every_doubt() -> None:
 
 
 def test_an_attempt_ends_only_where_one_runs() -> None:
-    """The four ways a sending ends are moves of `refreshing`, and of what is marked and tried again."""
-    assert {state for state, event in TABLE if event in ENDS} == {State.REFRESHING, *MARKED}
+    """The four ways a sending ends are moves of `refreshing`, and of what is refreshed although marked or set aside."""
+    assert {state for state, event in TABLE if event in ENDS} == {State.REFRESHING, State.PARKED, *MARKED}
 
 
 def test_labels_for_people() -> None:

@@ -50,6 +50,7 @@ def test_a_grant_that_comes_back(grant: Reach) -> None:
         (replace(MARKED, retry_at=NOW + KEEP_ALIVE + SLACK + 1.0), "later than any grant"),
         (replace(KEY, due_at=None), "nothing is planned"),
         (replace(SOUND, role=Role.CANDIDATE, tokens=0), "no refresh token"),
+        (replace(SOUND, role=Role.SET_ASIDE, tokens=0), "no refresh token"),
     ],
 )
 def test_a_grant_that_only_a_person_brings_back(grant: Reach, why: str) -> None:

@@ -42,14 +42,14 @@ async def test_until_then_it_is_nobodys(bench: Bench) -> None:
 
 
 async def test_another_hotels(bench: Bench) -> None:
-    """It waits to be claimed where it is, and what it was begun with leads nowhere."""
+    """It waits to be claimed where it is, for as long as it takes, and what it was begun with leads nowhere."""
     grant = await expected(bench)
     placed = await settled(bench, grant, "2000")
     assert placed is not None
     assert placed.turned_down is not None
     assert (placed.turned_down.found, placed.turned_down.earlier) == (("2000",), None)
     row = await bench.row(grant.id)
-    assert (row.role, row.state, await bench.tokens(grant.id)) == (Role.PARKED, State.PARKED, ["R-1"])
+    assert (row.role, row.state, await bench.tokens(grant.id)) == (Role.SET_ASIDE, State.PARKED, ["R-1"])
     assert await resolve(bench.store, "2000") == []
 
 
@@ -75,6 +75,6 @@ async def test_it_leaves_a_connection_that_has_more(bench: Bench, clock: HandClo
     newer = await bench.approved(pair(2), connection_id=known.connection_id)
     placed = await bench.store.write(set_aside(newer.id, newer.generation, ("2000",), SPARE, ("1000",)))
     assert placed == Settlement("gra_spare", "con_spare")
-    assert ((await bench.row(newer.id)).role, (await bench.row("gra_spare")).role) == (Role.SUPERSEDED, Role.PARKED)
+    assert ((await bench.row(newer.id)).role, (await bench.row("gra_spare")).role) == (Role.SUPERSEDED, Role.SET_ASIDE)
     assert (await bench.look(known.connection_id)).state is State.FRESH
     assert (await bench.kinds("con_spare"))[-1] == "property_mismatch"

@@ -180,7 +180,8 @@ def disconnect(out: Output, connection: str, forget: bool, yes: bool) -> None:
 def forget(out: Output, connection: str, yes: bool) -> None:
     """Delete the personal data of a disconnected hotel: who approved it, and what its calls were. ID: con_...
 
-    The history keeps what happened and when. A hotel that is connected is disconnected first.
+    Of an approval that was set aside (another hotel's than was expected), its tokens, too. The history keeps what
+    happened and when. A hotel that is connected is disconnected first.
     """
     refusal = "this deletes personal data for good: say --yes where nobody can be asked"
     confirm(f"Delete the personal data of {connection} for good?", refusal, yes=yes)

@@ -82,6 +82,8 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
             found += problem("and more", f"cloudbeds-auth connections list --state {state.value}")
     page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
     found += [_finding(one) for one in page if one.problem == HOTEL_SCOPE_MISSING]
+    page = await subject.vault.connections(state=State.PARKED.value, limit=MOST)
+    found += [_finding(one, Level.WARNING) for one in page]
     return found or ok("no hotel needs a person")
 
 

@@ -334,5 +334,7 @@ class Access:
 
 def _must_be_claimed(row: Grant) -> None:
     """Raises Unclaimed for what waits, and ConnectionDisconnected for what was claimed for another connection."""
+    if row.state is State.PARKED:
+        raise Unclaimed(connection_id=row.connection_id)
     if row.role is Role.PARKED:
-        raise (Unclaimed if row.state is State.PARKED else ConnectionDisconnected)(connection_id=row.connection_id)
+        raise ConnectionDisconnected(connection_id=row.connection_id)

@@ -124,7 +124,7 @@ class Migrator:
             raise ConnectionDisconnected(connection_id=connection_id)
         if row.role is Role.DISCONNECTED:
             raise ConnectionDisconnected(connection_id=connection_id)
-        if row.role is Role.PARKED:
+        if row.role in {Role.PARKED, Role.SET_ASIDE}:
             raise Unclaimed(connection_id=connection_id)
         await self._candidates.must_not_wait(connection_id)
         if row.kind is CredentialKind.API_KEY:

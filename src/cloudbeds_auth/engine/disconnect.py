@@ -93,7 +93,7 @@ class Disconnecter:
         except ReauthorizationRequired:
             return "the vendor refuses every token already"
         except Unclaimed:
-            return "the vendor refuses the token, and what waits to be claimed is not refreshed"
+            return "the vendor refuses the token, and what waits to be claimed is not refreshed for this"
         if noted is None:
             return "a property-level client has no app state to disable"
         if not noted:
@@ -138,7 +138,7 @@ class Disconnecter:
 
     async def _token(self, connection_id: str) -> AccessToken:
         row = await current_grant(self._world.db, connection_id)
-        if row is not None and row.role is Role.PARKED:  # used for nothing but the disconnect
+        if row is not None and row.role in {Role.PARKED, Role.SET_ASIDE}:  # used for nothing but the disconnect
             await self._world.app_of(row)
             return row.token()
         return await self._access.access_token(connection_id)

@@ -156,9 +156,9 @@ class Retention:
         return SWEPT_NEXT if more or swept >= DELETED_AT_ONCE else SWEPT_EVERY
 
     async def forget(self, connection_id: str, *, actor: str) -> None:
-        """Forget who approved, every token and what the calls were, of a connection that has ended.
+        """Forget who approved, every token and what the calls were, of a connection that has ended, or was set aside.
 
-        Raises UnknownConnection; InvalidRequest when it is still connected.
+        Raises UnknownConnection; InvalidRequest when it is still connected, or waits for a day.
         """
         if await self._world.db.write(forget(connection_id, actor=actor)):
             return

@@ -23,7 +23,7 @@ from cloudbeds_auth.engine.tasks import Tasks, Work, each
 from cloudbeds_auth.engine.webhooks import WebhookSender
 from cloudbeds_auth.errors import ReauthorizationRequired
 from cloudbeds_auth.rules.happenings import Happening
-from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
+from cloudbeds_auth.rules.model import KEPT_ALIVE, CredentialKind, Grant, Role
 from cloudbeds_auth.rules.refresh import Ask
 from cloudbeds_auth.rules.schedule import PAUSE
 from cloudbeds_auth.transactions.grants import read_grant
@@ -51,8 +51,9 @@ class Job:
 
 
 class Upkeep:
-    """Refreshes grants that are due, keeps idle ones alive, tries marked ones again, resumes candidates and moves to
-    API keys, and deletes approvals that were not claimed: a few grants a tick, the first to expire first.
+    """Refreshes grants that are due, keeps alive those that are idle or set aside, tries marked ones again, resumes
+    candidates and moves to API keys, and deletes approvals that were not claimed: a few grants a tick, the first to
+    expire first.
     """
 
     def __init__(self, world: World, refresher: Refresher, candidates: Candidates, migrator: Migrator) -> None:
@@ -93,7 +94,7 @@ class Upkeep:
             await self._candidates.prove(row)
         elif row.migration is not None:
             await self._migrator.go_on(row)
-        elif row.role is Role.ACTIVE and not self._world.streams.put_off(row, self._world.timing):
+        elif row.role in KEPT_ALIVE and not self._world.streams.put_off(row, self._world.timing):
             await self._refresh(row)
 
     async def _refresh(self, row: Grant) -> None:

@@ -23,6 +23,7 @@ from cloudbeds_auth.rules.inputs import checked_cursor, checked_text, checked_wh
 from cloudbeds_auth.rules.lifecycle import (
     HOTEL_SCOPE_MISSING,
     MIGRATION_UNDER_WAY,
+    PROPERTY_MISMATCH,
     PROPERTY_UNKNOWN,
     UNAUTHORIZED_CLIENT,
     UNRECOGNIZED,
@@ -64,12 +65,14 @@ SERVING = {
     MIGRATION_UNDER_WAY: "upkeep resumes it under the client id that began it; or "
     "`cloudbeds-auth connections migrate-to-api-key`, with that client id",
 }
-# What a connection that serves or recovers waits for, where the problem says more than the state.
+# What a connection that serves, recovers or is not claimed waits for, where the problem says more than the state.
 WAITING = {
     **OF_RISK,
     UNRECOGNIZED: "Cloudbeds refuses the refresh in words that nobody has documented: ask its support, with the "
     "history; the connect link mends it if the hotel did disconnect",
     UNAUTHORIZED_CLIENT: "this hotel's tokens may be of another registration: check the client id; it is tried again",
+    PROPERTY_MISMATCH: "no hurry, it is kept alive: `cloudbeds-auth connections claim` where that hotel is yours, else "
+    "`cloudbeds-auth connections forget`",
     # Why a candidate waits although its token works: it is not known yet which property it belongs to.
     PROPERTY_UNKNOWN: "nothing to do: Cloudbeds did not say yet which property it is of, and is asked again by itself",
     HOTEL_SCOPE_MISSING: "ask for the scope read:hotel (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a "
@@ -192,7 +195,7 @@ class Views:
         state = seen(found.state, stale=False, circuit_open=refused, read_only=self._world.db.read_only)
         problem = found.problem or ""
         step = NEXT_STEPS.get(state) or SERVING.get(problem)
-        if state in LIVING:
+        if state in (*LIVING, State.PARKED):
             step = WAITING.get(problem, step)
         if found.pasted:
             step = OF_PASTED_KEYS.get(state if state not in LIVING else problem, step)

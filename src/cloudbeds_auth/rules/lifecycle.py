@@ -82,6 +82,7 @@ _SERVING = (S.FRESH, S.IN_DOUBT, S.BACKING_OFF)
 _MARKED = (S.REAUTHORIZATION_REQUIRED, S.DISCONNECTED)
 _LIVING = (*_SERVING, S.REFRESHING, *_MARKED)
 _ATTEMPT = (E.INTENT_WRITTEN, E.TOKEN_REFUSED, E.ANSWER_LOST, E.NOTHING_SENT, E.CLIENT_REFUSED, E.PASS_REFUSED)
+_OUTCOME = (E.PAIR_COMMITTED, E.PROVED, E.REAUTHORIZATION_REQUIRED)
 
 TABLE: dict[tuple[State, LifecycleEvent], State] = {
     # An attempt begins from any living state.
@@ -113,8 +114,10 @@ TABLE: dict[tuple[State, LifecycleEvent], State] = {
     (S.REFRESHING, E.PROMOTED): S.REFRESHING,
     # One that came from the Marketplace is claimed: not seen to work yet, like any that was just received.
     (S.PARKED, E.CLAIMED): S.IN_DOUBT,
-    # It is another hotel's than was expected, and no connection covers that one: it waits to be claimed as well.
+    # It is another hotel's than was expected, and no connection covers that one: it waits to be claimed as well, and is
+    # kept alive meanwhile.
     **{(state, E.SET_ASIDE): S.PARKED for state in _LIVING},
+    **{(S.PARKED, event): S.PARKED for event in (*_ATTEMPT, *_OUTCOME)},
     # Leaving; what is claimed for a connection that is there already leaves its own.
     **{(state, E.SUPERSEDED): S.SUPERSEDED for state in (*_LIVING, S.SUPERSEDED, S.PARKED)},
     **{(state, E.DISCONNECTED): S.DISCONNECTED for state in (*_LIVING, S.SUPERSEDED, S.PARKED)},
@@ -156,7 +159,6 @@ PROPERTIES_CHANGED = "properties_changed"  # the connection covers other propert
 RISK_FOUND = "risk_found"  # what may end or cripple a connection that works
 RISK_OVER = "risk_over"
 SUBSCRIPTIONS_CHANGED = "subscriptions_changed"  # at Cloudbeds, for its webhooks
-PROPERTY_MISMATCH = "property_mismatch"  # the approval came by a start that expected another property
 PROPERTY_ELSEWHERE = "property_elsewhere"  # Cloudbeds names a property that another connection covers
 MIGRATION_BEGUN = "migration_begun"  # the grant is latched, and as healthy as before
 MIGRATION_ENDED = "migration_ended"  # … and is refreshed again
@@ -168,6 +170,7 @@ HOTEL_SCOPE_MISSING = "hotel_scope_missing"  # so Cloudbeds names no property
 MIGRATION_UNDER_WAY = "migration_under_way"  # the hotel is served, and nothing of it is refreshed
 
 # Both: lines of the history, and problems.
+PROPERTY_MISMATCH = "property_mismatch"  # the approval came by a start that expected another property
 PROPERTY_UNKNOWN = "property_unknown"  # the token works, and Cloudbeds names no property of it
 UNRECOGNIZED = "unrecognized_refusal"  # for a day the token was refused in words that are in no table
 UNAUTHORIZED_CLIENT = "unauthorized_client"  # the client was refused, for this grant alone

@@ -35,15 +35,20 @@ class Migration(StrEnum):
 
 
 class Role(StrEnum):
-    """What a grant is to its connection: the one in use, a newer one not yet proven, a former one, or one that came
-    from the Marketplace and has not been claimed yet.
+    """What a grant is to its connection: the one in use, a newer one not yet proven, a former one, or one that waits to
+    be claimed: for a day, or, because it is another hotel's than was expected, for as long as that takes.
     """
 
     ACTIVE = "active"
     CANDIDATE = "candidate"
     PARKED = "parked"
+    SET_ASIDE = "set_aside"
     SUPERSEDED = "superseded"
     DISCONNECTED = "disconnected"
+
+
+KEPT_ALIVE = frozenset({Role.ACTIVE, Role.CANDIDATE, Role.SET_ASIDE})
+"""Whose tokens are refreshed; what comes of it is stored where they are."""
 
 
 def moment(seconds: float) -> datetime:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-from cloudbeds_auth.rules.model import CredentialKind, Role
+from cloudbeds_auth.rules.model import KEPT_ALIVE, CredentialKind, Role
 
 DAY = 86400.0
 PAUSE = 30.0  # seconds between two ticks of a job that finds nothing to do, or fails, at most
@@ -22,7 +22,7 @@ SLACK = 60.0  # seconds by which a moment at a fixed distance may lie further ah
 USED = 300.0  # seconds after which a later use of a grant is written down again: every call would be too often
 PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
 REMEMBERED = DAY  # how long an expired state or link is still distinguished from an unknown one
-PARKED = DAY  # how long an approval from the Marketplace waits to be claimed
+PARKED = DAY  # how long an approval from the Marketplace, or one without its secret, waits to be claimed
 RETRY_FIRST = 300.0  # seconds until a marked grant is tried again for the first time; each wait is twice the one before
 RETRY_AT_LEAST_EVERY = 6 * 3600.0  # seconds
 MOST_RETRIES = 126  # of them so often, which takes thirty days; after that with keep-alive
@@ -51,7 +51,7 @@ def due(life: Life, now: float) -> float | None:
 
     A grant used within its last lifetime is refreshed when it turns stale; an idle one is kept alive.
     """
-    if life.role not in {Role.ACTIVE, Role.CANDIDATE}:
+    if life.role not in KEPT_ALIVE:
         return None
     if life.role is Role.CANDIDATE or life.migrating:
         return now + CANDIDATE
@@ -106,7 +106,7 @@ class Reach:
 
 def out_of_reach(grant: Reach, now: float) -> str | None:
     """Why only a person brings this grant back, should its access token end now; None: it comes back by itself."""
-    if grant.role not in {Role.ACTIVE, Role.CANDIDATE}:
+    if grant.role not in KEPT_ALIVE:
         return None  # replaced, ended or parked: not looked after
     if grant.kind is CredentialKind.OAUTH and grant.tokens == 0:
         return "no refresh token of it is stored"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from cloudbeds_auth.errors import StateMismatch
@@ -27,6 +27,7 @@ from cloudbeds_auth.rules.webhooks import Notice, Standing
 from cloudbeds_auth.transactions.apps import bind, sourced
 from cloudbeds_auth.transactions.authorizations import ids_of, link_is_used, written
 from cloudbeds_auth.transactions.connections import set_listing
+from cloudbeds_auth.transactions.leaving import end_set_aside
 from cloudbeds_auth.transactions.outbox import announce, send, standing_of
 from cloudbeds_auth.transactions.risks import change_risks
 from cloudbeds_auth.transactions.rows import (
@@ -115,18 +116,13 @@ def _receive(
     """A grant that the hotel approved, and the line of history about it."""
     ends = Ends(tx.wall + pair.lifetime, pair.lifetime, tx.wall + stale_after)
     row = yield from add_grant(tx, home, grant_id, app, pair, ends, tx.sealer)
-    if parked:
-        yield from park(tx, grant_id, State.PARKED)
+    if parked:  # it waits to be claimed, for a day
+        yield from query("set_role", grant_id=grant_id, role=Role.PARKED, state=State.PARKED)
+        yield from set_due_at(tx, grant_id, tx.wall + PARKED)
     yield from add_event(
         tx, row, "parked" if parked else "candidate_received", actor="hotel", expires_at=lasting(ends.expires_at),
         property_ids=list(pair.property_ids),
     )  # fmt: skip
-
-
-def park(now: Instant, grant_id: str, state: State) -> Transaction[None]:
-    """It waits to be claimed, for a day."""
-    yield from query("set_role", grant_id=grant_id, role=Role.PARKED, state=state)
-    yield from set_due_at(now, grant_id, now.wall + PARKED)
 
 
 def take_effect(now: Instant, begun: Row, home: str, named: Iterable[str]) -> Transaction[None]:
@@ -238,6 +234,9 @@ def promote(
     """The candidate worked: make it the connection's grant, the old one superseded. False: a newer one came first.
     `property_ids` are those learnt besides the grant's own.
     """
+    found = yield from query_one("grant", grant_id=grant_id)
+    if found is not None:
+        yield from query("one_at_a_time", work=f"approvals of {found['app']}")  # before any row, as everywhere
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     row = yield from locked(tx, grant_id)
     if connection is None or row is None or row["role"] != Role.CANDIDATE:
@@ -246,7 +245,8 @@ def promote(
     for other in former:
         if other["ordinal"] < row["ordinal"] and other["role"] in {Role.ACTIVE, Role.CANDIDATE}:
             yield from supersede(tx, other, _replaced(other, row))
-    yield from _identify(row, user, property_ids)
+    covered = yield from _identify(row, user, property_ids)
+    yield from end_set_aside(tx, row["app"], covered, connection_id)
     state = move(State(row["state"]), LifecycleEvent.PROMOTED)
     yield from query("set_role", grant_id=grant_id, role=Role.ACTIVE, state=state)
     yield from set_due(row, tx, role=Role.ACTIVE, marked_at=None)
@@ -281,18 +281,19 @@ def _replaced(former: Row, row: Row) -> str:
     return NEWER_KEY if is_pasted(row) else NEWER_APPROVAL
 
 
-def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[None]:
-    """Who approved, and for which properties."""
-    known = [*json.loads(row["property_ids"]), *property_ids]
+def _identify(row: Row, user: User | None, property_ids: tuple[str, ...]) -> Transaction[Collection[str]]:
+    """Who approved, and for which properties: all of them."""
+    known = dict.fromkeys((*json.loads(row["property_ids"]), *property_ids))
     for property_id in property_ids:
         yield from query("add_property", grant_id=row["id"], property_id=property_id)
     identity = (user.id, user.name, user.email) if user else (None, None, None)
     yield from query(
         "set_identity",
         grant_id=row["id"],
-        property_ids=listed(dict.fromkeys(known)),
+        property_ids=listed(known),
         **dict(zip(("user_id", "user_name", "user_email"), identity, strict=True)),
     )
+    return known
 
 
 def supersede(now: Instant, row: Row, reason: str) -> Transaction[None]:

@@ -1,7 +1,8 @@
 """The transactions of an approval that was expected of certain properties, once Cloudbeds named those that it covers.
 
 Until then its grant is alone in a connection without a reference (`add_candidate`). Another hotel's is set aside, which
-loses nothing: its tokens may be the only living ones of that hotel.
+loses nothing: its tokens may be the only living ones of that hotel. They are kept alive as an unused hotel's are, until
+they are claimed or forgotten, or the hotel approves again: of one hotel one approval is set aside, the newest.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from typing import NamedTuple
 from cloudbeds_auth.rules.lifecycle import PROPERTY_MISMATCH, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.properties import fits
-from cloudbeds_auth.rules.schedule import PARKED
 from cloudbeds_auth.transactions.authorizations import Authorization, authorization_of, ids_of, link_is_used
-from cloudbeds_auth.transactions.candidates import add_connection, covering, park, take_effect
+from cloudbeds_auth.transactions.candidates import add_connection, covering, take_effect
+from cloudbeds_auth.transactions.leaving import end_set_aside
 from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
-from cloudbeds_auth.transactions.reconnect import candidate_locked, is_sending, name_properties
-from cloudbeds_auth.transactions.rows import add_event, listed
+from cloudbeds_auth.transactions.reconnect import candidate_locked, name_properties
+from cloudbeds_auth.transactions.rows import add_event, is_sending, listed
 from cloudbeds_auth.transactions.statements import Row, Transaction, Tx, query, query_one, transaction
-from cloudbeds_auth.transactions.upkeep import never_due
+from cloudbeds_auth.transactions.upkeep import never_due, set_due
 
 
 class Spare(NamedTuple):
@@ -109,14 +110,17 @@ def _put_aside(
     about = yield from query_one("grant", grant_id=placed.grant_id)
     assert about is not None  # noqa: S101 - it is there, or was made a moment ago
     if home is None:
-        yield from park(tx, placed.grant_id, move(State(about["state"]), LifecycleEvent.SET_ASIDE))
+        state = move(State(about["state"]), LifecycleEvent.SET_ASIDE)
+        yield from query("set_role", grant_id=placed.grant_id, role=Role.SET_ASIDE, state=state)
+        yield from set_due(about, tx, role=Role.SET_ASIDE)
+        yield from end_set_aside(tx, about["app"], named, placed.connection_id)
     yield from add_event(tx, about, PROPERTY_MISMATCH, expected=list(expected), found=list(named))
     return placed
 
 
 def _move(tx: Tx, row: Row, named: Sequence[str], home: str, grant_id: str) -> Transaction[Settlement]:
     """Where a connection was made for them alone, it says for a day where the tokens went, and is deleted then."""
-    leaving = Leaving(f"moved to {home}", "hotel", tx.wall + PARKED)
+    leaving = Leaving(f"moved to {home}", "hotel")
     yield from move_tokens(tx, row, named, home, grant_id, leaving, tx.sealer)
     if not (yield from _is_alone(row)):
         yield from query("set_role", grant_id=row["id"], role=Role.SUPERSEDED, state=State.SUPERSEDED)

@@ -17,7 +17,7 @@ from cloudbeds_auth.rules.lifecycle import (
     State,
     move,
 )
-from cloudbeds_auth.rules.model import Fence, Grant, Pair, Role, StoredToken
+from cloudbeds_auth.rules.model import KEPT_ALIVE, Fence, Grant, Pair, Role, StoredToken
 from cloudbeds_auth.rules.risks import NOT_RENEWABLE
 from cloudbeds_auth.rules.schedule import CANDIDATE
 from cloudbeds_auth.rules.secret import Secret
@@ -138,12 +138,12 @@ def release_lease(tx: Tx, grant_id: str, epoch: int) -> Transaction[None]:
 
 
 def holds(row: Row | None, fence: Fence) -> bool:
-    """Whether no process committed or took the lease since, and the grant is still active or a candidate."""
+    """Whether no process committed or took the lease since, and the grant is still one that is refreshed."""
     return (
         row is not None
         and row["generation"] == fence.generation
         and row["lease_epoch"] == fence.epoch
-        and row["role"] in {Role.ACTIVE, Role.CANDIDATE}
+        and row["role"] in KEPT_ALIVE
     )
 
 

@@ -218,14 +218,14 @@ def _is_event(row: Row) -> bool:
 
 @transaction
 def forget(tx: Tx, connection_id: str, *, actor: str) -> Transaction[bool]:
-    """Of a connection that has ended: every token, who approved, and what its calls were. The history keeps what
-    happened and when. False, and nothing changes: unknown, or it has not ended.
+    """Of a connection that has ended, or was set aside: every token, who approved, and what its calls were. The history
+    keeps what happened and when. False, and nothing changes: unknown, or neither.
     """
     connection = yield from query_one("connection_locked", connection_id=connection_id)
     if connection is None:
         return False
     current = yield from query_one("current", connection_ids=as_keys([connection_id]))
-    if current is None or current["role"] not in {None, Role.DISCONNECTED}:
+    if current is None or current["role"] not in {None, Role.DISCONNECTED, Role.SET_ASIDE}:
         return False
     grants = yield from query("grants_of", connection_id=connection_id)
     for row in grants:

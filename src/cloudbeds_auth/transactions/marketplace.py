@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from cloudbeds_auth.errors import InvalidRequest, StateMismatch
+from cloudbeds_auth.errors import InvalidRequest, RefreshPending, StateMismatch
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
@@ -20,17 +20,17 @@ from cloudbeds_auth.transactions.authorizations import (
     sweep_states,
 )
 from cloudbeds_auth.transactions.candidates import Ends, add_grant, covering, refer
-from cloudbeds_auth.transactions.rows import add_event, grant_of, lasting
+from cloudbeds_auth.transactions.leaving import leave
+from cloudbeds_auth.transactions.rows import add_event, grant_of, is_sending, lasting
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_due
 
 
 class Leaving(NamedTuple):
-    """Why tokens leave their connection, who made them, and until when it says so (unix seconds)."""
+    """Why tokens leave their connection, and who made them."""
 
     why: str
     actor: str
-    until: float
 
 
 @transaction
@@ -56,7 +56,7 @@ def claim(
     a new grant named `grant_id`, else where it is. The id of that connection; None when nothing waits.
 
     `challenge` is that of the secret which the claimer brought. Raises StateMismatch where the approval was begun with
-    another one.
+    another one, and RefreshPending while what was set aside is being refreshed: its pair is to find it where it was.
     """
     row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
     if row is None:
@@ -66,18 +66,21 @@ def claim(
     row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
     if row is None:  # claimed, sent away or over meanwhile
         return None
+    if is_sending(row, tx):
+        raise RefreshPending(connection_id=connection_id)
     waits = yield from _proven(row, reference, challenge)  # where it belongs is settled once its properties are named
     home = None if waits else (yield from covering(row["app"], json.loads(row["property_ids"])))
     if home is None:
         home = connection_id
-        state = move(State(row["state"]), LifecycleEvent.CLAIMED)
+        claimed = move(State(row["state"]), LifecycleEvent.CLAIMED)
+        state = claimed if row["marked_at"] is None else State.REAUTHORIZATION_REQUIRED
         yield from query("set_role", grant_id=row["id"], role=Role.CANDIDATE, state=state)
         yield from set_due(row, tx, role=Role.CANDIDATE)
         yield from add_event(tx, row, LifecycleEvent.CLAIMED, actor="operator")
         if reference is not None and not waits:  # its first one, as that of a new connection
             yield from query("set_reference", id=home, reference=reference, trusted=1)
     else:
-        leaving = Leaving(f"claimed for {home}", "operator", row["due_at"])
+        leaving = Leaving(f"claimed for {home}", "operator")
         yield from move_tokens(tx, row, json.loads(row["property_ids"]), home, grant_id, leaving, tx.sealer)
         yield from refer(tx, home, reference, trusted=True)
     return home
@@ -102,7 +105,7 @@ def move_tokens(
     now: Instant, row: Row, property_ids: Iterable[str], home: str, grant_id: str, leaving: Leaving, sealer: Sealer
 ) -> Transaction[None]:
     """The newest tokens of a grant become a candidate of another connection; sealed again, because a seal names the
-    place. What they leave holds none, and takes no late pair: its fence has moved.
+    place.
     """
     tokens = yield from query("tokens", grant_id=row["id"])
     grant = grant_of(row, tokens, sealer, now)
@@ -113,10 +116,7 @@ def move_tokens(
     )  # fmt: skip
     ends = Ends(row["expires_at"], row["lifetime"], row["stale_at"])
     candidate = yield from add_grant(now, home, grant_id, row["app"], pair, ends, sealer)
-    state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
-    yield from query("leave_sign", grant_id=row["id"], state=state, problem=leaving.why, due_at=leaving.until)
-    yield from query("drop_all_tokens", grant_id=row["id"])
-    yield from add_event(now, row, LifecycleEvent.SUPERSEDED, reason=leaving.why)
+    yield from leave(now, row, leaving.why)
     yield from add_event(
         now, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),
         property_ids=list(pair.property_ids),

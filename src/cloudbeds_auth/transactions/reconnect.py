@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from cloudbeds_auth.ports import Sealer
 from cloudbeds_auth.rules.lifecycle import NEWER_APPROVAL
 from cloudbeds_auth.rules.model import Role
-from cloudbeds_auth.rules.schedule import PARKED
 from cloudbeds_auth.transactions.candidates import covering, refer, supersede
 from cloudbeds_auth.transactions.marketplace import Leaving, move_tokens
-from cloudbeds_auth.transactions.rows import left, listed, locked
+from cloudbeds_auth.transactions.rows import is_sending, listed, locked
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
 
 
@@ -63,11 +62,6 @@ def candidate_locked(tx: Tx, grant_id: str, generation: int) -> Transaction[Row 
     return row if row is not None and (row["role"], row["generation"]) == (Role.CANDIDATE, generation) else None
 
 
-def is_sending(row: Row, now: Instant) -> bool:
-    """Whether a pair of it may be on its way, which is to find its grant where it was."""
-    return row["intent_position"] is not None or left(row["lease_until"], row, now) > 0
-
-
 def name_properties(row: Row, named: Sequence[str]) -> Transaction[None]:
     """The grant covers these besides what it covers already."""
     for property_id in named:
@@ -83,7 +77,7 @@ def _leave(
     for older in grants[:-1]:
         if older["role"] == Role.CANDIDATE:
             yield from supersede(now, older, NEWER_APPROVAL)
-    leaving = Leaving(f"moved to {home}", "hotel", now.wall + PARKED)
+    leaving = Leaving(f"moved to {home}", "hotel")
     yield from move_tokens(now, grants[-1], named, home, new_grant_id, leaving, sealer)
 
 

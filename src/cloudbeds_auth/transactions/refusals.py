@@ -64,7 +64,8 @@ def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None
     yield from query("confirm", grant_id=grant_id, generation=generation, state=state, issuer=issuer)
     if row["issuer"] is None or not row["proven"]:
         yield from bind(tx, row["app"], issuer)
-    if row["state"] != state or row["kind"] == CredentialKind.API_KEY:  # out of a backoff or a mark; a key was used
+    marked, is_key = row["marked_at"] is not None, row["kind"] == CredentialKind.API_KEY
+    if row["state"] != state or marked or is_key:  # out of a backoff or a mark; a key was used
         # A stale token that works while an attempt is unresolved stays in use (rule-3): no loop asks about it.
         yield from set_due(row, tx, after=PROVED_AGAIN, marked_at=None)
     if not row["proven"] or row["state"] != state:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from cloudbeds_auth.ports import Place, Sealer
-from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, State, seen
+from cloudbeds_auth.rules.lifecycle import MIGRATION_UNDER_WAY, PROPERTY_MISMATCH, State, seen
 from cloudbeds_auth.rules.lifecycle import LifecycleEvent as LifecycleEvent
 from cloudbeds_auth.rules.model import (
     Connection,
@@ -43,6 +43,11 @@ def token_place(grant_id: str, position: int, generation: int) -> Place:
 def behind(row: Row, now: Instant) -> float:
     """By how many seconds the clock was set back, at least, since this row was last written under the same clock."""
     return 0.0 if row["measured_at"] is None else max(0.0, row["measured_at"] - now.steady)
+
+
+def is_sending(row: Row, now: Instant) -> bool:
+    """Whether a pair of this grant may be on its way, which is to find its grant where it was."""
+    return row["intent_position"] is not None or left(row["lease_until"], row, now) > 0
 
 
 def left(moment_at: float | None, row: Row, now: Instant) -> float:
@@ -139,6 +144,7 @@ def connection_of(row: Row, now: Instant) -> Connection:
         used_at=_moment(row["used_at"]),
         problem=(NOT_RENEWABLE if NOT_RENEWABLE in risks else None)  # more than the refusal that it comes of
         or row["problem"]
+        or (PROPERTY_MISMATCH if row["role"] == Role.SET_ASIDE else None)
         or (MIGRATION_UNDER_WAY if row["migration"] and not gone else None)
         or problem_in(subscriptions)
         or first_of(risks),

@@ -82,7 +82,7 @@ UPDATE authorizations SET outcome = :connection_id WHERE outcome = :former
 -- name: asked_for
 -- What waits to be claimed, or is another connection's now, is nobody's to come back to.
 SELECT * FROM connections WHERE id = :connection_id
-    AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.connection_id = connections.id AND g.role = 'parked')
+    AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.connection_id = connections.id AND g.role IN ('parked', 'set_aside'))
 
 -- name: covered
 SELECT g.property_ids FROM connections c JOIN grants g ON g.id = c.active_grant WHERE c.id = :connection_id
@@ -93,7 +93,7 @@ SELECT g.property_ids FROM connections c JOIN grants g ON g.id = c.active_grant 
 SELECT DISTINCT c.id FROM properties p
     JOIN grants g ON g.id = p.grant_id
     JOIN connections c ON c.id = g.connection_id
-WHERE c.app = :app AND p.property_id = :property_id AND g.role <> 'parked'
+WHERE c.app = :app AND p.property_id = :property_id AND g.role NOT IN ('parked', 'set_aside')
     AND (c.active_grant = g.id OR (c.active_grant IS NULL
         AND NOT EXISTS (SELECT 1 FROM grants n WHERE n.connection_id = c.id AND n.ordinal > g.ordinal)))
 
@@ -117,7 +117,13 @@ VALUES (:id, :connection_id, :app, :ordinal, :kind, :role, :state, :generation, 
 INSERT INTO properties (grant_id, property_id) VALUES (:grant_id, :property_id) ON CONFLICT DO NOTHING
 
 -- name: parked
-SELECT * FROM grants WHERE connection_id = :connection_id AND role = 'parked' AND state = 'parked' AND due_at > :now
+-- For a day; what was set aside, for as long as it takes.
+SELECT * FROM grants WHERE connection_id = :connection_id AND state = 'parked' AND (role = 'set_aside' OR due_at > :now)
+
+-- name: set_aside
+SELECT g.id FROM properties p JOIN grants g ON g.id = p.grant_id
+WHERE g.app = :app AND p.property_id = :property_id AND g.role = 'set_aside' AND g.connection_id <> :connection_id
+ORDER BY g.id
 
 -- name: parked_too_long
 SELECT id FROM grants WHERE role = 'parked' AND due_at <= :now ORDER BY id

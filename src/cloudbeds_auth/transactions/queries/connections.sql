@@ -13,7 +13,7 @@ SELECT id FROM connections WHERE id IN (SELECT key FROM json_each(:connection_id
 SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM connections c
     LEFT JOIN grants g ON g.id = COALESCE(
         (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
-        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked') ORDER BY n.ordinal DESC LIMIT 1),
+        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked', 'set_aside') ORDER BY n.ordinal DESC LIMIT 1),
         c.active_grant)
 WHERE c.id IN (SELECT key FROM json_each(:connection_ids))
 
@@ -21,7 +21,7 @@ WHERE c.id IN (SELECT key FROM json_each(:connection_ids))
 SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM connections c
     LEFT JOIN grants g ON g.id = COALESCE(
         (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
-        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked') ORDER BY n.ordinal DESC LIMIT 1),
+        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked', 'set_aside') ORDER BY n.ordinal DESC LIMIT 1),
         c.active_grant)
 WHERE (CAST(:cursor AS TEXT) IS NULL OR c.id < :cursor)
     AND (CAST(:reference AS TEXT) IS NULL OR c.reference = :reference)
@@ -37,7 +37,7 @@ ORDER BY c.id DESC LIMIT :limit
 SELECT CASE WHEN g.state = 'fresh' AND g.stale_at <= :now THEN 'stale' ELSE g.state END AS look, COUNT(*) AS connections
 FROM connections c JOIN grants g ON g.id = COALESCE(
         (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
-        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked') ORDER BY n.ordinal DESC LIMIT 1),
+        (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked', 'set_aside') ORDER BY n.ordinal DESC LIMIT 1),
         c.active_grant)
 WHERE c.active_grant IS NOT NULL GROUP BY 1
 

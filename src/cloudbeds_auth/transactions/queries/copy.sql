@@ -28,7 +28,8 @@ SELECT id FROM connections WHERE EXISTS (SELECT 1 FROM grants WHERE connection_i
 ORDER BY id
 
 -- name: held_by_a_copy
-SELECT COUNT(DISTINCT connection_id) AS hotels FROM grants WHERE latched > 1 AND role IN ('active', 'candidate')
+SELECT COUNT(DISTINCT connection_id) AS hotels FROM grants WHERE latched > 1
+    AND role IN ('active', 'candidate', 'set_aside')
 
 -- name: forget_meta
 DELETE FROM meta WHERE name = :name

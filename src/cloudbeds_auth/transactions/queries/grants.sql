@@ -47,7 +47,7 @@ UPDATE grants SET intent_position = :position, intent_epoch = :epoch, intent_at 
     lease_until = :until, measured_at = :now, state = :state,
     migration = CASE WHEN intent_position IS NULL OR migration IS NULL THEN migration ELSE 'in_doubt' END
 WHERE id = :grant_id AND generation = :generation AND lease_epoch = :epoch AND latched = :latched
-    AND role IN ('active', 'candidate')
+    AND role IN ('active', 'candidate', 'set_aside')
 
 -- name: settle
 -- What a mark says stays until a proof ends it.

@@ -1,0 +1,32 @@
+"""The transactions of a connection whose approval went elsewhere: it says so for a day, and is deleted then."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+
+from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
+from cloudbeds_auth.rules.model import Role
+from cloudbeds_auth.rules.schedule import PARKED
+from cloudbeds_auth.transactions.rows import add_event, locked
+from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, query
+
+
+def leave(now: Instant, row: Row, why: str) -> Transaction[None]:
+    """A grant that holds no tokens from now on, and takes no late pair: its fence has moved."""
+    state = move(State(row["state"]), LifecycleEvent.SUPERSEDED)
+    yield from query("leave_sign", grant_id=row["id"], state=state, problem=why, due_at=now.wall + PARKED)
+    yield from query("drop_all_tokens", grant_id=row["id"])
+    yield from add_event(now, row, LifecycleEvent.SUPERSEDED, reason=why)
+
+
+def end_set_aside(now: Instant, app: str, named: Collection[str], home: str) -> Transaction[None]:
+    """A newer approval of these properties is in the connection `home`: what was set aside of them, and of no others,
+    is not needed any more. No other approval of the app comes in meanwhile.
+    """
+    for property_id in named:
+        for found in (yield from query("set_aside", app=app, property_id=property_id, connection_id=home)):
+            row = yield from locked(now, found["id"])
+            still = row is not None and row["role"] == Role.SET_ASIDE
+            if row is not None and still and {*json.loads(row["property_ids"])} <= {*named}:
+                yield from leave(now, row, f"replaced by {home}")

@@ -1,0 +1,175 @@
+"""Another hotel's approval than was expected is kept alive until it is claimed, forgotten or replaced."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.fakes import issued, key
+from tests.support.stage import Stage
+
+from cloudbeds_auth.engine.context import current_grant
+from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed, UnknownConnection
+from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Connection, Grant, Role
+from cloudbeds_auth.rules.schedule import DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, RETRY_FIRST
+from cloudbeds_auth.rules.secret import Secret
+from cloudbeds_auth.rules.token_response import Refused
+from cloudbeds_auth.transactions.connections import list_connections
+from cloudbeds_auth.transactions.grants import take_lease
+
+
+async def parked(stage: Stage) -> list[Connection]:
+    """What waits to be claimed."""
+    return list((await stage.one.store.read(list_connections(states=[State.PARKED]))).connections)
+
+
+async def wrong(stage: Stage, number: int | str, *property_ids: str, is_key: bool = False) -> Connection:
+    """This hotel approves by a link that is for property 1000; what waits then."""
+    before = {one.id for one in await parked(stage)}
+    answer = key(str(number), *property_ids) if is_key else issued(number, property_ids=property_ids)
+    with pytest.raises(PropertyMismatch):
+        await stage.approve(answer, expected_properties=("1000",))
+    [waits] = [one for one in await parked(stage) if one.id not in before]
+    return waits
+
+
+async def row_of(stage: Stage, waits: Connection) -> Grant:
+    """Its grant."""
+    row = await current_grant(stage.one.store, waits.id)
+    assert row is not None
+    return row
+
+
+async def test_it_is_kept_alive_for_longer_than_any_token_lives(stage: Stage) -> None:
+    """Fourteen months: refreshed and proven once in thirty days, lent to no caller, and claimed at last."""
+    waits = await wrong(stage, 0, "2000")
+    for month in range(1, 15):
+        await stage.clock.sleep(0.9 * KEEP_ALIVE - DAY)
+        await stage.one.upkeep.tick()
+        assert len(stage.endpoint.sent) == month - 1
+        await stage.clock.sleep(0.1 * KEEP_ALIVE + DAY)
+        stage.endpoint.will(issued(month))
+        await stage.one.upkeep.tick()
+        assert (stage.endpoint.sent[-1], stage.vendor.asked[-1]) == (f"R-{month - 1}", f"A-{month}")
+        assert [(one.id, one.problem) for one in await parked(stage)] == [(waits.id, "property_mismatch")]
+    with pytest.raises(Unclaimed):
+        await stage.one.access.access_token(waits.id)
+    assert "kept alive" in ((await stage.one.views.connection(waits.id)).next_step or "")
+    await stage.clock.sleep(DAY)
+    stage.endpoint.will(issued("claimed"))
+    assert await stage.one.authorizer.claim(waits.id, "tenant-8") == waits.id
+    assert (await stage.one.access.access_token(waits.id)).reveal() == "A-claimed"
+
+
+async def test_an_api_key_is_kept_alive(stage: Stage) -> None:
+    """It is used before the thirty days are over without which it dies, and nothing is refreshed."""
+    stage.vendor.listed = ("2000",)
+    waits = await wrong(stage, 1, is_key=True)
+    before = len(stage.vendor.asked)
+    await stage.clock.sleep(KEEP_KEY_ALIVE)
+    await stage.one.upkeep.tick()
+    assert stage.vendor.asked[before:] == [(await row_of(stage, waits)).access.reveal()]
+    assert stage.endpoint.sent == []
+    assert [one.id for one in await parked(stage)] == [waits.id]
+
+
+@pytest.mark.parametrize("how", ["approval", "pasted key"])
+async def test_the_hotel_is_connected_after_all(stage: Stage, how: str) -> None:
+    """The newer credential is the one to keep: the connection that waited says where, and is deleted after a day."""
+    waits = await wrong(stage, 1, "2000")
+    other = await wrong(stage, 2, "3000")
+    if how == "approval":
+        home = (await stage.approve(issued("new", property_ids=("2000",)))).connection.id
+    else:
+        stage.vendor.listed = ("2000",)
+        home = await stage.one.pasted_keys.add(
+            Secret("cbat_1"), app=None, reference=None, connection_id=None, expected_properties=("2000",)
+        )
+    seen = await stage.one.views.connection(waits.id)
+    assert (seen.state, seen.problem) == (State.SUPERSEDED, f"replaced by {home}")
+    assert (await row_of(stage, waits)).tokens == ()
+    assert [one.id for one in await parked(stage)] == [other.id], "another hotel's stays"
+    await stage.clock.sleep(DAY)
+    await stage.one.upkeep.tick()
+    with pytest.raises(UnknownConnection):
+        await stage.one.views.connection(waits.id)
+    assert (await stage.one.views.connection(home)).property_ids == ("2000",)
+
+
+async def test_a_hotel_that_approves_by_wrong_links_again_and_again(stage: Stage) -> None:
+    """The newest approval waits, and one alone."""
+    first = await wrong(stage, 1, "2000")
+    second = await wrong(stage, 2, "2000")
+    assert [one.id for one in await parked(stage)] == [second.id]
+    assert (await stage.one.views.connection(first.id)).problem == f"replaced by {second.id}"
+    assert await stage.tokens((await row_of(stage, second)).id) == ["R-2"]
+
+
+async def test_a_group_of_which_one_property_is_connected(stage: Stage) -> None:
+    """Nothing else may be left of the others: it stays, until an approval covers them all."""
+    waits = await wrong(stage, 1, "2000", "2001")
+    await stage.approve(issued(2, property_ids=("2000",)))
+    assert [one.id for one in await parked(stage)] == [waits.id]
+    await stage.approve(issued(3, property_ids=("2001", "2000")))
+    assert await parked(stage) == []
+
+
+async def test_cloudbeds_refuses_it_for_a_while(stage: Stage) -> None:
+    """It is shown, tried again as any marked hotel's is, and kept alive again once it works; never dropped."""
+    waits = await wrong(stage, 1, "2000")
+    await stage.clock.sleep(KEEP_ALIVE)
+    stage.endpoint.will(Refused("no"))
+    await stage.one.upkeep.tick()
+    await stage.clock.sleep(stage.timing.refusal_interval)
+    stage.endpoint.will(Refused("no"))
+    await stage.one.upkeep.tick()
+    seen = await stage.one.views.connection(waits.id)
+    assert (seen.state, seen.problem) == (State.PARKED, "revoked")
+    await stage.clock.sleep(RETRY_FIRST)
+    stage.endpoint.will(issued(2))
+    await stage.one.upkeep.tick()
+    assert [(one.id, one.problem) for one in await parked(stage)] == [(waits.id, "property_mismatch")]
+    await stage.clock.sleep(KEEP_ALIVE)
+    stage.endpoint.will(issued(3))
+    await stage.one.upkeep.tick()
+    assert await stage.tokens((await row_of(stage, waits)).id) == ["R-3"]
+
+
+async def test_one_that_cloudbeds_refuses_is_claimed(stage: Stage) -> None:
+    """It is shown as a hotel that has to approve again, and is tried again as one."""
+    waits = await wrong(stage, 1, "2000")
+    await stage.clock.sleep(KEEP_ALIVE)
+    for pause in (stage.timing.refusal_interval, 0.0):
+        stage.endpoint.will(Refused("no"))
+        await stage.one.upkeep.tick()
+        await stage.clock.sleep(pause)
+    await stage.one.authorizer.claim(waits.id, "tenant-8")
+    seen = await stage.one.views.connection(waits.id)
+    assert (seen.state, seen.problem) == (State.REAUTHORIZATION_REQUIRED, "revoked")
+    await stage.clock.sleep(RETRY_FIRST)
+    stage.endpoint.will(issued(2))
+    await stage.one.upkeep.tick()
+    assert (await stage.one.access.access_token(waits.id)).reveal() == "A-2"
+
+
+async def test_a_claim_while_it_is_refreshed(stage: Stage) -> None:
+    """The pair that comes in finds its grant where it was; the claim is made a moment later."""
+    waits = await wrong(stage, 1, "2000")
+    await stage.one.store.write(take_lease((await row_of(stage, waits)).id, "another", 30.0))
+    with pytest.raises(RefreshPending):
+        await stage.one.authorizer.claim(waits.id, None)
+    await stage.clock.sleep(31.0)
+    assert await stage.one.authorizer.claim(waits.id, None) == waits.id
+
+
+async def test_an_operator_forgets_it(stage: Stage) -> None:
+    """Its tokens are deleted and Cloudbeds is told nothing; the hotel may be connected at any time."""
+    waits = await wrong(stage, 1, "2000")
+    grant = await row_of(stage, waits)
+    await stage.one.retention.forget(waits.id, actor="operator")
+    assert (await stage.row(grant.id)).tokens == ()
+    assert (await stage.row(grant.id)).role is Role.DISCONNECTED
+    assert (await stage.one.views.connection(waits.id)).state is State.DISCONNECTED
+    assert stage.vendor.disabled == []
+    await stage.clock.sleep(KEEP_ALIVE)
+    await stage.one.upkeep.tick()
+    assert (await stage.approve(issued(2, property_ids=("2000",)))).connection.state is State.FRESH
