@@ -65,7 +65,7 @@ class OpenEngine(Engine):
             deliverer = HttpDeliverer(settings.webhook_url, settings.webhook_secrets, world.clock)
         super().__init__(
             world, partial(further_app, settings), retention_days=settings.retention_days, wanted=settings.wanted,
-            deliverer=deliverer,
+            decided=settings.subscriptions is not None, deliverer=deliverer,
         )  # fmt: skip
         self.settings = settings
         self.token_endpoint: Final = token_endpoint

@@ -246,6 +246,45 @@ async def test_other_settings_hold_at_the_next_start(stage: Stage) -> None:
     assert len(stage.vendor.subscribed) == 3
 
 
+async def test_a_process_whose_settings_name_no_events(stage: Stage) -> None:
+    """A script or a second service without the variable ends none, and makes none, whenever it starts; hotels that
+    connect later are subscribed at once by the service. Settings that say `none` end them.
+    """
+    grant = await hotel(stage)
+    service = another(stage.one, wanted=BOTH)
+    await service.subscriber.tick()
+    script = another(stage.one, wanted=(), decided=False)
+    await script.subscriber.tick()
+    await stage.clock.sleep(60.0)
+    newer = await hotel(stage, "2000")
+    await script.subscriber.tick()
+    await service.subscriber.tick()
+    await stage.clock.sleep(EVERY + LEFT)
+    await script.subscriber.tick()
+    assert stage.vendor.unsubscribed == []
+    assert set((await states(script, grant)).values()) == set((await states(script, newer)).values()) == {"subscribed"}
+    assert len(stage.vendor.subscribed) == 4
+    await another(stage.one, wanted=()).subscriber.tick()
+    assert (await states(script, grant), stage.vendor.there) == ({}, {})
+
+
+async def test_our_own_hook_without_an_opinion_of_the_others(stage: Stage) -> None:
+    """Where the service with the events has ended, a process that has only the hook is subscribed to that, and keeps
+    what the program had; a disconnect ends all of it.
+    """
+    grant = await hotel(stage)
+    await another(stage.one, wanted=BOTH[:1]).subscriber.tick()
+    hooked = another(stage.one, wanted=(Wanted(APP_STATE, HOOK),), decided=False)
+    await hooked.subscriber.tick()
+    assert len(stage.vendor.subscribed) == 1
+    await stage.clock.sleep(EVERY + LEFT)
+    await hooked.subscriber.tick()
+    assert await states(hooked, grant) == {("1000", APP_STATE): "subscribed", ("1000", CREATED): "subscribed"}
+    assert stage.vendor.unsubscribed == []
+    await hooked.disconnecter.disconnect(grant.connection_id, forget=False, actor="operator")
+    assert stage.vendor.there == {}
+
+
 async def test_a_process_with_former_settings(stage: Stage) -> None:
     """While a fleet is updated it undoes nothing of what those with the newest do; where these have all ended, it makes
     up for them.

@@ -8,6 +8,7 @@ import pytest
 
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import (
+    APP_STATE,
     Hook,
     Subscription,
     VendorSubscription,
@@ -15,6 +16,8 @@ from cloudbeds_auth.rules.subscriptions import (
     changes,
     compare,
     problem_in,
+    settings_of,
+    takes_over,
     unasked_scopes,
 )
 
@@ -53,6 +56,33 @@ def test_what_is_ended() -> None:
     step = compare("1000", [], [STORED, theirs, gone], found)
     assert step.end == step.stored == (replace(STORED, id="8"),)
     assert step.make == ()
+
+
+def test_what_is_not_ended_without_an_opinion() -> None:
+    """Settings that name no events say nothing of what a program wants: it stays, known to be there or not; what they
+    do want, our own hook, is ended at its former address.
+    """
+    former = replace(STORED, id="5", event=APP_STATE, endpoint="former")
+    gone = replace(STORED, id="6", event="guest/removed")
+    found = [THERE, replace(THERE, id="5", event=APP_STATE, url="https://former.example/")]
+    step = compare("1000", [Wanted(APP_STATE, HOOK)], [STORED, former, gone], found, decided=False)
+    assert [one.event for _, one in step.make] == [APP_STATE]
+    assert step.stored[1:] == (STORED, replace(gone, id=""), former)
+    assert step.end == (former,)
+
+
+@pytest.mark.parametrize(
+    ("former", "decided", "takes"),
+    [(None, True, True), (None, False, True), ("other", True, True), ("other", False, False), ("-other", True, True),
+     ("-other", False, True)],
+)  # fmt: skip
+def test_whose_settings_hold(former: str | None, decided: bool, takes: bool) -> None:
+    """Those of the process that started last; one whose settings say nothing takes over from none that says anything.
+    The same settings make no start.
+    """
+    settings = settings_of([WANTED], decided=decided)
+    assert takes_over(former, settings) is takes
+    assert not takes_over(settings, settings)
 
 
 def test_what_the_history_says() -> None:

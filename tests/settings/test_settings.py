@@ -180,7 +180,13 @@ WRONG = {
         "é" * 40,
     ],
     "CLOUDBEDS_AUTH_HOOK_HEADER": ["short", "h" * 40, "with a space and more than thirty-two letters"],
-    "CLOUDBEDS_AUTH_SUBSCRIPTIONS": ["created", "reservation/", "reservation/created/again", "reservation:created"],
+    "CLOUDBEDS_AUTH_SUBSCRIPTIONS": [
+        "created",
+        "reservation/",
+        "reservation/created/again",
+        "reservation:created",
+        "none guest/created",
+    ],
     "CLOUDBEDS_AUTH_SUBSCRIPTIONS_URL": ["http://10.0.0.5/hook", "hook", "https://user@app.example.com/hook"],
     "CLOUDBEDS_AUTH_SUBSCRIPTIONS_SECRET": ["short", "h" * 40, "with a space and more than thirty-two letters"],
     "CLOUDBEDS_AUTH_WEBHOOK_URL": ["http://10.0.0.5/hook", "hook", "https://user@app.example.com/hook"],
@@ -765,7 +771,7 @@ def test_what_hotels_are_subscribed_to() -> None:
     """Each event once, at the program's own endpoint with its header; and our own hook, where there is one."""
     settings = read(**SUBSCRIPTIONS)
     assert settings.subscriptions == ("reservation/created", "guest/created")
-    assert [one.event for one in settings.wanted] == list(settings.subscriptions)
+    assert [one.event for one in settings.wanted] == ["reservation/created", "guest/created"]
     assert {(one.hook.url, one.hook.header) for one in settings.wanted} == {
         ("https://app.example.com/hotel-events", "X-Hook-Secret")
     }
@@ -774,7 +780,8 @@ def test_what_hotels_are_subscribed_to() -> None:
     both = read(AUTH_HOOK_SECRET=HOOK_PATH, AUTH_HOOK_HEADER=HOOK_HEADER, **public, **SUBSCRIPTIONS)
     assert both.wanted[0].event == "integration/appstate_changed"
     assert both.wanted[0].hook == both.hook
-    assert read().wanted == ()
+    assert (read().subscriptions, read().wanted) == (None, ())
+    assert read(AUTH_SUBSCRIPTIONS="none").subscriptions == ()
 
 
 @pytest.mark.parametrize("missing", ["AUTH_SUBSCRIPTIONS_URL", "AUTH_SUBSCRIPTIONS_SECRET"])

@@ -51,9 +51,11 @@ class Process(Engine):
         driver: FailingDriver,
         wanted: Sequence[Wanted] = (),
         deliverer: Deliverer | None = None,
+        *,
+        decided: bool = True,
     ) -> None:
         checked, days = partial(further_app, SETTINGS), SETTINGS.retention_days
-        super().__init__(world, checked, retention_days=days, wanted=wanted, deliverer=deliverer)
+        super().__init__(world, checked, retention_days=days, wanted=wanted, decided=decided, deliverer=deliverer)
         self.driver = driver
 
     @property
@@ -78,11 +80,16 @@ class Process(Engine):
 
 
 def another(
-    process: Process, *, wanted: Sequence[Wanted] = (), deliverer: Deliverer | None = None, **world: Any
+    process: Process,
+    *,
+    wanted: Sequence[Wanted] = (),
+    decided: bool = True,
+    deliverer: Deliverer | None = None,
+    **world: Any,
 ) -> Process:
     """The process once more, over the same database, with something else in its world or its settings."""
     changed = replace(process.world, **world)
-    return Process(changed, process.driver, wanted, deliverer)
+    return Process(changed, process.driver, wanted, deliverer, decided=decided)
 
 
 class StageDatabase(Protocol):

@@ -145,7 +145,7 @@ async def kept_tokens(subject: Subject) -> Sequence[Finding]:
 
 async def subscribed(subject: Subject) -> Sequence[Finding]:
     """Every hotel has the subscriptions that the settings name; of very many that lack some, the newest."""
-    events, scopes = subject.settings.subscriptions, subject.settings.scopes
+    events, scopes = subject.settings.subscriptions or (), subject.settings.scopes
     if not subject.settings.wanted:
         return ok("no webhooks of Cloudbeds are wanted (CLOUDBEDS_AUTH_SUBSCRIPTIONS)")
     found: list[Finding] = []

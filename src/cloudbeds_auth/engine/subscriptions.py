@@ -59,6 +59,7 @@ class _Hotel:
     connection: Connection
     token: AccessToken
     wanted: Sequence[Wanted]
+    decided: bool = True
 
     def stored(self, property_id: str) -> list[Subscription]:
         """What is known of one property."""
@@ -66,21 +67,32 @@ class _Hotel:
 
 
 class Subscriber:
-    """Makes what is `wanted`, and ends what is not wanted any more, with the token that callers are lent."""
+    """Makes what is `wanted`, and ends what is not wanted any more, with the token that callers are lent.
+
+    Unless the settings are `decided`, they say nothing of events outside `wanted`: what there is of these stays.
+    """
 
     def __init__(
-        self, world: World, access: Access, refused_calls: RefusedCalls, risks: Risks, wanted: Sequence[Wanted]
+        self,
+        world: World,
+        access: Access,
+        refused_calls: RefusedCalls,
+        risks: Risks,
+        wanted: Sequence[Wanted],
+        *,
+        decided: bool,
     ) -> None:
         self._world = world
         self._access = access
         self._refused_calls = refused_calls
         self._risks = risks
         self._wanted = wanted
+        self._decided = decided
         self._begun = False
 
     async def tick(self) -> float:
         """Compare a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
-        settings = settings_of(self._wanted)
+        settings = settings_of(self._wanted, decided=self._decided)
         if not self._begun:
             await self._world.db.write(want_subscriptions(settings))
             self._begun = True
@@ -119,8 +131,8 @@ class Subscriber:
             token = await self._access.access_token(connection_id)
         if token.grant_id != row.id:
             return  # … a moment ago
-        hotel, settled = _Hotel(app, connection, token, wanted), True
-        if wanted or connection.subscriptions:
+        hotel, settled = _Hotel(app, connection, token, wanted, self._decided), True
+        if wanted or (self._decided and connection.subscriptions):
             settled = all([await self._of_property(hotel, one) for one in row.property_ids or ("",)])
         await self._risks.assess(app, connection, token)
         if settled:
@@ -132,7 +144,7 @@ class Subscriber:
         found = await self._asked(hotel, partial(vendor.subscriptions, property_id=part), "GET", "getWebhooks")
         if isinstance(found, Refusal):
             return await self._unlisted(hotel, property_id, found)
-        step = compare(property_id, hotel.wanted, hotel.stored(property_id), found)
+        step = compare(property_id, hotel.wanted, hotel.stored(property_id), found, decided=hotel.decided)
         if step.make:
             await self._note(hotel, property_id, step.stored)
         kept = [one for one in step.stored if one not in step.end]

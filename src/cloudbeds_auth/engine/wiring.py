@@ -36,7 +36,7 @@ class Engine:
     """The parts over one `world`. A process that has more around them derives a class of its own.
 
     `checked` makes an App of what an operator gave, and raises InvalidRequest; `wanted` is what hotels are
-    subscribed to; without a `deliverer` webhooks wait in the outbox.
+    subscribed to, and all of it where the settings are `decided`; without a `deliverer` webhooks wait in the outbox.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Engine:
         *,
         retention_days: int,
         wanted: Sequence[Wanted] = (),
+        decided: bool = True,
         deliverer: Deliverer | None = None,
     ) -> None:
         self.world = world
@@ -61,7 +62,9 @@ class Engine:
         self.importer: Final = Importer(world, self.refresher, self.candidates, self.views)
         self.pasted_keys: Final = PastedKeys(world, self.access.forget)
         self.refused_calls: Final = RefusedCalls(world, self.access, self.refresher, self.candidates)
-        self.subscriber: Final = Subscriber(world, self.access, self.refused_calls, Risks(world), wanted)
+        self.subscriber: Final = Subscriber(
+            world, self.access, self.refused_calls, Risks(world), wanted, decided=decided
+        )
         self.disconnecter: Final = Disconnecter(world, self.access, self.subscriber)
         self.apps: Apps = Apps(world, checked)
         self.calls: Final = CallRecorder(world)

@@ -17,6 +17,7 @@ from cloudbeds_auth.rules.secret import Secret
 APP_STATE = "integration/appstate_changed"
 EVERY = 86400.0  # seconds between two comparisons, less a part that differs from grant to grant
 FIRST_OF_ALL = -EVERY  # seconds until a comparison that comes before those which were due at any moment of the last day
+UNDECIDED = "-"  # before the fingerprint of settings that do not say which events a program wants
 LEFT = EVERY + 3600.0  # seconds that a comparison is late before a process does it whose settings are not the newest
 HOLD = 600.0  # seconds until a comparison that could not be finished is tried again
 SUBSCRIBED = "subscribed"
@@ -117,9 +118,19 @@ class Comparison:
     end: tuple[Subscription, ...]
 
 
-def settings_of(wanted: Iterable[Wanted]) -> str:
+def settings_of(wanted: Iterable[Wanted], *, decided: bool) -> str:
     """Identifies what the settings want: processes with the same settings have the same."""
-    return _fingerprint("\n".join(sorted(f"{one.event} {one.endpoint} {one.header}" for one in wanted)))
+    named = _fingerprint("\n".join(sorted(f"{one.event} {one.endpoint} {one.header}" for one in wanted)))
+    return named if decided else f"{UNDECIDED}{named}"
+
+
+def takes_over(former: str | None, settings: str) -> bool:
+    """Whether a process that starts with these settings is the one that compares from now on. Settings that do not say
+    which events a program wants leave it to a process whose settings do.
+    """
+    if former is None:
+        return True
+    return former != settings and (former.startswith(UNDECIDED) or not settings.startswith(UNDECIDED))
 
 
 def problem_in(subscriptions: Iterable[Subscription]) -> str | None:
@@ -128,9 +139,15 @@ def problem_in(subscriptions: Iterable[Subscription]) -> str | None:
 
 
 def compare(
-    property_id: str, wanted: Iterable[Wanted], stored: Iterable[Subscription], found: Iterable[VendorSubscription]
+    property_id: str,
+    wanted: Sequence[Wanted],
+    stored: Iterable[Subscription],
+    found: Iterable[VendorSubscription],
+    *,
+    decided: bool = True,
 ) -> Comparison:
-    """Of one property: `stored` is what was known of it, `found` what Cloudbeds lists.
+    """Of one property: `stored` is what was known of it, `found` what Cloudbeds lists. Unless the settings are
+    `decided`, `wanted` says nothing of other events: their subscriptions stay.
 
     One that is there with another header than the settings' is made again, which replaces the header. One that is there
     and was never stored is somebody else's: it is used, and never ended. One that has the id of a stored one is that
@@ -152,6 +169,9 @@ def compare(
         kept.append(now)
         if not identity or now.header != one.header:
             make.append((now, one))
+    own = {one.event for one in wanted}
+    left = [place for place, one in known.items() if not decided and one.event not in own]
+    kept += [replace(known.pop(place), id=there.get(place, "")) for place in left]
     end = tuple(replace(one, id=there[place]) for place, one in known.items() if one.made and place in there)
     return Comparison((*kept, *end), tuple(make), end)
 

@@ -212,9 +212,11 @@ class Settings(BaseModel):
         "CLOUDBEDS_AUTH_HOOK_HEADER", "32 characters or more (`openssl rand -hex 32`)",
         f"what Cloudbeds sends in the header `{HOOK_HEADER}`", secret=True,
         default="none; required with the other", needed=_with("hook_secret"))] = None
-    subscriptions: Annotated[tuple[str, ...], BeforeValidator(values.events), Setting(
-        "CLOUDBEDS_AUTH_SUBSCRIPTIONS", "events as `object/action` with spaces between, like `reservation/created`",
-        "the webhooks of Cloudbeds that every property of every hotel is kept subscribed to")] = ()
+    subscriptions: Annotated[Annotated[tuple[str, ...], BeforeValidator(values.events)] | None, Setting(
+        "CLOUDBEDS_AUTH_SUBSCRIPTIONS",
+        "events as `object/action` with spaces between, like `reservation/created`, or `none`",
+        "the webhooks of Cloudbeds that every property of every hotel is kept subscribed to; `none` ends them",
+        default="none is made and none ended")] = None
     subscriptions_url: Annotated[Annotated[str, BeforeValidator(values.guarded_url)] | None, Setting(
         "CLOUDBEDS_AUTH_SUBSCRIPTIONS_URL", "an https URL of your own that takes a POST",
         "where Cloudbeds posts them, never through this service", default="none; required with events",
@@ -277,7 +279,7 @@ class Settings(BaseModel):
         if self.subscriptions_url is None or self.subscriptions_secret is None:
             return ours
         theirs = Hook(self.subscriptions_url, HOOK_HEADER, self.subscriptions_secret)
-        return (*ours, *(Wanted(event, theirs) for event in self.subscriptions))
+        return (*ours, *(Wanted(event, theirs) for event in self.subscriptions or ()))
 
     @property
     def is_plain_http(self) -> bool:

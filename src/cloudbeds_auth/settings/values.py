@@ -80,8 +80,10 @@ def scopes(value: object) -> tuple[str, ...]:
 
 
 def events(value: object) -> tuple[str, ...]:
-    """Events of Cloudbeds' webhooks, each once: `object/action`. Cloudbeds takes any, and posts those that it has."""
-    found = listed(value)
+    """Events of Cloudbeds' webhooks, each once: `object/action`; or `none`. Cloudbeds takes any, and posts those that
+    it has.
+    """
+    found = () if word(value) == "none" else listed(value)
     if any(not re.fullmatch(r"[A-Za-z_]+/[A-Za-z_]+", one) for one in found):
         raise ValueError("holds something that is no `object/action`")
     return tuple(dict.fromkeys(found))

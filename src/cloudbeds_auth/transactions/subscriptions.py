@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cloudbeds_auth.rules.lifecycle import SUBSCRIPTIONS_CHANGED
 from cloudbeds_auth.rules.model import Role
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, spread
-from cloudbeds_auth.rules.subscriptions import EVERY, HOLD, LEFT, Subscription, SubscriptionChanges, changes
+from cloudbeds_auth.rules.subscriptions import EVERY, HOLD, LEFT, Subscription, SubscriptionChanges, changes, takes_over
 from cloudbeds_auth.transactions.rows import add_event, locked, subscriptions_of, subscriptions_text
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
 from cloudbeds_auth.transactions.upkeep import set_comparison
@@ -18,9 +18,11 @@ WANTED = "subscriptions"  # in `meta`: what the settings wanted when a process l
 
 @transaction
 def want_subscriptions(tx: Tx, wanted: str) -> Transaction[bool]:
-    """A process begins to compare, by settings with this fingerprint: where they are new, every hotel is due now."""
+    """A process begins to compare, by settings with this fingerprint: where they are new, and say anything (as
+    `takes_over`), every hotel is due now.
+    """
     former = yield from query_one("meta", name=WANTED)
-    if former is not None and former["value"] == wanted:
+    if not takes_over(None if former is None else former["value"], wanted):
         return False
     yield from query("compare_all", now=tx.wall)
     yield from query("set_meta", name=WANTED, value=wanted)
