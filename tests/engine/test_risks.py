@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.support.fakes import APP, issued, key, pair
+from tests.support.fakes import APP, HOOK, issued, key, pair
 from tests.support.stage import Process, Stage, another
 
 from cloudbeds_auth.engine.context import current_grant
@@ -13,7 +13,7 @@ from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant, Pair
 from cloudbeds_auth.rules.risks import NEXT_STEP, next_step
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.rules.subscriptions import EVERY
+from cloudbeds_auth.rules.subscriptions import EVERY, Wanted
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.history import read_history
@@ -99,6 +99,40 @@ async def test_a_scope_that_the_app_asks_for_by_now(stage: Stage) -> None:
     await more.subscriber.tick()
     assert await stage.shown(grant) == (State.FRESH, None)
     assert await messages(stage) == ["connected", "at_risk", "risk_over", "at_risk", "risk_over"]
+
+
+async def test_a_subscription_that_lacks_a_scope(stage: Stage) -> None:
+    """Reported where Cloudbeds refuses it, once; over when it is taken, or not wanted any more."""
+    grant = await stage.connected(LONG)
+    wanted = (Wanted("reservation/created", HOOK),)
+    process = another(stage.one, wanted=wanted, apps={"default": replace(APP, scopes=())})
+    stage.vendor.webhooks_refuse = [None, NO_SCOPE, None, NO_SCOPE]
+    await process.subscriber.tick()
+    await a_day(stage, process)
+    found = await process.views.connection(grant.connection_id)
+    assert (found.state, found.problem) == (State.FRESH, "missing_scope")
+    assert found.risks == {"subscription_lacks_scope": "reservation/created"}
+    await a_day(stage, process)
+    assert (await process.views.connection(grant.connection_id)).risks == {}
+    assert await messages(stage) == ["connected", "at_risk", "risk_over"]
+    stage.vendor.there.clear()
+    stage.vendor.webhooks_refuse = [None, NO_SCOPE]
+    await a_day(stage, process)
+    await another(stage.one, wanted=()).subscriber.tick()
+    assert await stage.shown(grant) == (State.FRESH, None)
+    assert [line for line, _ in await lines(stage, grant)] == ["risk_found", "risk_over"] * 2
+
+
+async def test_a_subscription_that_needs_what_the_app_does_not_ask_for(stage: Stage) -> None:
+    """Whatever words it is refused in: the app has to ask, and the hotel to approve."""
+    grant = await stage.connected(LONG)
+    process = another(stage.one, wanted=(Wanted("reservation/created", HOOK),))
+    stage.vendor.webhooks_refuse = [None, Refusal("unknown", Act.NOTHING, "No.")]
+    await process.subscriber.tick()
+    found = await process.views.shown(grant.connection_id)
+    assert found.risks == {"subscription_lacks_scope": "reservation/created"}
+    assert "CLOUDBEDS_SCOPES" in next_step("subscription_lacks_scope", found)
+    assert await messages(stage) == ["connected", "at_risk"]
 
 
 async def test_an_approval_that_was_asked_for_without_scopes(stage: Stage) -> None:

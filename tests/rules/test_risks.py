@@ -9,7 +9,8 @@ import pytest
 
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Connection
-from cloudbeds_auth.rules.risks import NEXT_STEP, after, first_of, no_owner, unapproved_scopes
+from cloudbeds_auth.rules.risks import NEXT_STEP, after, first_of, lacking_scope, no_owner, unapproved_scopes
+from cloudbeds_auth.rules.subscriptions import Subscription
 
 AT = datetime(2026, 11, 24, tzinfo=UTC)
 HOTEL = Connection("con_1", "default", None, State.FRESH, "oauth", ("1",), None, ("read:hotel",), 1, AT, AT, AT, AT)
@@ -51,3 +52,13 @@ def test_scopes_that_were_not_approved() -> None:
     for other in (never, over, replace(HOTEL, credential="api_key")):
         assert unapproved_scopes(ASKING, other) == ()
     assert unapproved_scopes(None, HOTEL) == ()
+
+
+def test_what_lacks_a_scope() -> None:
+    """What Cloudbeds refused for it; what it did not take, while the app asks for no such scope."""
+    waits = Subscription("1000", "guest/created", "", "")
+    refused, unknown = waits.refused("missing_scope", "No."), waits.refused("subscription_refused", "No.")
+    assert lacking_scope([refused], ("read:guest",)) == ("guest/created",)
+    assert lacking_scope([waits, unknown], ("read:guest",)) == ()
+    assert lacking_scope([waits], ("read:hotel",)) == lacking_scope([unknown], ("read:hotel",)) == ("guest/created",)
+    assert lacking_scope([replace(waits, id="7")], ("read:hotel",)) == (), "Cloudbeds took it"

@@ -1,4 +1,5 @@
-"""Looks ahead, once a day for each hotel: scopes that its approval lacks, and an approver whose leaving would end it.
+"""Looks ahead, once a day for each hotel: scopes that its approval or its subscriptions lack, and an approver whose
+leaving would end it.
 
 What a refused refresh or call says ahead is written down where it is learnt, by the transaction that notes it.
 """
@@ -13,7 +14,14 @@ from cloudbeds_auth.engine.rate_limiter import BEHIND
 from cloudbeds_auth.rules.api_errors import Refusal
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import AccessToken, App, Connection
-from cloudbeds_auth.rules.risks import APPROVER_NO_OWNER, SCOPE_NOT_APPROVED, no_owner, unapproved_scopes
+from cloudbeds_auth.rules.risks import (
+    APPROVER_NO_OWNER,
+    SCOPE_NOT_APPROVED,
+    SUBSCRIPTION_LACKS_SCOPE,
+    lacking_scope,
+    no_owner,
+    unapproved_scopes,
+)
 from cloudbeds_auth.transactions.risks import note_risks
 
 
@@ -28,10 +36,14 @@ class Risks:
 
         Where Cloudbeds does not say which roles the approver has, what is known of that stays. A key that the hotel
         made by itself was approved by no user. An approval that was asked for without scopes has those of the app's
-        registration, which nobody here knows.
+        registration, which nobody here knows. `connection` is as the comparison of its subscriptions left it.
         """
         lacking = unapproved_scopes(app, connection) if connection.scopes else ()
-        found: dict[str, str | None] = {SCOPE_NOT_APPROVED: " ".join(lacking) or None}
+        missed = lacking_scope(connection.subscriptions, () if connection.pasted else app.scopes)
+        found: dict[str, str | None] = {
+            SCOPE_NOT_APPROVED: " ".join(lacking) or None,
+            SUBSCRIPTION_LACKS_SCOPE: " ".join(missed) or None,
+        }
         roles: Sequence[str] | Refusal = ()
         if not connection.pasted:
             roles = await self._world.limiter(app).ask(BEHIND, partial(self._world.vendor.roles, token.value))

@@ -134,7 +134,7 @@ class Subscriber:
         hotel, settled = _Hotel(app, connection, token, wanted, self._decided), True
         if wanted or (self._decided and connection.subscriptions):
             settled = all([await self._of_property(hotel, one) for one in row.property_ids or ("",)])
-        await self._risks.assess(app, connection, token)
+        await self._risks.assess(app, await self._world.known(connection_id), token)
         if settled:
             await self._world.db.write(subscriptions_compared(row.id))
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from cloudbeds_auth.rules.api_errors import SCOPE_REFUSED
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind
+from cloudbeds_auth.rules.subscriptions import Subscription, unasked_scopes
 
 NOT_RENEWABLE = "not_renewable"
 SCOPE_NOT_APPROVED = "scope_not_approved"
 CALLS_LACK_SCOPE = "missing_scope"  # as `api_errors` names it
+SUBSCRIPTION_LACKS_SCOPE = "subscription_lacks_scope"
 APPROVER_NO_OWNER = "approver_no_owner"
 NEXT_STEP = {
     NOT_RENEWABLE: "send the hotel a connect link in time: it is served while its access token lasts, and no refresh "
@@ -21,14 +24,16 @@ NEXT_STEP = {
     CALLS_LACK_SCOPE: "ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect link",
     SCOPE_NOT_APPROVED: "send the hotel a connect link: the app asks for scopes by now that its approval lacks "
     "(`cloudbeds-auth connections list --lacking-scopes`)",
+    SUBSCRIPTION_LACKS_SCOPE: "ask for the scope (in CLOUDBEDS_SCOPES, and of the app), then send the hotel a connect "
+    "link: until then Cloudbeds posts none of these events",
     APPROVER_NO_OWNER: "have an owner of the hotel approve, by a connect link: Cloudbeds ends the connection when the "
     "user who approved is deactivated",
 }
 """In the order in which they are shown: a connection has one problem."""
-OF_PASTED_KEYS = {
-    CALLS_LACK_SCOPE: "the hotel makes a new API key with this scope at Cloudbeds, and pastes it: the scopes of a key "
-    "cannot be changed"
-}
+OF_PASTED_KEYS = dict.fromkeys(
+    (CALLS_LACK_SCOPE, SUBSCRIPTION_LACKS_SCOPE),
+    "the hotel makes a new API key with this scope at Cloudbeds, and pastes it: the scopes of a key cannot be changed",
+)
 """The same, of a key that the hotel made by itself."""
 OWNERS = ("owner", "propriet", "propriét", "propiet", "dueñ", "inhaber", "eigentümer", "eigenaar")
 """One of these is in the name of an owner's role. Hotels name roles, in their own language: English, Portuguese and
@@ -63,6 +68,15 @@ def unapproved_scopes(app: App | None, connection: Connection) -> tuple[str, ...
     if app is None or over or connection.credential != CredentialKind.OAUTH:
         return ()
     return tuple(scope for scope in app.scopes if scope not in connection.scopes)
+
+
+def lacking_scope(subscriptions: Iterable[Subscription], scopes: Sequence[str]) -> tuple[str, ...]:
+    """Events that Cloudbeds refused to subscribe for a scope; or did not take, and the app does not ask for the scope
+    that they need.
+    """
+    missed = [one for one in subscriptions if not one.is_there]
+    unasked = unasked_scopes((one.event for one in missed), scopes)
+    return tuple(sorted({one.event for one in missed if one.problem in SCOPE_REFUSED or one.event in unasked}))
 
 
 def no_owner(roles: Sequence[str]) -> str | None:
