@@ -13,8 +13,8 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import resolve
 from cloudbeds_auth.errors import ClientRefused, NotRefreshable, ReauthorizationRequired, RefreshInDoubt
-from cloudbeds_auth.ports import Listed, Throttled
-from cloudbeds_auth.rules.api_errors import REVOKED, DeadGrant, DeadToken, Verdict
+from cloudbeds_auth.ports import Listed, Throttled, Turn, Unlisted
+from cloudbeds_auth.rules.api_errors import REVOKED, DeadGrant, DeadToken, Inconclusive, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind
 from cloudbeds_auth.rules.secret import Secret
@@ -23,7 +23,8 @@ from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import Counted
 from cloudbeds_auth.transactions.statements import Call
 
-YEAR = 365 * 86400.0
+DAY = 86400.0
+YEAR = 365 * DAY
 
 
 async def test_a_key_comes_in(stage: Stage) -> None:
@@ -54,6 +55,31 @@ async def test_the_history_tells_what_was_asked_for(stage: Stage) -> None:
     await stage.approve(key(1, "1"))
     (told,) = [facts for what, facts in stage.notes.told if what == "token_answer"]
     assert told["grant_type"] == "urn:ietf:params:oauth:grant-type:api-key"
+
+
+async def test_a_key_is_used_daily_whatever_becomes_of_its_keep_alive(stage: Stage) -> None:
+    """`/userinfo` gives no answer for weeks, from the first day on: the other questions have used the key each day, so
+    nothing has to be said ahead.
+    """
+    await stage.connected(key("1", "1000").pair)
+    stage.vendor.thinks("cbat_1", Inconclusive("outage"))
+    usual, lists = stage.vendor.properties, list[str]()
+
+    async def counted(access: Secret, turn: Turn) -> Listed | Unlisted:
+        lists.append(access.reveal())
+        return await usual(access, turn)
+
+    stage.vendor.properties = counted  # type: ignore[method-assign]
+    asked = 0
+    for day in range(1, 41):
+        await stage.clock.sleep(DAY)
+        for job in (stage.one.property_lists, stage.one.app_states, stage.one.upkeep):
+            await job.tick()
+        assert lists == ["cbat_1"] * day
+        assert len(stage.vendor.asked_states) == day
+        asked += day >= 20
+        assert len(stage.vendor.asked) >= asked
+    assert stage.notes.times("upkeep_failed") >= 20
 
 
 @pytest.mark.parametrize("before", ["key", "tokens"])
