@@ -113,12 +113,14 @@ class Browser:
             asked = await self._vault.read_link(one_time)
         except Error as error:
             return self._not_begun(error, path)
+        instead = f"{self._prefix}{PASTE_KEY}/{quote(one_time, safe='')}" if asked.takes_key else None
+        if instead is not None and not asked.takes_approval:
+            return redirect(instead)
         elsewhere = self._elsewhere(request, asked.redirect_uri, path)
         if elsewhere is not None:
             return redirect(elsewhere)
         asks = urlsplit(asked.return_to or "").hostname or urlsplit(self._settings.public_url).hostname or ""
         vendor = origin_of(self._settings.authorize_url) or self._vault.base_url
-        instead = f"{self._prefix}{PASTE_KEY}/{quote(one_time, safe='')}" if asked.takes_key else None
         page = self._pages.link(asked, asks, self._prefix + path, vendor, instead)
         browser = self._cookies.browser(request) or self._world.entropy.token()
         return self._cookies.remember_browser(page, browser)

@@ -44,6 +44,8 @@ def _worded(level: Level, text: str) -> Finding:
 async def redirect_uri(subject: Subject) -> Sequence[Finding]:
     """The redirect URI leads to where `serve` listens, as far as that can be known from here."""
     settings = subject.settings
+    if not settings.client_id:
+        return ok("no client id is set: hotels give API keys alone")
     port = other_port(settings.redirect_uri, settings)
     if port is not None:
         return warning(
