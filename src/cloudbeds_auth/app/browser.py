@@ -49,6 +49,7 @@ PAGES = {
 """Path below the public URL, and the handler: wherever the pages are served. The others have a path of the server's."""
 FORMS = frozenset({"connect_once", "paste_key", "add_app"})  # handlers of pages whose form is posted to the same path
 MOST_PARAMETERS = 20
+MOVED = "moved=1"  # in the query of a browser that was sent to the redirect URI's host
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
 
@@ -266,12 +267,15 @@ class Browser:
         return replace(self._pages.problem(error, self._prefix + start if again else None), about=Failed(error))
 
     def _elsewhere(self, request: PageRequest, redirect_uri: str, start: str) -> str | None:
-        """The same path on the redirect URI's host, unless it is asked there."""
+        """The same path on the redirect URI's host, unless the browser is there: it asks for that name; or it was sent
+        there, and a reverse proxy passes on another name; or it posts a form, whose page was shown there.
+        """
         home = urlsplit(redirect_uri)
-        if host_name(request.headers.get("host", "").lower()) == (home.hostname or "").lower():
+        asked = host_name(request.headers.get("host", "").lower())
+        if asked == (home.hostname or "").lower() or MOVED in request.query.split("&") or request.method == "POST":
             return None
         prefix = self._prefix if self._prefix and home.path.startswith(self._prefix + "/") else ""
-        return f"{origin_of(redirect_uri)}{prefix}{start}"
+        return with_query(f"{origin_of(redirect_uri)}{prefix}{start}", moved="1")
 
     def _start_again(self, request: PageRequest) -> str | None:
         """Where this browser began, else the bare start where it is open."""
