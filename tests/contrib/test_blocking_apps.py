@@ -256,7 +256,9 @@ def test_an_app_of_the_hotels_own(theirs: Theirs) -> None:
 
 
 def test_a_key_that_is_pasted(run: Run) -> None:
-    """The page of a link leads to the form for an API key; the application is asked about the hotel that connected."""
+    """The page of a link leads to the form for an API key, also where the application has read the form before; it is
+    asked about the hotel that connected.
+    """
     told: list[Connection] = []
     with run({"on_connected": lambda *given: told.append(given[-1])}) as theirs:
         link = theirs.vault.create_link(reference="tenant-7")
