@@ -213,7 +213,7 @@ class World:
         where the secret is for another origin than ours is.
         """
         if not app.client_id:
-            raise ClientRefused("no client id is set: hotels give API keys alone here", next_step=SET_CLIENT)
+            raise ClientRefused("no client id is set: hotels connect with API keys alone here", next_step=SET_CLIENT)
         found = foreign_secret(await self.db.read(read_issuer(app.id)), self.issuer, app.id)
         if found is not None:
             self._report(app.id, found)
