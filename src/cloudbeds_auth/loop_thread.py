@@ -150,16 +150,23 @@ class LoopThread(Generic[V]):
     # --- on the thread
 
     def _run(self) -> None:
-        error: BaseException | None = None
-        try:
-            self.loop.run_until_complete(self._live())
-        except BaseException as raised:  # noqa: BLE001 - raised where it is opened, or closed
-            error = raised
-        self.loop.run_until_complete(_cancel_all())
+        life = self._to_its_end(self._live())
+        error = CancelledError() if life.cancelled() else life.exception()  # raised where it is opened, or closed
+        self._to_its_end(_cancel_all())
         self.loop.close()
         self._leave_nobody_waiting()
         _settle(self._opened, error)
         _settle(self._closed, error)
+
+    def _to_its_end(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run the loop until this work is done. SystemExit and KeyboardInterrupt of other work stop a loop, besides
+        being raised where that work is waited for; this loop goes on.
+        """
+        task = self.loop.create_task(work)
+        while not task.done():
+            with suppress(BaseException):  # its own is in `task`
+                self.loop.run_until_complete(task)
+        return task
 
     async def _live(self) -> None:
         async with self._open as vault:

@@ -127,14 +127,14 @@ async def build(
 
 def _rereader(base_url: str, apps: dict[str, App], reread: Callable[[], Settings] | None) -> Callable[[], None]:
     """Brings the apps up to date; settings that are not well-formed at the moment change nothing, nor do those for
-    another origin than this process sends everything to.
+    another origin than this process sends everything to, or without a client id.
     """
 
     def update() -> None:
         if reread is not None:
             with suppress(ConfigurationError):
                 found = reread()
-                if same_service(found.base_url, base_url):
+                if found.client_id and same_service(found.base_url, base_url):
                     app = found.app()
                     apps[app.id] = app
 

@@ -342,6 +342,7 @@ class TokenVault:
 
     async def call(self, /, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
         """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.
+        An asynchronous `content` is read on the vault's loop: for a vault of `from_environment` not the caller's.
 
         `path` is a path, a full address at the vendor, or a bare method name: `userinfo` is `/api/v1.3/userinfo`.
         Raises ForeignOrigin before anything is sent elsewhere; UpstreamFailed when nothing was sent, or no answer came

@@ -180,7 +180,20 @@ async def test_loopback_names(service: Running[RealVault]) -> None:
     """127.0.0.1 is another name than localhost."""
     tab = Tab(service, "127.0.0.1:7000")
     status, location, _ = await tab.open("/connect?reference=a%26b")
-    assert (status, location) == (303, "http://localhost:7000/connect?reference=a%26b")
+    assert (status, location) == (303, "http://localhost:7000/connect?reference=a%26b&moved=1")
+
+
+async def test_a_reverse_proxy_that_hides_the_host_name(service: Running[RealVault]) -> None:
+    """The browser is sent to the redirect URI's host once, not round and round; from there on the approval begins."""
+    behind = Tab(service, "127.0.0.1:7000")  # whatever the browser asks for
+    link = await service.vault.create_link(reference="tenant-7")
+    for path in ("/connect?reference=tenant-7", f"/connect/{link.token}"):
+        _, location, _ = await behind.open(path)
+        moved = location.removeprefix("http://localhost:7000")
+        answer = await (behind.press(moved) if link.token in moved else behind.open(moved))
+        assert (answer[0], urlsplit(answer[1]).path) == (303, "/api/v1.3/oauth")
+        state = parse_qs(urlsplit(answer[1]).query)["state"][0]
+        assert (await behind.open(f"/callback?code=c-1&state={state}"))[1].startswith("/connected?connection_id=")
 
 
 async def test_one_time_link(tab: Tab) -> None:

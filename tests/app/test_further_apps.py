@@ -74,7 +74,7 @@ async def test_the_whole_way_by_an_app(service: Running[RealVault]) -> None:
     await add_aurora(service.vault)
     tab = Tab(service)
     _, location, _ = await tab.open("/connect?app=aurora&reference=tenant-7")
-    assert location == "http://127.0.0.2:7000/connect?app=aurora&reference=tenant-7"
+    assert location == "http://127.0.0.2:7000/connect?app=aurora&reference=tenant-7&moved=1"
     assert tab.cookies == {}
     tab.host = "127.0.0.2:7000"
     state = await tab.begin("?app=aurora&reference=tenant-7")
@@ -90,7 +90,7 @@ async def test_a_link_of_an_app(service: Running[RealVault]) -> None:
     await add_aurora(service.vault)
     link = await service.vault.create_link(app="aurora", expires_in=60)
     _, location, _ = await Tab(service).open(f"/connect/{link.token}")
-    assert location == f"http://127.0.0.2:7000/connect/{link.token}"
+    assert location == f"http://127.0.0.2:7000/connect/{link.token}?moved=1"
 
 
 async def test_an_app_that_there_is_not(service: Running[RealVault]) -> None:

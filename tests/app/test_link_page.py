@@ -51,6 +51,19 @@ async def test_a_key_instead(prefix: str) -> None:
         assert "/paste-key/" not in (await tab.open(f"/connect/{link.token}"))[2]
 
 
+async def test_without_a_client_id() -> None:
+    """A link leads to the page for an API key; where only an approval would do, and at a bare start, it is said why."""
+    async with a_service(RealVault(given(client_id="", client_secret="", database_url="sqlite:////srv/db"))) as alone:
+        tab, vault = Tab(alone), alone.vault
+        link = await vault.create_link(reference="tenant-7")
+        assert (await tab.open(f"/connect/{link.token}"))[:2] == (303, f"/paste-key/{link.token}")
+        assert (await tab.open(f"/paste-key/{link.token}"))[0] == 200
+        challenged = await vault.create_link(code_challenge="c" * 43)
+        for status, _, page in (await tab.press(f"/connect/{challenged.token}"), await tab.open("/connect")):
+            assert (status, "no client id is set" in page, "CLOUDBEDS_CLIENT_ID" in page) == (503, True, True)
+        assert (vault.vendor.states, vault.pending()) == ([], [])
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_opening_it_writes_nothing(tab: Tab, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """However often: nothing is begun, and the link is as good as before."""

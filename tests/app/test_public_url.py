@@ -55,7 +55,7 @@ async def test_another_host_name(public: Running[RealVault]) -> None:
     link = await public.vault.create_link(expires_in=60)
     tab = Tab(public, "internal.example")
     status, location, _ = await tab.open(f"/connect/{link.token}?x=1")
-    assert (status, location) == (303, f"https://connect.example/auth/connect/{link.token}")
+    assert (status, location) == (303, f"https://connect.example/auth/connect/{link.token}?moved=1")
     assert tab.cookies == {}
 
 

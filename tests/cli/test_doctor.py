@@ -80,10 +80,14 @@ async def test_a_long_list_of_refresh_tokens(tmp_path: Path, length: int, level:
 
 
 async def test_redirect_uri_and_port_disagree(tmp_path: Path) -> None:
-    """A redirect to this machine has to end where `serve` listens."""
-    uri = "http://localhost:7100/callback"
-    assert levels(await installation.redirect_uri(subject(tmp_path, redirect_uri=uri))) == [Level.WARNING]
-    assert levels(await installation.redirect_uri(subject(tmp_path, redirect_uri=uri, port=7100))) == [Level.OK]
+    """A redirect to this machine has to end where `serve` listens; without a client id, the links to our pages."""
+    there: dict[str, Any] = {"redirect_uri": "http://localhost:7100/callback", "client_id": "app-1"}
+    assert levels(await installation.redirect_uri(subject(tmp_path, **there))) == [Level.WARNING]
+    assert levels(await installation.redirect_uri(subject(tmp_path, **there, port=7100))) == [Level.OK]
+    assert levels(await installation.redirect_uri(subject(tmp_path, port=7100))) == [Level.WARNING]
+    assert levels(await installation.redirect_uri(subject(tmp_path, port=7000))) == [Level.OK]
+    public = subject(tmp_path, port=7100, public_url="https://auth.example.com")
+    assert levels(await installation.redirect_uri(public)) == [Level.OK]
 
 
 async def test_clock(tmp_path: Path) -> None:

@@ -108,6 +108,10 @@ def _flask(settings: dict[str, str], prefix: str, hooks: dict[str, Any]) -> Iter
     cloudbeds = on_flask.Cloudbeds(**hooks)
     cloudbeds.init_app(app, url_prefix=prefix)
 
+    @app.before_request
+    def reads_every_form() -> None:  # before our pages do
+        assert request.form is not None
+
     @app.get("/hotels/<identifier>/userinfo")
     def userinfo(identifier: str) -> Any:
         with cloudbeds.client(identifier) as session:

@@ -59,7 +59,9 @@ def test_a_redirect_is_an_answer(hotel: Hotel) -> None:
 
 
 def test_a_secret_that_was_reset_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a restart, as everywhere else: the application's configuration and the environment as they are then."""
+    """Without a restart, as everywhere else: the application's configuration and the environment as they are then; but
+    where they name no client id for a moment, the one that is known stays.
+    """
     config = {
         "CLOUDBEDS_CLIENT_ID": "client-1", "CLOUDBEDS_CLIENT_SECRET": SECRET, "CLOUDBEDS_BASE_URL": "http://127.0.0.1:1",
         "CLOUDBEDS_AUTH_DATABASE_URL": f"sqlite:///{tmp_path}/vault.db",
@@ -68,5 +70,7 @@ def test_a_secret_that_was_reset_is_read_again(monkeypatch: pytest.MonkeyPatch, 
     with closing(pages.vault) as vault:
         world = vault._here().engine.world
         config["CLOUDBEDS_CLIENT_SECRET"] = "the-secret-after-the-reset"
+        world.reread_apps()
+        del config["CLOUDBEDS_CLIENT_ID"], config["CLOUDBEDS_CLIENT_SECRET"]
         world.reread_apps()
         assert [one.reveal() for one in world.apps["default"].secrets] == ["the-secret-after-the-reset"]

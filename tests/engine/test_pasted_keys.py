@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -27,7 +28,7 @@ from cloudbeds_auth.errors import (
     TokenEndpointUnavailable,
 )
 from cloudbeds_auth.ports import Throttled, Unlisted
-from cloudbeds_auth.rules.api_errors import Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
+from cloudbeds_auth.rules.api_errors import OUTAGE, Act, DeadGrant, DeadToken, Inconclusive, Proof, Refusal, Verdict
 from cloudbeds_auth.rules.code_challenge import challenge_of
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import App, Connection, Role
@@ -276,6 +277,45 @@ async def test_an_approval_takes_the_place_of_a_key(stage: Stage) -> None:
 
 
 # --- its life
+
+
+@pytest.mark.parametrize("expected", [(), ("1000",)], ids=["of any hotel", "of this one"])
+@pytest.mark.parametrize("dead", [False, True])
+async def test_an_approval_whose_property_is_named_after_a_key_came(
+    stage: Stage, expected: Sequence[str], dead: bool
+) -> None:
+    """The key that the hotel pasted after it approved stays in use, and the approval leads to its connection; but where
+    Cloudbeds refuses the key by then, the approval takes its place.
+    """
+    stage.vendor.listed = Unlisted(OUTAGE)
+    begun = await stage.one.authorizer.begin(expected_properties=expected)
+    stage.endpoint.will(issued("early"))
+    with suppress(RefreshInDoubt):
+        await stage.one.authorizer.finish(code="code", state=begun.state)
+    ((waiting,),) = stage.sql("SELECT id FROM connections")
+    await stage.clock.sleep(1.0)
+    found = await paste(stage)
+    if dead:
+        await dies(stage, found)
+    await stage.one.candidates.resume(waiting)
+    stage.one.access.forget(found.id)
+    assert (await stage.one.access.access_token(found.id)).reveal() == ("A-early" if dead else "cbat_1")
+    shown = await stage.one.views.connection(found.id)
+    assert (shown.credential, shown.state) == ("oauth" if dead else "api_key", State.FRESH)
+    assert await resolve(stage.one.store, "1000") == [found.id]
+    again = await stage.one.authorizer.finish(code="code", state=begun.state)
+    assert again.connection.id == found.id
+    assert stage.endpoint.sent == []  # nothing of the approval is refreshed
+
+
+async def test_an_approval_that_is_claimed_after_a_key_came(stage: Stage) -> None:
+    """A claim is the newer act: what waited in the Marketplace takes the key's place, as any approval does."""
+    stage.endpoint.will(issued("parked", property_ids=("1000",)))
+    parked = (await stage.one.authorizer.arrive(code="code")).connection
+    await stage.clock.sleep(1.0)
+    found = await paste(stage)
+    assert await stage.one.authorizer.claim(parked.id, None) == found.id
+    assert (await stage.one.access.access_token(found.id)).reveal() == "A-parked"
 
 
 async def test_a_key_that_dies(stage: Stage) -> None:

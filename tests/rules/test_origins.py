@@ -80,6 +80,9 @@ def test_the_words() -> None:
     assert own is not None
     assert own.what == "tokens were issued to the client id one, and CLOUDBEDS_CLIENT_ID is two"
     assert own.next_step == "set CLOUDBEDS_CLIENT_ID to one and its secret again; no hotel is at fault"
+    none = foreign(Source(A, "one"), Source(A, ""), "default", own=True)
+    assert none is not None
+    assert none.what == "tokens were issued to the client id one, and CLOUDBEDS_CLIENT_ID is not set"
     further = foreign(Source(A, "one"), Source(A, "two"), "aurora", own=False)
     assert further is not None
     assert further.what == "tokens were issued to the client id one, and the app 'aurora' has two"

@@ -164,6 +164,19 @@ def test_every_problem_at_once() -> None:
     assert all("; write " in one for one in found)
 
 
+def test_keys_alone() -> None:
+    """A database that is named is enough; but of client id and secret neither goes without the other."""
+    database = {"CLOUDBEDS_AUTH_DATABASE_URL": "sqlite:////srv/hotels.sqlite3"}
+    app = load(database, None, need=Need.APP).app()
+    assert (app.client_id, app.secrets) == ("", ())
+    for name in APP:
+        (problem,) = problems(database | {name: APP[name]}, need=Need.APP)
+        (other,) = APP.keys() - {name}
+        assert problem.startswith(f"{other}: is not set; write ")
+    enough = "is not set (for API keys alone, CLOUDBEDS_AUTH_DATABASE_URL is enough)"
+    assert [enough in one for one in problems({}, need=Need.APP)] == [True, True]
+
+
 def test_nothing_needed() -> None:
     """doctor and setup start without an app."""
     settings = load({}, None, need=Need.NOTHING)

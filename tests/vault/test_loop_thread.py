@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,6 +75,30 @@ def test_ctrl_c_while_it_opens(settings: Settings, monkeypatch: pytest.MonkeyPat
     with pytest.raises(KeyboardInterrupt):
         thread_of(settings)
     assert closed.wait(60)
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "Ctrl-C"])
+def test_work_that_ends_its_program(settings: Settings, raised: BaseException) -> None:
+    """It is raised where the work was given, from the work itself and from a task of it; the vault lives on."""
+    vault = ThreadedVault(partial(TokenVault.open, settings), 25.0)
+
+    async def ends(_: TokenVault) -> None:
+        raise raised
+
+    async def ends_later(there: TokenVault) -> None:
+        await asyncio.gather(ends(there))
+
+    async def asked(there: TokenVault) -> int:
+        return len(await there.connections())
+
+    for work in (ends, ends_later):
+        with pytest.raises(type(raised)) as caught:
+            vault.wait(work)
+        assert caught.value is raised
+        with pytest.raises(type(raised)):
+            asyncio.run(vault.elsewhere(work))
+        assert vault.wait(asked) == 0
+    vault.close()
 
 
 def test_in_a_child(settings: Settings) -> None:

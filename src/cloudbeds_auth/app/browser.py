@@ -49,6 +49,7 @@ PAGES = {
 """Path below the public URL, and the handler: wherever the pages are served. The others have a path of the server's."""
 FORMS = frozenset({"connect_once", "paste_key", "add_app"})  # handlers of pages whose form is posted to the same path
 MOST_PARAMETERS = 20
+MOVED = "moved=1"  # in the query of a browser that was sent to the redirect URI's host
 _FOR_PEOPLE = frozenset({"error_description"})  # may hold line breaks; it is shown on one line
 _CONNECTION_ID = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")
 
@@ -113,12 +114,14 @@ class Browser:
             asked = await self._vault.read_link(one_time)
         except Error as error:
             return self._not_begun(error, path)
+        instead = f"{self._prefix}{PASTE_KEY}/{quote(one_time, safe='')}" if asked.takes_key else None
+        if instead is not None and not asked.takes_approval:
+            return redirect(instead)
         elsewhere = self._elsewhere(request, asked.redirect_uri, path)
         if elsewhere is not None:
             return redirect(elsewhere)
         asks = urlsplit(asked.return_to or "").hostname or urlsplit(self._settings.public_url).hostname or ""
         vendor = origin_of(self._settings.authorize_url) or self._vault.base_url
-        instead = f"{self._prefix}{PASTE_KEY}/{quote(one_time, safe='')}" if asked.takes_key else None
         page = self._pages.link(asked, asks, self._prefix + path, vendor, instead)
         browser = self._cookies.browser(request) or self._world.entropy.token()
         return self._cookies.remember_browser(page, browser)
@@ -264,12 +267,15 @@ class Browser:
         return replace(self._pages.problem(error, self._prefix + start if again else None), about=Failed(error))
 
     def _elsewhere(self, request: PageRequest, redirect_uri: str, start: str) -> str | None:
-        """The same path on the redirect URI's host, unless it is asked there."""
+        """The same path on the redirect URI's host, unless the browser is there: it asks for that name; or it was sent
+        there, and a reverse proxy passes on another name; or it posts a form, whose page was shown there.
+        """
         home = urlsplit(redirect_uri)
-        if host_name(request.headers.get("host", "").lower()) == (home.hostname or "").lower():
+        asked = host_name(request.headers.get("host", "").lower())
+        if asked == (home.hostname or "").lower() or MOVED in request.query.split("&") or request.method == "POST":
             return None
         prefix = self._prefix if self._prefix and home.path.startswith(self._prefix + "/") else ""
-        return f"{origin_of(redirect_uri)}{prefix}{start}"
+        return with_query(f"{origin_of(redirect_uri)}{prefix}{start}", moved="1")
 
     def _start_again(self, request: PageRequest) -> str | None:
         """Where this browser began, else the bare start where it is open."""

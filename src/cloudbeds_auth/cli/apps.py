@@ -210,6 +210,8 @@ def remove(out: Output, name: str, yes: bool) -> None:
 
 def _secrets(app: App) -> str:
     """How many there are, for people."""
+    if not app.client_id:
+        return "none"
     return ("none that opens", "current", "current and previous")[len(app.secrets)]
 
 

@@ -138,7 +138,7 @@ def need_server() -> None:
 
 
 def read_settings(need: Need | None = None) -> Settings:
-    """Those of this process; None: the client id and secret are needed. Raises ConfigurationError."""
+    """Those of this process; None: what opens a vault is needed. Raises ConfigurationError."""
     from cloudbeds_auth.settings import Need, load_from_environment
 
     found = load_from_environment(need or Need.APP)

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from cloudbeds_auth.contrib import missing
 from cloudbeds_auth.errors import Error
@@ -162,7 +163,10 @@ def _page_request(parameters: dict[str, str]) -> PageRequest:
         address=counted(request.remote_addr or "local"),
         parameters=parameters,
     )
-    return replace(asked, body=request.get_data()) if may_be_read(asked) else asked
+    if not may_be_read(asked):
+        return asked
+    # Not `get_data()`: nothing is left of it where the application read `request.form` before.
+    return replace(asked, body=urlencode([*request.form.items(multi=True)]).encode())
 
 
 def _response(answer: PageAnswer) -> Response:

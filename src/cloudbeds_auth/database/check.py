@@ -91,7 +91,7 @@ def _foreign(tx: Tx, settings: Settings) -> Transaction[list[str]]:
     held, bound = (yield from read_held()(tx)), (yield from read_issuers()(tx))
     clients = {row["name"]: row["client_id"] for row in (yield from query("apps"))}
     own = settings.app()
-    found = findings(held, bound, clients | {own.id: own.client_id}, settings.base_url, {own.id})
+    found = findings(held, bound, clients | {own.id: own.client_id or None}, settings.base_url, {own.id})
     return [f"{one.what}: {one.next_step}" for one in found]
 
 

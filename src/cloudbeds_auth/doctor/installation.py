@@ -44,6 +44,8 @@ def _worded(level: Level, text: str) -> Finding:
 async def redirect_uri(subject: Subject) -> Sequence[Finding]:
     """The redirect URI leads to where `serve` listens, as far as that can be known from here."""
     settings = subject.settings
+    if not settings.client_id:
+        return _links_without_app(settings)
     port = other_port(settings.redirect_uri, settings)
     if port is not None:
         return warning(
@@ -51,6 +53,17 @@ async def redirect_uri(subject: Subject) -> Sequence[Finding]:
             f"set CLOUDBEDS_AUTH_PORT={port}, or register another redirect URI at Cloudbeds",
         )
     return ok(f"{settings.redirect_uri} (must be registered at Cloudbeds exactly like this)")
+
+
+def _links_without_app(settings: Settings) -> Sequence[Finding]:
+    """The pages that hotels paste their keys into lie where `serve` listens."""
+    port = other_port(settings.public_url, settings)
+    if port is not None:
+        return warning(
+            f"links lead to {settings.public_url}, but CLOUDBEDS_AUTH_PORT is {settings.port}",
+            f"set CLOUDBEDS_AUTH_PUBLIC_URL=http://localhost:{settings.port}",
+        )
+    return ok("no client id is set: hotels connect with API keys alone")
 
 
 def other_port(uri: str, settings: Settings) -> int | None:

@@ -170,7 +170,7 @@ class Authorizer:
         until = moment(world.clock.wall() + link.lifetime)
         return LinkRequest(
             app.id, reference, link.return_to, expected, app.scopes, app.credential.value, app.redirect_uri, until,
-            takes_key=link.challenge is None,
+            takes_key=link.challenge is None, takes_approval=bool(app.client_id),
         )  # fmt: skip
 
     async def link_outcome(self, token: str) -> str | None:
@@ -249,7 +249,7 @@ class Authorizer:
         return _must_be_spent(await spend(self._world.db, state_hash, browser_hash, code_hash))
 
     async def _arrived(self, code: str, app: str, key: Key) -> Finished:
-        await self._world.app(app)
+        await self._world.must_be_bound_here(await self._world.app(app))
         state_hash, _, code_hash = key
         new = NewAuthorization(
             id=self._world.entropy.identifier("aut_"),

@@ -98,6 +98,12 @@ PASTE = (
 )
 
 
+SET_CLIENT = (
+    "connect the hotel with an API key; where hotels are to approve, the operator sets CLOUDBEDS_CLIENT_ID and "
+    "CLOUDBEDS_CLIENT_SECRET, and restarts"
+)
+
+
 def refused_for_good(row: Grant, detail: str = "") -> ReauthorizationRequired:
     """The error about a grant of which Cloudbeds refuses everything that is stored, with what mends it."""
     if not row.pasted:
@@ -203,7 +209,11 @@ class World:
         return foreign(source, here, name, own=name in self.apps)
 
     async def must_be_bound_here(self, app: App) -> None:
-        """Before a client secret is sent: raises ClientRefused where it is for another origin than ours is."""
+        """Before a client secret is sent, or an approval is begun: raises ClientRefused where there is no client id, or
+        where the secret is for another origin than ours is.
+        """
+        if not app.client_id:
+            raise ClientRefused("no client id is set: hotels connect with API keys alone here", next_step=SET_CLIENT)
         found = foreign_secret(await self.db.read(read_issuer(app.id)), self.issuer, app.id)
         if found is not None:
             self._report(app.id, found)

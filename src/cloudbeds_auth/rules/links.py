@@ -12,7 +12,8 @@ class LinkRequest:
 
     `expected_properties`: the approval has to cover one of them; empty: any hotel's will do. `scopes` are what the app
     asks for, `credential` is "oauth" or "api_key". The hotel comes back to `redirect_uri`, and then to `return_to`.
-    `takes_key`: the hotel may give an API key of its own instead of an approval.
+    `takes_key`: the hotel may give an API key of its own instead of an approval; `takes_approval`: it may approve,
+    because the app has a client id.
     """
 
     app: str
@@ -24,6 +25,7 @@ class LinkRequest:
     redirect_uri: str
     expires_at: datetime
     takes_key: bool = True
+    takes_approval: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ VENDORS_DOMAIN = "cloudbeds.com"
 @dataclass(frozen=True, slots=True)
 class Source:
     """The issuer, which is the vendor's origin, and the client id. None: unknown, as of rows from before both were
-    stored.
+    stored. An empty client id, of settings for API keys alone: there is none.
     """
 
     issuer: str | None = None
@@ -71,11 +71,11 @@ def foreign(source: Source, here: Source, app: str, *, own: bool) -> Foreign | N
             f"tokens were issued by {source.issuer}, and CLOUDBEDS_BASE_URL is {here.issuer}",
             _back_to(source.issuer, app),
         )
-    if source.client_id and here.client_id and source.client_id != here.client_id:
+    if source.client_id and here.client_id is not None and source.client_id != here.client_id:
         known_as = "CLOUDBEDS_CLIENT_ID is" if own else f"the app {app!r} has"
         step = "set CLOUDBEDS_CLIENT_ID to" if own else f"register the app {app!r} with"
         return Foreign(
-            f"tokens were issued to the client id {source.client_id}, and {known_as} {here.client_id}",
+            f"tokens were issued to the client id {source.client_id}, and {known_as} {here.client_id or 'not set'}",
             f"{step} {source.client_id} and its secret again; no hotel is at fault",
         )
     return None

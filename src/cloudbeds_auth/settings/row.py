@@ -18,7 +18,7 @@ class Need(Enum):
     """What must be there."""
 
     NOTHING = "doctor and setup start without any"
-    APP = "the client id and secret are required"
+    APP = "the client id and secret are required, or a database of API keys alone"
 
 
 @dataclass(frozen=True, slots=True)

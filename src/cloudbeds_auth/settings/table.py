@@ -41,7 +41,11 @@ def _allowed_hosts(data: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _for_an_app(settings: Settings, need: Need) -> str | None:
-    return "is not set" if need is Need.APP else None
+    """The client id and secret: both, or neither where a database is named: hotels give API keys alone there."""
+    either = settings.client_id or settings.client_secret
+    if need is Need.NOTHING or (settings.names_database and not either):
+        return None
+    return "is not set" if either else "is not set (for API keys alone, CLOUDBEDS_AUTH_DATABASE_URL is enough)"
 
 
 def _with_postgres(settings: Settings, need: Need) -> str | None:
@@ -77,10 +81,12 @@ class Settings(BaseModel):
     # fmt: off
     client_id: Annotated[str, BeforeValidator(values.text), Setting(
         "CLOUDBEDS_CLIENT_ID", "the client id from the app's page at Cloudbeds",
-        "the app's registration", default="none; required", needed=_for_an_app)] = ""
+        "the app's registration", default="none; required unless hotels give API keys alone",
+        needed=_for_an_app)] = ""
     client_secret: Annotated[SecretText, Setting(
         "CLOUDBEDS_CLIENT_SECRET", "the client secret from the app's page at Cloudbeds",
-        "what proves that a request is the app's", secret=True, default="none; required", needed=_for_an_app,
+        "what proves that a request is the app's", secret=True, default="none; required with a client id",
+        needed=_for_an_app,
     )] = Field(default_factory=lambda: Secret(""))
     client_secret_previous: Annotated[SecretText | None, Setting(
         "CLOUDBEDS_CLIENT_SECRET_PREVIOUS", "the secret before a reset",
@@ -244,14 +250,14 @@ class Settings(BaseModel):
         """Refuses what a program made with neither of the two, instead of a new database in the home folder; `context`
         is given where settings are read, which may lack everything. Raises ConfigurationError.
         """
-        if context is None and not self.client_id and "database_url" not in self.model_fields_set:
+        if context is None and not self.client_id and not self.names_database:
             raise ConfigurationError(
                 "these settings name neither a client id nor a database",
                 next_step="Settings.load() reads the environment and `.env`; else give client_id= or database_url=",
             )
 
     def app(self) -> App:
-        """The default app's registration. Without a client id or secret (Need.NOTHING) it is there but empty."""
+        """The default app's registration; with an empty client id where hotels give API keys alone."""
         given = (self.client_secret, self.client_secret_previous)
         return App(
             id="default",
@@ -306,6 +312,11 @@ class Settings(BaseModel):
     def derived_hosts(self) -> bool:
         """Whether the allowed hosts follow from the addresses, those of further apps too, because none are set."""
         return "allowed_hosts" not in self.model_fields_set
+
+    @property
+    def names_database(self) -> bool:
+        """Whether the database is named, and not the one in the user data folder for want of another."""
+        return "database_url" in self.model_fields_set
 
     @property
     def is_postgres(self) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from cloudbeds_auth.errors import InvalidRequest, RefreshPending, StateMismatch
 from cloudbeds_auth.ports import Sealer
-from cloudbeds_auth.rules.lifecycle import LifecycleEvent, State, move
+from cloudbeds_auth.rules.lifecycle import NEWER_KEY, LifecycleEvent, State, move
 from cloudbeds_auth.rules.model import CredentialKind, Pair, Role
 from cloudbeds_auth.transactions.authorizations import (
     SWEPT,
@@ -19,7 +19,7 @@ from cloudbeds_auth.transactions.authorizations import (
     spend_state,
     sweep_states,
 )
-from cloudbeds_auth.transactions.candidates import Ends, add_grant, covering, refer
+from cloudbeds_auth.transactions.candidates import Ends, add_grant, covering, refer, supersede
 from cloudbeds_auth.transactions.leaving import leave
 from cloudbeds_auth.transactions.rows import add_event, grant_of, is_sending, lasting
 from cloudbeds_auth.transactions.statements import Instant, Row, Transaction, Tx, query, query_one, transaction
@@ -105,7 +105,9 @@ def move_tokens(
     now: Instant, row: Row, property_ids: Iterable[str], home: str, grant_id: str, leaving: Leaving, sealer: Sealer
 ) -> Transaction[None]:
     """The newest tokens of a grant become a candidate of another connection; sealed again, because a seal names the
-    place.
+    place. What they leave holds none, and takes no late pair: its fence has moved.
+
+    A hotel that pasted a key there after it approved keeps the key: the tokens are out of use, unless they are claimed.
     """
     tokens = yield from query("tokens", grant_id=row["id"])
     grant = grant_of(row, tokens, sealer, now)
@@ -121,6 +123,9 @@ def move_tokens(
         now, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),
         property_ids=list(pair.property_ids),
     )  # fmt: skip
+    newer = yield from query_one("pasted_since", connection_id=home, at=row["received_at"])
+    if newer is not None and leaving.actor == "hotel":
+        yield from supersede(now, {**candidate, "state": State.IN_DOUBT}, NEWER_KEY)
 
 
 @transaction

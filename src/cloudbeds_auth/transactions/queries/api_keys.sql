@@ -26,6 +26,12 @@ UPDATE grants SET latched = latched + 1 WHERE id = :grant_id AND latched % 2 = 0
 SELECT g.connection_id, g.property_ids FROM connections c JOIN grants g ON g.id = c.active_grant
 WHERE c.reference = :reference AND g.role = 'active'
 
+-- name: pasted_since
+-- The key that its hotel made by itself, in use, where it came after this moment.
+SELECT g.id FROM connections c JOIN grants g ON g.id = c.active_grant
+WHERE c.id = :connection_id AND g.role = 'active' AND g.marked_at IS NULL AND g.kind = 'api_key'
+    AND g.imported_hash IS NOT NULL AND g.received_at > :at
+
 -- name: in_use
 -- What the connection serves now; none where it waits for the hotel.
 SELECT g.property_ids FROM connections c JOIN grants g ON g.id = c.active_grant
