@@ -168,6 +168,21 @@ async def test_another_secret_leaves_one_of_each(scene: Scene) -> None:
     assert [one.header for one in model.subscriptions.known.values()] == [("X-Hook-Secret", HEADER[::-1])] * 2
 
 
+async def test_a_program_whose_settings_name_none(scene: Scene) -> None:
+    """It starts last and ends nothing, also where its turn comes; settings that say `none` end all."""
+    async with TokenVault.open(scene.settings) as vault:
+        hotel = await scene.vendor.connect(vault)
+        await vault.engine.subscriber.tick()
+    before = scene.there()
+    async with TokenVault.open(scene.settings.model_copy(update={"subscriptions": None})) as vault:
+        await vault.engine.subscriber.tick()
+        await vault.engine.subscriber._compare(hotel.id)
+    assert scene.there() == before != {}
+    async with TokenVault.open(scene.settings.model_copy(update={"subscriptions": ()})) as vault:
+        await another_day(vault)
+        assert scene.there() == {}
+
+
 @pytest.mark.parametrize("level", ["partner", "property"])
 async def test_a_disconnect_here_ends_only_ours(scene: Scene, level: str) -> None:
     """One that somebody made by hand is not ended by us, though Cloudbeds deletes all of a partner's app."""
