@@ -522,9 +522,9 @@ class Operations(RuleBasedStateMachine):
     def due_ones_are_claimed(self, hold: float) -> None:
         self.both(lambda store: store.write(claim_due(ALL, hold)))
 
-    @rule(limit=st.integers(1, 3), every=seconds)
-    def app_states_are_asked_about(self, limit: int, every: float) -> None:
-        self.both(lambda store: store.write(claim_polls(limit, every)))
+    @rule(every=seconds)
+    def app_states_are_asked_about(self, every: float) -> None:
+        self.both(lambda store: store.write(claim_polls(ALL, every)))
 
     @rule(hold=seconds)
     def listings_are_claimed(self, hold: float) -> None:
