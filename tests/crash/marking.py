@@ -67,15 +67,15 @@ def _database(marker: Marker) -> type[Database]:
     class Marked(Database):
         """Marks before and after each transaction of a refresh, and of a move to an API key."""
 
-        async def write(self, call: Call[T]) -> T:
+        async def write(self, call: Call[T], *, synced: bool = True) -> T:
             if call.name not in COMMITS:
-                found = await super().write(call)
+                found = await super().write(call, synced=synced)
                 self._mark(call, found)
                 return found
             refresh = CURRENT.get()
             refresh.committing = True
             try:
-                found = await super().write(call)
+                found = await super().write(call, synced=synced)
             finally:
                 refresh.committing = False
             self._mark(call, found)

@@ -25,7 +25,7 @@ MACHINE = "machine-1"
 
 def database(path: Path) -> SqliteFile:
     """A database at this path."""
-    return SqliteFile(path, lambda: Instant(1_800_000_000.0, 1.0, "boot"))
+    return SqliteFile(path, lambda: Instant(1_800_000_000.0, 1.0, "boot", "boot"))
 
 
 def is_own(file: SqliteFile, identity: clone_guard.Identity) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import apsw
 import pytest
 
+import cloudbeds_auth
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
@@ -54,3 +56,13 @@ async def test_a_weaker_setting(
     with_nothing = apsw.Connection(str(path))
     assert with_nothing.execute("SELECT COUNT(*) FROM sqlite_schema").get == 0
     with_nothing.close()
+
+
+@pytest.mark.row("F12")
+def test_nothing_but_turns_is_written_without_a_sync() -> None:
+    """One place of the code asks for it, and the driver for the connection on which it does that."""
+    source = Path(cloudbeds_auth.__file__).parent
+    asking = {
+        path.name for path in source.rglob("*.py") if re.search(r"\bsynced=(?!synced\b)", path.read_text("utf-8"))
+    }
+    assert asking == {"rate_limiter.py", "sqlite.py"}

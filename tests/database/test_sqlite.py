@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -23,12 +24,14 @@ from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver, SqliteFile
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
 from cloudbeds_auth.rules.model import App, Fence
+from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import add_app, read_apps, rotate_secret
 from cloudbeds_auth.transactions.connections import read_connection
 from cloudbeds_auth.transactions.grants import Busy, Leased, Written, commit_pair, read_grant, take_lease
+from cloudbeds_auth.transactions.rate_limit import reserve_turn
 from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.statements import Instant, Statement, Transaction, as_keys, query_one
+from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction, as_keys, query_one
 
 OTHER_KEY = bytes(range(1, 33))
 OLD_SQLITE = 3_046_001
@@ -38,16 +41,22 @@ async def ask(path: Path, *pragmas: str, version: int | None = None) -> list[obj
     """What the driver's own connection says to these pragmas."""
     driver = SqliteDriver(path, HandClock().instant, version=version)
     await driver.open()
-    found: list[object] = []
+    found = await driver.read(asking(pragmas))
+    await driver.close()
+    return found
 
-    def body(now: Instant) -> Transaction[None]:
+
+def asking(pragmas: Sequence[str]) -> Body[list[object]]:
+    """A transaction that asks for them."""
+
+    def body(now: Instant) -> Transaction[list[object]]:
+        found: list[object] = []
         for pragma in pragmas:
             rows = yield Statement(pragma, f"PRAGMA {pragma}", {})
             found.extend(rows[0].values())
+        return found
 
-    await driver.read(body)
-    await driver.close()
-    return found
+    return body
 
 
 # --- settings that a power cut does not forgive
@@ -57,6 +66,26 @@ async def test_durable_settings(tmp_path: Path) -> None:
     """WAL with FULL, foreign keys, secure delete, temporary tables in memory; read back on the connection itself."""
     asked = ["journal_mode", "synchronous", "foreign_keys", "secure_delete", "temp_store", "fullfsync"]
     assert await ask(tmp_path / "db", *asked) == ["wal", 2, 1, 1, 2, 1]
+
+
+@pytest.mark.row("F12")
+@pytest.mark.parametrize(
+    ("version", "unsynced", "synced"), [(None, ["wal", 1], ["wal", 2]), (OLD_SQLITE, ["delete", 3], ["delete", 3])]
+)
+async def test_what_need_not_be_synced(
+    tmp_path: Path, version: int | None, unsynced: list[object], synced: list[object]
+) -> None:
+    """It has a connection of its own, and over the rollback journal none: whatever else is read or written is synced,
+    also after it. In every other setting the two are alike.
+    """
+    driver = SqliteDriver(tmp_path / "db", HandClock().instant, version=version)
+    await driver.open()
+    alike = ["foreign_keys", "secure_delete", "temp_store", "fullfsync", "checkpoint_fullfsync"]
+    body = asking(["journal_mode", "synchronous", *alike])
+    for _ in range(2):
+        assert await driver.write(body, synced=False) == [*unsynced, 1, 1, 2, 1, 1]
+        assert await driver.write(body) == await driver.read(body) == [*synced, 1, 1, 2, 1, 1]
+    await driver.close()
 
 
 def test_a_statement_is_prepared_once(tmp_path: Path) -> None:
@@ -321,6 +350,7 @@ async def test_a_file_that_is_not_ours_any_more(db: SqliteBench, what: str) -> N
     for work in (
         db.store.read(read_grant(grant.id)),
         db.store.write(take_lease(grant.id, "us", 30.0)),
+        db.store.write(reserve_turn("client", Rate(1), 0.0), synced=False),
         db.store.check(),
     ):
         with pytest.raises(StoreUnavailable, match="gone" if what == "deleted" else "replaced"):
@@ -416,10 +446,21 @@ import asyncio, os, sys
 sys.path.insert(0, os.getcwd())
 from pathlib import Path
 from tests.support.bench import HandClock, SqliteBench
+from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.transactions.grants import Busy, Leased, read_grant, take_lease
+from cloudbeds_auth.transactions.rate_limit import reserve_turn
+
+def waits(db):
+    return db.store.write(reserve_turn("client", Rate(1, 10.0), 1e9), synced=False)
+
+def open_files():
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    return [os.readlink(one) for one in links if os.path.lexists(one) and sys.argv[1] in os.readlink(one)]
 
 async def parent_begins(db):
     await db.open()
+    assert await waits(db) == 0.0
+    assert open_files()
     grant = await db.connected()
     await db.leased(grant)
     return grant
@@ -430,12 +471,16 @@ async def in_the_child(db, grant):
     assert isinstance(await db.store.write(take_lease(grant.id, "child", 30.0)), Busy)
     db.dead.add("us")
     assert isinstance(await db.store.write(take_lease(grant.id, "child", 30.0)), Leased)
+    assert await waits(db) == 10.0
     await db.close()
+    assert open_files() == []
 
 async def parent_goes_on(db, grant):
     assert isinstance(await db.store.write(take_lease(grant.id, "parent", 30.0)), Busy)
+    assert await waits(db) == 20.0
     await db.store.check()
     await db.close()
+    assert open_files() == []
 
 db = SqliteBench(Path(sys.argv[1]))
 loop = asyncio.new_event_loop()
@@ -463,9 +508,11 @@ def both_go_on(program: str, database: Path) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, "both went on"), done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no fork, or no list of open files here")
 def test_a_fork_reopens(tmp_path: Path) -> None:
-    """The child has a connection of its own, sees what the parent wrote, and the parent's goes on working."""
+    """The child has connections of its own, sees what the parent wrote, and the parent's go on working, those that do
+    not sync, too; what each closes leaves no file open.
+    """
     both_go_on(FORK, tmp_path / "db")
 
 

@@ -42,6 +42,7 @@ from cloudbeds_auth.rules.token_response import (
     RefusedClient,
 )
 from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.rate_limit import pause_turns
 from cloudbeds_auth.transactions.runner import Database
 
 
@@ -570,8 +571,7 @@ async def test_there_is_no_turn_to_prove_a_pair(stage: Stage) -> None:
     await stage.one.access.access_token(grant.connection_id)
     await stage.one.idle()
     process = await limited(stage, BusyVendor(), limit=1)
-    stage.sql("INSERT INTO budgets (client_id, arrival, clock_id) VALUES (?, ?, ?)",
-              "client-1", stage.clock.steady() + 900.0, stage.clock.instant().clock_id)  # fmt: skip
+    await process.store.write(pause_turns("client-1", 900.0))
     with pytest.raises(RateLimited):
         await migrate(process, grant)
     assert (await stage.row(grant.id)).latched, "it went on without the proof, and waits for the turn of the exchange"
@@ -722,8 +722,7 @@ async def test_the_turn_does_not_come(stage: Stage) -> None:
     """The rate limit leaves no room: latched, nothing sent, and gone on with later."""
     grant = await stage.connected()
     process = await limited(stage, BusyVendor(), limit=1)
-    stage.sql("INSERT INTO budgets (client_id, arrival, clock_id) VALUES (?, ?, ?)",
-              "client-1", stage.clock.steady() + 900.0, stage.clock.instant().clock_id)  # fmt: skip
+    await process.store.write(pause_turns("client-1", 900.0))
     with pytest.raises(RateLimited) as raised:
         await migrate(process, grant)
     assert raised.value.connection_id == grant.connection_id

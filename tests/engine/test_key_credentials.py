@@ -136,7 +136,7 @@ async def test_there_is_no_turn_to_ask_which_hotel_it_is(stage: Stage) -> None:
     begun = await process.authorizer.begin()
 
     async def late() -> object:
-        stage.sql("UPDATE budgets SET arrival = ?", stage.clock.steady() + 900.0)
+        stage.sql("UPDATE budgets SET closed_until = ?", stage.clock.steady() + 900.0)
         return key(1)
 
     stage.endpoint.will(late)  # type: ignore[arg-type]

@@ -284,7 +284,7 @@ async def test_nothing_is_asked_against_a_pause(stage: Stage) -> None:
     await stage.clock.sleep(HOLD)
     await theirs.property_lists.tick()
     assert stage.notes.times("vendor_rate_limited") == 1
-    assert (await stage.one.store.write(reserve_turn("client-1", rate_within(10), 0.0))).wait > 50.0
+    assert (await stage.one.store.write(reserve_turn("client-1", rate_within(10), 0.0))) > 50.0
     await stage.clock.sleep(HOLD)
     await process.property_lists.tick()
     assert await covered(stage, grant) == ("1000", "1001")

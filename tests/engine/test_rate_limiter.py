@@ -12,10 +12,10 @@ from tests.support.stage import Process, Stage, another
 from cloudbeds_auth.errors import RateLimited, StoreUnavailable
 from cloudbeds_auth.rules.api_errors import Proof, Verdict
 from cloudbeds_auth.rules.model import CredentialKind, Role
-from cloudbeds_auth.rules.rate_limit import Limit, rate_within
-from cloudbeds_auth.transactions.rate_limit import reserve_turn
-from cloudbeds_auth.transactions.statements import query
+from cloudbeds_auth.rules.rate_limit import WINDOW, Limit, rate_within
+from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 
+RATE = rate_within(10)
 FAR = 600.0  # seconds until the next turn in these tests
 
 
@@ -26,10 +26,7 @@ def under(stage: Stage, limit: Limit | None) -> Process:
 
 async def spent(process: Process) -> None:
     """Nobody gets a turn for a long while."""
-    now = process.world.clock.steady()
-    await process.driver.write(
-        lambda _: query("set_budget", client_id=APP.client_id, arrival=now + FAR, now=now, clock_id="boot-1")
-    )
+    await process.store.write(pause_turns(APP.client_id, FAR))
 
 
 @pytest.mark.parametrize("limit", [5, 10])
@@ -48,43 +45,85 @@ async def test_processes_share_it(stage: Stage, limit: int) -> None:
     assert all(sum(start <= at <= start + 1.0 for at in moments) <= limit for start in moments)
 
 
+@pytest.mark.parametrize(("limit", "at_once"), [(10, 9), (5, 4)])
+async def test_an_idle_client_id_waits_for_nothing(stage: Stage, limit: int, at_once: int) -> None:
+    """As many requests as a window holds go at once, from whichever process; the next one a window later."""
+    one, two = await limited(stage, BusyVendor(), limit), await limited(stage, BusyVendor(), limit)
+    for number in range(2 * at_once + 1):
+        await (one, two)[number % 2].world.limiter(APP).spend(5.0)
+        assert stage.clock.steady() - 1000.0 == pytest.approx(number // at_once * WINDOW), number
+
+
+@pytest.mark.row("F12")
+async def test_only_turns_are_not_synced(stage: Stage) -> None:
+    """A pair is, a pause, and the first turn of a process: after a crash its row says that there were others."""
+    grant = await stage.expired()
+    process = under(stage, Limit(RATE))
+    await process.world.limiter(APP).spend(0.0)
+    assert process.driver.unsynced == {}
+    stage.endpoint.will(issued(2))
+    await process.access.access_token(grant.connection_id)
+    await process.access.turn(grant.connection_id)
+    await process.idle()
+    await process.world.limiter(APP).pause(1.0)
+    assert process.driver.unsynced == {"budget": 3, "set_budget": 3}
+    assert await stage.tokens(grant.id) == ["R-2"]
+
+
+async def test_different_limits_of_one_client_id(stage: Stage) -> None:
+    """While a setting is changed machine by machine: no window holds more than the higher one (I11)."""
+    moments: list[float] = []
+
+    async def ask(process: Process) -> None:
+        await process.world.limiter(APP).spend(1e9)
+        moments.append(stage.clock.steady())
+
+    low, high = await limited(stage, BusyVendor(), 5), await limited(stage, BusyVendor(), 10)
+    await asyncio.gather(*(ask(process) for process, number in ((low, 30), (high, 60)) for _ in range(number)))
+    assert max(sum(start <= at < start + WINDOW - 1e-6 for at in moments) for start in moments) == RATE.most
+
+
 async def test_it_survives_a_restart(stage: Stage) -> None:
     """What the process before spent counts for the one that starts after it."""
     first = await limited(stage, BusyVendor())
     for _ in range(10):
-        await first.store.write(reserve_turn(APP.client_id, rate_within(10), 1e9))
+        await first.store.write(reserve_turn(APP.client_id, RATE, 1e9))
     await first.store.close()
     stage.processes.remove(first)
     again = await limited(stage, BusyVendor())
     began = stage.clock.steady()
     await again.world.limiter(APP).spend(5.0)
-    assert stage.clock.steady() - began == pytest.approx(10 * rate_within(10).interval)
+    assert stage.clock.steady() - began == pytest.approx(WINDOW)
 
 
-async def test_another_boot_begins_afresh(stage: Stage) -> None:
-    """The arrival time of a clock that is gone means nothing."""
-    process = under(stage, Limit(rate_within(10)))
-    await spent(process)
+async def test_after_another_boot_one_window_is_waited_out(stage: Stage) -> None:
+    """What was sent shortly before need not have been synced. Then all is as ever."""
+    process = under(stage, Limit(RATE))
+    await process.world.limiter(APP).spend(0.0)
     stage.clock.boot = "boot-2"
     began = stage.clock.steady()
-    await process.world.limiter(APP).spend(0.0)
-    assert stage.clock.steady() == began
+    with pytest.raises(RateLimited) as caught:
+        await process.world.limiter(APP).spend(0.0)
+    assert caught.value.retry_after == pytest.approx(WINDOW)
+    for _ in range(RATE.most):
+        await process.world.limiter(APP).spend(WINDOW)
+    assert stage.clock.steady() - began == pytest.approx(WINDOW)
 
 
 async def test_boots_that_cannot_be_told_apart(stage: Stage) -> None:
-    """An arrival that was written later than now was left by another boot: it is no further ahead than it was."""
-    process = under(stage, Limit(rate_within(10)))
+    """Turns that were written later than now were left by another boot: they are no further ahead than they were."""
+    process = under(stage, Limit(rate_within(1)))
     await process.world.limiter(APP).spend(0.0)
-    stage.sql("UPDATE budgets SET arrival = arrival + 1e6, measured_at = measured_at + 1e6")
-    await process.world.limiter(APP).spend(0.5)
-    ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
-    assert arrival < stage.clock.steady() + 1.0, "the next turn is counted from now"
+    stage.clock.behind = 900.0
+    began = stage.clock.steady()
+    await process.world.limiter(APP).spend(WINDOW)
+    assert stage.clock.steady() - began == pytest.approx(WINDOW)
 
 
 async def test_a_rejected_key_is_asked_about_in_its_turn(stage: Stage) -> None:
     """All that is sent for a key is the question whether it works: a request of its app, like any other."""
     grant = await stage.connected(pair(1, lifetime=366 * 86400.0, refresh=None, kind=CredentialKind.API_KEY))
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     await spent(process)
     with pytest.raises(RateLimited):
         await process.refresh(grant.id, 1, rejected=1)
@@ -93,7 +132,7 @@ async def test_a_rejected_key_is_asked_about_in_its_turn(stage: Stage) -> None:
 
 async def test_a_turn_too_far_away(stage: Stage) -> None:
     """It is nobody's, and the error says how long to wait."""
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     await spent(process)
     with pytest.raises(RateLimited) as caught:
         await process.world.limiter(APP).spend(25.0)
@@ -110,21 +149,20 @@ async def test_without_a_limit_no_row_is_touched(stage: Stage) -> None:
 
 
 async def test_observed_only(stage: Stage) -> None:
-    """Nothing waits; what would have waited is told, and no queue is left behind for the day it is switched on."""
-    process = under(stage, Limit(rate_within(10), observed=True))
+    """Nothing waits; what would have waited is reported, and no queue is left behind for the day it is switched on."""
+    process = under(stage, Limit(RATE, observed=True))
     began = stage.clock.steady()
     for _ in range(100):
         await process.world.limiter(APP).spend(0.0)
     assert stage.clock.steady() == began
-    assert stage.notes.times("rate_exceeded") == 99
-    ((arrival,),) = stage.sql("SELECT arrival FROM budgets")
-    assert arrival - began < 2.0
+    assert stage.notes.times("rate_exceeded") == 100 - RATE.most
+    assert 0 < await process.store.write(reserve_turn(APP.client_id, RATE, 0.0)) <= WINDOW
 
 
 async def test_a_refresh_without_a_turn_serves_what_is_unexpired(stage: Stage) -> None:
     """Nothing is sent, nothing is written: the stored token goes on."""
     grant = await stage.connected()
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     await spent(process)
     served = await process.refresh(grant.id, 1)
     assert served.grant.access.reveal() == "A-1"
@@ -134,7 +172,7 @@ async def test_a_refresh_without_a_turn_serves_what_is_unexpired(stage: Stage) -
 async def test_a_refresh_of_an_expired_token_without_a_turn(stage: Stage) -> None:
     """503 `rate_limited`, at once, with the time to wait."""
     grant = await stage.connected()
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     await stage.clock.sleep(3700)
     await spent(process)
     with pytest.raises(RateLimited) as caught:
@@ -146,7 +184,7 @@ async def test_a_refresh_of_an_expired_token_without_a_turn(stage: Stage) -> Non
 async def test_a_rejected_token_without_a_turn_for_the_probe(stage: Stage) -> None:
     """It is not known whether it works: neither proven nor served."""
     grant = await stage.connected()
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     await spent(process)
     with pytest.raises(RateLimited):
         await process.refresh(grant.id, 1, rejected=1)
@@ -156,10 +194,10 @@ async def test_a_rejected_token_without_a_turn_for_the_probe(stage: Stage) -> No
 async def test_the_wait_comes_before_the_intent(stage: Stage) -> None:
     """What the intent holds back is for the answer, not for the queue."""
     grant = await stage.connected()
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     await stage.clock.sleep(3700)
     for _ in range(100):
-        await process.store.write(reserve_turn(APP.client_id, rate_within(10), 1e9))
+        await process.store.write(reserve_turn(APP.client_id, RATE, 1e9))
     asked = asyncio.create_task(process.refresh(grant.id, 1))
     await asyncio.sleep(5)
     assert (await stage.row(grant.id)).intent is None
@@ -171,7 +209,7 @@ async def test_the_wait_comes_before_the_intent(stage: Stage) -> None:
 async def test_a_proof_without_a_turn_is_left_to_the_next_use(stage: Stage) -> None:
     """The pair is committed and served; the older refresh token stays until something proves."""
     grant = await stage.connected()
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
 
     async def answer() -> object:
         await spent(process)
@@ -186,7 +224,7 @@ async def test_a_proof_without_a_turn_is_left_to_the_next_use(stage: Stage) -> N
 async def test_a_store_that_is_away(stage: Stage) -> None:
     """Without the store there is no turn; an unexpired token is served all the same."""
     grant = await stage.connected()
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     process.driver.refuse("budget", times=2)
     assert (await process.refresh(grant.id, 1)).grant.generation == 1
     with pytest.raises(StoreUnavailable):
@@ -196,7 +234,7 @@ async def test_a_store_that_is_away(stage: Stage) -> None:
 
 async def test_a_store_that_is_away_for_long(stage: Stage) -> None:
     """A request of ours never goes alone: each is answered that the store is away, the later ones, too (F62)."""
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     process.driver.refuse("budget", times=2)
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
@@ -207,10 +245,10 @@ async def test_a_store_that_is_away_for_long(stage: Stage) -> None:
 
 async def test_a_code_waits_for_its_turn(stage: Stage) -> None:
     """An approval is worth more than a refresh: it waits as long as the browser does."""
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     begun = await process.authorizer.begin()
     for _ in range(300):
-        await process.store.write(reserve_turn(APP.client_id, rate_within(10), 1e9))
+        await process.store.write(reserve_turn(APP.client_id, RATE, 1e9))
     stage.endpoint.will(issued(1, property_ids=("1000",)))
     finished = await process.authorizer.finish(code="code", state=begun.state)
     assert finished.connection.property_ids == ("1000",)
@@ -219,7 +257,7 @@ async def test_a_code_waits_for_its_turn(stage: Stage) -> None:
 async def test_a_candidate_without_a_turn_waits(stage: Stage) -> None:
     """It is neither proven nor dropped; anybody goes on with it later."""
     waiting = await stage.connected(pair(1, property_ids=("1000",)), proven=False)
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     await spent(process)
     assert await process.candidates.resume(waiting.connection_id) is None
     await stage.clock.sleep(FAR)
@@ -230,7 +268,7 @@ async def test_a_candidate_without_a_turn_waits(stage: Stage) -> None:
 async def test_a_candidate_while_the_store_has_no_turns(stage: Stage) -> None:
     """It is asked about by nobody, and the caller is answered why."""
     waiting = await stage.connected(pair(1, property_ids=("1000",)), proven=False)
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     asked = len(stage.vendor.asked)
     process.driver.refuse("budget")
     with pytest.raises(StoreUnavailable):
@@ -241,7 +279,7 @@ async def test_a_candidate_while_the_store_has_no_turns(stage: Stage) -> None:
 async def test_a_candidate_whose_hotel_cannot_be_asked_about_yet_waits(stage: Stage) -> None:
     """Proven, but no turn is left to learn its property: it stays a candidate, for which hotel is not guessed."""
     waiting = await stage.connected(pair(1), proven=False)
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     stage.vendor.listed = ("1000",)
 
     async def proven_with_the_last_turn() -> Verdict:
@@ -261,7 +299,7 @@ async def test_a_candidate_whose_hotel_cannot_be_asked_about_yet_waits(stage: St
 async def test_an_operator_does_not_take_the_last_pair_for_a_new_one(stage: Stage) -> None:
     """While the proof of the last refresh waits for its turn, another one asked for is made all the same."""
     grant = await stage.connected()
-    process = under(stage, Limit(rate_within(10)))
+    process = under(stage, Limit(RATE))
     stage.endpoint.will(issued(2), issued(3), issued(4))
     for generation in (2, 3, 4):
         await process.access.refresh_now(grant.connection_id)

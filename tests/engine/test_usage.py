@@ -70,8 +70,8 @@ class Distant:
     async def read(self, body: Body[T]) -> T:
         return await self.inner.read(body)
 
-    async def write(self, body: Body[T]) -> T:
-        return await self.inner.write(lambda now: self._measured(body(now)))
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
+        return await self.inner.write(lambda now: self._measured(body(now)), synced=synced)
 
     async def close(self) -> None:
         await self.inner.close()

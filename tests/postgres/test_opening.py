@@ -96,8 +96,8 @@ class Killed(PostgresDriver):
         self._number = str(number)
         self._name = f"migration_{number}_{position}"
 
-    async def write(self, body: Body[T]) -> T:
-        return await super().write(lambda now: self._watched(body(now)))
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
+        return await super().write(lambda now: self._watched(body(now)), synced=synced)
 
     def _watched(self, running: Transaction[T]) -> Transaction[T]:
         try:

@@ -12,7 +12,7 @@ from tests.support.processes import Processes, leased, row
 from cloudbeds_auth.engine.authorize import spend
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.rules.model import Fence
-from cloudbeds_auth.rules.rate_limit import rate_within
+from cloudbeds_auth.rules.rate_limit import Rate
 from cloudbeds_auth.transactions.authorizations import Authorization, NewAuthorization, Spending, add_authorization
 from cloudbeds_auth.transactions.candidates import add_candidate, promote
 from cloudbeds_auth.transactions.grants import Busy, Leased, Written, commit_pair, take_lease
@@ -101,8 +101,9 @@ async def test_one_of_many_commits(processes: Processes) -> None:
 async def test_turns_at_the_vendor(processes: Processes) -> None:
     """The first ever are asked for together, and each gets one of its own."""
     askers = await stores(processes)
-    turns = await asyncio.gather(*(one.write(reserve_turn("client", rate_within(10.0), 60.0)) for one in askers))
-    assert len({turn.arrival for turn in turns}) == AT_ONCE
+    one_a_minute = Rate(1, 60.0)
+    waits = await asyncio.gather(*(one.write(reserve_turn("client", one_a_minute, 1e9)) for one in askers))
+    assert [round(wait / 60.0) for wait in sorted(waits)] == list(range(AT_ONCE))
 
 
 async def test_due_work(processes: Processes) -> None:

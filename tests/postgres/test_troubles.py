@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 from collections.abc import Callable
@@ -10,15 +11,19 @@ from typing import Any, TypeVar
 
 import psycopg
 import pytest
-from tests.support.fakes import pair
+from tests.support.fakes import APP, Notebook, pair
 from tests.support.postgres import PostgresServer
 from tests.support.postgres_fixtures import END_OTHERS
 from tests.support.processes import Processes, leased, row, when_it_is_back
 
 from cloudbeds_auth.database import postgres
 from cloudbeds_auth.database.postgres import PostgresDriver
-from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
+from cloudbeds_auth.engine.rate_limiter import RateLimiter
+from cloudbeds_auth.errors import RateLimited, StoreUnavailable, VaultClosed
+from cloudbeds_auth.rules.rate_limit import WINDOW, Limit, Rate
+from cloudbeds_auth.system import SystemClock
 from cloudbeds_auth.transactions.grants import Written, commit_pair, take_lease, write_intent
+from cloudbeds_auth.transactions.rate_limit import reserve_turn
 from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Transaction, query, query_one
 
 T = TypeVar("T")
@@ -67,6 +72,17 @@ async def test_a_connection_lost_in_a_transaction(processes: Processes) -> None:
     assert await driver.write(noted("runs", once)) == 1
     assert await driver.write(noted("runs")) == 2
     assert cut == []
+
+
+@pytest.mark.row("F12")
+async def test_what_need_not_be_flushed(processes: Processes) -> None:
+    """`synchronous_commit` is off in that transaction alone, whichever connection it ran on."""
+    driver = await processes.driver()
+    for _ in range(3):
+        assert await driver.write(setting("synchronous_commit"), synced=False) == "off"
+        found = await asyncio.gather(*(driver.write(setting("synchronous_commit")) for _ in range(10)))
+        assert set(found) == {"on"}
+    assert await driver.read(setting("synchronous_commit")) == "on"
 
 
 @pytest.mark.row("F65")
@@ -224,6 +240,28 @@ async def test_a_restart_under_a_pool(
     own_server.start()
     assert (await when_it_is_back(lambda: row(store, grant.id))).access.reveal() == "A-1"
     await when_it_is_back(lambda: leased(store, grant))
+
+
+@pytest.mark.parametrize("how", ["stopped", "crashed", "a process of it killed"])
+async def test_turns_after_another_start(own_server: PostgresServer, over_own_server: Processes, how: str) -> None:
+    """It may have forgotten some that were not flushed: one window is waited out, and not more."""
+    store, rate = await over_own_server.store(), Rate(3)
+    limiter = RateLimiter(store, SystemClock(), Notebook(), APP, Limit(rate))
+    for _ in range(2):
+        await limiter.spend(0.0)
+    if how == "a process of it killed":
+        with psycopg.connect(own_server.url) as one, psycopg.connect(own_server.url) as other:
+            os.kill(one.info.backend_pid, signal.SIGKILL)
+            with pytest.raises(psycopg.OperationalError):
+                other.execute("SELECT pg_sleep(60)")  # until the server ends all sessions
+    else:
+        own_server.stop(signal.SIGINT if how == "stopped" else signal.SIGQUIT)
+        own_server.start()
+    with pytest.raises(RateLimited) as caught:
+        await when_it_is_back(lambda: limiter.spend(0.0))
+    assert caught.value.retry_after == pytest.approx(WINDOW)
+    assert 0.0 < await store.write(reserve_turn(APP.client_id, rate, 0.0)) < WINDOW
+    await limiter.stop()
 
 
 async def test_killed_and_started_again(own_server: PostgresServer, over_own_server: Processes) -> None:

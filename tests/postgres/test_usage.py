@@ -27,11 +27,11 @@ class Held(PostgresDriver):
 
     hold = False
 
-    async def write(self, body: Body[T]) -> T:
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
         if not self.hold:
-            return await super().write(body)
+            return await super().write(body, synced=synced)
         self.hold = False
-        return await super().write(lambda now: self._held(body(now)))
+        return await super().write(lambda now: self._held(body(now)), synced=synced)
 
     @staticmethod
     def _held(running: Transaction[T]) -> Transaction[T]:

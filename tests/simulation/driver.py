@@ -60,8 +60,8 @@ class SimDriver:
         """As the port says."""
         return await self._scheduled(body, "BEGIN")
 
-    async def write(self, body: Body[T]) -> T:
-        """As the port says."""
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
+        """As the port says; all is synced on a disk that has no write-ahead log."""
         return await self._scheduled(body, "BEGIN IMMEDIATE")
 
     async def close(self) -> None:
@@ -126,7 +126,7 @@ def template() -> bytes:
     disk = Disk()
     disk.attach("template")
     vfs().opener = "template"
-    file = on_disk("template", lambda: Instant(0.0, 0.0, "boot-1"))
+    file = on_disk("template", lambda: Instant(0.0, 0.0, "boot-1", "boot-1"))
     file.open()
     file.close()
     return bytes(disk.files[DATABASE].data)

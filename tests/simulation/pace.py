@@ -8,7 +8,6 @@ limit has room for one of them beside those that can, and no process can know of
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 from tests.simulation.loop import SimLoop
 from tests.simulation.trace import Trace
@@ -18,11 +17,11 @@ SLACK = 1e-6  # seconds, of floats
 
 
 class Pace:
-    """Told of every request. `boot()` numbers the host's boots; `limit` is in requests per second, 0: none."""
+    """Notified of every request. `limit` is in requests per second, 0: none."""
 
-    def __init__(self, trace: Trace, loop: SimLoop, boot: Callable[[], int], limit: float) -> None:
-        self._trace, self._loop, self._boot, self._limit = trace, loop, boot, limit
-        self._sent: deque[tuple[float, int]] = deque()
+    def __init__(self, trace: Trace, loop: SimLoop, limit: float) -> None:
+        self._trace, self._loop, self._limit = trace, loop, limit
+        self._sent: deque[float] = deque()
         self._alone: deque[tuple[float, str]] = deque()
 
     def alone(self, machine: str) -> None:
@@ -39,7 +38,7 @@ class Pace:
         now = self._loop.now
         if not self._limit or self._stood_still(machine, now):
             return
-        self._sent.append((now, self._boot()))
+        self._sent.append(now)
         self._forget(now)
         self._trace.count("checks")
         self._trace.count("paced requests")
@@ -50,15 +49,14 @@ class Pace:
             )
 
     def _allowed(self) -> float:
-        """The limit; beside one process that goes alone, another such, and what the last boot of the machine sent."""
-        alone = len({machine for _, machine in self._alone})
-        boots = len({boot for _, boot in self._sent})
-        return self._limit + max(0, alone + boots - 2)
+        """The limit, and one more for each process that goes alone beside the first."""
+        return self._limit + max(0, len({machine for _, machine in self._alone}) - 1)
 
     def _forget(self, now: float) -> None:
-        for moments in (self._sent, self._alone):
-            while moments and moments[0][0] < now - WINDOW + SLACK:
-                moments.popleft()
+        while self._sent and self._sent[0] < now - WINDOW + SLACK:
+            self._sent.popleft()
+        while self._alone and self._alone[0][0] < now - WINDOW + SLACK:
+            self._alone.popleft()
 
     def _stood_still(self, machine: str, now: float) -> bool:
         return now - self._loop.stood_still_until(machine) < WINDOW

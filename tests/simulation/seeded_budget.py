@@ -9,7 +9,7 @@ from tests.simulation.patch import Patch
 from cloudbeds_auth.engine.access import Access
 from cloudbeds_auth.engine.rate_limiter import RateLimiter
 from cloudbeds_auth.errors import RateLimited
-from cloudbeds_auth.rules.rate_limit import reserve
+from cloudbeds_auth.rules.rate_limit import Turns
 
 
 def each_process_for_itself(patch: Patch) -> None:
@@ -18,15 +18,15 @@ def each_process_for_itself(patch: Patch) -> None:
 
 def forgotten_at_a_start(patch: Patch) -> None:
     """All processes share the turns, and each that starts begins anew."""
-    arrivals: dict[object, float] = {}
+    stored: dict[object, Turns] = {}
     sound = patch.of(RateLimiter, "__init__")
 
     def begin(self: Any, *parts: Any) -> None:
         sound(self, *parts)
-        arrivals.clear()
+        stored.clear()
 
     patch.put(RateLimiter, "__init__", begin)
-    _in_memory(patch, arrivals, lambda limiter: "all")
+    _in_memory(patch, stored, lambda limiter: "all")
 
 
 def calls_not_counted(patch: Patch) -> None:
@@ -38,15 +38,16 @@ def calls_not_counted(patch: Patch) -> None:
     patch.put(Access, "turn", turn)
 
 
-def _in_memory(patch: Patch, arrivals: dict[object, float], whose: Any) -> None:
+def _in_memory(patch: Patch, stored: dict[object, Turns], whose: Any) -> None:
     async def spend(self: Any, patience: float, connection_id: str = "") -> None:
         now = self._clock.steady()
         if self._limit is None:
             return
-        turn = reserve(arrivals.get(whose(self), now), now, self._rate.interval, patience)
-        arrivals[whose(self)] = turn.arrival
-        if not turn.taken:
-            raise RateLimited(retry_after=turn.wait)
-        await self._clock.sleep(turn.wait)
+        turns = stored.get(whose(self), Turns())
+        moment = turns.next(now, self._rate)
+        if moment - now > patience:
+            raise RateLimited(retry_after=moment - now)
+        stored[whose(self)] = turns.give(moment, now, self._rate)
+        await self._clock.sleep(moment - now)
 
     patch.put(RateLimiter, "spend", spend)

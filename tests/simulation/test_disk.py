@@ -19,7 +19,7 @@ def opened(disk: Disk, owner: str = "m1") -> SqliteFile:
     """The product's own file over this disk."""
     disk.attach("test")
     vfs().opener = owner
-    file = SqliteFile(Path(f"/test/{DATABASE}"), lambda: Instant(0.0, 0.0, "b"), version=OLD_SQLITE, vfs=NAME)
+    file = SqliteFile(Path(f"/test/{DATABASE}"), lambda: Instant(0.0, 0.0, "b", "b"), version=OLD_SQLITE, vfs=NAME)
     file.open()
     return file
 

@@ -57,7 +57,7 @@ class Clock:
 
     def instant(self) -> Instant:
         """The store's clock."""
-        return Instant(self.wall(), self.steady(), f"boot-{self.boot}")
+        return Instant(self.wall(), self.steady(), f"boot-{self.boot}", f"boot-{self.boot}")
 
     def reboot(self) -> None:
         """Steady time begins anew, under another name."""
@@ -101,7 +101,7 @@ class World:
         rest = Rest(self.disk, self.sealer, self.server.connection if self.server else None)
         self.invariants = Invariants(self.trace, rest, self.vendor, lambda: self.loop.now, self._asked_at)
         self.drivers: dict[str, SimDriver] = {}
-        self.pace = Pace(self.trace, self.loop, lambda: self.clock.boot, plan.limit)
+        self.pace = Pace(self.trace, self.loop, plan.limit)
         self.sendings = Sendings(
             self.trace, self.invariants, self.drivers, self.loop, plan.faultless, self.pace, self._moving
         )  # fmt: skip

@@ -68,7 +68,7 @@ class HandClock:
         self.boot, self.steady = "boot-2", 5.0
 
     def instant(self) -> Instant:
-        return Instant(self.wall, self.steady, self.boot)
+        return Instant(self.wall, self.steady, self.boot, self.boot)
 
 
 class Bench(ABC):
@@ -228,8 +228,8 @@ class TimedDriver:
     async def read(self, body: Body[T]) -> T:
         return await self._inner.read(lambda _: body(self._instant()))
 
-    async def write(self, body: Body[T]) -> T:
-        return await self._inner.write(lambda _: body(self._instant()))
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
+        return await self._inner.write(lambda _: body(self._instant()), synced=synced)
 
     async def close(self) -> None:
         await self._inner.close()

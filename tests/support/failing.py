@@ -18,7 +18,8 @@ class FailingDriver:
 
     `refuse(name, times, error)`: rolled back. `forget(name, times)`: committed, and the answer lost (F63).
     `after(name, act)`: once, when such a transaction is done and before anything else. `dark`: everything, reads too.
-    `writes_fail`: every write, as on a full disk. `seen` counts the statements by name.
+    `writes_fail`: every write, as on a full disk. `seen` counts the statements by name, `unsynced` those that need not
+    be synced.
     """
 
     wakeups = None
@@ -28,6 +29,7 @@ class FailingDriver:
         self.dark = False
         self.writes_fail = False
         self.seen: Counter[str] = Counter()
+        self.unsynced: Counter[str] = Counter()
         self._refused: dict[str, int] = {}
         self._errors: dict[str, Exception] = {}
         self._forgotten: dict[str, int] = {}
@@ -51,11 +53,12 @@ class FailingDriver:
         await self._act_after(seen)
         return result
 
-    async def write(self, body: Body[T]) -> T:
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
         if self.dark or self.writes_fail:
             raise StoreUnavailable("the test took the disk away")
         seen: list[str] = []
-        result = await self.inner.write(self._watched(body, seen))
+        result = await self.inner.write(self._watched(body, seen), synced=synced)
+        self.unsynced.update(() if synced else seen)
         if any(_count_down(self._forgotten, name) for name in seen):
             raise StoreUnavailable("the test lost the answer of a commit")
         await self._act_after(seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ def intercept(
     """When the transaction of this name is to be written, `instead` is called with what would write it."""
     original = db.write
 
-    async def write(call: Call[Any]) -> Any:
-        return await (instead(original, call) if call.name == name else original(call))
+    async def write(call: Call[Any], *, synced: bool = True) -> Any:
+        writes = partial(original, synced=synced)
+        return await (instead(writes, call) if call.name == name else writes(call))
 
     patch.setattr(db, "write", write)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -46,8 +47,8 @@ class TimedDriver:
     async def read(self, body: Body[T]) -> T:
         return await self._hop(self._inner.read, body)
 
-    async def write(self, body: Body[T]) -> T:
-        return await self._hop(self._inner.write, body)
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
+        return await self._hop(partial(self._inner.write, synced=synced), body)
 
     async def close(self) -> None:
         self._elsewhere.run(self._inner.close())

@@ -21,7 +21,7 @@ def _content() -> bytes:
     """Made once in a process, by the product itself."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.sqlite3"
-        file = SqliteFile(path, lambda: Instant(0.0, 0.0, "no boot"))
+        file = SqliteFile(path, lambda: Instant(0.0, 0.0, "no boot", "no boot"))
         file.open()
         file.close()
         return path.read_bytes()

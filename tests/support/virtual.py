@@ -89,7 +89,7 @@ class VirtualClock:
 
     def instant(self) -> Instant:
         """The store's clock."""
-        return Instant(self.wall() - self.behind, self.steady() - self.behind, self.boot)
+        return Instant(self.wall() - self.behind, self.steady() - self.behind, self.boot, self.boot)
 
 
 async def settle(turns: int = 60) -> None:

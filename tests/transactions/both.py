@@ -47,8 +47,8 @@ class SqliteInline:
     async def read(self, body: Body[T]) -> T:
         return self.file.run(body, "BEGIN")
 
-    async def write(self, body: Body[T]) -> T:
-        return self.file.run(body, "BEGIN IMMEDIATE")
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
+        return self.file.run(body, "BEGIN IMMEDIATE", synced=synced)
 
     async def close(self) -> None:
         self.file.close()
@@ -68,9 +68,9 @@ class PostgresInline:
         now = self._instant()
         return self._elsewhere.run(self._driver.read(lambda _: body(now)))
 
-    async def write(self, body: Body[T]) -> T:
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
         now, self.written = self._instant(), True
-        return self._elsewhere.run(self._driver.write(lambda _: body(now)))
+        return self._elsewhere.run(self._driver.write(lambda _: body(now), synced=synced))
 
     async def close(self) -> None:
         self._elsewhere.run(self._driver.close())

@@ -547,7 +547,7 @@ class Operations(RuleBasedStateMachine):
 
     @rule(client=st.sampled_from(["c1", "c2"]), patience=held)
     def turn_is_asked_for(self, client: str, patience: float) -> None:
-        self.both(lambda store: store.write(reserve_turn(client, Rate(0.1), patience)))
+        self.both(lambda store: store.write(reserve_turn(client, Rate(2, 20.0), patience)))
 
     @rule(client=st.sampled_from(["c1", "c2"]), pause=held)
     def vendor_asks_for_a_pause(self, client: str, pause: float) -> None:

@@ -113,7 +113,7 @@ from cloudbeds_auth.transactions.upkeep import (
     retry_all,
 )
 
-RATE = Rate(10.0)
+RATE = Rate(10)
 KEY = pair("key", refresh=None, kind=CredentialKind.API_KEY, lifetime=FOREVER)
 SENT = StoredToken(1, Secret("R-1"))
 APP = App("aurora", "client-2", (Secret("first"),), "https://a.example/callback/aurora")

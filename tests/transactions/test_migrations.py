@@ -8,11 +8,13 @@ from pathlib import Path
 
 import apsw
 import pytest
-from tests.support.bench import SqliteBench
+from tests.support.bench import SqliteBench, about
 from tests.support.template import migrated
 
 from cloudbeds_auth.database import durability
 from cloudbeds_auth.database import schema as schemas
+from cloudbeds_auth.rules.rate_limit import WINDOW, Rate
+from cloudbeds_auth.transactions.rate_limit import reserve_turn
 
 DAY = 86400.0
 
@@ -40,6 +42,26 @@ def test_what_had_ended_before() -> None:
         for statement in schemas.statements(schemas.migrations()[number][1]):
             connection.execute(statement)
         assert [one for (one,) in connection.execute(ended)] == [900, 900, None]
+
+
+async def test_turns_of_an_earlier_database(tmp_path: Path) -> None:
+    """Its one arrival time says nothing of a window: one is waited out, by each client id that had a row."""
+    number = next(at for at, (_, sql) in enumerate(schemas.migrations()) if "DROP COLUMN arrival" in sql)
+    path = tmp_path / "former"
+    with closing(apsw.Connection(str(path))) as connection:
+        durability.claim_file(connection, str(path))
+        durability.settle_pragmas(connection, version=durability.version_number())
+        for _, sql in schemas.migrations()[:number]:
+            for statement in schemas.statements(sql):
+                connection.execute(statement)
+        connection.execute("INSERT INTO meta (name, value) VALUES ('schema_version', ?)", (str(number),))
+        for name, measured_at in (("client-1", 990.0), ("client-2", None)):
+            connection.execute("INSERT INTO budgets VALUES (?, 1e9, 'boot-1', ?)", (name, measured_at))
+    db = SqliteBench(path)
+    await db.open()
+    for name, wait in (("client-1", WINDOW), ("client-2", WINDOW), ("client-3", 0.0)):
+        assert await db.store.write(reserve_turn(name, Rate(9), 5.0)) == about(wait)
+    await db.close()
 
 
 @pytest.fixture

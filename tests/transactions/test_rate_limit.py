@@ -5,69 +5,79 @@ from __future__ import annotations
 import pytest
 from tests.support.bench import Bench, HandClock, about
 
-from cloudbeds_auth.rules.rate_limit import Rate
+from cloudbeds_auth.rules.rate_limit import SPACED, WINDOW, Rate
 from cloudbeds_auth.transactions.rate_limit import pause_turns, reserve_turn
 
-RATE = Rate(1.0)  # a request a second
+RATE = Rate(1, 1.0)  # a request a second
+SLOW = Rate(1, 100.0)
+THREE = Rate(3)  # in a window
 
 
 # --- turns
 
 
-async def test_one_goes_at_once_and_the_rest_waits(bench: Bench) -> None:
-    """One interval after the other, in the order of asking."""
-    turns = [await bench.store.write(reserve_turn("client", Rate(0.01), 1e6)) for _ in range(3)]
-    assert all(turn.taken for turn in turns)
-    waits = [turn.wait for turn in turns]
+async def test_those_of_a_window_go_at_once_and_the_rest_waits(bench: Bench) -> None:
+    """One window after the other, in the order of asking."""
+    rate = Rate(2, 100.0)
+    waits = [await bench.store.write(reserve_turn("client", rate, 1e6)) for _ in range(5)]
+    assert waits == pytest.approx([0.0, 0.0, 100.0, 100.0, 200.0], abs=10.0)
     assert waits[0] == 0.0
-    assert waits[1] == pytest.approx(100.0, abs=10.0)
-    assert waits[2] == pytest.approx(200.0, abs=10.0)
 
 
 async def test_a_turn_too_far_off_is_nobodys(bench: Bench) -> None:
     """It is not taken, and asking again takes nothing either."""
-    assert (await bench.store.write(reserve_turn("client", Rate(0.01), 0.0))).taken
+    assert await bench.store.write(reserve_turn("client", SLOW, 0.0)) == 0.0
     for _ in range(3):
-        turn = await bench.store.write(reserve_turn("client", Rate(0.01), 5.0))
-        assert not turn.taken
-        assert turn.wait == pytest.approx(100.0, abs=10.0)
+        assert await bench.store.write(reserve_turn("client", SLOW, 5.0)) == pytest.approx(100.0, abs=10.0)
 
 
 async def test_all_processes_take_from_one_budget(bench: Bench) -> None:
-    """Whoever asks; another client id has its own."""
+    """Each that asks; another client id has its own."""
     other = await bench.another()
-    slow = Rate(0.01)
-    assert (await bench.store.write(reserve_turn("client", slow, 0.0))).taken
-    assert not (await other.write(reserve_turn("client", slow, 0.0))).taken
-    assert (await other.write(reserve_turn("another client", slow, 0.0))).taken
+    assert await bench.store.write(reserve_turn("client", SLOW, 0.0)) == 0.0
+    assert await other.write(reserve_turn("client", SLOW, 0.0)) > 0.0
+    assert await other.write(reserve_turn("another client", SLOW, 0.0)) == 0.0
 
 
 async def test_turns_come_back_with_time(bench: Bench, clock: HandClock) -> None:
-    """One a second, and never more at once, however long nobody asked."""
-    for passed, taken in ((0.0, 1), (0.4, 0), (0.6, 1), (3600.0, 1)):
+    """Those of one window, and never more at once, however long no process asked."""
+    for passed, at_once in ((0.0, 3), (0.5, 0), (WINDOW - 0.5, 3), (3600.0, 3)):
         clock.pass_(passed)
-        turns = [await bench.store.write(reserve_turn("client", RATE, 0.0)) for _ in range(4)]
-        assert sum(turn.taken for turn in turns) == taken, passed
+        waits = [await bench.store.write(reserve_turn("client", THREE, 0.0)) for _ in range(5)]
+        assert sum(wait == 0.0 for wait in waits) == at_once, passed
 
 
-async def test_another_boot_begins_afresh(bench: Bench, clock: HandClock) -> None:
-    """What the last one left was measured by another clock."""
-    for _ in range(5):
-        await bench.store.write(reserve_turn("client", RATE, 1e6))
+async def test_after_another_boot_one_window_is_waited_out(bench: Bench, clock: HandClock) -> None:
+    """What was sent shortly before may have been forgotten. Not more is waited for, and by no other client id."""
+    for _ in range(3):
+        await bench.store.write(reserve_turn("client", THREE, 0.0))
     clock.reboot()
-    assert (await bench.store.write(reserve_turn("client", RATE, 0.0))).wait == 0.0
+    assert await bench.store.write(reserve_turn("client", THREE, 0.0)) == about(WINDOW)
+    assert await bench.store.write(reserve_turn("another client", THREE, 0.0)) == 0.0
+    clock.pass_(WINDOW)
+    waits = [await bench.store.write(reserve_turn("client", THREE, 5.0)) for _ in range(4)]
+    assert waits == [about(0.0)] * 3 + [about(WINDOW)]
 
 
-async def test_an_arrival_from_before_the_clock_was_set_back(bench: Bench, clock: HandClock) -> None:
-    """Or of another boot that could not be told apart: it is as far ahead as it was, and nobody waits for hours."""
+@pytest.mark.row("F20")
+async def test_another_boot_ends_no_pause(bench: Bench, clock: HandClock) -> None:
+    """It lasts as long as was left of it when it was written, and turns are spaced evenly after it."""
+    await bench.store.write(pause_turns("client", 30.0))
+    clock.reboot()
+    waits = [await bench.store.write(reserve_turn("client", THREE, 60.0)) for _ in range(2)]
+    assert waits == [about(30.0), about(30.0 + THREE.interval)]
+
+
+async def test_turns_from_before_the_clock_was_set_back(bench: Bench, clock: HandClock) -> None:
+    """Or of another boot that could not be told apart: as far ahead as they were, and no caller waits for hours."""
     clock.steady += 1e6
     await bench.store.write(reserve_turn("client", RATE, 0.0))
     clock.steady -= 1e6
-    assert (await bench.store.write(reserve_turn("client", RATE, 5.0))).wait == about(RATE.interval)
+    assert await bench.store.write(reserve_turn("client", RATE, 5.0)) == about(1.0)
     clock.steady -= 600.0
     await bench.store.write(pause_turns("client", 30.0))
     clock.steady -= 3600.0
-    assert (await bench.store.write(reserve_turn("client", RATE, 60.0))).wait == about(30.0)
+    assert await bench.store.write(reserve_turn("client", RATE, 60.0)) == about(30.0)
 
 
 # --- a pause that the vendor asks for
@@ -75,23 +85,32 @@ async def test_an_arrival_from_before_the_clock_was_set_back(bench: Bench, clock
 
 @pytest.mark.row("F20")
 async def test_a_pause_is_kept_by_all_processes(bench: Bench, clock: HandClock) -> None:
-    """Nobody of this client id has a turn until it is over; another client id has its own."""
+    """No process has a turn of this client id until it is over; another client id has its own."""
     other = await bench.another()
     await bench.store.write(pause_turns("client", 30.0))
     for store in (bench.store, other):
-        turn = await store.write(reserve_turn("client", RATE, 5.0))
-        assert not turn.taken
-        assert turn.wait == pytest.approx(30.0, abs=1.0)
-    assert (await other.write(reserve_turn("another client", RATE, 0.0))).taken
+        assert await store.write(reserve_turn("client", RATE, 5.0)) == pytest.approx(30.0, abs=1.0)
+    assert await other.write(reserve_turn("another client", RATE, 0.0)) == 0.0
     clock.pass_(30.0)
-    assert (await other.write(reserve_turn("client", RATE, 0.0))).taken
-    assert not (await other.write(reserve_turn("client", RATE, 0.5))).taken, "no burst after it"
+    assert await other.write(reserve_turn("client", RATE, 0.0)) == 0.0
+
+
+@pytest.mark.row("F20")
+async def test_after_a_pause_there_is_no_burst_for_an_hour(bench: Bench, clock: HandClock) -> None:
+    """In no process; then a window's turns go at once again."""
+    other = await bench.another()
+    await bench.store.write(pause_turns("client", 1.0))
+    for passed in (1.0, 60.0, SPACED - 120.0):
+        clock.pass_(passed)
+        waits = [await store.write(reserve_turn("client", THREE, 5.0)) for store in (bench.store, other)]
+        assert waits == [0.0, about(THREE.interval)], passed
+    clock.pass_(120.0)
+    assert [await other.write(reserve_turn("client", THREE, 0.0)) for _ in range(3)] == [0.0] * 3
 
 
 async def test_a_pause_shortens_no_queue(bench: Bench) -> None:
     """What was given already stays given: the next turn comes after it."""
-    slow = Rate(0.01)
     for _ in range(3):
-        await bench.store.write(reserve_turn("client", slow, 1e6))
+        await bench.store.write(reserve_turn("client", SLOW, 1e6))
     await bench.store.write(pause_turns("client", 1.0))
-    assert (await bench.store.write(reserve_turn("client", slow, 0.0))).wait == pytest.approx(300.0, abs=10.0)
+    assert await bench.store.write(reserve_turn("client", SLOW, 0.0)) == pytest.approx(300.0, abs=10.0)

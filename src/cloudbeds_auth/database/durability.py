@@ -13,7 +13,7 @@ from cloudbeds_auth.errors import ConfigurationError
 
 FIRST_SOUND_WAL = 3_051_003  # SQLite 3.51.3, as sqlite_lib_version counts
 APPLICATION_ID = 0x0C10DBED  # names the file as ours in its header
-FULL, EXTRA = 2, 3  # of `synchronous`
+NORMAL, FULL, EXTRA = 1, 2, 3  # of `synchronous`
 MEMORY = 2  # of `temp_store`
 MOST_SWITCHES = 100  # of processes that start together on a new database
 
@@ -24,10 +24,13 @@ def version_number() -> int:
     return major * 1_000_000 + minor * 1_000 + patch
 
 
-def settle_pragmas(connection: apsw.Connection, *, version: int) -> None:
-    """Make the connection durable and read back that it is; raises ConfigurationError naming the setting."""
-    sound = version >= FIRST_SOUND_WAL
-    journal, synchronous = ("wal", FULL) if sound else ("delete", EXTRA)
+def settle_pragmas(connection: apsw.Connection, *, version: int, synced: bool = True) -> None:
+    """Make the connection durable and read back that it is; raises ConfigurationError naming the setting.
+
+    Not `synced`: over the write-ahead log it syncs at checkpoints alone. What it commits outlives every process, and a
+    power cut may forget it, without harm to what others committed.
+    """
+    journal, synchronous = ("wal", FULL if synced else NORMAL) if version >= FIRST_SOUND_WAL else ("delete", EXTRA)
     _switch_journal(connection, journal)
     _must_be(connection, "synchronous", synchronous)
     for setting in ("foreign_keys", "secure_delete", "fullfsync", "checkpoint_fullfsync"):

@@ -128,7 +128,7 @@ def missing_files(settings: Settings) -> tuple[Path, ...]:
 def host_clock() -> Callable[[], Instant]:
     """The clock of this host, under the name of this boot."""
     clock, boot = system.SystemClock(), system.boot_id()
-    return lambda: Instant(clock.wall(), clock.steady(), boot)
+    return lambda: Instant(clock.wall(), clock.steady(), boot, boot)
 
 
 def _elsewhere(settings: Settings, url: str) -> Settings:

@@ -40,12 +40,14 @@ SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS
     current_setting('synchronous_commit') AS synchronous_commit, current_setting('server_version_num') AS version,
     (SELECT system_identifier FROM pg_control_system()) AS system
 """
-# What became of a transaction. A server that crashed gives the ids of what it forgot to new transactions: one that was
-# started since, or whose counters began anew when a process of its was killed, may report on another transaction.
-STATUS = """
-SELECT pg_xact_status(CAST(%(xid)s AS xid8)) AS status, pg_postmaster_start_time()::text <> %(started)s
-    OR coalesce(extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) >= %(wall)s, false) AS crashed
-"""
+# Which start of the server this is. Its counters begin anew also when it recovers from the loss of a process.
+STARTED = (
+    "concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), "
+    "extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()))"
+)
+# What became of a transaction. A server that crashed gives the ids of what it forgot to new transactions, and may
+# report on another one.
+STATUS = f"SELECT pg_xact_status(CAST(%(xid)s AS xid8)) AS status, {STARTED} <> %(started)s AS crashed"
 
 # What a person has to mend. An error before the session exists carries no SQLSTATE: libpq reports it in words only.
 WRONG = (errors.InvalidCatalogName, errors.InvalidAuthorizationSpecification)
@@ -88,10 +90,12 @@ TIMEOUTS = (
     "SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '5s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '10s'"
 )
-MOMENT = "SELECT extract(epoch FROM clock_timestamp())::float8 AS wall, pg_postmaster_start_time()::text AS started"
+NOW = "extract(epoch FROM clock_timestamp())::float8"
+MOMENT = f"SELECT {NOW} AS wall, {STARTED} AS started"
 BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {TIMEOUTS}; {MOMENT}, NULL AS xid"
 # The transaction's id is asked for ahead: when the answer to its COMMIT is lost, the server is asked about it.
 BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED; {TIMEOUTS}; {MOMENT}, pg_current_xact_id()::text AS xid"
+BEGIN_UNSYNCED = BEGIN_WRITE.replace(TIMEOUTS, f"{TIMEOUTS}; SET LOCAL synchronous_commit = off")
 
 # Of ours and of libpq, where the URL says nothing else: a server that has gone silent is noticed.
 DEFAULTS = {
@@ -180,9 +184,9 @@ class PostgresDriver:
         """One consistent view, read only."""
         return await self._run(body, BEGIN_READ)
 
-    async def write(self, body: Body[T]) -> T:
-        """Committed, and flushed by the server, when this returns."""
-        return await self._run(body, BEGIN_WRITE)
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
+        """Committed when this returns, and flushed by the server where it is `synced`."""
+        return await self._run(body, BEGIN_WRITE if synced else BEGIN_UNSYNCED)
 
     async def close(self) -> None:
         """Close the pool, and stop listening; what has no connection yet, or is asked for later, raises VaultClosed."""
@@ -245,7 +249,7 @@ class PostgresDriver:
                     pass
                 moment = await cursor.fetchone()
                 assert moment is not None  # noqa: S101 - a SELECT without FROM has one row
-                now = Instant(moment["wall"], moment["wall"], self._clock_id)
+                now = Instant(moment["wall"], moment["wall"], self._clock_id, moment["started"])
                 result = await drive_async(body(now), partial(_execute, connection))
             except BaseException:
                 await _give_up(connection)

@@ -1,6 +1,7 @@
-"""SQLite under the transactions: one connection on one thread of its own, a whole transaction per hop.
+"""SQLite under the transactions: one thread of its own, a whole transaction per hop.
 
-A transaction of any length is two thread switches and one sync; the event loop never waits for the disk.
+A transaction of any length is two thread switches and one sync; the event loop never waits for the disk. What need not
+be synced goes over a second connection, so that the first never has a weaker setting (F12).
 
 The process may fork: SQLite keeps its locks in memory, which a child would take for its own and which no file system
 gave it. So a fork waits for the transaction that runs, the connection is closed, and both processes open the file anew.
@@ -48,7 +49,7 @@ NOT_NOW = (
 
 
 class SqliteFile:
-    """One file and one connection to it, blocking. `instant` is the clock.
+    """One file, blocking. `instant` is the clock.
 
     `version` and `vfs` are for tests: an old SQLite build, and a file system that fails on purpose.
     """
@@ -61,6 +62,7 @@ class SqliteFile:
         self._version = durability.version_number() if version is None else version
         self._vfs = vfs
         self._connection: apsw.Connection | None = None
+        self._unsynced: apsw.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._in_use = threading.Lock()
 
@@ -74,12 +76,11 @@ class SqliteFile:
         try:
             if self._vfs is None:
                 self._create_private()
-            connection = apsw.Connection(str(self.path), vfs=self._vfs)
-            connection.set_busy_timeout(BUSY_MILLISECONDS)
-            prepare_once(connection)
+            connection = self._connect()
             durability.claim_file(connection, str(self.path))
             durability.settle_pragmas(connection, version=self._version)
             before = self._migrate(connection)
+            unsynced = self._beside(connection)
             self._file = self._identity()
         except (apsw.BusyError, apsw.LockedError) as error:
             raise StoreUnavailable(
@@ -91,26 +92,28 @@ class SqliteFile:
                 f"the database at {self.path} cannot be opened: {_said(error)}",
                 next_step="make the file and its folder writable for this user, or set CLOUDBEDS_AUTH_DATABASE_URL",
             ) from error
-        self._connection = connection
+        self._connection, self._unsynced = connection, unsynced
         return before
 
-    def run(self, body: Body[T], begin: str) -> T:
-        """One transaction, begun with `begin`: committed and synced when this returns. Raises StoreUnavailable."""
+    def run(self, body: Body[T], begin: str, *, synced: bool = True) -> T:
+        """One transaction, begun with `begin`: committed when this returns, and `synced`. Raises StoreUnavailable."""
         with self._in_use:
             if self._connection is None:
                 self.open()
-            assert self._connection is not None  # noqa: S101 - open() raises otherwise
+            connection = self._connection if synced else self._unsynced
+            assert connection is not None  # noqa: S101 - open() raises otherwise
             try:
                 self._must_be_the_same_file()
-                return self._transaction(self._connection, body, begin)
+                return self._transaction(connection, body, begin)
             except NOT_NOW as error:
                 raise StoreUnavailable(f"the database at {self.path} cannot be used: {_said(error)}") from error
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Close the connections."""
+        for connection in (self._unsynced, self._connection):
+            if connection is not None:
+                connection.close()
+        self._unsynced = self._connection = None
 
     def suspend(self) -> bool:
         """Close until `wake`, when what runs is done; the next transaction opens the file again. False: it would not
@@ -124,6 +127,20 @@ class SqliteFile:
     def wake(self) -> None:
         """Allow transactions again, after `suspend`."""
         self._in_use.release()
+
+    def _connect(self) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path), vfs=self._vfs)
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        prepare_once(connection)
+        return connection
+
+    def _beside(self, connection: apsw.Connection) -> apsw.Connection:
+        """One that does not sync; `connection` itself where the file is sound only if each transaction does."""
+        if self._version < durability.FIRST_SOUND_WAL:
+            return connection
+        unsynced = self._connect()
+        durability.settle_pragmas(unsynced, version=self._version, synced=False)
+        return unsynced
 
     def _transaction(self, connection: apsw.Connection, body: Body[T], begin: str) -> T:
         connection.execute(begin)
@@ -184,9 +201,9 @@ class SqliteDriver:
         """One consistent view; writers of other processes are not held up."""
         return await self._queued(lambda file: file.run(body, "BEGIN"))
 
-    async def write(self, body: Body[T]) -> T:
-        """Committed and synced when this returns."""
-        return await self._queued(lambda file: file.run(body, "BEGIN IMMEDIATE"))
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
+        """Committed when this returns, and `synced`."""
+        return await self._queued(lambda file: file.run(body, "BEGIN IMMEDIATE", synced=synced))
 
     async def open(self) -> int:
         """Open or create the file, after `close` too; the schema that it had (0: none). Raises ConfigurationError."""

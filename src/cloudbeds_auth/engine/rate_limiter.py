@@ -7,7 +7,8 @@ Every request asks here first: tokens, proofs, `getHotels`, `postAppState`, and 
 A process holds at most one place ahead, so no queue of one process is before the others at the store; and which request
 uses it is decided when it comes, so no hotel's queue is before another hotel. A caller that hangs up takes no place
 with it. Where callers of h hotels wait in one of P processes that all wait, the next call of each of these hotels goes
-with one of the next 2 h P places: every second one may be for tokens and proofs.
+with one of the next 2 h (P + N) places: every second one may be for tokens and proofs, and of the N of a window the
+quickest process may take all that are not held.
 
 While the store cannot be asked, callers' requests go at a slow pace of this process's own: the tokens in its memory are
 good (F62), and the limit has room for one such process (ADR 0014).
@@ -54,8 +55,9 @@ class RateLimiter:
         self._db, self._clock, self._observer = db, clock, observer
         self._app, self._client_id = app.id, app.client_id
         self._limit = limit
-        self._rate = Rate(math.inf) if limit is None else limit.rate
-        self._pace = self._rate.interval  # seconds between two requests, as far as is known
+        self._rate = Rate(1, 0.0) if limit is None else limit.rate
+        self._pace = self._rate  # at which requests go, as far as is known
+        self._has_row = False  # this client id in the store, and on its disk
         self._queue: FairQueue[Waiter] = FairQueue(lambda waiter: waiter.answer.done())
         # Moments of the steady clock:
         self._coming = -math.inf  # when the next place comes, at the earliest
@@ -125,14 +127,14 @@ class RateLimiter:
     async def _watch(self, connection_id: str) -> None:
         """Count the request; a caller's goes also where it cannot be counted."""
         with suppress(*(() if connection_id == OURS else (StoreUnavailable, StoreReadOnly))):
-            turn = await self._db.write(reserve_turn(self._client_id, self._rate, OBSERVED))
-            if turn.wait > 0:
-                self._observer.happened(Happening.RATE_EXCEEDED, app=self._app, wait=turn.wait)
+            wait = await self._reserve(OBSERVED)
+            if wait > 0:
+                self._observer.happened(Happening.RATE_EXCEEDED, app=self._app, wait=wait)
 
     async def _turn(self, patience: float, connection_id: str) -> None:
         now = self._clock.steady()
         # Of the places to come, those before it in its own line take one each, and the next one has its moment.
-        wait = max(0.0, self._queue.length(connection_id) * self._pace, max(self._coming, self._paused) - now)
+        wait = max(self._pace.wait_behind(self._queue.length(connection_id)), self._coming - now, self._paused - now)
         if wait > max(0.0, patience):
             raise RateLimited(retry_after=wait)
         waiter = Waiter(connection_id, now + patience)
@@ -155,7 +157,7 @@ class RateLimiter:
         except Exception as error:  # noqa: BLE001 - handed over to those that wait
             for waiter in self._queue.waiting():
                 waiter.answer.set_result(error)
-        self._pace = self._rate.interval  # the store is asked before it is known again to be away
+        self._pace = self._rate  # the store is asked before it is known again to be away
 
     async def _serve_one(self, last: float) -> None:
         """Ask for the next place, wait until it comes, and give it to the request that is next then."""
@@ -164,18 +166,27 @@ class RateLimiter:
             self._refuse(asked, self._paused - asked)
             await self._sleep(self._paused - asked)
             return
+        patience = max(0.0, last - asked)
         try:
-            turn = await self._db.write(reserve_turn(self._client_id, self._rate, max(0.0, last - asked)))
+            wait = await self._reserve(patience)
         except (StoreUnavailable, StoreReadOnly) as error:
             await self._go_alone(asked, error)
             return
-        self._away, self._pace = None, self._rate.interval
-        self._refuse(asked, turn.wait)
-        if not turn.taken:  # a request that joined meanwhile and is more patient, has the store asked once more
+        self._away, self._pace = None, self._rate
+        self._refuse(asked, wait)
+        if wait > patience:  # not taken; a request that joined meanwhile and is more patient has the store asked again
             return
-        await self._sleep(turn.wait)
+        await self._sleep(wait)
         if self._paused <= self._clock.steady():  # else it is void: the vendor asked for a pause since
             self._give()
+
+    async def _reserve(self, patience: float) -> float:
+        """A turn outlives this process, and need not outlive the machine: after its start a window is waited out, where
+        there is a row that names the start before. So the first one that a process asks for is synced.
+        """
+        wait = await self._db.write(reserve_turn(self._client_id, self._rate, patience), synced=not self._has_row)
+        self._has_row = True
+        return wait
 
     async def _go_alone(self, asked: float, error: StoreUnavailable | StoreReadOnly) -> None:
         """The store has no place: let one caller go at the pace of `Rate.alone`, or wait for that and ask it again."""
@@ -188,7 +199,7 @@ class RateLimiter:
             return
         slow = 1 / alone
         if now >= self._away + SURE:  # until then one failure may have been all: nobody is refused for a slow pace
-            self._pace = slow
+            self._pace = Rate(1, slow)
         wait = max(self._away + SURE, self._went + slow, self._paused) - now
         if wait > 0:
             self._refuse(asked, wait)

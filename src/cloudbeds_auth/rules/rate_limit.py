@@ -1,9 +1,9 @@
-"""The vendor's rate limit, as a generic cell rate algorithm without a burst over one number a client id; a fair queue.
+"""The vendor's rate limit, as a sliding window over the turns of a client id; a fair queue.
 
 Cloudbeds counts requests per second (10 for partners, 5 for property-level clients) and may suspend credentials that
-exceed it. Requests are spaced evenly: a burst would have to be taken off the rate, and the second request of a refresh,
-the proof, comes a round trip after the first one anyway. One request in ten is set aside for a process that cannot ask
-the store (ADR 0014). Source: cloudbeds-facts.md section 6, "Rate limits"; ITU-T I.371 for the algorithm.
+exceed it. As many requests as a window holds go at once where none went before. How Cloudbeds counts such a burst is
+not known, so after a 429 requests are spaced evenly for an hour (ADR 0023). One request in ten is set aside for a
+process that cannot ask the store (ADR 0014). Source: cloudbeds-facts.md section 6, "Rate limits".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from typing import Generic, TypeVar
 
@@ -20,8 +20,10 @@ ALONE = 0.1  # of the limit: what one process may send while it cannot ask the s
 # Seconds by which one request may take longer to the vendor than another: a new connection costs two round trips and a
 # handshake more than a kept one. What left within a second may arrive within that much less.
 JITTER = 0.25
+WINDOW = 1.0 + JITTER  # seconds in which no more leave than the vendor may see in one
 TOO_MANY = 429  # RFC 6585 section 4
 UNSAID = 1.0  # seconds of pause after a 429 that names none: the vendor counts by the second
+SPACED = 3600.0  # seconds after a 429 in which requests are spaced evenly
 LONGEST_PAUSE = 60.0  # seconds; a longer pause that a 429 asks for is cut to this
 OURS = ""  # the line of requests that keep hotels connected: tokens and proofs; the others are named by a connection
 
@@ -32,26 +34,55 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?\Z")  # RFC 9110's 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`per_second` requests of all processes together, evenly spaced; `alone` per second from each process that cannot
-    ask the store (0: nothing goes from it).
+    """At most `most` requests of all processes together within any `window` seconds; `alone` per second from each
+    process that cannot ask the store (0: none).
     """
 
-    per_second: float
+    most: int
+    window: float = WINDOW
     alone: float = 0.0
 
     @property
     def interval(self) -> float:
-        """Seconds between two requests of all processes together."""
-        return 1.0 / self.per_second
+        """Seconds between two requests that are spaced evenly."""
+        return self.window / self.most
+
+    def wait_behind(self, waiting: int) -> float:
+        """Seconds that a request waits at least which has so many before it."""
+        return waiting // self.most * self.window
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """When a request may go: after `wait` seconds, if `taken`. `arrival` is the new theoretical arrival time."""
+class Turns:
+    """What is stored of a client id; moments are seconds of one clock.
 
-    taken: bool
-    wait: float
-    arrival: float
+    `given`: the turns of the last window and those to come, ascending. None is given before `closed_until`; until
+    `spaced_until` they are spaced evenly.
+    """
+
+    given: tuple[float, ...] = ()
+    closed_until: float = 0.0
+    spaced_until: float = 0.0
+
+    def next(self, now: float, rate: Rate) -> float:
+        """The moment of the next turn: never before one that was given, so that each process may have its own rate."""
+        gap = rate.interval if now < self.spaced_until else 0.0
+        moments = [now, self.closed_until, *(last + gap for last in self.given[-1:])]
+        if len(self.given) >= rate.most:
+            moments.append(self.given[-rate.most] + rate.window)
+        return max(moments)
+
+    def give(self, moment: float, now: float, rate: Rate) -> Turns:
+        """With the turn of this moment, and without those that no longer count."""
+        return replace(self, given=(*(one for one in self.given if one > now - rate.window), moment))
+
+    def closed(self, until: float) -> Turns:
+        """No further turn before this moment; those given stay given."""
+        return replace(self, closed_until=max(self.closed_until, until))
+
+    def paused(self, now: float, seconds: float) -> Turns:
+        """After a 429: no further turn for `seconds`, and evenly spaced ones for an hour."""
+        return replace(self.closed(now + seconds), spaced_until=now + SPACED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +97,10 @@ def rate_within(limit: float) -> Rate:
     """The rate whose every one-second window holds at most `limit` requests (`limit` of at least 1), where they leave
     and, within `JITTER`, where they arrive: one process's that goes alone among them, if the limit has room for it.
     """
-    # A window of `w` seconds holds 1 + floor(rate * w) requests at most: those shared, up to 1 + JITTER seconds.
     shared = math.floor(limit) - math.ceil(ALONE * limit)
     if shared < 1:
-        return Rate(1 / (1 + JITTER))
-    return Rate(shared / (1 + JITTER), ALONE * shared / (1 + JITTER))
-
-
-def reserve(arrival: float, now: float, interval: float, patience: float) -> Turn:
-    """Take the next turn unless it is further away than `patience` seconds.
-
-    `arrival` is the theoretical arrival time left by the last request (0 when there was none), `interval` what lies
-    between two; all are seconds of one clock.
-    """
-    wait = max(0.0, arrival - now)
-    if wait > patience:
-        return Turn(False, wait, arrival)
-    return Turn(True, wait, max(arrival, now) + interval)
-
-
-def closed(arrival: float, now: float, seconds: float) -> float:
-    """The arrival time that lets no request go for `seconds`; what was queued already is not called back."""
-    return max(arrival, now + seconds)
+        return Rate(1)
+    return Rate(shared, alone=ALONE * shared / WINDOW)
 
 
 class FairQueue(Generic[T]):

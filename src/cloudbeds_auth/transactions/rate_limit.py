@@ -1,42 +1,59 @@
-"""The vendor's rate, shared by all processes of a client id: one arrival time in a row."""
+"""The vendor's rate, shared by all processes of a client id: the turns of the last window, in a row.
+
+A turn need not be synced: after a crash of the machine or of the PostgreSQL server, which may have forgotten some, no
+other one is given for a window.
+"""
 
 from __future__ import annotations
 
-from cloudbeds_auth.rules.rate_limit import Rate, Turn, closed, reserve
+import json
+
+from cloudbeds_auth.rules.rate_limit import WINDOW, Rate, Turns
 from cloudbeds_auth.transactions.rows import behind
 from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
 
 
 @transaction
-def reserve_turn(tx: Tx, client_id: str, rate: Rate, patience: float) -> Transaction[Turn]:
-    """The next turn of this client id among all processes; not taken when it is more than `patience` seconds off.
+def reserve_turn(tx: Tx, client_id: str, rate: Rate, patience: float) -> Transaction[float]:
+    """The seconds until the next turn of this client id among all processes; it is taken unless that is more than
+    `patience`.
 
-    By the store's steady clock, so restarts count; after a restart of the machine it begins afresh.
+    By the store's steady clock, so restarts of processes count.
     """
-    turn = reserve((yield from _arrival(tx, client_id)), tx.steady, rate.interval, patience)
-    if turn.taken:
-        yield from _set_arrival(tx, client_id, turn.arrival)
-    return turn
+    turns = yield from _turns(tx, client_id)
+    moment = turns.next(tx.steady, rate)
+    wait = moment - tx.steady
+    if wait <= patience:
+        yield from _set_turns(tx, client_id, turns.give(moment, tx.steady, rate))
+    return wait
 
 
 @transaction
 def pause_turns(tx: Tx, client_id: str, seconds: float) -> Transaction[None]:
-    """Give no turn of this client id for `seconds`, in any process; those given already stay given."""
-    arrival = closed((yield from _arrival(tx, client_id)), tx.steady, seconds)
-    yield from _set_arrival(tx, client_id, arrival)
+    """After a 429: no process has a turn of this client id for `seconds`; those given already stay given."""
+    turns = yield from _turns(tx, client_id)
+    yield from _set_turns(tx, client_id, turns.paused(tx.steady, seconds))
 
 
-def _arrival(tx: Tx, client_id: str) -> Transaction[float]:
-    """The arrival time that the last request left; now, where a clock that is gone left it.
+def _turns(tx: Tx, client_id: str) -> Transaction[Turns]:
+    """What was given; under another start, closed for a window from when that is found.
 
-    Where the clock was set back since, it is as far ahead as it was then.
+    Where the clock was set back since, or began anew, all is as far ahead as it was then.
     """
-    row = yield from query_one("budget", client_id=client_id)
-    if row is None or row["clock_id"] != tx.clock_id:
-        return tx.steady
-    arrival: float = row["arrival"]
-    return arrival - behind(row, tx)
+    row = yield from query_one("budget", client_id=client_id, started=tx.started)
+    if row is None:
+        return Turns()
+    back = behind(row, tx)
+    given = tuple(moment - back for moment in json.loads(row["given"]))
+    turns = Turns(given, row["closed_until"] - back, row["spaced_until"] - back)
+    if row["started"] != tx.started:
+        turns = turns.closed(tx.steady + WINDOW)
+        yield from _set_turns(tx, client_id, turns)
+    return turns
 
 
-def _set_arrival(tx: Tx, client_id: str, arrival: float) -> Transaction[None]:
-    yield from query("set_budget", client_id=client_id, arrival=arrival, now=tx.steady, clock_id=tx.clock_id)
+def _set_turns(tx: Tx, client_id: str, turns: Turns) -> Transaction[None]:
+    yield from query(
+        "set_budget", client_id=client_id, given=json.dumps(turns.given), closed_until=turns.closed_until,
+        spaced_until=turns.spaced_until, now=tx.steady, started=tx.started,
+    )  # fmt: skip

@@ -94,8 +94,11 @@ class Driver(Protocol):
         """Run a transaction that writes nothing, over one consistent view."""
         ...
 
-    async def write(self, body: Body[T]) -> T:
-        """Run a transaction; committed and synced when this returns, rolled back when it raises."""
+    async def write(self, body: Body[T], *, synced: bool = True) -> T:
+        """Run a transaction; committed and synced when this returns, rolled back when it raises.
+
+        Not `synced`: it outlives every process, and a crash of the machine or the server may forget it.
+        """
         ...
 
     async def close(self) -> None:
@@ -141,12 +144,16 @@ class Database:
         with seals_checked():
             return await self._driver.read(self._body(call))
 
-    async def write(self, call: Call[T]) -> T:
-        """Run a transaction; committed and synced when this returns, rolled back when it raises."""
+    async def write(self, call: Call[T], *, synced: bool = True) -> T:
+        """Run a transaction; committed and synced when this returns, rolled back when it raises.
+
+        Not `synced`: it outlives every process, and a crash of the machine or the server may forget it; for turns
+        alone, of which another start waits a window out.
+        """
         if self._read_only:
             raise StoreReadOnly
         with seals_checked():
-            return await self._driver.write(self._body(call))
+            return await self._driver.write(self._body(call), synced=synced)
 
     async def read_one(self, call: Callable[[Sequence[str]], Call[Mapping[str, T]]], wanted: str) -> T | None:
         """What a transaction that reads by ids finds under this one; a crowd of callers shares a few transactions."""
@@ -182,7 +189,7 @@ class Database:
 
 
 def _begun(call: Call[T], sealer: Sealer, is_dead: IsDead, now: Instant) -> Transaction[T]:
-    return call(Tx(now.wall, now.steady, now.clock_id, sealer, is_dead))
+    return call(Tx(now.wall, now.steady, now.clock_id, now.started, sealer, is_dead))
 
 
 @transaction

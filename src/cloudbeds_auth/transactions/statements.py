@@ -38,11 +38,14 @@ class Instant:
     """The store's own time at the start of a transaction.
 
     `wall`: unix seconds, for people. `steady`: seconds for durations, comparable under the same `clock_id` only.
+    `started` names this start of the machine, or of the PostgreSQL server: another one may have forgotten what was
+    written and not synced.
     """
 
     wall: float
     steady: float
     clock_id: str
+    started: str
 
 
 @dataclass(frozen=True, slots=True)

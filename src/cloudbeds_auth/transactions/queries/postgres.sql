@@ -20,10 +20,10 @@ SELECT * FROM connections WHERE id = :connection_id FOR UPDATE
 SELECT pg_advisory_xact_lock(hashtextextended(:work, 0))
 
 -- name: budget
--- The row is made, or only locked: two processes never start from the same arrival.
-INSERT INTO budgets (client_id, arrival, clock_id) VALUES (:client_id, 0, '')
+-- The row is made, or only locked: two processes never start from the same turns.
+INSERT INTO budgets (client_id, started) VALUES (:client_id, :started)
 ON CONFLICT (client_id) DO UPDATE SET client_id = excluded.client_id
-RETURNING arrival, measured_at, clock_id
+RETURNING given, closed_until, spaced_until, measured_at, started
 
 -- name: pull_due
 -- Written later than now: the clock was set back since, and what was left then is left now; of what set_back sees to, too.

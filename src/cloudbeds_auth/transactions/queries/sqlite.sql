@@ -17,7 +17,7 @@ SELECT * FROM connections WHERE id = :connection_id
 SELECT :work AS work
 
 -- name: budget
-SELECT arrival, measured_at, clock_id FROM budgets WHERE client_id = :client_id
+SELECT given, closed_until, spaced_until, measured_at, started FROM budgets WHERE client_id = :client_id
 
 -- name: pull_due
 -- Written later than now: the clock was set back since, and what was left then is left now; of what set_back sees to, too.
