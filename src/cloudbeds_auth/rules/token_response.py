@@ -80,7 +80,7 @@ class Ambiguous:
     """
 
     reason: str
-    retry_after: float | None = None
+    retry_after: float = 0.0
     pause: float | None = None
     unrecognized: str | None = None
 
