@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from tests.support.fakes import HOUR, STALE, issued, key, pair
-from tests.support.stage import Process, Stage
+from tests.support.fakes import APP, HOUR, STALE, issued, key, pair
+from tests.support.stage import Process, Stage, another
 from tests.support.virtual import settle
 
 from cloudbeds_auth.engine.access import LOOK_AGAIN
+from cloudbeds_auth.engine.rate_limiter import CALL
 from cloudbeds_auth.errors import (
     ConnectionDisconnected,
     Error,
+    RateLimited,
     ReauthorizationRequired,
     RefreshInDoubt,
     StoreUnavailable,
 )
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.model import AccessToken, Grant, moment
+from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, Refused
 from cloudbeds_auth.transactions.connections import disconnect
@@ -210,6 +214,36 @@ async def test_a_token_known_to_be_dead_is_served_to_nobody(stage: Stage) -> Non
     with pytest.raises(RefreshInDoubt):
         await stage.one.refresh(grant.id, 1)
     assert (stage.endpoint.sent, stage.vendor.asked) == (["R-1", "R-1"], ["A-1"])
+
+
+async def test_who_rejects_a_token_waits_for_its_turn_to_be_asked_about(stage: Stage) -> None:
+    """Ten seconds without a turn are within a caller's patience."""
+    grant, one = await stage.connected(), another(stage.one, limit=Limit(rate_within(10)))
+    await one.world.limiter(APP).pause(10.0)
+    assert (await one.refresh(grant.id, 1, rejected=1)).proven
+    await one.drain()
+
+
+async def test_an_operator_does_not_wait_for_a_proof_for_ever(stage: Stage) -> None:
+    """The new pair of a marked hotel is stored, and whether it works is not said: as long as any caller waits."""
+    grant = await stage.expired()
+    stage.sql("UPDATE grants SET reauth = 'revoked'")
+    stage.vendor.thinks("A-2", stage.later(1000.0, Proof()))
+    stage.endpoint.will(issued(2))
+    began = stage.clock.steady()
+    await stage.one.access.refresh_now(grant.connection_id)
+    assert stage.clock.steady() - began == stage.timing.wait
+
+
+async def test_calls_count_for_the_client_id_of_today(stage: Stage) -> None:
+    """The settings were read again and name another one: a 429 pauses that one."""
+    grant, one = await stage.connected(), another(stage.one, limit=Limit(rate_within(10)))
+    await one.access.turn(grant.connection_id)
+    stage.apps["default"] = replace(APP, client_id="client-2")
+    await one.access.note_pause(grant.connection_id, 60.0)
+    with pytest.raises(RateLimited):
+        await one.world.limiter(stage.apps["default"]).spend(CALL)
+    await one.drain()
 
 
 # --- what another process did: known within a minute

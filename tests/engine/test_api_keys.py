@@ -10,6 +10,7 @@ from tests.support.fakes import APP, HOUR, issued, key, pair
 from tests.support.hotels import BusyVendor, keep_up, limited
 from tests.support.stage import Process, Stage
 
+from cloudbeds_auth.engine.sending import may_still_come
 from cloudbeds_auth.errors import (
     ClientRefused,
     ConnectionDisconnected,
@@ -42,6 +43,7 @@ from cloudbeds_auth.rules.token_response import (
     RefusedClient,
 )
 from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.rate_limit import pause_turns
 from cloudbeds_auth.transactions.runner import Database
 
@@ -385,6 +387,42 @@ async def test_the_exchange_is_not_offered_any_more(stage: Stage, lost: str) -> 
     assert (stage.endpoint.exchanged, stage.endpoint.sent) == (["R-1"] * 3, ["R-1"])
 
 
+@pytest.mark.parametrize(
+    ("migration", "intent_age", "may"),
+    [
+        (None, None, False),
+        (None, 1.0, False),  # a refresh's
+        (Migration.BEGUN, None, False),
+        (Migration.BEGUN, 599.9, True),
+        (Migration.BEGUN, 600.0, False),
+        (Migration.IN_DOUBT, 600.0, False),
+        (Migration.IN_DOUBT, None, True),  # lost at an unknown time
+    ],
+)
+async def test_when_an_earlier_exchange_may_still_be_answered(
+    stage: Stage, migration: Migration | None, intent_age: float | None, may: bool
+) -> None:
+    """One is pending or in doubt, and was not made ten minutes ago."""
+    row = replace(
+        await stage.connected(),
+        migration=migration,
+        intent_age=intent_age,
+        intent=None if intent_age is None else 1,
+    )
+    assert may_still_come(row, stage.timing) is may
+
+
+async def test_unknown_refusals_of_an_exchange(stage: Stage) -> None:
+    """For more than a day, in words that are in no table: they are not the refresh token's, and no problem of it."""
+    grant = await stage.connected()
+    stage.endpoint.will(*[Ambiguous("HTTP 403", unrecognized="HTTP 403, access_denied")] * 30)
+    for _ in range(30):
+        with pytest.raises(RefreshInDoubt):
+            await migrate(stage.one, grant)
+        await stage.clock.sleep(3600.0)
+    assert stage.notes.times("unrecognized_refusal") == 0
+
+
 async def test_not_offered_after_the_client_was_refused(stage: Stage) -> None:
     """Nobody knows any more when the first answer was lost: it is counted from here."""
     grant = await in_doubt(stage)
@@ -475,23 +513,29 @@ async def test_a_newer_approval_waits_when_every_token_is_refused(stage: Stage) 
 
 
 @pytest.mark.parametrize(
-    ("answer", "error"),
+    ("answer", "error", "said"),
     [
-        (NotOffered("unsupported_grant_type"), MigrationRefused),
-        (NotSent("no route"), TokenEndpointUnavailable),
-        (RefusedClient("wrong secret"), ClientRefused),
+        (NotOffered("not arranged"), MigrationRefused, "not arranged"),
+        (NotSent("no route"), TokenEndpointUnavailable, "Cloudbeds could not be reached (no route)"),
+        (RefusedClient("wrong secret"), ClientRefused,
+         "Cloudbeds refuses this app's client id or secret (wrong secret)"),
     ],
-)
-async def test_nothing_was_exchanged_for_certain(stage: Stage, answer: KeyAnswer, error: type[Error]) -> None:
-    """The latch is lifted: the hotel goes on with its tokens, and may be moved another day."""
+)  # fmt: skip
+async def test_nothing_was_exchanged_for_certain(
+    stage: Stage, answer: NotOffered | NotSent | RefusedClient, error: type[Error], said: str
+) -> None:
+    """Caller and history have the reason. The latch is lifted: the hotel goes on with its tokens, and may be moved
+    another day.
+    """
     grant = await stage.connected()
     stage.endpoint.will(answer)
     with pytest.raises(error) as raised:
         await migrate(stage.one, grant)
-    assert raised.value.connection_id == grant.connection_id
+    assert (raised.value.detail, raised.value.connection_id) == (said, grant.connection_id)
     row = await stage.row(grant.id)
     assert (row.latched, row.migration) == (False, None)
-    assert (await stage.kinds(grant.connection_id))[-1] == "migration_ended"
+    ended, settled = await stage.one.store.read(read_history(grant.connection_id, limit=2))
+    assert (ended.kind, settled.data["detail"]) == ("migration_ended", answer.reason)
     await stage.clock.sleep(HOUR)
     stage.endpoint.will(issued(2), key(1))
     assert (await stage.one.access.access_token(grant.connection_id)).reveal() == "A-2"

@@ -76,8 +76,11 @@ async def test_cloudbeds_says_so_itself(stage: Stage, app_states: AppStates, dea
     stage.endpoint.will(Refused("dead"), Refused("dead"))
     await looked_at_twice(stage, app_states, payload(clientID=APP.client_id))
     assert await state_of(stage, grant) is State.DISCONNECTED
-    with pytest.raises(ConnectionDisconnected):
+    with pytest.raises(ConnectionDisconnected) as raised:
         await stage.one.access.access_token(grant.connection_id)
+    assert raised.value.connection_id == grant.connection_id
+    said = "Cloudbeds says that the hotel disconnected the app, and refuses every stored token"
+    assert raised.value.detail == said
     assert await stage.tokens(grant.id) == ["R-1"]
     assert stage.vendor.disabled == []
     assert (await stage.kinds(grant.connection_id))[-1] == "disabled_at_cloudbeds"

@@ -399,7 +399,8 @@ async def test_the_same_unknown_refusal_for_a_day(stage: Stage) -> None:
     for _ in range(30):
         assert await ask(stage, grant) == "refresh_in_doubt"
         await stage.clock.sleep(3600.0)
-    assert stage.notes.times("unrecognized_refusal") == 1
+    told = {"connection": grant.connection_id, "answer": "HTTP 403, access_denied"}
+    assert stage.notes.facts("unrecognized_refusal") == [told]
     assert await stage.shown(grant) == (State.IN_DOUBT, "unrecognized_refusal")
     shown = await stage.one.views.connection(grant.connection_id)
     assert "support" in (shown.next_step or "")
@@ -659,3 +660,9 @@ async def test_a_refresh_that_is_answered_with_an_api_key(stage: Stage) -> None:
         await stage.one.access.refresh_now(grant.connection_id)
     assert stage.endpoint.sent == ["R-1"]
     assert await stage.tokens(grant.id) == ["R-1"]
+    stage.vendor.thinks("cbat_new", DeadToken())
+    for error in (RefreshInDoubt, ReauthorizationRequired):
+        with pytest.raises(error):
+            await stage.one.refresh(grant.id, 2, rejected=2)
+        await stage.clock.sleep(INTERVAL)
+    assert stage.endpoint.sent == ["R-1"], "not after a 401 either"

@@ -14,6 +14,7 @@ from tests.support.virtual import VirtualLoop, settle
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import Error, RefreshPending
 from cloudbeds_auth.rules.model import CredentialKind, Grant
+from cloudbeds_auth.transactions.history import read_history
 
 pytestmark = pytest.mark.row("F97")
 
@@ -60,9 +61,11 @@ async def test_longer_than_its_lease(stage: Stage, seconds: float) -> None:
     assert stage.endpoint.sent == ["R-1"]
     assert await leased_since(stage, grant) == 2
     await stage.one.idle()
-    assert (await stage.kinds(grant.connection_id))[3:] == [
+    events = [*reversed(await stage.one.store.read(read_history(grant.connection_id)))][3:]
+    assert [event.kind for event in events] == [
         "intent_written", "nothing_sent", "intent_written", "pair_committed", "proved",
     ]  # fmt: skip
+    assert events[1].data["detail"] == "this process stood still before it was sent"
 
 
 async def test_for_a_moment(stage: Stage) -> None:

@@ -6,8 +6,8 @@ import asyncio
 import errno
 
 import pytest
-from tests.support.fakes import HOUR, issued
-from tests.support.stage import Stage
+from tests.support.fakes import APP, HOUR, issued
+from tests.support.stage import Stage, another
 from tests.support.virtual import settle
 
 from cloudbeds_auth.errors import (
@@ -19,6 +19,7 @@ from cloudbeds_auth.errors import (
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Grant
+from cloudbeds_auth.rules.rate_limit import Limit, rate_within
 from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.grants import Leased, take_lease
@@ -509,6 +510,22 @@ async def test_refused_but_somebody_committed_meanwhile(stage: Stage) -> None:
     assert (await stage.one.refresh(grant.id, 1)).grant.access.reveal() == "A-theirs"
     row = await stage.row(grant.id)
     assert (row.refusals, row.reauth, row.state) == (0, None, State.FRESH)
+
+
+async def test_refused_but_somebody_committed_meanwhile_and_the_rate_is_spent(stage: Stage) -> None:
+    """The sibling's pair is used at once: no turn is waited for to send an older token of ours."""
+    grant = await unproven(stage, 1)
+    one, two = another(stage.one, limit=Limit(rate_within(10))), await stage.process()
+
+    async def overtaken() -> Answer:
+        await one.world.limiter(APP).pause(60.0)
+        stage.dead.add(one.world.owner)
+        await two.commit(grant, "theirs")
+        return Refused("dead")
+
+    stage.endpoint.will(overtaken)
+    assert (await one.refresh(grant.id, grant.generation)).grant.access.reveal() == "A-theirs"
+    await one.drain()
 
 
 @pytest.mark.parametrize("taken_meanwhile", [False, True])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from tests.support.fakes import APP, STALE, issued
+from tests.support.fakes import APP, STALE, issued, key
 from tests.support.stage import Stage
 from tests.support.virtual import settle
 
@@ -23,7 +23,7 @@ from cloudbeds_auth.errors import (
 )
 from cloudbeds_auth.rules.api_errors import DeadGrant, DeadToken, Inconclusive, Proof, Verdict
 from cloudbeds_auth.rules.model import Grant
-from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused, RefusedClient
+from cloudbeds_auth.rules.token_response import Ambiguous, Answer, NotSent, Refused, RefusedClient, UnauthorizedClient
 from cloudbeds_auth.transactions.apps import open_circuit, open_circuits
 from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.history import read_history
@@ -48,6 +48,9 @@ async def last(stage: Stage, grant: Grant, kind: str) -> object:
         (Ambiguous("HTTP 429", retry_after=50.0), RefreshInDoubt,
          "Cloudbeds' token endpoint gave no usable answer (HTTP 429)", 50.0, ("answer_lost", "HTTP 429")),
         (Refused("it is dead"), RefreshInDoubt, ONCE, INTERVAL, ("token_refused", "it is dead")),
+        (UnauthorizedClient("HTTP 400"), ClientRefused,
+         "Cloudbeds does not let this client id use the hotel's tokens (HTTP 400)", DEADLINE,
+         ("client_refused", "HTTP 400")),
     ],
 )  # fmt: skip
 async def test_an_answer_without_a_pair(
@@ -135,6 +138,25 @@ async def test_a_question_that_was_not_answered(stage: Stage) -> None:
     assert (error.connection_id, error.retry_after) == (grant.connection_id, stage.timing.backoff_first)
 
 
+@pytest.mark.parametrize("wait", [0.0, 5.0])
+async def test_every_question_is_answered_401(stage: Stage, wait: float) -> None:
+    """A key, and no answer says that it ended: the caller hears which hotel and when it is asked about again, the one
+    who asked and the one who comes too soon after.
+    """
+    grant = await stage.connected(key(1, "1000").pair)
+    stage.vendor.thinks("cbat_1", DeadToken(documented=False))
+    if wait:
+        with pytest.raises(RefreshInDoubt):
+            await stage.one.refresh(grant.id, 1, rejected=1)
+        await stage.clock.sleep(wait)
+    with pytest.raises(RefreshInDoubt) as raised:
+        await stage.one.refresh(grant.id, 1, rejected=1)
+    error = raised.value
+    assert error.detail == "Cloudbeds answers 401 to every question: nothing is sent for another 401 yet"
+    assert error.connection_id == grant.connection_id
+    assert error.retry_after == pytest.approx(INTERVAL - wait)
+
+
 async def test_the_last_word(stage: Stage) -> None:
     """Refused twice: the caller, and whoever comes later, hears which hotel; the observer hears the reason, once."""
     grant = await stage.expired()
@@ -170,9 +192,11 @@ async def test_nobody_there(stage: Stage) -> None:
             await ask("con_nobody")
         assert raised.value.connection_id == "con_nobody"
     await stage.one.store.write(disconnect(grant.connection_id, actor="operator"))
-    with pytest.raises(ConnectionDisconnected) as left:
-        await stage.one.access.access_token(grant.connection_id)
-    assert left.value.connection_id == grant.connection_id
+    for _ in range(2):
+        with pytest.raises(ConnectionDisconnected) as left:
+            await stage.one.access.access_token(grant.connection_id)
+        assert left.value.connection_id == grant.connection_id
+        await stage.delete(grant)  # and as if its only approval had been dropped
 
 
 async def test_no_store_and_nothing_remembered(stage: Stage) -> None:

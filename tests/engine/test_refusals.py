@@ -405,6 +405,16 @@ async def test_a_rejected_api_key_that_is_dead(stage: Stage) -> None:
     assert ((await stage.row(grant.id)).reauth, stage.endpoint.sent) == ("revoked", [])
 
 
+async def test_a_rejected_api_key_that_works_again(stage: Stage) -> None:
+    """One 401 of `/userinfo`, and a moment later it is proven: it is served again, to those who did not reject it."""
+    grant = await key(stage)
+    stage.vendor.script = [DeadToken(), Proof()]
+    with pytest.raises(RefreshInDoubt):
+        await stage.one.refresh(grant.id, 1, rejected=1)
+    assert (await stage.one.refresh(grant.id, 1, rejected=1)).proven
+    assert (await stage.one.refresh(grant.id, 1)).grant.generation == 1
+
+
 async def test_a_rejected_api_key_and_an_outage(stage: Stage) -> None:
     """`/userinfo` says nothing: 503, nothing counted."""
     grant = await key(stage)

@@ -38,9 +38,9 @@ def token(generation: int) -> AccessToken:
 ONE, TWO, THREE = token(1), token(2), token(3)
 
 
-def a_flow(method: str = "GET", *, replayable: bool = True, sent: bool = False) -> Flow:
-    """One call of `/x`."""
-    return auth_flow(method, "/x", replayable=replayable, sent=sent)
+def a_flow(method: str = "GET", **facts: bool) -> Flow:
+    """One call of `/x`; its body can be sent again unless the facts say otherwise."""
+    return auth_flow(method, "/x", **({"replayable": True} | facts))
 
 
 def noted(lent: AccessToken, status: int, method: str = "GET") -> Note:
@@ -251,9 +251,17 @@ def test_one_set_of_safe_methods(method: str) -> None:
     assert frozenset({"GET", "HEAD", "OPTIONS"}) == SAFE_METHODS  # RFC 9110 section 9.2.1, without TRACE
 
 
+def test_what_is_said_where_no_usable_answer_came() -> None:
+    """Why; and of a write, that it was sent."""
+    assert unanswered("get", "cut off").detail == "Cloudbeds gave no usable answer (cut off)"
+    assert unanswered("post", "cut off").detail == "the POST was sent and no usable answer came (cut off)"
+
+
 @pytest.mark.parametrize("asked", [None, "", "https://evil.example", "http://api.example", "https://api.example:8443"])
 def test_another_origin(asked: str | None) -> None:
-    """It is named, and so is ours."""
+    """It is named, where it is one, and so is ours."""
     require_origin("https://api.example", "https://api.example")
-    with pytest.raises(ForeignOrigin, match=r"for https://api\.example and was asked for"):
+    with pytest.raises(ForeignOrigin) as refused:
         require_origin(asked, "https://api.example")
+    named = asked or "no plain web address"
+    assert refused.value.detail == f"the credential is for https://api.example and was asked for {named}"

@@ -68,12 +68,14 @@ REJECTED = Ask("g", seen=3, rejected=3)
         ({"kind": CredentialKind.API_KEY}, REJECTED, Next.KEY_PROBE),
         ({"kind": CredentialKind.API_KEY, "latched": True, "reauth": "x", "held_back": 9.0}, REJECTED, Next.KEY_PROBE),
         ({"kind": CredentialKind.API_KEY, "reauth": "x"}, SEEN, Next.KEY_PROBE),
-        ({"kind": CredentialKind.API_KEY, "braked": 9.0}, REJECTED, Next.BRAKED),
+        ({"kind": CredentialKind.API_KEY, "braked": 0.001}, REJECTED, Next.BRAKED),
         ({"kind": CredentialKind.API_KEY, "braked": 9.0}, SEEN, Next.KEY_RETURN),
         # new access tokens are answered 401, too: only for another 401 nothing is sent yet
-        ({"braked": 9.0}, REJECTED, Next.BRAKED),
+        ({"braked": 0.001}, REJECTED, Next.BRAKED),
         ({"braked": 9.0, "valid_for": 0.0}, REJECTED, Next.BRAKED),
         ({"braked": 9.0}, SEEN, Next.SEND),
+        ({"braked": 9.0, "reauth": "x"}, replace(SEEN, upkeep=True), Next.BRAKED),
+        ({"braked": 9.0, "reauth": "x"}, replace(SEEN, operator=True), Next.PROBE),
         ({"braked": 9.0, "held_back": 9.0}, REJECTED, Next.HELD_BACK),
         # latched before marked before held back
         ({"latched": True}, SEEN, Next.LATCHED),
@@ -92,7 +94,10 @@ REJECTED = Ask("g", seen=3, rejected=3)
         ({"valid_for": 0.001}, REJECTED, Next.PROBE),
         ({"intent": 1, "intent_age": 0.0}, SEEN, Next.PROBE),
         ({"intent": 1, "intent_age": 599.9}, SEEN, Next.PROBE),
+        ({"refused_as": "user_inactive"}, SEEN, Next.PROBE),
         # … unless there is nothing to prove, or nothing in doubt
+        ({"refused_as": "user_inactive"}, replace(SEEN, operator=True), Next.SEND),
+        ({"refused_as": "revoked"}, SEEN, Next.SEND),
         ({}, SEEN, Next.SEND),
         ({"intent": 1, "intent_age": 600.0}, SEEN, Next.SEND),
         ({"valid_for": 0.0, "tokens": stored("R-2", "R-3")}, SEEN, Next.SEND),

@@ -102,6 +102,12 @@ def test_a_client_error_in_json(status: int, body: object, sent: Sent, kind: typ
     assert type(answer(status, body, sent=sent)) is kind
 
 
+@pytest.mark.parametrize("member", ["message", "error_description", "hint", "detail"])
+def test_where_a_refusal_may_be_written(member: str) -> None:
+    """Each of the members in which the vendor writes its words, here and in its other answers."""
+    assert isinstance(answer(400, {"error": "invalid_request", member: "The refresh token is invalid."}), Refused)
+
+
 @pytest.mark.row("F94")
 @pytest.mark.parametrize(
     ("status", "body"),
@@ -128,10 +134,12 @@ def test_what_tells_one_unknown_refusal_from_another() -> None:
     """The status and the error's name, where that is one of RFC 6749's; no answer of an outage is a refusal."""
     found = {
         (400, b"{}"): "HTTP 400, another error",
+        (400, b'{"error": ["access_denied"]}'): "HTTP 400, another error",
         (403, b'{"error": "access_denied"}'): "HTTP 403, access_denied",
         (403, b"<html>"): "HTTP 403, another error",
         (429, b"{}"): None,
         (408, b"<html>"): None,
+        (500, b"<html>"): None,
         (503, b"<html>"): None,
         (200, b"<html>"): None,
     }
@@ -347,7 +355,7 @@ def test_an_exchange_that_was_not_arranged(error: str) -> None:
     [
         (400, DEAD, Refused), (401, NO_CLIENT, RefusedClient), (401, BAD_SECRET, RefusedClient),
         (400, MISSING, Ambiguous), (500, {"error": "unsupported_grant_type"}, Ambiguous), (429, DEAD, Ambiguous),
-        (404, [], Ambiguous),
+        (404, [], Ambiguous), (403, {"error": "unsupported_grant_type"}, Ambiguous),
     ],
 )  # fmt: skip
 def test_an_exchange_that_is_not_answered(status: int, content: object, kind: type[object]) -> None:

@@ -419,13 +419,13 @@ DATE = "Date: Tue, 24 Nov 2026 08:00:00 GMT\r\n"
         (f"{DATE}Retry-After: Tue, 24 Nov 2026 07:00:00 GMT\r\n", 0.0),
         (f"{DATE}Retry-After: Wed, 25 Nov 2026 08:00:00 GMT\r\n", 60.0),
         ("Retry-After: Tue, 24 Nov 2026 08:00:09 GMT\r\n", 60.0),
-        (f"{DATE}Retry-After: -5\r\n", None),
-        ("Retry-After: soon\r\n", None),
-        ("", None),
+        (f"{DATE}Retry-After: -5\r\n", 0.0),
+        ("Retry-After: soon\r\n", 0.0),
+        ("", 0.0),
     ],
 )
-async def test_retry_after(head: str, seconds: float | None) -> None:
-    """A wait in seconds or until a date, measured by the server's own clock and capped, comes with the ambiguity."""
+async def test_retry_after(head: str, seconds: float) -> None:
+    """A wait in seconds or until a date, by the server's own clock and capped, comes with the ambiguity; else none."""
     found = await refreshed(answer("{}", "429 Too Many Requests", head=head))
     assert isinstance(found, Ambiguous)
     assert found.retry_after == seconds

@@ -142,7 +142,7 @@ class Access:
                 return await self._looked_up(connection_id, min_valid, rejected)
             except GrantSuperseded:
                 await self._candidates.go_on(connection_id)
-        raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
+        raise RefreshPending(connection_id=connection_id)
 
     async def refresh_now(self, connection_id: str) -> None:
         """What an operator asks for: a refresh also where reauthorization is required; raises where there was none.
@@ -166,7 +166,7 @@ class Access:
             if row.reauth is not None:
                 await self._refresher.flights.over(row.id, at_most=self._world.timing.wait)
             return
-        raise RefreshPending(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
+        raise RefreshPending(connection_id=connection_id)
 
     async def _looked_up(self, connection_id: str, min_valid: float, rejected: AccessToken | int | None) -> AccessToken:
         try:
@@ -308,7 +308,7 @@ class Access:
         entry = self._entry(connection_id)
         refused = rejected.generation if isinstance(rejected, AccessToken) else rejected
         if entry is None or entry.ends <= self._world.clock.steady() or entry.token.generation == refused:
-            raise StoreUnavailable(connection_id=connection_id, retry_after=self._world.timing.backoff_first)
+            raise StoreUnavailable(connection_id=connection_id)
         return entry.token
 
     def _refresh_behind(self, row: Grant) -> None:

@@ -113,7 +113,7 @@ class Migrator:
                     "too soon after the last attempt", connection_id=connection_id, retry_after=seconds
                 )
             await world.clock.sleep(seconds)
-        raise RefreshPending(connection_id=connection_id, retry_after=world.timing.backoff_first)
+        raise RefreshPending(connection_id=connection_id)
 
     async def _to_move(self, connection_id: str) -> Grant | None:
         """The OAuth grant that is to be moved; None when the connection's credential is a key that works."""
@@ -152,7 +152,7 @@ class Migrator:
             flight = self._flights.running(row.id)
             if flight is not None and flight.sending:
                 # This process stood still for longer than the lease of its refresh, still being sent: that ends first.
-                raise RefreshPending(connection_id=row.connection_id, retry_after=self._world.timing.backoff_first)
+                raise RefreshPending(connection_id=row.connection_id)
             return await self._holding(row.id, Exchanging(lease, chosen, until, named))
 
     def _must_match(self, row: Grant, app: App, *, named: bool) -> None:

@@ -88,7 +88,6 @@ class Candidates:
             raise RefreshInDoubt(
                 f"{what}, and Cloudbeds could not yet be asked whether it works",
                 connection_id=connection_id,
-                retry_after=self._world.timing.backoff_first,
             )
 
     async def _verdict(self, candidate: Grant) -> Verdict:

@@ -101,7 +101,6 @@ class Disconnecter:
                 "Cloudbeds did not take note of the disconnect, so nothing was forgotten",
                 connection_id=connection_id,
                 next_step="try again, or insist with `forget`",
-                retry_after=self._world.timing.backoff_first,
             )
         return "the vendor was told"
 

@@ -68,7 +68,7 @@ class Leases:
                 raise ConnectionDisconnected
             left = until - world.clock.steady()
             if not ask.patient or left <= 0:
-                raise RefreshPending(retry_after=world.timing.backoff_first)
+                raise RefreshPending
             # A holder that was killed is noticed when the lease is asked for again.
             served = await self.wait(ask, min(taken.left, left, world.timing.backoff_first), held_back=False)
             if served is not None:

@@ -96,7 +96,7 @@ class Refresher:
             elif turn is Again.STOOD_STILL:  # the caller stood still with this process
                 until = world.clock.steady() + world.timing.wait
             elif world.clock.steady() >= until:
-                raise RefreshPending(retry_after=world.timing.backoff_first)
+                raise RefreshPending
 
     async def _attempt(self, flight: Flight, until: float) -> ServedToken | HeldBack | Again:
         grant = await self._world.db.read(read_grant(flight.ask.grant_id))
@@ -192,7 +192,7 @@ class Refresher:
             case Proof():
                 await self._committer.confirm(row)
                 if key or settles(row, ask, self._world.timing):
-                    return ServedToken(replace(row, reauth=None), asked)
+                    return ServedToken(row, asked)
                 return await self._send(at, replace(row, tokens=row.tokens[-1:]))
             case DeadToken(documented=False) if key:
                 raise _braked(row, await self._committer.denied(row))
@@ -205,7 +205,7 @@ class Refresher:
             case _:
                 return self._serve(row, ask, RefreshInDoubt(
                     f"Cloudbeds could not be asked whether the token works ({verdict.reason})",
-                    connection_id=row.connection_id, retry_after=self._world.timing.backoff_first,
+                    connection_id=row.connection_id,
                 ))  # fmt: skip
 
     async def _asked(self, at: Refreshing, row: Grant) -> Verdict | Error:

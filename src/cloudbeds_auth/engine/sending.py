@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from cloudbeds_auth.engine.client_secrets import ClientSecretChoice, ClientSecrets
 from cloudbeds_auth.engine.context import World
@@ -44,8 +45,11 @@ from cloudbeds_auth.rules.token_response import (
     UnauthorizedClient,
 )
 from cloudbeds_auth.transactions.grants import AttemptEnd, Settled, settle, write_intent
+from cloudbeds_auth.transactions.statements import Call
 
 Unissued = Refused | RefusedClient | UnauthorizedClient | NotOffered | NotSent | Ambiguous
+Ended = partial[Call[Settled]]
+"""`settle` of one answer: how the attempt ended, and for how long the next one is held back, is left to be given."""
 
 
 class Again(Enum):
@@ -163,40 +167,40 @@ class Sender:
 
     async def _settle(self, at: UnderLease, fence: Fence, row: Grant, answer: Unissued) -> Again | Stopped | None:
         """Write down an answer that issued nothing. None: this token is refused, and the next one is tried."""
-        db, timing, connection_id = self._world.db, self._world.timing, row.connection_id
+        db, timing, ended = self._world.db, self._world.timing, partial(settle, fence, detail=answer.reason)
         match answer:
-            case Refused(reason):
+            case Refused():
                 await self._client_secrets.accepted(at.chosen)  # the client was not refused
-                settled = await db.write(settle(fence, AttemptEnd.REFUSED, detail=reason))
+                settled = await db.write(ended(AttemptEnd.REFUSED))
                 return Again.RESTART if settled is Settled.MOVED else None
-            case TooLate(reason):
-                await db.write(settle(fence, AttemptEnd.UNSENT, detail=reason))
+            case TooLate():
+                await db.write(ended(AttemptEnd.UNSENT))
                 return Again.STOOD_STILL
             case RefusedClient(reason):
-                await db.write(settle(fence, AttemptEnd.CLIENT_REFUSED, detail=reason))
+                await db.write(ended(AttemptEnd.CLIENT_REFUSED))
                 if await self._client_secrets.refused(at.chosen) or isinstance(at, Refreshing):
                     return Again.RESTART  # with the other secret, or to find the circuit open
                 error: Error = ClientRefused(f"Cloudbeds refuses this app's client id or secret ({reason})")
             case UnauthorizedClient():
-                error = await self._unauthorized(at, fence, row, answer)
+                error = await self._unauthorized(at, row, answer, ended)
             case NotOffered(reason):
                 if may_still_come(row, timing):  # asked for once more when it cannot any more
-                    await db.write(settle(fence, AttemptEnd.NOT_OFFERED, hold=timing.unresolved, detail=reason))
+                    await db.write(ended(AttemptEnd.NOT_OFFERED, hold=timing.unresolved))
                 else:
-                    await db.write(settle(fence, AttemptEnd.CLIENT_REFUSED, detail=reason))
+                    await db.write(ended(AttemptEnd.CLIENT_REFUSED))
                 error = MigrationRefused(reason)
             case NotSent(reason):
                 hold = self._hold(row)
-                await db.write(settle(fence, AttemptEnd.UNSENT, hold=hold, detail=reason))
+                await db.write(ended(AttemptEnd.UNSENT, hold=hold))
                 error = TokenEndpointUnavailable(f"Cloudbeds could not be reached ({reason})", retry_after=hold)
             case _:
-                error = await self._lost(at, fence, row, answer)
-        error.connection_id = connection_id
+                error = await self._lost(at, row, answer, ended)
+        error.connection_id = row.connection_id
         return Stopped(error, answer)
 
-    async def _unauthorized(self, at: UnderLease, fence: Fence, row: Grant, answer: UnauthorizedClient) -> Error:
+    async def _unauthorized(self, at: UnderLease, row: Grant, answer: UnauthorizedClient, ended: Ended) -> Error:
         hold = self._hold(row)
-        await self._world.db.write(settle(fence, AttemptEnd.UNAUTHORIZED, hold=hold, detail=answer.reason))
+        await self._world.db.write(ended(AttemptEnd.UNAUTHORIZED, hold=hold))
         # One that is held alone already says nothing new of the client.
         if answer.agrees and row.problem != UNAUTHORIZED_CLIENT and self._client_secrets.agreed(at.chosen, row.id):
             await self._client_secrets.refused(at.chosen)
@@ -204,13 +208,11 @@ class Sender:
             f"Cloudbeds does not let this client id use the hotel's tokens ({answer.reason})", retry_after=hold
         )
 
-    async def _lost(self, at: UnderLease, fence: Fence, row: Grant, answer: Ambiguous) -> Error:
+    async def _lost(self, at: UnderLease, row: Grant, answer: Ambiguous, ended: Ended) -> Error:
         await self._world.limiter(at.chosen.app).pause(answer.pause)
-        hold = max(self._hold(row), answer.retry_after or 0.0)
+        hold = max(self._hold(row), answer.retry_after)
         unknown = answer.unrecognized if isinstance(at, Refreshing) else None  # an exchange's words are another matter
-        settled = await self._world.db.write(
-            settle(fence, AttemptEnd.LOST, hold=hold, detail=answer.reason, unrecognized=unknown)
-        )
+        settled = await self._world.db.write(ended(AttemptEnd.LOST, hold=hold, unrecognized=unknown))
         if settled is Settled.UNRECOGNIZED:
             self._world.observer.happened(
                 Happening.UNRECOGNIZED_REFUSAL, connection=row.connection_id, answer=answer.unrecognized

@@ -143,12 +143,12 @@ class Flights:
         except TimeoutError:
             if published.done():  # it ended in the same instant: its answer says more than "pending"
                 return published.result()
-            raise RefreshPending(retry_after=self._world.timing.backoff_first) from None
+            raise RefreshPending from None
 
     async def _landed(self, until: float, flight: Flight) -> None:
         done, _ = await asyncio.wait([flight.task], timeout=max(0.0, until - self._world.clock.steady()))
         if not done:
-            raise RefreshPending(retry_after=self._world.timing.backoff_first)
+            raise RefreshPending
 
 
 def _answers(served: ServedToken, ask: Ask, began: float) -> bool:

@@ -111,8 +111,7 @@ def auth_flow(method: str, path: str, *, replayable: bool, sent: bool = False) -
     `replayable`: its body can be sent once more; `sent`: it was sent before, so that one that is not replayable is
     gone. Raises BodyNotReplayable instead of sending that, and the error of an `Unanswered`.
     """
-    rejections = 0
-    reconnects = replayable and is_safe(method)  # on another connection, once
+    rejections = breaks = 0
     token: AccessToken = yield FIRST
     while True:
         if sent and not replayable:
@@ -122,10 +121,10 @@ def auth_flow(method: str, path: str, *, replayable: bool, sent: bool = False) -
         sent = True
         if isinstance(answer, Unanswered):
             yield Note(token, method, path, 0)
-            if not (answer.broken and reconnects):
-                raise answer.error
-            reconnects = False
-            continue
+            breaks += answer.broken
+            if answer.broken and breaks == 1 and replayable and is_safe(method):
+                continue  # on another connection
+            raise answer.error
         yield Note(token, method, path, answer.status)
         if answer.pause is not None:
             yield Pause(answer.pause)

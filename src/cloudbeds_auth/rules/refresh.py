@@ -166,21 +166,24 @@ def reprieve(row: Grant, timing: Timing) -> float:
     """Seconds to the next pass where every refresh token was refused, twice, and the access token works: the interval,
     doubling to an hour while this repeats, and no longer than the access token lasts.
     """
-    doubled = timing.refusal_interval * 2.0 ** min(row.reprieves, 30)
-    return max(timing.refusal_interval, min(doubled, LONGEST_HOLD, row.valid_for))
+    doubled = _doubled(timing.refusal_interval, row.reprieves, LONGEST_HOLD)
+    return max(timing.refusal_interval, min(doubled, row.valid_for))
 
 
 def brake(denied: int, timing: Timing) -> float:
     """Seconds to the next refresh that a 401 may cause, when the proofs of the last `denied` pairs were answered 401;
     of an API key, to the next question whether it works.
     """
-    return min(timing.refusal_interval * 2.0 ** min(denied - 1, 30), LONGEST_HOLD)
+    return _doubled(timing.refusal_interval, denied - 1, LONGEST_HOLD)
 
 
 def backoff(attempts: int, timing: Timing, dice: float) -> float:
     """Seconds to hold back after the `attempts`-th failure in a row: exponential with full jitter, `dice` in [0, 1)."""
-    ceiling = min(timing.backoff_cap, timing.backoff_first * 2.0 ** min(attempts, 30))
-    return ceiling * dice
+    return _doubled(timing.backoff_first, attempts, timing.backoff_cap) * dice
+
+
+def _doubled(seconds: float, times: int, most: float) -> float:
+    return min(most, seconds * 2.0 ** min(times, 30))  # bounded, as a float has an end
 
 
 LONGEST_HOLD = 3600.0  # seconds; what is refused again and again is asked about at least so often

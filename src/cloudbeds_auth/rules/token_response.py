@@ -80,7 +80,7 @@ class Ambiguous:
     """
 
     reason: str
-    retry_after: float | None = None
+    retry_after: float = 0.0
     pause: float | None = None
     unrecognized: str | None = None
 
@@ -98,7 +98,6 @@ KeyAnswer = Issued | Refused | RefusedClient | NotSent | Ambiguous | NotOffered
 """What the exchange of a refresh token for an API key may be answered with."""
 
 _TRANSIENT = frozenset({408, 425, 429})
-_NOT_OFFERED = frozenset({"unsupported_grant_type", "unauthorized_client"})  # RFC 6749 section 5.2
 _WORDS = frozenset(
     {"access_denied", "invalid_request", "invalid_scope", "server_error", "temporarily_unavailable"}
     | {"invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"}
@@ -111,24 +110,25 @@ class Sent(StrEnum):
 
     CODE = "authorization code"
     TOKEN = "refresh token"
+    TOKEN_FOR_KEY = "refresh token for an API key"
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalRow:
     """One documented refusal: `error` is RFC 6749's member (None: any), `says` a whole sentence of one of the vendor's
     members of words, `mentions` parts of one; in lower case, without the full stop. `sent`: only for a request that
-    presented this.
+    presented one of these.
     """
 
     means: type[Refused | RefusedClient | UnauthorizedClient]
     error: str | None
     says: str = ""
     mentions: tuple[str, ...] = ()
-    sent: Sent | None = None
+    sent: tuple[Sent, ...] = tuple(Sent)
 
-    def fits(self, error: str, sentences: Collection[str], sent: Sent) -> bool:
+    def fits(self, error: Any, sentences: Collection[str], sent: Sent) -> bool:
         """Whether this answer is one of these."""
-        if self.error not in {None, error} or self.sent not in {None, sent}:
+        if self.error not in (None, error) or sent not in self.sent:
             return False
         if self.says and self.says not in sentences:
             return False
@@ -141,13 +141,14 @@ REFUSALS = (
     # Beside "The refresh token is invalid.": another registration's token, which says nothing of the token itself.
     RefusalRow(UnauthorizedClient, None, says="token is not linked to client"),
     RefusalRow(UnauthorizedClient, "unauthorized_client"),
+    RefusalRow(UnauthorizedClient, "unsupported_grant_type", sent=(Sent.TOKEN_FOR_KEY,)),
     RefusalRow(RefusedClient, "invalid_client"),
     RefusalRow(RefusedClient, None, mentions=("entity not found", "client")),
     RefusalRow(Refused, "invalid_grant"),
-    RefusalRow(Refused, "invalid_request", says="the refresh token is invalid", sent=Sent.TOKEN),
+    RefusalRow(Refused, "invalid_request", says="the refresh token is invalid", sent=(Sent.TOKEN, Sent.TOKEN_FOR_KEY)),
     # A code is good for one try and ten minutes: the hotel starts again, and nothing that works is lost.
-    RefusalRow(Refused, "invalid_request", mentions=("authorization code",), sent=Sent.CODE),
-    RefusalRow(Refused, "server_error", mentions=("authorization code",), sent=Sent.CODE),
+    RefusalRow(Refused, "invalid_request", mentions=("authorization code",), sent=(Sent.CODE,)),
+    RefusalRow(Refused, "server_error", mentions=("authorization code",), sent=(Sent.CODE,)),
 )
 
 
@@ -168,30 +169,21 @@ def classify_exchange(status: int, content_type: str, body: bytes) -> KeyAnswer:
 
     A pair in the place of a key is dropped unused, so that the token that was sent lives on (rule-2).
     """
-    answer = classify(status, content_type, body, sent=Sent.TOKEN)
-    if isinstance(answer, Issued):
-        return answer if answer.pair.kind is CredentialKind.API_KEY else Ambiguous("the answer holds no API key")
-    unusable = 400 <= status < 500 and isinstance(answer, RefusedClient | Ambiguous)
-    not_offered = unusable and _error_of(content_type, body) in _NOT_OFFERED
-    if not_offered or isinstance(answer, UnauthorizedClient):
+    answer = classify(status, content_type, body, sent=Sent.TOKEN_FOR_KEY)
+    if isinstance(answer, Issued) and answer.pair.kind is not CredentialKind.API_KEY:
+        return Ambiguous("the answer holds no API key")
+    if isinstance(answer, UnauthorizedClient):
         return NotOffered(f"HTTP {status}: this client may not exchange refresh tokens for API keys")
     return answer
 
 
-def _error_of(content_type: str, body: bytes) -> str:
-    try:
-        return one_line(read_object(content_type, body).get("error"), 100)
-    except Unreadable:
-        return ""
-
-
 def _refusal(status: int, answer: JsonObject, sent: Sent) -> Answer:
-    error = one_line(answer.get("error"), 100)
+    error = answer.get("error")
     sentences = sentences_of(answer, "message", "error_description", "hint", "detail")
     row = next((row for row in REFUSALS if row.fits(error, sentences, sent)), None) if status in _REFUSING else None
     if row is None:
         # Of its words only those are repeated that are known: what is in the others is not.
-        said = f"HTTP {status}, {error if error in _WORDS else 'another error'}"
+        said = f"HTTP {status}, {next((word for word in _WORDS if word == error), 'another error')}"
         return Ambiguous(f"{said}: it refuses in words that are in no table", unrecognized=said)
     if row.means is Refused:
         return Refused(f"HTTP {status}: the {sent} is refused")
@@ -208,7 +200,7 @@ def _pair(answer: JsonObject) -> Answer:
         return Ambiguous("a token in the answer is missing, of a wrong type, or no printable ASCII")
     # Whether anything beside a key means something is unknown: it is not read (cloudbeds-facts.md section 4).
     is_key = is_api_key(access)
-    kind = answer.get("token_type", "Bearer")
+    kind = answer.get("token_type", "bearer")
     if not is_key and not (isinstance(kind, str) and kind.lower() == "bearer"):
         return Ambiguous("the answer's token type is not Bearer")
     lifetime = FOREVER if is_key else _lifetime(answer.get("expires_in"))
@@ -236,7 +228,7 @@ def _lifetime(value: Any) -> float | None:
     if value is None or isinstance(value, bool):
         return DEFAULT_LIFETIME
     if isinstance(value, str):
-        value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else -1
+        value = int(value) if value.isascii() and value.isdigit() and len(value) < 20 else 0
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if not isinstance(value, int | float):

@@ -103,10 +103,10 @@ class HttpTokenEndpoint:
             return Ambiguous(f"the answer was lost ({type(error).__name__})")
         answer = judge(reply.status, reply.content_type, reply.body)
         if isinstance(answer, Ambiguous):
-            wait = seconds_of(reply.headers.get("retry-after"), reply.headers.get("date"))
+            wait = seconds_of(reply.headers.get("retry-after"), reply.headers.get("date")) or 0.0
             return replace(
                 answer,
-                retry_after=None if wait is None else min(wait, self._timing.backoff_cap),
+                retry_after=min(wait, self._timing.backoff_cap),
                 pause=pause_of(reply.status, reply.headers),
             )
         return answer
