@@ -305,7 +305,7 @@ class TokenVault:
 
         By a property id it is found where its connection was read within a minute.
         """
-        engine = self.engine
+        engine = self._open or self.engine  # the property alone takes a tenth of the look-up
         return engine.access.cached(connection_id, min_valid) if rejected is None else None
 
     def newest(self, connection_id: str, token: AccessToken) -> AccessToken:
