@@ -26,7 +26,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-wheel coverage mutation prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-instructions test-wheel coverage mutation prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +61,8 @@ test-long: venv ## what `make test` leaves out but for kills and poolers: simula
 test-plugin: venv ## the pytest plugin in users' suites, each a pytest of its own
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/pytest_plugin
 
-system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces, Node where it is missing
-	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 pgbouncer
+system: ## what needs system packages (Debian, as root): a browser, a pooler, network namespaces, valgrind, Node where it is missing
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium iproute2 pgbouncer valgrind
 	@node --version && npm --version || apt-get install -y -qq --no-install-recommends nodejs npm
 
 browser: venv
@@ -83,6 +83,9 @@ test-pgbouncer: venv ## what rests on PostgreSQL once more, behind PgBouncer in 
 
 test-namespaces: venv ## eight processes on two machines, which are network namespaces (as root, needs iproute2)
 	@$(BIN)/python -m pytest tests/namespaces
+
+test-instructions: venv ## what each call costs, in instructions that no clock has a part in (needs `make system`)
+	@$(BIN)/python -m pytest tests/instructions
 
 coverage: venv ## every branch of rules and engine is taken by a test
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && export COVERAGE_FILE="$$place/data" && \

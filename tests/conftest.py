@@ -12,7 +12,7 @@ import pytest
 from tests.support.postgres_fixtures import elsewhere, postgres_home, postgres_server, postgres_url
 
 __all__ = ["elsewhere", "postgres_home", "postgres_server", "postgres_url"]
-OWN_TARGETS = {"browser", "namespaces", "node", "pgbouncer"}  # each needs a package or root
+OWN_TARGETS = {"browser", "instructions", "namespaces", "node", "pgbouncer"}  # each needs a package or root
 TESTS = Path(__file__).parent
 FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive clients
 ROW = re.compile(r"[FA][0-9]{2,3}\Z")

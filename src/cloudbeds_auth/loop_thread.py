@@ -19,12 +19,14 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from cloudbeds_auth.errors import ConfigurationError, VaultClosed
-from cloudbeds_auth.runtime import OpenEngine
 from cloudbeds_auth.threads import OwnThreads, begin_on, result_of
+
+if TYPE_CHECKING:
+    from cloudbeds_auth.runtime import OpenEngine
 
 
 class Vault(Protocol):

@@ -21,11 +21,11 @@ from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.refresh import Timing
-from cloudbeds_auth.runtime import OpenEngine
-from cloudbeds_auth.settings import Settings
 
 if TYPE_CHECKING:
     from cloudbeds_auth.rules.api_errors import Refusal
+    from cloudbeds_auth.runtime import OpenEngine
+    from cloudbeds_auth.settings import Settings
     from cloudbeds_auth.wire.lender import Lender
 
 P = ParamSpec("P")
@@ -36,16 +36,23 @@ class ProgramVault(aio.TokenVault):
     """As `TokenVault`, in any event loop. `aclose` ends it early; the end of the program does so, too.
 
     A program that ends while an answer is under way waits for it, and five seconds longer for what is to be committed.
+    `settings` are read from the environment where they are None, and again from there. Raises ConfigurationError.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Settings | None,
         *,
         observers: Sequence[Observer] = (),
         reread: Callable[[], Settings] | None = None,
         upkeep: bool = False,
     ) -> None:
+        import cloudbeds_auth.runtime  # noqa: F401 - here, and not in the vault's own thread or in each forked child
+
+        if settings is None:
+            from cloudbeds_auth.settings import Settings
+
+            settings, reread = Settings.load(), reread or Settings.load
         self._settings = settings
         opener = partial(aio.TokenVault.open, settings, observers=tuple(observers), reread=reread, upkeep=upkeep)
         self.threaded: Final = ThreadedVault(opener, Timing.of(settings.token_timeout).deadline)

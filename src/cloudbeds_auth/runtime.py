@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -36,8 +37,6 @@ from cloudbeds_auth.wire.token_endpoint import HttpTokenEndpoint
 from cloudbeds_auth.wire.webhook_sender import HttpDeliverer
 
 if TYPE_CHECKING:
-    import httpx2
-
     from cloudbeds_auth.observe.metrics import Metrics
     from cloudbeds_auth.wire.hotel_client import HotelClients
     from cloudbeds_auth.wire.upstream import AiohttpUpstream
@@ -67,6 +66,7 @@ class OpenEngine(Engine):
             world, partial(further_app, settings), retention_days=settings.retention_days, wanted=settings.wanted,
             decided=settings.subscriptions is not None, deliverer=deliverer,
         )  # fmt: skip
+        self.loop: Final = asyncio.get_running_loop()
         self.settings = settings
         self.token_endpoint: Final = token_endpoint
         self.admin_token: Final = admin_token
@@ -88,12 +88,15 @@ class OpenEngine(Engine):
 
 
 async def build(
-    settings: Settings, observers: Sequence[Observer] = (), reread: Callable[[], Settings] | None = None
+    settings: Settings | None, observers: Sequence[Observer] = (), reread: Callable[[], Settings] | None = None
 ) -> OpenEngine:
     """Open the database, check the keys, and wire the engine. Raises ConfigurationError; nothing is sent.
 
+    None: the settings of the environment and `.env`, which are read again from there, unless `reread` is given.
     `reread` gives the settings as they are now; the app's id and secrets are taken from it when they are refused.
     """
+    if settings is None:
+        settings, reread = Settings.load(), reread or Settings.load
     db = await open_database(settings)
     admin_token, admin_token_file = key_files.ensure_admin_token(settings)
     timing = Timing.of(settings.token_timeout)
@@ -170,11 +173,6 @@ def upstream(settings: Settings) -> AiohttpUpstream:
 def configure_logs(settings: Settings) -> None:
     """Send the logs of this process to standard error, as the settings say. For programs, never for a library user."""
     observe.configure(settings.log_format, settings.log_level)
-
-
-def http_client(timing: Timing) -> httpx2.AsyncClient:
-    """A pooled client for protected calls of our own, under the one policy."""
-    return outgoing.client(timing, None, keep_alive=20)
 
 
 def hotel_clients(settings: Settings) -> HotelClients:

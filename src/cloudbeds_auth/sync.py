@@ -18,9 +18,9 @@ from cloudbeds_auth.errors import VaultClosed
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.program_vault import ProgramVault
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.settings import Settings
 
 if TYPE_CHECKING:
+    from cloudbeds_auth.settings import Settings
     from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
     from cloudbeds_auth.wire.lender import Lender
 
@@ -93,7 +93,7 @@ class TokenVault:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Settings | None,
         *,
         observers: Sequence[Observer] = (),
         reread: Callable[[], Settings] | None = None,
@@ -110,10 +110,7 @@ class TokenVault:
         It is closed at the end of the `with` block, or by `close`, or when the program ends, whichever comes first.
         Observers are called on the vault's own thread. `upkeep` is as for `cloudbeds_auth.TokenVault.open`.
         """
-        if settings is None:
-            vault = TokenVault.from_environment(observers=observers, upkeep=upkeep)
-        else:
-            vault = TokenVault(settings, observers=observers, upkeep=upkeep)
+        vault = TokenVault(settings, observers=observers, upkeep=upkeep)
         vault._here()
         return closing(vault)
 
@@ -125,8 +122,7 @@ class TokenVault:
         program that ends waits for an answer under way, and five seconds for what is to be committed. Raises
         ConfigurationError.
         """
-        settings = Settings.load()
-        return TokenVault(settings, observers=observers, reread=Settings.load, upkeep=upkeep)
+        return TokenVault(None, observers=observers, upkeep=upkeep)
 
     def close(self) -> None:
         """Let what runs finish and commit, then close; afterwards every method raises VaultClosed.

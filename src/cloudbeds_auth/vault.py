@@ -1,31 +1,32 @@
-"""`TokenVault`: the whole library in one object, for asyncio. `cloudbeds_auth.sync` is the same for blocking code."""
+"""`TokenVault`: the whole library in one object, for asyncio. `cloudbeds_auth.sync` is the same for blocking code.
+
+It imports the rules alone: all beneath comes with the vault that is opened.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import VaultClosed
-from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.imports import Handover, Imported
+from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.links import LinkRequest
 from cloudbeds_auth.rules.model import AccessToken, AuthorizationRequest, Connection, Event, Finished, Link, Page
-from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.secret import Secret
-from cloudbeds_auth.runtime import OpenEngine, build, http_client
-from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
 
 if TYPE_CHECKING:
     import httpx2
 
     from cloudbeds_auth.engine.apps import Apps
+    from cloudbeds_auth.ports import Observer
     from cloudbeds_auth.rules.api_errors import Refusal
+    from cloudbeds_auth.runtime import OpenEngine
+    from cloudbeds_auth.settings import Settings
+    from cloudbeds_auth.transactions.outbox import Outbox
     from cloudbeds_auth.wire.httpx_auth import CloudbedsAuth
     from cloudbeds_auth.wire.lender import Lender
 
@@ -47,7 +48,6 @@ class TokenVault:
     def __init__(self, engine: OpenEngine) -> None:
         self._open: OpenEngine | None = engine
         self._settings = engine.settings
-        self._loop = asyncio.get_running_loop()
         self._http: httpx2.AsyncClient | None = None
 
     @staticmethod
@@ -71,8 +71,8 @@ class TokenVault:
 
         On leaving, a running refresh finishes and commits before the database closes.
         """
-        if settings is None:
-            settings, reread = Settings.load(), reread or Settings.load
+        from cloudbeds_auth.runtime import build
+
         engine = await build(settings, observers, reread)
         vault = TokenVault(engine)
         engine.jobs.start(upkeep=upkeep)
@@ -91,7 +91,7 @@ class TokenVault:
         """
         from cloudbeds_auth.program_vault import ProgramVault
 
-        return ProgramVault(Settings.load(), observers=observers, reread=Settings.load, upkeep=upkeep)
+        return ProgramVault(None, observers=observers, upkeep=upkeep)
 
     async def aclose(self) -> None:
         """Let what runs finish and commit, then close; nothing new is begun."""
@@ -292,9 +292,9 @@ class TokenVault:
         that it was proven good: the endpoint itself refuses. Raises UnknownConnection, ReauthorizationRequired,
         ConnectionDisconnected, ClientRefused, and a subclass of TryAgain where a later call can succeed.
         """
-        engine = self.engine
         if rejected is None and (token := self.cached(connection_id, min_valid)) is not None:
             return token
+        engine = self.engine
         found = await engine.ids.find_to_call(connection_id)
         return await engine.views.explained(engine.access.access_token(found, min_valid, rejected))
 
@@ -305,9 +305,8 @@ class TokenVault:
 
         By a property id it is found where its connection was read within a minute.
         """
-        engine = self.engine
-        found = engine.ids.recent(connection_id) if rejected is None else None
-        return None if found is None else engine.access.cached(found, min_valid)
+        engine = self._open or self.engine  # the property alone takes a tenth of the look-up
+        return engine.access.cached(connection_id, min_valid) if rejected is None else None
 
     def newest(self, connection_id: str, token: AccessToken) -> AccessToken:
         """A token that came while a request with `token` waited for its turn; else `token`. From any thread."""
@@ -324,21 +323,20 @@ class TokenVault:
 
     def lender(self, connection_id: str) -> Lender:
         """What an adapter for a client of another library is made with; `cloudbeds_auth.contrib` has some."""
+        from cloudbeds_auth.rules.proxy_policy import property_of
         from cloudbeds_auth.wire.lender import Lender, blocking
 
-        async def fetch(rejected: AccessToken | None) -> AccessToken:
-            return await self.access_token(connection_id, rejected=rejected)
-
+        fetch, cached = partial(self.access_token, connection_id, 60.0), partial(self.cached, connection_id, 60.0)
         turn, note_pause = partial(self.turn, connection_id), partial(self.note_pause, connection_id)
+        settings, loop = self.settings, self.engine.loop
         lender = Lender(
-            fetch, blocking(self._loop, fetch), self.note_call, self.carrying, self.note_refusal,
-            note_pause=note_pause, note_pause_blocking=blocking(self._loop, note_pause),
-            newest=partial(self.newest, connection_id), keys=self.engine.settings.credential_header,
+            fetch, blocking(loop, fetch, cached), self.note_call, self.carrying, self.note_refusal,
+            note_pause=note_pause, note_pause_blocking=blocking(loop, note_pause),
+            newest=partial(self.newest, connection_id), keys=settings.credential_header,
             property_id=property_of(connection_id),
         )  # fmt: skip
-        if self.settings.limit is None:
-            return lender
-        return replace(lender, turn=turn, turn_blocking=blocking(self._loop, turn))
+        limited = settings.limit is not None
+        return replace(lender, turn=turn, turn_blocking=blocking(loop, turn)) if limited else lender
 
     async def call(self, /, connection_id: str, method: str, path: str, **parts: Any) -> httpx2.Response:
         """One protected call, healed; `parts` are httpx2's `params`, `data`, `json`, `files`, `headers`, `content`.
@@ -348,11 +346,11 @@ class TokenVault:
         Raises ForeignOrigin before anything is sent elsewhere; UpstreamFailed when nothing was sent, or no answer came
         to a GET, HEAD or OPTIONS; OutcomeUnknown when no answer came to another method; and as `access_token` does.
         """
-        from cloudbeds_auth.wire import hotel_client
+        from cloudbeds_auth.wire import hotel_client, http_client
 
         url = hotel_client.address(path, self.base_url, self.settings.api_version)
         if self._http is None:
-            self._http = http_client(self.engine.world.timing)
+            self._http = http_client.client(self.engine.world.timing, None, keep_alive=hotel_client.KEEP_ALIVE)
         return await hotel_client.call(self._http, self.auth(connection_id), method, url, parts)
 
     async def turn(self, connection_id: str) -> None:
@@ -375,8 +373,8 @@ class TokenVault:
 
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
-        with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
-            self._loop.call_soon_threadsafe(self.engine.calls.note, token, method, path, status)
+        if self._open is not None:
+            self._open.calls.note(token, method, path, status)
 
     def note_refusal(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call that was sent with this token was refused: apply that to the connection's health, in the background.
@@ -384,7 +382,7 @@ class TokenVault:
         May be called from any thread. `rules.api_errors` reads a refusal from an answer as it is passed on.
         """
         with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
-            self._loop.call_soon_threadsafe(self.engine.refused_calls.note_refusal, token, refusal, method, path)
+            self.engine.loop.call_soon_threadsafe(self.engine.refused_calls.note_refusal, token, refusal, method, path)
 
     def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
         """Held while a body is sent that cannot be sent again: a refresh that is due waits for it, up to its margin.
@@ -438,6 +436,8 @@ class TokenVault:
 
     async def outbox(self) -> Outbox:
         """How many webhook messages wait to be delivered, since when, and how many were given up."""
+        from cloudbeds_auth.transactions.outbox import read_outbox
+
         return await self.engine.world.db.read(read_outbox())
 
     # --- what an operator asks for

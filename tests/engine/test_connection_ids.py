@@ -49,6 +49,19 @@ async def test_a_property_is_known_for_a_minute(stage: Stage) -> None:
     assert ids.last("1000") == grant.connection_id
 
 
+async def test_a_fresh_token_is_found_by_a_property(stage: Stage) -> None:
+    """Once its connection was read, and as long as that is taken without a look."""
+    grant = await stage.connected(pair(1, property_ids=("1000",)))
+    ids, access = stage.one.ids, stage.one.access
+    token = await access.access_token(grant.connection_id)
+    assert access.cached("1000", 60.0) is None
+    await ids.find("1000")
+    assert access.cached("1000", 60.0) is access.cached(grant.connection_id, 60.0) is token
+    await stage.clock.sleep(LOOK_AGAIN)
+    await access.access_token(grant.connection_id)
+    assert access.cached("1000", 60.0) is None
+
+
 async def test_a_property_that_moved_to_another_connection(stage: Stage) -> None:
     """Whatever is done under its id, other than lending a fresh token, is done where it is now; that follows within a
     minute.

@@ -9,8 +9,8 @@ import pytest
 from tests.support.fakes import pair
 from tests.support.stage import Stage
 
-from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
+from cloudbeds_auth.rules.inputs import Search
 
 pytestmark = pytest.mark.row("A78")
 

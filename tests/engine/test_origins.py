@@ -11,10 +11,10 @@ from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine import apps as vault_apps
 from cloudbeds_auth.engine.context import current_grant
-from cloudbeds_auth.engine.views import Search
 from cloudbeds_auth.errors import ClientRefused, Error, InvalidRequest, StoreUnavailable, Unclaimed
 from cloudbeds_auth.rules.api_errors import Act, Inconclusive, Proof, Refusal
 from cloudbeds_auth.rules.imports import Handover, Imported
+from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import CredentialKind, Grant, Role
 from cloudbeds_auth.rules.origins import Source

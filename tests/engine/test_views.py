@@ -12,9 +12,10 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine import views
 from cloudbeds_auth.engine.client_secrets import fingerprint
-from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN, Search, Views
+from cloudbeds_auth.engine.views import GOOD_FOR, MADE_AGAIN, Views
 from cloudbeds_auth.errors import InvalidRequest, ReauthorizationRequired, UnknownConnection
 from cloudbeds_auth.rules.history import MOST_PATHS
+from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Connection, CredentialKind, Fence, moment
 from cloudbeds_auth.rules.secret import Secret

@@ -161,7 +161,7 @@ def test_work_begins_on_the_vaults_own_loop(settings: Settings) -> None:
     with sync.TokenVault.open(settings) as vault:
 
         def work(there: TokenVault) -> Coroutine[Any, Any, int]:
-            assert asyncio.get_running_loop() is there._loop
+            assert asyncio.get_running_loop() is there.engine.loop
             return states(there)
 
         assert vault.run(work) == 0

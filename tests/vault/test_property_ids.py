@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,30 @@ async def test_a_fresh_token_awaits_nothing(vault: TokenVault) -> None:
     found = vault.cached(HOTEL)
     assert found is not None
     assert found.is_same(token)
+
+
+async def test_a_fresh_token_in_another_thread(vault: TokenVault) -> None:
+    """A blocking client reads it there: this thread, and its loop, do nothing meanwhile."""
+    token, lender = await vault.access_token(HOTEL), vault.lender(HOTEL)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(lender.fetch_blocking, None).result().is_same(token)
+
+
+async def test_calls_of_many_threads_are_all_counted(vault: TokenVault) -> None:
+    """Each in the thread that made it, while lines are taken away to be written."""
+    token, note = await vault.access_token(HOTEL), vault.lender(HOTEL).note
+
+    def call() -> None:
+        for _ in range(2000):
+            note(token, "GET", "/api/v1.3/getHotels", 200)
+
+    with ThreadPoolExecutor(4) as threads:
+        calling = [threads.submit(call) for _ in range(4)]
+        while not all(one.done() for one in calling):
+            await vault.engine.calls.flush(everything=True)
+    await vault.engine.calls.flush(everything=True)
+    counted = [int(str(event.data["count"])) for event in await vault.events(HOTEL, limit=200) if event.kind == "calls"]
+    assert sum(counted) == 8000
 
 
 async def test_the_blocking_vault(vault: TokenVault, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from importlib import metadata
 
 import httpx2
 import pytest
@@ -16,16 +15,6 @@ from cloudbeds_auth.wire import http_client
 def test_user_agent() -> None:
     """Product, version, Python."""
     assert re.fullmatch(r"cloudbeds-auth/\d[\w.]* \(\+python 3\.\d+\.\d+\S*\)", http_client.user_agent())
-
-
-def test_user_agent_without_installation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source tree that is not installed has version 0."""
-
-    def missing(_: str) -> str:
-        raise metadata.PackageNotFoundError
-
-    monkeypatch.setattr(http_client, "version", missing)
-    assert http_client.user_agent.__wrapped__().startswith("cloudbeds-auth/0 ")
 
 
 def test_timeouts() -> None:

@@ -5,5 +5,13 @@ prints), `commands` (what all commands share), then the commands: `setup` (and `
 `connect`, `connections` (with `fleet`, `import_command`, `import_reader`), `apps`, `call` (and `access-token`),
 `database`, and `demo` (with `demo_journey`, `demo_stage`).
 
-Heavy imports stay inside the functions that need them: `--help` and `access-token` start fast.
+Heavy imports stay inside the functions that need them: `--version` imports Click, `--help` beside it only what commands
+are declared with.
 """
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+def examples(*lines: str) -> str:
+    """An epilog of examples that Click leaves as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

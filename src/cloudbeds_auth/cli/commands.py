@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli import output
+from cloudbeds_auth.cli import CONTEXT, examples, output
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.documents import connection_document, stamp, subscriptions_document
 from cloudbeds_auth.rules.inputs import checked_seconds, checked_whole
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from cloudbeds_auth.settings import Need, Settings
     from cloudbeds_auth.vault import TokenVault
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 SOURCE_SHOWN = "cloudbeds_auth.source_shown"  # in the context of one command line
 
 T = TypeVar("T")
@@ -37,11 +36,6 @@ JSON = click.Option(["--json", "as_json"], is_flag=True, help="One JSON document
 takes_yes: Final = click.option("--yes", is_flag=True, help="Do not ask.")
 
 # --- how a command is declared
-
-
-def examples(*lines: str) -> str:
-    """An epilog of examples that Click leaves as they are."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def group(name: str, *lines: str, short_help: str, lists: bool = False) -> Callable[[Callable[[], None]], click.Group]:

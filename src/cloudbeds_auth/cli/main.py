@@ -10,9 +10,8 @@ from pathlib import Path
 
 import click
 
-from cloudbeds_auth import errors
-from cloudbeds_auth.cli import output
-from cloudbeds_auth.cli.commands import CONTEXT, examples
+from cloudbeds_auth.cli import CONTEXT, examples
+from cloudbeds_auth.version import VERSION
 
 FAILED, INTERRUPTED = 1, 130
 ENV_FILE = "CLOUDBEDS_AUTH_ENV_FILE"  # as settings.loading has it, which a command that needs no settings imports not
@@ -65,7 +64,7 @@ def _close_stdout() -> None:
         "cloudbeds-auth connections              which hotels are connected, and how they are",
     ),
 )
-@click.version_option(package_name="cloudbeds-auth", prog_name="cloudbeds-auth")
+@click.version_option(VERSION, prog_name="cloudbeds-auth")
 @click.option(
     "--env-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -87,19 +86,28 @@ def run(args: Sequence[str] | None = None) -> int:
     try:
         status = cli.main(args, "cloudbeds-auth", standalone_mode=False)
         sys.stdout.flush()
-    except errors.Error as error:
-        output.complain(str(error.diagnosis()))
-        return FAILED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        output.complain("interrupted")
-        return INTERRUPTED
+        return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
         _close_stdout()
         return FAILED
+    except Exception as error:
+        from cloudbeds_auth.errors import Error
+
+        if not isinstance(error, Error):
+            raise
+        return _complain(str(error.diagnosis()), FAILED)
     return status if isinstance(status, int) else 0
+
+
+def _complain(text: str, status: int) -> int:
+    from cloudbeds_auth.cli import output
+
+    output.complain(text)
+    return status
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from cloudbeds_auth import errors
-from cloudbeds_auth.cli.commands import CONTEXT
+from cloudbeds_auth.cli import CONTEXT
 from cloudbeds_auth.cli.output import Output
 from cloudbeds_auth.rules.secret import Secret
 

@@ -7,6 +7,7 @@ fresh token reads a dictionary and a clock, and awaits nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -54,8 +55,9 @@ class Cached:
 class Access:
     """Lends access tokens of connections, and turns to call with them."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, recent: Callable[[str], str | None]) -> None:
         self._world = world
+        self._recent = recent  # the connection that a property id meant a moment ago: `ConnectionIds.recent`
         self._cache: dict[str, Cached] = {}
         self._not_before: dict[str, float] = {}
         self._apps: dict[str, tuple[str, bool]] = {}  # by connection: its app, and whether it has a pasted key
@@ -68,17 +70,19 @@ class Access:
         self._refresher = refresher
         self._candidates = candidates
 
-    def cached(self, connection_id: str, min_valid: float) -> AccessToken | None:
+    def cached(self, named: str, min_valid: float) -> AccessToken | None:
         """The token in memory if its row was read within a minute, it is not stale and has `min_valid` seconds left (at
-        most half its lifetime).
+        most half its lifetime). By a property id it is found where its connection was read within a minute, too.
         """
-        entry = self._entry(connection_id)
+        entry = self._entry(named)
+        if entry is None and (found := self._recent(named)) is not None:
+            entry = self._entry(found)
         if entry is None:
             return None
         now = self._world.clock.steady()
-        if not min_valid >= 0.0 or now >= entry.look_again or now + min(min_valid, entry.half_life) >= entry.ends:
+        if now >= entry.look_again or not min_valid >= 0.0:
             return None  # what is no number of seconds is refused where the row is read
-        return entry.token
+        return entry.token if now + min_valid < entry.ends or now + entry.half_life < entry.ends else None
 
     def _entry(self, connection_id: str) -> Cached | None:
         """What is in memory, unless the settings were read again since and name another client id (rule-11)."""

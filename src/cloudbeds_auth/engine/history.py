@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from threading import Lock
 
 from cloudbeds_auth.engine.context import World
 from cloudbeds_auth.errors import InvalidRequest, StoreReadOnly, StoreUnavailable
@@ -59,24 +60,27 @@ class CallRecorder:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._counting = Lock()  # calls are counted in the thread that made them: waking this one costs more
         self._buckets: dict[Key, _Bucket] = {}
         self._written: dict[str, int] = {}
         self._numbers = count(1)
         self._at_once = AT_ONCE
 
     def note(self, token: AccessToken, method: str, path: str, status: int) -> None:
-        """One call went out with this token and was answered with this HTTP status."""
+        """One call went out with this token and was answered with this HTTP status. May be called from any thread."""
         key, now = (token.grant_id, token.generation), self._world.clock.wall()
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            known = self._written.get(token.grant_id) == token.generation
-            due = self._world.clock.steady() + (LATER if known else SOON)
-            line = f"{self._world.owner}/{next(self._numbers)}"
-            bucket = self._buckets[key] = _Bucket(line, due, now)
-        bucket.last = now
-        bucket.count += 1
-        bucket.refused += status == 401
-        tally(bucket.methods, f"{method} {path}", 1)
+        with self._counting:
+            bucket = self._buckets.get(key) or self._opened(key, now)
+            bucket.last = now
+            bucket.count += 1
+            bucket.refused += status == 401
+            tally(bucket.methods, f"{method} {path}", 1)
+
+    def _opened(self, key: Key, now: float) -> _Bucket:
+        grant_id, generation = key
+        due = self._world.clock.steady() + (LATER if self._written.get(grant_id) == generation else SOON)
+        bucket = self._buckets[key] = _Bucket(f"{self._world.owner}/{next(self._numbers)}", due, now)
+        return bucket
 
     async def tick(self) -> float:
         """Write the lines that are due; seconds until the next tick."""
@@ -89,7 +93,8 @@ class CallRecorder:
         A batch that failed is half as large then, so that there is one which a slow database can do.
         """
         now = self._world.clock.steady()
-        due = [key for key, bucket in self._buckets.items() if everything or bucket.due <= now]
+        with self._counting:
+            due = [key for key, bucket in self._buckets.items() if everything or bucket.due <= now]
         while due:
             batch, due = due[: self._at_once], due[self._at_once :]
             if not await self._write(batch):
@@ -99,7 +104,8 @@ class CallRecorder:
 
     async def _write(self, keys: Sequence[Key]) -> bool:
         """False: the database cannot do it now. A copy of another installation's keeps no history of its own."""
-        taken = {key: self._buckets.pop(key) for key in keys if key in self._buckets}
+        with self._counting:
+            taken = {key: self._buckets.pop(key) for key in keys if key in self._buckets}
         try:
             await record_calls(self._world.db, [_line(key, bucket) for key, bucket in taken.items()])
         except StoreReadOnly:
@@ -115,10 +121,11 @@ class CallRecorder:
 
     def _put_back(self, taken: dict[Key, _Bucket]) -> None:
         """To be written again under the same names: lines that were written after all are replaced, not added."""
-        for key, bucket in taken.items():
-            if key in self._buckets:
-                bucket.merge(self._buckets[key])
-            self._buckets[key] = bucket
+        with self._counting:
+            for key, bucket in taken.items():
+                if key in self._buckets:
+                    bucket.merge(self._buckets[key])
+                self._buckets[key] = bucket
 
 
 async def record_calls(db: Database, counted: Sequence[Calls]) -> None:

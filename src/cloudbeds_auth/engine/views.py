@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from cloudbeds_auth.engine.authorize import Authorizer, hashed
@@ -19,7 +19,7 @@ from cloudbeds_auth.engine.context import PASTE, World, current_grant, mend
 from cloudbeds_auth.errors import Error, InvalidRequest, ReauthorizationRequired
 from cloudbeds_auth.rules.api_errors import NEXT_STEP
 from cloudbeds_auth.rules.history import HistoryPlace
-from cloudbeds_auth.rules.inputs import checked_cursor, checked_text, checked_whole
+from cloudbeds_auth.rules.inputs import Search, checked_cursor, checked_text, checked_whole
 from cloudbeds_auth.rules.lifecycle import (
     HOTEL_SCOPE_MISSING,
     MIGRATION_UNDER_WAY,
@@ -89,18 +89,6 @@ LIVING = (State.FRESH, State.STALE, State.REFRESHING, State.IN_DOUBT, State.BACK
 
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Which connections are listed: those that match each part given. `cursor` is `next` of the page before."""
-
-    state: str | None = None
-    reference: str | None = None
-    property_id: str | None = None
-    app: str | None = None
-    cursor: str | None = None
-    limit: int = 100
 
 
 class Views:

@@ -51,7 +51,7 @@ class Engine:
     ) -> None:
         self.world = world
         self.ids: Final = ConnectionIds(world)
-        self.access: Final = Access(world)
+        self.access: Final = Access(world, self.ids.recent)
         self.client_secrets: Final = ClientSecrets(world)
         self.refresher: Final = Refresher(world, self.client_secrets, self.access.forget)
         self.candidates: Final = Candidates(world, self.refresher, self.access.forget)

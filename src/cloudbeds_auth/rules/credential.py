@@ -39,17 +39,21 @@ def is_api_key(value: str) -> bool:
     return value.startswith(API_KEY_PREFIX)
 
 
+def in_key_header(credential: Secret | AccessToken, keys: KeyHeader | str) -> bool:
+    """Whether it travels in the header for keys alone; `keys` is the setting for keys."""
+    return keys == KeyHeader.X_API_KEY and is_api_key(credential.reveal())
+
+
 def header_of(credential: Secret | AccessToken, keys: KeyHeader | str) -> tuple[str, str]:
     """The one header, name and value, that carries it; `keys` is the setting for keys."""
     value = credential.reveal()
-    if is_api_key(value) and keys == KeyHeader.X_API_KEY:
-        return X_API_KEY, value
-    return AUTHORIZATION, f"Bearer {value}"
+    return (X_API_KEY, value) if in_key_header(credential, keys) else (AUTHORIZATION, f"Bearer {value}")
 
 
 def show(headers: MutableMapping[str, Any], credential: Secret | AccessToken, keys: KeyHeader | str) -> None:
     """Put it into these headers, and take every other credential out: a key may come where a token was before."""
-    for name in (AUTHORIZATION, X_API_KEY):
-        headers.pop(name, None)
     name, value = header_of(credential, keys)
     headers[name] = value
+    other = AUTHORIZATION if name == X_API_KEY else X_API_KEY
+    if other in headers:
+        del headers[other]

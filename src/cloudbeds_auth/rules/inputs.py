@@ -11,6 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from cloudbeds_auth.errors import InvalidRequest
@@ -24,6 +25,18 @@ MOST_PROPERTIES = 500  # that one approval may be expected to cover one of
 CURSOR = re.compile(r"con_[A-Za-z0-9]{1,64}\Z")  # of a page of connections: the last id on it
 _NO_TEXT = frozenset({"Cc", "Cs"})  # control characters, and halves of characters
 _MOST_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which connections are listed: those that match each part given. `cursor` is `next` of the page before."""
+
+    state: str | None = None
+    reference: str | None = None
+    property_id: str | None = None
+    app: str | None = None
+    cursor: str | None = None
+    limit: int = 100
 
 
 def is_text(given: str) -> bool:

@@ -302,7 +302,9 @@ def client_secret(value: object) -> Secret:
 class Registration(BaseModel):
     """One registration, checked."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
     name: Annotated[str, BeforeValidator(app_name)]
     client_id: Annotated[str, Field(min_length=1), BeforeValidator(values.text)]

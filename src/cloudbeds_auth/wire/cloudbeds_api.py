@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
-
-import httpx2
 
 from cloudbeds_auth.ports import AppState, Listed, Throttled, Turn, Unlisted
 from cloudbeds_auth.rules.api_errors import (
@@ -30,6 +28,9 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import VendorSubscription, Wanted
 from cloudbeds_auth.rules.webhooks import state_in
 from cloudbeds_auth.wire import http_client
+
+if TYPE_CHECKING:
+    import httpx2
 
 PAGE_SIZE = 100  # the vendor's largest
 MOST_PAGES = 50
@@ -137,7 +138,9 @@ class HttpVendor:
             if pause is not None:
                 raise Throttled(pause)
             answer = read_object(reply.content_type, reply.body)
-        except (httpx2.HTTPError, OSError, http_client.Unusable, Unreadable):
+        except Unreadable:
+            return AppState()
+        except http_client.no_answer():
             return AppState()
         if not 200 <= reply.status < 300 or _failed(answer):
             return AppState(refused=reply.status < 500)
@@ -209,7 +212,7 @@ class HttpVendor:
         """A complete answer; None: there was none. Raises Throttled."""
         try:
             reply = await self._send(method, name, access, limit=http_client.RESOURCE_BODY_LIMIT, **parts)
-        except (httpx2.HTTPError, OSError, http_client.Unusable):  # OSError: TimeoutError and TLS too
+        except http_client.no_answer():
             return None
         pause = pause_of(reply.status, reply.headers)
         if pause is not None:

@@ -100,7 +100,7 @@ def in_our_words(method: str) -> Iterator[None]:
         yield
     except httpx2.InvalidURL as error:
         raise InvalidRequest(f"this address cannot be called: {error}") from None
-    except http_client.NO_CONNECTION as error:
+    except http_client.no_connection() as error:
         raise UpstreamFailed(f"Cloudbeds cannot be reached; nothing was sent ({_named(error)})") from error
     except RuntimeError as error:
         if "new thread" not in str(error):

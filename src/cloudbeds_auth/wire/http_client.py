@@ -1,5 +1,7 @@
 """How we speak HTTP: TLS, timeouts, limits, and what never happens; one place for every client of ours.
 
+httpx2 is imported where something is sent, which a vault that lends fresh tokens never does.
+
 Never: a proxy, certificate or netrc from the environment (A32); a redirect followed (A33); a cookie kept; an unverified
 certificate (A55); a retry. A request is finished or aborted, and its socket closed, before `ask`
 returns, also when it is cancelled.
@@ -8,32 +10,22 @@ returns, also when it is cancelled.
 from __future__ import annotations
 
 import asyncio
-import platform
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
-
-import httpx2
+from typing import TYPE_CHECKING, Any
 
 from cloudbeds_auth.rules.refresh import Timing
+from cloudbeds_auth.version import VERSION
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx2
 
 TOKEN_BODY_LIMIT = 64 * 1024  # bytes (docs/rotation.md#numbers)
 RESOURCE_BODY_LIMIT = 1024 * 1024  # bytes; a page of a hundred hotels with their descriptions
-NO_CONNECTION = (
-    httpx2.ConnectError,  # refused, no such name, TLS handshake failed
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.UnsupportedProtocol,
-    httpx2.LocalProtocolError,  # a header that h11 refuses to write
-)
-"""Failures before the first byte of a request leaves: the server cannot have acted."""
-
-
 LEAVING = frozenset({"http11.send_request_headers.started", "http11.send_request_body.started"})
 """What httpx2's `trace` extension calls the moments before bytes leave; the tokens are in the body."""
 
@@ -44,6 +36,26 @@ class StoodStill(Exception):
 
 class Unusable(Exception):
     """An answer came that is not read: too large, or encoded although we asked for plain bytes. Says why."""
+
+
+def no_connection() -> tuple[type[Exception], ...]:
+    """Failures before the first byte of a request leaves: the server cannot have acted."""
+    import httpx2
+
+    return (
+        httpx2.ConnectError,  # refused, no such name, TLS handshake failed
+        httpx2.ConnectTimeout,
+        httpx2.PoolTimeout,
+        httpx2.UnsupportedProtocol,
+        httpx2.LocalProtocolError,  # a header that h11 refuses to write
+    )
+
+
+def no_answer() -> tuple[type[Exception], ...]:
+    """What `ask` raises where no usable answer came."""
+    import httpx2
+
+    return httpx2.HTTPError, OSError, Unusable  # OSError: TimeoutError and TLS too
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +75,18 @@ class Reply:
 @cache
 def user_agent() -> str:
     """Who calls: product, version and Python version."""
-    try:
-        ours = version("cloudbeds-auth")
-    except PackageNotFoundError:  # run from a copied source tree
-        ours = "0"
-    return f"cloudbeds-auth/{ours} (+python {platform.python_version()})"
+    import platform
+
+    return f"cloudbeds-auth/{VERSION} (+python {platform.python_version()})"
 
 
 @cache
 def tls() -> ssl.SSLContext:
     """The system's trust store, host names checked, TLS 1.2 or newer; `SSL_CERT_FILE` and its like are not read."""
+    import ssl
+
+    import httpx2
+
     context = httpx2.create_ssl_context(verify=True, trust_env=False)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
@@ -80,16 +94,24 @@ def tls() -> ssl.SSLContext:
 
 def timeouts(timing: Timing) -> httpx2.Timeout:
     """Per step; the whole call is bounded by `ask`."""
+    import httpx2
+
     return httpx2.Timeout(timing.deadline, connect=timing.connect, pool=timing.connect)
 
 
 def client(timing: Timing, transport: httpx2.AsyncBaseTransport | None, *, keep_alive: int) -> httpx2.AsyncClient:
     """A client under this policy; `keep_alive` is how many idle connections it may hold. `transport` is for tests."""
+    import httpx2
+
     return httpx2.AsyncClient(**manners(timing, keep_alive=keep_alive), transport=transport)
 
 
 def manners(timing: Timing, *, keep_alive: int) -> dict[str, Any]:
     """What makes a client of httpx2 one under this policy, as its arguments."""
+    from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+    import httpx2
+
     headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": user_agent()}
     if keep_alive == 0:
         headers["Connection"] = "close"
@@ -106,6 +128,8 @@ def manners(timing: Timing, *, keep_alive: int) -> dict[str, Any]:
 
 def pool(*, keep_alive: int) -> httpx2.AsyncHTTPTransport:
     """Connections under this policy, for several clients; `keep_alive` is how many idle ones it may hold."""
+    import httpx2
+
     limits = httpx2.Limits(max_keepalive_connections=keep_alive)
     return httpx2.AsyncHTTPTransport(verify=tls(), trust_env=False, limits=limits)
 
@@ -132,6 +156,8 @@ async def ask(
     asked when the connection is up, directly before the first byte. Raises StoodStill where it says no, Unusable,
     TimeoutError for the deadline, and what httpx2 or the socket raises.
     """
+    import httpx2
+
     sockets, once = _Sockets(may_send), client(timing, transport, keep_alive=0)
     request = once.build_request(method, url, extensions={"trace": sockets.trace}, **parts)
     try:

@@ -16,11 +16,11 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
-from typing import Any, ClassVar, Generic, Never, NoReturn, TypeVar
+from typing import Any, ClassVar, Final, Generic, Never, NoReturn, Self, TypeVar
 
 import httpx2
 
@@ -34,13 +34,14 @@ from cloudbeds_auth.rules.auth_flow import (
     following,
     require_origin,
 )
-from cloudbeds_auth.rules.credential import KeyHeader, show
+from cloudbeds_auth.rules.credential import KeyHeader, in_key_header, show
 from cloudbeds_auth.rules.inputs import count_of
 from cloudbeds_auth.rules.model import AccessToken
 from cloudbeds_auth.rules.rate_limit import pause_of
 from cloudbeds_auth.wire.lender import Lender
 
-SENT = "cloudbeds_auth.sent"  # marks a request that was answered once
+SENT = "cloudbeds_auth.sent"  # marks a request that was answered once, and whose body is spent
+AT_HAND: Final = nullcontext()  # a body in memory is sent
 LEAVING = "send_request_headers.started"
 GOING_OUT = ("connect_tcp.started", "connect_unix_socket.started", LEAVING)
 ANSWERED = "receive_response_headers.complete"
@@ -63,6 +64,13 @@ class Library:
         self.seen: Any = type("Seen", (_Seen, module.SyncByteStream), {})
         self.seen_later: Any = type("SeenLater", (_SeenLater, module.AsyncByteStream), {})
 
+    def in_memory(self, request: httpx2.Request) -> bool:
+        """Whether its body is there to be sent again."""
+        try:
+            return request.content is not None
+        except self.module.RequestNotRead:
+            return False
+
 
 class ClientAuth(Generic[Q, A]):
     """Drives `rules.auth_flow` for both kinds of client; at most three sends a request.
@@ -75,7 +83,7 @@ class ClientAuth(Generic[Q, A]):
     library: ClassVar[Library]
 
     def __init__(self, base_url: str, lender: Lender, *, replay_limit: int) -> None:
-        self._origin = _origin(httpx2.URL(base_url))
+        self._origin = _Origin(httpx2.URL(base_url))
         self._lender = lender
         self._replay_limit = replay_limit
 
@@ -85,71 +93,112 @@ class ClientAuth(Generic[Q, A]):
 
     async def async_auth_flow(self, request: Q) -> AsyncGenerator[Q, A]:
         """For an `AsyncClient`."""
-        require_origin(_origin(request.url), self._origin)
+        self._origin.require(request.url)
         if self._worth_keeping(request):
             await request.aread()
-        flow = self._flow_of(request)
-        step = next(flow)
-        with self._staying(request, awaited=True):
+        with self._sending(request, awaited=True) as sending:
+            step = next(sending.flow)
             while not isinstance(step, PassOn):
                 if isinstance(step, Send):
-                    with self._sending(request, step.token):
+                    with sending.carrying(step.token):
                         response = yield request
-                    step = flow.send(self._answered(request, response))
+                    step = sending.flow.send(sending.answered(response))
                 else:
-                    step = flow.send(await self._lender.perform(step))
-            self._look_at(response, step)
+                    step = sending.flow.send(await self._lender.perform(step))
+            sending.look_at(response, step)
 
     def sync_auth_flow(self, request: Q) -> Generator[Q, A, None]:
         """For a `Client`."""
-        require_origin(_origin(request.url), self._origin)
+        self._origin.require(request.url)
         if self._worth_keeping(request):
             request.read()
-        flow = self._flow_of(request)
-        step = next(flow)
-        with self._staying(request, awaited=False):
+        with self._sending(request, awaited=False) as sending:
+            step = next(sending.flow)
             while not isinstance(step, PassOn):
                 if isinstance(step, Send):
-                    with self._sending(request, step.token):
+                    with sending.carrying(step.token):
                         response = yield request
-                    step = flow.send(self._answered(request, response))
+                    step = sending.flow.send(sending.answered(response))
                 else:
-                    step = flow.send(self._lender.perform_blocking(step))
-            self._look_at(response, step)
+                    step = sending.flow.send(self._lender.perform_blocking(step))
+            sending.look_at(response, step)
 
-    @contextmanager
-    def _staying(self, request: httpx2.Request, *, awaited: bool) -> Iterator[None]:
-        """While the request is with the client, which may follow redirects, nothing goes out to another origin."""
-        given = request.extensions
-        watch = _Watch(self._origin, request, self._lender, self.library.module)
-        request.extensions = {**given, "trace": watch.observe_later if awaited else watch.observe}
-        try:
-            yield
-        finally:
-            watch.over = True
-            request.headers = self.library.module.Headers(request.headers.raw)  # as they were sent
-            kept = {name: value for name, value in request.extensions.items() if name != "trace"}
-            request.extensions = kept | {name: value for name, value in given.items() if name == "trace"}
+    def _sending(self, request: httpx2.Request, *, awaited: bool) -> _Sending:
+        return _Sending(self.library, self._origin, self._lender, request, awaited=awaited)
 
     def _worth_keeping(self, request: httpx2.Request) -> bool:
         """Whether a streamed body of known length is small enough to be kept for another sending."""
-        length = request.headers.get("content-length", "")
-        return not self._in_memory(request) and count_of(length) <= self._replay_limit
+        if self.library.in_memory(request):
+            return False
+        return count_of(request.headers.get("content-length", "")) <= self._replay_limit
 
-    def _sending(self, request: httpx2.Request, token: AccessToken) -> AbstractContextManager[None]:
+
+class _Sending:
+    """One request while it is with the client: the credential is put into it, and nothing of it goes elsewhere.
+
+    A client follows redirects without the flow, and with the request's extensions: `trace` receives the transport's
+    events, stops a request that would leave our origin, and gives each one that a redirect led to a turn of its own.
+    """
+
+    __slots__ = (
+        "_awaited", "_given", "_in_memory", "_lender", "_library", "_next", "_origin", "_over", "_request", "_sent",
+        "_url", "flow",
+    )  # fmt: skip
+
+    def __init__(
+        self, library: Library, origin: _Origin, lender: Lender, request: httpx2.Request, *, awaited: bool
+    ) -> None:
+        self._library = library
+        self._origin = origin
+        self._lender = lender
+        self._request = request
+        self._url = request.url
+        self._given = request.extensions
+        self._in_memory = library.in_memory(request)
+        self._awaited = awaited
+        self._next: httpx2.URL | None = None
+        self._over = False
+        self._sent = SENT in self._given
+        self.flow: Flow = auth_flow(request.method, self._url.path, replayable=self._in_memory, sent=self._sent)
+
+    def __enter__(self) -> Self:
+        trace = self.observe_later if self._awaited else self.observe
+        self._request.extensions = {**self._given, "trace": trace}
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """The request is left as it was sent, and may be sent anew."""
+        self._over = True
+        self._plain_headers()
+        self._request.extensions = {**self._given, SENT: True} if self._sent and not self._in_memory else self._given
+
+    def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
         """The credential is put into the request; to be entered while it is under way."""
-        request.headers = self.library.shown(request.headers, self._lender, token)
-        if (accepted := request.headers.get("accept-encoding")) is not None:
-            request.headers["accept-encoding"] = legible(accepted)
-        return nullcontext() if self._in_memory(request) else self._lender.carrying(token)
+        headers = self._plain_headers()
+        if in_key_header(token, self._lender.keys):
+            headers = self._request.headers = self._library.shown(headers, self._lender, token)
+        else:
+            self._lender.show(headers, token)
+        if (accepted := headers.get("accept-encoding")) is not None and (clear := legible(accepted)) != accepted:
+            headers["accept-encoding"] = clear
+        return AT_HAND if self._in_memory else self._lender.carrying(token)
 
-    def _answered(self, request: httpx2.Request, response: httpx2.Response) -> Answered:
-        request.extensions = {**request.extensions, SENT: True}
-        for hop in (*response.history, response):  # where a transport sends `_Watch` no events
-            require_origin(_origin(hop.request.url), self._origin)
+    def _plain_headers(self) -> httpx2.Headers:
+        """As they leave, in the library's own class."""
+        headers = self._request.headers
+        if type(headers) is self._library.shown:
+            headers = self._request.headers = self._library.module.Headers(headers.raw)
+        return headers
+
+    def answered(self, response: httpx2.Response) -> Answered:
+        """What the flow is sent. Raises ForeignOrigin where a transport that has no events followed a redirect."""
+        self._sent = True
+        if response.history or response.request.url is not self._url:
+            for hop in (*response.history, response):
+                self._origin.require(hop.request.url)
         return Answered(response.status_code, pause_of(response.status_code, response.headers))
 
-    def _look_at(self, response: httpx2.Response, passed: PassOn) -> None:
+    def look_at(self, response: httpx2.Response, passed: PassOn) -> None:
         """Learn a refusal from the body while the caller reads it."""
         headers = response.headers
         passing = PassingBody(
@@ -159,19 +208,62 @@ class ClientAuth(Generic[Q, A]):
             headers.get("content-length", ""),
         )
         if passing.looking:
-            awaited = isinstance(response.stream, self.library.module.AsyncByteStream)
-            kind = self.library.seen_later if awaited else self.library.seen
+            kind = self._library.seen_later if self._awaited else self._library.seen
             response.stream = kind(response.stream, passing, lambda: self._lender.learn(passed, passing.refusal()))
 
-    def _flow_of(self, request: httpx2.Request) -> Flow:
-        in_memory, sent = self._in_memory(request), SENT in request.extensions
-        return auth_flow(request.method, request.url.path, replayable=in_memory, sent=sent)
+    def observe(self, event: str, info: Mapping[str, Any]) -> None:
+        """For a `Client`; raises ForeignOrigin before a connection is made for another origin."""
+        if self._follows(event, info):
+            with following(self._request.method):
+                self._lender.turn_blocking()
+        if (given := self._given.get("trace")) is not None:
+            given(event, info)
 
-    def _in_memory(self, request: httpx2.Request) -> bool:
+    async def observe_later(self, event: str, info: Mapping[str, Any]) -> None:
+        """For an `AsyncClient`."""
+        if self._follows(event, info):
+            with following(self._request.method):
+                await self._lender.turn()
+        if (given := self._given.get("trace")) is not None:
+            await given(event, info)
+
+    def _follows(self, event: str, info: Mapping[str, Any]) -> bool:
+        """Whether a request that a redirect led to leaves now."""
+        if event.endswith(ANSWERED):
+            self._next = self._led_to(info["return_value"])
+        elif self._next is not None and not self._over and event.endswith(GOING_OUT):
+            self._origin.require(self._next)
+            return event.endswith(LEAVING)
+        return False
+
+    def _led_to(self, answer: Sequence[Any]) -> httpx2.URL | None:
+        """Where a redirect leads; `answer` is HTTP/1.1's or HTTP/2's, both hold the status and end in the headers."""
+        status = next(part for part in answer if isinstance(part, int))
+        if not 300 <= status < 400:
+            return None
+        response = httpx2.Response(status, headers=answer[-1])
+        if not response.has_redirect_location:
+            return None
         try:
-            return request.content is not None
-        except self.library.module.RequestNotRead:
-            return False
+            return self._url.join(response.headers["location"])
+        except self._library.module.InvalidURL:
+            return None  # the client says so itself, and follows nothing
+
+
+class _Origin:
+    """The one that is served. An address is compared by its parts: that is done before every request."""
+
+    def __init__(self, url: httpx2.URL) -> None:
+        self._parts = url.scheme, url.raw_host, url.port
+
+    def require(self, url: httpx2.URL) -> None:
+        """Raises ForeignOrigin unless the address is there. httpx2 writes hosts in one way, and no default port."""
+        if (url.scheme, url.raw_host, url.port) != self._parts:
+            require_origin(_written(url.scheme, url.raw_host, url.port), _written(*self._parts))
+
+
+def _written(scheme: str, host: bytes, port: int | None) -> str:
+    return f"{scheme}://{host.decode()}:{port or {'http': 80, 'https': 443}.get(scheme)}"
 
 
 class _Shown(MutableMapping[str, str]):
@@ -242,67 +334,6 @@ class _SeenLater(_OnItsWay):
     async def aclose(self) -> None:
         """Close the stream."""
         await self.stream.aclose()
-
-
-class _Watch:
-    """Receives the transport's events (the `trace` extension), and stops a request that would leave our origin.
-
-    A client follows redirects without the flow, with the request's extensions: each redirected request takes a turn of
-    its own.
-    """
-
-    def __init__(self, origin: str, request: httpx2.Request, lender: Lender, module: Any) -> None:
-        self._module = module
-        self._origin = origin
-        self._lender = lender
-        self._url = request.url
-        self._method = request.method
-        self._given = request.extensions.get("trace")
-        self._next: httpx2.URL | None = None
-        self.over = False
-
-    def observe(self, event: str, info: Mapping[str, Any]) -> None:
-        """For a `Client`; raises ForeignOrigin before a connection is made for another origin."""
-        if self._goes_on(event, info):
-            with following(self._method):
-                self._lender.turn_blocking()
-        if self._given is not None:
-            self._given(event, info)
-
-    async def observe_later(self, event: str, info: Mapping[str, Any]) -> None:
-        """For an `AsyncClient`."""
-        if self._goes_on(event, info):
-            with following(self._method):
-                await self._lender.turn()
-        if self._given is not None:
-            await self._given(event, info)
-
-    def _goes_on(self, event: str, info: Mapping[str, Any]) -> bool:
-        """Whether a request that a redirect led to leaves now."""
-        if self.over:
-            return False
-        if event.endswith(ANSWERED):
-            self._next = self._led_to(info["return_value"])
-        elif event.endswith(GOING_OUT) and self._next is not None:
-            require_origin(_origin(self._next), self._origin)
-            return event.endswith(LEAVING)
-        return False
-
-    def _led_to(self, answer: Sequence[Any]) -> httpx2.URL | None:
-        """Where a redirect leads; `answer` is HTTP/1.1's or HTTP/2's, both hold the status and end in the headers."""
-        status = next(part for part in answer if isinstance(part, int))
-        response = httpx2.Response(status, headers=answer[-1])
-        if not response.has_redirect_location:
-            return None
-        try:
-            return self._url.join(response.headers["location"])
-        except self._module.InvalidURL:
-            return None  # the client says so itself, and follows nothing
-
-
-def _origin(url: httpx2.URL) -> str:
-    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-    return f"{url.scheme}://{url.host}:{port}"
 
 
 class CloudbedsAuth(ClientAuth[httpx2.Request, httpx2.Response], httpx2.Auth):

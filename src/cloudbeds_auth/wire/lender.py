@@ -91,18 +91,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def blocking(loop: asyncio.AbstractEventLoop, ask: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
-    """Ask from another thread than the vault's; in the vault's own thread it would wait for itself for ever."""
+def blocking(
+    loop: asyncio.AbstractEventLoop,
+    ask: Callable[P, Coroutine[Any, Any, R]],
+    at_once: Callable[P, R | None] = lambda *args, **kwargs: None,
+) -> Callable[P, R]:
+    """Ask from another thread than the vault's; in the vault's own thread it would wait for itself for ever.
+
+    `at_once` may have the answer in the caller's own thread.
+    """
 
     def asked(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            running: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is loop:
+        if asyncio._get_running_loop() is loop:
             raise RuntimeError(
                 "a blocking client in the vault's own event loop: use an asynchronous client (AsyncClient) here"
             )
-        return result_of(loop, begin_on(loop, ask(*args, **kwargs)))
+        found = at_once(*args, **kwargs)
+        return result_of(loop, begin_on(loop, ask(*args, **kwargs))) if found is None else found
 
     return asked

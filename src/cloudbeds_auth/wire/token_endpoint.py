@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
-
-import httpx2
+from typing import TYPE_CHECKING, TypeVar
 
 from cloudbeds_auth.ports import MaySend
 from cloudbeds_auth.rules.credential import GrantType
@@ -32,6 +30,9 @@ from cloudbeds_auth.rules.token_response import (
     classify_exchange,
 )
 from cloudbeds_auth.wire import http_client
+
+if TYPE_CHECKING:
+    import httpx2
 
 A = TypeVar("A")
 
@@ -93,7 +94,7 @@ class HttpTokenEndpoint:
                 )  # fmt: skip
         except http_client.StoodStill:
             return TooLate()
-        except http_client.NO_CONNECTION as error:
+        except http_client.no_connection() as error:
             return NotSent(f"no connection ({type(error).__name__})")
         except http_client.Unusable as why:
             return Ambiguous(str(why))
