@@ -74,7 +74,7 @@ class Proxy:
         needed = policy.scope_for(target.path)
         if not may(caller, needed):
             raise Forbidden(f"the scope `{needed.value}` is needed for this method of Cloudbeds")
-        connection_id = await self._vault.resolve(target.id)
+        connection_id = await self._vault.engine.ids.find_to_relay(target.id)
         if not may(caller, needed, connection_id):
             raise Forbidden("this credential is not for this connection")
         headers = policy.request_headers(scope["headers"], policy.property_of(target.id))
