@@ -227,6 +227,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is here as a whole."""
         self._begin(Part.NOTHING, LARGEST_HEADERS)
         super().on_message_complete()
+        self.flow.resume_reading()  # else it would go unnoticed that the caller hangs up
 
     def on_response_complete(self) -> None:
         """An answer is written; the next request of the connection is let in for itself."""
@@ -335,6 +336,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
+            if self._connection is not None:
+                self._connection.hang_up()
 
     def _set_timer(self, seconds: float, then: Callable[[], None]) -> None:
         self._disarm()
