@@ -117,20 +117,23 @@ class Proxy:
         if answer.status in BODILESS:  # the server would wait for that many bytes, and cut the connection
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        more = True
         try:
             async for chunk in answer.chunks():
                 if passing.looking:
                     passing.see(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                more = not answer.ended
+                await send({"type": "http.response.body", "body": chunk, "more_body": more})
         except Lost:
             return False  # an unfinished answer: the server closes the connection
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if more:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         return True
 
 
 def request_id_of(answer: UpstreamAnswer) -> str | None:
     """The vendor's `X-Request-ID`; None where it sent none, or something that is no short line of text."""
-    found = next((value for name, value in answer.headers if name.lower() == b"x-request-id"), b"")
+    found = next((value for name, value in answer.headers if name == b"x-request-id"), b"")
     return found.decode("ascii") if REQUEST_ID.fullmatch(found) else None
 
 

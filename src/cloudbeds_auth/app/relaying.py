@@ -114,7 +114,7 @@ class Body:
         return chunk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProxiedCall:
     """What is sent: `path` begins with `/` and is encoded; `body` None means that there is none."""
 
@@ -264,12 +264,15 @@ def _failure(call: ProxiedCall, error: BaseException) -> BaseException:
 
 def _passing_body(answer: UpstreamAnswer) -> PassingBody:
     """The `PassingBody` of this answer, made from its head."""
-    found = {b"content-type": "", b"content-encoding": "", b"content-length": ""}
+    media = encoding = length = b""
     for name, value in answer.headers:
-        known = name.lower()
-        if known in found:
-            found[known] = value.decode("latin-1")
-    return PassingBody(answer.status, *found.values())
+        if name == b"content-type":
+            media = value
+        elif name == b"content-encoding":
+            encoding = value
+        elif name == b"content-length":
+            length = value
+    return PassingBody(answer.status, media.decode("latin-1"), encoding.decode("latin-1"), length.decode("latin-1"))
 
 
 async def read_all(answer: UpstreamAnswer, limit: int) -> bytes:

@@ -110,25 +110,23 @@ def _speaks(protocol: ResponseHandler | None) -> bool:
 class AiohttpAnswer:
     """One answer of the vendor; the caller must `close` it in every case."""
 
-    __slots__ = ("_response",)
+    __slots__ = ("_response", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self.status = response.status
+        self.headers = [(name.lower(), value) for name, value in response.raw_headers]
 
     @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return self._response.status
-
-    @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The headers as they came."""
-        return self._response.raw_headers
+    def ended(self) -> bool:
+        """Whether the last chunk was read."""
+        return self._response.content.at_eof()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes; back-pressure reaches the vendor because the reader is bounded. Raises Lost."""
+        content = self._response.content
         try:
-            async for chunk in self._response.content.iter_any():
+            while chunk := await content.readany():
                 yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Lost(type(error).__name__) from error
