@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 from cloudbeds_auth.rules.inputs import (
     JsonObject,
@@ -180,6 +181,7 @@ def _token_of(members: Mapping[str, object]) -> bytes:
 TRACES = traces_of(TABLE)
 
 
+@lru_cache(maxsize=256)
 def legible(accepted: str) -> str:
     """An `Accept-Encoding` without what is not unpacked here (`br`, `zstd`, `*`); the rest keeps its weight.
 

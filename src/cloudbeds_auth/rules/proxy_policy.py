@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 
@@ -93,6 +94,7 @@ def upstream_path(raw_path: bytes) -> Target:
     return Target(identifier.decode("ascii"), path)
 
 
+@lru_cache(maxsize=1024)
 def scope_for(path: str) -> Scope:
     """The scope that a caller needs for a path of `upstream_path`; raises Forbidden for what is never relayed (A73).
 

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import yarl
 from aiohttp.client_proto import ResponseHandler
+from multidict import CIMultiDict
 
 from cloudbeds_auth.ports import Broken, Lost, Unsent
 
@@ -29,22 +30,15 @@ _UNSENT = (
     aiohttp.ServerFingerprintMismatch,
     aiohttp.InvalidURL,
 )
-# aiohttp adds these by itself when they are missing; the caller's request stays the caller's.
-_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
-class _Broke(Exception):
-    """Hides from aiohttp that the connection broke."""
+class _Request(aiohttp.ClientRequest):
+    """Has the headers that it is given, and none that aiohttp would add: the caller's request stays the caller's."""
 
+    _skip_auto_headers = CIMultiDict({"Content-Type": None})
 
-async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send once. Otherwise aiohttp repeats a PUT or a DELETE whose answer was lost, and a GET without its turn."""
-    try:
-        return await send(request)
-    except _UNSENT:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Broke from error
+    def update_auto_headers(self, skip_auto_headers: object) -> None:
+        """Add nothing."""
 
 
 class _Asked(ResponseHandler):
@@ -173,12 +167,11 @@ class AiohttpUpstream:
                     headers=headers,
                     data=_payload(body),
                     allow_redirects=False,
-                    skip_auto_headers=_NO_AUTOMATIC_HEADERS,
                 )
         except _UNSENT as error:
             raise Unsent(type(error).__name__) from error
-        except _Broke as broke:
-            raise Broken(type(broke.__cause__).__name__) from broke.__cause__
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise Broken(type(error).__name__) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Lost(type(error).__name__) from error
         return AiohttpAnswer(response)
@@ -198,13 +191,15 @@ class AiohttpUpstream:
                 keepalive_timeout=KEEP_ALIVE,
             ),
             timeout=self._timeout,
-            middlewares=(_once,),
+            request_class=_Request,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             max_field_size=LONGEST_HEADER,
             max_line_size=LONGEST_HEADER,
         )
+        # Else it repeats a PUT or a DELETE whose answer was lost, and a GET without its turn.
+        self._session._retry_connection = False
         return self._session
 
 
