@@ -11,7 +11,7 @@ import pytest
 
 from cloudbeds_auth import threads
 from cloudbeds_auth.errors import VaultClosed
-from cloudbeds_auth.threads import OwnThreads, begin_on, result_of
+from cloudbeds_auth.threads import OwnThreads, begin_on, call_on, result_of
 
 GUARD = 60.0  # seconds
 
@@ -42,6 +42,27 @@ def test_as_many_at_a_time_as_there_are_threads() -> None:
     assert len(named("test-many")) == 3
     own.shutdown()
     assert named("test-many") == []
+
+
+async def test_a_call_on_a_loop() -> None:
+    """At once where the loop runs; from another thread, and from another thread's loop, when this one has a turn."""
+    loop, seen = asyncio.get_running_loop(), list[str]()
+    call_on(loop, seen.append, "here")
+    assert seen == ["here"]
+
+    async def elsewhere() -> None:
+        call_on(loop, seen.append, "another loop")
+
+    def work() -> None:
+        call_on(loop, seen.append, "another thread")
+        asyncio.run(elsewhere())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == ["here"]
+    await asyncio.sleep(0)
+    assert seen == ["here", "another thread", "another loop"]
 
 
 def test_what_a_call_raises() -> None:

@@ -14,16 +14,32 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple
 
 from cloudbeds_auth.errors import VaultClosed
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 Call = Callable[[], None]
 
 LOOK_AGAIN = 1.0  # seconds between two checks of a waiting thread whether the loop of the other thread has ended
+
+
+def call_on(loop: asyncio.AbstractEventLoop, call: Callable[[*Ts], None], *args: *Ts) -> None:
+    """Call it where this loop runs: at once in the loop's own thread, from any other as soon as the loop has a turn.
+
+    Raises RuntimeError when the loop is closed.
+    """
+    try:
+        here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        here = False
+    if here:
+        call(*args)
+    else:
+        loop.call_soon_threadsafe(call, *args)
 
 
 class OwnThreads(ThreadPoolExecutor):

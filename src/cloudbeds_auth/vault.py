@@ -19,6 +19,7 @@ from cloudbeds_auth.rules.proxy_policy import property_of
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.runtime import OpenEngine, build, http_client
 from cloudbeds_auth.settings import Settings
+from cloudbeds_auth.threads import call_on
 from cloudbeds_auth.transactions.outbox import Outbox, read_outbox
 
 if TYPE_CHECKING:
@@ -375,7 +376,7 @@ class TokenVault:
     def note_call(self, token: AccessToken, method: str, path: str, status: int) -> None:
         """Count a call that went out with this token, for the connection's history. May be called from any thread."""
         with suppress(VaultClosed, RuntimeError):  # RuntimeError: the loop is closed
-            self._loop.call_soon_threadsafe(self.engine.calls.note, token, method, path, status)
+            call_on(self._loop, self.engine.calls.note, token, method, path, status)
 
     def note_refusal(self, token: AccessToken, refusal: Refusal, method: str, path: str) -> None:
         """A call that was sent with this token was refused: apply that to the connection's health, in the background.

@@ -119,7 +119,7 @@ def scope_for(path: str) -> Scope:
 
 def refuse_token(raw_query: bytes) -> None:
     """Raise InvalidRequest when a query holds `access_token` in any spelling (RFC 6750 section 5.3, A45)."""
-    if not raw_query:
+    if b"%" not in raw_query and b"access_token" not in raw_query.lower():
         return
     names = (unquote_plus(part.partition("=")[0]) for part in raw_query.decode("latin-1").split("&"))
     if any(name.strip().lower() == "access_token" for name in names):
