@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from enum import Enum
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections, HttpConnection
+from cloudbeds_auth.app.http_transport import Closing
 from cloudbeds_auth.app.limits import LARGEST_EXTENSIONS, LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
 from cloudbeds_auth.app.problems import CODE
 from cloudbeds_auth.errors import InvalidRequest, RateLimited
@@ -41,43 +41,6 @@ class Part(Enum):
     NOTHING = 0
     HEAD = 1
     BODY = 2
-
-
-class Closing:
-    """The transport, closed so that the last answer arrives although the caller still sends (RFC 9112 section 9.6).
-
-    A socket that is closed while bytes lie in it unread is reset, and takes with it what the caller has not read yet.
-    """
-
-    def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
-        self._transport = transport
-        self._protocol = protocol
-        self._closing = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def is_closing(self) -> bool:
-        """Whether nothing is written any more."""
-        return self._closing or self._transport.is_closing()
-
-    def write(self, data: bytes) -> None:
-        """Send, unless the last answer was given."""
-        if not self._closing:
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Send what was written, and its end; then wait for the caller's end, for a while."""
-        if self.is_closing():
-            return
-        self._closing = True
-        if self._protocol.sends():
-            self._protocol.flow.resume_reading()
-            with suppress(OSError):  # it is gone already
-                self._transport.write_eof()
-        else:
-            self._transport.close()
-        self._protocol.linger()
 
 
 class BoundedProtocol(HttpToolsProtocol):
