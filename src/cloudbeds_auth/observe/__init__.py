@@ -251,6 +251,8 @@ def configure(format: str = "auto", level: str = "INFO", stream: TextIO | None =
     query strings; the HTTP stacks' debug lines, which name headers, are not written at any level.
     """
     target = stream or sys.stderr
+    # No line shows them: as documented in "How to optimize logging", none is looked up for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if format == "auto":
         format = "console" if target.isatty() else "json"  # noqa: A001
     handler = _OurHandler(target)
