@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections, HttpConnection
-from cloudbeds_auth.app.http_transport import Closing
+from cloudbeds_auth.app.http_transport import AnswerTransport
 from cloudbeds_auth.app.limits import LARGEST_EXTENSIONS, LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
 from cloudbeds_auth.app.problems import CODE
 from cloudbeds_auth.errors import InvalidRequest, RateLimited
@@ -87,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The connection must send its first head within `limits.head`; without room for it, it is answered 503."""
-        super().connection_made(cast(asyncio.Transport, Closing(transport, self)))
+        super().connection_made(cast(asyncio.Transport, AnswerTransport(transport, self)))
         self._connection = self._connections.open(self.client[0] if self.client else "local", self._drop)
         if self._connection is None:
             self._answer(503)

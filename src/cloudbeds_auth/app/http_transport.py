@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 LARGE = 16 * 1024  # bytes: a piece of this size is sent at once, and those before it
 
 
-class Closing:
-    """The transport, which sends together what is written in one step, a head with its body, and which is closed so
-    that the last answer arrives although the caller still sends (RFC 9112 section 9.6).
+class AnswerTransport:
+    """Sends together what is written in one step of the event loop, a head with its body: each write of uvloop's is a
+    system call and a packet, and wakes the caller.
 
-    A socket that is closed while bytes lie in it unread is reset, and takes with it what the caller has not read yet.
+    It is closed so that the last answer arrives although the caller still sends (RFC 9112 section 9.6): a socket that
+    is closed while bytes lie in it unread is reset, and takes with it what the caller has not read yet.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
