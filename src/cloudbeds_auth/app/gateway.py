@@ -106,7 +106,7 @@ class Gateway:
         """Serve one request, or refuse it."""
         begun = self._clock.steady()
         ours = Ours(send, scope["state"])
-        if any(name in FRAMING for name, _ in scope["headers"]):
+        if not FRAMING.isdisjoint([name for name, _ in scope["headers"]]):
             receive = Arriving(receive, self._limits)
         try:
             await self._admit(scope)
@@ -142,7 +142,7 @@ class Gateway:
         await self._host(scope)
         if scope["method"] not in METHODS:
             raise MethodNotAllowed(f"{scope['method']} is not served here")
-        if any(name == b"upgrade" for name, _ in scope["headers"]):
+        if b"upgrade" in [name for name, _ in scope["headers"]]:
             raise InvalidRequest("no protocol is upgraded to here")
         if not scope["raw_path"].startswith(b"/proxy/"):
             refuse_token(scope["query_string"])

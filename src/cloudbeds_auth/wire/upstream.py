@@ -37,6 +37,11 @@ class _Request(aiohttp.ClientRequest):
 
     _skip_auto_headers = CIMultiDict({"Content-Type": None})
 
+    def update_headers(self, headers: Any) -> None:
+        """Take them as they are, after `Host`."""
+        self.headers = CIMultiDict(Host=self.url.host_port_subcomponent or "")
+        self.headers.extend(headers)
+
     def update_auto_headers(self, skip_auto_headers: object) -> None:
         """Add nothing."""
 
