@@ -229,16 +229,17 @@ async def test_lines_are_written_together(stream: io.StringIO) -> None:
 def test_a_program_that_ends() -> None:
     """No line is lost, also where the event loop was closed before its time came; another loop's are written, too."""
     program = """
-import asyncio, logging
-from cloudbeds_auth.observe import configure
+import asyncio
+from cloudbeds_auth.observe import LogObserver, configure
+from cloudbeds_auth.rules.happenings import Happening
 configure("console", "INFO")
 async def main(text):
-    logging.getLogger("x").info(text)
+    LogObserver().happened(Happening.CLAIMED, connection=text)
 asyncio.run(main("first"))
 asyncio.run(main("second"))
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert [line.split()[-1] for line in ended.stderr.splitlines()] == ["first", "second"]
+    assert [line.split()[-1] for line in ended.stderr.splitlines()] == ["connection=first", "connection=second"]
 
 
 @pytest.mark.parametrize("name", ["access_token", "refresh_token", "client_secret", "Authorization", "token", "secret"])

@@ -203,8 +203,9 @@ class ConsoleFormatter(logging.Formatter):
 class _OurHandler(logging.StreamHandler[TextIO]):
     """Known by its class, so that `configure` replaces it instead of adding another.
 
-    Where an event loop runs, lines are written together, `TOGETHER` seconds after the first: a write wakes who reads. A
-    warning is written at once, with what waits, and `logging.shutdown` writes the last ones when the program ends.
+    Where an event loop runs, events are written together, `TOGETHER` seconds after the first: a write wakes who reads.
+    Any other line and a warning is written at once, with what waits: a worker's last line is the server's, and then it
+    ends by a signal. `logging.shutdown` writes what waits when a program ends otherwise.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -216,7 +217,8 @@ class _OurHandler(logging.StreamHandler[TextIO]):
         """Write the line, now or soon."""
         try:
             self._waiting.append(self.format(record) + self.terminator)
-            if record.levelno >= logging.WARNING or not self._soon():
+            waits = isinstance(record.msg, EventLine) and record.levelno < logging.WARNING
+            if not (waits and self._soon()):
                 self.flush()
         except Exception:  # noqa: BLE001 - as every handler of the standard library
             self.handleError(record)
