@@ -242,7 +242,12 @@ class UpstreamAnswer(Protocol):
 
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The headers as they came."""
+        """The headers as they came, names in lower case."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last of `chunks` was read."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:

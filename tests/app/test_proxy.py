@@ -132,6 +132,27 @@ async def test_property_id(
     assert vendor.seen[0].header("x-property-id") == expected
 
 
+@pytest.mark.row("F62")
+async def test_the_database_is_away(service: Running[RealVault], vendor: Vendor) -> None:
+    """A token that is in memory serves, by either id, and nothing is asked of the database."""
+    urls = [f"{service.url}/proxy/{named}/api/x" for named in ("1000", "con_1")]
+    async with service.http.get(urls[0], headers=AS_ADMIN) as answer:
+        assert answer.status == 200
+    await service.vault.store.close()
+    for url in urls:
+        async with service.http.get(url, headers=AS_ADMIN) as answer:
+            assert answer.status == 200
+    assert len(vendor.seen) == 3
+
+
+@pytest.mark.parametrize("named", ["9999", "con_unknown"])
+async def test_nothing_is_connected_there(service: Running[RealVault], vendor: Vendor, named: str) -> None:
+    """404, and nothing is sent."""
+    async with service.http.get(f"{service.url}/proxy/{named}/api/x", headers=AS_ADMIN) as answer:
+        assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (404, "unknown_connection")
+    assert vendor.seen == []
+
+
 async def test_answer_passes_unchanged(service: Running[RealVault], vendor: Vendor) -> None:
     """Status, body bytes (still encoded) and the listed headers pass; cookies and the server's name do not."""
     packed = gzip.compress(b"hello" * 100)

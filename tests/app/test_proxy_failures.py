@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
+from tests.app.running import AS_ADMIN, Running, Seen, Vendor, a_service, raw
 from tests.app.vaults import HandClock, RealVault, given
+
+from cloudbeds_auth.app.limits import Limits
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -292,6 +294,65 @@ async def test_caller_hangs_up(service: Running[RealVault], vendor: Vendor) -> N
     async with asyncio.timeout(20):
         await cancelled.wait()
     assert ("caller_gone", {"method": "GET", "address": "127.0.0.1"}) in service.vault.observer.seen
+
+
+GONE = ("caller_gone", {"method": "POST", "address": "127.0.0.1"})
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("size", [1, 256 * 1024])
+async def test_caller_with_a_body_hangs_up(vendor: Vendor, size: int, whole: bool) -> None:
+    """Small or large enough to pause reading, here as a whole or still on its way: the call to the vendor ends."""
+    arrived, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        arrived.set()
+        while request.transport is not None and not request.transport.is_closing():
+            await asyncio.sleep(0.01)
+        ended.set()
+        return web.Response()
+
+    vendor.before = wait
+    vault = RealVault(given(base_url=vendor.base_url, replay_limit=512 * 1024 if whole else 0))
+    async with a_service(vault) as service, asyncio.timeout(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        head = f"POST /proxy/con_1/api/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: {AS_ADMIN['Authorization']}\r\n"
+        writer.write(f"{head}Content-Length: {size + (not whole)}\r\n\r\n".encode() + b"x" * size)
+        await arrived.wait()
+        writer.close()
+        await ended.wait()
+        while GONE not in service.vault.observer.seen:
+            await asyncio.sleep(0.01)
+    assert len([what for what, _ in vault.observer.seen if what == "caller_gone"]) == 1
+
+
+async def test_caller_hangs_up_before_its_call_begins(vault: RealVault, vendor: Vendor) -> None:
+    """While it waits for a place: nothing is sent for it."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        vendor.seen.append(Seen(request.method, request.path, [], b""))
+        arrived.set()
+        await go_on.wait()
+        return web.Response()
+
+    vendor.before = wait
+    async with a_service(vault, limits=Limits(calls_per_address=1)) as service, asyncio.timeout(20):
+        url = f"{service.url}/proxy/con_1/api/x"
+        first = asyncio.create_task(service.http.get(url, headers=AS_ADMIN).__aenter__())
+        await arrived.wait()
+        second = asyncio.create_task(service.http.post(url, headers=AS_ADMIN).__aenter__())
+        while len(service.server.server_state.tasks) < 2:
+            await asyncio.sleep(0.01)
+        second.cancel()
+        await asyncio.wait({second})
+        while len(service.server.server_state.connections) > 1:
+            await asyncio.sleep(0.01)
+        go_on.set()
+        assert (await first).status == 200
+        while GONE not in vault.observer.seen:
+            await asyncio.sleep(0.01)
+    assert [one.method for one in vendor.seen] == ["GET"]
 
 
 async def test_hanging_up_spares_the_refresh(service: Running[RealVault], vendor: Vendor) -> None:

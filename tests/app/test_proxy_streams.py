@@ -79,6 +79,18 @@ async def test_a_slow_vendor_slows_the_caller_down(vendor: Vendor) -> None:
     assert 0 < most < MOST_BETWEEN
 
 
+async def test_a_small_answer_goes_out_together(service: Running[RealVault]) -> None:
+    """Head and body in one piece, so that what waits for it wakes once."""
+    request = "GET /proxy/con_1/api/x HTTP/1.1\r\nHost: localhost\r\nAuthorization: {Authorization}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port)) as caller:
+        for _ in range(10):
+            waits = asyncio.create_task(asyncio.to_thread(caller.recv, 65536))
+            caller.sendall(request.format(**AS_ADMIN).encode())
+            piece = await waits
+            assert piece.startswith(b"HTTP/1.1 200 ")
+            assert piece.endswith(b'\r\n\r\n{"method": "GET", "size": 0}')
+
+
 async def test_connections_to_the_vendor_are_kept(service: Running[RealVault], vendor: Vendor) -> None:
     """One for calls that follow each other, whatever their method; for calls at once no more than there are of them."""
     peers: list[object] = []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.support.fakes import pair
+from tests.support.fakes import APP, pair
 from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.access import LOOK_AGAIN
 from cloudbeds_auth.errors import AmbiguousProperty, InvalidRequest, StoreUnavailable, UnknownConnection
+from cloudbeds_auth.rules.model import Grant
+from cloudbeds_auth.rules.token_response import Issued
 
 
 async def test_resolving(stage: Stage) -> None:
@@ -78,6 +82,65 @@ async def test_a_property_that_moved_to_another_connection(stage: Stage) -> None
     assert await ids.find("1000") == ids.recent("1000") == later.connection_id
 
 
+async def lent(stage: Stage, named: str) -> Grant:
+    """A connection whose property was read, and whose fresh token is in memory."""
+    grant = await stage.connected(pair(1, property_ids=(named,)))
+    assert await stage.one.find_to_relay(named) == grant.connection_id
+    await stage.one.access.access_token(grant.connection_id)
+    return grant
+
+
+async def test_a_call_with_a_token_in_memory(stage: Stage) -> None:
+    """The database is not asked which connection is meant, for a minute at most: what other processes change is known
+    then, and not later than the token is read again.
+    """
+    former = await lent(stage, "1000")
+    later = await stage.connected(pair(2, property_ids=("2000",)))
+    stage.sql("UPDATE properties SET property_id = '3000' WHERE grant_id = ?", former.id)
+    stage.sql("UPDATE properties SET property_id = '1000' WHERE grant_id = ?", later.id)
+    await stage.clock.sleep(LOOK_AGAIN - 1)
+    assert await stage.one.find_to_relay("1000") == former.connection_id
+    await stage.clock.sleep(1)
+    assert await stage.one.find_to_relay("1000") == later.connection_id
+
+
+async def test_a_property_that_another_process_connects_once_more(stage: Stage) -> None:
+    """Which of the two is meant is asked within a minute."""
+    grant = await lent(stage, "1000")
+    await stage.connected(pair(2, property_ids=("1000",)), app="other")
+    assert await stage.one.find_to_relay("1000") == grant.connection_id
+    await stage.clock.sleep(LOOK_AGAIN)
+    with pytest.raises(AmbiguousProperty):
+        await stage.one.find_to_relay("1000")
+
+
+async def test_a_property_that_is_connected_once_more_here(stage: Stage) -> None:
+    """This process knows it at once."""
+    await lent(stage, "1000")
+    stage.apps["other"] = replace(APP, id="other", client_id="client-2")
+    await stage.approve(Issued(pair(2, property_ids=("1000",))), app="other")
+    with pytest.raises(AmbiguousProperty):
+        await stage.one.find_to_relay("1000")
+
+
+async def test_a_read_that_began_before_a_connection_came_into_use(stage: Stage) -> None:
+    """It may have seen what was before: the property is read once more."""
+    grant = await stage.connected(pair(1, property_ids=("1000",)))
+    reading = asyncio.create_task(stage.one.ids.find("1000"))
+    await asyncio.sleep(0)
+    stage.one.ids.look_again()
+    assert await reading == grant.connection_id
+    assert stage.one.ids.recent("1000") is None
+
+
+async def test_a_hotel_that_is_disconnected_here(stage: Stage) -> None:
+    """With its token its property is forgotten, at once."""
+    grant = await lent(stage, "1000")
+    await stage.one.disconnecter.disconnect(grant.connection_id, forget=True, actor="operator")
+    with pytest.raises(UnknownConnection):
+        await stage.one.find_to_relay("1000")
+
+
 async def test_a_property_that_is_covered_no_more(stage: Stage) -> None:
     """Once that is seen it is forgotten: no token is lent under its id, also while the database is away."""
     grant = await stage.connected(pair(1, property_ids=("1000",)))
@@ -100,7 +163,7 @@ async def test_the_database_is_away(stage: Stage) -> None:
     await ids.find("1000")
     stage.one.driver.dark = True
     await stage.clock.sleep(LOOK_AGAIN)
-    assert await ids.find_to_call("1000") == grant.connection_id
+    assert await ids.find_to_call("1000") == await stage.one.find_to_relay("1000") == grant.connection_id
     with pytest.raises(StoreUnavailable):
         await ids.find("1000")
 

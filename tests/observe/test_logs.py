@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from cloudbeds_auth import observe
 from cloudbeds_auth.observe import (
     FACTS,
     ConsoleFormatter,
@@ -39,7 +43,9 @@ def _restored() -> Iterator[None]:
     )
     loggers = [logging.getLogger(name) for name in names]
     before = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
+    shown = logging.logThreads, logging.logProcesses, logging.logMultiprocessing
     yield
+    logging.logThreads, logging.logProcesses, logging.logMultiprocessing = shown
     for one, handlers, level, propagate in before:
         one.handlers, one.propagate = handlers, propagate
         one.setLevel(level)
@@ -180,6 +186,60 @@ def test_redacted_wherever_it_stands(text: str, style: str, stream: io.StringIO)
         logger.exception("failed")
     assert stream.getvalue().count("failed") == 1
     assert "canary" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("text", LEAKS)
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_redacted_in_the_line_of_a_call(text: str, style: str, stream: io.StringIO) -> None:
+    """A path, an address or an id of a stranger's, also the second time, when what was harmless is known."""
+    configure(style, "INFO", stream)
+    for _ in range(2):
+        LogObserver().happened(Happening.PROXIED, method="GET", path="/api/v1.3/getHotels", request_id="a-1")
+        LogObserver().happened(Happening.PROXIED, method="GET", path=f"/{text}", address=text, request_id=text)
+    assert stream.getvalue().count("/api/v1.3/getHotels") == 2
+    assert stream.getvalue().count("***") >= 6
+    assert "canary" not in stream.getvalue()
+
+
+def test_what_is_known_as_harmless_is_bounded() -> None:
+    """However many different texts there are, in memory are some, all short."""
+    for number in range(observe.MOST_HARMLESS + 2):
+        observe.cleaned("path", f"/rooms/{number}")
+    observe.cleaned("path", "/" * (observe.SHORT + 1))
+    assert 0 < len(observe._harmless) < observe.MOST_HARMLESS
+    assert all(len(text) <= observe.SHORT for text in observe._harmless)
+
+
+async def test_lines_are_written_together(stream: io.StringIO) -> None:
+    """Where an event loop runs, soon; a warning at once, with what waits, in their order."""
+    configure("json", "INFO", stream)
+    LogObserver().happened(Happening.REFRESHED, connection="con_1", generation=1)
+    LogObserver().happened(Happening.REFRESHED, connection="con_1", generation=2)
+    assert lines(stream) == []
+    async with asyncio.timeout(20):
+        while not stream.getvalue():
+            await asyncio.sleep(0)
+    assert [line["facts"]["generation"] for line in lines(stream)] == [1, 2]
+    LogObserver().happened(Happening.REFRESHED, connection="con_1", generation=3)
+    assert len(lines(stream)) == 2
+    LogObserver().happened(Happening.REFRESH_FAILED, error="ClientRefused")
+    assert [line["event"] for line in lines(stream)] == [*3 * ["refreshed"], "refresh_failed"]
+
+
+def test_a_program_that_ends() -> None:
+    """No line is lost, also where the event loop was closed before its time came; another loop's are written, too."""
+    program = """
+import asyncio
+from cloudbeds_auth.observe import LogObserver, configure
+from cloudbeds_auth.rules.happenings import Happening
+configure("console", "INFO")
+async def main(text):
+    LogObserver().happened(Happening.CLAIMED, connection=text)
+asyncio.run(main("first"))
+asyncio.run(main("second"))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert [line.split()[-1] for line in ended.stderr.splitlines()] == ["connection=first", "connection=second"]
 
 
 @pytest.mark.parametrize("name", ["access_token", "refresh_token", "client_secret", "Authorization", "token", "secret"])

@@ -62,15 +62,15 @@ APP = "cloudbeds_app"  # in a request's state: the name of the app whose callbac
 FOR = 1.0  # seconds for which the answer of the database is remembered
 _CODE, _POLICY = CODE.encode(), POLICY.encode()
 
-Authenticate = Callable[[str], Awaitable[Caller | None]]
+Authenticate = Callable[[bytes], Awaitable[Caller | None]]  # by a credential's hash (`hash_of`)
 
 
 def admin_only(token: Secret) -> Authenticate:
     """Knows one credential, the admin token; compared over hashes, in constant time (A24)."""
     expected = hash_of(token.reveal())
 
-    async def authenticate(credential: str) -> Caller | None:
-        return ADMIN if hmac.compare_digest(hash_of(credential), expected) else None
+    async def authenticate(credential: bytes) -> Caller | None:
+        return ADMIN if hmac.compare_digest(credential, expected) else None
 
     return authenticate
 
@@ -78,7 +78,7 @@ def admin_only(token: Secret) -> Authenticate:
 class Gateway:
     """`proxy` gets what lies below `/proxy/`, `inside` everything else.
 
-    `authenticate`: credential to caller, None for a stranger.
+    `authenticate`: a credential's hash to its caller, None for a stranger.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Gateway:
         """Serve one request, or refuse it."""
         begun = self._clock.steady()
         ours = Ours(send, scope["state"])
-        if any(name in FRAMING for name, _ in scope["headers"]):
+        if not FRAMING.isdisjoint([name for name, _ in scope["headers"]]):
             receive = Arriving(receive, self._limits)
         try:
             await self._admit(scope)
@@ -142,24 +142,30 @@ class Gateway:
         await self._host(scope)
         if scope["method"] not in METHODS:
             raise MethodNotAllowed(f"{scope['method']} is not served here")
-        if any(name == b"upgrade" for name, _ in scope["headers"]):
+        if b"upgrade" in [name for name, _ in scope["headers"]]:
             raise InvalidRequest("no protocol is upgraded to here")
-        refuse_token(scope["query_string"])
         if not scope["raw_path"].startswith(b"/proxy/"):
+            refuse_token(scope["query_string"])
             small_body(scope["headers"])
+            if await self._open(scope):
+                return
+        query_of(scope["query_string"])  # refuses a token, too
+        scope["state"]["caller"] = await self._caller(scope)
+
+    async def _open(self, scope: Scope) -> bool:
+        """Whether anyone may ask for this path; that of a callback is rewritten to the one handler's."""
         path = scope["raw_path"].decode("latin-1")
         if path in EXACT or PATTERN.match(path):
-            return
-        if (app := await self._callbacks.app_at(path)) is not None:
-            scope["path"] = CALLBACK  # one handler for all; it never reads the path
-            scope["state"][APP] = app
-            return
-        query_of(scope["query_string"])
-        scope["state"]["caller"] = await self._caller(scope)
+            return True
+        if (app := await self._callbacks.app_at(path)) is None:
+            return False
+        scope["path"] = CALLBACK  # it never reads the path
+        scope["state"][APP] = app
+        return True
 
     async def _caller(self, scope: Scope) -> Caller:
         """The caller whose credential it is; after wrong ones from the same address, not at once (A23)."""
-        given, address = credential(scope), address_of(scope)
+        given, address = hash_of(credential(scope)), address_of(scope)
         if wait := self._guesses.wait(address, given):
             with self._guesses.waiting(address):
                 await stay(scope, self._clock.sleep(wait))

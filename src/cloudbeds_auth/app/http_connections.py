@@ -31,12 +31,30 @@ class ClientGone(Exception):
 
 @dataclass(eq=False, slots=True)
 class HttpConnection:
-    """One connection. `drop` closes it at once; `gone`: it is closed; `pools`: those that it is counted in."""
+    """One connection. `drop` closes it at once; `gone`: it is closed; `pools`: those that it is counted in.
+
+    `hung_up`: no answer will be read on it any more; `ends` is called then (`end`).
+    """
 
     address: str
     drop: Callable[[], None]
     pools: tuple[Pool, ...]
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    hung_up: bool = False
+    ends: Callable[[], object] | None = None
+
+    def hang_up(self) -> None:
+        """The request that runs will not have its answer read."""
+        if not self.hung_up:
+            self.hung_up = True
+            if self.ends is not None:
+                self.ends()
+
+    def end(self, ends: Callable[[], object]) -> None:
+        """Call this when the caller hangs up; raises ClientGone where it did already."""
+        if self.hung_up:
+            raise ClientGone
+        self.ends = ends
 
     def occupy(self) -> None:
         """A request runs on it."""
@@ -134,6 +152,26 @@ def occupy(scope: Scope) -> None:
     """The request was let in: its connection is not closed to make room."""
     connection: HttpConnection = scope["state"][CONNECTION]
     connection.occupy()
+
+
+async def until_hung_up(scope: Scope, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work`; raise ClientGone, the work cancelled, when the caller hangs up before it is answered.
+
+    No task and no `receive` waits for that: the protocol calls. What the vault shields continues.
+    """
+    connection: HttpConnection = scope["state"][CONNECTION]
+    worker = asyncio.current_task()
+    assert worker is not None  # noqa: S101 - a coroutine runs in a task
+    try:
+        connection.end(worker.cancel)
+        await work
+    except asyncio.CancelledError:
+        if connection.hung_up and worker.uncancel() == 0:
+            raise ClientGone from None
+        raise
+    finally:
+        connection.ends = None
+        work.close()  # where it was not begun
 
 
 async def stay(scope: Scope, work: Coroutine[Any, Any, None]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from enum import Enum
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections, HttpConnection
+from cloudbeds_auth.app.http_transport import AnswerTransport
 from cloudbeds_auth.app.limits import LARGEST_EXTENSIONS, LARGEST_HEADERS, LONGEST_TARGET, MOST_HEADERS
 from cloudbeds_auth.app.problems import CODE
 from cloudbeds_auth.errors import InvalidRequest, RateLimited
@@ -41,43 +41,6 @@ class Part(Enum):
     NOTHING = 0
     HEAD = 1
     BODY = 2
-
-
-class Closing:
-    """The transport, closed so that the last answer arrives although the caller still sends (RFC 9112 section 9.6).
-
-    A socket that is closed while bytes lie in it unread is reset, and takes with it what the caller has not read yet.
-    """
-
-    def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
-        self._transport = transport
-        self._protocol = protocol
-        self._closing = False
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def is_closing(self) -> bool:
-        """Whether nothing is written any more."""
-        return self._closing or self._transport.is_closing()
-
-    def write(self, data: bytes) -> None:
-        """Send, unless the last answer was given."""
-        if not self._closing:
-            self._transport.write(data)
-
-    def close(self) -> None:
-        """Send what was written, and its end; then wait for the caller's end, for a while."""
-        if self.is_closing():
-            return
-        self._closing = True
-        if self._protocol.sends():
-            self._protocol.flow.resume_reading()
-            with suppress(OSError):  # it is gone already
-                self._transport.write_eof()
-        else:
-            self._transport.close()
-        self._protocol.linger()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -124,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The connection must send its first head within `limits.head`; without room for it, it is answered 503."""
-        super().connection_made(cast(asyncio.Transport, Closing(transport, self)))
+        super().connection_made(cast(asyncio.Transport, AnswerTransport(transport, self)))
         self._connection = self._connections.open(self.client[0] if self.client else "local", self._drop)
         if self._connection is None:
             self._answer(503)
@@ -227,6 +190,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is here as a whole."""
         self._begin(Part.NOTHING, LARGEST_HEADERS)
         super().on_message_complete()
+        self.flow.resume_reading()  # else it would go unnoticed that the caller hangs up
 
     def on_response_complete(self) -> None:
         """An answer is written; the next request of the connection is let in for itself."""
@@ -335,6 +299,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
+            if self._connection is not None:
+                self._connection.hang_up()
 
     def _set_timer(self, seconds: float, then: Callable[[], None]) -> None:
         self._disarm()

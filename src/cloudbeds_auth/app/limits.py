@@ -285,26 +285,26 @@ class Guesses:
             if not self._waiting[address]:
                 del self._waiting[address]
 
-    def wait(self, address: str, credential: str) -> float:
-        """Seconds until this credential may be checked."""
-        if (address, hash_of(credential)) in self._right:
+    def wait(self, address: str, credential: bytes) -> float:
+        """Seconds until this credential, by its hash, may be checked."""
+        if (address, credential) in self._right:
             return 0.0
         every = self._limits.guess_every
         ahead = self._spent.get(address, 0.0) - self._clock.steady() - (self._limits.guesses - 1) * every
         return min(max(ahead, 0.0), self._limits.guess_wait)
 
-    def wrong(self, address: str, credential: str) -> None:
+    def wrong(self, address: str, credential: bytes) -> None:
         """The credential was checked and is unknown."""
-        self._right.pop((address, hash_of(credential)), None)
+        self._right.pop((address, credential), None)
         limits, now = self._limits, self._clock.steady()
         spent = max(self._spent.pop(address, now), now) + limits.guess_every
         _make_room(self._spent)
         self._spent[address] = min(spent, now + limits.guesses * limits.guess_every + limits.guess_wait)
 
-    def right(self, address: str, credential: str) -> None:
+    def right(self, address: str, credential: bytes) -> None:
         """The credential was checked and is known."""
         _make_room(self._right)
-        self._right[address, hash_of(credential)] = None
+        self._right[address, credential] = None
 
 
 def hash_of(credential: str) -> bytes:

@@ -5,15 +5,13 @@ A raw ASGI route, dispatched before the framework: this is where speed matters. 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.types import Message, Receive, Scope, Send
 
-from cloudbeds_auth.app.http_connections import ClientGone
+from cloudbeds_auth.app.http_connections import ClientGone, until_hung_up
 from cloudbeds_auth.app.limits import address_of
 from cloudbeds_auth.app.problems import VENDOR, Unexpected, send_problem
 from cloudbeds_auth.app.relaying import Body, ProxiedCall, Relay, Relayed
@@ -74,11 +72,11 @@ class Proxy:
         needed = policy.scope_for(target.path)
         if not may(caller, needed):
             raise Forbidden(f"the scope `{needed.value}` is needed for this method of Cloudbeds")
-        connection_id = await self._vault.resolve(target.id)
+        connection_id = await self._vault.engine.find_to_relay(target.id)
         if not may(caller, needed, connection_id):
             raise Forbidden("this credential is not for this connection")
         headers = policy.request_headers(scope["headers"], policy.property_of(target.id))
-        query = policy.query_of(scope["query_string"])
+        query = scope["query_string"].decode("ascii")  # which the gateway has judged
         length = announced_length(scope)
         body = Body(receive, length=length, keep=self._settings.replay_limit, limit=self._settings.body_limit)
         address = address_of(scope)
@@ -87,14 +85,14 @@ class Proxy:
             if length and not body.replayable:
                 headers.append(("content-length", str(length)))  # a stream keeps its framing
             call = ProxiedCall(scope["method"], target.path, query, headers, body)
-            await until_hung_up(body, self._exchange(connection_id, call, body, send, address))
+            await until_hung_up(scope, self._exchange(connection_id, call, send, address))
 
-    async def _exchange(self, connection_id: str, call: ProxiedCall, body: Body, send: Send, address: str) -> None:
+    async def _exchange(self, connection_id: str, call: ProxiedCall, send: Send, address: str) -> None:
         """Call the vendor and pass its answer on."""
         begun = self._world.clock.steady()
         relayed = await self._relay.call(connection_id, call)
         try:
-            complete = await self._pass_on(relayed, body, send)
+            complete = await self._pass_on(relayed, send)
         finally:
             relayed.answer.close()
         if complete:
@@ -112,56 +110,31 @@ class Proxy:
             seconds=self._world.clock.steady() - begun,
         )
 
-    async def _pass_on(self, relayed: Relayed, body: Body, send: Send) -> bool:
+    async def _pass_on(self, relayed: Relayed, send: Send) -> bool:
         """Head and body as they come; False when the body broke off, which the caller sees as a cut connection."""
         answer, passing = relayed.answer, relayed.passing
         headers = [*policy.response_headers(answer.headers), *VENDOR]
         if answer.status in BODILESS:  # the server would wait for that many bytes, and cut the connection
             headers = [(name, value) for name, value in headers if name != b"content-length"]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        more = True
         try:
             async for chunk in answer.chunks():
                 if passing.looking:
                     passing.see(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                more = not answer.ended
+                await send({"type": "http.response.body", "body": chunk, "more_body": more})
         except Lost:
             return False  # an unfinished answer: the server closes the connection
-        body.answered = True
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if more:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
         return True
 
 
 def request_id_of(answer: UpstreamAnswer) -> str | None:
     """The vendor's `X-Request-ID`; None where it sent none, or something that is no short line of text."""
-    found = next((value for name, value in answer.headers if name.lower() == b"x-request-id"), b"")
+    found = next((value for name, value in answer.headers if name == b"x-request-id"), b"")
     return found.decode("ascii") if REQUEST_ID.fullmatch(found) else None
-
-
-async def until_hung_up(body: Body, work: Coroutine[Any, Any, None]) -> None:
-    """Do `work`; raise ClientGone, the work cancelled, when the caller hangs up before it is answered.
-
-    A refresh that the work waits for is shielded by the vault and continues.
-    """
-    worker = asyncio.current_task()
-    assert worker is not None  # noqa: S101 - a coroutine runs in a task
-    gone = False
-
-    async def watch() -> None:
-        nonlocal gone
-        await body.hung_up()
-        if not body.answered:
-            gone = True
-            worker.cancel()
-
-    watcher = asyncio.create_task(watch())
-    try:
-        await work
-    except asyncio.CancelledError:
-        if gone and worker.uncancel() == 0:
-            raise ClientGone from None
-        raise
-    finally:
-        watcher.cancel()
 
 
 def announced_length(scope: Scope) -> int | None:

@@ -44,10 +44,9 @@ AT_HAND = nullcontext()  # a body that can be sent again delays no refresh
 
 
 class Body:
-    """Owns `receive`. `length`: the announced Content-Length, None without one. Limits are bytes.
+    """Owns `receive`. `length`: the announced Content-Length, None without one, 0 without a body. Limits are bytes.
 
     After `fill`, either the whole body is here (`replayable`) or the rest is streamed once by `content`.
-    `answered` is set before the last byte of the answer: hanging up after it is no loss.
     `failure` is what ended a streamed body early: it is the cause, whichever error the upstream client raises.
     """
 
@@ -58,15 +57,14 @@ class Body:
         self._limit = limit
         self._kept = b""
         self._size = 0
-        self._ended = asyncio.Event()
+        self._ended = length == 0
         self._streamed = False
-        self.answered = False
         self.failure: Exception | None = None
 
     @property
     def replayable(self) -> bool:
         """Whether the whole body is here and can be sent as often as needed."""
-        return self._ended.is_set() and not self._streamed
+        return self._ended and not self._streamed
 
     async def fill(self) -> None:
         """Read what may be kept. Raises BodyTooLarge, RequestTimedOut, ClientGone."""
@@ -75,22 +73,16 @@ class Body:
         if self._length is not None and self._length > self._keep:
             return
         parts: list[bytes] = []
-        while not self._ended.is_set() and self._size <= self._keep:
+        while not self._ended and self._size <= self._keep:
             parts.append(await self._next())
         self._kept = b"".join(parts)
 
     def content(self) -> bytes | AsyncIterator[bytes]:
         """What is sent: the bytes, or a stream that is good for one sending."""
-        if self._ended.is_set() and not self._streamed:
+        if self.replayable:
             return self._kept
         self._streamed = True
         return self
-
-    async def hung_up(self) -> None:
-        """Return when the caller is gone; a body that still streams notices by itself."""
-        await self._ended.wait()
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
 
     def __aiter__(self) -> Body:
         return self  # a plain iterator: an abandoned generator would have to be finalised
@@ -99,7 +91,7 @@ class Body:
         if self._kept:
             kept, self._kept = self._kept, b""
             return kept
-        while not self._ended.is_set():
+        while not self._ended:
             try:
                 chunk = await self._next()
             except (ClientGone, BodyTooLarge, RequestTimedOut) as error:
@@ -118,11 +110,11 @@ class Body:
         if self._size > self._limit:
             raise BodyTooLarge(f"the body has more than {self._limit} bytes")
         if not message.get("more_body", False):
-            self._ended.set()
+            self._ended = True
         return chunk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ProxiedCall:
     """What is sent: `path` begins with `/` and is encoded; `body` None means that there is none."""
 
@@ -272,12 +264,15 @@ def _failure(call: ProxiedCall, error: BaseException) -> BaseException:
 
 def _passing_body(answer: UpstreamAnswer) -> PassingBody:
     """The `PassingBody` of this answer, made from its head."""
-    found = {b"content-type": "", b"content-encoding": "", b"content-length": ""}
+    media = encoding = length = b""
     for name, value in answer.headers:
-        known = name.lower()
-        if known in found:
-            found[known] = value.decode("latin-1")
-    return PassingBody(answer.status, *found.values())
+        if name == b"content-type":
+            media = value
+        elif name == b"content-encoding":
+            encoding = value
+        elif name == b"content-length":
+            length = value
+    return PassingBody(answer.status, media.decode("latin-1"), encoding.decode("latin-1"), length.decode("latin-1"))
 
 
 async def read_all(answer: UpstreamAnswer, limit: int) -> bytes:

@@ -1,8 +1,8 @@
 """By what callers name a connection: its id, which begins `con_`, or the id of a property that it covers.
 
 The one place that decides which connection is meant. A property moves to another connection when its hotel approves
-anew, so what it stands for is read each time, and remembered for a minute only so that looking up a fresh token stays a
-look-up in memory.
+anew, so what it stands for is read each time, and remembered for a minute, as a token is, only so that looking up a
+fresh token stays a look-up in memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ class ConnectionIds:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._known: dict[str, Known] = {}  # by property id
+        self._recent: dict[str, Known] = {}  # by property id
+        self._last: dict[str, str] = {}  # at any time: the connection id by property id
+
+    def look_again(self) -> None:
+        """A connection came into use here, and may cover any property: what each stands for is read before its use."""
+        self._recent = {}  # a read under way writes into the former one
 
     def recent(self, named: str) -> str | None:
         """The connection id, where it was read within a minute or is one: no waiting, from any thread.
@@ -41,15 +46,12 @@ class ConnectionIds:
         """
         if property_of(named) is None:
             return named
-        known = self._known.get(named)
+        known = self._recent.get(named)
         return None if known is None or self._world.clock.steady() >= known.look_again else known.connection_id
 
     def last(self, named: str) -> str | None:
         """The connection id, where it is one or was read at any time: for what is only counted. From any thread."""
-        if property_of(named) is None:
-            return named
-        known = self._known.get(named)
-        return None if known is None else known.connection_id
+        return named if property_of(named) is None else self._last.get(named)
 
     async def find(self, named: Named) -> Named:
         """The connection id, or None for None. An id of a connection is not looked for here, but by what is done with
@@ -81,13 +83,15 @@ class ConnectionIds:
 
     async def resolve(self, named: str) -> str:
         """As `find`, and raises UnknownConnection for an id that no connection has, too."""
+        recent, look_again = self._recent, self._world.clock.steady() + LOOK_AGAIN
         found = await resolve(self._world.db, named) if is_text(named) else ()
         if len(found) != 1:
-            self._known.pop(named, None)
+            recent.pop(named, None)
+            self._last.pop(named, None)
         if not found:
             raise unknown(named)
         if len(found) > 1:
             raise AmbiguousProperty(f"{len(found)} connections cover property {named[:64]!r}")
         if property_of(named) is not None:
-            self._known[named] = Known(found[0], self._world.clock.steady() + LOOK_AGAIN)
+            recent[named], self._last[named] = Known(found[0], look_again), found[0]
         return found[0]

@@ -54,13 +54,13 @@ class Engine:
         self.access: Final = Access(world, self.ids.recent)
         self.client_secrets: Final = ClientSecrets(world)
         self.refresher: Final = Refresher(world, self.client_secrets, self.access.forget)
-        self.candidates: Final = Candidates(world, self.refresher, self.access.forget)
+        self.candidates: Final = Candidates(world, self.refresher, self._promoted)
         self.access.attach(self.refresher, self.candidates)
         self.authorizer: Final = Authorizer(world, self.client_secrets, self.candidates)
         self.migrator: Final = Migrator(world, self.client_secrets, self.candidates, self.refresher.flights)
         self.views: Final = Views(world, self.client_secrets, self.authorizer)
         self.importer: Final = Importer(world, self.refresher, self.candidates, self.views)
-        self.pasted_keys: Final = PastedKeys(world, self.access.forget)
+        self.pasted_keys: Final = PastedKeys(world, self._promoted)
         self.refused_calls: Final = RefusedCalls(world, self.access, self.refresher, self.candidates)
         self.subscriber: Final = Subscriber(
             world, self.access, self.refused_calls, Risks(world), wanted, decided=decided
@@ -79,6 +79,20 @@ class Engine:
                 self.calls, self.upkeep, self.retention, self.app_states, self.property_lists, self.subscriber, webhooks
             ),
         )
+
+    async def find_to_relay(self, named: str) -> str:
+        """As `ConnectionIds.find_to_call`; what was read within a minute will do while its fresh token is in memory:
+        whatever ends that has the property looked for, too.
+        """
+        recent = self.ids.recent(named)
+        if recent is not None and self.access.cached(recent, 0.0) is not None:
+            return recent
+        return await self.ids.find_to_call(named)
+
+    def _promoted(self, connection_id: str) -> None:
+        """Another credential of this connection is in use: its token, and what properties stand for, are read anew."""
+        self.access.forget(connection_id)
+        self.ids.look_again()
 
     async def idle(self) -> None:
         """Wait until everything that was begun for a grant is finished and committed: exchanges, refreshes, moves."""

@@ -12,10 +12,14 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cloudbeds_auth.ports import Fact, Observer
 from cloudbeds_auth.rules.happenings import Happening
+
+if TYPE_CHECKING:
+    import asyncio
 
 LOGGER = logging.getLogger("cloudbeds_auth")
 # A library is silent until the program that uses it configures logging.
@@ -25,6 +29,7 @@ FACTS = "facts"
 """The attribute of a log record that carries facts: `logger.info("refreshed", extra={FACTS: {...}})`."""
 
 HIDDEN = "***"
+SHORT, MOST_HARMLESS = 200, 10_000  # characters of a text that is remembered, and how many are
 LONGEST = 2000  # characters of one value; what the vendor or a browser sends may be long
 SECRET_NAMES = r"access_token|refresh_token|client_secret|id_token|admin_token|password"
 SECRET_FACTS = re.compile(rf"{SECRET_NAMES}|authorization|secret|token", re.IGNORECASE)
@@ -38,6 +43,7 @@ SHAPES = (
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), rf"\1{HIDDEN}@"),
     (re.compile(r"(/hooks/|/connect/|/paste-key/|/add-app/)[^\s/?\"']+"), rf"\1{HIDDEN}"),
 )
+TOGETHER = 0.05  # seconds that a line may wait
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]")
 
 
@@ -81,7 +87,8 @@ class LogObserver:
         """Log `what` with its facts."""
         level = what.level_of(facts)
         if LOGGER.isEnabledFor(level):
-            LOGGER.log(level, EventLine(what, facts), extra={FACTS: facts})
+            line = EventLine(what, facts)  # as `LOGGER.log` does, which would also look for the caller's file: this one
+            LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, __file__, 0, line, (), None, extra={FACTS: facts}))
 
 
 def redacted(text: str) -> str:
@@ -98,13 +105,30 @@ def plain(text: str) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
 
 
+_names_a_secret = lru_cache(maxsize=1024)(SECRET_FACTS.fullmatch)
+_AS_IT_IS = (type(None), bool, int, float)
+_harmless: set[str] = set()  # texts that were found to hold nothing to clean, and so no secret
+
+
 def cleaned(name: str, value: object) -> object:
-    """A fact as it may be shown: numbers and None as they are, everything else as plain, redacted text."""
-    if SECRET_FACTS.fullmatch(name):
+    """A fact as it may be shown: numbers and None as they are, everything else as plain, redacted text.
+
+    The same paths, addresses and ids are reported over and over: what was found to hold nothing is known. So is what
+    consists of letters, digits and hyphens, such as the id of a request: no shape of a secret does.
+    """
+    if _names_a_secret(name):
         return HIDDEN
-    if value is None or isinstance(value, bool | int | float):
+    if isinstance(value, _AS_IT_IS):
         return value
-    return plain(redacted(str(value)))
+    text = str(value)
+    if text in _harmless or (len(text) <= SHORT and text.isascii() and text.replace("-", "").isalnum()):
+        return text
+    shown = plain(redacted(text))
+    if shown == text and len(text) <= SHORT:
+        if len(_harmless) >= MOST_HARMLESS:
+            _harmless.clear()
+        _harmless.add(text)
+    return shown
 
 
 def pairs(facts: Mapping[str, object]) -> list[str]:
@@ -125,7 +149,8 @@ class Redacting(logging.Filter):
             record.msg, record.args = plain(redacted(message)), None
         facts = getattr(record, FACTS, None)
         if isinstance(facts, Mapping):
-            setattr(record, FACTS, {plain(str(name)): cleaned(str(name), value) for name, value in facts.items()})
+            named = facts if isinstance(record.msg, EventLine) else {plain(str(name)): facts[name] for name in facts}
+            setattr(record, FACTS, {name: cleaned(name, value) for name, value in named.items()})
         if record.exc_info:
             # Another handler may have rendered the traceback already, as it was.
             record.exc_text = redacted(record.exc_text or logging.Formatter().formatException(record.exc_info))
@@ -138,7 +163,16 @@ def _event(record: logging.LogRecord) -> str:
 
 
 def _moment(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second = int(record.created)
+    return f"{_second(second)}.{int((record.created - second) * 1000):03}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+_encode = json.JSONEncoder(default=str).encode  # what `json.dumps` would make anew for each line
 
 
 class JsonFormatter(logging.Formatter):
@@ -152,7 +186,7 @@ class JsonFormatter(logging.Formatter):
             line["facts"] = facts
         if record.exc_text:
             line["error"] = "\n".join(plain(part) for part in record.exc_text.splitlines())
-        return json.dumps(line, default=str)
+        return _encode(line)
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -167,7 +201,49 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class _OurHandler(logging.StreamHandler[TextIO]):
-    """Known by its class, so that `configure` replaces it instead of adding another."""
+    """Known by its class, so that `configure` replaces it instead of adding another.
+
+    Where an event loop runs, events are written together, `TOGETHER` seconds after the first: a write wakes who reads.
+    Any other line and a warning is written at once, with what waits: a worker's last line is the server's, and then it
+    ends by a signal. `logging.shutdown` writes what waits when a program ends otherwise.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waiting: list[str] = []
+        self._writes: asyncio.AbstractEventLoop | None = None  # what waits
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, now or soon."""
+        try:
+            self._waiting.append(self.format(record) + self.terminator)
+            waits = isinstance(record.msg, EventLine) and record.levelno < logging.WARNING
+            if not (waits and self._soon()):
+                self.flush()
+        except Exception:  # noqa: BLE001 - as every handler of the standard library
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        assert self.lock is not None  # noqa: S101 - `logging` makes one for each handler
+        with self.lock:
+            waiting, self._waiting, self._writes = self._waiting, [], None
+            if waiting:
+                self.stream.write("".join(waiting))
+            super().flush()
+
+    def _soon(self) -> bool:
+        """Whether an event loop of this thread writes what waits."""
+        import asyncio  # a program without one need not import it
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        if self._writes is not loop:
+            self._writes = loop
+            loop.call_later(TOGETHER, self.flush)
+        return True
 
 
 def configure(format: str = "auto", level: str = "INFO", stream: TextIO | None = None) -> None:  # noqa: A002  # the setting's name
@@ -177,6 +253,8 @@ def configure(format: str = "auto", level: str = "INFO", stream: TextIO | None =
     query strings; the HTTP stacks' debug lines, which name headers, are not written at any level.
     """
     target = stream or sys.stderr
+    # No line shows them: as documented in "How to optimize logging", none is looked up for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     if format == "auto":
         format = "console" if target.isatty() else "json"  # noqa: A001
     handler = _OurHandler(target)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -25,12 +26,14 @@ MOST_NAMES = 200  # different values of one label; the rest is counted as `other
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
 
+@lru_cache(maxsize=1024)
 def status_class(status: object) -> str:
     """`2xx` of 200: five values instead of hundreds."""
     text = str(status)
     return f"{text[0]}xx" if re.fullmatch(r"[1-5][0-9]{2}", text) else "other"
 
 
+@lru_cache(maxsize=1024)
 def snake(text: str) -> str:
     """`dead_token` of `DeadToken`: verdicts and answers are labelled with the names of their classes."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
@@ -53,6 +56,7 @@ class Metrics:
         }
         self._registry = registry
         self._seen: dict[EventMetric, set[str]] = {}
+        self._children: dict[tuple[EventMetric, str], Counter] = {}
 
     def happened(self, what: Happening, /, **facts: Fact) -> None:
         """Count it, `times` among the facts often; `seconds` feeds the histogram."""
@@ -79,7 +83,10 @@ class Metrics:
 
     def _count(self, metric: EventMetric, value: object, times: int = 1) -> None:
         shown = status_class(value) if metric.label == "status" else self._bounded(metric, snake(str(value)))
-        self._counters[metric].labels(shown).inc(times)
+        child = self._children.get((metric, shown))
+        if child is None:
+            child = self._children[metric, shown] = self._counters[metric].labels(shown)
+        child.inc(times)
 
     def _bounded(self, metric: EventMetric, value: str) -> str:
         """The value when it is a short name and not one too many: a label must not grow without end."""

@@ -181,7 +181,7 @@ def _token_of(members: Mapping[str, object]) -> bytes:
 TRACES = traces_of(TABLE)
 
 
-@lru_cache(maxsize=16)  # a client sends the same with each request
+@lru_cache(maxsize=256)  # a client sends the same with each request
 def legible(accepted: str) -> str:
     """An `Accept-Encoding` without what is not unpacked here (`br`, `zstd`, `*`); the rest keeps its weight.
 

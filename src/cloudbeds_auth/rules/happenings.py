@@ -18,7 +18,7 @@ class LogLevel(IntEnum):
     WARNING = 30
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EventMetric:
     """A counter with one label: `cloudbeds_auth_NAME_total{LABEL=…}`.
 
@@ -70,7 +70,8 @@ class Happening(StrEnum):
 
     def level_of(self, facts: Mapping[str, object]) -> LogLevel:
         """The level of this event with these facts."""
-        return WARNING if any(value in self.warns_of for value in facts.values()) else self.level
+        warns = self.warns_of and any(value in self.warns_of for value in facts.values())
+        return WARNING if warns else self.level
 
     # fmt: off
     # Tokens

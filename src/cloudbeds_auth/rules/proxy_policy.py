@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_plus, unquote_to_bytes
 
@@ -48,11 +49,14 @@ Source: cloudbeds-facts.md sections 2, 7 and 8. Every other method needs `proxy`
 """
 _WORD = re.compile(r"[a-z0-9_]+")
 
-REQUEST_HEADERS = frozenset(
-    b"accept accept-encoding accept-language content-encoding content-language content-type idempotency-key if-match "
-    b"if-modified-since if-none-match if-range if-unmodified-since prefer range user-agent x-property-id "
-    b"x-request-id".split()
-)
+REQUEST_HEADERS: Mapping[bytes, str] = {
+    name: name.decode()
+    for name in b"accept accept-encoding accept-language content-encoding content-language content-type "
+    b"idempotency-key if-match if-modified-since if-none-match if-range if-unmodified-since prefer range user-agent "
+    b"x-property-id x-request-id".split()
+}
+"""By their names as they come, those with which they are sent."""
+_NONE: frozenset[bytes] = frozenset()
 # Two values of one of these could be read differently by us and by the vendor.
 _ONLY_ONCE = frozenset(b"content-encoding content-type range x-property-id x-request-id".split())
 
@@ -90,6 +94,7 @@ def upstream_path(raw_path: bytes) -> Target:
     return Target(identifier.decode("ascii"), path)
 
 
+@lru_cache(maxsize=1024)
 def scope_for(path: str) -> Scope:
     """The scope that a caller needs for a path of `upstream_path`; raises Forbidden for what is never relayed (A73).
 
@@ -114,7 +119,7 @@ def scope_for(path: str) -> Scope:
 
 def refuse_token(raw_query: bytes) -> None:
     """Raise InvalidRequest when a query holds `access_token` in any spelling (RFC 6750 section 5.3, A45)."""
-    if not raw_query:
+    if b"%" not in raw_query and b"access_token" not in raw_query.lower():
         return
     names = (unquote_plus(part.partition("=")[0]) for part in raw_query.decode("latin-1").split("&"))
     if any(name.strip().lower() == "access_token" for name in names):
@@ -144,27 +149,31 @@ def request_headers(raw: Iterable[tuple[bytes, bytes]], property_id: str | None)
     received = [(name.lower(), value) for name, value in raw]
     nominated = _nominated(received)
     headers: list[tuple[str, str]] = []
-    seen: set[bytes] = set()
-    for name, value in received:
-        if name not in REQUEST_HEADERS or name in nominated or (name == b"x-property-id" and property_id):
+    once: set[bytes] = set()
+    for lower, value in received:
+        name = REQUEST_HEADERS.get(lower)
+        if name is None or lower in nominated or (property_id and lower == b"x-property-id"):
             continue
-        if name in seen and name in _ONLY_ONCE:
-            raise InvalidRequest(f"the header {name.decode('ascii')} came twice")
+        if lower in _ONLY_ONCE:
+            if lower in once:
+                raise InvalidRequest(f"the header {name} came twice")
+            once.add(lower)
         if not _FIELD_VALUE.match(value):
-            raise InvalidRequest(f"the header {name.decode('ascii')} holds bytes that no header has")
-        seen.add(name)
+            raise InvalidRequest(f"the header {name} holds bytes that no header has")
         text = value.decode("ascii")
-        headers.append((name.decode("ascii"), legible(text) if name == b"accept-encoding" else text))
+        headers.append((name, legible(text) if lower == b"accept-encoding" else text))
     if property_id:
         headers.append(("x-property-id", property_id))
     return headers
 
 
-def response_headers(raw: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The vendor's headers that go to the caller; raises UpstreamFailed for a value that would split the answer."""
-    received = [(name.lower(), value) for name, value in raw]
+def response_headers(received: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The vendor's headers that go to the caller, of those that came, names in lower case.
+
+    Raises UpstreamFailed for a value that would split the answer.
+    """
     nominated = _nominated(received)
-    headers = [(name, value) for name, value in received if name in RESPONSE_HEADERS and name not in nominated]
+    headers = [one for one in received if one[0] in RESPONSE_HEADERS and one[0] not in nominated]
     if any(_BAD_ANSWER_VALUE.search(value) for _, value in headers):
         raise UpstreamFailed("a header of the vendor's answer holds control characters")
     return headers
@@ -180,11 +189,10 @@ def property_of(identifier: str) -> str | None:
     return None if identifier.startswith(CONNECTION_PREFIX) else identifier
 
 
-def _nominated(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:
+def _nominated(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
     """The names that `Connection` declares to be for this hop only."""
-    return frozenset(
-        token.strip().lower() for name, value in headers if name == b"connection" for token in value.split(b",")
-    )
+    declared = [value for name, value in headers if name == b"connection"]
+    return frozenset(token.strip().lower() for value in declared for token in value.split(b",")) if declared else _NONE
 
 
 def _judge(path: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import yarl
 from aiohttp.client_proto import ResponseHandler
+from multidict import CIMultiDict
 
 from cloudbeds_auth.ports import Broken, Lost, Unsent
 
@@ -29,22 +30,20 @@ _UNSENT = (
     aiohttp.ServerFingerprintMismatch,
     aiohttp.InvalidURL,
 )
-# aiohttp adds these by itself when they are missing; the caller's request stays the caller's.
-_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
-class _Broke(Exception):
-    """Hides from aiohttp that the connection broke."""
+class _Request(aiohttp.ClientRequest):
+    """Has the headers that it is given, and none that aiohttp would add: the caller's request stays the caller's."""
 
+    _skip_auto_headers = CIMultiDict({"Content-Type": None})
 
-async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send once. Otherwise aiohttp repeats a PUT or a DELETE whose answer was lost, and a GET without its turn."""
-    try:
-        return await send(request)
-    except _UNSENT:
-        raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _Broke from error
+    def update_headers(self, headers: Any) -> None:
+        """Take them as they are, after `Host`."""
+        self.headers = CIMultiDict(Host=self.url.host_port_subcomponent or "")
+        self.headers.extend(headers)
+
+    def update_auto_headers(self, skip_auto_headers: object) -> None:
+        """Add nothing."""
 
 
 class _Asked(ResponseHandler):
@@ -110,25 +109,23 @@ def _speaks(protocol: ResponseHandler | None) -> bool:
 class AiohttpAnswer:
     """One answer of the vendor; the caller must `close` it in every case."""
 
-    __slots__ = ("_response",)
+    __slots__ = ("_response", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self.status = response.status
+        self.headers = [(name.lower(), value) for name, value in response.raw_headers]
 
     @property
-    def status(self) -> int:
-        """The HTTP status."""
-        return self._response.status
-
-    @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The headers as they came."""
-        return self._response.raw_headers
+    def ended(self) -> bool:
+        """Whether the last chunk was read."""
+        return self._response.content.at_eof()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes; back-pressure reaches the vendor because the reader is bounded. Raises Lost."""
+        content = self._response.content
         try:
-            async for chunk in self._response.content.iter_any():
+            while chunk := await content.readany():
                 yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Lost(type(error).__name__) from error
@@ -175,12 +172,11 @@ class AiohttpUpstream:
                     headers=headers,
                     data=_payload(body),
                     allow_redirects=False,
-                    skip_auto_headers=_NO_AUTOMATIC_HEADERS,
                 )
         except _UNSENT as error:
             raise Unsent(type(error).__name__) from error
-        except _Broke as broke:
-            raise Broken(type(broke.__cause__).__name__) from broke.__cause__
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise Broken(type(error).__name__) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Lost(type(error).__name__) from error
         return AiohttpAnswer(response)
@@ -200,13 +196,15 @@ class AiohttpUpstream:
                 keepalive_timeout=KEEP_ALIVE,
             ),
             timeout=self._timeout,
-            middlewares=(_once,),
+            request_class=_Request,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             max_field_size=LONGEST_HEADER,
             max_line_size=LONGEST_HEADER,
         )
+        # Else it repeats a PUT or a DELETE whose answer was lost, and a GET without its turn.
+        self._session._retry_connection = False
         return self._session
 
 
