@@ -26,7 +26,7 @@ endef
 # The tests start hundreds of processes: without bytecode in the clone each of them would compile the library anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-instructions test-wheel coverage mutation prove proof crash test-crash lint types verify-types contract docs lock check clean
+.PHONY: help venv demo test test-long test-plugin system browser test-browser test-node test-pgbouncer test-namespaces test-instructions test-wheel coverage mutation bench prove proof crash test-crash lint types verify-types contract docs lock check clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,13 @@ mutation: venv ## mutants of rules and engine that no test notices (long, one pr
 	(cd "$$place" && nice -n 10 "$(CURDIR)/$(BIN)/mutmut" run --max-children 1 $(MUTANTS) >mutmut.log || { tail -40 mutmut.log; exit 1; }) && \
 	$(BIN)/python -m tests.mutation.score "$$place"
 
+bench: venv ## what it costs, beside what people use instead: writes docs/benchmarks.md (Linux, two cores; needs nginx, wrk and node)
+	@test -d .venv-bench || $(BIN)/python -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@cd benchmarks/peers/express && npm ci --silent --no-audit --no-fund
+	@.venv-bench/bin/python -m benchmarks --write $(GROUPS)
+
 test-wheel: venv ## what a user installs: the built wheel, without extras and with them, in environments of their own
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && \
 	$(BIN)/python -m hatchling build -t wheel -d "$$place" >/dev/null && \
@@ -160,6 +167,7 @@ lock: ## pin every dependency with hashes and without addresses (needs uv, and n
 	uv pip compile $(LOCKING) --extra dev -o $(LOCK) pyproject.toml
 	uv pip compile $(LOCKING) --group browser --constraint $(LOCK) -o requirements/browser.txt
 	uv pip compile $(LOCKING) --group types --constraint $(LOCK) -o requirements/types.txt
+	uv pip compile $(LOCKING) --extra server --extra postgres --extra httpx --extra requests --extra pytest --group bench --constraint $(LOCK) -o requirements/bench.txt pyproject.toml
 	uv pip compile $(LOCKING) --group mutation --constraint $(LOCK) -o requirements/mutation.txt
 	cd tests/node && rm -f package-lock.json && npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 

@@ -1,0 +1,5 @@
+"""What it costs to use cloudbeds-auth, beside what people use instead: `make bench`, one page, one machine.
+
+Reading order: `measure` (how), `groups` (what), `stage` (the processes that are measured), `children` (programs that
+are measured from inside), `peers` (programs of others), `page` (docs/benchmarks.md).
+"""

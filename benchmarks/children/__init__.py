@@ -1,0 +1,1 @@
+"""Programs that measure from inside: each prints one number and ends."""

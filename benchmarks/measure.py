@@ -1,0 +1,59 @@
+"""Rounds: each measures every subject of a group once, in another order, so that what the machine does meanwhile meets
+all of them. What is reported is the median, with the lowest and highest value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is measured. `measure` returns one value, in the unit of its group."""
+
+    name: str
+    measure: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Subjects that answer the same question. `open` makes them ready; `ours` is compared with `beside`.
+
+    `less`: whether less is better. `aim`: what was set as a goal before it was measured, in words.
+    """
+
+    name: str
+    title: str
+    unit: str
+    question: str
+    open: Callable[[], AbstractContextManager[Sequence[Subject]]]
+    ours: str
+    beside: str
+    aim: str
+    less: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The values of one subject."""
+
+    values: tuple[float, ...]
+
+    @property
+    def middle(self) -> float:
+        """The median."""
+        return median(self.values)
+
+
+def rounds(subjects: Sequence[Subject], number: int, progress: Callable[[str], None]) -> Mapping[str, Found]:
+    """Measure each subject `number` times."""
+    values: dict[str, list[float]] = {subject.name: [] for subject in subjects}
+    for at in range(number):
+        turned = [*subjects[at % len(subjects) :], *subjects[: at % len(subjects)]]
+        for subject in turned:
+            progress(f"round {at + 1} of {number}: {subject.name}")
+            values[subject.name].append(subject.measure())
+    return {name: Found(tuple(found)) for name, found in values.items()}

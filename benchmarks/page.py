@@ -1,0 +1,92 @@
+"""docs/benchmarks.md and its plots, from the numbers of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+HEAD = """# Benchmarks
+
+What cloudbeds-auth costs, beside what people use instead: measured by `make bench` on one machine, in rounds that take
+every subject in turn; each number is the median of {rounds} rounds, with the lowest and the highest. Ratios travel
+better between machines than times do, so they come first.
+
+- machine: {machine}
+- versions: {versions}
+- the code: {commit}, {when}
+- command: `make bench` (`benchmarks/` has the programs of the others, too)
+
+The first core serves, the second one asks and answers for Cloudbeds.
+"""
+WIDTH, BAR, LEFT = 720, 22, 230
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The whole page."""
+    facts = found["facts"]
+    return "\n".join([HEAD.format(**facts), *map(_section, found["groups"])])
+
+
+def _section(group: Mapping[str, Any]) -> str:
+    ours, beside = (group["subjects"][group[key]]["middle"] for key in ("ours", "beside"))
+    ratio = ours / beside if beside else float("nan")
+    lines = [
+        f"## {group['title']}\n",
+        f"{group['question']} {group['ours']} : {group['beside']} = **{ratio:.2f}**. Aim: {group['aim']}.\n",
+        f"| | {group['unit']} | lowest | highest |",
+        "|---|---|---|---|",
+    ]
+    for name, values in group["subjects"].items():
+        lines.append(f"| {name} | {shown(values['middle'])} | {shown(values['lowest'])} | {shown(values['highest'])} |")
+    lines.append(f"\n![{group['title']}](benchmarks/{group['name']}.svg)\n")
+    return "\n".join(lines)
+
+
+def shown(value: float) -> str:
+    """Three figures."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def plot(group: Mapping[str, Any]) -> str:
+    """Bars with their range, as SVG; the page's own colours in light and in dark."""
+    subjects: Mapping[str, Any] = group["subjects"]
+    most = max(values["highest"] for values in subjects.values()) or 1.0
+    scale = (WIDTH - LEFT - 90) / most
+    height = BAR * len(subjects) + 34
+    rows: list[str] = []
+    for at, (name, values) in enumerate(subjects.items()):
+        y = 28 + at * BAR
+        kind = "ours" if name.startswith("cloudbeds-auth") else "theirs"
+        rows.append(_bar(name, values, y, kind, scale))
+    label = f"{group['unit']}, {'less' if group['less'] else 'more'} is better"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label='
+        f'"{escape(group["title"], quote=True)}">\n<style>text{{font:13px sans-serif;fill:#555}}.ours{{fill:#2f6feb}}'
+        ".theirs{fill:#9aa4b2}.range{stroke:#333;stroke-width:1.5}@media (prefers-color-scheme:dark)"
+        "{text{fill:#bbb}.range{stroke:#ddd}}</style>\n"
+        f'<text x="{LEFT}" y="16">{escape(label)}</text>\n' + "".join(rows) + "</svg>\n"
+    )
+
+
+def _bar(name: str, values: Mapping[str, float], y: int, kind: str, scale: float) -> str:
+    low, middle, high = (max(0.0, values[key]) * scale for key in ("lowest", "middle", "highest"))
+    centre = y + BAR / 2 - 3
+    return (
+        f'<text x="{LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(name)}</text>'
+        f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{middle:.1f}" height="{BAR - 6}"/>'
+        f'<line class="range" x1="{LEFT + low:.1f}" x2="{LEFT + high:.1f}" y1="{centre}" y2="{centre}"/>'
+        f'<text x="{LEFT + high + 6:.1f}" y="{y + 13}">{shown(values["middle"])}</text>\n'
+    )
+
+
+def write(found: Mapping[str, Any], docs: Path) -> Sequence[Path]:
+    """The page, and a plot for each group."""
+    (docs / "benchmarks").mkdir(exist_ok=True)
+    written = [docs / "benchmarks.md"]
+    written[0].write_text(page(found))
+    for group in found["groups"]:
+        written.append(docs / "benchmarks" / f"{group['name']}.svg")
+        written[-1].write_text(plot(group))
+    return written

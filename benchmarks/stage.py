@@ -1,0 +1,185 @@
+"""The processes that are measured, each on its core: the first core serves, the second asks and answers for Cloudbeds.
+
+asker ─► subject (ours, Express, nginx) ─► the vendor: nginx, which answers one method and a large one from memory,
+                                           and asks the simulator for everything else
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.children.hotel import REDIRECT
+from cloudbeds_auth import Connection, Secret, Settings
+from cloudbeds_auth.pytest_plugin.process import running
+from cloudbeds_auth.sync import TokenVault
+
+HERE = Path(__file__).parent
+SERVES, ASKS = "0", "1"  # cores
+METHOD = "/api/v1.3/getReservation"
+LARGE = "/api/v1.3/large"
+BODY = '{"success":true,"data":{' + ",".join(f'"field{number}":"value {number}"' for number in range(40)) + "}}"
+ADMIN = "an-admin-token-for-benchmarks-only-0123456789"
+READY = 30.0  # seconds
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@contextmanager
+def process(
+    command: Sequence[str], *, core: str, environment: Mapping[str, str], folder: Path, ready: str = ""
+) -> Iterator[subprocess.Popen[str]]:
+    """A process pinned to a core, once it wrote a line that matches `ready`; ended by its own pid."""
+    child = subprocess.Popen(
+        ["taskset", "-c", core, *command],
+        cwd=folder, env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    lines: list[str] = []
+    seen = threading.Event()
+
+    def read() -> None:
+        assert child.stdout is not None
+        for line in child.stdout:
+            lines.append(line)
+            if ready and re.search(ready, line):
+                seen.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        if ready and not seen.wait(READY):
+            raise RuntimeError(f"{command[0]} did not start:\n{''.join(lines)}")
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(READY)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def until_open(port: int) -> None:
+    """Wait until somebody listens."""
+    until = time.monotonic() + READY
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if time.monotonic() > until:
+            raise RuntimeError(f"nobody listens on {port}")
+        time.sleep(0.05)
+
+
+@contextmanager
+def nginx(name: str, port: int, core: str, folder: Path, **values: object) -> Iterator[None]:
+    """Nginx with `peers/NAME.conf`, one worker."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    text = (HERE / "peers" / f"{name}.conf").read_text()
+    for key, value in {"PORT": port, **values}.items():
+        text = text.replace(f"@{key}@", str(value))
+    (place / "nginx.conf").write_text(text)
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
+    command = [program, "-p", str(place), "-c", str(place / "nginx.conf"), "-e", str(place / "error.log")]
+    with process(command, core=core, environment={}, folder=place):
+        until_open(port)
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """Cloudbeds for a benchmark, and a hotel that is connected to our database."""
+
+    url: str
+    settings: Settings
+    connection: Connection
+    folder: Path
+
+
+@contextmanager
+def vendor() -> Iterator[Vendor]:
+    """The simulator behind nginx, and a hotel that approved."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        simulator = stack.enter_context(running(folder))
+        simulator.reset(redirect_uri=REDIRECT)
+        port = free_port()
+        (folder / "large").write_bytes(bytes(100 * 1024 * 1024))
+        stack.enter_context(
+            nginx("vendor", port, ASKS, folder, SIMULATOR=simulator.url, METHOD=METHOD, BODY=BODY, LARGE=LARGE,
+                  FILE=folder / "large")
+        )  # fmt: skip
+        url = f"http://127.0.0.1:{port}"
+        settings = Settings(
+            client_id=simulator.client_id, client_secret=Secret(simulator.client_secret), base_url=url,
+            redirect_uri=REDIRECT, database_url=f"sqlite:///{folder}/vault.sqlite3",
+        )  # fmt: skip
+        with TokenVault.open(settings) as vault:
+            begun = vault.begin_authorization()
+            approval = simulator.approve(begun.url)
+            connection = vault.finish_authorization(code=approval.code, state=approval.state)
+        yield Vendor(url, settings, connection, folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a subject answers, and with which headers it is asked."""
+
+    url: str
+    headers: Mapping[str, str]
+    pid: int = 0
+
+
+@contextmanager
+def service(at: Vendor, **more: str) -> Iterator[Target]:
+    """`cloudbeds-auth serve` over the hotel's database, with default settings but for where things are, and `more`."""
+    port = free_port()
+    environment = {
+        "CLOUDBEDS_CLIENT_ID": at.settings.client_id,
+        "CLOUDBEDS_CLIENT_SECRET": at.settings.client_secret.reveal() if at.settings.client_secret else "",
+        "CLOUDBEDS_BASE_URL": at.url,
+        "CLOUDBEDS_AUTH_DATABASE_URL": at.settings.database_url,
+        "CLOUDBEDS_AUTH_ADMIN_TOKEN": ADMIN,
+        "CLOUDBEDS_AUTH_PORT": str(port),
+        **more,
+    }
+    command = [sys.executable, "-m", "cloudbeds_auth", "serve"]
+    with process(command, core=SERVES, environment=environment, folder=at.folder, ready="listening") as child:
+        until_open(port)
+        yield Target(
+            f"http://127.0.0.1:{port}/proxy/{at.connection.id}", {"Authorization": f"Bearer {ADMIN}"}, child.pid
+        )
+
+
+@contextmanager
+def express(at: Vendor) -> Iterator[Target]:
+    """The tutorial's program in Node."""
+    port = free_port()
+    environment = {"PORT": str(port), "VENDOR": at.url, "ACCESS_TOKEN": "token", "NODE_ENV": "production"}
+    command = ["node", str(HERE / "peers" / "express" / "server.js")]
+    with process(command, core=SERVES, environment=environment, folder=at.folder, ready="ready") as child:
+        yield Target(f"http://127.0.0.1:{port}/proxy", {}, child.pid)
+
+
+@contextmanager
+def plain_nginx(at: Vendor) -> Iterator[Target]:
+    """Nginx that only adds the header."""
+    port = free_port()
+    with nginx("proxy", port, SERVES, at.folder, VENDOR=at.url.removeprefix("http://")):
+        yield Target(f"http://127.0.0.1:{port}", {})
