@@ -124,6 +124,7 @@ async def test_cloudbeds_refuses_it_for_a_while(stage: Stage) -> None:
     await stage.one.upkeep.tick()
     seen = await stage.one.views.connection(waits.id)
     assert (seen.state, seen.problem) == (State.PARKED, "revoked")
+    assert "from the Marketplace within a day" in (seen.next_step or "")
     await stage.clock.sleep(RETRY_FIRST)
     stage.endpoint.will(issued(2))
     await stage.one.upkeep.tick()
