@@ -8,13 +8,15 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed, UnknownConnection
+from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
-from cloudbeds_auth.rules.schedule import DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, RETRY_FIRST
+from cloudbeds_auth.rules.schedule import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.connections import list_connections
 from cloudbeds_auth.transactions.grants import take_lease
+from cloudbeds_auth.transactions.statements import Transaction, Tx, query, transaction
 
 
 async def parked(stage: Stage) -> list[Connection]:
@@ -30,6 +32,12 @@ async def wrong(stage: Stage, number: int | str, *property_ids: str, is_key: boo
         await stage.approve(answer, expected_properties=("1000",))
     [waits] = [one for one in await parked(stage) if one.id not in before]
     return waits
+
+
+@transaction
+def waiting(tx: Tx, connection_id: str) -> Transaction[list[str]]:
+    """Grants of this connection that wait to be proven."""
+    return [row["id"] for row in (yield from query("candidates", connection_id=connection_id))]
 
 
 async def row_of(stage: Stage, waits: Connection) -> Grant:
@@ -150,6 +158,27 @@ async def test_one_that_cloudbeds_refuses_is_claimed(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     await stage.one.upkeep.tick()
     assert (await stage.one.access.access_token(waits.id)).reveal() == "A-2"
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["where it is", "for a hotel that is connected"])
+async def test_a_claim_before_its_pair_was_proven(stage: Stage, alone: bool) -> None:
+    """The parent may be the only token that lives (rule-2): it goes where the child goes, and is sent after it."""
+    waits = await wrong(stage, 1, "2000", "2001")
+    await stage.clock.sleep(KEEP_ALIVE)
+    stage.endpoint.will(issued(2))
+    stage.vendor.thinks("A-2", Inconclusive("away"))
+    await stage.one.upkeep.tick()
+    if not alone:
+        await stage.approve(issued("home", property_ids=("2000",)))
+    home = await stage.one.authorizer.claim(waits.id, None)
+    [candidate] = await stage.one.store.read(waiting(home))
+    assert await stage.tokens(candidate) == ["R-1", "R-2"]
+    stage.vendor.thinks("A-2", DeadToken())
+    stage.endpoint.will(Refused("dead"), issued(3))
+    await stage.clock.sleep(CANDIDATE)
+    await stage.one.upkeep.tick()
+    assert stage.endpoint.sent[-2:] == ["R-2", "R-1"]
+    assert (await stage.one.access.access_token(home)).reveal() == "A-3"
 
 
 async def test_a_claim_while_it_is_refreshed(stage: Stage) -> None:
