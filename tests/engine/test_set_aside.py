@@ -8,7 +8,7 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed, UnknownConnection
-from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive
+from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
 from cloudbeds_auth.rules.schedule import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, RETRY_FIRST
@@ -101,6 +101,26 @@ async def test_the_hotel_is_connected_after_all(stage: Stage, how: str) -> None:
     with pytest.raises(UnknownConnection):
         await stage.one.views.connection(waits.id)
     assert (await stage.one.views.connection(home)).property_ids == ("2000",)
+
+
+async def test_a_key_that_is_replaced_while_it_is_asked_about(stage: Stage) -> None:
+    """The late proof changes nothing: the connection that waited is deleted after its day all the same."""
+    stage.vendor.listed = ("2000",)
+    waits = await wrong(stage, 1, is_key=True)
+
+    async def meanwhile() -> Proof:
+        stage.vendor.opinions.clear()
+        await stage.approve(issued("new", property_ids=("2000",)))
+        return Proof()
+
+    stage.vendor.thinks((await row_of(stage, waits)).access.reveal(), meanwhile)
+    await stage.clock.sleep(KEEP_KEY_ALIVE)
+    await stage.one.upkeep.tick()
+    assert (await stage.one.views.connection(waits.id)).state is State.SUPERSEDED
+    await stage.clock.sleep(DAY)
+    await stage.one.upkeep.tick()
+    with pytest.raises(UnknownConnection):
+        await stage.one.views.connection(waits.id)
 
 
 async def test_a_hotel_that_approves_by_wrong_links_again_and_again(stage: Stage) -> None:
