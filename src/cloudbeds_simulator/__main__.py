@@ -20,7 +20,9 @@ from cloudbeds_simulator.webhooks import is_loopback
 SECRET_VARIABLE = "SIMULATOR_CLIENT_SECRET"
 NAME_VARIABLE = "SIMULATOR_CALLED"
 MOST_HOTELS = 10_000
-DEFAULT_REDIRECTS = ("http://localhost:7000/callback", "http://localhost:8000/auth/callback")
+DEFAULT_REDIRECTS = tuple(
+    f"http://localhost:{path}" for path in ("7000/callback", "8000/auth/callback", "8000/cloudbeds/callback")
+)
 """Where the service listens, and where the documentation mounts the flow in another application."""
 HOTELS = ("Hotel Aurora", "Harbour House", "Pine Lodge", "Casa Miramar", "The Old Mill", "Lakeside Inn")
 USERS = (("Ada", "Lindqvist"), ("Bruno", "Costa"), ("Chiara", "Rossi"), ("Dara", "Okafor"), ("Eva", "Novak"))

@@ -210,7 +210,7 @@ def test_list_json_and_filters(vault: FakeVault) -> None:
 def test_list_says_when_there_is_nothing_or_more(vault: FakeVault) -> None:
     """An empty list says how to connect; a further page says how to get it, aside from the results."""
     vault.pages = [Page((), None)]
-    assert "cloudbeds-auth connect" in invoke("connections").out
+    assert "`cloudbeds-auth connect` makes one, or `connections add-key`" in invoke("connections").out
     vault.pages = [Page((ADA,), "next-page")]
     result = invoke("connections", "list")
     assert "--cursor next-page" in result.err

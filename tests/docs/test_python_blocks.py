@@ -24,6 +24,7 @@ from tests.support.ports import free_port
 
 from cloudbeds_auth import StateMismatch, TokenVault, sync
 from cloudbeds_auth.settings import Need, load
+from cloudbeds_simulator.__main__ import DEFAULT_REDIRECTS
 
 BLOCKS = {
     "readme": ("README.md", ""),
@@ -233,6 +234,14 @@ MOUNTED = {"flask": flask_with, "django": django_with}
 def own_lines(block: str) -> int:
     """Lines of a reader's own code: neither empty nor an import."""
     return sum(1 for line in block.splitlines() if line and not line.startswith(("import ", "from ")))
+
+
+@pytest.mark.parametrize("page", ["flask", "django", "fastapi"])
+def test_the_simulator_knows_the_redirect_uri_of_the_page(page: str) -> None:
+    """As it is started without options, which is all that the page says of it."""
+    shown = re.search(r"""CLOUDBEDS_REDIRECT_URI ?= ?"?(http://localhost:8000[^\s"]+)""", text_of(f"docs/{page}.md"))
+    assert shown is not None
+    assert shown[1] in DEFAULT_REDIRECTS
 
 
 @pytest.mark.parametrize("kind", MOUNTED)

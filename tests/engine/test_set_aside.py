@@ -8,13 +8,15 @@ from tests.support.stage import Stage
 
 from cloudbeds_auth.engine.context import current_grant
 from cloudbeds_auth.errors import PropertyMismatch, RefreshPending, Unclaimed, UnknownConnection
+from cloudbeds_auth.rules.api_errors import DeadToken, Inconclusive, Proof
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Connection, Grant, Role
-from cloudbeds_auth.rules.schedule import DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, RETRY_FIRST
+from cloudbeds_auth.rules.schedule import CANDIDATE, DAY, KEEP_ALIVE, KEEP_KEY_ALIVE, RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.token_response import Refused
 from cloudbeds_auth.transactions.connections import list_connections
 from cloudbeds_auth.transactions.grants import take_lease
+from cloudbeds_auth.transactions.statements import Transaction, Tx, query, transaction
 
 
 async def parked(stage: Stage) -> list[Connection]:
@@ -30,6 +32,12 @@ async def wrong(stage: Stage, number: int | str, *property_ids: str, is_key: boo
         await stage.approve(answer, expected_properties=("1000",))
     [waits] = [one for one in await parked(stage) if one.id not in before]
     return waits
+
+
+@transaction
+def waiting(tx: Tx, connection_id: str) -> Transaction[list[str]]:
+    """Grants of this connection that wait to be proven."""
+    return [row["id"] for row in (yield from query("candidates", connection_id=connection_id))]
 
 
 async def row_of(stage: Stage, waits: Connection) -> Grant:
@@ -95,6 +103,26 @@ async def test_the_hotel_is_connected_after_all(stage: Stage, how: str) -> None:
     assert (await stage.one.views.connection(home)).property_ids == ("2000",)
 
 
+async def test_a_key_that_is_replaced_while_it_is_asked_about(stage: Stage) -> None:
+    """The late proof changes nothing: the connection that waited is deleted after its day all the same."""
+    stage.vendor.listed = ("2000",)
+    waits = await wrong(stage, 1, is_key=True)
+
+    async def meanwhile() -> Proof:
+        stage.vendor.opinions.clear()
+        await stage.approve(issued("new", property_ids=("2000",)))
+        return Proof()
+
+    stage.vendor.thinks((await row_of(stage, waits)).access.reveal(), meanwhile)
+    await stage.clock.sleep(KEEP_KEY_ALIVE)
+    await stage.one.upkeep.tick()
+    assert (await stage.one.views.connection(waits.id)).state is State.SUPERSEDED
+    await stage.clock.sleep(DAY)
+    await stage.one.upkeep.tick()
+    with pytest.raises(UnknownConnection):
+        await stage.one.views.connection(waits.id)
+
+
 async def test_a_hotel_that_approves_by_wrong_links_again_and_again(stage: Stage) -> None:
     """The newest approval waits, and one alone."""
     first = await wrong(stage, 1, "2000")
@@ -124,6 +152,7 @@ async def test_cloudbeds_refuses_it_for_a_while(stage: Stage) -> None:
     await stage.one.upkeep.tick()
     seen = await stage.one.views.connection(waits.id)
     assert (seen.state, seen.problem) == (State.PARKED, "revoked")
+    assert "from the Marketplace within a day" in (seen.next_step or "")
     await stage.clock.sleep(RETRY_FIRST)
     stage.endpoint.will(issued(2))
     await stage.one.upkeep.tick()
@@ -149,6 +178,27 @@ async def test_one_that_cloudbeds_refuses_is_claimed(stage: Stage) -> None:
     stage.endpoint.will(issued(2))
     await stage.one.upkeep.tick()
     assert (await stage.one.access.access_token(waits.id)).reveal() == "A-2"
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["where it is", "for a hotel that is connected"])
+async def test_a_claim_before_its_pair_was_proven(stage: Stage, alone: bool) -> None:
+    """The parent may be the only token that lives (rule-2): it goes where the child goes, and is sent after it."""
+    waits = await wrong(stage, 1, "2000", "2001")
+    await stage.clock.sleep(KEEP_ALIVE)
+    stage.endpoint.will(issued(2))
+    stage.vendor.thinks("A-2", Inconclusive("away"))
+    await stage.one.upkeep.tick()
+    if not alone:
+        await stage.approve(issued("home", property_ids=("2000",)))
+    home = await stage.one.authorizer.claim(waits.id, None)
+    [candidate] = await stage.one.store.read(waiting(home))
+    assert await stage.tokens(candidate) == ["R-1", "R-2"]
+    stage.vendor.thinks("A-2", DeadToken())
+    stage.endpoint.will(Refused("dead"), issued(3))
+    await stage.clock.sleep(CANDIDATE)
+    await stage.one.upkeep.tick()
+    assert stage.endpoint.sent[-2:] == ["R-2", "R-1"]
+    assert (await stage.one.access.access_token(home)).reveal() == "A-3"
 
 
 async def test_a_claim_while_it_is_refreshed(stage: Stage) -> None:

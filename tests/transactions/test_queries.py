@@ -70,6 +70,15 @@ def test_the_work_does_not_grow(name: str) -> None:
         assert steps(small, name) == steps(large, name)
 
 
+@pytest.mark.parametrize("name", ["parked_too_long", "count_parked"])
+def test_what_waits_to_be_claimed_is_an_index_of_its_own(name: str) -> None:
+    """An approval that comes in from the Marketplace reads those alone, however many hotels there are."""
+    for analyzed in (False, True):
+        with closing(with_grants(1000) if analyzed else migrated()) as connection:
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {QUERIES[name]}", OF_DUE)]
+        assert plan == ["SCAN grants USING INDEX grants_parked"]
+
+
 OLD = {
     "sweep_people": "grants_ended",
     "sweep_events": "events_at",

@@ -187,13 +187,14 @@ async def test_it_moves_when_the_lease_is_over(bench: Bench, clock: HandClock) -
     assert await home_of(bench, grant) == known.connection_id
 
 
-async def test_the_newest_pair_moves(bench: Bench) -> None:
-    """What was refreshed while it waited, and was seen to work: the kept token stays behind, and is gone."""
+async def test_every_token_moves(bench: Bench) -> None:
+    """What was refreshed while it waited, with what is kept until the proof is written down; nothing stays behind."""
     known = await bench.connected(ONE)
     grant = await bench.committed(await unnamed(bench), 3)
     assert await bench.tokens(grant.id) == ["R-2", "R-3"]
     assert await home_of(bench, grant) == known.connection_id
-    assert ((await bench.row("gra_new")).access.reveal(), await bench.tokens("gra_new")) == ("A-3", ["R-3"])
+    assert ((await bench.row("gra_new")).access.reveal(), await bench.tokens("gra_new")) == ("A-3", ["R-2", "R-3"])
+    assert await bench.tokens(grant.id) == []
 
 
 async def test_a_late_pair_finds_nothing_to_change(bench: Bench) -> None:

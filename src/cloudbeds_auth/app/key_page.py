@@ -47,7 +47,7 @@ class KeyPage:
             raise
         except Error as error:
             return await self._form(token, error)
-        page = self._pages.connected(home, self._back(link.return_to, home, link.reference))
+        page = self._pages.connected(home, key=True, back=self._back(link.return_to, home, link.reference))
         return replace(page, about=Connected(await self._vault.connection(home)))
 
     async def _form(self, token: str, error: Error | None = None) -> PageAnswer:

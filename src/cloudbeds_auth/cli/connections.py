@@ -70,7 +70,7 @@ def list_connections(out: Output, **filters: Any) -> None:
     if page:
         out.table(HEADINGS, [_row(one) for one in page])
     else:
-        out.line("no connections here; `cloudbeds-auth connect` makes one")
+        out.line("no connections here; `cloudbeds-auth connect` makes one, or `connections add-key`")
     for one in page:
         if one.connect_url:
             out.line(f"{one.id}: {one.next_step}: {one.connect_url}")

@@ -17,7 +17,11 @@ from cloudbeds_auth.rules.subscriptions import problem_in, unasked_scopes
 if TYPE_CHECKING:
     from cloudbeds_auth.settings import Settings
 
-NEED_A_PERSON = (State.REAUTHORIZATION_REQUIRED, State.CLIENT_REFUSED)
+NEED_A_PERSON = {
+    State.REAUTHORIZATION_REQUIRED: Level.PROBLEM,
+    State.CLIENT_REFUSED: Level.PROBLEM,
+    State.PARKED: Level.WARNING,
+}
 HEALTHY = (State.FRESH, State.STALE)
 SERVED = (*HEALTHY, State.BACKING_OFF)
 MOST = 50
@@ -74,16 +78,14 @@ async def where_from(subject: Subject) -> Sequence[Finding]:
 async def need_a_person(subject: Subject) -> Sequence[Finding]:
     """Connections that no machine can heal."""
     found: list[Finding] = []
-    for state in NEED_A_PERSON:
+    for state, level in NEED_A_PERSON.items():
         page = await subject.vault.connections(state=state.value, limit=MOST)
         shown = [one for one in page if not one.foreign]  # those have one finding together
-        found += map(_finding, shown)
+        found += [_finding(one, level) for one in shown]
         if page.next and shown:
-            found += problem("and more", f"cloudbeds-auth connections list --state {state.value}")
+            found.append(Finding(level, "and more", f"cloudbeds-auth connections list --state {state.value}"))
     page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
     found += [_finding(one) for one in page if one.problem == HOTEL_SCOPE_MISSING]
-    page = await subject.vault.connections(state=State.PARKED.value, limit=MOST)
-    found += [_finding(one, Level.WARNING) for one in page]
     return found or ok("no hotel needs a person")
 
 

@@ -99,8 +99,8 @@ PASTE = (
 
 
 SET_CLIENT = (
-    "connect the hotel with an API key; where hotels are to approve, the operator sets CLOUDBEDS_CLIENT_ID and "
-    "CLOUDBEDS_CLIENT_SECRET, and restarts"
+    "connect the hotel with an API key (`cloudbeds-auth connections add-key`); where hotels are to approve, the "
+    "operator sets CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET, and restarts"
 )
 
 

@@ -44,7 +44,8 @@ NEXT_STEPS = {
     State.BACKING_OFF: "nothing to do: it is tried again by itself",
     State.REAUTHORIZATION_REQUIRED: "send the hotel its connect link; what is stored is tried again by itself, too",
     State.CLIENT_REFUSED: "the operator checks CLOUDBEDS_CLIENT_ID and CLOUDBEDS_CLIENT_SECRET; no hotel is at fault",
-    State.PARKED: "claim it within a day: `cloudbeds-auth connections claim`, or POST /api/v1/connections/{id}/claim",
+    State.PARKED: "claim it, from the Marketplace within a day: `cloudbeds-auth connections claim`, or POST "
+    "/api/v1/connections/{id}/claim",
     State.DISCONNECTED: "connect the hotel again if it wants to be",
     State.READ_ONLY: "`cloudbeds-auth database adopt` when the other installation is gone for good",
 }

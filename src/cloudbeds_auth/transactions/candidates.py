@@ -23,6 +23,7 @@ from cloudbeds_auth.rules.model import CredentialKind, Grant, Pair, Role, User
 from cloudbeds_auth.rules.properties import fits
 from cloudbeds_auth.rules.risks import NOT_RENEWABLE, OVER_WITH_APPROVAL
 from cloudbeds_auth.rules.schedule import CANDIDATE, PARKED
+from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.webhooks import Notice, Standing
 from cloudbeds_auth.transactions.apps import bind, sourced
 from cloudbeds_auth.transactions.authorizations import ids_of, link_is_used, written
@@ -137,9 +138,17 @@ def take_effect(now: Instant, begun: Row, home: str, named: Iterable[str]) -> Tr
 
 
 def add_grant(
-    now: Instant, home: str, grant_id: str, app: str, pair: Pair, ends: Ends, sealer: Sealer
+    now: Instant,
+    home: str,
+    grant_id: str,
+    app: str,
+    pair: Pair,
+    ends: Ends,
+    sealer: Sealer,
+    *,
+    kept: Iterable[Secret] = (),
 ) -> Transaction[Row]:
-    """A candidate of this connection, newer than everything that it has."""
+    """A candidate of this connection, newer than everything that it has; `kept`: older refresh tokens, oldest first."""
     yield from query("connection_locked", connection_id=home)
     former = (yield from query_one("last_ordinal", connection_id=home)) or {"ordinal": 0, "generation": 0}
     # Generations grow over the whole connection: a program that names a rejected one never means another grant's.
@@ -154,9 +163,10 @@ def add_grant(
         issuer=pair.source.issuer, client_id=pair.source.client_id,
     )  # fmt: skip
     yield from bind(now, app, pair.source.issuer)
-    if pair.refresh is not None:
-        sealed = sealer.seal(pair.refresh, token_place(grant_id, 1, generation))
-        yield from query("add_token", grant_id=grant_id, position=1, generation=generation, sealed=sealed)
+    tokens = [*kept] if pair.refresh is None else [*kept, pair.refresh]
+    for position, value in enumerate(tokens, 1):
+        sealed = sealer.seal(value, token_place(grant_id, position, generation))
+        yield from query("add_token", grant_id=grant_id, position=position, generation=generation, sealed=sealed)
     for property_id in pair.property_ids:
         yield from query("add_property", grant_id=grant_id, property_id=property_id)
     yield from set_due_at(now, grant_id, now.wall + CANDIDATE)

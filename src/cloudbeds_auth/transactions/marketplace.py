@@ -104,20 +104,20 @@ def _proven(row: Row, reference: str | None, challenge: str | None) -> Transacti
 def move_tokens(
     now: Instant, row: Row, property_ids: Iterable[str], home: str, grant_id: str, leaving: Leaving, sealer: Sealer
 ) -> Transaction[None]:
-    """The newest tokens of a grant become a candidate of another connection; sealed again, because a seal names the
-    place. What they leave holds none, and takes no late pair: its fence has moved.
+    """The tokens of a grant become a candidate of another connection, with those that are kept until a proof (rule-2);
+    sealed again, because a seal names the place. What they leave holds none, and takes no late pair: its fence moved.
 
     A hotel that pasted a key there after it approved keeps the key: the tokens are out of use, unless they are claimed.
     """
-    tokens = yield from query("tokens", grant_id=row["id"])
-    grant = grant_of(row, tokens, sealer, now)
-    refresh = grant.tokens[-1].value if grant.tokens else None
+    grant = grant_of(row, (yield from query("tokens", grant_id=row["id"])), sealer, now)
+    tokens = [one.value for one in grant.tokens]
+    child = tokens.pop() if tokens else None
     pair = Pair(
-        grant.access, refresh, grant.lifetime, tuple(property_ids), tuple(json.loads(row["scopes"])),
+        grant.access, child, grant.lifetime, tuple(property_ids), tuple(json.loads(row["scopes"])),
         CredentialKind(row["kind"]), grant.source,
     )  # fmt: skip
     ends = Ends(row["expires_at"], row["lifetime"], row["stale_at"])
-    candidate = yield from add_grant(now, home, grant_id, row["app"], pair, ends, sealer)
+    candidate = yield from add_grant(now, home, grant_id, row["app"], pair, ends, sealer, kept=tokens)
     yield from leave(now, row, leaving.why)
     yield from add_event(
         now, candidate, "candidate_received", actor=leaving.actor, expires_at=lasting(ends.expires_at),

@@ -57,7 +57,7 @@ def confirm(tx: Tx, grant_id: str, generation: int, *, issuer: str | None = None
     proof at the latest.
     """
     row = yield from locked(tx, grant_id)
-    if row is None or row["generation"] != generation or row["role"] == Role.DISCONNECTED:
+    if row is None or row["generation"] != generation or row["role"] in {Role.DISCONNECTED, Role.PARKED}:
         return False
     yield from query("drop_kept_tokens", grant_id=grant_id)
     state = move(State(row["state"]), LifecycleEvent.PROVED)

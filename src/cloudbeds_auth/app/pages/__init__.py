@@ -53,9 +53,9 @@ class Pages:
         )
         return shown.with_headers({POLICY: policy("https:", vendor)})
 
-    def connected(self, connection_id: str | None, back: str | None = None) -> PageAnswer:
-        """What the hotel sees after it approved, or pasted its key; `back`: where it came from."""
-        return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id, back=back)
+    def connected(self, connection_id: str | None, *, key: bool = False, back: str | None = None) -> PageAnswer:
+        """What the hotel sees after it approved, or pasted its `key`; `back`: where it came from."""
+        return self._page("connected.html", 200, {CODE: "ok"}, connection_id=connection_id, key=key, back=back)
 
     def paste_key(self, scopes: str, error: Error | None) -> PageAnswer:
         """The form for a hotel's API key; `scopes`: what the key needs; `error`: why the one before was not taken."""

@@ -126,7 +126,7 @@ WHERE g.app = :app AND p.property_id = :property_id AND g.role = 'set_aside' AND
 ORDER BY g.id
 
 -- name: parked_too_long
-SELECT id FROM grants WHERE role = 'parked' AND due_at <= :now ORDER BY id
+SELECT id FROM grants WHERE role = 'parked' AND due_at <= :now ORDER BY received_at
 
 -- name: count_parked
 SELECT COUNT(*) AS waiting FROM grants WHERE role = 'parked' AND state = 'parked'
