@@ -18,7 +18,7 @@ from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteFile
 from cloudbeds_auth.engine.context import current_grant, resolve
-from cloudbeds_auth.errors import StateMismatch
+from cloudbeds_auth.errors import RefreshPending, StateMismatch
 from cloudbeds_auth.rules.lifecycle import IllegalMove, State
 from cloudbeds_auth.rules.model import Grant
 from cloudbeds_auth.transactions.apps import open_circuits, read_apps, read_redirect_uris
@@ -114,7 +114,7 @@ class Both:
         for store in self._stores:
             try:
                 answers.append(("answered", self._loop.run_until_complete(question(store))))
-            except (IllegalMove, StateMismatch) as error:
+            except (IllegalMove, RefreshPending, StateMismatch) as error:
                 answers.append((type(error).__name__, None))
         assert answers[0] == answers[1], f"{answers[0]}\n{answers[1]}"
         found: T | None = answers[0][1]
