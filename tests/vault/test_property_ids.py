@@ -111,6 +111,13 @@ async def test_what_is_no_text(vault: TokenVault, name: str, named: Any) -> None
     assert (await outcome(vault, name, named))[0] is InvalidRequest
 
 
+async def test_a_vault_closes_although_a_method_was_given_none(cloudbeds: Vendor, tmp_path: Path) -> None:
+    """A mistake of the program's, whose move failed: nothing is waited for at the end."""
+    async with asyncio.timeout(30), TokenVault.open(cloudbeds.settings(tmp_path)) as opened:
+        with pytest.raises(AttributeError):
+            await opened.migrate_to_api_key(None)  # type: ignore[arg-type]
+
+
 async def test_a_client_by_a_property_id(vault: TokenVault) -> None:
     """`auth=` lends that hotel's token, and is healed; of a hotel that is not known it raises before it sends."""
     async with httpx2.AsyncClient(base_url=vault.base_url, auth=vault.auth(HOTEL)) as http:
