@@ -30,6 +30,13 @@ async def test_resolving(stage: Stage) -> None:
         await ids.resolve("1001")
 
 
+@pytest.mark.parametrize("named", [["1000"], 1000], ids=repr)
+async def test_what_is_no_text_is_in_no_memory(stage: Stage, named: Any) -> None:
+    """A list is refused as a number is, although no dictionary can be asked for it."""
+    with pytest.raises(InvalidRequest, match="is a text"):
+        stage.one.access.cached(named, 0.0)
+
+
 async def test_an_id_of_a_connection_is_not_looked_for(stage: Stage) -> None:
     """What is done with it says that there is none; what no database takes is unknown at once."""
     stage.one.driver.dark = True

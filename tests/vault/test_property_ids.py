@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from tests.support.simulator import Vendor, vendor
 
-from cloudbeds_auth import Error, TokenVault, UnknownConnection, sync
+from cloudbeds_auth import Error, InvalidRequest, TokenVault, UnknownConnection, sync
 from cloudbeds_auth.rules.model import AccessToken, Connection
 
 HOTEL, OTHER, UNKNOWN = "100001", "100002", "999999"
@@ -67,7 +67,7 @@ def told(answer: object) -> object:
             return type(answer)
 
 
-async def outcome(vault: TokenVault | sync.TokenVault, name: str, named: str) -> object:
+async def outcome(vault: TokenVault | sync.TokenVault, name: str, named: str) -> Any:
     """What comes of it, with either vault."""
     try:
         if isinstance(vault, sync.TokenVault):
@@ -101,6 +101,21 @@ async def test_a_property_id_is_as_good_as_the_connection_id(vault: TokenVault, 
 async def test_a_property_that_nobody_connected(vault: TokenVault, name: str) -> None:
     """Unknown, and the message names it."""
     assert await outcome(vault, name, UNKNOWN) == (UnknownConnection, None, f"nothing is connected under '{UNKNOWN}'")
+
+
+@pytest.mark.parametrize("name", [*NAMES, "resolve"])
+@pytest.mark.parametrize("named", [100001, [HOTEL], b"con_1"], ids=repr)
+async def test_what_is_no_text(vault: TokenVault, name: str, named: Any) -> None:
+    """Refused, whatever is in memory: also what no dictionary can look for."""
+    await vault.access_token(HOTEL)
+    assert (await outcome(vault, name, named))[0] is InvalidRequest
+
+
+async def test_a_vault_closes_although_a_method_was_given_none(cloudbeds: Vendor, tmp_path: Path) -> None:
+    """A mistake of the program's, whose move failed: nothing is waited for at the end."""
+    async with asyncio.timeout(30), TokenVault.open(cloudbeds.settings(tmp_path)) as opened:
+        with pytest.raises(AttributeError):
+            await opened.migrate_to_api_key(None)  # type: ignore[arg-type]
 
 
 async def test_a_client_by_a_property_id(vault: TokenVault) -> None:

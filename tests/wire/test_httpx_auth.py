@@ -94,6 +94,21 @@ async def test_a_location_that_is_no_address(library: Any) -> None:
     assert len(vendor.peers) == 1
 
 
+@pytest.mark.row("A33")
+@pytest.mark.parametrize("credential", CREDENTIALS)
+async def test_a_hook_that_changes_the_address(other: RawServer, library: Any, credential: str) -> None:
+    """A client's hook is called when the credential is in the request: nothing of it is sent to another origin."""
+    lent, keys, _ = CREDENTIALS[credential]
+
+    async def hook(request: Any) -> None:
+        request.url = library.URL(f"{other.url}/x")
+
+    async with library.AsyncClient(event_hooks={"request": [hook]}) as http:
+        with pytest.raises(ForeignOrigin, match=other.url):
+            await http.get("https://hotels.example/x", auth=auth_for(library, "https://hotels.example", lent, keys))
+    assert not other.peers
+
+
 class Untold:
     """A transport that knows no `trace`: the vendor redirects to itself, then elsewhere. `sent` is all that left."""
 

@@ -74,7 +74,10 @@ class Access:
         """The token in memory if its row was read within a minute, it is not stale and has `min_valid` seconds left (at
         most half its lifetime). By a property id it is found where its connection was read within a minute, too.
         """
-        entry = self._entry(named)
+        try:
+            entry = self._entry(named)
+        except TypeError:  # a list, which no dictionary has: refused below, as any other that is no text
+            entry = None
         if entry is None and (found := self._recent(named)) is not None:
             entry = self._entry(found)
         if entry is None:

@@ -84,6 +84,7 @@ class ConnectionIds:
     async def resolve(self, named: str) -> str:
         """As `find`, and raises UnknownConnection for an id that no connection has, too."""
         recent, look_again = self._recent, self._world.clock.steady() + LOOK_AGAIN
+        by_property = property_of(named) is not None
         found = await resolve(self._world.db, named) if is_text(named) else ()
         if len(found) != 1:
             recent.pop(named, None)
@@ -92,6 +93,6 @@ class ConnectionIds:
             raise unknown(named)
         if len(found) > 1:
             raise AmbiguousProperty(f"{len(found)} connections cover property {named[:64]!r}")
-        if property_of(named) is not None:
+        if by_property:
             recent[named], self._last[named] = Known(found[0], look_again), found[0]
         return found[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -61,12 +62,12 @@ class Tasks:
     def _start(self, name: str, work: Work[T]) -> asyncio.Task[T]:
         task = self._running[name] = asyncio.create_task(work(), name=name)
         # Not in a `finally` of the task: one that is cancelled before it began runs no line of its own.
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, name))
         return task
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        if self._running.get(task.get_name()) is task:
-            del self._running[task.get_name()]
+    def _ended(self, name: str, task: asyncio.Task[Any]) -> None:
+        if self._running.get(name) is task:
+            del self._running[name]
 
 
 def _seen(task: asyncio.Task[Any]) -> None:

@@ -228,13 +228,17 @@ class _Sending:
             await given(event, info)
 
     def _follows(self, event: str, info: Mapping[str, Any]) -> bool:
-        """Whether a request that a redirect led to leaves now."""
+        """Whether a request that a redirect led to leaves now. A client's own hook may give the request another address
+        when it has the credential already.
+        """
         if event.endswith(ANSWERED):
             self._next = self._led_to(info["return_value"])
-        elif self._next is not None and not self._over and event.endswith(GOING_OUT):
-            self._origin.require(self._next)
-            return event.endswith(LEAVING)
-        return False
+            return False
+        to = self._next or self._request.url
+        if to is self._url or self._over or not event.endswith(GOING_OUT):
+            return False
+        self._origin.require(to)
+        return to is self._next and event.endswith(LEAVING)
 
     def _led_to(self, answer: Sequence[Any]) -> httpx2.URL | None:
         """Where a redirect leads; `answer` is HTTP/1.1's or HTTP/2's, both hold the status and end in the headers."""
