@@ -87,11 +87,12 @@ test-namespaces: venv ## eight processes on two machines, which are network name
 test-instructions: venv ## what each call costs, in instructions that no clock has a part in (needs `make system`)
 	@$(BIN)/python -m pytest tests/instructions
 
-coverage: venv ## every branch of rules and engine is taken by a test
+coverage: venv ## every branch of rules, transactions and engine is taken by a test
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && export COVERAGE_FILE="$$place/data" && \
-	$(BIN)/python -m coverage run -m pytest -p no:xdist tests/rules tests/engine \
+	$(BIN)/python -m coverage run -m pytest -p no:xdist tests/rules tests/transactions tests/engine \
 	  -k "not postgresql" && \
-	$(BIN)/python -m coverage report --include='*/cloudbeds_auth/rules/*,*/cloudbeds_auth/engine/*' \
+	$(BIN)/python -m coverage report \
+	  --include='*/cloudbeds_auth/rules/*,*/cloudbeds_auth/transactions/*,*/cloudbeds_auth/engine/*' \
 	  --fail-under=100 --precision=2 --show-missing --skip-covered
 
 mutation: venv ## mutants of rules and engine that no test notices (long, one process)

@@ -241,39 +241,6 @@ async def test_opening_twice_changes_nothing(tmp_path: Path) -> None:
     await db.close()
 
 
-# --- keys
-
-
-async def test_the_wrong_key(db: SqliteBench) -> None:
-    """Refused before anything is sent; the right one still opens."""
-    await db.connected()
-    with pytest.raises(ConfigurationError, match="sealed with another one"):
-        await db.open(OTHER_KEY)
-    await db.open(OTHER_KEY, KEY)
-
-
-async def test_a_second_key(db: SqliteBench) -> None:
-    """The first seals, all open."""
-    grant = await db.connected(pair(1))
-    both = await db.open(OTHER_KEY, KEY)
-    fence = await db.leased(grant)
-    await both.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0))
-    row = await both.read(read_grant(grant.id))
-    assert row is not None
-    assert [token.value.reveal() for token in row.tokens] == ["R-1", "R-2"]
-    with pytest.raises(StoreUnavailable, match="does not open"):
-        await db.store.read(read_grant(grant.id))
-
-
-async def test_checking(db: SqliteBench) -> None:
-    """One real write and the canary; a file that is gone, a disk that is full, a canary that is broken."""
-    await db.store.check()
-    assert len(db.sql("SELECT value FROM meta WHERE name = 'checked_at'")) == 1
-    db.sql("UPDATE meta SET value = '00' WHERE name = 'key_canary'")
-    with pytest.raises(StoreUnavailable):
-        await db.store.check()
-
-
 # --- rows that were altered
 
 

@@ -85,8 +85,8 @@ class Bench(ABC):
         self._numbers = count(1)
 
     @abstractmethod
-    async def another(self) -> Database:
-        """One more store over the same rows, as another process has it."""
+    async def another(self, *keys: bytes) -> Database:
+        """One more store over the same rows, as another process has it; with these keys, or with the same."""
 
     @abstractmethod
     async def copy(self) -> Database:
@@ -189,8 +189,8 @@ class Bench(ABC):
 class SqliteBench(Bench):
     """The SQL store on a real file, over its real driver."""
 
-    async def another(self) -> Database:
-        return await self.open()
+    async def another(self, *keys: bytes) -> Database:
+        return await self.open(*keys)
 
     async def open(self, *keys: bytes, version: int | None = None) -> Database:
         """Another store over the same file, with these keys, on this build of SQLite."""
@@ -240,21 +240,18 @@ class PostgresBench(Bench):
 
     url: str
 
-    async def another(self) -> Database:
-        return await self._open()
-
-    async def copy(self) -> Database:
-        store = await self._open()
-        await store.open(partial(recognise, identity=Identity("ins_1", "here")))
-        await store.open(partial(recognise, identity=Identity("ins_1", "elsewhere")))
-        return store
-
-    async def _open(self) -> Database:
+    async def another(self, *keys: bytes) -> Database:
         driver = PostgresDriver(self.url)
-        store = Database(TimedDriver(driver, self.clock.instant), AesGcmSealer([KEY]), self.is_dead)
+        store = Database(TimedDriver(driver, self.clock.instant), AesGcmSealer(list(keys) or [KEY]), self.is_dead)
         self.opened.append(store)
         await driver.open()
         await store.open()
+        return store
+
+    async def copy(self) -> Database:
+        store = await self.another()
+        await store.open(partial(recognise, identity=Identity("ins_1", "here")))
+        await store.open(partial(recognise, identity=Identity("ins_1", "elsewhere")))
         return store
 
     def latch(self, grant_id: str) -> None:

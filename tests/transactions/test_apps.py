@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.bench import Bench, HandClock, link
-from tests.support.fakes import pair
+from tests.support.fakes import HERE, pair
 
 from cloudbeds_auth.errors import AuthorizationExpired
 from cloudbeds_auth.rules.links import AppRequest
@@ -18,6 +18,7 @@ from cloudbeds_auth.transactions.apps import (
     AppConflict,
     add_app,
     drop_previous_secret,
+    move_grants,
     open_circuit,
     open_circuits,
     read_app,
@@ -216,3 +217,19 @@ async def test_a_name_that_comes_back(bench: Bench) -> None:
     assert await secrets(bench) == ["new"]
     assert await bench.store.read(open_circuits("aurora")) == {}
     assert set(await bench.store.read(open_circuits("default"))) == {"f1"}
+
+
+async def test_grants_are_moved_twice_at_once(bench: Bench) -> None:
+    """By two processes, where the vendor moved: each grant is moved by one of them, with one line of history."""
+    here, there = HERE.issuer or "", "https://moved.example"
+    hotels = [await bench.connected(replace(pair(number), source=HERE)) for number in range(5)]
+    moves = await asyncio.gather(
+        *(
+            store.write(move_grants("default", here, there, actor="operator", after="", limit=5))
+            for store in (bench.store, await bench.another())
+        )
+    )
+    assert sum(moved for _, moved in moves) == len(hotels)
+    for hotel in hotels:
+        assert (await bench.row(hotel.id)).source.issuer == there
+        assert (await bench.kinds(hotel.connection_id)).count("origin_moved") == 1

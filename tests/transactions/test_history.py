@@ -7,7 +7,9 @@ from tests.support.bench import Bench, HandClock
 from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.rules.history import Calls, HistoryPlace
 from cloudbeds_auth.rules.model import moment
-from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.grants import read_grant
+from cloudbeds_auth.transactions.history import add_calls, note_use, read_history
+from cloudbeds_auth.transactions.marketplace import discard_parked
 
 # --- history and calls
 
@@ -40,3 +42,14 @@ async def test_calls(bench: Bench) -> None:
     assert second.data == {"first": 1e10, "last": 1e10 + 10, "count": 3, "refused": 1, "methods": {"GET /a": 3}}
     assert first.data["count"] == 1
     assert (await bench.look(grant.connection_id)).used_at == moment(1e10 + 10)
+
+
+async def test_a_use_of_a_grant_that_is_deleted_meanwhile(bench: Bench) -> None:
+    """Between the line of its calls and the time of its last use: that is noted nowhere."""
+    grant = await bench.approved(parked=True)
+    used = await bench.store.write(add_calls([Calls(grant.id, 1, 1e10, 1e10 + 10, 3, 1, {})]))
+    assert await bench.store.write(discard_parked(grant.id))
+    for grant_id, at in used.items():
+        await bench.store.write(note_use(grant_id, at))
+    assert used == {grant.id: 1e10 + 10}
+    assert await bench.store.read(read_grant(grant.id)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 from tests.support.bench import Bench, HandClock
@@ -116,6 +117,17 @@ async def test_it_is_claimed_once(bench: Bench) -> None:
     assert (await bench.look(grant.connection_id)).reference is None
     assert await bench.store.write(claim((await bench.connected()).connection_id, None, "gra_newest")) is None
     assert await bench.store.write(claim("con_nobody", None, "gra_newest")) is None
+
+
+async def test_it_is_claimed_twice_at_once(bench: Bench) -> None:
+    """By two processes: for one of them nothing waits any more, and the other one's name for the hotel is kept."""
+    grant, stores = await arrived(bench), [bench.store, await bench.another()]
+    claimed = await asyncio.gather(
+        *(store.write(claim(grant.connection_id, f"tenant-{number}", "gra_new")) for number, store in enumerate(stores))
+    )
+    assert sorted(claimed, key=str) == [None, grant.connection_id]
+    assert (await bench.look(grant.connection_id)).reference == f"tenant-{1 - claimed.index(None)}"
+    assert (await bench.kinds(grant.connection_id)).count("claimed") == 1
 
 
 async def test_it_is_claimed_for_a_hotel_that_is_connected(bench: Bench, clock: HandClock) -> None:

@@ -227,6 +227,17 @@ async def test_an_older_approval_of_the_same_connection(bench: Bench, clock: Han
     assert await bench.store.read(read_connection(older.connection_id)) is None
 
 
+async def test_an_older_approval_that_was_dropped(bench: Bench) -> None:
+    """Nothing more happens to it, and it holds nothing back."""
+    known = await bench.connected(ONE)
+    older = await unnamed(bench)
+    newer = await unnamed(bench, 3, connection_id=older.connection_id)
+    await bench.store.write(drop_candidate(older.id, "of no use"))
+    before = await bench.kinds(older.connection_id)
+    assert await home_of(bench, newer) == known.connection_id
+    assert await bench.kinds(older.connection_id) == [*before, "superseded"], "the newer one's departure alone"
+
+
 async def test_one_with_a_newer_one_that_was_dropped_stays(bench: Bench) -> None:
     """Its connection has a later history: it goes on there."""
     await bench.connected(ONE)

@@ -7,8 +7,9 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import Fence
+from cloudbeds_auth.transactions.connections import disconnect
 from cloudbeds_auth.transactions.history import read_history
-from cloudbeds_auth.transactions.refusals import Counted, count_refusal
+from cloudbeds_auth.transactions.refusals import Counted, count_refusal, note_denied
 
 INTERVAL = 60.0
 
@@ -109,3 +110,17 @@ async def test_a_count_under_an_old_fence(bench: Bench) -> None:
     await bench.connected(pair("new", property_ids=("1000",)))
     assert await bench.store.write(count_refusal(fence, "revoked", may_mark=False, interval=INTERVAL)) is Counted.MOVED
     assert (await bench.row(grant.id)).refusals == 0
+
+
+async def test_a_401_of_what_was_in_use_before(bench: Bench) -> None:
+    """It came late: a newer pair was stored, the hotel left, or the grant is deleted. No 401 of what is there now waits
+    because of it.
+    """
+    grant, gone = await bench.committed(await bench.hotel(), 2), await bench.connected()
+    await bench.store.write(disconnect(gone.connection_id, actor="operator"))
+    before = await bench.kinds(grant.connection_id)
+    for grant_id, generation in ((grant.id, 1), (gone.id, 1), ("gra_nobody", 1)):
+        assert not await bench.store.write(note_denied(grant_id, generation, 60.0))
+    assert ((await bench.row(grant.id)).braked, await bench.kinds(grant.connection_id)) == (0.0, before)
+    assert await bench.store.write(note_denied(grant.id, 2, 60.0))
+    assert (await bench.row(grant.id)).braked == about(60.0)

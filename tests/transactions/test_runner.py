@@ -1,4 +1,4 @@
-"""Reads that share a transaction, while a test holds back the database."""
+"""The runner of transactions: its keys, its check, and reads that share one while a test holds back the database."""
 
 from __future__ import annotations
 
@@ -6,9 +6,62 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 import pytest
+from tests.support.bench import Bench
+from tests.support.fakes import pair
+from tests.support.keys import KEY, OTHER_KEY
 
-from cloudbeds_auth.errors import StoreUnavailable
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
+from cloudbeds_auth.transactions.grants import commit_pair, read_grant
 from cloudbeds_auth.transactions.runner import AT_ONCE, MOST, Together
+from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
+
+# --- keys and the check
+
+
+@pytest.mark.row("F68")
+async def test_the_wrong_key(bench: Bench) -> None:
+    """Refused before anything is sent; the right one still opens."""
+    with pytest.raises(ConfigurationError, match="sealed with another one"):
+        await bench.another(OTHER_KEY)
+    await bench.another(OTHER_KEY, KEY)
+
+
+async def test_a_second_key(bench: Bench) -> None:
+    """The first seals, all open."""
+    grant = await bench.connected(pair(1))
+    both = await bench.another(OTHER_KEY, KEY)
+    fence = await bench.leased(grant)
+    await both.write(commit_pair(fence, grant.tokens[0], pair(2), stale_after=9.0))
+    row = await both.read(read_grant(grant.id))
+    assert row is not None
+    assert [token.value.reveal() for token in row.tokens] == ["R-1", "R-2"]
+    with pytest.raises(StoreUnavailable, match="does not open"):
+        await bench.store.read(read_grant(grant.id))
+
+
+@transaction
+def break_canary(tx: Tx) -> Transaction[None]:
+    yield from query("set_meta", name="key_canary", value="00")
+
+
+@transaction
+def checked_at(tx: Tx) -> Transaction[float | None]:
+    row = yield from query_one("meta", name="checked_at")
+    return None if row is None else float(row["value"])
+
+
+async def test_a_check(bench: Bench) -> None:
+    """One real write, and the canary: where that no longer opens, the error says what an operator may do."""
+    assert await bench.store.read(checked_at()) is None
+    await bench.store.check()
+    assert await bench.store.read(checked_at()) == bench.clock.wall
+    await bench.store.write(break_canary())
+    with pytest.raises(StoreUnavailable, match="sealed with another one") as raised:
+        await bench.store.check()
+    assert "CLOUDBEDS_AUTH_ENCRYPTION_KEYS" in (raised.value.next_step or "")
+
+
+# --- reads that share a transaction
 
 
 class Database:

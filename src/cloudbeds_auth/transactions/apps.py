@@ -254,14 +254,11 @@ def move_grants(
     rows = yield from query("issued_after", app=app, after=after, limit=limit)
     moved = 0
     for found in rows:
-        if not same_service(found["issuer"], former):
-            continue
         row = yield from locked(tx, found["id"])
-        if row is None or row["issuer"] != found["issuer"]:
-            continue
-        yield from query("move_grant", grant_id=row["id"], issuer=issuer)
-        yield from add_event(tx, row, ORIGIN_MOVED, actor=actor, **{"from": row["issuer"], "to": issuer})
-        moved += 1
+        if row is not None and same_service(row["issuer"], former):
+            yield from query("move_grant", grant_id=row["id"], issuer=issuer)
+            yield from add_event(tx, row, ORIGIN_MOVED, actor=actor, **{"from": row["issuer"], "to": issuer})
+            moved += 1
     return (rows[-1]["id"] if len(rows) == limit else None), moved
 
 

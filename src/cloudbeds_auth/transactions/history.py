@@ -234,8 +234,7 @@ def forget(tx: Tx, connection_id: str, *, actor: str) -> Transaction[bool]:
     yield from query("forget_people", connection_id=connection_id)
     yield from query("forget_calls", connection_id=connection_id)
     yield from query("forget_methods", connection_id=connection_id)
-    if grants:
-        yield from add_event(tx, grants[-1], FORGOTTEN, actor=actor)
+    yield from add_event(tx, grants[-1], FORGOTTEN, actor=actor)
     return True
 
 

@@ -59,12 +59,11 @@ def claim(
     another one, and RefreshPending while what was set aside is being refreshed: its pair is to find it where it was.
     """
     row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
+    if row is not None:  # until it is locked it may be claimed or sent away
+        yield from query("one_at_a_time", work=f"approvals of {row['app']}")  # before any row, as everywhere
+        yield from query("connection_locked", connection_id=connection_id)
+        row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
     if row is None:
-        return None
-    yield from query("one_at_a_time", work=f"approvals of {row['app']}")  # before any row, as everywhere
-    yield from query("connection_locked", connection_id=connection_id)
-    row = yield from query_one("parked", connection_id=connection_id, now=tx.wall)
-    if row is None:  # claimed, sent away or over meanwhile
         return None
     if is_sending(row, tx):
         raise RefreshPending(connection_id=connection_id)

@@ -118,8 +118,7 @@ def reprieve(tx: Tx, fence: Fence, reason: str, hold: float, *, issuer: str | No
     )  # fmt: skip
     yield from set_due_in(row, tx, hold)
     yield from add_event(tx, row, REPRIEVED, reason=reason, hold=hold)
-    if row["kind"] == CredentialKind.OAUTH:
-        yield from change_risks(tx, {**row, "reauth": None}, {NOT_RENEWABLE: "every refresh token is refused"})
+    yield from change_risks(tx, {**row, "reauth": None}, {NOT_RENEWABLE: "every refresh token is refused"})
     return True
 
 

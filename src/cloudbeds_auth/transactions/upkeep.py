@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cloudbeds_auth.rules.model import KEPT_ALIVE, CredentialKind, Role
+from cloudbeds_auth.rules.model import CredentialKind, Role
 from cloudbeds_auth.rules.schedule import PULLED, SLACK, Life, due, retry_in
 from cloudbeds_auth.rules.subscriptions import FIRST_OF_ALL
 from cloudbeds_auth.rules.webhooks import FIRST, POLL
@@ -94,10 +94,10 @@ def set_due(row: Row, now: Instant, *, after: float = -math.inf, **changed: obje
 
 
 def set_due_in(row: Row, now: Instant, seconds: float) -> Transaction[None]:
-    """Due in so many seconds, unless the grant is no longer looked after; a marked one has its own schedule."""
+    """A grant that is looked after is due in so many seconds; a marked one has its own schedule."""
     if row["marked_at"] is not None:
         yield from set_retry(now, row)
-    elif row["role"] in KEPT_ALIVE:
+    else:
         yield from set_due_at(now, row["id"], now.wall + seconds)
 
 

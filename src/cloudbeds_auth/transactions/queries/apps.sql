@@ -62,4 +62,4 @@ SELECT app, issuer, client_id, COUNT(DISTINCT connection_id) AS connections FROM
 WHERE role IN ('active', 'candidate') OR state = 'parked' GROUP BY app, issuer, client_id ORDER BY app, issuer, client_id
 
 -- name: issued_after
-SELECT id, issuer FROM grants WHERE app = :app AND issuer IS NOT NULL AND id > :after ORDER BY id LIMIT :limit
+SELECT id FROM grants WHERE app = :app AND issuer IS NOT NULL AND id > :after ORDER BY id LIMIT :limit
