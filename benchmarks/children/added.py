@@ -15,7 +15,7 @@ from benchmarks.children.hotel import connected
 
 CALLS = 2_000  # in one measurement
 TIMES = 9
-LONG = 28_800.0
+TOKEN = {"access_token": "token", "token_type": "Bearer", "expires_in": 28_800, "expires_at": time.time() + 28_800}
 PATH = "/api/v1.3/getHotelDetails"
 
 
@@ -108,32 +108,29 @@ def ours_requests() -> float:
             return added(lambda: http.get(url), lambda: http.get(url, auth=auth))
 
 
-def requests_oauthlib() -> float:
-    """OAuth2Session beside a plain session of requests."""
+def _of_requests(session: Any) -> float:
+    """A session of requests that authorizes by itself, beside a plain one."""
     import requests
-    from requests_oauthlib import OAuth2Session
 
-    url = "https://api.cloudbeds.com" + PATH
-    token = {"access_token": "token", "token_type": "Bearer", "expires_in": LONG}
-    session, plain = OAuth2Session(client_id="client", token=token), requests.Session()
+    url, plain = "https://api.cloudbeds.com" + PATH, requests.Session()
     for http in (session, plain):
         http.trust_env = False
         http.mount("https://", canned())
     return added(lambda: plain.get(url), lambda: session.get(url))
+
+
+def requests_oauthlib() -> float:
+    """OAuth2Session of requests-oauthlib."""
+    from requests_oauthlib import OAuth2Session
+
+    return _of_requests(OAuth2Session(client_id="client", token=TOKEN))
 
 
 def authlib_requests() -> float:
-    """Authlib's session beside a plain one of requests."""
-    import requests
+    """Authlib's session."""
     from authlib.integrations.requests_client import OAuth2Session
 
-    url = "https://api.cloudbeds.com" + PATH
-    token = {"access_token": "token", "token_type": "Bearer", "expires_at": time.time() + LONG}
-    session, plain = OAuth2Session(client_id="client", token=token), requests.Session()
-    for http in (session, plain):
-        http.trust_env = False
-        http.mount("https://", canned())
-    return added(lambda: plain.get(url), lambda: session.get(url))
+    return _of_requests(OAuth2Session(client_id="client", token=TOKEN))
 
 
 def authlib_httpx() -> float:
@@ -141,10 +138,9 @@ def authlib_httpx() -> float:
     import httpx2
     from authlib.integrations.httpx_client import OAuth2Client
 
-    token = {"access_token": "token", "token_type": "Bearer", "expires_at": time.time() + LONG}
     transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
     parts: dict[str, Any] = {"base_url": "https://api.cloudbeds.com", "transport": transport}
-    session, plain = OAuth2Client(client_id="client", token=token, **parts), httpx2.Client(**parts)
+    session, plain = OAuth2Client(client_id="client", token=TOKEN, **parts), httpx2.Client(**parts)
     return added(lambda: plain.get(PATH), lambda: session.get(PATH))
 
 
@@ -154,10 +150,9 @@ def authlib_httpx_async() -> float:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
     async def run() -> float:
-        token = {"access_token": "token", "token_type": "Bearer", "expires_at": time.time() + LONG}
         transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
         parts: dict[str, Any] = {"base_url": "https://api.cloudbeds.com", "transport": transport}
-        session, plain = AsyncOAuth2Client(client_id="client", token=token, **parts), httpx2.AsyncClient(**parts)
+        session, plain = AsyncOAuth2Client(client_id="client", token=TOKEN, **parts), httpx2.AsyncClient(**parts)
         return await added_awaited(lambda: plain.get(PATH), lambda: session.get(PATH))
 
     return asyncio.run(run())

@@ -64,7 +64,7 @@ async def test_pages(stage: Stage) -> None:
                 await look.connections(Search(**asked))
 
 
-@pytest.mark.parametrize("text", ["\x00", "\ud800"], ids=ascii)
+@pytest.mark.parametrize("text", ["\x00", "\ud800"], ids=["zero", "surrogate"])
 async def test_ids_and_names_that_there_cannot_be(stage: Stage, text: str) -> None:
     """Unknown, as any other that there is not."""
     with pytest.raises(UnknownConnection):
