@@ -152,16 +152,15 @@ def test_the_redirect_uris_that_the_simulator_knows(own: str | None, tmp_path: P
     assert statuses == ([302, 302, 400] if own is None else [400, 400, 302])
 
 
-def written(name: str, tmp_path: Path, page: str = "docs/fastapi.md", module: str = "hotels.py") -> str:
-    """This block of the page as a module; its text."""
+def write_block(name: str, tmp_path: Path, page: str = "docs/fastapi.md", module: str = "hotels.py") -> None:
+    """This block of the page, as a module."""
     block = code_block(text_of(page), "python", after=f"<!-- {name} -->")
     (tmp_path / module).write_text(block, "utf-8")
-    return block
 
 
 def test_the_application_with_its_own_answers_runs_as_written(tmp_path: Path) -> None:
     """It is told of the hotel that connected, and shows its own page about a callback that nobody began."""
-    written("answers", tmp_path)
+    write_block("answers", tmp_path)
     with world(tmp_path, "--auto-approve") as made:
         program = Process("uvicorn", "hotels:app", "--port", str(made.port), env=made.settings, cwd=tmp_path)
         try:
@@ -177,7 +176,7 @@ def test_the_application_with_its_own_answers_runs_as_written(tmp_path: Path) ->
 
 def test_the_mounted_application_runs_as_written(tmp_path: Path) -> None:
     """Under a real uvicorn: a hotel that is not connected is a problem; it connects, and the endpoint answers."""
-    written("mounted", tmp_path)
+    write_block("mounted", tmp_path)
     with world(tmp_path, "--auto-approve", callback="/auth/callback") as made:
         program = Process("uvicorn", "hotels:app", "--port", str(made.port), env=made.settings, cwd=tmp_path)
         try:
@@ -195,7 +194,7 @@ def test_the_mounted_application_runs_as_written(tmp_path: Path) -> None:
 @contextmanager
 def flask_with(name: str, tmp_path: Path, made: World) -> Iterator[Http]:
     """This block of Flask's page, run as the page says; a browser."""
-    written(name, tmp_path, "docs/flask.md")
+    write_block(name, tmp_path, "docs/flask.md")
     program = Process("flask", "--app", "hotels", "run", "--port", str(made.port), env=made.settings, cwd=tmp_path)
     try:
         program.wait_for("Running on")
@@ -210,7 +209,7 @@ def django_with(name: str, tmp_path: Path, made: World) -> Iterator[Http]:
     """This block of Django's page in a project that `startproject` made, run as the page says; a browser."""
     page = text_of("docs/django.md")
     subprocess.run([sys.executable, "-m", "django", "startproject", "hotels", "."], cwd=tmp_path, check=True)
-    written(name, tmp_path, "docs/django.md", "hotels/urls.py")
+    write_block(name, tmp_path, "docs/django.md", "hotels/urls.py")
     settings = code_block(page, "python", after="<!-- settings -->")
     with (tmp_path / "hotels" / "settings.py").open("a", encoding="utf-8") as file:
         file.write(settings.replace("http://localhost:8000", made.base))  # the port is the test's
