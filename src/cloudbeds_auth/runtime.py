@@ -26,6 +26,7 @@ from cloudbeds_auth.engine.wiring import Engine
 from cloudbeds_auth.errors import ConfigurationError
 from cloudbeds_auth.observe import FanOut, LogObserver
 from cloudbeds_auth.ports import Observer
+from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.model import App
 from cloudbeds_auth.rules.origins import same_service
 from cloudbeds_auth.rules.refresh import Timing
@@ -125,6 +126,8 @@ async def build(
         limits=settings.limits,
         wakeups=db.wakeups,
     )
+    for warning in settings.warnings:
+        world.observer.happened(Happening.SETTINGS_WARNING, warning=warning)
     return OpenEngine(world, settings, token_endpoint, admin_token, admin_token_file)
 
 

@@ -174,6 +174,10 @@ class Happening(StrEnum):
     SUBSCRIPTION_FAILED = ("subscription_failed", WARNING, "connection error",
         "Cloudbeds could not be asked for a subscription to its webhooks, or refused one; it is tried again later")
 
+    # The program itself
+    SETTINGS_WARNING = ("settings_warning", WARNING, "warning",
+        "a setting is not known, or weaker than it should be; the start goes on, and `doctor` says so, too")
+
     # Upkeep
     SWEPT = "swept", INFO, "rows", "rows older than the retention time were deleted"
     UPKEEP_FAILED = "upkeep_failed", WARNING, "grant error", "upkeep of one grant failed; it is tried again later"

@@ -1,6 +1,6 @@
 """How long a lease waits while the calls of many hotels are written, over PostgreSQL at a distance.
 
-    .venv/bin/python -m tests.benchmarks.lease_wait [--hotels 1500] [--latency 0.002]
+    .venv/bin/python -m benchmarks.lease_wait [--hotels 1500] [--latency 0.002]
 
 Each statement takes the latency on top of its own time. One process flushes all hotels, whose use is all to be noted;
 another one takes and gives back a lease of one hotel after another meanwhile, and then for as long alone.

@@ -1,6 +1,6 @@
 """How large a hotel becomes in the database: polled once a minute and refreshed as it ages, in compressed time.
 
-    .venv/bin/python -m tests.benchmarks.history_size [--days 70] [--hotels 2] [--processes 1] [--only sqlite]
+    .venv/bin/python -m benchmarks.history_size [--days 70] [--hotels 2] [--processes 1] [--only sqlite]
 
 Every transaction is the one that ships, and upkeep merges and deletes as it does. PostgreSQL's dead rows are vacuumed
 four times a simulated day, as autovacuum would in real time. What is measured is what the database holds: of SQLite its
