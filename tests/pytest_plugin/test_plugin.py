@@ -149,7 +149,7 @@ def gone(url: str) -> bool:
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 0)):
             return False
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # reset: it ended between the two halves of the handshake
         return True
 
 

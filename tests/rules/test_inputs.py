@@ -19,7 +19,11 @@ from cloudbeds_auth.rules.inputs import (
 )
 
 
-@pytest.mark.parametrize("given", ["\x00", "a\x00", "\n", "\x7f", "\x85", "\ud800"], ids=ascii)
+@pytest.mark.parametrize(
+    "given",
+    ["\x00", "a\x00", "\n", "\x7f", "\x85", "\ud800"],
+    ids=["NUL", "NUL at the end", "line feed", "delete", "C1 control", "half a character"],
+)
 def test_what_is_no_text(given: str) -> None:
     """Control characters, and half a character: no database and no page takes them."""
     assert not is_text(given)
