@@ -14,9 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.groups import GROUPS, ROOT
-from benchmarks.measure import Found, Group, rounds
-from benchmarks.page import shown, write
+from benchmarks import fleet, programs, proxy
+from benchmarks.measure import ROOT, Found, Group, rounds
+from benchmarks.page import compared, shown, write
+
+GROUPS = (*programs.GROUPS, *proxy.GROUPS, *fleet.GROUPS)
 
 PEERS = ("requests-oauthlib", "authlib", "google-auth", "msal", "httpx2", "httpx", "requests", "aiohttp", "uvicorn")
 
@@ -49,12 +51,13 @@ def measured(group: Group, number: int) -> Mapping[str, Any]:
         values = rounds(subjects, number, _progress)
     for name, one in values.items():
         print(f"  {name:32} {shown(one.middle):>10} {group.unit}")
-    print(f"  ratio {values[group.ours].middle / values[group.beside].middle:.2f}; aim: {group.aim}", flush=True)
     kept = ("name", "title", "unit", "question", "ours", "beside", "aim", "less")
-    return {
+    found = {
         **{key: getattr(group, key) for key in kept},
         "subjects": {name: _kept(one) for name, one in values.items()},
     }
+    print(f"  {compared(found)}", flush=True)
+    return found
 
 
 def _kept(found: Found) -> Mapping[str, Any]:

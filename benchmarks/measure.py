@@ -7,7 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+
+ROOT = Path(__file__).parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +23,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Subjects that answer the same question. `open` makes them ready; `ours` is compared with `beside`.
+    """Subjects that answer the same question. `open` makes them ready; `ours` is compared with `beside`, if any.
 
-    `less`: whether less is better. `aim`: what was set as a goal before it was measured, in words.
+    `less`: whether less is better. `aim`: what was set as a goal before it was measured, in words; empty: none was.
     """
 
     name: str
@@ -31,8 +34,8 @@ class Group:
     question: str
     open: Callable[[], AbstractContextManager[Sequence[Subject]]]
     ours: str
-    beside: str
-    aim: str
+    beside: str = ""
+    aim: str = ""
     less: bool = True
 
 

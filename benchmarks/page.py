@@ -30,11 +30,9 @@ def page(found: Mapping[str, Any]) -> str:
 
 
 def _section(group: Mapping[str, Any]) -> str:
-    ours, beside = (group["subjects"][group[key]]["middle"] for key in ("ours", "beside"))
-    ratio = ours / beside if beside else float("nan")
     lines = [
         f"## {group['title']}\n",
-        f"{group['question']} {group['ours']} : {group['beside']} = **{ratio:.2f}**. Aim: {group['aim']}.\n",
+        f"{group['question']} {compared(group)}\n",
         f"| | {group['unit']} | lowest | highest |",
         "|---|---|---|---|",
     ]
@@ -42,6 +40,15 @@ def _section(group: Mapping[str, Any]) -> str:
         lines.append(f"| {name} | {shown(values['middle'])} | {shown(values['lowest'])} | {shown(values['highest'])} |")
     lines.append(f"\n![{group['title']}](benchmarks/{group['name']}.svg)\n")
     return "\n".join(lines)
+
+
+def compared(group: Mapping[str, Any]) -> str:
+    """The ratio, and what it should be."""
+    ratio = ""
+    if group["beside"]:
+        ours, beside = (group["subjects"][group[key]]["middle"] for key in ("ours", "beside"))
+        ratio = f"{group['ours']} : {group['beside']} = **{ours / beside:.2f}**." if beside else ""
+    return " ".join(filter(None, [ratio, f"Aim: {group['aim']}." if group["aim"] else ""]))
 
 
 def shown(value: float) -> str:
