@@ -14,11 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fleet, programs, proxy
+from benchmarks import fleet, programs, proxy, service
 from benchmarks.measure import ROOT, Found, Group, rounds
 from benchmarks.page import compared, shown, write
 
-GROUPS = (*programs.GROUPS, *proxy.GROUPS, *fleet.GROUPS)
+GROUPS = (*programs.GROUPS, *proxy.GROUPS, *service.GROUPS, *fleet.GROUPS)
 
 PEERS = ("requests-oauthlib", "authlib", "google-auth", "msal", "httpx2", "httpx", "requests", "aiohttp", "uvicorn")
 

@@ -7,24 +7,23 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
-from benchmarks.stage import ASKS
+from benchmarks.stage import ASKS, LARGE, UPLOAD
 
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+_PART = bytearray(1024 * 1024)  # what is read of a body, again and again
 
 
 def latencies(url: str, path: str, headers: Mapping[str, str], *, bursts: int, calls: int, pause: float) -> list[float]:
     """Milliseconds of each call: `calls` in a row on one connection, after a pause, `bursts` times."""
-    parts = urlsplit(url)
-    lines = [f"GET {parts.path}{path} HTTP/1.1", f"Host: {parts.netloc}", *(f"{k}: {v}" for k, v in headers.items())]
-    request = ("\r\n".join(lines) + "\r\n\r\n").encode()
+    request = _head("GET", url, path, headers)
     found: list[float] = []
-    with socket.create_connection((parts.hostname, parts.port)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with _connected(url) as connection:
         for _ in range(bursts):
             time.sleep(pause)
             for _ in range(calls):
@@ -33,6 +32,19 @@ def latencies(url: str, path: str, headers: Mapping[str, str], *, bursts: int, c
                 read_answer(connection)
                 found.append((time.perf_counter() - begun) * 1e3)
     return found
+
+
+def _head(method: str, url: str, path: str, headers: Mapping[str, str]) -> bytes:
+    parts = urlsplit(url)
+    lines = [f"{method} {parts.path}{path} HTTP/1.1", f"Host: {parts.netloc}"]
+    return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "\r\n"]).encode()
+
+
+def _connected(url: str) -> socket.socket:
+    parts = urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 def read_answer(connection: socket.socket) -> None:
@@ -47,7 +59,7 @@ def read_answer(connection: socket.socket) -> None:
     if length is not None:
         left = int(length[1]) - len(body)
         while left > 0:
-            left -= len(connection.recv(65536) or _cut())
+            left -= connection.recv_into(_PART, min(left, len(_PART))) or len(_cut())
         return
     while not body.endswith(b"0\r\n\r\n"):
         body += connection.recv(65536) or _cut()
@@ -55,6 +67,34 @@ def read_answer(connection: socket.socket) -> None:
 
 def _cut() -> bytes:
     raise RuntimeError("the connection was closed")
+
+
+def each(urls: Sequence[str], path: str, headers: Mapping[str, str]) -> None:
+    """Call this path below each of several addresses of one server, one after the other on one connection."""
+    with _connected(urls[0]) as connection:
+        for url in urls:
+            connection.sendall(_head("GET", url, path, headers))
+            read_answer(connection)
+
+
+def download(url: str, headers: Mapping[str, str]) -> float:
+    """Seconds until a large body is here."""
+    with _connected(url) as connection:
+        begun = time.perf_counter()
+        connection.sendall(_head("GET", url, LARGE, headers))
+        read_answer(connection)
+        return time.perf_counter() - begun
+
+
+def upload(url: str, headers: Mapping[str, str], body: Path) -> float:
+    """Seconds until a large body was sent, read by the vendor, and answered."""
+    head = _head("POST", url, UPLOAD, {**headers, "Content-Length": str(body.stat().st_size)})
+    with _connected(url) as connection, body.open("rb") as content:
+        begun = time.perf_counter()
+        connection.sendall(head)
+        connection.sendfile(content)
+        read_answer(connection)
+        return time.perf_counter() - begun
 
 
 def median_latency(url: str, path: str, headers: Mapping[str, str], **how: float) -> float:
@@ -83,6 +123,7 @@ def load(url: str, path: str, headers: Mapping[str, str], *, connections: int, s
         "-t1",
         f"-c{connections}",
         f"-d{seconds}s",
+        "--timeout=10s",
         "--latency",
         *given,
         url + path,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
+from statistics import median
 
 from benchmarks import ask, stage
 from benchmarks.measure import Group, Subject
 
 PAUSE = 1.5  # seconds, longer than a window of the rate limit
 BURST = 9  # calls that go at once under the default limit
+BODIES = 5  # of which one measurement takes the median
 
 
 @contextmanager
@@ -51,24 +52,25 @@ def _loaded(read: Callable[[ask.Load], float]) -> Callable[[], AbstractContextMa
     return opened
 
 
-def resident(pid: int) -> float:
-    """MB of memory that a process holds."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"process {pid} has no VmRSS")
-
-
 @contextmanager
-def memory() -> Iterator[Sequence[Subject]]:
-    """What a service holds that was asked a hundred times."""
-    with stage.vendor() as vendor, proxies(vendor, CLOUDBEDS_AUTH_RATE_LIMIT="0") as targets:
+def bodies(megabytes_per_second: Callable[[stage.Vendor, stage.Target], float]) -> Iterator[Sequence[Subject]]:
+    """One large body after another."""
+    with stage.vendor() as vendor, proxies(vendor) as targets:
 
-        def held(target: stage.Target) -> float:
-            ask.latencies(target.url, stage.METHOD, target.headers, bursts=1, calls=100, pause=0.0)
-            return resident(target.pid)
+        def passed(target: stage.Target) -> float:
+            return median(megabytes_per_second(vendor, target) for _ in range(BODIES))
 
-        yield [Subject(name, partial(held, target)) for name, target in targets.items() if target.pid]
+        yield [Subject(name, partial(passed, target)) for name, target in targets.items()]
+
+
+def down(vendor: stage.Vendor, target: stage.Target) -> float:
+    """MB/s of an answer."""
+    return stage.LARGE_SIZE / 1e6 / ask.download(target.url, target.headers)
+
+
+def up(vendor: stage.Vendor, target: stage.Target) -> float:
+    """MB/s of a request."""
+    return stage.LARGE_SIZE / 1e6 / ask.upload(target.url, target.headers, vendor.large)
 
 
 GROUPS = (
@@ -88,7 +90,11 @@ GROUPS = (
         _loaded(lambda found: found.p99), "cloudbeds-auth", "Express + axios", "below the median of Express + axios",
     ),
     Group(
-        "memory", "Memory", "MB", "What does the service hold after a hundred calls?",
-        memory, "cloudbeds-auth", "Express + axios", "under 80 MB",
+        "download", "A large answer", "MB/s", "100 MiB down on one connection, default settings: how fast?",
+        partial(bodies, down), "cloudbeds-auth", "nginx", "a third of nginx", less=False,
+    ),
+    Group(
+        "upload", "A large request", "MB/s", "100 MiB up on one connection, default settings: how fast?",
+        partial(bodies, up), "cloudbeds-auth", "nginx", "a third of nginx", less=False,
     ),
 )  # fmt: skip

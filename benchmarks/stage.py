@@ -15,10 +15,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeVar
+
+from tests.support import postgres
+from tests.support.keys import KEY_TEXT
 
 from benchmarks.children.hotel import REDIRECT
 from cloudbeds_auth import Connection, Secret, Settings
@@ -29,9 +33,12 @@ HERE = Path(__file__).parent
 SERVES, ASKS = "0", "1"  # cores
 METHOD = "/api/v1.3/getReservation"
 LARGE = "/api/v1.3/large"
+UPLOAD = "/api/v1.3/upload"
+LARGE_SIZE = 100 * 1024 * 1024  # bytes
 BODY = '{"success":true,"data":{' + ",".join(f'"field{number}":"value {number}"' for number in range(40)) + "}}"
 ADMIN = "an-admin-token-for-benchmarks-only-0123456789"
 READY = 30.0  # seconds
+T = TypeVar("T")
 
 
 def free_port() -> int:
@@ -75,21 +82,35 @@ def process(
             child.wait()
 
 
+def until(found: Callable[[], T | None], what: str) -> T:
+    """What is found, waited for. Raises RuntimeError that says `what` did not come."""
+    end = time.monotonic() + READY
+    while (one := found()) is None:
+        if time.monotonic() > end:
+            raise RuntimeError(f"{what} did not come within {READY:.0f} s")
+        time.sleep(0.01)
+    return one
+
+
 def until_open(port: int) -> None:
-    """Wait until somebody listens."""
-    until = time.monotonic() + READY
-    while True:
+    """Wait until a server listens."""
+
+    def opened() -> Literal[True] | None:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if time.monotonic() > until:
-            raise RuntimeError(f"nobody listens on {port}")
-        time.sleep(0.05)
+            return True if probe.connect_ex(("127.0.0.1", port)) == 0 else None
+
+    until(opened, f"a server on port {port}")
+
+
+def child_of(pid: int) -> int:
+    """The process id of the one process that this one starts."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return int(until(lambda: children.read_text() or None, f"a child of process {pid}"))
 
 
 @contextmanager
-def nginx(name: str, port: int, core: str, folder: Path, **values: object) -> Iterator[None]:
-    """Nginx with `peers/NAME.conf`, one worker."""
+def nginx(name: str, port: int, core: str, folder: Path, **values: object) -> Iterator[int]:
+    """Nginx with `peers/NAME.conf`; the process id of its one worker."""
     place = Path(tempfile.mkdtemp(dir=folder))
     text = (HERE / "peers" / f"{name}.conf").read_text()
     for key, value in {"PORT": port, **values}.items():
@@ -97,9 +118,9 @@ def nginx(name: str, port: int, core: str, folder: Path, **values: object) -> It
     (place / "nginx.conf").write_text(text)
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
     command = [program, "-p", str(place), "-c", str(place / "nginx.conf"), "-e", str(place / "error.log")]
-    with process(command, core=core, environment={}, folder=place):
+    with process(command, core=core, environment={}, folder=place) as master:
         until_open(port)
-        yield
+        yield child_of(master.pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +132,30 @@ class Vendor:
     connection: Connection
     folder: Path
 
+    @property
+    def large(self) -> Path:
+        """A file of LARGE_SIZE bytes."""
+        return self.folder / "large"
+
 
 @contextmanager
-def vendor() -> Iterator[Vendor]:
-    """The simulator behind nginx, and a hotel that approved."""
+def vendor(database_url: str = "") -> Iterator[Vendor]:
+    """The simulator behind nginx, and a hotel that approved; its database is a new SQLite file where none is named."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         simulator = stack.enter_context(running(folder))
         simulator.reset(redirect_uri=REDIRECT)
         port = free_port()
-        (folder / "large").write_bytes(bytes(100 * 1024 * 1024))
+        (folder / "large").write_bytes(bytes(LARGE_SIZE))
         stack.enter_context(
             nginx("vendor", port, ASKS, folder, SIMULATOR=simulator.url, METHOD=METHOD, BODY=BODY, LARGE=LARGE,
-                  FILE=folder / "large")
+                  UPLOAD=UPLOAD, FILE=folder / "large")
         )  # fmt: skip
         url = f"http://127.0.0.1:{port}"
         settings = Settings(
             client_id=simulator.client_id, client_secret=Secret(simulator.client_secret), base_url=url,
-            redirect_uri=REDIRECT, database_url=f"sqlite:///{folder}/vault.sqlite3",
+            redirect_uri=REDIRECT, database_url=database_url or f"sqlite:///{folder}/vault.sqlite3",
+            encryption_keys=(Secret(KEY_TEXT),) if database_url else (), admin_token=Secret(ADMIN),
         )  # fmt: skip
         with TokenVault.open(settings) as vault:
             begun = vault.begin_authorization()
@@ -137,17 +164,31 @@ def vendor() -> Iterator[Vendor]:
         yield Vendor(url, settings, connection, folder)
 
 
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The URL of a new database on a server of its own, on the core of those who ask."""
+    with postgres.server() as server:
+        os.sched_setaffinity(server.pid, {int(ASKS)})  # the processes of its connections take after it
+        with postgres.database(server.url) as url:
+            yield url
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where a subject answers, and with which headers it is asked."""
 
     url: str
     headers: Mapping[str, str]
-    pid: int = 0
+    pid: int
+
+    @property
+    def base(self) -> str:
+        """Without a path."""
+        return self.url.partition("/proxy")[0]
 
 
 @contextmanager
-def service(at: Vendor, **more: str) -> Iterator[Target]:
+def service(at: Vendor, *, core: str = SERVES, **more: str) -> Iterator[Target]:
     """`cloudbeds-auth serve` over the hotel's database, with default settings but for where things are, and `more`."""
     port = free_port()
     environment = {
@@ -155,12 +196,13 @@ def service(at: Vendor, **more: str) -> Iterator[Target]:
         "CLOUDBEDS_CLIENT_SECRET": at.settings.client_secret.reveal() if at.settings.client_secret else "",
         "CLOUDBEDS_BASE_URL": at.url,
         "CLOUDBEDS_AUTH_DATABASE_URL": at.settings.database_url,
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": ",".join(key.reveal() for key in at.settings.encryption_keys),
         "CLOUDBEDS_AUTH_ADMIN_TOKEN": ADMIN,
         "CLOUDBEDS_AUTH_PORT": str(port),
         **more,
     }
     command = [sys.executable, "-m", "cloudbeds_auth", "serve"]
-    with process(command, core=SERVES, environment=environment, folder=at.folder, ready="listening") as child:
+    with process(command, core=core, environment=environment, folder=at.folder, ready="listening") as child:
         until_open(port)
         yield Target(
             f"http://127.0.0.1:{port}/proxy/{at.connection.id}", {"Authorization": f"Bearer {ADMIN}"}, child.pid
@@ -181,5 +223,5 @@ def express(at: Vendor) -> Iterator[Target]:
 def plain_nginx(at: Vendor) -> Iterator[Target]:
     """Nginx that only adds the header."""
     port = free_port()
-    with nginx("proxy", port, SERVES, at.folder, VENDOR=at.url.removeprefix("http://")):
-        yield Target(f"http://127.0.0.1:{port}", {})
+    with nginx("proxy", port, SERVES, at.folder, VENDOR=at.url.removeprefix("http://")) as worker:
+        yield Target(f"http://127.0.0.1:{port}", {}, worker)
