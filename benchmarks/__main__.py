@@ -84,7 +84,9 @@ def facts(number: int) -> Mapping[str, object]:
         ["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True, cwd=ROOT
     ).stdout.strip()
     node = subprocess.run(["node", "--version"], check=False, capture_output=True, text=True).stdout.strip()
+    locked = json.loads((ROOT / "benchmarks/peers/express/package-lock.json").read_text())["packages"]
     names = [f"{name} {version(name)}" for name in PEERS]
+    names += [f"{name} {locked[f'node_modules/{name}']['version']}" for name in ("express", "axios")]
     return {
         "rounds": number,
         "machine": f"{processor}, {platform.system()} {platform.release()}",

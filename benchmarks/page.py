@@ -20,7 +20,7 @@ better between machines than times do, so they come first.
 
 The first core serves, the second one asks and answers for Cloudbeds.
 """
-WIDTH, BAR, LEFT = 720, 22, 270
+WIDTH, BAR, LEFT = 720, 22, 290
 
 
 def page(found: Mapping[str, Any]) -> str:
