@@ -127,12 +127,13 @@ class Service:
     """An ASGI application with a lifespan: `opener` opens the parts at the start and pushes their ends onto the stack.
 
     An error at the start is kept in `failure`. `report`: the server logs it; False where the caller, which started the
-    server, raises `failure` itself.
+    server, raises `failure` itself. `opened` is called once it is open.
     """
 
-    def __init__(self, opener: Opener, *, report: bool = True) -> None:
+    def __init__(self, opener: Opener, *, report: bool = True, opened: Callable[[], object] = lambda: None) -> None:
         self._opener = opener
         self._report = report
+        self._opened = opened
         self._app: ASGIApp | None = None
         self.failure: BaseException | None = None
 
@@ -164,6 +165,7 @@ class Service:
                 if not isinstance(error, Error):
                     log.exception("the service could not be opened")
                 return
+            self._opened()
             await send({"type": "lifespan.startup.complete"})
             await receive()  # lifespan.shutdown: requests in flight are done
             self._app = None
