@@ -10,8 +10,10 @@ from tests.app.running import AS_ADMIN, Running, Vendor, a_service, raw
 from tests.app.vaults import ADMIN_TOKEN, RealVault, given
 
 from cloudbeds_auth.app.application import Service, framework
+from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.gateway import host_name
-from cloudbeds_auth.app.limits import Limits
+from cloudbeds_auth.app.http_connections import Connections
+from cloudbeds_auth.app.limits import Limits, Tally
 from cloudbeds_auth.app.relaying import Relay
 from cloudbeds_auth.rules.permissions import Caller, Scope
 from cloudbeds_auth.wire.upstream import AiohttpUpstream
@@ -34,11 +36,14 @@ ANYONE = {
 
 def routes() -> list[tuple[str, str]]:
     """Method and path of every registered route."""
-    vault = RealVault()
+    vault, limits = RealVault(), Limits()
+    world = vault.engine.world
+    connections = Connections(limits, [], Tally(world.observer, every=limits.report_every))
     app = framework(
         vault,
-        Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), Limits()),
+        Relay(vault, AiohttpUpstream("http://127.0.0.1:1"), limits),
         lambda *_: (b"", "text/plain"),
+        Draining(connections, world.clock, world.observer),
     )
     found: list[tuple[str, str]] = []
     pending = list(app.routes)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 from tests.support.installation import filled, opened, secrets, settings, silent
 from tests.support.processes import leased, row
@@ -45,3 +47,63 @@ async def test_a_backup_overwrites_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "there").read_text() == "precious"
     with pytest.raises(ConfigurationError, match="cannot be made"):
         copy.back_up(source.database_path, tmp_path / "no" / "folder", silent)
+
+
+@pytest.mark.row("F108")
+async def test_a_backup_ends_while_the_service_writes(tmp_path: Path) -> None:
+    """Each step copies further pages of one moment, although something is committed before the next; that is not held
+    up, and is not in the backup.
+    """
+    source, restored = (settings(f"sqlite:///{tmp_path}/{name}.db") for name in ("one", "restored"))
+    await filled(source)
+    written: list[int] = []
+    told: list[int] = []
+    async with opened(source) as running:
+        before = await secrets(running)
+        with closing(apsw.Connection(str(source.database_path))) as other:
+            other.execute("INSERT INTO meta (name, value) VALUES ('large', ?)", ("x" * 4096 * copy.PAGES * 3,))
+
+            def commit(_: str, done: int, total: int) -> None:
+                told.append(done)
+                written.append(len(written))
+                other.execute("INSERT INTO meta (name, value) VALUES (?, 'late')", (f"late-{len(written)}",))
+
+            copy.back_up(source.database_path, restored.database_path, commit)
+    assert told == sorted(set(told))
+    assert len(told) > 3
+    with closing(apsw.Connection(str(restored.database_path))) as found:
+        assert found.execute("SELECT COUNT(*) FROM meta WHERE value = 'late'").get == 0
+    async with opened(restored) as again:
+        assert await secrets(again) == before
+
+
+@pytest.mark.row("F108")
+async def test_what_a_killed_backup_left_is_replaced(tmp_path: Path) -> None:
+    """Half a copy, and the journal that an earlier version left beside it: the next backup is whole all the same."""
+    source = settings(f"sqlite:///{tmp_path}/one.db")
+    await filled(source)
+    part, to = tmp_path / "to.db.part", tmp_path / "to.db"
+    part.write_bytes(source.database_path.read_bytes()[:5000])
+    part.with_name("to.db.part-journal").write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(600))
+    copy.back_up(source.database_path, to, silent)
+    assert to.stat().st_mode & 0o777 == 0o600
+    assert sorted(tmp_path.glob("to.db*")) == [to]
+    async with opened(settings(f"sqlite:///{to}")) as again:
+        assert again.read_only
+
+
+async def test_one_backup_at_a_time(tmp_path: Path) -> None:
+    """A second one to the same file, while the first is under way, is refused, and the first is whole."""
+    source = settings(f"sqlite:///{tmp_path}/one.db")
+    await filled(source)
+    refused: list[str] = []
+
+    def second(_: str, done: int, total: int) -> None:
+        with pytest.raises(ConfigurationError) as error:
+            copy.back_up(source.database_path, tmp_path / "to.db", silent)
+        refused.append(error.value.detail)
+
+    copy.back_up(source.database_path, tmp_path / "to.db", second)
+    assert refused
+    assert all("another backup writes" in one for one in refused)
+    assert sorted(tmp_path.glob("to.db*")) == [tmp_path / "to.db"]

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.limits import address_of
-from cloudbeds_auth.app.problems import CODE, RequestTimedOut
+from cloudbeds_auth.app.problems import CODE, AboutToStop, RequestTimedOut
 from cloudbeds_auth.app.relaying import ProxiedCall, Relay, read_all
 from cloudbeds_auth.app.schemas import (
     AccessTokenShape,
@@ -98,11 +99,17 @@ async def alive() -> dict[str, str]:
 @machines.head("/readyz", include_in_schema=False)
 @machines.get("/readyz")
 async def ready(request: Request) -> JSONResponse:
-    """The store can be written and the keys open what is in it; 503 with the failed check's name otherwise."""
+    """The store can be written and the keys open what is in it; 503 with the failed check's name otherwise, and from
+    when the service was told to stop.
+    """
+    draining: Draining = request.app.state.draining
+    draining.asked()
     problem: str | None = await request.app.state.unready()
-    if problem is None:
-        return JSONResponse({"status": "ready", "checks": {"store": "ok"}})
-    return JSONResponse({"status": "unready", "checks": {"store": problem}}, 503, {CODE: problem, "retry-after": "1"})
+    status, code = ("draining", AboutToStop.code) if draining.begun else ("unready", problem)
+    checks = {"store": problem or "ok"}
+    if code is None:
+        return JSONResponse({"status": "ready", "checks": checks})
+    return JSONResponse({"status": status, "checks": checks}, 503, {CODE: code, "retry-after": "1"})
 
 
 async def unready(vault: TokenVault) -> str | None:

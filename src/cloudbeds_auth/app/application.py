@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cloudbeds_auth.app import api
 from cloudbeds_auth.app.asgi import on_error, on_http_exception, on_invalid, page_request, response
 from cloudbeds_auth.app.browser import PAGES, Browser, methods
+from cloudbeds_auth.app.draining import Draining
 from cloudbeds_auth.app.exchanges import PageAnswer, PageRequest
 from cloudbeds_auth.app.gateway import CALLBACK, Authenticate, Gateway, Remembered, admin_only, path_prefix
 from cloudbeds_auth.app.http_connections import CONNECTION, CONNECTIONS, Connections
@@ -58,12 +60,12 @@ class Parts:
     limits: Limits = field(default_factory=Limits)
 
 
-def build(parts: Parts, tally: Tally) -> ASGIApp:
+def build(parts: Parts, tally: Tally, draining: Draining) -> ASGIApp:
     """The whole service as one ASGI application, without a lifespan; `tally` reports what is refused."""
     vault, relay = parts.vault, Relay(parts.vault, parts.upstream, parts.limits)
     gateway = Gateway(
         vault,
-        framework(vault, relay, parts.metrics),
+        framework(vault, relay, parts.metrics, draining),
         Proxy(vault, relay),
         authenticate=parts.authenticate or admin_only(vault.admin_token),
         limits=parts.limits,
@@ -80,7 +82,7 @@ def build(parts: Parts, tally: Tally) -> ASGIApp:
     return below
 
 
-def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
+def framework(vault: TokenVault, relay: Relay, metrics: Metrics, draining: Draining) -> FastAPI:
     """Serves every path but the proxy's. FastAPI's own pages about the API are off: they load from another host."""
     app = FastAPI(
         title="cloudbeds-auth",
@@ -90,7 +92,7 @@ def framework(vault: TokenVault, relay: Relay, metrics: Metrics) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.state.vault, app.state.relay, app.state.metrics = vault, relay, metrics
+    app.state.vault, app.state.relay, app.state.metrics, app.state.draining = vault, relay, metrics, draining
     app.state.unready = Remembered(partial(api.unready, vault), vault.engine.world.clock)
     app.add_exception_handler(Error, on_error)
     app.add_exception_handler(HTTPException, on_http_exception)
@@ -153,11 +155,13 @@ class Service:
         async with AsyncExitStack() as stack:
             try:
                 parts = await self._opener(stack)
-                tally = Tally(parts.vault.engine.world.observer, every=parts.limits.report_every)
+                world, trusted = parts.vault.engine.world, parts.vault.settings.trusted_proxies
+                tally = Tally(world.observer, every=parts.limits.report_every)
                 stack.callback(tally.close)
-                trusted = parts.vault.settings.trusted_proxies
-                scope["state"][CONNECTIONS] = Connections(parts.limits, trusted, tally)
-                self._app = build(parts, tally)
+                connections = scope["state"][CONNECTIONS] = Connections(parts.limits, trusted, tally)
+                draining = Draining(connections, world.clock, world.observer)
+                stack.enter_context(draining.put_off(signal.SIGTERM))
+                self._app = build(parts, tally, draining)
             except Exception as error:
                 self.failure = error
                 what = str(error.diagnosis()) if isinstance(error, Error) else type(error).__name__

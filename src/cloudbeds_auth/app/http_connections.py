@@ -93,11 +93,14 @@ class Pool:
 
 
 class Connections:
-    """All of this process. `trusted_proxies` may have as many of them as there are."""
+    """All of this process. `trusted_proxies` may have as many of them as there are. `ending`: each ends with its next
+    answer, because the service is about to stop.
+    """
 
     def __init__(self, limits: Limits, trusted_proxies: Iterable[str], tally: Tally) -> None:
         self.limits = limits
         self.tally = tally
+        self.ending = False
         self._most = room(limits.connections)
         self._trusted = Networks(trusted_proxies)
         self._all = Pool()

@@ -66,14 +66,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self.app: ASGIApp = self._serve
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Where an answer begins before its request has ended, the connection ends with it: nothing more is read.
+        """Where an answer begins before its request has ended, the connection ends with it: nothing more is read. So it
+        does where the service is about to stop.
 
         A request that takes longer than a stop waits for is cancelled by the server: that is no error of the
         application's, and the caller's connection ends, because the outcome of a call is unknown by then.
         """
 
         async def closing(message: Message) -> None:
-            if message["type"] == "http.response.start" and scope is self.scope and self._part is Part.BODY:
+            early = scope is self.scope and self._part is Part.BODY
+            if message["type"] == "http.response.start" and (early or self._connections.ending):
                 headers = [one for one in message.get("headers", ()) if one != _CLOSE]
                 message = {**message, "headers": [*headers, _CLOSE]}
             await send(message)

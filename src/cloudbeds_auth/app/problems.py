@@ -98,6 +98,17 @@ class TooManyGuesses(RateLimited):
     """Too many credentials of this address wait to be checked, and this one was not"""
 
 
+class AboutToStop(Error):
+    """The service is about to stop
+
+    It serves what still comes for some seconds; a balancer sends the next call to another one.
+    """
+
+    code = "draining"
+    status = 503
+    next_step_default = "ask another instance, or this one again when it was restarted"
+
+
 class Unexpected(Error):
     """Something went wrong on our side
 

@@ -13,9 +13,10 @@ Each step may be killed and the whole repeated: until the last the target is rea
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from cloudbeds_auth.os_files import sync
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Statement, Transaction, query, query_one
 
-PAGES = 256  # of one step; writers of other processes go on between two
+PAGES = 256  # of one step; over the rollback journal, writers of other processes go on between two
 BUSY_MILLISECONDS = 5_000
 CHUNK = 500  # rows of one transaction
 LEASES = 60.0  # seconds that refreshes under way get to end
@@ -185,26 +186,43 @@ def _open(now: Instant, *, identity: clone_guard.Identity, canary: Row | None) -
 
 
 def back_up(database: Path, to: Path, progress: Progress) -> None:
-    """Copy `database` to the new file `to`, 0600 and synced; whole, or not there at all.
+    """Copy `database` to the new file `to`, 0600 and synced; whole, or not there at all. What an earlier try that was
+    killed left beside it is replaced.
 
-    Raises ConfigurationError when `to` is there already or cannot be made, StoreUnavailable when the database cannot be
-    read.
+    Raises ConfigurationError when `to` is there already or cannot be made, or while another backup to it runs;
+    StoreUnavailable when the database cannot be read.
     """
     part = to.with_name(f"{to.name}.part")
+    if to.exists():
+        raise ConfigurationError(f"{to} is there already", next_step="give the name of a new file")
+    with _reserved(part):
+        try:
+            _copy_pages(database, part, progress)
+            part.rename(to)
+            sync(to.parent)
+        except apsw.Error as error:
+            raise StoreUnavailable(f"{database} cannot be copied: {error}") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _reserved(part: Path) -> Iterator[None]:
+    """The file, empty, and meanwhile no other backup's. Raises ConfigurationError."""
     try:
-        if to.exists():
-            raise ConfigurationError(f"{to} is there already", next_step="give the name of a new file")
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        # Open until SQLite has closed its own: to close it earlier would end SQLite's locks (fcntl(2)).
+        file = os.open(part, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(f"{part} cannot be made: {error.strerror}") from None
     try:
-        _copy_pages(database, part, progress)
-        part.rename(to)
-        sync(to.parent)
-    except apsw.Error as error:
-        raise StoreUnavailable(f"{database} cannot be copied: {error}") from error
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(file, 0)
+        os.fchmod(file, 0o600)
+        yield
+    except BlockingIOError:
+        raise ConfigurationError(f"another backup writes {part}", next_step="wait until it is done") from None
     finally:
-        part.unlink(missing_ok=True)
+        os.close(file)
 
 
 def _copy_pages(database: Path, part: Path, progress: Progress) -> None:
@@ -213,6 +231,12 @@ def _copy_pages(database: Path, part: Path, progress: Progress) -> None:
         closing(apsw.Connection(str(part))) as copy,
     ):
         source.set_busy_timeout(BUSY_MILLISECONDS)
+        copy.pragma("journal_mode", "off")  # of a file that is whole or deleted; what would be beside it is forgotten
+        if source.pragma("journal_mode") == "wal":
+            # One snapshot for all steps, and no writer waits for it. Between two without it each commit would begin the
+            # copy anew: of a database that is written to all the time it would never end.
+            source.execute("BEGIN")
+            source.execute("SELECT COUNT(*) FROM sqlite_schema").fetchall()
         with copy.backup("main", source, "main") as backup:
             while not backup.done:
                 backup.step(PAGES)

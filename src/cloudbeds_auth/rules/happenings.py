@@ -152,6 +152,8 @@ class Happening(StrEnum):
     SETTINGS_FROM_FILE = ("settings_from_file", INFO, "file variables",
         "the service started, and these variables came from this file")
     ADMIN_TOKEN = "admin_token", INFO, "file", "the service started with the admin token in this file"
+    DRAINING = ("draining", INFO, "seconds",
+        "the service was told to stop: `/readyz` says so, and new connections are taken for so long")
 
     # Webhooks, and asking Cloudbeds by itself
     WEBHOOK_DELIVERED = "webhook_delivered", INFO, "message type connection attempts", "a message was taken", WEBHOOKS

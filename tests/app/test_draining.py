@@ -1,0 +1,103 @@
+"""How the service stops behind a balancer: `/readyz` says so first, and the port is open until it has been heard."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from itertools import count
+
+import aiohttp
+import pytest
+from tests.app.running import AS_ADMIN, Vendor
+from tests.app.test_server import Start, accepts, address, start
+
+__all__ = ["start"]
+CALL = "/proxy/con_1/api/x"
+
+
+async def status(http: aiohttp.ClientSession, url: str, path: str) -> tuple[int, str | None, str | None]:
+    """Of an answer: its status, its code, and whether the connection goes on."""
+    async with http.get(url + path, headers=AS_ADMIN) as answer:
+        return answer.status, answer.headers.get("X-Cloudbeds-Auth-Code"), answer.headers.get("Connection")
+
+
+@pytest.mark.row("F109")
+async def test_a_balancer_hears_of_a_stop_first(start: Start, vendor: Vendor) -> None:
+    """After SIGTERM `/readyz` says `draining`, while calls on new and on kept connections are served and end them. Told
+    a second time, it ends at once.
+    """
+    process = await start(0, vendor.base_url)
+    url = await address(process)
+    async with aiohttp.ClientSession() as http:
+        assert await status(http, url, "/readyz") == (200, "ok", None)
+        assert await status(http, url, CALL) == (200, None, None)
+        process.send_signal(signal.SIGTERM)
+        while (said := await status(http, url, "/readyz"))[0] == 200:
+            await asyncio.sleep(0)
+        assert said == (503, "draining", "close")
+        assert await status(http, url, CALL) == (200, None, "close")
+        assert await accepts(url)
+    process.send_signal(signal.SIGTERM)
+    out, _ = await process.communicate()
+    assert (out, process.returncode) == (b"drained\n", 0)
+
+
+@pytest.mark.long
+@pytest.mark.row("F109")
+async def test_a_rolling_restart_refuses_no_call(start: Start, vendor: Vendor) -> None:
+    """Behind a balancer that asks `/readyz` every two seconds, one service after the other is stopped and started while
+    fifty calls a second come: each is answered 200.
+    """
+    balancer = Balancer()
+    processes = [await balancer.add(await start(0, vendor.base_url)) for _ in range(2)]
+    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
+        asking = group.create_task(balancer.ask(http))
+        calling = group.create_task(balancer.call(http))
+        for process in processes:
+            while len(balancer.ready) < 2:
+                await asyncio.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+            await balancer.add(await start(0, vendor.base_url))
+        asking.cancel()
+        calling.cancel()
+    assert len(balancer.found) > 500
+    assert set(balancer.found) == {200}
+
+
+class Balancer:
+    """Sends calls in turn to the services whose `/readyz` said last that they are ready, and repeats none."""
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+        self.ready: list[str] = []
+        self.found: list[int | str] = []
+
+    async def add(self, process: asyncio.subprocess.Process) -> asyncio.subprocess.Process:
+        """One more to ask."""
+        self.urls.append(await address(process))
+        return process
+
+    async def ask(self, http: aiohttp.ClientSession) -> None:
+        """Every two seconds."""
+        while True:
+            self.ready = [url for url in self.urls if await is_ready(http, url)]
+            await asyncio.sleep(2.0)
+
+    async def call(self, http: aiohttp.ClientSession) -> None:
+        """Fifty times a second, and what came of it."""
+        for number in count():
+            await asyncio.sleep(0.02)
+            if self.ready:
+                try:
+                    self.found.append((await status(http, self.ready[number % len(self.ready)], CALL))[0])
+                except aiohttp.ClientError as error:
+                    self.found.append(repr(error))
+
+
+async def is_ready(http: aiohttp.ClientSession, url: str) -> bool:
+    """What `/readyz` says; a service that is gone is not ready."""
+    try:
+        return (await status(http, url, "/readyz"))[0] == 200
+    except aiohttp.ClientError:
+        return False
