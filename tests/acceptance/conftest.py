@@ -1,4 +1,4 @@
-"""A world of real processes for each test."""
+"""A world for each test: the service and every command are real processes."""
 
 from __future__ import annotations
 
