@@ -9,9 +9,16 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.support.postgres_fixtures import elsewhere, postgres_home, postgres_server, postgres_url
+from tests.support.postgres_fixtures import (
+    elsewhere,
+    kept_driver,
+    postgres_home,
+    postgres_server,
+    postgres_url,
+    sweeper,
+)
 
-__all__ = ["elsewhere", "postgres_home", "postgres_server", "postgres_url"]
+__all__ = ["elsewhere", "kept_driver", "postgres_home", "postgres_server", "postgres_url", "sweeper"]
 OWN_TARGETS = {"browser", "instructions", "namespaces", "node", "pgbouncer"}  # each needs a package or root
 TESTS = Path(__file__).parent
 FIRST = "V2/n"  # of the readings of the rotation, the one that breaks naive clients

@@ -1,4 +1,4 @@
-"""A world of real processes for each test."""
+"""A world for each test: the service and every command are real processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
         yield make
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+# What PostgreSQL adds to a journey, the transactions and tests/postgres show.
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def settings(request: pytest.FixtureRequest) -> dict[str, str]:
     """Settings of a service over either database."""
     if request.param == "sqlite":

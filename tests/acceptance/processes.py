@@ -1,4 +1,4 @@
-"""Real processes for acceptance tests: a simulator, a service, and a browser that follows redirects."""
+"""What acceptance tests are made of: a simulator, a service as a process, and a browser that follows redirects."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,7 @@ class Http:
 
 @dataclass
 class Vendor:
-    """The simulator: a process, or on a thread of this one."""
+    """The simulator, on a thread of this process or as one of its own."""
 
     base: str
     process: Process | None = None
@@ -263,19 +264,8 @@ class World:
 
 
 @contextmanager
-def vendor(folder: Path, *arguments: str, redirect_uri: str) -> Iterator[Vendor]:
-    """A simulator for the time of a test."""
-    given = _registered(redirect_uri, arguments)
-    process = Process("cloudbeds_simulator", "--port", "0", "--with-parent", *given, env={}, cwd=folder)
-    try:
-        yield Vendor(process.wait_for(r"listening on (http://\S+)")[1], process)
-    finally:
-        process.stop()
-
-
-@contextmanager
 def vendor_on_a_thread(*arguments: str, redirect_uri: str) -> Iterator[Vendor]:
-    """The same in this process, which takes a tenth of the time to start."""
+    """A simulator for the time of a test, in this process: one of its own takes ten times as long to start."""
     simulator = build(parser().parse_args(_registered(redirect_uri, arguments)))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="simulator", daemon=True)
@@ -291,29 +281,48 @@ def vendor_on_a_thread(*arguments: str, redirect_uri: str) -> Iterator[Vendor]:
         loop.close()
 
 
+@contextmanager
+def vendor_apart(folder: Path, *arguments: str, redirect_uri: str) -> Iterator[Vendor]:
+    """The same as a process, which may be killed, and waits for nobody here."""
+    given = _registered(redirect_uri, arguments)
+    process = Process("cloudbeds_simulator", "--port", "0", "--with-parent", *given, env={}, cwd=folder)
+    try:
+        yield Vendor(process.wait_for(r"listening on (http://\S+)")[1], process)
+    finally:
+        process.stop()
+
+
 def _registered(redirect_uri: str, arguments: Sequence[str]) -> list[str]:
     app = ["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET, "--redirect-uri", redirect_uri]
     return [*app, *arguments]
 
 
-@contextmanager
-def world(folder: Path, *arguments: str, callback: str = "/callback", **extra: str) -> Iterator[World]:
+def world(folder: Path, *arguments: str, callback: str = "/callback", **extra: str) -> AbstractContextManager[World]:
     """A simulator and everything a service needs; `arguments` are the simulator's."""
+    return _world(folder, vendor_on_a_thread, arguments, callback, extra)
+
+
+def world_apart(
+    folder: Path, *arguments: str, callback: str = "/callback", **extra: str
+) -> AbstractContextManager[World]:
+    """The same, and the simulator is a process too."""
+    return _world(folder, partial(vendor_apart, folder), arguments, callback, extra)
+
+
+@contextmanager
+def _world(
+    folder: Path,
+    vendor: Callable[..., AbstractContextManager[Vendor]],
+    arguments: Sequence[str],
+    callback: str,
+    extra: dict[str, str],
+) -> Iterator[World]:
     port = free_port()
     redirect_uri = f"http://localhost:{port}{callback}"
-    with vendor(folder, *arguments, redirect_uri=redirect_uri) as simulator:
+    with vendor(*arguments, redirect_uri=redirect_uri) as simulator:
         made = World(folder, simulator, port, {"CLOUDBEDS_REDIRECT_URI": redirect_uri, **extra})
         try:
             yield made
         finally:
             for service in made.services:
                 service.stop()
-
-
-@contextmanager
-def world_without_a_service(folder: Path, *arguments: str, **extra: str) -> Iterator[World]:
-    """The same for a vault in this process; the simulator is here too."""
-    port = free_port()
-    redirect_uri = f"http://localhost:{port}/callback"
-    with vendor_on_a_thread(*arguments, redirect_uri=redirect_uri) as simulator:
-        yield World(folder, simulator, port, {"CLOUDBEDS_REDIRECT_URI": redirect_uri, **extra})

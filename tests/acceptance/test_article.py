@@ -6,7 +6,7 @@ import html
 import json
 import re
 import time
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
 from tests.acceptance.conftest import MakeWorld
@@ -204,15 +204,17 @@ def test_the_old_access_token_stops_at_once_and_the_old_refresh_token_works_unti
     (V6, where every refresh returns the same refresh token, goes on taking it).
     """
     made = make_world("--auto-approve", "--variant", variant)
-    made.start()
-    made.connect()
-    base = made.vendor.base
-    [pair] = made.vendor.control("state", "GET")["grants"][0]["pairs"]
+    base, app = made.vendor.base, {"client_id": CLIENT_ID, "redirect_uri": f"{made.base}/callback"}
+    approved = Http(base).get(f"/api/v1.3/oauth?{urlencode({**app, 'response_type': 'code'})}")
+
+    def token(**form: str) -> Answer:
+        return Http(base).post("/api/v1.3/access_token", form={**app, "client_secret": CLIENT_SECRET, **form})
+
+    pair = token(grant_type="authorization_code", code=query_of(approved.headers["Location"])["code"]).json
     old_access, old_refresh = pair["access_token"], pair["refresh_token"]
 
     def refresh() -> Answer:
-        form = {"grant_type": "refresh_token", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-        return Http(base).post("/api/v1.3/access_token", form={**form, "refresh_token": old_refresh})
+        return token(grant_type="refresh_token", refresh_token=old_refresh)
 
     def userinfo(access: str) -> int:
         return Http(base).get("/api/v1.3/userinfo", headers={"Authorization": f"Bearer {access}"}).status

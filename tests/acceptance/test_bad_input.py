@@ -186,7 +186,7 @@ def test_an_unusable_answer_to_a_refresh_loses_nothing(fault: str, make_world: M
     assert made.admin.get(f"/api/v1/connections/{connection}").json["state"] == "fresh"
 
 
-@pytest.mark.parametrize("form", ["str", "absent"])
+@pytest.mark.parametrize("form", ["str", pytest.param("absent", marks=pytest.mark.long)])
 def test_expires_in_may_be_a_string_or_missing(form: str, make_world: MakeWorld) -> None:
     """Eight hours from a string; an hour where the vendor does not say."""
     made = make_world("--auto-approve")

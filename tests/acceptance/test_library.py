@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 from tests.acceptance.conftest import MakeWorld
-from tests.acceptance.processes import Http, World
+from tests.acceptance.processes import Http, World, world_apart
 
 from cloudbeds_auth import (
     BodyNotReplayable,
@@ -145,10 +145,9 @@ def test_call_goes_to_the_vendor_only(make_world: MakeWorld) -> None:
         assert len(made.vendor.control("requests", "GET")["requests"]) == before
 
 
-def test_call_without_an_answer(make_world: MakeWorld) -> None:
+def test_call_without_an_answer(tmp_path: Path) -> None:
     """Cut off after it was sent: reading failed, a write may have happened; the vendor away: nothing was sent."""
-    made = make_world("--auto-approve")
-    with blocking.TokenVault.open(settings_of(made)) as vault:
+    with world_apart(tmp_path, "--auto-approve") as made, blocking.TokenVault.open(settings_of(made)) as vault:
         connection = connect(vault)
         vault.access_token(connection)
         assert vault.link_outcome(vault.create_link().token) is None

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance.conftest import MakeWorld
-from tests.acceptance.processes import CLIENT_ID, CLIENT_SECRET, Http, World, vendor
+from tests.acceptance.processes import CLIENT_ID, CLIENT_SECRET, Http, World, vendor_on_a_thread
 
 OTHER, OTHERS_SECRET = "another-registered-app", "canary-of-the-other-app"
 HOTELS = ("100001", "100002", "100003")
@@ -121,7 +121,7 @@ def test_a_service_that_points_at_another_host(make_world: MakeWorld, settings: 
     made = make_world("--auto-approve", "--hotels", "3", **settings)
     hotels = fleet(made)
     uri = f"{made.base}/callback"
-    with vendor(tmp_path, "--auto-approve", redirect_uri=uri) as stranger:
+    with vendor_on_a_thread("--auto-approve", redirect_uri=uri) as stranger:
         begun_again(made, CLOUDBEDS_BASE_URL=stranger.base)
         must_refuse_all(made, hotels, made.vendor.base, stranger.base)
         begun = Http(made.base).get("/connect", follow=True)

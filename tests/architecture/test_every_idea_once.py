@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import cloudbeds_auth
@@ -19,7 +20,6 @@ FILES = {
     **{str(path.relative_to(SOURCE.parent)): path for path in sorted(SIMULATOR.rglob("*.py"))},
 }
 """The library's files by their place in it, the simulator's below its name."""
-MODULES = {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
 
 LONGEST = {"errors.py": 490, "vault.py": 490}
 """How long a file of more than 350 lines may be: the tree of errors, from which its page is drawn; and the one class
@@ -43,9 +43,15 @@ ADAPTERS = {"close", "aclose", "stop", "is_closing", "handle_async_request", "sl
 """Names that another library's interface, or a port, asks for."""
 
 
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Each file as it is parsed, by its place."""
+    return {name: ast.parse(path.read_text("utf-8")) for name, path in FILES.items()}
+
+
 def classes() -> Iterator[tuple[str, str]]:
     """The public classes of every module."""
-    for name, tree in MODULES.items():
+    for name, tree in modules().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 yield node.name, name
@@ -75,7 +81,7 @@ def test_a_class_name_means_one_thing() -> None:
 
 def test_a_module_name_means_one_thing() -> None:
     """Modules of one name are one noun in several layers, or a thing and its check."""
-    names = ((Path(name).stem, name) for name in MODULES if not name.endswith(("__init__.py", "__main__.py")))
+    names = ((Path(name).stem, name) for name in FILES if not name.endswith(("__init__.py", "__main__.py")))
     assert twice(names).keys() == LAYERS | SAME_SUBJECT.keys()
 
 
@@ -83,7 +89,7 @@ def test_no_function_only_passes_a_call_on() -> None:
     """A function that calls its namesake and does nothing else says nothing; those that are asked for are listed."""
     found = {
         (name, node.name)
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and only_passes_on(node)
     }
@@ -102,7 +108,7 @@ def test_a_function_is_seen_at_once() -> None:
     """At most 46 lines."""
     found = {
         f"{name}: {node.name}"
-        for name, tree in MODULES.items()
+        for name, tree in modules().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (node.end_lineno or 0) - node.lineno >= 46

@@ -1,12 +1,28 @@
-"""A connected hotel for each test."""
+"""A connected hotel for each test, and a short list of authorities for its clients."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 from tests.contrib.hotel import Hotel, connected
+
+
+@pytest.fixture(scope="session")
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trust store of one certificate."""
+    end = "-----END CERTIFICATE-----\n"
+    path = tmp_path_factory.mktemp("trust") / "one.pem"
+    path.write_text(Path(certifi.where()).read_text("utf-8").partition(end)[0] + end, "utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def few_authorities(one_authority: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every new client of theirs reads its trust store, which takes longer than most calls; no call here is TLS."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(one_authority))
 
 
 @pytest.fixture

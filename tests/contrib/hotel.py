@@ -1,4 +1,4 @@
-"""A connected hotel: the simulator as a process, a blocking vault over it, and what the vendor saw of it."""
+"""A connected hotel: the simulator, a blocking vault over it, and what the vendor saw of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import httpx2
-from tests.acceptance.processes import Http, World, world_without_a_service
+from tests.acceptance.processes import Http, World, world
 
 from cloudbeds_auth import vault as aio
 from cloudbeds_auth.contrib.httpx import HttpxAuth
@@ -95,7 +95,7 @@ def connect(vault: TokenVault) -> str:
 def connected(folder: Path, **settings: str) -> Iterator[Hotel]:
     """A hotel for the time of a test."""
     given = {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": "20", "CLOUDBEDS_AUTH_REPLAY_LIMIT": str(KEPT), **settings}
-    with world_without_a_service(folder, "--auto-approve", **given) as made:
+    with world(folder, "--auto-approve", **given) as made:
         opened = load(made.settings, None, need=Need.APP)
         with TokenVault.open(opened) as vault:
             yield Hotel(made, opened, vault, connect(vault))

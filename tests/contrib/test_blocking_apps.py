@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from django.core.asgi import get_asgi_application
 from flask import Flask
-from tests.acceptance.processes import Answer, Http, Process, world
+from tests.acceptance.processes import Answer, Http, Process, world_apart
 from tests.contrib.blocking_apps import BROWSER, KINDS, Theirs, at_urls, code_of, page, running
 from tests.contrib.hotel import Hotel
 from tests.contrib.serving import wait_until_listening
@@ -460,7 +460,7 @@ def test_a_process_for_each_request(tmp_path: Path) -> None:
 
     Once Cloudbeds is gone nothing can be sent, so a write has not happened either.
     """
-    with world(tmp_path, "--auto-approve", callback="/cloudbeds/callback") as made:
+    with world_apart(tmp_path, "--auto-approve", callback="/cloudbeds/callback") as made:
         program = Process(FORKING, command=(sys.executable, "-c"), env=made.settings, cwd=tmp_path)
         try:
             program.wait_for("Running on")

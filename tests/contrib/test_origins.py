@@ -100,9 +100,10 @@ CLIENTS: dict[str, Callable[[Hotel, str], None]] = {
 }
 
 
+KEY = "a key in its own header"
 CREDENTIALS = {
     "a token": {},
-    "a key in its own header": {"CLOUDBEDS_CREDENTIAL": "api-key", "CLOUDBEDS_CREDENTIAL_HEADER": "x-api-key"},
+    KEY: {"CLOUDBEDS_CREDENTIAL": "api-key", "CLOUDBEDS_CREDENTIAL_HEADER": "x-api-key"},
 }
 
 
@@ -178,7 +179,9 @@ READ_IN_TWO_WAYS = {
 }
 
 
+# Whether an address is ours is decided before there is a credential.
 @pytest.mark.row("A63")
+@pytest.mark.parametrize("hotel", ["a token", pytest.param(KEY, marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize("address", READ_IN_TWO_WAYS)
 def test_an_address_that_may_be_read_in_two_ways(
     hotel: Hotel, other: Stranger, ask: Callable[[Hotel, str], None], address: str

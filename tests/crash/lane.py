@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.processes import World, world
+from tests.acceptance.processes import World, world_apart
 from tests.crash.bases import Base, Bases, FileBase, in_a_file
 from tests.crash.child import HEALED, Plan, Report
 from tests.crash.nursery import Child, Nursery
@@ -167,7 +167,7 @@ def lane(
     settings = {"CLOUDBEDS_AUTH_TOKEN_TIMEOUT": str(deadline), "CLOUDBEDS_AUTH_RATE_LIMIT": "0"}
     with (
         bases(folder) as base,
-        world(folder, *arguments, **settings, **base.settings) as made,
+        world_apart(folder, *arguments, **settings, **base.settings) as made,
         Nursery(folder, service) as nursery,
     ):
         ready = Lane(made, base, nursery, variant)

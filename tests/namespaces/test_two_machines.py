@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.acceptance.processes import world
+from tests.acceptance.processes import world_apart
 from tests.acceptance.test_herd import PROCESSES, connected, stampede
 from tests.support.keys import KEY_TEXT
 from tests.support.ports import free_port
@@ -85,7 +85,7 @@ def test_eight_processes_on_two_machines_cost_one_refresh(variant: str, tmp_path
             "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
             "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
         }
-        with world(tmp_path, "--auto-approve", "--variant", variant, **settings) as made:
+        with world_apart(tmp_path, "--auto-approve", "--variant", variant, **settings) as made:
             connection = asyncio.run(connected(made))
             port = urlsplit(made.vendor.base).port
             assert port is not None

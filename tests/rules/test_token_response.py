@@ -173,26 +173,26 @@ def test_json_by_another_name(content_type: str) -> None:
     assert isinstance(answer(400, DEAD, content_type=content_type), Refused)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>The refresh token is invalid.</html>",
-        json.dumps(DEAD).encode()[:-3],
-        b"\xef\xbb\xbf" + json.dumps(DEAD).encode(),
-        json.dumps(DEAD).encode("utf-16"),
-        b'{"error": "invalid_grant\xff"}',
-        b'{"error": "invalid_grant", "error": "x"}',
-        b'{"error": "invalid_grant", "n": NaN}',
-        b'{"error": "invalid_grant", "n": -Infinity}',
-        b'{"error": "invalid_grant", "n": ' + b"9" * 5000 + b"}",
-        b"[" * 100_000,
-        b'{"error":' * 10_000,
-        b'"invalid_grant"',
-        b'[{"error": "invalid_grant"}]',
-        b"null",
-    ],
-)
+NO_ANSWER = {
+    "empty": b"",
+    "a page": b"<html>The refresh token is invalid.</html>",
+    "cut": json.dumps(DEAD).encode()[:-3],
+    "a byte order mark": b"\xef\xbb\xbf" + json.dumps(DEAD).encode(),
+    "UTF-16": json.dumps(DEAD).encode("utf-16"),
+    "no UTF-8": b'{"error": "invalid_grant\xff"}',
+    "twice the same key": b'{"error": "invalid_grant", "error": "x"}',
+    "NaN": b'{"error": "invalid_grant", "n": NaN}',
+    "-Infinity": b'{"error": "invalid_grant", "n": -Infinity}',
+    "a long number": b'{"error": "invalid_grant", "n": ' + b"9" * 5000 + b"}",
+    "lists without end": b"[" * 100_000,
+    "objects without end": b'{"error":' * 10_000,
+    "a text": b'"invalid_grant"',
+    "a list": b'[{"error": "invalid_grant"}]',
+    "null": b"null",
+}
+
+
+@pytest.mark.parametrize("body", NO_ANSWER.values(), ids=NO_ANSWER)
 @pytest.mark.parametrize("status", [200, 400, 401])
 def test_bytes_that_are_no_answer(status: int, body: bytes) -> None:
     """Cut, malformed, in another encoding, nested without end, twice the same key: ambiguous."""

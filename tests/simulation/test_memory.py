@@ -34,7 +34,7 @@ def test_without_faults_one_refresh_a_generation(variant: str) -> None:
     assert result.counts["told refreshed"] == result.counts["refreshes"] > 3
 
 
-@pytest.mark.parametrize("seed", [3, 11])
+@pytest.mark.parametrize("seed", [3, pytest.param(11, marks=pytest.mark.long)])
 def test_a_seed_replays_exactly(seed: int) -> None:
     """The hashes of two runs are equal, line for line."""
     assert run_seed(seed, "memory").hash == run_seed(seed, "memory").hash

@@ -44,7 +44,7 @@ def test_an_endpoint_that_refuses_for_want_of_a_permission_costs_no_refresh() ->
     assert result.counts["call 401"] > 5
 
 
-@pytest.mark.parametrize("seed", [3, 11, 29])
+@pytest.mark.parametrize("seed", [3, *(pytest.param(seed, marks=pytest.mark.long) for seed in (11, 29))])
 def test_a_seed_replays_exactly(seed: int) -> None:
     """The hashes of two runs are equal, line for line."""
     assert run_seed(seed).hash == run_seed(seed).hash

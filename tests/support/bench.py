@@ -6,22 +6,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 import pytest
 from tests.support.fakes import pair
 from tests.support.keys import KEY
+from tests.support.postgres_stage import KeptDriver
 from tests.support.stage import SqliteDatabase
 from tests.support.template import begin_with_schema
 
 from cloudbeds_auth.database.clone_guard import Identity, recognise
-from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.authorize import spend
@@ -41,9 +41,7 @@ from cloudbeds_auth.transactions.grants import (
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm
 from cloudbeds_auth.transactions.runner import Database
-from cloudbeds_auth.transactions.statements import Body, Instant
-
-T = TypeVar("T")
+from cloudbeds_auth.transactions.statements import Instant
 
 
 def about(seconds: float) -> Any:
@@ -216,35 +214,16 @@ class SqliteBench(Bench):
         return SqliteDatabase(self.path).sql(statement, *values)
 
 
-class TimedDriver:
-    """A driver whose transactions go by a clock of the test's, and not by the server's."""
-
-    wakeups = None
-
-    def __init__(self, inner: PostgresDriver, instant: Callable[[], Instant]) -> None:
-        self._inner = inner
-        self._instant = instant
-
-    async def read(self, body: Body[T]) -> T:
-        return await self._inner.read(lambda _: body(self._instant()))
-
-    async def write(self, body: Body[T], *, synced: bool = True) -> T:
-        return await self._inner.write(lambda _: body(self._instant()), synced=synced)
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
 class PostgresBench(Bench):
-    """The SQL store on a real server, over its real driver; the fixture says where."""
+    """The SQL store on a real server, over its real driver, which is one for all tests; the fixture says where."""
 
     url: str
+    driver: KeptDriver
 
     async def another(self, *keys: bytes) -> Database:
-        driver = PostgresDriver(self.url)
-        store = Database(TimedDriver(driver, self.clock.instant), AesGcmSealer(list(keys) or [KEY]), self.is_dead)
+        driver = self.driver.by(self.clock.instant)
+        store = Database(driver, AesGcmSealer(list(keys) or [KEY]), self.is_dead)
         self.opened.append(store)
-        await driver.open()
         await store.open()
         return store
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from tests.support.postgres import ELSEWHERE, database, server
-from tests.support.postgres_stage import Elsewhere
+from tests.support.postgres_stage import Elsewhere, KeptDriver
 
 from cloudbeds_auth.database.postgres import PostgresDriver
 
@@ -18,11 +20,17 @@ TABLES = (
     "tokens", "properties", "events", "grants", "connections", "links", "authorizations", "circuits", "budgets", "apps",
     "outbox", "issuers", "calls",
 )  # fmt: skip
-END_OTHERS = """
+KEPT = "kept"  # the name of a session that outlives a test
+END_OTHERS = f"""
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> '{KEPT}'
 """
 NAMED = os.environ.get(ELSEWHERE)  # before the tests' own environment is cleaned
+
+
+def kept(url: str) -> str:
+    """The same database, for a session that `END_OTHERS` spares."""
+    return make_conninfo(url, application_name=KEPT)
 
 
 @pytest.fixture(scope="session")
@@ -49,15 +57,28 @@ def postgres_home(postgres_server: str, elsewhere: Elsewhere) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def sweeper(postgres_home: str) -> Iterator[psycopg.Connection]:
+    """Empties that database after each test."""
+    with psycopg.connect(kept(postgres_home), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def kept_driver(postgres_home: str, elsewhere: Elsewhere) -> Iterator[KeptDriver]:
+    """Over that database, for tests that need no driver of their own."""
+    with closing(KeptDriver(kept(postgres_home), elsewhere)) as made:
+        yield made
+
+
 @pytest.fixture
-def postgres_url(postgres_home: str) -> Iterator[str]:
+def postgres_url(postgres_home: str, sweeper: psycopg.Connection) -> Iterator[str]:
     """An empty database with this version's schema. Making a new one would take longer than most tests."""
     yield postgres_home
-    with psycopg.connect(postgres_home, autocommit=True) as connection:
-        connection.execute(END_OTHERS)
-        for table in TABLES:
-            connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
-        connection.execute("DELETE FROM meta WHERE name <> 'schema_version'")
+    sweeper.execute(END_OTHERS)
+    for table in TABLES:
+        sweeper.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+    sweeper.execute("DELETE FROM meta WHERE name <> 'schema_version'")
 
 
 @pytest.fixture(scope="session")

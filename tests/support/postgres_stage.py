@@ -60,6 +60,27 @@ class TimedDriver:
         return await asyncio.get_running_loop().run_in_executor(None, self._elsewhere.run, work)
 
 
+class KeptDriver:
+    """A driver that is open for one test after another: a new one costs more than most of what is asked of it."""
+
+    def __init__(self, url: str, elsewhere: Elsewhere) -> None:
+        self._elsewhere = elsewhere
+        self._inner = PostgresDriver(url)
+        elsewhere.run(self._inner.open())
+
+    def by(self, instant: Callable[[], Instant]) -> TimedDriver:
+        """The same driver by a test's own clock; that one is closed with the test, and this one is not."""
+        return _Lent(self._inner, self._elsewhere, instant)
+
+    def close(self) -> None:
+        self._elsewhere.run(self._inner.close())
+
+
+class _Lent(TimedDriver):
+    async def close(self) -> None:
+        pass
+
+
 class PostgresDatabase:
     """A stage's database in PostgreSQL, by its URL."""
 

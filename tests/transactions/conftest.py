@@ -23,6 +23,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     made = MAKERS[request.param](tmp_path / "vault")
     if isinstance(made, PostgresBench):
         made.url = request.getfixturevalue("postgres_url")
+        made.driver = request.getfixturevalue("kept_driver")
     await made.another()
     yield made
     await made.close()
