@@ -31,6 +31,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "300",
     "shared_buffers": "32MB",
+    "dynamic_shared_memory_type": "mmap",  # in the data folder, which goes with a server that is killed, too
     "timezone": "UTC",
 }
 _numbers = count(1)
