@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING
 
 import uvicorn
-from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from cloudbeds_auth import runtime
 from cloudbeds_auth.app.application import Opener, Service, open_parts
@@ -119,6 +118,8 @@ def _serve_here(service: Service, settings: Settings, sockets: list[socket.socke
 
 def _supervise(settings: Settings, sockets: list[socket.socket], *, reload: bool) -> None:
     """Several processes over the same sockets. They listen before the first worker is up: a request waits for it."""
+    from uvicorn.supervisors import ChangeReload, Multiprocess  # with what watches files
+
     config = configuration(FACTORY, settings, reload=reload)
     for one in sockets:
         one.listen(BACKLOG)
