@@ -2,6 +2,83 @@
 
 from __future__ import annotations
 
-from benchmarks.measure import Group
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import cycle
 
-GROUPS: tuple[Group, ...] = ()
+from benchmarks import hotels
+from benchmarks.herds import Herd, Process, client_of, counted, processes, rush
+from benchmarks.measure import Group, Subject
+from cloudbeds_auth.pytest_plugin.process import Simulator
+
+CALLERS, PROCESSES = 10_000, 8
+THREADS = 200  # of one process: each has a connection and a stack of its own
+LATENCY = 0.3  # seconds of the token endpoint
+LIFETIME = 60  # seconds of an access token: less is not believed
+
+
+@contextmanager
+def expiry() -> Iterator[Sequence[Subject]]:
+    """Ours over both databases, and others' clients: shared in one process, and one in each process."""
+    with ExitStack() as stack:
+        simulator = stack.enter_context(hotels.cloudbeds(expires_in=LIFETIME))
+        simulator.fault("delay", grant_type="refresh_token", times=None, seconds=LATENCY)
+        subjects = [
+            _subject(f"cloudbeds-auth, {name}", stack.enter_context(ours(hotels.Fleet(simulator, url))))
+            for name, url in stack.enter_context(hotels.databases()).items()
+        ]
+        for name, program, number, callers in (
+            ("Authlib, a client for all tasks", "Authlib, tasks", 1, CALLERS),
+            (f"Authlib, a client for {THREADS} threads", "Authlib, threads", 1, THREADS),
+            ("Authlib, a client per process", "Authlib, tasks", PROCESSES, CALLERS // PROCESSES),
+        ):
+            herd = stack.enter_context(processes(program, number, callers, {}))
+            subjects.append(_subject(name, partial(_theirs, simulator, herd)))
+        yield subjects
+
+
+def _subject(name: str, run: Callable[[], Herd]) -> Subject:
+    herds: list[Herd] = []
+
+    def measured() -> float:
+        herds.append(run())
+        return herds[-1].p99
+
+    return Subject(name, measured, partial(counted, herds))
+
+
+@contextmanager
+def ours(fleet: hotels.Fleet) -> Iterator[Callable[[], Herd]]:
+    """Each herd asks for the next hotel, once its token has expired; all processes have held it before."""
+    connections = [fleet.connect(one).id for one in hotels.PROPERTIES]
+    ends = dict.fromkeys(connections, time.time() + LIFETIME)
+    following = cycle(connections)
+    with processes("cloudbeds-auth", PROCESSES, CALLERS // PROCESSES, fleet.environment) as herd:
+        for connection in connections:
+            rush(fleet.simulator, herd, connection=connection)
+
+        def run() -> Herd:
+            connection = next(following)
+            found = rush(fleet.simulator, herd, ends[connection], connection=connection)
+            ends[connection] = time.time() + LIFETIME
+            return found
+
+        yield run
+
+
+def _theirs(simulator: Simulator, herd: Sequence[Process]) -> Herd:
+    return rush(simulator, herd, client=client_of(simulator))
+
+
+GROUPS: tuple[Group, ...] = (
+    Group(
+        "expiry", "Many callers at one expiry", "ms",
+        f"{CALLERS:,} callers in {PROCESSES} processes, on both cores, ask at one moment for a token that has expired"
+        f" (the blocking client: {THREADS} callers). The token endpoint takes {LATENCY * 1e3:.0f} ms. Within what time"
+        " from that moment have 99 of 100 a token?",
+        expiry, "cloudbeds-auth, SQLite",
+        aim=f"one refresh, every caller answered, {LATENCY * 1e3 + 100:.0f} ms",
+    ),
+)  # fmt: skip
