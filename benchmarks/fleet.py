@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import cycle
 
-from benchmarks import hotels
-from benchmarks.herds import Herd, Process, client_of, counted, processes, rush
+from tests.support.far import far
+from tests.support.processes import copies
+
+from benchmarks import cold, hotels, stage
+from benchmarks.herds import Herd, Process, client_of, counted, processes, rush, span
 from benchmarks.measure import Group, Subject
 from cloudbeds_auth.pytest_plugin.process import Simulator
 
@@ -17,6 +22,8 @@ CALLERS, PROCESSES = 10_000, 8
 THREADS = 200  # of one process: each has a connection and a stack of its own
 LATENCY = 0.3  # seconds of the token endpoint
 LIFETIME = 60  # seconds of an access token: less is not believed
+COLD = 2_000  # hotels, and callers
+EACH_WAY = 0.002  # seconds to the database
 
 
 @contextmanager
@@ -72,6 +79,37 @@ def _theirs(simulator: Simulator, herd: Sequence[Process]) -> Herd:
     return rush(simulator, herd, client=client_of(simulator))
 
 
+@contextmanager
+def cold_hotels() -> Iterator[Sequence[Subject]]:
+    """Each round begins with a process that knows none of them; the rate limit would let ten of them go a second."""
+    with stage.vendor() as vendor, hotels.databases() as databases, far(databases["PostgreSQL"], EACH_WAY) as url:
+        near = hotels.Fleet(vendor.simulator, databases["PostgreSQL"], vendor.url)
+        connection = near.connect(hotels.PROPERTIES[0])
+        homes = copies(near.database_url, COLD)
+        fleet = replace(near, database_url=url)
+        place = replace(vendor, settings=fleet.settings, connection=connection)
+
+        def proxy() -> cold.Answers:
+            with stage.service(place, **{**fleet.environment, "CLOUDBEDS_AUTH_RATE_LIMIT": "0"}) as target:
+                return asyncio.run(cold.through_the_proxy(target, homes))
+
+        yield [
+            _answered("cloudbeds-auth, vault", lambda: asyncio.run(cold.through_the_vault(fleet, homes))),
+            _answered("cloudbeds-auth, proxy", proxy),
+        ]
+
+
+def _answered(name: str, run: Callable[[], cold.Answers]) -> Subject:
+    failed: list[int] = []
+
+    def measured() -> float:
+        answers = run()
+        failed.append(answers.failed)
+        return answers.p99
+
+    return Subject(name, measured, lambda: f"callers without an answer: {span(failed)}")
+
+
 GROUPS: tuple[Group, ...] = (
     Group(
         "expiry", "Many callers at one expiry", "ms",
@@ -80,5 +118,11 @@ GROUPS: tuple[Group, ...] = (
         " from that moment have 99 of 100 a token?",
         expiry, "cloudbeds-auth, SQLite",
         aim=f"one refresh, every caller answered, {LATENCY * 1e3 + 100:.0f} ms",
+    ),
+    Group(
+        "cold", "Many hotels at once, none in memory", "ms",
+        f"{COLD:,} callers at one moment, each of another hotel that the process knows nothing of, PostgreSQL"
+        f" {EACH_WAY * 1e3:.0f} ms away in each direction. Within what time from that moment are 99 of 100 answered?",
+        cold_hotels, "cloudbeds-auth, proxy", aim="every caller answered, 3,000 ms",
     ),
 )  # fmt: skip

@@ -26,6 +26,12 @@ class Fleet:
 
     simulator: Simulator
     database_url: str
+    behind: str = ""  # the address under which the simulator is asked, if not its own
+
+    @property
+    def base_url(self) -> str:
+        """Where Cloudbeds is."""
+        return self.behind or self.simulator.url
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -33,7 +39,7 @@ class Fleet:
         return {
             "CLOUDBEDS_CLIENT_ID": self.simulator.client_id,
             "CLOUDBEDS_CLIENT_SECRET": self.simulator.client_secret,
-            "CLOUDBEDS_BASE_URL": self.simulator.url,
+            "CLOUDBEDS_BASE_URL": self.base_url,
             "CLOUDBEDS_REDIRECT_URI": REDIRECT,
             "CLOUDBEDS_AUTH_DATABASE_URL": self.database_url,
             "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
@@ -45,7 +51,7 @@ class Fleet:
         """The same for a vault in this process."""
         return Settings(
             client_id=self.simulator.client_id, client_secret=Secret(self.simulator.client_secret),
-            base_url=self.simulator.url, redirect_uri=REDIRECT, database_url=self.database_url,
+            base_url=self.base_url, redirect_uri=REDIRECT, database_url=self.database_url,
             encryption_keys=(Secret(KEY_TEXT),), admin_token=Secret(ADMIN),
         )  # fmt: skip
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.children.hotel import REDIRECT
 from cloudbeds_auth import Connection, Secret, Settings
-from cloudbeds_auth.pytest_plugin.process import running
+from cloudbeds_auth.pytest_plugin.process import Simulator, running
 from cloudbeds_auth.sync import TokenVault
 
 HERE = Path(__file__).parent
@@ -104,8 +104,9 @@ def nginx(name: str, port: int, core: str, folder: Path, **values: object) -> It
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """Cloudbeds for a benchmark, and a hotel that is connected to our database."""
+    """Cloudbeds for a benchmark, and a hotel that is connected to our database. Behind its `url` is the simulator."""
 
+    simulator: Simulator
     url: str
     settings: Settings
     connection: Connection
@@ -134,7 +135,7 @@ def vendor() -> Iterator[Vendor]:
             begun = vault.begin_authorization()
             approval = simulator.approve(begun.url)
             connection = vault.finish_authorization(code=approval.code, state=approval.state)
-        yield Vendor(url, settings, connection, folder)
+        yield Vendor(simulator, url, settings, connection, folder)
 
 
 @dataclass(frozen=True, slots=True)
