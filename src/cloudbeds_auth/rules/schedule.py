@@ -17,7 +17,9 @@ PAUSE = 30.0  # seconds between two ticks of a job that finds nothing to do, or 
 KEEP_ALIVE = 30 * DAY  # Cloudbeds keeps an unused refresh token about this long
 KEEP_KEY_ALIVE = 20 * DAY  # … and disables an unused API key after a month
 SPREAD = 0.1  # of these: how much earlier, a different part for each grant
-PULLED = 500  # moments of one transaction that are pulled up after the wall clock was set back, the latest first
+PULLED = (
+    500  # moments that one transaction pulls up, the latest first: the wall clock was set back, or settings are new
+)
 SLACK = 60.0  # seconds by which a moment at a fixed distance may lie further ahead before its clock counts as set back
 USED = 300.0  # seconds after which a later use of a grant is written down again: every call would be too often
 PROVED_AGAIN = 60.0  # seconds until a grant that was just proven is looked after again
