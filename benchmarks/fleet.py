@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
+from typing import Any, ParamSpec
 
 from tests.support.far import far
 from tests.support.processes import copies
 
-from benchmarks import cold, hotels, stage
+from benchmarks import cold, hotels, stage, upkeep
 from benchmarks.herds import Herd, Process, client_of, counted, processes, rush, span
 from benchmarks.measure import Group, Subject
 from cloudbeds_auth.pytest_plugin.process import Simulator
@@ -24,6 +25,9 @@ LATENCY = 0.3  # seconds of the token endpoint
 LIFETIME = 60  # seconds of an access token: less is not believed
 COLD = 2_000  # hotels, and callers
 EACH_WAY = 0.002  # seconds to the database
+SIZES = (1_000, 100_000, 1_000_000)  # grants
+
+P = ParamSpec("P")
 
 
 @contextmanager
@@ -33,8 +37,11 @@ def expiry() -> Iterator[Sequence[Subject]]:
         simulator = stack.enter_context(hotels.cloudbeds(expires_in=LIFETIME))
         simulator.fault("delay", grant_type="refresh_token", times=None, seconds=LATENCY)
         subjects = [
-            _subject(f"cloudbeds-auth, {name}", stack.enter_context(ours(hotels.Fleet(simulator, url))))
-            for name, url in stack.enter_context(hotels.databases()).items()
+            _subject(
+                f"cloudbeds-auth, {name}",
+                stack.enter_context(ours(hotels.Fleet(simulator, stack.enter_context(made())))),
+            )
+            for name, made in hotels.DATABASES.items()
         ]
         for name, program, number, callers in (
             ("Authlib, a client for all tasks", "Authlib, tasks", 1, CALLERS),
@@ -82,10 +89,10 @@ def _theirs(simulator: Simulator, herd: Sequence[Process]) -> Herd:
 @contextmanager
 def cold_hotels() -> Iterator[Sequence[Subject]]:
     """Each round begins with a process that knows none of them; the rate limit would let ten of them go a second."""
-    with stage.vendor() as vendor, hotels.databases() as databases, far(databases["PostgreSQL"], EACH_WAY) as url:
-        near = hotels.Fleet(vendor.simulator, databases["PostgreSQL"], vendor.url)
+    with stage.vendor() as vendor, hotels.postgresql() as database, far(database, EACH_WAY) as url:
+        near = hotels.Fleet(vendor.simulator, database, vendor.url)
         connection = near.connect(hotels.PROPERTIES[0])
-        homes = copies(near.database_url, COLD)
+        homes = copies(database, COLD)
         fleet = replace(near, database_url=url)
         place = replace(vendor, settings=fleet.settings, connection=connection)
 
@@ -110,6 +117,39 @@ def _answered(name: str, run: Callable[[], cold.Answers]) -> Subject:
     return Subject(name, measured, lambda: f"callers without an answer: {span(failed)}")
 
 
+def _ticks(database: str) -> Callable[[], AbstractContextManager[Sequence[Subject]]]:
+    @contextmanager
+    def opened() -> Iterator[Sequence[Subject]]:
+        with ExitStack() as stack:
+            simulator, subjects = stack.enter_context(hotels.cloudbeds()), []
+            for size in SIZES:
+                fleet = hotels.Fleet(simulator, stack.enter_context(hotels.DATABASES[database]()))
+                chosen = upkeep.fill(fleet, size)
+                subjects += [
+                    Subject(f"cloudbeds-auth, {size:,}", partial(_run, upkeep.nothing_due, fleet)),
+                    Subject(
+                        f"cloudbeds-auth, {size:,}, {len(chosen)} due", partial(_run, upkeep.some_due, fleet, chosen)
+                    ),
+                ]
+            yield subjects
+
+    return opened
+
+
+def _run(measured: Callable[P, Coroutine[Any, Any, float]], *args: P.args, **kwargs: P.kwargs) -> float:
+    return asyncio.run(measured(*args, **kwargs))
+
+
+def _upkeep(database: str) -> Group:
+    return Group(
+        f"upkeep-{database.lower()}", f"Upkeep over {database}", "ms",
+        "With so many grants: how long does a tick of every job take that finds nothing due? And where some are, until"
+        " they are claimed?",
+        _ticks(database), f"cloudbeds-auth, {SIZES[-1]:,}", f"cloudbeds-auth, {SIZES[0]:,}",
+        f"{SIZES[-1]:,} grants at most 1.5 times {SIZES[0]:,}",
+    )  # fmt: skip
+
+
 GROUPS: tuple[Group, ...] = (
     Group(
         "expiry", "Many callers at one expiry", "ms",
@@ -125,4 +165,5 @@ GROUPS: tuple[Group, ...] = (
         f" {EACH_WAY * 1e3:.0f} ms away in each direction. Within what time from that moment are 99 of 100 answered?",
         cold_hotels, "cloudbeds-auth, proxy", aim="every caller answered, 3,000 ms",
     ),
+    *map(_upkeep, hotels.DATABASES),
 )  # fmt: skip

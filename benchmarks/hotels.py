@@ -74,7 +74,17 @@ def cloudbeds(**switches: object) -> Iterator[Simulator]:
 
 
 @contextmanager
-def databases() -> Iterator[Mapping[str, str]]:
-    """The address of a new one of each kind."""
-    with tempfile.TemporaryDirectory() as folder, server() as made, database(made.url) as url:
-        yield {"SQLite": f"sqlite:///{folder}/vault.sqlite3", "PostgreSQL": url}
+def sqlite() -> Iterator[str]:
+    """The address of a new database."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield f"sqlite:///{folder}/vault.sqlite3"
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The address of a new database on a server of its own."""
+    with server() as made, database(made.url) as url:
+        yield url
+
+
+DATABASES = {"SQLite": sqlite, "PostgreSQL": postgresql}
