@@ -24,6 +24,8 @@ MOMENTS = ("due_at", "poll_at", "list_at", "subscribe_at")  # when the jobs look
 NUMBERS = "WITH RECURSIVE n (at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM n WHERE at < {number})"
 JOBS = ("upkeep", "retention", "app_states", "property_lists", "subscriber")
 TICKS = 25
+WARM = 5  # ticks before these
+PER_SECOND = 10  # refreshes
 
 
 def fill(fleet: Fleet, grants: int) -> Sequence[str]:
@@ -84,6 +86,24 @@ async def some_due(fleet: Fleet, chosen: Sequence[str]) -> float:
             assert sorted(claimed) == sorted(chosen)
         await db.write(plan(chosen, HOUR))
         return median(took)
+
+
+async def refreshes(fleet: Fleet) -> float:
+    """Milliseconds of CPU for one refresh by upkeep, its proof and what is stored, at ten a second."""
+    with closing(_connected(fleet.database_url)) as connection:
+        grants = [one for (one,) in connection.execute("SELECT id FROM grants")]
+    async with TokenVault.open(fleet.settings.model_copy(update={"rate_limit": 0})) as vault:
+        db, upkeep, used = vault.engine.world.db, vault.engine.upkeep, 0.0
+        before = fleet.simulator.refreshes()
+        for at in range(WARM + TICKS):
+            chosen = [grants[(AT_ONCE * at + one) % len(grants)] for one in range(AT_ONCE)]
+            await db.write(plan(chosen, -HOUR))
+            began, cpu = time.perf_counter(), time.process_time()
+            await upkeep.tick()
+            used += time.process_time() - cpu if at >= WARM else 0.0
+            await asyncio.sleep(AT_ONCE / PER_SECOND - (time.perf_counter() - began))
+        assert fleet.simulator.refreshes() - before == AT_ONCE * (WARM + TICKS)
+        return used / (AT_ONCE * TICKS) * 1e3
 
 
 @transaction
