@@ -1,7 +1,7 @@
 """What it costs to use cloudbeds-auth, beside what people use instead: `make bench`, one page, one machine.
 
 Reading order: `measure` (how), `programs`, `proxy`, `service`, `fleet` (what), `stage` (the processes that are
-measured), `copies` (many hotels), `children` (programs that are measured from inside), `peers` (programs of others),
-`page` (docs/benchmarks.md). Beside them two programs that are run by hand, with the tests' set-up: `history_size` and
-`lease_wait`.
+measured), `copies` and `hotels` (databases with many hotels), `herds`, `cold` and `upkeep` (what is done to these),
+`children` (programs that are measured from inside), `peers` (programs of others), `page` (docs/benchmarks.md). Beside
+them two programs that are run by hand, with the tests' set-up: `history_size` and `lease_wait`.
 """

@@ -49,12 +49,13 @@ def measured(group: Group, number: int) -> Mapping[str, Any]:
     print(f"\n{group.title}: {group.question}")
     with group.open() as subjects:
         values = rounds(subjects, number, _progress)
+        counted = {subject.name: subject.counted() for subject in subjects}
     for name, one in values.items():
-        print(f"  {name:32} {shown(one.middle):>10} {group.unit}")
+        print(f"  {name:32} {shown(one.middle):>10} {group.unit:10} {counted[name]}".rstrip())
     kept = ("name", "title", "unit", "question", "ours", "beside", "aim", "less")
     found = {
         **{key: getattr(group, key) for key in kept},
-        "subjects": {name: _kept(one) for name, one in values.items()},
+        "subjects": {name: {**_kept(one), "counted": counted[name]} for name, one in values.items()},
     }
     print(f"  {compared(found)}", flush=True)
     return found

@@ -15,10 +15,13 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured. `measure` returns one value, in the unit of its group."""
+    """What is measured. `measure` returns one value, in the unit of its group; `counted` says what its rounds counted
+    beside that, in words.
+    """
 
     name: str
     measure: Callable[[], float]
+    counted: Callable[[], str] = str
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from tests.support.keys import KEY_TEXT
 
 from benchmarks.children.hotel import REDIRECT
 from cloudbeds_auth import Connection, Secret, Settings
-from cloudbeds_auth.pytest_plugin.process import running
+from cloudbeds_auth.pytest_plugin.process import Simulator, running
 from cloudbeds_auth.sync import TokenVault
 
 HERE = Path(__file__).parent
@@ -125,8 +125,9 @@ def nginx(name: str, port: int, core: str, folder: Path, **values: object) -> It
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """Cloudbeds for a benchmark, and a hotel that is connected to our database."""
+    """Cloudbeds for a benchmark, and a hotel that is connected to our database. Behind its `url` is the simulator."""
 
+    simulator: Simulator
     url: str
     settings: Settings
     connection: Connection
@@ -161,7 +162,7 @@ def vendor(database_url: str = "") -> Iterator[Vendor]:
             begun = vault.begin_authorization()
             approval = simulator.approve(begun.url)
             connection = vault.finish_authorization(code=approval.code, state=approval.state)
-        yield Vendor(url, settings, connection, folder)
+        yield Vendor(simulator, url, settings, connection, folder)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from cloudbeds_auth.rules.schedule import PAUSE, RETRY_FIRST
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import APP_STATE, EVERY, HOLD, LEFT, Wanted
 from cloudbeds_auth.rules.token_response import Refused
+from cloudbeds_auth.transactions import subscriptions
 from cloudbeds_auth.transactions.history import read_history
 
 CREATED, CHANGED = "reservation/created", "reservation/status_changed"
@@ -299,6 +300,25 @@ async def test_a_process_with_former_settings(stage: Stage) -> None:
     await stage.clock.sleep(LEFT)
     await former.subscriber.tick()
     assert set(await states(newest, grant)) == {("1000", CREATED), ("1000", CHANGED)}
+
+
+async def test_other_settings_over_a_large_fleet(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hotels are made due a part at a time, so that no transaction is long; what a process with the former settings
+    compares meanwhile is compared again.
+    """
+    for at in range(AT_ONCE):
+        await hotel(stage, str(1000 + at))
+    former, newest = another(stage.one, wanted=BOTH), another(stage.one, wanted=BOTH[:1])
+    await former.subscriber.tick()
+    await stage.clock.sleep(EVERY / 2)
+    monkeypatch.setattr(subscriptions, "PULLED", AT_ONCE - 1)
+    assert await newest.subscriber.tick() == 0.0
+    assert stage.vendor.unsubscribed == []
+    await former.subscriber.tick()
+    await stage.clock.sleep(1.0)
+    assert await newest.subscriber.tick() == 0.0
+    assert await newest.subscriber.tick() == 0.0
+    assert sorted(stage.vendor.unsubscribed) == [f"{CHANGED}@{1000 + at}" for at in range(AT_ONCE)]
 
 
 async def test_a_hotel_that_connects_while_a_fleet_waits(stage: Stage) -> None:

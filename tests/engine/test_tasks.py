@@ -49,19 +49,19 @@ async def test_a_cancelled_caller_cancels_no_work() -> None:
     assert not await tasks.drain()
 
 
-async def test_what_was_released_is_joined_no_more() -> None:
-    """The next caller begins anew, and the end of the first leaves the second's task alone."""
+async def test_what_has_begun_is_shared_no_more() -> None:
+    """Callers at one moment share one; the next one begins anew, and the end of the first leaves the second's alone."""
     tasks, first, second = Tasks(), Counted(), Counted()
-    one = asyncio.create_task(tasks.join("one", first))
+    together = [asyncio.create_task(tasks.share("one", first)) for _ in range(2)]
     await settle()
-    tasks.release("one")
-    two = asyncio.create_task(tasks.join("one", second))
+    later = asyncio.create_task(tasks.share("one", second))
     await settle()
     first.ended.set()
-    await one
-    assert len(tasks) == 1
+    await asyncio.gather(*together)
+    assert (first.begun, second.begun) == (1, 1)
     second.ended.set()
-    await two
+    await later
+    assert len(tasks) == 0
 
 
 async def test_what_nobody_waits_for_is_begun_once() -> None:

@@ -74,25 +74,30 @@ class Processes:
 
     async def hotels(self, store: Database, number: int) -> list[str]:
         """The connection ids of so many more hotels, each a copy of one that was connected, sealed for its place."""
-        first = await self.hotel(store)
-        names = [(f"{first.connection_id}_{copy}", f"{first.id}_{copy}") for copy in range(number)]
-        sealer = AesGcmSealer([KEY])
-        with psycopg.connect(self.url, row_factory=dict_row) as connection:
-            for table, secret, place in COPIED:
-                (one,) = connection.execute(f"SELECT * FROM {table}").fetchall()
-                copies = []
-                for home, grant_id in names:
-                    copy = one | {
-                        name: {first.connection_id: home, first.id: grant_id}[value]
-                        for name, value in one.items()
-                        if value in (first.connection_id, first.id)
-                    }
-                    if secret is not None:
-                        copy[secret] = sealer.seal(sealer.open(one[secret], place(first.id, 1)), place(grant_id, 1))
-                    copies.append(tuple(copy.values()))
-                columns, values = ", ".join(one), ", ".join(["%s"] * len(one))
-                connection.cursor().executemany(f"INSERT INTO {table} ({columns}) VALUES ({values})", copies)
-        return [home for home, _ in names]
+        await self.hotel(store)
+        return copies(self.url, number)
+
+
+def copies(url: str, number: int) -> list[str]:
+    """Copy the one hotel that is connected there, sealed anew for each place; the connection ids."""
+    sealer = AesGcmSealer([KEY])
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        ((home, grant_id),) = [
+            tuple(row.values()) for row in connection.execute("SELECT connection_id, id FROM grants")
+        ]
+        names = [(f"{home}_{copy}", f"{grant_id}_{copy}") for copy in range(number)]
+        for table, secret, place in COPIED:
+            (one,) = connection.execute(f"SELECT * FROM {table}").fetchall()
+            made = []
+            for new_home, new_grant in names:
+                new = {home: new_home, grant_id: new_grant}
+                copy = {name: new.get(value, value) if isinstance(value, str) else value for name, value in one.items()}
+                if secret is not None:
+                    copy[secret] = sealer.seal(sealer.open(one[secret], place(grant_id, 1)), place(new_grant, 1))
+                made.append(tuple(copy.values()))
+            columns, values = ", ".join(one), ", ".join(["%s"] * len(one))
+            connection.cursor().executemany(f"INSERT INTO {table} ({columns}) VALUES ({values})", made)
+    return [new_home for new_home, _ in names]
 
 
 async def row(store: Database, grant_id: str) -> Grant:

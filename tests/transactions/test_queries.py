@@ -18,7 +18,8 @@ OF_DUE: dict[str, Any] = {
 DUE = {
     "claim_due": "grants_due", "pull_due": "grants_due_from", "next_due": "grants_due",
     "claim_listings": "grants_list", "pull_listings": "grants_list", "claim_subscriptions": "grants_subscribe",
-    "pull_comparisons": "grants_subscribe", "claim_polls": "grants_poll", "pull_polls": "grants_poll",
+    "pull_comparisons": "grants_subscribe", "compare_all": "grants_subscribe", "claim_polls": "grants_poll",
+    "pull_polls": "grants_poll",
 }  # fmt: skip
 OF_THE_LIMIT = "SCAN late"  # over those that the search found, and no more than its limit
 

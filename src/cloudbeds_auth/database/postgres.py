@@ -323,7 +323,8 @@ def _heed(before: int) -> None:
 async def _execute(connection: Connection, statement: Statement) -> Rows:
     sql = SQL.get(statement.name) or placeholders(statement.sql)
     cursor = await connection.execute(sql, statement.parameters or None)
-    rows = await cursor.fetchall() if cursor.description is not None else ()
+    # Not `description`, which makes an object of each column.
+    rows = await cursor.fetchall() if cursor.rownumber is not None else ()
     if statement.name in NOTIFYING:
         await connection.execute(NOTIFY, statement.parameters)  # heard when this is committed, and not before
     return rows

@@ -144,9 +144,12 @@ class Access:
         checked_seconds("min_valid", min_valid, most=math.inf)
         if isinstance(rejected, int):
             checked_whole("the rejected generation", rejected)
+        dead = (rejected.grant_id, rejected.generation) if isinstance(rejected, AccessToken) else rejected
+        name = f"look up {connection_id}, {min_valid}, {dead}"
+        look = partial(self._looked_up, connection_id, min_valid, rejected)
         for _ in range(MOST_LOOKS):
             try:
-                return await self._looked_up(connection_id, min_valid, rejected)
+                return await self._world.tasks.share(name, look)  # a herd costs one look-up
             except GrantSuperseded:
                 await self._candidates.go_on(connection_id)
         raise RefreshPending(connection_id=connection_id)
@@ -200,12 +203,10 @@ class Access:
 
     async def _current(self, connection_id: str) -> Grant:
         """The row of the grant that the connection uses; many callers at one moment cost the store one read."""
-        name = f"look at {connection_id}"
-        return await self._world.tasks.join(name, partial(self._look, connection_id, name))
+        return await self._world.tasks.share(f"look at {connection_id}", partial(self._look, connection_id))
 
-    async def _look(self, connection_id: str, name: str) -> Grant:
-        """Read the row now; a later caller may know of something newer, and reads again. Resumes a candidate."""
-        self._world.tasks.release(name)
+    async def _look(self, connection_id: str) -> Grant:
+        """Read the row now. Resumes a candidate."""
         row = await current_grant(self._world.db, connection_id)
         if row is None:
             raise await self._nothing(connection_id)

@@ -94,8 +94,9 @@ class Subscriber:
         """Compare a few connections whose turn it is; seconds until the next tick. Raises StoreUnavailable."""
         settings = settings_of(self._wanted, decided=self._decided)
         if not self._begun:
-            await self._world.db.write(want_subscriptions(settings))
-            self._begun = True
+            self._begun = await self._world.db.write(want_subscriptions(settings))
+            if not self._begun:
+                return 0.0
         claimed = await self._world.db.write(claim_subscriptions(settings, AT_ONCE, HOLD))
         await each(claimed, self._compare, self._failed)
         return 0.0 if len(claimed) == AT_ONCE else PAUSE

@@ -41,9 +41,16 @@ class Tasks:
             task.add_done_callback(_seen)
         return await asyncio.shield(task)
 
-    def release(self, name: str) -> None:
-        """A caller that comes from now on begins anew; what runs under this name is joined and drained no more."""
-        self._running.pop(name, None)
+    async def share(self, name: str, work: Work[T]) -> T:
+        """As `join`, with the callers that ask before it begins: a later one may know of something newer, and begins
+        anew. What has begun is not drained.
+        """
+
+        async def begun() -> T:
+            del self._running[name]
+            return await work()
+
+        return await self.join(name, begun)
 
     async def drain(self) -> bool:
         """Wait until nothing runs; whether anything did."""

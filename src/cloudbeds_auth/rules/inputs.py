@@ -41,7 +41,7 @@ class Search:
 
 def is_text(given: str) -> bool:
     """Whether every database takes it: no control characters, and no halves of characters."""
-    return not any(unicodedata.category(letter) in _NO_TEXT for letter in given)
+    return given.isprintable() or not any(unicodedata.category(letter) in _NO_TEXT for letter in given)
 
 
 def is_token(given: str) -> bool:

@@ -19,13 +19,15 @@ WANTED = "subscriptions"  # in `meta`: what the settings wanted when a process l
 @transaction
 def want_subscriptions(tx: Tx, wanted: str) -> Transaction[bool]:
     """A process begins to compare, by settings with this fingerprint: where they are new, and say anything (as
-    `takes_over`), every hotel is due now.
+    `takes_over`), every hotel is due now. False: of a large fleet a part is, so call it again.
+
+    What a process with the former settings compares meanwhile is due later, and so made due by a later call.
     """
     former = yield from query_one("meta", name=WANTED)
-    if not takes_over(None if former is None else former["value"], wanted):
-        return False
-    yield from query("compare_all", now=tx.wall)
-    yield from query("set_meta", name=WANTED, value=wanted)
+    if takes_over(None if former is None else former["value"], wanted):
+        if len((yield from query("compare_all", now=tx.wall, limit=PULLED))) == PULLED:
+            return False
+        yield from query("set_meta", name=WANTED, value=wanted)
     return True
 
 

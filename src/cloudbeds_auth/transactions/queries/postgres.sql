@@ -93,7 +93,8 @@ RETURNING connection_id
 -- out: it is compared within a day.
 UPDATE grants SET subscribe_at = :now
 WHERE id = ANY (ARRAY(SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
-    FOR UPDATE SKIP LOCKED))
+    AND subscribe_at > :now ORDER BY subscribe_at DESC LIMIT :limit FOR UPDATE SKIP LOCKED))
+RETURNING id
 
 -- name: claim_messages
 -- As claim_due.

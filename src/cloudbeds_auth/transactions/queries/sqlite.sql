@@ -75,7 +75,10 @@ RETURNING connection_id
 
 -- name: compare_all
 -- The settings want other subscriptions than those by which the last ones were made.
-UPDATE grants SET subscribe_at = :now WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
+UPDATE grants SET subscribe_at = :now
+WHERE id IN (SELECT id FROM grants WHERE role = 'active' AND reauth IS NULL AND subscribe_at IS NOT NULL
+    AND subscribe_at > :now ORDER BY subscribe_at DESC LIMIT :limit)
+RETURNING id
 
 -- name: claim_messages
 UPDATE outbox SET due_at = :until, due_from = :now
