@@ -16,8 +16,10 @@ from typing import Any
 
 from benchmarks import fleet, programs, proxy, service
 from benchmarks.measure import ROOT, Found, Group, rounds
+from benchmarks.notes import NOTES
 from benchmarks.page import compared, shown, write
 
+RESULTS = ROOT / "docs" / "benchmarks" / "results.json"
 GROUPS = (*programs.GROUPS, *proxy.GROUPS, *service.GROUPS, *fleet.GROUPS)
 
 PEERS = ("requests-oauthlib", "authlib", "google-auth", "msal", "httpx2", "httpx", "requests", "aiohttp", "uvicorn")
@@ -29,17 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(group.name for group in GROUPS)}")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is reported (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and its plots")
+    parser.add_argument("--draw", action="store_true", help="measure nothing: write them from the last results")
     given = parser.parse_args(arguments)
     chosen = [group for group in GROUPS if not given.groups or group.name in given.groups]
     if unknown := set(given.groups) - {group.name for group in chosen}:
         parser.error(f"no such group: {', '.join(sorted(unknown))}")
+    if given.draw:
+        write(json.loads(RESULTS.read_text()), NOTES, RESULTS.parent)
+        return 0
     begun = time.monotonic()
-    found = {"groups": [measured(group, given.rounds) for group in chosen], "facts": facts(given.rounds)}
-    if given.write:
-        docs = ROOT / "docs"
-        (docs / "benchmarks").mkdir(exist_ok=True)
-        (docs / "benchmarks" / "results.json").write_text(json.dumps(found, indent=1) + "\n")
-        write(found, docs)
+    groups: list[Mapping[str, Any]] = []
+    for group in chosen:
+        groups.append(measured(group, given.rounds))
+        if given.write:  # after each: the next one may fail
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps({"facts": facts(given.rounds), "groups": groups}, indent=1) + "\n")
+            write(json.loads(RESULTS.read_text()), NOTES, RESULTS.parent)
     print(f"{time.monotonic() - begun:.0f} s")
     return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ The first core serves, the second one asks and answers for Cloudbeds; groups of 
 WIDTH, BAR, LEFT = 720, 22, 290
 
 
-def page(found: Mapping[str, Any]) -> str:
-    """The whole page."""
-    facts = found["facts"]
-    return "\n".join([HEAD.format(**facts), *map(_section, found["groups"])])
+def page(found: Mapping[str, Any], notes: Mapping[str, str]) -> str:
+    """The whole page; `notes` by the names of groups."""
+    sections = [_section(group, notes.get(group["name"], "")) for group in found["groups"]]
+    return "\n".join([HEAD.format(**found["facts"]), *sections])
 
 
-def _section(group: Mapping[str, Any]) -> str:
+def _section(group: Mapping[str, Any], note: str) -> str:
     subjects: Mapping[str, Any] = group["subjects"]
     counted = any(values["counted"] for values in subjects.values())
     lines = [
@@ -42,6 +42,8 @@ def _section(group: Mapping[str, Any]) -> str:
         row = f"| {name} | {shown(values['middle'])} | {shown(values['lowest'])} | {shown(values['highest'])} |"
         lines.append(f"{row} {values['counted']} |" if counted else row)
     lines.append(f"\n![{group['title']}](benchmarks/{group['name']}.svg)\n")
+    if note:
+        lines.append(f"{note}\n")
     return "\n".join(lines)
 
 
@@ -91,12 +93,8 @@ def _bar(name: str, values: Mapping[str, float], y: int, kind: str, scale: float
     )
 
 
-def write(found: Mapping[str, Any], docs: Path) -> Sequence[Path]:
-    """The page, and a plot for each group."""
-    (docs / "benchmarks").mkdir(exist_ok=True)
-    written = [docs / "benchmarks.md"]
-    written[0].write_text(page(found))
+def write(found: Mapping[str, Any], notes: Mapping[str, str], plots: Path) -> None:
+    """The page beside the folder `plots`, and in it a plot for each group."""
+    plots.with_suffix(".md").write_text(page(found, notes))
     for group in found["groups"]:
-        written.append(docs / "benchmarks" / f"{group['name']}.svg")
-        written[-1].write_text(plot(group))
-    return written
+        (plots / f"{group['name']}.svg").write_text(plot(group))
