@@ -17,6 +17,7 @@ import psycopg
 import pytest
 from tests.support.fakes import pair
 from tests.support.keys import KEY
+from tests.support.shown import wrongly_shown
 from tests.support.stage import SqliteDatabase
 from tests.support.template import begin_with_schema
 
@@ -102,6 +103,7 @@ class Bench(ABC):
 
     async def close(self) -> None:
         for store in self.opened:
+            assert await store.read(wrongly_shown()) == []
             await store.close()
 
     def is_dead(self, owner: str, clock_id: str) -> bool:

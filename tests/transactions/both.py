@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tests.support.bench import HandClock
 from tests.support.keys import KEY
 from tests.support.postgres_stage import Elsewhere
+from tests.support.shown import wrongly_shown
 
 from cloudbeds_auth.database.copy import TABLES
 from cloudbeds_auth.database.postgres import PostgresDriver
@@ -135,6 +136,7 @@ class Both:
             sqlite, postgres = (ended(driver.read(_tables)) for driver in (self._sqlite, self._postgres))
             for table in TABLES:
                 assert sqlite[table] == postgres[table], table
+            assert self.ask(lambda store: store.read(wrongly_shown())) == []
         self._postgres.written = False
 
     def compare(self, grants: Sequence[str], homes: Sequence[str]) -> None:
@@ -152,7 +154,7 @@ class Both:
         self.ask(lambda store: store.read(list_connections(limit=2)))
         self.ask(lambda store: store.read(list_connections(property_id=properties[0])))
         self.ask(lambda store: store.read(list_connections(states=[State.FRESH, State.STALE, State.DISCONNECTED])))
-        self.ask(lambda store: store.read(count_states()))
+        self.ask(lambda store: store.read(count_states(limit=2)))
         self.ask(_apps)
         self.ask(partial(_found, apps=apps, properties=properties, links=links))
 

@@ -37,6 +37,7 @@ from cloudbeds_auth.transactions.apps import (
     read_issuer,
     read_issuers,
     read_redirect_uris,
+    read_registrations,
     remove_app,
     rotate_secret,
 )
@@ -56,7 +57,9 @@ from cloudbeds_auth.transactions.connections import (
     count_states,
     disconnect,
     list_connections,
+    read_cohorts,
     read_connection,
+    read_connections,
     read_ids,
     relist,
 )
@@ -125,6 +128,9 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_connection": lambda one: read_connection(one.connection_id),
     "list_connections": lambda one: list_connections(),
     "count_states": lambda one: count_states(),
+    "read_connections": lambda one: read_connections([one.connection_id]),
+    "read_cohorts": lambda one: read_cohorts(10),
+    "read_registrations": lambda one: read_registrations(["default"]),
     "read_history": lambda one: read_history(one.connection_id),
     "read_link": lambda one: read_link("l1"),
     "read_link_outcome": lambda one: read_link_outcome("l1"),

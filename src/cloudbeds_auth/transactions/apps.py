@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.lifecycle import ORIGIN_MOVED
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
-from cloudbeds_auth.rules.origins import Held, Source, same_service
+from cloudbeds_auth.rules.origins import Cohort, Held, same_service
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.rows import add_event, behind, listed, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import (
+    Instant,
+    Row,
+    Rows,
+    Transaction,
+    Tx,
+    as_keys,
+    query,
+    query_one,
+    transaction,
+)
 
 
 class AppConflict(Enum):
@@ -63,6 +74,30 @@ def read_redirect_uris(tx: Tx) -> Transaction[Mapping[str, str]]:
     """Where Cloudbeds may send browsers for each, by name; no secret is opened for it."""
     rows = yield from query("redirect_uris")
     return {row["name"]: row["redirect_uri"] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Registrations:
+    """Of some apps: client ids of those of the store, origins that they are bound to, and those of which a secret was
+    refused.
+    """
+
+    clients: Mapping[str, str]
+    issuers: Mapping[str, str]
+    refused: Collection[str]
+
+
+@transaction
+def read_registrations(tx: Tx, names: Sequence[str]) -> Transaction[Registrations]:
+    """What is known of these apps without opening their secrets."""
+    clients = yield from query("clients", names=as_keys(names))
+    issuers = yield from query("issuers_of", names=as_keys(names))
+    refused = yield from query("refused_apps")
+    return Registrations(
+        {row["name"]: row["client_id"] for row in clients},
+        {row["app"]: row["issuer"] for row in issuers},
+        {row["app"] for row in refused},
+    )
 
 
 @transaction
@@ -237,9 +272,10 @@ def all_sourced(rows: Rows) -> Transaction[Rows]:
 
 @transaction
 def read_held(tx: Tx) -> Transaction[Sequence[Held]]:
-    """Where the living grants came from, by app."""
+    """Where the tokens of connections came from, by app."""
     rows = yield from query("held")
-    return [Held(row["app"], Source(row["issuer"], row["client_id"]), row["connections"]) for row in rows]
+    counted = [(Cohort.parse(row["cohort"]), row["connections"]) for row in rows]
+    return [Held(one.app, one.source, connections) for one, connections in counted]
 
 
 @transaction

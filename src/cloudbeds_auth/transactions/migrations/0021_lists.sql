@@ -1,0 +1,20 @@
+-- Which grant of a connection people see, so that lists, searches and counts are over indexes.
+
+-- 1: this one; at most one of a connection is. Transactions write it with the query `show`, which says which one.
+ALTER TABLE grants ADD COLUMN shown SMALLINT NOT NULL DEFAULT 0;
+UPDATE grants SET shown = 1 WHERE id IN (SELECT COALESCE(
+    (SELECT a.id FROM grants a WHERE a.id = c.active_grant AND a.role <> 'disconnected'),
+    (SELECT n.id FROM grants n WHERE n.connection_id = c.id AND n.role IN ('candidate', 'parked', 'set_aside') ORDER BY n.ordinal DESC LIMIT 1),
+    c.active_grant) FROM connections c);
+CREATE INDEX grants_shown ON grants (state, connection_id, stale_at, app) WHERE shown = 1;
+-- By its cohort (rules.origins): the app, the kind of credential, where it came from.
+CREATE INDEX grants_cohort ON grants (
+    (app || ' ' || kind || ' ' || COALESCE(issuer, '') || ' ' || COALESCE(client_id, '')), connection_id
+) WHERE shown = 1 AND state <> 'disconnected' AND state <> 'superseded';
+CREATE INDEX grants_problem ON grants (connection_id) WHERE shown = 1 AND problem IS NOT NULL;
+
+CREATE INDEX connections_app ON connections (app, id);
+DROP INDEX connections_reference;
+CREATE INDEX connections_reference ON connections (reference, id);
+CREATE INDEX connections_unproven ON connections (id) WHERE active_grant IS NULL;
+CREATE INDEX connections_risks ON connections (id) WHERE risks <> '{}';
