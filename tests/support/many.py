@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from pathlib import Path
 
 import apsw
 import psycopg
@@ -20,9 +18,10 @@ CONNECTIONS = ("id", "app", "reference", "active_grant", "created_at", "connecte
 GRANTS = (
     "id", "connection_id", "app", "ordinal", "kind", "role", "state", "generation", "access_sealed", "expires_at",
     "lifetime", "stale_at", "clock_id", "property_ids", "received_at", "due_at", "due_from", "poll_at", "list_at",
-    "subscribe_at", "retry_at", "marked_at", "problem", "reauth", "issuer", "client_id", "shown",
+    "subscribe_at", "retry_at", "marked_at", "problem", "reauth", "issuer", "client_id", "imported_hash", "shown",
 )  # fmt: skip
 Rows = Iterator[Sequence[object]]
+Tables = dict[str, tuple[Sequence[str], Callable[[], Rows]]]
 
 
 def app_of(number: int) -> str:
@@ -54,18 +53,18 @@ def grants(hotels: int) -> Rows:
         if at % 10 == 1:
             yield (
                 f"gra_former_{at:019}", home, app, 1, "oauth", "superseded", "superseded", 1, b"sealed", NOW, HOUR, NOW,
-                "clock", f'["{100_000 + at}"]', NOW, *[None] * 9, "https://api.cloudbeds.com", "client-0", 0,
+                "clock", f'["{100_000 + at}"]', NOW, *[None] * 9, "https://api.cloudbeds.com", "client-0", None, 0,
             )  # fmt: skip
         yield (
             f"gra_{at:026}", home, app, 2, "oauth", role, state, 2, b"sealed", stale_at + HOUR, 8 * HOUR, stale_at,
             "clock", f'["{100_000 + at}"]', NOW, None if marked else due_at, NOW, asked, asked, asked,
             due_at if marked else None, marked, problem, reauth, "https://api.cloudbeds.com", "client-1",
-            int(role != "superseded"),
+            f"hash-{at}" if at % 4 == 3 else None, int(role != "superseded"),
         )  # fmt: skip
 
 
-def tables(hotels: int) -> dict[str, tuple[Sequence[str], Callable[[], Rows]]]:
-    """By table: its columns, and its rows."""
+def tables(hotels: int) -> Tables:
+    """By table: its columns, and its rows; what refers to another table comes after it."""
     ids = range(hotels)
     return {
         "connections": (CONNECTIONS, lambda: connections(hotels)),
@@ -74,25 +73,68 @@ def tables(hotels: int) -> dict[str, tuple[Sequence[str], Callable[[], Rows]]]:
             ("grant_id", "position", "generation", "sealed"),
             lambda: ((f"gra_{at:026}", 1, 2, b"sealed") for at in ids),
         ),
-        "properties": (
-            ("grant_id", "property_id"),
-            lambda: ((f"gra_{at:026}", str(100_000 + at)) for at in ids),
-        ),
+        "properties": (("grant_id", "property_id"), lambda: ((f"gra_{at:026}", str(100_000 + at)) for at in ids)),
     }
 
 
-def fill_sqlite(path: Path, hotels: int) -> None:
-    """Into a file of this version's schema."""
-    with closing(apsw.Connection(str(path))) as connection, connection:
-        for table, (columns, rows) in tables(hotels).items():
+def around(rows: int) -> Tables:
+    """As `tables`, of everything else that grows: links, approvals under way and done, messages, history, apps."""
+    ids = range(rows)
+    return {
+        "apps": (
+            ("name", "client_id", "level", "redirect_uri", "redirect_path", "secret_sealed", "created_at"),
+            lambda: (
+                (f"hotel-{at}", f"client-h{at}", "property", f"https://h{at}.example/c{at}", f"/c{at}", b"sealed", NOW)
+                for at in ids
+            ),
+        ),
+        "issuers": (
+            ("app", "issuer", "bound_at"),
+            lambda: ((f"hotel-{at}", "https://api.cloudbeds.com", NOW) for at in ids),
+        ),
+        "links": (("hash", "app", "expires_at"), lambda: ((f"link-{at}", "default", NOW - at) for at in ids)),
+        "authorizations": (
+            ("id", "app", "state_hash", "link_hash", "expires_at", "spent_at", "outcome", "trusted"),
+            lambda: (
+                (f"aut_{at}", "default", f"state-{at}", f"link-{at}", NOW - at, NOW if at % 2 else None,
+                 f"con_{at:026}" if at % 2 else None, 1)
+                for at in ids
+            ),
+        ),
+        "outbox": (
+            ("id", "connection_id", "sequence", "kind", "at", "body", "attempts", "due_at", "due_from"),
+            lambda: (
+                (f"msg_{at}", f"con_{at:026}", 1, "connection.connected", NOW - at, "{}", at % 3,
+                 NOW + at if at % 3 else None, NOW)
+                for at in ids
+            ),
+        ),
+        "events": (
+            ("connection_id", "sequence", "at", "kind", "actor", "data"),
+            lambda: ((f"con_{at // 4:026}", at % 4, NOW - at, "proved", "vault", "{}") for at in ids),
+        ),
+        "calls": (
+            ("connection_id", "span", "first_us", "generation", "line", "grant_id", "last_us", "count", "refused",
+             "methods"),
+            lambda: (
+                (f"con_{at // 4:026}", 60 * (at % 2), at, 1, "", f"gra_{at // 4:026}", at, 1, 0, "{}") for at in ids
+            ),
+        ),
+    }  # fmt: skip
+
+
+def fill_sqlite(connection: apsw.Connection, rows_of: Tables) -> None:
+    """Into a database of this version's schema."""
+    with connection:
+        for table, (columns, rows) in rows_of.items():
             marks = ", ".join("?" * len(columns))
             connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows())
 
 
-def fill_postgres(url: str, hotels: int) -> None:
+def fill_postgres(url: str, rows_of: Tables) -> None:
     """Into a database of this version's schema; as autovacuum leaves it a minute later."""
     with psycopg.connect(url, autocommit=True) as connection:
-        for table, (columns, rows) in tables(hotels).items():
+        for table, (columns, rows) in rows_of.items():
             with connection.cursor().copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
                 for row in rows():
                     copy.write_row(row)

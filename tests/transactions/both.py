@@ -22,7 +22,7 @@ from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.errors import RefreshPending, StateMismatch
 from cloudbeds_auth.rules.lifecycle import IllegalMove, State
 from cloudbeds_auth.rules.model import Grant
-from cloudbeds_auth.transactions.apps import open_circuits, read_apps, read_redirect_uris
+from cloudbeds_auth.transactions.apps import RedirectUris, open_circuits, read_apps, read_redirect_uris
 from cloudbeds_auth.transactions.authorizations import read_link, read_link_outcome
 from cloudbeds_auth.transactions.candidates import read_candidate
 from cloudbeds_auth.transactions.connections import count_states, list_connections, read_connection
@@ -206,7 +206,7 @@ async def _connection(store: Database, connection_id: str) -> list[object]:
 
 
 async def _apps(store: Database) -> list[object]:
-    return [*await store.read(read_apps()), await store.read(read_redirect_uris())]
+    return [*await store.read(read_apps()), await store.read(read_redirect_uris(RedirectUris()))]
 
 
 async def _found(store: Database, apps: Sequence[str], properties: Sequence[str], links: Sequence[str]) -> list[object]:

@@ -23,6 +23,7 @@ from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.rules.subscriptions import Subscription
 from cloudbeds_auth.transactions.api_keys import add_key, begin_migration, end_migration
 from cloudbeds_auth.transactions.apps import (
+    RedirectUris,
     add_app,
     close_circuit,
     drop_previous_secret,
@@ -139,7 +140,7 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_app": lambda one: read_app("aurora"),
     "read_apps": lambda one: read_apps(),
     "read_conflict": lambda one: read_conflict(APP),
-    "read_redirect_uris": lambda one: read_redirect_uris(),
+    "read_redirect_uris": lambda one: read_redirect_uris(RedirectUris()),
     "read_issuer": lambda one: read_issuer("default"),
     "read_issuers": lambda one: read_issuers(),
     "read_held": lambda one: read_held(),

@@ -39,7 +39,7 @@ from cloudbeds_auth.rules.risks import unapproved_scopes
 from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
 from cloudbeds_auth.transactions.apps import read_registrations
 from cloudbeds_auth.transactions.authorizations import read_link
-from cloudbeds_auth.transactions.connections import Counted, count_states, list_connections, read_cohorts
+from cloudbeds_auth.transactions.connections import StateCount, count_states, list_connections, read_cohorts
 from cloudbeds_auth.transactions.history import read_history
 
 NEXT_STEPS = {
@@ -221,7 +221,7 @@ class Views:
         self._world.tasks.begin("count states", partial(self._count, part))
         return self._counted
 
-    async def _count(self, part: Counted) -> None:
+    async def _count(self, part: StateCount) -> None:
         """Go on from `part`, a short transaction at a time: a long one would keep others waiting."""
         try:
             while not part.whole:

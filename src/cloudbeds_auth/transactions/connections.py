@@ -38,7 +38,7 @@ BEYOND = "z"  # the id of no connection, and behind them all
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class StateCount:
     """Connections by the state that they are shown in, up to one of a stored state; `whole`: there are no more."""
 
     connections: Mapping[State, int] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Counted:
     whole: bool = False
 
 
-NOTHING = Counted()
+NOTHING = StateCount()
 COUNTED_AT_ONCE = 20_000
 
 
@@ -162,7 +162,7 @@ def read_cohorts(tx: Tx, most: int) -> Transaction[Sequence[Cohort]]:
 
 
 @transaction
-def count_states(tx: Tx, after: Counted = NOTHING, limit: int = COUNTED_AT_ONCE) -> Transaction[Counted]:
+def count_states(tx: Tx, after: StateCount = NOTHING, limit: int = COUNTED_AT_ONCE) -> Transaction[StateCount]:
     """Count the next `limit` connections behind `after` by the state that they are shown in. Of those that were never
     connected nothing is shown.
     """
@@ -174,7 +174,7 @@ def count_states(tx: Tx, after: Counted = NOTHING, limit: int = COUNTED_AT_ONCE)
             counted[look] = counted.get(look, 0) + number
     whole = sum(row["connections"] for row in rows) < limit
     state, connection_id = (rows[-1]["state"], rows[-1]["last"]) if rows else (after.state, after.connection_id)
-    return Counted(counted, state, connection_id, whole)
+    return StateCount(counted, state, connection_id, whole)
 
 
 @transaction

@@ -1,4 +1,4 @@
--- Which grant of a connection people see, so that lists, searches and counts are over indexes.
+-- Which grant of a connection people see, and indexes for lists, searches and counts.
 
 -- 1: this one; at most one of a connection is. Transactions write it with the query `show`, which says which one.
 ALTER TABLE grants ADD COLUMN shown SMALLINT NOT NULL DEFAULT 0;
@@ -18,3 +18,8 @@ DROP INDEX connections_reference;
 CREATE INDEX connections_reference ON connections (reference, id);
 CREATE INDEX connections_unproven ON connections (id) WHERE active_grant IS NULL;
 CREATE INDEX connections_risks ON connections (id) WHERE risks <> '{}';
+
+CREATE INDEX authorizations_outcome ON authorizations (outcome) WHERE outcome IS NOT NULL;
+CREATE INDEX outbox_waiting ON outbox (at) WHERE due_at IS NOT NULL;
+CREATE INDEX outbox_untried ON outbox (at) WHERE attempts = 0;
+CREATE INDEX outbox_given_up ON outbox (at DESC, id) WHERE due_at IS NULL;
