@@ -19,11 +19,14 @@ from cloudbeds_auth.rules.history import MOST_PATHS
 from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.lifecycle import State
 from cloudbeds_auth.rules.model import AccessToken, Connection, CredentialKind, Fence, Page, moment
+from cloudbeds_auth.rules.risks import NOT_RENEWABLE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import open_circuit
-from cloudbeds_auth.transactions.connections import count_states, disconnect
+from cloudbeds_auth.transactions.connections import Trouble, count_states, disconnect
 from cloudbeds_auth.transactions.grants import AttemptEnd, Leased, settle, take_lease, write_intent
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import note_problem
+from cloudbeds_auth.transactions.risks import note_risks
 from cloudbeds_auth.transactions.statements import Call
 
 
@@ -112,6 +115,22 @@ async def test_pages_where_there_are_too_many_cohorts(stage: Stage, monkeypatch:
     monkeypatch.setattr(views, "MOST_PAGES", 1)
     page = await look.connections(Search(state="fresh", limit=2))
     assert (len(page), page.next) == (1, ours[2].connection_id)
+
+
+async def test_those_that_are_troubled(stage: Stage) -> None:
+    """Calls that are refused, and risks: each alone, as it looks now, however many healthy hotels there are."""
+    made = [await stage.connected(pair(number, property_ids=(str(number),))) for number in range(5)]
+    for grant in made[:2]:
+        await stage.one.store.write(note_problem(grant.id, 1, "forbidden", {"path": "/a"}))
+    await stage.one.store.write(note_risks(made[3].id, {NOT_RENEWABLE: "none came"}))
+    look = stage.one.views
+    page = await look.troubled(Trouble.PROBLEM)
+    assert [(one.id, one.problem) for one in page] == [(one.connection_id, "forbidden") for one in made[1::-1]]
+    assert page.next is None
+    assert [one.id for one in await look.troubled(Trouble.PROBLEM, made[1].connection_id)] == [made[0].connection_id]
+    assert [(one.id, [*one.risks]) for one in await look.troubled(Trouble.RISK)] == [
+        (made[3].connection_id, [NOT_RENEWABLE])
+    ]
 
 
 async def test_a_list_with_every_filter(stage: Stage) -> None:

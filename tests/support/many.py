@@ -46,7 +46,7 @@ def grants(hotels: int) -> Rows:
         role, state = ODD.get(at % 1000, ("active", "fresh"))
         stale_at = NOW + HOUR * (1 if at >= hotels // 2 else -1)
         due_at = None if role in {"disconnected", "superseded"} else NOW + HOUR + at
-        asked = NOW + HOUR + at if role == "active" else None
+        asked = NOW + HOUR + at % 3600 if role == "active" else None
         marked = NOW - HOUR if state == "reauthorization_required" else None
         problem = "missing_scope" if at % 5000 == 8 else "revoked" if marked else None
         home, app, reauth = f"con_{at:026}", app_of(at), "revoked" if marked else None

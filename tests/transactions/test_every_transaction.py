@@ -54,10 +54,12 @@ from cloudbeds_auth.transactions.authorizations import (
 )
 from cloudbeds_auth.transactions.candidates import add_candidate, drop_candidate, note_unnamed, promote, read_candidate
 from cloudbeds_auth.transactions.connections import (
+    Trouble,
     claim_listings,
     count_states,
     disconnect,
     list_connections,
+    list_troubled,
     read_cohorts,
     read_connection,
     read_connections,
@@ -129,6 +131,7 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "read_connection": lambda one: read_connection(one.connection_id),
     "list_connections": lambda one: list_connections(),
     "count_states": lambda one: count_states(),
+    "list_troubled": lambda one: list_troubled(Trouble.RISK, cursor=None, limit=10),
     "read_connections": lambda one: read_connections([one.connection_id]),
     "read_cohorts": lambda one: read_cohorts(10),
     "read_registrations": lambda one: read_registrations(["default"]),

@@ -39,7 +39,14 @@ from cloudbeds_auth.rules.risks import unapproved_scopes
 from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
 from cloudbeds_auth.transactions.apps import read_registrations
 from cloudbeds_auth.transactions.authorizations import read_link
-from cloudbeds_auth.transactions.connections import StateCount, count_states, list_connections, read_cohorts
+from cloudbeds_auth.transactions.connections import (
+    StateCount,
+    Trouble,
+    count_states,
+    list_connections,
+    list_troubled,
+    read_cohorts,
+)
 from cloudbeds_auth.transactions.history import read_history
 
 NEXT_STEPS = {
@@ -170,6 +177,11 @@ class Views:
             return away or (one.app in shut and one.kind != CredentialKind.API_KEY)
 
         return [one for one in cohorts if is_refused(one)]
+
+    async def troubled(self, trouble: Trouble, cursor: str | None = None) -> Page:
+        """One page, as long as a page may be, of connections that may have this trouble, as they look now."""
+        page = await self._world.db.read(list_troubled(trouble, cursor=cursor, limit=MOST_LISTED))
+        return Page(tuple(await self._shown(page.connections)), page.next)
 
     async def lacking_scopes(self, search: Search) -> Page:
         """One page of those whose approval lacks a scope that the app asks for now, newest first, each with its link;

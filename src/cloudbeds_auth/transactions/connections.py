@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 
 from cloudbeds_auth.rules.lifecycle import PROPERTIES_CHANGED, PROPERTY_ELSEWHERE, LifecycleEvent, State, move
@@ -110,6 +111,25 @@ def list_connections(
     for name, more in _searches(states, cohorts, tx.wall, asked):
         rows = yield from query(name, **{**asked, **more})
         ids |= {row["id"] for row in rows}
+    return (yield from _page(tx, ids, limit))
+
+
+class Trouble(StrEnum):
+    """What is said of connections that serve; each is the name of a query."""
+
+    PROBLEM = "page_of_problem"
+    RISK = "page_of_risk"
+
+
+@transaction
+def list_troubled(tx: Tx, trouble: Trouble, *, cursor: str | None, limit: int) -> Transaction[Page]:
+    """One page of those that may have this trouble, newest first."""
+    rows = yield from query(trouble, cursor=cursor or BEYOND, limit=limit + 1)
+    return (yield from _page(tx, {row["id"] for row in rows}, limit))
+
+
+def _page(tx: Tx, ids: Collection[str], limit: int) -> Transaction[Page]:
+    """The newest `limit` of them."""
     page = sorted(ids, reverse=True)[: limit + 1]  # ids are alike but for digits and capital letters
     found = yield from read_connections(page[:limit])(tx)
     return Page(tuple(found[one] for one in page[:limit]), page[limit - 1] if len(page) > limit else None)

@@ -11,7 +11,9 @@ CREATE INDEX grants_shown ON grants (state, connection_id, stale_at, app) WHERE 
 CREATE INDEX grants_cohort ON grants (
     (app || ' ' || kind || ' ' || COALESCE(issuer, '') || ' ' || COALESCE(client_id, '')), connection_id
 ) WHERE shown = 1 AND state <> 'disconnected' AND state <> 'superseded';
-CREATE INDEX grants_problem ON grants (connection_id) WHERE shown = 1 AND problem IS NOT NULL;
+-- What a person is told of connections that serve: calls that are refused, and a move to an API key.
+CREATE INDEX grants_problem ON grants (connection_id)
+    WHERE shown = 1 AND state = 'fresh' AND (problem IS NOT NULL OR migration IS NOT NULL);
 
 CREATE INDEX connections_app ON connections (app, id);
 DROP INDEX connections_reference;

@@ -72,6 +72,14 @@ WHERE c.active_grant IS NULL AND c.id < :cursor AND (CAST(:app AS TEXT) IS NULL 
     AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.connection_id = c.id AND g.shown = 1)
 ORDER BY c.id DESC LIMIT :limit
 
+-- name: page_of_problem
+SELECT connection_id AS id FROM grants
+WHERE shown = 1 AND state = 'fresh' AND (problem IS NOT NULL OR migration IS NOT NULL) AND connection_id < :cursor
+ORDER BY connection_id DESC LIMIT :limit
+
+-- name: page_of_risk
+SELECT id FROM connections WHERE risks <> '{}' AND id < :cursor ORDER BY id DESC LIMIT :limit
+
 -- name: cohorts
 -- Of what is shown and holds tokens: each is found by one step over the index, however many hotels it has.
 WITH RECURSIVE found AS (
