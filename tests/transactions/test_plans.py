@@ -18,17 +18,20 @@ from tests.support.postgres_stage import Elsewhere
 from tests.support.template import migrated
 
 from cloudbeds_auth.database.postgres import PLACEHOLDER, PostgresDriver, placeholders
+from cloudbeds_auth.rules.origins import Cohort, Source
 from cloudbeds_auth.transactions.statements import as_keys, load
 
 HOTELS, OTHERS = 20_000, 20_000
 HOME, GRANT = f"con_{11:026}", f"gra_{11:026}"
+COHORT = Cohort("default", "oauth", Source("https://api.cloudbeds.com", "client-1")).key
 LINES = [{"connection_id": HOME, "span": 60, "first_us": 5, "generation": 1, "line": "", "grant_id": GRANT}]
 GIVEN: dict[str, Any] = {
     "connection_id": HOME, "connection_ids": as_keys([HOME]), "grant_id": GRANT, "grant_ids": as_keys([GRANT]),
     "grants": json.dumps([GRANT]), "id": "aut_1", "hash": "link-1", "link_hash": "link-1", "state_hash": "state-1",
-    "app": "hotel-1", "name": "hotel-1", "names": as_keys(["hotel-1"]), "cursor": HOME, "reference": "tenant-3",
-    "property_id": "100011", "property_ids": as_keys(["100011"]), "cohort": "default oauth https://a.example client-1",
-    "states": " refreshing ", "state": "refreshing", "former": HOME, "token_hash": "h", "now": NOW, "limit": 20,
+    "app": "hotel-1", "name": "hotel-1", "names": as_keys(["hotel-1"]), "cursor": "z",
+    "reference": "tenant-3",
+    "property_id": "100011", "property_ids": as_keys(["100011"]), "cohort": COHORT,
+    "states": " fresh ", "state": "refreshing", "former": HOME, "token_hash": "h", "now": NOW, "limit": 20,
     "most": 20, "lines": json.dumps(LINES), "events": json.dumps([{"connection_id": HOME, "sequence": 1}]),
     "periods": json.dumps([{"connection_id": HOME, "generation": 1, "begins": 0, "ends": 9}]), "horizon": NOW + 1e9,
     "before": NOW - 19_000, "untried": NOW - 19_800, "shown": NOW - 19_990, "since": NOW - 10,
@@ -40,7 +43,10 @@ GIVEN: dict[str, Any] = {
      "user_id", "user_name", "value", "work"), "text",
 )  # fmt: skip
 OF_ONE: dict[str, dict[str, Any]] = {
-    "count_shown": {"after": HOME}, "grants_after": {"after": GRANT}, "issued_after": {"after": GRANT},
+    "page_of_state": {"state": "fresh", "after": NOW, "until": NOW * 2, "app": None}, "page_of_app": {"app": "default"},
+    "page_of_property": {"app": None, "reference": None}, "page_of_reference": {"app": None},
+    "page_of_unproven": {"app": None}, "count_shown": {"after": HOME},
+    "grants_after": {"after": GRANT}, "issued_after": {"after": GRANT},
     "old_calls": {"before": 500}, "sweep_calls": {"before": 500}, "meta": {"name": "schema_version"},
 }  # fmt: skip
 EVERY_APP = "what is asked for is every app; read again only where one came or went"

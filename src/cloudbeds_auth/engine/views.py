@@ -8,7 +8,7 @@ the same. Hotels whose approval lacks a scope that the app asks for by now are e
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -157,11 +157,11 @@ class Views:
         if len(cohorts) == MOST_COHORTS:
             return None
         refused = await self._refused(cohorts)
-        if wanted is State.CLIENT_REFUSED:
-            return refused
-        return [one for one in cohorts if one not in refused] if refused else None
+        if not refused and wanted is not State.CLIENT_REFUSED:
+            return None
+        return [one for one in cohorts if (one in refused) is (wanted is State.CLIENT_REFUSED)]
 
-    async def _refused(self, cohorts: Sequence[Cohort]) -> Sequence[Cohort]:
+    async def _refused(self, cohorts: Sequence[Cohort]) -> Set[Cohort]:
         """Those of them for which our credentials are refused, or may not be used: as `_looks` has it of one hotel."""
         world, names = self._world, {one.app for one in cohorts}
         known = await world.db.read(read_registrations(sorted(names)))
@@ -176,7 +176,7 @@ class Views:
             away = foreign(source, here, one.app, own=one.app in world.apps) is not None
             return away or (one.app in shut and one.kind != CredentialKind.API_KEY)
 
-        return [one for one in cohorts if is_refused(one)]
+        return {one for one in cohorts if is_refused(one)}
 
     async def troubled(self, trouble: Trouble, cursor: str | None = None) -> Page:
         """One page, as long as a page may be, of connections that may have this trouble, as they look now."""
@@ -224,8 +224,8 @@ class Views:
         return await self._world.db.read(read_history(connection_id, place=place, limit=limit))
 
     async def count_states(self) -> Mapping[State, int] | None:
-        """Connections by the state that they are shown in, for a gauge. Many are counted behind the caller,
-        who is given the last whole count; None: there is none.
+        """Connections by the state that they are shown in, for a gauge. Where they are many they are counted behind the
+        caller, who is given the last whole count; None: there is none.
         """
         part = await self._world.db.read(count_states())
         if part.whole:

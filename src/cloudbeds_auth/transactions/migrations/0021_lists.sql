@@ -13,7 +13,7 @@ CREATE INDEX grants_cohort ON grants (
 ) WHERE shown = 1 AND state <> 'disconnected' AND state <> 'superseded';
 -- What a person is told of connections that serve: calls that are refused, and a move to an API key.
 CREATE INDEX grants_problem ON grants (connection_id)
-    WHERE shown = 1 AND state = 'fresh' AND (problem IS NOT NULL OR migration IS NOT NULL);
+    WHERE shown = 1 AND state || '' = 'fresh' AND (problem IS NOT NULL OR migration IS NOT NULL);
 
 CREATE INDEX connections_app ON connections (app, id);
 DROP INDEX connections_reference;

@@ -73,8 +73,9 @@ WHERE c.active_grant IS NULL AND c.id < :cursor AND (CAST(:app AS TEXT) IS NULL 
 ORDER BY c.id DESC LIMIT :limit
 
 -- name: page_of_problem
+-- The state as an expression: with a bare column SQLite takes the index of all that are fresh.
 SELECT connection_id AS id FROM grants
-WHERE shown = 1 AND state = 'fresh' AND (problem IS NOT NULL OR migration IS NOT NULL) AND connection_id < :cursor
+WHERE shown = 1 AND state || '' = 'fresh' AND (problem IS NOT NULL OR migration IS NOT NULL) AND connection_id < :cursor
 ORDER BY connection_id DESC LIMIT :limit
 
 -- name: page_of_risk
