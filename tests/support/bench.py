@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -26,6 +27,7 @@ from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.engine.authorize import spend
+from cloudbeds_auth.errors import Error
 from cloudbeds_auth.rules.model import Connection, Fence, Grant, Pair
 from cloudbeds_auth.transactions.authorizations import NewAuthorization, NewLink, add_authorization
 from cloudbeds_auth.transactions.candidates import add_candidate, promote
@@ -103,7 +105,8 @@ class Bench(ABC):
 
     async def close(self) -> None:
         for store in self.opened:
-            assert await store.read(wrongly_shown()) == []
+            with suppress(Error):  # of a store that a test took away
+                assert await store.read(wrongly_shown()) == []
             await store.close()
 
     def is_dead(self, owner: str, clock_id: str) -> bool:
