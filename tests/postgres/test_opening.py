@@ -96,8 +96,8 @@ class Killed(PostgresDriver):
         self._number = str(number)
         self._name = f"migration_{number}_{position}"
 
-    async def write(self, body: Body[T], *, synced: bool = True) -> T:
-        return await super().write(lambda now: self._watched(body(now)), synced=synced)
+    async def _migrate(self, step: Body[None]) -> None:
+        await super()._migrate(lambda now: self._watched(step(now)))
 
     def _watched(self, running: Transaction[T]) -> Transaction[T]:
         try:
@@ -142,6 +142,18 @@ async def test_a_migration_killed_at_each_statement(postgres_server: str, postgr
         await again.open()
         await again.close()
         assert schema(url) == schema(postgres_home)
+
+
+async def test_a_migration_of_very_many_rows(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of the schema has an hour for each statement, where a call of a hotel has five seconds."""
+    further = (NEWEST[0] + 1, "CREATE TABLE IF NOT EXISTS seen AS SELECT current_setting('statement_timeout') AS said")
+    with database(postgres_url) as url:
+        monkeypatch.setattr(schemas, "migrations", lambda known=schemas.migrations(): (*known, further))
+        driver = PostgresDriver(url)
+        await driver.open()
+        await driver.close()
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT said FROM seen").fetchall() == [("1h",)]
 
 
 async def test_many_first_starts_at_once(postgres_server: str, postgres_home: str) -> None:

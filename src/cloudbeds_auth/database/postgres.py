@@ -83,6 +83,7 @@ T = TypeVar("T")
 Connection = psycopg.AsyncConnection[DictRow]
 
 WITHIN = 10.0  # seconds for one transaction with all its repetitions
+MIGRATED_WITHIN = 3600.0  # seconds for a step of the schema, which may read and write every row
 MOST_RUNS = 8  # of one transaction
 MOST_CONNECTIONS = 8  # of one process
 CONNECTED_WITHIN = 3.0  # seconds a transaction waits for a connection
@@ -95,6 +96,7 @@ MOMENT = f"SELECT {NOW} AS wall, {STARTED} AS started"
 BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {TIMEOUTS}; {MOMENT}, NULL AS xid"
 # The transaction's id is asked for ahead: when the answer to its COMMIT is lost, the server is asked about it.
 BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED; {TIMEOUTS}; {MOMENT}, pg_current_xact_id()::text AS xid"
+BEGIN_MIGRATION = BEGIN_WRITE.replace("statement_timeout = '5s'", f"statement_timeout = '{MIGRATED_WITHIN:.0f}s'")
 BEGIN_UNSYNCED = BEGIN_WRITE.replace(TIMEOUTS, f"{TIMEOUTS}; SET LOCAL synchronous_commit = off")
 
 # Of ours and of libpq, where the URL says nothing else: a server that has gone silent is noticed.
@@ -177,7 +179,7 @@ class PostgresDriver:
         self._clock_id = f"postgresql:{facts['system']}"
         before = await self.read(schema.version)
         for number, sql in schema.beyond(before):
-            await self.write(partial(schema.step, number=number, sql=sql))
+            await self._migrate(partial(schema.step, number=number, sql=sql))
         return before
 
     async def read(self, body: Body[T]) -> T:
@@ -187,6 +189,9 @@ class PostgresDriver:
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
         """Committed when this returns, and flushed by the server where it is `synced`."""
         return await self._run(body, BEGIN_WRITE if synced else BEGIN_UNSYNCED)
+
+    async def _migrate(self, step: Body[None]) -> None:
+        await self._run(step, BEGIN_MIGRATION, MIGRATED_WITHIN)
 
     async def close(self) -> None:
         """Close the pool, and stop listening; what has no connection yet, or is asked for later, raises VaultClosed."""
@@ -211,13 +216,13 @@ class PostgresDriver:
 
     # --- one transaction, as often as it takes
 
-    async def _run(self, body: Body[T], begin: str) -> T:
+    async def _run(self, body: Body[T], begin: str, within: float = WITHIN) -> T:
         if self._opened_by != os.getpid() and not self._closed:
             await self._begin_in_this_process()
         failure: Exception = TimeoutError("no answer in time")
         cancelled = _cancelled()
         try:
-            async with asyncio.timeout(WITHIN):
+            async with asyncio.timeout(within):
                 for _ in range(MOST_RUNS):
                     try:
                         return await self._once(body, begin, cancelled)
