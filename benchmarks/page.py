@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -43,7 +44,7 @@ def _section(group: Mapping[str, Any], note: str) -> str:
         lines.append(f"{row} {values['counted']} |" if counted else row)
     lines.append(f"\n![{group['title']}](benchmarks/{group['name']}.svg)\n")
     if note:
-        lines.append(f"{note}\n")
+        lines.append(f"{textwrap.fill(' '.join(note.split()), 120)}\n")
     return "\n".join(lines)
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 
 import aiohttp
 import pytest
 from tests.app.running import AS_ADMIN, Vendor
 from tests.app.test_server import Start, accepts, address, start
+from tests.app.vaults import HandClock, Observer
+
+from cloudbeds_auth.app.draining import Draining
+from cloudbeds_auth.app.http_connections import Connections
+from cloudbeds_auth.app.limits import Limits, Tally
 
 __all__ = ["start"]
 CALL = "/proxy/con_1/api/x"
@@ -37,9 +44,47 @@ async def test_a_balancer_hears_of_a_stop_first(start: Start, vendor: Vendor) ->
         assert said == (503, "draining", "close")
         assert await status(http, url, CALL) == (200, None, "close")
         assert await accepts(url)
-    process.send_signal(signal.SIGTERM)
+    while process.returncode is None:
+        await asyncio.sleep(0.2)
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
     out, _ = await process.communicate()
     assert (out, process.returncode) == (b"drained\n", 0)
+
+
+@pytest.fixture
+def stopped() -> Iterator[list[int]]:
+    """The signals that would have stopped the process: SIGUSR1 in SIGTERM's place."""
+    found: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: found.append(number))
+    yield found
+    signal.signal(signal.SIGUSR1, before)
+
+
+async def test_who_is_told_twice(stopped: list[int]) -> None:
+    """Of a process group each process has the signal, and a worker once more from its parent: that is one signal. One
+    that comes later ends the wait; where `/readyz` was not asked for long, there is none.
+    """
+    clock, observer = HandClock(), Observer()
+    connections = Connections(Limits(), [], Tally(observer, every=60.0))
+    draining = Draining(connections, clock, observer)
+    with draining.put_off(signal.SIGUSR1):
+        signal.raise_signal(signal.SIGUSR1)
+        assert len(stopped) == 1
+        draining.asked()
+        clock.now += 15.1
+        signal.raise_signal(signal.SIGUSR1)
+        assert len(stopped) == 2
+        draining.asked()
+        for _ in range(2):
+            signal.raise_signal(signal.SIGUSR1)
+            clock.now += 1.0
+        assert (len(stopped), draining.begun) == (2, True)
+        clock.now += 1.0
+        signal.raise_signal(signal.SIGUSR1)
+        assert len(stopped) == 3
+    await asyncio.sleep(0)
+    assert observer.seen == [("draining", {"seconds": 7.0})]
 
 
 @pytest.mark.long

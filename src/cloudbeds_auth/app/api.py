@@ -104,11 +104,15 @@ async def ready(request: Request) -> JSONResponse:
     """
     draining: Draining = request.app.state.draining
     draining.asked()
+    if draining.begun:
+        return _not_ready("draining", AboutToStop.code, {})
     problem: str | None = await request.app.state.unready()
-    status, code = ("draining", AboutToStop.code) if draining.begun else ("unready", problem)
-    checks = {"store": problem or "ok"}
-    if code is None:
-        return JSONResponse({"status": "ready", "checks": checks})
+    if problem is not None:
+        return _not_ready("unready", problem, {"store": problem})
+    return JSONResponse({"status": "ready", "checks": {"store": "ok"}})
+
+
+def _not_ready(status: str, code: str, checks: Mapping[str, str]) -> JSONResponse:
     return JSONResponse({"status": status, "checks": checks}, 503, {CODE: code, "retry-after": "1"})
 
 

@@ -8,6 +8,7 @@ nothing new from then on; what comes meanwhile is served as ever. Where nothing 
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from cloudbeds_auth.app.http_connections import Connections
     from cloudbeds_auth.ports import Clock, Observer
 
-ASKS_AGAIN = 30.0  # seconds: what asked `/readyz` within them is taken for a balancer
-OPEN = 10.0  # seconds from the signal until the port is closed: five questions of a balancer that asks every two
+ASKS_AGAIN = 15.0  # seconds: what asked `/readyz` within them is taken for a balancer
+OPEN = 7.0  # seconds from the signal until the port is closed: three questions of a balancer that asks every two
+SAME = 2.0  # seconds in which a signal that comes again is the same one: of a process group, and of the parent
 
 
 class Draining:
@@ -32,7 +34,7 @@ class Draining:
         self._connections = connections
         self._clock = clock
         self._observer = observer
-        self._asked: float | None = None
+        self._asked = self._told = -math.inf
 
     @property
     def begun(self) -> bool:
@@ -48,28 +50,27 @@ class Draining:
         """Meanwhile, this signal does `OPEN` seconds later what it does now; at once where nothing asks `/readyz`, or
         when it comes again.
         """
-        if threading.current_thread() is not threading.main_thread():  # no signal comes to any other
-            yield
+        stop = signal.getsignal(number)
+        if threading.current_thread() is not threading.main_thread() or not callable(stop):
+            yield  # no signal comes to another thread; one that the program does not handle ends it
             return
-        loop, stop = asyncio.get_running_loop(), signal.getsignal(number)
+        loop = asyncio.get_running_loop()
 
         def received(number: int, frame: FrameType | None) -> None:
-            if not callable(stop):
+            now = self._clock.steady()
+            if self.begun and now - self._told < SAME:
                 return
-            if self.begun or not self._is_watched():
+            if self.begun or now - self._asked > ASKS_AGAIN:
                 stop(number, frame)
-            else:
-                self._connections.ending = True
-                loop.call_soon_threadsafe(self._wait, loop, lambda: stop(number, frame))
+                return
+            self._told, self._connections.ending = now, True
+            loop.call_soon_threadsafe(self._wait, loop, lambda: stop(number, frame))
 
         signal.signal(number, received)
         try:
             yield
         finally:
             signal.signal(number, stop)
-
-    def _is_watched(self) -> bool:
-        return self._asked is not None and self._clock.steady() - self._asked <= ASKS_AGAIN
 
     def _wait(self, loop: asyncio.AbstractEventLoop, stop: Callable[[], object]) -> None:
         self._observer.happened(Happening.DRAINING, seconds=OPEN)

@@ -67,7 +67,8 @@ class Tasks:
         await asyncio.gather(*running, return_exceptions=True)
 
     def _start(self, name: str, work: Work[T]) -> asyncio.Task[T]:
-        task = self._running[name] = asyncio.create_task(work(), name=name)
+        # Not by the loop's task factory: an eager one begins the work before its name is known here.
+        task = self._running[name] = asyncio.Task(work(), loop=asyncio.get_running_loop(), name=name)
         # Not in a `finally` of the task: one that is cancelled before it began runs no line of its own.
         task.add_done_callback(partial(self._ended, name))
         return task
