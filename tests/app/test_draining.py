@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import count
 
 import aiohttp
@@ -30,8 +29,8 @@ async def status(http: aiohttp.ClientSession, url: str, path: str) -> tuple[int,
 
 @pytest.mark.row("F109")
 async def test_a_balancer_hears_of_a_stop_first(start: Start, vendor: Vendor) -> None:
-    """After SIGTERM `/readyz` says `draining`, while calls on new and on kept connections are served and end them. Told
-    a second time, it ends at once.
+    """After SIGTERM `/readyz` says `draining`, while calls on new and on kept connections are served and end them.
+    Ctrl-C ends it at once.
     """
     process = await start(0, vendor.base_url)
     url = await address(process)
@@ -44,10 +43,7 @@ async def test_a_balancer_hears_of_a_stop_first(start: Start, vendor: Vendor) ->
         assert said == (503, "draining", "close")
         assert await status(http, url, CALL) == (200, None, "close")
         assert await accepts(url)
-    while process.returncode is None:
-        await asyncio.sleep(0.2)
-        with suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
     out, _ = await process.communicate()
     assert (out, process.returncode) == (b"drained\n", 0)
 

@@ -148,7 +148,8 @@ async def test_a_migration_of_very_many_rows(postgres_url: str, monkeypatch: pyt
     """A step of the schema has an hour for each statement, where a call of a hotel has five seconds."""
     further = (NEWEST[0] + 1, "CREATE TABLE IF NOT EXISTS seen AS SELECT current_setting('statement_timeout') AS said")
     with database(postgres_url) as url:
-        monkeypatch.setattr(schemas, "migrations", lambda known=schemas.migrations(): (*known, further))
+        steps = (*schemas.migrations(), further)
+        monkeypatch.setattr(schemas, "migrations", lambda: steps)
         driver = PostgresDriver(url)
         await driver.open()
         await driver.close()
