@@ -108,12 +108,12 @@ mutation: venv ## mutants of rules and engine that no test notices (long, one pr
 	(cd "$$place" && nice -n 10 "$(CURDIR)/$(BIN)/mutmut" run --max-children 1 $(MUTANTS) >mutmut.log || { tail -40 mutmut.log; exit 1; }) && \
 	$(BIN)/python -m tests.mutation.score "$$place"
 
-bench: venv ## what it costs, beside what people use instead: writes docs/benchmarks.md (Linux, two cores; needs nginx, wrk and node)
+bench: venv ## what it costs, beside what people use instead: writes docs/benchmarks.md, unless GROUPS names some (Linux, two cores; needs nginx, wrk and node)
 	@test -d .venv-bench || $(BIN)/python -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@cd benchmarks/peers/express && npm ci --silent --no-audit --no-fund
-	@.venv-bench/bin/python -m benchmarks --write $(GROUPS)
+	@.venv-bench/bin/python -m benchmarks $(or $(GROUPS),--write)
 
 test-wheel: venv ## what a user installs: the built wheel, without extras and with them, in environments of their own
 	@place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT && \

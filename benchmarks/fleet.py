@@ -17,7 +17,7 @@ from tests.support.processes import copies
 
 from benchmarks import cold, hotels, stage, upkeep
 from benchmarks.herds import Herd, Process, client_of, counted, processes, rush, span
-from benchmarks.measure import Group, Subject
+from benchmarks.measure import Aim, Group, Subject
 from cloudbeds_auth.pytest_plugin.process import Simulator
 
 CALLERS, PROCESSES = 10_000, 8
@@ -148,8 +148,8 @@ def _upkeep(database: str) -> Group:
         f"upkeep-{database.lower()}", f"Upkeep over {database}", "ms",
         "With so many grants: how long does a tick of every job take that finds nothing due? And where some are, until"
         " they are claimed?",
-        _ticks(database), f"cloudbeds-auth, {SIZES[-1]:,}", f"cloudbeds-auth, {SIZES[0]:,}",
-        f"{SIZES[-1]:,} grants at most 1.5 times {SIZES[0]:,}",
+        _ticks(database), f"cloudbeds-auth, {SIZES[0]:,}",
+        (Aim(f"cloudbeds-auth, {SIZES[-1]:,}", 1.5, f"cloudbeds-auth, {SIZES[0]:,}"),),
     )  # fmt: skip
 
 
@@ -168,26 +168,30 @@ def refreshing() -> Iterator[Sequence[Subject]]:
         yield subjects
 
 
+OVER = [f"cloudbeds-auth, {database}" for database in hotels.DATABASES]
 GROUPS: tuple[Group, ...] = (
     Group(
         "expiry", "Many callers at one expiry", "ms",
-        f"{CALLERS:,} callers in {PROCESSES} processes, on both cores, ask at one moment for a token that has expired"
-        f" (the blocking client: {THREADS} callers). The token endpoint takes {LATENCY * 1e3:.0f} ms. Within what time"
-        " from that moment have 99 of 100 a token?",
-        expiry, "cloudbeds-auth, SQLite",
-        aim=f"one refresh, every caller answered, {LATENCY * 1e3 + 100:.0f} ms",
+        f"{CALLERS:,} callers on both cores ask at one moment for a token that has expired: in {PROCESSES} processes,"
+        f" but for the two that say otherwise (one process; of the blocking client {THREADS} callers). The token"
+        f" endpoint takes {LATENCY * 1e3:.0f} ms. Within what time from that moment have 99 of 100 a token? The"
+        " simulator rotates by the reading V2/n, in which a refresh token dies as soon as the new access token is"
+        " used; processes of Authlib share nothing.",
+        expiry, aims=tuple(Aim(one, LATENCY * 1e3 + 100) for one in OVER),
     ),
     Group(
         "cold", "Many hotels at once, none in memory", "ms",
         f"{COLD:,} callers at one moment, each of another hotel that the process knows nothing of, PostgreSQL"
-        f" {EACH_WAY * 1e3:.0f} ms away in each direction. Within what time from that moment are 99 of 100 answered?",
-        cold_hotels, "cloudbeds-auth, proxy", aim="every caller answered, 3,000 ms",
+        f" {EACH_WAY * 1e3:.0f} ms away in each direction, the rate limit off, callers from 40 addresses. Within what"
+        " time from that moment are 99 of 100 answered?",
+        cold_hotels, aims=(Aim("cloudbeds-auth, vault", 3_000), Aim("cloudbeds-auth, proxy", 3_000)),
     ),
     *map(_upkeep, hotels.DATABASES),
     Group(
         "refresh", "A refresh", "ms of CPU",
         f"Upkeep refreshes {upkeep.PER_SECOND} hotels a second, the rate limit off, without TLS: what does the process"
-        " spend on one, with its proof and all that is stored?",
-        refreshing, "cloudbeds-auth, SQLite", aim="under 10 ms, a tenth of a core",
+        " spend on one, with its proof and all that is stored? At 10 ms that is a tenth of a core. A server's own time"
+        " is not in it.",
+        refreshing, aims=tuple(Aim(one, 10) for one in OVER),
     ),
 )  # fmt: skip

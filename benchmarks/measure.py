@@ -25,10 +25,21 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Subjects that answer the same question. `open` makes them ready; `ours` is compared with `beside`, if any.
+class Aim:
+    """A goal that was set before it was measured: the value of a subject, or its ratio to that of `beside`, is at most
+    `limit`; at least, where more is better.
+    """
 
-    `less`: whether less is better. `aim`: what was set as a goal before it was measured, in words; empty: none was.
+    subject: str
+    limit: float
+    beside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Subjects that answer the same question. `open` makes them ready; the page shows the ratio of each to `beside`.
+
+    `less`: whether less is better.
     """
 
     name: str
@@ -36,9 +47,8 @@ class Group:
     unit: str
     question: str
     open: Callable[[], AbstractContextManager[Sequence[Subject]]]
-    ours: str
     beside: str = ""
-    aim: str = ""
+    aims: tuple[Aim, ...] = ()
     less: bool = True
 
 

@@ -64,9 +64,10 @@ def process(
     def read() -> None:
         assert child.stdout is not None
         for line in child.stdout:
-            lines.append(line)
-            if ready and re.search(ready, line):
-                seen.set()
+            if not seen.is_set():
+                lines.append(line)
+                if ready and re.search(ready, line):
+                    seen.set()
 
     threading.Thread(target=read, daemon=True).start()
     try:

@@ -13,7 +13,7 @@ from tests.simulation.patch import Patch
 from cloudbeds_auth.engine import candidates as candidates_module
 from cloudbeds_auth.engine import commit as commit_module
 from cloudbeds_auth.engine import refresh as refresh_module
-from cloudbeds_auth.engine import sending
+from cloudbeds_auth.engine import sending, tasks
 from cloudbeds_auth.engine import single_flight as flight_module
 from cloudbeds_auth.errors import StoreUnavailable
 from cloudbeds_auth.rules import api_errors
@@ -130,7 +130,11 @@ def waiter_cancels_leader(patch: Patch) -> None:
                 running.task.cancel()
             raise
 
+    async def share(self: Any, name: str, work: Any) -> Any:
+        return await work()  # in the task of each caller, whose cancellation reaches it there
+
     patch.put(flight_module.Flights, "ask", ask)
+    patch.put(tasks.Tasks, "share", share)
 
 
 def socket_left_open(patch: Patch) -> None:
