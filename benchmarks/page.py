@@ -72,7 +72,7 @@ def verdicts(group: Mapping[str, Any]) -> Sequence[str]:
         measure = f"times {aim['beside']}" if aim["beside"] else group["unit"]
         bound = "at most" if group["less"] else "at least"
         found.append(
-            f"{aim['subject']}: {value:.4g} {measure}; the aim was {bound} {aim['limit']:.3g}: "
+            f"{aim['subject']}: {value:.4g} {measure}; the aim was {bound} {aim['limit']:,.4g}: "
             f"{'met' if met else '**missed**'}"
         )
     return found
