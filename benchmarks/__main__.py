@@ -60,13 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.draw:
         write(json.loads(RESULTS.read_text()), NOTES, RESULTS.parent)
         return 0
-    begun = time.monotonic()
+    begun, where = time.monotonic(), facts(given.rounds)
     groups: list[Mapping[str, Any]] = []
     for group in chosen:
         groups.append(measured(group, given.rounds))
         if given.write:  # after each: the next one may fail
             RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(json.dumps({"facts": facts(given.rounds), "groups": groups}, indent=1) + "\n")
+            RESULTS.write_text(json.dumps({"facts": where, "groups": groups}, indent=1) + "\n")
             write(json.loads(RESULTS.read_text()), NOTES, RESULTS.parent)
     print(f"{time.monotonic() - begun:.0f} s")
     return 0

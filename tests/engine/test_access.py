@@ -145,6 +145,19 @@ async def test_stale_is_used_and_refreshed_behind(stage: Stage) -> None:
     assert stage.endpoint.sent == ["R-1"]
 
 
+async def test_several_hotels_are_refreshed_behind_at_once(stage: Stage) -> None:
+    """One hotel's refresh behind its callers is not in the way of another's."""
+    hotels = [await stage.connected(pair(number, property_ids=(str(number),))) for number in (1, 2)]
+    for one in hotels:
+        await lent(stage, one)
+    await stage.clock.sleep(STALE)
+    for number in (3, 4):
+        stage.endpoint.will(stage.later(5.0, issued(number)))
+    assert [(await lent(stage, one)).reveal() for one in hotels] == ["A-1", "A-2"]
+    await stage.one.world.tasks.drain()
+    assert sorted(stage.endpoint.sent) == ["R-1", "R-2"]
+
+
 async def test_a_herd_costs_the_store_one_look(stage: Stage) -> None:
     """Two hundred callers of one moment that were all refused: one look before the refresh, whatever the pool holds."""
     grant = await stage.connected()
