@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -107,3 +109,22 @@ async def test_one_backup_at_a_time(tmp_path: Path) -> None:
     assert refused
     assert all("another backup writes" in one for one in refused)
     assert sorted(tmp_path.glob("to.db*")) == [tmp_path / "to.db"]
+
+
+async def test_a_backup_that_ends_as_another_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one has opened the file that the first renames before it can lock it: what is finished stays whole."""
+    source = settings(f"sqlite:///{tmp_path}/one.db")
+    await filled(source)
+    to, opening_file = tmp_path / "to.db", os.open
+
+    def opens(path: Path, *more: Any) -> int:
+        file = opening_file(path, *more)
+        monkeypatch.setattr(os, "open", opening_file)
+        Path(path).rename(to)
+        to.write_bytes(b"whole")
+        return file
+
+    monkeypatch.setattr(os, "open", opens)
+    with pytest.raises(ConfigurationError, match="another backup writes"):
+        copy.back_up(source.database_path, to, silent)
+    assert to.read_bytes() == b"whole"

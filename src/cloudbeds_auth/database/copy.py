@@ -193,9 +193,7 @@ def back_up(database: Path, to: Path, progress: Progress) -> None:
     StoreUnavailable when the database cannot be read.
     """
     part = to.with_name(f"{to.name}.part")
-    if to.exists():
-        raise ConfigurationError(f"{to} is there already", next_step="give the name of a new file")
-    with _reserved(part):
+    with _reserved(part, to):
         try:
             _copy_pages(database, part, progress)
             part.rename(to)
@@ -207,22 +205,33 @@ def back_up(database: Path, to: Path, progress: Progress) -> None:
 
 
 @contextmanager
-def _reserved(part: Path) -> Iterator[None]:
-    """The file, empty, and meanwhile no other backup's. Raises ConfigurationError."""
+def _reserved(part: Path, to: Path) -> Iterator[None]:
+    """The file `part`, empty, and meanwhile no other backup's; `to` is not there. Raises ConfigurationError."""
     try:
         # Open until SQLite has closed its own: to close it earlier would end SQLite's locks (fcntl(2)).
         file = os.open(part, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(f"{part} cannot be made: {error.strerror}") from None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _locked(file, part):
+            raise ConfigurationError(f"another backup writes {part}", next_step="wait until it is done")
+        if to.exists():
+            part.unlink()
+            raise ConfigurationError(f"{to} is there already", next_step="give the name of a new file")
         os.ftruncate(file, 0)
         os.fchmod(file, 0o600)
         yield
-    except BlockingIOError:
-        raise ConfigurationError(f"another backup writes {part}", next_step="wait until it is done") from None
     finally:
         os.close(file)
+
+
+def _locked(file: int, part: Path) -> bool:
+    """Whether the open file is ours, and still has this name: another backup may have ended since, and renamed it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(file), part.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def _copy_pages(database: Path, part: Path, progress: Progress) -> None:
