@@ -26,8 +26,8 @@ NOTES: dict[str, str] = {
         no task of its own, tables of header bytes, one write, log lines together); the garbage collector passes over
         what is there from the start (376 to 322 µs of CPU a call; no collection at all: 311). Of what is left, by a
         profile, aiohttp's client is a quarter, log and metrics a seventh; the rest is spread thinly over uvicorn,
-        bounds and policy. A pool of connections of one's own over a parser would save some 50 µs (85 beside 33 for
-        bare routes); it was not written: a hand-written HTTP stack has to earn more than that.
+        bounds and policy. A pool of connections of one's own over a parser would save some 50 µs (of bare routes 85 and
+        33, measured elsewhere); it was not written: a hand-written HTTP stack has to earn more than that.
     """,
     "tail": """
         Tried: what is named above; the pauses of the garbage collector are gone with it.
