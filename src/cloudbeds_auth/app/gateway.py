@@ -34,7 +34,6 @@ from cloudbeds_auth.ports import Clock
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.permissions import ADMIN, Caller
 from cloudbeds_auth.rules.proxy_policy import query_of, refuse_token
-from cloudbeds_auth.rules.secret import Secret
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,15 +61,18 @@ APP = "cloudbeds_app"  # in a request's state: the name of the app whose callbac
 FOR = 1.0  # seconds for which the answer of the database is remembered
 _CODE, _POLICY = CODE.encode(), POLICY.encode()
 
-Authenticate = Callable[[bytes], Awaitable[Caller | None]]  # by a credential's hash (`hash_of`)
+Authenticate = Callable[[str, bytes, str], Awaitable[Caller | None]]
+"""By a credential, its hash (`hash_of`), and the address that it comes from."""
 
 
-def admin_only(token: Secret) -> Authenticate:
-    """Knows one credential, the admin token; compared over hashes, in constant time (A24)."""
-    expected = hash_of(token.reveal())
+def known_to(vault: TokenVault) -> Authenticate:
+    """Knows the admin token, compared over hashes, in constant time (A24), and the keys of callers."""
+    expected = hash_of(vault.admin_token.reveal())
 
-    async def authenticate(credential: bytes) -> Caller | None:
-        return ADMIN if hmac.compare_digest(credential, expected) else None
+    async def authenticate(credential: str, hashed: bytes, address: str) -> Caller | None:
+        if hmac.compare_digest(hashed, expected):
+            return ADMIN
+        return await vault.keys.authenticate(credential, address)
 
     return authenticate
 
@@ -78,7 +80,7 @@ def admin_only(token: Secret) -> Authenticate:
 class Gateway:
     """`proxy` gets what lies below `/proxy/`, `inside` everything else.
 
-    `authenticate`: a credential's hash to its caller, None for a stranger.
+    `authenticate`: a credential to its caller, None for a stranger.
     """
 
     def __init__(
@@ -165,11 +167,12 @@ class Gateway:
 
     async def _caller(self, scope: Scope) -> Caller:
         """The caller whose credential it is; after wrong ones from the same address, not at once (A23)."""
-        given, address = hash_of(credential(scope)), address_of(scope)
+        text, address = credential(scope), address_of(scope)
+        given = hash_of(text)
         if wait := self._guesses.wait(address, given):
             with self._guesses.waiting(address):
                 await stay(scope, self._clock.sleep(wait))
-        caller = await self._authenticate(given)
+        caller = await self._authenticate(text, given, address)
         if caller is None:
             self._guesses.wrong(address, given)
             self._tally.add(Happening.CREDENTIAL_REFUSED, address=address)

@@ -50,6 +50,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "budgets": ("client_id",),
     "issuers": ("app",),
     "outbox": ("id",),
+    "caller_keys": ("id",),
 }
 """Every table but `meta`, with its key; what refers to another table comes after it."""
 
