@@ -105,8 +105,7 @@ def _known() -> Transaction[Identity | None]:
 
 
 def adopt(now: Instant, identity: Identity) -> Transaction[None]:
-    """The database is this installation's from now on, even if it was being copied or was moved elsewhere."""
-    yield from query("unlatch_all")
+    """The database is this installation's from now on, even if it was moved elsewhere."""
     yield from query("forget_meta", name="moved_to")
     yield from _note(identity)
 
