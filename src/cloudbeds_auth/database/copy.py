@@ -317,6 +317,8 @@ def _copy_pages(database: Path, part: Path, progress: Progress) -> None:
                 progress("pages", backup.page_count - backup.remaining, backup.page_count)
         # One file by itself: a write-ahead log would be a second one to keep.
         copy.pragma("journal_mode", "delete")
+        # Older than any database that has counted, however soon it is written over that.
+        copy.execute("DELETE FROM meta WHERE name = 'count'")
         if (found := copy.execute("PRAGMA integrity_check").get) != "ok":
             raise apsw.CorruptError(str(found))
     sync(part)

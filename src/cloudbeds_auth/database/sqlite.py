@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import apsw
 
 from cloudbeds_auth.database import durability, schema
+from cloudbeds_auth.database.clone_guard import Counter
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports import Wakeups
 from cloudbeds_auth.threads import OwnThreads
@@ -187,6 +188,7 @@ class SqliteDriver:
     """Runs a file's transactions on a thread of its own, and opens the file anew in a child after `fork()`."""
 
     wakeups: Wakeups | None = None  # SQLite notifies no other process
+    counter: Counter | None = None  # of a database that is known to be this installation's
 
     def __init__(self, path: Path, instant: Callable[[], Instant], *, version: int | None = None) -> None:
         self._path = path
@@ -204,7 +206,15 @@ class SqliteDriver:
 
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
         """Committed when this returns, and `synced`."""
-        return await self._queued(lambda file: file.run(body, WRITE, synced=synced))
+        return await self._queued(partial(self._write, body, synced))
+
+    def _write(self, body: Body[T], synced: bool, file: SqliteFile) -> T:
+        counter = self.counter
+        if counter is None or not synced or not counter.is_due():
+            return file.run(body, WRITE, synced=synced)
+        result, count = file.run(counter.counted(body), WRITE)
+        counter.note(count)
+        return result
 
     async def open(self) -> int:
         """Open or create the file, after `close` too; the schema that it had (0: none). Raises ConfigurationError."""
