@@ -168,7 +168,14 @@ async def test_a_move_that_is_killed_and_repeated(ways: tuple[Settings, Settings
         shown = Shown(kill_at=what)
         with pytest.raises(Killed):
             await opening.copy(source, target.database_url, shown)
-        assert shown.steps[what][-1] < len(before["events"])
+    shown = Shown(kill_at="hotels")
+    with pytest.raises(Killed):
+        await opening.adopt(source, shown)
+    await opening.adopt(source, silent)
+    assert max(written) <= BATCH
+    async with driver(source) as one:
+        assert {grant["latched"] for grant in await one.read(partial(_all, "grants"))} == {0}, "it can be given up"
+    written.clear()
     copied = await opening.copy(source, target.database_url, silent)
     assert (copied["grants"], copied["events"]) == (len(before["grants"]), len(before["connections"]))
     async with opened(source) as here, opened(target) as there:
@@ -186,6 +193,7 @@ async def test_a_move_that_is_killed_and_repeated(ways: tuple[Settings, Settings
     assert await content(target) == before
 
 
+@pytest.mark.long
 @pytest.mark.row("F107")
 @pytest.mark.timeout(300)
 async def test_calls_go_on_beside_it(ways: tuple[Settings, Settings]) -> None:

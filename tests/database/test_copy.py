@@ -14,6 +14,7 @@ from tests.support.installation import APP, HOTELS, filled, opened, secrets, set
 from tests.support.processes import leased, row
 
 from cloudbeds_auth.database import bulk, copy, opening
+from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
 from cloudbeds_auth.rules.history import Calls
@@ -158,9 +159,37 @@ async def test_a_refresh_under_way_commits_first(ways: tuple[Settings, Settings]
             )
             await running.write(release_lease(grant.id, fence.epoch))
 
-        await copied_with(source, target, comes_back)
+        shown: list[tuple[str, int, int]] = []
+        await copied_with(source, target, comes_back, lambda *step: shown.append(step))
+        assert [step for step in shown if "under way" in step[0]] == [("refreshes under way that end", 0, 1)]
     async with opened(target) as there:
         assert (await row(there, "gra_1")).access.reveal() == "A-1-2"
+
+
+async def test_a_refresh_that_comes_back_while_rows_are_copied(ways: tuple[Settings, Settings]) -> None:
+    """Its lease had run out, and its grant may have been copied: the pair is dropped unused, and the parent moves."""
+    source, target = ways
+    await filled(source)
+    async with opened(source) as running:
+        grant = await row(running, "gra_1")
+        fence = await leased(running, grant, seconds=0.01)
+        assert await running.write(write_intent(fence, 1, lease=0.01, hold=0.0))
+    await asyncio.sleep(0.05)
+    written: list[Written] = []
+
+    async def comes_back() -> Written:
+        async with opened(source) as again:
+            return await again.write(commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0))
+
+    def show(what: str, done: int, total: int) -> None:
+        if what == "tokens" and not written:
+            with ThreadPoolExecutor(1) as thread:
+                written.append(thread.submit(asyncio.run, comes_back()).result())
+
+    await opening.copy(source, target.database_url, show)
+    assert written == [Written.GONE]
+    async with opened(target) as there:
+        assert [token.value.reveal() for token in (await row(there, "gra_1")).tokens] == ["R-1-1"]
 
 
 async def test_a_refresh_that_comes_back_too_late(ways: tuple[Settings, Settings]) -> None:
@@ -183,12 +212,14 @@ async def test_a_refresh_that_comes_back_too_late(ways: tuple[Settings, Settings
         assert [token.value.reveal() for token in (await row(there, "gra_1")).tokens] == ["R-1-1"]
 
 
-async def copied_with(source: Settings, target: Settings, pause: Callable[[float], object]) -> None:
+async def copied_with(
+    source: Settings, target: Settings, pause: Callable[[float], object], progress: Progress = silent
+) -> None:
     """As `opening.copy`, with our own pause."""
     here, mine = await opening.open_driver(source)
     there, theirs = await opening.open_driver(target)
     try:
-        await copy.copy(copy.Side(here, mine, "source"), copy.Side(there, theirs, "target"), silent, pause)  # type: ignore[arg-type]
+        await copy.copy(copy.Side(here, mine, "source"), copy.Side(there, theirs, "target"), progress, pause)  # type: ignore[arg-type]
     finally:
         await here.close()
         await there.close()

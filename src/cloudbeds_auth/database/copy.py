@@ -72,7 +72,7 @@ async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> 
         return {}
     await target.driver.write(partial(_own_by_none, source=source.name))
     await bulk.each_grant(source.driver, "latch_grants", progress, "hotels latched")
-    await _until_nothing_is_under_way(source, pause)
+    await _until_nothing_is_under_way(source, progress, pause)
     await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")
     for table in reversed(bulk.TABLES):
         await bulk.each(target.driver, table, partial(_delete, target), progress, what=f"{table} of an earlier try")
@@ -136,17 +136,20 @@ def _own_by_none(now: Instant, *, source: str) -> Transaction[None]:
         yield from query("set_meta", name=name, value=value)
 
 
-async def _until_nothing_is_under_way(source: Side, pause: Pause) -> None:
+async def _until_nothing_is_under_way(source: Side, progress: Progress, pause: Pause) -> None:
     """A refresh that began before the latch commits first, or its lease runs out."""
-    waited = 0.0
-    while await source.driver.read(_held) and waited < LEASES:
+    waited, most = 0.0, 0
+    while (held := await source.driver.read(_held)) and waited < LEASES:
+        most = max(most, held)
+        progress("refreshes under way that end", most - held, most)
         await pause(LOOK_AGAIN)
         waited += LOOK_AGAIN
 
 
-def _held(now: Instant) -> Transaction[bool]:
-    row = yield from query_one("held_leases", now=now.steady, clock_id=now.clock_id)
-    return row is not None and row["held"] > 0
+def _held(now: Instant) -> Transaction[int]:
+    (row,) = yield from query("held_leases", now=now.steady, clock_id=now.clock_id)
+    held: int = row["held"]
+    return held
 
 
 async def _delete(target: Side, batch: Batch) -> None:
