@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,7 +18,10 @@ from typing import Any
 import apsw
 import psycopg
 import pytest
+from tests.acceptance.processes import Process
 from tests.support.installation import filled, opened, secrets, settings, silent
+from tests.support.keys import KEY_TEXT
+from tests.support.postgres_fixtures import kept
 from tests.support.processes import row
 
 from cloudbeds_auth.database import bulk, opening, postgres, sqlite
@@ -229,6 +234,44 @@ async def reads_and_notes(store: Database, grant_id: str) -> None:
 async def leases(store: Database, grant_id: str) -> None:
     """A refresh begins."""
     await store.write(take_lease(grant_id, "us", 0.0))
+
+
+@pytest.mark.row("F107")
+@pytest.mark.timeout(300)
+async def test_the_command_is_killed(tmp_path: Path, postgres_url: str) -> None:
+    """SIGKILL while it moves hotels, and while it copies histories; run once more, everything is there once."""
+    source, target = settings(f"sqlite:///{tmp_path}/hotels.db"), settings(postgres_url)
+    await filled(source)
+    async with driver(source) as one:
+        await multiplied(one)
+    before = await content(source)
+    with psycopg.connect(kept(postgres_url), autocommit=True) as looking:
+        for condition in (
+            "EXISTS (SELECT 1 FROM grants)",
+            "EXISTS (SELECT 1 FROM properties)",
+            f"(SELECT COUNT(*) FROM events) > {2 * COPIES}",
+            "EXISTS (SELECT 1 FROM calls)",
+        ):
+            command = copying(source, target)
+            while command.popen.poll() is None and looking.execute(f"SELECT {condition}").fetchone() != (True,):
+                time.sleep(0.005)
+            assert command.stop(signal.SIGKILL) == -signal.SIGKILL, command.output
+    command = copying(source, target)
+    assert command.popen.wait(120) == 0, command.output
+    command.stop()
+    assert "had moved before" in command.output
+    assert await content(target) == before
+
+
+def copying(source: Settings, target: Settings) -> Process:
+    """The command as an operator types it."""
+    environment = {
+        "CLOUDBEDS_AUTH_DATABASE_URL": source.database_url,
+        "CLOUDBEDS_AUTH_ENCRYPTION_KEYS": KEY_TEXT,
+        "CLOUDBEDS_AUTH_ADMIN_TOKEN": "an-admin-token-of-more-than-32-characters",
+    }
+    arguments = ("database", "copy", "--to", target.database_url)
+    return Process("cloudbeds_auth", *arguments, env=environment, cwd=source.database_path.parent)
 
 
 @pytest.mark.row("F107")
