@@ -144,6 +144,7 @@ async def test_a_migration_killed_at_each_statement(postgres_server: str, postgr
         assert schema(url) == schema(postgres_home)
 
 
+@pytest.mark.row("F107")
 async def test_a_migration_of_very_many_rows(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step of the schema has an hour for each statement, where a call of a hotel has five seconds."""
     further = (NEWEST[0] + 1, "CREATE TABLE IF NOT EXISTS seen AS SELECT current_setting('statement_timeout') AS said")

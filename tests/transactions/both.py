@@ -13,7 +13,7 @@ from tests.support.bench import HandClock
 from tests.support.keys import KEY
 from tests.support.postgres_stage import Elsewhere
 
-from cloudbeds_auth.database.copy import TABLES
+from cloudbeds_auth.database.bulk import TABLES
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteFile
