@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import pytest
 from tests.app.running import AS_ADMIN, Running, Vendor, a_service
-from tests.app.vaults import RealVault, given
+from tests.app.vaults import Observer, RealVault, given
 
 from cloudbeds_auth.app.gateway import route_of
+from cloudbeds_auth.app.limits import Tally
 from cloudbeds_auth.errors import ReauthorizationRequired
-from cloudbeds_auth.ports import Fact
-from cloudbeds_auth.rules.happenings import ROUTES
+from cloudbeds_auth.ports import REQUEST_ID, Fact
+from cloudbeds_auth.rules.happenings import ROUTES, Happening
 from cloudbeds_auth.rules.permissions import METRICS
 
 OURS = "X-Cloudbeds-Auth-Request-ID"
@@ -162,3 +163,26 @@ def test_routes_are_few(path: str, route: str) -> None:
     """Whatever was asked for, a metric shows one of these."""
     assert route_of(path) == route
     assert route in ROUTES
+
+
+async def test_what_is_reported_together_names_no_request() -> None:
+    """The first wrong credential is reported with its request, and those that follow, of many, without one."""
+    found: list[tuple[str | None, Fact]] = []
+
+    class Noting(Observer):
+        def happened(self, what: str, /, **facts: Fact) -> None:
+            found.append((REQUEST_ID.get(), facts["times"]))
+
+    tally = Tally(Noting(), every=0.01)
+
+    async def refused(request_id: str) -> None:
+        REQUEST_ID.set(request_id)
+        tally.add(Happening.CREDENTIAL_REFUSED, address="192.0.2.1")
+
+    for request_id in ("r-1", "r-2", "r-3"):
+        await asyncio.create_task(refused(request_id))
+    async with asyncio.timeout(20):
+        while len(found) < 2:
+            await asyncio.sleep(0.01)
+    tally.close()
+    assert found == [("r-1", 1), (None, 2)]
