@@ -56,11 +56,13 @@ async def test_a_refused_request_says_why(
 
 
 async def test_what_was_not_refused_has_neither_code_nor_reason(service: Running[RealVault]) -> None:
-    """And its hotel is named all the same."""
-    async with service.http.get(f"{service.url}/api/v1/connections/1000", headers=AS_ADMIN) as answer:
-        assert answer.status == 200
-    told = await line(service.vault, "request")
-    assert (told["code"], told["reason"], told["connection_id"]) == (None, None, "con_1")
+    """And its hotel is named all the same; a page that says `ok` by itself is no refusal either."""
+    for path, hotel in (("/api/v1/connections/1000", "con_1"), ("/connected", None)):
+        async with service.http.get(service.url + path, headers=AS_ADMIN) as answer:
+            assert (answer.status, answer.headers["X-Cloudbeds-Auth-Code"]) == (200, "ok")
+        told = await line(service.vault, "request")
+        assert (told["path"], told["code"], told["reason"]) == (path, None, None)
+        assert told["connection_id"] == hotel
 
 
 async def test_a_call_that_the_proxy_refuses(service: Running[RealVault]) -> None:

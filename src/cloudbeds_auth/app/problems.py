@@ -29,7 +29,7 @@ None: no page about codes is served here.
 
 POLICY = "content-security-policy"
 REFUSAL = "cloudbeds_refusal"  # in a request's state: the error that it was answered with
-_CODE, _POLICY = CODE.encode(), POLICY.encode()
+_CODE, _OK, _POLICY = CODE.encode(), b"ok", POLICY.encode()
 
 
 def policy(*beyond: str) -> str:
@@ -213,7 +213,7 @@ class Ours:
         if not self._state.get("vendor"):
             code = next((value for name, value in headers if name.lower() == _CODE), None)
             if code is None:
-                headers.append((_CODE, b"ok"))
-            else:
+                headers.append((_CODE, _OK))
+            elif code != _OK:
                 self.code = code.decode("ascii")
         return headers
