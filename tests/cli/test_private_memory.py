@@ -35,8 +35,7 @@ def test_a_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_the_service(make_world: MakeWorld, workers: str) -> None:
     """Each of its processes: the system gives what shows their memory to root alone, whoever they run as."""
-    service = make_world().serve(CLOUDBEDS_AUTH_WORKERS=workers)
-    pid = service.popen.pid
+    pid = make_world(CLOUDBEDS_AUTH_WORKERS=workers).start().popen.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     assert len(children) >= int(workers) * (workers != "1")
     serving = [child for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]

@@ -38,6 +38,7 @@ from cloudbeds_auth.errors import (
     StoreUnavailable,
     UnknownConnection,
 )
+from cloudbeds_auth.ports import REQUEST_ID
 from cloudbeds_auth.rules import proxy_policy as policy
 from cloudbeds_auth.rules.documents import stamp
 from cloudbeds_auth.rules.lifecycle import State
@@ -270,6 +271,7 @@ async def get_userinfo(identifier: str, permit: Proxying, request: Request) -> R
         policy.request_headers(
             ((name, value) for name, value in request.headers.raw if name == b"accept"),
             policy.property_of(identifier),
+            REQUEST_ID.get(),
         ),
     )
     relay: Relay = request.app.state.relay

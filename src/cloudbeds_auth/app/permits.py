@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
+from cloudbeds_auth.app.gateway import HOTEL
 from cloudbeds_auth.errors import Forbidden
 from cloudbeds_auth.rules.permissions import Caller, OfConnection, Scope, may, pinned
 
@@ -22,10 +23,11 @@ class Permit:
     caller: Caller
     scope: Scope
     vault: TokenVault
+    state: dict[str, Any]
 
     async def resolve(self, identifier: str) -> str:
         """The id of the connection that `identifier` names; raises UnknownConnection, AmbiguousProperty, Forbidden."""
-        connection_id = await self.vault.resolve(identifier)
+        connection_id = self.state[HOTEL] = await self.vault.resolve(identifier)
         if not may(self.caller, self.scope, await self.vault.keys.hotel(connection_id, self.caller)):
             raise Forbidden("this credential is not for this connection", connection_id=connection_id)
         return connection_id
@@ -46,10 +48,11 @@ def need(scope: Scope) -> Callable[[Request], Permit]:
     """The dependency of a route that needs `scope`; raises Forbidden."""
 
     def permit(request: Request) -> Permit:
-        caller: Caller = request.scope["state"]["caller"]
+        state = request.scope["state"]
+        caller: Caller = state["caller"]
         if not may(caller, scope):
             raise Forbidden(f"the scope `{scope.value}` is needed")
-        return Permit(caller, scope, request.app.state.vault)
+        return Permit(caller, scope, request.app.state.vault, state)
 
     return permit
 

@@ -77,6 +77,7 @@ class Caller:
 
 
 ADMIN = Caller("admin", frozenset(Scope))
+METRICS = Caller("metrics", frozenset({Scope.METRICS}))
 
 
 def may(caller: Caller, scope: Scope, hotel: OfConnection | None = None) -> bool:
