@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,12 +18,15 @@ from cloudbeds_auth.errors import InvalidRequest, ReauthorizationRequired, Unkno
 from cloudbeds_auth.rules.history import MOST_PATHS
 from cloudbeds_auth.rules.inputs import Search
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import AccessToken, Connection, CredentialKind, Fence, moment
+from cloudbeds_auth.rules.model import AccessToken, Connection, CredentialKind, Fence, Page, moment
+from cloudbeds_auth.rules.risks import NOT_RENEWABLE
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import open_circuit
-from cloudbeds_auth.transactions.connections import disconnect
+from cloudbeds_auth.transactions.connections import Trouble, count_states, disconnect
 from cloudbeds_auth.transactions.grants import AttemptEnd, Leased, settle, take_lease, write_intent
 from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.refusals import note_problem
+from cloudbeds_auth.transactions.risks import note_risks
 from cloudbeds_auth.transactions.statements import Call
 
 
@@ -68,6 +72,67 @@ async def test_an_open_circuit_shows(stage: Stage) -> None:
     assert len((await look.connections(Search())).connections) == 3
 
 
+async def test_pages_of_what_is_refused(stage: Stage) -> None:
+    """However many healthy hotels there are, a page has refused ones until there are no more, and the other way."""
+    stage.apps["other"] = replace(APP, id="other")
+    ours = [await stage.connected(pair(at, property_ids=(str(at),))) for at in range(2)]
+    others = [await stage.connected(pair(at, property_ids=(str(at),)), app="other") for at in range(2, 5)]
+    look = stage.one.views
+    assert (await look.connections(Search(state="client_refused"))) == Page((), None)
+    assert (await look.connections(Search(state="read_only"))) == Page((), None)
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
+    page = await look.connections(Search(state="client_refused", limit=1))
+    assert ([one.id for one in page], page.next) == ([ours[1].connection_id], ours[1].connection_id)
+    page = await look.connections(Search(state="client_refused", limit=1, cursor=page.next))
+    assert ([one.id for one in page], page.next) == ([ours[0].connection_id], None)
+    assert await look.connections(Search(state="client_refused", app="other")) == Page((), None)
+    assert len(await look.connections(Search(state="client_refused", property_id="1"))) == 1
+    assert await look.connections(Search(state="client_refused", property_id="3")) == Page((), None)
+    page = await look.connections(Search(state="fresh", limit=2))
+    assert ([one.id for one in page], page.next) == (
+        [others[2].connection_id, others[1].connection_id], others[1].connection_id
+    )  # fmt: skip
+    await stage.one.store.write(
+        open_circuit("other", fingerprint(stage.apps["other"], APP.secrets[0]), trial_after=60.0)
+    )
+    assert await look.connections(Search(state="fresh", limit=1)) == Page((), None)
+
+
+async def test_pages_where_there_are_too_many_cohorts(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are looked through then, so many pages at once; what was found has a next page."""
+    monkeypatch.setattr(views, "MOST_COHORTS", 2)
+    stage.apps["other"] = replace(APP, id="other")
+    ours = [await stage.connected(pair(at, property_ids=(str(at),))) for at in range(3)]
+    await stage.connected(pair(3, property_ids=("3",)), app="other")
+    await stage.one.store.write(open_circuit("default", fingerprint(APP, APP.secrets[0]), trial_after=60.0))
+    look = stage.one.views
+    page = await look.connections(Search(state="client_refused", limit=2))
+    assert ([one.id for one in page], page.next) == (
+        [ours[2].connection_id, ours[1].connection_id],
+        ours[1].connection_id,
+    )
+    assert len(await look.connections(Search(state="client_refused", limit=2, cursor=page.next))) == 1
+    monkeypatch.setattr(views, "MOST_PAGES", 1)
+    page = await look.connections(Search(state="fresh", limit=2))
+    assert (len(page), page.next) == (1, ours[2].connection_id)
+
+
+async def test_those_that_are_troubled(stage: Stage) -> None:
+    """Calls that are refused, and risks: each alone, as it looks now, however many healthy hotels there are."""
+    made = [await stage.connected(pair(number, property_ids=(str(number),))) for number in range(5)]
+    for grant in made[:2]:
+        await stage.one.store.write(note_problem(grant.id, 1, "forbidden", {"path": "/a"}))
+    await stage.one.store.write(note_risks(made[3].id, {NOT_RENEWABLE: "none came"}))
+    look = stage.one.views
+    page = await look.troubled(Trouble.PROBLEM)
+    assert [(one.id, one.problem) for one in page] == [(one.connection_id, "forbidden") for one in made[1::-1]]
+    assert page.next is None
+    assert [one.id for one in await look.troubled(Trouble.PROBLEM, made[1].connection_id)] == [made[0].connection_id]
+    assert [(one.id, [*one.risks]) for one in await look.troubled(Trouble.RISK)] == [
+        (made[3].connection_id, [NOT_RENEWABLE])
+    ]
+
+
 async def test_a_list_with_every_filter(stage: Stage) -> None:
     """Passed on to the store; the next page's cursor comes back."""
     await stage.connected(pair(1, property_ids=("1000",)))
@@ -102,8 +167,26 @@ async def test_counting_states(stage: Stage) -> None:
     await stage.connected(pair(1))
     left = await stage.connected(pair(2))
     await stage.one.store.write(disconnect(left.connection_id, actor="operator"))
-    counted = {state: number for state, number in (await stage.one.views.count_states()).items() if number}
-    assert counted == {State.FRESH: 1, State.DISCONNECTED: 1}
+    counted = await stage.one.views.count_states()
+    assert counted == {State.FRESH: 1, State.STALE: 0, State.DISCONNECTED: 1}
+
+
+async def test_counting_very_many(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the caller, who is given the last whole count; one that fails leaves none."""
+    monkeypatch.setattr(views, "count_states", partial(count_states, limit=1))
+    for number in range(3):
+        await stage.connected(pair(number, property_ids=(str(number),)))
+    look = stage.one.views
+    assert await look.count_states() is None
+    await stage.one.drain()
+    await stage.connected(pair(3, property_ids=("3",)))
+    assert await look.count_states() == {State.FRESH: 3, State.STALE: 0}
+    await stage.one.drain()
+    assert await look.count_states() == {State.FRESH: 4, State.STALE: 0}
+    stage.one.driver.dark = True
+    await stage.one.drain()
+    stage.one.driver.dark = False
+    assert await look.count_states() is None
 
 
 async def test_history(stage: Stage) -> None:

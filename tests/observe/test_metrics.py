@@ -80,7 +80,10 @@ def test_webhooks_are_counted_and_what_waits_is_shown() -> None:
     ):
         assert line in lines
     assert "canary" not in "".join(lines)
-    assert not [line for line in shown(metrics) if "outbox" in line], "a store that does not answer"
+    assert 'cloudbeds_auth_gauge_readable{gauge="outbox"} 1.0' in lines
+    assert [line for line in shown(metrics) if "outbox" in line] == [
+        'cloudbeds_auth_gauge_readable{gauge="outbox"} 0.0'
+    ]
 
 
 def test_connections_are_shown_where_they_are_known() -> None:
@@ -89,8 +92,10 @@ def test_connections_are_shown_where_they_are_known() -> None:
     metrics.happened(Happening.REFRESHED)
     known = metrics.render({State.FRESH: 3, State.REAUTHORIZATION_REQUIRED: 1})[0].decode()
     assert 'cloudbeds_auth_connections{state="fresh"} 3.0' in known
+    assert 'cloudbeds_auth_gauge_readable{gauge="connections"} 1.0' in known
     unknown = metrics.render(None)[0].decode()
     assert "_connections" not in unknown
+    assert 'cloudbeds_auth_gauge_readable{gauge="connections"} 0.0' in unknown
     assert 'cloudbeds_auth_refreshes_total{outcome="refreshed"} 1.0' in unknown
 
 

@@ -16,6 +16,7 @@ from cloudbeds_auth.rules.model import App, moment
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.apps import (
     AppConflict,
+    RedirectUris,
     add_app,
     drop_previous_secret,
     move_grants,
@@ -61,14 +62,16 @@ async def test_what_was_added_is_read(bench: Bench, clock: HandClock) -> None:
 
 async def test_a_list_by_name(bench: Bench) -> None:
     """Whatever the order in which they came."""
-    assert (await bench.store.read(read_apps()), await bench.store.read(read_redirect_uris())) == ([], {})
+    none = await bench.store.read(read_redirect_uris(RedirectUris()))
+    assert (await bench.store.read(read_apps()), none.by_app) == ([], {})
     await bench.store.write(add_app(BOREAL))
     await bench.store.write(add_app(AURORA))
     assert [app.id for app in await bench.store.read(read_apps())] == ["aurora", "boreal"]
-    assert await bench.store.read(read_redirect_uris()) == {
-        "aurora": AURORA.redirect_uri,
-        "boreal": BOREAL.redirect_uri,
-    }
+    both = await bench.store.read(read_redirect_uris(none))
+    assert both.by_app == {"aurora": AURORA.redirect_uri, "boreal": BOREAL.redirect_uri}
+    assert await bench.store.read(read_redirect_uris(both)) is both
+    await bench.store.write(remove_app("aurora"))
+    assert (await bench.store.read(read_redirect_uris(both))).by_app == {"boreal": BOREAL.redirect_uri}
 
 
 WANTED = AppRequest("aurora", "property", AURORA.redirect_uri, AURORA.scopes, None)

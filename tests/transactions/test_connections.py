@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from itertools import product
+from typing import Any
 
 import pytest
 from tests.support.bench import Bench, HandClock
@@ -10,9 +13,16 @@ from tests.support.fakes import pair
 
 from cloudbeds_auth.engine.context import current_grant, resolve
 from cloudbeds_auth.rules.lifecycle import State
-from cloudbeds_auth.rules.model import Connection, Grant, Role, moment
+from cloudbeds_auth.rules.model import Connection, Grant, Page, Role, moment
+from cloudbeds_auth.rules.origins import Cohort, Source
 from cloudbeds_auth.transactions.candidates import drop_candidate, promote, read_candidate
-from cloudbeds_auth.transactions.connections import disconnect, list_connections, read_connection
+from cloudbeds_auth.transactions.connections import (
+    count_states,
+    disconnect,
+    list_connections,
+    read_cohorts,
+    read_connection,
+)
 from cloudbeds_auth.transactions.grants import AttemptEnd, commit_pair, renew_lease, settle, write_intent
 from cloudbeds_auth.transactions.history import read_history
 from cloudbeds_auth.transactions.refusals import confirm, count_refusal, note_problem
@@ -168,6 +178,71 @@ async def test_the_other_filters(bench: Bench, clock: HandClock) -> None:
     assert await ids(app="other", reference="tenant-1") == []
     page = await bench.store.read(list_connections(reference="tenant-2", states=[State.STALE]))
     assert [one.id for one in page.connections] == [made["stale"].connection_id]
+
+
+async def listed(bench: Bench, **filters: Any) -> list[str]:
+    """The ids of all pages, two connections on each."""
+    ids: list[str] = []
+    page = Page((), None)
+    while True:
+        page = await bench.store.read(list_connections(**filters, cursor=page.next, limit=2))
+        assert len(page) == 2 or page.next is None
+        ids += [one.id for one in page]
+        if page.next is None:
+            return ids
+
+
+async def test_every_combination(bench: Bench, clock: HandClock) -> None:
+    """Whichever index a page is read from, it has what the list of all has, filtered here."""
+    made = await many(bench, clock)
+    home = made["disconnected"].connection_id
+    await bench.approved(pair("again", property_ids=("1002",)), connection_id=home)
+    await bench.store.write(drop_candidate((await bench.approved(reference="tenant-1")).id, "refused twice"))
+    await bench.store.write(drop_candidate((await bench.approved(app="other")).id, "refused twice"))
+    left = await bench.connected(app="other", reference="tenant-1")
+    await bench.store.write(disconnect(left.connection_id, actor="operator"))
+    await bench.approved(parked=True, browser_hash=None)
+    every = (await bench.store.read(list_connections(limit=200))).connections
+    assert len(every) == len(made) + 4
+    wanted = [(), *((state,) for state in State), (State.FRESH, State.STALE, State.DISCONNECTED)]
+    for states, app, reference, property_id in product(
+        wanted, (None, "default", "other"), (None, "tenant-1", "tenant-2"), (None, "1000", "1002")
+    ):
+        filters = {"states": states, "app": app, "reference": reference, "property_id": property_id}
+        found = await listed(bench, **filters)
+        assert found == [
+            one.id for one in every
+            if (not states or one.state in states)
+            and app in {None, one.app}
+            and reference in {None, one.reference}
+            and (property_id is None or property_id in one.property_ids)
+        ], filters  # fmt: skip
+
+
+async def test_cohorts(bench: Bench) -> None:
+    """One of each app, kind of credential and source of connections that hold tokens; their pages have no other's."""
+    one, other = Source("https://a.example", "one"), Source(None, "t w o")
+    hotels = [await bench.connected(replace(pair(at), source=source)) for at, source in enumerate([one, one, other])]
+    gone = await bench.connected(replace(pair(9), source=Source("https://b.example")))
+    await bench.store.write(disconnect(gone.connection_id, actor="operator"))
+    cohorts = await bench.store.read(read_cohorts(10))
+    assert set(cohorts) == {Cohort("default", "oauth", source) for source in (one, other)}
+    assert len(await bench.store.read(read_cohorts(1))) == 1
+    ids, fresh = [hotel.connection_id for hotel in reversed(hotels)], (State.FRESH,)
+    assert await listed(bench, states=fresh, cohorts=[Cohort("default", "oauth", one)]) == ids[1:]
+    assert await listed(bench, states=fresh, cohorts=cohorts) == ids
+    assert await listed(bench, states=(State.STALE,), cohorts=cohorts) == []
+    assert await listed(bench, states=fresh, cohorts=cohorts, app="other") == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_counting(bench: Bench, clock: HandClock, limit: int) -> None:
+    """Part by part, each connection once, as the lists show it."""
+    made = await many(bench, clock)
+    part = await bench.store.read(count_states(limit=limit))
+    while not part.whole:
+        part = await bench.store.read(count_states(part, limit))
+    assert part.connections == {State(name): 1 for name in made}
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])

@@ -8,9 +8,10 @@ the same. Hotels whose approval lacks a scope that the app asks for by now are e
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from cloudbeds_auth.engine.authorize import Authorizer, hashed
@@ -31,12 +32,21 @@ from cloudbeds_auth.rules.lifecycle import (
     seen,
 )
 from cloudbeds_auth.rules.model import App, Connection, CredentialKind, Event, Page
+from cloudbeds_auth.rules.origins import Cohort, Source, foreign
 from cloudbeds_auth.rules.risks import NEXT_STEP as OF_RISK
 from cloudbeds_auth.rules.risks import OF_PASTED_KEYS as RISKS_OF_PASTED_KEYS
 from cloudbeds_auth.rules.risks import unapproved_scopes
 from cloudbeds_auth.rules.subscriptions import SUBSCRIPTION_REFUSED
+from cloudbeds_auth.transactions.apps import read_registrations
 from cloudbeds_auth.transactions.authorizations import read_link
-from cloudbeds_auth.transactions.connections import count_states, list_connections
+from cloudbeds_auth.transactions.connections import (
+    StateCount,
+    Trouble,
+    count_states,
+    list_connections,
+    list_troubled,
+    read_cohorts,
+)
 from cloudbeds_auth.transactions.history import read_history
 
 NEXT_STEPS = {
@@ -87,6 +97,9 @@ GOOD_FOR = 7 * 86400.0  # seconds that a link is good for
 MADE_AGAIN = 86400.0  # seconds before its end
 MENDED_BY_LINK = (HOTEL_SCOPE_MISSING, UNRECOGNIZED, *OF_RISK)  # problems of a connection that is not marked
 LIVING = (State.FRESH, State.STALE, State.REFRESHING, State.IN_DOUBT, State.BACKING_OFF)
+NEVER_STORED = (State.CLIENT_REFUSED, State.READ_ONLY)  # what a living connection looks like meanwhile
+BY_REFUSAL = (*LIVING, *NEVER_STORED)
+MOST_COHORTS = 10_000
 
 
 T = TypeVar("T")
@@ -100,6 +113,7 @@ class Views:
         self._client_secrets = client_secrets
         self._authorizer = authorizer
         self._links: dict[str, str] = {}  # tokens of links, by connection
+        self._counted: Mapping[State, int] | None = None  # the last whole count of a large store
 
     async def connection(self, connection_id: str) -> Connection:
         """One connection; raises UnknownConnection."""
@@ -111,22 +125,63 @@ class Views:
         return math.inf if row is None else row.lifetime
 
     async def connections(self, search: Search) -> Page:
-        """One page, newest first. Raises InvalidRequest for a state that there is not, a limit out of 1 to 200, and
-        what is no text or no cursor.
+        """One page, newest first; one that is not full may have a next one all the same. Raises InvalidRequest for a
+        state that there is not, a limit out of 1 to 200, and what is no text or no cursor.
         """
-        page = await self._world.db.read(
-            list_connections(
-                states=_stored_states(search.state),
-                reference=checked_text("reference", search.reference),
-                property_id=checked_text("property", search.property_id),
-                app=checked_text("app", search.app),
-                cursor=checked_cursor(search.cursor),
-                limit=checked_whole("limit", search.limit, 1, MOST_LISTED),
-            )
+        wanted, limit = _state(search.state), checked_whole("limit", search.limit, 1, MOST_LISTED)
+        asked = partial(
+            list_connections,
+            states=() if wanted is None else LIVING if wanted in NEVER_STORED else (wanted,),
+            reference=checked_text("reference", search.reference),
+            property_id=checked_text("property", search.property_id),
+            app=checked_text("app", search.app),
+            limit=limit,
         )
-        shown = await self._shown(page.connections)
-        # An open circuit changes the state that is shown; a row that is no longer in the state asked for is left out.
-        return Page(tuple(one for one in shown if search.state in {None, one.state}), page.next)
+        page = Page((), checked_cursor(search.cursor))
+        if wanted in BY_REFUSAL and self._world.db.read_only is not (wanted is State.READ_ONLY):
+            return Page((), None)
+        cohorts = await self._cohorts(wanted)
+        found: list[Connection] = []
+        for _ in range(MOST_PAGES):
+            page = await self._world.db.read(asked(cohorts=cohorts, cursor=page.next))
+            found += [one for one in await self._shown(page.connections) if wanted in {None, one.state}]
+            if page.next is None or len(found) >= limit:
+                break
+        return Page(tuple(found[:limit]), found[limit - 1].id if len(found) > limit else page.next)
+
+    async def _cohorts(self, wanted: State | None) -> Sequence[Cohort] | None:
+        """Those to which everything that looks like this belongs; None: to any, or there are too many to tell."""
+        if wanted not in BY_REFUSAL or wanted is State.READ_ONLY:
+            return None
+        cohorts = await self._world.db.read(read_cohorts(MOST_COHORTS))
+        if len(cohorts) == MOST_COHORTS:
+            return None
+        refused = await self._refused(cohorts)
+        if not refused and wanted is not State.CLIENT_REFUSED:
+            return None
+        return [one for one in cohorts if (one in refused) is (wanted is State.CLIENT_REFUSED)]
+
+    async def _refused(self, cohorts: Sequence[Cohort]) -> Set[Cohort]:
+        """Those of them for which our credentials are refused, or may not be used: as `_looks` has it of one hotel."""
+        world, names = self._world, {one.app for one in cohorts}
+        known = await world.db.read(read_registrations(sorted(names)))
+        clients = {**known.clients, **{name: app.client_id for name, app in world.apps.items()}}
+        found = {name: await world.find(name) for name in names & {*known.refused, *world.apps}}
+        shut = {name for name, app in found.items() if app is None or await self._client_secrets.is_open(app)}
+        shut |= names - clients.keys()
+
+        def is_refused(one: Cohort) -> bool:
+            source = replace(one.source, issuer=one.source.issuer or known.issuers.get(one.app))
+            here = Source(world.issuer, clients.get(one.app))
+            away = foreign(source, here, one.app, own=one.app in world.apps) is not None
+            return away or (one.app in shut and one.kind != CredentialKind.API_KEY)
+
+        return {one for one in cohorts if is_refused(one)}
+
+    async def troubled(self, trouble: Trouble, cursor: str | None = None) -> Page:
+        """One page, as long as a page may be, of connections that may have this trouble, as they look now."""
+        page = await self._world.db.read(list_troubled(trouble, cursor=cursor, limit=MOST_LISTED))
+        return Page(tuple(await self._shown(page.connections)), page.next)
 
     async def lacking_scopes(self, search: Search) -> Page:
         """One page of those whose approval lacks a scope that the app asks for now, newest first, each with its link;
@@ -168,9 +223,25 @@ class Views:
         await self._world.known(connection_id)
         return await self._world.db.read(read_history(connection_id, place=place, limit=limit))
 
-    async def count_states(self) -> Mapping[State, int]:
-        """Connections by stored state, for a gauge."""
-        return await self._world.db.read(count_states())
+    async def count_states(self) -> Mapping[State, int] | None:
+        """Connections by the state that they are shown in, for a gauge. Where they are many they are counted behind the
+        caller, who is given the last whole count; None: there is none.
+        """
+        part = await self._world.db.read(count_states())
+        if part.whole:
+            return part.connections
+        self._world.tasks.begin("count states", partial(self._count, part))
+        return self._counted
+
+    async def _count(self, part: StateCount) -> None:
+        """Go on from `part`, a short transaction at a time: a long one would keep others waiting."""
+        try:
+            while not part.whole:
+                part = await self._world.db.read(count_states(part))
+        except Error:
+            self._counted = None
+        else:
+            self._counted = part.connections
 
     async def _shown(self, connections: Sequence[Connection]) -> list[Connection]:
         apps = {name: await self._world.find(name) for name in {found.app for found in connections}}
@@ -246,14 +317,9 @@ class Views:
         return self._world.link_url(token)
 
 
-def _stored_states(state: str | None) -> tuple[State, ...] | None:
-    """The stored states that may be shown as this one."""
-    if state is None:
-        return None
+def _state(state: str | None) -> State | None:
+    """The state of this name; raises InvalidRequest."""
     try:
-        wanted = State(state)
+        return None if state is None else State(state)
     except ValueError:
-        raise InvalidRequest(f"there is no state {state[:64]!r}; there are {', '.join(State)}") from None
-    if wanted in {State.CLIENT_REFUSED, State.READ_ONLY}:
-        return LIVING
-    return (wanted,)
+        raise InvalidRequest(f"there is no state {str(state)[:64]!r}; there are {', '.join(State)}") from None

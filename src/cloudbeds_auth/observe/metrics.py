@@ -72,6 +72,8 @@ class Metrics:
     def render(self, connections: Mapping[State, int] | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
         """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
         shown = CollectorRegistry()
+        readable = {"connections": connections is not None, "outbox": outbox is not None}
+        shown.register(_Gauges([_of_gauges(readable)]))
         if connections is not None:
             shown.register(_Gauges([_of_connections(connections)]))
         if outbox is not None:
@@ -108,6 +110,13 @@ class _Gauges:
     def collect(self) -> Iterable[Metric]:
         """What prometheus_client calls at every scrape."""
         return self._gauges
+
+
+def _of_gauges(readable: Mapping[str, bool]) -> Metric:
+    gauge = GaugeMetricFamily(f"{PREFIX}_gauge_readable", "0: the store could not be asked for these", labels=["gauge"])
+    for name, known in readable.items():
+        gauge.add_metric([name], known)
+    return gauge
 
 
 def _of_connections(connections: Mapping[State, int]) -> Metric:

@@ -33,6 +33,28 @@ UNKNOWN = Source()
 
 
 @dataclass(frozen=True, slots=True)
+class Cohort:
+    """Connections of one app, one kind of credential and one source: our credentials are refused for all of them, or
+    for none.
+    """
+
+    app: str
+    kind: str
+    source: Source
+
+    @classmethod
+    def parse(cls, key: str) -> Cohort:
+        """As an index knows it: only a client id may hold a space."""
+        app, kind, issuer, client_id = key.split(" ", 3)
+        return cls(app, kind, Source(issuer or None, client_id or None))
+
+    @property
+    def key(self) -> str:
+        """The other way."""
+        return f"{self.app} {self.kind} {self.source.issuer or ''} {self.source.client_id or ''}"
+
+
+@dataclass(frozen=True, slots=True)
 class Foreign:
     """Why a credential may not be used here: both places named; and what an operator does about it."""
 

@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.lifecycle import ORIGIN_MOVED
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
-from cloudbeds_auth.rules.origins import Held, Source, same_service
+from cloudbeds_auth.rules.origins import Cohort, Held, same_service
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.rows import add_event, behind, listed, locked
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, Tx, query, query_one, transaction
+from cloudbeds_auth.transactions.statements import (
+    Instant,
+    Row,
+    Rows,
+    Transaction,
+    Tx,
+    as_keys,
+    query,
+    query_one,
+    transaction,
+)
 
 
 class AppConflict(Enum):
@@ -58,11 +69,57 @@ def read_apps(tx: Tx) -> Transaction[Sequence[App]]:
     return [_app_of(row, tx.sealer) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class RedirectUris:
+    """Where Cloudbeds may send browsers for each app, by name; `version` changes as soon as they do."""
+
+    version: str = ""
+    by_app: Mapping[str, str] = field(default_factory=dict)
+
+
 @transaction
-def read_redirect_uris(tx: Tx) -> Transaction[Mapping[str, str]]:
-    """Where Cloudbeds may send browsers for each, by name; no secret is opened for it."""
+def read_redirect_uris(tx: Tx, known: RedirectUris) -> Transaction[RedirectUris]:
+    """`known`, unless an app came or went since it was read; no secret is opened for it."""
+    version = yield from _version()
+    if version == known.version:
+        return known
     rows = yield from query("redirect_uris")
-    return {row["name"]: row["redirect_uri"] for row in rows}
+    return RedirectUris(version, {row["name"]: row["redirect_uri"] for row in rows})
+
+
+def _version() -> Transaction[str]:
+    row = yield from query_one("meta", name="apps_version")
+    return "0" if row is None else str(row["value"])
+
+
+def _changed() -> Transaction[None]:
+    """An app came or went; one transaction at a time does this."""
+    version = yield from _version()
+    yield from query("set_meta", name="apps_version", value=str(int(version) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Registrations:
+    """Of some apps: client ids of those of the store, origins that they are bound to, and those of which a secret was
+    refused.
+    """
+
+    clients: Mapping[str, str]
+    issuers: Mapping[str, str]
+    refused: Collection[str]
+
+
+@transaction
+def read_registrations(tx: Tx, names: Sequence[str]) -> Transaction[Registrations]:
+    """What is known of these apps without opening their secrets."""
+    clients = yield from query("clients", names=as_keys(names))
+    issuers = yield from query("issuers_of", names=as_keys(names))
+    refused = yield from query("refused_apps")
+    return Registrations(
+        {row["name"]: row["client_id"] for row in clients},
+        {row["app"]: row["issuer"] for row in issuers},
+        {row["app"] for row in refused},
+    )
 
 
 @transaction
@@ -87,6 +144,7 @@ def add_app(tx: Tx, app: App, link_hash: str | None = None) -> Transaction[AppCo
         secret_sealed=tx.sealer.seal(app.secrets[0], secret_place(app.id, 1)), now=tx.wall,
     )  # fmt: skip
     yield from bind(tx, app.id, app.issuer)
+    yield from _changed()
     return None
 
 
@@ -143,6 +201,7 @@ def remove_app(tx: Tx, name: str) -> Transaction[int | None]:
         yield from query("forget_circuits", name=name)
         yield from query("forget_issuer", app=name)
         yield from query("remove_app", name=name)
+        yield from _changed()
     return int(living["connections"])
 
 
@@ -231,15 +290,17 @@ def all_sourced(rows: Rows) -> Transaction[Rows]:
     """As `sourced`, of many rows at the cost of one more read."""
     if all(row["issuer"] is not None for row in rows):
         return rows
-    bound = {row["app"]: row["issuer"] for row in (yield from query("issuers"))}
+    found = yield from query("issuers_of", names=as_keys(row["app"] for row in rows if row["app"] is not None))
+    bound = {row["app"]: row["issuer"] for row in found}
     return [{**row, "issuer": row["issuer"] or bound.get(row["app"])} for row in rows]
 
 
 @transaction
 def read_held(tx: Tx) -> Transaction[Sequence[Held]]:
-    """Where the living grants came from, by app."""
+    """Where the tokens of connections came from, by app."""
     rows = yield from query("held")
-    return [Held(row["app"], Source(row["issuer"], row["client_id"]), row["connections"]) for row in rows]
+    counted = [(Cohort.parse(row["cohort"]), row["connections"]) for row in rows]
+    return [Held(one.app, one.source, connections) for one, connections in counted]
 
 
 @transaction

@@ -9,6 +9,15 @@ SELECT * FROM apps ORDER BY name
 -- name: redirect_uris
 SELECT name, redirect_uri FROM apps ORDER BY name
 
+-- name: clients
+SELECT name, client_id FROM apps WHERE name IN (SELECT key FROM json_each(:names))
+
+-- name: refused_apps
+SELECT DISTINCT app FROM circuits
+
+-- name: issuers_of
+SELECT app, issuer FROM issuers WHERE app IN (SELECT key FROM json_each(:names))
+
 -- name: taken
 SELECT name, client_id, redirect_path FROM apps
 WHERE name = :name OR client_id = :client_id OR redirect_path = :redirect_path
@@ -27,8 +36,8 @@ UPDATE apps SET previous_sealed = NULL WHERE name = :name
 
 -- name: living_connections
 -- What would be left without its registration.
-SELECT COUNT(DISTINCT connection_id) AS connections FROM grants
-WHERE app = :name AND (role IN ('active', 'candidate') OR state = 'parked')
+SELECT COUNT(*) AS connections FROM connections c JOIN grants g ON g.connection_id = c.id
+WHERE c.app = :name AND g.shown = 1 AND g.state <> 'disconnected' AND g.state <> 'superseded'
 
 -- name: remove_app
 DELETE FROM apps WHERE name = :name
@@ -58,8 +67,9 @@ UPDATE grants SET issuer = :issuer WHERE id = :grant_id
 UPDATE grants SET issuer = :issuer, client_id = :client_id WHERE id = :grant_id
 
 -- name: held
-SELECT app, issuer, client_id, COUNT(DISTINCT connection_id) AS connections FROM grants
-WHERE role IN ('active', 'candidate') OR state = 'parked' GROUP BY app, issuer, client_id ORDER BY app, issuer, client_id
+SELECT g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' ' || COALESCE(g.client_id, '') AS cohort,
+    COUNT(*) AS connections
+FROM grants g WHERE g.shown = 1 AND g.state <> 'disconnected' AND g.state <> 'superseded' GROUP BY 1 ORDER BY 1
 
 -- name: issued_after
 SELECT id FROM grants WHERE app = :app AND issuer IS NOT NULL AND id > :after ORDER BY id LIMIT :limit
