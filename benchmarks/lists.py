@@ -11,22 +11,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import apsw
 from tests.support.keys import KEY
-from tests.support.many import NOW, fill_postgres, fill_sqlite, tables
+from tests.support.many import NOW, app_of, fill_postgres, fill_sqlite, tables
 from tests.support.postgres import database, server
 from tests.support.template import begin_with_schema
 
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
+from cloudbeds_auth.engine.refused_cohorts import LIVING
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.origins import Cohort, Source
 from cloudbeds_auth.transactions.apps import read_held
 from cloudbeds_auth.transactions.connections import (
     NOTHING,
@@ -51,6 +53,11 @@ def instant() -> Instant:
     return Instant(NOW, 1_000.0, "clock", "clock")
 
 
+def cohort(app: str) -> Cohort:
+    """The one that all hotels of this app are of (`tests.support.many`)."""
+    return Cohort(app, app, "oauth", Source("https://api.cloudbeds.com", "client-1"))
+
+
 def reads(last: str) -> dict[str, Call[object]]:
     """By what is asked; `last`: the cursor of the last page."""
     filters: dict[str, dict[str, object]] = {
@@ -58,6 +65,9 @@ def reads(last: str) -> dict[str, Call[object]]:
         "reference": {"reference": "tenant-33"}, "property": {"property_id": "100050"},
         **{f"state {one}": {"states": [one]} for one in State if one not in {State.CLIENT_REFUSED, State.READ_ONLY}},
         "state and app": {"states": [State.FRESH], "app": "app-05"},
+        "refused, one app": {"states": LIVING, "cohorts": [cohort("app-05")]},
+        "refused, nine in ten": {"states": LIVING, "cohorts": [cohort("default")]},
+        "stale, of 21 cohorts": {"states": [State.STALE], "cohorts": [*map(cohort, {*map(app_of, range(200))})]},
     }  # fmt: skip
     pages = {
         f"{name}, {page} page": list_connections(**more, cursor=cursor)  # type: ignore[arg-type]
@@ -67,7 +77,7 @@ def reads(last: str) -> dict[str, Call[object]]:
     return {
         **pages,
         **{f"{one.name.lower()}s": list_troubled(one, cursor=None, limit=200) for one in Trouble},
-        "cohorts": read_cohorts(10_000),
+        "cohorts": read_cohorts(),
         "hotels by cohort": read_held(),
         "a part of the count of states": count_states(),
         "outbox": read_outbox(),
@@ -82,22 +92,6 @@ def claims() -> dict[str, Call[object]]:
     }  # fmt: skip
 
 
-async def measured(name: str, db: Database, hotels: int) -> None:
-    """Print a line for each."""
-    for what, call in {**reads(f"con_{150:026}"), **claims()}.items():
-        ask = db.write if what in claims() else db.read
-        took: list[float] = []
-        for _ in range(TIMES):
-            begun = time.perf_counter()
-            await ask(call)
-            took.append((time.perf_counter() - begun) * 1000)
-        print(f"{name}: {what}: first {took[0]:,.1f} ms, best {min(took):,.1f} ms", flush=True)
-    begun, part = time.perf_counter(), NOTHING
-    while not part.whole:
-        part = await db.read(count_states(part))
-    print(f"{name}: all {hotels:,} counted by state in {(time.perf_counter() - begun) * 1000:,.0f} ms", flush=True)
-
-
 class TimedDriver(PostgresDriver):
     """Its transactions go by that moment, and not by the server's clock."""
 
@@ -110,37 +104,62 @@ class TimedDriver(PostgresDriver):
         return await super().write(lambda _: body(instant()), synced=synced)
 
 
-@asynccontextmanager
-async def sqlite(hotels: int) -> AsyncIterator[SqliteDriver]:
+async def measured(where: Path | str, hotels: int) -> None:
+    """Print a line for each, over a database with so many hotels: a file of SQLite, or the URL of PostgreSQL."""
+    name = "sqlite" if isinstance(where, Path) else "postgresql"
+    driver = SqliteDriver(where, instant) if isinstance(where, Path) else TimedDriver(where)
+    await driver.open()
+    db = Database(driver, AesGcmSealer([KEY]), lambda owner, clock: False)
+    for what, call in {**reads(f"con_{150:026}"), **claims()}.items():
+        ask = db.write if what in claims() else db.read
+        took: list[float] = []
+        for _ in range(TIMES):
+            begun = time.perf_counter()
+            await ask(call)
+            took.append((time.perf_counter() - begun) * 1000)
+        print(f"{name}: {what}: first {took[0]:,.1f} ms, best {min(took):,.1f} ms", flush=True)
+    begun, part = time.perf_counter(), NOTHING
+    while not part.whole:
+        part = await db.read(count_states(part))
+    print(f"{name}: all {hotels:,} counted by state in {(time.perf_counter() - begun) * 1000:,.0f} ms", flush=True)
+    await db.close()
+
+
+@contextmanager
+def sqlite(hotels: int) -> Iterator[Path]:
     """A file that nobody has analyzed, as a program has it."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "vault.sqlite3"
         begin_with_schema(path)
         with closing(apsw.Connection(str(path))) as connection:
             fill_sqlite(connection, tables(hotels))
-        driver = SqliteDriver(path, instant)
-        await driver.open()
-        yield driver
-        await driver.close()
+        yield path
 
 
-@asynccontextmanager
-async def postgresql(hotels: int) -> AsyncIterator[TimedDriver]:
+async def migrated(url: str) -> None:
+    """An empty database has this version's schema from now on."""
+    driver = PostgresDriver(url)
+    await driver.open()
+    await driver.close()
+
+
+@contextmanager
+def postgresql(hotels: int) -> Iterator[str]:
     """A server of its own."""
     with server() as made, database(made.url) as url:
-        driver = TimedDriver(url)
-        await driver.open()
+        asyncio.run(migrated(url))
         fill_postgres(url, tables(hotels))
-        yield driver
-        await driver.close()
+        yield url
 
 
-async def run(hotels: int, only: str | None) -> None:
+def run(hotels: int, only: str | None) -> None:
     """One database after the other."""
-    for name, made in (("sqlite", sqlite), ("postgresql", postgresql)):
-        if only in {None, name}:
-            async with made(hotels) as driver:
-                await measured(name, Database(driver, AesGcmSealer([KEY]), lambda owner, clock: False), hotels)
+    if only != "postgresql":
+        with sqlite(hotels) as path:
+            asyncio.run(measured(path, hotels))
+    if only != "sqlite":
+        with postgresql(hotels) as url:
+            asyncio.run(measured(url, hotels))
 
 
 def main() -> None:
@@ -149,7 +168,7 @@ def main() -> None:
     parser.add_argument("--hotels", type=int, default=1_000_000)
     parser.add_argument("--only", choices=("sqlite", "postgresql"))
     asked = parser.parse_args()
-    asyncio.run(run(asked.hotels, asked.only))
+    run(asked.hotels, asked.only)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,10 @@ class FakeVault(TokenVault):
     @property
     def engine(self) -> Any:
         return SimpleNamespace(
-            views=SimpleNamespace(troubled=lambda trouble, cursor: self.connections(trouble=trouble))
+            views=SimpleNamespace(
+                troubled=lambda trouble, cursor: self.connections(trouble=trouble),
+                refused_by_secret=lambda limit: self.connections(state="client_refused", limit=limit),
+            )
         )
 
     def _note(self, *what: Any) -> None:

@@ -13,6 +13,7 @@ from cloudbeds_auth.observe.metrics import MOST_NAMES, Metrics, snake, status_cl
 from cloudbeds_auth.ports import Observer
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 from cloudbeds_auth.transactions.outbox import Outbox
 
 
@@ -90,8 +91,9 @@ def test_connections_are_shown_where_they_are_known() -> None:
     """The gauge is what the caller counted at the scrape; a store that cannot count leaves out only the gauge."""
     metrics = Metrics()
     metrics.happened(Happening.REFRESHED)
-    known = metrics.render({State.FRESH: 3, State.REAUTHORIZATION_REQUIRED: 1})[0].decode()
+    known = metrics.render(StateCounts({State.FRESH: 3, State.REAUTHORIZATION_REQUIRED: 1}, 12.5))[0].decode()
     assert 'cloudbeds_auth_connections{state="fresh"} 3.0' in known
+    assert "cloudbeds_auth_connections_age_seconds 12.5" in known
     assert 'cloudbeds_auth_gauge_readable{gauge="connections"} 1.0' in known
     unknown = metrics.render(None)[0].decode()
     assert "_connections" not in unknown
@@ -141,10 +143,11 @@ import sys
 from cloudbeds_auth.observe.metrics import Metrics
 from cloudbeds_auth.rules.happenings import Happening
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 metrics = Metrics()
 metrics.happened(Happening.REFRESHED)
 if sys.argv[1:] == ["show"]:
-    sys.stdout.write(metrics.render({State.FRESH: 7})[0].decode())
+    sys.stdout.write(metrics.render(StateCounts({State.FRESH: 7}, 0.0))[0].decode())
 """
 
 

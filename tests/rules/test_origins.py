@@ -23,7 +23,7 @@ API, HOTELS = "https://api.cloudbeds.com", "https://hotels.cloudbeds.com"
 @pytest.mark.parametrize("source", [Source(API, "client-1"), Source(None, "a client"), Source(A), Source()])
 def test_a_cohort_and_its_key(source: Source) -> None:
     """What an index knows it by says all of it; what is unknown stays so."""
-    cohort = Cohort("default", "oauth", source)
+    cohort = Cohort("default", "default", "oauth", source)
     assert Cohort.parse(cohort.key) == cohort
 
 

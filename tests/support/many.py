@@ -9,6 +9,7 @@ import psycopg
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
+AGES = 20_000  # seconds: what grows is as old as this at most
 APPS = 20  # beside `default`, to which nine of ten hotels belong
 ODD = {  # of a thousand: role and state of the grant that is shown
     10: ("active", "reauthorization_required"), 20: ("candidate", "in_doubt"), 30: ("active", "backing_off"),
@@ -36,7 +37,7 @@ def connections(hotels: int) -> Rows:
         proven = role in {"active", "disconnected"}
         yield (
             f"con_{at:026}", app_of(at), f"tenant-{at // 3}", f"gra_{at:026}" if proven else None, NOW,
-            NOW if proven else None, '{"no_refresh_token": "Cloudbeds gave none"}' if at % 5000 == 7 else "{}",
+            NOW if proven else None, '{"not_renewable": "Cloudbeds gave none"}' if at % 5000 == 7 else "{}",
         )  # fmt: skip
 
 
@@ -53,13 +54,13 @@ def grants(hotels: int) -> Rows:
         if at % 10 == 1:
             yield (
                 f"gra_former_{at:019}", home, app, 1, "oauth", "superseded", "superseded", 1, b"sealed", NOW, HOUR, NOW,
-                "clock", f'["{100_000 + at}"]', NOW, *[None] * 9, "https://api.cloudbeds.com", "client-0", None, 0,
+                "clock", f'["{100_000 + at}"]', NOW, *[None] * 9, "https://api.cloudbeds.com", "client-0", None, "",
             )  # fmt: skip
         yield (
             f"gra_{at:026}", home, app, 2, "oauth", role, state, 2, b"sealed", stale_at + HOUR, 8 * HOUR, stale_at,
             "clock", f'["{100_000 + at}"]', NOW, None if marked else due_at, NOW, asked, asked, asked,
             due_at if marked else None, marked, problem, reauth, "https://api.cloudbeds.com", "client-1",
-            f"hash-{at}" if at % 4 == 3 else None, int(role != "superseded"),
+            f"hash-{at}" if at % 4 == 3 else None, "" if role == "superseded" else None,
         )  # fmt: skip
 
 
@@ -92,11 +93,11 @@ def around(rows: int) -> Tables:
             ("app", "issuer", "bound_at"),
             lambda: ((f"hotel-{at}", "https://api.cloudbeds.com", NOW) for at in ids),
         ),
-        "links": (("hash", "app", "expires_at"), lambda: ((f"link-{at}", "default", NOW - at) for at in ids)),
+        "links": (("hash", "app", "expires_at"), lambda: ((f"link-{at}", "default", NOW - at % AGES) for at in ids)),
         "authorizations": (
             ("id", "app", "state_hash", "link_hash", "expires_at", "spent_at", "outcome", "trusted"),
             lambda: (
-                (f"aut_{at}", "default", f"state-{at}", f"link-{at}", NOW - at, NOW if at % 2 else None,
+                (f"aut_{at}", "default", f"state-{at}", f"link-{at}", NOW - at % AGES, NOW if at % 2 else None,
                  f"con_{at:026}" if at % 2 else None, 1)
                 for at in ids
             ),
@@ -104,14 +105,14 @@ def around(rows: int) -> Tables:
         "outbox": (
             ("id", "connection_id", "sequence", "kind", "at", "body", "attempts", "due_at", "due_from"),
             lambda: (
-                (f"msg_{at}", f"con_{at:026}", 1, "connection.connected", NOW - at, "{}", at % 3,
+                (f"msg_{at}", f"con_{at:026}", 1, "connection.connected", NOW - at % AGES, "{}", at % 3,
                  NOW + at if at % 3 else None, NOW)
                 for at in ids
             ),
         ),
         "events": (
             ("connection_id", "sequence", "at", "kind", "actor", "data"),
-            lambda: ((f"con_{at // 4:026}", at % 4, NOW - at, "proved", "vault", "{}") for at in ids),
+            lambda: ((f"con_{at // 4:026}", at % 4, NOW - at % AGES, "proved", "vault", "{}") for at in ids),
         ),
         "calls": (
             ("connection_id", "span", "first_us", "generation", "line", "grant_id", "last_us", "count", "refused",

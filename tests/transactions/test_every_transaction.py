@@ -133,7 +133,7 @@ READS: dict[str, Callable[[Grant], Call[object]]] = {
     "count_states": lambda one: count_states(),
     "list_troubled": lambda one: list_troubled(Trouble.RISK, cursor=None, limit=10),
     "read_connections": lambda one: read_connections([one.connection_id]),
-    "read_cohorts": lambda one: read_cohorts(10),
+    "read_cohorts": lambda one: read_cohorts(),
     "read_registrations": lambda one: read_registrations(["default"]),
     "read_history": lambda one: read_history(one.connection_id),
     "read_link": lambda one: read_link("l1"),

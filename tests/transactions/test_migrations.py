@@ -65,7 +65,9 @@ async def test_turns_of_an_earlier_database(tmp_path: Path) -> None:
 
 
 def test_what_is_shown_of_earlier_connections() -> None:
-    """The grant in use, a candidate after a disconnect, what was disconnected; nothing of a dropped candidate."""
+    """The grant in use, a candidate after a disconnect, what was disconnected; nothing of a dropped candidate. Another
+    app than the connection's lists none.
+    """
     number = next(at for at, (_, sql) in enumerate(schemas.migrations()) if "ADD COLUMN shown" in sql)
     made = {
         "con_a": ("superseded", "active*", "candidate"), "con_b": ("disconnected*", "candidate", "candidate"),
@@ -82,10 +84,11 @@ def test_what_is_shown_of_earlier_connections() -> None:
                 )
                 if role.endswith("*"):
                     connection.execute("UPDATE connections SET active_grant = ? WHERE id = ?", (name, home))
+        connection.execute("UPDATE grants SET app = 'other' WHERE id IN ('con_a_0', 'con_b_2')")
         for statement in schemas.statements(schemas.migrations()[number][1]):
             connection.execute(statement)
-        shown = [one for (one,) in connection.execute("SELECT id FROM grants WHERE shown = 1 ORDER BY id")]
-    assert shown == ["con_a_1", "con_b_2", "con_c_1", "con_e_0"]
+        shown = dict(connection.execute("SELECT id, shown FROM grants WHERE COALESCE(shown, app) <> '' ORDER BY id"))
+    assert shown == {"con_a_1": None, "con_b_2": "default", "con_c_1": None, "con_e_0": None}
 
 
 @pytest.fixture

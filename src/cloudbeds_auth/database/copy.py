@@ -26,6 +26,7 @@ import apsw
 from cloudbeds_auth.database import clone_guard
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.os_files import sync
+from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.runner import Driver
 from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Statement, Transaction, query, query_one
 
@@ -167,6 +168,8 @@ def _insert(table: str, rows: Sequence[Row], now: Instant) -> Transaction[None]:
         columns = ", ".join(values)
         marks = ", ".join(f":{column}" for column in values)
         yield Statement(f"insert_{table}", f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608
+    if table == "grants":  # rows that were read at different moments may have two marks of one connection
+        yield from show(*{row["connection_id"] for row in rows})
 
 
 def _close(now: Instant, *, target: str) -> Transaction[None]:

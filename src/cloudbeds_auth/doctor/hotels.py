@@ -80,10 +80,12 @@ async def need_a_person(subject: Subject) -> Sequence[Finding]:
     """Connections that no machine can heal."""
     found: list[Finding] = []
     for state, level in NEED_A_PERSON.items():
-        page = await subject.vault.connections(state=state.value, limit=MOST)
-        shown = [one for one in page if not one.foreign]  # those have one finding together
-        found += [_finding(one, level) for one in shown]
-        if page.next and shown:
+        if state is State.CLIENT_REFUSED:  # what came from elsewhere has one finding together
+            page = await subject.vault.engine.views.refused_by_secret(MOST)
+        else:
+            page = await subject.vault.connections(state=state.value, limit=MOST)
+        found += [_finding(one, level) for one in page]
+        if page.next and page.connections:
             found.append(Finding(level, "and more", f"cloudbeds-auth connections list --state {state.value}"))
     page = await subject.vault.connections(state=State.IN_DOUBT.value, limit=PAGE)
     found += [_finding(one) for one in page if one.problem == HOTEL_SCOPE_MISSING]

@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from cloudbeds_auth.ports import Fact
 from cloudbeds_auth.rules.happenings import EVERY_EVENT, EventMetric, Happening
-from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import StateCounts
 from cloudbeds_auth.transactions.outbox import Outbox
 
 PREFIX = "cloudbeds_auth"
@@ -69,13 +69,13 @@ class Metrics:
         if metric in self._durations and isinstance(seconds, int | float):
             self._durations[metric].observe(seconds)
 
-    def render(self, connections: Mapping[State, int] | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
+    def render(self, connections: StateCounts | None = None, outbox: Outbox | None = None) -> tuple[bytes, str]:
         """The text for Prometheus and its content type, with gauges of what is stored where that is known."""
         shown = CollectorRegistry()
         readable = {"connections": connections is not None, "outbox": outbox is not None}
         shown.register(_Gauges([_of_gauges(readable)]))
         if connections is not None:
-            shown.register(_Gauges([_of_connections(connections)]))
+            shown.register(_Gauges(_of_connections(connections)))
         if outbox is not None:
             shown.register(_Gauges(_of_outbox(outbox)))
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -119,11 +119,12 @@ def _of_gauges(readable: Mapping[str, bool]) -> Metric:
     return gauge
 
 
-def _of_connections(connections: Mapping[State, int]) -> Metric:
+def _of_connections(counted: StateCounts) -> list[Metric]:
     gauge = GaugeMetricFamily(f"{PREFIX}_connections", "Connections by state", labels=["state"])
-    for state, count in connections.items():
+    for state, count in counted.connections.items():
         gauge.add_metric([state], count)
-    return gauge
+    text = "How long ago counting them began"
+    return [gauge, GaugeMetricFamily(f"{PREFIX}_connections_age_seconds", text, value=counted.age)]
 
 
 def _of_outbox(outbox: Outbox) -> list[Metric]:

@@ -34,24 +34,26 @@ UNKNOWN = Source()
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """Connections of one app, one kind of credential and one source: our credentials are refused for all of them, or
-    for none.
+    """Connections of one app whose credentials are of one kind and one source and came by one `registration`: ours are
+    refused for all of them, or for none. Both names are the same but after a move to a key under another app.
     """
 
     app: str
+    registration: str
     kind: str
     source: Source
 
     @classmethod
     def parse(cls, key: str) -> Cohort:
         """As an index knows it: only a client id may hold a space."""
-        app, kind, issuer, client_id = key.split(" ", 3)
-        return cls(app, kind, Source(issuer or None, client_id or None))
+        app, registration, kind, issuer, client_id = key.split(" ", 4)
+        return cls(app, registration, kind, Source(issuer or None, client_id or None))
 
     @property
     def key(self) -> str:
         """The other way."""
-        return f"{self.app} {self.kind} {self.source.issuer or ''} {self.source.client_id or ''}"
+        source = self.source
+        return f"{self.app} {self.registration} {self.kind} {source.issuer or ''} {source.client_id or ''}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from enum import Enum
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.lifecycle import ORIGIN_MOVED
 from cloudbeds_auth.rules.model import App, CredentialKind, moment
-from cloudbeds_auth.rules.origins import Cohort, Held, same_service
+from cloudbeds_auth.rules.origins import Held, Source, same_service
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.transactions.authorizations import link_over
 from cloudbeds_auth.transactions.rows import add_event, behind, listed, locked
@@ -88,37 +88,40 @@ def read_redirect_uris(tx: Tx, known: RedirectUris) -> Transaction[RedirectUris]
 
 
 def _version() -> Transaction[str]:
-    row = yield from query_one("meta", name="apps_version")
-    return "0" if row is None else str(row["value"])
+    row = yield from query_one("apps_version")
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return f"{row['changes']} {row['newest']}"
 
 
 def _changed() -> Transaction[None]:
     """An app came or went; one transaction at a time does this."""
-    version = yield from _version()
-    yield from query("set_meta", name="apps_version", value=str(int(version) + 1))
+    row = yield from query_one("meta", name="apps_version")
+    yield from query("set_meta", name="apps_version", value="1" if row is None else str(int(row["value"]) + 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Registrations:
-    """Of some apps: client ids of those of the store, origins that they are bound to, and those of which a secret was
-    refused.
+    """Of some apps: those of them that the store has, the origins that they are bound to, and the fingerprints of the
+    secrets of each that Cloudbeds refused.
     """
 
-    clients: Mapping[str, str]
+    apps: Mapping[str, App]
     issuers: Mapping[str, str]
-    refused: Collection[str]
+    refused: Mapping[str, Collection[str]]
 
 
 @transaction
 def read_registrations(tx: Tx, names: Sequence[str]) -> Transaction[Registrations]:
-    """What is known of these apps without opening their secrets."""
-    clients = yield from query("clients", names=as_keys(names))
+    """What is known of these apps, however many they are."""
+    apps = yield from query("apps_named", names=as_keys(names))
     issuers = yield from query("issuers_of", names=as_keys(names))
-    refused = yield from query("refused_apps")
+    refused: dict[str, set[str]] = {}
+    for row in (yield from query("circuits_of", names=as_keys(names))):
+        refused.setdefault(row["app"], set()).add(row["fingerprint"])
     return Registrations(
-        {row["name"]: row["client_id"] for row in clients},
+        {row["name"]: _app_of(row, tx.sealer) for row in apps},
         {row["app"]: row["issuer"] for row in issuers},
-        {row["app"] for row in refused},
+        refused,
     )
 
 
@@ -297,10 +300,9 @@ def all_sourced(rows: Rows) -> Transaction[Rows]:
 
 @transaction
 def read_held(tx: Tx) -> Transaction[Sequence[Held]]:
-    """Where the tokens of connections came from, by app."""
+    """Where the living grants came from, by app."""
     rows = yield from query("held")
-    counted = [(Cohort.parse(row["cohort"]), row["connections"]) for row in rows]
-    return [Held(one.app, one.source, connections) for one, connections in counted]
+    return [Held(row["app"], Source(row["issuer"], row["client_id"]), row["connections"]) for row in rows]
 
 
 @transaction

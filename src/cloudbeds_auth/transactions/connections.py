@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -101,16 +101,20 @@ def list_connections(
     limit: int = 100,
 ) -> Transaction[Page]:
     """One page, newest first, of those that match everything given; one more is looked for to know whether there is a
-    next page. `cohorts` are ignored where a property or a reference is given.
+    next page. `app` is the connection's. `cohorts` come with `states`, and are ignored where a property or a reference
+    is given.
+
+    By state it may lack a connection that a process of an earlier version wrote about (`current_grants`), or have one
+    that is in another state by now.
     """
     asked: dict[str, object] = {
         "cursor": cursor or BEYOND, "limit": limit + 1, "now": tx.wall, "app": app, "reference": reference,
         "property_id": property_id, "states": f" {' '.join(states)} " if states else None,
     }  # fmt: skip
-    ids: set[str] = set()
+    ids: dict[str, None] = {}
     for name, more in _searches(states, cohorts, tx.wall, asked):
         rows = yield from query(name, **{**asked, **more})
-        ids |= {row["id"] for row in rows}
+        ids |= dict.fromkeys(row["id"] for row in rows)
     return (yield from _page(tx, ids, limit))
 
 
@@ -125,44 +129,46 @@ class Trouble(StrEnum):
 def list_troubled(tx: Tx, trouble: Trouble, *, cursor: str | None, limit: int) -> Transaction[Page]:
     """One page of those that may have this trouble, newest first."""
     rows = yield from query(trouble, cursor=cursor or BEYOND, limit=limit + 1)
-    return (yield from _page(tx, {row["id"] for row in rows}, limit))
+    return (yield from _page(tx, (row["id"] for row in rows), limit))
 
 
-def _page(tx: Tx, ids: Collection[str], limit: int) -> Transaction[Page]:
-    """The newest `limit` of them."""
-    page = sorted(ids, reverse=True)[: limit + 1]  # ids are alike but for digits and capital letters
-    found = yield from read_connections(page[:limit])(tx)
-    return Page(tuple(found[one] for one in page[:limit]), page[limit - 1] if len(page) > limit else None)
+def _page(tx: Tx, ids: Iterable[str], limit: int) -> Transaction[Page]:
+    """The newest `limit` of them, as the database orders ids."""
+    rows = yield from query("newest", connection_ids=as_keys(ids), limit=limit + 1)
+    page = [row["id"] for row in rows[:limit]]
+    found = yield from read_connections(page)(tx)
+    return Page(tuple(found[one] for one in page), page[-1] if len(rows) > limit else None)
 
 
 def _searches(
     states: Sequence[State], cohorts: Sequence[Cohort] | None, now: float, asked: Mapping[str, object]
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """The queries that name a page together, with their parameters: over the index that leaves least to read."""
+    of_app = asked["app"] is not None
     if asked["property_id"] is not None:
         yield "page_of_property", {}
     elif asked["reference"] is not None:
         yield "page_of_reference", {}
+    elif not states:
+        yield "page_of_app" if of_app else "page", {}
     elif cohorts is not None:
-        of_app = [one for one in cohorts if asked["app"] in {None, one.app}]
-        yield from (("page_of_cohort", {"cohort": one.key}) for one in of_app)
-    elif states:
-        for state in states:
-            yield "page_of_state", _stored(state, now)
-            if state is State.DISCONNECTED:
-                yield "page_of_unproven", {}
+        keys = as_keys(one.key for one in cohorts if asked["app"] in {None, one.app})
+        yield from (("page_of_cohorts", {**stored, "cohorts": keys}) for stored in _stored(states, now))
     else:
-        yield "page" if asked["app"] is None else "page_of_app", {}
+        yield from (("page_of_app_and_state" if of_app else "page_of_state", one) for one in _stored(states, now))
+        if State.DISCONNECTED in states:
+            yield "page_of_unproven", {}
 
 
-def _stored(state: State, now: float) -> Mapping[str, object]:
-    """The stored state that looks like this one, and when the access tokens of such connections turn stale."""
-    match state:
-        case State.FRESH:
-            return {"state": State.FRESH, "after": now, "until": math.inf}
-        case State.STALE:
-            return {"state": State.FRESH, "after": -math.inf, "until": now}
-    return {"state": state, "after": -math.inf, "until": math.inf}
+def _stored(states: Sequence[State], now: float) -> Iterator[Mapping[str, object]]:
+    """The stored states that look like these, each with when the access tokens of such connections turn stale."""
+    for state in dict.fromkeys(State.FRESH if one is State.STALE else one for one in states):
+        one_of_two = state is State.FRESH and not {State.FRESH, State.STALE} <= {*states}
+        yield {
+            "state": state,
+            "after": now if one_of_two and State.FRESH in states else -math.inf,
+            "until": now if one_of_two and State.STALE in states else math.inf,
+        }
 
 
 @transaction
@@ -173,18 +179,18 @@ def read_connections(tx: Tx, connection_ids: Sequence[str]) -> Transaction[Mappi
 
 
 @transaction
-def read_cohorts(tx: Tx, most: int) -> Transaction[Sequence[Cohort]]:
-    """The cohorts of everything that is shown and holds tokens, at most so many; a source that is not known is the
+def read_cohorts(tx: Tx, after: str = "", limit: int = 1_000) -> Transaction[Sequence[Cohort]]:
+    """The next cohorts behind the one of this key, of everything that lists show; a source that is not known is the
     app's.
     """
-    rows = yield from query("cohorts", most=most)
+    rows = yield from query("cohorts", after=after, limit=limit)
     return [Cohort.parse(row["cohort"]) for row in rows]
 
 
 @transaction
 def count_states(tx: Tx, after: StateCount = NOTHING, limit: int = COUNTED_AT_ONCE) -> Transaction[StateCount]:
-    """Count the next `limit` connections behind `after` by the state that they are shown in. Of those that were never
-    connected nothing is shown.
+    """Count the next `limit` connections behind `after` by the state that they are shown in, but for those that were
+    never connected: there is nothing of them.
     """
     rows = yield from query("count_shown", state=after.state, after=after.connection_id, limit=limit, now=tx.wall)
     counted = dict(after.connections)
@@ -257,6 +263,7 @@ def relist(tx: Tx, grant_id: str, named: tuple[str, ...]) -> Transaction[Propert
     if row is None or row["role"] != Role.ACTIVE:
         return None
     yield from set_listing(tx, grant_id, learnt=True)
+    yield from show(row["connection_id"])  # once a day each: a process of an earlier version does not write the mark
     known = json.loads(row["property_ids"])
     if not named:
         return PropertyChanges(tuple(known))

@@ -9,11 +9,15 @@ SELECT * FROM apps ORDER BY name
 -- name: redirect_uris
 SELECT name, redirect_uri FROM apps ORDER BY name
 
--- name: clients
-SELECT name, client_id FROM apps WHERE name IN (SELECT key FROM json_each(:names))
+-- name: apps_version
+-- Changes where an app came or went. One that a process of an earlier version added is noticed by its moment.
+SELECT (SELECT value FROM meta WHERE name = 'apps_version') AS changes, (SELECT MAX(created_at) FROM apps) AS newest
 
--- name: refused_apps
-SELECT DISTINCT app FROM circuits
+-- name: apps_named
+SELECT * FROM apps WHERE name IN (SELECT key FROM json_each(:names))
+
+-- name: circuits_of
+SELECT app, fingerprint FROM circuits WHERE app IN (SELECT key FROM json_each(:names))
 
 -- name: issuers_of
 SELECT app, issuer FROM issuers WHERE app IN (SELECT key FROM json_each(:names))
@@ -35,9 +39,12 @@ WHERE name = :name
 UPDATE apps SET previous_sealed = NULL WHERE name = :name
 
 -- name: living_connections
--- What would be left without its registration.
-SELECT COUNT(*) AS connections FROM connections c JOIN grants g ON g.connection_id = c.id
-WHERE c.app = :name AND g.shown = 1 AND g.state <> 'disconnected' AND g.state <> 'superseded'
+-- What would be left without its registration: a connection of this app, or one that a move to a key gave a grant of it.
+SELECT COUNT(*) AS connections FROM (
+    SELECT g.connection_id FROM connections c JOIN grants g ON g.connection_id = c.id
+    WHERE c.app = :name AND (g.role IN ('active', 'candidate') OR g.state = 'parked')
+    UNION SELECT connection_id FROM grants WHERE app = :name AND (role IN ('active', 'candidate') OR state = 'parked')
+) AS living
 
 -- name: remove_app
 DELETE FROM apps WHERE name = :name
@@ -67,9 +74,8 @@ UPDATE grants SET issuer = :issuer WHERE id = :grant_id
 UPDATE grants SET issuer = :issuer, client_id = :client_id WHERE id = :grant_id
 
 -- name: held
-SELECT g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' ' || COALESCE(g.client_id, '') AS cohort,
-    COUNT(*) AS connections
-FROM grants g WHERE g.shown = 1 AND g.state <> 'disconnected' AND g.state <> 'superseded' GROUP BY 1 ORDER BY 1
+SELECT app, issuer, client_id, COUNT(DISTINCT connection_id) AS connections FROM grants
+WHERE role IN ('active', 'candidate') OR state = 'parked' GROUP BY app, issuer, client_id ORDER BY app, issuer, client_id
 
 -- name: issued_after
 SELECT id FROM grants WHERE app = :app AND issuer IS NOT NULL AND id > :after ORDER BY id LIMIT :limit

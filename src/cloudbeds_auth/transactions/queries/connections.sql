@@ -8,29 +8,43 @@ SELECT * FROM connections WHERE id = :connection_id
 SELECT id FROM connections WHERE id IN (SELECT key FROM json_each(:connection_ids))
 
 -- name: current
--- Connections with the grant that is shown of each; none where its only candidate was dropped.
-SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM connections c
-    LEFT JOIN grants g ON g.connection_id = c.id AND g.shown = 1
+-- Connections with the current grant of each; none where its only candidate was dropped.
+SELECT c.id AS c_id, c.app AS c_app, c.reference, c.connected_at, c.subscriptions, c.risks, g.* FROM current_grants c
+    LEFT JOIN grants g ON g.id = c.grant_id
 WHERE c.id IN (SELECT key FROM json_each(:connection_ids))
 
 -- name: show
--- Which grant is shown: the active one, else the newest candidate (or what waits to be claimed), else the disconnected
--- one.
-UPDATE grants SET shown = 1 - shown
-WHERE connection_id = :connection_id AND shown <> CASE WHEN id = COALESCE(
-    (SELECT a.id FROM connections c JOIN grants a ON a.id = c.active_grant
-        WHERE c.id = :connection_id AND a.role <> 'disconnected'),
-    (SELECT n.id FROM grants n WHERE n.connection_id = :connection_id AND n.role IN ('candidate', 'parked', 'set_aside')
-        ORDER BY n.ordinal DESC LIMIT 1),
-    (SELECT active_grant FROM connections WHERE id = :connection_id)) THEN 1 ELSE 0 END
+-- Where the mark of a grant of these connections is not what `current_grants` says.
+UPDATE grants SET shown = NULLIF(COALESCE(
+    (SELECT c.app FROM current_grants c WHERE c.id = grants.connection_id AND c.grant_id = grants.id), ''), app)
+WHERE connection_id IN (SELECT key FROM json_each(:connection_ids)) AND COALESCE(shown, app) <> COALESCE(
+    (SELECT c.app FROM current_grants c WHERE c.id = grants.connection_id AND c.grant_id = grants.id), '')
+
+-- name: connections_after
+SELECT id FROM connections WHERE id > :after ORDER BY id LIMIT :limit
+
+-- name: shown_wrongly
+-- Of these connections those that lists find by another grant than the current one, or do not find.
+SELECT DISTINCT g.connection_id FROM grants g
+WHERE g.connection_id IN (SELECT key FROM json_each(:connection_ids)) AND COALESCE(g.shown, g.app) <> COALESCE(
+    (SELECT c.app FROM current_grants c WHERE c.id = g.connection_id AND c.grant_id = g.id), '')
+ORDER BY g.connection_id
+
+-- name: newest
+-- The order of ids is the database's, in each of these queries and here, where their answers are put together.
+SELECT key AS id FROM json_each(:connection_ids) ORDER BY key DESC LIMIT :limit
 
 -- name: page
 -- Each query of a page names the ids of connections before the cursor, newest first: a search over one index, which
 -- goes no further than the page where nothing else is asked.
 SELECT id FROM connections WHERE id < :cursor ORDER BY id DESC LIMIT :limit
 
+-- name: page_of_app
+SELECT id FROM connections WHERE app = :app AND id < :cursor ORDER BY id DESC LIMIT :limit
+
 -- name: page_of_property
-SELECT c.id FROM properties p JOIN grants g ON g.id = p.grant_id AND g.shown = 1 JOIN connections c ON c.id = g.connection_id
+SELECT c.id FROM properties p JOIN grants g ON g.id = p.grant_id
+    JOIN current_grants c ON c.id = g.connection_id AND c.grant_id = g.id
 WHERE p.property_id = :property_id AND c.id < :cursor
     AND (CAST(:reference AS TEXT) IS NULL OR c.reference = :reference)
     AND (CAST(:app AS TEXT) IS NULL OR c.app = :app)
@@ -39,7 +53,7 @@ WHERE p.property_id = :property_id AND c.id < :cursor
 ORDER BY c.id DESC LIMIT :limit
 
 -- name: page_of_reference
-SELECT c.id FROM connections c LEFT JOIN grants g ON g.connection_id = c.id AND g.shown = 1
+SELECT c.id FROM current_grants c LEFT JOIN grants g ON g.id = c.grant_id
 WHERE c.reference = :reference AND c.id < :cursor
     AND (CAST(:app AS TEXT) IS NULL OR c.app = :app)
     AND (CAST(:states AS TEXT) IS NULL OR :states LIKE '% '
@@ -47,62 +61,57 @@ WHERE c.reference = :reference AND c.id < :cursor
         || ' %')
 ORDER BY c.id DESC LIMIT :limit
 
--- name: page_of_app
-SELECT id FROM connections WHERE app = :app AND id < :cursor ORDER BY id DESC LIMIT :limit
-
 -- name: page_of_state
 -- Of one stored state whose access tokens turn stale after `after` and not after `until`.
-SELECT g.connection_id AS id FROM grants g
-WHERE g.shown = 1 AND g.state = :state AND g.connection_id < :cursor AND g.stale_at > :after AND g.stale_at <= :until
-    AND (CAST(:app AS TEXT) IS NULL OR g.app = :app)
-ORDER BY g.connection_id DESC LIMIT :limit
+SELECT DISTINCT connection_id AS id FROM grants
+WHERE COALESCE(shown, app) <> '' AND state = :state AND connection_id < :cursor AND stale_at > :after AND stale_at <= :until
+ORDER BY connection_id DESC LIMIT :limit
 
--- name: page_of_cohort
-SELECT g.connection_id AS id FROM grants g
-WHERE g.shown = 1 AND g.state <> 'disconnected' AND g.state <> 'superseded'
-    AND g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' ' || COALESCE(g.client_id, '') = :cohort
-    AND g.connection_id < :cursor
-    AND :states LIKE '% ' || CASE WHEN g.state = 'fresh' AND g.stale_at <= :now THEN 'stale' ELSE g.state END || ' %'
-ORDER BY g.connection_id DESC LIMIT :limit
+-- name: page_of_app_and_state
+SELECT DISTINCT connection_id AS id FROM grants
+WHERE COALESCE(shown, app) <> '' AND COALESCE(shown, app) = :app AND state = :state AND connection_id < :cursor
+    AND stale_at > :after AND stale_at <= :until
+ORDER BY connection_id DESC LIMIT :limit
 
 -- name: page_of_unproven
--- Nothing of them is shown: their only candidate was dropped.
-SELECT c.id FROM connections c
-WHERE c.active_grant IS NULL AND c.id < :cursor AND (CAST(:app AS TEXT) IS NULL OR c.app = :app)
-    AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.connection_id = c.id AND g.shown = 1)
-ORDER BY c.id DESC LIMIT :limit
+-- There is nothing of them: their only candidate was dropped.
+SELECT id FROM current_grants
+WHERE active_grant IS NULL AND id < :cursor AND grant_id IS NULL AND (CAST(:app AS TEXT) IS NULL OR app = :app)
+ORDER BY id DESC LIMIT :limit
 
 -- name: page_of_problem
 -- The state as an expression: with a bare column SQLite takes the index of all that are fresh.
-SELECT connection_id AS id FROM grants
-WHERE shown = 1 AND state || '' = 'fresh' AND (problem IS NOT NULL OR migration IS NOT NULL) AND connection_id < :cursor
+SELECT DISTINCT connection_id AS id FROM grants
+WHERE COALESCE(shown, app) <> '' AND state || '' = 'fresh' AND (problem IS NOT NULL OR migration IS NOT NULL)
+    AND connection_id < :cursor
 ORDER BY connection_id DESC LIMIT :limit
 
 -- name: page_of_risk
 SELECT id FROM connections WHERE risks <> '{}' AND id < :cursor ORDER BY id DESC LIMIT :limit
 
 -- name: cohorts
--- Of what is shown and holds tokens: each is found by one step over the index, however many hotels it has.
+-- Those behind `after`: each is found by one step over the index, however many hotels it has.
 WITH RECURSIVE found AS (
-    SELECT (SELECT g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' ' || COALESCE(g.client_id, '')
-        FROM grants g WHERE g.shown = 1 AND g.state <> 'disconnected' AND g.state <> 'superseded'
-        ORDER BY g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' ' || COALESCE(g.client_id, '')
-        LIMIT 1) AS cohort
+    SELECT CAST(:after AS TEXT) AS cohort
     UNION ALL
-    SELECT (SELECT g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' ' || COALESCE(g.client_id, '')
-        FROM grants g WHERE g.shown = 1 AND g.state <> 'disconnected' AND g.state <> 'superseded'
-            AND g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' ' || COALESCE(g.client_id, '') > found.cohort
-        ORDER BY g.app || ' ' || g.kind || ' ' || COALESCE(g.issuer, '') || ' ' || COALESCE(g.client_id, '')
+    SELECT (SELECT
+            COALESCE(shown, app) || ' ' || app || ' ' || kind || ' ' || COALESCE(issuer, '') || ' ' || COALESCE(client_id, '')
+        FROM grants WHERE COALESCE(shown, app) <> '' AND
+            COALESCE(shown, app) || ' ' || app || ' ' || kind || ' ' || COALESCE(issuer, '') || ' ' || COALESCE(client_id, '')
+            > found.cohort
+        ORDER BY
+            COALESCE(shown, app) || ' ' || app || ' ' || kind || ' ' || COALESCE(issuer, '') || ' ' || COALESCE(client_id, '')
         LIMIT 1) AS cohort
     FROM found WHERE found.cohort IS NOT NULL
 )
-SELECT cohort FROM found WHERE cohort IS NOT NULL LIMIT :most
+SELECT cohort FROM found WHERE cohort > :after LIMIT :limit
 
 -- name: count_shown
 -- The next so many of what is shown, by stored state.
 SELECT state, COUNT(*) AS connections, SUM(stale) AS stale, MAX(connection_id) AS last FROM (
     SELECT state, connection_id, CASE WHEN stale_at <= :now THEN 1 ELSE 0 END AS stale FROM grants
-    WHERE shown = 1 AND (state, connection_id) > (:state, :after) ORDER BY state, connection_id LIMIT :limit) AS part
+    WHERE COALESCE(shown, app) <> '' AND (state, connection_id) > (:state, :after) ORDER BY state, connection_id LIMIT :limit
+) AS part
 GROUP BY state ORDER BY state
 
 -- name: covering
