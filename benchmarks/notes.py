@@ -7,9 +7,10 @@ from __future__ import annotations
 NOTES: dict[str, str] = {
     "added": """
         Ours does more than add a header: it looks for a 401 and for refusals that come as a 200, counts the call by its
-        path, and guards redirects. On a real connection the guard costs httpx2 more than here: it hears of each step of
-        the connection, whether the client follows redirects or not. Tried: the body is not copied, and no request is
-        wrapped (417,000 to 128,000 instructions a call).
+        path, and guards redirects, of which no client tells it whether they are followed. Tried: the body is not copied
+        and no request is wrapped (417,000 to 128,000 instructions a call); of httpx2's ten events two are looked at,
+        and none is asked for once the head of an answer is there that is no redirect (45 to 33 µs of CPU; without the
+        guard 28: docs/adr/0025). Adding the header alone, in httpx2's own class for headers, takes 2 µs.
     """,
     "start": """
         Tried for `access-token`: each module imports what it needs where it needs it (649 ms before, on another

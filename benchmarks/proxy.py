@@ -71,6 +71,23 @@ def loaded(read: Callable[[ask.Load], float]) -> Iterator[Sequence[Subject]]:
         yield subjects
 
 
+@contextmanager
+def added_at_the_tail() -> Iterator[Sequence[Subject]]:
+    """Three seconds with one caller and with 64: by how much the p99 is above the vendor's own, in milliseconds."""
+    with stage.vendor() as vendor, proxies(vendor, **UNLIMITED) as targets:
+        warm_up(targets)
+
+        def added(target: stage.Target, callers: int) -> float:
+            through = ask.load(target.url, stage.METHOD, target.headers, connections=callers, seconds=3)
+            return tail(through) - tail(ask.load(vendor.url, stage.METHOD, {}, connections=callers, seconds=3))
+
+        yield [
+            Subject(f"{name}, {callers} caller{'s' if callers > 1 else ''}", partial(added, target, callers))
+            for name, target in targets.items()
+            for callers in (1, 64)
+        ]
+
+
 def rate(found: ask.Load) -> float:
     """Calls a second."""
     return found.per_second
@@ -121,6 +138,14 @@ GROUPS = (
         "tail", "The slowest calls at full load", "ms",
         "Another run of that load: within what time are 99 of 100 answered?",
         partial(loaded, tail), EXPRESS, (Aim("cloudbeds-auth", 1, MEDIAN),),
+    ),
+    Group(
+        "gateway", "The slowest calls, one caller and many", "ms",
+        "The rate limit off, one core, one caller and 64 that ask without a pause: by how much is the time within "
+        "which 99 of 100 are answered longer than without a proxy? The aims are what LiteLLM, a gateway in Python, "
+        "publishes of itself: 9.8 and 546 ms.",
+        added_at_the_tail, f"{EXPRESS}, 1 caller",
+        (Aim("cloudbeds-auth, 1 caller", 9.8), Aim("cloudbeds-auth, 64 callers", 546)),
     ),
     Group(
         "download", "A large answer", "MB/s", "100 MiB down on one connection, default settings: how fast?",

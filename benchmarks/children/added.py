@@ -1,5 +1,6 @@
 """`python -m benchmarks.children.added SUBJECT`: microseconds that authorization adds to a call over a client, without
-a network: the client's transport answers by itself, and what it takes without authorization is taken off.
+a network, and what it takes without authorization is taken off. httpx2 has its own transport, whose connections answer
+by themselves, so that what an authorization makes of its events counts; requests has an adapter that answers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Any
 
+from benchmarks.children import answering
 from benchmarks.children.hotel import connected
 
 CALLS = 2_000  # in one measurement
@@ -49,10 +51,9 @@ def ours_httpx2() -> float:
 
     from cloudbeds_auth.sync import TokenVault
 
-    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
     with connected(rate_limit=0) as (settings, connection), TokenVault.open(settings) as vault:
         auth = vault.auth(connection.id)
-        with httpx2.Client(base_url=vault.base_url, transport=transport) as http:
+        with httpx2.Client(base_url=vault.base_url, transport=answering.transport()) as http:
             http.get(PATH, auth=auth)
             return added(lambda: http.get(PATH), lambda: http.get(PATH, auth=auth))
 
@@ -64,7 +65,7 @@ def ours_httpx2_async() -> float:
     from cloudbeds_auth import TokenVault
 
     async def run() -> float:
-        transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
+        transport = answering.awaited_transport()
         with connected(rate_limit=0) as (settings, connection):
             async with TokenVault.open(settings) as vault:
                 auth = vault.auth(connection.id)
@@ -138,7 +139,7 @@ def authlib_httpx() -> float:
     import httpx2
     from authlib.integrations.httpx_client import OAuth2Client
 
-    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
+    transport = answering.transport()
     parts: dict[str, Any] = {"base_url": "https://api.cloudbeds.com", "transport": transport}
     session, plain = OAuth2Client(client_id="client", token=TOKEN, **parts), httpx2.Client(**parts)
     return added(lambda: plain.get(PATH), lambda: session.get(PATH))
@@ -150,7 +151,7 @@ def authlib_httpx_async() -> float:
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
     async def run() -> float:
-        transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json={}))
+        transport = answering.awaited_transport()
         parts: dict[str, Any] = {"base_url": "https://api.cloudbeds.com", "transport": transport}
         session, plain = AsyncOAuth2Client(client_id="client", token=TOKEN, **parts), httpx2.AsyncClient(**parts)
         return await added_awaited(lambda: plain.get(PATH), lambda: session.get(PATH))

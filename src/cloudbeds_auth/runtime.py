@@ -17,6 +17,7 @@ from cloudbeds_auth.database.check import scan as scan
 from cloudbeds_auth.database.copy import back_up as back_up
 from cloudbeds_auth.database.opening import adopt as adopt
 from cloudbeds_auth.database.opening import copy as copy
+from cloudbeds_auth.database.opening import copy_history as copy_history
 from cloudbeds_auth.database.opening import migrate as migrate
 from cloudbeds_auth.database.opening import missing_files as missing_files
 from cloudbeds_auth.database.opening import open_database

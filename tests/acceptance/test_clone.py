@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,56 @@ def test_a_copy_reads_but_never_refreshes_until_it_is_adopted(make_world: MakeWo
     copy.start()
     assert copy.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status == 200
     assert Http(copy.base).get("/readyz").status == 200
+
+
+def backed_up(made: World, to: Path) -> None:
+    """By the command, while the service runs."""
+    done = made.run("database", "backup", str(to))
+    assert done.returncode == 0, done.stderr
+
+
+def copied(made: World, to: Path) -> None:
+    """By `cp`, while nothing runs."""
+    made.services[-1].stop()
+    shutil.copy(made.folder / "hotels.sqlite3", to)
+    made.start()
+
+
+@pytest.mark.row("F111")
+@pytest.mark.parametrize("saved", [backed_up, copied])
+def test_an_older_state_in_the_place_of_the_file(
+    make_world: MakeWorld, elsewhere: Path, saved: Callable[[World, Path], None]
+) -> None:
+    """Written over the file, under the same inode and mark, once something was written after it: read-only, and it says
+    how to adopt it; adopted, it serves, after a restart, too.
+    """
+    made = make_world("--auto-approve")
+    made.start()
+    connection = made.connect()
+    database, backup = made.folder / "hotels.sqlite3", elsewhere / "backup.sqlite3"
+    saved(made, backup)
+    assert Http(made.base).get("/readyz").status == 200, "that writes"
+    made.services[-1].stop()
+    inode = database.stat().st_ino
+    database.write_bytes(backup.read_bytes())  # as cp does
+    assert database.stat().st_ino == inode
+    service = made.start()
+    shown = made.admin.get(f"/api/v1/connections/{connection}").json
+    assert shown["state"] == "read_only"
+    assert "database adopt" in shown["next_step"]
+    assert Http(made.base).get("/readyz").status == 503
+    made.vendor.control("expire")
+    assert made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").json["code"] == "store_read_only"
+    assert made.vendor.counts() == {}
+    service.stop()
+    assert "adopt" in made.run("doctor").stdout
+    adopted = made.run("database", "adopt", "--yes")
+    assert adopted.returncode == 0, adopted.stderr
+    for _ in range(2):
+        service = made.start()
+        assert Http(made.base).get("/readyz").status == 200
+        assert made.admin.get(f"/proxy/{connection}/api/v1.3/userinfo").status == 200
+        service.stop()
 
 
 def test_the_original_is_not_disturbed_by_a_restart_or_a_move(make_world: MakeWorld, elsewhere: Path) -> None:

@@ -92,9 +92,13 @@ def test_backup(tmp_path: Path, url: str) -> None:
 def test_copy(url: str, postgres_url: str) -> None:
     """Moved once, told where to; run again it moves nothing; the password of the target is not told."""
     target = postgres_url.replace("postgres@", "postgres:canary-password@")
-    moved = typed(url, "copy", "--to", target)
+    moved = typed(url, "copy", "--to", target, "--history", "none")
     assert moved.status == 0, moved.err
-    assert "set CLOUDBEDS_AUTH_DATABASE_URL" in moved.out
+    assert "set CLOUDBEDS_AUTH_DATABASE_URL to it and start the service" in moved.out
+    assert "calls " not in moved.out
+    document = typed(url, "copy", "--to", target, "--json")
+    assert json.loads(document.out)["rows"]["calls"] == 3
+    assert "had moved before" in document.err
     assert json.loads(typed(url, "copy", "--to", target, "--json").out)["rows"] == {}
     assert "canary" not in moved.out + moved.err
 

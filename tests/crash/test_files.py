@@ -67,7 +67,7 @@ def test_a_file_that_is_taken_away_is_noticed(harm: Callable[[Path], None], mark
     delete(held.database)
     copy.replace(held.database)
     # Restored from a copy, which whoever restores it vouches for (rule 16).
-    name = held.database.with_name(f"{held.database.name}.instance").read_text("ascii").strip()
+    name = held.database.with_name(f"{held.database.name}.instance").read_text("ascii").split()[0]
     held.served(settings={"CLOUDBEDS_AUTH_INSTANCE": name})
 
 

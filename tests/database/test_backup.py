@@ -33,7 +33,7 @@ async def test_a_backup_and_its_restore(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
     async with opened(restored) as again:
         assert (again.read_only, await secrets(again)) == (True, before)
-    await opening.adopt(restored)
+    await opening.adopt(restored, silent)
     async with opened(restored) as again:
         assert not again.read_only
         await leased(again, await row(again, "gra_0"))

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import shutil
 import stat
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import apsw
 import pytest
+from tests.support.installation import silent
 from tests.support.keys import KEY_TEXT
 
 from cloudbeds_auth import os_files
 from cloudbeds_auth.database import clone_guard, opening
 from cloudbeds_auth.database.sqlite import SqliteFile
-from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.rules.secret import Secret
 from cloudbeds_auth.settings import Settings
-from cloudbeds_auth.transactions.statements import Instant
+from cloudbeds_auth.system import SystemClock
+from cloudbeds_auth.transactions.runner import Database
+from cloudbeds_auth.transactions.statements import Instant, Transaction, Tx, query, transaction
 
 MACHINE = "machine-1"
 
@@ -112,10 +116,10 @@ class Disk:
     """An installation's database, and what the system says of the disk and the machine when it is opened."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._path = folder / "hotels.sqlite3"
+        self.path = folder / "hotels.sqlite3"
         self._monkeypatch = monkeypatch
-        self._settings = Settings(
-            database_url=f"sqlite:///{self._path}",
+        self.settings = Settings(
+            database_url=f"sqlite:///{self.path}",
             encryption_keys=(Secret(KEY_TEXT),),
             admin_token=Secret("an-admin-token-of-more-than-32-characters"),
         )
@@ -123,24 +127,33 @@ class Disk:
     async def is_own(self, machine: str = HERE) -> bool:
         """Whether a process on this machine that opens it may write."""
         self._monkeypatch.setattr(os_files, "machine_id", lambda: machine)
-        store = await opening.open_database(self._settings)
+        store = await opening.open_database(self.settings)
         await store.close()
         return not store.read_only
 
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Database]:
+        """As one process has it open."""
+        store = await opening.open_database(self.settings)
+        try:
+            yield store
+        finally:
+            await store.close()
+
     def attached_before_as(self, *, device: int | None = None, inode: int | None = None) -> None:
         """What was written down of it: as if the disk had had another device number, or the file another inode."""
-        status = self._path.stat()
+        status = self.path.stat()
         self.note("place", f"{device or status.st_dev}:{inode or status.st_ino}")
 
     def noted(self, name: str) -> str | None:
         """What is written down."""
-        with closing(apsw.Connection(str(self._path))) as connection:
+        with closing(apsw.Connection(str(self.path))) as connection:
             found: str | None = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
             return found
 
     def note(self, name: str, value: str | None) -> None:
         """Write something else down; None: nothing."""
-        with closing(apsw.Connection(str(self._path))) as connection:
+        with closing(apsw.Connection(str(self.path))) as connection:
             connection.execute("DELETE FROM meta WHERE name = ?", (name,))
             if value is not None:
                 connection.execute("INSERT INTO meta (name, value) VALUES (?, ?)", (name, value))
@@ -217,3 +230,140 @@ async def test_machines_without_an_id(disk: Disk) -> None:
     disk.note("machine", "")
     disk.attached_before_as(device=7)
     assert not await disk.is_own("")
+
+
+# --- an older state in the place of the file
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+@pytest.fixture
+def steady(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of a clock that stands still until it is set."""
+    found = [1.0]
+    monkeypatch.setattr(SystemClock, "steady", lambda _: found[0])
+    return found
+
+
+def counts(disk: Disk) -> tuple[int, int]:
+    """That of the database and that of the mark file."""
+    return int(disk.noted("count") or 0), clone_guard.read_mark(clone_guard.mark_file(disk.path))[1]
+
+
+@pytest.mark.row("F111")
+async def test_counting_once_a_minute(disk: Disk, steady: list[float]) -> None:
+    """With the first transaction that is synced, then with the first one a minute later; each process for itself."""
+    async with disk.opened() as one, disk.opened() as other:
+        assert counts(disk) == (0, 0), "opening writes nothing"
+        await one.write(noted("turn"), synced=False)
+        assert counts(disk) == (0, 0)
+        for _ in range(3):
+            await one.write(noted("first"))
+        assert counts(disk) == (1, 1)
+        await other.write(noted("second"))
+        assert counts(disk) == (2, 2)
+        steady[0] += clone_guard.COUNTED_EVERY
+        await one.write(noted("third"))
+        assert counts(disk) == (3, 3)
+        assert disk.noted("third") == "written"
+    assert await disk.is_own()
+
+
+@pytest.mark.row("F111")
+@pytest.mark.parametrize("crash", ["before the commit", "after the commit"])
+async def test_killed_while_counting(disk: Disk, monkeypatch: pytest.MonkeyPatch, crash: str) -> None:
+    """The mark file is never ahead of its own database: it is this installation's at the next start, and counts on."""
+    async with disk.opened() as store:
+        await store.write(noted("before"))
+    async with disk.opened() as store:
+        with monkeypatch.context() as patch:
+            if crash == "after the commit":
+                patch.setattr(clone_guard, "write_private", _killed)
+            else:
+                patch.setattr(clone_guard.Counter, "counted", lambda _, body: _rolled_back)
+            with pytest.raises(Killed):
+                await store.write(noted("late"))
+    assert counts(disk) == ((2, 1) if crash == "after the commit" else (1, 1))
+    assert await disk.is_own()
+    async with disk.opened() as store:
+        await store.write(noted("after"))
+    assert counts(disk)[0] == counts(disk)[1]
+
+
+@pytest.mark.row("F111")
+async def test_an_older_file_in_its_place(disk: Disk) -> None:
+    """Not its own until adopted; then it counts from where its mark file is."""
+    async with disk.opened() as store:
+        await store.write(noted("before"))
+    older = disk.path.read_bytes()
+    async with disk.opened() as store:
+        await store.write(noted("later"))
+    newer = disk.path.read_bytes()
+    disk.path.write_bytes(older)
+    assert not await disk.is_own()
+    assert counts(disk) == (1, 2), "a copy does not count"
+    disk.path.write_bytes(newer)
+    assert await disk.is_own(), "put back, it is what it was"
+    disk.path.write_bytes(older)
+    await opening.adopt(disk.settings, silent)
+    assert counts(disk) == (2, 2)
+    assert await disk.is_own()
+
+
+@pytest.mark.row("F111")
+async def test_an_older_file_in_the_place_of_an_open_one(disk: Disk, steady: list[float]) -> None:
+    """Noticed within a minute by a process that has it open, with the first transaction that counts; it is undone."""
+    async with disk.opened() as store:
+        await store.write(noted("before"))
+        disk.note("count", "0")  # as an older one has it; SQLite would find a file that is written over broken
+        steady[0] += clone_guard.COUNTED_EVERY
+        with pytest.raises(StoreUnavailable, match="replaced by an older one"):
+            await store.write(noted("late"))
+        assert disk.noted("late") is None
+    assert not await disk.is_own()
+
+
+@pytest.mark.row("F111")
+async def test_a_mark_file_that_cannot_be_written(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, or a folder without rights: what is written is committed all the same, and the database is ahead."""
+    async with disk.opened() as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(clone_guard, "write_private", _full)
+            await store.write(noted("written"))
+        assert disk.noted("written") == "written"
+        assert counts(disk) == (1, 0)
+    assert await disk.is_own()
+
+
+async def test_a_named_installation_counts_nothing(disk: Disk) -> None:
+    """Its name decides alone: an older file in its place is its own, as was asked for."""
+    named = disk.settings.model_copy(update={"instance": disk.noted("instance")})
+    async with disk.opened() as store:
+        await store.write(noted("before"))
+    disk.note("count", None)
+    store = await opening.open_database(named)
+    await store.write(noted("named"))
+    await store.close()
+    assert not store.read_only
+    assert counts(disk) == (0, 1)
+
+
+@transaction
+def noted(tx: Tx, name: str) -> Transaction[None]:
+    """Something is written."""
+    yield from query("set_meta", name=name, value="written")
+
+
+def _rolled_back(now: Instant) -> Transaction[tuple[None, int]]:
+    yield from query("set_meta", name="count", value="2")
+    raise Killed
+
+
+def _killed(*args: object, **parts: object) -> None:
+    raise Killed
+
+
+def _full(*args: object, **parts: object) -> None:
+    raise OSError(28, "No space left on device")

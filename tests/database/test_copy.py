@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,20 @@ from tests.support.installation import APP, HOTELS, filled, opened, secrets, set
 from tests.support.processes import leased, row
 from tests.support.shown import show_no_more, show_twice, wrongly_shown
 
-from cloudbeds_auth.database import copy, opening
+from cloudbeds_auth.database import bulk, copy, opening
+from cloudbeds_auth.database.bulk import Progress
+from cloudbeds_auth.engine.history import record_calls
 from cloudbeds_auth.errors import ConfigurationError, StoreReadOnly
+from cloudbeds_auth.rules.history import Calls
 from cloudbeds_auth.rules.lifecycle import State
+from cloudbeds_auth.rules.model import Event
 from cloudbeds_auth.settings import Settings
 from cloudbeds_auth.transactions.apps import read_app
-from cloudbeds_auth.transactions.connections import list_connections
+from cloudbeds_auth.transactions.connections import disconnect, list_connections
 from cloudbeds_auth.transactions.grants import Written, commit_pair, release_lease, take_lease, write_intent
-from cloudbeds_auth.transactions.history import read_history
+from cloudbeds_auth.transactions.history import forget, read_history, take_over
+from cloudbeds_auth.transactions.rows import add_event
+from cloudbeds_auth.transactions.statements import Transaction, Tx, query, query_one, transaction
 
 
 @pytest.fixture(params=["sqlite to postgresql", "postgresql to sqlite", "sqlite to sqlite"])
@@ -43,7 +51,10 @@ async def test_everything_moves(ways: tuple[Settings, Settings]) -> None:
         told: list[str] = []
         copied = await opening.copy(source, target.database_url, lambda what, done, total: told.append(what))
         assert (copied["connections"], copied["grants"], copied["tokens"]) == (HOTELS, HOTELS, HOTELS + 1)
-        assert list(dict.fromkeys(told)) == list(copy.TABLES)
+        assert {"hotels latched", "hotels closed", "grants", "newest events"} <= set(told)
+        behind = await opening.copy_history(source, target.database_url, silent)
+        assert set(behind) == set(copy.HISTORY)
+        assert set(copied) | set(behind) == set(bulk.TABLES)
         fence = await leased(running, await row(running, "gra_1"))
         assert not await running.write(write_intent(fence, 1, lease=30.0, hold=0.0)), (
             "a process that still runs is latched"
@@ -90,21 +101,24 @@ async def test_once_more(ways: tuple[Settings, Settings]) -> None:
         assert await secrets(there) == moved_on
 
 
+HOTEL_TABLES = [table for table in bulk.TABLES if table not in copy.HISTORY]
+
+
 class Killed(Exception):
     """The process ends here."""
 
 
 async def test_killed_while_copying(ways: tuple[Settings, Settings]) -> None:
-    """At each table: neither side refreshes, and the whole is simply run again, as often as that happens."""
+    """At each step: neither side refreshes, and the whole is simply run again, as often as that happens."""
     source, target = ways
     await filled(source)
     async with opened(source) as running:
         before = await secrets(running)
 
-    for table in copy.TABLES:
+    for step in ("hotels latched", "hotels closed", "calls of an earlier try", *HOTEL_TABLES, "newest events"):
 
-        def kill(what: str, done: int, total: int, *, at: str = table) -> None:
-            if what == at:
+        def kill(what: str, done: int, total: int, *, at: str = step) -> None:
+            if (what, done) == (at, total):
                 raise Killed
 
         with pytest.raises(Killed):
@@ -160,9 +174,37 @@ async def test_a_refresh_under_way_commits_first(ways: tuple[Settings, Settings]
             )
             await running.write(release_lease(grant.id, fence.epoch))
 
-        await copied_with(source, target, comes_back)
+        shown: list[tuple[str, int, int]] = []
+        await copied_with(source, target, comes_back, lambda *step: shown.append(step))
+        assert [step for step in shown if "under way" in step[0]] == [("refreshes under way that end", 0, 1)]
     async with opened(target) as there:
         assert (await row(there, "gra_1")).access.reveal() == "A-1-2"
+
+
+async def test_a_refresh_that_comes_back_while_rows_are_copied(ways: tuple[Settings, Settings]) -> None:
+    """Its lease had run out, and its grant may have been copied: the pair is dropped unused, and the parent moves."""
+    source, target = ways
+    await filled(source)
+    async with opened(source) as running:
+        grant = await row(running, "gra_1")
+        fence = await leased(running, grant, seconds=0.01)
+        assert await running.write(write_intent(fence, 1, lease=0.01, hold=0.0))
+    await asyncio.sleep(0.05)
+    written: list[Written] = []
+
+    async def comes_back() -> Written:
+        async with opened(source) as again:
+            return await again.write(commit_pair(fence, grant.tokens[-1], pair("1-2"), stale_after=3240.0))
+
+    def show(what: str, done: int, total: int) -> None:
+        if what == "tokens" and not written:
+            with ThreadPoolExecutor(1) as thread:
+                written.append(thread.submit(asyncio.run, comes_back()).result())
+
+    await opening.copy(source, target.database_url, show)
+    assert written == [Written.GONE]
+    async with opened(target) as there:
+        assert [token.value.reveal() for token in (await row(there, "gra_1")).tokens] == ["R-1-1"]
 
 
 async def test_a_refresh_that_comes_back_too_late(ways: tuple[Settings, Settings]) -> None:
@@ -185,15 +227,134 @@ async def test_a_refresh_that_comes_back_too_late(ways: tuple[Settings, Settings
         assert [token.value.reveal() for token in (await row(there, "gra_1")).tokens] == ["R-1-1"]
 
 
-async def copied_with(source: Settings, target: Settings, pause: Callable[[float], object]) -> None:
+async def copied_with(
+    source: Settings, target: Settings, pause: Callable[[float], object], progress: Progress = silent
+) -> None:
     """As `opening.copy`, with our own pause."""
     here, mine = await opening.open_driver(source)
     there, theirs = await opening.open_driver(target)
     try:
-        await copy.copy(copy.Side(here, mine, "source"), copy.Side(there, theirs, "target"), silent, pause)  # type: ignore[arg-type]
+        await copy.copy(copy.Side(here, mine, "source"), copy.Side(there, theirs, "target"), progress, pause)  # type: ignore[arg-type]
     finally:
         await here.close()
         await there.close()
+
+
+async def moved(source: Settings, target: Settings) -> None:
+    """The hotels, without their histories."""
+    await filled(source)
+    await opening.copy(source, target.database_url, silent)
+
+
+async def test_the_target_is_used_before_its_history_is_there(ways: tuple[Settings, Settings]) -> None:
+    """What happens there is numbered after what happened here, and stays where it is when the rest comes."""
+    source, target = ways
+    await moved(source, target)
+    async with opened(source) as here, opened(target) as there:
+        before = await here.read(read_history("con_0"))
+        assert len(await there.read(read_history("con_0"))) == 1
+        await leased(there, await row(there, "gra_0"))
+        assert await there.write(disconnect("con_0", actor="operator"))
+        newer = await there.read(read_history("con_0"))
+        await opening.copy_history(source, target.database_url, silent)
+        newest = max(event.sequence for event in before if event.kind != "calls")
+        assert [event.sequence for event in newer] == [newest + 1, newest]
+        after = await there.read(read_history("con_0"))
+        assert [event for event in after if event != newer[0]] == before
+        assert newer[0] in after
+
+
+@pytest.mark.row("F107")
+async def test_what_was_forgotten_meanwhile_does_not_come_back(ways: tuple[Settings, Settings]) -> None:
+    """Names of calls of a hotel that was forgotten in the target, and all of one that was deleted there, stay away."""
+    source, target = ways
+    await filled(source)
+    async with opened(source) as here:
+        for number in range(HOTELS):
+            await record_calls(here, [Calls(f"gra_{number}", 1, 1e9, 1e9, 1, 1, {"GET /guests/7": 1}, "y/1")])
+        for number in range(HOTELS):
+            await here.write(refused(f"gra_{number}"))
+            await here.write(add_later(f"gra_{number}"))
+    await opening.copy(source, target.database_url, silent)
+    async with opened(target) as there:
+        assert await there.write(disconnect("con_0", actor="operator"))
+        assert await there.write(forget("con_0", actor="operator"))
+        await there.write(deleted("con_1", "gra_1"))
+        await opening.copy_history(source, target.database_url, silent)
+        assert named(await there.read(read_history("con_0"))) == []
+        assert await there.read(read_history("con_1")) == []
+        assert sorted(named(await there.read(read_history("con_2")))) == ["call_refused", "calls"]
+
+
+def named(history: Sequence[Event]) -> list[str]:
+    """The kinds of what names the path of a call."""
+    return [event.kind for event in history if "/guests/7" in str(event.data)]
+
+
+@transaction
+def refused(tx: Tx, grant_id: str) -> Transaction[None]:
+    """An event that names the path of a call."""
+    grant = yield from query_one("grant", grant_id=grant_id)
+    assert grant is not None
+    yield from add_event(tx, grant, "call_refused", path="/guests/7")
+
+
+@transaction
+def add_later(tx: Tx, grant_id: str) -> Transaction[None]:
+    """A newer event, which is copied with the hotel: the one before it comes with the history."""
+    grant = yield from query_one("grant", grant_id=grant_id)
+    assert grant is not None
+    yield from add_event(tx, grant, "proved")
+
+
+@transaction
+def deleted(tx: Tx, connection_id: str, grant_id: str) -> Transaction[None]:
+    """As an approval that nobody claimed."""
+    yield from query("drop_all_tokens", grant_id=grant_id)
+    yield from query("delete_properties", grant_id=grant_id)
+    yield from query("delete_grant", grant_id=grant_id)
+    yield from query("delete_events", connection_id=connection_id)
+    yield from query("delete_connection", connection_id=connection_id)
+
+
+async def test_two_that_copy_one_history(ways: tuple[Settings, Settings]) -> None:
+    """The one whose place the other has passed stops: no line is added twice."""
+    source, target = ways
+    await moved(source, target)
+
+    other: list[dict[str, int]] = []
+
+    def overtaken(what: str, done: int, total: int) -> None:
+        if not other:
+            other.append({})
+            with ThreadPoolExecutor(1) as thread:
+                work = opening.copy_history(source, target.database_url, silent)
+                other[0] = thread.submit(asyncio.run, work).result()
+
+    with pytest.raises(ConfigurationError, match="another process copies"):
+        await opening.copy_history(source, target.database_url, overtaken)
+    async with opened(source) as here, opened(target) as there:
+        assert await there.read(read_history("con_0")) == await here.read(read_history("con_0"))
+
+
+async def test_lines_of_an_earlier_version_are_merged_when_they_have_come(ways: tuple[Settings, Settings]) -> None:
+    """The target had gone through its few events; it goes through all of them again."""
+    source, target = ways
+    await moved(source, target)
+    async with opened(target) as there:
+        while await there.write(take_over(9)):
+            pass
+        await opening.copy_history(source, target.database_url, silent)
+        assert await there.write(take_over(1)), "there is more to go through"
+
+
+async def test_the_history_of_a_move_that_was_given_up(ways: tuple[Settings, Settings]) -> None:
+    """The source was adopted, so there are two that hold the hotels: nothing more is copied, and it says so."""
+    source, target = ways
+    await moved(source, target)
+    await opening.adopt(source, silent)
+    with pytest.raises(ConfigurationError, match="adopted since"):
+        await opening.copy_history(source, target.database_url, silent)
 
 
 async def test_giving_up_the_move(ways: tuple[Settings, Settings]) -> None:
@@ -201,7 +362,7 @@ async def test_giving_up_the_move(ways: tuple[Settings, Settings]) -> None:
     source, target = ways
     await filled(source)
     await opening.copy(source, target.database_url, silent)
-    await opening.adopt(source)
+    await opening.adopt(source, silent)
     async with opened(source) as here:
         assert not here.read_only
         fence = await leased(here, await row(here, "gra_1"))
@@ -237,7 +398,7 @@ async def test_a_copy_with_its_mark_is_not_moved(tmp_path: Path) -> None:
         shutil.copy(f"{source.database_path}{made}", f"{copied.database_path}{made}")
     with pytest.raises(ConfigurationError, match="copy of another installation"):
         await opening.copy(copied, f"sqlite:///{tmp_path}/two.db", silent)
-    await opening.adopt(copied)
+    await opening.adopt(copied, silent)
     assert (await opening.copy(copied, f"sqlite:///{tmp_path}/two.db", silent))["grants"] == HOTELS
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from tests.support.fakes import ADA, pair
 from tests.support.stage import Process, Stage
 
 from cloudbeds_auth.engine import history
 from cloudbeds_auth.engine.history import SWEPT_EVERY, Retention
-from cloudbeds_auth.errors import InvalidRequest, UnknownConnection
+from cloudbeds_auth.errors import InvalidRequest, StoreUnavailable, UnknownConnection
 from cloudbeds_auth.transactions.candidates import promote
 from cloudbeds_auth.transactions.connections import disconnect
 
 DAY = 86400.0
+APPROVAL = 1  # row of the state with which the hotel came: it goes with the first batch
 
 
 def forgets(process: Process, days: int = 400) -> Retention:
@@ -20,17 +23,55 @@ def forgets(process: Process, days: int = 400) -> Retention:
 
 
 async def test_a_batch_at_a_time(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While there is more, soon again; then an hour later at most. The observer is told of what was deleted."""
+    """As many as are due, and an hour later again; the observer is told once of all that was deleted."""
     grant = await stage.connected(pair(1))
     lines = len(await stage.kinds(grant.connection_id))
-    monkeypatch.setattr(history, "DELETED_AT_ONCE", lines - 1)
+    assert lines > 1
+    monkeypatch.setattr(history, "DELETED_AT_ONCE", 1)
     await stage.clock.sleep(2 * DAY)
-    assert await forgets(stage.one, 1).tick() <= 1.0
-    assert len(await stage.kinds(grant.connection_id)) == 1
-    assert 1.0 < await forgets(stage.one, 1).tick() <= SWEPT_EVERY
+    stage.one.driver.seen.clear()
+    assert await forgets(stage.one, 1).tick() == SWEPT_EVERY
     assert await stage.kinds(grant.connection_id) == []
-    assert await forgets(stage.one, 1).tick() > 1.0
-    assert stage.notes.times("swept") == 2
+    assert stage.one.driver.seen["sweep_events"] == lines + 1
+    assert await forgets(stage.one, 1).tick() == SWEPT_EVERY
+    assert [note["rows"] for note in stage.notes.facts("swept")] == [lines + APPROVAL]
+
+
+async def test_most_of_the_time_is_for_everything_else(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a batch it waits three times as long as that took; after a minute it says how far it is, and goes on."""
+    grant = await stage.connected(pair(1))
+    monkeypatch.setattr(history, "DELETED_AT_ONCE", 1)
+    monkeypatch.setattr(history, "SWEPT_FOR", 7.0)
+    await stage.clock.sleep(2 * DAY)
+    begun: list[float] = []
+
+    async def slow() -> None:
+        begun.append(stage.clock.steady())
+        stage.one.driver.after("sweep_events", slow)
+        await stage.clock.sleep(1.0)
+
+    stage.one.driver.after("sweep_events", slow)
+    assert await forgets(stage.one, 1).tick() == 0.0
+    assert [later - earlier for earlier, later in pairwise(begun)] == [4.0]
+    assert [note["rows"] for note in stage.notes.facts("swept")] == [2 + APPROVAL]
+    while await forgets(stage.one, 1).tick() == 0.0:
+        pass
+    assert (await stage.kinds(grant.connection_id)) == []
+
+
+async def test_a_database_that_goes_away_meanwhile(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was deleted until then is said, and the tick fails."""
+    await stage.connected(pair(1))
+    monkeypatch.setattr(history, "DELETED_AT_ONCE", 1)
+    await stage.clock.sleep(2 * DAY)
+
+    async def gone() -> None:
+        stage.one.driver.refuse("sweep_events")
+
+    stage.one.driver.after("sweep_events", gone)
+    with pytest.raises(StoreUnavailable):
+        await forgets(stage.one, 1).tick()
+    assert [note["rows"] for note in stage.notes.facts("swept")] == [1 + APPROVAL]
 
 
 async def test_a_hotel_is_forgotten(stage: Stage) -> None:

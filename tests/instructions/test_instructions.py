@@ -27,20 +27,20 @@ ADMIN = "an-admin-token-of-more-than-32-characters"
 COLLECTED = re.compile(r"Collected\s*:\s*(\d+)")
 LISTENING = re.compile(r"listening on (\S+)")
 STEADY_HASHES = {"PYTHONHASHSEED": "0"}
-Counted = Callable[[str], float]
+Counted = Callable[[str, int], float]
 
 
 @pytest.fixture
 async def counted(tmp_path: Path) -> Counted:
-    """Instructions of one of `measured.TABLE`: how many more they are when it is done TIMES times more."""
+    """Instructions of one of `measured.TABLE`: how many more they are when it is done that many times more."""
     async with vendor() as cloudbeds, TokenVault.open(cloudbeds.settings(tmp_path)) as vault:
         connection = await cloudbeds.connect(vault)
     where = (f"sqlite:///{tmp_path / 'vault.sqlite3'}", cloudbeds.base, connection.id)
 
-    def count(name: str) -> float:
+    def count(name: str, times: int) -> float:
         with ThreadPoolExecutor() as both:
-            few, many = both.map(lambda times: _instructions(*where, name, str(times)), (0, TIMES))
-        return (many - few) / TIMES
+            few, many = both.map(lambda done: _instructions(*where, name, str(done)), (0, times))
+        return (many - few) / times
 
     return count
 
@@ -91,13 +91,13 @@ async def _instructions_of_service(settings: dict[str, str], log: Path, path: st
 
 
 async def test_a_fresh_token(counted: Counted) -> None:
-    """A look-up in memory."""
-    assert counted("access_token") < 9_500
+    """A look-up in memory, often enough that what differs between two starts is little beside it."""
+    assert counted("access_token", 20_000) < 9_300
 
 
 async def test_a_call_under_the_auth_object(counted: Counted) -> None:
     """What `auth=vault.auth(id)` adds to a call of httpx2."""
-    assert counted("call") - counted("plain call") < 190_000
+    assert counted("call", TIMES) - counted("plain call", TIMES) < 190_000
 
 
 async def test_a_proxied_call(tmp_path: Path) -> None:

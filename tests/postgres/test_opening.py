@@ -145,6 +145,7 @@ async def test_a_migration_killed_at_each_statement(postgres_server: str, postgr
         assert schema(url) == schema(postgres_home)
 
 
+@pytest.mark.row("F107")
 async def test_a_migration_of_very_many_rows(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step of the schema has an hour for each statement, where a call of a hotel has five seconds."""
     further = (NEWEST[0] + 1, "CREATE TABLE IF NOT EXISTS seen AS SELECT current_setting('statement_timeout') AS said")
@@ -163,14 +164,14 @@ async def test_while_another_process_migrates(
 ) -> None:
     """A second start waits for as long as it takes, and says so; its own step waits for a lock as short as ever."""
     further = (NEWEST[0] + 1, "CREATE TABLE IF NOT EXISTS seen AS SELECT current_setting('lock_timeout') AS said")
-    impatient = postgres.BEGIN_MIGRATION.replace("lock_timeout = '2s'", "lock_timeout = '1ms'")
+    impatient = postgres.BEGIN_WRITE.replace("lock_timeout = '2s'", "lock_timeout = '1ms'")
     with database(postgres_url) as url, psycopg.connect(url) as other:
         first = PostgresDriver(url)
         await first.open()
         await first.close()
         steps = (*schemas.migrations(), further)
         monkeypatch.setattr(schemas, "migrations", lambda: steps)
-        monkeypatch.setattr(postgres, "BEGIN_MIGRATION", impatient)
+        monkeypatch.setattr(postgres, "BEGIN_WRITE", impatient)
         other.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (schemas.WORK,))
         second = PostgresDriver(url)
         opening = asyncio.create_task(second.open())

@@ -14,7 +14,7 @@ from tests.support.keys import KEY
 from tests.support.postgres_stage import Elsewhere
 from tests.support.shown import wrongly_shown
 
-from cloudbeds_auth.database.copy import TABLES
+from cloudbeds_auth.database.bulk import TABLES
 from cloudbeds_auth.database.postgres import PostgresDriver
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteFile

@@ -36,7 +36,8 @@ def migrate(out: Output) -> None:
     from cloudbeds_auth import runtime
 
     settings = _settings()
-    before, after = asyncio.run(runtime.migrate(settings))
+    with out.waiting("bringing the database to this version's schema; of a large one that may take minutes"):
+        before, after = asyncio.run(runtime.migrate(settings))
     where = runtime.shown(settings.database_url)
     out.document({"database": where, "schema_before": before, "schema": after})
     if before == after:
@@ -90,25 +91,46 @@ def backup(out: Output, file: Path) -> None:
     out.hint("keep the encryption key apart from it: without the key it opens nothing")
 
 
-@command("copy", "cloudbeds-auth database copy --to postgresql://auth@db.example/hotels", group=database)
+@command(
+    "copy",
+    "cloudbeds-auth database copy --to postgresql://auth@db.example/hotels",
+    "cloudbeds-auth database copy --to postgresql://auth@db.example/hotels --history none",
+    group=database,
+)
 @click.option("--to", "target", metavar="URL", required=True, help="The database to move to; it must be empty.")
-def copy(out: Output, target: str) -> None:
-    """Move everything to another database; tokens and secrets stay encrypted.
+@click.option(
+    "--history",
+    type=click.Choice(["behind", "none"]),
+    default="behind",
+    show_default=True,
+    help="Copy the histories when the hotels have moved, or leave them where they are.",
+)
+def copy(out: Output, target: str, history: str) -> None:
+    """Move the hotels to another database; tokens and secrets stay encrypted.
 
     From its beginning on, nothing is refreshed from this database any more, so never from both. Stop the service
-    before, set CLOUDBEDS_AUTH_DATABASE_URL to the new one afterwards. Interrupted, it is simply run again. A password
-    in URL can be read by other users of this machine: PGPASSWORD or a password file keep it out.
+    before, set CLOUDBEDS_AUTH_DATABASE_URL to the new one and start the service as soon as it says that the hotels have
+    moved: their histories follow while it runs. Interrupted, it is simply run again, with the former
+    CLOUDBEDS_AUTH_DATABASE_URL. A password in URL can be read by other users of this machine: PGPASSWORD or a password
+    file keep it out.
     """
     from cloudbeds_auth import runtime
 
     settings = _existing()
-    with out.progress("copying rows") as progress:
-        copied = asyncio.run(runtime.copy(settings, target, progress))
     where = runtime.shown(target)
+    with out.progress("moving hotels") as progress:
+        copied = asyncio.run(runtime.copy(settings, target, progress))
+    result = "the hotels have moved to" if copied else "the hotels had moved before to"
+    out.say(f"{result} {where}: set CLOUDBEDS_AUTH_DATABASE_URL to it and start the service")
+    if history == "behind":
+        with out.progress("copying histories") as progress:
+            behind = asyncio.run(runtime.copy_history(settings, target, progress))
+        for table, rows in behind.items():
+            copied[table] = copied.get(table, 0) + rows
     out.document({"database": runtime.shown(settings.database_url), "copied_to": where, "rows": copied})
     out.fields([(table, f"{rows} rows") for table, rows in copied.items()])
-    result = f"everything is in {where}" if copied else f"{where} holds everything already"
-    out.line(f"{result}; set CLOUDBEDS_AUTH_DATABASE_URL to it")
+    if history == "behind":
+        out.line(f"everything is in {where}")
 
 
 @command("adopt", "cloudbeds-auth database adopt", "cloudbeds-auth database adopt --yes", group=database)
@@ -125,7 +147,8 @@ def adopt(out: Output, yes: bool) -> None:
     where = runtime.shown(settings.database_url)
     question = f"Is the installation that {where} was copied from, or moved to, gone for good?"
     confirm(question, "two that refresh kill each other's tokens: say --yes where nobody can be asked", yes=yes)
-    asyncio.run(runtime.adopt(settings))
+    with out.progress("adopting") as progress:
+        asyncio.run(runtime.adopt(settings, progress))
     out.document({"database": where, "adopted": True})
     out.line(f"{where} is this installation's own now; restart what uses it")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from cloudbeds_auth.database import key_files, opening, schema
-from cloudbeds_auth.database.copy import Progress
+from cloudbeds_auth.database.bulk import Progress
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.ports import Place, SealBroken, Sealer
 from cloudbeds_auth.rules.model import CredentialKind, Role
@@ -61,7 +61,7 @@ async def scan(settings: Settings, progress: Progress) -> Found:
     store = await opening.open_database(settings)  # the canary: a wrong key is one error, not one a row
     await store.close()
     sealer = AesGcmSealer(key_files.load_keys(settings, database_has_rows=True))
-    driver, _ = await opening.open_driver(settings)
+    driver, _ = await opening.open_driver(settings, bulk=True)
     found = Found()
     try:
         await _read(driver, sealer, found, progress)

@@ -7,38 +7,52 @@ again under another number, or a machine that got a new id, is the same installa
 copy. A PostgreSQL database is known by the server's system identifier and the database's name. Where that is not enough
 (a disk image restored on purpose), the operator names it: CLOUDBEDS_AUTH_INSTANCE.
 
-The table `meta` keeps `instance` (the name), `place` (`device:inode`, or the server's own name) and `machine`, which
-databases from before lack. Device and machine are written anew whenever one of them changed.
+An older copy that is written over the file in place has the same inode and mark. So database and mark file also have a
+count, which the mark file is never ahead of: a database that is behind its mark file is an older one (F111).
+
+The table `meta` keeps `instance` (the name), `place` (`device:inode`, or the server's own name), `machine` and `count`,
+which databases from before lack. Device and machine are written anew whenever one of them changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
-from cloudbeds_auth.errors import ConfigurationError
+from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.os_files import write_private
-from cloudbeds_auth.transactions.statements import Instant, Transaction, query, query_one
+from cloudbeds_auth.transactions.statements import Body, Instant, Transaction, query, query_one
+
+T = TypeVar("T")
 
 LONGEST_MARK = 200  # characters
+COUNTED_EVERY = 60.0  # seconds, while something is written
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What this installation is known by: its name, `device:inode` of the database file (or what a server is called),
     and the machine's id, empty where it is unknown. `named`: the operator vouches for the name, wherever the file is.
+    `count`: that of the mark file, or of the database.
     """
 
     name: str
     place: str
     machine: str = ""
     named: bool = field(default=False, compare=False)
+    count: int = field(default=0, compare=False)
 
     def is_at(self, known: Identity) -> bool:
         """Whether a database that was known by that is still where it was: one of device and machine is the same."""
         same_inode = self.place.partition(":")[2] == known.place.partition(":")[2]
         return self.place == known.place or (same_inode and self.machine == known.machine != "")
+
+    def owns(self, known: Identity) -> bool:
+        """Whether a database known by that is this installation's: where it was, and no older than its mark."""
+        return self.name == known.name and self.is_at(known) and (self.named or self.count <= known.count)
 
 
 def mark_file(database: Path) -> Path:
@@ -61,12 +75,19 @@ def identify(database: Path, setting: str | None, fresh: str, machine: str) -> I
         # Of several processes that start together one makes the mark file, and all of them read it.
         with suppress(FileExistsError):
             write_private(path, f"{fresh}\n".encode("ascii"), exclusive=True)
-        return Identity(path.read_text("ascii").strip()[:LONGEST_MARK], place, machine)
-    except (OSError, UnicodeDecodeError) as error:
+        name, count = read_mark(path)
+        return Identity(name, place, machine, count=count)
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"the mark file {path} can be neither read nor made: {error}",
             next_step="make it readable for this user, or set CLOUDBEDS_AUTH_INSTANCE",
         ) from None
+
+
+def read_mark(path: Path) -> tuple[str, int]:
+    """The name and the count in a mark file; one of an earlier version has none. Raises OSError, ValueError."""
+    name, _, count = path.read_text("ascii").strip()[:LONGEST_MARK].partition("\n")
+    return name, int(count or 0)
 
 
 def recognise(now: Instant, identity: Identity) -> Transaction[bool]:
@@ -75,23 +96,22 @@ def recognise(now: Instant, identity: Identity) -> Transaction[bool]:
     if known is None:
         yield from adopt(now, identity)
         return True
-    if known.name != identity.name:
-        return False
-    if identity.is_at(known):
+    if identity.owns(known):
         # Where this machine's id is unknown (a container), the stored one is kept.
         found = replace(identity, machine=identity.machine or known.machine)
         if found != known:  # else nothing is written, and a full disk still starts
             yield from _note(found)
         return True
-    if identity.named:
+    if identity.named and identity.name == known.name:
         yield from adopt(now, identity)  # restored or moved, and vouched for
-    return identity.named
+        return True
+    return False
 
 
 def is_own(now: Instant, identity: Identity) -> Transaction[bool]:
     """Whether the database is this installation's own, as `recognise` left it; changes nothing."""
     known = yield from _known()
-    return known is None or (known.name == identity.name and identity.is_at(known))
+    return known is None or identity.owns(known)
 
 
 def _known() -> Transaction[Identity | None]:
@@ -101,16 +121,70 @@ def _known() -> Transaction[Identity | None]:
     machine = yield from query_one("meta", name="machine")
     if owner is None or place is None:
         return None
-    return Identity(owner["value"], place["value"], "" if machine is None else machine["value"])
+    known_machine = "" if machine is None else machine["value"]
+    return Identity(owner["value"], place["value"], known_machine, count=(yield from _count()))
+
+
+def _count() -> Transaction[int]:
+    row = yield from query_one("meta", name="count")
+    return 0 if row is None else int(row["value"])
 
 
 def adopt(now: Instant, identity: Identity) -> Transaction[None]:
-    """The database is this installation's from now on, even if it was being copied or was moved elsewhere."""
-    yield from query("unlatch_all")
+    """The database is this installation's from now on, even if it was moved elsewhere, or is older than its mark."""
     yield from query("forget_meta", name="moved_to")
     yield from _note(identity)
+    if identity.count > (yield from _count()):
+        yield from query("set_meta", name="count", value=str(identity.count))
 
 
 def _note(identity: Identity) -> Transaction[None]:
     for name, value in (("instance", identity.name), ("place", identity.place), ("machine", identity.machine)):
         yield from query("set_meta", name=name, value=value)
+
+
+class Counter:
+    """Counts on with a transaction that writes anyway, at most once in `COUNTED_EVERY` seconds: in the database, and
+    when that is committed and synced, in the mark file.
+
+    So the file is behind its database or level with it, whatever ends the process in between, and a database that is
+    behind its file is an older one. Nothing is counted where nothing is written: such a copy is no older.
+    """
+
+    def __init__(self, mark: Path, name: str, steady: Callable[[], float]) -> None:
+        self._mark = mark
+        self._name = name
+        self._steady = steady
+        self._due = steady()
+
+    def is_due(self) -> bool:
+        """Whether the next transaction counts."""
+        return self._steady() >= self._due
+
+    def counted(self, body: Body[T]) -> Body[tuple[T, int]]:
+        """The same transaction, counting on; give the count to `note` when it is committed.
+
+        Raises StoreUnavailable when the database is behind its mark file: it was replaced while it was open.
+        """
+        noted = 0
+        with suppress(OSError, ValueError):
+            _, noted = read_mark(self._mark)
+
+        def counting(now: Instant) -> Transaction[tuple[T, int]]:
+            result = yield from body(now)
+            count = yield from _count()
+            if count < noted:
+                raise StoreUnavailable(
+                    "the database was replaced by an older one while it was open",
+                    next_step="restart: it is read-only then, until `cloudbeds-auth database adopt`",
+                )
+            yield from query("set_meta", name="count", value=str(count + 1))
+            return result, count + 1
+
+        return counting
+
+    def note(self, count: int) -> None:
+        """Write it beside the database; where that cannot be done, a later one is."""
+        self._due = self._steady() + COUNTED_EVERY
+        with suppress(OSError):
+            write_private(self._mark, f"{self._name}\n{count}\n".encode("ascii"), exclusive=False)

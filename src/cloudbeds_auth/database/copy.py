@@ -1,21 +1,27 @@
 """Copies of a database, sealed as it is stored: without the key they open nothing.
 
 A backup is made of a SQLite database while it is in use, by SQLite's own means. Restored, it is a copy (rule-16):
-read-only until adopted. Moving to another server copies everything, so that the two never both refresh (F74):
+read-only until adopted. Moving to another server hands the hotels over, so that the two never both refresh (F74):
 
     latch the source     no grant of it is refreshed any more; what is under way commits first
-    copy                 table by table, in the order in which rows refer to each other
-    close the source     a pair that still comes in is dropped unused, so its parent, which was copied, works on
-    open the target      it is this installation's from now on
+    close its grants     a pair that still comes in is dropped unused, so its parent, which is copied, works on
+    empty the target     what an earlier try left
+    copy                 table by table, in the order in which rows refer to each other; of a history the newest event,
+                         from which the next one is numbered
+    close the source     it is read-only
+    open the target      it is this installation's from now on, and serves
+    copy the history     behind, while the target is in use
 
-Each step may be killed and the whole repeated: until the last the target is read-only, and is filled from the start.
+Each step may be killed and the whole repeated: until the target is open it is read-only, and is filled from the
+start; its history is resumed at the row that was reached.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,39 +29,25 @@ from pathlib import Path
 
 import apsw
 
-from cloudbeds_auth.database import clone_guard
+from cloudbeds_auth.database import bulk, clone_guard
+from cloudbeds_auth.database.bulk import Batch, Progress
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable
 from cloudbeds_auth.os_files import sync
+from cloudbeds_auth.ports import Clock
+from cloudbeds_auth.transactions.history import TAKEN_OVER
 from cloudbeds_auth.transactions.roles import show
 from cloudbeds_auth.transactions.runner import Driver
-from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Statement, Transaction, query, query_one
+from cloudbeds_auth.transactions.statements import Instant, Row, Rows, Transaction, as_keys, query, query_one
 
 PAGES = 256  # of one step; over the rollback journal, writers of other processes go on between two
 BUSY_MILLISECONDS = 5_000
-CHUNK = 500  # rows of one transaction
 LEASES = 60.0  # seconds that refreshes under way get to end
 LOOK_AGAIN = 0.2
 COPYING = "copying"  # the target's owner until it is whole: no installation, so it is read-only
+HISTORY = ("events", "calls")
+BEHIND = "history_behind"  # in the target's `meta`: the table and the key up to which it came; not there: all of it did
 
-TABLES: dict[str, tuple[str, ...]] = {
-    "apps": ("name",),
-    "connections": ("id",),
-    "grants": ("id",),
-    "tokens": ("grant_id", "position"),
-    "properties": ("grant_id", "property_id"),
-    "links": ("hash",),
-    "authorizations": ("id",),
-    "circuits": ("app", "fingerprint"),
-    "events": ("connection_id", "sequence"),
-    "calls": ("connection_id", "span", "first_us", "generation", "line"),
-    "budgets": ("client_id",),
-    "issuers": ("app",),
-    "outbox": ("id",),
-}
-"""Every table but `meta`, with its key; what refers to another table comes after it."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with the progress: of what (which table), how many are done, how many there are."""
+Pause = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +59,10 @@ class Side:
     name: str
 
 
-async def copy(
-    source: Side, target: Side, progress: Progress, pause: Callable[[float], Awaitable[None]]
-) -> dict[str, int]:
-    """Move everything from `source` to `target`; rows copied, by table. Raises ConfigurationError.
+async def copy(source: Side, target: Side, progress: Progress, pause: Pause) -> dict[str, int]:
+    """Move the hotels from `source` to `target`, without their histories; rows copied, by table.
 
-    Repeating it after it was done copies nothing. `pause` waits so many seconds.
+    Repeating it after it was done copies nothing. `pause` waits so many seconds. Raises ConfigurationError.
     """
     if not await source.driver.read(partial(_is_ours, identity=source.identity, target=target.name)):
         raise ConfigurationError(
@@ -81,100 +71,121 @@ async def copy(
         )
     if await target.driver.read(partial(_copied_from, source=source.name)):
         return {}
-    await target.driver.write(partial(_clear, source=source.name))
-    await source.driver.write(lambda now: query("latch_all"))
-    await _until_nothing_is_under_way(source, pause)
-    copied = {table: await _copy_table(table, source, target, progress) for table in TABLES}
+    await target.driver.write(partial(_own_by_none, source=source.name))
+    await bulk.each_grant(source.driver, "latch_grants", progress, "hotels latched")
+    await _until_nothing_is_under_way(source, progress, pause)
+    await bulk.each_grant(source.driver, "close_grants", progress, "hotels closed")
+    for table in reversed(bulk.TABLES):
+        await bulk.each(target.driver, table, partial(_delete, target), progress, what=f"{table} of an earlier try")
+    copied = {}
+    for table in bulk.TABLES:
+        if table not in HISTORY:
+            copied[table] = await bulk.each(source.driver, table, partial(_copy, source, target), progress)
+    copied["events"] = await _copy_newest_events(source, target, progress)
     await source.driver.write(partial(_close, target=target.name))
     canary = await source.driver.read(lambda now: query_one("meta", name="key_canary"))
     await target.driver.write(partial(_open, identity=target.identity, canary=canary))
     return copied
 
 
+async def copy_history(source: Side, target: Side, progress: Progress, clock: Clock) -> dict[str, int]:
+    """Copy the histories, after `copy` and while the target may be in use; rows copied, by table.
+
+    Resumed where an earlier try was ended; when all is copied it copies nothing. Between two batches it pauses for as
+    long as one took. Raises ConfigurationError.
+    """
+    copied: dict[str, int] = {}
+    if not await source.driver.read(partial(_moved_to, target=target.name)):
+        raise ConfigurationError(
+            f"{source.name} was not moved to {target.name}, or was adopted since",
+            next_step="use one of the two, or both refresh the same hotels",
+        )
+    while (reached := await target.driver.read(_behind)) is not None:
+        table, *after = json.loads(reached)
+        work = partial(_copy_behind, source, target, clock)
+        copied[table] = await bulk.each(source.driver, table, work, progress, after=tuple(after))
+        await target.driver.write(partial(_finish, table=table))
+    return copied
+
+
 def _is_ours(now: Instant, *, identity: clone_guard.Identity, target: str) -> Transaction[bool]:
     """Whether the source is this installation's own, or was moved by an earlier try to this very target."""
+    return (yield from clone_guard.is_own(now, identity)) or (yield from _moved_to(now, target=target))
+
+
+def _moved_to(now: Instant, *, target: str) -> Transaction[bool]:
     moved = yield from query_one("meta", name="moved_to")
-    if moved is not None:
-        return bool(moved["value"] == target)
-    return (yield from clone_guard.is_own(now, identity))
+    return moved is not None and moved["value"] == target
 
 
 def _copied_from(now: Instant, *, source: str) -> Transaction[bool]:
-    """Whether the copy was finished before. Raises ConfigurationError when the target holds other connections."""
+    """Whether the hotels were moved before. Raises ConfigurationError when the target holds other connections."""
     begun = yield from query_one("meta", name="copy_of")
     held = yield from query_one("meta", name="instance")
     if begun is not None and begun["value"] == source:
         return held is None or held["value"] != COPYING
-    if (yield from _rows("connections", (), now)):
+    if (yield from query("any_connection")):
         raise ConfigurationError(
             "the target holds connections of its own", next_step="give the URL of an empty database"
         )
     return False
 
 
-def _clear(now: Instant, *, source: str) -> Transaction[None]:
-    """Make the target empty, and owned by no installation: an earlier try may have left a part."""
-    yield from query("set_meta", name="copy_of", value=source)
-    for name in ("instance", "place"):
-        yield from query("set_meta", name=name, value=COPYING)
-    for table in reversed(TABLES):
-        yield Statement(f"clear_{table}", f"DELETE FROM {table}", {})  # noqa: S608 - our own names
+def _own_by_none(now: Instant, *, source: str) -> Transaction[None]:
+    """The target is no installation's."""
+    for name, value in (("copy_of", source), ("instance", COPYING), ("place", COPYING)):
+        yield from query("set_meta", name=name, value=value)
 
 
-async def _until_nothing_is_under_way(source: Side, pause: Callable[[float], Awaitable[None]]) -> None:
+async def _until_nothing_is_under_way(source: Side, progress: Progress, pause: Pause) -> None:
     """A refresh that began before the latch commits first, or its lease runs out."""
-    waited = 0.0
-    while await source.driver.read(_held) and waited < LEASES:
+    waited, most = 0.0, 0
+    while (held := await source.driver.read(_held)) and waited < LEASES:
+        most = max(most, held)
+        progress("refreshes under way that end", most - held, most)
         await pause(LOOK_AGAIN)
         waited += LOOK_AGAIN
 
 
-def _held(now: Instant) -> Transaction[bool]:
-    row = yield from query_one("held_leases", now=now.steady, clock_id=now.clock_id)
-    return row is not None and row["held"] > 0
+def _held(now: Instant) -> Transaction[int]:
+    (row,) = yield from query("held_leases", now=now.steady, clock_id=now.clock_id)
+    held: int = row["held"]
+    return held
 
 
-async def _copy_table(table: str, source: Side, target: Side, progress: Progress) -> int:
-    counted = await source.driver.read(lambda now: _count(table))
-    done = 0
-    after: tuple[object, ...] = ()
-    progress(table, done, counted)
-    while rows := await source.driver.read(partial(_rows, table, after)):
-        await target.driver.write(partial(_insert, table, rows))
-        after = tuple(rows[-1][column] for column in TABLES[table])
-        done += len(rows)
-        progress(table, done, counted)
-    return done
+async def _delete(target: Side, batch: Batch) -> None:
+    await target.driver.write(partial(bulk.delete, batch))
 
 
-def _count(table: str) -> Transaction[int]:
-    (row,) = yield Statement(f"count_{table}", f"SELECT COUNT(*) AS rows FROM {table}", {})  # noqa: S608
-    number: int = row["rows"]
-    return number
+async def _copy(source: Side, target: Side, batch: Batch) -> None:
+    found = await source.driver.read(partial(bulk.rows, batch))
+    if batch.table == "grants":
+        found = [{**row, "latched": row["latched"] % 2} for row in found]
+    await target.driver.write(lambda now: _insert(batch.table, found))
 
 
-def _rows(table: str, after: tuple[object, ...], now: Instant) -> Transaction[Rows]:
-    """The next rows by key."""
-    keys = TABLES[table]
-    listed = ", ".join(keys)
-    where = f"WHERE ({listed}) > ({', '.join(f':{key}' for key in keys)})" if after else ""
-    sql = f"SELECT * FROM {table} {where} ORDER BY {listed} LIMIT {CHUNK}"  # noqa: S608
-    return (yield Statement(f"page_{table}", sql, dict(zip(keys, after, strict=False))))
-
-
-def _insert(table: str, rows: Sequence[Row], now: Instant) -> Transaction[None]:
-    for row in rows:
-        values = {**row, "latched": row["latched"] % 2} if table == "grants" else row
-        columns = ", ".join(values)
-        marks = ", ".join(f":{column}" for column in values)
-        yield Statement(f"insert_{table}", f"INSERT INTO {table} ({columns}) VALUES ({marks})", values)  # noqa: S608
+def _insert(table: str, rows: Rows) -> Transaction[None]:
+    yield from bulk.insert(table, rows)
     if table == "grants":  # rows that were read at different moments may have two marks of one connection
         yield from show(*{row["connection_id"] for row in rows})
 
 
+async def _copy_newest_events(source: Side, target: Side, progress: Progress) -> int:
+    """Of each connection, with progress by connections; how many there were."""
+    copied = 0
+
+    async def work(batch: Batch) -> None:
+        nonlocal copied
+        after, to = batch.after[0] if batch.after else "", batch.to[0]
+        found = await source.driver.read(lambda now: query("newest_events", after=after, to=to))
+        await target.driver.write(lambda now: bulk.insert("events", found))
+        copied += len(found)
+
+    await bulk.each(source.driver, "connections", work, progress, what="newest events")
+    return copied
+
+
 def _close(now: Instant, *, target: str) -> Transaction[None]:
-    """Nothing is committed here any more: a pair that a process has not committed yet is dropped unused."""
-    yield from query("move_out")
     yield from query("set_meta", name="moved_to", value=target)
     yield from query("set_meta", name="instance", value=f"moved to {target}")
 
@@ -182,7 +193,68 @@ def _close(now: Instant, *, target: str) -> Transaction[None]:
 def _open(now: Instant, *, identity: clone_guard.Identity, canary: Row | None) -> Transaction[None]:
     if canary is not None:
         yield from query("set_meta", name="key_canary", value=canary["value"])
+    yield from query("set_meta", name=BEHIND, value=json.dumps(HISTORY[:1]))
     yield from clone_guard.adopt(now, identity)
+
+
+# --- the history, behind
+
+
+def _behind(now: Instant) -> Transaction[str | None]:
+    row = yield from query_one("meta", name=BEHIND)
+    return None if row is None else str(row["value"])
+
+
+async def _copy_behind(source: Side, target: Side, clock: Clock, batch: Batch) -> None:
+    begun = clock.steady()
+    found = await source.driver.read(partial(bulk.rows, batch))
+    await target.driver.write(partial(_add_history, batch=batch, found=found))
+    await clock.sleep(clock.steady() - begun)
+
+
+def _add_history(now: Instant, *, batch: Batch, found: Rows) -> Transaction[None]:
+    """Add a batch, together with the place that is reached by it: no row twice, since calls may have been merged.
+
+    A connection that is gone has no history, and one that was forgotten here keeps what `forget` leaves. Raises
+    ConfigurationError when another process copies them too.
+    """
+    if (yield from _behind(now)) != json.dumps([batch.table, *batch.after]):
+        raise ConfigurationError("another process copies this history", next_step="let it finish")
+    ids = as_keys(row["connection_id"] for row in found)
+    there = yield from query("connections_locked", connection_ids=ids)
+    gone = yield from query("forgotten_at", connection_ids=ids)
+    forgotten: dict[str, float] = dict.fromkeys((row["id"] for row in there), 0.0)
+    forgotten |= {row["connection_id"]: row["at"] for row in gone if row["connection_id"] in forgotten}
+    kept = [
+        _without_names(row) if _at(row) <= forgotten[row["connection_id"]] else row
+        for row in found
+        if row["connection_id"] in forgotten
+    ]
+    yield from bulk.insert(batch.table, kept, unless_there=True)
+    yield from query("set_meta", name=BEHIND, value=json.dumps([batch.table, *batch.to]))
+
+
+def _at(row: Row) -> float:
+    """Unix seconds of an event, or of the first call of a line."""
+    at: float = row["at"] if "at" in row else row["first_us"] / 1e6
+    return at
+
+
+def _without_names(row: Row) -> Row:
+    """As the queries `forget_calls` and `forget_methods` leave it."""
+    if "methods" in row:
+        return {**row, "methods": "{}"}
+    return {**row, "data": "{}"} if row["kind"] in {"calls", "call_refused"} else row
+
+
+def _finish(now: Instant, *, table: str) -> Transaction[None]:
+    """The next table begins, or all is there; then lines that an earlier version wrote as events are merged anew."""
+    following = HISTORY[HISTORY.index(table) + 1 :]
+    if following:
+        yield from query("set_meta", name=BEHIND, value=json.dumps(following[:1]))
+    else:
+        for name in (BEHIND, TAKEN_OVER):
+            yield from query("forget_meta", name=name)
 
 
 # --- a backup of one file
@@ -255,6 +327,8 @@ def _copy_pages(database: Path, part: Path, progress: Progress) -> None:
                 progress("pages", backup.page_count - backup.remaining, backup.page_count)
         # One file by itself: a write-ahead log would be a second one to keep.
         copy.pragma("journal_mode", "delete")
+        # Older than any database that has counted, however soon it is written over that.
+        copy.execute("DELETE FROM meta WHERE name = 'count'")
         if (found := copy.execute("PRAGMA integrity_check").get) != "ok":
             raise apsw.CorruptError(str(found))
     sync(part)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 from cloudbeds_auth import os_files, system
 from cloudbeds_auth.database import clone_guard, key_files, schema
 from cloudbeds_auth.database import copy as copying
+from cloudbeds_auth.database.bulk import Progress, each_grant
 from cloudbeds_auth.database.sealing import AesGcmSealer
 from cloudbeds_auth.database.sqlite import SqliteDriver
 from cloudbeds_auth.errors import ConfigurationError
@@ -36,13 +37,20 @@ async def open_database(settings: Settings) -> Database:
     except BaseException:
         await store.close()
         raise
+    if isinstance(driver, SqliteDriver) and not (store.read_only or identity.named):
+        mark = clone_guard.mark_file(settings.database_path)
+        driver.counter = clone_guard.Counter(mark, identity.name, system.SystemClock().steady)
     return store
 
 
-async def adopt(settings: Settings) -> None:
-    """Make the database of the settings this installation's own, after the original is gone for good (rule-16)."""
-    driver, identity = await open_driver(settings)
+async def adopt(settings: Settings, progress: Progress) -> None:
+    """Make the database of the settings this installation's own, after the original is gone for good (rule-16).
+
+    Killed, it is repeated.
+    """
+    driver, identity = await open_driver(settings, bulk=True)
     try:
+        await each_grant(driver, "unlatch_grants", progress, "hotels")
         await driver.write(partial(clone_guard.adopt, identity=identity))
     finally:
         await driver.close()
@@ -57,22 +65,37 @@ async def migrate(settings: Settings) -> tuple[int, int]:
         await driver.close()
 
 
-async def copy(settings: Settings, target_url: str, progress: copying.Progress) -> dict[str, int]:
-    """Move everything to another database (see `copy.copy`). Raises ConfigurationError."""
+async def copy(settings: Settings, target_url: str, progress: Progress) -> dict[str, int]:
+    """Move the hotels to another database (see `copy.copy`). Raises ConfigurationError."""
+    async with _both(settings, target_url) as (source, target):
+        return await copying.copy(source, target, progress, system.SystemClock().sleep)
+
+
+async def copy_history(settings: Settings, target_url: str, progress: Progress) -> dict[str, int]:
+    """Copy the histories of hotels that were moved (see `copy.copy_history`). Raises ConfigurationError."""
+    async with _both(settings, target_url) as (source, target):
+        return await copying.copy_history(source, target, progress, system.SystemClock())
+
+
+@asynccontextmanager
+async def _both(settings: Settings, target_url: str) -> AsyncIterator[tuple[copying.Side, copying.Side]]:
     target = _elsewhere(settings, target_url)
     await (await open_database(settings)).close()  # the keys open what is stored here
     sides: list[copying.Side] = []
     async with AsyncExitStack() as stack:
         for where in (settings, target):
-            driver, identity = await open_driver(where)
+            driver, identity = await open_driver(where, bulk=True)
             stack.push_async_callback(driver.close)
             sides.append(copying.Side(driver, identity, shown(where.database_url)))
-        return await copying.copy(sides[0], sides[1], progress, system.SystemClock().sleep)
+        yield sides[0], sides[1]
 
 
-async def open_driver(settings: Settings) -> tuple[Driver, clone_guard.Identity]:
-    """The database with this version's schema, and what this installation is known by there."""
-    driver = _driver(settings)
+async def open_driver(settings: Settings, *, bulk: bool = False) -> tuple[Driver, clone_guard.Identity]:
+    """The database with this version's schema, and what this installation is known by there.
+
+    `bulk`: with the time that work on every row needs, where the database sets a limit.
+    """
+    driver = _driver(settings, bulk=bulk)
     await driver.open()
     if not isinstance(driver, SqliteDriver):
         named = settings.instance is not None
@@ -85,7 +108,7 @@ async def open_driver(settings: Settings) -> tuple[Driver, clone_guard.Identity]
         raise
 
 
-def _driver(settings: Settings) -> SqliteDriver | PostgresDriver:
+def _driver(settings: Settings, *, bulk: bool = False) -> SqliteDriver | PostgresDriver:
     """The driver for the file or server of the settings, not open yet. Raises ConfigurationError without the extra."""
     if not settings.is_postgres:
         _check_place(settings)
@@ -97,7 +120,7 @@ def _driver(settings: Settings) -> SqliteDriver | PostgresDriver:
             "CLOUDBEDS_AUTH_DATABASE_URL names PostgreSQL, and its driver is not installed",
             next_step='pip install "cloudbeds-auth[postgres]"',
         ) from error
-    return PostgresDriver(settings.database_url)
+    return PostgresDriver(settings.database_url, bulk=bulk)
 
 
 def shown(database_url: str) -> str:

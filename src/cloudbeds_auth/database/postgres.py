@@ -9,6 +9,7 @@ became of it, so nothing is done twice (F63).
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 from contextlib import suppress
@@ -23,24 +24,12 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from cloudbeds_auth.database import schema
 from cloudbeds_auth.database.notify import NOTIFY, NOTIFYING, Listener
-from cloudbeds_auth.database.postgres_migration import LOCK_TIMEOUT, MIGRATED_WITHIN, alone
-from cloudbeds_auth.errors import ConfigurationError, Error, StoreUnavailable, VaultClosed
-from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement, drive_async, load
+from cloudbeds_auth.database.postgres_migration import BULK_WITHIN, LOCK_TIMEOUT, alone
+from cloudbeds_auth.database.postgres_server import first_look, said
+from cloudbeds_auth.errors import StoreUnavailable, VaultClosed
+from cloudbeds_auth.transactions.statements import Body, Insert, Instant, Rows, Statement, drive_async, load
 
 PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_]+)")
-OLDEST = 140_000  # PostgreSQL 14, as server_version_num counts
-
-# Weaker than these, an answered COMMIT may be gone after a crash (F12); so are `local` and `remote_write`.
-DURABLE = {
-    "fsync": ("on",),
-    "full_page_writes": ("on",),
-    "synchronous_commit": ("on", "remote_apply"),
-}
-FACTS = """
-SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,
-    current_setting('synchronous_commit') AS synchronous_commit, current_setting('server_version_num') AS version,
-    (SELECT system_identifier FROM pg_control_system()) AS system
-"""
 # Which start of the server this is. Its counters begin anew also when it recovers from the loss of a process.
 STARTED = (
     "concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), "
@@ -49,10 +38,6 @@ STARTED = (
 # What became of a transaction. A server that crashed gives the ids of what it forgot to new transactions, and may
 # report on another one.
 STATUS = f"SELECT pg_xact_status(CAST(%(xid)s AS xid8)) AS status, {STARTED} <> %(started)s AS crashed"
-
-# What a person has to mend. An error before the session exists carries no SQLSTATE: libpq reports it in words only.
-WRONG = (errors.InvalidCatalogName, errors.InvalidAuthorizationSpecification)
-SIGNS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "could not translate host name")
 
 
 @cache
@@ -66,18 +51,9 @@ def placeholders(sql: str) -> str:
 SQL = {name: placeholders(sql) for name, sql in load("postgres.sql").items()}
 
 
-def not_connected(error: psycopg.Error) -> Error:
-    """Whether a first connection failed for a wrong setting, which a person mends, or for the moment."""
-    text = " ".join(str(error).split())[:300]
-    if isinstance(error, WRONG) or any(sign in text for sign in SIGNS):
-        return ConfigurationError(
-            f"PostgreSQL refuses the connection: {text}",
-            next_step="check user, password, host and database in CLOUDBEDS_AUTH_DATABASE_URL",
-        )
-    return StoreUnavailable(
-        f"PostgreSQL cannot be reached: {text}",
-        next_step="start the database, or check host and port in CLOUDBEDS_AUTH_DATABASE_URL",
-    )
+def in_bulk(begin: str) -> str:
+    """The beginning of a transaction, with the time for a statement that bulk work has."""
+    return re.sub(r"statement_timeout = '\w+'", f"statement_timeout = '{BULK_WITHIN:.0f}s'", begin)
 
 
 T = TypeVar("T")
@@ -93,7 +69,6 @@ MOMENT = f"SELECT {NOW} AS wall, {STARTED} AS started"
 BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {TIMEOUTS}; {MOMENT}, NULL AS xid"
 # The transaction's id is asked for ahead: when the answer to its COMMIT is lost, the server is asked about it.
 BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED; {TIMEOUTS}; {MOMENT}, pg_current_xact_id()::text AS xid"
-BEGIN_MIGRATION = BEGIN_WRITE.replace("statement_timeout = '5s'", f"statement_timeout = '{MIGRATED_WITHIN:.0f}s'")
 BEGIN_UNSYNCED = BEGIN_WRITE.replace(TIMEOUTS, f"{TIMEOUTS}; SET LOCAL synchronous_commit = off")
 
 # Of ours and of libpq, where the URL says nothing else: a server that has gone silent is noticed.
@@ -132,9 +107,14 @@ class UnknownCommit(Exception):
 
 
 class PostgresDriver:
-    """Runs transactions over a pool; opens a pool of its own in a child after `fork()`."""
+    """Runs transactions over a pool; opens a pool of its own in a child after `fork()`.
 
-    def __init__(self, url: str) -> None:
+    `bulk`: for work on every row, a transaction and each of its statements have an hour instead of seconds. They wait
+    for a lock no longer than others do.
+    """
+
+    def __init__(self, url: str, *, bulk: bool = False) -> None:
+        self._bulk: Final = bulk
         given = conninfo_to_dict(url)
         self.database: Final = str(given.get("dbname") or given.get("user") or "")
         self._conninfo = make_conninfo(**{**DEFAULTS, **{name: str(value) for name, value in given.items()}})
@@ -164,15 +144,7 @@ class PostgresDriver:
             raise
 
     async def _open(self) -> int:
-        facts = await self._first_look()
-        for setting, wanted in DURABLE.items():
-            if facts[setting] not in wanted:
-                raise ConfigurationError(
-                    f"PostgreSQL's {setting} is {facts[setting]!r}: a crash could lose a hotel",
-                    next_step=f"set {setting} = on for this database and role, then start again",
-                )
-        if int(facts["version"]) < OLDEST:
-            raise ConfigurationError(f"PostgreSQL {int(facts['version']) // 10000} is too old; 14 or newer is needed")
+        facts = await first_look(self._conninfo)
         self._clock_id = f"postgresql:{facts['system']}"
         before = await self.read(schema.version)
         for number, sql in schema.beyond(before):
@@ -188,7 +160,7 @@ class PostgresDriver:
         return await self._run(body, BEGIN_WRITE if synced else BEGIN_UNSYNCED)
 
     async def _migrate(self, step: Body[None]) -> None:
-        await self._run(partial(alone, step), BEGIN_MIGRATION, MIGRATED_WITHIN)
+        await self._run(partial(alone, step), in_bulk(BEGIN_WRITE), BULK_WITHIN)
 
     async def close(self) -> None:
         """Close the pool, and stop listening; what has no connection yet, or is asked for later, raises VaultClosed."""
@@ -198,22 +170,11 @@ class PostgresDriver:
             await self._pool.close()
             self._opened_by = 0
 
-    async def _first_look(self) -> dict[str, str]:
-        """What the server says of itself; an error of the address or the rights is raised as such."""
-        try:
-            connection = await Connection.connect(self._conninfo, autocommit=True, row_factory=dict_row)
-        except psycopg.Error as error:
-            raise not_connected(error) from error
-        async with connection:
-            try:
-                (row,) = await (await connection.execute(FACTS)).fetchall()
-            except psycopg.Error as error:
-                raise StoreUnavailable(f"PostgreSQL cannot be asked what it is: {_said(error)}") from error
-        return {name: str(value) for name, value in row.items()}
-
     # --- one transaction, as often as it takes
 
     async def _run(self, body: Body[T], begin: str, within: float = WITHIN) -> T:
+        if self._bulk:
+            begin, within = in_bulk(begin), BULK_WITHIN
         if self._opened_by != os.getpid() and not self._closed:
             await self._begin_in_this_process()
         failure: Exception = TimeoutError("no answer in time")
@@ -238,7 +199,7 @@ class PostgresDriver:
             failure = error if str(error) else failure
         if isinstance(failure, errors.UniqueViolation):
             raise failure
-        raise StoreUnavailable(f"PostgreSQL cannot be used: {_said(failure)}") from failure
+        raise StoreUnavailable(f"PostgreSQL cannot be used: {said(failure)}") from failure
 
     async def _once(self, body: Body[T], begin: str, cancelled: int) -> T:
         if self._closed:
@@ -323,6 +284,9 @@ def _heed(before: int) -> None:
 
 
 async def _execute(connection: Connection, statement: Statement) -> Rows:
+    if isinstance(statement, Insert):
+        await connection.execute(_all_at_once(statement), {"rows": json.dumps(statement.rows, default=_as_text)})
+        return ()
     sql = SQL.get(statement.name) or placeholders(statement.sql)
     cursor = await connection.execute(sql, statement.parameters or None)
     # Not `description`, which makes an object of each column.
@@ -330,6 +294,19 @@ async def _execute(connection: Connection, statement: Statement) -> Rows:
     if statement.name in NOTIFYING:
         await connection.execute(NOTIFY, statement.parameters)  # heard when this is committed, and not before
     return rows
+
+
+def _all_at_once(insert: Insert) -> str:
+    """Several times as fast as one row after the other: the rows as one parameter."""
+    columns = ", ".join(insert.rows[0])
+    return (
+        f"INSERT INTO {insert.table} ({columns}) SELECT {columns} "  # noqa: S608 - our own names
+        f"FROM json_populate_recordset(CAST(NULL AS {insert.table}), CAST(%(rows)s AS json)) {insert.unless}"
+    )
+
+
+def _as_text(value: bytes) -> str:
+    return f"\\x{value.hex()}"
 
 
 async def _give_up(connection: Connection) -> None:
@@ -340,7 +317,3 @@ async def _give_up(connection: Connection) -> None:
     except (TimeoutError, psycopg.Error, asyncio.CancelledError):
         with suppress(psycopg.Error):
             await connection.close()
-
-
-def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

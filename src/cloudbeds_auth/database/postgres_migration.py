@@ -10,7 +10,7 @@ from cloudbeds_auth.transactions.statements import Body, Instant, Statement, Tra
 
 log: Final = logging.getLogger(__name__)
 
-MIGRATED_WITHIN = 3600.0  # seconds for a step of the schema, which may read and write every row
+BULK_WITHIN = 3600.0  # seconds for what may read or write every row, and for each statement of it
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 FREE = f"SELECT pg_try_advisory_xact_lock(hashtextextended('{schema.WORK}', 0)) AS free"
 
@@ -22,7 +22,7 @@ def alone(step: Body[None], now: Instant) -> Transaction[None]:
     (free,) = yield Statement("free_to_migrate", FREE, {})
     if not free["free"]:
         log.warning("another process brings the database's schema up to date: waiting until it is done")
-        yield Statement("wait_long", f"SET LOCAL lock_timeout = '{MIGRATED_WITHIN:.0f}s'", {})
+        yield Statement("wait_long", f"SET LOCAL lock_timeout = '{BULK_WITHIN:.0f}s'", {})
         yield from query("one_at_a_time", work=schema.WORK)
         yield Statement("wait_no_longer", LOCK_TIMEOUT, {})
     yield from step(now)

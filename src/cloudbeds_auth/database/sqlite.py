@@ -21,13 +21,15 @@ from typing import Any, TypeVar
 import apsw
 
 from cloudbeds_auth.database import durability, schema
+from cloudbeds_auth.database.clone_guard import Counter
 from cloudbeds_auth.errors import ConfigurationError, StoreUnavailable, VaultClosed
 from cloudbeds_auth.ports import Wakeups
 from cloudbeds_auth.threads import OwnThreads
-from cloudbeds_auth.transactions.statements import Body, Instant, Rows, Statement, drive
+from cloudbeds_auth.transactions.statements import Body, Insert, Instant, Rows, Statement, drive
 
 T = TypeVar("T")
 
+WRITE = "BEGIN IMMEDIATE"
 BUSY_MILLISECONDS = 5_000  # how long one statement waits for another process's transaction
 
 # What the world does to a database. Anything else (a broken constraint, a wrong statement) is a bug of ours, and trying
@@ -163,7 +165,7 @@ class SqliteFile:
         before = self._transaction(connection, schema.version, "BEGIN")
         for number, sql in schema.beyond(before):
             step = partial(schema.step, number=number, sql=sql)
-            self._transaction(connection, step, "BEGIN IMMEDIATE")
+            self._transaction(connection, step, WRITE)
         return before
 
     def _identity(self) -> tuple[int, int] | None:
@@ -186,6 +188,7 @@ class SqliteDriver:
     """Runs a file's transactions on a thread of its own, and opens the file anew in a child after `fork()`."""
 
     wakeups: Wakeups | None = None  # SQLite notifies no other process
+    counter: Counter | None = None  # of a database that is known to be this installation's
 
     def __init__(self, path: Path, instant: Callable[[], Instant], *, version: int | None = None) -> None:
         self._path = path
@@ -203,7 +206,15 @@ class SqliteDriver:
 
     async def write(self, body: Body[T], *, synced: bool = True) -> T:
         """Committed when this returns, and `synced`."""
-        return await self._queued(lambda file: file.run(body, "BEGIN IMMEDIATE", synced=synced))
+        return await self._queued(partial(self._write, body, synced))
+
+    def _write(self, body: Body[T], synced: bool, file: SqliteFile) -> T:
+        counter = self.counter
+        if counter is None or not synced or not counter.is_due():
+            return file.run(body, WRITE, synced=synced)
+        result, count = file.run(counter.counted(body), WRITE)
+        counter.note(count)
+        return result
 
     async def open(self) -> int:
         """Open or create the file, after `close` too; the schema that it had (0: none). Raises ConfigurationError."""
@@ -275,6 +286,8 @@ def prepare_once(connection: apsw.Connection) -> None:
 def _execute(connection: apsw.Connection, statement: Statement) -> Rows:
     cursor = connection.cursor()
     cursor.row_trace = _named
+    if isinstance(statement, Insert):
+        return cursor.executemany(statement.sql, statement.rows).fetchall()  # type: ignore[return-value]
     return cursor.execute(statement.sql, statement.parameters).fetchall()  # type: ignore[return-value]
 
 

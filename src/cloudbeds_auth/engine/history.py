@@ -27,7 +27,8 @@ AT_ONCE = 100  # lines of one transaction; fewer after one that failed
 DELETED_AT_ONCE = 500  # lines that one transaction deletes
 MERGED_AT_ONCE = 200  # … or merges: some 10 ms of SQLite's one writer
 SWEPT_EVERY = 3600.0  # seconds between two ticks when nothing was left over
-SWEPT_NEXT = 1.0  # … and when something may be: no burst of deletions
+SWEPT_FOR = 60.0  # seconds of one tick, at most; then it says how much was deleted, and the next one begins
+REST = 3.0  # times as long as a batch took until the next one: three quarters of the time are for everything else
 
 Key = tuple[str, int]  # a grant and its generation
 
@@ -152,15 +153,23 @@ class Retention:
         self._days = days
 
     async def tick(self) -> float:
-        """Delete at most one batch, and merge one of counted calls; seconds until the next tick.
+        """Delete what is due, and merge counted calls, a batch at a time; seconds until the next tick.
 
         Raises StoreUnavailable.
         """
-        swept = await self._world.db.write(sweep(self._days * DAY, DELETED_AT_ONCE))
-        if swept:
-            self._world.observer.happened(Happening.SWEPT, rows=swept)
-        more = await roll_up_calls(self._world.db, MERGED_AT_ONCE)
-        return SWEPT_NEXT if more or swept >= DELETED_AT_ONCE else SWEPT_EVERY
+        clock, swept, more = self._world.clock, 0, True
+        until = clock.steady() + SWEPT_FOR
+        try:
+            while more and clock.steady() < until:
+                begun = clock.steady()
+                deleted = await self._world.db.write(sweep(self._days * DAY, DELETED_AT_ONCE))
+                swept += deleted
+                more = await roll_up_calls(self._world.db, MERGED_AT_ONCE) or deleted >= DELETED_AT_ONCE
+                await clock.sleep(REST * (clock.steady() - begun))
+        finally:
+            if swept:
+                self._world.observer.happened(Happening.SWEPT, rows=swept)
+        return 0.0 if more else SWEPT_EVERY
 
     async def forget(self, connection_id: str, *, actor: str) -> None:
         """Forget who approved, every token and what the calls were, of a connection that has ended, or was set aside.

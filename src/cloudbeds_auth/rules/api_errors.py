@@ -182,6 +182,7 @@ TRACES = traces_of(TABLE)
 
 
 @lru_cache(maxsize=256)  # a client sends the same with each request
+@lru_cache(64)  # before each call of a client, which says the same each time
 def legible(accepted: str) -> str:
     """An `Accept-Encoding` without what is not unpacked here (`br`, `zstd`, `*`); the rest keeps its weight.
 

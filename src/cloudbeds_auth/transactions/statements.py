@@ -34,6 +34,17 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class Insert(Statement):
+    """Many rows for one table, at least one, all with the same columns: `sql` inserts one of them, and ends with
+    `unless`, which says of which row it inserts none. A driver may have a faster way.
+    """
+
+    table: str
+    rows: Rows
+    unless: str
+
+
+@dataclass(frozen=True, slots=True)
 class Instant:
     """The store's own time at the start of a transaction.
 

@@ -43,8 +43,8 @@ from cloudbeds_auth.wire.lender import Lender
 SENT = "cloudbeds_auth.sent"  # marks a request that was answered once, and whose body is spent
 AT_HAND: Final = nullcontext()  # a body in memory is sent
 LEAVING = "send_request_headers.started"
-GOING_OUT = ("connect_tcp.started", "connect_unix_socket.started", LEAVING)
 ANSWERED = "receive_response_headers.complete"
+WATCHED = ("connect_tcp.started", "connect_unix_socket.started", LEAVING, ANSWERED)  # of the ten events of a call
 ANOTHER_CLIENT = (
     "this auth is for another library's client: httpx2 takes `vault.auth(id)`, "
     "httpx `cloudbeds_auth.contrib.httpx.HttpxAuth(vault, id)`, "
@@ -142,7 +142,7 @@ class _Sending:
 
     __slots__ = (
         "_awaited", "_given", "_in_memory", "_lender", "_library", "_next", "_origin", "_over", "_request", "_sent",
-        "_url", "flow",
+        "_told", "_url", "flow",
     )  # fmt: skip
 
     def __init__(
@@ -154,6 +154,7 @@ class _Sending:
         self._request = request
         self._url = request.url
         self._given = request.extensions
+        self._told = self._given.get("trace")
         self._in_memory = library.in_memory(request)
         self._awaited = awaited
         self._next: httpx2.URL | None = None
@@ -162,8 +163,7 @@ class _Sending:
         self.flow: Flow = auth_flow(request.method, self._url.path, replayable=self._in_memory, sent=self._sent)
 
     def __enter__(self) -> Self:
-        trace = self.observe_later if self._awaited else self.observe
-        self._request.extensions = {**self._given, "trace": trace}
+        self._request.extensions = dict(self._given)
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -173,7 +173,8 @@ class _Sending:
         self._request.extensions = {**self._given, SENT: True} if self._sent and not self._in_memory else self._given
 
     def carrying(self, token: AccessToken) -> AbstractContextManager[None]:
-        """The credential is put into the request; to be entered while it is under way."""
+        """The credential is put into the request, and what follows is watched; to be entered while it is under way."""
+        self._request.extensions["trace"] = self.observe_later if self._awaited else self.observe
         headers = self._plain_headers()
         if in_key_header(token, self._lender.keys):
             headers = self._request.headers = self._library.shown(headers, self._lender, token)
@@ -213,19 +214,19 @@ class _Sending:
 
     def observe(self, event: str, info: Mapping[str, Any]) -> None:
         """For a `Client`; raises ForeignOrigin before a connection is made for another origin."""
-        if self._follows(event, info):
+        if event.endswith(WATCHED) and self._follows(event, info):
             with following(self._request.method):
                 self._lender.turn_blocking()
-        if (given := self._given.get("trace")) is not None:
-            given(event, info)
+        if self._told is not None:
+            self._told(event, info)
 
     async def observe_later(self, event: str, info: Mapping[str, Any]) -> None:
         """For an `AsyncClient`."""
-        if self._follows(event, info):
+        if event.endswith(WATCHED) and self._follows(event, info):
             with following(self._request.method):
                 await self._lender.turn()
-        if (given := self._given.get("trace")) is not None:
-            await given(event, info)
+        if self._told is not None:
+            await self._told(event, info)
 
     def _follows(self, event: str, info: Mapping[str, Any]) -> bool:
         """Whether a request that a redirect led to leaves now. A client's own hook may give the request another address
@@ -233,16 +234,18 @@ class _Sending:
         """
         if event.endswith(ANSWERED):
             self._next = self._led_to(info["return_value"])
+            if self._next is None:
+                self._request.extensions["trace"] = self._told  # the rest concerns nobody but the user
             return False
         to = self._next or self._request.url
-        if to is self._url or self._over or not event.endswith(GOING_OUT):
+        if to is self._url or self._over:
             return False
         self._origin.require(to)
         return to is self._next and event.endswith(LEAVING)
 
     def _led_to(self, answer: Sequence[Any]) -> httpx2.URL | None:
-        """Where a redirect leads; `answer` is HTTP/1.1's or HTTP/2's, both hold the status and end in the headers."""
-        status = next(part for part in answer if isinstance(part, int))
+        """Where a redirect leads; `answer` is HTTP/2's, or HTTP/1.1's after its version; both end in the headers."""
+        status = answer[0] if isinstance(answer[0], int) else answer[1]
         if not 300 <= status < 400:
             return None
         response = httpx2.Response(status, headers=answer[-1])

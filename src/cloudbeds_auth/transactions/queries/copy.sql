@@ -1,19 +1,32 @@
 -- From one database to another. The latches are of a kind of their own, on top of a grant's: the other database gets
 -- every grant as it was.
 
--- name: latch_all
+-- name: latch_grants
 -- No refresh begins any more; one that is under way may still commit.
-UPDATE grants SET latched = latched + 2 WHERE latched < 2
+UPDATE grants SET latched = latched + 2 WHERE latched < 2 AND id > :after AND id <= :to
 
 -- name: held_leases
 SELECT COUNT(*) AS held FROM grants WHERE lease_until > :now AND lease_owner IS NOT NULL AND clock_id = :clock_id
 
--- name: move_out
--- Nothing is committed any more either.
-UPDATE grants SET latched = latched + 2 WHERE latched BETWEEN 2 AND 3
+-- name: close_grants
+-- Nothing is committed any more either; nor of a grant that came since the others were latched.
+UPDATE grants SET latched = latched % 2 + 4 WHERE latched < 4 AND id > :after AND id <= :to
 
--- name: unlatch_all
-UPDATE grants SET latched = latched % 2 WHERE latched > 1
+-- name: unlatch_grants
+UPDATE grants SET latched = latched % 2 WHERE latched > 1 AND id > :after AND id <= :to
+
+-- name: any_connection
+SELECT id FROM connections LIMIT 1
+
+-- name: newest_events
+-- Of each connection the one after which the next is numbered.
+SELECT e.* FROM connections c JOIN events e ON e.connection_id = c.id
+    AND e.sequence = (SELECT MAX(sequence) FROM events WHERE connection_id = c.id)
+WHERE c.id > :after AND c.id <= :to
+
+-- name: forgotten_at
+SELECT connection_id, MAX(at) AS at FROM events
+WHERE kind = 'forgotten' AND connection_id IN (SELECT key FROM json_each(:connection_ids)) GROUP BY connection_id
 
 -- name: count_all
 SELECT (SELECT COUNT(*) FROM connections) AS connections, (SELECT COUNT(*) FROM grants) AS grants

@@ -15,6 +15,9 @@ SELECT * FROM grants WHERE id = :grant_id FOR UPDATE SKIP LOCKED
 -- name: connection_locked
 SELECT * FROM connections WHERE id = :connection_id FOR UPDATE
 
+-- name: connections_locked
+SELECT id FROM connections WHERE id IN (SELECT json_object_keys(CAST(:connection_ids AS json))) ORDER BY id FOR UPDATE
+
 -- name: one_at_a_time
 -- Until the end of the transaction, and whichever server connection of a pooler it runs on.
 SELECT pg_advisory_xact_lock(hashtextextended(:work, 0))

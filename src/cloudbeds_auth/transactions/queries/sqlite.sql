@@ -13,6 +13,9 @@ SELECT * FROM grants WHERE id = :grant_id
 -- name: connection_locked
 SELECT * FROM connections WHERE id = :connection_id
 
+-- name: connections_locked
+SELECT id FROM connections WHERE id IN (SELECT key FROM json_each(:connection_ids))
+
 -- name: one_at_a_time
 SELECT :work AS work
 

@@ -1,0 +1,137 @@
+"""Work on every row of a table, a batch at a time. Each batch is a transaction of its own: what else uses the database
+waits for one batch and no longer, and a kill undoes one and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from cloudbeds_auth.transactions.runner import Driver
+from cloudbeds_auth.transactions.statements import Insert, Instant, Rows, Statement, Transaction, query
+
+BATCH = 1_000  # rows
+
+TABLES: dict[str, tuple[str, ...]] = {
+    "apps": ("name",),
+    "connections": ("id",),
+    "grants": ("id",),
+    "tokens": ("grant_id", "position"),
+    "properties": ("grant_id", "property_id"),
+    "links": ("hash",),
+    "authorizations": ("id",),
+    "circuits": ("app", "fingerprint"),
+    "budgets": ("client_id",),
+    "issuers": ("app",),
+    "outbox": ("id",),
+    "events": ("connection_id", "sequence"),
+    "calls": ("connection_id", "span", "first_us", "generation", "line"),
+}
+"""Every table but `meta`, with its key; what refers to another table comes after it, histories come last."""
+
+Key = tuple[object, ...]
+Progress = Callable[[str, int, int], None]
+"""Called with the progress: of what, how many are done, how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The rows of a table whose key comes after `after` (empty: from the first on), up to and with `to`."""
+
+    table: str
+    after: Key
+    to: Key
+
+    @property
+    def where(self) -> str:
+        """The condition, for the end of a statement."""
+        return _after(self.table, self.after) + f" AND ({_listed(self.table)}) <= ({_named(self.table, 'to')})"
+
+    @property
+    def parameters(self) -> Mapping[str, object]:
+        """Of the condition."""
+        return _bound(self.table, "after", self.after) | _bound(self.table, "to", self.to)
+
+
+async def each(
+    driver: Driver,
+    table: str,
+    work: Callable[[Batch], Awaitable[None]],
+    progress: Progress,
+    *,
+    what: str | None = None,
+    after: Key = (),
+) -> int:
+    """Do `work` with each batch of a table's rows after this key, in the order of their keys; how many rows there were.
+
+    Progress is shown as that of `what`, or of the table.
+    """
+    shown, done = what or table, 0
+    total = await driver.read(partial(_count, table, after))
+    progress(shown, 0, total)
+    while keys := await driver.read(partial(_keys, table, after)):
+        batch = Batch(table, after, tuple(keys[-1].values()))
+        await work(batch)
+        after, done = batch.to, done + len(keys)
+        progress(shown, done, max(done, total))
+    return done
+
+
+async def each_grant(driver: Driver, name: str, progress: Progress, what: str) -> None:
+    """Run the named query, of :after and :to, for each batch of grants."""
+
+    async def work(batch: Batch) -> None:
+        after, to = batch.after[0] if batch.after else "", batch.to[0]
+        await driver.write(lambda now: query(name, after=after, to=to))
+
+    await each(driver, "grants", work, progress, what=what)
+
+
+def rows(batch: Batch, now: Instant) -> Transaction[Rows]:
+    """The rows of a batch, in the order of their keys."""
+    sql = f"SELECT * FROM {batch.table} WHERE {batch.where} ORDER BY {_listed(batch.table)}"  # noqa: S608 - our own names
+    return (yield Statement(f"bulk_rows_{batch.table}", sql, batch.parameters))
+
+
+def delete(batch: Batch, now: Instant) -> Transaction[None]:
+    """Delete the rows of a batch."""
+    yield Statement(f"bulk_delete_{batch.table}", f"DELETE FROM {batch.table} WHERE {batch.where}", batch.parameters)  # noqa: S608
+
+
+def insert(table: str, found: Rows, *, unless_there: bool = False) -> Transaction[None]:
+    """Insert rows, all with the same columns. `unless_there`: of one whose key is there already the row there stays."""
+    if found:
+        columns, values = ", ".join(found[0]), ", ".join(f":{column}" for column in found[0])
+        unless = "ON CONFLICT DO NOTHING" if unless_there else ""
+        sql = f"INSERT INTO {table} ({columns}) VALUES ({values}) {unless}"  # noqa: S608
+        yield Insert(f"bulk_insert_{table}", sql, {}, table, found, unless)
+
+
+def _count(table: str, after: Key, now: Instant) -> Transaction[int]:
+    sql = f"SELECT COUNT(*) AS rows FROM {table} WHERE {_after(table, after)}"  # noqa: S608
+    (row,) = yield Statement(f"bulk_count_{table}", sql, _bound(table, "after", after))
+    number: int = row["rows"]
+    return number
+
+
+def _keys(table: str, after: Key, now: Instant) -> Transaction[Rows]:
+    listed = _listed(table)
+    sql = f"SELECT {listed} FROM {table} WHERE {_after(table, after)} ORDER BY {listed} LIMIT {BATCH}"  # noqa: S608
+    return (yield Statement(f"bulk_keys_{table}", sql, _bound(table, "after", after)))
+
+
+def _after(table: str, after: Key) -> str:
+    return f"({_listed(table)}) > ({_named(table, 'after')})" if after else "true"
+
+
+def _listed(table: str) -> str:
+    return ", ".join(TABLES[table])
+
+
+def _named(table: str, which: str) -> str:
+    return ", ".join(f":{which}_{column}" for column in TABLES[table])
+
+
+def _bound(table: str, which: str, key: Key) -> dict[str, object]:
+    return {f"{which}_{column}": value for column, value in zip(TABLES[table], key, strict=False)}
